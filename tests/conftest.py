@@ -1,0 +1,28 @@
+"""Runs `async def` tests under Trio and offers Trio's mock clock as a fixture."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+
+
+@pytest.fixture
+def autojump_clock() -> Iterator[trio.testing.MockClock]:
+    """A clock that jumps to the next deadline whenever every task sleeps."""
+    yield trio.testing.MockClock(autojump_threshold=0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    clock = pyfuncitem.funcargs.get("autojump_clock")
+    trio.run(partial(pyfuncitem.obj, **arguments), clock=clock)
+    return True
