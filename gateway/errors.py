@@ -1,0 +1,74 @@
+"""The errors of the gateway, one tree.
+
+    GatewayError
+    ├── ConfigError           the operator's settings are wrong; says which and what to change
+    ├── PatchError            a JSON Patch can't be applied or lowered (code, index, message)
+    ├── Refusal               a message is answered by ERROR; the connection stays open
+    ├── Disconnect            the connection is closed with a code and a reason
+    └── LogError
+        ├── LogUnavailable    the log can't be reached; what was sent may or may not be stored
+        └── LogLocked         another node uses the data directory
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class GatewayError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class ConfigError(GatewayError):
+    """A setting is wrong; the message names it and the way out."""
+
+
+class PatchError(GatewayError):
+    """A patch, or one of its operations, can't be carried out.
+
+    `code` is one of PROTOCOL.md section 8 (`INVALID_OPERATION`, `CONFLICT`, `TOO_LARGE`); `index` is the
+    position of the failing operation in the patch, or None where the patch as a whole is at fault.
+    """
+
+    def __init__(self, code: str, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.index = index
+
+
+class Refusal(GatewayError):
+    """A client's message is refused: it becomes an ERROR of PROTOCOL.md section 8.
+
+    `details` are further members of the payload (`retry_after_ms`, `version`, `server_state`, `outcome`).
+    """
+
+    def __init__(self, code: str, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+class Disconnect(GatewayError):
+    """A connection ends with a close code of PROTOCOL.md section 8 and a reason for people."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class LogError(GatewayError):
+    """Something about the operation log."""
+
+
+class LogUnavailable(LogError):
+    """The log can't be reached. `outcome` is "none" (nothing was sent) or "unknown"."""
+
+    def __init__(self, message: str, outcome: str = "unknown") -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+class LogLocked(LogError):
+    """Another process holds the data directory."""
