@@ -1,0 +1,350 @@
+"""What the core asks of its surroundings: log, bus, transport; and what a transport asks of the core.
+
+Adapters implement these protocols; `node.py` is the only place that chooses between them. A *resource* is
+written `type:id` (`event:42`); a *change* is one committed submission; times are Unix milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import trio
+
+# --------------------------------------------------------------------------------------------- the log
+
+
+class Record(NamedTuple):
+    """One change, as the log keeps it.
+
+    `body` is the change of PROTOCOL.md section 3 as JSON (`version`, `operations`, `client_id`, `user_id`,
+    `seq?`, `op_id`, `timestamp`, `undoes?`), kept byte for byte; the other fields repeat what a log indexes.
+    `digest` identifies the submitted operations; `undoes` is the version that this change undoes or redoes.
+    """
+
+    version: int
+    body: bytes
+    user_id: str
+    client_id: str
+    seq: int | None
+    digest: str
+    timestamp: int
+    undoes: int | None
+
+
+class Batch(NamedTuple):
+    """The changes that one room wants appended, all or nothing: versions `base + 1 ...` of `epoch`.
+
+    `nonce` is random and new for each attempt; it finds a batch again whose answer was lost.
+    """
+
+    resource: str
+    epoch: int
+    base: int
+    nonce: str
+    records: Sequence[Record]
+
+
+class Committed(NamedTuple):
+    """The batch is stored as durably as the operator asked for."""
+
+
+class Stale(NamedTuple):
+    """Somebody else appended first: `records` are the changes after the batch's base, in order."""
+
+    records: Sequence[Record]
+
+
+class Duplicates(NamedTuple):
+    """Nothing was appended: the records at these positions of the batch are stored already.
+
+    Maps the position to (version, digest) of the stored change with the same (user, client, seq).
+    """
+
+    versions: Mapping[int, tuple[int, str]]
+
+
+class Absent(NamedTuple):
+    """The log holds no such resource (evicted, or its data was lost): open it again and retry."""
+
+
+class Forked(NamedTuple):
+    """The log's history is another one now (`epoch`): reopen and resync."""
+
+    epoch: int
+
+
+class Failed(NamedTuple):
+    """The batch was not appended ("none"), or nobody can say ("unknown"). `retry_after_ms` is a hint."""
+
+    message: str
+    outcome: str
+    retry_after_ms: int
+
+
+Outcome = Committed | Stale | Duplicates | Absent | Forked | Failed
+
+
+class Snapshot(NamedTuple):
+    """The document (JSON bytes, b"null" where there is none) right after `version`."""
+
+    version: int
+    document: bytes
+
+
+class Opening(NamedTuple):
+    """All that opens a room: its epoch, the newest snapshot, and the changes after it, in order.
+
+    The head's version is that of the last record, or of the snapshot where there are none. A resource
+    that was never written has version 0, document null and the log's standing epoch.
+    """
+
+    epoch: int
+    snapshot: Snapshot
+    records: Sequence[Record]
+
+
+class Submitted(NamedTuple):
+    """A stored submission of one client: what recognises a resend."""
+
+    seq: int
+    version: int
+    digest: str
+
+
+class OwnChange(NamedTuple):
+    """A stored change of one client and what it undoes: what rebuilds the client's undo stack."""
+
+    version: int
+    undoes: int | None
+
+
+class ClientKey(NamedTuple):
+    """One client of one resource: a resend is recognised by this and its seq."""
+
+    resource: str
+    user_id: str
+    client_id: str
+
+
+class OpLog(Protocol):
+    """The ordered, lasting history of every resource. Methods raise LogUnavailable when it can't be reached.
+
+    A log that several nodes share announces each appended batch on its bus (`gateway.announcement`).
+    """
+
+    def lane(self, resource: str) -> int:
+        """Resources of one lane share an append's round trip; lanes are served side by side."""
+        ...
+
+    async def open(self, resource: str) -> Opening: ...
+
+    async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
+        """Append batches of different resources of one lane in one round trip; an outcome for each, in order.
+
+        Returns after the commit. Never raises for a batch that may have been sent: that is `Failed`.
+        """
+        ...
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        """At most `limit` changes with versions above `after`, ascending, without a gap."""
+        ...
+
+    async def snapshot(self, resource: str, version: int) -> Snapshot:
+        """The newest stored snapshot at or below `version` (version 0 and null where there is none)."""
+        ...
+
+    async def save_snapshot(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        """Keep a snapshot; one of a purged epoch is ignored."""
+        ...
+
+    async def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
+        """For each client its newest 16 submissions with a seq made at or after `since`, newest first."""
+        ...
+
+    async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
+        """The newest `limit` changes of a client, newest first."""
+        ...
+
+    async def purge(self, resource: str) -> int:
+        """Erase a resource's history and documents; returns its new epoch."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+# --------------------------------------------------------------------------------------------- the bus
+
+
+class BusListener(Protocol):
+    """What a bus tells its node. Called in the node's Trio thread; must not block."""
+
+    def on_message(self, resource: str, payload: bytes) -> None: ...
+
+    def on_gap(self, resource: str | None) -> None:
+        """Messages of this resource (of all, when None) may have been lost: compare heads with the log."""
+        ...
+
+
+class Bus(Protocol):
+    """Fan-out between nodes, a channel a resource, at most once: nothing relies on a message arriving."""
+
+    def attach(self, listener: BusListener) -> None:
+        """Set the listener, once, before any subscribe."""
+        ...
+
+    async def subscribe(self, resource: str) -> None:
+        """Returns when the subscription is confirmed: later messages arrive unless they are lost."""
+        ...
+
+    async def unsubscribe(self, resource: str) -> None: ...
+
+    def publish(self, resource: str, payload: bytes) -> None:
+        """Send to the other nodes subscribed to the resource (never to oneself). Doesn't block; may lose."""
+        ...
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until cancelled; started when the bus can be used."""
+        ...
+
+
+# --------------------------------------------------------------------------------------- the transport
+
+
+class Ack(NamedTuple):
+    """The acknowledgement that a queued payload carries; a resync lists those it replaces."""
+
+    id: str
+    seq: int | None
+    version: int
+
+
+class Own(NamedTuple):
+    """What one connection gets in the place of a group's payload; `payload` None: nothing."""
+
+    payload: bytes | None
+    ack: Ack | None = None
+
+
+class Connection(Protocol):
+    """One client's socket, as its session sees it. Hashable by identity."""
+
+    @property
+    def remote(self) -> str:
+        """The peer's address, for logs."""
+        ...
+
+    def send(
+        self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
+    ) -> None:
+        """Queue one text message (UTF-8 JSON). Never blocks; order of calls is order on the wire.
+
+        `topic` is the resource whose state can replace the message when the reader is slow (see
+        `Session.resync`); `droppable` (presence) may be dropped then. After `close` it does nothing.
+        """
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Send what is queued, then close with this code; bounded in time. Idempotent."""
+        ...
+
+
+class Group(Protocol):
+    """Connections that get the same bytes: the subscribers of one room in one form."""
+
+    def add(self, connection: Connection) -> None: ...
+
+    def discard(self, connection: Connection) -> None: ...
+
+    def __len__(self) -> int: ...
+
+    def publish(
+        self,
+        payloads: Sequence[bytes],
+        own: Mapping[Connection, Mapping[int, Own]],
+        topic: str,
+        droppable: bool = False,
+    ) -> None:
+        """Send these messages, in order, to every member; `own[connection][i]` takes the place of payload i.
+
+        Never blocks. In order with `Connection.send` of each member. A transport may join messages for up to
+        `flush_interval_max_ms`.
+        """
+        ...
+
+
+class Session(Protocol):
+    """One client, as a transport sees it. Handlers never raise; they close the connection instead."""
+
+    def receive(self, payload: bytes) -> Awaitable[None] | None:
+        """Handle one text message. An awaitable must be awaited before the next message is read."""
+        ...
+
+    def receive_binary(self) -> None:
+        """A binary frame came (answered INVALID_MESSAGE)."""
+        ...
+
+    def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
+        """The SYNC_RESPONSE that replaces what was queued for `topic`, with the acks among it.
+
+        Called when the socket can be written again, after whatever the group still joins for this
+        connection has been thrown away; None when the topic is no longer subscribed.
+        """
+        ...
+
+    def closed(self) -> None:
+        """The connection is gone; called exactly once, after it left every socket list."""
+        ...
+
+
+class UpgradeRequest(NamedTuple):
+    """A WebSocket handshake: request target, lower-cased header names, the peer's address."""
+
+    target: str
+    headers: Mapping[str, str]
+    remote: str
+
+
+class Rejection(NamedTuple):
+    """An HTTP answer that refuses a handshake."""
+
+    status: int
+    message: str
+    headers: Mapping[str, str]
+
+
+class Admission(NamedTuple):
+    """A handshake that is accepted with this subprotocol (or none); `open` makes the connection's session."""
+
+    subprotocol: str | None
+    open: Callable[[Connection], Session]
+
+
+class Endpoint(Protocol):
+    """What the core gives a transport: who may come in."""
+
+    def admit(self, request: UpgradeRequest) -> Admission | Rejection: ...
+
+
+class Transport(Protocol):
+    """Listens, upgrades, reads, writes. Made with the config; pings, stalls and slow readers are its own."""
+
+    name: str
+
+    async def serve(
+        self, endpoint: Endpoint, *, task_status: trio.TaskStatus[Sequence[tuple[str, int]]]
+    ) -> None:
+        """Listen until cancelled; started with the (host, port) pairs that are bound.
+
+        Cancellation closes every connection at once, without ceremony.
+        """
+        ...
+
+    def group(self) -> Group: ...
+
+    def stop_accepting(self) -> None:
+        """Close the listeners; connections live on."""
+        ...
+
+    @property
+    def connection_count(self) -> int: ...
