@@ -1,0 +1,383 @@
+"""Every tunable of the gateway, declared once with default, unit, bounds and help.
+
+    config = load("gateway.toml", overrides={"server.port": 0})
+    config.limits.message_bytes_max          # 262144
+
+A value comes from the first of: command line (`overrides`), environment (`GATEWAY_LIMITS_DEPTH_MAX=32`), the
+TOML file (`[limits]`, `depth_max = 32`), the default; `rows` says which it was. Sections are frozen; a value
+that is out of bounds can't be constructed (ConfigError).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+from gateway.errors import ConfigError
+from gateway.tunables import Value, checked, of, read, suggestion, tunable
+
+KIB = 1 << 10
+MIB = 1 << 20
+ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
+
+
+def _fields(section: type[_Section]) -> tuple[Field[Any], ...]:
+    return fields(section)  # type: ignore[arg-type]  # every section is a dataclass
+
+
+def _names(section: type[_Section]) -> list[str]:
+    return [item.name for item in _fields(section)]
+
+
+class _Section:
+    """A group of tunables. Each value is checked when the section is made."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        section = type(self).__name__.lower()
+        for item in _fields(type(self)):
+            value = checked(f"{section}.{item.name}", of(item), getattr(self, item.name))
+            object.__setattr__(self, item.name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Server(_Section):
+    host: str = tunable("127.0.0.1", "Address to listen on")
+    port: int = tunable(8787, "WebSocket port; 0 takes a free one", least=0, most=65535)
+    admin_port: int = tunable(
+        8788, "Port of health, metrics and history; 0 takes a free one", least=0, most=65535
+    )
+    data_dir: str = tunable("data", "Directory of the embedded log and the signing secret")
+    node: str = tunable("", "Name of this node; empty: host name and a random suffix")
+    transport: str = tunable(
+        "auto", "auto takes fast where its kernels are built", choices=("auto", "fast", "portable")
+    )
+    tls_cert: str = tunable("", "Certificate chain (PEM); empty: no TLS")
+    tls_key: str = tunable("", "Private key of the certificate (PEM)")
+    connections_max: int = tunable(
+        19_000, "Beyond it a handshake gets 503", unit="connections", least=1, most=1_000_000
+    )
+    listen_backlog: int = tunable(4096, "Handshakes that may wait to be accepted", least=1, most=65535)
+    origins: tuple[str, ...] = tunable(
+        (), 'Web origins that may connect; "*" allows every one; none: no browser'
+    )
+    flush_interval_max_ms: float = tunable(
+        20.0, "Longest wait to join one connection's messages under load", unit="ms", least=0, most=1000
+    )
+    socket_send_bytes: int = tunable(
+        0, "SO_SNDBUF; 0 leaves the kernel's", unit="bytes", least=0, most=64 * MIB
+    )
+    socket_receive_bytes: int = tunable(
+        0, "SO_RCVBUF; 0 leaves the kernel's", unit="bytes", least=0, most=64 * MIB
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits(_Section):
+    message_bytes_max: int = tunable(256 * KIB, "Largest message", unit="bytes", least=256, most=64 * MIB)
+    patch_operations_max: int = tunable(1000, "Operations in one patch", least=1, most=100_000)
+    depth_max: int = tunable(64, "Nesting of a message and of a document", least=4, most=500)
+    document_bytes_max: int = tunable(MIB, "Largest document", unit="bytes", least=64, most=256 * MIB)
+    subscriptions_max: int = tunable(100, "Subscriptions of one connection", least=1, most=100_000)
+    unacknowledged_max: int = tunable(
+        64, "Submissions of one connection under way; then it isn't read", least=1, most=10_000
+    )
+    room_pending_max: int = tunable(1000, "Submissions to one resource under way", least=1, most=1_000_000)
+    worker_pending_bytes_max: int = tunable(
+        64 * MIB, "Submissions of the whole worker under way", unit="bytes", least=KIB, most=64 * 1024 * MIB
+    )
+    operations_per_minute: int = tunable(
+        100, "Edits of one user; 0 switches the limit off", unit="operations/min", least=0, most=10_000_000
+    )
+    operations_burst: int = tunable(
+        10, "Edits of one user at once", unit="operations", least=1, most=1_000_000
+    )
+    rate_abuse_s: float = tunable(
+        60.0, "A client over its rate for so long is closed with 4429", unit="s", least=0.1, most=86_400
+    )
+    invalid_messages_max: int = tunable(10, "INVALID_MESSAGE in a row before 1008", least=1, most=1_000_000)
+    rebase_versions_max: int = tunable(
+        10_000, "Oldest base of an edit, in versions behind head", unit="versions", least=1, most=10_000_000
+    )
+    changes_default: int = tunable(100, "Changes in a resume before the state is sent", least=0, most=100_000)
+    changes_max: int = tunable(1000, "Cap of a client's max_changes", least=0, most=100_000)
+    undo_versions_max: int = tunable(
+        1000, "Changes that one client can undo", unit="versions", least=0, most=100_000
+    )
+    window_versions_max: int = tunable(
+        200, "Snapshots kept of an open room", unit="versions", least=1, most=100_000
+    )
+    window_bytes_max: int = tunable(
+        256 * KIB, "Snapshots kept of an open room", unit="bytes", least=0, most=1024 * MIB
+    )
+    windows_bytes_max: int = tunable(
+        64 * MIB, "Snapshots kept of all rooms of a worker", unit="bytes", least=0, most=64 * 1024 * MIB
+    )
+    outbox_bytes_max: int = tunable(
+        MIB, "Queue of one slow reader before it is degraded", unit="bytes", least=KIB, most=256 * MIB
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts(_Section):
+    auth_timeout_s: float = tunable(
+        10.0, "From connection to AUTH, else 4401", unit="s", least=0.01, most=3600
+    )
+    idle_timeout_s: float = tunable(
+        300.0, "Without a message from the client, else 4408", unit="s", least=0.01, most=86_400
+    )
+    ping_interval_s: float = tunable(30.0, "Between WebSocket pings", unit="s", least=0.01, most=3600)
+    stall_timeout_s: float = tunable(
+        30.0, "A reader without progress, else 4429", unit="s", least=0.01, most=3600
+    )
+    upgrade_timeout_s: float = tunable(
+        10.0, "From connection to a whole handshake", unit="s", least=0.01, most=3600
+    )
+    drain_grace_s: float = tunable(
+        10.0, "From GOAWAY to the end of a draining node", unit="s", least=0, most=3600
+    )
+    append_timeout_s: float = tunable(5.0, "An append, else UNAVAILABLE", unit="s", least=0.01, most=600)
+    token_expiring_s: float = tunable(
+        30.0, "AUTH_EXPIRING before a token's end", unit="s", least=0, most=3600
+    )
+    room_idle_s: float = tunable(
+        60.0, "A room without subscribers stays open", unit="s", least=0, most=86_400
+    )
+    close_timeout_s: float = tunable(5.0, "A closing handshake", unit="s", least=0.01, most=600)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence(_Section):
+    members_max: int = tunable(100, "Beyond it only active members are listed", least=1, most=100_000)
+    update_interval_ms: float = tunable(
+        50.0, "Between updates of one client", unit="ms", least=0, most=60_000
+    )
+    refresh_interval_ms: float = tunable(
+        1000.0, "Between refreshes beyond members_max", unit="ms", least=10, most=600_000
+    )
+    active_s: float = tunable(
+        60.0, "An edit or a cursor keeps a member listed", unit="s", least=0.1, most=86_400
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Log(_Section):
+    snapshot_versions: int = tunable(256, "Changes between snapshots", unit="versions", least=1, most=100_000)
+    seq_kept: int = tunable(16, "Submissions of one client that a resend can find", least=1, most=16)
+    seq_kept_h: float = tunable(24.0, "How long a resend finds them", unit="h", least=0.01, most=8760)
+
+
+@dataclass(frozen=True, slots=True)
+class Auth(_Section):
+    algorithms: tuple[str, ...] = tunable(ALGORITHMS, "Signatures that are accepted", choices=ALGORITHMS)
+    secret_file: str = tunable("", "HS256 secret; empty: DATA/jwt-secret")
+    jwks_file: str = tunable("", "JSON Web Key Set with the public keys; read again when it changes")
+    issuer: str = tunable("", "Required iss; empty: not checked")
+    audience: str = tunable("", "Required aud; empty: not checked")
+    leeway_s: float = tunable(0.0, "Tolerated difference of clocks", unit="s", least=0, most=600)
+    default_grants: Mapping[str, str] = tunable(
+        {}, 'Grants of a token without any, e.g. {"event:*" = "viewer"}'
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Features(_Section):
+    enabled: bool = tunable(True, "Collaboration is offered at all")
+    kill_switch: bool = tunable(False, "Emergency stop: everybody is closed with 4403")
+    rollout_percentage: float = tunable(100.0, "Share of users who are admitted", unit="%", least=0, most=100)
+    segments: tuple[str, ...] = tunable(
+        (), "Segments (token claim) that are admitted whatever the percentage"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Schemas(_Section):
+    directory: str = tunable("", "Further resource types: TYPE.json files, which also replace shipped ones")
+    strict_schema: bool = tunable(False, "Refuse members that a schema doesn't know")
+
+
+@dataclass(frozen=True, slots=True)
+class Redis(_Section):
+    urls: tuple[str, ...] = tunable((), "Independent Redis servers, as shards", secret=True)
+    cluster_url: str = tunable("", "A Redis Cluster, by any of its nodes", secret=True)
+    durability: str = tunable(
+        "memory", "What an acknowledged change survives", choices=("memory", "fsync", "replicated")
+    )
+    partitions: int = tunable(256, "Parts of the key space; fixed once there is data", least=1, most=16_384)
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres(_Section):
+    dsn: str = tunable("", "Archive of the changes; empty: none", secret=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All sections. `sources` maps "section.name" to where its value came from, unless it is the default."""
+
+    server: Server = Server()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    presence: Presence = Presence()
+    log: Log = Log()
+    auth: Auth = Auth()
+    features: Features = Features()
+    schemas: Schemas = Schemas()
+    redis: Redis = Redis()
+    postgres: Postgres = Postgres()
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if bool(self.server.tls_cert) != bool(self.server.tls_key):
+            raise ConfigError("server.tls_cert and server.tls_key go together: set both, or neither")
+        if self.limits.changes_default > self.limits.changes_max:
+            raise ConfigError(
+                f"limits.changes_default = {self.limits.changes_default}: must not exceed "
+                f"limits.changes_max = {self.limits.changes_max}"
+            )
+        if self.redis.urls and self.redis.cluster_url:
+            raise ConfigError("redis.urls and redis.cluster_url exclude each other: set one")
+
+    def with_(self, **sections: Mapping[str, Any]) -> Config:
+        """A copy with some values changed: `config.with_(limits={"operations_per_minute": 0})`."""
+        paths = [_path(name, key, "code") for name, values in sections.items() for key in values]
+        changed = {name: replace(getattr(self, name), **values) for name, values in sections.items()}
+        return replace(self, **changed, sources={**self.sources, **dict.fromkeys(paths, "code")})
+
+
+SECTIONS: Mapping[str, type[_Section]] = {
+    item.name: cast("type[_Section]", type(item.default)) for item in fields(Config) if item.name != "sources"
+}
+
+
+class Row(NamedTuple):
+    """One line of `gateway config`."""
+
+    name: str
+    value: Value
+    unit: str
+    default: Value
+    bounds: str
+    source: str
+    help: str
+
+
+def rows(config: Config) -> Iterator[Row]:
+    """Every tunable with its value and where it came from, in order of declaration; passwords are masked."""
+    for section in SECTIONS:
+        values = getattr(config, section)
+        for item in fields(values):
+            name, declared = f"{section}.{item.name}", of(item)
+            value = getattr(values, item.name)
+            shown = _masked(value) if declared.secret else value
+            source = config.sources.get(name, "default")
+            yield Row(name, shown, declared.unit, declared.default, declared.bounds, source, declared.help)
+
+
+def load(
+    path: str | Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """The configuration from a TOML file, the environment and the command line, the later ones winning.
+
+    `overrides` maps "section.name" to a value (typed, or as text; None counts as not given); `environ` is
+    `os.environ` unless given. Raises ConfigError naming the setting, the value, its source and the way out.
+    """
+    settings: dict[str, _Setting] = {}
+    if path is not None:
+        settings.update(_from_file(Path(path)))
+    settings.update(_from_environment(os.environ if environ is None else environ))
+    settings.update(_from_overrides(overrides or {}))
+    sections: dict[str, Any] = {}
+    for section, kind in SECTIONS.items():
+        found = {key: settings[f"{section}.{key}"] for key in _names(kind) if f"{section}.{key}" in settings}
+        sections[section] = kind(**{key: setting.value for key, setting in found.items()})
+    return Config(**sections, sources={name: setting.source for name, setting in settings.items()})
+
+
+class _Setting(NamedTuple):
+    value: object
+    source: str
+
+
+def _from_file(path: Path) -> Iterator[tuple[str, _Setting]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"can't read the configuration file {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    lines = _lines(text)
+    for section, values in document.items():
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{path}: {section} stands outside of a section; sections are {', '.join(SECTIONS)}"
+            )
+        for key, value in values.items():
+            line = lines.get(f"{section}.{key}")
+            yield _setting(section, key, value, f"{path}:{line}" if line else str(path), "toml")
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Setting]]:
+    """`GATEWAY_SECTION_NAME` variables; others that begin with GATEWAY_ aren't settings."""
+    for variable, text in sorted(environ.items()):
+        prefix, _, rest = variable.partition("_")
+        section, _, key = rest.lower().partition("_")
+        if prefix == "GATEWAY" and section in SECTIONS and key:
+            yield _setting(section, key, text, f"environment {variable}", "text")
+
+
+def _from_overrides(overrides: Mapping[str, object]) -> Iterator[tuple[str, _Setting]]:
+    for name, value in overrides.items():
+        if value is not None:
+            section, _, key = name.partition(".")
+            yield _setting(section, key, value, "command line", "text")
+
+
+def _setting(
+    section: str, key: str, value: object, source: str, origin: Literal["text", "toml"]
+) -> tuple[str, _Setting]:
+    """A value read and judged here, where its source is still known."""
+    name = _path(section, key, source)
+    declared = next(of(item) for item in _fields(SECTIONS[section]) if item.name == key)
+    return name, _Setting(checked(f"{source}: {name}", declared, read(declared, value, origin)), source)
+
+
+def _path(section: str, key: str, source: str) -> str:
+    """`section.key`; raises ConfigError when there is no such setting."""
+    if section not in SECTIONS:
+        raise ConfigError(f"{source}: unknown section {section!r}{suggestion(section, SECTIONS)}")
+    names = _names(SECTIONS[section])
+    if key not in names:
+        raise ConfigError(f"{source}: unknown setting {section}.{key}{suggestion(key, names)}")
+    return f"{section}.{key}"
+
+
+def _lines(text: str) -> dict[str, int]:
+    """ "section.key" -> the line of its assignment, as far as a plain reading of the TOML finds it."""
+    lines: dict[str, int] = {}
+    section = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\s*([\w.]+)\s*\]", line):
+            section = f"{header[1]}."
+        elif assignment := re.match(r"\s*([\w.]+)\s*=", line):
+            lines.setdefault(section + assignment[1], number)
+    return lines
+
+
+def _masked(value: Value) -> Value:
+    """The value without passwords: `redis://:***@host`, `password=***`."""
+    if isinstance(value, tuple):
+        return tuple(_masked(item) for item in value)  # type: ignore[misc]
+    if not isinstance(value, str):
+        return value
+    hidden = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", value)
+    return re.sub(r"(password\s*=\s*)('[^']*'|[^\s&]+)", r"\1***", hidden, flags=re.IGNORECASE)
