@@ -1,0 +1,70 @@
+"""What an append announces on the bus, as bytes; a log that several nodes share stores the same bytes.
+
+The layout is `MAGIC`, the header's length (4 bytes, big endian), the header (a JSON array), then the bodies
+of the records back to back. No other bus message may start with `MAGIC`.
+
+An announcement without records tells that the resource's history is another one from now on: `epoch` began
+at version `base`. A room of another epoch opens the resource again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import orjson
+
+from gateway.ports import Batch, Record
+
+MAGIC = b"\x01"
+_BODY_OFFSET = 5
+
+
+class Announcement(NamedTuple):
+    """The records `base + 1 ...` of a resource's `epoch`, appended as one batch under `nonce`."""
+
+    resource: str
+    epoch: int
+    base: int
+    nonce: str
+    records: Sequence[Record]
+
+
+def is_announcement(payload: bytes) -> bool:
+    """Whether a bus message is an announcement (rather than, say, presence)."""
+    return payload.startswith(MAGIC)
+
+
+def encode(batch: Batch | Announcement) -> bytes:
+    """The bytes that announce an appended batch."""
+    rows = [
+        (
+            len(record.body),
+            record.user_id,
+            record.client_id,
+            record.seq,
+            record.digest,
+            record.timestamp,
+            record.undoes,
+        )
+        for record in batch.records
+    ]
+    header = orjson.dumps((batch.resource, batch.epoch, batch.base, batch.nonce, rows))
+    bodies = [record.body for record in batch.records]
+    return b"".join((MAGIC, len(header).to_bytes(4, "big"), header, *bodies))
+
+
+def decode(payload: bytes) -> Announcement:
+    """The inverse of `encode`; raises ValueError for bytes that it didn't make."""
+    if not is_announcement(payload):
+        raise ValueError("not an announcement: it starts with another byte")
+    offset = _BODY_OFFSET + int.from_bytes(payload[1:_BODY_OFFSET], "big")
+    resource, epoch, base, nonce, rows = orjson.loads(payload[_BODY_OFFSET:offset])
+    records = []
+    for version, (size, user_id, client_id, seq, digest, timestamp, undoes) in enumerate(rows, base + 1):
+        body = payload[offset : offset + size]
+        offset += size
+        records.append(Record(version, body, user_id, client_id, seq, digest, timestamp, undoes))
+    if offset != len(payload):
+        raise ValueError(f"announcement of {resource}: {len(payload)} bytes, its header tells {offset}")
+    return Announcement(resource, epoch, base, nonce, records)
