@@ -4,6 +4,7 @@ The hot path can't afford a metrics library: whoever owns an event adds to a fie
 `Counters`, and `gateway.admin.exposition` turns the fields into Prometheus text at scrape time. This module
 imports nothing of the gateway, so every layer may use it.
 """
+# ruff: noqa: RUF009 (the calls among the defaults return dataclass fields)
 
 from __future__ import annotations
 

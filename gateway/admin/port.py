@@ -1,0 +1,113 @@
+"""What the admin HTTP asks of its surroundings: who calls, resources at any version, the node's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+from gateway.metrics import Counters
+
+Role = Literal["viewer", "editor", "admin"]
+
+
+class Caller(Protocol):
+    """Who calls: `gateway.admission.Identity`, as far as it matters here."""
+
+    @property
+    def user_id(self) -> str: ...
+
+    def allows(self, resource_type: str, resource_id: str, role: Role, /) -> bool: ...
+
+
+class Authority(Protocol):
+    """Turns a bearer token into a caller: `gateway.admission.Authenticator`."""
+
+    def verify(self, token: str, now_s: float, /) -> Caller:
+        """Raises Refusal UNAUTHENTICATED or TOKEN_EXPIRED."""
+        ...
+
+
+class Revision(NamedTuple):
+    """A resource right after `version`. `document` is JSON bytes, b"null" where there is none.
+
+    `timestamp` (Unix ms) is when that version was committed; None at version 0.
+    """
+
+    version: int
+    epoch: int
+    document: bytes
+    timestamp: int | None
+
+
+class Written(NamedTuple):
+    """A committed write: the resource's new version and its epoch."""
+
+    version: int
+    epoch: int
+
+
+class Resources(Protocol):
+    """The resources of the node, for somebody who isn't a WebSocket client; writes are made by `user_id`.
+
+    Roles, the shapes of ids and the sizes of what is passed have been checked. Every method raises
+    LogUnavailable when the log can't be reached, and Refusal where one is named.
+    """
+
+    def types(self) -> Sequence[str]:
+        """The resource types that are served."""
+        ...
+
+    async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
+        """The resource at a version, at head for None. A resource never written is version 0 and null.
+
+        Raises Refusal VERSION_AHEAD for a version beyond the head.
+        """
+        ...
+
+    async def put(
+        self,
+        user_id: str,
+        resource_type: str,
+        resource_id: str,
+        document: Any,
+        expected_version: int | None,
+    ) -> Written:
+        """Replace the whole document (create it, where there is none) by an ordinary change through the room.
+
+        `document` is parsed JSON, not null. Subscribers get the change; the schema is checked. With
+        `expected_version` the write is refused (Refusal CONFLICT, details `version`) unless that is the head.
+        Raises Refusal INVALID_OPERATION, TOO_LARGE, UNAVAILABLE.
+        """
+        ...
+
+    async def delete(
+        self, user_id: str, resource_type: str, resource_id: str, expected_version: int | None
+    ) -> Written:
+        """Commit the change that sets the root to null; history stays. A null document stays as it is."""
+        ...
+
+    async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
+        """Erase history and documents; version 0 of a new epoch, and subscribers are brought there."""
+        ...
+
+    async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:
+        """At most `limit` changes with versions above `after`, ascending: the JSON bodies of PROTOCOL.md
+        section 3 as the log keeps them."""
+        ...
+
+
+class State(Protocol):
+    """The node, as its health checks and its metrics see it."""
+
+    name: str
+
+    @property
+    def draining(self) -> bool: ...
+
+    def counters(self) -> Counters:
+        """The counters with every gauge up to date."""
+        ...
+
+    async def check(self) -> None:
+        """Raise LogUnavailable unless the log answers; called by /readyz."""
+        ...
