@@ -210,6 +210,62 @@ class Redis(_Section):
         "memory", "What an acknowledged change survives", choices=("memory", "fsync", "replicated")
     )
     partitions: int = tunable(256, "Parts of the key space; fixed once there is data", least=1, most=16_384)
+    connect_timeout_s: float = tunable(
+        2.0, "TCP, TLS and login of one connection", unit="s", least=0.05, most=60
+    )
+    command_timeout_s: float = tunable(
+        5.0, "A command other than an append, else LogUnavailable", unit="s", least=0.05, most=600
+    )
+    reconnect_delay_min_ms: float = tunable(
+        20.0, "First pause before connecting again", unit="ms", least=1, most=60_000
+    )
+    reconnect_delay_max_ms: float = tunable(
+        1000.0, "Longest pause before connecting again", unit="ms", least=1, most=600_000
+    )
+    link_commands_max: int = tunable(
+        20_000, "Commands of one connection under way", unit="commands", least=16, most=10_000_000
+    )
+    link_bytes_max: int = tunable(
+        64 * MIB, "Commands of one connection waiting to be sent", unit="bytes", least=KIB, most=4096 * MIB
+    )
+    write_bytes_max: int = tunable(
+        256 * KIB, "Commands joined into one write", unit="bytes", least=KIB, most=64 * MIB
+    )
+    publish_bytes_max: int = tunable(
+        16 * MIB,
+        "Bus messages waiting to be sent; beyond it they are lost",
+        unit="bytes",
+        least=KIB,
+        most=1024 * MIB,
+    )
+    replicas_min: int = tunable(
+        1, "Replicas that hold a change before its ACK (replicated)", unit="replicas", least=1, most=16
+    )
+    replicas_wait_ms: int = tunable(
+        100, "One WAIT for the replicas; it is repeated", unit="ms", least=1, most=60_000
+    )
+    reservation_stales: int = tunable(
+        3, "STALE answers in a row after which the head is reserved", least=1, most=1000
+    )
+    reservation_ms: int = tunable(20, "Reservation of a head for one node", unit="ms", least=1, most=10_000)
+    history_versions: int = tunable(
+        2000, "Changes of a resource that Redis keeps at least", unit="versions", least=1, most=10_000_000
+    )
+    archive_backlog_bytes_max: int = tunable(
+        64 * MIB,
+        "Changes of one partition that wait for the archive; beyond it UNAVAILABLE",
+        unit="bytes",
+        least=64 * KIB,
+        most=1024 * 1024 * MIB,
+    )
+    head_compare_s: float = tunable(
+        10.0, "Between comparisons of the open rooms with the log", unit="s", least=0.1, most=3600
+    )
+    node_lease_s: float = tunable(
+        9.0, "A node without a heartbeat for so long is lost", unit="s", least=0.1, most=3600
+    )
+    node_heartbeat_s: float = tunable(3.0, "Between a node's heartbeats", unit="s", least=0.02, most=1200)
+    node_check_s: float = tunable(2.0, "Between looks for lost nodes", unit="s", least=0.02, most=1200)
 
 
 @dataclass(frozen=True, slots=True)
