@@ -1,0 +1,142 @@
+"""How a node treats its machine and its interpreter: descriptors, garbage collector, thread switching.
+
+`runtime` is entered once by a node; `doctor` reads the same facts to tell the operator what to change.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from gateway.metrics import Counters, Histogram
+
+# Descriptors that aren't client sockets: log, listeners, admin connections, Redis, imports.
+DESCRIPTORS_RESERVED = 256
+
+# Measured with 20,000 connections' worth of live objects and 400,000 changes passing through: the default
+# (700, 10, 10) takes 2.4 s CPU, 2.0 of them in 21 full collections of up to 135 ms; these take 0.5 s, with one
+# full collection of 67 ms. Larger ones collect old cycles too rarely: here one is due each million net
+# allocations.
+GC_THRESHOLDS = (5_000, 10, 20)
+
+# A worker thread (the log) waits this long for the GIL of a busy loop; the interpreter's default is ten times
+# that, and makes a 1.4 ms commit take 5.9 ms (DESIGN.md section 4).
+SWITCH_INTERVAL_S = 0.0005
+
+LAG_INTERVAL_S = 0.25
+
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+
+
+class Descriptors(NamedTuple):
+    """The process's limits of open files."""
+
+    soft: int
+    hard: int
+
+
+def descriptors() -> Descriptors:
+    """The limits as they are now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    infinite = 1 << 30
+    return Descriptors(*(infinite if limit == resource.RLIM_INFINITY else limit for limit in (soft, hard)))
+
+
+def raise_descriptors(connections_max: int) -> str | None:
+    """Raise the soft limit to what `connections_max` needs; returns the remedy if the hard limit is lower."""
+    needed = connections_max + DESCRIPTORS_RESERVED
+    now = descriptors()
+    if now.soft < needed:
+        soft = min(needed, now.hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return descriptors_remedy(connections_max, now.hard)
+
+
+def connections_possible(connections_max: int) -> int:
+    """How many of `connections_max` the soft limit of descriptors allows; at least 1."""
+    return max(1, min(connections_max, descriptors().soft - DESCRIPTORS_RESERVED))
+
+
+def descriptors_remedy(connections_max: int, hard: int) -> str | None:
+    """What to type when `hard` descriptors are too few for so many connections; None when they are enough."""
+    needed = connections_max + DESCRIPTORS_RESERVED
+    if hard >= needed:
+        return None
+    return (
+        f"{connections_max:,} connections need {needed:,} descriptors, this process may have {hard:,}: run "
+        f"`ulimit -Hn {needed}` as root before the start (systemd: LimitNOFILE={needed}, Docker: --ulimit "
+        f"nofile={needed}), or set server.connections_max to {max(1, hard - DESCRIPTORS_RESERVED)}"
+    )
+
+
+def backlog_remedy(listen_backlog: int) -> str | None:
+    """What to type when the kernel cuts the listen backlog short; None when it doesn't, or can't be asked."""
+    try:
+        most = int(SOMAXCONN.read_text())
+    except (OSError, ValueError):
+        return None
+    if most >= listen_backlog:
+        return None
+    return (
+        f"the kernel cuts server.listen_backlog {listen_backlog} to {most}: "
+        f"sysctl -w net.core.somaxconn={listen_backlog}"
+    )
+
+
+class Runtime:
+    """What a node has done to its interpreter; `started` is called once everything long-lived exists."""
+
+    def started(self) -> None:
+        """Take what start-up made out of every later collection."""
+        gc.collect()
+        gc.freeze()
+
+
+@contextmanager
+def runtime(counters: Counters) -> Iterator[Runtime]:
+    """Set the collector's thresholds and the switch interval, and measure the collector's pauses.
+
+    Everything is as before when the block ends.
+    """
+    thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
+    pauses = _Pauses(counters.gc_pause_seconds)
+    gc.set_threshold(*GC_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.callbacks.append(pauses)
+    try:
+        yield Runtime()
+    finally:
+        gc.callbacks.remove(pauses)
+        sys.setswitchinterval(interval_s)
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
+class _Pauses:
+    """A callback of the collector: observes how long each collection takes."""
+
+    def __init__(self, pauses: Histogram) -> None:
+        self._pauses = pauses
+        self._start_s = 0.0
+
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._start_s = time.perf_counter()
+        else:
+            self._pauses.observe(time.perf_counter() - self._start_s)
+
+
+async def measure_loop_lag(counters: Counters) -> None:
+    """Observe, four times a second, how much later than due a task runs; until cancelled."""
+    while True:
+        due_s = trio.current_time() + LAG_INTERVAL_S
+        await trio.sleep_until(due_s)
+        counters.loop_lag_seconds.observe(max(0.0, trio.current_time() - due_s))
