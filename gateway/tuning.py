@@ -22,8 +22,8 @@ from gateway.metrics import Counters, Histogram
 DESCRIPTORS_RESERVED = 256
 
 # Measured with 20,000 connections' worth of live objects and 400,000 changes passing through: the default
-# (700, 10, 10) takes 2.4 s CPU, 2.0 of them in 21 full collections of up to 135 ms; these take 0.5 s, with one
-# full collection of 67 ms. Larger ones collect old cycles too rarely: here one is due each million net
+# (700, 10, 10) takes 2.4 s CPU, 2.0 of them in 21 full collections of up to 135 ms; these take 0.5 s, with
+# one full collection of 67 ms. Larger ones collect old cycles too rarely: here one is due each million net
 # allocations.
 GC_THRESHOLDS = (5_000, 10, 20)
 
