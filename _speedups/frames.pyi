@@ -1,0 +1,29 @@
+from typing import Literal, TypeAlias
+
+from _typeshed import ReadableBuffer
+
+TEXT: Literal[1]
+BINARY: Literal[2]
+CLOSE: Literal[8]
+PING: Literal[9]
+PONG: Literal[10]
+EOF: Literal[16]
+FAIL: Literal[17]
+
+Event: TypeAlias = (
+    tuple[Literal[1, 2, 9, 10], bytes] | tuple[Literal[8, 17], tuple[int, str]] | tuple[Literal[16], None]
+)
+
+class Decoder:
+    def __init__(self, message_bytes_max: int, client: bool = False, deflate: bool = False) -> None: ...
+    @property
+    def buffered_bytes(self) -> int: ...
+    @property
+    def ended(self) -> bool: ...
+    def feed(self, data: ReadableBuffer) -> list[Event]: ...
+    def receive(self, fd: int) -> list[Event] | None: ...
+
+def encode(opcode: int, payload: bytes, compressed: bool = False) -> bytes: ...
+def encode_masked(opcode: int, payload: bytes, compressed: bool = False) -> bytes: ...
+def close_payload(code: int, reason: str = "") -> bytes: ...
+def deflate(payload: bytes, window_bits: int = 15, level: int = 6) -> bytes: ...
