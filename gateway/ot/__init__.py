@@ -1,0 +1,79 @@
+"""Editing semantics: JSON Patch in, kernel operations between, JSON Patch out.
+
+Pure functions over immutable data. A *document* is what a JSON parser gives (None, bool, int, float, str,
+list, dict) and is never changed: a new one shares with the old what was not touched. An *operation list* is
+a list of tuples (kernel/documents.py) that can be compared and pickled. The contract is SEMANTICS.md.
+
+A submission's way: `lower` at its base, `rebase` over what was committed since, `normalise` and `settle` at
+the head, `apply`, `emit` for others. Errors are `gateway.errors.PatchError`.
+"""
+
+from __future__ import annotations
+
+from gateway.ot.canonical import canonical, canonical_hash
+from gateway.ot.client import Replica, Submission
+from gateway.ot.collapse import collapse, plain
+from gateway.ot.difference import difference
+from gateway.ot.face import (
+    DEFAULT_LIMITS,
+    Limits,
+    Operation,
+    Operations,
+    Patch,
+    Strategies,
+    apply,
+    apply_patch,
+    check_value,
+    emit,
+    equal,
+    growth,
+    identical,
+    implementation,
+    invert,
+    lower,
+    normalise,
+    rebase,
+    settle,
+    size,
+    survives,
+    touched,
+    transform,
+    transform_losses,
+)
+from gateway.ot.undo import Entry, UndoStacks
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Entry",
+    "Limits",
+    "Operation",
+    "Operations",
+    "Patch",
+    "Replica",
+    "Strategies",
+    "Submission",
+    "UndoStacks",
+    "apply",
+    "apply_patch",
+    "canonical",
+    "canonical_hash",
+    "check_value",
+    "collapse",
+    "difference",
+    "emit",
+    "equal",
+    "growth",
+    "identical",
+    "implementation",
+    "invert",
+    "lower",
+    "normalise",
+    "plain",
+    "rebase",
+    "settle",
+    "size",
+    "survives",
+    "touched",
+    "transform",
+    "transform_losses",
+]

@@ -1,0 +1,231 @@
+"""A client's replica of one document: what it has confirmed, in flight and buffered, without any I/O.
+
+    document --in flight--> ... --buffer--> view
+
+`document` is the server's state at `version`; `view` is what the user sees. One submission is in flight,
+later edits wait and go together. Whatever the server says is carried past both (SEMANTICS.md section 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.errors import PatchError
+from gateway.ot.difference import difference
+from gateway.ot.face import (
+    DEFAULT_LIMITS,
+    Limits,
+    Operation,
+    Operations,
+    Patch,
+    Strategies,
+    apply,
+    emit,
+    invert,
+    lower,
+    settle,
+    transform,
+)
+from gateway.ot.kernel.documents import TST
+from gateway.ot.undo import UndoStacks
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What an OP carries: `seq`, the version that the author saw, the patch. A resend is the same again."""
+
+    seq: int
+    base_version: int
+    patch: Patch
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    submission: Submission
+    operations: Operations  # on the replica's `document`, so carried past what came since
+
+
+class Replica:
+    """One document in one client. Methods that may free the wire return the next Submission, or None.
+
+    `strategies` are the server's, where the client knows them; without them the server's answer corrects the
+    replica. `refused` collects edits that were withdrawn because a `test` in them came to fail.
+    """
+
+    def __init__(
+        self,
+        document: Any,
+        version: int,
+        strategies: Strategies | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        seq_next: int = 1,
+    ) -> None:
+        self.document = document
+        self.version = version
+        self.view = document
+        self.undo_stacks = UndoStacks()
+        self.refused: list[PatchError] = []
+        self._strategies = strategies
+        self._limits = limits
+        self._seq_next = seq_next
+        self._edits = 0  # labels of the undo stacks
+        self._in_flight: _InFlight | None = None
+        self._buffer: list[Operations] = []
+
+    @property
+    def is_settled(self) -> bool:
+        """Is there nothing in flight and nothing buffered?"""
+        return self._in_flight is None and not self._buffer
+
+    # The user's side
+
+    def edit(self, patch: Patch) -> Submission | None:
+        """An edit of the view. Raises PatchError, and changes nothing, when the view doesn't take it."""
+        return self._add(lower(self.view, patch, self._strategies, self._limits), None)
+
+    def undo(self) -> Submission | None:
+        """Take back the user's last edit, as far as others left it; without one, nothing happens."""
+        entry = self.undo_stacks.undo()
+        return self._add(entry.operations, entry.label) if entry else None
+
+    def redo(self) -> Submission | None:
+        entry = self.undo_stacks.redo()
+        return self._add(entry.operations, entry.label) if entry else None
+
+    def _add(self, operations: Operations, undoes: Any) -> Submission | None:
+        view = apply(self.view, operations)
+        self._edits += 1
+        # An edit waits in the form in which it will be sent: that is what both ends transform.
+        self.undo_stacks.local(self.view, settle(self.view, operations), self._edits, undoes)
+        self._buffer.append(operations)
+        self.view = view
+        return self._next_submission()
+
+    # The server's side
+
+    def receive(self, version: int, patch: Patch) -> None:
+        """Another client's change. Known versions are ignored; ValueError on a gap: resume from `version`."""
+        if version <= self.version:
+            return
+        self._expect(version)
+        operations = lower(self.document, patch, None, self._unlimited)
+        document = apply(self.document, operations)
+        change: Operations = operations
+        if self._in_flight is not None:
+            change, own = transform(change, self._in_flight.operations)
+            self._in_flight = replace(self._in_flight, operations=own)
+        self.document, self.version = document, version
+        self._carry(change)
+
+    def acknowledged(self, seq: int, version: int, patch: Patch | None = None) -> Submission | None:
+        """The answer to the submission in flight; `patch` where the server committed something else.
+
+        Answers to anything else are ignored. A version that the replica has already means that the state it
+        was given held the submission.
+        """
+        if self._in_flight is None or self._in_flight.submission.seq != seq:
+            return None
+        if version <= self.version:
+            return self.withdraw()
+        self._expect(version)
+        predicted = self._in_flight.operations
+        committed: Operations = settle(self.document, predicted)
+        if patch is not None:
+            committed = lower(self.document, patch, None, self._unlimited)
+        self._in_flight = None
+        if committed != settle(self.document, predicted):
+            detour = [*invert(self.document, predicted), *committed]
+            self.document = apply(self.document, committed)
+            self.undo_stacks.clear()
+            self._carry(detour)
+        else:
+            self.document = apply(self.document, committed)
+        self.version = version
+        return self._next_submission()
+
+    def withdraw(self) -> Submission | None:
+        """The submission in flight was refused: it leaves the view, and later edits are carried past that."""
+        if self._in_flight is not None:
+            detour = invert(self.document, self._in_flight.operations)
+            self._in_flight = None
+            self.undo_stacks.clear()
+            self._carry(detour)
+        return self._next_submission()
+
+    def reload(self, document: Any, version: int, includes_in_flight: bool = False) -> Submission | None:
+        """A whole state took the place of changes: what differs is merged as one remote change.
+
+        With `includes_in_flight` (the state's `acks` name it) the submission is done; else `resend` it.
+        """
+        if includes_in_flight and self._in_flight is not None:
+            self.document = apply(self.document, self._in_flight.operations)
+            self._in_flight = None
+        change: Operations = difference(self.document, document)
+        if self._in_flight is not None:
+            change, own = transform(change, self._in_flight.operations)
+            self._in_flight = replace(self._in_flight, operations=own)
+        self.document, self.version = document, version
+        self._carry(change)
+        return self._next_submission()
+
+    def resend(self) -> Submission | None:
+        """After a reconnect: the submission in flight as it was sent, else what waits."""
+        return self._in_flight.submission if self._in_flight else self._next_submission()
+
+    def resubmit(self) -> Submission | None:
+        """After VERSION_TOO_OLD, which consumed no seq: the submission in flight on the present version."""
+        if self._in_flight is None:
+            return self._next_submission()
+        operations = settle(self.document, self._in_flight.operations)
+        seq = self._in_flight.submission.seq
+        submission = Submission(seq, self.version, emit(self.document, operations))
+        self._in_flight = _InFlight(submission, operations)
+        return submission
+
+    def _expect(self, version: int) -> None:
+        if version != self.version + 1:
+            raise ValueError(f"version {version} after {self.version}: changes are missing")
+
+    @property
+    def _unlimited(self) -> Limits:
+        """What the server committed is taken whatever its size."""
+        return Limits(1 << 30, 1 << 30, 1 << 62)
+
+    def _carry(self, change: Operations) -> None:
+        """A change that stands on document + in flight: past the buffer, to the view."""
+        for index, edit in enumerate(self._buffer):
+            change, self._buffer[index] = transform(change, edit)
+        self.undo_stacks.remote(self.view, change)
+        self.view = apply(self.view, change)
+
+    def _next_submission(self) -> Submission | None:
+        """Put what waits in flight, as one patch, when the wire is free."""
+        if self._in_flight is not None:
+            return None
+        document = self.document
+        operations: list[Operation] = []
+        while self._buffer:
+            edit = self._buffer[0]
+            if operations and len(operations) + len(edit) > self._limits.patch_operations_max:
+                break
+            del self._buffer[0]
+            try:
+                document = apply(document, edit)
+            except PatchError as error:
+                self._drop(document, edit, error)
+            else:
+                operations.extend(edit)
+        patch = emit(self.document, operations, tests=True)
+        if not patch:
+            return None
+        submission = Submission(self._seq_next, self.version, patch)
+        self._seq_next += 1
+        self._in_flight = _InFlight(submission, settle(self.document, operations))
+        return submission
+
+    def _drop(self, document: Any, edit: Operations, error: PatchError) -> None:
+        """A buffered edit can't be sent any more, for a test in it fails on what others wrote."""
+        self.refused.append(error)
+        self.undo_stacks.clear()
+        self._carry(invert(document, [operation for operation in edit if operation[0] != TST]))

@@ -1,0 +1,240 @@
+"""The functions of `gateway.ot`: one kernel, compiled or pure, and its errors made PatchErrors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from gateway import speedups
+from gateway.errors import PatchError
+from gateway.ot import kernel as pure
+
+Operation = tuple[Any, ...]
+Operations = Sequence[Operation]
+Patch = list[dict[str, Any]]
+Strategies = Mapping[tuple[str, ...], Any]
+
+_kernel: ModuleType = speedups.load("kernel") or pure
+
+LATER_GONE = 2  # see kernel/transform.py
+LATER_WRITE_LOST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one patch may ask for."""
+
+    depth_max: int = 64
+    """Containers in one another, of the document and so of path plus value."""
+    patch_operations_max: int = 1000
+    copied_bytes_max: int = 1 << 20
+    """What the `copy` operations of one patch may add, in bytes of compact JSON."""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def _patch_error(error: Any) -> PatchError:
+    return PatchError(error.code, error.message, error.index)
+
+
+def apply_patch(document: Any, patch: Patch, limits: Limits = DEFAULT_LIMITS) -> Any:
+    """The document after a JSON Patch: RFC 6902 to the letter, and `text` and `inc` (SEMANTICS.md section 2).
+
+    `document` is not changed; containers that the patch doesn't touch are shared with the result, so treat
+    both as immutable. All or nothing.
+
+    Raises PatchError: `INVALID_OPERATION` (malformed, or a path that isn't there), `CONFLICT` (a `test`
+    failed), `TOO_LARGE` (a limit); `index` is the failing operation's position.
+    """
+    try:
+        return _kernel.lower(
+            document,
+            patch,
+            None,
+            limits.depth_max,
+            limits.patch_operations_max,
+            limits.copied_bytes_max,
+            True,
+        )[1]
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+
+
+def lower(
+    document: Any, patch: Patch, strategies: Strategies | None = None, limits: Limits = DEFAULT_LIMITS
+) -> list[Operation]:
+    """The kernel operations of a JSON Patch against the document that its author saw.
+
+    `strategies` maps the typed path of a field to its rule: `"text"` (a replaced string becomes the delta of
+    the span that differs), `"counter"` (a replaced integer becomes an increment), `("set", "user_id")` (items
+    of an array keyed by that member; `("set",)`: by themselves). Other fields: the last writer wins.
+
+    Raises PatchError as `apply_patch` does.
+    """
+    try:
+        operations: list[Operation] = _kernel.lower(
+            document,
+            patch,
+            strategies,
+            limits.depth_max,
+            limits.patch_operations_max,
+            limits.copied_bytes_max,
+            False,
+        )[0]
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return operations
+
+
+def apply(document: Any, operations: Operations) -> Any:
+    """The document after `operations`, path-copied.
+
+    Raises PatchError: `CONFLICT` when a `tst` fails or lost its target, `INVALID_OPERATION` when an operation
+    doesn't fit the document (never for what `transform` yields, but for an `inc` past 2^53-1).
+    """
+    try:
+        return _kernel.apply(document, operations)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+
+
+def transform(earlier: Operations, later: Operations) -> tuple[list[Operation], list[Operation]]:
+    """Two lists on one document, each past the other: (earlier', later').
+
+    `earlier + later'` and `later + earlier'` give the same document. Raises PatchError `CONFLICT` when the
+    work passes 20nm + 1,000 steps for lists of n and m.
+    """
+    earlier_after, later_after, _ = transform_losses(earlier, later)
+    return earlier_after, later_after
+
+
+def transform_losses(earlier: Operations, later: Operations) -> tuple[list[Operation], list[Operation], int]:
+    """As `transform`, and what was lost, as bits of kernel/transform.py (0: nothing)."""
+    try:
+        result: tuple[list[Operation], list[Operation], int] = _kernel.transform(earlier, later)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return result
+
+
+def rebase(operations: Operations, window: Iterable[Operations], strict: bool = False) -> list[Operation]:
+    """A submission's operations past the committed ones of each version after its base, oldest first.
+
+    Raises PatchError `CONFLICT` past the work cap of `transform`, and with `strict` when an operation became
+    nothing or a move became a removal.
+    """
+    try:
+        rebased: list[Operation] = _kernel.rebase(operations, window, strict)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return rebased
+
+
+def survives(losses: int) -> bool:
+    """Did every later operation of `transform_losses` keep an effect (what `strict` asks for)?"""
+    return not losses & (LATER_GONE | LATER_WRITE_LOST)
+
+
+def invert(document: Any, operations: Operations) -> list[Operation]:
+    """The operations that undo `operations`, which stand on `document`; tests are left out."""
+    try:
+        inverses: list[Operation] = _kernel.invert(document, operations)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return inverses
+
+
+def emit(document: Any, operations: Operations, tests: bool = False) -> Patch:
+    """The JSON Patch that does to `document` what `operations` do; with `tests` also their `test`s.
+
+    Standard RFC 6902 but for `text` (in code points) and `inc`. No `from` is a prefix of its `path`.
+    """
+    try:
+        patch: Patch = _kernel.emit(document, operations, tests)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return patch
+
+
+def settle(document: Any, operations: Operations) -> Operations:
+    """The committed form of `operations`: `lower(document, emit(document, operations))`, but cheaper.
+
+    This is what the log holds and what a client keeps in flight, so both transform what was on the wire.
+    """
+    try:
+        settled: Operations = _kernel.settle(document, operations)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return settled
+
+
+def normalise(document: Any, operations: Operations, strategies: Strategies | None) -> Operations:
+    """At commit, on the head: `operations` without an `ins` into a `set` of an item whose id is there."""
+    try:
+        kept: Operations = _kernel.normalise(document, operations, strategies)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return kept
+
+
+def touched(operations: Operations) -> set[str] | None:
+    """The top-level members that `operations` write; None when they write the root itself."""
+    members: set[str] | None = _kernel.touched(operations)
+    return members
+
+
+def growth(document: Any, operations: Operations, limits: Limits = DEFAULT_LIMITS) -> int:
+    """At most how many bytes of compact JSON `operations` add to `document`; walks only what they insert.
+
+    A room adds this up and measures (`size`) only when the sum passes the document limit. Raises PatchError
+    `TOO_LARGE` when something would come to stand deeper than `depth_max`.
+    """
+    try:
+        added: int = _kernel.growth(document, operations, limits.depth_max)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return added
+
+
+def size(value: Any, bytes_max: int = 1 << 62, depth_max: int = 1 << 30) -> int:
+    """About the bytes of `value` as compact JSON (escapes not counted).
+
+    Raises PatchError `TOO_LARGE` as soon as a limit is passed, without walking the rest.
+    """
+    try:
+        measured: int = _kernel.measure(value, depth_max, bytes_max)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return measured
+
+
+def check_value(value: Any, depth_max: int = 64) -> Any:
+    """`value` as it is stored: -0.0 becomes 0, else the same object.
+
+    Raises PatchError: `TOO_LARGE` when it nests deeper than `depth_max`; `INVALID_OPERATION` for an integer
+    beyond +-(2^53-1), NaN, an infinity, a lone surrogate or a type that JSON doesn't have.
+    """
+    try:
+        return _kernel.check_value(value, depth_max)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Equality of RFC 6902's `test`: 1, 1.0 and 1e0 are equal, 1 and true are not."""
+    result: bool = _kernel.equal(one, other)
+    return result
+
+
+def identical(one: Any, other: Any) -> bool:
+    """The same JSON whatever the order of members; 1, 1.0 and true all differ."""
+    result: bool = _kernel.identical(one, other)
+    return result
+
+
+def implementation() -> str:
+    """`compiled` or `pure`: which kernel runs."""
+    return "pure" if _kernel is pure else "compiled"

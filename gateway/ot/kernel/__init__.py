@@ -1,0 +1,38 @@
+"""The operations of `gateway.ot`, in plain Python that is also compiled as `_speedups.kernel`.
+
+One source, built twice: `setup.py` joins these modules, in the order of SOURCES, into one compilation unit
+with the C types of `_speedups/kernel.pxd`. They import only each other and the standard library, and raise
+KernelError, a ValueError; the face in `gateway.ot` makes PatchErrors of it.
+"""
+
+from __future__ import annotations
+
+from gateway.ot.kernel.documents import apply, get
+from gateway.ot.kernel.emit import emit, normalise, settle, touched
+from gateway.ot.kernel.inverse import growth, invert
+from gateway.ot.kernel.lower import lower
+from gateway.ot.kernel.transform import against, rebase, transform
+from gateway.ot.kernel.values import KernelError, check_value, equal, identical, measure
+
+SOURCES = ("values", "paths", "text", "documents", "transform", "lower", "emit", "inverse")
+
+__all__ = [
+    "SOURCES",
+    "KernelError",
+    "against",
+    "apply",
+    "check_value",
+    "emit",
+    "equal",
+    "get",
+    "growth",
+    "identical",
+    "invert",
+    "lower",
+    "measure",
+    "normalise",
+    "rebase",
+    "settle",
+    "touched",
+    "transform",
+]

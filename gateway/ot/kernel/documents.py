@@ -1,0 +1,159 @@
+"""Documents and kernel operations: looking up, and applying with path copies.
+
+An operation is a tuple, its kind first, all coordinates from before the operation:
+
+    ("ins", place, value)       an element before the gap place[-1]
+    ("rem", path)               a node goes
+    ("set", path, value)        a member or an element or the root gets a value
+    ("mov", path, place)        a node goes to a gap or to an absent member
+    ("txt", path, delta)        see text.py
+    ("inc", path, integer)
+    ("tst", path, value)        `apply` compares; the path is None when a concurrent edit took the target
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.ot.kernel.paths import Path, after_remove, format_pointer, shown
+from gateway.ot.kernel.text import apply_delta
+from gateway.ot.kernel.values import CONFLICT, INTEGER_MAX, INVALID, KernelError, equal
+
+Operation = tuple[Any, ...]
+
+INS = "ins"
+REM = "rem"
+SET = "set"
+MOV = "mov"
+TXT = "txt"
+INC = "inc"
+TST = "tst"
+
+
+def missing(path: Path) -> KernelError:
+    return KernelError(INVALID, f"nothing is at {shown(format_pointer(path))}")
+
+
+def child_of(parent: Any, path: Path, depth: int) -> Any:
+    """The child of `parent` at `path[depth]`."""
+    token = path[depth]
+    if type(parent) is dict:
+        if type(token) is str and token in parent:
+            return parent[token]
+    elif type(parent) is list and type(token) is int and 0 <= token < len(parent):
+        return parent[token]
+    raise missing(path[: depth + 1])
+
+
+def get(document: Any, path: Path) -> Any:
+    """The value at a typed path; KernelError when there is none."""
+    for depth in range(len(path)):
+        document = child_of(document, path, depth)
+    return document
+
+
+def has(document: Any, path: Path) -> bool:
+    """Is there a node at `path`, whose container exists?"""
+    if not path:
+        return True
+    parent = get(document, path[:-1])
+    token = path[-1]
+    if type(parent) is dict:
+        return token in parent
+    return type(parent) is list and type(token) is int and token < len(parent)
+
+
+def shallow(container: Any, path: Path, depth: int) -> Any:
+    """A copy of one container, the one at `path[:depth]`."""
+    if type(container) is dict:
+        return container.copy()
+    if type(container) is list:
+        return container[:]
+    raise missing(path[: depth + 1])
+
+
+def apply(document: Any, operations: Any) -> Any:
+    """The document after `operations`; containers off their paths are shared with the old one."""
+    for operation in operations:
+        document = apply_one(document, operation)
+    return document
+
+
+def apply_one(document: Any, operation: Operation) -> Any:
+    kind = operation[0]
+    path = operation[1]
+    if kind == TST:
+        check_test(document, operation)
+        return document
+    if kind == MOV:
+        value = get(document, path)
+        document = edited(document, REM, path, None)
+        place = after_remove(operation[2], path)
+        return edited(document, INS if type(place[-1]) is int else SET, place, value)
+    return edited(document, kind, path, operation[2] if len(operation) > 2 else None)
+
+
+def check_test(document: Any, operation: Operation) -> None:
+    path = operation[1]
+    if path is None:
+        raise KernelError(CONFLICT, "what the patch tests was removed by a concurrent edit")
+    try:
+        found = get(document, path)
+    except KernelError as error:
+        raise KernelError(CONFLICT, error.message) from None
+    if not equal(found, operation[2]):
+        raise KernelError(CONFLICT, f"the value at {shown(format_pointer(path))} is not the one tested for")
+
+
+def edited(document: Any, kind: str, path: Path, argument: Any) -> Any:
+    """The document with one edit; the containers on `path` are copies."""
+    last = len(path) - 1
+    if last < 0:
+        return edited_value(document, kind, argument)
+    root = shallow(document, path, 0)
+    parent = root
+    for depth in range(last):
+        child = shallow(child_of(parent, path, depth), path, depth + 1)
+        parent[path[depth]] = child
+        parent = child
+    edit_container(parent, kind, path, argument)
+    return root
+
+
+def edit_container(parent: Any, kind: str, path: Path, argument: Any) -> None:
+    """Carry out an edit in its own, already copied container."""
+    last = len(path) - 1
+    token = path[last]
+    if kind == INS:
+        if type(parent) is not list or type(token) is not int or not 0 <= token <= len(parent):
+            raise missing(path)
+        parent.insert(token, argument)
+    elif kind == SET and type(parent) is dict and type(token) is str:
+        parent[token] = argument
+    elif kind == REM:
+        child_of(parent, path, last)
+        del parent[token]
+    else:
+        parent[token] = edited_value(child_of(parent, path, last), kind, argument)
+
+
+def edited_value(value: Any, kind: str, argument: Any) -> Any:
+    """The new value of a node that stays where it is."""
+    if kind == SET:
+        return argument
+    if kind == TXT:
+        if type(value) is not str:
+            raise KernelError(INVALID, "a text operation needs a string")
+        return apply_delta(value, argument)
+    if kind == INC:
+        return incremented(value, argument)
+    raise KernelError(INVALID, f"the root does not take {shown(str(kind))}")
+
+
+def incremented(value: Any, amount: int) -> int:
+    if type(value) is not int:
+        raise KernelError(INVALID, "inc needs an integer")
+    total: int = value + amount
+    if total > INTEGER_MAX or total < -INTEGER_MAX:
+        raise KernelError(INVALID, "the sum lies beyond +-(2^53-1), where JSON readers lose digits")
+    return total

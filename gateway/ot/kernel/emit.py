@@ -1,0 +1,146 @@
+"""From kernel operations back to a JSON Patch, and the form in which operations are committed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.ot.kernel.documents import (
+    INC,
+    INS,
+    MOV,
+    REM,
+    SET,
+    TST,
+    TXT,
+    Operation,
+    apply_one,
+    get,
+    has,
+)
+from gateway.ot.kernel.lower import index_of
+from gateway.ot.kernel.paths import after_remove, format_pointer, is_inside
+from gateway.ot.kernel.text import write_delta
+from gateway.ot.kernel.transform import transform
+
+
+def emit(document: Any, operations: Any, tests: bool) -> list[dict[str, Any]]:
+    """The JSON Patch of `operations` on `document`, their tests included or left out."""
+    patch: list[dict[str, Any]] = []
+    last = len(operations) - 1
+    for index, operation in enumerate(operations):
+        emit_one(document, operation, tests, patch)
+        if index < last:
+            document = apply_one(document, operation)
+    return patch
+
+
+def emit_one(document: Any, operation: Operation, tests: bool, patch: list[dict[str, Any]]) -> None:
+    kind = operation[0]
+    if kind == TST and not (tests and operation[1] is not None):
+        return
+    pointer = format_pointer(operation[1])
+    if kind == SET:
+        replaces = document is not None and has(document, operation[1])
+        patch.append({"op": "replace" if replaces else "add", "path": pointer, "value": operation[2]})
+    elif kind == INS:
+        patch.append({"op": "add", "path": pointer, "value": operation[2]})
+    elif kind == REM:
+        patch.append({"op": "remove", "path": pointer})
+    elif kind == TXT:
+        patch.append({"op": "text", "path": pointer, "value": write_delta(operation[2])})
+    elif kind == INC:
+        patch.append({"op": "inc", "path": pointer, "value": operation[2]})
+    elif kind == TST:
+        patch.append({"op": "test", "path": pointer, "value": operation[2]})
+    else:
+        for hop in hops(document, operation):
+            target = format_pointer(after_remove(hop[2], hop[1]))
+            patch.append({"op": "move", "from": format_pointer(hop[1]), "path": target})
+
+
+def hops(document: Any, move: Operation) -> list[Operation]:
+    """A move, or the two that stand for it.
+
+    A move into the next sibling has no RFC 6902 form, for `from` would be a prefix of `path`: it goes by way
+    of the end of the array.
+    """
+    if not needs_hops(move):
+        return [move]
+    source = move[1]
+    destination = after_remove(move[2], source)
+    size = len(get(document, source[:-1]))
+    end = (*source[:-1], size)
+    last = (*source[:-1], size - 1)
+    return [(MOV, source, end), (MOV, last, destination)]
+
+
+def settle(document: Any, operations: Any) -> Any:
+    """`operations` as they are committed: what `lower` makes of what `emit` writes."""
+    for operation in operations:
+        if operation[0] == TST or (operation[0] == MOV and needs_hops(operation)):
+            return settled(document, operations)
+    return operations
+
+
+def needs_hops(move: Operation) -> bool:
+    """Would `from` be a prefix of `path`?"""
+    return is_inside(after_remove(move[2], move[1]), move[1])
+
+
+def settled(document: Any, operations: Any) -> list[Operation]:
+    result: list[Operation] = []
+    for operation in operations:
+        if operation[0] == MOV:
+            result.extend(hops(document, operation))
+        elif operation[0] != TST:
+            result.append(operation)
+        document = apply_one(document, operation)
+    return result
+
+
+def normalise(document: Any, operations: Any, strategies: Any) -> Any:
+    """`operations` without insertions into a `set` of an item whose id is there at that point."""
+    if not strategies or not may_duplicate(operations, strategies):
+        return operations
+    kept: list[Operation] = []
+    rest = list(operations)
+    while rest:
+        operation = rest.pop(0)
+        if operation[0] == INS and is_duplicate(document, operation, strategies):
+            # What follows in the list was written for a document with the item in it.
+            _, rest, _ = transform([(REM, operation[1])], rest)
+            continue
+        kept.append(operation)
+        document = apply_one(document, operation)
+    return kept
+
+
+def may_duplicate(operations: Any, strategies: Any) -> bool:
+    for operation in operations:
+        if operation[0] == INS:
+            rule = strategies.get(operation[1][:-1])
+            if rule is not None and rule[0] == SET:
+                return True
+    return False
+
+
+def is_duplicate(document: Any, operation: Operation, strategies: Any) -> bool:
+    container = operation[1][:-1]
+    rule = strategies.get(container)
+    if rule is None or rule[0] != SET:
+        return False
+    return index_of(get(document, container), operation[2], rule) >= 0
+
+
+def touched(operations: Any) -> set[str] | None:
+    """The members of the root that operations touch; None when the root itself is set or is no object."""
+    members: set[str] = set()
+    for operation in operations:
+        if operation[0] == TST:
+            continue
+        if not operation[1] or type(operation[1][0]) is not str:
+            return None
+        members.add(operation[1][0])
+        if operation[0] == MOV:
+            members.add(operation[2][0])
+    return members

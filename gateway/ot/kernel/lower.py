@@ -1,0 +1,290 @@
+"""From a JSON Patch (RFC 6902 with `text` and `inc`) to kernel operations, SEMANTICS.md section 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.ot.kernel.documents import (
+    INC,
+    INS,
+    MOV,
+    REM,
+    SET,
+    TST,
+    TXT,
+    Operation,
+    apply_one,
+    check_test,
+    get,
+    has,
+    incremented,
+    missing,
+)
+from gateway.ot.kernel.paths import (
+    Path,
+    before_remove,
+    format_pointer,
+    is_own_place,
+    parse_index,
+    parse_pointer,
+    shown,
+    starts_with,
+)
+from gateway.ot.kernel.text import difference, read_delta
+from gateway.ot.kernel.values import (
+    CONFLICT,
+    INTEGER_MAX,
+    INVALID,
+    TOO_LARGE,
+    UNBOUNDED_BYTES,
+    KernelError,
+    check_integer,
+    check_value,
+    copy_value,
+    equal,
+    measure,
+)
+
+
+class Bounds:
+    """What one lowering may use: depth, and bytes that `copy` may add."""
+
+    def __init__(self, depth_max: int, copied_bytes_max: int) -> None:
+        self.depth_max = depth_max
+        self.copied_bytes_left = copied_bytes_max
+
+
+def lower(
+    document: Any,
+    patch: Any,
+    strategies: Any,
+    depth_max: int,
+    operations_max: int,
+    copied_bytes_max: int,
+    wants_document: bool,
+) -> tuple[list[Operation], Any]:
+    """Operations of a patch, and the document after it where it is wanted (else one from on the way)."""
+    if type(patch) is not list:
+        raise KernelError(INVALID, "a patch must be an array of operations")
+    if len(patch) > operations_max:
+        raise KernelError(TOO_LARGE, f"the patch has {len(patch)} operations, the limit is {operations_max}")
+    bounds = Bounds(depth_max, copied_bytes_max)
+    operations: list[Operation] = []
+    index = 0
+    done = 0
+    try:
+        for entry in patch:
+            while done < len(operations):
+                document = apply_one(document, operations[done])
+                done += 1
+            lower_entry(document, entry, strategies, bounds, operations)
+            index += 1
+        while wants_document and done < len(operations):
+            document = apply_one(document, operations[done])
+            done += 1
+    except KernelError as error:
+        raise KernelError(error.code, error.message, index) from None
+    return operations, document
+
+
+def lower_entry(
+    document: Any, entry: Any, strategies: Any, bounds: Bounds, operations: list[Operation]
+) -> None:
+    """Append the operations of one entry of a patch."""
+    if type(entry) is not dict:
+        raise KernelError(INVALID, "an operation must be an object")
+    name = entry.get("op")
+    pointer = entry.get("path")
+    if type(name) is not str:
+        raise KernelError(INVALID, "an operation needs a string op")
+    if pointer is None:
+        raise KernelError(INVALID, "an operation needs a path")
+    tokens = parse_pointer(pointer)
+    if name == "replace":
+        value = check_value(argument(entry), bounds.depth_max - len(tokens))
+        lower_set(document, locate(document, tokens), value, strategies, operations)
+    elif name == "add":
+        value = check_value(argument(entry), bounds.depth_max - len(tokens))
+        lower_add(document, locate_place(document, tokens), value, strategies, operations)
+    elif name == "remove":
+        if not tokens:
+            raise KernelError(INVALID, "the root can't be removed by an edit")
+        operations.append((REM, locate(document, tokens)))
+    elif name == "test":
+        operations.append(lower_test(document, tokens, check_value(argument(entry), bounds.depth_max)))
+    elif name == "move":
+        lower_move(document, source_of(entry), tokens, bounds, operations)
+    elif name == "copy":
+        value = captured(get(document, locate(document, source_of(entry))), tokens, bounds)
+        lower_add(document, locate_place(document, tokens), value, strategies, operations)
+    elif name == "text":
+        lower_text(document, locate(document, tokens), entry, operations)
+    elif name == "inc":
+        lower_inc(document, locate(document, tokens), argument(entry), operations)
+    else:
+        raise KernelError(INVALID, f"unknown op {shown(name)}")
+
+
+def argument(entry: dict[str, Any]) -> Any:
+    if "value" not in entry:
+        raise KernelError(INVALID, f"{shown(entry['op'])} needs a value")
+    return entry["value"]
+
+
+def source_of(entry: dict[str, Any]) -> list[str]:
+    if "from" not in entry:
+        raise KernelError(INVALID, f"{shown(entry['op'])} needs a from")
+    return parse_pointer(entry["from"])
+
+
+def locate(document: Any, tokens: list[str]) -> Path:
+    """The typed path of an existing node."""
+    path: list[Any] = []
+    for token in tokens:
+        if type(document) is dict:
+            if token not in document:
+                raise missing((*path, token))
+            path.append(token)
+            document = document[token]
+        elif type(document) is list:
+            index = parse_index(token)
+            if index < 0:
+                raise KernelError(INVALID, f"{shown(token)} is not the index of an element")
+            if index >= len(document):
+                raise missing((*path, index))
+            path.append(index)
+            document = document[index]
+        else:
+            raise missing((*path, token))
+    return tuple(path)
+
+
+def locate_place(document: Any, tokens: list[str]) -> Path:
+    """The typed path of where a value may be added: () is the root, an `int` at the end is a gap."""
+    if not tokens:
+        return ()
+    container = locate(document, tokens[:-1])
+    parent = get(document, container)
+    token = tokens[-1]
+    if type(parent) is dict:
+        return (*container, token)
+    if type(parent) is not list:
+        raise missing((*container, token))
+    index = len(parent) if token == "-" else parse_index(token)
+    if index < 0:
+        raise KernelError(INVALID, f"{shown(token)} is not the index of a place in an array")
+    if index > len(parent):
+        raise KernelError(INVALID, f"index {index} is past the end of the array, {len(parent)}")
+    return (*container, index)
+
+
+def lower_add(document: Any, place: Path, value: Any, strategies: Any, operations: list[Operation]) -> None:
+    if not place or type(place[-1]) is str:
+        lower_set(document, place, value, strategies, operations)
+        return
+    rule = strategies.get(place[:-1]) if strategies else None
+    if rule is not None and rule[0] == SET:
+        known = index_of(get(document, place[:-1]), value, rule)
+        if known >= 0:  # in place, so that it beats a concurrent remove
+            place = (*place[:-1], known)
+            operations.append((REM, place))
+    operations.append((INS, place, value))
+
+
+def index_of(items: list[Any], value: Any, rule: Any) -> int:
+    """Where in a set an item with the same id stands, or -1."""
+    key = item_id(value, rule)
+    if key is None:
+        return -1
+    for index, item in enumerate(items):
+        if equal(item_id(item, rule), key):
+            return index
+    return -1
+
+
+def item_id(item: Any, rule: Any) -> Any:
+    """The id of a set's item: the item itself, or its member `rule[1]`; None where it has none."""
+    if len(rule) < 2 or rule[1] is None:
+        return item
+    return item.get(rule[1]) if type(item) is dict else None
+
+
+def lower_set(document: Any, path: Path, value: Any, strategies: Any, operations: list[Operation]) -> None:
+    """A value for a member, an element or the root, as its field's strategy has it."""
+    rule = strategies.get(path) if strategies else None
+    if rule == "text" and type(value) is str:
+        old = get(document, path) if has(document, path) else None
+        if type(old) is str:
+            delta = difference(old, value)
+            if delta:
+                operations.append((TXT, path, delta))
+            return
+    elif rule == "counter" and type(value) is int:
+        old = get(document, path) if has(document, path) else None
+        if type(old) is int and -INTEGER_MAX <= value - old <= INTEGER_MAX:
+            if value != old:
+                operations.append((INC, path, value - old))
+            return
+    operations.append((SET, path, value))
+
+
+def lower_test(document: Any, tokens: list[str], value: Any) -> Operation:
+    try:
+        path = locate(document, tokens)
+    except KernelError as error:
+        raise KernelError(CONFLICT, f"test failed: {error.message}") from None
+    operation = (TST, path, value)
+    check_test(document, operation)
+    return operation
+
+
+def lower_move(
+    document: Any, source_tokens: list[str], tokens: list[str], bounds: Bounds, operations: list[Operation]
+) -> None:
+    source = locate(document, source_tokens)
+    if source_tokens == tokens:
+        return
+    if tokens[: len(source_tokens)] == source_tokens:
+        raise KernelError(INVALID, "a node can't move into itself")
+    value = get(document, source)
+    if not tokens:
+        operations.append((SET, (), value))
+        return
+    place = locate_place(apply_one(document, (REM, source)), tokens)
+    measure(value, bounds.depth_max - len(place), UNBOUNDED_BYTES)
+    target = before_remove(place, source)
+    if type(place[-1]) is not str:
+        if not is_own_place(source, target):
+            operations.append((MOV, source, target))
+    elif starts_with(source, place):
+        operations.append((SET, place, value))
+    else:
+        if has(document, target):
+            operations.append((REM, target))
+        operations.append((MOV, source, target))
+
+
+def lower_text(document: Any, path: Path, entry: dict[str, Any], operations: list[Operation]) -> None:
+    text = get(document, path)
+    if type(text) is not str:
+        raise KernelError(INVALID, f"text needs a string at {shown(format_pointer(path))}")
+    unit = entry.get("unit", "codepoint")
+    if unit != "codepoint" and unit != "utf16":
+        raise KernelError(INVALID, "the unit of a text operation is codepoint or utf16")
+    delta = read_delta(argument(entry), text, unit == "utf16")
+    if delta:
+        operations.append((TXT, path, delta))
+
+
+def lower_inc(document: Any, path: Path, amount: Any, operations: list[Operation]) -> None:
+    if type(amount) is not int:
+        raise KernelError(INVALID, "inc needs an integer value")
+    incremented(get(document, path), check_integer(amount))
+    if amount:
+        operations.append((INC, path, amount))
+
+
+def captured(value: Any, tokens: list[str], bounds: Bounds) -> Any:
+    """A copy for `copy`, charged to the patch: doubling can't outgrow the bound."""
+    bounds.copied_bytes_left -= measure(value, bounds.depth_max - len(tokens), bounds.copied_bytes_left)
+    return copy_value(value)

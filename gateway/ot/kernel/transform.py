@@ -1,0 +1,246 @@
+"""Transformation of concurrent operations, SEMANTICS.md section 3.
+
+`against(a, b, later)` is T(a, b): what `a` becomes after `b`, both defined on one document. `later` tells
+whether `a` comes after `b` in the server's order. [] means that nothing is left to do. With it TP1 holds:
+b then T(a, b) gives the document that a then T(b, a) gives. One server orders all changes, so TP1 is enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.ot.kernel.documents import INS, MOV, REM, SET, TST, TXT, Operation
+from gateway.ot.kernel.paths import (
+    Path,
+    after_insert,
+    after_move,
+    after_remove,
+    is_inside,
+    is_own_place,
+    starts_with,
+)
+from gateway.ot.kernel.text import transform_delta
+from gateway.ot.kernel.values import CONFLICT, KernelError, identical
+
+CALLS_PER_PAIR = 20
+CALLS_SPARE = 1000
+
+# What a list lost on its way past another, as bits.
+EARLIER_MOVE_CUT = 1  # a move of the earlier list became a removal
+LATER_GONE = 2  # an operation of the later list became nothing
+LATER_WRITE_LOST = 4  # ... and it was no removal; or a move of it became a removal
+
+
+def moved_to(operation: Operation, path: Path) -> Operation:
+    """The same operation at another path."""
+    if path is operation[1]:
+        return operation
+    return (operation[0], path) if len(operation) == 2 else (operation[0], path, operation[2])
+
+
+def against(a: Operation, b: Operation, later: bool) -> list[Operation]:
+    """T(a, b)."""
+    kind = b[0]
+    if kind == TST or a[1] is None:
+        return [a]
+    if a[0] == MOV:
+        return move_against(a, b, later)
+    if kind == MOV:
+        return against_move(a, b, later)
+    path = a[1]
+    at = b[1]
+    if path and at and path[0] != at[0] and type(at[0]) is str:
+        return [a]  # different members of the root: the usual case
+    if kind == INS:
+        return [moved_to(a, after_insert(path, at, a[0] == INS and not later))]
+    if kind == REM:
+        return against_remove(a, at, later)
+    if kind == SET:
+        return against_set(a, b, later)
+    if kind == TXT and a[0] == TXT and path == at:
+        delta = transform_delta(a[2], b[2], later)
+        return [(TXT, path, delta)] if delta else []
+    return [a]
+
+
+def gone(a: Operation) -> list[Operation]:
+    """What is left of an operation whose target went: nothing, but a test that now fails stays one."""
+    return [(TST, None, a[2])] if a[0] == TST else []
+
+
+def against_remove(a: Operation, removed: Path, later: bool) -> list[Operation]:
+    kind = a[0]
+    path = a[1]
+    if is_inside(path, removed):
+        return gone(a)
+    if kind == INS or path != removed:
+        return [moved_to(a, after_remove(path, removed))]
+    if kind == SET and later:
+        return [(INS, path, a[2])] if type(path[-1]) is int else [a]
+    return gone(a)
+
+
+def against_set(a: Operation, b: Operation, later: bool) -> list[Operation]:
+    kind = a[0]
+    path = a[1]
+    at = b[1]
+    if is_inside(path, at):
+        return gone(a)
+    if kind in (INS, TST) or path != at:
+        return [a]
+    if kind == SET:
+        return [a] if later and not identical(a[2], b[2]) else []
+    return [a] if kind == REM and later else []
+
+
+def against_move(a: Operation, b: Operation, later: bool) -> list[Operation]:
+    """T(a, b) of any `a` but a move against a move."""
+    kind = a[0]
+    path = a[1]
+    source = b[1]
+    target = b[2]
+    if kind == SET and path == target and type(path[-1]) is str:
+        return [(SET, after_remove(path, source), a[2])] if later else []
+    result = moved_to(a, after_move(path, source, target, kind == INS, not later))
+    if kind in (REM, SET) and is_inside(source, path) and not is_inside(target, path):
+        # Delete chases: what was moved out of the deleted or replaced node goes too.
+        destination = after_remove(target, source)
+        return [(REM, destination), moved_to(result, after_remove(result[1], destination))]
+    return [result]
+
+
+def move_against(a: Operation, b: Operation, later: bool) -> list[Operation]:
+    """T(a, b) of a move against anything."""
+    kind = b[0]
+    at = b[1]
+    source = a[1]
+    target = a[2]
+    if kind == MOV:
+        return move_against_move(a, b, later)
+    if kind == INS:
+        return move(after_insert(source, at, False), after_insert(target, at, not later))
+    if kind == REM:
+        if starts_with(source, at):
+            return []
+        if is_inside(target, at):
+            return [(REM, after_remove(source, at))]
+        return move(after_remove(source, at), after_remove(target, at))
+    if kind == SET:
+        if is_inside(source, at):
+            return []
+        if target == at and type(at[-1]) is str:
+            return [(REM, at), a] if later else [(REM, source)]
+        if is_inside(target, at):
+            return [(REM, source)]
+    return [a]
+
+
+def move(source: Path, target: Path) -> list[Operation]:
+    return [] if is_own_place(source, target) else [(MOV, source, target)]
+
+
+def inverse_move(source: Path, target: Path) -> Operation:
+    """The move that puts the node back, in coordinates after the move."""
+    destination = after_remove(target, source)
+    back = source if type(destination[-1]) is str else after_insert(source, destination, False)
+    return (MOV, destination, back)
+
+
+def move_against_move(a: Operation, b: Operation, later: bool) -> list[Operation]:
+    source = a[1]
+    target = a[2]
+    other_source = b[1]
+    other_target = b[2]
+    if source == other_source:
+        if not later:
+            return []
+        onward = after_move(target, other_source, other_target, True, False)
+        return move(after_remove(other_target, other_source), onward)
+    if is_inside(target, other_source) and is_inside(other_target, source):  # a cycle
+        return [] if later else [inverse_move(other_source, other_target), a]
+    if target == other_target and type(target[-1]) is str:
+        return same_member(a, b, later)
+    return move(
+        after_move(source, other_source, other_target, False, False),
+        after_move(target, other_source, other_target, True, not later),
+    )
+
+
+def same_member(a: Operation, b: Operation, later: bool) -> list[Operation]:
+    """Two moves of different nodes onto one member: the later one has it."""
+    source = a[1]
+    other_source = b[1]
+    other_target = b[2]
+    if later and starts_with(source, other_source):
+        return []
+    if not later and starts_with(other_source, source):
+        return [inverse_move(other_source, other_target), a]
+    onward = after_move(source, other_source, other_target, False, False)
+    if not later:
+        return [(REM, onward)]
+    place = after_remove(other_target, other_source)
+    return [(REM, place), (MOV, onward, place)]
+
+
+def loss(operation: Operation, result: list[Operation], later: bool) -> int:
+    """The loss bits of one T."""
+    kind = operation[0]
+    if not result:
+        if not later:
+            return 0
+        return LATER_GONE if kind == REM else LATER_GONE | LATER_WRITE_LOST
+    if kind == MOV and len(result) == 1 and result[0][0] == REM:
+        return LATER_WRITE_LOST if later else EARLIER_MOVE_CUT
+    return 0
+
+
+def transform(earlier: Any, later: Any) -> tuple[list[Operation], list[Operation], int]:
+    """Two concurrent lists, each past the other, and the loss bits.
+
+    Lay the lists out as the word e_n' .. e_1' l_1 .. l_m, in which a prime means "undone": rewrite each
+    neighbouring pair e' l to T(l, e) T(e, l)' until every l stands left. No recursion, so a chain of
+    expansions costs work, which is capped, but never stack.
+    """
+    budget = CALLS_PER_PAIR * len(earlier) * len(later) + CALLS_SPARE
+    losses = 0
+    crossed: list[Operation] = []  # the later operations that are past all earlier ones
+    passed: list[Operation] = list(reversed(earlier))  # earlier operations, the next to be met last
+    ahead: list[Operation] = list(reversed(later))  # the rest of the word, its first symbol last
+    is_later: list[bool] = [True] * len(ahead)
+    while ahead:
+        operation = ahead.pop()
+        if not is_later.pop():
+            passed.append(operation)
+        elif not passed:
+            crossed.append(operation)
+        else:
+            budget -= 1
+            if budget < 0:
+                raise KernelError(CONFLICT, "the edit meets too many concurrent ones to be merged")
+            other = passed.pop()
+            others = against(other, operation, False)
+            own = against(operation, other, True)
+            losses |= loss(other, others, False) | loss(operation, own, True)
+            for expanded in others:
+                ahead.append(expanded)
+                is_later.append(False)
+            for expanded in reversed(own):
+                ahead.append(expanded)
+                is_later.append(True)
+    passed.reverse()
+    return passed, crossed, losses
+
+
+def rebase(operations: Any, window: Any, strict: bool) -> list[Operation]:
+    """`operations` past a sequence of committed lists; with `strict`, CONFLICT when something is lost."""
+    current: list[Operation] = list(operations)
+    for committed in window:
+        if len(committed) == 1 and len(current) == 1:
+            operation = current[0]
+            current = against(operation, committed[0], True)
+            losses = loss(operation, current, True)
+        else:
+            _, current, losses = transform(committed, current)
+        if strict and losses & (LATER_GONE | LATER_WRITE_LOST):
+            raise KernelError(CONFLICT, "a concurrent edit took what this strict patch changes")
+    return current

@@ -1,0 +1,201 @@
+# ruff: noqa: SIM110 (plain loops compile to C, generators do not)
+"""JSON values: what is allowed in a document, equality, copies, sizes."""
+
+from __future__ import annotations
+
+from math import copysign, isfinite
+from typing import Any
+
+INTEGER_MAX = 2**53 - 1
+CONFLICT = "CONFLICT"
+INVALID = "INVALID_OPERATION"
+TOO_LARGE = "TOO_LARGE"
+UNBOUNDED_BYTES = 2**62
+
+
+class KernelError(ValueError):
+    """An operation can't be carried out: `code` of PROTOCOL.md section 8, `index` in the patch or None."""
+
+    def __init__(self, code: str, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.index = index
+
+
+def check_string(text: str) -> str:
+    """Refuse lone surrogates: no UTF-8 and so no wire form exists for them."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise KernelError(INVALID, "a string holds a lone surrogate, which has no UTF-8 form") from None
+    return text
+
+
+def check_integer(value: int) -> int:
+    if value > INTEGER_MAX or value < -INTEGER_MAX:
+        raise KernelError(INVALID, "an integer lies beyond +-(2^53-1), where JSON readers lose digits")
+    return value
+
+
+def check_scalar(value: Any) -> Any:
+    """A JSON scalar as it is stored: -0.0 becomes 0."""
+    kind = type(value)
+    if kind is str:
+        return check_string(value)
+    if value is None or kind is bool:
+        return value
+    if kind is int:
+        return check_integer(value)
+    if kind is not float:
+        raise KernelError(INVALID, f"{kind.__name__} is not a JSON value")
+    if not isfinite(value):
+        raise KernelError(INVALID, "NaN and Infinity are not JSON numbers")
+    return 0 if is_negative_zero(value) else value
+
+
+def is_negative_zero(value: Any) -> bool:
+    return type(value) is float and value == 0.0 and copysign(1.0, value) < 0.0
+
+
+def check_value(value: Any, depth_max: int) -> Any:
+    """`value` as it is stored, or KernelError. Walks level by level, so depth costs no stack."""
+    if type(value) is not dict and type(value) is not list:
+        return check_scalar(value)
+    level = [value]
+    depth = 0
+    rewrite = False
+    while level:
+        depth += 1
+        if depth > depth_max:
+            raise KernelError(TOO_LARGE, f"the value nests deeper than {depth_max} containers")
+        below: list[Any] = []
+        for container in level:
+            rewrite |= check_members(container, below)
+        level = below
+    return without_negative_zeros(value) if rewrite else value
+
+
+def check_members(container: Any, below: list[Any]) -> bool:
+    """Check one container's scalars, append its containers to `below`; is there a -0.0 in it?"""
+    found = False
+    if type(container) is dict:
+        for key in container:
+            if type(key) is not str:
+                raise KernelError(INVALID, "an object's member names must be strings")
+            check_string(key)
+        container = container.values()
+    for child in container:
+        if type(child) is dict or type(child) is list:
+            below.append(child)
+        elif check_scalar(child) is not child:
+            found = True
+    return found
+
+
+def without_negative_zeros(value: Any) -> Any:
+    if type(value) is dict:
+        return {key: without_negative_zeros(child) for key, child in value.items()}
+    if type(value) is list:
+        return [without_negative_zeros(child) for child in value]
+    return 0 if is_negative_zero(value) else value
+
+
+def copy_value(value: Any) -> Any:
+    """A deep copy; strings and numbers are shared, for they can't change."""
+    if type(value) is dict:
+        return {key: copy_value(child) for key, child in value.items()}
+    if type(value) is list:
+        return [copy_value(child) for child in value]
+    return value
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Equality of the `test` operation (RFC 6902 section 4.6): 1 and 1.0 are equal, 1 and true are not."""
+    return same(one, other, False)
+
+
+def identical(one: Any, other: Any) -> bool:
+    """The same JSON but for the order of members: 1, 1.0 and true all differ."""
+    return same(one, other, True)
+
+
+def same(one: Any, other: Any, exact: bool) -> bool:
+    if one is other:
+        return True
+    kind = type(one)
+    if kind is dict:
+        return type(other) is dict and same_members(one, other, exact)
+    if kind is list:
+        return type(other) is list and same_items(one, other, exact)
+    if kind is type(other):
+        return bool(one == other)
+    if exact or (kind is not int and kind is not float):
+        return False
+    return (type(other) is int or type(other) is float) and one == other
+
+
+def same_members(one: dict[str, Any], other: dict[str, Any], exact: bool) -> bool:
+    if len(one) != len(other):
+        return False
+    for key, child in one.items():
+        if key not in other or not same(child, other[key], exact):
+            return False
+    return True
+
+
+def same_items(one: list[Any], other: list[Any], exact: bool) -> bool:
+    if len(one) != len(other):
+        return False
+    for i in range(len(one)):
+        if not same(one[i], other[i], exact):
+            return False
+    return True
+
+
+def measure(value: Any, depth_max: int, bytes_max: int) -> int:
+    """About the bytes of `value` as compact JSON; TOO_LARGE when it passes a limit, which ends the walk."""
+    if type(value) is not dict and type(value) is not list:
+        return scalar_bytes(value)
+    total = 0
+    level = [value]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > depth_max:
+            raise KernelError(TOO_LARGE, f"the value would nest deeper than {depth_max} containers")
+        below: list[Any] = []
+        for container in level:
+            total += own_bytes(container, below)
+            if total > bytes_max:
+                raise KernelError(TOO_LARGE, f"the values would pass {bytes_max} bytes")
+        level = below
+    return total
+
+
+def own_bytes(container: Any, below: list[Any]) -> int:
+    """Bytes of a container without the containers in it, which go to `below`."""
+    total = 2 + len(container)
+    if type(container) is dict:
+        for key in container:
+            total += string_bytes(key) + 1
+        container = container.values()
+    for child in container:
+        if type(child) is dict or type(child) is list:
+            below.append(child)
+        else:
+            total += scalar_bytes(child)
+    return total
+
+
+def scalar_bytes(value: Any) -> int:
+    if type(value) is str:
+        return string_bytes(value)
+    if type(value) is int or type(value) is float:
+        return len(repr(value))
+    return 4
+
+
+def string_bytes(text: str) -> int:
+    return 2 + (len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")))

@@ -1,0 +1,128 @@
+"""Undo and redo of one author's changes among everybody's, SEMANTICS.md section 4.
+
+Pure: a server replays a history into it when UNDO arrives, a client's replica keeps one all along. Entries
+are the inverses of the author's changes; the top one stands on the present document, each next one on the
+document that the one above it would leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.errors import PatchError
+from gateway.ot.face import Operations, apply, invert, settle, transform_losses
+from gateway.ot.kernel.documents import MOV, REM, SET
+from gateway.ot.kernel.transform import EARLIER_MOVE_CUT, LATER_WRITE_LOST
+
+ENTRIES_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`operations` for the present document, and the label of the change that they take back."""
+
+    operations: Operations
+    label: Hashable
+
+
+class UndoStacks:
+    """What one author can undo and redo in one document.
+
+    A label names a change: its version on a server, a local count in a replica. Every change of the document
+    must be told, in order, by `local` (this author's) or `remote` (anybody else's).
+    """
+
+    def __init__(self, entries_max: int = ENTRIES_MAX) -> None:
+        self._entries_max = entries_max
+        self._undo: list[Entry] = []
+        self._redo: list[Entry] = []
+
+    def undo(self) -> Entry | None:
+        """What undoes the author's last change, or None. Commit it, then tell `local(..., undoes=label)`."""
+        return self._undo[-1] if self._undo else None
+
+    def redo(self) -> Entry | None:
+        """What takes back the last undo, or None. Commit it, then tell `local(..., undoes=label)`."""
+        return self._redo[-1] if self._redo else None
+
+    def clear(self) -> None:
+        self._undo.clear()
+        self._redo.clear()
+
+    def local(
+        self, document_before: Any, operations: Operations, label: Hashable, undoes: Hashable | None = None
+    ) -> None:
+        """The author's own change. `undoes`: the label of the change that it takes back.
+
+        When that is the top of the undo stack, this is an undo; when it is the top of the redo stack, a redo.
+        When it is neither, for it is older than what was told, the change is taken as a remote one.
+        """
+        if undoes is None:
+            self._redo.clear()
+            self._push(self._undo, document_before, operations, label)
+        elif self._undo and self._undo[-1].label == undoes:
+            self._take_back(self._undo, self._redo, document_before, operations, label)
+        elif self._redo and self._redo[-1].label == undoes:
+            self._take_back(self._redo, self._undo, document_before, operations, label)
+        else:
+            self.remote(document_before, operations)
+
+    def remote(self, document_before: Any, operations: Operations) -> None:
+        """Somebody else's change: carried past every entry, which may shrink or vanish."""
+        self._undo = carried(self._undo, document_before, operations)
+        self._redo = carried(self._redo, document_before, operations)
+
+    def _push(self, stack: list[Entry], document: Any, operations: Operations, label: Hashable) -> None:
+        inverse = invert(document, operations)
+        if inverse:
+            stack.append(Entry(inverse, label))
+            del stack[: -self._entries_max]
+
+    def _take_back(
+        self, source: list[Entry], sink: list[Entry], document: Any, operations: Operations, label: Hashable
+    ) -> None:
+        """Move the top of one stack to the other, now that `operations` were committed for it."""
+        entry = source.pop()
+        if settle(document, entry.operations) != operations:
+            # Something else was committed (normalised, or past a late change): the entries below, which
+            # stand on what this one would have left, are brought to what there is.
+            detour = [*invert(document, entry.operations), *operations]
+            source[:] = carried(source, apply(document, entry.operations), detour)
+        self._push(sink, document, operations, label)
+
+
+def carried(stack: list[Entry], document: Any, operations: Operations) -> list[Entry]:
+    """A stack past a change of the document that its top stands on.
+
+    An entry that would take away what the change wrote is dropped whole. Where the work cap is passed, the
+    rest of the stack is.
+    """
+    kept: list[Entry] = []
+    change = operations
+    above: list[Any] = []  # entries passed since `document`, not yet applied to it
+    try:
+        for entry in reversed(stack):
+            inverse, past, losses = transform_losses(entry.operations, change)
+            if _takes_away(inverse, losses):
+                for operation in above:
+                    document = apply(document, operation)
+                above.clear()
+                change = [*invert(document, entry.operations), *change]
+            else:
+                change = past
+                if inverse:
+                    kept.append(Entry(inverse, entry.label))
+            above.append(entry.operations)
+    except PatchError:
+        pass  # the entries that were reached are right, and below them nothing is known
+    kept.reverse()
+    return kept
+
+
+def _takes_away(inverse: Operations, losses: int) -> bool:
+    """Would the inverse, still removing or replacing something, undo a later write as well?"""
+    if not losses & (EARLIER_MOVE_CUT | LATER_WRITE_LOST):
+        return False
+    return any(operation[0] in (REM, SET, MOV) for operation in inverse)
