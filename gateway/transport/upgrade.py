@@ -1,0 +1,185 @@
+"""The HTTP side of a WebSocket: reads the upgrade request, asks the endpoint, writes the answer.
+
+Pure but for `read_head`, which awaits bytes from its caller. RFC 6455 section 4.2; HTTP is parsed by
+httptools. A request that the endpoint would admit but that is no valid handshake is answered 400, 405 or 426.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+
+import httptools
+
+from gateway.ports import Admission, Endpoint, Rejection, UpgradeRequest
+
+HEAD_BYTES_MAX = 16 * 1024
+"""Longest request line and headers: room for a token with some hundred grants."""
+
+_ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_ONCE = ("host", "upgrade", "sec-websocket-key", "sec-websocket-version", "origin", "authorization")
+
+
+class Handshake(NamedTuple):
+    """A parsed request. `problem` is what is wrong with it as a WebSocket handshake, or None."""
+
+    request: UpgradeRequest
+    key: str
+    problem: Rejection | None
+
+
+class Accepted(NamedTuple):
+    """The endpoint lets this handshake in."""
+
+    handshake: Handshake
+    admission: Admission
+
+
+def bad_request(message: str) -> Rejection:
+    return Rejection(400, message, {})
+
+
+async def read_head(
+    receive: Callable[[], Awaitable[bytes | bytearray]],
+) -> tuple[bytes, bytes] | Rejection | None:
+    """Read up to the empty line: (head, what came after it), or None when the peer left first.
+
+    `receive` returns some bytes, b"" at the end.
+    """
+    buffer = bytearray()
+    while True:
+        data = await receive()
+        if not data:
+            return None
+        searched = max(0, len(buffer) - 3)
+        buffer += data
+        end = buffer.find(b"\r\n\r\n", searched)
+        if end > HEAD_BYTES_MAX or (end < 0 and len(buffer) > HEAD_BYTES_MAX):
+            return Rejection(431, f"the request's headers are longer than {HEAD_BYTES_MAX} bytes", {})
+        if end >= 0:
+            return bytes(buffer[: end + 4]), bytes(buffer[end + 4 :])
+
+
+def decide(endpoint: Endpoint, head: bytes, remote: str) -> Accepted | Rejection:
+    """Parse a request's head and ask the endpoint about it. `remote` is the peer's address."""
+    handshake = parse(head, remote)
+    if isinstance(handshake, Rejection):
+        return handshake
+    admission = endpoint.admit(handshake.request)
+    if isinstance(admission, Rejection):
+        return admission
+    return handshake.problem or Accepted(handshake, admission)
+
+
+def parse(head: bytes, remote: str) -> Handshake | Rejection:
+    """Read a request's head; a Rejection where it isn't HTTP/1.1 at all."""
+    collector = _Collector()
+    parser = httptools.HttpRequestParser(collector)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        return bad_request(f"not an HTTP request: {error}")
+    headers, repeated = collector.headers()
+    if repeated is not None:
+        return bad_request(f"the header {repeated} is there more than once")
+    request = UpgradeRequest(collector.target.decode("latin-1"), headers, remote)
+    key = headers.get("sec-websocket-key", "")
+    return Handshake(request, key, _problem(parser.get_method(), parser.get_http_version(), headers, key))
+
+
+class _Collector:
+    """What httptools calls while it parses."""
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.fields: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value))
+
+    def headers(self) -> tuple[dict[str, str], str | None]:
+        """Headers by lower-cased name, repeated ones joined; and one that must not be repeated but is."""
+        joined: dict[str, str] = {}
+        for raw_name, raw_value in self.fields:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip()
+            if name not in joined:
+                joined[name] = value
+            elif name in _ONCE:
+                return joined, name
+            else:
+                joined[name] += ", " + value
+        return joined, None
+
+
+def tokens(headers: Mapping[str, str], name: str) -> list[str]:
+    """A comma-separated header's items, as they were written."""
+    return [token for token in (item.strip() for item in headers.get(name, "").split(",")) if token]
+
+
+def _problem(method: bytes, version: str, headers: Mapping[str, str], key: str) -> Rejection | None:
+    if method != b"GET":
+        return Rejection(405, "a WebSocket is opened by GET", {"Allow": "GET"})
+    if version != "1.1":
+        return bad_request("a WebSocket needs HTTP/1.1")
+    if headers.get("upgrade", "").lower() != "websocket":
+        return _upgrade_required("this is a WebSocket endpoint: send Upgrade: websocket")
+    if "upgrade" not in [token.lower() for token in tokens(headers, "connection")]:
+        return bad_request("the header Connection doesn't say Upgrade")
+    if "host" not in headers:
+        return bad_request("the header Host is missing")
+    if headers.get("sec-websocket-version") != "13":
+        return _upgrade_required("the WebSocket version must be 13")
+    if not _is_key(key):
+        return bad_request("Sec-WebSocket-Key must be 16 bytes in base64")
+    return None
+
+
+def _upgrade_required(message: str) -> Rejection:
+    headers = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Connection": "Upgrade, close"}
+    return Rejection(426, message, headers)
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def acceptance(key: str, subprotocol: str | None, extensions: str = "") -> bytes:
+    """The 101 answer. `extensions` is the value of Sec-WebSocket-Extensions, left out where empty."""
+    digest = hashlib.sha1(key.encode("ascii") + _ACCEPT_GUID, usedforsecurity=False).digest()
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Accept: " + base64.b64encode(digest).decode("ascii"),
+    ]
+    if subprotocol is not None:
+        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    if extensions:
+        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def refusal(rejection: Rejection) -> bytes:
+    """The whole HTTP answer to a refused handshake; the connection is closed after it."""
+    body = (rejection.message + "\n").encode()
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **rejection.headers,
+    }
+    lines = [f"HTTP/1.1 {rejection.status} {HTTPStatus(rejection.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
