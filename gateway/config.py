@@ -70,6 +70,13 @@ class Server(_Section):
     flush_interval_max_ms: float = tunable(
         20.0, "Longest wait to join one connection's messages under load", unit="ms", least=0, most=1000
     )
+    flush_slice_ms: float = tunable(
+        2.0, "Longest fan-out before other tasks run", unit="ms", least=0.05, most=1000
+    )
+    compression: bool = tunable(True, "permessage-deflate where a client offers it (fast transport)")
+    compression_bytes_min: int = tunable(
+        128, "Shorter messages are sent uncompressed", unit="bytes", least=0, most=64 * MIB
+    )
     socket_send_bytes: int = tunable(
         0, "SO_SNDBUF; 0 leaves the kernel's", unit="bytes", least=0, most=64 * MIB
     )
@@ -81,6 +88,10 @@ class Server(_Section):
 @dataclass(frozen=True, slots=True)
 class Limits(_Section):
     message_bytes_max: int = tunable(256 * KIB, "Largest message", unit="bytes", least=256, most=64 * MIB)
+    upgrade_bytes_max: int = tunable(
+        16 * KIB, "Head of a handshake (fast transport)", unit="bytes", least=KIB, most=MIB
+    )
+    upgrade_headers_max: int = tunable(100, "Headers of a handshake (fast transport)", least=8, most=1000)
     patch_operations_max: int = tunable(1000, "Operations in one patch", least=1, most=100_000)
     depth_max: int = tunable(64, "Nesting of a message and of a document", least=4, most=500)
     document_bytes_max: int = tunable(MIB, "Largest document", unit="bytes", least=64, most=256 * MIB)
