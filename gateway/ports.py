@@ -6,8 +6,8 @@ written `type:id` (`event:42`); a *change* is one committed submission; times ar
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import trio
 
@@ -348,3 +348,57 @@ class Transport(Protocol):
 
     @property
     def connection_count(self) -> int: ...
+
+
+# --------------------------------------------------------------------------------------- admission
+
+Role = Literal["viewer", "editor", "admin"]
+
+
+class Person(Protocol):
+    """Who a token speaks for, as others see it."""
+
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def avatar_url(self) -> str: ...
+
+
+class Identity(Person, Protocol):
+    """A verified token. `expires_at` is in Unix seconds."""
+
+    @property
+    def expires_at(self) -> float: ...
+
+    def role(self, resource_type: str, resource_id: str) -> Role | None: ...
+
+    def allows(self, resource_type: str, resource_id: str, role: Role) -> bool: ...
+
+
+class Authenticator(Protocol):
+    """Verifies tokens; raises Refusal UNAUTHENTICATED or TOKEN_EXPIRED."""
+
+    def verify(self, token: str, now_s: float) -> Identity: ...
+
+
+class Rules(Protocol):
+    """What documents of each resource type may look like, and how their fields merge."""
+
+    @property
+    def types(self) -> Collection[str]: ...
+
+    def strategies(self, resource_type: str) -> Any:
+        """The per-field merge strategies, as `gateway.ot.lower` takes them."""
+        ...
+
+    def check(self, resource_type: str, document: Any, touched: Collection[str] | None) -> None:
+        """Check the touched top-level members (all, when None); raises Refusal INVALID_OPERATION."""
+        ...
+
+    def sanitise(
+        self, resource_type: str, document: Any, touched: Collection[str] | None
+    ) -> list[dict[str, Any]]:
+        """RFC 6902 operations that clean the touched HTML fields; usually none."""
+        ...

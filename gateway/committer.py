@@ -1,0 +1,120 @@
+"""Appends what rooms have pending: one task a lane of the log, one round trip for all rooms of the lane.
+
+This is the group commit: while a lane's append is under way, submissions gather in their rooms, and become
+the next batches. An idle lane commits one change at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from gateway.errors import LogUnavailable
+from gateway.metrics import Counters
+from gateway.ports import Batch, Failed, OpLog, Outcome, Stale
+from gateway.room import Room
+from gateway.slices import Slices
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_MS = 1000
+AfterCommit = Callable[[Room, Outcome], Awaitable[None]]
+
+
+class Lane:
+    """Rooms with something to append, in the order in which they asked."""
+
+    __slots__ = ("_rooms", "_wakeup")
+
+    def __init__(self) -> None:
+        self._rooms: dict[Room, None] = {}
+        self._wakeup = trio.Event()
+
+    def add(self, room: Room) -> None:
+        """The room has something to append; adding it again changes nothing."""
+        self._rooms[room] = None
+        self._wakeup.set()
+
+    async def take(self) -> Sequence[Room]:
+        """All of them, as soon as there is one."""
+        await self._wakeup.wait()
+        self._wakeup = trio.Event()
+        rooms, self._rooms = self._rooms, {}
+        return list(rooms)
+
+
+class Committer:
+    """Brings rooms' batches to the log and its answers back; `after` is awaited for each answer."""
+
+    def __init__(
+        self, log: OpLog, counters: Counters, now_s: Callable[[], float], after: AfterCommit
+    ) -> None:
+        self._log = log
+        self._counters = counters
+        self._now_s = now_s
+        self._after = after
+        self._lanes: dict[int, Lane] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def add(self, room: Room) -> None:
+        """The room has something to append."""
+        number = self._log.lane(room.resource)
+        lane = self._lanes.get(number)
+        if lane is None:
+            assert self._nursery is not None, "the committer isn't running"
+            lane = self._lanes[number] = Lane()
+            self._nursery.start_soon(self._serve, lane)
+        lane.add(room)
+
+    async def _serve(self, lane: Lane) -> None:
+        while True:
+            await self._commit(await lane.take())
+
+    async def _commit(self, rooms: Sequence[Room]) -> None:
+        slices = Slices(self._now_s)
+        prepared: list[tuple[Room, Batch]] = []
+        for room in rooms:
+            batch = room.prepare()
+            if batch is not None:
+                prepared.append((room, batch))
+            await slices.pause()
+        if not prepared:
+            return
+        outcomes = await self._append([batch for _, batch in prepared])
+        for (room, batch), outcome in zip(prepared, outcomes, strict=True):
+            self._count(batch, outcome)
+            room.settle(outcome)
+            await self._after(room, outcome)
+            await slices.pause()
+
+    async def _append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
+        started_s = self._now_s()
+        try:
+            outcomes = await self._log.append(batches)
+        except LogUnavailable as error:
+            outcomes = [Failed(str(error), error.outcome, RETRY_AFTER_MS)] * len(batches)
+        except Exception as error:
+            logger.exception("bug in the log while appending")
+            self._counters.internal_errors += 1
+            text = f"a bug, logged: {type(error).__name__}"
+            outcomes = [Failed(text, "unknown", RETRY_AFTER_MS)] * len(batches)
+        self._counters.commit_seconds.observe(self._now_s() - started_s)
+        return outcomes
+
+    def _count(self, batch: Batch, outcome: Outcome) -> None:
+        self._counters.batches += 1
+        self._counters.batch_changes.observe(len(batch.records))
+        if isinstance(outcome, Stale):
+            self._counters.batches_stale += 1
+        elif isinstance(outcome, Failed):
+            self._counters.batches_failed += 1
+            self._counters.log_errors += 1

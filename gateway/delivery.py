@@ -1,0 +1,86 @@
+"""Telling a room's subscribers of its changes: each form encoded once, the author's OP_ACK in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway import ot, protocol
+from gateway.ports import Ack, Connection, Group, Own
+from gateway.submission import Submission
+from gateway.window import Entry
+
+Change = tuple[Entry, Submission | None]
+
+
+class Form:
+    """The subscribers that get one form of a change: the extended one, or the plain one."""
+
+    __slots__ = ("extended", "group")
+
+    def __init__(self, extended: bool, group: Group) -> None:
+        self.extended = extended
+        self.group = group
+
+
+def operations_of(entry: Entry, extended: bool) -> list[dict[str, Any]]:
+    """A change's operations in a form: for plain clients one RFC 6902 operation, none for a no-op."""
+    if extended:
+        return entry.patch
+    operation = ot.plain(entry.before, entry.patch, entry.after)
+    return [] if operation["op"] == "noop" else [operation]
+
+
+def broadcast(entry: Entry, extended: bool, name: Mapping[str, str]) -> bytes:
+    """The OP_BROADCAST of a change. One operation goes by `operation`, more (or none) by `operations`."""
+    record = entry.record
+    payload: dict[str, Any] = dict(name)
+    if not extended:
+        payload["operation"] = ot.plain(entry.before, entry.patch, entry.after)
+    elif len(entry.patch) == 1:
+        payload["operation"] = entry.patch[0]
+    else:
+        payload["operations"] = entry.patch
+    payload["version"] = record.version
+    payload["client_id"] = record.client_id
+    payload["user_id"] = record.user_id
+    payload["op_id"] = entry.op_id
+    return protocol.encode("OP_BROADCAST", payload, record.timestamp)
+
+
+def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str]) -> Own:
+    """The OP_ACK of a committed submission, with its operations where they aren't the submitted ones."""
+    record = entry.record
+    payload: dict[str, Any] = {**name, "version": record.version, "id": submission.op_id}
+    if submission.undoes is not None or entry.patch != submission.patch:
+        payload["operations"] = operations_of(entry, submission.author.extended)
+    message = protocol.encode("OP_ACK", payload, record.timestamp)
+    return Own(message, Ack(submission.op_id, submission.seq, record.version))
+
+
+def deliver(
+    forms: Sequence[Form],
+    members: Mapping[Connection, Form],
+    changes: Sequence[Change],
+    name: Mapping[str, str],
+    topic: str,
+) -> int:
+    """Publish changes, in order, to every subscriber; returns how many broadcasts went out."""
+    own: dict[Connection, dict[int, Own]] = {}
+    for index, (entry, submission) in enumerate(changes):
+        connection = submission.author.connection if submission is not None else None
+        if submission is None or connection is None:
+            continue
+        answer = acknowledgement(entry, submission, name)
+        if connection in members:
+            own.setdefault(connection, {})[index] = answer
+        elif answer.payload is not None:
+            connection.send(answer.payload, topic, ack=answer.ack)
+    sent = -sum(map(len, own.values()))
+    for form in forms:
+        if not len(form.group):
+            continue
+        payloads = [broadcast(entry, form.extended, name) for entry, _ in changes]
+        form.group.publish(payloads, own, topic)
+        sent += len(form.group) * len(changes)
+    return sent

@@ -1,0 +1,387 @@
+"""Resource -> room on one worker: opens and evicts rooms, brings older versions, follows the bus.
+
+Rooms never wait; the hub does, and the committer (`committer.py`), which appends what rooms have pending.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import orjson
+import trio
+
+from gateway import announcement, history, ot
+from gateway.committer import Committer
+from gateway.config import Config
+from gateway.errors import LogUnavailable, Refusal
+from gateway.metrics import Counters
+from gateway.ports import (
+    Absent,
+    Bus,
+    ClientKey,
+    Failed,
+    Forked,
+    Group,
+    OpLog,
+    Outcome,
+    Rules,
+    Snapshot,
+)
+from gateway.room import Room, Surroundings
+from gateway.slices import Slices
+from gateway.window import Entry, entries_of
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_MS = 1000
+CATCH_UP_PAUSE_S = 1.0
+
+
+def unavailable(error: LogUnavailable) -> Refusal:
+    """The refusal of what the log was needed for, and can't be reached."""
+    text = f"The log cannot be reached: {error}. Try again."
+    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=RETRY_AFTER_MS)
+
+
+class Opening:
+    """A room that is being opened: who waits for it, and what the bus brought meanwhile."""
+
+    __slots__ = ("done", "missed")
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.missed: list[bytes] = []
+
+
+class Hub:
+    """The open rooms of one worker. `run` must be running; methods raise Refusal UNAVAILABLE without a log."""
+
+    def __init__(
+        self,
+        config: Config,
+        log: OpLog,
+        bus: Bus,
+        rules: Rules,
+        counters: Counters,
+        make_group: Callable[[], Group],
+        wall_ms: Callable[[], int],
+        now_s: Callable[[], float],
+    ) -> None:
+        limits = config.limits
+        self.config = config
+        self.log = log
+        self.rules = rules
+        self.counters = counters
+        self.wall_ms = wall_ms
+        self.now_s = now_s
+        self.patch_limits = ot.Limits(
+            depth_max=limits.depth_max,
+            patch_operations_max=limits.patch_operations_max,
+            copied_bytes_max=limits.document_bytes_max,
+        )
+        self.committer = Committer(log, counters, now_s, self._after_commit)
+        self._bus = bus
+        self._rooms: dict[str, Room] = {}
+        self._opening: dict[str, Opening] = {}
+        self._catching_up: set[str] = set()
+        self._rosters: dict[Room, None] = {}
+        self._rosters_due = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._surroundings = Surroundings(
+            config,
+            rules,
+            counters,
+            self.patch_limits,
+            make_group,
+            wall_ms,
+            now_s,
+            self.committer.add,
+            self._has_roster_due,
+        )
+        bus.attach(self)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Commit, tell presence, tidy up; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._tell_presence)
+            nursery.start_soon(self._tidy_up)
+            await nursery.start(self.committer.run)
+            task_status.started()
+
+    @property
+    def rooms(self) -> Collection[Room]:
+        """The rooms that are open."""
+        return self._rooms.values()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any submission is on its way."""
+        return any(room.busy for room in self._rooms.values())
+
+    # ------------------------------------------------------------------------------------- opening
+
+    def get(self, resource: str) -> Room | None:
+        """The room of a resource, where it is open."""
+        return self._rooms.get(resource)
+
+    async def open(self, resource: str) -> Room:
+        """The room of a resource, opened from the log where it isn't open; raises Refusal UNAVAILABLE."""
+        while True:
+            room = self._rooms.get(resource)
+            if room is not None:
+                room.idle_since_s = self.now_s()  # so that it isn't evicted before it is used
+                return room
+            opening = self._opening.get(resource)
+            if opening is None:
+                return await self._open(resource)
+            await opening.done.wait()
+
+    async def _open(self, resource: str) -> Room:
+        opening = self._opening[resource] = Opening()
+        try:
+            await self._bus.subscribe(resource)
+            room = await self._load(resource)
+            self._rooms[resource] = room
+        except LogUnavailable as error:
+            self.counters.log_errors += 1
+            raise unavailable(error) from error
+        finally:
+            del self._opening[resource]
+            opening.done.set()
+        self.counters.rooms += 1
+        self.counters.rooms_opened += 1
+        for payload in opening.missed:
+            self.on_message(resource, payload)
+        return room
+
+    async def _load(self, resource: str) -> Room:
+        opened = await self.log.open(resource)
+        document = orjson.loads(opened.snapshot.document)
+        entries = entries_of(document, opened.records)
+        version, timestamp_ms = opened.snapshot.version, 0
+        if entries:
+            document, version = entries[-1].after, entries[-1].record.version
+            timestamp_ms = entries[-1].record.timestamp
+        room = Room(resource, self._surroundings, opened.epoch, version, document, timestamp_ms)
+        room.snapshot_version = opened.snapshot.version
+        for entry in entries:
+            room.window.append(entry)
+        return room
+
+    async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
+        """Bring a client's latest submissions from the log, so that its resends are recognised."""
+        key = ClientKey(room.resource, user_id, client_id)
+        since_ms = self.wall_ms() - int(self.config.log.seq_kept_h * 3_600_000)
+        try:
+            [submitted] = await self.log.recent([key], since_ms)
+        except LogUnavailable as error:
+            self.counters.log_errors += 1
+            raise unavailable(error) from error
+        memory = {item.seq: (item.version, item.digest) for item in reversed(submitted)}
+        room.clients.setdefault((user_id, client_id), memory)
+
+    # ----------------------------------------------------------------------------------- older versions
+
+    async def bodies_after(self, room: Room, version: int) -> Sequence[bytes]:
+        """The changes after `version` up to the head, as JSON. The head is the one at the return."""
+        bodies: list[bytes] = []
+        while not room.window.covers(version, room.version):
+            upto = room.version - len(room.window)
+            async for record in history.records_after(self.log, room.resource, version, upto):
+                bodies.append(record.body)
+                version = record.version
+        bodies += [entry.record.body for entry in room.window.since(version, room.version)]
+        return bodies
+
+    async def entries_after(self, room: Room, version: int) -> Sequence[Entry]:
+        """The changes after `version` up to the head, with their documents. The head is the one at return."""
+        entries: list[Entry] = []
+        while not room.window.covers(version, room.version):
+            upto = room.version - len(room.window)
+            async for entry in history.entries_after(self.log, room.resource, version, upto):
+                entries.append(entry)
+                version = entry.record.version
+        entries += room.window.since(version, room.version)
+        return entries
+
+    async def lower_at(
+        self, room: Room, base: int, patch: list[dict[str, Any]], strict: bool
+    ) -> tuple[ot.Operations, int]:
+        """A patch on a base that left the window: its operations past what came since, and their new base.
+
+        Raises PatchError like `ot.lower` and `ot.rebase`.
+        """
+        document = await history.document_at(self.log, room.resource, base)
+        strategies = self.rules.strategies(room.type)
+        operations: ot.Operations = ot.lower(document, patch, strategies, self.patch_limits)
+        while not room.window.covers(base, room.version):
+            upto = room.version - len(room.window)
+            async for entry in history.entries_after(self.log, room.resource, base, upto):
+                operations = ot.rebase(operations, [entry.operations], strict)
+                base = entry.record.version
+        return operations, base
+
+    # ------------------------------------------------------------------------------------- after commits
+
+    async def _after_commit(self, room: Room, outcome: Outcome) -> None:
+        """What the log's answer asks for beyond the room itself."""
+        if isinstance(outcome, Absent | Forked):
+            await self._reopen(room)
+        elif isinstance(outcome, Failed) and outcome.outcome == "unknown":
+            self._catch_up_soon(room.resource)
+        limits = self.config.limits
+        room.trim(limits.window_versions_max, limits.window_bytes_max)
+        if room.version - room.snapshot_version >= self.config.log.snapshot_versions:
+            room.snapshot_version = room.version
+            self._start(self._save_snapshot, room.resource, room.epoch, room.version, room.document)
+
+    async def _save_snapshot(self, resource: str, epoch: int, version: int, document: Any) -> None:
+        try:
+            await self.log.save_snapshot(resource, epoch, Snapshot(version, orjson.dumps(document)))
+        except LogUnavailable:
+            self.counters.log_errors += 1
+            logger.warning("no snapshot of %s at %d: the log cannot be reached", resource, version)
+
+    async def _reopen(self, room: Room) -> None:
+        """The log says that its history isn't the room's: take the log's, and bring subscribers there."""
+        try:
+            await self._follow_log(room)
+        except LogUnavailable:
+            self.counters.log_errors += 1
+            self._catch_up_soon(room.resource)
+
+    async def purge(self, resource: str) -> Room:
+        """Erase a resource; its room goes on, empty, in a new epoch. Raises Refusal UNAVAILABLE."""
+        room = await self.open(resource)
+        try:
+            await self.log.purge(resource)
+        except LogUnavailable as error:
+            self.counters.log_errors += 1
+            raise unavailable(error) from error
+        await self._reopen(room)
+        return room
+
+    # ---------------------------------------------------------------------------------------------- bus
+
+    def on_message(self, resource: str, payload: bytes) -> None:
+        """An announcement of the log, or another node's presence."""
+        self.counters.bus_received += 1
+        room = self._rooms.get(resource)
+        if room is None:
+            opening = self._opening.get(resource)
+            if opening is not None:
+                opening.missed.append(payload)
+            return
+        if not announcement.is_announcement(payload):
+            return
+        announced = announcement.decode(payload)
+        if room.inflight is not None and announced.nonce == room.inflight.nonce:
+            return  # our own; the append's answer carries it out
+        forked = announced.epoch != room.epoch
+        if forked or not room.receive(announced.records):
+            self._catch_up_soon(resource)
+
+    def on_gap(self, resource: str | None) -> None:
+        """Announcements may have been lost: compare with the log."""
+        self.counters.bus_gaps += 1
+        for name in [resource] if resource is not None else list(self._rooms):
+            self._catch_up_soon(name)
+
+    def _catch_up_soon(self, resource: str) -> None:
+        if resource not in self._catching_up:
+            self._catching_up.add(resource)
+            self._start(self._catch_up, resource)
+
+    async def _catch_up(self, resource: str) -> None:
+        """Bring a room to the log's head, trying until the log answers."""
+        try:
+            while (room := self._rooms.get(resource)) is not None:
+                try:
+                    await self._follow_log(room)
+                    return
+                except LogUnavailable:
+                    self.counters.log_errors += 1
+                    await trio.sleep(CATCH_UP_PAUSE_S)
+        finally:
+            self._catching_up.discard(resource)
+
+    async def _follow_log(self, room: Room) -> None:
+        opened = await self.log.open(room.resource)
+        records = opened.records
+        head = records[-1].version if records else opened.snapshot.version
+        if opened.epoch != room.epoch or head < room.version:
+            room.replace_history(await self._load(room.resource))
+        elif not room.receive(records):
+            missing = history.records_after(self.log, room.resource, room.version, head)
+            room.receive([record async for record in missing])
+
+    # --------------------------------------------------------------------------------------- background
+
+    def _start(self, function: Callable[..., Any], *arguments: Any) -> None:
+        assert self._nursery is not None, "the hub isn't running"
+        self._nursery.start_soon(function, *arguments)
+
+    def _has_roster_due(self, room: Room) -> None:
+        self._rosters[room] = None
+        self._rosters_due.set()
+
+    async def _tell_presence(self) -> None:
+        """Tell held-back presence in due time."""
+        while True:
+            await self._rosters_due.wait()
+            await trio.sleep(self.config.presence.update_interval_ms / 1000)
+            rooms, self._rosters = self._rosters, {}
+            self._rosters_due = trio.Event()
+            slices = Slices(self.now_s)
+            for room in rooms:
+                room.roster.tick(self.wall_ms())
+                if room.roster.due:
+                    self._has_roster_due(room)
+                await slices.pause()
+
+    async def _tidy_up(self) -> None:
+        """Once a second: evict idle rooms, and bound what the others keep."""
+        while True:
+            await trio.sleep(1)
+            idle_before_s = self.now_s() - self.config.timeouts.room_idle_s
+            rooms = self._rooms.values()
+            idle = [room for room in rooms if room.idle_since_s <= idle_before_s and not room.busy]
+            slices = Slices(self.now_s)
+            for room in idle:
+                if room.subscriber_count:
+                    room.trim(0, 0)
+                else:
+                    await self._evict(room)
+                await slices.pause()
+            self._bound_windows()
+
+    async def _evict(self, room: Room) -> None:
+        if room.version > room.snapshot_version:
+            await self._save_snapshot(room.resource, room.epoch, room.version, room.document)
+        if room.subscriber_count or room.busy or self._rooms.get(room.resource) is not room:
+            return
+        del self._rooms[room.resource]
+        self.counters.rooms -= 1
+        self.counters.rooms_evicted += 1
+        closing = self._opening[room.resource] = Opening()  # whoever wants the room waits for the bus
+        try:
+            await self._bus.unsubscribe(room.resource)
+        finally:
+            del self._opening[room.resource]
+            closing.done.set()
+
+    def _bound_windows(self) -> None:
+        """Keep all windows within their budget: the rooms that were idle longest give theirs up first."""
+        total = sum(room.window.bytes for room in self._rooms.values())
+        budget = self.config.limits.windows_bytes_max
+        if total > budget:
+            for room in sorted(self._rooms.values(), key=lambda room: room.idle_since_s):
+                total -= room.window.bytes
+                room.trim(0, 0)
+                total += room.window.bytes
+                if total <= budget:
+                    break
+        self.counters.window_bytes = total

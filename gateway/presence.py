@@ -1,0 +1,209 @@
+"""Who is here: the presence entries of one resource, and what is told about them (PROTOCOL.md section 6).
+
+Small rooms announce each join, leave and update; further updates of one client within the update interval
+are conflated, the latest wins. A *crowded* room (more visible members than `members_max`) tells instead, at
+most once a refresh interval, the state of those who were active lately, with the count of all.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from gateway import protocol
+from gateway.config import Presence as PresenceConfig
+from gateway.ports import Connection, Person
+
+COLORS = (
+    "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000",
+    "#808000", "#000075", "#d6336c", "#0b7285", "#5f3dc4", "#2b8a3e", "#c2255c", "#364fc7",
+)  # fmt: skip
+NO_CURSOR: dict[str, Any] = {"field": ""}
+
+Announce = Callable[[bytes, Connection | None], None]
+
+
+def color_of(user_id: str) -> str:
+    """The colour of a user's cursor: the same on every node and every day."""
+    return COLORS[zlib.crc32(user_id.encode()) % len(COLORS)]
+
+
+class Presence:
+    """One session's entry in one resource. `connection` is None where another node holds the session."""
+
+    __slots__ = (
+        "active_ms",
+        "announced_ms",
+        "client_id",
+        "connection",
+        "cursor",
+        "is_typing",
+        "last_seen_ms",
+        "person",
+        "session_id",
+        "waiting",
+    )
+
+    def __init__(
+        self, session_id: str, client_id: str, person: Person, connection: Connection | None, now_ms: int
+    ) -> None:
+        self.session_id = session_id
+        self.client_id = client_id
+        self.person = person
+        self.connection = connection
+        self.cursor: dict[str, Any] = NO_CURSOR
+        self.is_typing = False
+        self.last_seen_ms = now_ms
+        self.active_ms = 0  # when it last edited or moved its cursor; 0 = never
+        self.announced_ms = 0
+        self.waiting = False  # an update is held back until the interval is over
+
+    def payload(self) -> dict[str, Any]:
+        """The RFC's flat `Presence`."""
+        person = self.person
+        return {
+            "user_id": person.user_id,
+            "user": {
+                "id": person.user_id,
+                "name": person.name,
+                "avatar_url": person.avatar_url,
+                "color": color_of(person.user_id),
+            },
+            "cursor": self.cursor,
+            "is_typing": self.is_typing,
+            "last_seen": self.last_seen_ms,
+            "client_id": self.client_id,
+            "session_id": self.session_id,
+        }
+
+
+class Roster:
+    """The visible members of one resource. Times are Unix milliseconds and passed in.
+
+    `announce` tells everybody but one; `on_due` asks for calls of `tick` while `due`.
+    """
+
+    __slots__ = (
+        "_announce",
+        "_config",
+        "_entries",
+        "_on_due",
+        "_refresh_due",
+        "_refreshed_ms",
+        "_resource",
+        "_waiting",
+    )
+
+    def __init__(
+        self,
+        resource_type: str,
+        resource_id: str,
+        config: PresenceConfig,
+        announce: Announce,
+        on_due: Callable[[], None],
+    ) -> None:
+        self._resource = {"resource_type": resource_type, "resource_id": resource_id}
+        self._config = config
+        self._announce = announce
+        self._on_due = on_due
+        self._entries: dict[str, Presence] = {}
+        self._waiting: list[Presence] = []
+        self._refresh_due = False
+        self._refreshed_ms = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether single events are no longer told."""
+        return len(self._entries) > self._config.members_max
+
+    @property
+    def due(self) -> bool:
+        """Whether `tick` has something to tell, now or soon."""
+        return self._refresh_due or bool(self._waiting)
+
+    def get(self, session_id: str) -> Presence | None:
+        """The entry of a visible session."""
+        return self._entries.get(session_id)
+
+    def join(self, entry: Presence, now_ms: int) -> None:
+        """A session becomes visible."""
+        self._entries[entry.session_id] = entry
+        self._tell("PRESENCE_JOIN", entry, now_ms)
+
+    def leave(self, session_id: str, now_ms: int) -> None:
+        """A session leaves, or turns invisible; unknown ones are ignored."""
+        entry = self._entries.pop(session_id, None)
+        if entry is not None:
+            entry.waiting = False
+            self._tell("PRESENCE_LEAVE", entry, now_ms)
+
+    def update(
+        self, entry: Presence, now_ms: int, cursor: dict[str, Any] | None, is_typing: bool | None
+    ) -> None:
+        """A member moved its cursor or (un)set typing; told now, or with what follows within the interval."""
+        if cursor is not None:
+            entry.cursor = cursor
+        if is_typing is not None:
+            entry.is_typing = is_typing
+        entry.last_seen_ms = entry.active_ms = now_ms
+        if now_ms - entry.announced_ms >= self._config.update_interval_ms:
+            self._tell("PRESENCE_UPDATE", entry, now_ms)
+        elif not entry.waiting:
+            entry.waiting = True
+            self._waiting.append(entry)
+            self._on_due()
+
+    def rename(self, entry: Presence, client_id: str, now_ms: int) -> None:
+        """The session's client_id became known."""
+        entry.client_id = client_id
+        self._tell("PRESENCE_UPDATE", entry, now_ms)
+
+    def edited(self, session_id: str, now_ms: int) -> None:
+        """A member edited: it counts as active, without a message of its own."""
+        entry = self._entries.get(session_id)
+        if entry is not None:
+            entry.last_seen_ms = entry.active_ms = now_ms
+
+    def tick(self, now_ms: int) -> None:
+        """Tell the held-back updates that are due, and a crowded room's state."""
+        waiting, self._waiting = self._waiting, []
+        for entry in waiting:
+            if not entry.waiting:
+                continue
+            if now_ms - entry.announced_ms >= self._config.update_interval_ms:
+                self._tell("PRESENCE_UPDATE", entry, now_ms)
+            else:
+                self._waiting.append(entry)
+        if self._refresh_due and now_ms - self._refreshed_ms >= self._config.refresh_interval_ms:
+            self._refresh_due = False
+            self._refreshed_ms = now_ms
+            self._announce(self.state(now_ms), None)
+
+    def state(self, now_ms: int) -> bytes:
+        """The PRESENCE_STATE message."""
+        entries = list(self._entries.values())
+        if self.crowded:
+            since = now_ms - self._config.active_s * 1000
+            active = [entry for entry in entries if entry.active_ms >= since]
+            active.sort(key=lambda entry: entry.active_ms, reverse=True)
+            entries = active[: self._config.members_max]
+        payload = {
+            **self._resource,
+            "presences": [entry.payload() for entry in entries],
+            "count": len(self._entries),
+        }
+        return protocol.encode("PRESENCE_STATE", payload, now_ms)
+
+    def _tell(self, kind: str, entry: Presence, now_ms: int) -> None:
+        entry.waiting = False
+        entry.announced_ms = now_ms
+        if self.crowded:
+            self._refresh_due = True
+            self._on_due()
+            return
+        message = protocol.encode(kind, {**self._resource, **entry.payload()}, now_ms)
+        self._announce(message, entry.connection)

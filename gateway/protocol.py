@@ -1,0 +1,194 @@
+"""The messages of the wire: reading, checking and writing them (PROTOCOL.md).
+
+Reading never trusts: `decode` and the `*_of` readers raise `Refusal("INVALID_MESSAGE", ...)` whose text says
+what is wrong, where, and what would be right. Writing makes UTF-8 JSON with all four members of a message.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from gateway.errors import Refusal
+
+SUBPROTOCOL = "collab.v1"
+INTEGER_MAX = 2**53 - 1
+RESOURCE_ID = re.compile(r"[A-Za-z0-9._~:@-]{1,128}\Z")
+CLIENT_ID_LENGTH_MAX = 128
+MESSAGE_ID_LENGTH_MAX = 128
+FIELD_LENGTH_MAX = 256
+
+# orjson reads an integer literal beyond 64 bits as a float, silently; only so long a run can be one.
+_LONG_DIGITS = re.compile(rb"\d{19}")
+
+
+class Message(NamedTuple):
+    """A client's message whose envelope is right. `id` is None where the client left it out."""
+
+    type: str
+    id: str | None
+    payload: dict[str, Any]
+
+
+def invalid(text: str) -> Refusal:
+    """The refusal of a malformed message."""
+    return Refusal("INVALID_MESSAGE", text)
+
+
+def _reject_large_integer(literal: str) -> int:
+    if len(literal) > 17 or abs(int(literal)) > INTEGER_MAX:
+        raise invalid(f"The integer {literal[:24]} is beyond +-(2^53-1); send it as a string.")
+    return int(literal)
+
+
+def _parse(payload: bytes) -> Any:
+    try:
+        if _LONG_DIGITS.search(payload):
+            json.loads(payload, parse_int=_reject_large_integer)
+        return orjson.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise invalid(
+            f"Not JSON that can be read: {str(error)[:120]}. Send one JSON object a frame."
+        ) from None
+
+
+def message_id_of(value: object) -> str | None:
+    """The id of a parsed message where it is a usable one: what an ERROR refers to."""
+    if isinstance(value, dict):
+        ident = value.get("id")
+        if isinstance(ident, str) and 1 <= len(ident) <= MESSAGE_ID_LENGTH_MAX:
+            return ident
+    return None
+
+
+def decode(payload: bytes) -> Message:
+    """Read one frame's text; raises Refusal INVALID_MESSAGE (its `details["ref"]` is set where known)."""
+    value = _parse(payload)
+    if not isinstance(value, dict):
+        raise invalid("A message is a JSON object: {type, id?, timestamp?, payload?}.")
+    ident = value.get("id")
+    if ident is not None and not (isinstance(ident, str) and 1 <= len(ident) <= MESSAGE_ID_LENGTH_MAX):
+        raise invalid(f"id must be a string of 1-{MESSAGE_ID_LENGTH_MAX} characters, or be left out.")
+    try:
+        kind = value.get("type")
+        if not isinstance(kind, str):
+            raise invalid("type is missing or not a string, for example 'SUBSCRIBE'.")
+        timestamp = value.get("timestamp")
+        if timestamp is not None and (isinstance(timestamp, bool) or not isinstance(timestamp, int | float)):
+            raise invalid("timestamp must be a number (Unix ms), or be left out.")
+        body = value.get("payload")
+        if body is None:
+            body = {}
+        elif not isinstance(body, dict):
+            raise invalid("payload must be an object, or be left out where the message needs none.")
+    except Refusal as refusal:
+        refusal.details["ref"] = ident
+        raise
+    return Message(kind, ident, body)
+
+
+# ------------------------------------------------------------------------------------ readers of payloads
+
+
+def text_of(payload: Mapping[str, Any], key: str, length_max: int = FIELD_LENGTH_MAX) -> str:
+    """A required string of 1 to `length_max` characters."""
+    value = payload.get(key)
+    if isinstance(value, str) and 1 <= len(value) <= length_max:
+        return value
+    raise invalid(f"payload.{key} must be a string of 1-{length_max} characters.")
+
+
+def optional_text_of(payload: Mapping[str, Any], key: str, length_max: int = FIELD_LENGTH_MAX) -> str | None:
+    """Like `text_of`, or None where the member is missing or null."""
+    return None if payload.get(key) is None else text_of(payload, key, length_max)
+
+
+def optional_integer_of(payload: Mapping[str, Any], key: str, low: int = 0) -> int | None:
+    """An integer from `low` to 2^53-1, or None where the member is missing or null."""
+    value = payload.get(key)
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= INTEGER_MAX:
+        return value
+    raise invalid(f"payload.{key} must be an integer from {low} to 2^53-1.")
+
+
+def integer_of(payload: Mapping[str, Any], key: str, low: int = 0) -> int:
+    """A required integer from `low` to 2^53-1."""
+    value = optional_integer_of(payload, key, low)
+    if value is None:
+        raise invalid(f"payload.{key} is missing: an integer from {low} to 2^53-1.")
+    return value
+
+
+def flag_of(payload: Mapping[str, Any], key: str, default: bool) -> bool:
+    """An optional boolean."""
+    value = payload.get(key, default)
+    if isinstance(value, bool):
+        return value
+    raise invalid(f"payload.{key} must be true or false.")
+
+
+def resource_id_of(payload: Mapping[str, Any]) -> str:
+    """The required `resource_id`."""
+    value = payload.get("resource_id")
+    if isinstance(value, str) and RESOURCE_ID.match(value):
+        return value
+    raise invalid("payload.resource_id must be 1-128 characters out of A-Z a-z 0-9 . _ ~ : @ -")
+
+
+def cursor_of(payload: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The optional `cursor: {field, position?}` of a presence update."""
+    value = payload.get("cursor")
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise invalid("payload.cursor must be an object {field, position?}.")
+    field = value.get("field")
+    if not isinstance(field, str) or len(field) > FIELD_LENGTH_MAX:
+        raise invalid(f"payload.cursor.field must be a string of at most {FIELD_LENGTH_MAX} characters.")
+    position = optional_integer_of(value, "position")
+    return {"field": field} if position is None else {"field": field, "position": position}
+
+
+def patch_of(payload: Mapping[str, Any], length_max: int) -> list[dict[str, Any]]:
+    """`operation` or `operations` as a list of objects (their inside is gateway.ot's to check)."""
+    if ("operation" in payload) == ("operations" in payload):
+        raise invalid("payload needs either operation (one) or operations (an atomic patch).")
+    patch = [payload["operation"]] if "operation" in payload else payload["operations"]
+    if not isinstance(patch, list) or not all(isinstance(operation, dict) for operation in patch):
+        raise invalid("An operation is an object {op, path, ...}; operations is a list of them.")
+    if not patch:
+        raise invalid("payload.operations is empty: send at least one operation.")
+    if len(patch) > length_max:
+        raise Refusal("TOO_LARGE", f"A patch has at most {length_max} operations; split it.")
+    return patch
+
+
+# ------------------------------------------------------------------------------------------- writing
+
+_PREFIX = secrets.token_hex(4)
+_numbers = itertools.count(1)
+
+
+def next_id() -> str:
+    """A message id, unique among all nodes."""
+    return f"{_PREFIX}-{next(_numbers)}"
+
+
+def encode(kind: str, payload: Mapping[str, Any], timestamp_ms: int, message_id: str | None = None) -> bytes:
+    """One message as UTF-8 JSON. `payload` may hold `orjson.Fragment`s of ready JSON."""
+    return orjson.dumps(
+        {"type": kind, "id": message_id or next_id(), "timestamp": timestamp_ms, "payload": payload}
+    )
+
+
+def error_payload(refusal: Refusal, ref: str | None) -> dict[str, Any]:
+    """The payload of an ERROR."""
+    return {"code": refusal.code, "message": refusal.message, "ref": ref, **refusal.details}

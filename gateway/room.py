@@ -1,0 +1,467 @@
+"""One resource on one worker: its head, its recent history, what is being committed, and who looks on.
+
+A submission arrives lowered to operations on its base. `prepare` stages all that is pending: transforms it
+over what came since, checks it at head and makes the records of one batch; the hub appends the batch, and
+`settle` carries out the log's answer. Whoever brings a change (the append's answer, or the bus), the room
+applies it in version order and then tells its subscribers, the author by OP_ACK, the others by OP_BROADCAST.
+No method waits; the hub does the waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from gateway import ot, protocol
+from gateway.config import Config
+from gateway.delivery import Change, Form, deliver
+from gateway.errors import PatchError, Refusal
+from gateway.metrics import Counters
+from gateway.ports import (
+    Ack,
+    Batch,
+    Committed,
+    Connection,
+    Duplicates,
+    Failed,
+    Forked,
+    Group,
+    Outcome,
+    Own,
+    Record,
+    Rules,
+    Stale,
+)
+from gateway.presence import Roster
+from gateway.submission import Staged, Submission
+from gateway.window import Entry, Window, entry_of
+
+logger = logging.getLogger(__name__)
+
+
+class Surroundings(NamedTuple):
+    """What all rooms of a worker share. `wall_ms` is Unix time, `now_s` monotonic."""
+
+    config: Config
+    rules: Rules
+    counters: Counters
+    patch_limits: ot.Limits
+    make_group: Callable[[], Group]
+    wall_ms: Callable[[], int]
+    now_s: Callable[[], float]
+    on_work: Callable[[Room], None]  # the room has something to append
+    on_roster: Callable[[Room], None]  # the roster has something to tell, later
+
+
+ClientMemory = dict[int, tuple[int, str]]  # seq -> (version, digest), oldest first
+
+
+class Room:
+    """See the module's docstring. `resource` is `type:id`; `version` 0 and document None: never written."""
+
+    __slots__ = (
+        "_forms",
+        "_members",
+        "_pending",
+        "_shared",
+        "_staged",
+        "_timestamp_ms",
+        "bytes_bound",
+        "clients",
+        "document",
+        "epoch",
+        "id",
+        "idle_since_s",
+        "inflight",
+        "pending_bytes",
+        "pristine",
+        "resource",
+        "roster",
+        "snapshot_version",
+        "type",
+        "version",
+        "window",
+    )  # fmt: skip
+
+    def __init__(
+        self, resource: str, shared: Surroundings, epoch: int, version: int, document: Any, timestamp_ms: int
+    ) -> None:
+        self.resource = resource
+        self.type, _, self.id = resource.partition(":")
+        self._shared = shared
+        self.epoch = epoch
+        self.version = version
+        self.document = document
+        self.window = Window()
+        self.snapshot_version = version
+        self.pristine = version == 0  # nothing was written before it was opened, so `clients` is complete
+        self.clients: dict[tuple[str, str], ClientMemory] = {}
+        self.bytes_bound = 0 if document is None else len(orjson.dumps(document))
+        self.inflight: Batch | None = None
+        self.idle_since_s = shared.now_s()
+        self.pending_bytes = 0
+        self._pending: deque[Submission] = deque()
+        self._staged: list[Staged] = []
+        self._members: dict[Connection, Form] = {}
+        self._forms: dict[bool, Form] = {}
+        self._timestamp_ms = timestamp_ms
+        self.roster = Roster(self.type, self.id, shared.config.presence, self.announce, self._roster_due)
+
+    # ------------------------------------------------------------------------------------ subscribers
+
+    def add(self, connection: Connection, extended: bool) -> None:
+        """Subscribe a connection to later changes, in its form."""
+        self.remove(connection)
+        form = self._forms.get(extended)
+        if form is None:
+            form = self._forms[extended] = Form(extended, self._shared.make_group())
+        form.group.add(connection)
+        self._members[connection] = form
+
+    def remove(self, connection: Connection) -> None:
+        """End a connection's subscription, if it has one."""
+        form = self._members.pop(connection, None)
+        if form is not None:
+            form.group.discard(connection)
+            self.idle_since_s = self._shared.now_s()
+
+    @property
+    def subscriber_count(self) -> int:
+        """How many connections look on."""
+        return len(self._members)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a submission is on its way."""
+        return self.inflight is not None or bool(self._pending)
+
+    def stamp_ms(self) -> int:
+        """The present time, never less than what this resource was stamped with before."""
+        self._timestamp_ms = max(self._timestamp_ms, self._shared.wall_ms())
+        return self._timestamp_ms
+
+    def announce(self, message: bytes, author: Connection | None) -> None:
+        """Tell everyone but `author` something that a slow reader may miss (presence)."""
+        for form in self._forms.values():
+            if len(form.group):
+                own = {author: {0: Own(None)}} if author is not None else {}
+                form.group.publish((message,), own, self.resource, droppable=True)
+        self._shared.counters.presence_sent += len(self._members)
+
+    def _roster_due(self) -> None:
+        self._shared.on_roster(self)
+
+    # ------------------------------------------------------------------------------------ submissions
+
+    def submit(self, submission: Submission) -> None:
+        """Take a submission; raises Refusal UNAVAILABLE when too much is on its way already."""
+        if len(self._pending) + len(self._staged) >= self._shared.config.limits.room_pending_max:
+            raise Refusal(
+                "UNAVAILABLE",
+                f"{self.resource} has too many edits on their way; send it again later.",
+                outcome="none",
+                retry_after_ms=200,
+            )
+        self._pending.append(submission)
+        self.pending_bytes += submission.size
+        self._shared.counters.pending_bytes += submission.size
+        self._shared.on_work(self)
+
+    def prepare(self) -> Batch | None:
+        """Stage everything pending as one batch for the log; None when nothing is left to append."""
+        if self.inflight is not None or not self._pending:
+            return None
+        pending, self._pending = self._pending, deque()
+        document, version = self.document, self.version
+        seqs: set[tuple[str, str, int]] = set()
+        for submission in pending:
+            if self._answered_before(submission):
+                continue
+            if submission.seq is not None:
+                key = (submission.user_id, submission.client_id, submission.seq)
+                if key in seqs:  # the same submission twice: the second waits for the first one's fate
+                    self._pending.append(submission)
+                    continue
+                seqs.add(key)
+            staged = self._stage(submission, document, version + 1)
+            if staged is not None:
+                self._staged.append(staged)
+                document, version = staged.entry.after, version + 1
+        if not self._staged:
+            return None
+        records = [staged.entry.record for staged in self._staged]
+        self.inflight = Batch(self.resource, self.epoch, self.version, secrets.token_hex(8), records)
+        return self.inflight
+
+    def _stage(self, submission: Submission, document: Any, version: int) -> Staged | None:
+        try:
+            return Staged(submission, self._committable(submission, document, version))
+        except Refusal as refusal:
+            self._refuse(submission, refusal)
+        except PatchError as error:
+            self._refuse(submission, self.refusal_of(error, document, version - 1))
+        except Exception:
+            reference = secrets.token_hex(4)
+            logger.exception("bug %s while staging an edit of %s", reference, self.resource)
+            self._refuse(submission, Refusal("INTERNAL", f"A bug in the gateway, logged as {reference}."))
+        return None
+
+    def _committable(self, submission: Submission, document: Any, version: int) -> Entry:
+        """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
+        rules = self._shared.rules
+        operations = self._rebased(submission, document, version - 1)
+        operations = ot.normalise(document, operations, rules.strategies(self.type))
+        after = ot.apply(document, operations)  # with the tests, which settle leaves out
+        operations = ot.settle(document, operations)
+        if operations:
+            touched = ot.touched(operations)
+            rules.check(self.type, after, touched)
+            cleaning = rules.sanitise(self.type, after, touched)
+            if cleaning:
+                operations = ot.settle(document, [*operations, *ot.lower(after, cleaning)])
+                after = ot.apply(document, operations)
+        if after is None and document is not None and not submission.may_delete:
+            raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
+        self._check_growth(document, operations, after)
+        patch = ot.emit(document, operations)
+        record = self._record(submission, version, patch)
+        return Entry(record, submission.op_id, patch, operations, document, after)
+
+    def _rebased(self, submission: Submission, document: Any, version: int) -> ot.Operations:
+        concurrent = [entry.operations for entry in self.window.since(submission.base, self.version)]
+        concurrent.extend(staged.entry.operations for staged in self._staged)
+        if not concurrent:
+            return submission.operations
+        if submission.on_nothing and document is not None:
+            raise self._conflict("The resource was created by somebody else meanwhile.", document, version)
+        operations = ot.rebase(submission.operations, concurrent, submission.strict)
+        if operations != submission.operations:
+            self._shared.counters.operations_transformed += 1
+            if not operations:
+                self._shared.counters.operations_merged += 1
+        return operations
+
+    def _record(self, submission: Submission, version: int, patch: list[dict[str, Any]]) -> Record:
+        timestamp_ms = self.stamp_ms()
+        change: dict[str, Any] = {
+            "version": version,
+            "operations": patch,
+            "client_id": submission.client_id,
+            "user_id": submission.user_id,
+            "op_id": submission.op_id,
+            "timestamp": timestamp_ms,
+        }
+        if submission.seq is not None:
+            change["seq"] = submission.seq
+        if submission.undoes is not None:
+            change["undoes"] = submission.undoes
+        return Record(
+            version,
+            orjson.dumps(change),
+            submission.user_id,
+            submission.client_id,
+            submission.seq,
+            submission.digest,
+            timestamp_ms,
+            submission.undoes,
+        )
+
+    def _check_growth(self, document: Any, operations: ot.Operations, after: Any) -> None:
+        """Bound the document: growth is added up, and the document is measured only near the limit."""
+        limits = self._shared.config.limits
+        self.bytes_bound += ot.growth(document, operations, self._shared.patch_limits)
+        if self.bytes_bound <= limits.document_bytes_max:
+            return
+        self.bytes_bound = len(orjson.dumps(after))
+        if self.bytes_bound > limits.document_bytes_max:
+            text = f"The document would exceed {limits.document_bytes_max} bytes; remove something first."
+            raise Refusal("TOO_LARGE", text)
+
+    # ------------------------------------------------------------------------- resends and refusals
+
+    def memory_of(self, user_id: str, client_id: str) -> ClientMemory | None:
+        """The client's latest submissions; None when they have to be loaded from the log first."""
+        memory = self.clients.get((user_id, client_id))
+        if memory is None and self.pristine:
+            memory = self.clients[(user_id, client_id)] = {}
+        return memory
+
+    def _answered_before(self, submission: Submission) -> bool:
+        """Answer a resend of what is committed already; True when there was nothing else to do."""
+        if submission.seq is None:
+            return False
+        memory = self.clients.get((submission.user_id, submission.client_id), {})
+        known = memory.get(submission.seq)
+        if known is not None:
+            self._answer_duplicate(submission, *known)
+            return True
+        if len(memory) >= self._shared.config.log.seq_kept and submission.seq < min(memory):
+            text = f"seq {submission.seq} is older than the last {len(memory)}, which are kept; resume first."
+            self._refuse(submission, Refusal("SEQ_TOO_OLD", text))
+            return True
+        return False
+
+    def _answer_duplicate(self, submission: Submission, version: int, digest: str) -> None:
+        if digest != submission.digest:
+            text = f"seq {submission.seq} was used for other content (version {version}); use a new seq."
+            self._refuse(submission, Refusal("SEQ_REUSED", text, version=version))
+            return
+        self._shared.counters.resends += 1
+        self._release(submission)
+        if submission.author.connection is not None:
+            ack = {**self.name(), "version": version, "id": submission.op_id, "duplicate": True}
+            message = protocol.encode("OP_ACK", ack, self.stamp_ms())
+            submission.author.connection.send(
+                message, self.resource, ack=Ack(submission.op_id, submission.seq, version)
+            )
+        submission.author.committed(submission, version)
+
+    def refusal_of(self, error: PatchError, document: Any, version: int) -> Refusal:
+        """The ERROR for a patch that can't be carried out on this document."""
+        where = "" if error.index is None else f" (operation {error.index})"
+        if error.code == "CONFLICT":
+            return self._conflict(f"{error}{where}", document, version)
+        return Refusal(error.code, f"{error}{where}")
+
+    def _conflict(self, text: str, document: Any, version: int) -> Refusal:
+        self._shared.counters.conflicts += 1
+        return Refusal("CONFLICT", text, server_state=document, version=version)
+
+    def _refuse(self, submission: Submission, refusal: Refusal) -> None:
+        self._release(submission)
+        refusal.details.setdefault("resource_id", self.id)
+        refusal.details.setdefault("resource_type", self.type)
+        submission.author.refused(submission, refusal)
+
+    def _release(self, submission: Submission) -> None:
+        self.pending_bytes -= submission.size
+        self._shared.counters.pending_bytes -= submission.size
+
+    def name(self) -> dict[str, str]:
+        """The members of a payload that name this resource."""
+        return {"resource_id": self.id, "resource_type": self.type}
+
+    # ------------------------------------------------------------------------------ the log's answers
+
+    def settle(self, outcome: Outcome) -> None:
+        """Carry out the log's answer to the batch in flight (the hub reopens after Absent and Forked)."""
+        batch, self.inflight = self.inflight, None
+        staged, self._staged = self._staged, []
+        assert batch is not None, "an answer without a batch"
+        if isinstance(outcome, Committed):
+            self._commit(staged)
+        elif isinstance(outcome, Failed):
+            self._fail(staged, outcome)
+        elif isinstance(outcome, Forked):
+            for item in staged:
+                self._refuse(item.submission, self._other_history())
+        else:
+            again = staged
+            if isinstance(outcome, Duplicates):
+                again = []
+                for index, item in enumerate(staged):
+                    if index in outcome.versions:
+                        self._answer_duplicate(item.submission, *outcome.versions[index])
+                    else:
+                        again.append(item)
+            elif isinstance(outcome, Stale):
+                self.receive(outcome.records)
+            self._pending.extendleft(item.submission for item in reversed(again))
+        if self._pending:
+            self._shared.on_work(self)
+
+    def _fail(self, staged: Sequence[Staged], outcome: Failed) -> None:
+        for item in staged:
+            text = f"The change could not be stored: {outcome.message}"
+            details = {"outcome": outcome.outcome, "retry_after_ms": outcome.retry_after_ms}
+            self._refuse(item.submission, Refusal("UNAVAILABLE", text, **details))
+
+    def _commit(self, staged: Sequence[Staged]) -> None:
+        for submission, entry in staged:
+            self._advance(entry)
+            self._release(submission)
+            if submission.seq is not None:
+                memory = self.clients.setdefault((submission.user_id, submission.client_id), {})
+                self._remember(memory, submission.seq, entry.record.version, submission.digest)
+        self._tell([(entry, submission) for submission, entry in staged])
+        for submission, entry in staged:
+            submission.author.committed(submission, entry.record.version)
+
+    def receive(self, records: Sequence[Record]) -> bool:
+        """Apply changes that others committed, in version order; False when there is a gap before them."""
+        fresh = [record for record in records if record.version > self.version]
+        if fresh and fresh[0].version != self.version + 1:
+            return False
+        entries = []
+        for record in fresh:
+            entry = entry_of(self.document, record)
+            self._advance(entry)
+            entries.append(entry)
+            memory = self.memory_of(record.user_id, record.client_id)
+            if memory is not None and record.seq is not None:
+                self._remember(memory, record.seq, record.version, record.digest)
+        self._tell([(entry, None) for entry in entries])
+        return True
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        counters = self._shared.counters
+        sent = deliver(list(self._forms.values()), self._members, changes, self.name(), self.resource)
+        counters.deliveries += sent
+        now_s = self._shared.now_s()
+        for _, submission in changes:
+            if submission is not None:
+                each = max(0, len(self._members) - 1)
+                counters.message_latency_seconds.observe(now_s - submission.arrived_s, each)
+
+    def replace_history(self, fresh: Room) -> None:
+        """Take the head of a room just opened: history is another one now. Subscribers get the state."""
+        self.epoch, self.version, self.document = fresh.epoch, fresh.version, fresh.document
+        self.window, self.snapshot_version = fresh.window, fresh.snapshot_version
+        self.pristine, self.bytes_bound = fresh.pristine, fresh.bytes_bound
+        self.clients.clear()
+        pending, self._pending = self._pending, deque()
+        for submission in pending:
+            self._refuse(submission, self._other_history())
+        message = self.state_message(())
+        for form in self._forms.values():
+            form.group.publish((message,), {}, self.resource)
+
+    def _other_history(self) -> Refusal:
+        text = "The resource's history is another one now (epoch): resume and resubmit."
+        return Refusal("VERSION_TOO_OLD", text, version=self.version)
+
+    def state_message(self, acks: Sequence[Ack]) -> bytes:
+        """The SYNC_RESPONSE that brings a subscriber to the head, with the acknowledgements it replaces."""
+        payload: dict[str, Any] = {
+            **self.name(),
+            "current_version": self.version,
+            "epoch": self.epoch,
+            "state": self.document,
+        }
+        if acks:
+            payload["acks"] = [
+                {"id": ack.id, "version": ack.version} | ({} if ack.seq is None else {"seq": ack.seq})
+                for ack in acks
+            ]
+        return protocol.encode("SYNC_RESPONSE", payload, self.stamp_ms())
+
+    def _advance(self, entry: Entry) -> None:
+        self.document = entry.after
+        self.version = entry.record.version
+        self.window.append(entry)
+        self.idle_since_s = self._shared.now_s()
+
+    def trim(self, versions_max: int, bytes_max: int) -> None:
+        """Bound the window, but keep what pending submissions are based on."""
+        oldest = min((submission.base for submission in self._pending), default=self.version)
+        self.window.trim(max(versions_max, self.version - oldest), bytes_max)
+
+    def _remember(self, memory: ClientMemory, seq: int, version: int, digest: str) -> None:
+        memory[seq] = (version, digest)
+        while len(memory) > self._shared.config.log.seq_kept:
+            del memory[next(iter(memory))]

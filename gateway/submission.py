@@ -1,0 +1,86 @@
+"""An edit on its way from its author to the log."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from gateway import ot
+from gateway.errors import Refusal
+from gateway.ports import Connection
+from gateway.window import Entry
+
+
+class Author(Protocol):
+    """Who waits for the answer to a submission."""
+
+    @property
+    def connection(self) -> Connection | None:
+        """Where the OP_ACK goes, in the place of the broadcast; None: nowhere."""
+        ...
+
+    @property
+    def extended(self) -> bool:
+        """Whether the OP_ACK may hold extended operations."""
+        ...
+
+    def committed(self, submission: Submission, version: int) -> None:
+        """It is the change `version` (a resend: it was already). Its OP_ACK is on the way."""
+        ...
+
+    def refused(self, submission: Submission, refusal: Refusal) -> None:
+        """It was not committed, for this reason."""
+        ...
+
+
+class Submission:
+    """Operations on the document right after version `base`.
+
+    `op_id` names it towards everyone; `arrived_s` is on the monotonic clock; `size` is the bytes of its
+    message; `on_nothing`: at its base there was no document; `may_delete`: it may leave none behind.
+    `digest` identifies its content, for resends by `seq`; `undoes` is the version that it undoes or redoes.
+    """
+
+    __slots__ = ("arrived_s", "author", "base", "client_id", "digest", "may_delete", "on_nothing", "op_id",
+                 "operations", "patch", "seq", "size", "strict", "undoes", "user_id")  # fmt: skip
+
+    def __init__(
+        self,
+        author: Author,
+        user_id: str,
+        client_id: str,
+        op_id: str,
+        base: int,
+        patch: list[dict[str, Any]],
+        operations: ot.Operations,
+        *,
+        arrived_s: float,
+        size: int,
+        on_nothing: bool = False,
+        may_delete: bool = False,
+        seq: int | None = None,
+        digest: str = "",
+        strict: bool = False,
+        undoes: int | None = None,
+    ) -> None:
+        self.author = author
+        self.user_id = user_id
+        self.client_id = client_id
+        self.op_id = op_id
+        self.base = base
+        self.patch = patch
+        self.operations = operations
+        self.arrived_s = arrived_s
+        self.size = size
+        self.on_nothing = on_nothing
+        self.may_delete = may_delete
+        self.seq = seq
+        self.digest = digest
+        self.strict = strict
+        self.undoes = undoes
+
+
+class Staged(NamedTuple):
+    """A submission, and the change that it would be."""
+
+    submission: Submission
+    entry: Entry

@@ -1,0 +1,85 @@
+"""UNDO and REDO on the server: a client's stacks, rebuilt from the log when they are asked for.
+
+Nothing is kept between calls. The client's own changes tell which one is next; the history from there to
+head is replayed into `ot.UndoStacks`. Where others' edits left nothing of that change, an older one is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gateway import ot
+from gateway.errors import Refusal
+from gateway.hub import Hub
+from gateway.ports import ClientKey, OwnChange
+from gateway.room import Room
+
+
+class Undo(NamedTuple):
+    """Operations on the document at version `base` that take back the change `undoes`."""
+
+    operations: ot.Operations
+    base: int
+    undoes: int
+
+
+class _Step(NamedTuple):
+    """An entry of a stack: the change to take back, and the version of the edit that it goes back to."""
+
+    version: int
+    root: int
+
+
+def _stacks(changes: Sequence[OwnChange]) -> tuple[list[_Step], list[_Step]]:
+    """The undo and the redo stack of a client's changes, oldest first; as `ot.UndoStacks` would have them."""
+    undo: list[_Step] = []
+    redo: list[_Step] = []
+    for change in changes:
+        if change.undoes is None:
+            redo.clear()
+            undo.append(_Step(change.version, change.version))
+            continue
+        for stack, other in ((undo, redo), (redo, undo)):
+            positions = [index for index, step in enumerate(stack) if step.version == change.undoes]
+            if positions:  # entries above it had become empty by then
+                root = stack[positions[0]].root
+                del stack[positions[0] :]
+                other.append(_Step(change.version, root))
+                break
+    return undo, redo
+
+
+async def find(hub: Hub, room: Room, user_id: str, client_id: str, redo: bool) -> Undo:
+    """What undoes (redoes) this client's last change; raises Refusal NOTHING_TO_UNDO, LogUnavailable."""
+    limits = hub.config.limits
+    key = ClientKey(room.resource, user_id, client_id)
+    changes = await hub.log.own_changes(key, limits.undo_versions_max)
+    oldest = room.version - limits.rebase_versions_max
+    steps = [step for step in _stacks(changes[::-1])[redo] if step.root > oldest]
+    depth = 1
+    while steps:
+        depth = min(depth, len(steps))
+        found = await _replayed(hub, room, key, min(step.root for step in steps[-depth:]), redo)
+        if found is not None:
+            return found
+        if depth == len(steps):
+            break
+        depth *= 2
+    verb = "redo" if redo else "undo"
+    raise Refusal("NOTHING_TO_UNDO", f"This client has nothing to {verb} in {room.resource}.")
+
+
+async def _replayed(hub: Hub, room: Room, key: ClientKey, root: int, redo: bool) -> Undo | None:
+    """The top of the stack after a replay of `root ...` to head."""
+    stacks = ot.UndoStacks(hub.config.limits.undo_versions_max)
+    base = root - 1
+    for entry in await hub.entries_after(room, base):
+        record = entry.record
+        if (record.user_id, record.client_id) == (key.user_id, key.client_id):
+            stacks.local(entry.before, entry.operations, record.version, record.undoes)
+        else:
+            stacks.remote(entry.before, entry.operations)
+        base = record.version
+    top = stacks.redo() if redo else stacks.undo()
+    return None if top is None else Undo(top.operations, base, int(str(top.label)))
