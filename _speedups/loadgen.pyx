@@ -1,0 +1,900 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The load generator's engine: thousands of client sockets read, judged and timed in one pass.
+
+The twin of `loadtest.engine.pure`, which explains the rules. One `poll` takes the sockets that epoll names,
+reads each once into a shared buffer, cuts frames, and finds in each message only the few members that matter,
+wherever they stand in the JSON. Broadcasts and acknowledgements of order-checking users never become Python
+objects.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memmove, memset
+
+import os
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        uint32_t u32
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
+    int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
+    int EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLL_CLOEXEC
+
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t recv(int fd, void *buffer, size_t size, int flags)
+    ssize_t send(int fd, const void *buffer, size_t size, int flags)
+    int MSG_DONTWAIT, MSG_NOSIGNAL
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        int64_t tv_sec
+        int64_t tv_nsec
+    int clock_gettime(int clock, timespec *value)
+    int CLOCK_MONOTONIC
+
+# Event kinds, as in the pure twin.
+OPENED = 1
+REJECTED = 2
+MESSAGE = 3
+CLOSED = 4
+
+# Fault kinds, as in the pure twin.
+GAP = 1
+DUPLICATE = 2
+REORDERED = 3
+TWICE_ACKNOWLEDGED = 4
+MALFORMED = 5
+
+METRICS = ("delivery", "ack", "presence")
+
+cdef enum:
+    EVENTS_MAX = 256
+    VERSIONS_AHEAD_MAX = 1 << 22
+    FAULTS_MAX = 10000
+    COUNTS = 23552            # HdrHistogram(1, 3_600_000_000, 3)
+    HALF_MAGNITUDE = 10
+    HALF_COUNT = 1024
+    VALUE_MAX = 3599999999
+
+cdef enum Metric:
+    DELIVERY
+    ACK
+    PRESENCE
+
+cdef enum Kind:
+    KIND_OTHER
+    KIND_BROADCAST
+    KIND_ACK
+    KIND_PRESENCE
+    KIND_SUBSCRIBED
+    KIND_SYNC
+
+cdef enum Phase:
+    PHASE_NONE
+    PHASE_CONNECTING
+    PHASE_UPGRADING
+    PHASE_OPEN
+
+cdef struct Flight:
+    int64_t number
+    int64_t intended_ns
+    PyObject *payload
+
+cdef struct Entry:
+    int64_t intended_ns   # 0: not acknowledged (yet)
+    uint32_t user
+    uint32_t number
+
+cdef struct Arrival:
+    int64_t version
+    int64_t arrived_ns
+
+cdef struct Scan:
+    Kind kind
+    int64_t version
+    int64_t current_version
+    int64_t number
+    int64_t position
+    bint duplicate
+
+
+cdef inline int64_t now_ns() noexcept nogil:
+    cdef timespec value
+    clock_gettime(CLOCK_MONOTONIC, &value)
+    return value.tv_sec * 1000000000 + value.tv_nsec
+
+
+cdef inline int count_index(int64_t value_us) noexcept nogil:
+    """The HdrHistogram bucket of a value in microseconds."""
+    cdef int bucket
+    if value_us < 0:
+        value_us = 0
+    if value_us > VALUE_MAX:
+        value_us = VALUE_MAX
+    bucket = 64 - __builtin_clzll(<unsigned long long>value_us | 2047) - (HALF_MAGNITUDE + 1)
+    return ((bucket + 1) << HALF_MAGNITUDE) + <int>(value_us >> bucket) - HALF_COUNT
+
+
+cdef extern from *:
+    int __builtin_clzll(unsigned long long value) noexcept nogil
+
+
+# ------------------------------------------------------------------------------------------- reading JSON
+
+cdef inline const char *skip_blank(const char *p, const char *end) noexcept nogil:
+    while p < end and (p[0] == c' ' or p[0] == c'\n' or p[0] == c'\t' or p[0] == c'\r'):
+        p += 1
+    return p
+
+
+cdef inline const char *skip_string(const char *p, const char *end) noexcept nogil:
+    """From behind the opening quote to behind the closing one; NULL when it doesn't end."""
+    while p < end:
+        if p[0] == c'"':
+            return p + 1
+        p += 2 if p[0] == c'\\' else 1
+    return NULL
+
+
+cdef const char *skip_value(const char *p, const char *end) noexcept nogil:
+    cdef int depth = 0
+    while p < end:
+        if p[0] == c'"':
+            p = skip_string(p + 1, end)
+            if p == NULL:
+                return NULL
+        elif p[0] == c'{' or p[0] == c'[':
+            depth += 1
+            p += 1
+        elif p[0] == c'}' or p[0] == c']':
+            if depth == 0:
+                return p
+            depth -= 1
+            p += 1
+        elif depth == 0 and p[0] == c',':
+            return p
+        else:
+            p += 1
+            continue
+        if depth == 0:
+            return p
+    return p if depth == 0 else NULL
+
+
+cdef const char *read_number(const char *p, const char *end, int64_t *out) noexcept nogil:
+    """Digits at p; anything else leaves `out` as it is."""
+    cdef int64_t value = 0
+    cdef const char *start = p
+    while p < end and c'0' <= p[0] <= c'9' and p - start < 17:
+        value = value * 10 + (p[0] - c'0')
+        p += 1
+    if p > start:
+        out[0] = value
+    return p
+
+
+cdef inline bint is_key(const char *key, size_t size, const char *name, size_t name_size) noexcept nogil:
+    return size == name_size and memcmp(key, name, size) == 0
+
+
+cdef Kind kind_of(const char *name, size_t size) noexcept nogil:
+    if is_key(name, size, b"OP_BROADCAST", 12):
+        return KIND_BROADCAST
+    if is_key(name, size, b"OP_ACK", 6):
+        return KIND_ACK
+    if size > 9 and memcmp(name, b"PRESENCE_", 9) == 0:
+        return KIND_PRESENCE
+    if is_key(name, size, b"SUBSCRIBE_ACK", 13):
+        return KIND_SUBSCRIBED
+    if is_key(name, size, b"SYNC_RESPONSE", 13):
+        return KIND_SYNC
+    return KIND_OTHER
+
+
+cdef const char *scan_member(const char *key, size_t size, const char *p, const char *end, int level,
+                             Scan *out) noexcept nogil:
+    """Note the member's value where it is one of ours; returns the value's end."""
+    if level == 0:
+        if is_key(key, size, b"type", 4) and p[0] == c'"':
+            end = skip_string(p + 1, end)
+            if end != NULL:
+                out.kind = kind_of(p + 1, end - p - 2)
+            return end
+        if is_key(key, size, b"payload", 7) and p[0] == c'{':
+            return scan_object(p, end, 1, out)
+        return skip_value(p, end)
+    if level == 2:
+        if is_key(key, size, b"position", 8):
+            read_number(p, end, &out.position)
+        return skip_value(p, end)
+    if is_key(key, size, b"version", 7):
+        read_number(p, end, &out.version)
+    elif is_key(key, size, b"current_version", 15):
+        read_number(p, end, &out.current_version)
+    elif is_key(key, size, b"id", 2) and p[0] == c'"':
+        read_number(p + 1, end, &out.number)
+    elif is_key(key, size, b"duplicate", 9):
+        out.duplicate = p[0] == c't'
+    elif is_key(key, size, b"cursor", 6) and p[0] == c'{':
+        return scan_object(p, end, 2, out)
+    return skip_value(p, end)
+
+
+cdef const char *scan_object(const char *p, const char *end, int level, Scan *out) noexcept nogil:
+    """The members of the object at p; returns its end, or NULL where this isn't JSON."""
+    cdef const char *key
+    cdef const char *after
+    p = skip_blank(p + 1, end)
+    while p < end and p[0] == c'"':
+        key = p + 1
+        after = skip_string(key, end)
+        if after == NULL:
+            return NULL
+        p = skip_blank(after, end)
+        if p >= end or p[0] != c':':
+            return NULL
+        p = skip_blank(p + 1, end)
+        if p >= end:
+            return NULL
+        p = scan_member(key, after - key - 1, p, end, level, out)
+        if p == NULL:
+            return NULL
+        p = skip_blank(p, end)
+        if p < end and p[0] == c',':
+            p = skip_blank(p + 1, end)
+    return p + 1 if p < end and p[0] == c'}' else NULL
+
+
+cdef bint scan_message(const char *p, size_t size, Scan *out) noexcept nogil:
+    cdef const char *end = p + size
+    out.kind = KIND_OTHER
+    out.version = out.current_version = out.number = out.position = -1
+    out.duplicate = False
+    p = skip_blank(p, end)
+    if p >= end or p[0] != c'{':
+        return False
+    p = scan_object(p, end, 0, out)
+    return p != NULL and skip_blank(p, end) == end
+
+
+# ------------------------------------------------------------------------------------------------- state
+
+cdef class _Document:
+    """What was acknowledged, by version, and the arrivals whose acknowledgement is still to come."""
+
+    cdef Entry *entries
+    cdef int64_t base        # version before entries[0]; -1 until the first is known
+    cdef int64_t size
+    cdef int64_t room
+    cdef Arrival *arrivals
+    cdef size_t waiting
+    cdef size_t arrivals_room
+
+    def __cinit__(self):
+        self.base = -1
+
+    def __dealloc__(self):
+        free(self.entries)
+        free(self.arrivals)
+
+    cdef Entry *entry(self, int64_t version, bint make) except? NULL:
+        cdef int64_t index, room
+        if self.base < 0:
+            if not make:
+                return NULL
+            self.base = version - 1 if version > 0 else 0
+        index = version - self.base - 1
+        if index < 0 or index > self.size + VERSIONS_AHEAD_MAX:
+            return NULL
+        if index < self.size:
+            return &self.entries[index]
+        if not make:
+            return NULL
+        if index >= self.room:
+            room = max(index + 1, 2 * self.room, 16)
+            self.entries = <Entry *>realloc(self.entries, room * sizeof(Entry))
+            if self.entries == NULL:
+                raise MemoryError
+            self.room = room
+        memset(&self.entries[self.size], 0, (index + 1 - self.size) * sizeof(Entry))
+        self.size = index + 1
+        return &self.entries[index]
+
+    cdef int wait(self, int64_t version, int64_t arrived_ns) except -1:
+        if self.waiting == self.arrivals_room:
+            self.arrivals_room = max(16, 2 * self.arrivals_room)
+            self.arrivals = <Arrival *>realloc(self.arrivals, self.arrivals_room * sizeof(Arrival))
+            if self.arrivals == NULL:
+                raise MemoryError
+        self.arrivals[self.waiting].version = version
+        self.arrivals[self.waiting].arrived_ns = arrived_ns
+        self.waiting += 1
+        return 0
+
+
+cdef class _User:
+    """One client: its socket, its place in the order of its document, its unanswered submissions."""
+
+    cdef int fd
+    cdef Phase phase
+    cdef bint paused
+    cdef bint wants_write
+    cdef _Document document
+    cdef int64_t version
+    cdef char *partial
+    cdef size_t partial_size
+    cdef size_t partial_room
+    cdef char *out
+    cdef size_t out_size
+    cdef size_t out_room
+    cdef Flight *flights
+    cdef size_t flying
+    cdef size_t flights_room
+    cdef list spool          # None: an order-checker
+    cdef set missing
+    cdef list fragments
+    cdef uint32_t mask
+
+    def __dealloc__(self):
+        cdef size_t i
+        for i in range(self.flying):
+            Py_DECREF(<object>self.flights[i].payload)
+        free(self.flights)
+        free(self.partial)
+        free(self.out)
+
+    cdef int append_out(self, const char *data, size_t size) except -1:
+        if self.out_size + size > self.out_room:
+            self.out_room = max(self.out_size + size, 2 * self.out_room)
+            self.out = <char *>realloc(self.out, self.out_room)
+            if self.out == NULL:
+                raise MemoryError
+        memcpy(self.out + self.out_size, data, size)
+        self.out_size += size
+        return 0
+
+    cdef int keep_partial(self, const char *data, size_t size) except -1:
+        if size > self.partial_room:
+            free(self.partial)
+            self.partial = <char *>malloc(size)
+            if self.partial == NULL:
+                raise MemoryError
+            self.partial_room = size
+        elif size == 0 and self.partial_room > 4096:
+            free(self.partial)
+            self.partial = NULL
+            self.partial_room = 0
+        if size:
+            memcpy(self.partial, data, size)
+        self.partial_size = size
+        return 0
+
+    cdef int launch(self, int64_t number, int64_t intended_ns, object payload) except -1:
+        if self.flying == self.flights_room:
+            self.flights_room = max(4, 2 * self.flights_room)
+            self.flights = <Flight *>realloc(self.flights, self.flights_room * sizeof(Flight))
+            if self.flights == NULL:
+                raise MemoryError
+        Py_INCREF(payload)
+        self.flights[self.flying] = Flight(number, intended_ns, <PyObject *>payload)
+        self.flying += 1
+        return 0
+
+    cdef tuple land(self, int64_t number):
+        """Take a submission out of flight: (intended_ns, payload), or None when it isn't there."""
+        cdef size_t i
+        cdef object payload
+        cdef int64_t intended_ns
+        for i in range(self.flying):
+            if self.flights[i].number == number:
+                intended_ns = self.flights[i].intended_ns
+                payload = <object>self.flights[i].payload
+                Py_DECREF(payload)
+                self.flying -= 1
+                memmove(&self.flights[i], &self.flights[i + 1], (self.flying - i) * sizeof(Flight))
+                return intended_ns, payload
+        return None
+
+
+cdef class Engine:
+    """See `loadtest.engine.pure.Engine`: the same methods, rules and results."""
+
+    cdef int epoll
+    cdef list users
+    cdef list documents
+    cdef int64_t *counts[3]
+    cdef char *buffer
+    cdef size_t buffer_room
+    cdef list events
+    cdef epoll_event ready[EVENTS_MAX]
+    cdef readonly list faults
+    cdef readonly dict fault_counts
+    cdef readonly int64_t deliveries, acks, presences, messages, bytes_received, bytes_sent, reads
+    cdef readonly int64_t spooled_bytes
+    cdef public int64_t zero_ns
+
+    def __cinit__(self):
+        cdef int i
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            raise OSError(errno, os.strerror(errno))
+        for i in range(3):
+            self.counts[i] = <int64_t *>calloc(COUNTS, sizeof(int64_t))
+            if self.counts[i] == NULL:
+                raise MemoryError
+        self.buffer_room = 1 << 18
+        self.buffer = <char *>malloc(self.buffer_room)
+        if self.buffer == NULL:
+            raise MemoryError
+        self.users = []
+        self.documents = []
+        self.events = []
+        self.faults = []
+        self.fault_counts = {}
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(3):
+            free(self.counts[i])
+        free(self.buffer)
+
+    def close(self):
+        os.close(self.epoll)
+
+    def fileno(self):
+        return self.epoll
+
+    # ------------------------------------------------------------------------------------- population
+
+    def add_document(self):
+        self.documents.append(_Document())
+        return len(self.documents) - 1
+
+    def add_user(self, Py_ssize_t document, bint replica):
+        cdef _User user = _User()
+        user.fd = -1
+        user.document = self.documents[document]
+        user.spool = [] if replica else None
+        user.mask = (2654435761 * (len(self.users) + 1)) & 0xFFFFFFFF
+        self.users.append(user)
+        return len(self.users) - 1
+
+    # ---------------------------------------------------------------------------------------- sockets
+
+    def attach(self, Py_ssize_t slot, int fd, bytes request):
+        cdef _User user = self.users[slot]
+        cdef epoll_event event
+        user.fd = fd
+        user.phase = PHASE_CONNECTING
+        user.partial_size = user.out_size = 0
+        user.paused = False
+        user.fragments = None
+        user.append_out(PyBytes_AS_STRING(request), PyBytes_GET_SIZE(request))
+        user.wants_write = True
+        event.events = EPOLLIN | EPOLLOUT
+        event.data.u64 = slot
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def detach(self, Py_ssize_t slot):
+        cdef _User user = self.users[slot]
+        if user.fd >= 0:
+            epoll_ctl(self.epoll, EPOLL_CTL_DEL, user.fd, NULL)
+        user.fd = -1
+        user.phase = PHASE_NONE
+        user.partial_size = user.out_size = 0
+
+    def pause(self, Py_ssize_t slot, bint paused):
+        cdef _User user = self.users[slot]
+        if user.fd >= 0:
+            user.paused = paused
+            self.watch(slot, user)
+
+    cdef int watch(self, Py_ssize_t slot, _User user) except -1:
+        cdef epoll_event event
+        event.events = (0 if user.paused else EPOLLIN) | (EPOLLOUT if user.wants_write else 0)
+        event.data.u64 = slot
+        epoll_ctl(self.epoll, EPOLL_CTL_MOD, user.fd, &event)
+        return 0
+
+    # ---------------------------------------------------------------------------------------- sending
+
+    def submit(self, Py_ssize_t slot, int64_t number, int64_t intended_ns, bytes payload):
+        cdef _User user = self.users[slot]
+        user.launch(number, intended_ns, payload)
+        if user.phase == PHASE_OPEN:
+            self.send_frame(slot, user, 1, payload)
+        return user.flying
+
+    def send(self, Py_ssize_t slot, bytes payload, int opcode=1):
+        cdef _User user = self.users[slot]
+        if user.phase == PHASE_OPEN:
+            self.send_frame(slot, user, opcode, payload)
+
+    cdef int send_frame(self, Py_ssize_t slot, _User user, int opcode, bytes payload) except -1:
+        cdef size_t size = PyBytes_GET_SIZE(payload)
+        cdef const char *data = PyBytes_AS_STRING(payload)
+        cdef char small[2048]
+        cdef char *frame = small
+        cdef size_t head
+        cdef ssize_t sent = 0
+        if size + 14 > sizeof(small):
+            frame = <char *>malloc(size + 14)
+            if frame == NULL:
+                raise MemoryError
+        head = masked_head(frame, opcode, size, user.mask)
+        mask_copy(frame + head, data, size, user.mask)
+        size += head
+        self.bytes_sent += size
+        if user.out_size == 0:
+            sent = send(user.fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent < 0:
+                sent = 0
+        if <size_t>sent < size:
+            user.append_out(frame + sent, size - sent)
+            if not user.wants_write:
+                user.wants_write = True
+                self.watch(slot, user)
+        if frame != small:
+            free(frame)
+        return 0
+
+    cdef int flush(self, Py_ssize_t slot, _User user) except -1:
+        cdef ssize_t sent = send(user.fd, user.out, user.out_size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent > 0:
+            user.out_size -= sent
+            memmove(user.out, user.out + sent, user.out_size)
+        if user.out_size == 0:
+            free(user.out)
+            user.out = NULL
+            user.out_room = 0
+            user.wants_write = False
+            self.watch(slot, user)
+        return 0
+
+    # ---------------------------------------------------------------------------------------- reading
+
+    def poll(self, int timeout_ms=0):
+        cdef int i, count
+        cdef list events = self.events
+        count = epoll_wait(self.epoll, self.ready, EVENTS_MAX, timeout_ms)
+        for i in range(count):
+            self.serve(<Py_ssize_t>self.ready[i].data.u64, self.ready[i].events)
+        self.reads += max(count, 0)
+        self.events = []
+        return events
+
+    cdef int serve(self, Py_ssize_t slot, uint32_t flags) except -1:
+        cdef _User user = self.users[slot]
+        if user.fd < 0:
+            return 0
+        if flags & EPOLLOUT:
+            if user.phase == PHASE_CONNECTING and not flags & (EPOLLERR | EPOLLHUP):
+                user.phase = PHASE_UPGRADING
+            if user.out_size and user.phase != PHASE_CONNECTING:
+                self.flush(slot, user)
+        if flags & (EPOLLIN | EPOLLERR | EPOLLHUP) and not (user.paused and not flags & (EPOLLERR | EPOLLHUP)):
+            self.receive(slot, user)
+        return 0
+
+    cdef int receive(self, Py_ssize_t slot, _User user) except -1:
+        cdef size_t have = user.partial_size
+        cdef ssize_t got
+        cdef size_t used
+        cdef int64_t now
+        while self.buffer_room < 2 * have + 65536:
+            self.buffer_room *= 2
+            self.buffer = <char *>realloc(self.buffer, self.buffer_room)
+            if self.buffer == NULL:
+                raise MemoryError
+        if have:
+            memcpy(self.buffer, user.partial, have)
+        got = recv(user.fd, self.buffer + have, self.buffer_room - have, MSG_DONTWAIT)
+        now = now_ns()
+        if got <= 0:
+            if got < 0 and (errno == EAGAIN or errno == EINTR):
+                return 0
+            self.end(slot, user, 1006, b"" if got == 0 else os.strerror(errno).encode(), now)
+            return 0
+        self.bytes_received += got
+        have += got
+        if user.phase != PHASE_OPEN:
+            used = self.upgrade(slot, user, have, now)
+        else:
+            used = self.frames(slot, user, 0, have, now)
+        if user.fd >= 0:
+            user.keep_partial(self.buffer + used, have - used)
+        return 0
+
+    cdef int end(self, Py_ssize_t slot, _User user, int code, bytes reason, int64_t now) except -1:
+        epoll_ctl(self.epoll, EPOLL_CTL_DEL, user.fd, NULL)
+        user.fd = -1
+        user.phase = PHASE_NONE
+        user.partial_size = user.out_size = 0
+        self.events.append((slot, CLOSED, (code, reason), now))
+        return 0
+
+    cdef size_t upgrade(self, Py_ssize_t slot, _User user, size_t have, int64_t now) except? 0:
+        """The answer to the handshake; returns how many bytes were used, frames behind it included."""
+        cdef bytes answer = PyBytes_FromStringAndSize(self.buffer, have)
+        cdef Py_ssize_t end = answer.find(b"\r\n\r\n")
+        if end < 0:
+            return 0
+        if answer.startswith(b"HTTP/1.1 101"):
+            user.phase = PHASE_OPEN
+            self.events.append((slot, OPENED, answer[:end], now))
+            return self.frames(slot, user, end + 4, have, now)
+        self.events.append((slot, REJECTED, answer[:end], now))
+        self.end(slot, user, 1006, b"handshake refused", now)
+        return have
+
+    cdef size_t frames(self, Py_ssize_t slot, _User user, size_t at, size_t have, int64_t now) except? 0:
+        """Handle every whole frame of buffer[at:have]; returns where the first partial one begins."""
+        cdef unsigned char *p
+        cdef size_t head, size
+        cdef int i
+        while have - at >= 2 and user.fd >= 0:
+            p = <unsigned char *>self.buffer + at
+            size = p[1]
+            head = 2
+            if size & 0x80 or p[0] & 0x70:
+                self.fault(MALFORMED, slot, user, -1)
+                self.end(slot, user, 1002, b"frame", now)
+                return have
+            if size == 126:
+                if have - at < 4:
+                    break
+                size = (p[2] << 8) | p[3]
+                head = 4
+            elif size == 127:
+                if have - at < 10:
+                    break
+                size = 0
+                for i in range(8):
+                    size = (size << 8) | p[2 + i]
+                head = 10
+            if have - at < head + size:
+                break
+            self.frame(slot, user, p[0], self.buffer + at + head, size, now)
+            at += head + size
+        return at
+
+    cdef int frame(self, Py_ssize_t slot, _User user, int first, const char *data, size_t size,
+                   int64_t now) except -1:
+        cdef int opcode = first & 15
+        cdef int code = 1005
+        cdef bytes whole
+        if opcode == 1 and first & 0x80:
+            self.message(slot, user, data, size, now)
+        elif opcode == 9:
+            self.send_frame(slot, user, 10, PyBytes_FromStringAndSize(data, size))
+        elif opcode == 8:
+            if size >= 2:
+                code = (<unsigned char>data[0] << 8) | <unsigned char>data[1]
+                self.send_frame(slot, user, 8, PyBytes_FromStringAndSize(data, 2))
+            self.end(slot, user, code, PyBytes_FromStringAndSize(data + 2, size - 2) if size > 2 else b"", now)
+        elif opcode == 1:
+            user.fragments = [PyBytes_FromStringAndSize(data, size)]
+        elif opcode == 0 and user.fragments is not None:
+            user.fragments.append(PyBytes_FromStringAndSize(data, size))
+            if first & 0x80:
+                whole = b"".join(user.fragments)
+                user.fragments = None
+                self.message(slot, user, PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole), now)
+        elif opcode != 10:
+            self.fault(MALFORMED, slot, user, -1)
+        return 0
+
+    # ---------------------------------------------------------------------------------------- judging
+
+    cdef int message(self, Py_ssize_t slot, _User user, const char *data, size_t size, int64_t now) except -1:
+        cdef Scan scan
+        self.messages += 1
+        if not scan_message(data, size, &scan):
+            self.fault(MALFORMED, slot, user, -1)
+            return 0
+        if scan.kind == KIND_BROADCAST:
+            self.deliveries += 1
+            self.advance(slot, user, scan.version)
+            self.arrive(user.document, scan.version, now)
+            if user.spool is not None:
+                self.keep(user, data, size, None)
+        elif scan.kind == KIND_ACK:
+            self.acks += 1
+            if not scan.duplicate:
+                self.advance(slot, user, scan.version)
+            landed = self.acknowledged(slot, user, scan.number, scan.version, now)
+            if user.spool is not None:
+                self.keep(user, data, size, landed)
+        elif scan.kind == KIND_PRESENCE:
+            self.presences += 1
+            if scan.position >= 0:
+                self.record(PRESENCE, now - self.zero_ns - 1000 * scan.position)
+        else:
+            self.other(slot, user, &scan, PyBytes_FromStringAndSize(data, size), now)
+        return 0
+
+    cdef int other(self, Py_ssize_t slot, _User user, Scan *scan, bytes payload, int64_t now) except -1:
+        cdef int64_t before = user.version
+        if scan.kind == KIND_SUBSCRIBED:
+            user.version = scan.version
+        elif scan.kind == KIND_SYNC:
+            user.version = scan.current_version
+        if user.spool is not None and scan.kind != KIND_OTHER:
+            self.keep(user, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), None)
+        self.events.append((slot, MESSAGE, (payload, before), now))
+        return 0
+
+    cdef int keep(self, _User user, const char *data, size_t size, object own) except -1:
+        user.spool.append((PyBytes_FromStringAndSize(data, size), own))
+        self.spooled_bytes += size
+        return 0
+
+    cdef int advance(self, Py_ssize_t slot, _User user, int64_t version) except -1:
+        """The rule of order: the next version is the last one's successor."""
+        cdef int64_t skipped
+        if version == user.version + 1:
+            user.version = version
+            return 0
+        if version > user.version:
+            self.fault(GAP, slot, user, version)
+            if user.missing is None:
+                user.missing = set()
+            for skipped in range(user.version + 1, min(version, user.version + 1000)):
+                user.missing.add(skipped)
+            user.version = version
+        elif user.missing is not None and version in user.missing:
+            user.missing.discard(version)
+            self.fault(REORDERED, slot, user, version)
+        else:
+            self.fault(DUPLICATE, slot, user, version)
+        return 0
+
+    cdef int fault(self, int kind, Py_ssize_t slot, _User user, int64_t version) except -1:
+        self.fault_counts[kind] = self.fault_counts.get(kind, 0) + 1
+        if len(self.faults) < FAULTS_MAX:
+            self.faults.append((kind, slot, user.version + 1, version))
+        return 0
+
+    cdef int arrive(self, _Document document, int64_t version, int64_t now) except -1:
+        cdef Entry *entry = document.entry(version, False)
+        if entry == NULL or entry.intended_ns == 0:
+            return document.wait(version, now)
+        if entry.intended_ns > 0:
+            self.record(DELIVERY, now - entry.intended_ns)
+        return 0
+
+    cdef tuple acknowledged(self, Py_ssize_t slot, _User user, int64_t number, int64_t version, int64_t now):
+        """Note whose version it is, and time the arrivals that waited for it: (number, submission)."""
+        cdef tuple flight = user.land(number)
+        cdef Entry *entry
+        cdef int64_t intended_ns
+        if flight is None:
+            return None
+        intended_ns = flight[0]
+        entry = user.document.entry(version, True)
+        if entry == NULL or (entry.intended_ns != 0 and not (entry.user == slot and entry.number == number)):
+            self.fault(TWICE_ACKNOWLEDGED, slot, user, version)
+            return number, flight[1]
+        entry.intended_ns = intended_ns
+        entry.user = slot
+        entry.number = number
+        if intended_ns > 0:
+            self.record(ACK, now - intended_ns)
+        self.time_waiting(user.document, version, intended_ns)
+        return number, flight[1]
+
+    cdef int time_waiting(self, _Document document, int64_t version, int64_t intended_ns) except -1:
+        cdef size_t i, kept = 0
+        for i in range(document.waiting):
+            if document.arrivals[i].version != version:
+                document.arrivals[kept] = document.arrivals[i]
+                kept += 1
+            elif intended_ns > 0:
+                self.record(DELIVERY, document.arrivals[i].arrived_ns - intended_ns)
+        document.waiting = kept
+        return 0
+
+    cdef inline void record(self, int metric, int64_t value_ns) noexcept:
+        self.counts[metric][count_index(value_ns // 1000)] += 1
+
+    # ---------------------------------------------------------------------------------------- results
+
+    def version(self, Py_ssize_t slot):
+        return (<_User>self.users[slot]).version
+
+    def missing(self, Py_ssize_t slot):
+        cdef _User user = self.users[slot]
+        return len(user.missing) if user.missing is not None else 0
+
+    def acknowledge(self, Py_ssize_t slot, int64_t number, int64_t version, int64_t arrived_ns):
+        return self.acknowledged(slot, self.users[slot], number, version, arrived_ns)
+
+    def refuse(self, Py_ssize_t slot, int64_t number):
+        return (<_User>self.users[slot]).land(number)
+
+    def in_flight(self, Py_ssize_t slot):
+        cdef _User user = self.users[slot]
+        cdef size_t i
+        return [
+            (user.flights[i].number, user.flights[i].intended_ns, <object>user.flights[i].payload)
+            for i in range(user.flying)
+        ]
+
+    def take_spool(self, Py_ssize_t slot):
+        cdef _User user = self.users[slot]
+        cdef list spool = user.spool
+        user.spool = []
+        for payload, _ in spool:
+            self.spooled_bytes -= len(payload)
+        return spool
+
+    def spooled(self, Py_ssize_t slot):
+        return len((<_User>self.users[slot]).spool)
+
+    def untimed(self):
+        cdef _Document document
+        cdef int64_t total = 0
+        for document in self.documents:
+            total += document.waiting
+        return total
+
+    def ledger(self, Py_ssize_t document):
+        cdef _Document one = self.documents[document]
+        cdef int64_t i
+        return [
+            (one.base + 1 + i, one.entries[i].user, one.entries[i].number)
+            for i in range(one.size)
+            if one.entries[i].intended_ns != 0
+        ]
+
+    def take_counts(self, str metric):
+        cdef int index = METRICS.index(metric)
+        cdef bytes counts = PyBytes_FromStringAndSize(<char *>self.counts[index], COUNTS * sizeof(int64_t))
+        memset(self.counts[index], 0, COUNTS * sizeof(int64_t))
+        return counts
+
+
+cdef size_t masked_head(char *frame, int opcode, size_t size, uint32_t mask) noexcept nogil:
+    cdef unsigned char *out = <unsigned char *>frame
+    cdef size_t at = 2
+    cdef int i
+    out[0] = 0x80 | opcode
+    if size < 126:
+        out[1] = 0x80 | size
+    elif size < 65536:
+        out[1] = 0x80 | 126
+        out[2] = size >> 8
+        out[3] = size & 255
+        at = 4
+    else:
+        out[1] = 0x80 | 127
+        for i in range(8):
+            out[2 + i] = (size >> (8 * (7 - i))) & 255
+        at = 10
+    memcpy(frame + at, &mask, 4)
+    return at + 4
+
+
+cdef void mask_copy(char *out, const char *data, size_t size, uint32_t mask) noexcept nogil:
+    cdef uint64_t wide = (<uint64_t>mask << 32) | mask
+    cdef uint64_t word
+    cdef size_t i = 0
+    cdef char key[4]
+    memcpy(key, &mask, 4)
+    while i + 8 <= size:
+        memcpy(&word, data + i, 8)
+        word ^= wide
+        memcpy(out + i, &word, 8)
+        i += 8
+    while i < size:
+        out[i] = data[i] ^ key[i & 3]
+        i += 1

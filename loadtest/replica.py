@@ -1,0 +1,292 @@
+"""A replica: the document of a thin client, which applies what arrives, in order.
+
+Written from RFC 6902 and PROTOCOL.md alone and independent of the gateway's own code, since it judges it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+Operation = dict[str, Any]
+Own = tuple[int, bytes] | None  # (number, the submission) that an acknowledgement answers
+
+
+class ReplicaError(Exception):
+    """An operation can't be applied to the state that the server says it belongs to."""
+
+
+# ----------------------------------------------------------------------------------- applying a change
+
+
+def _tokens(path: str) -> list[str]:
+    if path == "":
+        return []
+    if not path.startswith("/"):
+        raise ReplicaError(f"not a JSON Pointer: {path!r}")
+    return [token.replace("~1", "/").replace("~0", "~") for token in path[1:].split("/")]
+
+
+def _index(token: str, length: int, gap: bool) -> int:
+    if token == "-" and gap:
+        return length
+    if token.isascii() and token.isdigit() and int(token) < length + gap:
+        return int(token)
+    raise ReplicaError(f"no element {token!r} in an array of {length}")
+
+
+def _step(node: Any, token: str) -> Any:
+    if isinstance(node, list):
+        return node[_index(token, len(node), False)]
+    if isinstance(node, dict) and token in node:
+        return node[token]
+    raise ReplicaError(f"nothing at {token!r}")
+
+
+def value_at(document: Any, path: str) -> Any:
+    """The value at a JSON Pointer; raises ReplicaError."""
+    for token in _tokens(path):
+        document = _step(document, token)
+    return document
+
+
+def _parent(document: Any, path: str) -> tuple[Any, str]:
+    *front, last = _tokens(path)
+    for token in front:
+        document = _step(document, token)
+    return document, last
+
+
+def _add(document: Any, path: str, value: Any) -> Any:
+    if path == "":
+        return value
+    parent, last = _parent(document, path)
+    if isinstance(parent, list):
+        parent.insert(_index(last, len(parent), True), value)
+    elif isinstance(parent, dict):
+        parent[last] = value
+    else:
+        raise ReplicaError(f"no container for {path!r}")
+    return document
+
+
+def _remove(document: Any, path: str) -> Any:
+    if path == "":
+        return None
+    parent, last = _parent(document, path)
+    _step(parent, last)
+    del parent[int(last) if isinstance(parent, list) else last]
+    return document
+
+
+def _put(document: Any, path: str, value: Any) -> Any:
+    """Replace what is there."""
+    if path == "":
+        return value
+    parent, last = _parent(document, path)
+    _step(parent, last)
+    parent[int(last) if isinstance(parent, list) else last] = value
+    return document
+
+
+def apply_text(text: str, components: Sequence[Any]) -> str:
+    """Retain n, insert a string, delete {"d": n}; offsets are code points (SEMANTICS.md section 2)."""
+    parts: list[str] = []
+    at = 0
+    for component in components:
+        if isinstance(component, str):
+            parts.append(component)
+            continue
+        length = component["d"] if isinstance(component, dict) else component
+        if at + length > len(text):
+            raise ReplicaError("text offset past the end")
+        if not isinstance(component, dict):
+            parts.append(text[at : at + length])
+        at += length
+    return "".join(parts) + text[at:]
+
+
+def apply_operation(document: Any, operation: Operation) -> Any:
+    """The document after one operation (RFC 6902, `text`, `inc`, `noop`); changes it in place."""
+    kind, path = operation["op"], operation.get("path", "")
+    if kind == "replace":
+        return _put(document, path, operation["value"])
+    if kind == "add":
+        return _add(document, path, operation["value"])
+    if kind == "remove":
+        return _remove(document, path)
+    if kind == "text":
+        return _put(document, path, apply_text(value_at(document, path), operation["value"]))
+    if kind == "inc":
+        return _put(document, path, value_at(document, path) + operation["value"])
+    if kind == "move":
+        value = value_at(document, operation["from"])
+        return _add(_remove(document, operation["from"]), path, value)
+    if kind == "copy":
+        return _add(document, path, copy.deepcopy(value_at(document, operation["from"])))
+    if kind in ("noop", "test"):
+        return document
+    raise ReplicaError(f"unknown operation {kind!r}")
+
+
+def operations_of(body: dict[str, Any]) -> list[Operation] | None:
+    """The operations of a payload or change: a list, one, or None where it has neither."""
+    if "operations" in body:
+        found: list[Operation] = body["operations"]
+        return found
+    return [body["operation"]] if "operation" in body else None
+
+
+def apply(document: Any, operations: Sequence[Operation]) -> Any:
+    """The document after a change; raises ReplicaError."""
+    try:
+        for operation in operations:
+            document = apply_operation(document, operation)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ReplicaError(f"malformed operation: {error!r}") from None
+    return document
+
+
+# ------------------------------------------------------------------------------------------------ undo
+
+
+class UndoOracle:
+    """What one user's UNDO must do, recomputed by somebody who saw every change.
+
+    The user edits registers only (whole top-level members). Its stack holds (member, value before); a
+    write to a member by anybody else takes that member's entries away, for later writes win. An UNDO then
+    must restore exactly the top entry and touch nothing else. `certain` is False once changes were missed.
+    """
+
+    __slots__ = ("certain", "checked", "redone", "stack")
+
+    def __init__(self) -> None:
+        self.certain = True
+        self.checked = 0
+        self.stack: list[tuple[str, Any]] = []
+        self.redone: list[tuple[str, Any]] = []
+
+    def foreign(self, operations: Sequence[Operation]) -> None:
+        """Somebody else's change arrived."""
+        touched = {(_tokens(one.get("path", "")) or [""])[0] for one in operations if one["op"] != "noop"}
+        self.stack = [entry for entry in self.stack if entry[0] not in touched]
+        self.redone = [entry for entry in self.redone if entry[0] not in touched]
+
+    def own(self, document: Any, operations: Sequence[Operation]) -> None:
+        """The user's own edit was acknowledged; `document` is the state before it."""
+        for one in operations:
+            tokens = _tokens(one.get("path", ""))
+            if len(tokens) != 1 or not isinstance(document, dict):
+                self.certain = False
+            else:
+                self.stack.append((tokens[0], document.get(tokens[0])))
+        self.redone.clear()
+
+    def undone(self, document: Any, operations: Sequence[Operation], redo: bool) -> str | None:
+        """An UNDO or REDO was acknowledged; returns what is wrong with it, or None."""
+        source, target = (self.redone, self.stack) if redo else (self.stack, self.redone)
+        if not self.certain:
+            return None
+        if not source:
+            self.certain = False
+            return "something was undone although nothing of this user was left to undo"
+        member, value = source.pop()
+        target.append((member, document.get(member)))
+        self.checked += 1
+        expected = {**document, member: value}
+        if apply(copy.deepcopy(document), operations) == expected:
+            return None
+        self.certain = False
+        return f"the undo should have made /{member} {value!r} and nothing else, but was {operations!r:.200}"
+
+
+# --------------------------------------------------------------------------------------------- replica
+
+
+class Replica:
+    """One user's document. Feed it the user's spool; look at `document` and `version`.
+
+    `problem` says why the state can no longer be trusted (after a gap, say), else None; `violations` are
+    undos that did something else than they should have.
+    """
+
+    __slots__ = ("client_id", "document", "epoch", "problem", "undo", "version", "violations")
+
+    def __init__(self, client_id: str, undo: bool) -> None:
+        self.client_id = client_id
+        self.document: Any = None
+        self.version = 0
+        self.epoch: Any = None
+        self.problem: str | None = None
+        self.undo = UndoOracle() if undo else None
+        self.violations: list[str] = []
+
+    def feed(self, spool: Sequence[tuple[bytes, Own]]) -> None:
+        """Apply messages in the order they arrived."""
+        for payload, own in spool:
+            message = orjson.loads(payload)
+            kind, body = message["type"], message["payload"]
+            try:
+                if kind == "OP_BROADCAST":
+                    self._next(body["version"], operations_of(body) or [], None)
+                elif kind == "OP_ACK":
+                    self._acknowledged(body, own)
+                else:
+                    self._synced(body)
+            except ReplicaError as error:
+                self.problem = self.problem or f"version {body.get('version')}: {error}"
+
+    def _next(self, version: int, operations: list[Operation], own: Own) -> None:
+        if version <= self.version:
+            return
+        if version != self.version + 1:
+            self.problem = self.problem or f"version {version} came after {self.version}"
+        if self.undo is not None:
+            self._watch_undo(operations, own)
+        self.document = apply(self.document, operations)
+        self.version = version
+
+    def _acknowledged(self, body: dict[str, Any], own: Own) -> None:
+        if body.get("duplicate"):
+            return
+        operations = operations_of(body)
+        if operations is None and own is not None:
+            operations = operations_of(orjson.loads(own[1])["payload"])
+        if operations is None:
+            raise ReplicaError("an acknowledgement without operations for something that wasn't sent")
+        self._next(body["version"], operations, own or (0, b""))
+
+    def _watch_undo(self, operations: list[Operation], own: Own) -> None:
+        oracle = self.undo
+        assert oracle is not None
+        if own is None:
+            oracle.foreign(operations)
+        elif own[1].startswith((b'{"type":"UNDO"', b'{"type":"REDO"')):
+            wrong = oracle.undone(self.document, operations, own[1].startswith(b'{"type":"REDO"'))
+            if wrong:
+                self.violations.append(f"version {self.version + 1}: {wrong}")
+        else:
+            oracle.own(self.document, operations)
+
+    def _synced(self, body: dict[str, Any]) -> None:
+        """SUBSCRIBE_ACK and SYNC_RESPONSE: the state, or the missing changes."""
+        version = body["current_version"] if "current_version" in body else body["version"]
+        self.epoch = body.get("epoch", self.epoch)
+        if "changes" in body:
+            for change in body["changes"]:
+                if self.undo is not None and change.get("client_id") == self.client_id:
+                    self.undo.certain = False
+                self._next(change["version"], operations_of(change) or [], None)
+        elif "operations" in body:  # a plain client's SYNC_RESPONSE has no versions in between
+            self.document = apply(self.document, body["operations"])
+            self.version = version
+        else:
+            self.document, self.problem = body.get("state"), None
+            if self.undo is not None and version != self.version:
+                self.undo.certain = False
+            self.version = version
+        if self.version != version:
+            self.problem = self.problem or f"changes end at {self.version}, not at {version}"

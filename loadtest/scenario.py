@@ -1,0 +1,251 @@
+"""What a load test does, as TOML (see `loadtest/scenarios/`), checked and with defaults.
+
+    scenario = load("smoke")                    # a shipped one
+    scenario = load("my/scenario.toml")
+    scenario = scenario.scaled(users=0.1, durations=0.5)
+
+Every member is declared here once; an unknown name or a value out of bounds is a ScenarioError that says
+where. All durations are seconds, all rates are per second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+SHIPPED = Path(__file__).parent / "scenarios"
+EDIT_KINDS = ("title", "times", "location", "description", "attendees", "undo")
+DISRUPTIONS = ("kill", "restart")
+
+
+class ScenarioError(Exception):
+    """A scenario can't be read; the message says which member, and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of the run. `connections` is reached linearly from the stage before (at once with 0 s)."""
+
+    name: str
+    duration_s: float
+    connections: int
+    operations_per_s: float | None = None  # of all users together; None: operations_per_user_s of each
+    reconnect_share: float = 0.0  # a storm: this share of the users is cut off, and comes back, at the start
+    measured: bool = True  # False: not part of rates and latencies (warming up, going down)
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Who looks at what. Users are dealt to documents in the order they connect."""
+
+    documents: int
+    distribution: Literal["uniform", "zipf"] = "uniform"
+    zipf_exponent: float = 1.0
+    viewer_share: float = 0.0  # of each document's users: they only read
+    replicas: int = 1  # of each document: full replicas; the others check order and count
+    plain_share: float = 0.0  # clients that know RFC-002 only (no subprotocol, token in the handshake)
+    resource_type: str = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What users do. `mix` weighs the kinds of edits; rates are Poisson and open loop."""
+
+    operations_per_user_s: float = 0.0
+    mix: Mapping[str, float] = field(default_factory=lambda: {"title": 1.0})
+    presence_per_user_s: float = 0.0
+    session_s: float = 0.0  # then a user closes and connects again; 0: stays
+    resume: bool = True  # comes back with version and epoch, otherwise asks for the whole state
+    offline_per_user_s: float = 0.0  # spells without a connection; edits queue up meanwhile
+    offline_s: float = 5.0
+    slow_share: float = 0.0  # readers that stop reading now and then
+    slow_pause_s: float = 5.0
+    slow_every_s: float = 20.0
+    ping_interval_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What passes. None: not judged."""
+
+    connect_success_min: float | None = 0.995
+    delivery_p95_ms: float | None = None
+    delivery_p99_ms: float | None = None
+    ack_p95_ms: float | None = None
+    sync_p95_ms: float | None = None
+    refused_max: float | None = 0.001  # share of the operations
+    operations_achieved_min: float | None = 0.99  # acknowledged, of those scheduled
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """The generator's own limits: beyond them it was the bottleneck, and the run is invalid."""
+
+    processes: int = 0  # 0: one for each 15,000 connections
+    lag_p99_ms_max: float = 50.0
+    missed_max: float = 0.01  # share of the operations sent more than missed_after_ms late
+    missed_after_ms: float = 50.0
+    drain_s: float = 10.0  # after the last stage, for what is still unanswered
+    source_addresses: int = 0  # 127.0.0.x addresses to connect from; 0: one for each 20,000 connections
+
+
+@dataclass(frozen=True, slots=True)
+class Disruption:
+    """What happens to the embedded server: kill (SIGKILL) or restart (SIGTERM), and a new one on its data."""
+
+    kind: str
+    at_s: float
+    down_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    name: str
+    description: str
+    stages: tuple[Stage, ...]
+    population: Population
+    activity: Activity = Activity()
+    targets: Targets = Targets()
+    generator: Generator = Generator()
+    disruptions: tuple[Disruption, ...] = ()
+    server: Mapping[str, Any] = field(default_factory=dict)  # of the embedded gateway: {"limits.x": value}
+    seed: int = 1
+
+    @property
+    def duration_s(self) -> float:
+        return sum(stage.duration_s for stage in self.stages)
+
+    @property
+    def users(self) -> int:
+        """The most connections at a time."""
+        return max(stage.connections for stage in self.stages)
+
+    def scaled(self, users: float = 1.0, durations: float = 1.0) -> Scenario:
+        """The same shape with other numbers: users, documents and total rates; durations of stages."""
+
+        def stage(one: Stage) -> Stage:
+            rate = None if one.operations_per_s is None else one.operations_per_s * users
+            connections = round(one.connections * users) if one.connections else 0
+            return replace(
+                one,
+                duration_s=one.duration_s * durations,
+                connections=max(connections, 1) if one.connections else 0,
+                operations_per_s=rate,
+            )
+
+        def disruption(one: Disruption) -> Disruption:
+            return replace(one, at_s=one.at_s * durations)
+
+        documents = self.population.documents
+        if documents > 1:
+            documents = max(round(documents * users), 1)
+        return replace(
+            self,
+            stages=tuple(map(stage, self.stages)),
+            disruptions=tuple(map(disruption, self.disruptions)),
+            population=replace(self.population, documents=documents),
+        )
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON data; `parse` reads it again."""
+        return dataclasses.asdict(self)
+
+
+def _mismatch(where: str, expected: str, value: object) -> ScenarioError:
+    return ScenarioError(f"{where} must be {expected}, not {value!r}")
+
+
+def _number(where: str, value: object, whole: bool) -> float | int:
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise _mismatch(where, "a whole number" if whole else "a number", value)
+    if value < 0:
+        raise _mismatch(where, "0 or more", value)
+    return value if whole else float(value)
+
+
+def _table(where: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _mismatch(where, "a table", value)
+    return value
+
+
+def _value(where: str, wanted: Any, value: object) -> Any:
+    """A TOML value as the declared type; raises ScenarioError."""
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is types.UnionType:  # always X | None here
+        return None if value is None else _value(where, arguments[0], value)
+    if origin is Literal:
+        if value not in arguments:
+            raise _mismatch(where, " or ".join(map(repr, arguments)), value)
+        return value
+    if dataclasses.is_dataclass(wanted):
+        return _section(where, wanted, value)
+    if origin is tuple:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise _mismatch(where, "a list of tables", value)
+        return tuple(_value(f"{where}[{i}]", arguments[0], item) for i, item in enumerate(value))
+    if wanted in (int, float):
+        return _number(where, value, wanted is int)
+    if wanted in (str, bool):
+        if not isinstance(value, wanted):
+            raise _mismatch(where, "a string" if wanted is str else "true or false", value)
+        return value
+    return dict(_table(where, value))
+
+
+def _section(where: str, kind: Any, value: object) -> Any:
+    table = _table(where, value)
+    hints = typing.get_type_hints(kind)
+    for name in table:
+        if name not in hints:
+            raise ScenarioError(f"{where}.{name} is unknown; there are: {', '.join(sorted(hints))}")
+    missing = [
+        item.name
+        for item in dataclasses.fields(kind)
+        if item.name not in table
+        and item.default is dataclasses.MISSING
+        and item.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ScenarioError(f"{where}.{missing[0]} is missing")
+    return kind(**{name: _value(f"{where}.{name}", hints[name], item) for name, item in table.items()})
+
+
+def parse(data: object) -> Scenario:
+    """A Scenario from parsed TOML; raises ScenarioError."""
+    scenario: Scenario = _section("scenario", Scenario, data)
+    if not scenario.stages or scenario.users < 1:
+        raise ScenarioError("scenario.stages needs at least one stage with connections")
+    if scenario.population.documents < 1:
+        raise ScenarioError("scenario.population.documents must be at least 1")
+    unknown = set(scenario.activity.mix) - set(EDIT_KINDS)
+    if unknown or not any(scenario.activity.mix.values()):
+        raise ScenarioError(f"scenario.activity.mix weighs some of: {', '.join(EDIT_KINDS)}")
+    for one in scenario.disruptions:
+        if one.kind not in DISRUPTIONS:
+            raise _mismatch("scenario.disruptions.kind", " or ".join(DISRUPTIONS), one.kind)
+    return scenario
+
+
+def shipped() -> dict[str, str]:
+    """The scenarios that come with the harness: name -> description."""
+    return {path.stem: load(path.stem).description for path in sorted(SHIPPED.glob("*.toml"))}
+
+
+def load(name: str) -> Scenario:
+    """A shipped scenario by its name, or one from a file; raises ScenarioError."""
+    path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+        raise ScenarioError(f"no scenario {name!r}: give a file ending in .toml, or one of {names}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{path}: {error}") from None
+    return parse({"name": path.stem, **data})
