@@ -1,30 +1,11 @@
-"""What the admin HTTP asks of its surroundings: who calls, resources at any version, the node's state."""
+"""What the admin HTTP asks of the core: resources at any version, and the node's state."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gateway.metrics import Counters
-
-Role = Literal["viewer", "editor", "admin"]
-
-
-class Caller(Protocol):
-    """Who calls: `gateway.admission.Identity`, as far as it matters here."""
-
-    @property
-    def user_id(self) -> str: ...
-
-    def allows(self, resource_type: str, resource_id: str, role: Role, /) -> bool: ...
-
-
-class Authority(Protocol):
-    """Turns a bearer token into a caller: `gateway.admission.Authenticator`."""
-
-    def verify(self, token: str, now_s: float, /) -> Caller:
-        """Raises Refusal UNAUTHENTICATED or TOKEN_EXPIRED."""
-        ...
 
 
 class Revision(NamedTuple):

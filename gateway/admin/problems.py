@@ -1,0 +1,105 @@
+"""Errors of the admin HTTP as problem details (RFC 9457): what is wrong, and the way out."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.errors import LogUnavailable, Refusal
+
+# The status of each error code of PROTOCOL.md section 8 that can reach this side.
+STATUSES = {
+    "INVALID_MESSAGE": 400,
+    "UNAUTHENTICATED": 401,
+    "TOKEN_EXPIRED": 401,
+    "FORBIDDEN": 403,
+    "VERSION_AHEAD": 404,
+    "VERSION_TOO_OLD": 409,
+    "CONFLICT": 412,
+    "TOO_LARGE": 413,
+    "INVALID_OPERATION": 422,
+    "RATE_LIMITED": 429,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+}
+RETRY_AFTER_S = 1
+
+
+class Problem(Exception):
+    """An answer other than success: status, a sentence that says the way out, further members, headers."""
+
+    def __init__(
+        self, status: int, detail: str, *, headers: dict[str, str] | None = None, **members: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.members = members
+        self.headers = headers or {}
+
+
+def response(problem: Problem) -> Response:
+    """`application/problem+json`; members that are None are left out."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        **{name: value for name, value in problem.members.items() if value is not None},
+    }
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    return Response(orjson.dumps(body), problem.status, headers, media_type="application/problem+json")
+
+
+def of_refusal(refusal: Refusal) -> Problem:
+    """A refusal of the core, with its code and details."""
+    status = STATUSES.get(refusal.code, 409)
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    elif status in (429, 503):
+        wait_ms = refusal.details.get("retry_after_ms") or RETRY_AFTER_S * 1000
+        headers["Retry-After"] = str(max(1, -(-wait_ms // 1000)))
+    return Problem(status, refusal.message, headers=headers, code=refusal.code, **refusal.details)
+
+
+async def on_problem(request: Request, error: Exception) -> Response:
+    """The handler of Problem."""
+    assert isinstance(error, Problem)
+    return response(error)
+
+
+async def on_refusal(request: Request, error: Exception) -> Response:
+    """The handler of Refusal."""
+    assert isinstance(error, Refusal)
+    return response(of_refusal(error))
+
+
+async def on_log_unavailable(request: Request, error: Exception) -> Response:
+    """The handler of LogUnavailable: try again soon."""
+    assert isinstance(error, LogUnavailable)
+    detail = f"The log can't be reached: {error}. Try again in a moment."
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    return response(Problem(503, detail, headers=headers, code="UNAVAILABLE", outcome=error.outcome))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """The framework's own: an unknown path, a method that a path doesn't have."""
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if error.status_code == 404:
+        detail = f"Nothing is served at {request.url.path}; /openapi.json lists what is."
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        detail = f"{request.method} isn't offered at {request.url.path}; use one of {allowed}."
+    return response(Problem(error.status_code, detail, headers=dict(error.headers or {})))
+
+
+async def on_bug(request: Request, error: Exception) -> Response:
+    """Anything else is a bug: the server logs it, and the caller learns nothing of the inside."""
+    return response(Problem(500, "A bug; it was logged. Trying again may help.", code="INTERNAL"))

@@ -1,0 +1,176 @@
+"""A small real implementation of the admin's ports over a log: every write replaces the whole document."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import jwt
+import orjson
+import trio
+
+from gateway.admin.app import Surroundings, application
+from gateway.admin.port import Revision, Written
+from gateway.admin.server import bind, serve
+from gateway.errors import LogUnavailable, Refusal
+from gateway.log.memory import MemoryLog
+from gateway.metrics import Counters
+from gateway.ports import Batch, Record
+
+SECRET = "0123456789abcdef0123456789abcdef"
+DOCUMENT_BYTES_MAX = 4096
+ORDER = ("viewer", "editor", "admin")
+
+
+class LogResources:
+    """The port `Resources` over a log."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+        self.unavailable = False
+
+    def types(self) -> Sequence[str]:
+        return ("event", "calendar")
+
+    async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
+        opening, records = await self._open(resource_type, resource_id)
+        if version is not None and version > len(records):
+            raise Refusal("VERSION_AHEAD", f"The head is version {len(records)}.", version=len(records))
+        wanted = len(records) if version is None else version
+        if not wanted:
+            return Revision(0, opening.epoch, b"null", None)
+        change = orjson.loads(records[wanted - 1].body)
+        document = orjson.dumps(change["operations"][0]["value"])
+        return Revision(wanted, opening.epoch, document, change["timestamp"])
+
+    async def put(
+        self, user_id: str, resource_type: str, resource_id: str, document: Any, expected_version: int | None
+    ) -> Written:
+        if isinstance(document, dict) and not isinstance(document.get("title", ""), str):
+            raise Refusal("INVALID_OPERATION", "title: must be a string.")
+        return await self._write(user_id, resource_type, resource_id, document, expected_version)
+
+    async def delete(
+        self, user_id: str, resource_type: str, resource_id: str, expected_version: int | None
+    ) -> Written:
+        return await self._write(user_id, resource_type, resource_id, None, expected_version)
+
+    async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
+        return Written(0, await self.log.purge(f"{resource_type}:{resource_id}"))
+
+    async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:
+        return [record.body for record in await self.log.read(f"{resource_type}:{resource_id}", after, limit)]
+
+    async def _open(self, resource_type: str, resource_id: str) -> tuple[Any, Sequence[Record]]:
+        if self.unavailable:
+            raise LogUnavailable("the disk is away", "none")
+        resource = f"{resource_type}:{resource_id}"
+        return await self.log.open(resource), await self.log.read(resource, 0, 1 << 20)
+
+    async def _write(
+        self, user_id: str, resource_type: str, resource_id: str, document: Any, expected: int | None
+    ) -> Written:
+        opening, records = await self._open(resource_type, resource_id)
+        head = len(records)
+        if expected is not None and expected != head:
+            raise Refusal("CONFLICT", f"The head is version {head}, not {expected}.", version=head)
+        timestamp = int(time.time() * 1000)
+        body = orjson.dumps(
+            {
+                "version": head + 1,
+                "operations": [{"op": "replace", "path": "", "value": document}],
+                "client_id": "admin",
+                "user_id": user_id,
+                "op_id": f"{resource_id}-{head + 1}",
+                "timestamp": timestamp,
+            }
+        )
+        record = Record(head + 1, body, user_id, "admin", None, "", timestamp, None)
+        resource = f"{resource_type}:{resource_id}"
+        await self.log.append([Batch(resource, opening.epoch, head, f"{head}", [record])])
+        return Written(head + 1, opening.epoch)
+
+
+class NodeState:
+    """The port `State`."""
+
+    name = "node-1"
+
+    def __init__(self, resources: LogResources) -> None:
+        self.draining = False
+        self.counted = Counters()
+        self._resources = resources
+
+    def counters(self) -> Counters:
+        return self.counted
+
+    async def check(self) -> None:
+        if self._resources.unavailable:
+            raise LogUnavailable("the disk is away", "none")
+        await trio.lowlevel.checkpoint()
+
+
+class Holder:
+    """Whom a test token speaks for."""
+
+    name = avatar_url = ""
+
+    def __init__(self, user_id: str, expires_at: float, grants: dict[str, str]) -> None:
+        self.user_id = user_id
+        self.expires_at = expires_at
+        self._grants = grants
+
+    def role(self, resource_type: str, resource_id: str) -> Any:
+        return self._grants.get(f"{resource_type}:{resource_id}", self._grants.get(f"{resource_type}:*"))
+
+    def allows(self, resource_type: str, resource_id: str, role: str) -> bool:
+        held = self.role(resource_type, resource_id)
+        return held is not None and ORDER.index(held) >= ORDER.index(role)
+
+
+class Tokens:
+    """Verifies what `token` signs."""
+
+    def verify(self, token: str, now_s: float) -> Holder:
+        try:
+            claims = jwt.decode(token, SECRET, algorithms=["HS256"])
+        except jwt.ExpiredSignatureError as error:
+            raise Refusal("TOKEN_EXPIRED", "The token has expired; ask for a new one.") from error
+        except jwt.InvalidTokenError as error:
+            raise Refusal("UNAUTHENTICATED", "The token isn't valid.") from error
+        return Holder(claims["sub"], claims["exp"], claims["grants"])
+
+
+def token(*grants: str, user: str = "ann", lasts_s: float = 60) -> str:
+    """A token with grants like "event:*=editor"."""
+    claims = {"sub": user, "exp": time.time() + lasts_s, "grants": dict(g.split("=") for g in grants)}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+class Backend:
+    """A served admin application, its parts, and a client that holds an admin's token for all events."""
+
+    def __init__(self, resources: LogResources, state: NodeState, client: httpx.AsyncClient) -> None:
+        self.resources = resources
+        self.state = state
+        self.client = client
+
+
+@asynccontextmanager
+async def backend():
+    """The admin HTTP on a real port."""
+    resources = LogResources()
+    state = NodeState(resources)
+    app = application(
+        Surroundings(resources, state, Tokens(), DOCUMENT_BYTES_MAX, "ws://127.0.0.1:1/realtime")
+    )
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        host, port = await nursery.start(serve, app, bind("127.0.0.1", 0), stop.wait)
+        headers = {"Authorization": f"Bearer {token('event:*=admin')}"}
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=headers) as client:
+            yield Backend(resources, state, client)
+        stop.set()
