@@ -1,0 +1,115 @@
+"""Where a Redis server is and how to log in, taken from its URL.
+
+`redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix://path`; the query options are those of
+redis-py (`ssl_ca_certs`, `ssl_cert_reqs`, `ssl_certfile`, ...), which parses the URL here.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import trio
+from redis.connection import parse_url
+
+from gateway.errors import ConfigError
+
+_DEFAULT_PORT = 6379
+_VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One server. `name` ("host:port/db") identifies it and holds no secret; `options` are the URL's rest."""
+
+    host: str
+    port: int
+    db: int = 0
+    path: str = ""
+    tls: bool = False
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.path or f'{self.host}:{self.port}'}/{self.db}"
+
+    def sibling(self, host: str, port: int, db: int = 0) -> Address:
+        """Another server that is reached with the same credentials."""
+        return replace(self, host=host, port=port, db=db, path="")
+
+    def client_options(self) -> dict[str, Any]:
+        """The keyword arguments of redis-py's client for this server."""
+        options: dict[str, Any] = dict(self.options)
+        place = {"unix_socket_path": self.path} if self.path else {"host": self.host, "port": self.port}
+        options.update(place, db=self.db)
+        if self.tls:
+            options["ssl"] = True
+        if self.password:
+            options.update(username=self.username or None, password=self.password)
+        return options
+
+    async def connect(self) -> trio.abc.Stream:
+        """A connected stream; raises OSError, ssl.SSLError or trio.BrokenResourceError."""
+        if self.path:
+            return await trio.open_unix_socket(self.path)
+        stream = await trio.open_tcp_stream(self.host, self.port)
+        if not self.tls:
+            return stream
+        secured = trio.SSLStream(
+            stream, self._ssl_context(), server_hostname=self.host, https_compatible=True
+        )
+        try:
+            await secured.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(secured)
+            raise
+        return secured
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        options = dict(self.options)
+        context = ssl.create_default_context(
+            cafile=options.get("ssl_ca_certs"), cadata=options.get("ssl_ca_data")
+        )
+        if not _truth(options.get("ssl_check_hostname", True)):
+            context.check_hostname = False
+        verify = options.get("ssl_cert_reqs", "required")
+        if verify == "none":
+            context.check_hostname = False
+        context.verify_mode = _VERIFY.get(verify, ssl.CERT_REQUIRED)
+        if "ssl_certfile" in options:
+            context.load_cert_chain(
+                options["ssl_certfile"], options.get("ssl_keyfile"), options.get("ssl_password")
+            )
+        return context
+
+
+def _truth(value: object) -> bool:
+    return value not in (False, "False", "false", "no", "0")
+
+
+def parse(url: str) -> Address:
+    """The address that a URL names; raises ConfigError for a URL that redis-py refuses."""
+    try:
+        found: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise ConfigError(
+            f"redis: {_unsecret(url)} is no Redis URL ({error}); use redis://host:port"
+        ) from error
+    found.pop("connection_class", None)
+    return Address(
+        host=found.pop("host", "localhost"),
+        port=int(found.pop("port", _DEFAULT_PORT)),
+        db=int(found.pop("db", 0)),
+        path=found.pop("path", ""),
+        tls=url.startswith("rediss://"),
+        username=found.pop("username", "") or "",
+        password=found.pop("password", "") or "",
+        options=tuple(sorted(found.items())),
+    )
+
+
+def _unsecret(url: str) -> str:
+    return url.rpartition("@")[2] if "@" in url else url

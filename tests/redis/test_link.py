@@ -1,0 +1,131 @@
+"""The pipelined link, against a real server."""
+
+from __future__ import annotations
+
+import hiredis
+import pytest
+import trio
+
+from gateway.config import Redis
+from gateway.redislink.address import parse
+from gateway.redislink.errors import LinkBusy, LinkError
+from gateway.redislink.link import Link, pack
+from tests.servers import redis_server
+
+CONFIG = Redis()
+
+
+async def start(nursery: trio.Nursery, url: str, config: Redis = CONFIG) -> Link:
+    link = Link(parse(url), config)
+    await nursery.start(link.run)
+    with trio.fail_after(5):
+        await link.wait_up()
+    return link
+
+
+async def test_replies_come_in_order_to_whoever_asked() -> None:
+    with redis_server() as server:
+        async with trio.open_nursery() as nursery:
+            link = await start(nursery, server.url)
+            seen: dict[int, bytes] = {}
+
+            async def ask(number: int) -> None:
+                seen[number] = await link.execute("ECHO", number)
+
+            async with trio.open_nursery() as callers:
+                for number in range(200):
+                    callers.start_soon(ask, number)
+            assert seen == {number: b"%d" % number for number in range(200)}
+            assert await link.pipeline([pack(("ECHO", "a")), pack(("ECHO", "b"))]) == [b"a", b"b"]
+            nursery.cancel_scope.cancel()
+
+
+async def test_an_error_of_the_server_concerns_its_command_alone() -> None:
+    with redis_server() as server:
+        async with trio.open_nursery() as nursery:
+            link = await start(nursery, server.url)
+            first, second = await link.pipeline([pack(("NONSENSE",)), pack(("ECHO", "x"))])
+            assert isinstance(first, hiredis.ReplyError)
+            assert second == b"x"
+            with pytest.raises(hiredis.ReplyError):
+                await link.execute("NONSENSE")
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_caller_leaves_the_order_of_replies_intact() -> None:
+    with redis_server() as server:
+        async with trio.open_nursery() as nursery:
+            link = await start(nursery, server.url)
+            with trio.move_on_after(0) as scope:
+                await link.execute("ECHO", "dropped")
+            assert scope.cancelled_caught
+            assert await link.execute("ECHO", "kept") == b"kept"
+            nursery.cancel_scope.cancel()
+
+
+async def test_it_connects_again_after_the_server_was_killed() -> None:
+    with redis_server() as server:
+        async with trio.open_nursery() as nursery:
+            changes: list[bool] = []
+            link = Link(parse(server.url), CONFIG, changes.append)
+            await nursery.start(link.run)
+            await link.wait_up()
+            server.kill()
+            with trio.fail_after(5):
+                while link.up:
+                    await trio.sleep(0.01)
+            with pytest.raises(LinkError) as raised:
+                await link.execute("PING")
+            assert not raised.value.sent
+            await trio.to_thread.run_sync(server.start)
+            with trio.fail_after(5):
+                await link.wait_up()
+            assert await link.execute("PING") == b"PONG"
+            assert changes == [True, False, True]
+            assert link.generation == 2
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_frozen_server_fails_its_commands_at_their_deadline_as_sent() -> None:
+    with redis_server() as server:
+        async with trio.open_nursery() as nursery:
+            link = await start(nursery, server.url, Redis(command_timeout_s=0.2))
+            server.pause()
+            began = trio.current_time()
+            with pytest.raises(LinkError) as raised:
+                await link.execute("PING")
+            assert raised.value.sent
+            assert 0.15 < trio.current_time() - began < 2
+            server.resume()
+            with trio.fail_after(5):
+                await link.wait_up()
+            assert await link.execute("PING") == b"PONG"
+            nursery.cancel_scope.cancel()
+
+
+async def test_commands_beyond_the_bound_are_refused_unsent() -> None:
+    with redis_server() as server:
+        async with trio.open_nursery() as nursery:
+            link = await start(nursery, server.url, Redis(link_commands_max=16))
+            requests = [link.start([pack(("PING",))]) for _ in range(16)]
+            with pytest.raises(LinkBusy) as raised:
+                await link.execute("PING")
+            assert not raised.value.sent
+            assert [await request.wait() for request in requests] == [[b"PONG"]] * 16
+            assert await link.execute("PING") == b"PONG"
+            nursery.cancel_scope.cancel()
+
+
+async def test_it_logs_in_with_the_credentials_of_its_url() -> None:
+    with redis_server("--requirepass", "secret") as server:
+        async with trio.open_nursery() as nursery:
+            link = await start(nursery, f"redis://:secret@127.0.0.1:{server.port}/3")
+            info = await link.execute("CLIENT", "INFO")
+            assert b"db=3" in info and b"resp=3" in info
+            wrong = Link(parse(f"redis://:wrong@127.0.0.1:{server.port}"), CONFIG)
+            await nursery.start(wrong.run)
+            with trio.fail_after(5):
+                while not wrong.login_refused:
+                    await trio.sleep(0.01)
+            assert "WRONGPASS" in wrong.last_error
+            nursery.cancel_scope.cancel()
