@@ -20,23 +20,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from gateway.metrics import Counters
 from gateway.ports import Ack
 
 ACK_BYTES = 128
 """What one kept acknowledgement counts against the limit, beside its id."""
-
-
-@dataclass(slots=True)
-class OutboxCounters:
-    """What slow readers cost, summed over the outboxes of one transport."""
-
-    presence_dropped: int = 0
-    messages_discarded: int = 0
-    topics_staled: int = 0
-    topics_resynced: int = 0
-    overflows: int = 0
 
 
 class Entry:
@@ -75,7 +64,7 @@ class Outbox:
         "size_bytes",
     )
 
-    def __init__(self, bytes_max: int, counters: OutboxCounters) -> None:
+    def __init__(self, bytes_max: int, counters: Counters) -> None:
         self._bytes_max = bytes_max
         self._counters = counters
         self._queue: deque[Entry] = deque()
@@ -159,19 +148,22 @@ class Outbox:
             self._count_acks(acks, -1)
             data = resync(topic, acks)
             if data is not None:
-                self._counters.topics_resynced += 1
+                self._counters.resyncs += 1
                 self._append(Entry(data, topic, False, acks, 0))
         return bool(self._queue)
 
     def clear(self) -> None:
         """Throw away all but a message that is partly written, for a close that can't wait."""
-        head = self._queue[0] if self._queue and self._queue[0].offset else None
-        self._queue.clear()
-        self._topics.clear()
+        self._keep(lambda entry: False)
+        for acks in self._stale.values():
+            self._count_acks(acks, -1)
         self._stale.clear()
-        self._droppable_bytes = self._answers_bytes = self.size_bytes = 0
-        if head is not None:
-            self._append(head)
+
+    def discard(self) -> None:
+        """Throw away everything: the connection is gone."""
+        self.clear()
+        if self._queue:
+            self._count(self._queue.popleft(), -1)
 
     # ------------------------------------------------------------------------------------ accounting
 
@@ -182,6 +174,7 @@ class Outbox:
     def _count(self, entry: Entry, sign: int = 1) -> None:
         size = sign * len(entry)
         self.size_bytes += size
+        self._counters.outbox_bytes += size
         if entry.droppable:
             self._droppable_bytes += size
         elif entry.topic is None:
@@ -196,6 +189,7 @@ class Outbox:
     def _count_acks(self, acks: Sequence[Ack], sign: int = 1) -> None:
         size = sign * sum(ACK_BYTES + len(ack.id) for ack in acks)
         self.size_bytes += size
+        self._counters.outbox_bytes += size
         self._answers_bytes += size
 
     def _over_limit(self) -> bool:
@@ -208,8 +202,6 @@ class Outbox:
     def _swallow(self, topic: str, droppable: bool, acks: Sequence[Ack]) -> None:
         if droppable:
             self._counters.presence_dropped += 1
-        else:
-            self._counters.messages_discarded += 1
         self._stale[topic].extend(acks)
         self._count_acks(acks)
 
@@ -217,7 +209,6 @@ class Outbox:
         self._drop_presence()
         while self._over_limit():
             if not self._topics:
-                self._counters.overflows += 1
                 return False
             self._stale_topic(max(self._topics, key=self._topics.__getitem__))
         return True
@@ -232,8 +223,6 @@ class Outbox:
         thrown = self._keep(lambda entry: entry.topic != topic)
         self._stale[topic] = [ack for entry in thrown for ack in entry.acks]
         self._count_acks(self._stale[topic])
-        self._counters.topics_staled += 1
-        self._counters.messages_discarded += len(thrown)
 
     def _keep(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
         """Throw away the entries that aren't wanted and aren't partly written; returns them, in order."""

@@ -1,0 +1,83 @@
+"""Where a transport listens: bound sockets, and the TLS context of the operator's certificate."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Sequence
+
+import trio
+
+from gateway.config import Server
+from gateway.errors import ConfigError
+
+
+async def listen(server: Server, reuse_port: bool = False) -> list[trio.SocketListener]:
+    """Bind and listen on every address of the host; ConfigError where that fails.
+
+    `reuse_port` lets several processes share the port (SO_REUSEPORT). Accepted sockets inherit the buffer sizes.
+    """
+    opened: list[trio.socket.SocketType] = []
+    try:
+        found = await trio.socket.getaddrinfo(
+            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, address in found:
+            opened.append(trio.socket.socket(family, kind, protocol))
+            _prepare(opened[-1], server, reuse_port)
+            await opened[-1].bind(address)
+            opened[-1].listen(server.listen_backlog)
+    except OSError as error:
+        for each in opened:
+            each.close()
+        raise ConfigError(
+            f"can't listen on {server.host}:{server.port}: {error.strerror or error}; "
+            "choose another --host or --port, or stop what uses it"
+        ) from error
+    return [trio.SocketListener(each) for each in opened]
+
+
+def _prepare(bound: trio.socket.SocketType, server: Server, reuse_port: bool) -> None:
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if bound.family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if server.socket_send_bytes:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, server.socket_send_bytes)
+    if server.socket_receive_bytes:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, server.socket_receive_bytes)
+
+
+def addresses(listeners: Sequence[trio.SocketListener]) -> list[tuple[str, int]]:
+    """The (host, port) pairs that are bound."""
+    names = [listener.socket.getsockname() for listener in listeners]
+    return [(name[0], name[1]) for name in names]
+
+
+def address_text(name: tuple[object, ...]) -> str:
+    """`1.2.3.4:5` or `[::1]:5` for a socket's name."""
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def tls_context(server: Server) -> ssl.SSLContext | None:
+    """The context for `tls_cert` and `tls_key`, None where neither is set; ConfigError where they don't load."""
+    if not server.tls_cert and not server.tls_key:
+        return None
+    if not (server.tls_cert and server.tls_key):
+        missing = "tls_key" if server.tls_cert else "tls_cert"
+        raise ConfigError(f"server.{missing} is missing: TLS needs a certificate and its key, both PEM files")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(server.tls_cert, server.tls_key)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"server.tls_cert {server.tls_cert} and server.tls_key {server.tls_key} don't load "
+            f"({error.reason or error}): both must be PEM, and the key must be the certificate's"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"server.tls_cert {server.tls_cert} or server.tls_key {server.tls_key} can't be read: {error.strerror}"
+        ) from error
+    return context

@@ -1,0 +1,120 @@
+"""The streams below a portable connection: one knows when its peer stalls, one keeps trio-websocket honest.
+
+trio.SocketStream <- MeteredStream [<- trio.SSLStream] <- GuardedStream <- trio-websocket
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import trio
+
+CLOSE_FRAME = 0x88  # first byte: the only fragment, opcode close
+
+
+def _nothing() -> None:
+    pass
+
+
+class MeteredStream(trio.abc.Stream):
+    """A socket whose sends are watched: `on_stall` is called when none of it moves for `stall_timeout_s`.
+
+    A stalled send isn't given up; whoever is told decides. `received_at` is when the peer last sent anything
+    (Trio's clock); `cut` says that a send ended in the middle, so nothing more can be sent.
+    """
+
+    def __init__(self, stream: trio.SocketStream, stall_timeout_s: float) -> None:
+        self._stream = stream
+        self._stall_timeout_s = stall_timeout_s
+        self.on_stall: Callable[[], None] = _nothing
+        self.received_at = trio.current_time()
+        self.cut = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with memoryview(data) as view:
+            sent = 0
+            while sent < len(view):
+                self.cut = sent > 0
+                sent += await self._send_some(view[sent:])
+            self.cut = False
+
+    async def _send_some(self, view: memoryview) -> int:
+        try:
+            with trio.move_on_after(self._stall_timeout_s):
+                return await self._stream.socket.send(view)
+            self.on_stall()
+            return await self._stream.socket.send(view)
+        except OSError as error:
+            raise trio.BrokenResourceError("the peer is gone") from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        self.received_at = trio.current_time()
+        return data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def linger(self) -> None:
+        """End our side and wait for the peer's end, so that it gets what was sent and not a reset."""
+        try:
+            self._stream.socket.shutdown(socket.SHUT_WR)
+            while await self._stream.receive_some():
+                pass
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    def close_now(self) -> None:
+        self._stream.socket.close()
+
+
+class GuardedStream(trio.abc.Stream):
+    """What trio-websocket reads and writes; the socket below stays open when it closes this.
+
+    `first` is given out before anything is read. More than `unclaimed_bytes_max` without a `claim`, which the
+    reader makes for each message, end the stream as `flooded`: fragments, pings and pongs are bounded too.
+    `close_sent` says that a close frame went out.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, first: bytes, unclaimed_bytes_max: int) -> None:
+        self._stream = stream
+        self._first = first
+        self._unclaimed_bytes_max = unclaimed_bytes_max
+        self._unclaimed_bytes = 0
+        self._closed = False
+        self.flooded = False
+        self.close_sent = False
+
+    def claim(self) -> None:
+        self._unclaimed_bytes = 0
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError
+        await self._stream.send_all(data)
+        if data and data[0] == CLOSE_FRAME:
+            self.close_sent = True
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._closed:
+            raise trio.ClosedResourceError
+        if self._first:
+            data, self._first = self._first, b""
+            return data
+        received = await self._stream.receive_some(max_bytes)
+        self._unclaimed_bytes += len(received)
+        if self._unclaimed_bytes > self._unclaimed_bytes_max:
+            self.flooded = True
+            return b""
+        return received
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await trio.lowlevel.checkpoint()
