@@ -93,7 +93,7 @@ class Limits(_Section):
     )
     upgrade_headers_max: int = tunable(100, "Headers of a handshake (fast transport)", least=8, most=1000)
     patch_operations_max: int = tunable(1000, "Operations in one patch", least=1, most=100_000)
-    depth_max: int = tunable(64, "Nesting of a message and of a document", least=4, most=500)
+    depth_max: int = tunable(64, "Nesting of a message and of a document", least=4, most=200)
     document_bytes_max: int = tunable(MIB, "Largest document", unit="bytes", least=64, most=256 * MIB)
     subscriptions_max: int = tunable(100, "Subscriptions of one connection", least=1, most=100_000)
     unacknowledged_max: int = tunable(
@@ -187,11 +187,16 @@ class Log(_Section):
 @dataclass(frozen=True, slots=True)
 class Auth(_Section):
     algorithms: tuple[str, ...] = tunable(ALGORITHMS, "Signatures that are accepted", choices=ALGORITHMS)
-    secret_file: str = tunable("", "HS256 secret; empty: DATA/jwt-secret")
+    secret_file: str = tunable("", "HS256 secret; empty: DATA/jwt-secret, unless jwks_file is set")
     jwks_file: str = tunable("", "JSON Web Key Set with the public keys; read again when it changes")
     issuer: str = tunable("", "Required iss; empty: not checked")
     audience: str = tunable("", "Required aud; empty: not checked")
     leeway_s: float = tunable(0.0, "Tolerated difference of clocks", unit="s", least=0, most=600)
+    issued_ahead_s: float = tunable(60.0, "How far iat may lie in the future", unit="s", least=0, most=3600)
+    token_bytes_max: int = tunable(64 * KIB, "Largest token", unit="bytes", least=512, most=16 * MIB)
+    keys_check_s: float = tunable(
+        1.0, "Between looks at the key files for changes", unit="s", least=0, most=3600
+    )
     default_grants: Mapping[str, str] = tunable(
         {}, 'Grants of a token without any, e.g. {"event:*" = "viewer"}'
     )

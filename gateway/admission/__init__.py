@@ -1,0 +1,34 @@
+"""Who may come in and what they may write: tokens, grants, rates, schemas, feature flags, origins.
+
+Pure but for reading key and schema files: time is passed in.
+"""
+
+from __future__ import annotations
+
+from gateway.admission.features import KILLED_CODE, Features
+from gateway.admission.grants import Grants, Role, at_least, parse_grant_arguments, parse_grants
+from gateway.admission.keys import create_secret, read_secret, secret_path
+from gateway.admission.origins import origin_allowed
+from gateway.admission.rates import AbuseTracker, RateLimiter
+from gateway.admission.schemas import Schemas
+from gateway.admission.tokens import Authenticator, Identity, issue
+
+__all__ = [
+    "KILLED_CODE",
+    "AbuseTracker",
+    "Authenticator",
+    "Features",
+    "Grants",
+    "Identity",
+    "RateLimiter",
+    "Role",
+    "Schemas",
+    "at_least",
+    "create_secret",
+    "issue",
+    "origin_allowed",
+    "parse_grant_arguments",
+    "parse_grants",
+    "read_secret",
+    "secret_path",
+]

@@ -1,0 +1,113 @@
+"""What a resource schema says beyond JSON Schema.
+
+- `x-merge`: how concurrent edits of a member merge (SEMANTICS.md, per-field strategies): `"register"` (the
+  last writer wins, the default), `"text"`, `"counter"`, `"set"` (items are their own ids) or
+  `{"set": "user_id"}` (items are objects with that id).
+- `x-html: true`: strings here are HTML and are sanitised.
+- `x-multiline: true`: strings here may hold tabs and line breaks. `x-html` and `"x-merge": "text"` imply it.
+
+`x-merge` counts where it is reached through `properties`, the others through `properties` and `items`.
+Anywhere else an annotation would do nothing, so that is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from gateway.errors import ConfigError
+
+EACH = None  # in a place: every element of the array
+Place = tuple[str | None, ...]
+Strategy = str | tuple[str, ...]
+
+_NAMES = ("x-merge", "x-html", "x-multiline")
+_DATA = ("const", "enum", "default", "examples")
+
+
+class Annotations(NamedTuple):
+    """`strategies` as `gateway.ot.lower` takes them; the places of HTML; the multi-line top-level members."""
+
+    strategies: dict[tuple[str, ...], Strategy]
+    html: tuple[Place, ...]
+    multiline: frozenset[str]
+
+
+def read_annotations(schema: dict[str, Any], where: str) -> Annotations:
+    """Collect a resource schema's annotations; raises ConfigError for one that is wrong or without effect."""
+    strategies: dict[tuple[str, ...], Strategy] = {}
+    html: list[Place] = []
+    multiline: set[str] = set()
+    for place, node in _reachable(schema):
+        at = f"{where}, {_shown(place)}"
+        _check_names(node, at)
+        strategy = _strategy(node.get("x-merge", "register"), at)
+        if strategy != "register":
+            strategies[_member(place, at)] = strategy
+        if _flag(node, "x-html", at):
+            html.append(place)
+        if strategy == "text" or _flag(node, "x-html", at) or _flag(node, "x-multiline", at):
+            multiline.update(name for name in place[:1] if name is not None)
+    return Annotations(strategies, tuple(html), frozenset(multiline))
+
+
+def _reachable(node: dict[str, Any], place: Place = ()) -> Iterator[tuple[Place, dict[str, Any]]]:
+    yield place, node
+    properties = node.get("properties")
+    if isinstance(properties, dict):
+        for name, child in properties.items():
+            if isinstance(child, dict):
+                yield from _reachable(child, (*place, name))
+    items = node.get("items")
+    if isinstance(items, dict):
+        yield from _reachable(items, (*place, EACH))
+
+
+def _check_names(node: dict[str, Any], at: str) -> None:
+    for key in node:
+        if key.startswith("x-") and key not in _NAMES and difflib.get_close_matches(key, _NAMES, 1, 0.75):
+            raise ConfigError(f"{at}: unknown annotation {key}; known are {', '.join(_NAMES)}")
+    for key, value in node.items():
+        if key not in ("properties", "items", *_DATA) and _holds_annotation(value):
+            raise ConfigError(
+                f"{at}: an annotation inside of {key} has no effect; put it where properties lead to it"
+            )
+
+
+def _holds_annotation(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(name in value for name in _NAMES) or any(map(_holds_annotation, value.values()))
+    return isinstance(value, list) and any(map(_holds_annotation, value))
+
+
+def _strategy(value: Any, at: str) -> Strategy:
+    if value in ("register", "text", "counter"):
+        return str(value)
+    if value == "set":
+        return ("set",)
+    if isinstance(value, dict) and list(value) == ["set"] and isinstance(value["set"], str):
+        return ("set", value["set"])
+    raise ConfigError(
+        f'{at}: x-merge must be "register", "text", "counter", "set" or {{"set": "name of the id member"}}'
+    )
+
+
+def _flag(node: dict[str, Any], name: str, at: str) -> bool:
+    value = node.get(name, False)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{at}: {name} must be true or false")
+    return value
+
+
+def _member(place: Place, at: str) -> tuple[str, ...]:
+    names = tuple(name for name in place if name is not None)
+    if not names or len(names) != len(place):
+        raise ConfigError(
+            f"{at}: x-merge belongs to a member of an object, not to the root or to array items"
+        )
+    return names
+
+
+def _shown(place: Place) -> str:
+    return "/" + "/".join("*" if name is EACH else name for name in place)

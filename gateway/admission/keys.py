@@ -1,0 +1,214 @@
+"""The keys that tokens are verified with: one HS256 secret, or the public keys of a JWKS file (RFC 7517).
+
+A key's type fixes its algorithm, so a public key can't be taken for an HMAC secret (RFC 8725 section 2.1).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jwt import InvalidKeyError, PyJWK, PyJWTError
+from jwt.algorithms import Algorithm, HMACAlgorithm
+
+from gateway.config import Config
+from gateway.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+SECRET_BYTES_MIN = 32  # RFC 7518 section 3.2: at least the size of the hash
+RSA_BITS_MIN = 2048  # RFC 7518 section 3.3
+_ALGORITHMS: Mapping[tuple[str, str | None], str] = {
+    ("oct", None): "HS256",
+    ("RSA", None): "RS256",
+    ("EC", "P-256"): "ES256",
+    ("OKP", "Ed25519"): "EdDSA",
+}
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
+
+
+class Key(NamedTuple):
+    """One key, ready to verify with."""
+
+    algorithm: str
+    kid: str | None
+    verifier: Algorithm
+    material: Any
+
+    def verifies(self, message: bytes, signature: bytes) -> bool:
+        return self.verifier.verify(message, self.material, signature)
+
+
+class KeyRing:
+    """The keys of the configured files; `refresh` reads a file again after it changed.
+
+    Raises ConfigError when a file can't be used, or when there is no key at all. A file that turns bad later
+    is logged, and the keys read before stay in use.
+    """
+
+    def __init__(self, config: Config) -> None:
+        auth = config.auth
+        self._algorithms = auth.algorithms
+        self._files = [Path(auth.jwks_file)] if auth.jwks_file else []
+        self._secret_path = secret_path(config) if "HS256" in auth.algorithms else None
+        if self._secret_path is not None:
+            self._files.append(self._secret_path)
+        self._check_interval_s = auth.keys_check_s
+        self._checked_at_s: float | None = None
+        self._stamps = self._read_stamps()
+        self._keys = self._read()
+
+    def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """Keys that may have made a signature: those that the token names, else those without a name."""
+        keys = [key for key in self._keys if key.algorithm == algorithm]
+        if kid is None:
+            return keys
+        return [key for key in keys if key.kid == kid] or [key for key in keys if key.kid is None]
+
+    def refresh(self, now_s: float) -> None:
+        """Look for changed files, at most once in `auth.keys_check_s`."""
+        if self._checked_at_s is not None and 0 <= now_s - self._checked_at_s < self._check_interval_s:
+            return
+        self._checked_at_s = now_s
+        stamps = self._read_stamps()
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps
+        try:
+            self._keys = self._read()
+        except ConfigError as error:
+            logger.warning("the keys in use stay, for the changed ones can't be used: %s", error)
+        else:
+            logger.info("read %d keys again", len(self._keys))
+
+    def _read_stamps(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(path) for path in self._files]
+
+    def _read(self) -> list[Key]:
+        keys: list[Key] = []
+        for path in self._files:
+            keys += [read_secret(path)] if path == self._secret_path else _read_jwks(path)
+        usable = [key for key in keys if key.algorithm in self._algorithms]
+        if not usable:
+            raise ConfigError(
+                "there is no key to verify tokens with: set auth.secret_file or auth.jwks_file to a file "
+                f"with keys of auth.algorithms ({', '.join(self._algorithms)})"
+            )
+        return usable
+
+
+def secret_path(config: Config) -> Path | None:
+    """Where the HS256 secret is: `auth.secret_file`, else DATA/jwt-secret unless a JWKS file is set."""
+    if config.auth.secret_file:
+        return Path(config.auth.secret_file)
+    return None if config.auth.jwks_file else Path(config.server.data_dir) / "jwt-secret"
+
+
+def read_secret(path: Path) -> Key:
+    """The HS256 key in a file: its bytes without white space at either end. Raises ConfigError."""
+    secret = _read_bytes(path, "the HS256 secret").strip()
+    if len(secret) < SECRET_BYTES_MIN:
+        raise ConfigError(
+            f"the HS256 secret in {path} has {len(secret)} bytes: at least {SECRET_BYTES_MIN} are needed, "
+            "for example from `openssl rand -base64 48`"
+        )
+    algorithm = HMACAlgorithm(HMACAlgorithm.SHA256)
+    try:
+        return Key("HS256", None, algorithm, algorithm.prepare_key(secret))
+    except InvalidKeyError:
+        raise ConfigError(
+            f"{path} holds an asymmetric key, not an HS256 secret: public keys belong into auth.jwks_file"
+        ) from None
+
+
+def create_secret(path: Path) -> bool:
+    """Make a new secret, readable by its owner only, unless the file is there; True when it was made.
+
+    The file appears whole or not at all, and never replaces one: written aside, then linked to its name.
+    """
+    if path.exists():
+        return False
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(48))
+                file.flush()
+                os.fsync(descriptor)
+            os.link(aside, path)
+        finally:
+            aside.unlink()
+    except FileExistsError:  # another process was faster
+        return False
+    except OSError as error:
+        raise ConfigError(f"can't create the signing secret {path}: {error}") from error
+    return True
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _read_bytes(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"can't read {what} {path}: {error.strerror}") from error
+
+
+def _read_jwks(path: Path) -> list[Key]:
+    """The usable signature keys of a JWKS file; keys of other kinds are passed over (RFC 7517 section 5)."""
+    try:
+        document = json.loads(_read_bytes(path, "the JWKS file"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from None
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise ConfigError(f'{path} is not a JSON Web Key Set: {{"keys": [...]}} is expected')
+    keys = [_read_jwk(entry, f"{path}, key {index}") for index, entry in enumerate(entries)]
+    return [key for key in keys if key is not None]
+
+
+def _read_jwk(entry: object, where: str) -> Key | None:
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{where}: a key must be an object")
+    kind, curve, kid = entry.get("kty"), entry.get("crv"), entry.get("kid")
+    if not isinstance(kind, str) or not isinstance(curve, str | None) or not isinstance(kid, str | None):
+        raise ConfigError(f"{where}: kty, crv and kid must be strings")
+    algorithm = _ALGORITHMS.get((kind, curve))
+    if algorithm is None or not _is_for_verifying(entry, algorithm):
+        return None
+    public = entry if kind == "oct" else {k: v for k, v in entry.items() if k not in _PRIVATE_MEMBERS}
+    try:
+        made = PyJWK(public, algorithm=algorithm)
+    except (PyJWTError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{where} can't be used: {error.__class__.__name__}") from None
+    _check_strength(algorithm, made.key, where)
+    return Key(algorithm, kid, made.Algorithm, made.key)
+
+
+def _is_for_verifying(entry: Mapping[str, Any], algorithm: str) -> bool:
+    operations: Collection[str] | None = entry.get("key_ops")
+    return (
+        entry.get("alg", algorithm) == algorithm
+        and entry.get("use", "sig") == "sig"
+        and (operations is None or (isinstance(operations, list) and "verify" in operations))
+    )
+
+
+def _check_strength(algorithm: str, key: Any, where: str) -> None:
+    if algorithm == "RS256" and key.key_size < RSA_BITS_MIN:
+        raise ConfigError(f"{where} has {key.key_size} bits: RSA keys need at least {RSA_BITS_MIN}")
+    if algorithm == "HS256" and len(key) < SECRET_BYTES_MIN:
+        raise ConfigError(f"{where} has {len(key)} bytes: HS256 secrets need at least {SECRET_BYTES_MIN}")

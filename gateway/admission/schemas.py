@@ -1,0 +1,260 @@
+"""The JSON Schema of each resource type, compiled for each top-level member (PROTOCOL.md section 5).
+
+An edit is checked in what it touches: a member that is invalid already blocks no edit elsewhere. Shipped
+types are in `gateway/schemas`; an operator's directory (`schemas.directory`) adds types
+and replaces shipped ones.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from gateway.admission.annotations import Annotations, Strategy, read_annotations
+from gateway.admission.grants import RESOURCE_TYPE
+from gateway.admission.markup import cleanings, escaped
+from gateway.config import Config
+from gateway.errors import ConfigError, Refusal
+from gateway.tunables import suggestion
+
+_TYPE = re.compile(RESOURCE_TYPE)
+_MESSAGE_LENGTH_MAX = 240
+_SHARED_KEYWORDS = ("$schema", "$defs", "definitions")
+_ROOT_KEYWORDS = frozenset(
+    {
+        *_SHARED_KEYWORDS,
+        *("$id", "$comment", "title", "description", "default", "examples", "deprecated"),
+        *("type", "properties", "required", "additionalProperties"),
+    }
+)
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_CLEAN_LINE = r"^\P{Cc}*$"
+_CLEAN_TEXT = r"^[\P{Cc}\t\n\r]*$"
+
+
+class Schemas:
+    """All resource types that this gateway serves. Raises ConfigError for a schema that can't be used."""
+
+    def __init__(self, config: Config) -> None:
+        strict = config.schemas.strict_schema
+        self._types: dict[str, _ResourceSchema] = {}
+        for name, text, where in _files(config.schemas.directory):
+            self._types[name] = _ResourceSchema(name, _parsed(text, where), where, strict)
+        self.types = frozenset(self._types)
+
+    def strategies(self, resource_type: str) -> Mapping[tuple[str, ...], Strategy]:
+        """How the fields of a type merge, as `gateway.ot.lower` takes it."""
+        return self._types[resource_type].annotations.strategies
+
+    def check(self, resource_type: str, document: Any, touched: Iterable[str] | None) -> None:
+        """Judge a document after an edit that touched these top-level members (None: the root, so all).
+
+        A `document` of None is a deleted resource. Raises Refusal INVALID_OPERATION.
+        """
+        if document is None:
+            return
+        schema = self._types[resource_type]
+        if not isinstance(document, dict):
+            raise schema.refused("", f"a {resource_type} must be an object")
+        if touched is None:
+            schema.check_members(document, schema.required.union(document))
+        else:
+            schema.check_members(document, touched)
+
+    def sanitise(
+        self, resource_type: str, document: Any, touched: Iterable[str] | None
+    ) -> list[dict[str, Any]]:
+        """RFC 6902 operations that clean the HTML among the touched members; usually none."""
+        places = self._types[resource_type].annotations.html
+        if not places or not isinstance(document, dict):
+            return []
+        wanted = document if touched is None else frozenset(touched)
+        return [
+            operation for place in places if place[0] in wanted for operation in cleanings(place, document)
+        ]
+
+
+class _ResourceSchema:
+    """One type: a validator for each member that its schema names, and one for the others."""
+
+    __slots__ = ("_members", "_multiline", "_name", "_others", "annotations", "required")
+
+    def __init__(self, name: str, schema: dict[str, Any], where: str, strict: bool) -> None:
+        _check_root(schema, where)
+        shared: dict[str, Any] = {key: schema[key] for key in _SHARED_KEYWORDS if key in schema}
+        self._name = name
+        self._members = {
+            member: _compiled({"$schema": _DRAFT, **shared, **_as_object(child)}, f"{where}, /{member}")
+            for member, child in schema.get("properties", {}).items()
+        }
+        others = _as_object(False if strict else schema.get("additionalProperties", True))
+        self._others = (
+            None
+            if others == {"not": {}}
+            else _compiled({"$schema": _DRAFT, **shared, **others}, f"{where}, additionalProperties")
+        )
+        self.annotations: Annotations = read_annotations(schema, where)
+        self._multiline = self.annotations.multiline
+        self.required = frozenset(schema.get("required", ()))
+
+    def check_members(self, document: dict[str, Any], names: Iterable[str]) -> None:
+        for name in names:
+            if name not in document:
+                if name in self.required:
+                    raise self.refused(name, "the member is required and can't be removed")
+                continue
+            value = document[name]
+            validator = self._members.get(name)
+            if validator is None:
+                self._check_other(name, value)
+                continue
+            try:
+                if not validator.is_valid(value):
+                    raise self._invalid(name, validator, value)
+                if type(value) is not str or not value.isprintable():
+                    self._check_characters(name, value, name in self._multiline)
+            except (UnicodeEncodeError, orjson.JSONEncodeError):
+                raise self.refused(name, "the value can't be written as UTF-8 JSON") from None
+
+    def refused(self, name: str, problem: str, path: Iterable[str | int] = ()) -> Refusal:
+        """The refusal of one edit: where, what is wrong, and the way out."""
+        tokens = [name, *path] if name else []
+        pointer = "".join(f"/{escaped(str(token))}" for token in tokens)
+        where = f"{pointer[:_MESSAGE_LENGTH_MAX]}: " if pointer else ""
+        return Refusal(
+            "INVALID_OPERATION",
+            f"{where}{problem[:_MESSAGE_LENGTH_MAX]}. Nothing was changed; correct it and send it again.",
+        )
+
+    def _check_other(self, name: str, value: Any) -> None:
+        """A member that the schema doesn't name: its name is judged too."""
+        if self._others is None:
+            near = suggestion(name[:64], self._members)
+            raise self.refused(name, f"a {self._name} has no such member{near}")
+        try:
+            if (not name.isprintable() or name == "__proto__") and not _CLEAN_LINES.is_valid({name: None}):
+                raise self.refused("", f"{name[:64]!r} can't be the name of a member")
+            if not self._others.is_valid(value):
+                raise self._invalid(name, self._others, value)
+            self._check_characters(name, value, True)
+        except (UnicodeEncodeError, orjson.JSONEncodeError):
+            raise self.refused("", "a member's name or value can't be written as UTF-8 JSON") from None
+
+    def _check_characters(self, name: str, value: Any, multiline: bool) -> None:
+        """Refuse control characters, and names of members that would poison a browser's objects."""
+        if _suspicious(orjson.dumps(value)):
+            validator = _CLEAN_TEXTS if multiline else _CLEAN_LINES
+            if not validator.is_valid(value):
+                path = next(iter(validator.iter_errors(value))).instance_path
+                allowed = " other than tab and line breaks" if multiline else ""
+                problem = f"control characters{allowed} and the name __proto__ are not allowed"
+                raise self.refused(name, problem, path)
+
+    def _invalid(self, name: str, validator: jsonschema_rs.Validator, value: Any) -> Refusal:
+        error = next(iter(validator.iter_errors(value)))
+        return self.refused(name, error.message, error.instance_path)
+
+
+def _suspicious(data: bytes) -> bool:
+    """Whether JSON written by orjson can hold a control character or `__proto__`; False is certain."""
+    return b"\\" in data or b"\x7f" in data or b"\xc2" in data or b"__proto__" in data
+
+
+def _compiled(schema: dict[str, Any], where: str) -> jsonschema_rs.Validator:
+    """A validator without network access and with regular expressions that can't backtrack."""
+    try:
+        return jsonschema_rs.validator_for(
+            schema,
+            validate_formats=True,
+            ignore_unknown_formats=False,
+            retriever=_retrieve_nothing,
+            mask="the value",
+            pattern_options=jsonschema_rs.RegexOptions(),
+        )
+    except (ValueError, TypeError) as error:
+        reason = getattr(error, "message", str(error))
+        path = "/".join(map(str, getattr(error, "instance_path", [])))
+        raise ConfigError(
+            f"{where}{f' ({path})' if path else ''}: not a usable JSON Schema: {reason}"
+        ) from None
+
+
+def _retrieve_nothing(uri: str) -> Any:
+    raise ValueError(f"$ref to {uri}: put the definition into $defs, other documents are not fetched")
+
+
+def _clean(pattern: str) -> jsonschema_rs.Validator:
+    """Every string and member name in the value matches, at any depth."""
+    node = {
+        "pattern": pattern,
+        "items": {"$ref": "#"},
+        "additionalProperties": {"$ref": "#"},
+        "propertyNames": {"pattern": _CLEAN_LINE, "not": {"const": "__proto__"}},
+    }
+    return _compiled({"$schema": _DRAFT, **node}, "control characters")
+
+
+_CLEAN_LINES = _clean(_CLEAN_LINE)
+_CLEAN_TEXTS = _clean(_CLEAN_TEXT)
+
+
+def _files(directory: str) -> list[tuple[str, str, str]]:
+    """(type, text, where) of the shipped schemas, then of the operator's."""
+    shipped = sorted(resources.files("gateway").joinpath("schemas").iterdir(), key=lambda file: file.name)
+    found = [(file.name[:-5], file.read_text("utf-8"), f"gateway/schemas/{file.name}") for file in shipped]
+    if directory:
+        try:
+            own = sorted(file for file in Path(directory).iterdir() if file.suffix == ".json")
+            found += [(file.stem, file.read_text("utf-8"), str(file)) for file in own]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"can't read the schemas in {directory}: {error}") from error
+    for name, _, where in found:
+        if not _TYPE.fullmatch(name):
+            raise ConfigError(
+                f"{where}: {name!r} can't be a resource type; name the file with a letter, then up to 63 "
+                "letters, digits, _ or -"
+            )
+    return found
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where} is not JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise ConfigError(f"{where}: a resource's schema must be an object")
+    return schema
+
+
+def _check_root(schema: dict[str, Any], where: str) -> None:
+    """Members are checked one by one, so the root can only say what its members are."""
+    for keyword in schema:
+        if keyword not in _ROOT_KEYWORDS and not keyword.startswith("x-"):
+            raise ConfigError(
+                f"{where}: {keyword} at the root is not supported, for members are checked one by one; "
+                "use type, properties, required, additionalProperties and $defs"
+            )
+    if schema.get("type", "object") != "object":
+        raise ConfigError(f'{where}: the type of a resource must be "object"')
+    if not isinstance(schema.get("properties", {}), dict):
+        raise ConfigError(f"{where}: properties must be an object")
+    required = schema.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise ConfigError(f"{where}: required must be an array of member names")
+
+
+def _as_object(schema: Any) -> dict[str, Any]:
+    """A boolean schema as an object, so that `$defs` can stand beside it."""
+    if isinstance(schema, bool):
+        return {} if schema else {"not": {}}
+    if not isinstance(schema, dict):
+        raise ConfigError("a schema must be an object, true or false")
+    return schema

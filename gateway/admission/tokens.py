@@ -1,0 +1,241 @@
+"""JSON Web Tokens: who a client is and until when (RFC 7519; RFC 8725 for what not to believe).
+
+The signatures are verified by PyJWT; the compact form is read here, because PyJWT's own reading, a Python
+loop over every character, takes most of its time. Nothing of a verification is cached.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jwt
+import orjson
+
+from gateway.admission.grants import Grants, Role, at_least, parse_grants
+from gateway.admission.keys import KeyRing
+from gateway.config import Config
+from gateway.errors import ConfigError, Refusal
+
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LATEST_S = 2.0**53
+USER_ID_LENGTH_MAX = 256
+NAME_LENGTH_MAX = 256
+AVATAR_URL_LENGTH_MAX = 2048
+
+
+class Identity(NamedTuple):
+    """Who a token speaks for. `name` is the user id where the token has none; `expires_at` is Unix s."""
+
+    user_id: str
+    name: str
+    avatar_url: str
+    expires_at: float
+    segments: tuple[str, ...]
+    grants: Grants
+
+    def role(self, resource_type: str, resource_id: str) -> Role | None:
+        """The role for one resource, or None where nothing is granted."""
+        return self.grants.role(resource_type, resource_id)
+
+    def allows(self, resource_type: str, resource_id: str, wanted: Role) -> bool:
+        """Whether the role for a resource is `wanted` or a higher one: viewer < editor < admin."""
+        return at_least(self.grants.role(resource_type, resource_id), wanted)
+
+
+class Authenticator:
+    """Verifies tokens with the configured keys and claims. Raises ConfigError where it can't be set up."""
+
+    def __init__(self, config: Config) -> None:
+        self._auth = config.auth
+        self._keys = KeyRing(config)
+        self._issuer = config.auth.issuer
+        self._audience = config.auth.audience
+        self._leeway_s = config.auth.leeway_s
+        try:
+            self._default_grants = parse_grants(config.auth.default_grants)
+        except ValueError as error:
+            raise ConfigError(f"auth.default_grants: {error}") from None
+
+    def verify(self, token: str, now_s: float) -> Identity:
+        """The identity that a token proves at `now_s` (Unix seconds).
+
+        Raises Refusal TOKEN_EXPIRED when it is only too old, else UNAUTHENTICATED; the message says what is
+        wrong and never repeats claims or signature.
+        """
+        self._keys.refresh(now_s)
+        claims = _claims_of(self._verified_payload(token))
+        expires_at = self._check_times(claims, now_s)
+        self._check_parties(claims)
+        user_id = _text_claim(claims, "sub", USER_ID_LENGTH_MAX)
+        if not user_id:
+            raise _refused("the claim sub (the user's id) is missing")
+        return Identity(
+            user_id,
+            _text_claim(claims, "name", NAME_LENGTH_MAX) or user_id,
+            _text_claim(claims, "avatar_url", AVATAR_URL_LENGTH_MAX),
+            expires_at,
+            _segments_of(claims.get("segments")),
+            self._grants_of(claims.get("grants")),
+        )
+
+    def _verified_payload(self, token: str) -> bytes:
+        """The payload of a token whose signature is right."""
+        if not isinstance(token, str) or len(token) > self._auth.token_bytes_max:
+            raise _refused(f"it must be a string of at most {self._auth.token_bytes_max} bytes")
+        if not _COMPACT.fullmatch(token):
+            raise _refused("it is not a JWT, three base64url parts joined by dots")
+        header_text, payload_text, signature_text = token.split(".")
+        algorithm, kid = self._header_of(_decoded(header_text))
+        signature = _decoded(signature_text)
+        message = token[: -len(signature_text) - 1].encode("ascii")
+        keys = self._keys.candidates(algorithm, kid)
+        if not keys:
+            raise _refused(
+                f"there is no {algorithm} key{'' if kid is None else ' of its kid'} to verify it with"
+            )
+        # A last character with spare bits set would decode to the same signature.
+        canonical = base64.urlsafe_b64encode(signature).rstrip(b"=") == signature_text.encode("ascii")
+        if not canonical or not any(key.verifies(message, signature) for key in keys):
+            raise _refused("its signature is wrong: it was signed with another key, or changed since")
+        return _decoded(payload_text)
+
+    def _header_of(self, data: bytes) -> tuple[str, str | None]:
+        header = _object_of(data, "header")
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if not isinstance(algorithm, str) or algorithm not in self._auth.algorithms:
+            raise _refused(f"it must be signed with one of {', '.join(self._auth.algorithms)}")
+        if "crit" in header or "b64" in header:  # RFC 7515 section 4.1.11: what isn't understood is refused
+            raise _refused("its header asks for extensions (crit, b64) that are not supported")
+        if not isinstance(kid, str | None):
+            raise _refused("the kid of its header must be a string")
+        return algorithm, kid
+
+    def _check_times(self, claims: Mapping[str, Any], now_s: float) -> float:
+        """Returns when the token ends, leeway included."""
+        expires = _time_claim(claims, "exp")
+        if expires is None:
+            raise _refused("the claim exp (Unix seconds) is missing")
+        not_before, issued = _time_claim(claims, "nbf"), _time_claim(claims, "iat")
+        if not_before is not None and not_before > now_s + self._leeway_s:
+            raise _refused("it is not valid yet (nbf): wait, or set the issuer's clock")
+        if issued is not None and issued > now_s + self._leeway_s + self._auth.issued_ahead_s:
+            raise _refused("it was issued in the future (iat): set the issuer's clock")
+        if expires + self._leeway_s <= now_s:
+            ago_s = round(now_s - expires)
+            raise Refusal(
+                "TOKEN_EXPIRED", f"The token expired {ago_s} s ago; get a new one and send AUTH with it."
+            )
+        return expires + self._leeway_s
+
+    def _check_parties(self, claims: Mapping[str, Any]) -> None:
+        if self._issuer and claims.get("iss") != self._issuer:
+            raise _refused("it comes from another issuer (iss) than the one that is accepted here")
+        if self._audience:
+            audience = claims.get("aud")
+            named = audience if isinstance(audience, list) else [audience]
+            if self._audience not in named:
+                raise _refused("it is meant for another audience (aud)")
+
+    def _grants_of(self, claim: object) -> Grants:
+        if claim is None:
+            return self._default_grants
+        try:
+            return parse_grants(claim)
+        except ValueError as error:
+            raise _refused(f"its claim grants is wrong: {error}") from None
+
+
+def issue(
+    secret: bytes,
+    user_id: str,
+    grants: Mapping[str, str],
+    ttl_s: float,
+    now_s: float,
+    *,
+    name: str = "",
+    avatar_url: str = "",
+    segments: Sequence[str] = (),
+    issuer: str = "",
+    audience: str = "",
+) -> str:
+    """A token signed with HS256, valid from `now_s` (Unix seconds) for `ttl_s`.
+
+    Raises ValueError for a user id, name or grants that `Authenticator.verify` would refuse.
+    """
+    parse_grants(grants)
+    for text, limit in ((user_id, USER_ID_LENGTH_MAX), (name, NAME_LENGTH_MAX)):
+        if len(text) > limit or _CONTROL.search(text):
+            raise ValueError(f"user id and name are at most {limit} characters, without control characters")
+    if not user_id:
+        raise ValueError("the user id must not be empty")
+    optional = {
+        "name": name, "avatar_url": avatar_url, "segments": list(segments), "iss": issuer, "aud": audience
+    }  # fmt: skip
+    claims = {"sub": user_id, "iat": int(now_s), "exp": int(now_s + ttl_s), "grants": dict(grants)}
+    claims |= {claim: value for claim, value in optional.items() if value}
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+def _refused(reason: str) -> Refusal:
+    return Refusal("UNAUTHENTICATED", f"The token is not accepted: {reason}.")
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise _refused("it is not a JWT, three base64url parts joined by dots") from None
+
+
+def _object_of(data: bytes, part: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(data)
+    except ValueError:
+        raise _refused(f"its {part} is not JSON") from None
+    if not isinstance(value, dict):
+        raise _refused(f"its {part} is not a JSON object")
+    return value
+
+
+def _claims_of(payload: bytes) -> dict[str, Any]:
+    return _object_of(payload, "payload")
+
+
+def _time_claim(claims: Mapping[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LATEST_S:
+        raise _refused(f"the claim {name} must be a number (Unix seconds)")
+    return float(value)
+
+
+def _text_claim(claims: Mapping[str, Any], name: str, length_max: int) -> str:
+    """A string claim, "" where it is missing."""
+    value = claims.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > length_max or _CONTROL.search(value):
+        raise _refused(
+            f"the claim {name} must be a string of at most {length_max} characters, none of them a control "
+            "character"
+        )
+    return value
+
+
+def _segments_of(claim: object) -> tuple[str, ...]:
+    if claim is None:
+        return ()
+    if not isinstance(claim, list) or not all(isinstance(segment, str) for segment in claim):
+        raise _refused("the claim segments must be an array of strings")
+    return _shared_segments(tuple(claim))
+
+
+@lru_cache(maxsize=1024)
+def _shared_segments(segments: tuple[str, ...]) -> tuple[str, ...]:
+    return segments
