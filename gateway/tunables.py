@@ -89,10 +89,10 @@ def of(item: Field[Any]) -> Tunable:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """`; did you mean "x"?`, or the list of what is known when nothing is near."""
+    """`; did you mean "x"`, or the list of what is known when nothing is near."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
-    return f'; did you mean "{near[0]}"?' if near else f"; known are {', '.join(names)}"
+    return f'; did you mean "{near[0]}"' if near else f"; known are {', '.join(names)}"
 
 
 def read(declared: Tunable, value: object, origin: Literal["text", "toml"]) -> object:

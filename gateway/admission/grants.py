@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final, Literal, cast
+from typing import Final, cast
 
-Role = Literal["viewer", "editor", "admin"]
+from gateway.ports import Role
 
 RESOURCE_TYPE: Final = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 _PATTERN = re.compile(rf"\*|{RESOURCE_TYPE}:(?:[A-Za-z0-9._~:@-]{{1,128}}|[A-Za-z0-9._~:@-]{{0,127}}\*)")

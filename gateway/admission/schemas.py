@@ -35,6 +35,13 @@ _ROOT_KEYWORDS = frozenset(
     }
 )
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_FORMATS = {
+    "date-time": "a date and time as in RFC 3339, such as 2025-12-15T14:00:00Z",
+    "date": "a date as in RFC 3339, such as 2025-12-15",
+    "time": "a time as in RFC 3339, such as 14:00:00Z",
+    "email": "an e-mail address",
+    "uri": "an absolute URI",
+}
 _CLEAN_LINE = r"^\P{Cc}*$"
 _CLEAN_TEXT = r"^[\P{Cc}\t\n\r]*$"
 
@@ -130,14 +137,14 @@ class _ResourceSchema:
         where = f"{pointer[:_MESSAGE_LENGTH_MAX]}: " if pointer else ""
         return Refusal(
             "INVALID_OPERATION",
-            f"{where}{problem[:_MESSAGE_LENGTH_MAX]}. Nothing was changed; correct it and send it again.",
+            f"{where}{problem[:_MESSAGE_LENGTH_MAX]}. Nothing was changed: correct and resend the edit.",
         )
 
     def _check_other(self, name: str, value: Any) -> None:
         """A member that the schema doesn't name: its name is judged too."""
         if self._others is None:
             near = suggestion(name[:64], self._members)
-            raise self.refused(name, f"a {self._name} has no such member{near}")
+            raise self.refused(name, f"{self._name} has no such member{near}")
         try:
             if (not name.isprintable() or name == "__proto__") and not _CLEAN_LINES.is_valid({name: None}):
                 raise self.refused("", f"{name[:64]!r} can't be the name of a member")
@@ -152,14 +159,29 @@ class _ResourceSchema:
         if _suspicious(orjson.dumps(value)):
             validator = _CLEAN_TEXTS if multiline else _CLEAN_LINES
             if not validator.is_valid(value):
-                path = next(iter(validator.iter_errors(value))).instance_path
-                allowed = " other than tab and line breaks" if multiline else ""
-                problem = f"control characters{allowed} and the name __proto__ are not allowed"
-                raise self.refused(name, problem, path)
+                error = next(iter(validator.iter_errors(value)))
+                raise self.refused(name, _unclean(error, multiline), error.instance_path)
 
     def _invalid(self, name: str, validator: jsonschema_rs.Validator, value: Any) -> Refusal:
         error = next(iter(validator.iter_errors(value)))
-        return self.refused(name, error.message, error.instance_path)
+        return self.refused(name, _explained(error), error.instance_path)
+
+
+def _explained(error: jsonschema_rs.ValidationError) -> str:
+    """What is wrong and, where a keyword's own message doesn't say, what would be right."""
+    kind = error.kind
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.Enum):
+        return f"the value must be one of {', '.join(json.dumps(option) for option in kind.options)}"
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.Format) and kind.format in _FORMATS:
+        return f"the value must be {_FORMATS[kind.format]}"
+    return error.message
+
+
+def _unclean(error: jsonschema_rs.ValidationError, multiline: bool) -> str:
+    if "propertyNames" in error.schema_path:
+        return "the names of members must not hold control characters, or be __proto__"
+    allowed = " other than tab and line breaks" if multiline else ""
+    return f"control characters{allowed} are not allowed"
 
 
 def _suspicious(data: bytes) -> bool:

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import jwt
 import orjson
 
-from gateway.admission.grants import Grants, Role, at_least, parse_grants
+from gateway.admission.grants import Grants, at_least, parse_grants
 from gateway.admission.keys import KeyRing
 from gateway.config import Config
 from gateway.errors import ConfigError, Refusal
+from gateway.ports import Role
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -42,9 +43,9 @@ class Identity(NamedTuple):
         """The role for one resource, or None where nothing is granted."""
         return self.grants.role(resource_type, resource_id)
 
-    def allows(self, resource_type: str, resource_id: str, wanted: Role) -> bool:
-        """Whether the role for a resource is `wanted` or a higher one: viewer < editor < admin."""
-        return at_least(self.grants.role(resource_type, resource_id), wanted)
+    def allows(self, resource_type: str, resource_id: str, role: Role) -> bool:
+        """Whether the role for a resource is `role` or a higher one: viewer < editor < admin."""
+        return at_least(self.grants.role(resource_type, resource_id), role)
 
 
 class Authenticator:
