@@ -78,6 +78,11 @@ class Replica:
         """Is there nothing in flight and nothing buffered?"""
         return self._in_flight is None and not self._buffer
 
+    @property
+    def in_flight(self) -> Submission | None:
+        """What was sent and not answered yet."""
+        return self._in_flight.submission if self._in_flight else None
+
     # The user's side
 
     def edit(self, patch: Patch) -> Submission | None:
@@ -129,12 +134,12 @@ class Replica:
         if version <= self.version:
             return self.withdraw()
         self._expect(version)
-        predicted = self._in_flight.operations
-        committed: Operations = settle(self.document, predicted)
+        predicted = settle(self.document, self._in_flight.operations)
+        committed = predicted
         if patch is not None:
             committed = lower(self.document, patch, None, self._unlimited)
         self._in_flight = None
-        if committed != settle(self.document, predicted):
+        if committed != predicted:
             detour = [*invert(self.document, predicted), *committed]
             self.document = apply(self.document, committed)
             self.undo_stacks.clear()
@@ -159,7 +164,7 @@ class Replica:
         With `includes_in_flight` (the state's `acks` name it) the submission is done; else `resend` it.
         """
         if includes_in_flight and self._in_flight is not None:
-            self.document = apply(self.document, self._in_flight.operations)
+            self.document = apply(self.document, settle(self.document, self._in_flight.operations))
             self._in_flight = None
         change: Operations = difference(self.document, document)
         if self._in_flight is not None:
@@ -171,15 +176,20 @@ class Replica:
 
     def resend(self) -> Submission | None:
         """After a reconnect: the submission in flight as it was sent, else what waits."""
-        return self._in_flight.submission if self._in_flight else self._next_submission()
+        return self.in_flight or self._next_submission()
 
     def resubmit(self) -> Submission | None:
         """After VERSION_TOO_OLD, which consumed no seq: the submission in flight on the present version."""
         if self._in_flight is None:
             return self._next_submission()
-        operations = settle(self.document, self._in_flight.operations)
+        operations = settle(self.document, self._in_flight.operations, tests=True)
+        try:
+            apply(self.document, operations)
+        except PatchError as error:
+            self.refused.append(error)
+            return self.withdraw()
         seq = self._in_flight.submission.seq
-        submission = Submission(seq, self.version, emit(self.document, operations))
+        submission = Submission(seq, self.version, emit(self.document, operations, tests=True))
         self._in_flight = _InFlight(submission, operations)
         return submission
 
@@ -221,7 +231,7 @@ class Replica:
             return None
         submission = Submission(self._seq_next, self.version, patch)
         self._seq_next += 1
-        self._in_flight = _InFlight(submission, settle(self.document, operations))
+        self._in_flight = _InFlight(submission, settle(self.document, operations, tests=True))
         return submission
 
     def _drop(self, document: Any, edit: Operations, error: PatchError) -> None:

@@ -159,13 +159,15 @@ def emit(document: Any, operations: Operations, tests: bool = False) -> Patch:
     return patch
 
 
-def settle(document: Any, operations: Operations) -> Operations:
+def settle(document: Any, operations: Operations, tests: bool = False) -> Operations:
     """The committed form of `operations`: `lower(document, emit(document, operations))`, but cheaper.
+
+    With `tests`, both keep the tests.
 
     This is what the log holds and what a client keeps in flight, so both transform what was on the wire.
     """
     try:
-        settled: Operations = _kernel.settle(document, operations)
+        settled: Operations = _kernel.settle(document, operations, tests)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return settled
