@@ -88,10 +88,6 @@ class Server(_Section):
 @dataclass(frozen=True, slots=True)
 class Limits(_Section):
     message_bytes_max: int = tunable(256 * KIB, "Largest message", unit="bytes", least=256, most=64 * MIB)
-    upgrade_bytes_max: int = tunable(
-        16 * KIB, "Head of a handshake (fast transport)", unit="bytes", least=KIB, most=MIB
-    )
-    upgrade_headers_max: int = tunable(100, "Headers of a handshake (fast transport)", least=8, most=1000)
     patch_operations_max: int = tunable(1000, "Operations in one patch", least=1, most=100_000)
     depth_max: int = tunable(64, "Nesting of a message and of a document", least=4, most=200)
     document_bytes_max: int = tunable(MIB, "Largest document", unit="bytes", least=64, most=256 * MIB)
@@ -451,5 +447,5 @@ def _masked(value: Value) -> Value:
         return tuple(_masked(item) for item in value)  # type: ignore[misc]
     if not isinstance(value, str):
         return value
-    hidden = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", value)
-    return re.sub(r"(password\s*=\s*)('[^']*'|[^\s&]+)", r"\1***", hidden, flags=re.IGNORECASE)
+    hidden = re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", value)
+    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", hidden, flags=re.IGNORECASE)

@@ -114,15 +114,16 @@ def checked(name: str, declared: Tunable, value: object) -> Value:
     Raises ConfigError that names the setting, the value and what is allowed.
     """
     normal = _normalised(value, type(declared.default))
+    shown = "(not shown)" if declared.secret else _shown(value)
     if normal is None:
-        raise ConfigError(f"{name} = {_shown(value)}: must be {_wanted(declared)}")
+        raise ConfigError(f"{name} = {shown}: must be {_wanted(declared)}")
     if isinstance(normal, (int, float)) and not isinstance(normal, bool) and not _within(normal, declared):
-        raise ConfigError(f"{name} = {_shown(value)}: must be {_wanted(declared)}")
+        raise ConfigError(f"{name} = {shown}: must be {_wanted(declared)}")
     if declared.choices:
         for choice in (normal,) if isinstance(normal, str) else _strings(normal):
             if choice not in declared.choices:
                 near = suggestion(choice, declared.choices)
-                raise ConfigError(f"{name} = {_shown(value)}: {choice!r} is not allowed{near}")
+                raise ConfigError(f"{name} = {shown}: {choice!r} is not allowed{near}")
     return normal
 
 

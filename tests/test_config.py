@@ -1,0 +1,243 @@
+"""gateway.config and gateway.tunables: values, where they come from, and what is refused."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gateway.config import SECTIONS, Config, Limits, load, rows
+from gateway.errors import ConfigError
+from gateway.tunables import of
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "gateway.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def source_of(config: Config, name: str) -> str:
+    return next(row.source for row in rows(config) if row.name == name)
+
+
+def test_every_default_is_within_its_own_bounds() -> None:
+    assert Config() == load(environ={})
+
+
+def test_the_rate_of_rfc_002_is_the_default() -> None:
+    limits = Config().limits
+    assert (limits.operations_per_minute, limits.operations_burst) == (100, 10)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_tunable_is_documented_and_every_number_is_bounded(section: str) -> None:
+    for item in fields(getattr(Config(), section)):
+        declared = of(item)
+        assert declared.help
+        if type(declared.default) in (int, float):
+            assert declared.least is not None, item.name
+            assert declared.most is not None, item.name
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_name_that_ends_in_a_unit_has_that_unit(section: str) -> None:
+    for item in fields(getattr(Config(), section)):
+        unit = of(item).unit
+        ending = item.name.removesuffix("_max").rsplit("_", 1)[-1]
+        if ending in ("s", "ms", "h", "bytes"):
+            assert unit == ending, item.name
+
+
+def test_a_file_gives_values_and_their_lines(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, '[server]\n\n# none\nport = 0\norigins = ["https://a.example"]\n[limits]\ndepth_max=9\n'
+    )
+    config = load(path, environ={})
+    assert config.server.port == 0
+    assert config.server.origins == ("https://a.example",)
+    assert config.limits.depth_max == 9
+    assert source_of(config, "server.port") == f"{path}:4"
+    assert source_of(config, "limits.depth_max") == f"{path}:7"
+    assert source_of(config, "limits.document_bytes_max") == "default"
+
+
+def test_a_dotted_key_and_an_inline_table_are_found_too(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, 'limits.depth_max = 10\nserver = {port = 1}\n[auth.default_grants]\n"event:*" = "viewer"\n'
+    )
+    config = load(path, environ={})
+    assert config.limits.depth_max == 10
+    assert config.auth.default_grants == {"event:*": "viewer"}
+    assert source_of(config, "limits.depth_max") == f"{path}:1"
+    assert source_of(config, "server.port") == str(path)
+
+
+def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "[limits]\ndepth_max = 10\nsubscriptions_max = 11\noperations_burst = 12\n")
+    environ = {"GATEWAY_LIMITS_DEPTH_MAX": "20", "GATEWAY_LIMITS_SUBSCRIPTIONS_MAX": "21"}
+    config = load(path, {"limits.depth_max": "30"}, environ)
+    limits = config.limits
+    assert (limits.depth_max, limits.subscriptions_max, limits.operations_burst) == (30, 21, 12)
+    assert source_of(config, "limits.depth_max") == "command line"
+    assert source_of(config, "limits.subscriptions_max") == "environment GATEWAY_LIMITS_SUBSCRIPTIONS_MAX"
+    assert source_of(config, "limits.operations_burst") == f"{path}:4"
+
+
+def test_text_is_read_as_the_type_of_the_tunable() -> None:
+    environ = {
+        "GATEWAY_LIMITS_MESSAGE_BYTES_MAX": "512 KiB",
+        "GATEWAY_FEATURES_KILL_SWITCH": "yes",
+        "GATEWAY_FEATURES_ENABLED": "0",
+        "GATEWAY_FEATURES_SEGMENTS": "beta, staff,",
+        "GATEWAY_TIMEOUTS_IDLE_TIMEOUT_S": "1.5",
+        "GATEWAY_AUTH_DEFAULT_GRANTS": "event:*=editor, *=viewer",
+        "GATEWAY_SERVER_NODE": "  as it is  ",
+    }
+    config = load(environ=environ)
+    assert config.limits.message_bytes_max == 512 * 1024
+    assert config.features.kill_switch is True
+    assert config.features.enabled is False
+    assert config.features.segments == ("beta", "staff")
+    assert config.timeouts.idle_timeout_s == 1.5
+    assert config.auth.default_grants == {"event:*": "editor", "*": "viewer"}
+    assert config.server.node == "  as it is  "
+
+
+def test_an_override_may_be_typed_and_none_is_not_given() -> None:
+    config = load(overrides={"server.port": 0, "server.host": None, "features.enabled": False}, environ={})
+    assert (config.server.port, config.server.host, config.features.enabled) == (0, "127.0.0.1", False)
+    assert source_of(config, "server.host") == "default"
+
+
+def test_other_environment_variables_are_left_alone() -> None:
+    environ = {"GATEWAY_SPEEDUPS": "off", "GATEWAY_TOKEN": "x", "GATEWAYS_LIMITS_X": "1", "PATH": "/bin"}
+    assert load(environ=environ) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "[limits]\ndepth_mx = 3",
+            r'gateway\.toml:2: unknown setting limits\.depth_mx; did you mean "depth_max"',
+        ),
+        ("[limit]\ndepth_max = 3", r'unknown section .limit.; did you mean "limits"'),
+        ("[limits]\nzzz = 3", "known are .*depth_max"),
+        ("port = 3", "port stands outside of a section"),
+        (
+            "[limits]\ndepth_max = 3",
+            r"gateway\.toml:2: limits\.depth_max = 3: must be a whole number, 4 to 200",
+        ),
+        ('[limits]\ndepth_max = "9"', "limits.depth_max = '9': must be a whole number"),
+        ("[limits]\ndepth_max = 9.0", "must be a whole number"),
+        ("[limits]\ndepth_max = true", "must be a whole number"),
+        ("[features]\nenabled = 1", "features.enabled = 1: must be true or false"),
+        ("[timeouts]\nidle_timeout_s = nan", "must be a number"),
+        ("[timeouts]\nidle_timeout_s = inf", "must be a number"),
+        ("[timeouts]\nidle_timeout_s = -1", "must be a number"),
+        ("[server]\norigins = [1]", "must be a list of strings"),
+        ('[server]\norigins = "*"', "must be a list of strings"),
+        ('[server]\ntransport = "fats"', 'did you mean "fast"'),
+        ('[auth]\nalgorithms = ["none"]', "'none' is not allowed"),
+        ('[auth]\ndefault_grants = ["x"]', "must be a table of strings"),
+        ("[auth]\ndefault_grants = {a = 1}", "must be a table of strings"),
+        ('[limits]\nmessage_bytes_max = "1 parsec"', "must be a whole number, .* bytes"),
+        ("[server", "is not valid TOML"),
+        ("[limits]\nchanges_default = 50\nchanges_max = 10", "must not exceed"),
+        ('[server]\ntls_cert = "a"', "go together"),
+        ('[redis]\nurls = ["redis://a"]\ncluster_url = "redis://b"', "exclude each other"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_name_value_and_way_out(tmp_path: Path, text: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=wanted):
+        load(written(tmp_path, text), environ={})
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        (
+            {"GATEWAY_LIMITS_DEPTH_MAX": "lots"},
+            "environment GATEWAY_LIMITS_DEPTH_MAX: limits.depth_max = 'lots'",
+        ),
+        ({"GATEWAY_LIMITS_DEPHT_MAX": "9"}, 'did you mean "depth_max"'),
+        ({"GATEWAY_FEATURES_ENABLED": "perhaps"}, "must be true or false"),
+        ({"GATEWAY_AUTH_DEFAULT_GRANTS": "event:*"}, "must be a table of strings"),
+        ({"GATEWAY_TIMEOUTS_IDLE_TIMEOUT_S": "1e999"}, "must be a number"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_its_name(environ: dict[str, str], wanted: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(wanted)):
+        load(environ=environ)
+
+
+def test_a_missing_or_unreadable_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can't read the configuration file"):
+        load(tmp_path / "none.toml", environ={})
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="can't read the configuration file"):
+        load(tmp_path / "binary.toml", environ={})
+
+
+def test_a_section_checks_its_values_when_it_is_made() -> None:
+    with pytest.raises(ConfigError, match=r"limits\.depth_max = 1"):
+        Limits(depth_max=1)
+
+
+def test_a_copy_with_changes_is_checked_and_remembers_them() -> None:
+    config = Config().with_(limits={"operations_per_minute": 0}, server={"port": 0, "data_dir": "x"})
+    assert (config.limits.operations_per_minute, config.server.port, config.server.data_dir) == (0, 0, "x")
+    assert Config().limits.operations_per_minute == 100
+    assert source_of(config, "server.port") == "code"
+    with pytest.raises(ConfigError, match=r"limits\.operations_per_minute"):
+        config.with_(limits={"operations_per_minute": -1})
+    with pytest.raises(ConfigError, match='did you mean "limits"'):
+        config.with_(limit={"depth_max": 9})
+    with pytest.raises(ConfigError, match='did you mean "depth_max"'):
+        config.with_(limits={"depth_mx": 9})
+
+
+def test_an_error_does_not_show_a_password() -> None:
+    with pytest.raises(ConfigError, match=r"redis\.urls = \(not shown\): must be a list of strings"):
+        load(overrides={"redis.urls": 5}, environ={})
+
+
+def test_sections_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Config().limits.depth_max = 3  # type: ignore[misc]
+
+
+def test_a_configuration_can_be_sent_to_another_process() -> None:
+    config = load(overrides={"auth.default_grants": {"*": "viewer"}}, environ={})
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_rows_show_each_tunable_once_with_unit_bounds_and_help() -> None:
+    shown = list(rows(Config()))
+    names = [row.name for row in shown]
+    assert (
+        len(names) == len(set(names)) == sum(len(fields(getattr(Config(), section))) for section in SECTIONS)
+    )
+    row = next(row for row in shown if row.name == "limits.operations_per_minute")
+    assert (row.value, row.unit, row.default, row.source) == (100, "operations/min", 100, "default")
+    assert row.bounds == "0 to 10,000,000"
+    assert "0 switches" in row.help
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("postgres.dsn", "postgresql://u:hunter2@h/db", "postgresql://u:***@h/db"),
+        ("postgres.dsn", "host=h password=hunter2 user=u", "host=h password=*** user=u"),
+        ("postgres.dsn", r"host=h password='hunter2 it\'s' user=u", "host=h password=*** user=u"),
+        ("redis.urls", ("redis://:hunter2@h:1", "redis://h:2"), ("redis://:***@h:1", "redis://h:2")),
+        ("redis.cluster_url", "rediss://u:hunt@er2@h", "rediss://u:***@h"),
+    ],
+)
+def test_passwords_are_not_shown(name: str, value: object, shown: object) -> None:
+    config = load(overrides={name: value}, environ={})
+    assert next(row.value for row in rows(config) if row.name == name) == shown
