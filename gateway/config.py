@@ -88,6 +88,9 @@ class Server(_Section):
 @dataclass(frozen=True, slots=True)
 class Limits(_Section):
     message_bytes_max: int = tunable(256 * KIB, "Largest message", unit="bytes", least=256, most=64 * MIB)
+    upgrade_bytes_max: int = tunable(
+        16 * KIB, "Request line and headers of a handshake", unit="bytes", least=KIB, most=MIB
+    )
     patch_operations_max: int = tunable(1000, "Operations in one patch", least=1, most=100_000)
     depth_max: int = tunable(64, "Nesting of a message and of a document", least=4, most=200)
     document_bytes_max: int = tunable(MIB, "Largest document", unit="bytes", least=64, most=256 * MIB)
