@@ -1,13 +1,13 @@
 """The errors of the gateway, one tree.
 
-    GatewayError
-    ├── ConfigError           the operator's settings are wrong; says which and what to change
-    ├── PatchError            a JSON Patch can't be applied or lowered (code, index, message)
-    ├── Refusal               a message is answered by ERROR; the connection stays open
-    ├── Disconnect            the connection is closed with a code and a reason
-    └── LogError
-        ├── LogUnavailable    the log can't be reached; what was sent may or may not be stored
-        └── LogLocked         another node uses the data directory
+GatewayError
+├── ConfigError           the operator's settings are wrong; says which and what to change
+├── PatchError            a JSON Patch can't be applied or lowered (code, index, message)
+├── Refusal               a message is answered by ERROR; the connection stays open
+├── Disconnect            the connection is closed with a code and a reason
+└── LogError
+    ├── LogUnavailable    the log can't be reached; what was sent may or may not be stored
+    └── LogLocked         another node uses the data directory
 """
 
 from __future__ import annotations
