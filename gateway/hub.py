@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import trio
@@ -55,8 +55,16 @@ class Opening:
         self.missed: list[bytes] = []
 
 
+class Lowered(NamedTuple):
+    """Operations on the document at version `base`; `on_nothing`: there was none where they began."""
+
+    operations: ot.Operations
+    base: int
+    on_nothing: bool
+
+
 class Hub:
-    """The open rooms of one worker. `run` must be running; methods raise Refusal UNAVAILABLE without a log."""
+    """The open rooms of one worker. `run` must be running; without a log methods raise UNAVAILABLE."""
 
     def __init__(
         self,
@@ -207,10 +215,8 @@ class Hub:
         entries += room.window.since(version, room.version)
         return entries
 
-    async def lower_at(
-        self, room: Room, base: int, patch: list[dict[str, Any]], strict: bool
-    ) -> tuple[ot.Operations, int]:
-        """A patch on a base that left the window: its operations past what came since, and their new base.
+    async def lower_at(self, room: Room, base: int, patch: list[dict[str, Any]], strict: bool) -> Lowered:
+        """A patch on a base that left the window: its operations past what came since, on a newer base.
 
         Raises PatchError like `ot.lower` and `ot.rebase`.
         """
@@ -222,7 +228,7 @@ class Hub:
             async for entry in history.entries_after(self.log, room.resource, base, upto):
                 operations = ot.rebase(operations, [entry.operations], strict)
                 base = entry.record.version
-        return operations, base
+        return Lowered(operations, base, document is None)
 
     # ------------------------------------------------------------------------------------- after commits
 
@@ -248,7 +254,7 @@ class Hub:
     async def _reopen(self, room: Room) -> None:
         """The log says that its history isn't the room's: take the log's, and bring subscribers there."""
         try:
-            await self._follow_log(room)
+            await self.catch_up(room)
         except LogUnavailable:
             self.counters.log_errors += 1
             self._catch_up_soon(room.resource)
@@ -293,14 +299,14 @@ class Hub:
     def _catch_up_soon(self, resource: str) -> None:
         if resource not in self._catching_up:
             self._catching_up.add(resource)
-            self._start(self._catch_up, resource)
+            self._start(self._catch_up_until_done, resource)
 
-    async def _catch_up(self, resource: str) -> None:
+    async def _catch_up_until_done(self, resource: str) -> None:
         """Bring a room to the log's head, trying until the log answers."""
         try:
             while (room := self._rooms.get(resource)) is not None:
                 try:
-                    await self._follow_log(room)
+                    await self.catch_up(room)
                     return
                 except LogUnavailable:
                     self.counters.log_errors += 1
@@ -308,7 +314,8 @@ class Hub:
         finally:
             self._catching_up.discard(resource)
 
-    async def _follow_log(self, room: Room) -> None:
+    async def catch_up(self, room: Room) -> None:
+        """Bring a room to the log's head now; raises LogUnavailable."""
         opened = await self.log.open(room.resource)
         records = opened.records
         head = records[-1].version if records else opened.snapshot.version

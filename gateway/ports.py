@@ -402,3 +402,23 @@ class Rules(Protocol):
     ) -> list[dict[str, Any]]:
         """RFC 6902 operations that clean the touched HTML fields; usually none."""
         ...
+
+
+class AbuseWatch(Protocol):
+    """Whether one connection goes on over its rate without heeding what it was told."""
+
+    def refused(self, now_s: float, retry_after_ms: int) -> bool:
+        """Note a refusal for the rate; True when the connection must be closed."""
+        ...
+
+
+class RateLimit(Protocol):
+    """How fast a user may edit."""
+
+    def take(self, user_id: str, now_s: float) -> int:
+        """Count one operation: 0, or the milliseconds to wait before one would be allowed."""
+        ...
+
+    def watch(self, abuse_s: float) -> AbuseWatch:
+        """A watch for one connection; `abuse_s` over the rate are too much."""
+        ...

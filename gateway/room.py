@@ -233,6 +233,8 @@ class Room:
         return Entry(record, submission.op_id, patch, operations, document, after)
 
     def _rebased(self, submission: Submission, document: Any, version: int) -> ot.Operations:
+        if submission.expected not in (None, version):
+            raise self._conflict(f"The head is version {version} by now.", document, version)
         concurrent = [entry.operations for entry in self.window.since(submission.base, self.version)]
         concurrent.extend(staged.entry.operations for staged in self._staged)
         if not concurrent:

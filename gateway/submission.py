@@ -35,13 +35,31 @@ class Author(Protocol):
 class Submission:
     """Operations on the document right after version `base`.
 
-    `op_id` names it towards everyone; `arrived_s` is on the monotonic clock; `size` is the bytes of its
-    message; `on_nothing`: at its base there was no document; `may_delete`: it may leave none behind.
-    `digest` identifies its content, for resends by `seq`; `undoes` is the version that it undoes or redoes.
+    `op_id` names it towards everyone, `ref` is the id that its message had, if any. `arrived_s` is on the
+    monotonic clock; `size` is the bytes of its message. `on_nothing`: at its base there was no document;
+    `may_delete`: it may leave none behind; `expected`: the only head that it may be committed on. `digest`
+    identifies its content, for resends by `seq`; `undoes` is the version that it undoes or redoes.
     """
 
-    __slots__ = ("arrived_s", "author", "base", "client_id", "digest", "may_delete", "on_nothing", "op_id",
-                 "operations", "patch", "seq", "size", "strict", "undoes", "user_id")  # fmt: skip
+    __slots__ = (
+        "arrived_s",
+        "author",
+        "base",
+        "client_id",
+        "digest",
+        "expected",
+        "may_delete",
+        "on_nothing",
+        "op_id",
+        "operations",
+        "patch",
+        "ref",
+        "seq",
+        "size",
+        "strict",
+        "undoes",
+        "user_id",
+    )
 
     def __init__(
         self,
@@ -55,8 +73,10 @@ class Submission:
         *,
         arrived_s: float,
         size: int,
+        ref: str | None = None,
         on_nothing: bool = False,
         may_delete: bool = False,
+        expected: int | None = None,
         seq: int | None = None,
         digest: str = "",
         strict: bool = False,
@@ -71,8 +91,10 @@ class Submission:
         self.operations = operations
         self.arrived_s = arrived_s
         self.size = size
+        self.ref = ref
         self.on_nothing = on_nothing
         self.may_delete = may_delete
+        self.expected = expected
         self.seq = seq
         self.digest = digest
         self.strict = strict

@@ -1,0 +1,126 @@
+"""Who may come in: the handshake's checks, the sessions of a worker, their liveness, and their farewell."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+
+from gateway import handlers
+from gateway.admission import KILLED_CODE, Authenticator, Features, RateLimiter, origin_allowed
+from gateway.config import Config
+from gateway.errors import Disconnect, Refusal
+from gateway.hub import Hub
+from gateway.metrics import Counters
+from gateway.ports import Admission, Connection, Rejection, UpgradeRequest
+from gateway.protocol import SUBPROTOCOL
+from gateway.session import ClientSession, Registry, Shared
+
+PATH = "/realtime"
+SWEEP_INTERVAL_S = 0.25
+FULL_RETRY_AFTER_S = 5
+# A draining node spreads its clients' return: so many a second.
+RECONNECTS_PER_S = 500
+DRAIN_POLL_S = 0.02
+
+
+class Gate:
+    """The `Endpoint` of a worker's transport."""
+
+    def __init__(
+        self,
+        node: str,
+        config: Config,
+        hub: Hub,
+        counters: Counters,
+        authenticator: Authenticator,
+        features: Features,
+        connections_max: int,
+    ) -> None:
+        self.draining = False
+        self._config = config
+        self._counters = counters
+        self._features = features
+        self._connections_max = connections_max
+        self._hub = hub
+        self._registry = Registry()
+        limits = config.limits
+        self._shared = Shared(
+            node,
+            config,
+            hub,
+            counters,
+            authenticator,
+            RateLimiter(limits.operations_per_minute, limits.operations_burst),
+            features.admits,
+            handlers.HANDLERS,
+            self._registry,
+        )
+
+    # ------------------------------------------------------------------------------------- handshakes
+
+    def admit(self, request: UpgradeRequest) -> Admission | Rejection:
+        """Let a handshake in, or say why not (PROTOCOL.md section 1)."""
+        rejection = self._rejection(request)
+        if rejection is not None:
+            self._counters.connections_rejected[str(rejection.status)] += 1
+            return rejection
+        offered = request.headers.get("sec-websocket-protocol", "").split(",")
+        extended = SUBPROTOCOL in (name.strip() for name in offered)
+        return Admission(SUBPROTOCOL if extended else None, partial(self._open, request, extended))
+
+    def _rejection(self, request: UpgradeRequest) -> Rejection | None:
+        if request.target.partition("?")[0] != PATH:
+            return Rejection(404, f"there is nothing here; connect to {PATH}", {})
+        if not origin_allowed(request.headers.get("origin"), self._config.server.origins):
+            return Rejection(403, "this Origin may not connect; the operator can add it to origins", {})
+        retry_after = {"Retry-After": str(FULL_RETRY_AFTER_S)}
+        if self.draining:
+            return Rejection(503, "this node is shutting down; connect to another one", retry_after)
+        if self._counters.connections >= self._connections_max:
+            return Rejection(503, "this node is full; try again later, or another one", retry_after)
+        return None
+
+    def _open(self, request: UpgradeRequest, extended: bool, connection: Connection) -> ClientSession:
+        session = ClientSession(self._shared, connection, extended)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if self._features.killed:
+            session.close(KILLED_CODE, "collaboration is switched off")
+        elif scheme.lower() == "bearer":
+            try:
+                handlers.present_token(session, token.strip())
+                handlers.acknowledge_auth(session)
+            except Refusal as refusal:
+                session.refuse(refusal, None)
+            except Disconnect as disconnect:
+                session.close(disconnect.code, disconnect.reason)
+        return session
+
+    # --------------------------------------------------------------------------------------- liveness
+
+    async def sweep(self) -> None:
+        """Check the sessions whose time has come; until cancelled."""
+        while True:
+            await trio.sleep(SWEEP_INTERVAL_S)
+            self._registry.sweep(self._hub.now_s())
+
+    # -------------------------------------------------------------------------------------- farewell
+
+    async def drain(self) -> None:
+        """Send everyone away: GOAWAY to all, what is on its way is committed, then 1001. Takes no new ones.
+
+        Returns when all connections are gone, or when the grace is over.
+        """
+        self.draining = True
+        with trio.move_on_after(self._config.timeouts.drain_grace_s):
+            self._say_goodbye()
+            while self._hub.busy:  # noqa: ASYNC110  (rooms don't signal: it matters only here)
+                await trio.sleep(DRAIN_POLL_S)
+            for session in list(self._registry.sessions):
+                session.close(1001, "this node is shutting down")
+            await self._registry.emptied()
+
+    def _say_goodbye(self) -> None:
+        for number, session in enumerate(list(self._registry.sessions)):
+            reconnect_after_ms = 100 + number * 1000 // RECONNECTS_PER_S
+            session.send("GOAWAY", {"reconnect_after_ms": reconnect_after_ms})

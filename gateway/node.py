@@ -1,0 +1,160 @@
+"""One worker: its nursery tree, and the only place that chooses adapters.
+
+    run
+    ├── bus
+    ├── hub (commits, presence, tidying up)
+    ├── transport (listeners, connections)
+    ├── admin HTTP
+    └── liveness sweep, loop lag
+
+`drain` ends it in order: no new connections, GOAWAY, what is on its way is committed, 1001, then the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import trio
+
+from gateway import tuning
+from gateway.admin import app, server
+from gateway.admission import Authenticator, Features, Schemas
+from gateway.bus.local import LocalBus
+from gateway.config import Config
+from gateway.errors import ConfigError
+from gateway.gate import PATH, Gate
+from gateway.hub import Hub
+from gateway.log.sqlite import SqliteLog
+from gateway.metrics import Counters
+from gateway.ports import Bus, OpLog, Transport
+from gateway.resources import HubResources
+from gateway.transport import fast
+from gateway.transport.fast import FastTransport
+from gateway.transport.portable import PortableTransport
+
+CHECK_RESOURCE = "event:readyz"
+
+
+class Addresses(NamedTuple):
+    """Where a running node listens: (host, port) pairs."""
+
+    websocket: Sequence[tuple[str, int]]
+    admin: Sequence[tuple[str, int]]
+
+
+def make_transport(config: Config, counters: Counters, reuse_port: bool = False) -> Transport:
+    """The transport that `server.transport` asks for; raises ConfigError where it can't be had."""
+    wanted = config.server.transport
+    obstacle = fast.obstacle(config)
+    if wanted == "fast" and obstacle is not None:
+        raise ConfigError(obstacle)
+    if wanted == "portable" or obstacle is not None:
+        return PortableTransport(config, counters, reuse_port)
+    return FastTransport(config, counters, reuse_port)
+
+
+def _wall_ms() -> int:
+    return int(time.time() * 1000)
+
+
+class Node:
+    """A worker of the gateway. Give other parts than the configured ones to embed or to test it."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        log: OpLog | None = None,
+        bus: Bus | None = None,
+        transport: Transport | None = None,
+        admin: bool = True,
+        wall_ms: Callable[[], int] = _wall_ms,
+        now_s: Callable[[], float] = trio.current_time,
+    ) -> None:
+        self.config = config
+        self.name = config.server.node or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self.metrics = Counters()
+        self._admin = admin
+        self._log = log if log is not None else SqliteLog(config.server.data_dir)
+        self._bus = bus if bus is not None else LocalBus()
+        self._authenticator = Authenticator(config)
+        self.transport = transport if transport is not None else make_transport(config, self.metrics)
+        rules = Schemas(config)
+        self.hub = Hub(
+            config, self._log, self._bus, rules, self.metrics, self.transport.group, wall_ms, now_s
+        )
+        self.gate = Gate(
+            self.name,
+            config,
+            self.hub,
+            self.metrics,
+            self._authenticator,
+            Features(config),
+            tuning.connections_possible(config.server.connections_max),
+        )
+        self._drain_asked = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `drain`, or cancelled; started when clients can connect."""
+        with tuning.runtime(self.metrics) as runtime:
+            try:
+                async with trio.open_nursery() as nursery:
+                    addresses = await self._start(nursery)
+                    runtime.started()
+                    task_status.started(addresses)
+                    await self._drain_asked.wait()
+                    self.transport.stop_accepting()
+                    await self.gate.drain()
+                    nursery.cancel_scope.cancel()
+            finally:
+                await self._log.aclose()
+
+    async def _start(self, nursery: trio.Nursery) -> Addresses:
+        await nursery.start(self._bus.run)
+        await nursery.start(self.hub.run)
+        websocket = await nursery.start(self.transport.serve, self.gate)
+        nursery.start_soon(self.gate.sweep)
+        nursery.start_soon(tuning.measure_loop_lag, self.metrics)
+        admin = []
+        if self._admin:
+            admin.append(await nursery.start(self._serve_admin, websocket[0]))
+        return Addresses(websocket, admin)
+
+    async def _serve_admin(
+        self, websocket: tuple[str, int], *, task_status: trio.TaskStatus[tuple[str, int]]
+    ) -> None:
+        config = self.config
+        scheme = "wss" if config.server.tls_cert else "ws"
+        surroundings = app.Surroundings(
+            HubResources(self.hub),
+            self,
+            self._authenticator,
+            config.limits.document_bytes_max,
+            f"{scheme}://{websocket[0]}:{websocket[1]}{PATH}",
+        )
+        bound = server.bind(config.server.host, config.server.admin_port)
+        await server.serve(app.application(surroundings), bound, trio.sleep_forever, task_status=task_status)
+
+    def drain(self) -> None:
+        """Begin the end; `run` returns when it is done."""
+        self._drain_asked.set()
+
+    # ------------------------------------------------------------------------ port State of the admin
+
+    @property
+    def draining(self) -> bool:
+        """Whether the end has begun."""
+        return self._drain_asked.is_set()
+
+    def counters(self) -> Counters:
+        """The counters."""
+        return self.metrics
+
+    async def check(self) -> None:
+        """Raise LogUnavailable unless the log answers."""
+        await self._log.open(CHECK_RESOURCE)

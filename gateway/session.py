@@ -1,0 +1,406 @@
+"""One client, without any I/O: its identity, its subscriptions, what is on its way, and its liveness.
+
+What each message does is in `handlers.py`. A handler works at once and returns None, or returns a coroutine
+where it has to wait; the transport awaits it before it reads on, so messages are handled in their order.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import trio
+
+from gateway import protocol
+from gateway.config import Config
+from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal
+from gateway.hub import Hub, unavailable
+from gateway.metrics import Counters
+from gateway.ports import AbuseWatch, Ack, Authenticator, Connection, Identity, RateLimit, Role
+from gateway.presence import Presence
+from gateway.room import Room
+from gateway.submission import Submission
+
+logger = logging.getLogger(__name__)
+
+CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
+BEFORE_AUTH = frozenset({"AUTH", "PING"})
+
+Work = Coroutine[Any, Any, None]
+Handler = Callable[["ClientSession", protocol.Message, int], Work | None]
+
+
+class Shared(NamedTuple):
+    """What the sessions of a worker share. `node` is its name."""
+
+    node: str
+    config: Config
+    hub: Hub
+    counters: Counters
+    authenticator: Authenticator
+    rate_limit: RateLimit
+    admits: Callable[[Any], bool]  # takes the authenticator's identities
+    handlers: Mapping[str, Handler]
+    registry: Registry
+
+
+class Registry:
+    """The sessions of a worker: who is connected, and whose liveness is checked when."""
+
+    def __init__(self) -> None:
+        self.sessions: set[ClientSession] = set()
+        self._by_client: dict[tuple[str, str], ClientSession] = {}
+        self._due: dict[int, set[ClientSession]] = {}  # coarse buckets of one second
+        self._emptied: trio.Event | None = None
+
+    def claim(self, session: ClientSession, user_id: str, client_id: str) -> None:
+        """The session speaks for this client from now on; an older connection of it is closed."""
+        older = self._by_client.get((user_id, client_id))
+        self._by_client[(user_id, client_id)] = session
+        if older is not None and older is not session:
+            older.close(4409, "replaced by a newer connection of the same client")
+
+    def add(self, session: ClientSession, due_s: float) -> None:
+        """A session begins; `check` is due then."""
+        self.sessions.add(session)
+        self._schedule(session, due_s)
+
+    def discard(self, session: ClientSession) -> None:
+        """A session is over."""
+        self.sessions.discard(session)
+        if not self.sessions and self._emptied is not None:
+            self._emptied.set()
+        self._due.get(session.due, set()).discard(session)
+        if session.identity is not None and session.client_id is not None:
+            key = (session.identity.user_id, session.client_id)
+            if self._by_client.get(key) is session:
+                del self._by_client[key]
+
+    async def emptied(self) -> None:
+        """Wait until there are no sessions."""
+        if self.sessions:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
+
+    def reschedule(self, session: ClientSession, due_s: float) -> None:
+        """Move a session's next check."""
+        self._due.get(session.due, set()).discard(session)
+        self._schedule(session, due_s)
+
+    def _schedule(self, session: ClientSession, due_s: float) -> None:
+        session.due = int(due_s) + 1
+        self._due.setdefault(session.due, set()).add(session)
+
+    def sweep(self, now_s: float) -> None:
+        """Check every session that is due."""
+        for bucket in [second for second in self._due if second <= now_s]:
+            for session in self._due.pop(bucket):
+                next_s = session.check(now_s)
+                if next_s is not None:
+                    self._schedule(session, max(next_s, now_s))
+
+
+class Subscription:
+    """One resource that a session looks at. `presence` is None while the session is invisible in it."""
+
+    __slots__ = ("presence", "role", "room")
+
+    def __init__(self, room: Room, role: Role) -> None:
+        self.room = room
+        self.role = role
+        self.presence: Presence | None = None
+
+
+class ClientSession:
+    """See the module's docstring. It is its transport's `Session`, and the `Author` of its edits."""
+
+    __slots__ = (
+        "__weakref__",
+        "_abuse",
+        "_connection",
+        "_expiry_told",
+        "_invalid_in_a_row",
+        "_last_message_s",
+        "_opened_s",
+        "_settled",
+        "client_id",
+        "due",
+        "extended",
+        "id",
+        "identity",
+        "shared",
+        "subscriptions",
+        "unacknowledged",
+    )
+
+    def __init__(self, shared: Shared, connection: Connection, extended: bool) -> None:
+        self.shared = shared
+        self.id = secrets.token_hex(8)
+        self.extended = extended
+        self.identity: Identity | None = None
+        self.client_id: str | None = None
+        self.subscriptions: dict[str, Subscription] = {}
+        self.unacknowledged = 0
+        self.due = 0
+        self._connection: Connection | None = connection
+        self._abuse: AbuseWatch | None = None
+        self._expiry_told = False
+        self._invalid_in_a_row = 0
+        self._settled: trio.Event | None = None
+        self._opened_s = self._last_message_s = shared.hub.now_s()
+        shared.registry.add(self, self._opened_s + shared.config.timeouts.auth_timeout_s)
+        shared.counters.connections += 1
+        shared.counters.connections_accepted += 1
+
+    # ------------------------------------------------------------------------------ port of transports
+
+    def receive(self, payload: bytes) -> Awaitable[None] | None:
+        """Handle one text message; an awaitable is to be awaited before the next one."""
+        shared = self.shared
+        shared.counters.messages_received += 1
+        shared.counters.bytes_received += len(payload)
+        self._last_message_s = shared.hub.now_s()
+        ref: str | None = None
+        try:
+            limit = shared.config.limits.message_bytes_max
+            if len(payload) > limit:
+                raise Refusal("TOO_LARGE", f"A message has at most {limit} bytes; this one {len(payload)}.")
+            message = protocol.decode(payload)
+            ref = message.id
+            work = self._handler(message)(self, message, len(payload))
+        except Exception as error:
+            self._failed(error, ref)
+            return None
+        if work is not None:
+            return self._finish(work, ref)
+        self._invalid_in_a_row = 0
+        if self.unacknowledged >= shared.config.limits.unacknowledged_max:
+            return self.settled(shared.config.limits.unacknowledged_max - 1)
+        return None
+
+    def receive_binary(self) -> None:
+        """Refuse a binary frame."""
+        self._last_message_s = self.shared.hub.now_s()
+        self._failed(protocol.invalid("Binary frames aren't understood; send JSON in text frames."), None)
+
+    def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
+        """The state of a resource for a reader that was too slow for its changes."""
+        subscription = self.subscriptions.get(topic)
+        return None if subscription is None else subscription.room.state_message(acks)
+
+    def closed(self) -> None:
+        """The connection is gone: leave everything."""
+        shared = self.shared
+        shared.counters.connections -= 1
+        self._leave_all()
+        shared.registry.discard(self)
+        self._connection = None
+
+    def _leave_all(self) -> None:
+        for subscription in self.subscriptions.values():
+            self.leave(subscription)
+        self.subscriptions.clear()
+
+    # ---------------------------------------------------------------------------------------- messages
+
+    def _handler(self, message: protocol.Message) -> Handler:
+        handler = self.shared.handlers.get(message.type)
+        if handler is None:
+            known = ", ".join(self.shared.handlers)
+            raise protocol.invalid(f"Unknown type {message.type[:40]!r}; a client sends {known}.")
+        if self.identity is None and message.type not in BEFORE_AUTH:
+            raise Refusal("UNAUTHENTICATED", "Send AUTH first, or a bearer token with the handshake.")
+        return handler
+
+    async def _finish(self, work: Work, ref: str | None) -> None:
+        try:
+            await work
+            self._invalid_in_a_row = 0
+        except Exception as error:
+            self._failed(error, ref)
+
+    def _failed(self, error: Exception, ref: str | None) -> None:
+        if isinstance(error, Refusal):
+            self.refuse(error, ref)
+        elif isinstance(error, PatchError):
+            self.refuse(Refusal(error.code, str(error)), ref)
+        elif isinstance(error, LogUnavailable):
+            self.shared.counters.log_errors += 1
+            self.refuse(unavailable(error), ref)
+        elif isinstance(error, Disconnect):
+            self.close(error.code, error.reason)
+        else:
+            reference = secrets.token_hex(4)
+            logger.error("bug %s in session %s", reference, self.id, exc_info=error)
+            self.shared.counters.internal_errors += 1
+            self.refuse(Refusal("INTERNAL", f"A bug in the gateway, logged as {reference}."), ref)
+
+    def refuse(self, refusal: Refusal, ref: str | None) -> None:
+        """Answer with ERROR, and close where the code asks for it."""
+        self.shared.counters.errors[refusal.code] += 1
+        self.send("ERROR", protocol.error_payload(refusal, ref))
+        if refusal.code == "INVALID_MESSAGE":
+            self._invalid_in_a_row += 1
+            if self._invalid_in_a_row >= self.shared.config.limits.invalid_messages_max:
+                self.close(1008, "too many invalid messages in a row")
+        else:
+            self._invalid_in_a_row = 0
+        code = CLOSING_CODES.get(refusal.code)
+        if code is not None:
+            self.close(code, refusal.code)
+
+    def send(
+        self, kind: str, payload: Mapping[str, Any], room: Room | None = None, message_id: str | None = None
+    ) -> None:
+        """Send one message; `room`: the one that it is about, whose time it carries."""
+        if self._connection is not None:
+            timestamp_ms = self.shared.hub.wall_ms() if room is None else room.stamp_ms()
+            self._connection.send(protocol.encode(kind, payload, timestamp_ms, message_id))
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection; the transport calls `closed` when it is done."""
+        if self._connection is not None:
+            self._leave_all()
+            self._connection.close(code, reason)
+
+    # ------------------------------------------------------------------------------- port Author
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection, until it is gone."""
+        return self._connection
+
+    def committed(self, submission: Submission, version: int) -> None:
+        """An edit of this client is committed."""
+        self._answered()
+
+    def refused(self, submission: Submission, refusal: Refusal) -> None:
+        """An edit of this client was refused."""
+        self.shared.counters.operations_refused[refusal.code] += 1
+        self._answered()
+        self.refuse(refusal, submission.ref)
+
+    def _answered(self) -> None:
+        self.unacknowledged -= 1
+        if self._settled is not None:
+            self._settled.set()
+
+    async def settled(self, most: int) -> None:
+        """Wait until at most so many edits are unacknowledged."""
+        while self.unacknowledged > most and self._connection is not None:
+            self._settled = trio.Event()
+            await self._settled.wait()
+        self._settled = None
+
+    # ----------------------------------------------------------------------------- subscriptions
+
+    def known_identity(self) -> Identity:
+        """The identity, which every handler but AUTH and PING can count on."""
+        assert self.identity is not None, "handled before AUTH"
+        return self.identity
+
+    def subscribed(self, resource_type: str | None, resource_id: str) -> Subscription | None:
+        """The subscription to a resource; without a type the only one with this id."""
+        if resource_type is not None:
+            return self.subscriptions.get(f"{resource_type}:{resource_id}")
+        types: Collection[str] = self.shared.hub.rules.types
+        found = [self.subscriptions.get(f"{name}:{resource_id}") for name in types]
+        subscriptions = [subscription for subscription in found if subscription is not None]
+        if len(subscriptions) > 1:
+            raise protocol.invalid(f"{resource_id} is subscribed in several types: send resource_type.")
+        return subscriptions[0] if subscriptions else None
+
+    def appear(self, subscription: Subscription) -> None:
+        """Become visible in a resource, if it isn't so already."""
+        if subscription.presence is None:
+            room = subscription.room
+            client_id = self.client_id or self.id
+            now_ms = room.stamp_ms()
+            presence = Presence(self.id, client_id, self.known_identity(), self._connection, now_ms)
+            subscription.presence = presence
+            room.roster.join(presence, now_ms)
+            self.shared.counters.presences += 1
+
+    def vanish(self, subscription: Subscription) -> None:
+        """Become invisible in a resource."""
+        if subscription.presence is not None:
+            subscription.presence = None
+            subscription.room.roster.leave(self.id, subscription.room.stamp_ms())
+            self.shared.counters.presences -= 1
+
+    def leave(self, subscription: Subscription) -> None:
+        """End a subscription; the caller takes it out of `subscriptions`."""
+        if self._connection is not None:
+            subscription.room.remove(self._connection)
+        self.vanish(subscription)
+        self.shared.counters.subscriptions -= 1
+
+    def name_client(self, client_id: str) -> None:
+        """The connection's client_id is known now: others are told, an older connection of it is closed."""
+        self.client_id = client_id
+        self.shared.registry.claim(self, self.known_identity().user_id, client_id)
+        for subscription in self.subscriptions.values():
+            if subscription.presence is not None:
+                room = subscription.room
+                room.roster.rename(subscription.presence, client_id, room.stamp_ms())
+
+    def extend(self) -> None:
+        """The connection turned out to be extended: its subscriptions change their form."""
+        if not self.extended:
+            self.extended = True
+            for subscription in self.subscriptions.values():
+                if self._connection is not None:
+                    subscription.room.add(self._connection, True)
+
+    # ------------------------------------------------------------------------------------- liveness
+
+    def charge(self) -> None:
+        """Count one edit against the user's rate; raises Refusal RATE_LIMITED, Disconnect for abuse."""
+        shared, limits = self.shared, self.shared.config.limits
+        now_s = shared.hub.now_s()
+        retry_after_ms = shared.rate_limit.take(self.known_identity().user_id, now_s)
+        if not retry_after_ms:
+            return
+        if self._abuse is None:
+            self._abuse = shared.rate_limit.watch(limits.rate_abuse_s)
+        if self._abuse.refused(now_s, retry_after_ms):
+            raise Disconnect(4429, "over the rate limit without heeding retry_after_ms")
+        text = f"At most {limits.operations_per_minute} edits a minute; wait {retry_after_ms} ms."
+        raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
+
+    def check(self, now_s: float) -> float | None:
+        """Close when a time is over; returns when to check again, None when it is over."""
+        timeouts = self.shared.config.timeouts
+        if self._connection is None:
+            return None
+        if self.identity is None:
+            self.refuse(Refusal("UNAUTHENTICATED", f"No AUTH within {timeouts.auth_timeout_s:g} s."), None)
+            return None
+        idle_s = self._last_message_s + timeouts.idle_timeout_s
+        if now_s >= idle_s:
+            self.close(4408, f"no message for {timeouts.idle_timeout_s:g} s")
+            return None
+        left_s = self.identity.expires_at - self.shared.hub.wall_ms() / 1000
+        if left_s <= 0:
+            text = "The token has expired; connect again with a new one."
+            self.refuse(Refusal("TOKEN_EXPIRED", text), None)
+            return None
+        return min(idle_s, now_s + self._until_expiry_matters(left_s))
+
+    def _until_expiry_matters(self, left_s: float) -> float:
+        """Seconds until the token's end has to be announced, or acted upon; announces it when that is due."""
+        notice_s = self.shared.config.timeouts.token_expiring_s
+        if left_s > notice_s:
+            return left_s - notice_s
+        if not self._expiry_told:
+            self._expiry_told = True
+            self.send("AUTH_EXPIRING", {"expires_in_ms": int(left_s * 1000)})
+        return left_s
+
+    def authenticated(self, identity: Identity) -> None:
+        """A token was verified, the first or a renewed one."""
+        self.identity = identity
+        self._expiry_told = False
+        self.shared.registry.reschedule(self, self.shared.hub.now_s())
