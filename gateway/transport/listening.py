@@ -15,7 +15,8 @@ from gateway.errors import ConfigError
 async def listen(server: Server, reuse_port: bool = False) -> list[trio.SocketListener]:
     """Bind and listen on every address of the host; ConfigError where that fails.
 
-    `reuse_port` lets several processes share the port (SO_REUSEPORT). Accepted sockets inherit the buffer sizes.
+    `reuse_port` lets several processes share the port (SO_REUSEPORT). Accepted sockets inherit the sizes of
+    the buffers.
     """
     opened: list[trio.socket.SocketType] = []
     try:
@@ -62,7 +63,7 @@ def address_text(name: tuple[object, ...]) -> str:
 
 
 def tls_context(server: Server) -> ssl.SSLContext | None:
-    """The context for `tls_cert` and `tls_key`, None where neither is set; ConfigError where they don't load."""
+    """The context of the certificate and key; None where neither is set, ConfigError where they don't load."""
     if not server.tls_cert and not server.tls_key:
         return None
     if not (server.tls_cert and server.tls_key):
@@ -78,6 +79,7 @@ def tls_context(server: Server) -> ssl.SSLContext | None:
         ) from error
     except OSError as error:
         raise ConfigError(
-            f"server.tls_cert {server.tls_cert} or server.tls_key {server.tls_key} can't be read: {error.strerror}"
+            f"server.tls_cert {server.tls_cert} or server.tls_key {server.tls_key} can't be read: "
+            f"{error.strerror}"
         ) from error
     return context

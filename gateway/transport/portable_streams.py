@@ -21,7 +21,7 @@ class MeteredStream(trio.abc.Stream):
     """A socket whose sends are watched: `on_stall` is called when none of it moves for `stall_timeout_s`.
 
     A stalled send isn't given up; whoever is told decides. `received_at` is when the peer last sent anything
-    (Trio's clock); `cut` says that a send ended in the middle, so nothing more can be sent.
+    (Trio's clock); `cut` says that a send didn't end as it should, so nothing more can be sent.
     """
 
     def __init__(self, stream: trio.SocketStream, stall_timeout_s: float) -> None:
@@ -34,8 +34,8 @@ class MeteredStream(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with memoryview(data) as view:
             sent = 0
+            self.cut = True
             while sent < len(view):
-                self.cut = sent > 0
                 sent += await self._send_some(view[sent:])
             self.cut = False
 
@@ -114,6 +114,13 @@ class GuardedStream(trio.abc.Stream):
             self.flooded = True
             return b""
         return received
+
+    async def say_close(self, code: int) -> None:
+        """Send the close frame that trio-websocket didn't."""
+        try:
+            await self._stream.send_all(bytes((CLOSE_FRAME, 2)) + code.to_bytes(2, "big"))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
 
     async def aclose(self) -> None:
         self._closed = True

@@ -17,9 +17,6 @@ import httptools
 
 from gateway.ports import Admission, Endpoint, Rejection, UpgradeRequest
 
-HEAD_BYTES_MAX = 16 * 1024
-"""Longest request line and headers: room for a token with some hundred grants."""
-
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _ONCE = ("host", "upgrade", "sec-websocket-key", "sec-websocket-version", "origin", "authorization")
 
@@ -44,11 +41,11 @@ def bad_request(message: str) -> Rejection:
 
 
 async def read_head(
-    receive: Callable[[], Awaitable[bytes | bytearray]],
+    receive: Callable[[], Awaitable[bytes | bytearray]], bytes_max: int
 ) -> tuple[bytes, bytes] | Rejection | None:
     """Read up to the empty line: (head, what came after it), or None when the peer left first.
 
-    `receive` returns some bytes, b"" at the end.
+    `receive` returns some bytes, b"" at the end. A head of more than `bytes_max` is a Rejection.
     """
     buffer = bytearray()
     while True:
@@ -58,8 +55,8 @@ async def read_head(
         searched = max(0, len(buffer) - 3)
         buffer += data
         end = buffer.find(b"\r\n\r\n", searched)
-        if end > HEAD_BYTES_MAX or (end < 0 and len(buffer) > HEAD_BYTES_MAX):
-            return Rejection(431, f"the request's headers are longer than {HEAD_BYTES_MAX} bytes", {})
+        if max(end, len(buffer) if end < 0 else 0) > bytes_max:
+            return Rejection(431, f"the request's headers are longer than {bytes_max} bytes", {})
         if end >= 0:
             return bytes(buffer[: end + 4]), bytes(buffer[end + 4 :])
 

@@ -120,7 +120,7 @@ def chunks_of(*pieces: bytes) -> Callable[[], Awaitable[bytes]]:
 async def test_a_head_is_read_in_any_pieces_and_what_follows_is_kept() -> None:
     data = head(GOOD) + b"\x81\x00"
     for cut in range(1, len(data)):
-        got = await upgrade.read_head(chunks_of(data[:cut], data[cut:]))
+        got = await upgrade.read_head(chunks_of(data[:cut], data[cut:]), 1000)
         assert isinstance(got, tuple)
         complete, rest = got
         assert complete == head(GOOD)
@@ -128,11 +128,11 @@ async def test_a_head_is_read_in_any_pieces_and_what_follows_is_kept() -> None:
 
 
 async def test_a_peer_that_leaves_in_the_middle_is_no_request() -> None:
-    assert await upgrade.read_head(chunks_of(head(GOOD)[:-2])) is None
+    assert await upgrade.read_head(chunks_of(head(GOOD)[:-2]), 1000) is None
 
 
 async def test_endless_headers_are_refused() -> None:
-    got = await upgrade.read_head(chunks_of(*[b"X: " + b"y" * 1000 + b"\r\n"] * 40))
+    got = await upgrade.read_head(chunks_of(*[b"X: " + b"y" * 1000 + b"\r\n"] * 40), 16_384)
     assert isinstance(got, Rejection)
     assert got.status == 431
 

@@ -1,0 +1,147 @@
+"""The portable transport: trio-websocket on Trio's sockets or TLS. No compiler needed, no compression.
+
+    serve ─┬─ accepting: its own scope, so that listeners close while connections live
+           └─ connections: one task each, with a nursery inside (portable_connection)
+
+trio-websocket is given requests that are checked already and streams of ours (portable_streams): by itself it
+closes the socket without a close frame on a protocol error, and bounds neither fragments nor pings.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import trio
+
+from gateway.config import Config
+from gateway.metrics import Counters
+from gateway.ports import Connection, Endpoint, Own, Rejection
+from gateway.transport import upgrade
+from gateway.transport.listening import address_text, addresses, listen, tls_context
+from gateway.transport.portable_connection import RECEIVE_BYTES, PortableConnection
+from gateway.transport.portable_streams import MeteredStream
+
+logger = logging.getLogger(__name__)
+
+
+class PortableGroup:
+    """Implements `gateway.ports.Group`."""
+
+    def __init__(self) -> None:
+        self._members: set[PortableConnection] = set()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, connection: Connection) -> None:
+        assert isinstance(connection, PortableConnection)
+        self._members.add(connection)
+        connection.groups.add(self)
+
+    def discard(self, connection: Connection) -> None:
+        assert isinstance(connection, PortableConnection)
+        self._members.discard(connection)
+        connection.groups.discard(self)
+
+    def publish(
+        self,
+        payloads: Sequence[bytes],
+        own: Mapping[Connection, Mapping[int, Own]],
+        topic: str,
+        droppable: bool = False,
+    ) -> None:
+        for member in self._members:
+            replaced = own.get(member)
+            for i, payload in enumerate(payloads):
+                mine = None if replaced is None else replaced.get(i)
+                if mine is None:
+                    member.send(payload, topic, droppable)
+                elif mine.payload is not None:
+                    member.send(mine.payload, topic, droppable, mine.ack)
+
+
+class PortableTransport:
+    """Implements `gateway.ports.Transport`. Raises ConfigError where the TLS files don't load.
+
+    `reuse_port` lets the workers of one node listen on the same port.
+    """
+
+    name = "portable"
+
+    def __init__(self, config: Config, counters: Counters, reuse_port: bool = False) -> None:
+        self._config = config
+        self._counters = counters
+        self._reuse_port = reuse_port
+        self._tls = tls_context(config.server)
+        self._accepting = trio.CancelScope()
+
+    @property
+    def connection_count(self) -> int:
+        return self._counters.connections
+
+    def group(self) -> PortableGroup:
+        return PortableGroup()
+
+    def stop_accepting(self) -> None:
+        self._accepting.cancel()
+
+    async def serve(
+        self,
+        endpoint: Endpoint,
+        *,
+        task_status: trio.TaskStatus[Sequence[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """See `gateway.ports.Transport.serve`; ConfigError where the address can't be bound."""
+        listeners = await listen(self._config.server, self._reuse_port)
+        async with trio.open_nursery() as connections:
+            with self._accepting:
+                task_status.started(addresses(listeners))
+                handler = partial(self._serve_socket, endpoint)
+                await trio.serve_listeners(handler, listeners, handler_nursery=connections)
+            await trio.sleep_forever()
+
+    async def _serve_socket(self, endpoint: Endpoint, stream: trio.SocketStream) -> None:
+        socket = MeteredStream(stream, self._config.timeouts.stall_timeout_s)
+        try:
+            await self._serve_peer(endpoint, socket, address_text(stream.socket.getpeername()))
+        except (trio.BrokenResourceError, OSError) as error:
+            logger.debug("a peer left during its handshake: %r", error)
+        except Exception:
+            self._counters.internal_errors += 1
+            logger.exception("a connection failed")
+        finally:
+            socket.close_now()
+
+    async def _serve_peer(self, endpoint: Endpoint, socket: MeteredStream, remote: str) -> None:
+        opening = None
+        with trio.move_on_after(self._config.timeouts.upgrade_timeout_s):
+            stream = await self._secured(socket)
+            opening = await self._opening(endpoint, stream, remote)
+        if isinstance(opening, Rejection):
+            self._counters.connections_rejected[str(opening.status)] += 1
+            with trio.move_on_after(self._config.timeouts.close_timeout_s):
+                await stream.send_all(upgrade.refusal(opening))
+                await socket.linger()
+        elif opening is not None:
+            # No checkpoint since the endpoint decided, so it can rely on the count of connections.
+            connection = PortableConnection(self._config, self._counters, socket, remote)
+            await connection.run(stream, *opening)
+
+    async def _opening(
+        self, endpoint: Endpoint, stream: trio.abc.Stream, remote: str
+    ) -> tuple[upgrade.Accepted, bytes] | Rejection | None:
+        receive = partial(stream.receive_some, RECEIVE_BYTES)
+        head = await upgrade.read_head(receive, self._config.limits.upgrade_bytes_max)
+        if head is None or isinstance(head, Rejection):
+            return head
+        decision = upgrade.decide(endpoint, head[0], remote)
+        return decision if isinstance(decision, Rejection) else (decision, head[1])
+
+    async def _secured(self, socket: MeteredStream) -> trio.abc.Stream:
+        if self._tls is None:
+            return socket
+        stream = trio.SSLStream(socket, self._tls, server_side=True, https_compatible=True)
+        await stream.do_handshake()
+        return stream
