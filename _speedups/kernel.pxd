@@ -1,0 +1,180 @@
+# C types for the modules of gateway/ot/kernel, which setup.py joins into the one unit `_speedups.kernel`.
+# Names and order as there; what is missing here stays a Python function.
+
+cimport cython
+
+# values
+
+cdef object INTEGER_MAX
+cdef str CONFLICT, INVALID, TOO_LARGE
+cdef object UNBOUNDED_BYTES
+
+cdef str check_string(str text)
+cdef object check_integer(object value)
+@cython.locals(kind=object)
+cdef object check_scalar(object value)
+cdef bint is_negative_zero(object value) except -1
+@cython.locals(level=list, below=list, depth=Py_ssize_t, rewrite=bint)
+cpdef object check_value(object value, Py_ssize_t depth_max)
+@cython.locals(found=bint)
+cdef bint check_members(object container, list below) except -1
+cdef object without_negative_zeros(object value)
+cdef object copy_value(object value)
+cpdef bint equal(object one, object other) except -1
+cpdef bint identical(object one, object other) except -1
+cdef bint same(object one, object other, bint exact) except -1
+cdef bint same_members(dict one, dict other, bint exact) except -1
+@cython.locals(i=Py_ssize_t)
+cdef bint same_items(list one, list other, bint exact) except -1
+@cython.locals(level=list, below=list, depth=Py_ssize_t, total=longlong)
+cpdef long long measure(object value, Py_ssize_t depth_max, long long bytes_max) except -1
+@cython.locals(total=longlong)
+cdef long long own_bytes(object container, list below) except -1
+cdef long long scalar_bytes(object value) except -1
+cdef long long string_bytes(str text) except -1
+
+# paths
+
+cdef list parse_pointer(object pointer)
+cdef str unescape(str token)
+@cython.locals(size=Py_ssize_t)
+cdef long long parse_index(str token) except -2
+@cython.locals(pointer=str, text=str)
+cdef str format_pointer(tuple path)
+cdef bint starts_with(tuple path, tuple prefix) except -1
+@cython.locals(i=Py_ssize_t)
+cdef bint shares(tuple path, tuple other, Py_ssize_t depth) except -1
+cdef bint is_inside(tuple place, tuple node) except -1
+@cython.locals(i=Py_ssize_t)
+cdef tuple with_component(tuple path, Py_ssize_t depth, Py_ssize_t component)
+@cython.locals(depth=Py_ssize_t, index=Py_ssize_t, gap=Py_ssize_t)
+cdef tuple after_insert(tuple path, tuple at, bint stays)
+@cython.locals(depth=Py_ssize_t, index=Py_ssize_t, gone=Py_ssize_t)
+cdef tuple after_remove(tuple path, tuple removed)
+@cython.locals(depth=Py_ssize_t, index=Py_ssize_t, gone=Py_ssize_t)
+cdef tuple before_remove(tuple path, tuple removed)
+@cython.locals(depth=Py_ssize_t, index=Py_ssize_t, gap=Py_ssize_t, shifted=tuple)
+cdef tuple after_move(tuple path, tuple source, tuple target, bint is_place, bint stays)
+@cython.locals(depth=Py_ssize_t)
+cdef bint is_own_place(tuple source, tuple target) except -1
+
+# text
+
+cdef object push(list delta, object component)
+cdef tuple sealed(list delta)
+@cython.locals(limit=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, delta=list)
+cdef tuple difference(str old, str new)
+@cython.locals(parts=list, position=Py_ssize_t)
+cdef str apply_delta(str text, tuple delta)
+@cython.locals(inverse=list, position=Py_ssize_t)
+cdef tuple invert_delta(str text, tuple delta)
+@cython.locals(result=list, index=Py_ssize_t, used=Py_ssize_t, left=Py_ssize_t, span=Py_ssize_t, taken=Py_ssize_t)
+cdef tuple transform_delta(tuple delta, tuple other, bint later)
+cdef tuple transform_rest(tuple delta, list result, Py_ssize_t index, Py_ssize_t used)
+@cython.locals(delta=list, position=Py_ssize_t, span=Py_ssize_t)
+cdef tuple read_delta(object value, str text, bint utf16)
+cdef Py_ssize_t read_span(object component, str text, Py_ssize_t position, bint utf16) except -1
+cdef list write_delta(tuple delta)
+
+# documents
+
+cdef str INS, REM, SET, MOV, TXT, INC, TST
+
+cdef object missing(tuple path)
+cdef object child_of(object parent, tuple path, Py_ssize_t depth)
+@cython.locals(depth=Py_ssize_t)
+cpdef object get(object document, tuple path)
+cdef bint has(object document, tuple path) except -1
+cdef object shallow(object container, tuple path, Py_ssize_t depth)
+cpdef object apply(object document, object operations)
+@cython.locals(kind=str, place=tuple)
+cdef object apply_one(object document, tuple operation)
+cdef object check_test(object document, tuple operation)
+@cython.locals(last=Py_ssize_t, depth=Py_ssize_t)
+cdef object edited(object document, str kind, tuple path, object argument)
+@cython.locals(last=Py_ssize_t)
+cdef object edit_container(object parent, str kind, tuple path, object argument)
+cdef object edited_value(object value, str kind, object argument)
+cdef object incremented(object value, object amount)
+
+# transform
+
+cdef int CALLS_PER_PAIR, CALLS_SPARE, EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST
+
+cdef tuple moved_to(tuple operation, tuple path)
+@cython.locals(kind=str, path=tuple, at=tuple, delta=tuple)
+cpdef list against(tuple a, tuple b, bint later)
+cdef list gone(tuple a)
+@cython.locals(kind=str, path=tuple)
+cdef list against_remove(tuple a, tuple removed, bint later)
+@cython.locals(kind=str, path=tuple, at=tuple)
+cdef list against_set(tuple a, tuple b, bint later)
+@cython.locals(kind=str, path=tuple, source=tuple, target=tuple, result=tuple, destination=tuple)
+cdef list against_move(tuple a, tuple b, bint later)
+@cython.locals(kind=str, at=tuple, source=tuple, target=tuple)
+cdef list move_against(tuple a, tuple b, bint later)
+cdef list move(tuple source, tuple target)
+@cython.locals(destination=tuple, back=tuple)
+cdef tuple inverse_move(tuple source, tuple target)
+@cython.locals(source=tuple, target=tuple, other_source=tuple, other_target=tuple, onward=tuple)
+cdef list move_against_move(tuple a, tuple b, bint later)
+@cython.locals(source=tuple, other_source=tuple, other_target=tuple, onward=tuple, place=tuple)
+cdef list same_member(tuple a, tuple b, bint later)
+@cython.locals(kind=str)
+cdef int loss(tuple operation, list result, bint later) except -1
+@cython.locals(budget=longlong, losses=int, crossed=list, passed=list, ahead=list, is_later=list,
+               operation=tuple, other=tuple, others=list, own=list)
+cpdef tuple transform(object earlier, object later)
+@cython.locals(losses=int, current=list, operation=tuple)
+cpdef list rebase(object operations, object window, bint strict)
+
+# lower
+
+cdef class Bounds:
+    cdef Py_ssize_t depth_max
+    cdef long long copied_bytes_left
+
+@cython.locals(bounds=Bounds, operations=list, index=Py_ssize_t, done=Py_ssize_t)
+cpdef tuple lower(object document, object patch, object strategies, Py_ssize_t depth_max,
+                  Py_ssize_t operations_max, long long copied_bytes_max, bint wants_document)
+@cython.locals(tokens=list)
+cdef object lower_entry(object document, object entry, object strategies, Bounds bounds, list operations)
+cdef object argument(dict entry)
+cdef list source_of(dict entry)
+@cython.locals(path=list, index=longlong)
+cdef tuple locate(object document, list tokens)
+@cython.locals(container=tuple, index=longlong)
+cdef tuple locate_place(object document, list tokens)
+@cython.locals(known=Py_ssize_t)
+cdef object lower_add(object document, tuple place, object value, object strategies, list operations)
+cdef Py_ssize_t index_of(list items, object value, object rule) except -2
+cdef object item_id(object item, object rule)
+cdef object lower_set(object document, tuple path, object value, object strategies, list operations)
+cdef tuple lower_test(object document, list tokens, object value)
+@cython.locals(source=tuple, place=tuple, target=tuple)
+cdef object lower_move(object document, list source_tokens, list tokens, Bounds bounds, list operations)
+cdef object lower_text(object document, tuple path, dict entry, list operations)
+cdef object lower_inc(object document, tuple path, object amount, list operations)
+cdef object captured(object value, list tokens, Bounds bounds)
+
+# emit
+
+@cython.locals(patch=list, last=Py_ssize_t, index=Py_ssize_t)
+cpdef list emit(object document, object operations, bint tests)
+@cython.locals(kind=str, pointer=str, replaces=bint)
+cdef object emit_one(object document, tuple operation, bint tests, list patch)
+cdef list hops(object document, tuple move)
+cpdef object settle(object document, object operations, bint tests)
+cdef bint needs_hops(tuple move) except -1
+cdef list settled(object document, object operations, bint tests)
+cpdef object normalise(object document, object operations, object strategies)
+cpdef object touched(object operations)
+
+# inverse
+
+cpdef list invert(object document, object operations)
+@cython.locals(kind=str, path=tuple)
+cdef tuple invert_one(object document, tuple operation)
+cpdef long long growth(object document, object operations, Py_ssize_t depth_max) except -1
+@cython.locals(kind=str, path=tuple, place=tuple, total=longlong)
+cdef long long growth_of(object document, tuple operation, Py_ssize_t depth_max) except -1
