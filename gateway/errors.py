@@ -7,6 +7,7 @@ GatewayError
 ├── Disconnect            the connection is closed with a code and a reason
 └── LogError
     ├── LogUnavailable    the log can't be reached; what was sent may or may not be stored
+    │   └── LogTrimmed    versions this old aren't kept any more
     └── LogLocked         another node uses the data directory
 """
 
@@ -68,6 +69,14 @@ class LogUnavailable(LogError):
     def __init__(self, message: str, outcome: str = "unknown") -> None:
         super().__init__(message)
         self.outcome = outcome
+
+
+class LogTrimmed(LogUnavailable):
+    """What was asked for lies at or below `version`, the newest that was trimmed."""
+
+    def __init__(self, message: str, version: int) -> None:
+        super().__init__(message, "none")
+        self.version = version
 
 
 class LogLocked(LogError):
