@@ -1,0 +1,90 @@
+"""The bus of one process: one node alone, or several that share a `LocalHub`."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import trio
+
+from gateway.ports import BusListener
+
+# What one node may leave unread; beyond it messages are lost, as on every bus, and the node is told.
+MESSAGES_MAX = 100_000
+
+
+class LocalHub:
+    """Where the buses of one process meet: the subscribers of each resource."""
+
+    def __init__(self) -> None:
+        self._subscribers: dict[str, set[LocalBus]] = {}
+
+    def add(self, resource: str, bus: LocalBus) -> None:
+        self._subscribers.setdefault(resource, set()).add(bus)
+
+    def discard(self, resource: str, bus: LocalBus) -> None:
+        subscribers = self._subscribers.get(resource, set())
+        subscribers.discard(bus)
+        if not subscribers:
+            self._subscribers.pop(resource, None)
+
+    def publish(self, resource: str, payload: bytes, source: LocalBus) -> None:
+        for bus in self._subscribers.get(resource, ()):
+            if bus is not source:
+                bus.post(resource, payload)
+
+
+class LocalBus:
+    """The port `Bus` of one node. `run` delivers messages, in the order of publishing."""
+
+    def __init__(self, hub: LocalHub | None = None) -> None:
+        self._hub = LocalHub() if hub is None else hub
+        self._listener: BusListener | None = None
+        self._resources: set[str] = set()
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._lost = False
+        self._arrived = trio.Event()
+
+    def attach(self, listener: BusListener) -> None:
+        self._listener = listener
+
+    async def subscribe(self, resource: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self._resources.add(resource)
+        self._hub.add(resource, self)
+
+    async def unsubscribe(self, resource: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self._resources.discard(resource)
+        self._hub.discard(resource, self)
+
+    def publish(self, resource: str, payload: bytes) -> None:
+        self._hub.publish(resource, payload, self)
+
+    def post(self, resource: str, payload: bytes) -> None:
+        """Called by the hub: a message of another node."""
+        if len(self._waiting) < MESSAGES_MAX:
+            self._waiting.append((resource, payload))
+        else:
+            self._lost = True
+        self._arrived.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        try:
+            while True:
+                await self._arrived.wait()
+                self._arrived = trio.Event()
+                self._deliver()
+        finally:
+            for resource in self._resources:
+                self._hub.discard(resource, self)
+
+    def _deliver(self) -> None:
+        assert self._listener is not None, "attach a listener before the bus runs"
+        lost, self._lost = self._lost, False
+        while self._waiting:
+            resource, payload = self._waiting.popleft()
+            if resource in self._resources:
+                self._listener.on_message(resource, payload)
+        if lost:
+            self._listener.on_gap(None)

@@ -1,0 +1,44 @@
+"""What every adapter of the log checks and computes alike."""
+
+from __future__ import annotations
+
+import time
+
+from gateway.ports import Batch, Failed, Record
+
+# A resend is found among so many submissions of a client (PROTOCOL.md section 4).
+SUBMISSIONS_KEPT = 16
+
+
+def unix_ms() -> int:
+    """The present, in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def next_epoch(previous: int, now_ms: int) -> int:
+    """An epoch that is later than `previous`: normally the present."""
+    return max(previous + 1, now_ms)
+
+
+def submission_key(record: Record) -> tuple[str, str, int] | None:
+    """What a resend of this record shares with it; None without a seq."""
+    return None if record.seq is None else (record.user_id, record.client_id, record.seq)
+
+
+def objection(batch: Batch) -> Failed | None:
+    """Why no log may store this batch: empty, versions that don't follow its base, a submission twice."""
+    if not batch.records:
+        return _refused(batch, "is empty")
+    seen = set()
+    for version, record in enumerate(batch.records, batch.base + 1):
+        if record.version != version:
+            return _refused(batch, f"has version {record.version} in the place of {version}")
+        if record.seq is not None:
+            seen.add((record.user_id, record.client_id, record.seq))
+    if len(seen) < sum(record.seq is not None for record in batch.records):
+        return _refused(batch, "holds one submission twice")
+    return None
+
+
+def _refused(batch: Batch, reason: str) -> Failed:
+    return Failed(f"the batch of {batch.resource} after version {batch.base} {reason}", "none", 0)

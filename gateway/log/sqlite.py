@@ -1,0 +1,162 @@
+"""The embedded log: SQLite in a directory that one node holds, written in a worker thread.
+
+An append returns after its transaction is on the disk (write-ahead log, synchronous=FULL). Readers have their
+own connections and don't wait for commits.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from gateway.errors import LogLocked, LogUnavailable
+from gateway.log.batches import unix_ms
+from gateway.log.sqlite_store import Reader, Writer, connect, prepare
+from gateway.ports import Batch, ClientKey, Opening, Outcome, OwnChange, Record, Snapshot, Submitted
+
+DATABASE = "log.sqlite3"
+LOCK = "lock"
+READERS = 2
+
+T = TypeVar("T")
+
+
+class DirectoryLock:
+    """Holds a directory against other nodes until it is released or the process ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            raise LogLocked(
+                f"{directory} is in use by another gateway (process {holder}): stop that one, or choose "
+                "another data directory"
+            ) from None
+        os.truncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory that is still there after a power cut."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class SqliteLog:
+    """The port `OpLog` over the directory `data_dir`, which is made where there is none.
+
+    Raises LogLocked where another node uses the directory, LogUnavailable where the database can't be used
+    (damaged, of a later gateway, or the directory can't be written).
+    """
+
+    def __init__(self, data_dir: str | os.PathLike[str], wall_ms: Callable[[], int] = unix_ms) -> None:
+        self._wall_ms = wall_ms
+        directory = Path(data_dir)
+        self._path = directory / DATABASE
+        try:
+            make_directory(directory)
+            self._lock = DirectoryLock(directory)
+        except OSError as error:
+            raise LogUnavailable(f"{directory} can't hold the log: {error}", "none") from error
+        try:
+            self._writer = Writer(prepare(self._path, wall_ms()))
+        except LogUnavailable:
+            self._lock.release()
+            raise
+        self._readers: list[Reader] = []
+        self._closed = False
+        self._writing = trio.CapacityLimiter(1)
+        self._reading = trio.CapacityLimiter(READERS)
+
+    def lane(self, resource: str) -> int:
+        return 0
+
+    async def open(self, resource: str) -> Opening:
+        return await self._read(lambda reader: reader.open(resource))
+
+    async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
+        return await self._write(lambda: self._writer.append(batches))
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        return await self._read(lambda reader: reader.read(resource, after, limit))
+
+    async def snapshot(self, resource: str, version: int) -> Snapshot:
+        return await self._read(lambda reader: reader.snapshot(resource, version))
+
+    async def save_snapshot(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        await self._write(lambda: self._writer.save_snapshot(resource, epoch, snapshot))
+
+    async def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
+        return await self._read(lambda reader: reader.recent(clients, since))
+
+    async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
+        return await self._read(lambda reader: reader.own_changes(client, limit))
+
+    async def purge(self, resource: str) -> int:
+        return await self._write(lambda: self._writer.purge(resource, self._wall_ms()))
+
+    async def aclose(self) -> None:
+        """Close after the write that is under way; later calls raise LogUnavailable."""
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._close, limiter=self._writing)
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        while self._readers:
+            self._readers.pop().connection.close()
+        self._writer.connection.close()
+        self._lock.release()
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        """Run in the writer's turn. When the caller is cancelled the work goes on, and so does its turn."""
+        return await trio.to_thread.run_sync(
+            self._guarded, work, limiter=self._writing, abandon_on_cancel=True
+        )
+
+    async def _read(self, work: Callable[[Reader], T]) -> T:
+        return await trio.to_thread.run_sync(
+            self._guarded, lambda: self._with_reader(work), limiter=self._reading, abandon_on_cancel=True
+        )
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        if self._closed:
+            raise LogUnavailable("the log is closed", "none")
+        try:
+            return work()
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"{self._path}: {error}", "none") from error
+
+    def _with_reader(self, work: Callable[[Reader], T]) -> T:
+        """Lend a connection of the pool; one that failed isn't used again."""
+        reader = self._readers.pop() if self._readers else Reader(connect(self._path, writing=False))
+        try:
+            found = work(reader)
+        except sqlite3.Error:
+            reader.connection.close()
+            raise
+        if self._closed:
+            reader.connection.close()
+        else:
+            self._readers.append(reader)
+        return found

@@ -1,0 +1,39 @@
+-- The embedded log, version 1 (PRAGMA user_version).
+--
+-- A resource that was never written has no row, version 0 and the log's standing epoch. Its head is the version
+-- of its newest change. `nonce` is that of the batch, on the batch's first change. `body` is JSON in UTF-8.
+
+CREATE TABLE log (
+    standing_epoch INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE resource (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    epoch INTEGER NOT NULL
+) STRICT;
+
+-- Ids ascend in the order of appending, so an author's newest changes are those with the highest ids.
+CREATE TABLE change (
+    id INTEGER PRIMARY KEY,
+    resource INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    user_id TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    seq INTEGER,
+    digest TEXT NOT NULL,
+    timestamp INTEGER NOT NULL,
+    undoes INTEGER,
+    nonce TEXT,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX change_version ON change (resource, version);
+CREATE UNIQUE INDEX change_submission ON change (resource, user_id, client_id, seq);
+
+CREATE TABLE snapshot (
+    resource INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    document BLOB NOT NULL,
+    PRIMARY KEY (resource, version)
+) STRICT;

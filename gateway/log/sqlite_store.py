@@ -1,0 +1,367 @@
+"""The statements of the embedded log: a writer and readers, each on its own connection, used in threads.
+
+Each step of a statement gives up the interpreter lock, and beside a busy loop it is long in coming back. So a
+statement takes or gives everything in one row: JSON for what is indexed, and the bodies back to back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.errors import LogUnavailable
+from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, unix_ms
+from gateway.ports import (
+    Batch,
+    ClientKey,
+    Committed,
+    Duplicates,
+    Failed,
+    Forked,
+    Opening,
+    Outcome,
+    OwnChange,
+    Record,
+    Snapshot,
+    Stale,
+    Submitted,
+)
+
+FORMAT_VERSION = 1
+BUSY_TIMEOUT_S = 2.0
+CACHE_BYTES = 32 << 20
+CHECK_TIME_MAX_S = 2.0
+RECORDS_A_STEP = 1000
+RETRY_AFTER_MS = 1000
+
+# ?1: [[resource, epoch, base, nonce, [[user, client, seq, digest, timestamp, undoes, offset, size], ...]], ...]
+# ?2: the bodies, back to back. A batch whose epoch or base isn't the head's adds no row.
+_APPEND = """
+INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body)
+SELECT r.id, (b.value->>2) + 1 + c.key, c.value->>0, c.value->>1, c.value->>2, c.value->>3, c.value->>4,
+       c.value->>5, iif(c.key, NULL, b.value->>3), substr(?2, c.value->>6, c.value->>7)
+FROM json_each(?1) AS b
+CROSS JOIN resource AS r ON r.name = b.value->>0 AND r.epoch = b.value->>1
+CROSS JOIN json_each(b.value->4) AS c
+WHERE (b.value->>2) = ifnull((SELECT max(version) FROM change WHERE resource = r.id), 0)
+"""
+_CREATE = """
+INSERT INTO resource (name, epoch) SELECT value->>0, value->>1 FROM json_each(?1)
+WHERE value->>1 = (SELECT standing_epoch FROM log) ON CONFLICT DO NOTHING
+"""
+_HEAD = """
+SELECT id, epoch, ifnull((SELECT max(version) FROM change WHERE resource = r.id), 0)
+FROM resource AS r WHERE name = ?
+"""
+_RECORDS = """
+SELECT json_group_array(
+           json_array(version, user_id, client_id, seq, digest, timestamp, undoes, length(body))
+       ), group_concat(CAST(body AS TEXT), '')
+FROM (SELECT * FROM change WHERE resource = ? AND version > ? ORDER BY version LIMIT ?)
+"""
+_SNAPSHOT = """
+SELECT version, document FROM snapshot WHERE resource = ? AND version <= ? ORDER BY version DESC LIMIT 1
+"""
+# The ids come from the index alone; only the newest rows are fetched.
+_RECENT = f"""
+SELECT json_group_array(json((
+    SELECT json_group_array(json_array(seq, version, digest)) FROM (
+        SELECT seq, version, digest, timestamp FROM (
+            SELECT id AS newest FROM change INDEXED BY change_submission
+            WHERE resource = r.id AND user_id = k.value->>1 AND client_id = k.value->>2 AND seq IS NOT NULL
+            ORDER BY id DESC LIMIT {SUBMISSIONS_KEPT}
+        ) JOIN change ON id = newest WHERE timestamp >= ?2 ORDER BY id DESC
+    )
+))) FROM json_each(?1) AS k LEFT JOIN resource AS r ON r.name = k.value->>0
+"""
+_OWN_CHANGES = """
+SELECT json_group_array(json_array(version, undoes)) FROM (
+    SELECT version, undoes FROM (
+        SELECT id AS newest FROM change INDEXED BY change_submission
+        WHERE resource = (SELECT id FROM resource WHERE name = ?1) AND user_id = ?2 AND client_id = ?3
+        ORDER BY id DESC LIMIT ?4
+    ) JOIN change ON id = newest ORDER BY id DESC
+)
+"""
+_STORED_SUBMISSION = """
+SELECT version, digest FROM change WHERE resource = ? AND user_id = ? AND client_id = ? AND seq = ?
+"""
+_SAVE_SNAPSHOT = """
+INSERT OR REPLACE INTO snapshot (resource, version, document)
+SELECT id, ?3, ?4 FROM resource AS r WHERE name = ?1 AND epoch = ?2
+AND ?3 BETWEEN 1 AND (SELECT max(version) FROM change WHERE resource = r.id)
+"""
+_REMEDY = "Restore it from a backup, or start with another data directory; the gateway leaves it as it is."
+_ANY = (1 << 63) - 1
+NOTHING = Snapshot(0, b"null")
+
+
+def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
+    """A connection that any thread may use, one at a time; texts are given as bytes."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={'rwc' if writing else 'ro'}",
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+    )
+    connection.text_factory = bytes
+    connection.execute(f"PRAGMA cache_size = -{CACHE_BYTES >> 10}")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def prepare(path: Path, now_ms: int) -> sqlite3.Connection:
+    """The writer's connection; makes the database where there is none.
+
+    Raises LogUnavailable where the file is damaged or of a later gateway.
+    """
+    connection = connect(path, writing=True)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
+        _migrate(connection, path, now_ms)
+        _check(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise LogUnavailable(f"{path} can't be opened as the log: {error}. {_REMEDY}", "none") from error
+    except LogUnavailable:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > FORMAT_VERSION:
+        raise LogUnavailable(
+            f"{path} was written by a later gateway (format {version}): upgrade this one", "none"
+        )
+    if version == 0:
+        schema = resources.files("gateway.log").joinpath("sqlite_schema.sql").read_text()
+        epoch = f"INSERT INTO log VALUES ({now_ms})"
+        connection.executescript(f"BEGIN; {schema}; {epoch}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;")
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Look for damage, as far as the time allows."""
+    deadline = time.monotonic() + CHECK_TIME_MAX_S
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+    else:
+        if found != b"ok":
+            raise LogUnavailable(f"{path} is damaged: {found.decode()}. {_REMEDY}", "none")
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+class Reader:
+    """Reads on one connection. Methods raise sqlite3.Error."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    @contextlib.contextmanager
+    def transaction(self, kind: str = "") -> Iterator[None]:
+        """What is read inside belongs together; what is written is stored at the end, or not at all."""
+        self.connection.execute(f"BEGIN {kind}")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        finally:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+
+    def open(self, resource: str) -> Opening:
+        with self.transaction():
+            number, epoch, _ = self.head(resource)
+            snapshot = self._snapshot(number, _ANY)
+            return Opening(epoch, snapshot, self._records(number, snapshot.version, _ANY))
+
+    def head(self, resource: str) -> tuple[int, int, int]:
+        """Row id (0: none), epoch and version."""
+        row: tuple[int, int, int] | None = self.connection.execute(_HEAD, (resource,)).fetchone()
+        if row is not None:
+            return row
+        (epoch,) = self.connection.execute("SELECT standing_epoch FROM log").fetchone()
+        return 0, epoch, 0
+
+    def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        with self.transaction():
+            return self._records(self.head(resource)[0], after, limit)
+
+    def snapshot(self, resource: str, version: int) -> Snapshot:
+        with self.transaction():
+            return self._snapshot(self.head(resource)[0], version)
+
+    def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
+        keys = orjson.dumps([tuple(client) for client in clients]).decode()
+        found = self._json(_RECENT, keys, since)
+        return [[Submitted(*row) for row in rows] for rows in found]
+
+    def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
+        return [OwnChange(*row) for row in self._json(_OWN_CHANGES, *client, limit)]
+
+    def _json(self, statement: str, *arguments: Any) -> Any:
+        return orjson.loads(self.connection.execute(statement, arguments).fetchone()[0])
+
+    def _snapshot(self, number: int, version: int) -> Snapshot:
+        row = self.connection.execute(_SNAPSHOT, (number, version)).fetchone()
+        return NOTHING if row is None else Snapshot(*row)
+
+    def _records(self, number: int, after: int, limit: int) -> list[Record]:
+        records: list[Record] = []
+        while limit > 0:
+            step = min(limit, RECORDS_A_STEP)
+            found, bodies = self.connection.execute(_RECORDS, (number, after, step)).fetchone()
+            records += _split(orjson.loads(found), bodies)
+            if len(records) == 0 or records[-1].version < after + step:
+                break
+            after, limit = after + step, limit - step
+        return records
+
+
+def _split(rows: Sequence[Sequence[Any]], bodies: bytes) -> Iterator[Record]:
+    offset = 0
+    for version, user_id, client_id, seq, digest, timestamp, undoes, size in rows:
+        body = bodies[offset : offset + size]
+        offset += size
+        yield Record(version, body, user_id, client_id, seq, digest, timestamp, undoes)
+
+
+class Writer(Reader):
+    """The one writer. Its appends settle every batch on its own: all of it is stored, or nothing."""
+
+    def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
+        """The port's `append`; a failing disk gives `Failed`."""
+        outcomes: dict[int, Outcome] = {}
+        for place, batch in enumerate(batches):
+            refusal = objection(batch)
+            if refusal is not None:
+                outcomes[place] = refusal
+        sound = {place: batch for place, batch in enumerate(batches) if place not in outcomes}
+        self._append(sound, outcomes)
+        return [outcomes[place] for place in range(len(batches))]
+
+    def save_snapshot(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        self.connection.execute(_SAVE_SNAPSHOT, (resource, epoch, *snapshot))
+
+    def purge(self, resource: str, now_ms: int) -> int:
+        """Erase the resource, from the write-ahead log too."""
+        with self.transaction("IMMEDIATE"):
+            number, epoch, _ = self.head(resource)
+            epoch = next_epoch(epoch, now_ms)
+            self.connection.execute("DELETE FROM change WHERE resource = ?", (number,))
+            self.connection.execute("DELETE FROM snapshot WHERE resource = ?", (number,))
+            self._set_epoch(resource, epoch)
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return epoch
+
+    def _append(self, batches: dict[int, Batch], outcomes: dict[int, Outcome]) -> None:
+        doubt = False
+        try:
+            added = self._insert(list(batches.values()))
+            if added == sum(len(batch.records) for batch in batches.values()):
+                outcomes.update(dict.fromkeys(batches, Committed()))
+                return
+            doubt = added > 0
+            for place, batch in batches.items():
+                outcomes[place] = self._settle(batch)
+        except sqlite3.Error as error:
+            failed = failure(error, doubt)
+            outcomes.update({place: failed for place in batches if place not in outcomes})
+
+    def _settle(self, batch: Batch) -> Outcome:
+        """The outcome of a batch that the common statement may not have stored."""
+        refusal = self._refusal(batch)
+        if refusal is not None:
+            return refusal
+        self._insert([batch])
+        return Committed()
+
+    def _insert(self, batches: Sequence[Batch]) -> int:
+        """Add the batches that continue their heads; returns the number of rows, 0 where one is a resend."""
+        index, bodies = _pack(batches)
+        try:
+            if not any(batch.base == 0 for batch in batches):
+                return self.connection.execute(_APPEND, (index, bodies)).rowcount
+            with self.transaction("IMMEDIATE"):
+                self.connection.execute(_CREATE, (index,))
+                return self.connection.execute(_APPEND, (index, bodies)).rowcount
+        except sqlite3.IntegrityError:
+            return 0
+
+    def _refusal(self, batch: Batch) -> Outcome | None:
+        number, epoch, version = self.head(batch.resource)
+        if batch.epoch != epoch:
+            return Forked(epoch)
+        if self._holds(number, batch):
+            return Committed()
+        if batch.base > version:
+            return self._fork(batch.resource, epoch, version)
+        if batch.base < version:
+            return Stale(self._records(number, batch.base, _ANY))
+        return self._duplicates(number, batch)
+
+    def _holds(self, number: int, batch: Batch) -> bool:
+        statement = "SELECT nonce FROM change WHERE resource = ? AND version = ?"
+        row = self.connection.execute(statement, (number, batch.base + 1)).fetchone()
+        return row is not None and row[0] == batch.nonce.encode()
+
+    def _duplicates(self, number: int, batch: Batch) -> Duplicates | None:
+        found = {}
+        for place, record in enumerate(batch.records):
+            key = number, record.user_id, record.client_id, record.seq
+            row = self.connection.execute(_STORED_SUBMISSION, key).fetchone()
+            if row is not None:
+                found[place] = row[0], row[1].decode()
+        return Duplicates(found) if found else None
+
+    def _fork(self, resource: str, epoch: int, version: int) -> Forked:
+        """Somebody saw changes that this log lost (an old copy was restored): go on under another epoch."""
+        with self.transaction("IMMEDIATE"):
+            epoch = next_epoch(epoch, unix_ms())
+            self._set_epoch(resource, epoch)
+        return Forked(epoch)
+
+    def _set_epoch(self, resource: str, epoch: int) -> None:
+        self.connection.execute(
+            "INSERT INTO resource (name, epoch) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET epoch = ?2",
+            (resource, epoch),
+        )
+
+
+def _pack(batches: Sequence[Batch]) -> tuple[str, bytes]:
+    """The arguments of `_APPEND`."""
+    index, bodies, offset = [], [], 1
+    for batch in batches:
+        rows = []
+        for _, body, user_id, client_id, seq, digest, timestamp, undoes in batch.records:
+            rows.append((user_id, client_id, seq, digest, timestamp, undoes, offset, len(body)))
+            bodies.append(body)
+            offset += len(body)
+        index.append((batch.resource, batch.epoch, batch.base, batch.nonce, rows))
+    return orjson.dumps(index).decode(), b"".join(bodies)
+
+
+# The bytes may have reached the disk although the answer was an error.
+_UNSURE = frozenset((sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC))
+
+
+def failure(error: sqlite3.Error, doubt: bool = False) -> Failed:
+    """What an append answers that the database refused; `doubt`: it may be stored all the same."""
+    code = getattr(error, "sqlite_errorcode", None)
+    outcome = "unknown" if doubt or code in _UNSURE else "none"
+    return Failed(f"the log can't be written: {error}", outcome, RETRY_AFTER_MS)
