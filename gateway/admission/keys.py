@@ -133,22 +133,25 @@ def create_secret(path: Path) -> bool:
     """
     if path.exists():
         return False
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        try:
-            with open(descriptor, "w", encoding="ascii") as file:
-                file.write(secrets.token_urlsafe(48))
-                file.flush()
-                os.fsync(descriptor)
-            os.link(aside, path)
-        finally:
-            aside.unlink()
-    except FileExistsError:  # another process was faster
-        return False
+        return _publish_secret(path, path.with_name(f".{path.name}.{secrets.token_hex(8)}"))
     except OSError as error:
         raise ConfigError(f"can't create the signing secret {path}: {error}") from error
+
+
+def _publish_secret(path: Path, aside: Path) -> bool:
+    descriptor = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(descriptor)
+        os.link(aside, path)
+    except FileExistsError:  # another process was faster
+        return False
+    finally:
+        aside.unlink()
     return True
 
 

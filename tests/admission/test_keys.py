@@ -1,0 +1,237 @@
+"""Key files: making, reading, refusing and re-reading them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from gateway.admission import Authenticator, create_secret, read_secret, secret_path
+from gateway.config import Config
+from gateway.errors import ConfigError, Refusal
+from tests.admission.keys import (
+    NOW_S,
+    SECRET,
+    config_for,
+    private_key,
+    public_jwk,
+    public_pem,
+    token,
+)
+
+
+def accepts(authenticator: Authenticator, text: str, now_s: float = NOW_S) -> bool:
+    try:
+        authenticator.verify(text, now_s)
+    except Refusal:
+        return False
+    return True
+
+
+def replaced(path: Path, content: str | bytes) -> None:
+    """Replace a file at once, as a careful operator does."""
+    aside = path.with_suffix(".new")
+    aside.write_bytes(content.encode() if isinstance(content, str) else content)
+    aside.replace(path)
+
+
+def test_a_new_secret_is_private_whole_and_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "jwt-secret"
+    assert create_secret(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    first = path.read_bytes()
+    assert len(first) == 64
+    assert first == first.strip()
+    assert not create_secret(path)
+    assert path.read_bytes() == first
+    assert os.listdir(path.parent) == ["jwt-secret"]
+
+
+def test_starting_many_times_at_once_makes_one_secret(tmp_path: Path) -> None:
+    path = tmp_path / "jwt-secret"
+    made: list[bool] = []
+    barrier = threading.Barrier(8)
+
+    def start() -> None:
+        barrier.wait()
+        made.append(create_secret(path))
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(made) == [False] * 7 + [True]
+    assert len(path.read_bytes()) == 64
+    assert os.listdir(tmp_path) == ["jwt-secret"]
+
+
+def test_a_secret_that_can_not_be_made_says_why(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="can't create the signing secret"):
+        create_secret(tmp_path / "file" / "jwt-secret")
+
+
+def test_the_secret_is_in_the_data_directory_unless_a_file_is_named(tmp_path: Path) -> None:
+    config = Config().with_(server={"data_dir": str(tmp_path)})
+    assert secret_path(config) == tmp_path / "jwt-secret"
+    assert secret_path(config.with_(auth={"secret_file": "s"})) == Path("s")
+    assert secret_path(config.with_(auth={"jwks_file": "k", "secret_file": "s"})) == Path("s")
+    assert secret_path(config.with_(auth={"jwks_file": "k"})) is None
+
+
+def test_a_secret_may_end_with_a_line_break(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"\n" + SECRET + b"\r\n")
+    assert read_secret(path).material == SECRET
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_public_key_in_the_secret_file_is_refused(tmp_path: Path, algorithm: str) -> None:
+    path = tmp_path / "secret"
+    for content in (public_pem(algorithm), json.dumps(public_jwk(algorithm)).encode()):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"belong into auth\.jwks_file"):
+            read_secret(path)
+
+
+def test_a_short_or_missing_secret_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can't read the HS256 secret"):
+        read_secret(tmp_path / "none")
+    (tmp_path / "short").write_bytes(b"x" * 31 + b"\n")
+    with pytest.raises(ConfigError, match="has 31 bytes: at least 32"):
+        read_secret(tmp_path / "short")
+
+
+def test_a_start_without_any_key_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can't read the HS256 secret"):
+        Authenticator(Config().with_(server={"data_dir": str(tmp_path)}))
+    with pytest.raises(ConfigError, match="there is no key to verify tokens with"):
+        Authenticator(config_for(tmp_path, [], secret=False))
+    with pytest.raises(ConfigError, match="there is no key to verify tokens with"):
+        Authenticator(config_for(tmp_path, [public_jwk("ES256")], secret=False, algorithms=["RS256"]))
+    with pytest.raises(ConfigError, match="there is no key to verify tokens with"):
+        Authenticator(config_for(tmp_path, algorithms=["RS256"]))
+
+
+def small_rsa() -> Any:
+    return RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 1024).public_key(), as_dict=True)
+
+
+@pytest.mark.parametrize(
+    ("jwks", "wanted"),
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is not a JSON Web Key Set"),
+        ('{"keys": {}}', "is not a JSON Web Key Set"),
+        ('{"keys": [5]}', "key 0: a key must be an object"),
+        ('{"keys": [{"kty": 5}]}', "kty, crv and kid must be strings"),
+        ('{"keys": [{"kty": "RSA", "kid": 1}]}', "kty, crv and kid must be strings"),
+        ('{"keys": [{"kty": "RSA", "n": "AQAB"}]}', "key 0 can't be used"),
+        ('{"keys": [{"kty": "RSA", "n": 5, "e": "AQAB"}]}', "key 0 can't be used"),
+        ('{"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]}', "key 0 can't be used"),
+        ('{"keys": [{"kty": "OKP", "crv": "Ed25519"}]}', "key 0 can't be used"),
+        ('{"keys": [{"kty": "oct", "k": "AAAA"}]}', "HS256 secrets need at least 32"),
+    ],
+)
+def test_a_wrong_jwks_file_is_refused_with_its_place(tmp_path: Path, jwks: str, wanted: str) -> None:
+    (tmp_path / "jwks.json").write_text(jwks)
+    config = Config().with_(auth={"jwks_file": str(tmp_path / "jwks.json")})
+    with pytest.raises(ConfigError, match=wanted):
+        Authenticator(config)
+
+
+def test_a_weak_rsa_key_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has 1024 bits: RSA keys need at least 2048"):
+        Authenticator(config_for(tmp_path, [small_rsa()], secret=False))
+
+
+def test_keys_that_are_not_for_verifying_are_passed_over(tmp_path: Path) -> None:
+    p384 = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True)
+    keys = [
+        public_jwk("RS256", use="enc"),
+        public_jwk("RS256", alg="PS256"),
+        public_jwk("RS256", key_ops=["encrypt"]),
+        p384,
+        {"kty": "unheard-of"},
+        public_jwk("ES256", "k", use="sig", alg="ES256", key_ops=["verify"]),
+    ]
+    authenticator = Authenticator(config_for(tmp_path, keys, secret=False))
+    assert accepts(authenticator, token(private_key("ES256"), "ES256"))
+    assert not accepts(authenticator, token(private_key("RS256"), "RS256"))
+
+
+def test_a_private_key_in_the_jwks_file_verifies_as_its_public_one(tmp_path: Path) -> None:
+    entry = dict(RSAAlgorithm.to_jwk(private_key("RS256"), as_dict=True))
+    entry.pop("key_ops")
+    authenticator = Authenticator(config_for(tmp_path, [entry], secret=False))
+    assert accepts(authenticator, token(private_key("RS256"), "RS256"))
+
+
+def test_a_symmetric_key_in_the_jwks_file_verifies_hs256(tmp_path: Path) -> None:
+    entry = {"kty": "oct", "kid": "s", "k": base64.urlsafe_b64encode(SECRET).decode().rstrip("=")}
+    authenticator = Authenticator(config_for(tmp_path, [entry], secret=False))
+    assert accepts(authenticator, token(headers={"kid": "s"}))
+    assert not accepts(authenticator, token(headers={"kid": "t"}))
+
+
+def test_changed_keys_are_read_again_within_a_second(tmp_path: Path) -> None:
+    config = config_for(tmp_path, [public_jwk("ES256", "old", "old")])
+    authenticator = Authenticator(config)
+    old = token(private_key("ES256", "old"), "ES256", {"kid": "old"})
+    new = token(private_key("ES256", "new"), "ES256", {"kid": "new"})
+    assert accepts(authenticator, old)
+    replaced(Path(config.auth.jwks_file), json.dumps({"keys": [public_jwk("ES256", "new", "new")]}))
+    assert not accepts(authenticator, new, NOW_S + 0.5)
+    assert accepts(authenticator, new, NOW_S + 1)
+    assert not accepts(authenticator, old, NOW_S + 1)
+
+
+def test_a_changed_secret_is_read_again(tmp_path: Path) -> None:
+    config = config_for(tmp_path)
+    authenticator = Authenticator(config)
+    assert accepts(authenticator, token())
+    replaced(Path(config.auth.secret_file), b"y" * 32)
+    assert accepts(authenticator, token(b"y" * 32), NOW_S + 1)
+    assert not accepts(authenticator, token(), NOW_S + 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"{}"])
+def test_a_file_that_turned_bad_is_logged_once_and_the_keys_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    config = config_for(tmp_path)
+    authenticator = Authenticator(config)
+    with caplog.at_level(logging.WARNING):
+        replaced(Path(config.auth.secret_file), content)
+        assert accepts(authenticator, token(), NOW_S + 1)
+        assert accepts(authenticator, token(), NOW_S + 2)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert SECRET.decode() not in caplog.text
+    replaced(Path(config.auth.secret_file), b"z" * 32)
+    assert accepts(authenticator, token(b"z" * 32), NOW_S + 3)
+
+
+def test_a_file_that_vanished_leaves_its_keys_in_use(tmp_path: Path) -> None:
+    config = config_for(tmp_path)
+    authenticator = Authenticator(config)
+    Path(config.auth.secret_file).unlink()
+    assert accepts(authenticator, token(), NOW_S + 1)
+
+
+def test_a_clock_that_went_back_does_not_stop_the_looking(tmp_path: Path) -> None:
+    config = config_for(tmp_path)
+    authenticator = Authenticator(config)
+    assert accepts(authenticator, token(iat=None))
+    replaced(Path(config.auth.secret_file), b"y" * 32)
+    assert accepts(authenticator, token(b"y" * 32, iat=None), NOW_S - 5)
