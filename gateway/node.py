@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -21,7 +22,7 @@ from typing import NamedTuple
 
 import trio
 
-from gateway import tuning
+from gateway import speedups, tuning
 from gateway.admin import app, server
 from gateway.admission import Authenticator, Features, Schemas
 from gateway.bus.local import LocalBus
@@ -33,9 +34,9 @@ from gateway.log.sqlite import SqliteLog
 from gateway.metrics import Counters
 from gateway.ports import Bus, OpLog, Transport
 from gateway.resources import HubResources
-from gateway.transport import fast
-from gateway.transport.fast import FastTransport
 from gateway.transport.portable import PortableTransport
+
+logger = logging.getLogger(__name__)
 
 CHECK_RESOURCE = "event:readyz"
 
@@ -50,12 +51,26 @@ class Addresses(NamedTuple):
 def make_transport(config: Config, counters: Counters, reuse_port: bool = False) -> Transport:
     """The transport that `server.transport` asks for; raises ConfigError where it can't be had."""
     wanted = config.server.transport
-    obstacle = fast.obstacle(config)
-    if wanted == "fast" and obstacle is not None:
-        raise ConfigError(obstacle)
-    if wanted == "portable" or obstacle is not None:
+    if wanted == "portable":
         return PortableTransport(config, counters, reuse_port)
-    return FastTransport(config, counters, reuse_port)
+    obstacle = fast_obstacle(config)
+    if obstacle is None:
+        from gateway.transport.fast import FastTransport  # needs the kernels
+
+        return FastTransport(config, counters, reuse_port)
+    if wanted == "fast":
+        raise ConfigError(obstacle)
+    logger.info("the portable transport serves: %s", obstacle)
+    return PortableTransport(config, counters, reuse_port)
+
+
+def fast_obstacle(config: Config) -> str | None:
+    """Why the fast transport can't be had with this configuration and build, for people; None when it can."""
+    if speedups.load("frames") is None or speedups.load("fanout") is None:
+        return "the fast transport needs the compiled kernels, which are not built or are switched off"
+    from gateway.transport import fast  # needs the kernels
+
+    return fast.obstacle(config)
 
 
 def _wall_ms() -> int:
