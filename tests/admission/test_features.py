@@ -1,0 +1,72 @@
+"""The feature flags: on/off, kill switch, rollout, segments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.admission import Features, Identity, parse_grants
+from gateway.admission.features import rollout_bucket
+from gateway.config import Config
+
+USERS = [f"user-{number}" for number in range(20_000)]
+
+
+def features(**flags: Any) -> Features:
+    return Features(Config().with_(features=flags))
+
+
+def identity(user_id: str, *segments: str) -> Identity:
+    return Identity(user_id, user_id, "", 0.0, segments, parse_grants({}))
+
+
+def admitted(of: Features) -> set[str]:
+    return {user for user in USERS if of.admits(identity(user))}
+
+
+def test_everybody_is_admitted_by_default() -> None:
+    assert len(admitted(features())) == len(USERS)
+    assert not features().killed
+
+
+def test_nobody_is_admitted_when_it_is_off_or_killed() -> None:
+    assert not admitted(features(enabled=False, segments=["beta"]))
+    killed = features(kill_switch=True, segments=["beta"])
+    assert killed.killed
+    assert not killed.admits(identity("ann", "beta"))
+
+
+@pytest.mark.parametrize("percentage", [0, 0.5, 10, 50, 99])
+def test_the_rollout_admits_its_share(percentage: float) -> None:
+    share = len(admitted(features(rollout_percentage=percentage))) / len(USERS)
+    assert share == pytest.approx(percentage / 100, abs=0.01)
+
+
+def test_a_rising_percentage_only_adds_users() -> None:
+    before: set[str] = set()
+    for percentage in (0, 1, 10, 25, 50, 75, 100):
+        now = admitted(features(rollout_percentage=percentage))
+        assert before <= now
+        before = now
+
+
+def test_a_user_has_the_same_place_on_every_node() -> None:
+    assert [rollout_bucket(user) for user in ("ann", "bob", "山田")] == [3870, 8650, 4818]
+
+
+def test_a_listed_segment_is_admitted_whatever_the_percentage() -> None:
+    flags = features(rollout_percentage=0, segments=["beta_testers", "premium_users"])
+    assert flags.admits(identity("ann", "other", "premium_users"))
+    assert not flags.admits(identity("ann", "other"))
+    assert not flags.admits(identity("ann"))
+
+
+def test_new_flags_take_effect_while_connections_live() -> None:
+    flags = features()
+    flags.apply(Config().with_(features={"kill_switch": True}))
+    assert flags.killed
+    assert not flags.admits(identity("ann"))
+    flags.apply(Config())
+    assert not flags.killed
+    assert flags.admits(identity("ann"))

@@ -1,0 +1,173 @@
+"""The rate limiter against a plain token bucket, its memory, and who counts as abusive."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.admission import AbuseTracker, RateLimiter
+
+
+class Bucket:
+    """A token bucket as textbooks have it."""
+
+    def __init__(self, per_minute: int, burst: int) -> None:
+        self._rate = per_minute / 60
+        self._burst = burst
+        self._tokens = float(burst)
+        self._at_s = 0.0
+
+    def allows(self, now_s: float) -> bool:
+        self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate)
+        self._at_s = now_s
+        if self._tokens < 1 - 1e-9:
+            return False
+        self._tokens -= 1
+        return True
+
+
+rates = st.integers(1, 10_000)
+bursts = st.integers(1, 50)
+gaps_ms = st.lists(st.integers(0, 5000), max_size=80)
+
+
+@given(per_minute=rates, burst=bursts, gaps=gaps_ms)
+def test_it_allows_what_a_token_bucket_allows(per_minute: int, burst: int, gaps: list[int]) -> None:
+    limiter, bucket = RateLimiter(per_minute, burst), Bucket(per_minute, burst)
+    now_s = 1000.0
+    for gap in gaps:
+        now_s += gap / 1000
+        assert (limiter.take("ann", now_s) == 0) is bucket.allows(now_s)
+
+
+@given(per_minute=rates, burst=bursts, gaps=gaps_ms)
+def test_who_waits_as_told_is_allowed_and_not_before(per_minute: int, burst: int, gaps: list[int]) -> None:
+    limiter = RateLimiter(per_minute, burst)
+    now_s = 0.0
+    for gap in gaps:
+        wait_ms = limiter.take("ann", now_s)
+        if wait_ms > 2:
+            assert limiter.take("ann", now_s + (wait_ms - 2) / 1000) > 0
+        if wait_ms:
+            now_s += wait_ms / 1000
+            assert limiter.take("ann", now_s) == 0
+        now_s += gap / 1000
+
+
+def test_the_default_is_ten_at_once_and_a_hundred_a_minute() -> None:
+    limiter = RateLimiter(100, 10)
+    assert [limiter.take("ann", 0) for _ in range(11)] == [0] * 10 + [600]
+    allowed = sum(limiter.take("ann", second / 100) == 0 for second in range(6001))
+    assert allowed == 100
+
+
+def test_a_refused_operation_is_not_counted() -> None:
+    limiter = RateLimiter(60, 1)
+    assert limiter.take("ann", 0) == 0
+    assert {limiter.take("ann", 0.5) for _ in range(1000)} == {500}
+    assert limiter.take("ann", 1) == 0
+
+
+def test_users_do_not_share_a_bucket() -> None:
+    limiter = RateLimiter(60, 1)
+    assert limiter.take("ann", 0) == 0
+    assert limiter.take("bob", 0) == 0
+    assert limiter.take("ann", 0) > 0
+
+
+def test_zero_switches_it_off() -> None:
+    limiter = RateLimiter(0, 1)
+    assert {limiter.take("ann", 0) for _ in range(10_000)} == {0}
+    assert len(limiter) == 0
+
+
+def test_memory_follows_who_was_active_lately() -> None:
+    limiter = RateLimiter(100, 10)
+    for number in range(100_000):
+        limiter.take(f"user {number}", number / 1000)
+        assert len(limiter) <= 610  # 0.6 s until a bucket is full again, 1,000 users a second
+    for step in range(600):
+        limiter.take("ann", 1000.0 + step)
+    assert len(limiter) == 1
+
+
+@given(users=st.lists(st.sampled_from("abcdef"), max_size=200))
+def test_forgetting_gives_nobody_more(users: list[str]) -> None:
+    limiter = RateLimiter(600, 3)
+    buckets = {user: Bucket(600, 3) for user in "abcdef"}
+    for step, user in enumerate(users):
+        now_s = 10 + step * 0.03
+        assert (limiter.take(user, now_s) == 0) is buckets[user].allows(now_s)
+
+
+def test_a_clock_that_goes_back_locks_nobody_out() -> None:
+    limiter = RateLimiter(60, 5)
+    for _ in range(5):
+        assert limiter.take("ann", 1_000_000.0) == 0
+    assert limiter.take("ann", 0.0) == 0
+
+
+# ---------------------------------------------------------------------------------------------- abuse
+
+
+def closed_at(limiter: RateLimiter, times_s: list[float], abuse_s: float = 60) -> float | None:
+    """When a client that sends at these times is closed, or None."""
+    tracker = AbuseTracker(abuse_s, limiter.interval_s)
+    for now_s in times_s:
+        wait_ms = limiter.take("ann", now_s)
+        if wait_ms and tracker.refused(now_s, wait_ms):
+            return now_s
+    return None
+
+
+@pytest.mark.parametrize("a_second", [5, 10, 100, 997])
+def test_who_hammers_for_a_minute_is_closed(a_second: int) -> None:
+    times_s = [step / a_second for step in range(a_second * 100)]
+    closed_s = closed_at(RateLimiter(100, 10), times_s)
+    assert closed_s is not None
+    limiter = RateLimiter(100, 10)
+    first_refusal_s = next(time_s for time_s in times_s if limiter.take("ann", time_s))
+    assert 60 <= closed_s - first_refusal_s < 75
+
+
+@pytest.mark.parametrize("a_second", [1, 2])
+def test_who_is_so_slow_that_each_wait_is_over_is_not(a_second: int) -> None:
+    assert closed_at(RateLimiter(100, 10), [step / a_second for step in range(a_second * 300)]) is None
+
+
+def test_who_waits_as_told_after_each_refusal_is_never_closed() -> None:
+    limiter, tracker = RateLimiter(100, 10), AbuseTracker(60, 0.6)
+    now_s = 0.0
+    for _ in range(2000):
+        wait_ms = limiter.take("ann", now_s)
+        assert not (wait_ms and tracker.refused(now_s, wait_ms))
+        now_s += wait_ms / 1000
+
+
+def test_bursts_with_pauses_between_are_no_abuse() -> None:
+    times_s = [minute * 20 + step / 1000 for minute in range(30) for step in range(200)]
+    assert closed_at(RateLimiter(100, 10), times_s) is None
+
+
+def test_a_long_silence_ends_the_streak() -> None:
+    hammering = [step / 100 for step in range(5000)]
+    times_s = hammering + [600 + time_s for time_s in hammering]
+    assert closed_at(RateLimiter(100, 10), times_s) is None
+
+
+def test_who_shares_the_limit_with_a_hammering_device_but_waits_is_not_closed() -> None:
+    limiter = RateLimiter(100, 10)
+    polite, rude = AbuseTracker(60, 0.6), AbuseTracker(60, 0.6)
+    polite_at_s, closed = 0.0, []
+    for step in range(20_000):
+        now_s = step / 100
+        wait_ms = limiter.take("ann", now_s)
+        if wait_ms and rude.refused(now_s, wait_ms):
+            closed.append("rude")
+        if now_s >= polite_at_s:
+            wait_ms = limiter.take("ann", now_s)
+            if wait_ms and polite.refused(now_s, wait_ms):
+                closed.append("polite")
+            polite_at_s = now_s + max(wait_ms / 1000, 0.01)
+    assert set(closed) == {"rude"}
