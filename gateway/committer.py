@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from gateway.errors import LogUnavailable
-from gateway.metrics import Counters
+from gateway.metrics import Counters, Histogram
 from gateway.ports import Batch, Failed, OpLog, Outcome, Stale
 from gateway.room import Room
 from gateway.slices import Slices
@@ -21,6 +21,11 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER_MS = 1000
 AfterCommit = Callable[[Room, Outcome], Awaitable[None]]
+
+
+def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
+    """Share the time of a batch among its changes."""
+    histogram.observe(seconds / changes, changes)
 
 
 class Lane:
@@ -81,18 +86,23 @@ class Committer:
 
     async def _commit(self, rooms: Sequence[Room]) -> None:
         slices = Slices(self._now_s)
+        steps = self._counters.step_seconds
         prepared: list[tuple[Room, Batch]] = []
         for room in rooms:
+            started_s = self._now_s()
             batch = room.prepare()
             if batch is not None:
                 prepared.append((room, batch))
+                _observe(steps["transform"], self._now_s() - started_s, len(batch.records))
             await slices.pause()
         if not prepared:
             return
         outcomes = await self._append([batch for _, batch in prepared])
         for (room, batch), outcome in zip(prepared, outcomes, strict=True):
             self._count(batch, outcome)
+            started_s = self._now_s()
             room.settle(outcome)
+            _observe(steps["fan_out"], self._now_s() - started_s, len(batch.records))
             await self._after(room, outcome)
             await slices.pause()
 
@@ -107,7 +117,9 @@ class Committer:
             self._counters.internal_errors += 1
             text = f"a bug, logged: {type(error).__name__}"
             outcomes = [Failed(text, "unknown", RETRY_AFTER_MS)] * len(batches)
-        self._counters.commit_seconds.observe(self._now_s() - started_s)
+        took_s = self._now_s() - started_s
+        self._counters.commit_seconds.observe(took_s)
+        self._counters.step_seconds["commit"].observe(took_s, sum(len(batch.records) for batch in batches))
         return outcomes
 
     def _count(self, batch: Batch, outcome: Outcome) -> None:

@@ -43,6 +43,8 @@ from gateway.window import Entry, Window, entry_of
 
 logger = logging.getLogger(__name__)
 
+RETRY_BUSY_MS = 200
+
 
 class Surroundings(NamedTuple):
     """What all rooms of a worker share. `wall_ms` is Unix time, `now_s` monotonic."""
@@ -59,6 +61,11 @@ class Surroundings(NamedTuple):
 
 
 ClientMemory = dict[int, tuple[int, str]]  # seq -> (version, digest), oldest first
+
+
+def _too_busy(who: str) -> Refusal:
+    text = f"{who} too many edits on their way; send it again later."
+    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=RETRY_BUSY_MS)
 
 
 class Room:
@@ -160,16 +167,15 @@ class Room:
 
     def submit(self, submission: Submission) -> None:
         """Take a submission; raises Refusal UNAVAILABLE when too much is on its way already."""
-        if len(self._pending) + len(self._staged) >= self._shared.config.limits.room_pending_max:
-            raise Refusal(
-                "UNAVAILABLE",
-                f"{self.resource} has too many edits on their way; send it again later.",
-                outcome="none",
-                retry_after_ms=200,
-            )
+        limits, counters = self._shared.config.limits, self._shared.counters
+        if len(self._pending) + len(self._staged) >= limits.room_pending_max:
+            raise _too_busy(f"{self.resource} has")
+        if counters.pending_bytes + submission.size > limits.worker_pending_bytes_max:
+            raise _too_busy("This node has")
         self._pending.append(submission)
         self.pending_bytes += submission.size
-        self._shared.counters.pending_bytes += submission.size
+        counters.pending_bytes += submission.size
+        counters.pending_changes += 1
         self._shared.on_work(self)
 
     def prepare(self) -> Batch | None:
@@ -343,6 +349,7 @@ class Room:
     def _release(self, submission: Submission) -> None:
         self.pending_bytes -= submission.size
         self._shared.counters.pending_bytes -= submission.size
+        self._shared.counters.pending_changes -= 1
 
     def name(self) -> dict[str, str]:
         """The members of a payload that name this resource."""
@@ -390,6 +397,7 @@ class Room:
             if submission.seq is not None:
                 memory = self.clients.setdefault((submission.user_id, submission.client_id), {})
                 self._remember(memory, submission.seq, entry.record.version, submission.digest)
+        self._shared.counters.operations_committed += len(staged)
         self._tell([(entry, submission) for submission, entry in staged])
         for submission, entry in staged:
             submission.author.committed(submission, entry.record.version)
