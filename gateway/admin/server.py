@@ -18,7 +18,9 @@ GRACEFUL_TIMEOUT_S = 2.0
 KEEP_ALIVE_TIMEOUT_S = 15.0
 REQUEST_LINE_BYTES_MAX = 16 * 1024
 
-logger = logging.getLogger("gateway.admin")
+# Bugs of the application, and not that it runs.
+logger = logging.getLogger("gateway.admin.http")
+logger.setLevel(logging.WARNING)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -1,0 +1,47 @@
+"""`gateway doctor`: what this machine offers, and what to change."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from gateway.cli.options import Settings, settings
+from gateway.doctor import Finding, findings
+
+MARKS = {"ok": "[green]ok[/]", "hint": "[yellow]hint[/]", "bad": "[red]bad[/]"}
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@settings
+@click.pass_context
+def doctor_command(context: click.Context, as_json: bool, settings: Settings) -> None:
+    """Look at this machine as a gateway would, and say what to change.
+
+    Python, compiled kernels, descriptors, listen backlog, port range, collector, disk. Exit status 1 when
+    something is bad: it would fail under the configured load; hints only cost speed.
+
+    \b
+    gateway doctor
+    gateway doctor --data /var/lib/gateway --set server.connections_max=50000
+    """
+    found = list(findings(settings.load()))
+    if as_json:
+        click.echo(json.dumps([finding._asdict() for finding in found], indent=2))
+    else:
+        Console().print(_table(found))
+    context.exit(1 if any(finding.status == "bad" for finding in found) else 0)
+
+
+def _table(found: list[Finding]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    table.add_column("Looked at", no_wrap=True)
+    table.add_column("Found", overflow="fold")
+    table.add_column("What to change", overflow="fold")
+    for finding in found:
+        table.add_row(MARKS[finding.status], finding.name, finding.found, finding.remedy)
+    return table

@@ -1,0 +1,68 @@
+"""`gateway edit`: one edit of a resource."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+import trio
+
+from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
+from gateway.client import Resource, submit
+
+
+@click.command("edit")
+@click.argument("resource", type=resource_of)
+@click.argument("patch", default="-")
+@click.option("--create", is_flag=True, help="Begin with an empty document where there is none.")
+@click.option("--strict", is_flag=True, help="Refuse rather than merge with a concurrent change.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@reaching
+@settings
+def edit_command(
+    resource: Resource,
+    patch: str,
+    create: bool,
+    strict: bool,
+    as_json: bool,
+    reach: Reach,
+    settings: Settings,
+) -> None:
+    """Apply PATCH to RESOURCE (TYPE:ID): a JSON Patch (RFC 6902), one operation or a list, all or nothing.
+
+    PATCH is read from standard input when it is left out, or -.
+
+    \b
+    gateway edit event:42 '{"op": "replace", "path": "/title", "value": "Lunch"}'
+    gateway edit --create event:42 '{"op": "add", "path": "/title", "value": "Lunch"}'
+    echo '[{"op": "add", "path": "/tags", "value": ["food"]}]' | gateway edit event:42
+    gateway edit event:42 '{"op": "text", "path": "/description", "value": [{"insert": "Hello. "}]}'
+    """
+    operations = _operations(sys.stdin.read() if patch == "-" else patch)
+    where = reach.endpoint(settings.load(), resource, "editor")
+
+    async def edit() -> None:
+        edited = await submit(where, resource, operations, create=create, strict=strict)
+        if as_json:
+            click.echo(json.dumps({"version": edited.version, "operations": edited.operations}))
+            return
+        click.echo(f"{resource} is at version {edited.version}")
+        if edited.operations is not None and edited.operations != operations:
+            click.echo(f"as it was committed: {json.dumps(edited.operations, ensure_ascii=False)}")
+
+    trio.run(edit)
+
+
+def _operations(text: str) -> list[dict[str, Any]]:
+    """A patch from its JSON; an operation alone is a patch of one."""
+    try:
+        patch = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}", param_hint="PATCH") from None
+    operations = [patch] if isinstance(patch, dict) else patch
+    if not isinstance(operations, list) or not all(isinstance(item, dict) for item in operations):
+        shape = 'an operation like {"op": "replace", "path": "/title", "value": "Lunch"}, or a list of them'
+        raise click.BadParameter(f"must be {shape}", param_hint="PATCH")
+    return operations

@@ -1,0 +1,172 @@
+"""What several commands share: settings, resource names, and how to reach a gateway."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from gateway.admission import issue, secret_path
+from gateway.client import Endpoint, Resource
+from gateway.config import Config, load
+from gateway.errors import ConfigError
+from gateway.protocol import RESOURCE_ID
+
+Command = Callable[..., None]
+
+SELF_SIGNED_TTL_S = 12 * 3600
+
+
+class Settings(NamedTuple):
+    """The options --config, --data and --set."""
+
+    config_file: str | None
+    data: str | None
+    assignments: tuple[str, ...]
+
+    def load(self, further: Mapping[str, object] | None = None) -> Config:
+        """The settings from file, environment and options (`further` are those of a command's own).
+
+        Raises ConfigError.
+        """
+        overrides: dict[str, object] = {}
+        for assignment in self.assignments:
+            name, equals, value = assignment.partition("=")
+            if not equals:
+                raise ConfigError(f"--set {assignment}: write SECTION.NAME=VALUE, e.g. limits.depth_max=32")
+            overrides[name.strip()] = value
+        overrides |= {name: value for name, value in (further or {}).items() if value is not None}
+        if self.data is not None:
+            overrides["server.data_dir"] = self.data
+        return load(self.config_file, overrides)
+
+
+def settings(command: Command) -> Command:
+    """Adds --config, --data and --set to a command, which gets them as `settings`."""
+
+    @click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        envvar="GATEWAY_CONFIG",
+        help="Settings, as TOML.  [env: GATEWAY_CONFIG]",
+    )
+    @click.option("--data", metavar="DIR", help="Directory of the log and the secret.  [default: data]")
+    @click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="SECTION.NAME=VALUE",
+        help="Any setting; `gateway config` lists them. May be repeated.",
+    )
+    @wraps(command)
+    def with_settings(
+        config_file: str | None, data: str | None, assignments: tuple[str, ...], **options: Any
+    ) -> None:
+        command(settings=Settings(config_file, data, assignments), **options)
+
+    return with_settings
+
+
+class Reach(NamedTuple):
+    """The options --url, --token, --user and --ca: where the gateway is and who we are."""
+
+    url: str | None
+    token: str | None
+    user: str | None
+    ca: str | None
+
+    def endpoint(self, config: Config, resource: Resource, role: str) -> Endpoint:
+        """Where to connect, with a token that allows `role`; raises ConfigError when there is none."""
+        scheme = "wss" if config.server.tls_cert else "ws"
+        url = f"{scheme}://{reachable(config.server.host)}:{config.server.port}/realtime"
+        user = self.user or os.environ.get("USER") or "operator"
+        token = self.token or signed(config, user, {str(resource): role}, SELF_SIGNED_TTL_S)
+        return Endpoint(self.url or url, token, _trust(self.ca))
+
+
+def reaching(command: Command) -> Command:
+    """Adds --url, --token, --user and --ca to a command, which gets them as `reach`."""
+
+    @click.option(
+        "--url",
+        envvar="GATEWAY_URL",
+        metavar="URL",
+        help="The gateway.  [env: GATEWAY_URL; default: ws://127.0.0.1:8787/realtime]",
+    )
+    @click.option(
+        "--token",
+        envvar="GATEWAY_TOKEN",
+        metavar="JWT",
+        help="The token to show; left out, one is signed with the secret in the data directory.  "
+        "[env: GATEWAY_TOKEN]",
+    )
+    @click.option("--user", metavar="NAME", help="Who to be without a token.  [default: your login]")
+    @click.option("--ca", metavar="FILE", help="Certificates (PEM) to trust beside the system's.")
+    @wraps(command)
+    def with_reach(
+        url: str | None, token: str | None, user: str | None, ca: str | None, **options: Any
+    ) -> None:
+        command(reach=Reach(url, token, user, ca), **options)
+
+    return with_reach
+
+
+def resource_of(text: str) -> Resource:
+    """`event:42` on the command line."""
+    resource_type, colon, resource_id = text.partition(":")
+    if not colon or not resource_type or not RESOURCE_ID.match(resource_id):
+        raise click.BadParameter(
+            f"{text!r} is no resource: write TYPE:ID, e.g. event:42 (an id is 1 to 128 of A-Z a-z 0-9 "
+            ". _ ~ : @ -)"
+        )
+    return Resource(resource_type, resource_id)
+
+
+def reachable(host: str) -> str:
+    """A host to connect to where one listens on `host`, as a URL writes it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+def signed(config: Config, user: str, grants: Mapping[str, str], ttl_s: float, name: str = "") -> str:
+    """A token that the gateway of this configuration accepts; raises ConfigError without its secret."""
+    path = secret_path(config)
+    if path is None:
+        raise ConfigError(
+            "tokens are verified with auth.jwks_file, so only the owner of the private key can sign one; "
+            "give it by --token or GATEWAY_TOKEN"
+        )
+    try:
+        secret = path.read_bytes().strip()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no secret at {path}: `gateway serve` makes one at its first start; point --data to "
+            "its data directory"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"can't read the secret {path}: {error.strerror}") from error
+    audience, issuer = config.auth.audience, config.auth.issuer
+    try:
+        return issue(secret, user, grants, ttl_s, time.time(), name=name, issuer=issuer, audience=audience)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _trust(ca: str | None) -> ssl.SSLContext | None:
+    if ca is None:
+        return None
+    if not Path(ca).is_file():
+        raise ConfigError(f"--ca {ca}: there is no such file")
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError as error:
+        raise ConfigError(f"--ca {ca}: no certificates in PEM form: {error.reason}") from error
+    return context

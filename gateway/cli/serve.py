@@ -1,0 +1,167 @@
+"""`gateway serve`: one gateway, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+import click
+import trio
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from gateway import speedups, tuning
+from gateway.admission import create_secret, secret_path
+from gateway.cli.options import Settings, reachable, settings
+from gateway.config import Config
+from gateway.errors import GatewayError
+from gateway.gate import PATH
+from gateway.node import Addresses, Node
+
+logger = logging.getLogger("gateway")
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@click.command("serve")
+@click.option("--host", metavar="ADDRESS", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="WebSocket port; 0 takes a free one.  [default: 8787]")
+@click.option("--admin-port", type=int, help="Admin HTTP port; 0 takes a free one.  [default: 8788]")
+@click.option(
+    "--transport",
+    type=click.Choice(["auto", "fast", "portable"]),
+    help="fast needs the compiled kernels.  [default: auto]",
+)
+@click.option("--tls-cert", metavar="FILE", help="Certificate chain (PEM).")
+@click.option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM).")
+@click.option("--node", metavar="NAME", help="Name of this node.  [default: host name and a suffix]")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="How much is logged, on standard error.",
+)
+@settings
+def serve_command(
+    host: str | None,
+    port: int | None,
+    admin_port: int | None,
+    transport: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    node: str | None,
+    log_level: str,
+    settings: Settings,
+) -> None:
+    """Start a gateway: one process, nothing else to install.
+
+    Prints one line when clients can connect, e.g. `ready ws=ws://127.0.0.1:8787/realtime
+    admin=http://127.0.0.1:8788 pid=123`. SIGTERM or SIGINT drains it: clients are told to go elsewhere, what
+    is on its way is committed. A second signal ends it at once; nothing acknowledged is lost then either.
+
+    \b
+    gateway serve
+    gateway serve --data /var/lib/gateway --host 0.0.0.0 --port 80
+    gateway serve --port 0 --admin-port 0 --set limits.operations_per_minute=0
+    """
+    options = {"host": host, "port": port, "admin_port": admin_port, "transport": transport}
+    options |= {"tls_cert": tls_cert, "tls_key": tls_key, "node": node}
+    further = {f"server.{name}": value for name, value in options.items()}
+    config = settings.load(further)
+    logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+    _prepare(config)
+    _run(Node(config))
+
+
+def _prepare(config: Config) -> None:
+    """What has to be there before a node: a secret, descriptors, and a word about what could be better."""
+    path = secret_path(config)
+    if path is not None and not config.auth.secret_file and create_secret(path):
+        logger.info("made the signing secret %s (readable by you only); whoever has it can sign tokens", path)
+    remedies = [
+        tuning.raise_descriptors(config.server.connections_max),
+        tuning.backlog_remedy(config.server.listen_backlog),
+    ]
+    missing = [name for name, compiled in speedups.report().items() if not compiled]
+    if missing:
+        remedies.append(
+            f"running without compiled kernels ({', '.join(missing)}); `gateway doctor` says more"
+        )
+    for remedy in filter(None, remedies):
+        logger.warning("%s", remedy)
+
+
+def _run(node: Node) -> None:
+    """Serve until drained. A lone error of the operator leaves the nurseries as itself."""
+    try:
+        trio.run(_serve, node)
+    except BaseExceptionGroup as group:
+        errors, others = group.split(GatewayError)
+        if errors is None or others is not None:
+            raise
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+async def _serve(node: Node) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_obey, node, signals)
+            nursery.start_soon(_serve_until_drained, node, nursery.cancel_scope)
+
+
+async def _serve_until_drained(node: Node, scope: trio.CancelScope) -> None:
+    async with trio.open_nursery() as nursery:
+        _announce(node, await nursery.start(node.run))
+    logger.info("drained; nothing acknowledged is lost")
+    scope.cancel()
+
+
+async def _obey(node: Node, signals: AsyncIterator[int]) -> None:
+    """The first signal drains; the second ends the process, as an unhandled one would have."""
+    async for number in signals:
+        if node.draining:
+            os._exit(128 + number)
+        grace_s = node.config.timeouts.drain_grace_s
+        name = signal.Signals(number).name
+        logger.info("%s: draining for at most %g s; a second signal ends at once", name, grace_s)
+        node.drain()
+
+
+def _announce(node: Node, addresses: Addresses) -> None:
+    """The line for programs, and in a terminal how to go on for people."""
+    secure = "s" if node.config.server.tls_cert else ""
+    websocket = f"ws{secure}://{_authority(addresses.websocket[0])}{PATH}"
+    admin = f"http://{_authority(addresses.admin[0])}"
+    click.echo(f"ready ws={websocket} admin={admin} pid={os.getpid()}")
+    sys.stdout.flush()
+    if sys.stdout.isatty():
+        Console().print(Panel(_directions(node.config, websocket, admin), title="Connect", expand=False))
+
+
+def _authority(address: tuple[str, int]) -> str:
+    return f"{reachable(address[0])}:{address[1]}"
+
+
+def _directions(config: Config, websocket: str, admin: str) -> Text:
+    data = config.server.data_dir
+    return Text.from_markup(f"""\
+[bold]Token[/]      gateway token --data {data} --user ann --grant 'event:*=editor'
+[bold]Watch[/]      gateway watch --data {data} --url {websocket} event:42
+[bold]Edit[/]       gateway edit --data {data} --url {websocket} --create event:42 \\
+             '{{"op": "add", "path": "/title", "value": "Lunch"}}'
+[bold]Browser[/]    const ws = new WebSocket("{websocket}")
+             const send = (type, payload) => ws.send(JSON.stringify({{type, payload}}))
+             ws.onmessage = message => console.log(message.data)
+             ws.onopen = () => {{
+               send("AUTH", {{token, client_id: crypto.randomUUID()}})
+               send("SUBSCRIBE", {{resource: "event", resource_id: "42"}})
+             }}
+[bold]Operators[/]  {admin}   (health, metrics, history)""")

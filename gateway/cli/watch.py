@@ -1,0 +1,120 @@
+"""`gateway watch`: a resource and who is there, live."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+
+import click
+import trio
+from rich.console import Console, Group
+from rich.json import JSON
+from rich.live import Live
+from rich.panel import Panel
+from rich.text import Text
+
+from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
+from gateway.client import Endpoint, Message, Resource, View, follow
+
+PEOPLE_SHOWN = 20
+OnChange = Callable[[View, str], None]
+
+
+@click.command("watch")
+@click.argument("resource", type=resource_of)
+@click.option("--invisible", is_flag=True, help="Don't appear among those who are there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a change; so without a terminal.")
+@click.option("--once", is_flag=True, help="Show the resource as it is now, and end.")
+@reaching
+@settings
+def watch_command(
+    resource: Resource,
+    invisible: bool,
+    as_json: bool,
+    once: bool,
+    reach: Reach,
+    settings: Settings,
+) -> None:
+    """Show RESOURCE (TYPE:ID) and who is there, live; connects again when the connection is lost.
+
+    \b
+    gateway watch event:42
+    gateway watch event:42 --url wss://gateway.example/realtime --token "$TOKEN"
+    gateway watch event:42 --json | jq .document.title
+    """
+    where = reach.endpoint(settings.load(), resource, "viewer")
+    view = View(resource)
+    try:
+        if as_json or not sys.stdout.isatty():
+            trio.run(_watch, where, view, not invisible, once, _print)
+            return
+        with Live(_picture(view, "connecting"), console=Console(), auto_refresh=False) as live:
+
+            def show(view: View, status: str) -> None:
+                live.update(_picture(view, status), refresh=True)
+
+            trio.run(_watch, where, view, not invisible, once, show)
+    except KeyboardInterrupt:
+        return
+
+
+async def _watch(where: Endpoint, view: View, visible: bool, once: bool, show: OnChange) -> None:
+    with trio.CancelScope() as scope:
+
+        def on_change(view: View, status: str) -> None:
+            show(view, status)
+            if once and view.version is not None:
+                scope.cancel()
+
+        await follow(where, view, on_change, visible=visible)
+
+
+def _print(view: View, status: str) -> None:
+    """One line a change, for programs."""
+    line = {
+        "resource": str(view.resource),
+        "status": status,
+        "version": view.version,
+        "epoch": view.epoch,
+        "document": view.document,
+        "people": [_who(person) for person in view.people.values()],
+    }
+    click.echo(json.dumps(line, ensure_ascii=False))
+    sys.stdout.flush()
+
+
+def _picture(view: View, status: str) -> Panel:
+    version = "" if view.version is None else f"version {view.version}"
+    author = f", by {view.author}" if view.author else ""
+    document = JSON.from_data(view.document) if view.document is not None else Text("no document", "dim")
+    return Panel(
+        Group(document, Text(), _people(view)),
+        title=f"{view.resource}  {version}{author}",
+        subtitle=Text(status, "green" if status == "live" else "yellow"),
+        title_align="left",
+        subtitle_align="right",
+    )
+
+
+def _people(view: View) -> Text:
+    """Those who are there, each in its colour, with what it does."""
+    text = Text(f"{view.people_count} there" if view.people_count else "nobody there", "bold")
+    for person in list(view.people.values())[:PEOPLE_SHOWN]:
+        user, cursor = person["user"], person["cursor"]
+        text.append("\n  ● ", user["color"])
+        text.append(_who(person))
+        if cursor.get("field"):
+            position = f":{cursor['position']}" if "position" in cursor else ""
+            text.append(f" at {cursor['field']}{position}", "dim")
+        if person["is_typing"]:
+            text.append(" is typing", "italic")
+    more = view.people_count - min(len(view.people), PEOPLE_SHOWN)
+    if more > 0 and view.people:
+        text.append(f"\n  and {more} more", "dim")
+    return text
+
+
+def _who(person: Message) -> str:
+    name: str = person["user"]["name"] or person["user_id"]
+    return name

@@ -1,0 +1,371 @@
+"""A client of the gateway, for the command line: follows one resource, or edits it once.
+
+`View` is pure: messages in, the document and who is there out. `follow` keeps a view up to date over
+connections that come and go; `submit` makes one edit and resends it safely when its answer was lost.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    ConnectionRejected,
+    HandshakeError,
+    WebSocketConnection,
+    connect_websocket_url,
+)
+
+from gateway import ot
+from gateway.errors import GatewayError, PatchError
+from gateway.protocol import SUBPROTOCOL
+
+CONNECT_TIMEOUT_S = 10.0
+SUBMIT_TIMEOUT_S = 20.0
+PING_INTERVAL_S = 60.0
+CLOSE_TIMEOUT_S = 1.0
+BACKOFF_FIRST_S = 0.5
+BACKOFF_MAX_S = 15.0
+MESSAGE_BYTES_MAX = 1 << 30
+# Trying again later may help with these; not with the other codes and closes of PROTOCOL.md section 8.
+PASSING_CODES = frozenset({"UNAVAILABLE", "RATE_LIMITED", "INTERNAL"})
+FINAL_CLOSES = frozenset({1008, 4401, 4403})
+
+Message = Mapping[str, Any]
+
+
+class ClientError(GatewayError):
+    """The gateway refused for good; the message is its own, and says the way out."""
+
+
+class Unreachable(GatewayError):
+    """There is no connection, or no answer on it, for now; `wait_s` is the gateway's hint."""
+
+    def __init__(self, message: str, wait_s: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class Resource(NamedTuple):
+    """What is watched or edited: `event:42`."""
+
+    type: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.id}"
+
+
+class Endpoint(NamedTuple):
+    """Where the gateway is and who we are. `tls` None: the system's trust, for wss."""
+
+    url: str
+    token: str
+    tls: ssl.SSLContext | None = None
+
+
+# ------------------------------------------------------------------------------------------- the view
+
+
+@dataclass
+class View:
+    """One resource as a client that only reads knows it. `document` None: it doesn't exist."""
+
+    resource: Resource
+    version: int | None = None
+    epoch: int | None = None
+    document: Any = None
+    author: str = ""
+    people: dict[str, Message] = field(default_factory=dict)
+    people_count: int = 0
+
+    def receive(self, message: Message) -> bool:
+        """Take one message of the gateway; returns whether it changed anything.
+
+        Raises Unreachable when a change doesn't fit: the view has forgotten its version then, and the next
+        subscription brings the state.
+        """
+        kind, payload = message["type"], message["payload"]
+        if payload.get("resource_id") != self.resource.id:
+            return False
+        if kind in ("SUBSCRIBE_ACK", "SYNC_RESPONSE"):
+            self._synchronise(payload)
+        elif kind in ("OP_BROADCAST", "OP_ACK"):
+            self._apply(payload)
+        elif kind.startswith("PRESENCE_"):
+            self._meet(kind, payload)
+        else:
+            return False
+        return True
+
+    def _synchronise(self, payload: Message) -> None:
+        for change in payload.get("changes", ()):
+            self._apply(change)
+        if "state" in payload:
+            self.document = payload["state"]
+        self.version = payload.get("version", payload.get("current_version"))
+        self.epoch = payload["epoch"]
+
+    def _apply(self, change: Message) -> None:
+        patch = change["operations"] if "operations" in change else [change["operation"]]
+        try:
+            if self.version is None or change["version"] != self.version + 1:
+                raise Unreachable(f"version {change['version']} came after {self.version}")
+            self.document = ot.apply_patch(self.document, patch)
+        except (PatchError, Unreachable) as error:
+            self.version = None
+            raise Unreachable(f"a change doesn't fit: {error}") from None
+        self.version = change["version"]
+        self.author = change.get("user_id", self.author)
+
+    def _meet(self, kind: str, payload: Message) -> None:
+        if kind == "PRESENCE_STATE":
+            self.people = {_key(presence): presence for presence in payload["presences"]}
+            self.people_count = payload["count"]
+            return
+        was_there = self.people.pop(_key(payload), None) is not None
+        is_there = kind != "PRESENCE_LEAVE"
+        if is_there:
+            self.people[_key(payload)] = payload
+        self.people_count += is_there - was_there
+
+
+def _key(presence: Message) -> str:
+    key: str = presence.get("session_id") or presence["client_id"]
+    return key
+
+
+# ------------------------------------------------------------------------------------------- the link
+
+
+class Link:
+    """One open connection that speaks JSON messages."""
+
+    def __init__(self, websocket: WebSocketConnection) -> None:
+        self._websocket = websocket
+
+    async def send(self, kind: str, payload: Message, message_id: str = "") -> None:
+        """Send one message; raises Unreachable when the connection is gone, ClientError when for good."""
+        message = {"type": kind, "payload": payload, **({"id": message_id} if message_id else {})}
+        with _losing():
+            await self._websocket.send_message(orjson.dumps(message).decode())
+
+    async def receive(self) -> Message:
+        """The next message; asks for a sign of life meanwhile. Raises like `send`, and when told to go."""
+        while True:
+            with trio.move_on_after(PING_INTERVAL_S), _losing():
+                message: Message = orjson.loads(await self._websocket.get_message())
+                if message["type"] == "GOAWAY":
+                    raise Unreachable("the node is draining", message["payload"]["reconnect_after_ms"] / 1000)
+                return message
+            await self.send("PING", {})
+
+    async def subscribe(self, view: View, visible: bool) -> None:
+        """Ask for the resource, from where the view is."""
+        payload = {"resource": view.resource.type, "resource_id": view.resource.id, "visible": visible}
+        if view.version is not None:
+            payload |= {"version": view.version, "epoch": view.epoch}
+        await self.send("SUBSCRIBE", payload)
+
+
+@contextmanager
+def _losing() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionClosed as closed:
+        code, reason = (closed.reason.code, closed.reason.reason) if closed.reason else (1006, None)
+        text = f"the gateway closed the connection ({code}{f': {reason}' if reason else ''})"
+        raise (ClientError(text) if code in FINAL_CLOSES else Unreachable(text)) from None
+
+
+@contextmanager
+def _collapsing() -> Iterator[None]:
+    """What one task of a nursery raised, without the groups around it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            [error] = error.exceptions
+        raise error from None
+
+
+@asynccontextmanager
+async def connected(endpoint: Endpoint, client_id: str) -> AsyncIterator[Link]:
+    """A link, authenticated by the upgrade request and named `client_id`; raises Unreachable, ClientError."""
+    with _collapsing():
+        async with trio.open_nursery() as nursery:
+            websocket = await _dial(nursery, endpoint)
+            link = Link(websocket)
+            try:
+                await link.send("AUTH", {"client_id": client_id, "protocol": 1})
+                yield link
+            finally:
+                with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+                    await websocket.aclose()
+                nursery.cancel_scope.cancel()
+
+
+async def _dial(nursery: trio.Nursery, endpoint: Endpoint) -> WebSocketConnection:
+    try:
+        with trio.fail_after(CONNECT_TIMEOUT_S):
+            return await connect_websocket_url(
+                nursery,
+                endpoint.url,
+                ssl_context=endpoint.tls,
+                subprotocols=[SUBPROTOCOL],
+                extra_headers=[(b"authorization", f"Bearer {endpoint.token}".encode())],
+                max_message_size=MESSAGE_BYTES_MAX,
+            )
+    except ConnectionRejected as rejected:
+        raise _rejection(endpoint.url, rejected) from None
+    except (OSError, HandshakeError, trio.TooSlowError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or f"no answer in {CONNECT_TIMEOUT_S:g} s"
+        raise Unreachable(f"no gateway answers at {endpoint.url}: {reason}") from None
+
+
+def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:
+    body = (rejected.body or b"").decode("utf-8", "replace").strip()
+    text = f"{url} answered {rejected.status_code}{f': {body}' if body else ''}"
+    passing = rejected.status_code >= 500 or rejected.status_code == 429
+    return Unreachable(text) if passing else ClientError(text)
+
+
+def _refusal(payload: Message) -> GatewayError:
+    """An ERROR as an exception."""
+    text = f"{payload['message']} ({payload['code']})"
+    if payload["code"] not in PASSING_CODES:
+        return ClientError(text)
+    wait_ms = payload.get("retry_after_ms")
+    return Unreachable(text, None if wait_ms is None else wait_ms / 1000)
+
+
+# ---------------------------------------------------------------------------------- what a person does
+
+
+async def follow(
+    endpoint: Endpoint, view: View, on_change: Callable[[View, str], None], *, visible: bool = True
+) -> None:
+    """Keep a view up to date, across lost connections, until cancelled.
+
+    `on_change(view, status)` is called after each change; `status` is "live", or says why it isn't and when
+    the next attempt is. Raises ClientError when another attempt wouldn't help.
+    """
+    client_id = f"watch-{secrets.token_hex(6)}"
+    backoff_s = BACKOFF_FIRST_S
+    while True:
+        try:
+            async with connected(endpoint, client_id) as link:
+                await link.subscribe(view, visible)
+                while True:
+                    message = await link.receive()
+                    if message["type"] == "ERROR":
+                        raise _refusal(message["payload"])
+                    if view.receive(message):
+                        backoff_s = BACKOFF_FIRST_S
+                        on_change(view, "live")
+        except Unreachable as error:
+            wait_s = backoff_s * random.uniform(0.5, 1.5) if error.wait_s is None else error.wait_s
+            view.people, view.people_count = {}, 0
+            on_change(view, f"{error}; next attempt in {wait_s:.1f} s")
+        await trio.sleep(wait_s)
+        backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+
+
+class Edited(NamedTuple):
+    """A committed edit; `operations` are there where they aren't the submitted ones."""
+
+    version: int
+    operations: Sequence[Mapping[str, Any]] | None
+
+
+async def submit(
+    endpoint: Endpoint,
+    resource: Resource,
+    patch: Sequence[Mapping[str, Any]],
+    *,
+    create: bool = False,
+    strict: bool = False,
+) -> Edited:
+    """Commit one atomic patch against the head; with `create`, an empty document is made first.
+
+    A connection lost on the way is made again and the same submission is resent (`seq`), so it is committed
+    once. Raises ClientError when it is refused, Unreachable when it didn't get through in SUBMIT_TIMEOUT_S.
+    """
+    submission = _Submission(endpoint, resource, patch, create, strict)
+    error: Unreachable | None = None
+    with trio.move_on_after(SUBMIT_TIMEOUT_S):
+        while True:
+            try:
+                return await submission.attempt()
+            except Unreachable as unreachable:
+                error = unreachable
+                if submission.op is None:
+                    raise
+            await trio.sleep(BACKOFF_FIRST_S if error.wait_s is None else error.wait_s)
+    raise Unreachable(f"no answer in {SUBMIT_TIMEOUT_S:g} s; whether it was committed is unknown ({error})")
+
+
+class _Submission:
+    """One OP, the same in every attempt once it was made."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        resource: Resource,
+        patch: Sequence[Mapping[str, Any]],
+        create: bool,
+        strict: bool,
+    ) -> None:
+        self._endpoint = endpoint
+        self._resource = resource
+        self._patch = list(patch)
+        self._create = create
+        self._strict = strict
+        self._client_id = f"edit-{secrets.token_hex(8)}"
+        self.op: dict[str, Any] | None = None
+
+    async def attempt(self) -> Edited:
+        """Connect, subscribe, submit, and wait for the answer."""
+        view = View(self._resource)
+        async with connected(self._endpoint, self._client_id) as link:
+            await link.subscribe(view, visible=False)
+            while True:
+                message = await link.receive()
+                kind, payload = message["type"], message["payload"]
+                if kind == "ERROR":
+                    raise _refusal(payload)
+                if kind == "OP_ACK":
+                    return Edited(payload["version"], payload.get("operations"))
+                if kind == "SUBSCRIBE_ACK":
+                    view.receive(message)
+                    await link.send("OP", self._op(view), self._client_id)
+
+    def _op(self, view: View) -> dict[str, Any]:
+        if self.op is None:
+            missing = view.document is None
+            if missing and not self._create and not _creates(self._patch):
+                raise ClientError(f"{self._resource} doesn't exist; --create begins with an empty document")
+            empty = [{"op": "add", "path": "", "value": {}}] if missing and self._create else []
+            self.op = {
+                "resource_type": self._resource.type,
+                "resource_id": self._resource.id,
+                "operations": empty + self._patch,
+                "version": view.version,
+                "client_id": self._client_id,
+                "seq": 1,
+                "strict": self._strict,
+            }
+        return self.op
+
+
+def _creates(patch: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(patch) and patch[0].get("op") == "add" and patch[0].get("path") == ""

@@ -1,0 +1,139 @@
+"""What this machine offers a gateway, and what to change: the findings of `gateway doctor`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from gateway import speedups, tuning
+from gateway.config import Config
+
+Status = Literal["ok", "hint", "bad"]
+
+PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+PORTS_MIN = 28_000
+FREE_BYTES_MIN = 1 << 30
+FSYNC_GOOD_MS = 10.0
+FSYNC_TRIES = 20
+PAGE_BYTES = 4096
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at. `bad` must be changed, a `hint` may be; `remedy` says how."""
+
+    name: str
+    status: Status
+    found: str
+    remedy: str = ""
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Look at everything; takes well under a second unless the disk is slow."""
+    yield _python()
+    yield from _kernels(config)
+    yield _descriptors(config)
+    yield _backlog(config)
+    yield _ports()
+    yield _collector()
+    yield from _disk(Path(config.server.data_dir))
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    found = f"{platform.python_implementation()} {version} on {platform.system()} {platform.release()}"
+    threads_free = not getattr(sys, "_is_gil_enabled", lambda: True)()
+    if threads_free:
+        return Finding("python", "hint", f"{found}, free-threaded", "use a build with the GIL: it is tested")
+    return Finding("python", "ok", f"{found}, {os.cpu_count()} CPUs")
+
+
+def _kernels(config: Config) -> Iterator[Finding]:
+    """Each kernel, and the transport that follows."""
+    report = speedups.report()
+    for name, compiled in report.items():
+        if compiled:
+            yield Finding(f"kernel {name}", "ok", "compiled")
+        elif speedups.mode() == "off":
+            yield Finding(f"kernel {name}", "hint", "switched off", "unset GATEWAY_SPEEDUPS")
+        else:
+            remedy = "install a C compiler and run `pip install --force-reinstall .`, or `make venv` again"
+            yield Finding(f"kernel {name}", "hint", "not built: the pure twin runs, slower", remedy)
+
+
+def _descriptors(config: Config) -> Finding:
+    connections_max = config.server.connections_max
+    now = tuning.descriptors()
+    found = f"{now.soft:,} now, {now.hard:,} at most, for {connections_max:,} connections"
+    remedy = tuning.descriptors_remedy(connections_max, now.hard)
+    return Finding("descriptors", "bad" if remedy else "ok", found, remedy or "")
+
+
+def _backlog(config: Config) -> Finding:
+    remedy = tuning.backlog_remedy(config.server.listen_backlog)
+    found = f"{config.server.listen_backlog:,} wanted"
+    try:
+        found += f", the kernel allows {int(tuning.SOMAXCONN.read_text()):,}"
+    except (OSError, ValueError):
+        found += ", the kernel doesn't say what it allows"
+    return Finding("listen backlog", "hint" if remedy else "ok", found, remedy or "")
+
+
+def _ports() -> Finding:
+    """Ports for outgoing connections: what a load generator or a proxy has for one address."""
+    try:
+        low, high = map(int, PORT_RANGE.read_text().split())
+    except (OSError, ValueError):
+        return Finding("port range", "ok", "the kernel doesn't say")
+    found = f"{low}-{high}: {high - low + 1:,} connections from one address to one port"
+    if high - low + 1 >= PORTS_MIN:
+        return Finding("port range", "ok", found)
+    remedy = "for load tests: sysctl -w net.ipv4.ip_local_port_range='32768 60999'"
+    return Finding("port range", "hint", found, remedy)
+
+
+def _collector() -> Finding:
+    thresholds = ", ".join(map(str, tuning.GC_THRESHOLDS))
+    if not gc.isenabled():
+        return Finding("collector", "bad", "switched off", "something calls gc.disable(); memory would grow")
+    return Finding("collector", "ok", f"thresholds {thresholds} while serving, start-up frozen")
+
+
+def _disk(data: Path) -> Iterator[Finding]:
+    """Free space, and how long a commit waits for the disk."""
+    place = next(path for path in (data.absolute(), *data.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    enough = free >= FREE_BYTES_MIN
+    remedy = (
+        "" if enough else "free some, or set server.data_dir to a larger disk: a full disk stops all edits"
+    )
+    yield Finding("free space", "ok" if enough else "bad", f"{free / (1 << 30):.1f} GiB at {place}", remedy)
+    try:
+        fsync_ms = fsync_time_ms(place)
+    except OSError as error:
+        remedy = f"make {place} writable, or choose another --data"
+        yield Finding("disk", "bad", f"can't write to {place}: {error.strerror}", remedy)
+        return
+    fast = fsync_ms <= FSYNC_GOOD_MS
+    remedy = "" if fast else "each commit waits so long: use a local SSD with power-loss protection"
+    yield Finding("disk", "ok" if fast else "hint", f"fsync of a page takes {fsync_ms:.2f} ms", remedy)
+
+
+def fsync_time_ms(directory: Path) -> float:
+    """Median time to write a page and have it on the disk. Raises OSError."""
+    times_ms = []
+    with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+        for _ in range(FSYNC_TRIES):
+            start_s = time.perf_counter()
+            file.write(os.urandom(PAGE_BYTES))
+            os.fsync(file.fileno())
+            times_ms.append((time.perf_counter() - start_s) * 1000)
+    return statistics.median(times_ms)
