@@ -87,7 +87,20 @@ class Server(_Section):
 
 @dataclass(frozen=True, slots=True)
 class Limits(_Section):
-    message_bytes_max: int = tunable(256 * KIB, "Largest message", unit="bytes", least=256, most=64 * MIB)
+    message_bytes_max: int = tunable(
+        256 * KIB,
+        "Largest message; a larger one is answered TOO_LARGE",
+        unit="bytes",
+        least=256,
+        most=64 * MIB,
+    )
+    frame_bytes_max: int = tunable(
+        MIB,
+        "Largest message that is read at all; a larger one closes with 1009",
+        unit="bytes",
+        least=256,
+        most=64 * MIB,
+    )
     upgrade_bytes_max: int = tunable(
         16 * KIB, "Request line and headers of a handshake", unit="bytes", least=KIB, most=MIB
     )
@@ -307,6 +320,11 @@ class Config:
     def __post_init__(self) -> None:
         if bool(self.server.tls_cert) != bool(self.server.tls_key):
             raise ConfigError("server.tls_cert and server.tls_key go together: set both, or neither")
+        if self.limits.frame_bytes_max < self.limits.message_bytes_max:
+            raise ConfigError(
+                f"limits.frame_bytes_max = {self.limits.frame_bytes_max}: must not be below "
+                f"limits.message_bytes_max = {self.limits.message_bytes_max}"
+            )
         if self.limits.changes_default > self.limits.changes_max:
             raise ConfigError(
                 f"limits.changes_default = {self.limits.changes_default}: must not exceed "

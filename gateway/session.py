@@ -151,7 +151,6 @@ class ClientSession:
         self._settled: trio.Event | None = None
         self._opened_s = self._last_message_s = shared.hub.now_s()
         shared.registry.add(self, self._opened_s + shared.config.timeouts.auth_timeout_s)
-        shared.counters.connections += 1
         shared.counters.connections_accepted += 1
 
     # ------------------------------------------------------------------------------ port of transports
@@ -159,8 +158,6 @@ class ClientSession:
     def receive(self, payload: bytes) -> Awaitable[None] | None:
         """Handle one text message; an awaitable is to be awaited before the next one."""
         shared = self.shared
-        shared.counters.messages_received += 1
-        shared.counters.bytes_received += len(payload)
         self._last_message_s = shared.hub.now_s()
         ref: str | None = None
         try:
@@ -193,7 +190,6 @@ class ClientSession:
     def closed(self) -> None:
         """The connection is gone: leave everything."""
         shared = self.shared
-        shared.counters.connections -= 1
         self._leave_all()
         shared.registry.discard(self)
         self._connection = None

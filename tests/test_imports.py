@@ -46,10 +46,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gateway.hub",
         "gateway.undoing",
         "gateway.session",
+        "gateway.handlers",
     ),
     "links": ("gateway.redislink",),
     "adapters": ("gateway.log", "gateway.bus", "gateway.transport", "gateway.admission", "gateway.admin"),
-    "node": ("gateway.node",),
+    "node": ("gateway.gate", "gateway.resources", "gateway.node"),
     "command": ("gateway.client", "gateway.doctor", "gateway.cli", "gateway.__main__"),
 }
 ADAPTERS = LAYERS["adapters"]

@@ -37,7 +37,7 @@ class PortableConnection:
         self.remote = remote
         self.groups: set[Group] = set()
         self._timeouts = config.timeouts
-        self._message_bytes_max = config.limits.message_bytes_max
+        self._message_bytes_max = config.limits.frame_bytes_max
         self._counters = counters
         self._outbox = Outbox(config.limits.outbox_bytes_max, counters)
         self._socket = socket
