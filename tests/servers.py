@@ -188,6 +188,15 @@ def redis_server(
             server.stop()
 
 
+@functools.cache
+def shared_redis(flavour: str = "any", number: int = 0) -> RedisServer:
+    """One of the test run's servers, told apart by a number; started when first asked for."""
+    context = redis_server(flavour=flavour)
+    server = context.__enter__()
+    atexit.register(context.__exit__, None, None, None)
+    return server
+
+
 # ----------------------------------------------------------------------------------------- PostgreSQL
 
 

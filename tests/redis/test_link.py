@@ -10,6 +10,7 @@ from gateway.config import Redis
 from gateway.redislink.address import parse
 from gateway.redislink.errors import LinkBusy, LinkError
 from gateway.redislink.link import Link, pack
+from tests.redis.parts import eventually
 from tests.servers import redis_server
 
 CONFIG = Redis()
@@ -71,9 +72,7 @@ async def test_it_connects_again_after_the_server_was_killed() -> None:
             await nursery.start(link.run)
             await link.wait_up()
             server.kill()
-            with trio.fail_after(5):
-                while link.up:
-                    await trio.sleep(0.01)
+            await eventually(lambda: not link.up)
             with pytest.raises(LinkError) as raised:
                 await link.execute("PING")
             assert not raised.value.sent
@@ -124,8 +123,6 @@ async def test_it_logs_in_with_the_credentials_of_its_url() -> None:
             assert b"db=3" in info and b"resp=3" in info
             wrong = Link(parse(f"redis://:wrong@127.0.0.1:{server.port}"), CONFIG)
             await nursery.start(wrong.run)
-            with trio.fail_after(5):
-                while not wrong.login_refused:
-                    await trio.sleep(0.01)
+            await eventually(lambda: wrong.login_refused)
             assert "WRONGPASS" in wrong.last_error
             nursery.cancel_scope.cancel()

@@ -1,0 +1,364 @@
+"""The log in Redis: what several nodes share. Every step is a function of `redis_log.lua`.
+
+Needs `Shards` that run. Resources that Redis doesn't hold come from the archive, where there is one; without
+it, history is what Redis keeps.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import hiredis
+
+from gateway import announcement
+from gateway.announcement import Announcement
+from gateway.config import Config
+from gateway.errors import LogTrimmed, LogUnavailable
+from gateway.log import redis_codec as codec
+from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, unix_ms
+from gateway.ports import (
+    Absent,
+    Batch,
+    ClientKey,
+    Committed,
+    Duplicates,
+    Failed,
+    Forked,
+    Opening,
+    Outcome,
+    OwnChange,
+    Record,
+    Snapshot,
+    Stale,
+    Submitted,
+)
+from gateway.redislink.chains import head_version
+from gateway.redislink.errors import LinkError
+from gateway.redislink.keys import partition_of
+from gateway.redislink.library import Library, load_source
+from gateway.redislink.link import Reply
+from gateway.redislink.shards import Call, Shards
+
+logger = logging.getLogger(__name__)
+
+NOTHING = Snapshot(0, b"null")
+RETRY_AFTER_MS = 1000
+PAGE_BATCHES = 200
+CLIENTS_A_CALL = 1000
+ATTEMPTS_MAX = 10
+
+
+def log_library() -> Library:
+    """The functions that the servers need."""
+    return load_source("gateway.log", "redis_log.lua")
+
+
+class Archive(Protocol):
+    """Where history goes that Redis no longer holds; the methods are those of `OpLog`."""
+
+    async def open(self, resource: str) -> Opening | None:
+        """None where the archive never had the resource."""
+        ...
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]: ...
+
+    async def snapshot(self, resource: str, version: int) -> Snapshot: ...
+
+    async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]: ...
+
+
+class RedisLog:
+    """The port `OpLog` over Redis servers. Close the shards, not the log."""
+
+    def __init__(
+        self,
+        shards: Shards,
+        config: Config,
+        archive: Archive | None = None,
+        wall_ms: Callable[[], int] = unix_ms,
+    ) -> None:
+        self._shards = shards
+        self._config = config
+        self._redis = config.redis
+        self._archive = archive
+        self._wall_ms = wall_ms
+        self._node = shards.origin.hex()
+        self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
+        self._stales: dict[str, int] = {}
+        self._replicas = config.redis.replicas_min if config.redis.durability == "replicated" else 0
+
+    def lane(self, resource: str) -> int:
+        return self._shards.lane(partition_of(resource, self._redis.partitions))
+
+    async def aclose(self) -> None:
+        """The shards belong to whoever runs them; nothing else is open."""
+
+    # --------------------------------------------------------------------------------------- opening
+
+    async def open(self, resource: str) -> Opening:
+        for _ in range(ATTEMPTS_MAX):
+            seen = self._shards.chains.head(resource) or (0, 0, "")
+            reply = await self._write("open", resource, *seen)
+            if reply[0] == b"NONE":
+                opening = await self._open_archived(resource, int(reply[1]))
+                if opening is not None:
+                    return opening
+            elif reply[0] == b"FORK":
+                await self._fork(resource, *_head(reply))
+            else:
+                return self._opened(resource, reply)
+        raise LogUnavailable(f"{resource}: its history changes faster than it can be opened", "none")
+
+    def _opened(self, resource: str, reply: Reply) -> Opening:
+        _, epoch, _, snapshot_version, document, nonce, payloads = reply
+        snapshot = Snapshot(int(snapshot_version), document)
+        records, _ = codec.records_after(payloads, snapshot.version)
+        opening = Opening(int(epoch), snapshot, records)
+        self._shards.chains.opened(resource, opening, nonce.decode())
+        return opening
+
+    async def _open_archived(self, resource: str, incarnation: int) -> Opening | None:
+        """Open what Redis doesn't hold; None: it does now, look again."""
+        archived = None if self._archive is None else await self._archive.open(resource)
+        if archived is None or (head_version(archived) == 0 and archived.epoch <= incarnation):
+            opening = Opening(incarnation, NOTHING, ())
+            self._shards.chains.opened(resource, opening, "")
+            return opening
+        await self._create(resource, incarnation, archived)
+        return None
+
+    async def _create(self, resource: str, incarnation: int, archived: Opening) -> None:
+        """Bring a resource (back) into Redis, unless somebody else does.
+
+        Its epoch is older than the partition's incarnation when the partition lost its data since: what the
+        archive hadn't got is gone then, so the history goes on in a new epoch.
+        """
+        epoch, version, nonce = max(archived.epoch, incarnation), head_version(archived), ""
+        payload = news = b""
+        if archived.records:
+            snapshot_version = archived.snapshot.version
+            batch = Announcement(resource, epoch, snapshot_version, nonce, archived.records)
+            payload = announcement.encode(batch)
+        if epoch != archived.epoch and version:
+            news = codec.history_news(resource, epoch, version)
+            logger.warning("%s: Redis lost its data; reopened at version %d", resource, version)
+        channel = self._codec.keys(resource).channel
+        seen: list[str] = []
+        for pair in (await self._archived_lines(resource, version)).items():
+            seen += pair
+        snapshot = archived.snapshot
+        head = (epoch, snapshot.version, snapshot.document, version, nonce)
+        await self._write("create", resource, incarnation, *head, payload, news, channel, *seen)
+
+    async def _archived_lines(self, resource: str, version: int) -> dict[str, str]:
+        """The recent submissions that the archive knows, as the servers keep them."""
+        if self._archive is None or version == 0:
+            return {}
+        window = self._redis.history_versions
+        records = await self._archive.read(resource, max(0, version - window), window)
+        since = self._seen_since()
+        return codec.seen_lines((record for record in records if record.timestamp >= since), SUBMISSIONS_KEPT)
+
+    def _seen_since(self) -> int:
+        return self._wall_ms() - int(self._config.log.seq_kept_h * 3_600_000)
+
+    # ------------------------------------------------------------------------------------- appending
+
+    async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
+        outcomes: list[Outcome | None] = [objection(batch) for batch in batches]
+        sound = [place for place, outcome in enumerate(outcomes) if outcome is None]
+        calls = [self._append_call(batches[place]) for place in sound]
+        replies = await self._shards.calls(
+            calls, lane="appends", timeout_s=self._config.timeouts.append_timeout_s, replicas=self._replicas
+        )
+        for place, reply in zip(sound, replies, strict=True):
+            outcomes[place] = await self._outcome(batches[place], reply)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _append_call(self, batch: Batch) -> Call:
+        stales = self._stales.get(batch.resource, 0)
+        reserve = stales + 1 >= self._redis.reservation_stales
+        return self._codec.append(
+            batch,
+            self._shards.chains.at(batch.resource, batch.epoch, batch.base),
+            self._node,
+            self._redis.reservation_ms if reserve else 0,
+            self._archive is not None,
+            self._redis.archive_backlog_bytes_max,
+        )
+
+    async def _outcome(self, batch: Batch, reply: Reply) -> Outcome:
+        if isinstance(reply, LinkError):
+            return Failed(str(reply), "unknown" if reply.sent else "none", RETRY_AFTER_MS)
+        if isinstance(reply, hiredis.ReplyError):
+            return Failed(f"redis: {reply}", "none", RETRY_AFTER_MS)
+        word = reply[0]
+        if word == b"OK":
+            self._stales.pop(batch.resource, None)
+            self._shards.chains.committed(batch)
+            return Committed()
+        if word == b"STALE":
+            return self._stale(batch, reply[1].decode(), reply[2])
+        if word == b"DUP":
+            return Duplicates({int(n): (int(version), digest.decode()) for n, version, digest in reply[1]})
+        if word == b"FULL":
+            return Failed("the archive is too far behind", "none", RETRY_AFTER_MS)
+        try:
+            return await self._other_history(batch, reply)
+        except LogUnavailable as error:
+            return Failed(str(error), "none", RETRY_AFTER_MS)
+
+    def _stale(self, batch: Batch, nonce: str, payloads: Sequence[bytes]) -> Stale:
+        self._stales[batch.resource] = self._stales.get(batch.resource, 0) + 1
+        records, _ = codec.records_after(payloads, batch.base)
+        if records:
+            self._shards.chains.note(batch.resource, batch.epoch, records[-1].version, nonce)
+        return Stale(records)
+
+    async def _other_history(self, batch: Batch, reply: Reply) -> Outcome:
+        """The head is missing, or isn't of the history that the batch continues."""
+        self._stales.pop(batch.resource, None)
+        if reply[0] == b"FORK":
+            epoch, version, nonce = _head(reply)
+            if epoch == batch.epoch:
+                epoch = await self._fork(batch.resource, epoch, version, nonce)
+            return Forked(epoch)
+        if batch.base:
+            return Absent()
+        opening = await self.open(batch.resource)
+        if opening.epoch != batch.epoch:
+            return Forked(opening.epoch)
+        if head_version(opening):
+            return Stale(opening.records) if opening.snapshot.version == 0 else Absent()
+        # Nothing was ever written: only a first append makes the head.
+        await self._create(batch.resource, opening.epoch, opening)
+        (outcome,) = await self.append([batch])
+        return outcome
+
+    async def _fork(self, resource: str, epoch: int, version: int, nonce: str) -> int:
+        """Start a new epoch at this head, unless somebody did already; returns the epoch in force."""
+        for _ in range(ATTEMPTS_MAX):
+            fresh = next_epoch(epoch, self._wall_ms())
+            news = codec.history_news(resource, fresh, version)
+            channel = self._codec.keys(resource).channel
+            archiving = int(self._archive is not None)
+            reply = await self._write(
+                "fork", resource, epoch, version, nonce, fresh, news, channel, archiving
+            )
+            if reply[0] == b"OK":
+                logger.warning("%s: forked at version %d, epoch %d goes on", resource, version, int(reply[1]))
+                self._shards.chains.forget(resource)
+                return int(reply[1])
+            if reply[0] == b"ABSENT":
+                break
+            epoch, version, nonce = _head(reply)
+        raise LogUnavailable(f"{resource}: its head moves too fast to start a new epoch", "none")
+
+    # --------------------------------------------------------------------------------------- reading
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        """See the port. Raises LogTrimmed where there's no archive that has what Redis trimmed."""
+        chains = self._shards.chains
+        seen = chains.head(resource)
+        # A fork is a history that lacks what this node saw; a caller may also ask beyond that.
+        epoch = seen[0] if seen and after <= seen[1] else 0
+        nonce = chains.at(resource, epoch, after)
+        reply = await self._query("read", resource, after, limit, epoch, nonce)
+        if reply[0] == b"FORK":
+            await self._fork(resource, *_head(reply))
+            return ()
+        if reply[0] == b"NONE":
+            return () if self._archive is None else await self._archive.read(resource, after, limit)
+        trimmed = int(reply[1])
+        if after < trimmed:
+            return await self._trimmed(resource, trimmed).read(resource, after, limit)
+        records, nonce = codec.records_after(reply[2], after)
+        if seen and records:
+            chains.note(resource, seen[0], records[-1].version, nonce)
+        return records[:limit]
+
+    def _trimmed(self, resource: str, version: int) -> Archive:
+        """The archive, which has what was trimmed."""
+        if self._archive is None:
+            raise LogTrimmed(f"{resource}: versions up to {version} aren't kept", version)
+        return self._archive
+
+    async def snapshot(self, resource: str, version: int) -> Snapshot:
+        """See the port. Raises LogTrimmed where there's no archive that has what Redis trimmed."""
+        reply = await self._query("snapshot_at", resource, version)
+        if reply[0] == b"OK":
+            return Snapshot(int(reply[1]), reply[2])
+        if int(reply[1]):
+            return await self._trimmed(resource, int(reply[1])).snapshot(resource, version)
+        return NOTHING if self._archive is None else await self._archive.snapshot(resource, version)
+
+    async def save_snapshot(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        news = announcement.encode(Announcement(resource, epoch, snapshot.version, "", ()))
+        archiving = int(self._archive is not None)
+        limits = (self._redis.history_versions, archiving, self._seen_since())
+        await self._write("save_snapshot", resource, epoch, *snapshot, *limits, news)
+
+    async def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
+        found: list[Sequence[Submitted]] = [()] * len(clients)
+        for resource, positions in codec.by_resource(clients).items():
+            for start in range(0, len(positions), CLIENTS_A_CALL):
+                part = positions[start : start + CLIENTS_A_CALL]
+                names = [codec.client_field(clients[at].user_id, clients[at].client_id) for at in part]
+                _, lines = await self._query("recent", resource, *names)
+                for at, line in zip(part, lines, strict=True):
+                    found[at] = codec.submissions_since(line, since, SUBMISSIONS_KEPT)
+        return found
+
+    async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
+        found: list[OwnChange] = []
+        before: int | None = None
+        while len(found) < limit:
+            at = "" if before is None else before
+            _, _, payloads = await self._query("pages", client.resource, at, PAGE_BATCHES)
+            for payload in payloads:
+                heard = announcement.decode(payload)
+                before = heard.base + len(heard.records)
+                found += _own(client, heard.records)
+                oldest = heard.base + 1
+            if len(payloads) < PAGE_BATCHES:
+                break
+        if self._archive is not None and len(found) < limit:
+            archived = await self._archive.own_changes(client, limit)
+            found += [change for change in archived if before is None or change.version < oldest]
+        return found[:limit]
+
+    async def purge(self, resource: str) -> int:
+        epoch, token = 0, os.urandom(8).hex()
+        while True:
+            epoch = next_epoch(epoch, self._wall_ms())
+            news = codec.history_news(resource, epoch, 0)
+            channel = self._codec.keys(resource).channel
+            archiving = int(self._archive is not None)
+            reply = await self._write("purge", resource, epoch, news, channel, archiving, token)
+            if reply[0] == b"OK":
+                self._shards.chains.forget(resource)
+                return epoch
+            epoch = int(reply[1])
+
+    async def _write(self, function: str, resource: str, *args: Any) -> Reply:
+        return await self._shards.call(self._codec.call(function, resource, *args))
+
+    async def _query(self, function: str, resource: str, *args: Any) -> Reply:
+        return await self._shards.call(self._codec.query(function, resource, *args))
+
+
+def _head(reply: Reply) -> tuple[int, int, str]:
+    """Epoch, version and nonce of a FORK or AGAIN answer."""
+    return int(reply[1]), int(reply[2]), reply[3].decode()
+
+
+def _own(client: ClientKey, records: Sequence[Record]) -> list[OwnChange]:
+    """The changes of one client, newest first."""
+    return [
+        OwnChange(record.version, record.undoes)
+        for record in reversed(records)
+        if (record.user_id, record.client_id) == (client.user_id, client.client_id)
+    ]

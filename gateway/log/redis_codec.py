@@ -1,0 +1,137 @@
+"""The calls of `redis_log.lua`, packed, and its answers, unpacked. No I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gateway import announcement
+from gateway.announcement import Announcement
+from gateway.ports import Batch, ClientKey, Record, Submitted
+from gateway.redislink.keys import Keys, keys_of
+from gateway.redislink.library import Library
+from gateway.redislink.link import pack
+from gateway.redislink.shards import ORIGIN_BYTES, Call
+
+# An origin that is nobody's, so that every node gets the message.
+NO_ORIGIN = bytes(ORIGIN_BYTES)
+KEYS_CACHED_MAX = 50_000
+
+
+class Codec:
+    """Packs calls for one deployment: the names of functions and keys, which never change.
+
+    `origin` marks the announcements of this node.
+    """
+
+    def __init__(self, library: Library, partitions: int, origin: bytes) -> None:
+        self.origin = origin
+        self._library = library
+        self._partitions = partitions
+        self._functions: dict[str, bytes] = {}
+        self._keys: dict[str, Keys] = {}
+
+    def keys(self, resource: str) -> Keys:
+        found = self._keys.get(resource)
+        if found is None:
+            if len(self._keys) >= KEYS_CACHED_MAX:
+                self._keys.clear()
+            found = self._keys[resource] = keys_of(resource, self._partitions)
+        return found
+
+    def function(self, name: str) -> bytes:
+        found = self._functions.get(name)
+        if found is None:
+            found = self._functions[name] = self._library.function(name).encode()
+        return found
+
+    def call(self, function: str, resource: str, *args: Any, extra_keys: Sequence[str] = ()) -> Call:
+        """A call of a function that writes."""
+        return self._packed(b"FCALL", function, resource, args, extra_keys)
+
+    def query(self, function: str, resource: str, *args: Any) -> Call:
+        """A call of a function that only reads."""
+        return self._packed(b"FCALL_RO", function, resource, args, ())
+
+    def _packed(
+        self, command: bytes, function: str, resource: str, args: Iterable[Any], extra_keys: Sequence[str]
+    ) -> Call:
+        keys = self.keys(resource)
+        names = (*keys[1:7], *extra_keys)
+        return Call(keys[0], pack((command, self.function(function), len(names), *names, *args)))
+
+    def append(
+        self, batch: Batch, previous: str, node: str, reservation_ms: int, archiving: bool, backlog_max: int
+    ) -> Call:
+        """The append of one batch; `previous` is the nonce at its base, "" where it isn't known."""
+        submissions: list[Any] = []
+        for position, record in enumerate(batch.records):
+            if record.seq is not None:
+                author = client_field(record.user_id, record.client_id)
+                submissions += (position, author, record.seq, f"{record.timestamp} {record.digest}")
+        return self.call(
+            "append",
+            batch.resource,
+            batch.epoch,
+            batch.base,
+            len(batch.records),
+            batch.nonce,
+            previous,
+            node,
+            reservation_ms,
+            self.origin + announcement.encode(batch),
+            self.keys(batch.resource).channel,
+            int(archiving),
+            backlog_max,
+            *submissions,
+        )
+
+
+def client_field(user_id: str, client_id: str) -> str:
+    return f"{user_id}\0{client_id}"
+
+
+def history_news(resource: str, epoch: int, base: int) -> bytes:
+    """What tells every node, the own one too, that a resource's history is another one."""
+    return NO_ORIGIN + announcement.encode(Announcement(resource, epoch, base, "", ()))
+
+
+def records_after(payloads: Sequence[bytes], after: int) -> tuple[list[Record], str]:
+    """The records above `after` of consecutive batches, and the nonce of the last batch ("" if none)."""
+    records: list[Record] = []
+    nonce = ""
+    for payload in payloads:
+        heard = announcement.decode(payload)
+        records += heard.records
+        nonce = heard.nonce
+    if records and records[0].version <= after:
+        records = [record for record in records if record.version > after]
+    return records, nonce
+
+
+def submissions_since(lines: bytes, since: int, kept: int) -> list[Submitted]:
+    """The newest submissions of a client, newest first, of the lines that the `seen` hash keeps."""
+    found = []
+    for line in reversed(lines.decode().split("\n")[1:]):
+        seq, version, timestamp, digest = line.split(" ", 3)
+        if int(timestamp) >= since:
+            found.append(Submitted(int(seq), int(version), digest))
+    return found[:kept]
+
+
+def seen_lines(records: Iterable[Record], kept: int) -> dict[str, str]:
+    """What the `seen` hash keeps of these records, which are in order."""
+    lines: dict[str, list[str]] = {}
+    for record in records:
+        if record.seq is not None:
+            line = f"\n{record.seq} {record.version} {record.timestamp} {record.digest}"
+            lines.setdefault(client_field(record.user_id, record.client_id), []).append(line)
+    return {client: "".join(found[-kept:]) for client, found in lines.items()}
+
+
+def by_resource(clients: Sequence[ClientKey]) -> dict[str, list[int]]:
+    """The positions of the clients of each resource."""
+    positions: dict[str, list[int]] = {}
+    for position, client in enumerate(clients):
+        positions.setdefault(client.resource, []).append(position)
+    return positions

@@ -1,0 +1,504 @@
+-- The log of one partition, as functions: each is atomic, and all keys it touches are declared, so that a
+-- Redis Cluster that is moving the slot answers TRYAGAIN before anything was done rather than in between.
+--
+-- Keys, in this order (see gateway/redislink/keys.py): meta, outbox, head, changes, snapshots, seen.
+-- Head fields: e epoch, v version, n nonce of the newest change, t versions up to here are trimmed,
+-- a versions up to here are archived, r and u: reserved for node r until u (Unix ms).
+-- An entry of `changes` holds n (the batch's nonce) and b (its announcement); its id is its last version.
+-- The answer's first element is a word; FENCED means that the partition is somewhere else now.
+
+local META, OUTBOX, HEAD, CHANGES, SNAPSHOTS, SEEN = 1, 2, 3, 4, 5, 6
+local KEPT = 16
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+local function fenced(keys)
+  return redis.call('HGET', keys[META], 'fenced')
+end
+
+local function archive(keys, kind, payload)
+  redis.call('XADD', keys[OUTBOX], '*', 'k', kind, 'b', payload)
+  redis.call('HINCRBY', keys[META], 'backlog', #payload)
+end
+
+local function payloads(entries)
+  local result = {}
+  for i, entry in ipairs(entries) do
+    result[i] = entry[2][4]
+  end
+  return result
+end
+
+-- The newest snapshot at or below `version` (any, when nil): its version as a number, or nil.
+local function snapshot_below(keys, version)
+  local found
+  for _, field in ipairs(redis.call('HKEYS', keys[SNAPSHOTS])) do
+    local candidate = tonumber(field)
+    if (not version or candidate <= version) and (not found or candidate > found) then
+      found = candidate
+    end
+  end
+  return found
+end
+
+-- The nonce of the batch that holds `version`, or nil where the stream doesn't reach it.
+local function nonce_at(keys, version)
+  local entry = redis.call('XRANGE', keys[CHANGES], whole(version) .. '-0', '+', 'COUNT', 1)[1]
+  return entry and entry[2][2], entry and entry[1]
+end
+
+-- Whether the history lacks what the caller saw: `version` of `epoch`, with this nonce ("" where unknown).
+local function forked(keys, head, epoch, version, nonce)
+  if head.epoch ~= epoch or version <= head.trimmed then
+    return false
+  end
+  return version > head.version or (nonce ~= '' and nonce_at(keys, version) ~= nonce)
+end
+
+-- The head, or nil.
+local function head_of(keys)
+  local fields = redis.call('HMGET', keys[HEAD], 'e', 'v', 'n', 't', 'a')
+  if not fields[1] then
+    return nil
+  end
+  return {
+    epoch = fields[1], version = tonumber(fields[2]), nonce = fields[3], trimmed = tonumber(fields[4] or '0'),
+    archived = tonumber(fields[5] or '0'),
+  }
+end
+
+local function fork_answer(head)
+  return {'FORK', head.epoch, whole(head.version), head.nonce}
+end
+
+-- Trims what is both covered by a snapshot and (where there is an archive) archived, beyond the history kept.
+local function trim(keys, history, archiving)
+  local head = head_of(keys)
+  local limit = head.version - history
+  if archiving then
+    limit = math.min(limit, head.archived)
+  end
+  local version = limit > head.trimmed and snapshot_below(keys, limit)
+  if version and version > head.trimmed then
+    redis.call('XTRIM', keys[CHANGES], 'MINID', whole(version + 1) .. '-0')
+    for _, field in ipairs(redis.call('HKEYS', keys[SNAPSHOTS])) do
+      if tonumber(field) < version then
+        redis.call('HDEL', keys[SNAPSHOTS], field)
+      end
+    end
+    redis.call('HSET', keys[HEAD], 't', whole(version))
+  end
+end
+
+-- open: epoch version nonce (what the caller saw last; 0, 0 and "" where nothing)
+-- -> NONE incarnation | FORK epoch version nonce | OK epoch version snapshot-version document nonce payloads
+local function open(keys, args)
+  local meta = redis.call('HMGET', keys[META], 'fenced', 'incarnation')
+  if meta[1] then
+    return {'FENCED'}
+  end
+  local incarnation = meta[2]
+  if not incarnation then
+    incarnation = whole(now_ms())
+    redis.call('HSET', keys[META], 'incarnation', incarnation)
+  end
+  local head = head_of(keys)
+  if not head then
+    return {'NONE', incarnation}
+  end
+  if forked(keys, head, args[1], tonumber(args[2]), args[3]) then
+    return fork_answer(head)
+  end
+  local version = whole(snapshot_below(keys) or 0)
+  local document = redis.call('HGET', keys[SNAPSHOTS], version) or 'null'
+  local entries = redis.call('XRANGE', keys[CHANGES], '(' .. version .. '-0', '+')
+  return {'OK', head.epoch, whole(head.version), version, document, head.nonce, payloads(entries)}
+end
+
+-- create: incarnation epoch snapshot-version document version nonce payload announcement channel, then client
+-- and lines in pairs. `payload` is a batch of the changes after the snapshot ("" where there are none).
+-- Makes the head of a new or evicted resource; -> OK | EXISTS | AGAIN (the incarnation is another one)
+local function create(keys, args)
+  local meta = redis.call('HMGET', keys[META], 'fenced', 'incarnation')
+  if meta[1] then
+    return {'FENCED'}
+  end
+  if meta[2] ~= args[1] then
+    return {'AGAIN'}
+  end
+  if redis.call('EXISTS', keys[HEAD]) == 1 then
+    return {'EXISTS'}
+  end
+  local snapshot_version, version, nonce = args[3], args[5], args[6]
+  redis.call('DEL', keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])
+  redis.call('HSET', keys[HEAD], 'e', args[2], 'v', version, 'n', nonce, 't', snapshot_version, 'a', version)
+  if snapshot_version ~= '0' then
+    redis.call('HSET', keys[SNAPSHOTS], snapshot_version, args[4])
+  end
+  if args[7] ~= '' then
+    redis.call('XADD', keys[CHANGES], version .. '-0', 'n', nonce, 'b', args[7])
+  end
+  for i = 10, #args, 2 do
+    redis.call('HSET', keys[SEEN], args[i], args[i + 1])
+  end
+  if args[8] ~= '' then
+    archive(keys, 'epoch', string.sub(args[8], 9))
+    redis.call('SPUBLISH', args[9], args[8])
+  end
+  return {'OK'}
+end
+
+-- What an append is told whose base is not the head (or not the head it believes in).
+local function refuse(keys, head, args)
+  local version, base, count = tonumber(head[2]), tonumber(args[2]), tonumber(args[3])
+  local nonce, previous, node, reservation_ms = args[4], args[5], args[6], tonumber(args[7])
+  if version >= base + count then
+    local stored, id = nonce_at(keys, base + count)
+    if stored == nonce and id == whole(base + count) .. '-0' then
+      -- A write, so that a WAIT behind this covers the batch on a new connection too.
+      redis.call('HSET', keys[HEAD], 'k', '')
+      return {'OK'}
+    end
+  end
+  if version < base then
+    return {'FORK', head[1], head[2], head[3]}
+  end
+  if base < tonumber(head[6] or '0') then
+    return {'ABSENT'}
+  end
+  if previous ~= '' and base > 0 then
+    local stored
+    if base == version then
+      stored = head[3]
+    else
+      stored = nonce_at(keys, base)
+    end
+    if stored and stored ~= previous then
+      return {'FORK', head[1], head[2], head[3]}
+    end
+  end
+  if reservation_ms > 0 then
+    redis.call('HSET', keys[HEAD], 'r', node, 'u', whole(now_ms() + reservation_ms))
+  end
+  local entries = redis.call('XRANGE', keys[CHANGES], '(' .. whole(base) .. '-0', '+')
+  return {'STALE', head[3], payloads(entries)}
+end
+
+-- The positions, versions and digests of records that are stored already, and what to store of the others.
+local function submissions(keys, args)
+  local duplicates, lines = {}, {}
+  for i = 12, #args, 4 do
+    local client, seq = args[i + 1], args[i + 2]
+    local value = lines[client] or redis.call('HGET', keys[SEEN], client) or ''
+    local _, stop = string.find(value, '\n' .. seq .. ' ', 1, true)
+    if stop then
+      local version, digest = string.match(value, '^(%d+) %d+ ([^\n]*)', stop + 1)
+      duplicates[#duplicates + 1] = {args[i], version, digest}
+    else
+      local version = whole(tonumber(args[2]) + tonumber(args[i]) + 1)
+      lines[client] = value .. '\n' .. seq .. ' ' .. version .. ' ' .. args[i + 3]
+    end
+  end
+  return duplicates, lines
+end
+
+-- The newest lines of a client; cut only now and then, since cutting costs more than keeping some longer.
+local function shortened(value)
+  if #value < 2048 then
+    return value
+  end
+  local starts, at = {}, 0
+  while true do
+    at = string.find(value, '\n', at + 1, true)
+    if not at then
+      break
+    end
+    starts[#starts + 1] = at
+  end
+  return string.sub(value, starts[math.max(1, #starts - KEPT + 1)])
+end
+
+-- append: epoch base count nonce previous node reservation announcement channel archiving backlog_max, then
+-- for each record with a seq: position client seq "timestamp digest".
+-- -> OK | STALE nonce payloads | DUP {position version digest}... | ABSENT | FORK epoch version nonce
+--    | BUSY ms (reserved for another node) | FULL (the archive is too far behind)
+local function append(keys, args)
+  local meta = redis.call('HMGET', keys[META], 'fenced', 'backlog')
+  if meta[1] then
+    return {'FENCED'}
+  end
+  local head = redis.call('HMGET', keys[HEAD], 'e', 'v', 'n', 'r', 'u', 't')
+  if not head[1] then
+    return {'ABSENT'}
+  end
+  if head[1] ~= args[1] then
+    return {'FORK', head[1], head[2], head[3]}
+  end
+  local previous = args[5]
+  if head[2] ~= args[2] or (previous ~= '' and head[3] ~= previous) then
+    return refuse(keys, head, args)
+  end
+  if head[4] and head[4] ~= args[6] then
+    local left = tonumber(head[5]) - now_ms()
+    if left > 0 then
+      return {'BUSY', whole(left)}
+    end
+  end
+  local archiving = args[10] == '1'
+  if archiving and tonumber(meta[2] or '0') > tonumber(args[11]) then
+    return {'FULL'}
+  end
+  local duplicates, lines = submissions(keys, args)
+  if duplicates[1] then
+    return {'DUP', duplicates}
+  end
+  local version = whole(tonumber(args[2]) + tonumber(args[3]))
+  local payload = string.sub(args[8], 9)
+  redis.call('XADD', keys[CHANGES], version .. '-0', 'n', args[4], 'b', payload)
+  redis.call('HSET', keys[HEAD], 'v', version, 'n', args[4])
+  if head[4] then
+    redis.call('HDEL', keys[HEAD], 'r', 'u')
+  end
+  if archiving then
+    archive(keys, 'change', payload)
+  end
+  for client, value in pairs(lines) do
+    redis.call('HSET', keys[SEEN], client, shortened(value))
+  end
+  redis.call('SPUBLISH', args[9], args[8])
+  return {'OK'}
+end
+
+-- fork: old-epoch version nonce new-epoch announcement channel archiving
+-- Starts a new epoch if the head still is the one that was seen; -> OK epoch | AGAIN epoch version nonce
+local function fork(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local head = redis.call('HMGET', keys[HEAD], 'e', 'v', 'n')
+  if not head[1] then
+    return {'ABSENT'}
+  end
+  if head[1] ~= args[1] then
+    return {'OK', head[1]}
+  end
+  if head[2] ~= args[2] or head[3] ~= args[3] or tonumber(args[4]) <= tonumber(head[1]) then
+    return {'AGAIN', head[1], head[2], head[3]}
+  end
+  redis.call('HSET', keys[HEAD], 'e', args[4])
+  if args[7] == '1' then
+    archive(keys, 'epoch', string.sub(args[5], 9))
+  end
+  redis.call('SPUBLISH', args[6], args[5])
+  return {'OK', args[4]}
+end
+
+-- purge: new-epoch announcement channel archiving token -> OK | AGAIN epoch (the new epoch must be above)
+-- The token, kept as the head's nonce, recognises a purge that is sent again.
+local function purge(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local incarnation = redis.call('HGET', keys[META], 'incarnation')
+  local head = redis.call('HMGET', keys[HEAD], 'e', 'n')
+  local epoch = head[1] or incarnation
+  if head[1] == args[1] and head[2] == args[5] then
+    return {'OK'}
+  end
+  if epoch and tonumber(epoch) >= tonumber(args[1]) then
+    return {'AGAIN', epoch}
+  end
+  if not incarnation then
+    redis.call('HSET', keys[META], 'incarnation', args[1])
+  end
+  redis.call('DEL', keys[HEAD], keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])
+  redis.call('HSET', keys[HEAD], 'e', args[1], 'v', '0', 'n', args[5], 't', '0', 'a', '0')
+  if args[4] == '1' then
+    archive(keys, 'purge', string.sub(args[2], 9))
+  end
+  redis.call('SPUBLISH', args[3], args[2])
+  return {'OK'}
+end
+
+-- Forgets clients whose newest submission is older than `since`; KEPT bounds what stays of the others.
+local function forget(keys, since)
+  local values = redis.call('HGETALL', keys[SEEN])
+  for i = 1, #values, 2 do
+    local timestamp = string.match(values[i + 1], '\n%d+ %d+ (%d+) [^\n]*$')
+    if not timestamp or tonumber(timestamp) < since then
+      redis.call('HDEL', keys[SEEN], values[i])
+    end
+  end
+end
+
+-- save_snapshot: epoch version document history archiving since announcement -> OK | IGNORED
+local function save_snapshot(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local head = redis.call('HMGET', keys[HEAD], 'e', 'v', 't')
+  local version = tonumber(args[2])
+  if head[1] ~= args[1] or version > tonumber(head[2]) or version <= tonumber(head[3] or '0') then
+    return {'IGNORED'}
+  end
+  if redis.call('HSETNX', keys[SNAPSHOTS], args[2], args[3]) == 0 then
+    return {'IGNORED'}
+  end
+  if args[5] == '1' then
+    archive(keys, 'snapshot', args[7])
+  end
+  forget(keys, tonumber(args[6]))
+  trim(keys, tonumber(args[4]), args[5] == '1')
+  return {'OK'}
+end
+
+-- read: after count epoch nonce -> NONE | OK trimmed payloads | FORK epoch version nonce
+-- `nonce` is that of `after` in `epoch`, as the caller knows it ("" where it doesn't).
+local function read(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local head = head_of(keys)
+  if not head then
+    return {'NONE'}
+  end
+  if forked(keys, head, args[3], tonumber(args[1]), args[4]) then
+    return fork_answer(head)
+  end
+  local entries = redis.call('XRANGE', keys[CHANGES], '(' .. args[1] .. '-0', '+', 'COUNT', args[2]) or {}
+  return {'OK', whole(head.trimmed), payloads(entries)}
+end
+
+-- pages: before count -> OK trimmed payloads (newest first, of batches that end below `before`)
+local function pages(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local last = args[1] == '' and '+' or '(' .. args[1] .. '-0'
+  local entries = redis.call('XREVRANGE', keys[CHANGES], last, '-', 'COUNT', args[2])
+  return {'OK', redis.call('HGET', keys[HEAD], 't') or '0', payloads(entries)}
+end
+
+-- snapshot_at: version -> NONE trimmed | OK version document
+local function snapshot_at(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local version = snapshot_below(keys, tonumber(args[1]))
+  if not version then
+    return {'NONE', redis.call('HGET', keys[HEAD], 't') or '0'}
+  end
+  return {'OK', whole(version), redis.call('HGET', keys[SNAPSHOTS], whole(version))}
+end
+
+-- recent: client... -> OK {lines...} ("" for a client without any)
+local function recent(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local values = redis.call('HMGET', keys[SEEN], unpack(args))
+  for i = 1, #args do
+    values[i] = values[i] or ''
+  end
+  return {'OK', values}
+end
+
+-- The archive's side. Keys: meta, outbox; `archived` and `evict` take a resource's keys and the idle set.
+
+-- take: owner lease_ms count -> TAKEN (another owner's lease runs) | OK {id kind payload}...
+local function take(keys, args)
+  local meta = redis.call('HMGET', keys[META], 'fenced', 'owner', 'lease')
+  if meta[1] then
+    return {'FENCED'}
+  end
+  local now = now_ms()
+  if meta[2] and meta[2] ~= args[1] and tonumber(meta[3]) > now then
+    return {'TAKEN'}
+  end
+  redis.call('HSET', keys[META], 'owner', args[1], 'lease', whole(now + tonumber(args[2])))
+  local result = {}
+  for i, entry in ipairs(redis.call('XRANGE', keys[OUTBOX], '-', '+', 'COUNT', args[3])) do
+    result[i] = {entry[1], entry[2][2], entry[2][4]}
+  end
+  return {'OK', result}
+end
+
+-- release: owner -> OK
+local function release(keys, args)
+  if redis.call('HGET', keys[META], 'owner') == args[1] then
+    redis.call('HDEL', keys[META], 'owner', 'lease')
+  end
+  return {'OK'}
+end
+
+-- done: owner id -> OK | TAKEN; drops the outbox up to `id`
+local function done(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  if redis.call('HGET', keys[META], 'owner') ~= args[1] then
+    return {'TAKEN'}
+  end
+  local bytes = 0
+  for _, entry in ipairs(redis.call('XRANGE', keys[OUTBOX], '-', args[2])) do
+    bytes = bytes + #entry[2][4]
+  end
+  local milliseconds, sequence = string.match(args[2], '^(%d+)-(%d+)$')
+  redis.call('XTRIM', keys[OUTBOX], 'MINID', milliseconds .. '-' .. whole(tonumber(sequence) + 1))
+  redis.call('HINCRBY', keys[META], 'backlog', -bytes)
+  return {'OK'}
+end
+
+-- archived: epoch version history resource (keys: a resource's, then idle) -> OK | IGNORED
+local function archived(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local head = redis.call('HMGET', keys[HEAD], 'e', 'a')
+  if head[1] ~= args[1] then
+    return {'IGNORED'}
+  end
+  if tonumber(args[2]) > tonumber(head[2] or '0') then
+    redis.call('HSET', keys[HEAD], 'a', args[2])
+  end
+  redis.call('ZADD', keys[7], whole(now_ms()), args[4])
+  trim(keys, tonumber(args[3]), true)
+  return {'OK'}
+end
+
+-- evict: before_ms resource (keys: a resource's, then idle) -> OK | BUSY (it isn't archived to its head, or
+-- was written since)
+local function evict(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local head = redis.call('HMGET', keys[HEAD], 'v', 'a')
+  local written = redis.call('ZSCORE', keys[7], args[2])
+  if head[1] and (head[1] ~= head[2] or not written or tonumber(written) > tonumber(args[1])) then
+    return {'BUSY'}
+  end
+  redis.call('DEL', keys[HEAD], keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])
+  redis.call('ZREM', keys[7], args[2])
+  return {'OK'}
+end
+
+-- While a library loads, only a few globals are there: no pairs, no ipairs.
+local functions = {
+  {'open', open}, {'create', create}, {'append', append}, {'fork', fork}, {'purge', purge},
+  {'save_snapshot', save_snapshot}, {'take', take}, {'release', release}, {'done', done},
+  {'archived', archived}, {'evict', evict},
+  {'read', read, {'no-writes'}}, {'pages', pages, {'no-writes'}}, {'snapshot_at', snapshot_at, {'no-writes'}},
+  {'recent', recent, {'no-writes'}},
+}
+for i = 1, #functions do
+  redis.register_function{
+    function_name = LIBRARY .. '_' .. functions[i][1], callback = functions[i][2], flags = functions[i][3] or {}
+  }
+end

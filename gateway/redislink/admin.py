@@ -1,0 +1,78 @@
+"""What isn't hot, through redis-py, in a worker thread: topology, loading functions, checks, routing tables.
+
+Everything here blocks; `in_thread` is how the loop calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import redis
+import trio
+
+from gateway.config import Redis
+from gateway.errors import ConfigError, LogUnavailable
+from gateway.redislink.address import Address
+from gateway.redislink.library import Library
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 4
+_RIGHTS_HINT = (
+    "grant the user `~* &* +@all`, or at least +@read +@write +@stream +@pubsub +@scripting +function +fcall "
+    "+fcall_ro +cluster +info +config|get +wait +hello +client"
+)
+
+
+def limiter() -> trio.CapacityLimiter:
+    return trio.CapacityLimiter(THREADS)
+
+
+async def in_thread(threads: trio.CapacityLimiter, work: Callable[P, T], *args: P.args) -> T:  # type: ignore[valid-type]
+    """Run blocking `work` in a worker thread; a cancelled caller leaves it behind."""
+    return await trio.to_thread.run_sync(work, *args, limiter=threads, abandon_on_cancel=True)
+
+
+@contextmanager
+def client(address: Address, config: Redis) -> Iterator[redis.Redis]:
+    """A redis-py client of one server. Its errors become LogUnavailable, or ConfigError where that's due."""
+    connection = redis.Redis(
+        **address.client_options(),
+        socket_connect_timeout=config.connect_timeout_s,
+        socket_timeout=config.connect_timeout_s,
+    )
+    try:
+        yield connection
+    except redis.AuthenticationError as error:
+        raise ConfigError(
+            f"redis {address.name} refuses the login ({error}): put user and password into its URL, "
+            "redis://user:password@host:port"
+        ) from error
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        raise LogUnavailable(f"redis {address.name} can't be reached: {error}", "none") from error
+    except redis.ResponseError as error:
+        if "NOPERM" in str(error) or "permission" in str(error).lower():
+            raise ConfigError(
+                f"redis {address.name}: the user lacks a right ({error}): {_RIGHTS_HINT}"
+            ) from error
+        raise LogUnavailable(f"redis {address.name} answered: {error}", "none") from error
+    finally:
+        connection.close()
+
+
+def load(address: Address, config: Redis, library: Library) -> None:
+    """Load a library into a server, unless it's there already."""
+    with client(address, config) as connection:
+        try:
+            connection.function_load(library.text)
+        except redis.ResponseError as error:
+            if "already exists" not in str(error):
+                raise
+
+
+def text(value: Any) -> str:
+    """A reply's string, whichever type it has."""
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,103 @@
+"""Which nonce this node saw at which version of a resource: what tells a fork.
+
+A room extends the history that it has seen. When a promoted replica lacks the end of that history and
+others have written on, the versions look alike; the nonces of the batches don't. The log notes what it hands
+out, the bus what it delivers; the append function compares.
+"""
+
+from __future__ import annotations
+
+from gateway import announcement
+from gateway.ports import Batch, Opening
+
+# Of each resource, the batches that a room may still stand on; and the resources that are remembered.
+BATCHES_MAX = 16
+RESOURCES_MAX = 100_000
+
+
+class _Chain:
+    """One resource: nonces by the last version of their batch, and announcements not looked into yet."""
+
+    __slots__ = ("epoch", "newest", "nonces", "unread")
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.newest = 0
+        self.nonces: dict[int, str] = {}
+        self.unread: list[bytes] = []
+
+    def note(self, version: int, nonce: str) -> None:
+        # The first nonce seen at a version is the one that the room applied.
+        if version not in self.nonces:
+            self.nonces[version] = nonce
+            if len(self.nonces) > BATCHES_MAX:
+                del self.nonces[next(iter(self.nonces))]
+        self.newest = max(self.newest, version)
+
+    def read(self) -> None:
+        """Look into the announcements that came since."""
+        unread, self.unread = self.unread, []
+        for payload in unread:
+            heard = announcement.decode(payload)
+            if heard.epoch == self.epoch and heard.records:
+                self.note(heard.base + len(heard.records), heard.nonce)
+
+
+class Chains:
+    """The chains of the resources that this node has open; the least recently opened go first."""
+
+    def __init__(self) -> None:
+        self._chains: dict[str, _Chain] = {}
+
+    def opened(self, resource: str, opening: Opening, nonce: str) -> None:
+        """A room starts at the head of `opening`, whose newest batch has this nonce."""
+        chain = self._chains.pop(resource, None)
+        while len(self._chains) >= RESOURCES_MAX:
+            del self._chains[next(iter(self._chains))]
+        if chain is None or chain.epoch != opening.epoch:
+            chain = _Chain(opening.epoch)
+        self._chains[resource] = chain
+        chain.note(head_version(opening), nonce)
+
+    def heard(self, resource: str, payload: bytes) -> None:
+        """The bus delivered an announcement."""
+        chain = self._chains.get(resource)
+        if chain is not None:
+            chain.unread.append(payload)
+            if len(chain.unread) > BATCHES_MAX:
+                chain.read()
+
+    def note(self, resource: str, epoch: int, version: int, nonce: str) -> None:
+        """The log handed out the batch that ends at `version`."""
+        chain = self._chains.get(resource)
+        if chain is not None and chain.epoch == epoch:
+            chain.note(version, nonce)
+
+    def committed(self, batch: Batch) -> None:
+        chain = self._chains.get(batch.resource)
+        if chain is not None and chain.epoch == batch.epoch:
+            chain.note(batch.base + len(batch.records), batch.nonce)
+
+    def at(self, resource: str, epoch: int, version: int) -> str:
+        """The nonce of the batch that ends at `version` of `epoch`; "" where it isn't known."""
+        chain = self._chains.get(resource)
+        if chain is None or chain.epoch != epoch:
+            return ""
+        if chain.unread and version not in chain.nonces:
+            chain.read()
+        return chain.nonces.get(version, "")
+
+    def head(self, resource: str) -> tuple[int, int, str] | None:
+        """Epoch, version and nonce of the newest batch that this node knows of."""
+        chain = self._chains.get(resource)
+        if chain is None:
+            return None
+        chain.read()
+        return chain.epoch, chain.newest, chain.nonces.get(chain.newest, "")
+
+    def forget(self, resource: str) -> None:
+        self._chains.pop(resource, None)
+
+
+def head_version(opening: Opening) -> int:
+    return opening.records[-1].version if opening.records else opening.snapshot.version

@@ -1,0 +1,107 @@
+"""What a server must be before it may hold a log: its version, rights, eviction and persistence.
+
+Everything that can't hold the chosen durability is refused at start, with the remedy.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gateway.config import Redis
+from gateway.errors import ConfigError
+from gateway.redislink.address import Address
+from gateway.redislink.admin import client, text
+
+REDIS_OLDEST = (7, 2)
+VALKEY_OLDEST = (8, 0)
+_SETTINGS = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite")
+
+
+class Facts(NamedTuple):
+    """What a server says about itself: INFO, and the settings above."""
+
+    name: str
+    info: dict[str, Any]
+    settings: dict[str, str]
+
+
+def check(address: Address, config: Redis, cluster: bool) -> None:
+    """Raise ConfigError unless this server can hold the log; LogUnavailable when it can't be reached."""
+    facts = gather(address, config)
+    _check_version(facts)
+    _check_mode(facts, cluster)
+    _check_eviction(facts)
+    if config.durability == "fsync":
+        _check_fsync(facts)
+    if config.durability == "replicated":
+        _check_replicas(facts, config.replicas_min)
+
+
+def gather(address: Address, config: Redis) -> Facts:
+    with client(address, config) as connection:
+        info: dict[str, Any] = dict(connection.info())
+        settings: dict[str, str] = {}
+        for name in _SETTINGS:
+            reply: Any = connection.config_get(name)
+            settings.update({text(key): text(value) for key, value in reply.items()})
+        connection.function_stats()
+        return Facts(address.name, info, settings)
+
+
+def _version(value: object) -> tuple[int, ...]:
+    return tuple(int(part) for part in str(value).split(".")[:3] if part.isdigit())
+
+
+def _check_version(facts: Facts) -> None:
+    kind, oldest, found = "Redis", REDIS_OLDEST, facts.info.get("redis_version", "0")
+    if "valkey_version" in facts.info:
+        kind, oldest, found = "Valkey", VALKEY_OLDEST, facts.info["valkey_version"]
+    if _version(found) < oldest:
+        wanted = ".".join(map(str, oldest))
+        raise ConfigError(
+            f"redis {facts.name} is {kind} {found}: the log needs Redis 7.2 or Valkey 8.0; "
+            f"upgrade it to {kind} {wanted} or later"
+        )
+
+
+def _check_mode(facts: Facts, cluster: bool) -> None:
+    enabled = bool(int(facts.info.get("cluster_enabled", 0)))
+    if enabled and not cluster:
+        raise ConfigError(f"redis {facts.name} is part of a cluster: use redis.cluster_url, not redis.urls")
+    if cluster and not enabled:
+        raise ConfigError(f"redis {facts.name} is no cluster: use redis.urls, not redis.cluster_url")
+    if facts.info.get("role") != "master":
+        raise ConfigError(f"redis {facts.name} is a replica: name its master")
+
+
+def _check_eviction(facts: Facts) -> None:
+    policy = facts.settings.get("maxmemory-policy", "noeviction")
+    if policy != "noeviction":
+        raise ConfigError(
+            f"redis {facts.name}: maxmemory-policy is {policy}, which deletes acknowledged changes when "
+            "memory is short; set `maxmemory-policy noeviction`"
+        )
+
+
+def _check_fsync(facts: Facts) -> None:
+    remedies = (
+        ("appendonly", "yes", "keeps no append-only file"),
+        ("appendfsync", "always", "answers before its file is on the disk"),
+        ("no-appendfsync-on-rewrite", "no", "answers before its file is on the disk during a rewrite"),
+    )
+    for name, wanted, consequence in remedies:
+        found = facts.settings.get(name)
+        if found != wanted:
+            raise ConfigError(
+                f"redis.durability = fsync, but redis {facts.name} has {name} {found} and {consequence}: "
+                f"set `{name} {wanted}`, or choose redis.durability = memory"
+            )
+
+
+def _check_replicas(facts: Facts, replicas_min: int) -> None:
+    found = int(facts.info.get("connected_slaves", 0))
+    if found < replicas_min:
+        raise ConfigError(
+            f"redis.durability = replicated, but redis {facts.name} has {found} replicas "
+            f"and redis.replicas_min is {replicas_min}: attach replicas (`replicaof`), or lower it"
+        )

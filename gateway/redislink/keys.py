@@ -1,0 +1,73 @@
+"""Where a resource's data is in Redis: its partition and the names of its keys.
+
+All keys of a partition carry one hash tag, so they are in one slot of a Redis Cluster and a function can
+touch them together.
+
+| key | what |
+|---|---|
+| `{pN}` | hash: incarnation, fence, bytes that wait for the archive, owner of the archive lease |
+| `{pN}:o` | stream: what the archive hasn't got yet |
+| `{pN}:i` | sorted set: when each archived resource was last written |
+| `{pN}:h:RESOURCE` | hash, the head: epoch, version, nonce; trimmed and archived versions; reservation |
+| `{pN}:c:RESOURCE` | stream of batches; an entry's id is its last version |
+| `{pN}:s:RESOURCE` | hash: version -> document, the snapshots |
+| `{pN}:q:RESOURCE` | hash: the recent submissions of each client |
+| `{pN}:w:RESOURCE` | hash: who is present |
+| `{pN}:b:RESOURCE` | sharded channel of the bus |
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from zlib import crc32
+
+ROUTING_KEY = "gateway:routing"
+
+
+class Keys(NamedTuple):
+    """The names of one resource's keys, UTF-8."""
+
+    partition: int
+    meta: bytes
+    outbox: bytes
+    head: bytes
+    changes: bytes
+    snapshots: bytes
+    seen: bytes
+    channel: bytes
+
+
+def tag(partition: int) -> str:
+    """The hash tag of a partition; alone it's also the key of its own hash."""
+    return f"{{p{partition}}}"
+
+
+def outbox(partition: int) -> str:
+    return f"{tag(partition)}:o"
+
+
+def idle(partition: int) -> str:
+    return f"{tag(partition)}:i"
+
+
+def presence(resource: str, partitions: int) -> str:
+    return f"{tag(partition_of(resource, partitions))}:w:{resource}"
+
+
+def partition_of(resource: str, partitions: int) -> int:
+    return crc32(resource.encode()) % partitions
+
+
+def keys_of(resource: str, partitions: int) -> Keys:
+    partition = partition_of(resource, partitions)
+    prefix = tag(partition)
+    names = (prefix, outbox(partition), *(f"{prefix}:{kind}:{resource}" for kind in "hcsqb"))
+    return Keys(partition, *(name.encode() for name in names))
+
+
+def resource_of(channel: bytes) -> str:
+    """The resource whose channel this is; raises ValueError for another channel."""
+    _, separator, resource = channel.partition(b":b:")
+    if not separator:
+        raise ValueError(f"no channel of the bus: {channel!r}")
+    return resource.decode()

@@ -1,0 +1,412 @@
+"""All the servers together: calls go to their partition's owner, redirected and repeated until a deadline.
+
+Every call must be safe to repeat: a reply that was lost is asked for by sending the call again. (An append
+finds its nonce; see `redis_log.lua`.) Two links lead to each server, one for appends, which may wait for
+disks and replicas, and one for everything else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, Literal, NamedTuple
+
+import hiredis
+import trio
+
+from gateway.config import Redis
+from gateway.errors import ConfigError, LogUnavailable
+from gateway.redislink import admin, checks
+from gateway.redislink.address import Address
+from gateway.redislink.chains import Chains
+from gateway.redislink.errors import LinkError
+from gateway.redislink.keys import tag
+from gateway.redislink.library import Library
+from gateway.redislink.link import Link, Reply, pack
+from gateway.redislink.routing import Table, Topology, topology
+
+logger = logging.getLogger(__name__)
+
+Lane = Literal["appends", "others"]
+
+FENCED = b"FENCED"
+# Reserved for another node for some milliseconds.
+BUSY = b"BUSY"
+# The bus drops messages of its own node by their first bytes.
+ORIGIN_BYTES = 8
+BACKOFF_MIN_S = 0.002
+BACKOFF_MAX_S = 0.1
+REFRESH_INTERVAL_S = 5.0
+REFRESH_SPACING_S = 0.1
+# Replies that say "not now" (or "not here", where a fresh routing table helps).
+_AGAIN = ("TRYAGAIN", "LOADING", "BUSY ", "MASTERDOWN")
+_STALE_TABLE = ("CLUSTERDOWN", "READONLY")
+_ASKING = pack(("ASKING",))
+
+
+class Call(NamedTuple):
+    """A packed command and the partition whose owner gets it."""
+
+    partition: int
+    packed: bytes
+
+
+class Verdict(Enum):
+    """What becomes of a call after a reply."""
+
+    DONE = "done"
+    AGAIN = "again"
+    REROUTE = "reroute"
+    RELOAD = "reload"
+    ASK = "ask"
+
+
+_WORDS = {FENCED: Verdict.REROUTE, BUSY: Verdict.AGAIN}
+
+
+def judge(reply: Reply) -> Verdict:
+    """What a reply (or LinkError) means for its call."""
+    if isinstance(reply, LinkError):
+        return Verdict.AGAIN
+    if isinstance(reply, list):
+        return _WORDS.get(reply[0], Verdict.DONE) if reply and type(reply[0]) is bytes else Verdict.DONE
+    if not isinstance(reply, hiredis.ReplyError):
+        return Verdict.DONE
+    message = str(reply)
+    if message.startswith("MOVED "):
+        return Verdict.REROUTE
+    if message.startswith("ASK "):
+        return Verdict.ASK
+    if message.startswith(_STALE_TABLE):
+        return Verdict.REROUTE
+    if message.startswith(_AGAIN):
+        return Verdict.AGAIN
+    if "Function not found" in message:
+        return Verdict.RELOAD
+    return Verdict.DONE
+
+
+class Server:
+    """One server and the links to it."""
+
+    def __init__(self, address: Address, config: Redis, on_change: Callable[[bool], None]) -> None:
+        self.address = address
+        self.appends = Link(address, config, on_change)
+        self.others = Link(address, config, on_change)
+        self.scope = trio.CancelScope()
+        self.loading = trio.Lock()
+        self.loads = 0
+
+    def link(self, lane: Lane) -> Link:
+        return self.appends if lane == "appends" else self.others
+
+    async def run(self) -> None:
+        with self.scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.appends.run)
+                await nursery.start(self.others.run)
+
+
+class Shards:
+    """The servers that the settings name. Use: `await nursery.start(shards.run)`.
+
+    `on_table` are called, synchronously, after the routing table has changed. `library` is loaded into every
+    server that lacks it. `origin` marks what this node sends on the bus.
+    """
+
+    def __init__(self, config: Redis, library: Library) -> None:
+        self.config = config
+        self.library = library
+        self.chains = Chains()
+        self.on_table: list[Callable[[], None]] = []
+        self.threads = admin.limiter()
+        self.origin = os.urandom(ORIGIN_BYTES)
+        self._topology: Topology = topology(config)
+        self._table: Table | None = None
+        self._servers: dict[Address, Server] = {}
+        self._nursery: trio.Nursery | None = None
+        self._refresh_wanted = trio.Event()
+        self._changed = trio.Event()
+
+    # -------------------------------------------------------------------------------------- life
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; started when every server is checked, loaded and connected.
+
+        Raises ConfigError for a server that can't hold the log, LogUnavailable for one that doesn't answer.
+        """
+        table = await self._load()
+        for address in sorted(table.addresses, key=lambda item: item.name):
+            await self._admin(checks.check, address, self.config, self.cluster)
+            await self._admin(admin.load, address, self.config, self.library)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._apply(table)
+                nursery.start_soon(self._keep_table)
+                await self._wait_connected()
+                await self._check_partitions()
+                task_status.started()
+        finally:
+            self._nursery = None
+
+    async def _wait_connected(self) -> None:
+        with trio.move_on_after(self.config.connect_timeout_s) as scope:
+            for server in list(self._servers.values()):
+                await server.appends.wait_up()
+                await server.others.wait_up()
+        if scope.cancelled_caught:
+            down = [server.appends for server in self._servers.values() if not server.appends.up]
+            raise LogUnavailable(
+                "; ".join(f"redis {link.address.name}: {link.last_error}" for link in down), "none"
+            )
+
+    async def _check_partitions(self) -> None:
+        """Hold the number of partitions fixed: it decides where the data is."""
+        await self.call(Call(0, pack(("HSETNX", tag(0), "partitions", self.config.partitions))))
+        found = int(await self.call(Call(0, pack(("HGET", tag(0), "partitions")))))
+        if found != self.config.partitions:
+            raise ConfigError(
+                f"redis.partitions is {self.config.partitions}, but the data is in {found} partitions: set "
+                f"redis.partitions = {found}"
+            )
+
+    async def _admin(self, work: Callable[..., Any], *args: Any) -> Any:
+        return await admin.in_thread(self.threads, work, *args)
+
+    async def _load(self) -> Table:
+        # In random order: the first that is asked may be the one that hangs.
+        known = random.sample(list(self._servers), len(self._servers))
+        table: Table = await self._admin(self._topology.load, known)
+        return table
+
+    # ------------------------------------------------------------------------------------- routing
+
+    @property
+    def cluster(self) -> bool:
+        return self._topology.cluster
+
+    @property
+    def table(self) -> Table:
+        assert self._table is not None, "the shards run before they are used"
+        return self._table
+
+    def lane(self, partition: int) -> int:
+        """Partitions of one server share a lane."""
+        return self._lanes[self.table.owners[partition]]
+
+    def server(self, partition: int) -> Server:
+        return self.server_at(self.table.owners[partition])
+
+    def server_at(self, address: Address) -> Server:
+        found = self._servers.get(address)
+        if found is None:
+            assert self._nursery is not None, "the shards run before they are used"
+            found = self._servers[address] = Server(address, self.config, self._link_changed)
+            self._nursery.start_soon(found.run)
+        return found
+
+    def refresh(self) -> None:
+        """Have the routing table looked up again soon."""
+        self._refresh_wanted.set()
+
+    def _link_changed(self, up: bool) -> None:
+        if not up:
+            self.refresh()
+        self._signal()
+
+    def _signal(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _apply(self, table: Table) -> None:
+        before, self._table = self._table, table
+        self._lanes = {
+            address: number
+            for number, address in enumerate(sorted(table.addresses, key=lambda item: item.name))
+        }
+        for address in table.addresses:
+            self.server_at(address)
+        if before is None or before.owners == table.owners:
+            return
+        for address in before.addresses - table.addresses:
+            # Nothing is asked of it any more; what was under way there is asked of the new owner.
+            self._servers.pop(address).scope.cancel()
+        logger.info("Redis routing table %s: %s", table.version, sorted(self._lanes, key=str))
+        self._signal()
+        for callback in self.on_table:
+            callback()
+
+    async def _keep_table(self) -> None:
+        while True:
+            with trio.move_on_after(REFRESH_INTERVAL_S):
+                await self._refresh_wanted.wait()
+            self._refresh_wanted = trio.Event()
+            try:
+                table = await self._load()
+            except LogUnavailable as error:
+                logger.warning("Redis routing table: %s", error)
+                await trio.sleep(REFRESH_SPACING_S)
+                self.refresh()
+                continue
+            self._apply(table)
+            await trio.sleep(REFRESH_SPACING_S)
+
+    # --------------------------------------------------------------------------------------- calls
+
+    async def call(self, call: Call, timeout_s: float | None = None) -> Reply:
+        """The reply to one call. Raises LogUnavailable, also for an error of the server."""
+        (reply,) = await self.calls([call], timeout_s=timeout_s)
+        if isinstance(reply, LinkError):
+            raise LogUnavailable(str(reply), "unknown" if reply.sent else "none")
+        if isinstance(reply, hiredis.ReplyError):
+            raise LogUnavailable(f"redis: {reply}", "none")
+        return reply
+
+    async def calls(
+        self,
+        calls: Sequence[Call],
+        *,
+        lane: Lane = "others",
+        timeout_s: float | None = None,
+        replicas: int = 0,
+    ) -> list[Reply]:
+        """The replies to calls, in order: a value, `hiredis.ReplyError`, or LinkError where there is none.
+
+        `replicas` many must have acknowledged the calls' writes before a reply counts.
+        """
+        timeout_s = self.config.command_timeout_s if timeout_s is None else timeout_s
+        deadline = trio.current_time() + timeout_s
+        replies: list[Reply] = [None] * len(calls)
+        sent: set[int] = set()
+        pending: Sequence[int] = range(len(calls))
+        backoff_s = BACKOFF_MIN_S
+        while True:
+            changed = self._changed
+            await self._round(calls, pending, replies, lane, deadline, replicas)
+            sent.update(i for i in pending if isinstance(replies[i], LinkError) and replies[i].sent)
+            pending = [i for i in pending if judge(replies[i]) is not Verdict.DONE]
+            if not pending:
+                return replies
+            now = trio.current_time()
+            if now >= deadline or all(self._hopeless(calls[i], lane, timeout_s) for i in pending):
+                break
+            await self._prepare([(calls[i], replies[i]) for i in pending])
+            with trio.move_on_after(min(backoff_s * random.uniform(0.5, 1.0), deadline - now)):
+                await changed.wait()
+            backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+        for i in pending:
+            replies[i] = LinkError(_told(replies[i]), sent=i in sent)
+        return replies
+
+    def _hopeless(self, call: Call, lane: Lane, timeout_s: float) -> bool:
+        """Whether the server has been gone for so long that waiting once more isn't worth while."""
+        down_since = self.server(call.partition).link(lane).down_since
+        return down_since is not None and trio.current_time() - down_since > timeout_s
+
+    async def _round(
+        self,
+        calls: Sequence[Call],
+        pending: Sequence[int],
+        replies: list[Reply],
+        lane: Lane,
+        deadline: float,
+        replicas: int,
+    ) -> None:
+        """Send the pending calls to their servers once, side by side, and note the replies."""
+        groups: dict[Server, list[int]] = {}
+        for i in pending:
+            groups.setdefault(self.server(calls[i].partition), []).append(i)
+
+        async def send(server: Server, indices: list[int]) -> None:
+            packed = [calls[i].packed for i in indices]
+            found = await self._exchange(server.link(lane), packed, deadline, replicas)
+            for i, reply in zip(indices, found, strict=True):
+                replies[i] = reply
+
+        if len(groups) == 1:
+            await send(*next(iter(groups.items())))
+        else:
+            async with trio.open_nursery() as nursery:
+                for server, indices in groups.items():
+                    nursery.start_soon(send, server, indices)
+        for i in pending:
+            if judge(replies[i]) is Verdict.ASK:
+                replies[i] = await self._ask(calls[i], replies[i], lane)
+
+    async def _exchange(self, link: Link, packed: list[bytes], deadline: float, replicas: int) -> list[Reply]:
+        """Replies of one link; a LinkError for each call where it fails, or where replicas lag behind."""
+        replies: list[Reply]
+        try:
+            if not replicas:
+                replies = await self._within(deadline, link.start(packed).wait)
+                return replies
+            wait = pack(("WAIT", replicas, self.config.replicas_wait_ms))
+            generation = link.generation
+            replies = await self._within(deadline, link.start([*packed, wait]).wait)
+            reached = replies.pop()
+            while isinstance(reached, int) and reached < replicas:
+                (reached,) = await self._within(deadline, link.start([wait]).wait)
+                if link.generation != generation:
+                    raise LinkError("the connection ended before enough replicas had the change", sent=True)
+            if isinstance(reached, hiredis.ReplyError):
+                raise LinkError(f"{link.address.name}: WAIT: {reached}", sent=True)
+            return replies
+        except LinkError as error:
+            return [error] * len(packed)
+
+    async def _within(self, deadline: float, work: Callable[[], Any]) -> Any:
+        with trio.move_on_at(deadline):
+            return await work()
+        raise LinkError("no reply in time", sent=True)
+
+    async def _ask(self, call: Call, reply: Reply, lane: Lane) -> Reply:
+        """The slot is moving: ask where the reply says, for this once."""
+        address = self._told_address(call, str(reply))
+        link = self.server_at(address).link(lane)
+        try:
+            with trio.move_on_after(self.config.connect_timeout_s):
+                await link.wait_up()
+            return (await link.pipeline([_ASKING, call.packed]))[1]
+        except LinkError as error:
+            return error
+
+    def _told_address(self, call: Call, message: str) -> Address:
+        """The server that `MOVED slot host:port` or `ASK slot host:port` names."""
+        owner = self.table.owners[call.partition]
+        host, _, port = message.split()[2].rpartition(":")
+        return owner.sibling(host or owner.host, int(port))
+
+    async def _prepare(self, pending: Sequence[tuple[Call, Reply]]) -> None:
+        """Do what the replies ask for before the calls are sent again."""
+        for call, reply in pending:
+            verdict = judge(reply)
+            if verdict is Verdict.RELOAD:
+                await self._reload(self.server(call.partition))
+            elif verdict is Verdict.REROUTE:
+                if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("MOVED "):
+                    address = self._told_address(call, str(reply))
+                    if self.table.owners[call.partition] != address:
+                        self._apply(self.table.with_owner(call.partition, address))
+                self.refresh()
+
+    async def _reload(self, server: Server) -> None:
+        """Load the library; callers that come meanwhile wait for this load rather than load again."""
+        loads = server.loads
+        async with server.loading:
+            if server.loads != loads:
+                return
+            try:
+                await self._admin(admin.load, server.address, self.config, self.library)
+                server.loads += 1
+            except LogUnavailable as error:
+                logger.warning("Redis functions: %s", error)
+
+
+def _told(reply: Reply) -> str:
+    if isinstance(reply, list):
+        return "the partition is being moved" if reply[0] == FENCED else "the head is reserved"
+    return str(reply)
