@@ -22,7 +22,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memmove, memset, strerror
+from libc.string cimport memcpy, memmove, memset
 
 cdef extern from "<sys/socket.h>" nogil:
     cdef struct iovec:
@@ -168,7 +168,7 @@ cdef void write_slot(Slot *slot) noexcept nogil:
 
 
 cdef class Members:
-    """The handles of one group. Stale ones count until a publish meets and drops them."""
+    """The handles of one group."""
 
     cdef uint64_t *handles
     cdef size_t count
@@ -205,7 +205,8 @@ cdef class Members:
         cdef size_t i = self.find(handle)
         if i == self.count:
             return False
-        self.drop(i)
+        self.count -= 1
+        self.handles[i] = self.handles[self.count]
         return True
 
     cdef size_t find(self, uint64_t handle) noexcept:
@@ -214,10 +215,6 @@ cdef class Members:
             if self.handles[i] == handle:
                 return i
         return self.count
-
-    cdef void drop(self, size_t i) noexcept:
-        self.count -= 1
-        self.handles[i] = self.handles[self.count]
 
 
 cdef class Slots:
@@ -347,7 +344,7 @@ cdef class Slots:
         """Queue frames for every member; returns the handles of blocked members, which got nothing.
 
         `forms[form]` is the list of Frames for slots of that form (None where there is no such member);
-        `substitutes[handle]` takes its place for one member. Stale members are dropped from the list.
+        `substitutes[handle]` takes its place for one member. Stale members are skipped.
         """
         cdef Form table[C_FORMS_MAX]
         cdef Form *own = NULL
@@ -388,17 +385,15 @@ cdef class Slots:
         return 0
 
     cdef int queue_all(self, Members members, Form *forms, Form *own, list blocked) except -1:
-        cdef size_t i = 0
+        cdef size_t i
         cdef uint64_t handle
         cdef Slot *slot
         cdef Form *form
-        while i < members.count:
+        for i in range(members.count):
             handle = members.handles[i]
             slot = self.find(handle)
             if slot == NULL:
-                members.drop(i)
                 continue
-            i += 1
             if slot.state == BLOCKED:
                 blocked.append(handle)
                 continue
@@ -443,27 +438,6 @@ cdef class Slots:
         write_slot(slot)
         self.report(handle, slot, reports)
         return reports[0] if reports else None
-
-    def write(self, uint64_t handle, bytes data not None, size_t offset=0):
-        """Write bytes of the caller's own queue (blocked slot or not); the bytes taken, 0 when full.
-
-        Raises OSError as `send` does, and EBADF for a stale handle.
-        """
-        cdef Item item
-        cdef ssize_t got
-        cdef Slot *slot = self.find(handle)
-        if slot == NULL:
-            raise OSError(9, "stale handle")
-        if offset >= <size_t>PyBytes_GET_SIZE(data):
-            return 0
-        item.data = PyBytes_AS_STRING(data)
-        item.size = PyBytes_GET_SIZE(data)
-        got = write_items(slot.fd, &item, 1, offset)
-        if got >= 0:
-            return got
-        if errno == EAGAIN or errno == ENOBUFS:
-            return 0
-        raise OSError(errno, strerror(errno).decode())
 
     cdef size_t write_dirty(self, int64_t budget_ns) noexcept nogil:
         cdef int64_t end = now_ns() + budget_ns

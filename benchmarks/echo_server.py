@@ -1,0 +1,115 @@
+"""A WebSocket echo server on one of the gateway's transports, for conformance suites and measurements.
+
+python -m benchmarks.echo_server --transport fast --port 9001
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import trio
+
+from _speedups import frames
+from _speedups.fanout import Frame
+from gateway.config import Config
+from gateway.metrics import Counters
+from gateway.ports import Ack, Admission, Connection, Rejection, Transport, UpgradeRequest
+from gateway.transport.fast import FastTransport
+from gateway.transport.fast_connection import FastConnection
+from gateway.transport.portable import PortableTransport
+from gateway.tuning import raise_descriptors, runtime
+
+MESSAGE_BYTES_MAX = 32 << 20
+CONNECTIONS_MAX = 19_000
+
+
+class EchoSession:
+    """Sends every text message back; implements `gateway.ports.Session`."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def receive(self, payload: bytes) -> None:
+        self._connection.send(payload)
+
+    def receive_binary(self) -> None:
+        self._connection.close(1003, "the portable transport echoes text only")
+
+    def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
+        return None
+
+    def closed(self) -> None:
+        pass
+
+
+class EchoEndpoint:
+    """Lets everybody in."""
+
+    def admit(self, request: UpgradeRequest) -> Admission | Rejection:
+        return Admission(None, EchoSession)
+
+
+class EchoConnection(FastConnection):
+    """A fast connection that echoes binary messages too, which the gateway's protocol doesn't have."""
+
+    __slots__ = ()
+
+    def receive_binary(self, payload: bytes) -> None:
+        encoded = self._shared.encode(payload, self.form, frames.BINARY)
+        self.send_frame(Frame(encoded))
+
+
+class FastEcho(FastTransport):
+    connection_type = EchoConnection
+
+
+def configuration(port: int, flush_interval_max_ms: float, compression: bool) -> Config:
+    """The defaults, with room for the messages of conformance suites."""
+    return Config().with_(
+        server={
+            "port": port,
+            "flush_interval_max_ms": flush_interval_max_ms,
+            "compression": compression,
+            "connections_max": CONNECTIONS_MAX,
+        },
+        limits={"message_bytes_max": MESSAGE_BYTES_MAX, "frame_bytes_max": MESSAGE_BYTES_MAX, "outbox_bytes_max": 4 * MESSAGE_BYTES_MAX},
+    )
+
+
+def transport_of(name: str, config: Config, counters: Counters) -> Transport:
+    return FastEcho(config, counters) if name == "fast" else PortableTransport(config, counters)
+
+
+async def serve(name: str, config: Config, counters: Counters) -> None:
+    """Echo until cancelled; the first line printed is the port."""
+    async with trio.open_nursery() as nursery:
+        transport = transport_of(name, config, counters)
+        addresses = await nursery.start(transport.serve, EchoEndpoint())
+        print(addresses[0][1], flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.echo_server", description=__doc__)
+    parser.add_argument("--transport", choices=("fast", "portable"), default="fast")
+    parser.add_argument("--port", type=int, default=9001, help="0 takes a free one")
+    parser.add_argument("--flush-interval-max-ms", type=float, default=20.0)
+    parser.add_argument("--no-compression", action="store_true")
+    options = parser.parse_args(arguments)
+    config = configuration(options.port, options.flush_interval_max_ms, not options.no_compression)
+    raise_descriptors(CONNECTIONS_MAX)
+    counters = Counters()
+    try:
+        with runtime(counters) as tuned:
+            tuned.started()
+            trio.run(serve, options.transport, config, counters)
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""The fast transport: Trio sockets and the compiled kernels.
+
+    serve ─┬─ poller, flusher, sweep          (fast_loop)
+           ├─ connections: one task each      (fast_connection)
+           └─ accepting: one task a listener
+
+Accept and connections have nurseries of their own, so that the listeners close while connections drain. TLS
+belongs to the portable transport or a load balancer: `obstacle` says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+import trio
+
+from _speedups import frames
+from _speedups.fanout import FORMS_MAX, Frame, Members, Slots
+from gateway.config import Config
+from gateway.errors import ConfigError
+from gateway.metrics import Counters
+from gateway.ports import Connection, Endpoint, Own, Rejection
+from gateway.transport import upgrade
+from gateway.transport.fast_connection import FastConnection
+from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST, Flusher, Poller, Sweep, tick_s
+from gateway.transport.listening import address_text, addresses, listen
+
+if TYPE_CHECKING:
+    from _speedups.fanout import Report
+
+logger = logging.getLogger(__name__)
+
+# Accepted before other tasks run; the kernel's queue keeps the rest.
+ACCEPTS_MAX = 32
+# Pause when descriptors have run out: the listener stays readable, and trying again at once would spin.
+ACCEPT_PAUSE_S = 0.1
+
+
+def obstacle(config: Config) -> str | None:
+    """Why this transport can't be used with this configuration, for people; None when it can."""
+    if sys.platform != "linux":
+        return "the fast transport needs Linux (epoll)"
+    if config.server.tls_cert:
+        return (
+            "the fast transport has no TLS: set server.transport to auto or portable, "
+            "or let the load balancer end TLS"
+        )
+    return None
+
+
+class Shared:
+    """What all connections of one transport use."""
+
+    def __init__(self, config: Config, counters: Counters) -> None:
+        server = config.server
+        self.limits = config.limits
+        self.timeouts = config.timeouts
+        self.compression = server.compression
+        self.counters = counters
+        self.slots = Slots()
+        self.connections: dict[int, FastConnection] = {}  # by handle, the open ones
+        self.poller = Poller()
+        self.flusher = Flusher(self.slots, self._report, server.flush_interval_max_ms, server.flush_slice_ms)
+        times = config.timeouts
+        self.sweep = Sweep(
+            tick_s(
+                (
+                    times.ping_interval_s,
+                    times.upgrade_timeout_s,
+                    times.stall_timeout_s,
+                    times.close_timeout_s,
+                )
+            )
+        )
+        self.endpoint: Endpoint | None = None
+        self._compression_bytes_min = server.compression_bytes_min
+
+    def decide(self, head: bytes, remote: str) -> upgrade.Accepted | Rejection:
+        assert self.endpoint is not None
+        return upgrade.decide(self.endpoint, head, remote)
+
+    def remember(self, connection: FastConnection) -> None:
+        """A connection's handshake was accepted."""
+        self.connections[connection.handle] = connection
+        self.counters.connections += 1
+
+    def forget(self, connection: FastConnection, code: int) -> None:
+        """A connection is gone; it counts if it ever was a WebSocket."""
+        if self.connections.pop(connection.handle, None) is not None:
+            self.counters.connections -= 1
+            self.counters.connections_closed[str(code)] += 1
+
+    def encode(self, payload: bytes, form: int, opcode: int = frames.TEXT) -> bytes:
+        """A message's frame for connections of this form; compressed where that makes it smaller."""
+        if form and len(payload) >= self._compression_bytes_min:
+            small = frames.deflate(payload, form + 8)
+            if len(small) < len(payload):
+                return frames.encode(opcode, small, True)
+        return frames.encode(opcode, payload)
+
+    def flush_soon(self) -> None:
+        """Frames were queued for many: write at once on a quiet node, joined on a busy one."""
+        if not self.flusher.load.interval_s:
+            self.flusher.flush_slice()
+        if self.slots.dirty_slots:
+            self.flusher.wake()
+
+    def _report(self, report: Report) -> None:
+        handle, error, queue, offset = report
+        connection = self.connections.get(handle)
+        if connection is not None:
+            connection.take_report(error, queue, offset)
+
+
+class FastGroup:
+    """Implements `gateway.ports.Group` with the fan-out kernel."""
+
+    __slots__ = ("_forms", "_members", "_shared")
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._members = Members()
+        self._forms: dict[int, int] = {}  # members of each form
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, connection: Connection) -> None:
+        fast = cast("FastConnection", connection)
+        if fast.handle not in self._members:
+            self._members.add(fast.handle)
+            self._forms[fast.form] = self._forms.get(fast.form, 0) + 1
+
+    def discard(self, connection: Connection) -> None:
+        fast = cast("FastConnection", connection)
+        if self._members.discard(fast.handle):
+            self._forms[fast.form] -= 1
+            if not self._forms[fast.form]:
+                del self._forms[fast.form]
+
+    def publish(
+        self,
+        payloads: Sequence[bytes],
+        own: Mapping[Connection, Mapping[int, Own]],
+        topic: str,
+        droppable: bool = False,
+    ) -> None:
+        """See `gateway.ports.Group.publish`."""
+        shared = self._shared
+        forms: list[list[Frame] | None] = [None] * FORMS_MAX
+        for form in self._forms:
+            forms[form] = [Frame(shared.encode(payload, form), topic, droppable) for payload in payloads]
+        substitutes = {}
+        for connection, places in own.items():
+            fast = cast("FastConnection", connection)
+            frames_of_form = forms[fast.form]
+            if frames_of_form is not None:
+                substitutes[fast.handle] = self._substitute(frames_of_form, places, fast.form, topic)
+        blocked = shared.slots.publish(self._members, tuple(forms), substitutes)
+        for handle in blocked:
+            slow = shared.connections.get(handle)
+            if slow is not None:
+                slow.enqueue_published(substitutes.get(handle, forms[slow.form]) or ())
+        shared.counters.messages_sent += len(self) * len(payloads)
+        shared.counters.bytes_sent += len(self) * sum(map(len, payloads))
+        shared.flush_soon()
+
+    def _substitute(
+        self, shared_frames: list[Frame], places: Mapping[int, Own], form: int, topic: str
+    ) -> list[Frame]:
+        """One member's frames: its own in the places that `places` names."""
+        mine: list[Frame] = []
+        for index, frame in enumerate(shared_frames):
+            own = places.get(index)
+            if own is None:
+                mine.append(frame)
+            elif own.payload is not None:
+                mine.append(Frame(self._shared.encode(own.payload, form), topic, False, own.ack))
+        return mine
+
+
+class FastTransport:
+    """Implements `gateway.ports.Transport`. Raises ConfigError where `obstacle` names one.
+
+    `reuse_port` lets the workers of one node listen on the same port.
+    """
+
+    name = "fast"
+    connection_type = FastConnection
+
+    def __init__(self, config: Config, counters: Counters, reuse_port: bool = False) -> None:
+        reason = obstacle(config)
+        if reason is not None:
+            raise ConfigError(reason)
+        self._config = config
+        self._reuse_port = reuse_port
+        self._shared = Shared(config, counters)
+        self._accepting = trio.CancelScope()
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._shared.connections)
+
+    def group(self) -> FastGroup:
+        return FastGroup(self._shared)
+
+    def stop_accepting(self) -> None:
+        self._accepting.cancel()
+
+    async def serve(
+        self,
+        endpoint: Endpoint,
+        *,
+        task_status: trio.TaskStatus[Sequence[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """See `gateway.ports.Transport.serve`."""
+        self._shared.endpoint = endpoint
+        listeners = await listen(self._config.server, self._reuse_port)
+        try:
+            await self._serve(listeners, task_status)
+        finally:
+            self._shared.poller.close()
+
+    async def _serve(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        task_status: trio.TaskStatus[Sequence[tuple[str, int]]],
+    ) -> None:
+        async with trio.open_nursery() as shared:
+            shared.start_soon(self._shared.poller.run)
+            shared.start_soon(self._shared.flusher.run)
+            shared.start_soon(self._shared.sweep.run)
+            async with trio.open_nursery() as connections:
+                with self._accepting:
+                    async with trio.open_nursery() as accepting:
+                        task_status.started(addresses(listeners))
+                        for listener in listeners:
+                            accepting.start_soon(self._accept, listener, connections)
+                await trio.sleep_forever()
+
+    async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
+        # Without Trio's wrapper, several connections can be accepted between two checkpoints.
+        with socket.socket(fileno=listener.socket.detach()) as bare:
+            bare.setblocking(False)
+            bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+            while True:
+                await trio.lowlevel.wait_readable(bare)
+                try:
+                    self._accept_some(bare, connections)
+                except OSError as error:
+                    if error.errno not in ACCEPT_FULL:
+                        raise
+                    logger.error("can't accept a connection: %s; trying again", error)
+                    await trio.sleep(ACCEPT_PAUSE_S)
+
+    def _accept_some(self, listener: socket.socket, connections: trio.Nursery) -> None:
+        for _ in range(ACCEPTS_MAX):
+            try:
+                client, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in ACCEPT_LOST:
+                    continue
+                raise
+            client.setblocking(False)
+            connection = self.connection_type(client.detach(), address_text(address), self._shared)
+            connections.start_soon(connection.run)

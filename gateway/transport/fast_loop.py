@@ -1,0 +1,205 @@
+"""What the fast transport's connections share: one poller, one flusher, one sweep for all timers.
+
+Trio registers a descriptor anew for every wait and switches to its task for every message. Here the sockets
+live in an epoll instance of their own, which one task waits for; it calls the connections that are ready, and
+a connection's own task runs only when something must be awaited.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from _speedups.fanout import Slots
+
+if TYPE_CHECKING:
+    from _speedups.fanout import Report
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+
+# Connections called between two checkpoints; at 10 us each, that is how long other tasks wait.
+EVENTS_MAX = 256
+
+# Below this share of busy time everything is written at once; from here on, frames are joined.
+BUSY_MIN = 0.6
+BUSY_FULL = 0.95
+BUSY_WINDOW_S = 0.05
+
+
+class Ready(Protocol):
+    """What a poller calls; never raises."""
+
+    def ready(self, flags: int) -> None: ...
+
+
+class Poller:
+    """Descriptors and who is called when they can be read or written."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._owners: dict[int, Ready] = {}
+
+    def watch(self, fd: int, flags: int, owner: Ready) -> None:
+        """Call the owner when the descriptor can be read (READ) or written (WRITE); 0: don't watch it."""
+        if not flags:
+            self.remove(fd)
+        elif fd in self._owners:
+            self._epoll.modify(fd, flags)
+        else:
+            self._epoll.register(fd, flags)
+            self._owners[fd] = owner
+
+    def remove(self, fd: int) -> None:
+        """Stop watching; to be called before the descriptor is closed. Idempotent."""
+        if self._owners.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def close(self) -> None:
+        self._epoll.close()
+
+    async def run(self) -> None:
+        """Call owners until cancelled; an owner removed by another one's call is not called any more."""
+        while True:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            for fd, flags in self._epoll.poll(0, EVENTS_MAX):
+                owner = self._owners.get(fd)
+                if owner is not None:
+                    owner.ready(flags)
+
+
+class Load(trio.abc.Instrument):
+    """How busy the event loop is, and how long frames are joined for it.
+
+    `busy` is 1 minus the share of time spent waiting for I/O, over windows of 50 ms; `interval_s` grows with
+    it from 0 to `interval_max_s`.
+    """
+
+    def __init__(self, interval_max_s: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.busy = 0.0
+        self.interval_s = 0.0
+        self._interval_max_s = interval_max_s
+        self._clock = clock
+        self._window_start_s = self._wait_start_s = clock()
+        self._waited_s = 0.0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self._wait_start_s = self._clock()
+
+    def after_io_wait(self, timeout: float) -> None:
+        now_s = self._clock()
+        self._waited_s += now_s - self._wait_start_s
+        elapsed_s = now_s - self._window_start_s
+        if elapsed_s >= BUSY_WINDOW_S:
+            self._window_start_s = now_s
+            self._end_window(1.0 - self._waited_s / elapsed_s)
+
+    def _end_window(self, busy: float) -> None:
+        self._waited_s = 0.0
+        self.busy = (self.busy + busy) / 2
+        share = (self.busy - BUSY_MIN) / (BUSY_FULL - BUSY_MIN)
+        self.interval_s = self._interval_max_s * min(max(share, 0.0), 1.0)
+
+
+class Flusher:
+    """Writes what the slots have queued, at once or joined for an interval that grows with the load.
+
+    `report` is called for each slot whose queue the kernel didn't take whole.
+    """
+
+    def __init__(
+        self, slots: Slots, report: Callable[[Report], None], interval_max_ms: float, slice_ms: float
+    ) -> None:
+        self.slots = slots
+        self.load = Load(interval_max_ms / 1000)
+        self._report = report
+        self._slice_ns = int(slice_ms * 1e6)
+        self._waiting: trio.lowlevel.Task | None = None
+
+    def wake(self) -> None:
+        """Something was queued: write it soon."""
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
+
+    def flush_slice(self) -> None:
+        """Write for one slice of time and pass on the reports."""
+        for report in self.slots.flush(self._slice_ns):
+            self._report(report)
+
+    async def run(self) -> None:
+        """Flush whenever woken, until cancelled; other tasks run between the slices."""
+        trio.lowlevel.add_instrument(self.load)
+        try:
+            while True:
+                await self._wait()
+                await trio.sleep(self.load.interval_s)
+                while self.slots.dirty_slots:
+                    self.flush_slice()
+                    await trio.lowlevel.checkpoint()
+        finally:
+            trio.lowlevel.remove_instrument(self.load)
+
+    async def _wait(self) -> None:
+        if self.slots.dirty_slots:
+            return
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiting = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._waiting = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+class Timed(Protocol):
+    """What a sweep calls. `due_s` says when; None: not any more."""
+
+    due_s: float | None
+
+    def check(self, now_s: float) -> None:
+        """The time has come: act, and ask the sweep for the next time. Never raises."""
+        ...
+
+
+class Sweep:
+    """All timers of all connections, to the tick: a few buckets of connections, not a deadline each."""
+
+    def __init__(self, tick_s: float) -> None:
+        self._tick_s = tick_s
+        self._buckets: dict[int, list[Timed]] = {}
+
+    def at(self, due_s: float, timed: Timed) -> None:
+        """Check it at this time; an earlier call for it no longer counts."""
+        timed.due_s = due_s
+        self._buckets.setdefault(int(due_s / self._tick_s) + 1, []).append(timed)
+
+    def run_until(self, now_s: float) -> None:
+        """Check all that is due."""
+        tick = int(now_s / self._tick_s)
+        for number in sorted(number for number in self._buckets if number <= tick):
+            for timed in self._buckets.pop(number):
+                if timed.due_s is not None and int(timed.due_s / self._tick_s) + 1 == number:
+                    timed.due_s = None
+                    timed.check(now_s)
+
+    async def run(self) -> None:
+        """Look once a tick, until cancelled."""
+        while True:
+            await trio.sleep(self._tick_s)
+            self.run_until(trio.current_time())
+
+
+def tick_s(timeouts_s: Sequence[float]) -> float:
+    """A tick that is fine enough for the shortest of these timeouts and no finer: 5 ms to 1 s."""
+    return min(1.0, max(0.005, min(timeouts_s) / 5))
+
+
+# Errors of accept that concern one connection or pass by themselves (accept(2)).
+ACCEPT_LOST = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EINTR})
+ACCEPT_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
