@@ -285,7 +285,7 @@ class Replica:
             self.version = version
         else:
             self.document, self.problem = body.get("state"), None
-            if self.undo is not None and version != self.version:
+            if self.undo is not None and self.version not in (0, version):
                 self.undo.certain = False
             self.version = version
         if self.version != version:

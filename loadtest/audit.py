@@ -1,0 +1,142 @@
+"""After the run: the server's final documents and histories, and the judgement of each document.
+
+Histories come from the admin HTTP where it is known; otherwise from SYNC_REQUESTs, which reach back 1,000
+changes only, so a `Keeper` asks for them during the run already.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import trio
+
+from loadtest.client import Client, ClientError, connect
+from loadtest.users import Target
+
+PAGE = 1000
+KEEP_EVERY = 400  # changes; well below what a SYNC_REQUEST reaches back
+DOCUMENTS_A_CLIENT = 50
+PARALLEL = 4
+
+Change = dict[str, Any]
+
+
+@contextmanager
+def _connection(url: str) -> Iterator[http.client.HTTPConnection]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=30)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _pages(admin_url: str, token: str, path: str) -> list[Change]:
+    """All pages of a history; raises ClientError. Blocking: call it in a thread."""
+    changes: list[Change] = []
+    following: str | None = f"{path}?from=1&limit={PAGE}"
+    try:
+        with _connection(admin_url) as connection:
+            while following:
+                connection.request("GET", following, headers={"Authorization": f"Bearer {token}"})
+                answer = connection.getresponse()
+                body = answer.read()
+                if answer.status != 200:
+                    raise ClientError(f"{following}: HTTP {answer.status} {body[:120].decode(errors='replace')}")
+                page = json.loads(body)
+                changes += page["changes"]
+                following = page["next"]
+    except (OSError, http.client.HTTPException) as error:
+        raise ClientError(f"{admin_url}: {error!r}") from None
+    return changes
+
+
+class Keeper:
+    """The history of each document as far as it was read: (versions above `after`, in order).
+
+    `after` is -1 until something was read; it isn't 0 in the end when the server couldn't give all.
+    """
+
+    def __init__(self, target: Target, admin_url: str | None) -> None:
+        self._target, self._admin_url = target, admin_url
+        self.changes: dict[int, list[Change]] = {}
+        self.after: dict[int, int] = {}
+
+    def head(self, document: int) -> int:
+        """The newest version that was read."""
+        kept = self.changes.get(document)
+        return kept[-1]["version"] if kept else self.after.get(document, 0)
+
+    async def read(self, client: Client, document: int) -> None:
+        """Read on to the server's head; raises ClientError."""
+        resource_id = self._target.resource_id(document)
+        if self._admin_url is not None:
+            token = self._target.token("auditor", "admin")
+            path = f"/v1/resources/{self._target.resource_type}/{resource_id}/history"
+            self.after[document] = 0
+            self.changes[document] = await trio.to_thread.run_sync(_pages, self._admin_url, token, path)
+            return
+        answer = await client.changes(resource_id, self.head(document))
+        if "changes" in answer:
+            self.changes.setdefault(document, []).extend(answer["changes"])
+        else:
+            self.changes[document] = []
+            self.after[document] = answer["current_version"]
+
+    async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
+        """Without an admin HTTP: keep up with the documents' versions until cancelled.
+
+        `versions` maps a document to the newest version that its users saw.
+        """
+        token = self._target.token("auditor")
+        while True:
+            try:
+                async with connect(self._target.url, token, "auditor", self._target.resource_type) as client:
+                    await self._keep_up(client, versions, every_s)
+            except ClientError:
+                await trio.sleep(every_s)
+
+    async def _keep_up(self, client: Client, versions: Mapping[int, int], every_s: float) -> None:
+        while True:
+            for document in list(versions):
+                if versions[document] - self.head(document) >= KEEP_EVERY:
+                    resource_id = self._target.resource_id(document)
+                    await client.subscribe(resource_id)
+                    await self.read(client, document)
+                    await client.unsubscribe(resource_id)
+            await trio.sleep(every_s)
+
+
+async def final_states(
+    target: Target, keeper: Keeper, documents: Sequence[int]
+) -> tuple[dict[int, tuple[int, Any]], list[str]]:
+    """For each document (version, state) as a fresh subscriber gets them, its history read to the end.
+
+    Also returns what went wrong, in words.
+    """
+    found: dict[int, tuple[int, Any]] = {}
+    problems: list[str] = []
+    limiter = trio.CapacityLimiter(PARALLEL)
+
+    async def one_client(part: Sequence[int], number: int) -> None:
+        user_id = f"auditor-{number}"
+        async with limiter:
+            try:
+                token = target.token(user_id)
+                async with connect(target.url, token, user_id, target.resource_type) as client:
+                    for document in part:
+                        answer = await client.subscribe(target.resource_id(document))
+                        found[document] = answer["version"], answer.get("state")
+                        await keeper.read(client, document)
+            except ClientError as error:
+                problems.append(f"audit: {error}")
+
+    async with trio.open_nursery() as nursery:
+        for start in range(0, len(documents), DOCUMENTS_A_CLIENT):
+            nursery.start_soon(one_client, documents[start : start + DOCUMENTS_A_CLIENT], start)
+    return found, problems

@@ -1,0 +1,97 @@
+"""A plain client of the protocol for what isn't load: making documents, reading final states and histories.
+
+One request at a time, on trio-websocket; what arrives in between is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import trio
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
+
+from loadtest import content
+
+MESSAGE_BYTES_MAX = 1 << 26
+REQUEST_TIMEOUT_S = 20.0
+
+
+class ClientError(Exception):
+    """The server refused something, went away, or didn't answer in time; the message says what."""
+
+
+class Client:
+    """An authenticated, extended connection."""
+
+    def __init__(self, socket: WebSocketConnection, resource_type: str) -> None:
+        self._socket = socket
+        self._type = resource_type
+        self._number = 0
+
+    async def request(self, kind: str, payload: dict[str, Any], answer: str) -> dict[str, Any]:
+        """Send a message and return the payload of its answer; raises ClientError."""
+        self._number += 1
+        ident = f"{kind.lower()}-{self._number}"
+        try:
+            with trio.fail_after(REQUEST_TIMEOUT_S):
+                await self._socket.send_message(content.message(kind, ident, payload).decode())
+                return await self._answer(answer, ident, payload.get("resource_id"))
+        except trio.TooSlowError:
+            raise ClientError(f"no {answer} for {payload.get('resource_id')} in {REQUEST_TIMEOUT_S:.0f} s") from None
+        except ConnectionClosed as error:
+            raise ClientError(f"the connection was closed: {error.reason}") from None
+
+    async def _answer(self, answer: str, ident: str, resource_id: str | None) -> dict[str, Any]:
+        while True:
+            message = orjson.loads(await self._socket.get_message())
+            body: dict[str, Any] = message["payload"]
+            if message["type"] == "ERROR" and body.get("ref") in (ident, None):
+                raise ClientError(f"{body.get('code')}: {body.get('message')}")
+            same = resource_id is None or body.get("resource_id") == resource_id
+            if message["type"] == answer and same and body.get("id", ident) == ident:
+                return body
+
+    async def subscribe(self, resource_id: str) -> dict[str, Any]:
+        """The payload of SUBSCRIBE_ACK, with the whole state."""
+        payload = {"resource": self._type, "resource_id": resource_id}
+        return await self.request("SUBSCRIBE", payload, "SUBSCRIBE_ACK")
+
+    async def unsubscribe(self, resource_id: str) -> None:
+        payload = {"resource": self._type, "resource_id": resource_id}
+        await self.request("UNSUBSCRIBE", payload, "UNSUBSCRIBE_ACK")
+
+    async def changes(self, resource_id: str, after: int) -> dict[str, Any]:
+        """The payload of SYNC_RESPONSE: `changes` after a version, or `state` where more than 1,000 miss."""
+        payload = {"resource_id": resource_id, "resource_type": self._type, "last_version": after}
+        return await self.request("SYNC_REQUEST", {**payload, "max_changes": 1000}, "SYNC_RESPONSE")
+
+    async def create(self, resource_id: str, document: dict[str, Any], client_id: str) -> None:
+        """Subscribe and make the document, unless it is there."""
+        if (await self.subscribe(resource_id)).get("state") is None:
+            operation = {"op": "add", "path": "", "value": document}
+            payload = {
+                "resource_id": resource_id,
+                "resource_type": self._type,
+                "operation": operation,
+                "version": 0,
+                "client_id": client_id,
+            }
+            await self.request("OP", payload, "OP_ACK")
+        await self.unsubscribe(resource_id)
+
+
+@asynccontextmanager
+async def connect(url: str, token: str, user_id: str, resource_type: str) -> AsyncIterator[Client]:
+    """An authenticated client; raises ClientError when the server can't be reached or refuses."""
+    try:
+        manager = open_websocket_url(url, subprotocols=["collab.v1"], max_message_size=MESSAGE_BYTES_MAX)
+        async with manager as socket:
+            client = Client(socket, resource_type)
+            auth = {"token": token, "client_id": f"{user_id}-client", "user_id": user_id}
+            await client.request("AUTH", auth, "AUTH_ACK")
+            yield client
+    except (HandshakeError, OSError, ConnectionClosed) as error:
+        raise ClientError(f"{url}: {error}") from None

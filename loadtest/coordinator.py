@@ -1,0 +1,320 @@
+"""A whole run: the server, the generator processes, the samples, the verdict, the report.
+
+    options = Options(scenario=load("smoke"))
+    report = await run(options)
+
+The report is plain JSON data; `loadtest.report` shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from loadtest import server as servers
+from loadtest.observe import Observer
+from loadtest.recorder import INTERVAL_S, joined
+from loadtest.scenario import Disruption, Scenario
+from loadtest.schedule import Schedule
+from loadtest.server import EmbeddedServer
+from loadtest.summary import summarise
+from loadtest.verdict import Findings
+
+CONNECTIONS_A_PROCESS = 15_000
+SETUP_TIMEOUT_S = 300.0
+RESULT_TIMEOUT_S = 600.0
+LEAD_S = 0.5  # between "start" and the first moment of the schedule
+SECOND = 1_000_000_000
+
+
+class RunError(Exception):
+    """The run couldn't take place; the message says why."""
+
+
+@dataclass(slots=True)
+class Options:
+    """What to run, against what. Without `url` an embedded server is started by `server_command`."""
+
+    scenario: Scenario
+    url: str | None = None
+    secret: bytes | None = None
+    admin_url: str | None = None
+    share: tuple[int, int] = (1, 1)  # this machine is the n-th of m
+    start_at: float | None = None  # Unix time; for several machines to begin together
+    run_name: str = ""
+    server_command: Sequence[str] = servers.GATEWAY
+    on_progress: Callable[[Progress], None] = lambda progress: None
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a live view shows: the intervals so far, joined over all processes, and the server's samples."""
+
+    scenario: Scenario
+    phase: str = "starting"
+    at_s: float = 0.0
+    intervals: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Generator:
+    """One worker process and what it has said."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+        self.intervals: list[dict[str, Any]] = []
+        self.result: dict[str, Any] | None = None
+        self.failure = ""
+        self.ready = trio.Event()
+        self.ended = trio.Event()
+        self.process: trio.Process | None = None
+
+    async def run(self, log: Path | None = None) -> None:
+        """Start the process and read its lines until it ends."""
+        self.process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "loadtest.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            await self._tell(self.config)
+            await self._read()
+            await self.process.wait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.failure = self.failure or "a generator process ended early"
+        finally:
+            with trio.CancelScope(shield=True):
+                if self.process.poll() is None:
+                    self.process.kill()
+                await self.process.wait()
+            self.ready.set()
+            self.ended.set()
+
+    async def _tell(self, what: dict[str, Any]) -> None:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        await self.process.stdin.send_all(json.dumps(what).encode() + b"\n")
+
+    async def start(self, start_ns: int) -> None:
+        await self._tell({"start_ns": start_ns})
+
+    async def _read(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        buffer = b""
+        async for data in self.process.stdout:
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                self._hear(json.loads(line))
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        kind = said.pop("kind")
+        if kind == "interval":
+            self.intervals.append(said["interval"])
+        elif kind == "result":
+            self.result = said
+        elif kind == "failed":
+            self.failure = said["message"]
+        elif kind == "ready":
+            self.ready.set()
+
+
+class Run:
+    """The state of one run."""
+
+    def __init__(self, options: Options, server: EmbeddedServer | None) -> None:
+        self.options, self.server = options, server
+        self.scenario = options.scenario
+        self.url = server.url if server else options.url or ""
+        self.admin_url = server.admin_url if server else options.admin_url
+        self.observer = Observer(self.url, self.admin_url, server.pid if server else None)
+        self.progress = Progress(self.scenario)
+        self.generators = [Generator(config) for config in self._configs()]
+        self.start_ns = 0
+        self.started_at = 0.0
+        self.server_died = ""
+        self._disrupting = False
+
+    def _configs(self) -> list[dict[str, Any]]:
+        scenario, (number, machines) = self.scenario, self.options.share
+        own = scenario.users / machines
+        processes = scenario.generator.processes or max(1, round(own / CONNECTIONS_A_PROCESS + 0.499))
+        processes = min(processes, max(scenario.population.documents // machines, 1))
+        secret = self.server.secret if self.server else self.options.secret
+        if secret is None:
+            raise RunError("a server at --url needs --token-secret-file, to sign the users' tokens")
+        common = {
+            "scenario": scenario.document(),
+            "url": self.url,
+            "admin_url": self.admin_url,
+            "secret": secret.hex(),
+            "run": self.options.run_name or secrets.token_hex(4),
+            "expires_at": int(time.time() + scenario.duration_s + 3600),
+            "parts": processes * machines,
+        }
+        return [{**common, "part": number - 1 + machines * i} for i in range(processes)]
+
+    async def go(self) -> dict[str, Any]:
+        """Everything, to the report; raises RunError."""
+        async with trio.open_nursery() as nursery:
+            for generator in self.generators:
+                nursery.start_soon(generator.run)
+            await self._ready()
+            await self._start()
+            nursery.start_soon(self._observe, nursery.cancel_scope)
+            for disruption in self.scenario.disruptions:
+                nursery.start_soon(self._disrupt, disruption)
+            await self._follow()
+            self.progress.phase = "judging"
+            self.options.on_progress(self.progress)
+            with trio.move_on_after(RESULT_TIMEOUT_S):
+                for generator in self.generators:
+                    await generator.ended.wait()
+            await self._sample(full=True)
+            nursery.cancel_scope.cancel()
+        return self._report()
+
+    async def _ready(self) -> None:
+        self.progress.phase = "making documents"
+        self.options.on_progress(self.progress)
+        with trio.move_on_after(SETUP_TIMEOUT_S):
+            for generator in self.generators:
+                await generator.ready.wait()
+        for generator in self.generators:
+            if generator.ended.is_set() or not generator.ready.is_set():
+                raise RunError(generator.failure or "a generator process didn't get ready; see its output above")
+
+    async def _start(self) -> None:
+        await self._sample(full=True)
+        delay_s = LEAD_S
+        if self.options.start_at is not None:
+            delay_s = max(self.options.start_at - time.time(), LEAD_S)
+        self.start_ns = time.monotonic_ns() + int(delay_s * SECOND)
+        self.started_at = time.time() + delay_s
+        for generator in self.generators:
+            await generator.start(self.start_ns)
+        self.progress.phase = "running"
+
+    def _now_s(self) -> float:
+        return (time.monotonic_ns() - self.start_ns) / SECOND
+
+    async def _follow(self) -> None:
+        """Join the workers' intervals as they come, to the end of the schedule."""
+        wanted = int(self.scenario.duration_s / INTERVAL_S + 0.999)
+        while len(self.progress.intervals) < wanted:
+            live = [one for one in self.generators if not one.ended.is_set()]
+            self._join(only_live=True)
+            self.progress.at_s = self._now_s()
+            self.options.on_progress(self.progress)
+            if not live:
+                break
+            await trio.sleep(0.25)
+        self._join(only_live=False)
+
+    def _join(self, only_live: bool) -> None:
+        number = len(self.progress.intervals)
+        while True:
+            speaking = [g for g in self.generators if not (g.ended.is_set() and len(g.intervals) <= number)]
+            parts = [g.intervals[number] for g in speaking if len(g.intervals) > number]
+            if not parts or (only_live and len(parts) < len(speaking)):
+                return
+            self.progress.intervals.append(joined(parts))
+            number += 1
+
+    # ------------------------------------------------------------------------------------- the server
+
+    async def _sample(self, full: bool) -> None:
+        at_s = self._now_s() if self.start_ns else 0.0
+        sample = await trio.to_thread.run_sync(self.observer.sample, at_s, full)
+        self.progress.samples.append({**sample, "full": full})
+
+    async def _observe(self, scope: trio.CancelScope) -> None:
+        """A sample a second, full ones at the end of each stage; notice a server that died."""
+        ends = []
+        end_s = 0.0
+        for stage in self.scenario.stages:
+            end_s += stage.duration_s
+            ends.append(end_s - 0.3)
+        while True:
+            await trio.sleep(1.0 - self._now_s() % 1.0 if self._now_s() > 0 else 0.2)
+            full = bool(ends) and self._now_s() + 0.5 >= ends[0]
+            if full:
+                await trio.sleep(max(ends.pop(0) - self._now_s(), 0))
+            await self._sample(full)
+            server = self.server
+            if server and not self._disrupting and server.exit_status is not None and not self.server_died:
+                self.server_died = f"the server ended by itself with status {server.exit_status}"
+
+    async def _disrupt(self, disruption: Disruption) -> None:
+        await trio.sleep(max(disruption.at_s - self._now_s(), 0))
+        if self.server is None:
+            return
+        self._disrupting = True
+        await self.server.stop(signal.SIGKILL if disruption.kind == "kill" else signal.SIGTERM)
+        await trio.sleep(disruption.down_s)
+        await self.server.start()
+        self.observer.pid = self.server.pid
+        self._disrupting = False
+
+    # ------------------------------------------------------------------------------------- the report
+
+    def _report(self) -> dict[str, Any]:
+        findings = Findings()
+        results = []
+        for generator in self.generators:
+            if generator.result is None:
+                failure = generator.failure or "a generator process died"
+                findings.notes.append(failure)
+                continue
+            results.append(generator.result)
+            findings.merge(Findings.of(generator.result["findings"]))
+        died = len(self.generators) - len(results)
+        return summarise(
+            self.scenario,
+            self.progress.intervals,
+            results,
+            self.progress.samples,
+            findings,
+            started_at=self.started_at,
+            share=self.options.share,
+            processes=len(self.generators),
+            died=died,
+            server_died=self.server_died,
+            embedded=self.server is not None,
+        )
+
+
+@asynccontextmanager
+async def _server(options: Options) -> AsyncIterator[EmbeddedServer | None]:
+    if options.url is not None:
+        yield None
+        return
+    async with servers.embedded(options.scenario.server, options.server_command) as server:
+        yield server
+
+
+async def run(options: Options) -> dict[str, Any]:
+    """Run a scenario; raises RunError or ServerError when it couldn't take place."""
+    if options.url is None and options.share[1] > 1:
+        raise RunError("several machines need a server of their own: give --url")
+    if options.url is not None and options.scenario.disruptions:
+        raise RunError("only an embedded server can be killed or restarted: leave out --url")
+    Schedule(options.scenario)  # fails early on what can't be scheduled
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+    problems: list[Exception] = []
+    async with _server(options) as server:
+        try:
+            return await Run(options, server).go()
+        except* (RunError, servers.ServerError) as group:
+            problems = list(group.exceptions)
+    raise RunError(str(problems[0]))

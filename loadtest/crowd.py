@@ -1,0 +1,407 @@
+"""The virtual users of one process: they connect, subscribe, edit, leave and come back.
+
+The crowd owns no time of its own: the worker tells it what the schedule says (`live`, `dispatch`), what the
+engine saw (`handle`) and what time it is (`run_timers`). Times are monotonic nanoseconds.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from loadtest import content
+from loadtest.engine import CLOSED, MESSAGE, OPENED, REJECTED, Engine, Event
+from loadtest.histogram import Latencies
+from loadtest.schedule import PRESENCE, Life, Operation
+from loadtest.users import Target, User, handshake
+
+MS = 1_000_000
+CONNECT_TIMEOUT_MS = 15_000
+CLOSE_TIMEOUT_MS = 2_000
+FINISH_TRIES = 40
+RETRY_MS = (200.0, 1_000.0)
+IN_FLIGHT_MAX = 1024  # a user with so many unanswered edits makes no more: the server has stalled
+NORMAL_CLOSE = (1000).to_bytes(2, "big")
+LOCAL_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM))
+
+
+class Crowd:
+    """All users of a process, by slot of the engine and by number in the schedule."""
+
+    def __init__(self, engine: Engine, target: Target, users: Sequence[User], resume: bool) -> None:
+        self.engine, self.target, self.resume = engine, target, resume
+        self.users = list(users)
+        self.by_index = {user.index: user for user in users}
+        self.counts: Counter[str] = Counter()
+        self.closes: Counter[int] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.connect, self.sync = Latencies(), Latencies()
+        self.lags_ns: list[int] = []
+        self.missed_after_ns = 50 * MS
+        self.connected = 0
+        self.local_errors: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.ending = False
+        self.zero_ns = 0
+        self._timers: list[tuple[int, int, Callable[[User, int], None], User, int]] = []
+        self._timer_number = 0
+        self._random = random.Random(len(users))
+        self._address = target.address
+
+    # ------------------------------------------------------------------------------------------ timers
+
+    def _after(
+        self, now: int, delay_ms: float, action: Callable[[User, int], None], user: User, always: bool = False
+    ) -> None:
+        """Run `action` later, unless (or `always`) the user's connection has changed by then."""
+        self._timer_number += 1
+        due = now + int(delay_ms * MS)
+        heapq.heappush(self._timers, (due, self._timer_number, action, user, -1 if always else user.timer))
+
+    def run_timers(self, now: int) -> None:
+        """Run what is due."""
+        while self._timers and self._timers[0][0] <= now:
+            _, _, action, user, stamp = heapq.heappop(self._timers)
+            if stamp in (-1, user.timer):
+                action(user, now)
+
+    def next_timer_ns(self) -> int | None:
+        return self._timers[0][0] if self._timers else None
+
+    # -------------------------------------------------------------------------------------- connecting
+
+    def connect_user(self, user: User, now: int) -> None:
+        """Begin a connection, meant to begin at `user.connect_ns`."""
+        self.counts["attempted"] += 1
+        user.attempt += 1
+        user.timer += 1
+        user.return_delay_ms = None
+        if not user.request:
+            bearer = self.target.token(user.user_id) if user.plain else None
+            user.request = handshake(self.target, bearer, not user.plain)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if user.source:
+                sock.setsockopt(socket.SOL_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: ports are chosen by connect
+                sock.bind((user.source, 0))
+            code = sock.connect_ex(self._address)
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, "connect")
+            self.engine.attach(user.slot, sock.fileno(), user.request)
+        except OSError as error:
+            sock.close()
+            self._connect_failed(user, now, error)
+            return
+        user.sock, user.state = sock, "connecting"
+        self._after(now, CONNECT_TIMEOUT_MS, self._connect_late, user)
+
+    def _connect_failed(self, user: User, now: int, error: OSError) -> None:
+        name = errno.errorcode.get(error.errno or 0, "?")
+        self.counts["failed"] += 1
+        self.errors[f"connect {name}"] += 1
+        if error.errno in LOCAL_ERRORS:
+            self.local_errors[name] += 1
+        self._come_back(user, now, self._random.uniform(*RETRY_MS))
+
+    def _connect_late(self, user: User, now: int) -> None:
+        if user.state in ("connecting", "joining"):
+            self.counts["failed"] += 1
+            self.errors["connect timeout"] += 1
+            self._drop(user)
+            self._come_back(user, now, self._random.uniform(*RETRY_MS))
+
+    def _drop(self, user: User) -> None:
+        """Cut the connection without ceremony."""
+        if user.state == "live":
+            self.connected -= 1
+        user.timer += 1
+        user.state = "idle"
+        self.engine.detach(user.slot)
+        if user.sock is not None:
+            user.sock.close()
+            user.sock = None
+
+    def _come_back(self, user: User, now: int, delay_ms: float) -> None:
+        if self.ending:
+            user.state = "idle"
+            return
+        user.state = "connecting"
+        user.timer += 1
+        self._after(now, delay_ms, self._reconnect, user)
+
+    def _reconnect(self, user: User, now: int) -> None:
+        user.connect_ns = now
+        self.connect_user(user, now)
+
+    def _close(self, user: User, now: int) -> None:
+        """Say goodbye; the server's close frame ends it, or a timer."""
+        if user.state == "live":
+            self.connected -= 1
+        user.state = "closing"
+        user.timer += 1
+        self.engine.send(user.slot, NORMAL_CLOSE, 8)
+        self._after(now, CLOSE_TIMEOUT_MS, self._close_late, user)
+
+    def _close_late(self, user: User, now: int) -> None:
+        self.counts["close_timeouts"] += 1
+        self._drop(user)
+        self._after_close(user, now)
+
+    def _after_close(self, user: User, now: int) -> None:
+        if user.return_delay_ms is not None:
+            self._come_back(user, now, user.return_delay_ms)
+
+    # ----------------------------------------------------------------------------------- the schedule
+
+    def live(self, life: Life, now: int, intended_ns: int) -> None:
+        """Do what the schedule says about a user's connection."""
+        user = self.by_index[life.user]
+        kind = life.kind
+        if kind == "connect" or (kind == "online" and user.state == "offline"):
+            user.connect_ns = intended_ns
+            self.connect_user(user, now)
+        elif kind == "pause" or kind == "read":
+            self.engine.pause(user.slot, kind == "pause")
+        elif kind == "storm":
+            self._storm(user, now, intended_ns)
+        elif kind == "leave":
+            self._leave(user, now)
+        elif kind == "session" and user.state == "live":
+            user.return_delay_ms = 0.0
+            self._finish(user, now)
+        elif kind == "offline" and user.state == "live":
+            self._drop(user)
+            user.state = "offline"
+            user.offline_base = self.engine.version(user.slot)
+            self.counts["offline_spells"] += 1
+
+    def _storm(self, user: User, now: int, intended_ns: int) -> None:
+        if user.state in ("live", "connecting", "joining"):
+            self._drop(user)
+            user.connect_ns = intended_ns
+            self.connect_user(user, now)
+
+    def _leave(self, user: User, now: int) -> None:
+        user.return_delay_ms = None
+        if user.state == "live":
+            self._finish(user, now)
+        else:
+            self._drop(user)
+
+    def _finish(self, user: User, now: int) -> None:
+        """Close once everything is answered; a user doesn't leave with its last edit unsaved."""
+        user.finishing += 1
+        if self.engine.in_flight(user.slot) and user.finishing < FINISH_TRIES:
+            self._after(now, CLOSE_TIMEOUT_MS / FINISH_TRIES, self._finish, user)
+        else:
+            user.finishing = 0
+            self._close(user, now)
+
+    def dispatch(self, operation: Operation, now: int, intended_ns: int) -> None:
+        """Do what the schedule says about an edit or a presence update."""
+        user = self.by_index[operation.user]
+        self.lags_ns.append(now - intended_ns)
+        if operation.kind == PRESENCE:
+            if user.state == "live":
+                user.presence_number += 1
+                at_us = (intended_ns - self.zero_ns) // 1000
+                self.engine.send(user.slot, user.writer.presence(user.presence_number, at_us))
+                self.counts["presence_sent"] += 1
+            return
+        self.counts["scheduled"] += 1
+        if now - intended_ns > self.missed_after_ns:
+            self.counts["missed"] += 1
+        if user.state == "live":
+            self.edit(user, operation.kind, operation.index, intended_ns)
+        elif user.state == "idle":
+            self.counts["unsent"] += 1
+        else:
+            user.queue.append((intended_ns, operation.kind, operation.index))
+
+    def edit(self, user: User, kind: int, index: int, intended_ns: int) -> None:
+        """Make and send one edit."""
+        engine, slot = self.engine, user.slot
+        if user.replica is not None and (user.replica.undo is not None or kind >= 3):
+            user.replica.feed(engine.take_spool(slot))
+        number, payload = user.edit(kind, index, engine.version(slot))
+        if engine.submit(slot, number, intended_ns, payload) > IN_FLIGHT_MAX:
+            engine.refuse(slot, number)
+            self.counts["stalled"] += 1
+        else:
+            self.counts["sent"] += 1
+
+    def ping(self, second: int, interval_s: int) -> None:
+        """Keep the users alive whose turn it is in this second."""
+        for user in self.users:
+            if user.state == "live" and user.index % interval_s == second % interval_s:
+                self.engine.send(user.slot, b'{"type":"PING"}')
+
+    # ------------------------------------------------------------------------------------- the engine
+
+    def handle(self, events: Sequence[Event]) -> None:
+        """Act on what the engine returned."""
+        for slot, kind, data, now in events:
+            user = self.users[slot]
+            if kind == MESSAGE:
+                self._message(user, data[0], data[1], now)
+            elif kind == OPENED:
+                self._opened(user, now)
+            elif kind == CLOSED:
+                self._closed(user, data[0], data[1], now)
+            elif kind == REJECTED:
+                self.errors[f"handshake {data[9:12].decode(errors='replace')}"] += 1
+
+    def _opened(self, user: User, now: int) -> None:
+        user.state = "joining"
+        if not user.plain:
+            auth = {
+                "token": self.target.token(user.user_id),
+                "client_id": user.client_id,
+                "user_id": user.user_id,
+            }
+            self.engine.send(user.slot, content.message("AUTH", "auth", auth))
+        payload: dict[str, Any] = {"resource": self.target.resource_type, "resource_id": user.resource_id}
+        if user.subscribed and self.resume and not user.plain:
+            payload |= {"version": self.engine.version(user.slot), "epoch": user.epoch, "max_changes": 1000}
+        user.sync_ns = now
+        self.engine.send(user.slot, content.message("SUBSCRIBE", "subscribe", payload))
+
+    def _closed(self, user: User, code: int, reason: bytes, now: int) -> None:
+        if user.sock is not None:
+            user.sock.close()
+            user.sock = None
+        state, user.state = user.state, "idle"
+        user.timer += 1
+        if state == "closing":
+            self._after_close(user, now)
+            return
+        if state == "live":
+            self.connected -= 1
+            self.closes[code] += 1
+            self.counts["disconnected"] += 1
+        else:
+            self.counts["failed"] += 1
+            self.errors[f"connect closed {code} {reason.decode(errors='replace')[:60]}".strip()] += 1
+        delay_ms = user.return_delay_ms if user.return_delay_ms is not None else self._random.uniform(*RETRY_MS)
+        self._come_back(user, now, delay_ms)
+
+    def _message(self, user: User, payload: bytes, before: int, now: int) -> None:
+        message = orjson.loads(payload)
+        kind, body = message["type"], message.get("payload") or {}
+        if kind == "SUBSCRIBE_ACK":
+            self._subscribed(user, body, before, now)
+        elif kind == "AUTH_ACK":
+            self.connect.record((now - user.connect_ns) // 1000)
+        elif kind == "SYNC_RESPONSE":
+            self._synced(user, body, before, now)
+        elif kind == "ERROR":
+            self._error(user, body, now)
+        elif kind == "GOAWAY":
+            user.return_delay_ms = float(body.get("reconnect_after_ms", 0))
+            self.counts["goaways"] += 1
+            self._close(user, now)
+
+    def _subscribed(self, user: User, body: dict[str, Any], before: int, now: int) -> None:
+        self.sync.record((now - user.sync_ns) // 1000)
+        self.counts["succeeded"] += 1
+        self.connected += 1
+        user.attempt = 0
+        user.timer += 1
+        user.state = "live"
+        user.return_delay_ms = None
+        again, user.subscribed = user.subscribed, True
+        if again and body.get("epoch") == user.epoch and body.get("version", 0) < before:
+            self._backwards(user, before, body.get("version", 0))
+        user.epoch = body.get("epoch")
+        self._catch_up(user)
+
+    def _backwards(self, user: User, before: int, version: int) -> None:
+        self.counts["backwards"] += 1
+        if len(self.problems) < 20:
+            self.problems.append(
+                f"{user.resource_id}: the server is back at version {version} although {user.user_id} "
+                f"had seen version {before}"
+            )
+
+    def _catch_up(self, user: User) -> None:
+        """Send again what is unanswered, then what queued up."""
+        for number, intended_ns, payload in self.engine.in_flight(user.slot):
+            self.engine.refuse(user.slot, number)
+            if user.plain:
+                self.counts["unresolved"] += 1
+            else:
+                self.counts["resent"] += 1
+                self.engine.submit(user.slot, number, intended_ns, payload)
+        base, user.offline_base = user.offline_base, None
+        if user.queue and base is not None and not user.plain:
+            self.counts["offline_patches"] += 1
+            self.counts["merged_offline"] += len(user.queue) - 1
+            number, payload = user.offline_patch(base)
+            self.engine.submit(user.slot, number, -1, payload)
+        queue, user.queue = user.queue, []
+        for intended_ns, kind, index in queue:
+            self.edit(user, kind, index, intended_ns)
+
+    def _synced(self, user: User, body: dict[str, Any], before: int, now: int) -> None:
+        """The state in place of what was queued for a slow reader, with the acknowledgements among it."""
+        self.counts["resyncs"] += 1
+        if body.get("current_version", 0) < before:
+            self._backwards(user, before, body.get("current_version", 0))
+        for ack in body.get("acks") or ():
+            if self.engine.acknowledge(user.slot, int(ack["id"]), ack["version"], now):
+                self.counts["acks"] += 1
+
+    def _error(self, user: User, body: dict[str, Any], now: int) -> None:
+        code, ref = body.get("code", "?"), str(body.get("ref") or "")
+        self.errors[code] += 1
+        if not ref.isdigit():
+            return
+        flight = self.engine.refuse(user.slot, int(ref))
+        if flight is None:
+            return
+        if code == "NOTHING_TO_UNDO":
+            self.counts["nothing_to_undo"] += 1
+        elif code == "UNAVAILABLE" and not user.plain:
+            self._resubmit(user, int(ref), flight, body, now)
+        elif code == "SEQ_TOO_OLD":
+            self.counts["unresolved"] += 1
+        else:
+            self.counts["refused"] += 1
+
+    def _resubmit(
+        self, user: User, number: int, flight: tuple[int, bytes], body: dict[str, Any], now: int
+    ) -> None:
+        """The log couldn't be reached: the same submission again, as its seq makes it safe."""
+        self.counts["resent"] += 1
+
+        def again(user: User, now: int) -> None:
+            self.engine.submit(user.slot, number, flight[0], flight[1])
+
+        self._after(now, float(body.get("retry_after_ms") or 500), again, user, always=True)
+
+    # ------------------------------------------------------------------------------------------ the end
+
+    def in_flight(self) -> int:
+        """Submissions without an answer, queued ones included."""
+        return sum(len(self.engine.in_flight(user.slot)) + len(user.queue) for user in self.users)
+
+    def end(self) -> None:
+        """Cut every connection."""
+        self.ending = True
+        for user in self.users:
+            self._drop(user)
+        self._timers.clear()
+
+
+def now_ns() -> int:
+    return time.monotonic_ns()

@@ -1,0 +1,116 @@
+"""What a generator process measured, interval by interval, and the sum of all of them.
+
+A worker makes one *interval* every INTERVAL_S; the coordinator adds the same interval of every worker, and
+the intervals of a stage. An interval is plain JSON data:
+
+    number, connections, cpu_s, counts {name: n}, histograms {metric: [[position, count], ...]}
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from loadtest.crowd import Crowd
+from loadtest.engine import FAULTS, METRICS, Engine
+from loadtest.histogram import Latencies, count_index
+
+INTERVAL_S = 0.5
+HISTOGRAMS = (*METRICS, "connect", "sync", "lag", "loop")
+ENGINE_COUNTS = ("deliveries", "acks", "presences", "messages", "bytes_received", "bytes_sent", "reads")
+
+
+class Recorder:
+    """Takes an interval from a crowd and its engine: what was counted since the last one."""
+
+    def __init__(self, engine: Engine, crowd: Crowd) -> None:
+        self._engine, self._crowd = engine, crowd
+        self._before: Counter[str] = Counter()
+        self.loop = Latencies()
+
+    def take(self, number: int, cpu_s: float) -> dict[str, Any]:
+        """The interval that ends now."""
+        crowd = self._crowd
+        histograms = {metric: Latencies(self._engine.take_counts(metric)) for metric in METRICS}
+        histograms |= {"connect": crowd.connect, "sync": crowd.sync, "lag": self._lags(), "loop": self.loop}
+        crowd.connect, crowd.sync, self.loop = Latencies(), Latencies(), Latencies()
+        return {
+            "number": number,
+            "connections": crowd.connected,
+            "cpu_s": cpu_s,
+            "counts": self._counts(),
+            "histograms": {name: latencies.pairs() for name, latencies in histograms.items()},
+        }
+
+    def _lags(self) -> Latencies:
+        lags, self._crowd.lags_ns = self._crowd.lags_ns, []
+        made = Latencies()
+        values, times = np.unique(np.array(lags, np.int64) // 1000, return_counts=True)
+        for value, count in zip(values.tolist(), times.tolist(), strict=True):
+            made.counts[count_index(value)] += count
+        return made
+
+    def _counts(self) -> dict[str, int]:
+        """What grew since the last interval."""
+        total = Counter({name: getattr(self._engine, name) for name in ENGINE_COUNTS})
+        total.update(self._crowd.counts)
+        total.update({FAULTS[kind]: count for kind, count in self._engine.fault_counts.items()})
+        grown = {name: count - self._before[name] for name, count in total.items()}
+        self._before = total
+        return {name: count for name, count in grown.items() if count}
+
+
+class Sum:
+    """Intervals added up."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.histograms = {name: Latencies() for name in HISTOGRAMS}
+        self.cpu_s = 0.0
+        self.peak = 0
+        self.intervals = 0
+
+    def add(self, interval: dict[str, Any]) -> None:
+        """Add one interval (of all workers together)."""
+        self.counts.update(interval["counts"])
+        self.cpu_s += interval["cpu_s"]
+        self.peak = max(self.peak, interval["connections"])
+        self.intervals += 1
+        for name, pairs in interval["histograms"].items():
+            counts = self.histograms[name].counts
+            for position, count in pairs:
+                counts[position] += count
+
+    def latency_ms(self) -> dict[str, dict[str, Any]]:
+        """Percentiles of everything that users feel."""
+        return {name: self.histograms[name].summary_ms() for name in ("delivery", "ack", "connect", "sync", "presence")}
+
+    def encoded(self) -> dict[str, str]:
+        """The histograms in HdrHistogram's interchange form; empty ones are left out."""
+        return {name: one.encode() for name, one in self.histograms.items() if one.total}
+
+
+def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The same interval of several workers as one."""
+    total = Sum()
+    for part in parts:
+        total.add(part)
+    return {
+        "number": parts[0]["number"],
+        "connections": sum(part["connections"] for part in parts),
+        "cpu_s": total.cpu_s,
+        "cpu_max_s": max(part["cpu_s"] for part in parts),
+        "counts": dict(total.counts),
+        "histograms": {name: one.pairs() for name, one in total.histograms.items()},
+    }
+
+
+def summed(intervals: Iterable[dict[str, Any]]) -> Sum:
+    """Many intervals as one Sum."""
+    total = Sum()
+    for interval in intervals:
+        total.add(interval)
+    return total

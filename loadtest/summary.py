@@ -1,0 +1,219 @@
+"""From what was measured to a report: rates, latencies, stages, verdict. Pure.
+
+The members that others may rely on: verdict, rates, latency_ms, connections, server, generator, stages,
+environment (see `loadtest run --help`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from loadtest import observe
+from loadtest.environment import environment
+from loadtest.recorder import INTERVAL_S, Sum, summed
+from loadtest.scenario import Scenario
+from loadtest.verdict import Findings, conclude
+
+FORMAT = 1
+Data = dict[str, Any]
+
+
+def _rates(total: Sum) -> Data:
+    seconds = max(total.intervals * INTERVAL_S, INTERVAL_S)
+    counts = total.counts
+    return {
+        "operations_per_s": counts["acks"] / seconds,
+        "deliveries_per_s": counts["deliveries"] / seconds,
+        "scheduled_per_s": counts["scheduled"] / seconds,
+        "presences_per_s": counts["presences"] / seconds,
+        "messages_per_s": counts["messages"] / seconds,
+        "received_bytes_per_s": counts["bytes_received"] / seconds,
+        "sent_bytes_per_s": counts["bytes_sent"] / seconds,
+    }
+
+
+def _generator(total: Sum) -> Data:
+    seconds = max(total.intervals * INTERVAL_S, INTERVAL_S)
+    histograms = total.histograms
+    return {
+        "cpu_s": total.cpu_s,
+        "cpu_cores": total.cpu_s / seconds,
+        "lag_p99_ms": max(histograms[name].percentile_us(99) for name in ("lag", "loop")) / 1000,
+        "missed": total.counts["missed"],
+    }
+
+
+def _server(samples: Sequence[Mapping[str, Any]]) -> Data:
+    """The server between the first and the last of these samples."""
+    first, last = (samples[0], samples[-1]) if samples else ({}, {})
+    full = [one for one in samples if one.get("full")]
+    cpu_s = None
+    if first.get("cpu_s") is not None and last.get("cpu_s") is not None:
+        cpu_s = last["cpu_s"] - first["cpu_s"]
+    span_s = last.get("at_s", 0) - first.get("at_s", 0)
+
+    def peak(name: str, where: Iterable[Mapping[str, Any]]) -> Any:
+        return max((one[name] for one in where if one.get(name) is not None), default=None)
+
+    return {
+        "cpu_s": cpu_s,
+        "cpu_cores": cpu_s / span_s if cpu_s is not None and span_s > 0 else None,
+        "rss_bytes": peak("rss_bytes", samples),
+        "pss_bytes": peak("pss_bytes", full),
+        "kernel_socket_bytes": peak("kernel_socket_bytes", full),
+        "slab_socket_bytes": peak("slab_socket_bytes", full),
+        "steps_ms": observe.steps_ms(first.get("metrics", {}), last.get("metrics", {})),
+    }
+
+
+def _between(samples: Sequence[Mapping[str, Any]], start_s: float, end_s: float) -> list[Mapping[str, Any]]:
+    """The samples of a stretch, and the last one before it to measure from."""
+    before = [one for one in samples if one["at_s"] <= start_s + 0.2][-1:]
+    within = [one for one in samples if start_s + 0.2 < one["at_s"] <= end_s + 0.2]
+    return before + within
+
+
+def _stages(scenario: Scenario, intervals: Sequence[Data], samples: Sequence[Data]) -> list[Data]:
+    stages = []
+    start_s = 0.0
+    for stage in scenario.stages:
+        end_s = start_s + stage.duration_s
+        total = summed(one for one in intervals if start_s <= _middle_s(one) < end_s)
+        stages.append(
+            {
+                "name": stage.name,
+                "start_s": start_s,
+                "duration_s": stage.duration_s,
+                "measured": stage.measured,
+                "connections": total.peak,
+                "rates": _rates(total),
+                "latency_ms": total.latency_ms(),
+                "server": _server(_between(samples, start_s, end_s)),
+                "generator": _generator(total),
+                "counts": dict(total.counts),
+            }
+        )
+        start_s = end_s
+    return stages
+
+
+def _middle_s(interval: Mapping[str, Any]) -> float:
+    return float((interval["number"] + 0.5) * INTERVAL_S)
+
+
+def _measured(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
+    """The intervals of the measured stages."""
+    ends = list(itertools.accumulate(stage.duration_s for stage in scenario.stages))
+    flags = [stage.measured for stage in scenario.stages]
+    return [
+        one
+        for one in intervals
+        if next((flag for end, flag in zip(ends, flags, strict=True) if _middle_s(one) < end), flags[-1])
+    ]
+
+
+def _series(intervals: Sequence[Data]) -> list[Data]:
+    """For the pictures over time: one point an interval."""
+    points = []
+    for one in intervals:
+        total = summed([one])
+        points.append(
+            {
+                "at_s": (one["number"] + 1) * INTERVAL_S,
+                "connections": one["connections"],
+                "operations_per_s": one["counts"].get("acks", 0) / INTERVAL_S,
+                "deliveries_per_s": one["counts"].get("deliveries", 0) / INTERVAL_S,
+                "delivery_ms": total.histograms["delivery"].summary_ms(),
+                "ack_ms": total.histograms["ack"].summary_ms(),
+                "generator_cpu_cores": one["cpu_s"] / INTERVAL_S,
+                "lag_p99_ms": total.histograms["lag"].percentile_us(99) / 1000,
+            }
+        )
+    return points
+
+
+def _server_series(samples: Sequence[Data]) -> list[Data]:
+    points = []
+    for before, after in itertools.pairwise(samples):
+        span_s = after["at_s"] - before["at_s"]
+        if span_s > 0.1 and None not in (after["cpu_s"], before["cpu_s"]):
+            points.append(
+                {
+                    "at_s": after["at_s"],
+                    "cpu_cores": (after["cpu_s"] - before["cpu_s"]) / span_s,
+                    "rss_bytes": after["rss_bytes"],
+                    "connections": after["connections"],
+                }
+            )
+    return points
+
+
+def summarise(
+    scenario: Scenario,
+    intervals: Sequence[Data],
+    results: Sequence[Data],
+    samples: Sequence[Data],
+    findings: Findings,
+    *,
+    started_at: float,
+    share: tuple[int, int] = (1, 1),
+    processes: int = 1,
+    died: int = 0,
+    server_died: str = "",
+    embedded: bool = True,
+) -> Data:
+    """The report of a run. `intervals` are joined over the processes, `results` are the workers' own."""
+    measured, whole = summed(_measured(scenario, intervals)), summed(intervals)
+    errors: Counter[str] = Counter()
+    closes: Counter[str] = Counter()
+    for result in results:
+        whole.add({**result["last"], "cpu_s": 0.0})
+        whole.intervals -= 1
+        errors.update(result["errors"])
+        closes.update(result["closes"])
+    whole.counts["died"] += died
+    verdict = conclude(scenario, whole, measured, findings, server_died)
+    generator = {**_generator(measured), "processes": processes, "untimed": whole.counts["untimed"]}
+    generator |= {"engine": results[0]["engine"] if results else "?", "missed": whole.counts["missed"]}
+    generator["cpu_s"] = whole.cpu_s
+    return {
+        "format": FORMAT,
+        "scenario": scenario.name,
+        "started_at": started_at,
+        "share": list(share),
+        "verdict": verdict.document(),
+        "rates": _rates(measured),
+        "latency_ms": {**measured.latency_ms(), **_all_of(whole, ("connect", "sync"))},
+        "connections": {
+            "attempted": whole.counts["attempted"],
+            "succeeded": whole.counts["succeeded"],
+            "failed": whole.counts["failed"],
+            "disconnected": whole.counts["disconnected"],
+            "peak": whole.peak,
+        },
+        "server": {
+            **_server(samples),
+            "embedded": embedded,
+            "memory_a_connection": observe.memory_of_a_connection(samples),
+        },
+        "generator": generator,
+        "stages": _stages(scenario, intervals, samples),
+        "counts": dict(whole.counts),
+        "errors": dict(errors),
+        "closes": dict(closes),
+        "series": _series(intervals),
+        "server_series": _server_series(samples),
+        "histograms": measured.encoded(),
+        "connect_histograms": {k: v for k, v in whole.encoded().items() if k in ("connect", "sync")},
+        "curves": {name: measured.histograms[name].curve() for name in ("delivery", "ack")},
+        "findings": findings.document(),
+        "environment": {**environment(), "seed": scenario.seed, "scenario": scenario.document()},
+    }
+
+
+def _all_of(total: Sum, names: Sequence[str]) -> Data:
+    latencies = total.latency_ms()
+    return {name: latencies[name] for name in names}

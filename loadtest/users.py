@@ -1,0 +1,167 @@
+"""One virtual user: who it is, where it stands, what it is to write next."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import socket
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from loadtest import content
+from loadtest.replica import Replica
+from loadtest.schedule import EDIT_KINDS
+
+UNDO = EDIT_KINDS.index("undo")
+
+
+def token(secret: bytes, user_id: str, grant: str, expires_at: int) -> str:
+    """A JWT (HS256) for this user with one role on everything."""
+
+    def part(value: dict[str, Any]) -> bytes:
+        return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).rstrip(b"=")
+
+    head = part({"alg": "HS256", "typ": "JWT"})
+    body = part({"sub": user_id, "name": user_id, "exp": expires_at, "grants": {"*": grant}})
+    signature = hmac.new(secret, head + b"." + body, hashlib.sha256).digest()
+    return b".".join((head, body, base64.urlsafe_b64encode(signature).rstrip(b"="))).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The server under test, and how to be let in."""
+
+    url: str
+    secret: bytes
+    expires_at: int
+    run: str  # part of every name, so that runs on one server don't meet
+    resource_type: str
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urlsplit(self.url)
+        return parts.hostname or "127.0.0.1", parts.port or 80
+
+    def resource_id(self, document: int) -> str:
+        return f"load-{self.run}-{document}"
+
+    def token(self, user_id: str, grant: str = "editor") -> str:
+        return token(self.secret, user_id, grant, self.expires_at)
+
+
+def handshake(target: Target, bearer: str | None, extended: bool) -> bytes:
+    """The upgrade request. The key is the same for all: the answer's digest isn't what is tested here."""
+    parts = urlsplit(target.url)
+    lines = [
+        f"GET {parts.path or '/'} HTTP/1.1",
+        f"Host: {parts.netloc}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: bG9hZHRlc3Rsb2FkdGVzdA==",
+    ]
+    if extended:
+        lines.append("Sec-WebSocket-Protocol: collab.v1")
+    if bearer:
+        lines.append(f"Authorization: Bearer {bearer}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+class User:
+    """A virtual user. `state` is one of idle, connecting, joining, live, closing, offline.
+
+    `number` counts its submissions (they are their ids and seqs); `queue` holds the edits that came due
+    while it had no connection, as (intended_ns, kind, index).
+    """
+
+    __slots__ = (
+        "attempt",
+        "client_id",
+        "connect_ns",
+        "document",
+        "editor",
+        "epoch",
+        "finishing",
+        "index",
+        "number",
+        "offline_base",
+        "plain",
+        "presence_number",
+        "queue",
+        "replica",
+        "request",
+        "resource_id",
+        "return_delay_ms",
+        "slot",
+        "sock",
+        "source",
+        "state",
+        "subscribed",
+        "sync_ns",
+        "timer",
+        "user_id",
+        "writer",
+    )
+
+    def __init__(self, index: int, slot: int, document: int, target: Target, plain: bool) -> None:
+        self.index, self.slot, self.document, self.plain = index, slot, document, plain
+        self.user_id = f"user-{target.run}-{index}"
+        self.client_id = f"client-{target.run}-{index}"
+        self.resource_id = target.resource_id(document)
+        self.writer = content.Writer(target.resource_type, self.resource_id, self.client_id, plain)
+        self.replica: Replica | None = None
+        self.editor = True
+        self.sock: socket.socket | None = None
+        self.source = ""
+        self.request = b""
+        self.state = "idle"
+        self.subscribed = False
+        self.epoch: Any = None
+        self.number = self.presence_number = 0
+        self.attempt = self.finishing = 0
+        self.timer = 0
+        self.connect_ns = self.sync_ns = 0
+        self.return_delay_ms: float | None = None
+        self.offline_base: int | None = None  # the version before a spell without connection
+        self.queue: list[tuple[int, int, int]] = []
+
+    def next_number(self) -> int:
+        self.number += 1
+        return self.number
+
+    def edit(self, kind: int, index: int, version: int) -> tuple[int, bytes]:
+        """(number, payload) of the next edit; a replica must have been fed up to `version`."""
+        number, name = self.next_number(), EDIT_KINDS[kind]
+        replica = self.replica
+        if replica is not None and replica.undo is not None:
+            return number, self._undoer_edit(number, name, index, version)
+        if name == "undo":
+            name = "title"
+        informed = replica is not None and not self.plain and replica.problem is None
+        if informed and name in ("description", "attendees") and isinstance(replica.document, dict):
+            return number, self.writer.edit(
+                number, version, content.informed_edit(name, index, replica.document)
+            )
+        return number, self.writer.edit(number, version, content.blind_edit(name, index))
+
+    def _undoer_edit(self, number: int, name: str, index: int, version: int) -> bytes:
+        """Registers only, and undos while there is something to undo: what the oracle can recompute."""
+        assert self.replica is not None
+        oracle = self.replica.undo
+        assert oracle is not None
+        if name == "undo" and oracle.certain:
+            if index % 3 == 0 and oracle.redone:
+                return self.writer.undo(number, redo=True)
+            if oracle.stack:
+                return self.writer.undo(number, redo=False)
+        return self.writer.edit(number, version, content.register_edit(name, index))
+
+    def offline_patch(self, version: int) -> tuple[int, bytes]:
+        """(number, payload) of the queue as one patch against the version before the spell; empties it."""
+        number = self.next_number()
+        edits = [content.register_edit(EDIT_KINDS[kind], index) for _, kind, index in self.queue]
+        self.queue.clear()
+        return number, self.writer.patch(number, version, edits)

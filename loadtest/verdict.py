@@ -1,0 +1,312 @@
+"""Judging: was anything lost, doubled, reordered; did everybody end with the same document?
+
+`judge_document` looks at the evidence about one document; `conclude` turns all findings, the targets and the
+generator's own state into pass, fail or invalid. Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gateway.ot.canonical import canonical_hash
+from loadtest.recorder import Sum
+from loadtest.replica import ReplicaError, apply, operations_of
+from loadtest.scenario import Scenario
+
+Status = Literal["pass", "fail", "invalid"]
+COUNTED = ("lost_acknowledged", "gaps", "duplicates", "reordered", "diverged", "undo_violations", "malformed")
+REASONS_MAX = 40
+NAMES = {
+    "lost_acknowledged": "acknowledged operations are missing from the history",
+    "gaps": "versions were skipped",
+    "duplicates": "changes came or were stored twice",
+    "reordered": "changes came in the wrong order",
+    "diverged": "final documents differ",
+    "undo_violations": "an undo did something else than it should have",
+    "malformed": "messages that are not what the protocol says",
+}
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is wrong: how often, by name, and the first few in words."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, reason: str, times: int = 1) -> None:
+        """Count a fault and keep the words, if there is room."""
+        self.counts[name] += times
+        if len(self.reasons) < REASONS_MAX:
+            self.reasons.append(f"{name}: {reason}")
+
+    def merge(self, other: Findings) -> None:
+        self.counts.update(other.counts)
+        self.reasons += other.reasons[: REASONS_MAX - len(self.reasons)]
+        self.notes += other.notes[: REASONS_MAX - len(self.notes)]
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return {"counts": dict(self.counts), "reasons": self.reasons, "notes": self.notes}
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Findings:
+        """The inverse of `document`."""
+        return cls(Counter(data["counts"]), list(data["reasons"]), list(data["notes"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """An acknowledgement that a user got. `number` is its seq, None for a client without."""
+
+    version: int
+    client_id: str
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A user that was connected at the end, and the newest version that it saw."""
+
+    user_id: str
+    version: int
+
+
+@dataclass(slots=True)
+class Copy:
+    """A replica's document at the end of what it saw; `problem` says why it can't be trusted."""
+
+    user_id: str
+    version: int
+    document: Any
+    problem: str | None
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Everything known about one document after the run.
+
+    `history` are the server's changes above `history_after`, as PROTOCOL.md section 3 shapes them; `state`
+    and `version` are what a fresh subscriber gets.
+    """
+
+    resource_id: str
+    state: Any
+    version: int
+    history: Sequence[Mapping[str, Any]]
+    history_after: int
+    acknowledged: Sequence[Acknowledged]
+    readers: Sequence[Reader] = ()
+    copies: Sequence[Copy] = ()
+
+
+def judge_document(evidence: Evidence) -> Findings:
+    """Compare all there is about one document."""
+    findings = Findings()
+    by_version = _check_history(evidence, findings)
+    _check_acknowledged(evidence, by_version, findings)
+    _check_state(evidence, findings)
+    for reader in evidence.readers:
+        if reader.version != evidence.version:
+            findings.add(
+                "gaps",
+                f"{evidence.resource_id}: {reader.user_id} ended at version {reader.version}, the server at "
+                f"{evidence.version}",
+            )
+    for one in evidence.copies:
+        _check_copy(evidence, one, by_version, findings)
+    return findings
+
+
+def _check_history(evidence: Evidence, findings: Findings) -> dict[int, Mapping[str, Any]]:
+    """Versions one by one, and every submission once."""
+    by_version: dict[int, Mapping[str, Any]] = {}
+    seen: dict[tuple[str, int], int] = {}
+    for change in evidence.history:
+        version = change["version"]
+        if version in by_version:
+            findings.add("duplicates", f"{evidence.resource_id}: version {version} is in the history twice")
+        by_version[version] = change
+        if change.get("seq") is not None:
+            key = change["client_id"], change["seq"]
+            if key in seen:
+                findings.add(
+                    "duplicates",
+                    f"{evidence.resource_id}: submission {key[1]} of {key[0]} was committed twice, "
+                    f"as versions {seen[key]} and {version}",
+                )
+            seen[key] = version
+    missing = [v for v in range(evidence.history_after + 1, evidence.version + 1) if v not in by_version]
+    if missing:
+        findings.add(
+            "gaps",
+            f"{evidence.resource_id}: the history lacks version {missing[0]}",
+            len(missing),
+        )
+    return by_version
+
+
+def _check_acknowledged(
+    evidence: Evidence, by_version: Mapping[int, Mapping[str, Any]], findings: Findings
+) -> None:
+    for ack in evidence.acknowledged:
+        if ack.version <= evidence.history_after:
+            continue
+        change = by_version.get(ack.version)
+        what = f"{evidence.resource_id}: submission {ack.number} of {ack.client_id}"
+        if change is None:
+            findings.add(
+                "lost_acknowledged",
+                f"{what} was acknowledged as version {ack.version}, which the history doesn't have "
+                "(acknowledged too early, or forgotten)",
+            )
+        elif change["client_id"] != ack.client_id or change.get("seq", ack.number) != ack.number:
+            findings.add(
+                "lost_acknowledged",
+                f"{what} was acknowledged as version {ack.version}, which is another's in the history "
+                "(acknowledged too early)",
+            )
+
+
+def _check_state(evidence: Evidence, findings: Findings) -> None:
+    """The server's document must be what its whole history makes of nothing."""
+    if evidence.history_after:
+        return
+    document: Any = None
+    try:
+        for change in evidence.history:
+            document = apply(document, copy.deepcopy(operations_of(dict(change)) or []))
+    except ReplicaError as error:
+        findings.add("diverged", f"{evidence.resource_id}: its history can't be replayed: {error}")
+        return
+    if canonical_hash(document) != canonical_hash(evidence.state):
+        findings.add("diverged", f"{evidence.resource_id}: the server's document isn't what its history makes")
+
+
+def _check_copy(
+    evidence: Evidence, one: Copy, by_version: Mapping[int, Mapping[str, Any]], findings: Findings
+) -> None:
+    """A replica that left early is brought to the end by the history, and must end equal."""
+    name = f"{evidence.resource_id}: the replica of {one.user_id}"
+    if one.problem is not None:
+        findings.notes.append(f"{name} was given up: {one.problem}")
+        if "came after" not in one.problem:
+            findings.add("diverged", f"{name} can't apply what it got: {one.problem}")
+        return
+    document = one.document
+    try:
+        for version in range(one.version + 1, evidence.version + 1):
+            if version not in by_version:
+                return
+            document = apply(document, copy.deepcopy(operations_of(dict(by_version[version])) or []))
+    except ReplicaError as error:
+        findings.add("diverged", f"{name} can't apply the history: {error}")
+        return
+    if canonical_hash(document) != canonical_hash(evidence.state):
+        findings.add("diverged", f"{name} differs from the server's document at version {evidence.version}")
+
+
+# ---------------------------------------------------------------------------------------- the verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    status: Status
+    counts: Mapping[str, int]
+    reasons: Sequence[str]
+    notes: Sequence[str]
+
+    def document(self) -> dict[str, Any]:
+        """The `verdict` member of a report."""
+        counts = {name: int(self.counts.get(name, 0)) for name in COUNTED}
+        return {"status": self.status, **counts, "reasons": list(self.reasons), "notes": list(self.notes)}
+
+
+def conclude(scenario: Scenario, whole: Sum, measured: Sum, findings: Findings, server_died: str = "") -> Verdict:
+    """The verdict of a run.
+
+    Faults of the server make it `fail`, whoever was short of what. Missed targets make it `fail` too, unless
+    the generator was the limit: then the run says nothing, `invalid`.
+    """
+    wrong = _faults(findings) + ([server_died] if server_died else [])
+    limits = generator_limits(scenario, whole, measured)
+    missed = missed_targets(scenario, whole, measured)
+    status: Status = "pass"
+    if wrong:
+        status = "fail"
+    elif limits:
+        status = "invalid"
+    elif missed:
+        status = "fail"
+    reasons = [*wrong, *(f"generator: {limit}" for limit in limits), *missed, *findings.reasons]
+    return Verdict(status, findings.counts, reasons, findings.notes)
+
+
+def _faults(findings: Findings) -> list[str]:
+    return [
+        f"{findings.counts[name]} x {name}: {NAMES[name]}" for name in COUNTED if findings.counts.get(name)
+    ]
+
+
+def generator_limits(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]:
+    """Why the generator was the limit; empty when it wasn't."""
+    own, counts = scenario.generator, whole.counts
+    found = []
+    for name in ("lag", "loop"):
+        lag_ms = (measured.histograms[name].percentile_us(99)) / 1000
+        if lag_ms > own.lag_p99_ms_max:
+            what = "edits left" if name == "lag" else "its loop ran"
+            found.append(f"{what} {lag_ms:.0f} ms late at p99, {own.lag_p99_ms_max:.0f} ms are allowed")
+    scheduled = counts["scheduled"]
+    if scheduled and counts["missed"] > own.missed_max * scheduled:
+        found.append(
+            f"{counts['missed']} of {scheduled} edits left more than {own.missed_after_ms:.0f} ms late"
+        )
+    if counts["local_errors"]:
+        found.append(f"{counts['local_errors']} connections failed for want of descriptors or ports here")
+    if counts["died"]:
+        found.append("a generator process died")
+    return found
+
+
+def missed_targets(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]:
+    """Which targets of the scenario were not reached."""
+    targets, counts = scenario.targets, whole.counts
+    missed = []
+    attempted = counts["attempted"]
+    if attempted and targets.connect_success_min is not None:
+        share = counts["succeeded"] / attempted
+        if share < targets.connect_success_min:
+            missed.append(f"target: {share:.2%} of connections succeeded, {targets.connect_success_min:.2%} wanted")
+    for metric, percentile, limit_ms in (
+        ("delivery", "p95", targets.delivery_p95_ms),
+        ("delivery", "p99", targets.delivery_p99_ms),
+        ("ack", "p95", targets.ack_p95_ms),
+        ("sync", "p95", targets.sync_p95_ms),
+    ):
+        value = measured.histograms[metric].summary_ms()[percentile]
+        if limit_ms is not None and value is not None and value > limit_ms:
+            missed.append(f"target: {metric} {percentile} is {value:.1f} ms, {limit_ms:.0f} ms wanted")
+    scheduled = counts["scheduled"] - counts["merged_offline"] - counts["unsent"]
+    if scheduled > 0:
+        missed += _missed_shares(scenario, counts, scheduled)
+    return missed
+
+
+def _missed_shares(scenario: Scenario, counts: Counter[str], scheduled: int) -> list[str]:
+    targets, missed = scenario.targets, []
+    refused = (counts["refused"] + counts["stalled"]) / scheduled
+    if targets.refused_max is not None and refused > targets.refused_max:
+        missed.append(f"target: {refused:.2%} of the edits were refused, {targets.refused_max:.2%} allowed")
+    achieved = (counts["acks"] + counts["nothing_to_undo"]) / scheduled
+    if targets.operations_achieved_min is not None and achieved < targets.operations_achieved_min:
+        missed.append(
+            f"target: {achieved:.2%} of the scheduled edits were acknowledged, "
+            f"{targets.operations_achieved_min:.2%} wanted"
+        )
+    return missed
