@@ -247,9 +247,6 @@ class Link:
                 self._dispatch(reply)
 
     def _dispatch(self, reply: Reply) -> None:
-        if type(reply) is hiredis.PushNotification:
-            self._on_push(reply)
-            return
         if not self._unanswered:
             raise hiredis.ProtocolError(f"a reply that nobody asked for: {reply!r:.100}")
         request = self._unanswered[0]
@@ -262,9 +259,6 @@ class Link:
         request = self._unanswered.popleft()
         self._commands -= request.count
         request.wake()
-
-    def _on_push(self, push: list[Any]) -> None:
-        """An out-of-band message; a plain link asks for none."""
 
     async def _watch(self) -> None:
         """End the connection when the oldest command has waited for too long."""

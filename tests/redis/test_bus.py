@@ -1,0 +1,32 @@
+"""The bus over Redis: the contract of `Bus`, and what happens when connections and servers go."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from gateway.bus.redis import RedisBus
+from gateway.ports import Bus
+from tests.contracts.bus_contract import BusContract
+from tests.redis.parts import flush, running, settings
+from tests.servers import shared_redis
+
+
+class TestRedis(BusContract):
+    flavours: tuple[str, ...] = ("any",)
+
+    @asynccontextmanager
+    async def buses(self, number: int) -> AsyncIterator[Sequence[Bus]]:
+        servers = [shared_redis(flavour, place) for place, flavour in enumerate(self.flavours)]
+        flush(*(server.port for server in servers))
+        config = settings(*(server.url for server in servers))
+        async with AsyncExitStack() as stack:
+            yield [RedisBus(await stack.enter_async_context(running(config))) for _ in range(number)]
+
+
+class TestValkey(TestRedis):
+    flavours = ("valkey",)
+
+
+class TestShards(TestRedis):
+    flavours = ("any", "valkey")
