@@ -23,11 +23,17 @@ def sanitised(text: str) -> str:
     for _ in range(_ROUNDS_MAX):
         if not _MARKUP.search(text):
             return text
-        cleaned = nh3.clean(text)
+        cleaned = nh3.clean(_with_unfinished_tags_as_text(text))
         if cleaned == text:
             return text
         text = cleaned
     return nh3.clean_text(text)  # no fixed point in sight: all of it becomes text
+
+
+def _with_unfinished_tags_as_text(text: str) -> str:
+    """ "a<b, so ..." keeps its words: nothing after the last ">" is a whole tag; a parser would drop it."""
+    end = text.rfind(">") + 1
+    return text[:end] + text[end:].replace("<", "&lt;")
 
 
 def cleanings(place: Place, value: Any, pointer: str = "") -> Iterator[dict[str, Any]]:

@@ -69,7 +69,7 @@ class Schemas:
             return
         schema = self._types[resource_type]
         if not isinstance(document, dict):
-            raise schema.refused("", f"a {resource_type} must be an object")
+            raise schema.refused("", "the document must be an object")
         if touched is None:
             schema.check_members(document, schema.required.union(document))
         else:
@@ -98,10 +98,12 @@ class _ResourceSchema:
         shared: dict[str, Any] = {key: schema[key] for key in _SHARED_KEYWORDS if key in schema}
         self._name = name
         self._members = {
-            member: _compiled({"$schema": _DRAFT, **shared, **_as_object(child)}, f"{where}, /{member}")
+            member: _compiled(
+                {"$schema": _DRAFT, **shared, **_as_object(child, where)}, f"{where}, /{member}"
+            )
             for member, child in schema.get("properties", {}).items()
         }
-        others = _as_object(False if strict else schema.get("additionalProperties", True))
+        others = _as_object(False if strict else schema.get("additionalProperties", True), where)
         self._others = (
             None
             if others == {"not": {}}
@@ -273,10 +275,10 @@ def _check_root(schema: dict[str, Any], where: str) -> None:
         raise ConfigError(f"{where}: required must be an array of member names")
 
 
-def _as_object(schema: Any) -> dict[str, Any]:
+def _as_object(schema: Any, where: str) -> dict[str, Any]:
     """A boolean schema as an object, so that `$defs` can stand beside it."""
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
     if not isinstance(schema, dict):
-        raise ConfigError("a schema must be an object, true or false")
+        raise ConfigError(f"{where}: the schema of a member must be an object, true or false")
     return schema

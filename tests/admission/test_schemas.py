@@ -1,0 +1,411 @@
+"""What a resource may hold: the shipped schemas, an operator's own, and what is never allowed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import ot
+from gateway.admission import Schemas
+from gateway.config import Config
+from gateway.errors import ConfigError, Refusal
+
+SHIPPED = Schemas(Config())
+STRICT = Schemas(Config().with_(schemas={"strict_schema": True}))
+
+EVENT = {
+    "title": "Planning",
+    "start_time": "2025-12-15T14:00:00Z",
+    "end_time": "2025-12-15T15:00:00.5+09:00",
+    "description": "First line\r\n\tsecond line",
+    "location": "Room 山",
+    "tags": ["team", "q1"],
+    "attendees": [{"user_id": "user_123", "email": "john@example.com", "response_status": "NEEDS_ACTION"}],
+    "organizer": {"user_id": "ann"},
+    "reminders": [{"minutes": 10}, 5],
+    "recurrence": "FREQ=WEEKLY",
+    "calendar_id": "cal-1",
+    "of_my_own": {"deep": [1, {"x": None}]},
+}
+CALENDAR = {"name": "Team", "color": "#ff0000", "time_zone": "Asia/Tokyo", "description": "ours"}
+
+
+def problem(
+    document: Any, touched: Any = None, resource_type: str = "event", schemas: Schemas = SHIPPED
+) -> str:
+    with pytest.raises(Refusal) as caught:
+        schemas.check(resource_type, document, touched)
+    assert caught.value.code == "INVALID_OPERATION"
+    assert "resend" in caught.value.message
+    return caught.value.message
+
+
+def with_schema(tmp_path: Path, schema: Any, name: str = "task.json", strict: bool = False) -> Schemas:
+    (tmp_path / name).write_text(schema if isinstance(schema, str) else json.dumps(schema))
+    return Schemas(Config().with_(schemas={"directory": str(tmp_path), "strict_schema": strict}))
+
+
+# ------------------------------------------------------------------------------------------- shipped
+
+
+def test_the_shipped_types_are_event_and_calendar() -> None:
+    assert SHIPPED.types == {"event", "calendar"}
+
+
+@pytest.mark.parametrize(("resource_type", "document"), [("event", EVENT), ("calendar", CALENDAR)])
+def test_a_whole_resource_passes_and_so_does_each_member(
+    resource_type: str, document: dict[str, Any]
+) -> None:
+    SHIPPED.check(resource_type, document, None)
+    for name in document:
+        SHIPPED.check(resource_type, document, {name})
+        SHIPPED.check(resource_type, {name: document[name]}, None)
+
+
+@pytest.mark.parametrize("resource_type", ["event", "calendar"])
+def test_nothing_is_required_and_a_deleted_resource_passes(resource_type: str) -> None:
+    SHIPPED.check(resource_type, {}, None)
+    SHIPPED.check(resource_type, {}, {"title", "name"})
+    SHIPPED.check(resource_type, None, None)
+    SHIPPED.check(resource_type, None, {"title"})
+
+
+@pytest.mark.parametrize("document", [[], "text", 5, True, [{"title": "x"}]])
+def test_a_resource_is_an_object(document: Any) -> None:
+    assert "must be an object" in problem(document)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "where"),
+    [
+        ("title", 5, "/title:"),
+        ("title", None, "/title:"),
+        ("title", ["x"], "/title:"),
+        ("start_time", "tomorrow", "/start_time:"),
+        ("start_time", "2025-12-15", "/start_time:"),
+        ("start_time", "2025-12-15T14:00:00", "/start_time:"),
+        ("start_time", "2025-12-15 14:00:00Z", "/start_time:"),
+        ("start_time", "2025-02-30T14:00:00Z", "/start_time:"),
+        ("start_time", "2025-12-15T24:00:00Z", "/start_time:"),
+        ("start_time", "２025-12-15T14:00:00Z", "/start_time:"),
+        ("end_time", 1765807200, "/end_time:"),
+        ("end_time", "2025-12-15T14:00:00Z\n", "/end_time:"),
+        ("description", {"html": "x"}, "/description:"),
+        ("location", 5, "/location:"),
+        ("tags", "team", "/tags:"),
+        ("tags", ["team", 5], "/tags/1:"),
+        ("attendees", {}, "/attendees:"),
+        ("attendees", ["ann"], "/attendees/0:"),
+        ("attendees", [{"email": "a@b"}], "/attendees/0:"),
+        ("attendees", [{"user_id": ""}], "/attendees/0/user_id:"),
+        ("attendees", [{"user_id": "a"}, {"user_id": 7}], "/attendees/1/user_id:"),
+        ("attendees", [{"user_id": "a", "email": "nobody"}], "/attendees/0/email:"),
+        ("attendees", [{"user_id": "a", "response_status": "maybe"}], "/attendees/0/response_status:"),
+        ("organizer", 5, "/organizer:"),
+        ("reminders", "often", "/reminders:"),
+        ("recurrence", True, "/recurrence:"),
+        ("calendar_id", [], "/calendar_id:"),
+    ],
+)
+def test_a_violation_is_refused_and_says_where(member: str, value: Any, where: str) -> None:
+    document = EVENT | {member: value}
+    assert problem(document, {member}).startswith(where)
+    assert problem(document, None).startswith(where)
+
+
+def test_the_refusal_says_what_would_be_right() -> None:
+    assert "RFC 3339, such as 2025-12-15T14:00:00Z" in problem({"start_time": "x"})
+    assert '"NEEDS_ACTION", "ACCEPTED", "DECLINED", "TENTATIVE"' in problem(
+        {"attendees": [{"user_id": "a", "response_status": "?"}]}
+    )
+
+
+def test_an_invalid_member_blocks_no_edit_elsewhere() -> None:
+    document = EVENT | {"start_time": "broken", "attendees": 5}
+    SHIPPED.check("event", document, {"title"})
+    SHIPPED.check("event", document, {"title", "tags", "of_my_own"})
+    SHIPPED.check("event", document, ())
+    problem(document, {"title", "start_time"})
+
+
+def test_a_refusal_is_short_whatever_it_refuses() -> None:
+    for document in (
+        {"title": ["x" * 1_000_000]},
+        {"start_time": "x" * 1_000_000},
+        {"x" * 1_000_000: "\x00"},
+        {"a": {"x" * 1_000_000: "\x00"}},
+        {"a": {"x" * 1_000_000 + "\x00": 1}},
+    ):
+        assert len(problem(document)) < 700
+    assert len(problem({"x" * 1_000_000: 1}, schemas=STRICT)) < 700
+
+
+# ---------------------------------------------------------------------------------- control characters
+
+
+@pytest.mark.parametrize(
+    "character", ["\x00", "\x07", "\x08", "\x0b", "\x0c", "\x1b", "\x1f", "\x7f", "\x80", "\x9f"]
+)
+@pytest.mark.parametrize("place", ["title", "description", "location", "mine", "deep", "tag", "attendee"])
+def test_control_characters_are_refused_everywhere(place: str, character: str) -> None:
+    text = f"é a{character}b"
+    document = {
+        "deep": {"mine": {"x": [[{"y": text}]]}},
+        "tag": {"tags": ["ok", text]},
+        "attendee": {"attendees": [{"user_id": "a", "note": text}]},
+    }.get(place, {place: text})
+    assert "control characters" in problem(document)
+
+
+@pytest.mark.parametrize("character", ["\n", "\t", "\r"])
+def test_line_breaks_and_tabs_are_for_texts_only(character: str) -> None:
+    text = f"a{character}b"
+    SHIPPED.check("event", {"description": text, "mine": [text]}, None)
+    for document in ({"title": text}, {"location": text}, {"tags": [text]}, {"organizer": {"name": text}}):
+        assert "control characters are not allowed" in problem(document)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "é", "©", "\u200d👩‍💻", "\u2028", "\\n", '"quoted"', "\\", "山\u3000田", "\u202e", "a\\u0000"],
+)
+def test_other_characters_pass(text: str) -> None:
+    SHIPPED.check("event", {"title": text, "description": text, "tags": [text], "mine": {text: text}}, None)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        *({"a\nb": 1}, {"a\x00": 1}, {"__proto__": {}}, {"a": {"__proto__": 1}}),
+        *({"a": [{"b": {"__proto__": 1}}]}, {"tags": [], "organizer": {"a\tb": 1}}),
+    ],
+)
+def test_unsafe_names_of_members_are_refused(document: dict[str, Any]) -> None:
+    assert "name" in problem(document)
+
+
+def test_the_word_proto_in_a_text_is_fine() -> None:
+    SHIPPED.check("event", {"title": "__proto__", "mine": ["__proto__", {"__proto": 1}]}, None)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        *({"title": "\ud800"}, {"mine": ["\udfff"]}, {"\ud800": 1}),
+        *({"tags": ["\ud800"]}, {"mine": {"\ud800": 1}}),
+    ],
+)
+def test_lone_surrogates_are_refused(document: dict[str, Any]) -> None:
+    assert "UTF-8" in problem(document)
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text()
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+@given(value=VALUES, member=st.sampled_from([*EVENT, "another"]))
+@settings(max_examples=300, deadline=None)
+def test_any_value_is_accepted_or_refused(value: Any, member: str) -> None:
+    def controls(node: Any) -> bool:
+        if isinstance(node, str):
+            return any((ord(c) < 32 and c not in "\t\n\r") or 0x7F <= ord(c) <= 0x9F for c in node)
+        if isinstance(node, dict):
+            return any(map(controls, node)) or any(map(controls, node.values()))
+        return isinstance(node, list) and any(map(controls, node))
+
+    accepted = True
+    try:
+        SHIPPED.check("event", {member: value}, {member})
+    except Refusal:
+        accepted = False
+    assert not (accepted and controls(value))
+
+
+@pytest.mark.parametrize("member", ["title", "attendees", "organizer", "mine"])
+def test_deep_and_wide_values_do_no_harm(member: str) -> None:
+    deep: Any = "x"
+    for _ in range(100):
+        deep = [{"a": deep}]
+    wide = [{"user_id": str(number)} for number in range(20_000)]
+    for value in (deep, {"a": deep}, wide, {str(number): number for number in range(20_000)}):
+        try:
+            SHIPPED.check("event", {member: value}, {member})
+        except Refusal as refused:
+            assert len(refused.message) < 700  # noqa: PT017 - either outcome is right, by member and value
+
+
+# ------------------------------------------------------------------------------------- strict, operator's
+
+
+def test_unknown_members_are_refused_when_strict() -> None:
+    assert 'event has no such member; did you mean "title"' in problem(
+        {"titel": "x"}, {"titel"}, schemas=STRICT
+    )
+    STRICT.check("event", {"titel": "x", "title": "y"}, {"title"})
+    problem({"titel": "x", "title": "y"}, None, schemas=STRICT)
+
+
+def test_an_operator_adds_a_type(tmp_path: Path) -> None:
+    schemas = with_schema(
+        tmp_path,
+        {
+            "type": "object",
+            "required": ["state"],
+            "properties": {
+                "state": {"enum": ["open", "done"]},
+                "votes": {"type": "integer", "x-merge": "counter"},
+                "body": {"$ref": "#/$defs/text"},
+                "never": False,
+            },
+            "additionalProperties": {"type": "number"},
+            "$defs": {"text": {"type": "string", "maxLength": 5}},
+        },
+    )
+    assert schemas.types == {"event", "calendar", "task"}
+    schemas.check("task", {"state": "open", "votes": 3, "body": "12345", "size": 1.5}, None)
+    assert "/body" in problem({"state": "open", "body": "123456"}, {"body"}, "task", schemas)
+    assert "/size" in problem({"state": "open", "size": "big"}, {"size"}, "task", schemas)
+    assert "/never" in problem({"state": "open", "never": 1}, {"never"}, "task", schemas)
+    assert "/state: the member is required" in problem({}, None, "task", schemas)
+    assert "/state: the member is required" in problem({"votes": 1}, {"state"}, "task", schemas)
+    schemas.check("task", {"votes": 1}, {"votes"})
+    assert schemas.strategies("task") == {("votes",): "counter"}
+
+
+def test_a_type_may_forbid_other_members(tmp_path: Path) -> None:
+    schemas = with_schema(tmp_path, {"properties": {"state": True}, "additionalProperties": False})
+    schemas.check("task", {"state": ["anything"]}, None)
+    assert "no such member" in problem({"stat": 1}, {"stat"}, "task", schemas)
+
+
+def test_strict_beats_a_type_that_allows_others(tmp_path: Path) -> None:
+    schemas = with_schema(tmp_path, {"additionalProperties": True}, strict=True)
+    assert "no such member" in problem({"a": 1}, {"a"}, "task", schemas)
+
+
+def test_an_operator_replaces_a_shipped_type(tmp_path: Path) -> None:
+    schemas = with_schema(tmp_path, {"properties": {"title": {"maxLength": 3}}}, "event.json")
+    assert schemas.types == {"event", "calendar"}
+    schemas.check("event", {"title": "abc", "start_time": "whenever"}, None)
+    problem({"title": "abcd"}, None, "event", schemas)
+    assert schemas.strategies("event") == {}
+
+
+def test_other_drafts_and_other_files_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("not a schema")
+    draft_7 = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "definitions": {"n": {"type": "number"}},
+        "properties": {"a": {"$ref": "#/definitions/n"}, "pair": {"items": [{"type": "string"}]}},
+    }
+    schemas = with_schema(tmp_path, draft_7)
+    schemas.check("task", {"a": 1, "pair": ["x", 1]}, None)
+    problem({"a": "1"}, None, "task", schemas)
+    problem({"pair": [1]}, None, "task", schemas)
+
+
+@pytest.mark.parametrize(
+    ("schema", "wanted"),
+    [
+        ("{", r"task\.json is not JSON"),
+        ("[" * 100_000, r"task\.json is not JSON"),
+        ("[]", "must be an object"),
+        ({"type": "array"}, 'must be "object"'),
+        ({"properties": []}, "properties must be an object"),
+        ({"required": "a"}, "required must be an array"),
+        ({"required": [1]}, "required must be an array"),
+        ({"properties": {"a": 5}}, "must be an object, true or false"),
+        ({"properties": {"a": {"type": "strin"}}}, r"/a \(type\): not a usable JSON Schema"),
+        ({"properties": {"a": {"minLength": "1"}}}, "/a .minLength.: not a usable"),
+        ({"properties": {"a": {"pattern": "("}}}, "/a .pattern.: not a usable"),
+        ({"properties": {"a": {"pattern": "(?=x)"}}}, "/a .pattern.: not a usable"),
+        ({"properties": {"a": {"format": "rfc3339"}}}, "Unknown format: 'rfc3339'"),
+        ({"properties": {"a": {"$ref": "#/$defs/b"}}}, "does not exist"),
+        ({"properties": {"a": {"$ref": "http://127.0.0.1:1/x.json"}}}, "are not fetched"),
+        ({"$schema": "https://example.com/draft-99", "properties": {"a": {}}}, "not a usable"),
+        ({"minProperties": 1}, "minProperties at the root is not supported"),
+        ({"patternProperties": {}}, "patternProperties at the root is not supported"),
+        ({"additionalProperties": {"type": 1}}, "additionalProperties .type.: not a usable"),
+        ({"properties": {"a": {"x-merge": "txt"}}}, "x-merge must be"),
+    ],
+)
+def test_a_bad_schema_file_is_refused_with_file_and_place(tmp_path: Path, schema: Any, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=wanted) as caught:
+        with_schema(tmp_path, schema)
+    assert "task.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["1st.json", "a b.json", "a:b.json", "é.json", "x" * 65 + ".json"])
+def test_a_file_that_names_no_type_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="can't be a resource type"):
+        with_schema(tmp_path, {}, name)
+
+
+def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can't read the schemas in"):
+        Schemas(Config().with_(schemas={"directory": str(tmp_path / "none")}))
+
+
+def test_an_unreadable_schema_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "task.json").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="can't read the schemas in"):
+        Schemas(Config().with_(schemas={"directory": str(tmp_path)}))
+
+
+# ------------------------------------------------------------------------------------------- merging
+
+
+def test_the_strategies_of_an_event_are_what_lowering_takes() -> None:
+    strategies = SHIPPED.strategies("event")
+    assert strategies == {("description",): "text", ("tags",): ("set",), ("attendees",): ("set", "user_id")}
+    document = {"description": "one two", "tags": ["a", "b"], "attendees": [{"user_id": "ann"}]}
+    patch = [
+        {"op": "replace", "path": "/description", "value": "one, two"},
+        {"op": "add", "path": "/tags/-", "value": "a"},
+        {"op": "add", "path": "/attendees/-", "value": {"user_id": "ann", "email": "a@b"}},
+    ]
+    names = [operation[0] for operation in ot.lower(document, patch, strategies)]
+    assert names == ["txt", "rem", "ins", "rem", "ins"]
+
+
+# --------------------------------------------------------------------------------------------- HTML
+
+
+def test_html_of_an_event_is_cleaned_by_a_patch() -> None:
+    document = {"title": "<b>x</b>", "description": "R&D <script>alert(1)</script><b onclick=x>hi</b>"}
+    operations = SHIPPED.sanitise("event", document, {"description"})
+    assert operations == [{"op": "replace", "path": "/description", "value": "R&amp;D <b>hi</b>"}]
+    assert SHIPPED.sanitise("event", document, None) == operations
+    cleaned = ot.apply_patch(document, operations)
+    assert cleaned["title"] == "<b>x</b>"
+    assert SHIPPED.sanitise("event", cleaned, None) == []
+
+
+def test_only_touched_html_is_cleaned() -> None:
+    document = {"title": "x", "description": "<script>alert(1)</script>"}
+    assert SHIPPED.sanitise("event", document, {"title"}) == []
+    assert SHIPPED.sanitise("event", document, ()) == []
+
+
+@pytest.mark.parametrize("document", [None, [], "x", {}, {"description": 5}, {"description": ["<script>"]}])
+def test_what_holds_no_html_text_needs_no_cleaning(document: Any) -> None:
+    assert SHIPPED.sanitise("event", document, None) == []
+
+
+def test_html_inside_of_arrays_and_objects_is_found(tmp_path: Path) -> None:
+    comment = {"type": "object", "properties": {"a/b~": {"type": "string", "x-html": True}}}
+    schemas = with_schema(tmp_path, {"properties": {"comments": {"items": comment}, "box": comment}})
+    bad = "<img src=x onerror=alert(1)>"
+    document = {"comments": [{"a/b~": "fine"}, {"a/b~": bad}, 5, {"other": bad}], "box": {"a/b~": bad}}
+    assert schemas.sanitise("task", document, None) == [
+        {"op": "replace", "path": "/comments/1/a~1b~0", "value": '<img src="x">'},
+        {"op": "replace", "path": "/box/a~1b~0", "value": '<img src="x">'},
+    ]
+    assert schemas.sanitise("task", document, {"box"})[0]["path"] == "/box/a~1b~0"
+    document = ot.apply_patch(document, schemas.sanitise("task", document, None))
+    assert schemas.sanitise("task", document, None) == []
