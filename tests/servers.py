@@ -20,11 +20,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
 
 import psycopg
+import redis
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
@@ -139,6 +140,7 @@ class RedisServer(ServerProcess):
 
     def __init__(self, binary: str, directory: Path, port: int, arguments: Sequence[str]) -> None:
         self.port = port
+        self.cluster_port = 0
         self.url = f"redis://127.0.0.1:{port}/0"
         command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
         super().__init__([*command, *arguments], directory, self._ping)
@@ -186,6 +188,93 @@ def redis_server(
             yield server
         finally:
             server.stop()
+
+
+class RedisCluster:
+    """Masters with the slots dealt out evenly, and a replica of each."""
+
+    def __init__(self, servers: Sequence[RedisServer]) -> None:
+        half = len(servers) // 2
+        self.masters, self.replicas = servers[:half], servers[half:]
+        self.servers = servers
+
+    @property
+    def url(self) -> str:
+        return self.masters[0].url
+
+    def form(self) -> None:
+        """Join the servers; returns when each of them says that all is well."""
+        ids = [self._call(server, "CLUSTER", "MYID").decode() for server in self.servers]
+        step = -(-16384 // len(self.masters))
+        for number, master in enumerate(self.masters):
+            last = min(16384, (number + 1) * step) - 1
+            self._call(master, "CLUSTER", "ADDSLOTSRANGE", number * step, last)
+            self._call(master, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        first = self.masters[0]
+        for server in self.servers[1:]:
+            self._call(server, "CLUSTER", "MEET", "127.0.0.1", first.port, first.cluster_port)
+        for number, replica in enumerate(self.replicas):
+            self._until(lambda replica=replica: len(self._nodes(replica)) == len(self.servers))
+            self._call(replica, "CLUSTER", "REPLICATE", ids[number])
+        self._until(self.healthy)
+
+    def healthy(self) -> bool:
+        """Every server sees every slot served, and every replica is in step."""
+        for server in self.servers:
+            info = self._call(server, "CLUSTER", "INFO").decode()
+            if "cluster_state:ok" not in info or "cluster_slots_ok:16384" not in info:
+                return False
+        return all(
+            b"master_link_status:up" in self._call(item, "INFO", "replication") for item in self.replicas
+        )
+
+    def _nodes(self, server: RedisServer) -> list[bytes]:
+        return self._call(server, "CLUSTER", "NODES").splitlines()
+
+    def _call(self, server: RedisServer, *command: object) -> bytes:
+        with redis.Redis("127.0.0.1", server.port) as client:
+            client.response_callbacks.clear()
+            reply: bytes = client.execute_command(*command)
+            return reply
+
+    def _until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not condition():
+            if time.monotonic() > deadline:
+                raise RuntimeError("the Redis Cluster didn't form")
+            time.sleep(0.05)
+
+
+@contextmanager
+def redis_cluster(*arguments: str, flavour: str = "any", masters: int = 3) -> Iterator[RedisCluster]:
+    """A cluster of so many masters and as many replicas on loopback."""
+    with ExitStack() as stack:
+        servers = []
+        for _ in range(2 * masters):
+            port = free_port()
+            cluster = [
+                "--cluster-enabled",
+                "yes",
+                "--cluster-port",
+                str(port),
+                "--cluster-node-timeout",
+                "1000",
+            ]
+            server = stack.enter_context(redis_server(*cluster, *arguments, flavour=flavour))
+            server.cluster_port = port
+            servers.append(server)
+        formed = RedisCluster(servers)
+        formed.form()
+        yield formed
+
+
+@functools.cache
+def shared_redis_cluster(flavour: str = "any") -> RedisCluster:
+    """The test run's one cluster of a flavour, for tests that leave it well; started when first asked for."""
+    context = redis_cluster(flavour=flavour)
+    cluster = context.__enter__()
+    atexit.register(context.__exit__, None, None, None)
+    return cluster
 
 
 @functools.cache

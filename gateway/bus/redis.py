@@ -52,7 +52,7 @@ class _Subscription:
 
 
 class _Server:
-    """Of one server, the subscriptions that are still to be made and the messages that are still to be sent."""
+    """Of one server, the subscriptions still to be made and the messages still to be sent."""
 
     def __init__(self, bus: RedisBus, address: Address) -> None:
         self._bus = bus

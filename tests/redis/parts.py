@@ -12,11 +12,23 @@ import trio
 from gateway.config import Config
 from gateway.log.redis import log_library
 from gateway.redislink.shards import Shards
+from tests.servers import shared_redis, shared_redis_cluster
 
 
 def settings(*urls: str, **values: Any) -> Config:
     """The default settings with these servers."""
     return Config().with_(redis={"urls": urls, **values})
+
+
+def fresh(*flavours: str, cluster: bool = False, **values: Any) -> Config:
+    """Settings for the test run's shared servers of these flavours (or cluster of the first), emptied."""
+    if cluster:
+        formed = shared_redis_cluster(flavours[0])
+        flush(*(server.port for server in formed.masters))
+        return Config().with_(redis={"cluster_url": formed.url, **values})
+    servers = [shared_redis(flavour, number) for number, flavour in enumerate(flavours)]
+    flush(*(server.port for server in servers))
+    return settings(*(server.url for server in servers), **values)
 
 
 @asynccontextmanager
@@ -39,5 +51,5 @@ async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> 
 def flush(*ports: int) -> None:
     """Empty servers, as a mistaken FLUSHALL would."""
     for port in ports:
-        with redis.Redis(port=port) as client:
+        with redis.Redis("127.0.0.1", port) as client:
             client.flushall()

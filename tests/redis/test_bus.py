@@ -8,18 +8,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from gateway.bus.redis import RedisBus
 from gateway.ports import Bus
 from tests.contracts.bus_contract import BusContract
-from tests.redis.parts import flush, running, settings
-from tests.servers import shared_redis
+from tests.redis.parts import fresh, running
 
 
 class TestRedis(BusContract):
     flavours: tuple[str, ...] = ("any",)
+    cluster = False
 
     @asynccontextmanager
     async def buses(self, number: int) -> AsyncIterator[Sequence[Bus]]:
-        servers = [shared_redis(flavour, place) for place, flavour in enumerate(self.flavours)]
-        flush(*(server.port for server in servers))
-        config = settings(*(server.url for server in servers))
+        config = fresh(*self.flavours, cluster=self.cluster)
         async with AsyncExitStack() as stack:
             yield [RedisBus(await stack.enter_async_context(running(config))) for _ in range(number)]
 
@@ -30,3 +28,12 @@ class TestValkey(TestRedis):
 
 class TestShards(TestRedis):
     flavours = ("any", "valkey")
+
+
+class TestRedisCluster(TestRedis):
+    cluster = True
+
+
+class TestValkeyCluster(TestRedis):
+    flavours = ("valkey",)
+    cluster = True

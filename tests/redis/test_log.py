@@ -1,4 +1,4 @@
-"""The log in Redis: the contract of `OpLog` on one Redis, one Valkey and two shards."""
+"""The log in Redis: the contract of `OpLog` on one Redis, one Valkey, two shards and clusters of both."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from contextlib import asynccontextmanager
 from gateway.log.redis import RedisLog
 from gateway.ports import OpLog
 from tests.contracts.log_contract import LogContract
-from tests.redis.parts import flush, running, settings
-from tests.servers import shared_redis
+from tests.redis.parts import fresh, running
 
 
 class TestRedis(LogContract):
     flavours: tuple[str, ...] = ("any",)
+    cluster = False
 
     @asynccontextmanager
     async def log(self) -> AsyncIterator[OpLog]:
-        servers = [shared_redis(flavour, number) for number, flavour in enumerate(self.flavours)]
-        flush(*(server.port for server in servers))
-        config = settings(*(server.url for server in servers))
+        config = fresh(*self.flavours, cluster=self.cluster)
         async with running(config) as shards:
             yield RedisLog(shards, config)
 
@@ -30,3 +28,12 @@ class TestValkey(TestRedis):
 
 class TestShards(TestRedis):
     flavours = ("any", "valkey")
+
+
+class TestRedisCluster(TestRedis):
+    cluster = True
+
+
+class TestValkeyCluster(TestRedis):
+    flavours = ("valkey",)
+    cluster = True
