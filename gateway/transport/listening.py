@@ -63,12 +63,9 @@ def address_text(name: tuple[object, ...]) -> str:
 
 
 def tls_context(server: Server) -> ssl.SSLContext | None:
-    """The context of the certificate and key; None where neither is set, ConfigError where they don't load."""
-    if not server.tls_cert and not server.tls_key:
+    """The context of `tls_cert` and `tls_key`, None without them; ConfigError where they don't load."""
+    if not server.tls_cert:
         return None
-    if not (server.tls_cert and server.tls_key):
-        missing = "tls_key" if server.tls_cert else "tls_cert"
-        raise ConfigError(f"server.{missing} is missing: TLS needs a certificate and its key, both PEM files")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(server.tls_cert, server.tls_key)

@@ -84,7 +84,8 @@ class PortableConnection:
         self._counters.connections += 1
         guard = GuardedStream(
             stream,
-            _plain_request(accepted) + rest,
+            _plain_request(accepted),
+            rest,
             UNCLAIMED_MESSAGES_MAX * self._message_bytes_max + RECEIVE_BYTES,
         )
         with self._scope:
@@ -107,6 +108,7 @@ class PortableConnection:
                 )
                 ws = await request.accept(subprotocol=accepted.admission.subprotocol)
                 session = accepted.admission.open(self)
+                guard.opened.set()
                 nursery.start_soon(self._read, ws, session, guard)
                 nursery.start_soon(self._ping, ws)
                 await self._write(ws, session)

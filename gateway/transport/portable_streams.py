@@ -75,14 +75,19 @@ class MeteredStream(trio.abc.Stream):
 class GuardedStream(trio.abc.Stream):
     """What trio-websocket reads and writes; the socket below stays open when it closes this.
 
-    `first` is given out before anything is read. More than `unclaimed_bytes_max` without a `claim`, which the
-    reader makes for each message, end the stream as `flooded`: fragments, pings and pongs are bounded too.
+    It reads `request`, then nothing until `opened`, then `rest`, then what comes: trio-websocket would lose
+    what it reads before it has answered the request. More than `unclaimed_bytes_max` without a `claim`, which
+    the reader makes for each message, end the stream as `flooded`: fragments and pings are bounded too.
     `close_sent` says that a close frame went out.
     """
 
-    def __init__(self, stream: trio.abc.Stream, first: bytes, unclaimed_bytes_max: int) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, request: bytes, rest: bytes, unclaimed_bytes_max: int
+    ) -> None:
         self._stream = stream
-        self._first = first
+        self._request = request
+        self._rest = rest
+        self.opened = trio.Event()
         self._unclaimed_bytes_max = unclaimed_bytes_max
         self._unclaimed_bytes = 0
         self._closed = False
@@ -105,8 +110,12 @@ class GuardedStream(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self._closed:
             raise trio.ClosedResourceError
-        if self._first:
-            data, self._first = self._first, b""
+        if self._request:
+            data, self._request = self._request, b""
+            return data
+        await self.opened.wait()
+        if self._rest:
+            data, self._rest = self._rest, b""
             return data
         received = await self._stream.receive_some(max_bytes)
         self._unclaimed_bytes += len(received)

@@ -1,0 +1,164 @@
+"""The portable transport: the contract, TLS, and where it can listen."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+import trio
+import websockets
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from websockets.trio.client import connect
+
+from gateway.config import Config
+from gateway.errors import ConfigError
+from gateway.metrics import Counters
+from gateway.transport.portable import PortableTransport
+from tests.contracts.transport_contract import Core, TransportContract
+from tests.transport.wire import Gone, RawClient, request
+
+
+class TestPortableTransport(TransportContract):
+    def make(self, config: Config, counters: Counters) -> PortableTransport:
+        return PortableTransport(config, counters)
+
+
+def certificate(directory: Path) -> tuple[Path, Path]:
+    """A self-signed certificate of 127.0.0.1 and its key: two PEM files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway.test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = directory / "cert.pem", directory / "key.pem"
+    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return cert_file, key_file
+
+
+def with_tls(cert: Path | str, key: Path | str) -> Config:
+    return Config().with_(server={"port": 0, "tls_cert": str(cert), "tls_key": str(key)})
+
+
+async def test_it_serves_tls_and_drops_who_speaks_plainly(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    counters = Counters()
+    transport = PortableTransport(with_tls(cert, key), counters)
+    core = Core(transport)
+    trusted = ssl.create_default_context(cafile=str(cert))
+    async with trio.open_nursery() as nursery:
+        [(_, port)] = await nursery.start(transport.serve, core)
+        async with connect(f"wss://127.0.0.1:{port}/realtime", ssl=trusted, proxy=None) as client:
+            text = "x" * 100_000  # more than one TLS record each way
+            await client.send(json.dumps({"do": "echo", "text": text}))
+            assert json.loads(await client.recv())["text"] == text
+            plain = await RawClient.connect(port)
+            await plain.send(request())
+            with trio.fail_after(5):
+                assert b"101" not in await plain.rest()
+            await plain.aclose()
+            await client.send(json.dumps({"do": "close", "code": 4401, "reason": "bye"}))
+            with pytest.raises(websockets.ConnectionClosed):
+                await client.recv()
+            assert client.close_code == 4401
+        nursery.cancel_scope.cancel()
+    assert counters.internal_errors == 0
+
+
+def test_files_that_are_no_certificate_are_a_configuration_error(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    _, other_key = certificate(tmp_path / "other")
+    (tmp_path / "garbage").write_text("not a PEM file")
+    for config, named in [
+        (with_tls(tmp_path / "missing", key), "missing"),
+        (with_tls(cert, tmp_path / "nowhere"), "nowhere"),
+        (with_tls(tmp_path / "garbage", key), "garbage"),
+        (with_tls(cert, other_key), "key"),
+    ]:
+        with pytest.raises(ConfigError, match=named):
+            PortableTransport(config, Counters())
+
+
+async def test_an_address_that_is_taken_is_a_configuration_error() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = Config().with_(server={"port": taken.getsockname()[1]})
+        transport = PortableTransport(config, Counters())
+        with pytest.raises(ConfigError, match="--port"):
+            await transport.serve(Core(transport))
+
+
+async def test_several_workers_share_a_port() -> None:
+    first = PortableTransport(Config().with_(server={"port": 0}), Counters(), reuse_port=True)
+    async with trio.open_nursery() as nursery:
+        [(_, port)] = await nursery.start(first.serve, Core(first))
+        second = PortableTransport(Config().with_(server={"port": port}), Counters(), reuse_port=True)
+        core = Core(second)
+        await nursery.start(second.serve, core)
+        with trio.fail_after(10):
+            while not core.clients:
+                client = await RawClient.open(port)
+                await client.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_it_listens_on_every_address_of_its_host() -> None:
+    transport = PortableTransport(Config().with_(server={"host": "localhost", "port": 0}), Counters())
+    core = Core(transport)
+    hosts = {found[4][0] for found in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(transport.serve, core)
+        assert {host for host, _ in bound} == hosts
+        for host, port in bound:
+            authority = f"[{host}]" if ":" in host else host
+            async with connect(f"ws://{authority}:{port}/realtime", proxy=None) as client:
+                await client.send('{"do": "echo", "text": "here"}')
+                assert json.loads(await client.recv())["text"] == "here"
+            assert core.requests[-1].remote.startswith(f"{authority}:")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_session_that_fails_costs_its_connection_only() -> None:
+    counters = Counters()
+    transport = PortableTransport(Config().with_(server={"port": 0}), counters)
+    core = Core(transport)
+    async with trio.open_nursery() as nursery:
+        [(_, port)] = await nursery.start(transport.serve, core)
+        broken, other = await RawClient.open(port), await RawClient.open(port)
+        await broken.send_text('{"do": "something unheard of"}')
+        with pytest.raises(Gone):
+            await broken.receive()
+        await core.until_left(1)
+        assert counters.internal_errors == 1
+        await other.send_text('{"do": "echo", "text": "fine"}')
+        assert json.loads(await other.receive_message())["text"] == "fine"
+        await broken.aclose()
+        await other.aclose()
+        nursery.cancel_scope.cancel()
