@@ -209,7 +209,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(s
 
 
 @given(value=VALUES, member=st.sampled_from([*EVENT, "another"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_value_is_accepted_or_refused(value: Any, member: str) -> None:
     def controls(node: Any) -> bool:
         if isinstance(node, str):

@@ -397,7 +397,7 @@ JSON_VALUES = st.recursive(
 
 
 @given(changed=st.dictionaries(CLAIM_NAMES, JSON_VALUES))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_claims_do_more_than_be_refused(
     changed: dict[str, Any], shared_authenticator: Authenticator
 ) -> None:
