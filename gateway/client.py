@@ -10,9 +10,10 @@ import random
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import orjson
 import trio
@@ -21,11 +22,11 @@ from trio_websocket import (
     ConnectionRejected,
     HandshakeError,
     WebSocketConnection,
-    connect_websocket_url,
+    wrap_client_stream,
 )
 
 from gateway import ot
-from gateway.errors import GatewayError, PatchError
+from gateway.errors import ConfigError, GatewayError, PatchError
 from gateway.protocol import SUBPROTOCOL
 
 CONNECT_TIMEOUT_S = 10.0
@@ -40,6 +41,7 @@ PASSING_CODES = frozenset({"UNAVAILABLE", "RATE_LIMITED", "INTERNAL"})
 FINAL_CLOSES = frozenset({1008, 4401, 4403})
 
 Message = Mapping[str, Any]
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class ClientError(GatewayError):
@@ -153,20 +155,34 @@ class Link:
         self._websocket = websocket
 
     async def send(self, kind: str, payload: Message, message_id: str = "") -> None:
-        """Send one message; raises Unreachable when the connection is gone, ClientError when for good."""
+        """Send one message; on a connection that is gone it's dropped, and `receive` says why."""
         message = {"type": kind, "payload": payload, **({"id": message_id} if message_id else {})}
-        with _losing():
+        with suppress(ConnectionClosed):
             await self._websocket.send_message(orjson.dumps(message).decode())
 
     async def receive(self) -> Message:
-        """The next message; asks for a sign of life meanwhile. Raises like `send`, and when told to go."""
+        """The next message; asks for a sign of life meanwhile.
+
+        Raises Unreachable when the connection is gone or about to go, ClientError when it is gone for good.
+        """
         while True:
-            with trio.move_on_after(PING_INTERVAL_S), _losing():
-                message: Message = orjson.loads(await self._websocket.get_message())
-                if message["type"] == "GOAWAY":
-                    raise Unreachable("the node is draining", message["payload"]["reconnect_after_ms"] / 1000)
-                return message
+            with trio.move_on_after(PING_INTERVAL_S):
+                return await self._next()
             await self.send("PING", {})
+
+    async def _next(self) -> Message:
+        try:
+            message: Message = orjson.loads(await self._websocket.get_message())
+        except ConnectionClosed as closed:
+            raise _lost(closed) from None
+        if message["type"] == "GOAWAY":
+            raise Unreachable("the node is draining", message["payload"]["reconnect_after_ms"] / 1000)
+        return message
+
+    async def aclose(self) -> None:
+        """Take leave, bounded in time."""
+        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+            await self._websocket.aclose()
 
     async def subscribe(self, view: View, visible: bool) -> None:
         """Ask for the resource, from where the view is."""
@@ -176,14 +192,10 @@ class Link:
         await self.send("SUBSCRIBE", payload)
 
 
-@contextmanager
-def _losing() -> Iterator[None]:
-    try:
-        yield
-    except ConnectionClosed as closed:
-        code, reason = (closed.reason.code, closed.reason.reason) if closed.reason else (1006, None)
-        text = f"the gateway closed the connection ({code}{f': {reason}' if reason else ''})"
-        raise (ClientError(text) if code in FINAL_CLOSES else Unreachable(text)) from None
+def _lost(closed: ConnectionClosed) -> GatewayError:
+    code, reason = (closed.reason.code, closed.reason.reason) if closed.reason else (1006, None)
+    text = f"the gateway closed the connection ({code}{f': {reason}' if reason else ''})"
+    return ClientError(text) if code in FINAL_CLOSES else Unreachable(text)
 
 
 @contextmanager
@@ -201,35 +213,62 @@ def _collapsing() -> Iterator[None]:
 @asynccontextmanager
 async def connected(endpoint: Endpoint, client_id: str) -> AsyncIterator[Link]:
     """A link, authenticated by the upgrade request and named `client_id`; raises Unreachable, ClientError."""
-    with _collapsing():
-        async with trio.open_nursery() as nursery:
-            websocket = await _dial(nursery, endpoint)
-            link = Link(websocket)
-            try:
-                await link.send("AUTH", {"client_id": client_id, "protocol": 1})
-                yield link
-            finally:
-                with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-                    await websocket.aclose()
-                nursery.cancel_scope.cancel()
+    stream = await _dialled(endpoint)
+    try:
+        with _collapsing():
+            async with trio.open_nursery() as nursery:
+                link = Link(await _upgraded(nursery, stream, endpoint))
+                try:
+                    await link.send("AUTH", {"client_id": client_id, "protocol": 1})
+                    yield link
+                finally:
+                    await link.aclose()
+                    # Its reader may still be answering the gateway's close; it ends by itself.
+                    nursery.cancel_scope.deadline = trio.current_time() + CLOSE_TIMEOUT_S
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
-async def _dial(nursery: trio.Nursery, endpoint: Endpoint) -> WebSocketConnection:
+async def _dialled(endpoint: Endpoint) -> Stream:
+    url = urlsplit(endpoint.url)
+    if url.scheme not in ("ws", "wss") or not url.hostname:
+        raise ConfigError(f"{endpoint.url!r} is no address: write ws://HOST:PORT/realtime, or wss://...")
+    secure = url.scheme == "wss"
+    with _reaching(endpoint.url):
+        port = url.port or (443 if secure else 80)
+        if secure:
+            return await trio.open_ssl_over_tcp_stream(
+                url.hostname, port, ssl_context=endpoint.tls, https_compatible=True
+            )
+        return await trio.open_tcp_stream(url.hostname, port)
+
+
+async def _upgraded(nursery: trio.Nursery, stream: Stream, endpoint: Endpoint) -> WebSocketConnection:
+    url = urlsplit(endpoint.url)
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    with _reaching(endpoint.url):
+        return await wrap_client_stream(
+            nursery,
+            stream,
+            url.netloc.rpartition("@")[2],
+            target,
+            subprotocols=[SUBPROTOCOL],
+            extra_headers=[(b"authorization", f"Bearer {endpoint.token}".encode())],
+            max_message_size=MESSAGE_BYTES_MAX,
+        )
+
+
+@contextmanager
+def _reaching(url: str) -> Iterator[None]:
+    """Bounds what is done in time, and turns its errors into ours."""
     try:
         with trio.fail_after(CONNECT_TIMEOUT_S):
-            return await connect_websocket_url(
-                nursery,
-                endpoint.url,
-                ssl_context=endpoint.tls,
-                subprotocols=[SUBPROTOCOL],
-                extra_headers=[(b"authorization", f"Bearer {endpoint.token}".encode())],
-                max_message_size=MESSAGE_BYTES_MAX,
-            )
+            yield
     except ConnectionRejected as rejected:
-        raise _rejection(endpoint.url, rejected) from None
-    except (OSError, HandshakeError, trio.TooSlowError) as error:
+        raise _rejection(url, rejected) from None
+    except (OSError, HandshakeError, trio.BrokenResourceError, trio.TooSlowError) as error:
         reason = getattr(error, "strerror", None) or str(error) or f"no answer in {CONNECT_TIMEOUT_S:g} s"
-        raise Unreachable(f"no gateway answers at {endpoint.url}: {reason}") from None
+        raise Unreachable(f"no gateway answers at {url}: {reason}") from None
 
 
 def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:

@@ -1,0 +1,133 @@
+"""Runs the command line in processes of its own, as a person would."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from subprocess import PIPE
+from typing import NamedTuple
+
+import trio
+
+ROOT = Path(__file__).parent.parent.parent
+START_TIMEOUT_S = 30
+COMMAND_TIMEOUT_S = 30
+
+
+class Finished(NamedTuple):
+    """A command that ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Ours, without settings of a gateway; the package is found wherever the command runs."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **variables}
+
+
+def arguments(*words: str) -> list[str]:
+    return [sys.executable, "-m", "gateway", *words]
+
+
+async def gateway(*words: str, stdin: str = "", cwd: Path | None = None, **variables: str) -> Finished:
+    """Run one command to its end."""
+    with trio.fail_after(COMMAND_TIMEOUT_S):
+        done = await trio.run_process(
+            arguments(*words),
+            stdin=stdin.encode(),
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            cwd=cwd,
+            env=environment(**variables),
+        )
+    return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Running:
+    """A command that goes on, its output by the line."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self._buffered = b""
+
+    async def line(self) -> str:
+        """The next line of standard output; empty at its end."""
+        assert self.process.stdout is not None
+        with trio.fail_after(START_TIMEOUT_S):
+            while b"\n" not in self._buffered:
+                received = await self.process.stdout.receive_some()
+                if not received:
+                    break
+                self._buffered += received
+        line, _, self._buffered = self._buffered.partition(b"\n")
+        return line.decode()
+
+    async def errors(self) -> str:
+        """All of standard error, up to its end."""
+        assert self.process.stderr is not None
+        with trio.fail_after(START_TIMEOUT_S):
+            return b"".join([chunk async for chunk in self.process.stderr]).decode()
+
+    async def ended(self) -> int:
+        with trio.fail_after(START_TIMEOUT_S):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def running(*words: str, cwd: Path | None = None, **variables: str) -> AsyncIterator[Running]:
+    """A command that is killed at the end, if it still runs."""
+    process = await trio.lowlevel.open_process(
+        arguments(*words), stdout=PIPE, stderr=PIPE, cwd=cwd, env=environment(**variables)
+    )
+    try:
+        yield Running(process)
+    finally:
+        with trio.CancelScope(shield=True):
+            if process.poll() is None:
+                process.kill()
+            await process.wait()
+            await process.stdout.aclose()
+            await process.stderr.aclose()
+
+
+class Server(NamedTuple):
+    """A running gateway."""
+
+    command: Running
+    url: str
+    admin: str
+    data: Path
+
+    def reach(self) -> tuple[str, ...]:
+        """The options of a client of it."""
+        return "--url", self.url, "--data", str(self.data)
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        self.command.process.send_signal(number)
+        return await self.command.ended()
+
+
+READY = re.compile(r"ready ws=(wss?://\S+/realtime) admin=(http://\S+) pid=([0-9]+)")
+
+
+@asynccontextmanager
+async def served(data: Path, *words: str, **variables: str) -> AsyncIterator[Server]:
+    """`gateway serve` on free ports, ready."""
+    ports = () if "--port" in words else ("--port", "0")
+    start = partial(running, "serve", "--admin-port", "0", *ports, "--data", str(data), *words, **variables)
+    async with start() as command:
+        line = await command.line()
+        found = READY.fullmatch(line)
+        assert found, f"{line!r}, {await command.errors()}"
+        assert int(found[3]) == command.process.pid
+        yield Server(command, found[1], found[2], data)

@@ -1,0 +1,214 @@
+"""`gateway token`, `edit` and `watch` against a running gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import time
+
+import jwt
+import trio
+
+from gateway.client import Endpoint, Resource, submit
+from tests.cli.commands import Running, arguments, environment, gateway, running, served
+
+CREATE = '{"op": "add", "path": "/title", "value": "Lunch"}'
+
+
+def replace(title: str) -> str:
+    return json.dumps({"op": "replace", "path": "/title", "value": title})
+
+
+async def change(command: Running, **wanted) -> dict:
+    """The next line of `watch --json` whose members are these."""
+    while line := await command.line():
+        shown = json.loads(line)
+        if all(shown[name] == value for name, value in wanted.items()):
+            return shown
+    raise AssertionError(await command.errors())
+
+
+async def test_a_token_says_who_what_and_until_when(tmp_path):
+    async with served(tmp_path):
+        pass
+    made = await gateway(
+        "token", "--user", "ann", "--name", "Ann", "--ttl", "2h", "--data", str(tmp_path),
+        "--grant", "event:*=editor", "--grant", "calendar:7=viewer",
+    )  # fmt: skip
+    secret = (tmp_path / "jwt-secret").read_bytes()
+    claims = jwt.decode(made.out.strip(), secret, algorithms=["HS256"])
+    assert (claims["sub"], claims["name"]) == ("ann", "Ann")
+    assert claims["grants"] == {"event:*": "editor", "calendar:7": "viewer"}
+    assert abs(claims["exp"] - time.time() - 7200) < 60
+
+
+async def test_a_token_that_cannot_be_made_says_why(tmp_path):
+    async with served(tmp_path):
+        pass
+    for words, hint in [
+        (["--user", "ann"], "--grant 'event:*=editor'"),
+        (["--user", "ann", "--grant", "event"], "PATTERN=ROLE"),
+        (["--user", "ann", "--grant", "event:*=owner"], "viewer"),
+        (["--user", "ann", "--grant", "*=viewer", "--ttl", "soon"], "write 90s, 30m, 1h or 7d"),
+        (["--user", "", "--grant", "*=viewer"], "must not be empty"),
+        (["--user", "ann", "--grant", "*=viewer", "--data", "elsewhere"], "--data"),
+        (["--grant", "*=viewer"], "--user"),
+    ]:
+        done = await gateway("token", "--data", str(tmp_path), *words, cwd=tmp_path)
+        assert (done.status, done.out) == (2, "")
+        assert hint in done.err
+        assert "Traceback" not in done.err
+
+
+async def test_edits_create_change_and_merge(tmp_path):
+    async with served(tmp_path) as server:
+        made = await gateway("edit", "--create", "event:42", CREATE, *server.reach())
+        assert (made.status, made.out) == (0, "event:42 is at version 1\n")
+        patch = '[{"op": "add", "path": "/tags", "value": ["food"]}]'
+        changed = await gateway("edit", "event:42", "--json", *server.reach(), stdin=patch)
+        assert json.loads(changed.out)["version"] == 2
+        seen = await gateway("watch", "event:42", "--once", *server.reach())
+        assert json.loads(seen.out)["document"] == {"title": "Lunch", "tags": ["food"]}
+
+
+async def test_an_edit_that_fails_says_why_on_one_line(tmp_path):
+    cases = [
+        (["event:43", CREATE], 1, "--create"),
+        (["event:42", '{"op": "replace", "path": "/titel", "value": 1}'], 1, "/titel"),
+        (["event:42", '{"op": "replace", "path": "/start_time", "value": "noon"}'], 1, "start_time"),
+        (["event:42", '{"op": "test", "path": "/title", "value": "Dinner"}'], 1, "CONFLICT"),
+        (["invoice:42", CREATE], 1, "calendar, event"),
+        (["event:42", '{"op": "replace"'], 2, "not JSON"),
+        (["event:42", '"title"'], 2, "an operation like"),
+        (["42", CREATE], 2, "TYPE:ID"),
+        (["event:", CREATE], 2, "TYPE:ID"),
+        (["event:42", CREATE, "--token", "nonsense"], 1, "token"),
+        (["event:42", CREATE, "--ca", "missing.pem"], 2, "missing.pem"),
+        (["event:42", CREATE, "--url", "ws://127.0.0.1:9/realtime"], 3, "127.0.0.1:9"),
+        (["event:42", CREATE, "--url", "http://127.0.0.1/"], 2, "ws://HOST:PORT/realtime"),
+    ]
+    async with served(tmp_path) as server:
+        await gateway("edit", "--create", "event:42", CREATE, *server.reach())
+        for words, status, hint in cases:
+            done = await gateway("edit", *server.reach(), *words, cwd=tmp_path)
+            assert done.status == status, (words, done)
+            assert hint in done.err.splitlines()[-1]
+            assert "Traceback" not in done.err
+
+
+async def test_a_viewer_cannot_edit(tmp_path):
+    async with served(tmp_path) as server:
+        await gateway("edit", "--create", "event:42", CREATE, *server.reach())
+        shown = await gateway("token", "--user", "vic", "--grant", "event:*=viewer", "--data", str(tmp_path))
+        done = await gateway("edit", "event:42", CREATE, "--url", server.url, GATEWAY_TOKEN=shown.out.strip())
+        assert done.status == 1
+        assert "FORBIDDEN" in done.err
+
+
+async def test_watch_shows_changes_and_people_as_they_come_and_go(tmp_path):
+    async with served(tmp_path) as server:
+        await gateway("edit", "--create", "event:42", CREATE, *server.reach())
+        watch = ("watch", "event:42", "--json", *server.reach())
+        async with running(*watch, "--user", "ann") as ann:
+            await change(ann, version=1, people=["ann"])
+            async with running(*watch, "--user", "bob") as bob:
+                await change(bob, version=1, people=["ann", "bob"])
+                await change(ann, people=["ann", "bob"])
+            async with running(*watch, "--user", "eve", "--invisible") as eve:
+                await change(eve, version=1, people=["ann"])
+                await gateway("edit", "event:42", replace("Dinner"), *server.reach())
+                await change(eve, version=2, document={"title": "Dinner"})
+            assert (await change(ann, version=2))["people"] == ["ann"]
+
+
+async def test_watch_goes_on_after_the_gateway_was_away(tmp_path):
+    async with served(tmp_path) as server:
+        port = server.url.removesuffix("/realtime").rpartition(":")[2]
+        await gateway("edit", "--create", "event:42", CREATE, *server.reach())
+        async with running("watch", "event:42", "--json", *server.reach()) as watch:
+            await change(watch, version=1, status="live")
+            assert await server.stop() == 0
+            away = await change(watch, people=[])
+            assert "next attempt in" in away["status"]
+            assert away["document"] == {"title": "Lunch"}
+            async with served(tmp_path, "--port", port) as again:
+                await gateway("edit", "event:42", replace("Dinner"), *again.reach())
+                await change(watch, version=2, status="live", document={"title": "Dinner"})
+
+
+async def test_watch_ends_when_trying_again_would_not_help(tmp_path):
+    async with served(tmp_path) as server:
+        done = await gateway("watch", "event:42", "--json", "--url", server.url, "--token", "nonsense")
+        assert done.status == 1
+        assert "token" in done.err
+
+
+async def test_watch_in_a_terminal_draws_the_document_and_who_is_there(tmp_path):
+    async with served(tmp_path) as server:
+        await gateway("edit", "--create", "event:42", CREATE, *server.reach())
+        primary, secondary = pty.openpty()
+        process = await trio.lowlevel.open_process(
+            arguments("watch", "event:42", "--user", "ann", *server.reach()),
+            stdout=secondary,
+            stderr=secondary,
+            env=environment(TERM="xterm-256color", LINES="40"),
+        )
+        os.close(secondary)
+        shown = b""
+        try:
+            with trio.fail_after(30):
+                while not all(word in shown for word in (b"Lunch", b"1 there", b"ann", b"live")):
+                    shown += await trio.to_thread.run_sync(os.read, primary, 4096)
+        finally:
+            process.terminate()
+            await process.wait()
+            os.close(primary)
+
+
+async def test_an_edit_whose_answer_was_lost_is_committed_once(tmp_path):
+    """The connection is cut after the OP went out; the resend finds it by its seq."""
+    async with served(tmp_path) as server:
+        made = await gateway("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(tmp_path))
+        target = server.url.removeprefix("ws://").partition("/")[0].rpartition(":")
+        proxy = CuttingProxy(target[0], int(target[2]))
+        async with trio.open_nursery() as nursery:
+            [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            port = listener.socket.getsockname()[1]
+            nursery.start_soon(trio.serve_listeners, proxy.handle, [listener])
+            endpoint = Endpoint(f"ws://127.0.0.1:{port}/realtime", made.out.strip())
+            edited = await submit(endpoint, Resource("event", "42"), [json.loads(CREATE)], create=True)
+            nursery.cancel_scope.cancel()
+        assert proxy.cuts == 1
+        assert edited.version == 1
+        after = await gateway("edit", "event:42", replace("Dinner"), "--json", *server.reach())
+        assert json.loads(after.out)["version"] == 2
+
+
+class CuttingProxy:
+    """Forwards to the gateway, and cuts its first connection before the answer to the OP passes."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.cuts = 0
+        self._target = host, port
+
+    async def handle(self, client: trio.SocketStream) -> None:
+        gateway_side = await trio.open_tcp_stream(*self._target)
+        async with client, gateway_side, trio.open_nursery() as nursery:
+            nursery.start_soon(self._forward, client, gateway_side)
+            try:
+                async for chunk in gateway_side:
+                    if b"OP_ACK" in chunk and not self.cuts:
+                        self.cuts += 1
+                        break
+                    await client.send_all(chunk)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            nursery.cancel_scope.cancel()
+
+    async def _forward(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        try:
+            async for chunk in source:
+                await sink.send_all(chunk)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return

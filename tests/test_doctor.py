@@ -1,0 +1,74 @@
+"""What the doctor finds, on this machine and on worse ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway import doctor, tuning
+from gateway.config import Config
+from gateway.doctor import Finding, findings, fsync_time_ms
+
+
+def found(config: Config) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings(config)}
+
+
+@pytest.fixture
+def config(tmp_path) -> Config:
+    return Config().with_(server={"data_dir": str(tmp_path / "not" / "yet"), "connections_max": 100})
+
+
+def test_whatever_is_not_ok_says_what_to_change(config):
+    for finding in findings(config):
+        assert bool(finding.remedy) == (finding.status != "ok"), finding
+
+
+def test_too_few_descriptors_are_bad(config):
+    assert found(config)["descriptors"].status == "ok"
+    greedy = config.with_(server={"connections_max": 1_000_000})
+    hard = tuning.descriptors().hard
+    assert (found(greedy)["descriptors"].status == "bad") == (hard < 1_000_256)
+
+
+def test_kernels_that_are_switched_off_are_a_hint(config, monkeypatch):
+    monkeypatch.setenv("GATEWAY_SPEEDUPS", "off")
+    kernels = [finding for name, finding in found(config).items() if name.startswith("kernel ")]
+    assert kernels
+    assert all(finding.status == "hint" for finding in kernels)
+    assert all("GATEWAY_SPEEDUPS" in finding.remedy for finding in kernels)
+
+
+def test_a_narrow_range_of_ports_is_a_hint(config, monkeypatch, tmp_path):
+    narrow = tmp_path / "ports"
+    narrow.write_text("40000\t41000\n")
+    monkeypatch.setattr(doctor, "PORT_RANGE", narrow)
+    finding = found(config)["port range"]
+    assert finding.status == "hint"
+    assert "1,001" in finding.found
+    assert "ip_local_port_range" in finding.remedy
+
+
+def test_a_kernel_that_says_nothing_is_no_fault(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "PORT_RANGE", tmp_path / "missing")
+    monkeypatch.setattr(tuning, "SOMAXCONN", tmp_path / "missing")
+    assert found(config)["port range"].status == "ok"
+    assert found(config)["listen backlog"].status == "ok"
+
+
+def test_a_slow_or_full_disk_is_told(config, monkeypatch):
+    monkeypatch.setattr(doctor, "FSYNC_GOOD_MS", 0.0)
+    monkeypatch.setattr(doctor, "FREE_BYTES_MIN", 1 << 62)
+    assert found(config)["disk"].status == "hint"
+    assert found(config)["free space"].status == "bad"
+
+
+def test_a_directory_that_does_not_exist_yet_is_judged_by_its_parent(config, tmp_path):
+    assert str(tmp_path) in found(config)["free space"].found
+    assert not (tmp_path / "not").exists()
+
+
+def test_the_time_of_an_fsync_is_measured_and_leaves_nothing_behind(tmp_path):
+    assert 0 < fsync_time_ms(tmp_path) < 10_000
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError):
+        fsync_time_ms(tmp_path / "missing")

@@ -1,0 +1,85 @@
+"""What a node does to its interpreter and asks of its machine."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+import time
+
+import pytest
+import trio
+
+from gateway import tuning
+from gateway.metrics import Counters
+
+
+@pytest.fixture
+def descriptor_limits():
+    """Restores the soft limit of descriptors."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield limits
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_everything_is_as_before_after_a_node():
+    before = gc.get_threshold(), sys.getswitchinterval(), list(gc.callbacks), gc.get_freeze_count()
+    with tuning.runtime(Counters()) as runtime:
+        runtime.started()
+        assert gc.get_threshold() == tuning.GC_THRESHOLDS
+        assert sys.getswitchinterval() == pytest.approx(tuning.SWITCH_INTERVAL_S)
+        assert gc.get_freeze_count() > 10_000
+    assert (gc.get_threshold(), sys.getswitchinterval(), list(gc.callbacks), gc.get_freeze_count()) == before
+
+
+def test_pauses_of_the_collector_are_measured():
+    counters = Counters()
+    with tuning.runtime(counters):
+        started_s = time.perf_counter()
+        gc.collect()
+        took_s = time.perf_counter() - started_s
+    assert counters.gc_pause_seconds.count >= 1
+    assert counters.gc_pause_seconds.sum > 0
+    gc.collect()
+    assert counters.gc_pause_seconds.sum < 10 * took_s + 1
+
+
+async def test_a_loop_that_is_blocked_shows_in_the_lag(monkeypatch):
+    monkeypatch.setattr(tuning, "LAG_INTERVAL_S", 0.02)
+    counters = Counters()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tuning.measure_loop_lag, counters)
+        await trio.sleep(0.05)
+        time.sleep(0.3)  # noqa: ASYNC251  (blocks the loop on purpose)
+        await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+    assert counters.loop_lag_seconds.count >= 3
+    assert sum(counters.loop_lag_seconds.counts[8:]) == 1  # the one above 250 ms
+    assert counters.loop_lag_seconds.bounds[8] == 0.25
+
+
+def test_the_soft_limit_is_raised_as_far_as_it_is_needed(descriptor_limits):
+    _, hard = descriptor_limits
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    assert tuning.connections_possible(10_000) == min(512, hard) - tuning.DESCRIPTORS_RESERVED
+    assert tuning.raise_descriptors(1000) is None
+    assert tuning.descriptors().soft == 1000 + tuning.DESCRIPTORS_RESERVED
+    assert tuning.connections_possible(1000) == 1000
+    assert tuning.raise_descriptors(10) is None
+    assert tuning.descriptors().soft == 1000 + tuning.DESCRIPTORS_RESERVED
+
+
+def test_a_hard_limit_that_is_too_low_gets_the_command_that_raises_it():
+    remedy = tuning.descriptors_remedy(50_000, hard=4096)
+    assert remedy is not None
+    for word in ("ulimit -Hn 50256", "LimitNOFILE=50256", "nofile=50256", "connections_max to 3840"):
+        assert word in remedy
+    assert tuning.descriptors_remedy(50_000, hard=50_256) is None
+
+
+def test_a_backlog_that_the_kernel_cuts_gets_the_command_that_raises_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "SOMAXCONN", tmp_path / "somaxconn")
+    assert tuning.backlog_remedy(4096) is None
+    (tmp_path / "somaxconn").write_text("128\n")
+    assert "net.core.somaxconn=4096" in (tuning.backlog_remedy(4096) or "")
+    assert tuning.backlog_remedy(128) is None
