@@ -1,0 +1,122 @@
+"""A `gateway serve` process of its own, on free ports and a directory of the test's."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import jwt
+import psutil
+
+from tests.cli import commands
+
+START_TIMEOUT_S = 30.0
+READY = re.compile(r"ready ws=(\S+) admin=(\S+) pid=(\d+)")
+
+
+class Gateway:
+    """One run of a node. `settings` are `section.name` to value."""
+
+    def __init__(self, data: Path, settings: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--admin-port", "0"]
+        command += ["--data", str(data), "--log-level", "warning"]
+        for name, value in settings.items():
+            command += ["--set", f"{name}={value}"]
+        self.data = data
+        self.log: list[str] = []
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self._logger = threading.Thread(target=self._keep_log, args=(self._process.stderr,), daemon=True)
+        self._logger.start()
+        self.url, self.admin_url = self._ready(self._process.stdout)
+        self.secret = (data / "jwt-secret").read_bytes().strip()
+
+    def _keep_log(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.log.append(line.rstrip())
+
+    def _ready(self, stream: IO[str]) -> tuple[str, str]:
+        timer = threading.Timer(START_TIMEOUT_S, self._process.kill)
+        timer.start()
+        try:
+            for line in stream:
+                found = READY.search(line)
+                if found is not None:
+                    return found[1], found[2]
+        finally:
+            timer.cancel()
+        raise AssertionError(f"the gateway didn't start: {self.log}")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def rss_bytes(self) -> int:
+        return int(psutil.Process(self.pid).memory_info().rss)
+
+    def token(
+        self,
+        user: str = "ann",
+        grants: Mapping[str, str] | None = None,
+        ttl_s: float = 3600,
+        **claims: Any,
+    ) -> str:
+        """A token of this node; without grants one that may edit every event."""
+        granted = {"event:*": "editor"} if grants is None else dict(grants)
+        body = {"sub": user, "exp": time.time() + ttl_s, "grants": granted, "name": user.title(), **claims}
+        return jwt.encode(body, self.secret, algorithm="HS256")
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(10)
+
+    def terminate(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout_s: float = 20) -> int:
+        """The exit status."""
+        return self._process.wait(timeout_s)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        if self.running:
+            self.terminate()
+            try:
+                self.wait()
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        self._logger.join(5)
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+@contextmanager
+def gateway(data: Path, environment: Mapping[str, str] | None = None, **settings: Any) -> Iterator[Gateway]:
+    """Serve from a directory; `limits__depth_max=8` sets a tunable. No rate limit unless one is set."""
+    named = {name.replace("__", ".", 1): value for name, value in settings.items()}
+    named.setdefault("limits.operations_per_minute", 0)
+    started = Gateway(data, named, commands.environment(**(environment or {})))
+    try:
+        yield started
+    finally:
+        started.close()
