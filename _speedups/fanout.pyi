@@ -5,6 +5,8 @@ SENT: Literal[0]
 QUEUED: Literal[1]
 REFUSED: Literal[2]
 STALE: Literal[3]
+FULL: Literal[4]
+QUEUE_BYTES_MAX: int
 FORMS_MAX: int
 
 Report: TypeAlias = tuple[int, int, list[Frame], int]

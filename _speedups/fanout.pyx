@@ -8,6 +8,7 @@ descriptor by then. `Members` is a list of handles: the subscribers of one group
 
     publish / post     queue frames for many / for one
     flush              write the queues, for a bounded time; returns a report where the kernel took less
+    flush_one          the same for one slot: what FULL asks for
     send               write at once where nothing waits, else like post
 
 Where the kernel refuses a write, or takes a part, the rest of the slot's queue is handed back in the report
@@ -47,14 +48,19 @@ SENT = 0
 QUEUED = 1
 REFUSED = 2
 STALE = 3
+FULL = 4
 FORMS_MAX = 8
+# A slot that queues more than this should be written now, however long frames are being joined.
+QUEUE_BYTES_MAX = 65536
 
 cdef enum:
     C_SENT = 0
     C_QUEUED = 1
     C_REFUSED = 2
     C_STALE = 3
+    C_FULL = 4
     C_FORMS_MAX = 8
+    C_QUEUE_BYTES_MAX = 65536
     IOVECS_MAX = 64
     # Fewer writes than this are over before another thread could use the GIL.
     RELEASE_SLOTS_MIN = 8
@@ -92,6 +98,7 @@ cdef struct Item:
 cdef struct Slot:
     Item *queue
     uint64_t mark        # the publish that has a substitute for this slot, and which one
+    size_t bytes         # in the queue
     size_t written       # after a write: bytes of queue[sent] that are out
     uint32_t substitute
     uint32_t count
@@ -304,7 +311,7 @@ cdef class Slots:
     # -- queueing
 
     def post(self, uint64_t handle, Frame frame not None):
-        """Queue a frame: QUEUED, REFUSED (blocked) or STALE."""
+        """Queue a frame: QUEUED, FULL (queued too, but more than 64 KiB wait), REFUSED (blocked) or STALE."""
         cdef Item item
         self.check_owner()
         cdef Slot *slot = self.find(handle)
@@ -314,12 +321,13 @@ cdef class Slots:
             return C_REFUSED
         fill(&item, frame)
         self.push(handle, slot, &item, 1)
-        return C_QUEUED
+        return C_FULL if slot.bytes > C_QUEUE_BYTES_MAX else C_QUEUED
 
     def send(self, uint64_t handle, Frame frame not None):
         """Write a frame at once if nothing waits before it: SENT; else what `post` answers.
 
-        A refused or failed write is QUEUED too: the next flush meets it again and reports it.
+        Where the kernel takes less than all of it, the frame is queued and the answer is FULL: the next flush
+        meets that again and reports it.
         """
         cdef Item item
         cdef ssize_t got
@@ -336,9 +344,9 @@ cdef class Slots:
                 return C_SENT
             self.push(handle, slot, &item, 1)
             slot.written = got if got > 0 else 0
-            return C_QUEUED
+            return C_FULL
         self.push(handle, slot, &item, 1)
-        return C_QUEUED
+        return C_FULL if slot.bytes > C_QUEUE_BYTES_MAX else C_QUEUED
 
     def publish(self, Members members not None, tuple forms not None, dict substitutes=None):
         """Queue frames for every member; returns the handles of blocked members, which got nothing.
@@ -519,6 +527,7 @@ cdef class Slots:
         slot.count += count
         for i in range(count):
             Py_INCREF(<object>items[i].frame)
+            slot.bytes += items[i].size
             self.queued += items[i].size
         return 0
 
@@ -548,12 +557,12 @@ cdef class Slots:
     cdef void clear(self, Slot *slot) noexcept:
         cdef uint32_t i
         for i in range(slot.count):
-            self.queued -= slot.queue[i].size
             Py_DECREF(<object>slot.queue[i].frame)
         free(slot.queue)
+        self.queued -= slot.bytes
         slot.queue = NULL
         slot.count = slot.room = slot.sent = 0
-        slot.written = 0
+        slot.written = slot.bytes = 0
 
 
 cdef inline void fill(Item *item, Frame frame) noexcept:

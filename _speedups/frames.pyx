@@ -6,7 +6,7 @@ The decoder takes whatever bytes have arrived and returns events, `(kind, data)`
     TEXT, BINARY    one whole message (bytes); text is valid UTF-8
     PING, PONG      the control frame's payload (bytes)
     CLOSE           (code, reason) of the peer's close frame; 1005 where it carried none
-    FAIL            (code, reason): the peer broke the protocol; close with this code (1002, 1007, 1009)
+    FAIL            (code, reason): close with this code (1002, 1007, 1009; 1008: endless fragments)
     EOF             None; the peer's half of the socket is closed (only from `receive`)
 
 After CLOSE or FAIL the rest of the input is ignored. Errors show as early as the bytes that prove them: a
@@ -50,6 +50,10 @@ cdef enum:
     HEAD_BYTES_MAX = 14
     RECEIVE_BYTES = 65536
     MASK_POOL_BYTES = 4096
+    # A message may come in so many fragments, and one more for each 16 bytes of the size limit: without a
+    # bound, empty fragments go on for ever.
+    FRAGMENTS_MIN = 64
+    FRAGMENT_BYTES_MEAN = 16
 
 cdef enum Stage:
     IN_HEAD
@@ -312,6 +316,7 @@ cdef class Decoder:
     cdef size_t taken            # bytes of it that have
     cdef size_t message_bytes_max
     cdef Utf8 utf8
+    cdef uint32_t fragments      # of the message that is arriving
     cdef unsigned char head[HEAD_BYTES_MAX]
     cdef unsigned char mask[4]
     cdef uint8_t head_size
@@ -467,6 +472,10 @@ cdef class Decoder:
             else:
                 self.message_opcode = self.opcode
                 self.message_compressed = (self.head[0] >> 6) & 1
+                self.fragments = 0
+            self.fragments += 1
+            if self.fragments > FRAGMENTS_MIN + self.message_bytes_max / FRAGMENT_BYTES_MEAN:
+                return self.fail(1008, "too many fragments", events)
             if length > self.message_bytes_max - self.message.size:
                 return self.fail(1009, f"message over {self.message_bytes_max} bytes", events)
         self.left = length

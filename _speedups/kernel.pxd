@@ -28,6 +28,7 @@ cdef bint same_members(dict one, dict other, bint exact) except -1
 cdef bint same_items(list one, list other, bint exact) except -1
 @cython.locals(level=list, below=list, depth=Py_ssize_t, total=longlong)
 cpdef long long measure(object value, Py_ssize_t depth_max, long long bytes_max) except -1
+cdef long long within(long long total, long long bytes_max) except -1
 @cython.locals(total=longlong)
 cdef long long own_bytes(object container, list below) except -1
 cdef long long scalar_bytes(object value) except -1
@@ -122,11 +123,22 @@ cdef list move_against_move(tuple a, tuple b, bint later)
 cdef list same_member(tuple a, tuple b, bint later)
 @cython.locals(kind=str)
 cdef int loss(tuple operation, list result, bint later) except -1
-@cython.locals(budget=longlong, losses=int, crossed=list, passed=list, ahead=list, is_later=list,
-               operation=tuple, other=tuple, others=list, own=list)
-cpdef tuple transform(object earlier, object later)
-@cython.locals(losses=int, current=list, operation=tuple)
-cpdef list rebase(object operations, object window, bint strict)
+cdef class Work:
+    cdef long long calls_left
+    cdef int losses
+
+@cython.locals(work=Work, passed=list, crossed=list, operation=tuple)
+cpdef tuple transform(object earlier, object later, long long calls_per_pair, long long calls_spare)
+@cython.locals(passed=list, index=Py_ssize_t, other=tuple, own=list, rest=list)
+cdef list pass_one(tuple operation, list earlier, list crossed, Work work)
+@cython.locals(ahead=list, is_later=list, operation=tuple, others=list, own=list)
+cdef list pass_several(list operations, list earlier, list crossed, Work work)
+@cython.locals(others=list, own=list)
+cdef list meet(tuple earlier, tuple later, list passed, Work work)
+@cython.locals(path=tuple, at=tuple)
+cdef bint are_apart(tuple a, tuple b) except -1
+@cython.locals(losses=int, current=list, operation=tuple, other=tuple, pairs=longlong)
+cpdef list rebase(object operations, object window, bint strict, long long pairs_max)
 
 # lower
 

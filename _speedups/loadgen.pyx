@@ -270,28 +270,19 @@ cdef bint scan_message(const char *p, size_t size, Scan *out) noexcept nogil:
 cdef class _Document:
     """What was acknowledged, by version, and the arrivals whose acknowledgement is still to come."""
 
-    cdef Entry *entries
-    cdef int64_t base        # version before entries[0]; -1 until the first is known
+    cdef Entry *entries      # of version 1, 2, ...
     cdef int64_t size
     cdef int64_t room
     cdef Arrival *arrivals
     cdef size_t waiting
     cdef size_t arrivals_room
 
-    def __cinit__(self):
-        self.base = -1
-
     def __dealloc__(self):
         free(self.entries)
         free(self.arrivals)
 
     cdef Entry *entry(self, int64_t version, bint make) except? NULL:
-        cdef int64_t index, room
-        if self.base < 0:
-            if not make:
-                return NULL
-            self.base = version - 1 if version > 0 else 0
-        index = version - self.base - 1
+        cdef int64_t room, index = version - 1
         if index < 0 or index > self.size + VERSIONS_AHEAD_MAX:
             return NULL
         if index < self.size:
@@ -746,6 +737,7 @@ cdef class Engine:
             return 0
         if version > user.version:
             self.fault(GAP, slot, user, version)
+            self.fault_counts[GAP] += version - user.version - 2
             if user.missing is None:
                 user.missing = set()
             for skipped in range(user.version + 1, min(version, user.version + 1000)):
@@ -753,6 +745,7 @@ cdef class Engine:
             user.version = version
         elif user.missing is not None and version in user.missing:
             user.missing.discard(version)
+            self.fault_counts[GAP] -= 1
             self.fault(REORDERED, slot, user, version)
         else:
             self.fault(DUPLICATE, slot, user, version)
@@ -851,7 +844,7 @@ cdef class Engine:
         cdef _Document one = self.documents[document]
         cdef int64_t i
         return [
-            (one.base + 1 + i, one.entries[i].user, one.entries[i].number)
+            (1 + i, one.entries[i].user, one.entries[i].number)
             for i in range(one.size)
             if one.entries[i].intended_ns != 0
         ]

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from _speedups import frames
-from _speedups.fanout import QUEUED, REFUSED, Frame
+from _speedups.fanout import FULL, QUEUED, REFUSED, Frame
 from gateway.ports import Ack, Rejection, Session
 from gateway.transport import fast_compression, upgrade
 from gateway.transport.fast_loop import READ, WRITE
 from gateway.transport.outbox import Outbox
 
 if TYPE_CHECKING:
-    from gateway.transport.fast import Shared
+    from gateway.transport.fast import FastGroup, Shared
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ class FastConnection:
         "_work",
         "due_s",
         "form",
+        "groups",
         "handle",
         "remote",
     )
@@ -84,6 +85,7 @@ class FastConnection:
         self.remote = remote
         self.handle = shared.slots.add(fd)
         self.form = 0  # how frames are encoded: 0 plain, else compressed with a window of 8 + form bits
+        self.groups: tuple[FastGroup, ...] = ()
         self.due_s: float | None = None
         self._fd = fd
         self._shared = shared
@@ -119,7 +121,11 @@ class FastConnection:
 
     async def _park(self) -> None:
         self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(_unpark)
+        await trio.lowlevel.wait_task_rescheduled(self._unpark)
+
+    def _unpark(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     async def _await_work(self, work: Awaitable[None]) -> None:
         """Await what `receive` returned; a lost socket cancels it."""
@@ -129,8 +135,10 @@ class FastConnection:
             except Exception:
                 self._broken("awaiting a message")
         self._awaiting = self._work = None
-        if self._state != State.GONE:
+        try:
             self._resume()
+        except Exception:
+            self._broken("handling a message")
 
     def _wake(self) -> None:
         if self._awaiting is not None:
@@ -144,6 +152,8 @@ class FastConnection:
         if self._state == State.GONE:
             return
         self._state = State.GONE
+        for group in self.groups:
+            group.discard(self)
         self._shared.forget(self, self._close_code)
         if self._outbox is not None:
             self._outbox.discard()
@@ -166,7 +176,7 @@ class FastConnection:
         try:
             if self._outbox is not None and flags & ~READ:
                 self._drain()
-            if flags & ~WRITE and self._work is None and self._state != State.GONE:
+            if flags & ~WRITE and self._later is None and self._work is None and self._state != State.GONE:
                 self._read()
         except Exception:
             self._broken("handling the socket")
@@ -187,35 +197,35 @@ class FastConnection:
     def _handle(self, events: list[frames.Event]) -> None:
         for index, event in enumerate(events):
             if event[0] == frames.TEXT:
-                if self._state == State.OPEN and not self._receive(event[1], events, index):
-                    return
+                if self._state == State.OPEN:
+                    self._receive(event[1])
             else:
                 self._handle_other(event)
             if self._state == State.GONE:
                 return
+            if self._work is not None or (self._outbox is not None and self._congested()):
+                self._later = events[index + 1 :]
+                self._watch()
+                return
 
-    def _receive(self, payload: bytes, events: list[frames.Event], index: int) -> bool:
-        """Give the session a message; false when it must be awaited before the next one."""
+    def _receive(self, payload: bytes) -> None:
+        """Give the session a message; our task awaits it where that is asked for."""
         assert self._session is not None
         counters = self._shared.counters
         counters.messages_received += 1
         counters.bytes_received += len(payload)
-        work = self._session.receive(payload)
-        if work is None:
-            return True
-        self._work = work
-        self._later = events[index + 1 :]
-        self._watch()
-        self._wake()
-        return False
+        self._work = self._session.receive(payload)
+        if self._work is not None:
+            self._wake()
+
+    def _congested(self) -> bool:
+        return self._outbox is not None and self._outbox.congested and self._state == State.OPEN
 
     def _resume(self) -> None:
-        """What was awaited is over: go on with the events after it, then with the socket."""
-        later, self._later = self._later or [], None
-        try:
+        """What held up the reading is over: go on with the events after it, then with the socket."""
+        later, self._later = self._later, None
+        if later:
             self._handle(later)
-        except Exception:
-            self._broken("handling a message")
         self._watch()
 
     def _handle_other(self, event: frames.Event) -> None:
@@ -332,6 +342,8 @@ class FastConnection:
             status = shared.slots.send(self.handle, frame)
         if status == QUEUED:
             shared.flusher.wake()
+        elif status == FULL:
+            self._flush_now()
         elif status == REFUSED:
             self.enqueue((frame,))
 
@@ -389,7 +401,10 @@ class FastConnection:
                 self._shared.slots.unblock(self.handle)
             else:
                 self._after_last_write()
-        self._watch()
+        if self._later is not None and self._work is None and not self._congested():
+            self._resume()
+        else:
+            self._watch()
 
     def _refilled(self, outbox: Outbox) -> bool:
         """Whether there is something to write, a stale topic's state included."""
@@ -414,8 +429,7 @@ class FastConnection:
         """Watch for what matters now: the socket isn't read while a message is awaited or answers pile up."""
         if self._state == State.GONE:
             return
-        congested = self._outbox is not None and self._outbox.congested and self._state == State.OPEN
-        reading = self._work is None and not congested
+        reading = self._work is None and not self._congested()
         flags = (READ if reading else 0) | (WRITE if self._outbox is not None else 0)
         self._shared.poller.watch(self._fd, flags, self)
 
@@ -453,6 +467,7 @@ class FastConnection:
     def _begin_closing(self) -> None:
         """Write what is queued; nothing may follow it. The rest is bounded in time."""
         self._state = State.CLOSING
+        self._later = None
         self._flush_now()
         if self._state != State.GONE:
             self._shared.slots.block(self.handle)
@@ -516,7 +531,3 @@ class FastConnection:
         if reading:
             self._shared.slots.post(self.handle, PING)
             self._shared.flusher.wake()
-
-
-def _unpark(_: object) -> trio.lowlevel.Abort:
-    return trio.lowlevel.Abort.SUCCEEDED

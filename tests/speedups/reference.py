@@ -31,6 +31,7 @@ class Reference:
         self.bytes_max, self.client, self.deflate = bytes_max, client, deflate
         self.opcode = 0
         self.compressed = False
+        self.fragments = 0
         self.message = b""
         self.text = codecs.getincrementaldecoder("utf-8")()
         self.events: list[Event] = []
@@ -94,7 +95,10 @@ class Reference:
 
     def begin_message(self, first: int, length: int) -> None:
         if first & 15:
-            self.opcode, self.compressed = first & 15, bool(first & 0x40)
+            self.opcode, self.compressed, self.fragments = first & 15, bool(first & 0x40), 0
+        self.fragments += 1
+        if self.fragments > 64 + self.bytes_max // 16:
+            raise Broken(1008)
         if len(self.message) + length > self.bytes_max:
             raise Broken(1009)
 

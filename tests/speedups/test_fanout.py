@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from _speedups.fanout import QUEUED, REFUSED, SENT, STALE, Frame, Members, Slots
+from _speedups.fanout import FULL, QUEUE_BYTES_MAX, QUEUED, REFUSED, SENT, STALE, Frame, Members, Slots
 
 FOREVER_NS = 10**12
 BIG = Frame(b"x" * 4_000_000)
@@ -120,6 +120,17 @@ def test_a_send_goes_out_at_once_and_behind_what_is_queued() -> None:
         assert p.read(0) == b"23"
 
 
+def test_a_queue_that_grows_large_says_so() -> None:
+    with peers(1) as p:
+        half = Frame(b"x" * (QUEUE_BYTES_MAX // 2))
+        answers = [p.slots.post(p.handles[0], half) for _ in range(3)]
+        assert answers == [QUEUED, QUEUED, FULL]
+        assert p.slots.send(p.handles[0], half) == FULL
+        assert p.slots.flush_one(p.handles[0]) is None
+        assert len(p.read(0)) == 4 * len(half.data)
+        assert p.slots.post(p.handles[0], half) == QUEUED
+
+
 def test_a_flush_stops_at_its_budget_and_goes_on_later() -> None:
     with peers(12) as p:
         p.slots.publish(p.members, (frames("a"),))
@@ -137,7 +148,7 @@ def test_a_flush_stops_at_its_budget_and_goes_on_later() -> None:
 def test_a_partial_write_is_reported_with_its_rest_and_blocks_the_slot() -> None:
     with peers(2) as p:
         late = Frame(b"late")
-        assert p.slots.send(p.handles[0], BIG) == QUEUED
+        assert p.slots.send(p.handles[0], BIG) == FULL
         p.slots.post(p.handles[0], late)
         [(handle, error, rest, offset)] = p.slots.flush(FOREVER_NS)
         assert (handle, error, rest) == (p.handles[0], 0, [BIG, late])
@@ -154,7 +165,7 @@ def test_a_refused_write_is_reported_with_all_its_frames() -> None:
         p.slots.flush(FOREVER_NS)
         p.slots.unblock(p.handles[0])
         late = Frame(b"late")
-        assert p.slots.send(p.handles[0], late) == QUEUED
+        assert p.slots.send(p.handles[0], late) == FULL
         assert p.slots.flush(FOREVER_NS) == [(p.handles[0], 0, [late], 0)]
 
 

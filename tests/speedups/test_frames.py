@@ -167,6 +167,13 @@ def test_fragments_count_together_against_the_limit() -> None:
     assert decoder.buffered_bytes == 0
 
 
+def test_fragments_without_end_are_refused() -> None:
+    decoder = Decoder(1600)
+    assert decoder.feed(raw(0x01, b"") + raw(0x00, b"") * 163) == []
+    assert decoder.feed(raw(0x00, b"")) == [(FAIL, (1008, "too many fragments"))]
+    assert Decoder(1600).feed(raw(0x81, b"") * 500) == [(TEXT, b"")] * 500
+
+
 def test_a_declared_length_allocates_nothing_before_its_bytes_come() -> None:
     decoder = Decoder(1 << 30)
     decoder.feed(raw(0x82, b"", length=b"\x7f" + struct.pack("!Q", 1 << 30)) + b"x" * 100)
