@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER_MS = 1000
 CATCH_UP_PAUSE_S = 1.0
+LANDING_POLL_S = 0.02
 
 
 def unavailable(error: LogUnavailable) -> Refusal:
@@ -173,11 +174,17 @@ class Hub:
         if entries:
             document, version = entries[-1].after, entries[-1].record.version
             timestamp_ms = entries[-1].record.timestamp
+        elif version:
+            timestamp_ms = await self._timestamp_of(resource, version)
         room = Room(resource, self._surroundings, opened.epoch, version, document, timestamp_ms)
         room.snapshot_version = opened.snapshot.version
         for entry in entries:
             room.window.append(entry)
         return room
+
+    async def _timestamp_of(self, resource: str, version: int) -> int:
+        records = await self.log.read(resource, version - 1, 1)
+        return records[0].timestamp if records else 0
 
     async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
         """Bring a client's latest submissions from the log, so that its resends are recognised."""
@@ -316,14 +323,34 @@ class Hub:
 
     async def catch_up(self, room: Room) -> None:
         """Bring a room to the log's head now; raises LogUnavailable."""
+        while not await self._caught_up(room):  # noqa: ASYNC110  (rooms do not signal their landings)
+            await trio.sleep(LANDING_POLL_S)
+
+    async def _caught_up(self, room: Room) -> bool:
+        """One try; False while an append is under way, for what was read may hold its batch already.
+
+        The append's own answer carries that batch out, so that its author gets the OP_ACK.
+        """
+        known = room.version  # the log may not end before this: it was read after
         opened = await self.log.open(room.resource)
         records = opened.records
         head = records[-1].version if records else opened.snapshot.version
-        if opened.epoch != room.epoch or head < room.version:
-            room.replace_history(await self._load(room.resource))
-        elif not room.receive(records):
+        if opened.epoch == room.epoch and known <= head <= room.version:
+            return True
+        if room.appending:
+            return False
+        if opened.epoch != room.epoch or head < known:
+            fresh = await self._load(room.resource)
+            if not room.appending:
+                room.replace_history(fresh)
+            return room.epoch == fresh.epoch
+        if not records or not room.receive(records):  # the snapshot is beyond the room's head
             missing = history.records_after(self.log, room.resource, room.version, head)
-            room.receive([record async for record in missing])
+            received = [record async for record in missing]
+            if room.appending:
+                return False
+            room.receive(received)
+        return True
 
     # --------------------------------------------------------------------------------------- background
 

@@ -143,6 +143,11 @@ class Room:
         return len(self._members)
 
     @property
+    def appending(self) -> bool:
+        """Whether a batch is at the log."""
+        return self.inflight is not None
+
+    @property
     def busy(self) -> bool:
         """Whether a submission is on its way."""
         return self.inflight is not None or bool(self._pending)
@@ -229,7 +234,9 @@ class Room:
             rules.check(self.type, after, touched)
             cleaning = rules.sanitise(self.type, after, touched)
             if cleaning:
-                operations = ot.settle(document, [*operations, *ot.lower(after, cleaning)])
+                operations = ot.settle(
+                    document, [*operations, *ot.lower(after, cleaning, rules.strategies(self.type))]
+                )
                 after = ot.apply(document, operations)
         if after is None and document is not None and not submission.may_delete:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
@@ -363,6 +370,7 @@ class Room:
         staged, self._staged = self._staged, []
         assert batch is not None, "an answer without a batch"
         if isinstance(outcome, Committed):
+            assert self.version == batch.base, "committed on another head than it was staged on"
             self._commit(staged)
         elif isinstance(outcome, Failed):
             self._fail(staged, outcome)
@@ -463,6 +471,7 @@ class Room:
     def _advance(self, entry: Entry) -> None:
         self.document = entry.after
         self.version = entry.record.version
+        self._timestamp_ms = max(self._timestamp_ms, entry.record.timestamp)
         self.window.append(entry)
         self.idle_since_s = self._shared.now_s()
 

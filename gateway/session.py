@@ -50,9 +50,9 @@ class Registry:
     """The sessions of a worker: who is connected, and whose liveness is checked when."""
 
     def __init__(self) -> None:
-        self.sessions: set[ClientSession] = set()
+        self.sessions: dict[ClientSession, None] = {}
         self._by_client: dict[tuple[str, str], ClientSession] = {}
-        self._due: dict[int, set[ClientSession]] = {}  # coarse buckets of one second
+        self._due: dict[int, dict[ClientSession, None]] = {}  # coarse buckets of one second
         self._emptied: trio.Event | None = None
 
     def claim(self, session: ClientSession, user_id: str, client_id: str) -> None:
@@ -64,15 +64,15 @@ class Registry:
 
     def add(self, session: ClientSession, due_s: float) -> None:
         """A session begins; `check` is due then."""
-        self.sessions.add(session)
+        self.sessions[session] = None
         self._schedule(session, due_s)
 
     def discard(self, session: ClientSession) -> None:
         """A session is over."""
-        self.sessions.discard(session)
+        self.sessions.pop(session, None)
         if not self.sessions and self._emptied is not None:
             self._emptied.set()
-        self._due.get(session.due, set()).discard(session)
+        self._due.get(session.due, {}).pop(session, None)
         if session.identity is not None and session.client_id is not None:
             key = (session.identity.user_id, session.client_id)
             if self._by_client.get(key) is session:
@@ -86,12 +86,12 @@ class Registry:
 
     def reschedule(self, session: ClientSession, due_s: float) -> None:
         """Move a session's next check."""
-        self._due.get(session.due, set()).discard(session)
+        self._due.get(session.due, {}).pop(session, None)
         self._schedule(session, due_s)
 
     def _schedule(self, session: ClientSession, due_s: float) -> None:
         session.due = int(due_s) + 1
-        self._due.setdefault(session.due, set()).add(session)
+        self._due.setdefault(session.due, {})[session] = None
 
     def sweep(self, now_s: float) -> None:
         """Check every session that is due."""

@@ -16,14 +16,14 @@ class LocalHub:
     """Where the buses of one process meet: the subscribers of each resource."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[str, set[LocalBus]] = {}
+        self._subscribers: dict[str, dict[LocalBus, None]] = {}  # in order, for simulations
 
     def add(self, resource: str, bus: LocalBus) -> None:
-        self._subscribers.setdefault(resource, set()).add(bus)
+        self._subscribers.setdefault(resource, {})[bus] = None
 
     def discard(self, resource: str, bus: LocalBus) -> None:
-        subscribers = self._subscribers.get(resource, set())
-        subscribers.discard(bus)
+        subscribers = self._subscribers.get(resource, {})
+        subscribers.pop(bus, None)
         if not subscribers:
             self._subscribers.pop(resource, None)
 

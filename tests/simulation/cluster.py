@@ -1,0 +1,160 @@
+"""Simulated nodes around one shared history: the real hub and gate, a log and a bus that misbehave."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import trio
+
+from gateway.admission import Features, Identity, Schemas, parse_grants
+from gateway.bus.local import LocalBus, LocalHub
+from gateway.config import Config
+from gateway.errors import LogUnavailable
+from gateway.gate import Gate
+from gateway.hub import Hub
+from gateway.log.memory import MemoryHistory, MemoryLog
+from gateway.metrics import Counters
+from gateway.ports import Batch, BusListener, Failed, Group, Outcome
+
+CONFIG = Config().with_(
+    limits={"operations_per_minute": 0, "window_versions_max": 8},
+    log={"snapshot_versions": 16},
+    timeouts={"room_idle_s": 5.0},
+)
+RULES = Schemas(CONFIG)
+HEADS_COMPARED_EVERY_S = 10.0
+EDITOR = parse_grants({"event:*": "editor"})
+EPOCH_START_MS = 1_700_000_000_000
+
+
+class Weather:
+    """What goes wrong, and how often; a calm one lets everything through."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.bus_loss = rng.choice((0.0, 0.0, 0.1, 0.5))
+        self.bus_delay_s = rng.choice((0.0, 0.05, 2.0))
+        self.log_delay_s = rng.choice((0.0, 0.01, 0.3))
+        self.reply_loss = rng.choice((0.0, 0.0, 0.1))
+        self.log_down = False
+
+    def calm(self) -> None:
+        self.bus_loss = self.reply_loss = 0.0
+        self.log_down = False
+
+
+class StormyLog(MemoryLog):
+    """A log that is slow, is away for a while, or stores without being able to say so."""
+
+    def __init__(self, history: MemoryHistory, bus: LocalBus, weather: Weather) -> None:
+        super().__init__(history, bus)
+        self._weather = weather
+
+    async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
+        await self._latency()
+        if self._weather.log_down:
+            return [Failed("away", "none", 100)] * len(batches)
+        outcomes = await super().append(batches)
+        await self._latency()
+        rng = self._weather.rng
+        lost = Failed("the answer was lost", "unknown", 100)
+        return [lost if rng.random() < self._weather.reply_loss else outcome for outcome in outcomes]
+
+    async def open(self, resource: str) -> Any:
+        await self._latency()
+        if self._weather.log_down:
+            raise LogUnavailable("away", "none")
+        return await super().open(resource)
+
+    async def _latency(self) -> None:
+        await trio.sleep(self._weather.rng.uniform(0, self._weather.log_delay_s))
+
+
+class StormyBus(LocalBus):
+    """A bus that loses, delays and reorders messages."""
+
+    def __init__(self, hub: LocalHub, weather: Weather) -> None:
+        super().__init__(hub)
+        self._weather = weather
+        self._late: list[tuple[float, str, bytes]] = []
+
+    def post(self, resource: str, payload: bytes) -> None:
+        rng = self._weather.rng
+        if rng.random() < self._weather.bus_loss:
+            return
+        if self._weather.bus_delay_s and rng.random() < 0.3:
+            due_s = trio.current_time() + rng.uniform(0, self._weather.bus_delay_s)
+            self._late.append((due_s, resource, payload))
+        else:
+            super().post(resource, payload)
+
+    async def post_late_ones(self) -> None:
+        while True:
+            await trio.sleep(0.1)
+            due = [item for item in self._late if item[0] <= trio.current_time()]
+            self._late = [item for item in self._late if item[0] > trio.current_time()]
+            for _, resource, payload in due:
+                super().post(resource, payload)
+
+
+class Passport:
+    """An authenticator to whom the token is the user's name."""
+
+    def verify(self, token: str, now_s: float) -> Identity:
+        return Identity(token, token, "", 1e12, (), EDITOR)
+
+
+class Node:
+    """One worker of the cluster. `crash` ends it as `kill -9` would."""
+
+    def __init__(
+        self,
+        name: str,
+        history: MemoryHistory,
+        meeting_place: LocalHub,
+        weather: Weather,
+        make_group: Callable[[], Group],
+    ) -> None:
+        self.counters = Counters()
+        self.bus = StormyBus(meeting_place, weather)
+        self.log = StormyLog(history, self.bus, weather)
+        skew_ms = weather.rng.choice((0, 0, -5_000, 60_000))
+        self.hub = Hub(
+            CONFIG,
+            self.log,
+            self.bus,
+            RULES,
+            self.counters,
+            make_group,
+            lambda: EPOCH_START_MS + skew_ms + int(trio.current_time() * 1000),
+            trio.current_time,
+        )
+        self.gate = Gate(name, CONFIG, self.hub, self.counters, Passport(), Features(CONFIG), 10_000)
+        self.connections: dict[Any, None] = {}  # what ends with the node
+        self._scope = trio.CancelScope()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.bus.run)
+                nursery.start_soon(self.bus.post_late_ones)
+                await nursery.start(self.hub.run)
+                nursery.start_soon(self.gate.sweep)
+                nursery.start_soon(self._compare_heads, self.hub)
+                task_status.started()
+
+    async def _compare_heads(self, listener: BusListener) -> None:
+        while True:
+            await trio.sleep(HEADS_COMPARED_EVERY_S)
+            listener.on_gap(None)
+
+    def crash(self) -> None:
+        self._scope.cancel()
+        for connection in list(self.connections):
+            connection.cut()
+
+    @property
+    def alive(self) -> bool:
+        return not self._scope.cancel_called

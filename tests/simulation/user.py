@@ -1,0 +1,235 @@
+"""A simulated user: a full replica that speaks the wire protocol over a bad network."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import trio
+
+from gateway import ot
+from gateway.errors import PatchError
+from tests.simulation.cluster import RULES, Node
+from tests.simulation.network import Link
+
+RESOURCE_ID = "42"
+REFUSALS = ("CONFLICT", "INVALID_OPERATION", "FORBIDDEN")
+LETTERS = "abcdefghij"
+FIRST_DOCUMENT = {"title": "Meeting", "description": "", "tags": [], "attendees": [], "reminders": []}
+
+
+def random_patch(rng: random.Random, view: Any) -> list[dict[str, Any]]:
+    """An edit that fits the view."""
+    if view is None:
+        return [{"op": "add", "path": "", "value": FIRST_DOCUMENT}]
+    people = view.get("attendees", [])
+    text = view.get("description", "")
+    word = "".join(rng.choices(LETTERS, k=3))
+    choices: list[dict[str, Any]] = [
+        {"op": "add", "path": "/title", "value": word},
+        {"op": "add", "path": "/attendees/-", "value": {"user_id": word, "email": f"{word}@x.org"}},
+        {"op": "text", "path": "/description", "value": [rng.randint(0, len(text)), word]},
+        {"op": "add", "path": f"/extra_{rng.randint(0, 2)}", "value": rng.randint(0, 9)},
+    ]
+    if len(text) > 6:
+        at = rng.randint(0, len(text) - 3)
+        choices.append({"op": "text", "path": "/description", "value": [at, {"d": 3}]})
+    if people:
+        index = rng.randrange(len(people))
+        choices.append({"op": "remove", "path": f"/attendees/{index}"})
+        choices.append({"op": "add", "path": f"/attendees/{index}/response_status", "value": "ACCEPTED"})
+    if len(people) > 1:
+        source, target = rng.sample(range(len(people)), 2)
+        choices.append({"op": "move", "from": f"/attendees/{source}", "path": f"/attendees/{target}"})
+    return [rng.choice(choices)]
+
+
+class User:
+    """One client. `acknowledged` collects the (seq, version) pairs that the server vouched for."""
+
+    def __init__(self, name: str, rng: random.Random, pick_node: Callable[[], Node | None]) -> None:
+        self.name = name
+        self.replica = ot.Replica(None, 0, RULES.strategies("event"))
+        self.acknowledged: dict[int, int] = {}
+        self.refused = 0
+        self.versions: list[int] = []
+        self.done = False
+        self._rng = rng
+        self._pick_node = pick_node
+        self._epoch: int | None = None
+        self._link: Link | None = None
+        self._synced = False
+        self._resend_at: float | None = None
+
+    # ------------------------------------------------------------------------------------ the user
+
+    async def live(self, edits: int) -> None:
+        """Edit at random times, suffer offline spells and slow reading; then stay until told to stop."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stay_connected)
+            nursery.start_soon(self._resend_in_time)
+            for _ in range(edits):
+                await trio.sleep(self._rng.expovariate(4.0))
+                self._act()
+            self.done = True
+
+    def _act(self) -> None:
+        rng, link = self._rng, self._link
+        chance = rng.random()
+        if chance < 0.04 and link is not None:
+            link.cut()
+        elif chance < 0.07 and link is not None:
+            link.slow = True
+        elif chance < 0.12 and link is not None:
+            link.resume_reading()
+        elif chance < 0.2:
+            self._submit(self.replica.undo())
+        elif chance < 0.25:
+            self._submit(self.replica.redo())
+        else:
+            self._edit(random_patch(rng, self.replica.view))
+
+    def _edit(self, patch: list[dict[str, Any]]) -> None:
+        try:
+            self._submit(self.replica.edit(patch))
+        except PatchError:
+            self.refused += 1
+
+    def settle_down(self) -> None:
+        """Read at full speed from now on."""
+        if self._link is not None:
+            self._link.resume_reading()
+
+    # ---------------------------------------------------------------------------------- the network
+
+    async def _stay_connected(self) -> None:
+        while True:
+            node = self._pick_node()
+            if node is not None:
+                await self._connection(node)
+            self._link, self._synced = None, False
+            await trio.sleep(self._rng.uniform(0.1, 2.0))
+
+    async def _connection(self, node: Node) -> None:
+        self._link = link = Link(self._rng, node.counters)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.run, node)
+            auth = {"token": self.name, "client_id": f"client-{self.name}", "user_id": self.name}
+            self._say("AUTH", auth)
+            self._subscribe()
+            try:
+                while True:
+                    self._handle(orjson.loads(await link.receive()))
+            except trio.EndOfChannel:
+                nursery.cancel_scope.cancel()
+
+    def _subscribe(self) -> None:
+        payload: dict[str, Any] = {"resource": "event", "resource_id": RESOURCE_ID}
+        if self._epoch is not None:
+            payload |= {"version": self.replica.version, "epoch": self._epoch}
+        self._synced = False
+        self._say("SUBSCRIBE", payload)
+
+    def _say(self, kind: str, payload: dict[str, Any], message_id: str | None = None) -> None:
+        if self._link is not None:
+            message = {"type": kind, "payload": payload} | ({"id": message_id} if message_id else {})
+            self._link.say(orjson.dumps(message))
+
+    def _submit(self, submission: ot.Submission | None) -> None:
+        if submission is None or not self._synced:
+            return  # what is in flight is sent after the next SUBSCRIBE_ACK
+        payload = {
+            "resource_id": RESOURCE_ID,
+            "resource_type": "event",
+            "client_id": f"client-{self.name}",
+            "version": submission.base_version,
+            "seq": submission.seq,
+            "epoch": self._epoch,
+            "operations": submission.patch,
+        }
+        self._say("OP", payload, f"{self.name}-{submission.seq}")
+
+    async def _resend_in_time(self) -> None:
+        while True:
+            await trio.sleep(0.25)
+            if self._resend_at is not None and trio.current_time() >= self._resend_at:
+                self._resend_at = None
+                self._submit(self.replica.resend())
+
+    # ----------------------------------------------------------------------------------- the server
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        handler = getattr(self, "_on_" + message["type"].lower(), None)
+        if handler is not None:
+            handler(message["payload"])
+
+    def _on_subscribe_ack(self, payload: dict[str, Any]) -> None:
+        self._epoch = payload["epoch"]
+        if "changes" in payload:
+            for change in payload["changes"]:
+                self._change(change)
+            assert self.replica.version == payload["version"], "changes lead elsewhere"
+        elif payload["version"] >= self.replica.version:
+            self.replica.reload(payload["state"], payload["version"])
+        self._synced = True
+        self._submit(self.replica.resend())
+
+    def _change(self, change: dict[str, Any]) -> ot.Submission | None:
+        """Apply a change; what may be sent now, if it was the one in flight."""
+        in_flight = self.replica.in_flight
+        own = change["client_id"] == f"client-{self.name}"
+        if own and in_flight is not None and change.get("seq") == in_flight.seq:
+            self.acknowledged[in_flight.seq] = change["version"]
+            return self.replica.acknowledged(in_flight.seq, change["version"], change["operations"])
+        self.replica.receive(change["version"], change["operations"])
+        return None
+
+    def _on_op_broadcast(self, payload: dict[str, Any]) -> None:
+        operations = payload["operations"] if "operations" in payload else [payload["operation"]]
+        self._submit(
+            self._change({**payload, "operations": operations, "seq": self._seq_of(payload["op_id"])})
+        )
+
+    def _seq_of(self, op_id: str) -> int | None:
+        name, _, seq = op_id.rpartition("-")
+        return int(seq) if name == self.name else None
+
+    def _on_op_ack(self, payload: dict[str, Any]) -> None:
+        seq = self._seq_of(payload["id"])
+        assert seq is not None, payload
+        known = self.acknowledged.setdefault(seq, payload["version"])
+        assert known == payload["version"], f"seq {seq} has versions {known} and {payload['version']}"
+        if payload.get("duplicate") and payload["version"] > self.replica.version:
+            self._subscribe()  # it is among the changes still to come
+            return
+        self._submit(self.replica.acknowledged(seq, payload["version"], payload.get("operations")))
+
+    def _on_sync_response(self, payload: dict[str, Any]) -> None:
+        in_flight = self.replica.in_flight
+        acks = {ack["seq"]: ack["version"] for ack in payload.get("acks", ())}
+        self.acknowledged |= acks
+        included = in_flight is not None and in_flight.seq in acks
+        self._epoch = payload["epoch"]
+        self._submit(self.replica.reload(payload["state"], payload["current_version"], included))
+
+    def _on_error(self, payload: dict[str, Any]) -> None:
+        code = payload["code"]
+        in_flight = self.replica.in_flight
+        if payload["ref"] is None:  # the SUBSCRIBE failed
+            assert code == "UNAVAILABLE", payload
+            assert self._link is not None
+            self._link.cut()
+        elif in_flight is None or payload["ref"] != f"{self.name}-{in_flight.seq}":
+            assert code in ("UNAVAILABLE", "CONFLICT", "INVALID_OPERATION", "FORBIDDEN"), (
+                payload
+            )  # of a resend
+        elif code == "UNAVAILABLE":
+            self._resend_at = trio.current_time() + payload["retry_after_ms"] / 1000
+        elif code == "VERSION_TOO_OLD":
+            self._submit(self.replica.resubmit())
+        else:
+            assert code in REFUSALS, payload
+            self.refused += 1
+            self._submit(self.replica.withdraw())
