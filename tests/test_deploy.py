@@ -1,0 +1,164 @@
+"""The alert rules and the dashboard: their shape, and that each metric and label they name is published."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.admin.exposition import text
+from gateway.admin.problems import STATUSES
+from gateway.metrics import METRICS, Counters
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+ALERTS = yaml.safe_load((DEPLOY / "alerts.yml").read_text())
+RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+DASHBOARD = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+
+# Published by Prometheus itself, and by redis_exporter.
+ELSEWHERE = {"up", "redis_memory_used_bytes", "redis_memory_max_bytes"}
+# Given to every sample by the scrape.
+TARGET_LABELS = {"instance", "job"}
+COMPARISON = re.compile(r"(>|<|==|!=)\s*[0-9.]+$")
+
+
+def published() -> dict[str, set[str]]:
+    """Sample name -> its labels, for a node on which everything has happened."""
+    counters = Counters()
+    for name, metric in METRICS.items():
+        if metric.kind == "keyed":
+            getattr(counters, name)["1000"] += 1
+    exposition = text(counters.export(), draining=False).decode()
+    return {
+        sample.name: set(sample.labels)
+        for family in text_string_to_metric_families(exposition)
+        for sample in family.samples
+    }
+
+
+PUBLISHED = published()
+
+
+def selectors(node: Any) -> Iterator[promql_parser.VectorSelector]:
+    """Every selector of a parsed expression."""
+    if isinstance(node, promql_parser.VectorSelector):
+        yield node
+    for name in ("lhs", "rhs", "expr", "vector_selector"):
+        child = getattr(node, name, None)
+        if child is not None:
+            yield from selectors(child)
+    for child in getattr(node, "args", None) or ():
+        yield from selectors(child)
+
+
+def parsed(expression: str) -> Any:
+    """The parsed expression; Grafana's own variables stand for themselves."""
+    return promql_parser.parse(expression.replace("$__rate_interval", "1m").replace("$instance", ".*"))
+
+
+def check(expression: str) -> None:
+    """Every metric of an expression is published, with the labels that are asked of it."""
+    found = list(selectors(parsed(expression)))
+    assert found
+    for selector in found:
+        if selector.name in ELSEWHERE:
+            continue
+        assert selector.name in PUBLISHED, f"{selector.name} is not published"
+        asked = {matcher.name for matcher in selector.matchers.matchers}
+        assert asked <= PUBLISHED[selector.name] | TARGET_LABELS, f"{selector.name} has no {asked}"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_a_rule_has_what_prometheus_and_a_person_need(rule):
+    assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+    assert re.fullmatch(r"[A-Z][A-Za-z]+", rule["alert"])
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert set(rule["annotations"]) == {"summary", "description"}
+    assert all(len(words.split()) > 2 for words in rule["annotations"].values())
+    assert re.fullmatch(r"[0-9]+[smh]", rule.get("for", "0m"))
+    assert COMPARISON.search(rule["expr"].strip()), "an alert compares with a threshold"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_a_rule_reads_metrics_that_exist(rule):
+    check(rule["expr"])
+
+
+@pytest.mark.parametrize(
+    ("name", "severity", "threshold", "lasts"),
+    [
+        ("WebSocketConnectionsHigh", "critical", "> 8000", "5m"),
+        ("MessageLatencyHigh", "critical", "> 1", "5m"),
+        ("RedisMemoryHigh", "critical", "> 0.9", "2m"),
+        ("ConnectionDropRate", "warning", "> 100", "5m"),
+        ("OTConflictRate", "warning", "> 50", "10m"),
+    ],
+)
+def test_the_alerts_of_the_rfc_are_there_with_its_thresholds(name, severity, threshold, lasts):
+    [rule] = [rule for rule in RULES if rule["alert"] == name]
+    assert rule["labels"]["severity"] == severity
+    assert rule["expr"].strip().endswith(threshold)
+    assert rule["for"] == lasts
+
+
+def test_rules_have_names_of_their_own():
+    names = [rule["alert"] for rule in RULES]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_a_panel_reads_metrics_that_exist(panel):
+    for target in panel["targets"]:
+        assert target["datasource"]["uid"] == "${datasource}"
+        check(target["expr"])
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+    assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+def test_panels_do_not_overlap_and_fill_the_width():
+    taken: dict[tuple[int, int], int] = {}
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert taken.setdefault((x, y), panel["id"]) == panel["id"]
+    rows = {y for _, y in taken}
+    assert rows == set(range(max(rows) + 1))
+    assert all((x, y) in taken for y in rows for x in range(24))
+
+
+def test_the_dashboard_shows_every_metric_of_the_gateway():
+    shown = {
+        re.sub(r"_(bucket|total|sum|count)$", "", selector.name)
+        for panel in PANELS
+        for target in panel["targets"]
+        for selector in selectors(parsed(target["expr"]))
+    }
+    # The name of this gauge ends like a counter's (RFC-002 section 6.1).
+    names = {re.sub(r"_total$", "", metric.name) for metric in METRICS.values()}
+    assert names <= shown, names - shown
+
+
+def test_the_codes_that_rules_pick_are_codes_that_exist():
+    for rule in RULES:
+        for selector in selectors(parsed(rule["expr"])):
+            if selector.name == "gateway_operations_refused_total":
+                [matcher] = selector.matchers.matchers
+                for code in matcher.value.split("|"):
+                    assert code in STATUSES
+
+
+def test_a_metric_that_is_not_published_would_be_noticed():
+    with pytest.raises(AssertionError, match="gateway_nonsense"):
+        check("rate(gateway_nonsense_total[5m]) > 1")
+    with pytest.raises(AssertionError, match="has no"):
+        check('rate(gateway_errors_total{colour="red"}[5m]) > 1')
