@@ -10,6 +10,7 @@ from typing import Any
 from gateway import speedups
 from gateway.errors import PatchError
 from gateway.ot import kernel as pure
+from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, LATER_GONE, LATER_WRITE_LOST
 
 Operation = tuple[Any, ...]
 Operations = Sequence[Operation]
@@ -17,9 +18,6 @@ Patch = list[dict[str, Any]]
 Strategies = Mapping[tuple[str, ...], Any]
 
 _kernel: ModuleType = speedups.load("kernel") or pure
-
-LATER_GONE = 2  # see kernel/transform.py
-LATER_WRITE_LOST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,8 @@ class Limits:
     patch_operations_max: int = 1000
     copied_bytes_max: int = 1 << 20
     """What the `copy` operations of one patch may add, in bytes of compact JSON."""
+    rebase_pairs_max: int = 250_000
+    """Pairs of a submission's and concurrent committed operations that `rebase` takes on, about 0.1 s."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -114,20 +114,27 @@ def transform(earlier: Operations, later: Operations) -> tuple[list[Operation], 
 def transform_losses(earlier: Operations, later: Operations) -> tuple[list[Operation], list[Operation], int]:
     """As `transform`, and what was lost, as bits of kernel/transform.py (0: nothing)."""
     try:
-        result: tuple[list[Operation], list[Operation], int] = _kernel.transform(earlier, later)
+        result: tuple[list[Operation], list[Operation], int] = _kernel.transform(
+            earlier, later, CALLS_PER_PAIR, CALLS_SPARE
+        )
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return result
 
 
-def rebase(operations: Operations, window: Iterable[Operations], strict: bool = False) -> list[Operation]:
+def rebase(
+    operations: Operations,
+    window: Iterable[Operations],
+    strict: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+) -> list[Operation]:
     """A submission's operations past the committed ones of each version after its base, oldest first.
 
-    Raises PatchError `CONFLICT` past the work cap of `transform`, and with `strict` when an operation became
-    nothing or a move became a removal.
+    Raises PatchError `CONFLICT` past the work cap of `transform` or `rebase_pairs_max` (the author merges and
+    submits on the head), and with `strict` when an operation became nothing or a move became a removal.
     """
     try:
-        rebased: list[Operation] = _kernel.rebase(operations, window, strict)
+        rebased: list[Operation] = _kernel.rebase(operations, window, strict, limits.rebase_pairs_max)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return rebased

@@ -144,6 +144,28 @@ def every_entry(document: Any) -> Iterator[dict[str, Any]]:
         yield {"op": "add", "path": target, "value": added}
 
 
+def every_list(document: Any) -> list[list[ot.Operation]]:
+    """The distinct operation lists of `every_entry`, which also makes entries that are refused."""
+    lists: list[list[ot.Operation]] = []
+    for made in every_entry(document):
+        try:
+            lowered = ot.lower(document, [made])
+        except PatchError:
+            continue
+        if lowered not in lists:
+            lists.append(lowered)
+    return lists
+
+
+def pair(seed: int) -> tuple[Any, list[ot.Operation], list[ot.Operation]]:
+    """A document and two concurrent lists of up to 20 operations each."""
+    random = Random(seed)
+    base = document(random)
+    lengths = (1, 2, 3, 5, 8, 20)
+    earlier = operations(random, base, random.choice(lengths))
+    return base, earlier, operations(random, base, random.choice(lengths))
+
+
 def every_delta(text: str) -> Iterator[list[Any]]:
     for start in range(len(text) + 1):
         yield [start, "I"]

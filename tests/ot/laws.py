@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gateway import ot
+from tests.ot import generate
 
 
 def check_pair(document: Any, earlier: ot.Operations, later: ot.Operations) -> None:
@@ -35,3 +38,20 @@ def check_wire(document: Any, operations: ot.Operations, expected: Any) -> None:
 def check_inverse(document: Any, operations: ot.Operations, after: Any) -> None:
     inverse = ot.invert(document, operations)
     assert ot.identical(ot.apply(after, inverse), document), ("inverse", document, operations, inverse)
+
+
+def check_lists(seed: int) -> None:
+    """All laws on the random lists of one seed."""
+    with replayable("lists", seed):
+        document, earlier, later = generate.pair(seed)
+        check_pair(document, earlier, later)
+
+
+@contextmanager
+def replayable(what: str, seed: int) -> Iterator[None]:
+    """Adds to whatever fails how to run this seed alone."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"replay: python -m tests.ot.fuzz --only {what} --seed {seed} --count 1")
+        raise

@@ -20,7 +20,7 @@ from gateway.ot.kernel.documents import (
 from gateway.ot.kernel.lower import index_of
 from gateway.ot.kernel.paths import after_remove, format_pointer, is_inside
 from gateway.ot.kernel.text import write_delta
-from gateway.ot.kernel.transform import transform
+from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
 
 
 def emit(document: Any, operations: Any, tests: bool) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def normalise(document: Any, operations: Any, strategies: Any) -> Any:
         operation = rest.pop(0)
         if operation[0] == INS and is_duplicate(document, operation, strategies):
             # What follows in the list was written for a document with the item in it.
-            _, rest, _ = transform([(REM, operation[1])], rest)
+            _, rest, _ = transform([(REM, operation[1])], rest, CALLS_PER_PAIR, CALLS_SPARE)
             continue
         kept.append(operation)
         document = apply_one(document, operation)

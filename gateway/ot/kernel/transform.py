@@ -49,8 +49,6 @@ def against(a: Operation, b: Operation, later: bool) -> list[Operation]:
         return against_move(a, b, later)
     path = a[1]
     at = b[1]
-    if path and at and path[0] != at[0] and type(at[0]) is str:
-        return [a]  # different members of the root: the usual case
     if kind == INS:
         return [moved_to(a, after_insert(path, at, a[0] == INS and not later))]
     if kind == REM:
@@ -194,53 +192,117 @@ def loss(operation: Operation, result: list[Operation], later: bool) -> int:
     return 0
 
 
-def transform(earlier: Any, later: Any) -> tuple[list[Operation], list[Operation], int]:
-    """Two concurrent lists, each past the other, and the loss bits.
+class Work:
+    """What one transformation of lists may still do, and what it lost so far."""
+
+    def __init__(self, calls_left: int) -> None:
+        self.calls_left = calls_left
+        self.losses = 0
+
+
+def transform(
+    earlier: Any, later: Any, calls_per_pair: int, calls_spare: int
+) -> tuple[list[Operation], list[Operation], int]:
+    """Two concurrent lists, each past the other, and the loss bits."""
+    work = Work(calls_per_pair * len(earlier) * len(later) + calls_spare)
+    passed = list(earlier)
+    crossed: list[Operation] = []
+    for operation in later:
+        passed = pass_one(operation, passed, crossed, work)
+    return passed, crossed, work.losses
+
+
+def pass_one(
+    operation: Operation, earlier: list[Operation], crossed: list[Operation], work: Work
+) -> list[Operation]:
+    """Take one later operation past all earlier ones, to `crossed`; the earlier ones past it."""
+    passed: list[Operation] = []
+    for index in range(len(earlier)):
+        other = earlier[index]
+        if are_apart(operation, other):
+            passed.append(other)
+            continue
+        own = meet(other, operation, passed, work)
+        if len(own) != 1:
+            rest = pass_several(own, earlier[index + 1 :], crossed, work)
+            passed.extend(rest)
+            return passed
+        operation = own[0]
+    crossed.append(operation)
+    return passed
+
+
+def pass_several(
+    operations: list[Operation], earlier: list[Operation], crossed: list[Operation], work: Work
+) -> list[Operation]:
+    """As `pass_one`, for what one operation became.
 
     Lay the lists out as the word e_n' .. e_1' l_1 .. l_m, in which a prime means "undone": rewrite each
     neighbouring pair e' l to T(l, e) T(e, l)' until every l stands left. No recursion, so a chain of
     expansions costs work, which is capped, but never stack.
     """
-    budget = CALLS_PER_PAIR * len(earlier) * len(later) + CALLS_SPARE
-    losses = 0
-    crossed: list[Operation] = []  # the later operations that are past all earlier ones
-    passed: list[Operation] = list(reversed(earlier))  # earlier operations, the next to be met last
-    ahead: list[Operation] = list(reversed(later))  # the rest of the word, its first symbol last
+    earlier.reverse()  # the earlier operations to be met, the next one last
+    ahead: list[Operation] = operations[::-1]  # the rest of the word, its first symbol last
     is_later: list[bool] = [True] * len(ahead)
     while ahead:
         operation = ahead.pop()
         if not is_later.pop():
-            passed.append(operation)
-        elif not passed:
+            earlier.append(operation)
+        elif not earlier:
             crossed.append(operation)
         else:
-            budget -= 1
-            if budget < 0:
-                raise KernelError(CONFLICT, "the edit meets too many concurrent ones to be merged")
-            other = passed.pop()
-            others = against(other, operation, False)
-            own = against(operation, other, True)
-            losses |= loss(other, others, False) | loss(operation, own, True)
+            others: list[Operation] = []
+            own = meet(earlier.pop(), operation, others, work)
             for expanded in others:
                 ahead.append(expanded)
                 is_later.append(False)
             for expanded in reversed(own):
                 ahead.append(expanded)
                 is_later.append(True)
-    passed.reverse()
-    return passed, crossed, losses
+    earlier.reverse()
+    return earlier
 
 
-def rebase(operations: Any, window: Any, strict: bool) -> list[Operation]:
+def meet(earlier: Operation, later: Operation, passed: list[Operation], work: Work) -> list[Operation]:
+    """Both transformations of a pair: T(earlier, later) goes to `passed`, T(later, earlier) is returned."""
+    work.calls_left -= 1
+    if work.calls_left < 0:
+        raise KernelError(CONFLICT, "the edit meets too many concurrent ones to be merged")
+    others = against(earlier, later, False)
+    own = against(later, earlier, True)
+    work.losses |= loss(earlier, others, False) | loss(later, own, True)
+    passed.extend(others)
+    return own
+
+
+def are_apart(a: Operation, b: Operation) -> bool:
+    """Do two operations surely not meet, being in different members of the root? The usual case."""
+    if a[0] == MOV or b[0] == MOV:
+        return False
+    path = a[1]
+    at = b[1]
+    return bool(path and at) and path[0] != at[0] and type(at[0]) is str
+
+
+def rebase(operations: Any, window: Any, strict: bool, pairs_max: int) -> list[Operation]:
     """`operations` past a sequence of committed lists; with `strict`, CONFLICT when something is lost."""
     current: list[Operation] = list(operations)
+    pairs = 0
     for committed in window:
+        pairs += len(committed) * len(current)
+        if pairs > pairs_max:
+            raise KernelError(
+                CONFLICT, f"the edit meets more than {pairs_max} pairs of concurrent operations"
+            )
         if len(committed) == 1 and len(current) == 1:
             operation = current[0]
-            current = against(operation, committed[0], True)
+            other = committed[0]
+            if are_apart(operation, other):
+                continue
+            current = against(operation, other, True)
             losses = loss(operation, current, True)
         else:
-            _, current, losses = transform(committed, current)
+            _, current, losses = transform(committed, current, CALLS_PER_PAIR, CALLS_SPARE)
         if strict and losses & (LATER_GONE | LATER_WRITE_LOST):
             raise KernelError(CONFLICT, "a concurrent edit took what this strict patch changes")
     return current

@@ -17,10 +17,13 @@ class KernelError(ValueError):
     """An operation can't be carried out: `code` of PROTOCOL.md section 8, `index` in the patch or None."""
 
     def __init__(self, code: str, message: str, index: int | None = None) -> None:
-        super().__init__(message)
+        super().__init__(code, message, index)
         self.code = code
         self.message = message
         self.index = index
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def check_string(text: str) -> str:
@@ -156,10 +159,11 @@ def same_items(one: list[Any], other: list[Any], exact: bool) -> bool:
 
 def measure(value: Any, depth_max: int, bytes_max: int) -> int:
     """About the bytes of `value` as compact JSON; TOO_LARGE when it passes a limit, which ends the walk."""
-    if type(value) is not dict and type(value) is not list:
-        return scalar_bytes(value)
     total = 0
     level = [value]
+    if type(value) is not dict and type(value) is not list:
+        total = within(scalar_bytes(value), bytes_max)
+        level = []
     depth = 0
     while level:
         depth += 1
@@ -167,10 +171,14 @@ def measure(value: Any, depth_max: int, bytes_max: int) -> int:
             raise KernelError(TOO_LARGE, f"the value would nest deeper than {depth_max} containers")
         below: list[Any] = []
         for container in level:
-            total += own_bytes(container, below)
-            if total > bytes_max:
-                raise KernelError(TOO_LARGE, f"the values would pass {bytes_max} bytes")
+            total = within(total + own_bytes(container, below), bytes_max)
         level = below
+    return total
+
+
+def within(total: int, bytes_max: int) -> int:
+    if total > bytes_max:
+        raise KernelError(TOO_LARGE, f"the values would pass {bytes_max} bytes")
     return total
 
 

@@ -1,0 +1,127 @@
+"""What goes over the wire: emitted patches, the plain client's one operation, the committed form."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import jsonpatch
+import pytest
+
+from gateway import ot
+from gateway.errors import PatchError
+from tests.ot import generate
+
+DOCUMENT: dict[str, Any] = {"a": [{"b": []}, {"b": [1]}], "s": "text", "n": 1, "m": {"x": {"y": [1, 2]}}}
+
+
+def test_a_set_is_a_replace_where_something_is() -> None:
+    assert ot.emit({"a": 1}, [("set", ("a",), 2)]) == [{"op": "replace", "path": "/a", "value": 2}]
+    assert ot.emit({}, [("set", ("a",), 2)]) == [{"op": "add", "path": "/a", "value": 2}]
+    assert ot.emit(None, [("set", (), {})]) == [{"op": "add", "path": "", "value": {}}]
+    assert ot.emit({}, [("set", (), None)]) == [{"op": "replace", "path": "", "value": None}]
+    assert ot.emit([0, 1], [("set", (1,), 2)]) == [{"op": "replace", "path": "/1", "value": 2}]
+
+
+def test_a_move_into_the_next_sibling_goes_by_way_of_the_end() -> None:
+    """`move /a/0 -> /a/1/b/-` has no RFC 6902 form: its path after the removal is /a/0/b/1."""
+    operations = [("mov", ("a", 0), ("a", 1, "b", 1))]
+    patch = ot.emit(DOCUMENT, operations)
+    assert patch == [
+        {"op": "move", "from": "/a/0", "path": "/a/1"},
+        {"op": "move", "from": "/a/1", "path": "/a/0/b/1"},
+    ]
+    expected = ot.apply(DOCUMENT, operations)
+    assert expected["a"] == [{"b": [1, {"b": []}]}]
+    assert jsonpatch.apply_patch(DOCUMENT, patch) == expected
+    settled = ot.settle(DOCUMENT, operations)
+    assert settled == ot.lower(DOCUMENT, patch) and len(settled) == 2
+    assert ot.settle(ot.apply(DOCUMENT, settled[:1]), settled[1:]) == settled[1:]
+
+
+def test_what_needs_no_settling_is_returned_as_it_is() -> None:
+    operations = [("set", ("n",), 2), ("mov", ("a", 0), ("a", 2)), ("inc", ("n",), 1)]
+    assert ot.settle(DOCUMENT, operations) is operations
+
+
+def test_emitted_patches_are_understood_by_jsonpatch() -> None:
+    for seed in range(400):
+        random = Random(seed)
+        document = generate.document(random)
+        operations = generate.operations(random, document, 5)
+        for operation in operations:
+            if operation[0] not in ("txt", "inc") and operation[1]:
+                patch = ot.emit(document, [operation])
+                expected = ot.apply(document, [operation])
+                assert ot.identical(jsonpatch.apply_patch(document, patch), expected), (document, operation)
+            document = ot.apply(document, [operation])
+
+
+def test_plain_takes_the_change_itself_where_it_is_one_standard_operation() -> None:
+    patch = [{"op": "add", "path": "/a/0", "value": 1}]
+    assert ot.plain(DOCUMENT, patch, ot.apply_patch(DOCUMENT, patch)) is patch[0]
+
+
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        ([], {"op": "noop"}),
+        ([{"op": "inc", "path": "/n", "value": 2}], {"op": "replace", "path": "/n", "value": 3}),
+        ([{"op": "text", "path": "/s", "value": ["A "]}], {"op": "replace", "path": "/s", "value": "A text"}),
+        (
+            [{"op": "inc", "path": "/m/x/y/0", "value": 2}],
+            {"op": "replace", "path": "/m/x/y/0", "value": 3},
+        ),
+        (
+            [{"op": "inc", "path": "/m/x/y/0", "value": 2}, {"op": "inc", "path": "/m/x/y/1", "value": 2}],
+            {"op": "replace", "path": "/m/x/y", "value": [3, 4]},
+        ),
+        (
+            [{"op": "remove", "path": "/m/x/y/0"}, {"op": "add", "path": "/m/x/z", "value": 1}],
+            {"op": "replace", "path": "/m/x", "value": {"y": [2], "z": 1}},
+        ),
+        (
+            [{"op": "inc", "path": "/n", "value": 2}, {"op": "inc", "path": "/n", "value": -2}],
+            {"op": "noop"},
+        ),
+    ],
+)
+def test_collapsed(patch: Any, expected: Any) -> None:
+    assert ot.plain(DOCUMENT, patch, ot.apply_patch(DOCUMENT, patch)) == expected
+
+
+def test_collapse_tells_one_from_one_point_zero_and_true() -> None:
+    assert ot.collapse([1, 2], [1.0, 2]) == {"op": "replace", "path": "/0", "value": 1.0}
+    assert ot.collapse(1, True) == {"op": "replace", "path": "", "value": True}
+    assert ot.collapse({"a": 1, "b": 2}, {"b": 2, "a": 1}) == {"op": "noop"}
+
+
+def test_collapse_has_the_same_effect() -> None:
+    for seed in range(400):
+        random = Random(seed)
+        document = generate.document(random)
+        _, after = generate.patch(random, document, random.randint(1, 4))
+        operation = ot.collapse(document, after)
+        if operation["op"] == "noop":
+            assert ot.identical(document, after)
+        else:
+            assert ot.identical(ot.apply_patch(document, [operation]), after)
+
+
+def test_apply_refuses_what_does_not_fit() -> None:
+    for operation in (
+        *(("rem", ("absent",)), ("rem", ("a", 9)), ("rem", ("a", "0")), ("rem", ("m", 0)), ("rem", ())),
+        *(("ins", ("a", 9), 1), ("ins", ("m", 0), 1), ("ins", ("a", "0"), 1), ("set", ("s", "x"), 1)),
+        *(("set", ("a", 2), 1), ("set", ("m", 1), 1), ("set", ("absent", "x"), 1), ("set", ("a", "x"), 1)),
+        *(("txt", ("n",), ("x",)), ("txt", ("s",), (9, "x")), ("txt", ("s",), (-9,))),
+        *(
+            ("inc", ("s",), 1),
+            ("inc", ("absent",), 1),
+            ("mov", ("absent",), ("x",)),
+            ("mov", ("n",), ("a", 9)),
+        ),
+        *(("inc", ("n",), 2**53), ("odd", ("n",), 1)),
+    ):
+        with pytest.raises(PatchError) as caught:
+            ot.apply(DOCUMENT, [operation])
+        assert caught.value.code == "INVALID_OPERATION", operation

@@ -1,0 +1,192 @@
+"""A client's replica: one submission in flight, a buffer, answers that differ, states instead of changes."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from gateway import ot
+from gateway.errors import PatchError
+from tests.ot import generate
+
+
+def replace(path: str, value: Any) -> dict[str, Any]:
+    return {"op": "replace", "path": path, "value": value}
+
+
+def add(path: str, value: Any) -> dict[str, Any]:
+    return {"op": "add", "path": path, "value": value}
+
+
+def replica(document: Any = None, **extra: Any) -> ot.Replica:
+    return ot.Replica({"l": ["a"], "t": "x", "n": 1} if document is None else document, 7, **extra)
+
+
+def test_one_in_flight_the_rest_goes_together() -> None:
+    mine = replica()
+    first = mine.edit([add("/l/-", "b")])
+    assert first == ot.Submission(1, 7, [add("/l/1", "b")])
+    assert mine.edit([add("/l/-", "c")]) is None
+    assert mine.edit([replace("/t", "y")]) is None
+    assert mine.view == {"l": ["a", "b", "c"], "t": "y", "n": 1}
+    second = mine.acknowledged(1, 8)
+    assert second == ot.Submission(2, 8, [add("/l/2", "c"), replace("/t", "y")])
+    assert mine.acknowledged(2, 9) is None and mine.is_settled
+    assert mine.view == mine.document and mine.version == 9
+
+
+def test_a_refused_edit_changes_nothing() -> None:
+    mine = replica()
+    with pytest.raises(PatchError):
+        mine.edit([replace("/t", "y"), replace("/absent", 1)])
+    assert mine.is_settled and mine.view is mine.document
+
+
+def test_a_remote_change_passes_what_is_pending() -> None:
+    mine = replica()
+    mine.edit([add("/l/0", "flying")])
+    mine.edit([add("/l/0", "buffered")])
+    mine.receive(8, [add("/l/0", "theirs"), replace("/t", "z")])
+    assert mine.document == {"l": ["theirs", "a"], "t": "z", "n": 1}
+    assert mine.view["l"] == ["theirs", "buffered", "flying", "a"]
+    submission = mine.acknowledged(1, 9, [add("/l/1", "flying")])
+    assert submission == ot.Submission(2, 9, [add("/l/1", "buffered")])
+
+
+def test_known_versions_are_ignored_and_a_gap_is_told() -> None:
+    mine = replica()
+    mine.receive(7, [replace("/t", "old")])
+    assert mine.document["t"] == "x"
+    with pytest.raises(ValueError, match="missing"):
+        mine.receive(9, [replace("/t", "z")])
+
+
+def test_answers_to_nothing_in_flight_are_ignored() -> None:
+    mine = replica()
+    assert mine.acknowledged(1, 8) is None and mine.version == 7
+    mine.edit([replace("/t", "y")])
+    assert mine.acknowledged(5, 8) is None and mine.in_flight is not None
+
+
+def test_an_answer_that_differs_corrects_the_view_and_clears_undo() -> None:
+    mine = replica()
+    mine.edit([replace("/t", "<b>bold</b>")])
+    mine.edit([add("/l/-", "later")])
+    mine.acknowledged(1, 8, [replace("/t", "bold")])
+    assert mine.view == {"l": ["a", "later"], "t": "bold", "n": 1}
+    assert mine.undo() is None and mine.view["t"] == "bold"
+
+
+def test_a_refused_submission_leaves_the_view() -> None:
+    mine = replica()
+    mine.edit([add("/new", {})])
+    mine.edit([add("/new/inner", 1), replace("/t", "kept")])
+    submission = mine.withdraw()
+    assert mine.view == {"l": ["a"], "t": "kept", "n": 1}
+    assert submission == ot.Submission(2, 7, [replace("/t", "kept")])
+
+
+def test_resend_is_the_same_again_whatever_came_since() -> None:
+    mine = replica()
+    sent = mine.edit([add("/l/0", "mine")])
+    mine.receive(8, [add("/l/0", "theirs")])
+    assert mine.resend() is sent and mine.in_flight is sent
+    assert replica().resend() is None
+
+
+def test_resubmit_on_the_present_version_keeps_seq_and_tests() -> None:
+    mine = replica()
+    mine.edit([{"op": "test", "path": "/l/0", "value": "a"}, replace("/l/0", "b")])
+    mine.receive(8, [add("/l/0", "theirs")])
+    test = {"op": "test", "path": "/l/1", "value": "a"}
+    assert mine.resubmit() == ot.Submission(1, 8, [test, replace("/l/1", "b")])
+    mine.receive(9, [{"op": "remove", "path": "/l/1"}])
+    assert mine.resubmit() is None
+    assert mine.refused[0].code == "CONFLICT" and mine.view == {"l": ["theirs"], "t": "x", "n": 1}
+    assert replica().resubmit() is None
+
+
+def test_a_buffered_edit_whose_test_fails_is_withdrawn_alone() -> None:
+    mine = replica()
+    mine.edit([replace("/n", 2)])
+    mine.edit([{"op": "test", "path": "/t", "value": "x"}, add("/l/0", "guarded")])
+    mine.edit([add("/l/0", "free")])
+    mine.receive(8, [replace("/t", "changed")])
+    submission = mine.acknowledged(1, 9)
+    assert submission is not None and submission.patch == [add("/l/0", "free")]
+    assert mine.view == {"l": ["free", "a"], "t": "changed", "n": 2}
+    assert len(mine.refused) == 1
+
+
+def test_a_patch_takes_whole_edits_up_to_the_limit() -> None:
+    mine = replica(limits=ot.Limits(patch_operations_max=3))
+    mine.edit([replace("/n", 0)])
+    for _ in range(2):
+        mine.edit([add("/l/-", 1), add("/l/-", 2)])
+    second = mine.acknowledged(1, 8)
+    assert second is not None and len(second.patch) == 2
+    third = mine.acknowledged(2, 9)
+    assert third is not None and len(third.patch) == 2
+
+
+def test_undo_and_redo_are_edits() -> None:
+    mine = replica()
+    mine.edit([replace("/t", "y")])
+    mine.acknowledged(1, 8)
+    mine.receive(9, [add("/l/0", "theirs")])
+    assert mine.undo() == ot.Submission(2, 9, [replace("/t", "x")])
+    assert mine.redo() is None and mine.view["t"] == "y"
+    assert mine.acknowledged(2, 10) == ot.Submission(3, 10, [replace("/t", "y")])
+    assert mine.redo() is None and mine.acknowledged(3, 11) is None
+    assert mine.view == mine.document == {"l": ["theirs", "a"], "t": "y", "n": 1}
+
+
+def test_an_edit_that_others_made_pointless_is_not_sent() -> None:
+    mine = replica()
+    mine.edit([replace("/n", 2)])
+    mine.edit([{"op": "remove", "path": "/l/0"}])
+    mine.receive(8, [{"op": "remove", "path": "/l/0"}])
+    assert mine.acknowledged(1, 9) is None and mine.is_settled
+
+
+def test_a_state_instead_of_changes_is_merged() -> None:
+    mine = replica()
+    mine.edit([add("/l/-", "flying")])
+    mine.edit([replace("/t", "mine")])
+    state = {"l": ["new", "a"], "n": 5, "t": "theirs"}
+    mine.reload(state, 20)
+    assert mine.document is state
+    assert mine.view == {"l": ["new", "a", "flying"], "t": "mine", "n": 5}
+    assert mine.resend() == ot.Submission(1, 7, [add("/l/1", "flying")])
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_state_that_holds_the_submission(told: bool) -> None:
+    mine = replica()
+    mine.edit([add("/l/-", "flying")])
+    mine.edit([replace("/t", "mine")])
+    submission = mine.reload({"l": ["a", "flying"], "t": "x", "n": 1}, 20, includes_in_flight=told)
+    if not told:  # the resend is answered by the version that it has had since
+        submission = mine.acknowledged(1, 15)
+    assert mine.view == {"l": ["a", "flying"], "t": "mine", "n": 1}
+    assert submission == ot.Submission(2, 20, [replace("/t", "mine")])
+
+
+def test_a_client_without_the_strategies_is_corrected() -> None:
+    strategies = {("l",): ("set",)}
+    mine = replica()
+    mine.edit([add("/l/-", "a")])
+    patch = ot.emit(mine.document, ot.lower(mine.document, [add("/l/-", "a")], strategies))
+    mine.acknowledged(1, 8, patch)
+    assert mine.view == mine.document == {"l": ["a"], "t": "x", "n": 1}
+
+
+def test_difference_leads_from_one_document_to_the_other() -> None:
+    for seed in range(300):
+        random = Random(seed)
+        before = generate.document(random)
+        after = generate.patch(random, before, 4)[1] if seed % 2 else generate.document(random)
+        assert ot.identical(ot.apply(before, ot.difference(before, after)), after)
+        assert ot.difference(before, before) == []
