@@ -34,14 +34,14 @@ bench: venv
 	$(BIN)/python -m benchmarks $(ARGS)
 
 fuzz: venv
-	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+	$(BIN)/python -m tests.ot.fuzz --seconds $(SECONDS) $(ARGS)
 
 demo: venv
 	mkdir -p out
 	$(BIN)/python -m loadtest run smoke --html out/smoke.html $(ARGS)
 
 simulate: venv
-	$(BIN)/python -m tests.simulate --seeds $(SEEDS) $(ARGS)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache

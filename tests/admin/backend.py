@@ -5,24 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
-import jwt
 import orjson
 import trio
 
 from gateway.admin.app import Surroundings, application
 from gateway.admin.port import Revision, Written
 from gateway.admin.server import bind, serve
+from gateway.admission import Authenticator, issue, parse_grant_arguments
+from gateway.config import Config
 from gateway.errors import LogUnavailable, Refusal
 from gateway.log.memory import MemoryLog
 from gateway.metrics import Counters
 from gateway.ports import Batch, Record
 
-SECRET = "0123456789abcdef0123456789abcdef"
+SECRET = b"0123456789abcdef0123456789abcdef"
 DOCUMENT_BYTES_MAX = 4096
-ORDER = ("viewer", "editor", "admin")
 
 
 class LogResources:
@@ -113,41 +115,9 @@ class NodeState:
         await trio.lowlevel.checkpoint()
 
 
-class Holder:
-    """Whom a test token speaks for."""
-
-    name = avatar_url = ""
-
-    def __init__(self, user_id: str, expires_at: float, grants: dict[str, str]) -> None:
-        self.user_id = user_id
-        self.expires_at = expires_at
-        self._grants = grants
-
-    def role(self, resource_type: str, resource_id: str) -> Any:
-        return self._grants.get(f"{resource_type}:{resource_id}", self._grants.get(f"{resource_type}:*"))
-
-    def allows(self, resource_type: str, resource_id: str, role: str) -> bool:
-        held = self.role(resource_type, resource_id)
-        return held is not None and ORDER.index(held) >= ORDER.index(role)
-
-
-class Tokens:
-    """Verifies what `token` signs."""
-
-    def verify(self, token: str, now_s: float) -> Holder:
-        try:
-            claims = jwt.decode(token, SECRET, algorithms=["HS256"])
-        except jwt.ExpiredSignatureError as error:
-            raise Refusal("TOKEN_EXPIRED", "The token has expired; ask for a new one.") from error
-        except jwt.InvalidTokenError as error:
-            raise Refusal("UNAUTHENTICATED", "The token isn't valid.") from error
-        return Holder(claims["sub"], claims["exp"], claims["grants"])
-
-
 def token(*grants: str, user: str = "ann", lasts_s: float = 60) -> str:
     """A token with grants like "event:*=editor"."""
-    claims = {"sub": user, "exp": time.time() + lasts_s, "grants": dict(g.split("=") for g in grants)}
-    return jwt.encode(claims, SECRET, algorithm="HS256")
+    return issue(SECRET, user, parse_grant_arguments(grants), lasts_s, time.time())
 
 
 class Backend:
@@ -164,8 +134,13 @@ async def backend():
     """The admin HTTP on a real port."""
     resources = LogResources()
     state = NodeState(resources)
+    with TemporaryDirectory() as data:
+        (Path(data) / "jwt-secret").write_bytes(SECRET)
+        authenticator = Authenticator(
+            Config().with_(server={"data_dir": data}, auth={"keys_check_s": 3600.0})
+        )
     app = application(
-        Surroundings(resources, state, Tokens(), DOCUMENT_BYTES_MAX, "ws://127.0.0.1:1/realtime")
+        Surroundings(resources, state, authenticator, DOCUMENT_BYTES_MAX, "ws://127.0.0.1:1/realtime")
     )
     stop = trio.Event()
     async with trio.open_nursery() as nursery:

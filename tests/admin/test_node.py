@@ -1,0 +1,187 @@
+"""The admin HTTP of a real node: the log on disk, real tokens, and WebSocket clients beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from gateway.admission import create_secret, issue
+from gateway.client import Endpoint, Link, Resource, View, connected
+from gateway.config import Config
+from gateway.node import Node
+
+EVENT = "/v1/resources/event/42"
+
+
+class Served:
+    """A running node, and what its callers need."""
+
+    def __init__(self, node: Node, websocket_url: str, client: httpx.AsyncClient, secret: bytes) -> None:
+        self.node = node
+        self.url = websocket_url
+        self.client = client
+        self._secret = secret
+
+    def token(self, grants: dict[str, str]) -> str:
+        return issue(self._secret, "ann", grants, 60, time.time())
+
+    def linked(self, role: str) -> AbstractAsyncContextManager[Link]:
+        """A WebSocket client with a role for event:42."""
+        return connected(Endpoint(self.url, self.token({"event:42": role})), "client")
+
+
+@asynccontextmanager
+async def served(data: Path) -> AsyncIterator[Served]:
+    config = Config().with_(
+        server={"data_dir": str(data), "port": 0, "admin_port": 0, "node": "node-1"},
+        timeouts={"drain_grace_s": 1.0},
+    )
+    create_secret(data / "jwt-secret")
+    secret = (data / "jwt-secret").read_bytes()
+    node = Node(config)
+    async with trio.open_nursery() as nursery:
+        addresses = await nursery.start(node.run)
+        (host, port), (_, admin_port) = addresses.websocket[0], addresses.admin[0]
+        headers = {"Authorization": f"Bearer {issue(secret, 'ann', {'*': 'admin'}, 60, time.time())}"}
+        async with httpx.AsyncClient(base_url=f"http://{host}:{admin_port}", headers=headers) as client:
+            yield Served(node, f"ws://{host}:{port}/realtime", client, secret)
+        node.drain()
+
+
+async def seen_at(view: View, link: Link, version: int) -> None:
+    """Read until the view has reached a version."""
+    with trio.fail_after(5):
+        while view.version != version:
+            view.receive(await link.receive())
+
+
+async def test_writes_reach_subscribers_and_history_says_who(tmp_path):
+    async with served(tmp_path) as node:
+        assert (await node.client.put(EVENT, json={"title": "Launch"})).status_code == 201
+        view = View(Resource("event", "42"))
+        async with node.linked("viewer") as link:
+            await link.subscribe(view, visible=True)
+            await seen_at(view, link, 1)
+            await node.client.put(EVENT, json={"title": "Lunch", "tags": ["food"]})
+            await seen_at(view, link, 2)
+            assert view.document == {"title": "Lunch", "tags": ["food"]}
+            await node.client.delete(EVENT)
+            await seen_at(view, link, 3)
+            assert view.document is None
+        changes = (await node.client.get(f"{EVENT}/history")).json()["changes"]
+        assert [(change["version"], change["user_id"]) for change in changes] == [
+            (1, "ann"),
+            (2, "ann"),
+            (3, "ann"),
+        ]
+        assert all(abs(change["timestamp"] / 1000 - time.time()) < 60 for change in changes)
+
+
+async def test_a_document_that_breaks_its_schema_is_refused(tmp_path):
+    async with served(tmp_path) as node:
+        response = await node.client.put(EVENT, json={"start_time": "noon"})
+        assert response.status_code == 422
+        assert "start_time" in response.json()["detail"]
+        assert (await node.client.get(EVENT)).status_code == 404
+
+
+async def test_two_writers_that_saw_the_same_version_do_not_overwrite_each_other(tmp_path):
+    async with served(tmp_path) as node:
+        await node.client.put(EVENT, json={"title": "0"})
+        statuses = []
+
+        async def write(number: int) -> None:
+            response = await node.client.put(EVENT, json={"title": str(number)}, headers={"If-Match": '"1"'})
+            statuses.append(response.status_code)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(write, number)
+        assert sorted(statuses) == [200] + [412] * 7
+        assert (await node.client.get(EVENT)).json()["version"] == 2
+
+
+async def test_a_purged_resource_begins_again_in_a_new_epoch_for_its_subscribers_too(tmp_path):
+    async with served(tmp_path) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        view = View(Resource("event", "42"))
+        async with node.linked("viewer") as link:
+            await link.subscribe(view, visible=True)
+            await seen_at(view, link, 1)
+            epoch = view.epoch
+            purged = (await node.client.delete(EVENT, params={"purge": "true"})).json()
+            assert purged["epoch"] > epoch
+            await seen_at(view, link, 0)
+            assert (view.epoch, view.document) == (purged["epoch"], None)
+        assert (await node.client.get(f"{EVENT}/history")).json()["changes"] == []
+
+
+async def test_time_travel_and_history_reach_back_over_a_restart(tmp_path):
+    versions = 600
+    async with served(tmp_path) as node:
+        for number in range(versions):
+            await node.client.put(EVENT, json={"title": str(number)})
+    async with served(tmp_path) as node:
+        for version in (1, 255, 256, 257, 512, versions):
+            started_s = time.perf_counter()
+            found = (await node.client.get(EVENT, params={"version": version})).json()
+            assert time.perf_counter() - started_s < 1
+            assert found["document"] == {"title": str(version - 1)}
+        page = (await node.client.get(f"{EVENT}/history", params={"from": versions - 1})).json()
+        assert [change["version"] for change in page["changes"]] == [versions - 1, versions]
+        assert page["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("method", "grants", "status"),
+    [
+        ("GET", {"calendar:*": "admin"}, 403),
+        ("GET", {"event:4*": "viewer"}, 200),
+        ("PUT", {"event:*": "viewer"}, 403),
+        ("PUT", {"event:*": "viewer", "event:42": "editor"}, 200),
+        ("DELETE", {"event:*": "editor"}, 403),
+        ("DELETE", {"*": "admin"}, 200),
+        ("DELETE", {"*": "admin", "event:42": "editor"}, 403),
+    ],
+)
+async def test_grants_hold_here_as_on_the_wire(tmp_path, method, grants, status):
+    async with served(tmp_path) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        headers = {"Authorization": f"Bearer {node.token(grants)}"}
+        content = b"{}" if method == "PUT" else None
+        response = await node.client.request(method, EVENT, headers=headers, content=content)
+        assert response.status_code == status
+
+
+async def test_edits_and_connections_show_in_the_metrics(tmp_path):
+    async with served(tmp_path) as node:
+        async with node.linked("editor") as link:
+            view = View(Resource("event", "42"))
+            await link.subscribe(view, visible=True)
+            await seen_at(view, link, 0)
+            patch = [{"op": "add", "path": "", "value": {"title": "Lunch"}}]
+            edit = {"resource_id": "42", "resource_type": "event", "operations": patch, "version": 0}
+            await link.send("OP", edit, "1")
+            while (await link.receive())["type"] != "OP_ACK":
+                pass
+            text = (await node.client.get("/metrics")).text
+        assert "websocket_connections_total 1.0" in text
+        assert "gateway_subscriptions 1.0" in text
+        assert "gateway_operations_committed_total 1.0" in text
+        assert "gateway_batches_total 1.0" in text
+
+
+async def test_a_draining_node_is_not_ready(tmp_path):
+    async with served(tmp_path) as node, node.linked("viewer") as link:
+        await link.receive()
+        assert (await node.client.get("/readyz")).status_code == 200
+        node.node.drain()
+        await trio.sleep(0.05)
+        response = await node.client.get("/readyz")
+        assert (response.status_code, response.json()["status"]) == (503, "draining")
