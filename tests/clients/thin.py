@@ -118,11 +118,16 @@ class ThinEditor(Follower):
             self.submitted.pop(ident, None)
             raise
 
+    @property
+    def view(self) -> Any:
+        """What the user sees: the document, with what was done offline."""
+        return apply(self.document, self.offline)
+
     def edit_offline(self, *operations: dict[str, Any]) -> None:
         """Queue an edit against what is seen: the document with everything queued before."""
         if not self.offline:
             self._offline_base = self.version or 0
-        apply(apply(self.document, self.offline), operations)  # the user only does what works
+        apply(self.view, operations)  # the user only does what works
         self.offline += operations
 
     async def come_back(self) -> Payload | None:
