@@ -41,8 +41,8 @@ CHECK_TIME_MAX_S = 2.0
 RECORDS_A_STEP = 1000
 RETRY_AFTER_MS = 1000
 
-# ?1: [[resource, epoch, base, nonce, [[user, client, seq, digest, timestamp, undoes, offset, size], ...]], ...]
-# ?2: the bodies, back to back. A batch whose epoch or base isn't the head's adds no row.
+# ?1: [[resource, epoch, base, nonce, [record, ...]], ...], a record being [user, client, seq, digest,
+# timestamp, undoes, offset, size]; ?2: the bodies, back to back. A batch whose epoch or base isn't the head's adds no row.
 _APPEND = """
 INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body)
 SELECT r.id, (b.value->>2) + 1 + c.key, c.value->>0, c.value->>1, c.value->>2, c.value->>3, c.value->>4,
@@ -100,6 +100,13 @@ AND ?3 BETWEEN 1 AND (SELECT max(version) FROM change WHERE resource = r.id)
 """
 _REMEDY = "Restore it from a backup, or start with another data directory; the gateway leaves it as it is."
 _ANY = (1 << 63) - 1
+# Checkpoints of 16 MiB: larger ones rewrite the same pages less often, and hold up a commit for longer.
+_WRITER_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "wal_autocheckpoint = 4000",
+    "secure_delete = ON",
+)
 NOTHING = Snapshot(0, b"null")
 
 
@@ -123,19 +130,19 @@ def prepare(path: Path, now_ms: int) -> sqlite3.Connection:
 
     Raises LogUnavailable where the file is damaged or of a later gateway.
     """
-    connection = connect(path, writing=True)
+    connection = None
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")
+        connection = connect(path, writing=True)
+        for pragma in _WRITER_PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
         _migrate(connection, path, now_ms)
         _check(connection, path)
-    except sqlite3.Error as error:
-        connection.close()
+    except (sqlite3.Error, LogUnavailable) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, LogUnavailable):
+            raise
         raise LogUnavailable(f"{path} can't be opened as the log: {error}. {_REMEDY}", "none") from error
-    except LogUnavailable:
-        connection.close()
-        raise
     return connection
 
 
@@ -162,7 +169,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             raise
     else:
         if found != b"ok":
-            raise LogUnavailable(f"{path} is damaged: {found.decode()}. {_REMEDY}", "none")
+            reason = " ".join(found.decode().split())
+            raise LogUnavailable(f"{path} is damaged: {reason}. {_REMEDY}", "none")
     finally:
         connection.set_progress_handler(None, 0)
 
