@@ -74,6 +74,7 @@ cdef enum Kind:
     KIND_BROADCAST
     KIND_ACK
     KIND_PRESENCE
+    KIND_MOVED
     KIND_SUBSCRIBED
     KIND_SYNC
 
@@ -191,7 +192,7 @@ cdef Kind kind_of(const char *name, size_t size) noexcept nogil:
     if is_key(name, size, b"OP_ACK", 6):
         return KIND_ACK
     if size > 9 and memcmp(name, b"PRESENCE_", 9) == 0:
-        return KIND_PRESENCE
+        return KIND_MOVED if is_key(name, size, b"PRESENCE_UPDATE", 15) else KIND_PRESENCE
     if is_key(name, size, b"SUBSCRIBE_ACK", 13):
         return KIND_SUBSCRIBED
     if is_key(name, size, b"SYNC_RESPONSE", 13):
@@ -705,9 +706,9 @@ cdef class Engine:
             landed = self.acknowledged(slot, user, scan.number, scan.version, now)
             if user.spool is not None:
                 self.keep(user, data, size, landed)
-        elif scan.kind == KIND_PRESENCE:
+        elif scan.kind == KIND_PRESENCE or scan.kind == KIND_MOVED:
             self.presences += 1
-            if scan.position >= 0:
+            if scan.kind == KIND_MOVED and scan.position >= 0:
                 self.record(PRESENCE, now - self.zero_ns - 1000 * scan.position)
         else:
             self.other(slot, user, &scan, PyBytes_FromStringAndSize(data, size), now)

@@ -47,7 +47,9 @@ def _pages(admin_url: str, token: str, path: str) -> list[Change]:
                 answer = connection.getresponse()
                 body = answer.read()
                 if answer.status != 200:
-                    raise ClientError(f"{following}: HTTP {answer.status} {body[:120].decode(errors='replace')}")
+                    raise ClientError(
+                        f"{following}: HTTP {answer.status} {body[:120].decode(errors='replace')}"
+                    )
                 page = json.loads(body)
                 changes += page["changes"]
                 following = page["next"]

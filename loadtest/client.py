@@ -40,7 +40,9 @@ class Client:
                 await self._socket.send_message(content.message(kind, ident, payload).decode())
                 return await self._answer(answer, ident, payload.get("resource_id"))
         except trio.TooSlowError:
-            raise ClientError(f"no {answer} for {payload.get('resource_id')} in {REQUEST_TIMEOUT_S:.0f} s") from None
+            raise ClientError(
+                f"no {answer} for {payload.get('resource_id')} in {REQUEST_TIMEOUT_S:.0f} s"
+            ) from None
         except ConnectionClosed as error:
             raise ClientError(f"the connection was closed: {error.reason}") from None
 

@@ -79,7 +79,11 @@ def _text_edit(index: int, text: str) -> dict[str, Any]:
 
 
 def _attendee_edit(index: int, count: int) -> dict[str, Any]:
-    person = {"user_id": f"u{index}", "email": f"u{index}@example.com", "response_status": _STATUSES[index & 3]}
+    person = {
+        "user_id": f"u{index}",
+        "email": f"u{index}@example.com",
+        "response_status": _STATUSES[index & 3],
+    }
     if count > ATTENDEES_MAX or (index & 1 and count > ATTENDEES_KEPT + 4):
         return {"op": "remove", "path": f"/attendees/{count - 1 - index % 3}"}
     at = "-" if index & 2 else str(ATTENDEES_KEPT + index % (count - ATTENDEES_KEPT + 1))
@@ -125,6 +129,6 @@ class Writer:
         return f'{{"type":"{kind}","id":"{number}",{self._target},"seq":{number}}}}}'.encode()
 
     def presence(self, number: int, at_us: int) -> bytes:
-        """A cursor whose position is the moment it was meant to move, for timing (microseconds of the run)."""
+        """A cursor whose position is the moment it was meant to move, in microseconds of the run."""
         cursor = f'{{"field":"title","position":{at_us}}}'
         return f'{{"type":"PRESENCE_UPDATE","id":"p{number}",{self._target},"cursor":{cursor}}}}}'.encode()

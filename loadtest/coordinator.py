@@ -192,7 +192,9 @@ class Run:
                 await generator.ready.wait()
         for generator in self.generators:
             if generator.ended.is_set() or not generator.ready.is_set():
-                raise RunError(generator.failure or "a generator process didn't get ready; see its output above")
+                raise RunError(
+                    generator.failure or "a generator process didn't get ready; see its output above"
+                )
 
     async def _start(self) -> None:
         await self._sample(full=True)

@@ -222,11 +222,11 @@ class Crowd:
         if now - intended_ns > self.missed_after_ns:
             self.counts["missed"] += 1
         if user.state == "live":
-            self.edit(user, operation.kind, operation.index, intended_ns)
+            self.edit(user, operation.kind, operation.number, intended_ns)
         elif user.state == "idle":
             self.counts["unsent"] += 1
         else:
-            user.queue.append((intended_ns, operation.kind, operation.index))
+            user.queue.append((intended_ns, operation.kind, operation.number))
 
     def edit(self, user: User, kind: int, index: int, intended_ns: int) -> None:
         """Make and send one edit."""
@@ -292,7 +292,9 @@ class Crowd:
         else:
             self.counts["failed"] += 1
             self.errors[f"connect closed {code} {reason.decode(errors='replace')[:60]}".strip()] += 1
-        delay_ms = user.return_delay_ms if user.return_delay_ms is not None else self._random.uniform(*RETRY_MS)
+        delay_ms = (
+            user.return_delay_ms if user.return_delay_ms is not None else self._random.uniform(*RETRY_MS)
+        )
         self._come_back(user, now, delay_ms)
 
     def _message(self, user: User, payload: bytes, before: int, now: int) -> None:
@@ -350,7 +352,7 @@ class Crowd:
             self.engine.submit(user.slot, number, -1, payload)
         queue, user.queue = user.queue, []
         for intended_ns, kind, index in queue:
-            self.edit(user, kind, index, intended_ns)
+            self.edit(user, kind, index, intended_ns if base is None else -1)
 
     def _synced(self, user: User, body: dict[str, Any], before: int, now: int) -> None:
         """The state in place of what was queued for a slow reader, with the acknowledgements among it."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from hdrh.histogram import HdrHistogram
+from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
 
 LOWEST_US, HIGHEST_US, DIGITS = 1, 3_600_000_000, 3
 COUNTS = 23_552  # HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS).counts_len
@@ -33,7 +33,8 @@ def _highest_values() -> np.ndarray[Any, Any]:
     index = np.arange(COUNTS, dtype=np.int64)
     bucket = np.maximum((index >> _HALF_MAGNITUDE) - 1, 0)
     sub_bucket = index - ((bucket + 1) << _HALF_MAGNITUDE) + _HALF_COUNT
-    return ((sub_bucket + 1) << bucket) - 1
+    values: np.ndarray[Any, Any] = ((sub_bucket + 1) << bucket) - 1
+    return values
 
 
 _VALUES = _highest_values()

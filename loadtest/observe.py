@@ -68,7 +68,16 @@ def socket_memory(port: int) -> tuple[int, int] | None:
 
     Bytes are what the kernel accounts: receive queue, send queue and what is allocated ahead.
     """
-    command = ["ss", "--no-header", "--tcp", "--memory", "--numeric", "state", "established", f"sport = :{port}"]
+    command = [
+        "ss",
+        "--no-header",
+        "--tcp",
+        "--memory",
+        "--numeric",
+        "state",
+        "established",
+        f"sport = :{port}",
+    ]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -78,7 +87,7 @@ def socket_memory(port: int) -> tuple[int, int] | None:
 
 
 def slab_socket_bytes(text: str | None = None) -> int | None:
-    """What the kernel's slabs take for one TCP socket with its file and epoll entry; None where unreadable."""
+    """What the kernel's slabs take for one socket, its file and epoll entry; None where unreadable."""
     if text is None:
         try:
             text = Path("/proc/slabinfo").read_text()

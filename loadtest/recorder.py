@@ -86,7 +86,10 @@ class Sum:
 
     def latency_ms(self) -> dict[str, dict[str, Any]]:
         """Percentiles of everything that users feel."""
-        return {name: self.histograms[name].summary_ms() for name in ("delivery", "ack", "connect", "sync", "presence")}
+        return {
+            name: self.histograms[name].summary_ms()
+            for name in ("delivery", "ack", "connect", "sync", "presence")
+        }
 
     def encoded(self) -> dict[str, str]:
         """The histograms in HdrHistogram's interchange form; empty ones are left out."""

@@ -6,6 +6,8 @@ Written from RFC 6902 and PROTOCOL.md alone and independent of the gateway's own
 from __future__ import annotations
 
 import copy
+import zlib
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -150,6 +152,11 @@ def apply(document: Any, operations: Sequence[Operation]) -> Any:
     return document
 
 
+def digest(operations: Sequence[Operation]) -> int:
+    """A number for the operations of a change, never 0: equal JSON has equal numbers."""
+    return zlib.crc32(orjson.dumps(operations, option=orjson.OPT_SORT_KEYS)) or 1
+
+
 # ------------------------------------------------------------------------------------------------ undo
 
 
@@ -210,16 +217,18 @@ class Replica:
     """One user's document. Feed it the user's spool; look at `document` and `version`.
 
     `problem` says why the state can no longer be trusted (after a gap, say), else None; `violations` are
-    undos that did something else than they should have.
+    undos that did something else than they should have. `digests[i]` is the digest of the change that a
+    broadcast brought as version i + 1, 0 where it came otherwise: a wrong change shows even when a later one
+    hides it.
     """
 
-    __slots__ = ("client_id", "document", "epoch", "problem", "undo", "version", "violations")
+    __slots__ = ("client_id", "digests", "document", "problem", "undo", "version", "violations")
 
     def __init__(self, client_id: str, undo: bool) -> None:
         self.client_id = client_id
         self.document: Any = None
         self.version = 0
-        self.epoch: Any = None
+        self.digests = array("I")
         self.problem: str | None = None
         self.undo = UndoOracle() if undo else None
         self.violations: list[str] = []
@@ -231,13 +240,20 @@ class Replica:
             kind, body = message["type"], message["payload"]
             try:
                 if kind == "OP_BROADCAST":
-                    self._next(body["version"], operations_of(body) or [], None)
+                    self._broadcast(body)
                 elif kind == "OP_ACK":
                     self._acknowledged(body, own)
                 else:
                     self._synced(body)
             except ReplicaError as error:
                 self.problem = self.problem or f"version {body.get('version')}: {error}"
+
+    def _broadcast(self, body: dict[str, Any]) -> None:
+        version, operations = body["version"], operations_of(body) or []
+        if version > len(self.digests) and "operations" in body:
+            self.digests.extend([0] * (version - 1 - len(self.digests)))
+            self.digests.append(digest(operations))
+        self._next(version, operations, None)
 
     def _next(self, version: int, operations: list[Operation], own: Own) -> None:
         if version <= self.version:
@@ -274,7 +290,6 @@ class Replica:
     def _synced(self, body: dict[str, Any]) -> None:
         """SUBSCRIBE_ACK and SYNC_RESPONSE: the state, or the missing changes."""
         version = body["current_version"] if "current_version" in body else body["version"]
-        self.epoch = body.get("epoch", self.epoch)
         if "changes" in body:
             for change in body["changes"]:
                 if self.undo is not None and change.get("client_id") == self.client_id:

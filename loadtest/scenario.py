@@ -126,11 +126,11 @@ class Scenario:
         """The most connections at a time."""
         return max(stage.connections for stage in self.stages)
 
-    def scaled(self, users: float = 1.0, durations: float = 1.0) -> Scenario:
-        """The same shape with other numbers: users, documents and total rates; durations of stages."""
+    def scaled(self, users: float = 1.0, durations: float = 1.0, rates: float = 1.0) -> Scenario:
+        """The same shape with other numbers: users with documents and total rates; durations; rates alone."""
 
         def stage(one: Stage) -> Stage:
-            rate = None if one.operations_per_s is None else one.operations_per_s * users
+            rate = None if one.operations_per_s is None else one.operations_per_s * users * rates
             connections = round(one.connections * users) if one.connections else 0
             return replace(
                 one,
@@ -150,6 +150,9 @@ class Scenario:
             stages=tuple(map(stage, self.stages)),
             disruptions=tuple(map(disruption, self.disruptions)),
             population=replace(self.population, documents=documents),
+            activity=replace(
+                self.activity, operations_per_user_s=self.activity.operations_per_user_s * rates
+            ),
         )
 
     def document(self) -> dict[str, Any]:

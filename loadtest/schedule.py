@@ -27,12 +27,12 @@ LifeKind = Literal["connect", "leave", "session", "storm", "offline", "online", 
 
 
 class Operation(NamedTuple):
-    """At `at_s` this user is meant to do this; `index` is unique in the run and seeds the content."""
+    """At `at_s` this user is meant to do this; `number` is unique in the run and seeds the content."""
 
     at_s: float
     user: int
     kind: int
-    index: int
+    number: int
 
 
 class Life(NamedTuple):

@@ -6,18 +6,16 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
-GATEWAY = (sys.executable, "-m", "gateway.cli", "serve")
+GATEWAY = (sys.executable, "-m", "gateway", "serve")
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 _URL = re.compile(r"ws://[^\s]+")
@@ -31,7 +29,9 @@ class ServerError(Exception):
 def environment_of(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings like {"limits.depth_max": 9} as the gateway's environment variables."""
     return {
-        f"GATEWAY_{name.replace('.', '_').upper()}": str(value).lower() if isinstance(value, bool) else str(value)
+        f"GATEWAY_{name.replace('.', '_').upper()}": str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
         for name, value in settings.items()
     }
 
@@ -44,7 +44,7 @@ class EmbeddedServer:
         self._settings = settings
         self._directory = directory
         self._ports = ["0", "0"]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: trio.Process | None = None
         self.url = ""
         self.admin_url: str | None = None
         self.output = directory / "server.log"
@@ -71,7 +71,9 @@ class EmbeddedServer:
         environment = {**os.environ, **environment_of(self._settings)}
         with self.output.open("ab") as output:
             start = self.output.stat().st_size
-            self._process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+            self._process = await trio.lowlevel.open_process(
+                command, stdout=output, stderr=output, env=environment
+            )
         with trio.move_on_after(READY_TIMEOUT_S):
             while not self._ready(self.output.read_text(errors="replace")[start:]):
                 if self.exit_status is not None:
@@ -100,12 +102,11 @@ class EmbeddedServer:
             return
         process.send_signal(how)
         with trio.CancelScope(shield=True):
-            with trio.move_on_after(STOP_TIMEOUT_S) as limit:
-                while process.poll() is None:
-                    await trio.sleep(0.02)
-            if limit.cancelled_caught:
+            with trio.move_on_after(STOP_TIMEOUT_S):
+                await process.wait()
+            if process.poll() is None:
                 process.kill()
-                await trio.to_thread.run_sync(partial(process.wait, timeout=10))
+                await process.wait()
 
 
 def _port(url: str) -> str:

@@ -94,6 +94,7 @@ def _stages(scenario: Scenario, intervals: Sequence[Data], samples: Sequence[Dat
                 "server": _server(_between(samples, start_s, end_s)),
                 "generator": _generator(total),
                 "counts": dict(total.counts),
+                "histograms": {k: v for k, v in total.encoded().items() if k in ("delivery", "ack")},
             }
         )
         start_s = end_s
@@ -115,13 +116,15 @@ def _measured(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     ]
 
 
-def _series(intervals: Sequence[Data]) -> list[Data]:
+def _series(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     """For the pictures over time: one point an interval."""
     points = []
+    measured = {one["number"] for one in _measured(scenario, intervals)}
     for one in intervals:
         total = summed([one])
         points.append(
             {
+                "measured": one["number"] in measured,
                 "at_s": (one["number"] + 1) * INTERVAL_S,
                 "connections": one["connections"],
                 "operations_per_s": one["counts"].get("acks", 0) / INTERVAL_S,
@@ -204,7 +207,7 @@ def summarise(
         "counts": dict(whole.counts),
         "errors": dict(errors),
         "closes": dict(closes),
-        "series": _series(intervals),
+        "series": _series(scenario, intervals),
         "server_series": _server_series(samples),
         "histograms": measured.encoded(),
         "connect_histograms": {k: v for k, v in whole.encoded().items() if k in ("connect", "sync")},

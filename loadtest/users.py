@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from loadtest import content
 from loadtest.replica import Replica
-from loadtest.schedule import EDIT_KINDS
+from loadtest.scenario import EDIT_KINDS
 
 UNDO = EDIT_KINDS.index("undo")
 
@@ -140,8 +140,8 @@ class User:
             return number, self._undoer_edit(number, name, index, version)
         if name == "undo":
             name = "title"
-        informed = replica is not None and not self.plain and replica.problem is None
-        if informed and name in ("description", "attendees") and isinstance(replica.document, dict):
+        informed = name in ("description", "attendees") and not self.plain
+        if informed and replica is not None and isinstance(replica.document, dict) and not replica.problem:
             return number, self.writer.edit(
                 number, version, content.informed_edit(name, index, replica.document)
             )

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from gateway.ot.canonical import canonical_hash
 from loadtest.recorder import Sum
-from loadtest.replica import ReplicaError, apply, operations_of
+from loadtest.replica import ReplicaError, apply, digest, operations_of
 from loadtest.scenario import Scenario
 
 Status = Literal["pass", "fail", "invalid"]
@@ -79,12 +79,13 @@ class Reader:
 
 @dataclass(slots=True)
 class Copy:
-    """A replica's document at the end of what it saw; `problem` says why it can't be trusted."""
+    """A replica's document at the end of what it saw; see `loadtest.replica.Replica`."""
 
     user_id: str
     version: int
     document: Any
     problem: str | None
+    digests: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -118,9 +119,26 @@ def judge_document(evidence: Evidence) -> Findings:
                 f"{evidence.resource_id}: {reader.user_id} ended at version {reader.version}, the server at "
                 f"{evidence.version}",
             )
+    digests = {v: digest(operations_of(dict(change)) or []) for v, change in by_version.items()}
     for one in evidence.copies:
         _check_copy(evidence, one, by_version, findings)
+        _check_digests(evidence, one, digests, findings)
     return findings
+
+
+def _check_digests(evidence: Evidence, one: Copy, digests: Mapping[int, int], findings: Findings) -> None:
+    wrong = [
+        version
+        for version, seen in enumerate(one.digests, start=1)
+        if seen and version in digests and digests[version] != seen
+    ]
+    if wrong:
+        findings.add(
+            "diverged",
+            f"{evidence.resource_id}: {one.user_id} got another change as version {wrong[0]} than the "
+            "history has",
+            len(wrong),
+        )
 
 
 def _check_history(evidence: Evidence, findings: Findings) -> dict[int, Mapping[str, Any]]:
@@ -185,7 +203,9 @@ def _check_state(evidence: Evidence, findings: Findings) -> None:
         findings.add("diverged", f"{evidence.resource_id}: its history can't be replayed: {error}")
         return
     if canonical_hash(document) != canonical_hash(evidence.state):
-        findings.add("diverged", f"{evidence.resource_id}: the server's document isn't what its history makes")
+        findings.add(
+            "diverged", f"{evidence.resource_id}: the server's document isn't what its history makes"
+        )
 
 
 def _check_copy(
@@ -227,7 +247,9 @@ class Verdict:
         return {"status": self.status, **counts, "reasons": list(self.reasons), "notes": list(self.notes)}
 
 
-def conclude(scenario: Scenario, whole: Sum, measured: Sum, findings: Findings, server_died: str = "") -> Verdict:
+def conclude(
+    scenario: Scenario, whole: Sum, measured: Sum, findings: Findings, server_died: str = ""
+) -> Verdict:
     """The verdict of a run.
 
     Faults of the server make it `fail`, whoever was short of what. Missed targets make it `fail` too, unless
@@ -282,7 +304,9 @@ def missed_targets(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]:
     if attempted and targets.connect_success_min is not None:
         share = counts["succeeded"] / attempted
         if share < targets.connect_success_min:
-            missed.append(f"target: {share:.2%} of connections succeeded, {targets.connect_success_min:.2%} wanted")
+            missed.append(
+                f"target: {share:.2%} of connections succeeded, {targets.connect_success_min:.2%} wanted"
+            )
     for metric, percentile, limit_ms in (
         ("delivery", "p95", targets.delivery_p95_ms),
         ("delivery", "p99", targets.delivery_p99_ms),

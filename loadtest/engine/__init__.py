@@ -52,7 +52,7 @@ FAULTS = {
 
 
 def implementation() -> str:
-    """"compiled" or "pure": which engine `make_engine` makes."""
+    """ "compiled" or "pure": which engine `make_engine` makes."""
     return "pure" if speedups.load("loadgen") is None else "compiled"
 
 

@@ -3,8 +3,9 @@
 One engine holds thousands of virtual users. `poll` reads the sockets that have something, cuts WebSocket
 frames, and judges the two messages that come by the hundred thousand, `OP_BROADCAST` and `OP_ACK`:
 
-- *Order.* The versions that a user sees of its document come one by one. A version further on is a GAP, one
-  of the skipped that comes after all is REORDERED, any other old one is a DUPLICATE.
+- *Order.* The versions that a user sees of its document come one by one. A version further on is a GAP of the
+  versions between (`fault_counts` counts these), one of them that comes after all is REORDERED instead, any
+  other old one is a DUPLICATE.
 - *Time.* A delivery is timed from when its operation was *meant* to be sent. The author's acknowledgement
   says which version an operation got; a broadcast that arrives before it waits for it.
 - *The ledger.* Which version was acknowledged to whom. Two operations with one version are a fault at once
@@ -61,7 +62,7 @@ class _Document:
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self.arrivals: list[tuple[int, int]] = []
-        self.head = -1
+        self.head = 0
 
 
 class _User:
@@ -126,7 +127,7 @@ def frame_at(data: bytes, at: int) -> tuple[int, int, int] | None:
 
 
 class Engine:
-    """The sockets of one process's users. `zero_ns` is the start of the run (presence times count from it)."""
+    """The sockets of one process's users. `zero_ns`, the run's start, is what presence times count from."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -343,19 +344,23 @@ class Engine:
         elif kind.startswith("PRESENCE_"):
             self.presences += 1
             position = (body.get("cursor") or {}).get("position", -1)
-            if position >= 0:
+            if kind == "PRESENCE_UPDATE" and position >= 0:
                 self._record("presence", now - self.zero_ns - 1000 * position)
         else:
             self._other(slot, user, kind, body, payload, now)
 
-    def _acknowledgement(self, slot: int, user: _User, payload: bytes, body: dict[str, Any], now: int) -> None:
+    def _acknowledgement(
+        self, slot: int, user: _User, payload: bytes, body: dict[str, Any], now: int
+    ) -> None:
         version, ident = body.get("version", -1), body.get("id") or ""
         if not body.get("duplicate"):
             self._advance(slot, user, version)
         number = int(ident) if ident.isdigit() else -1
         self._keep(user, payload, self.acknowledge(slot, number, version, now))
 
-    def _other(self, slot: int, user: _User, kind: str, body: dict[str, Any], payload: bytes, now: int) -> None:
+    def _other(
+        self, slot: int, user: _User, kind: str, body: dict[str, Any], payload: bytes, now: int
+    ) -> None:
         before = user.version
         if kind == "SUBSCRIBE_ACK":
             user.version = body.get("version", -1)
@@ -375,10 +380,12 @@ class Engine:
             user.version = version
         elif version > user.version:
             self._fault(GAP, slot, user, version)
+            self.fault_counts[GAP] += version - user.version - 2
             user.missing.update(range(user.version + 1, min(version, user.version + SKIPPED_MAX)))
             user.version = version
         elif version in user.missing:
             user.missing.discard(version)
+            self.fault_counts[GAP] -= 1
             self._fault(REORDERED, slot, user, version)
         else:
             self._fault(DUPLICATE, slot, user, version)
@@ -416,7 +423,7 @@ class Engine:
             return None
         document, (intended_ns, payload) = user.document, flight
         entry = document.entries.get(version)
-        absurd = version < 0 or 0 <= document.head < version - VERSIONS_AHEAD_MAX
+        absurd = not 0 < version <= document.head + VERSIONS_AHEAD_MAX
         if absurd or (entry is not None and entry[1:] != (slot, number)):
             self._fault(TWICE_ACKNOWLEDGED, slot, user, version)
         else:

@@ -10,9 +10,9 @@ root), which it applies at head: the later one wins. Run as a program it prints 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
+import random
 import secrets
 import time
 from pathlib import Path
@@ -86,7 +86,7 @@ class Server:
     def __init__(self, data: Path, fault: str, one_in: int) -> None:
         self.fault, self.one_in = fault, one_in
         self.resources: dict[str, Resource] = {}
-        self.numbers = itertools.count(1)
+        self.random = random.Random(1)
         self.log = data / "reference.jsonl"
         self.unwritten: list[str] = []
         if self.log.exists():
@@ -99,7 +99,7 @@ class Server:
 
     def strikes(self, fault: str) -> bool:
         """Whether this fault is on and this is the one in N."""
-        return self.fault == fault and next(self.numbers) % self.one_in == 0
+        return self.fault == fault and self.random.random() < 1 / self.one_in
 
     def store(self, name: str, change: dict[str, Any]) -> None:
         """To the disk before anything is answered, unless the fault is to answer first."""
@@ -163,7 +163,12 @@ class Server:
         if peer not in resource.subscribers:
             resource.subscribers.append(peer)
             peer.resources.append(resource)
-        answer = {"resource": body["resource"], "resource_id": body["resource_id"], "epoch": 1, "role": "editor"}
+        answer = {
+            "resource": body["resource"],
+            "resource_id": body["resource_id"],
+            "epoch": 1,
+            "role": "editor",
+        }
         answer["version"] = resource.version
         since = body.get("version")
         if since is not None and resource.version - 1000 <= since <= resource.version:
@@ -260,7 +265,12 @@ class Server:
         duplicate: bool = False,
         operations: list[dict[str, Any]] | None = None,
     ) -> None:
-        answer = {"resource_id": body["resource_id"], "resource_type": "event", "version": version, "id": ident}
+        answer = {
+            "resource_id": body["resource_id"],
+            "resource_type": "event",
+            "version": version,
+            "id": ident,
+        }
         if duplicate:
             answer["duplicate"] = True
         if operations is not None:
@@ -268,7 +278,12 @@ class Server:
         peer.send("OP_ACK", answer)
 
     def publish(
-        self, peer: Peer, body: dict[str, Any], resource: Resource, change: dict[str, Any], everybody: bool = False
+        self,
+        peer: Peer,
+        body: dict[str, Any],
+        resource: Resource,
+        change: dict[str, Any],
+        everybody: bool = False,
     ) -> None:
         payload = {"resource_id": body["resource_id"], "resource_type": "event", **change}
         for other in resource.subscribers:
@@ -312,7 +327,10 @@ async def main() -> None:
                 server.serve, "127.0.0.1", arguments.port, None, task_status=task_status
             )
         )
-        print(f"ready ws://127.0.0.1:{listening.port}/realtime pid={os.getpid()} t={time.time():.0f}", flush=True)
+        print(
+            f"ready ws://127.0.0.1:{listening.port}/realtime pid={os.getpid()} t={time.time():.0f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,194 @@
+"""Cost models of one gateway worker, fitted to measured stages.
+
+    CPU (cores)   = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
+    memory        = base + e x connections        (PSS)
+    socket memory = f x connections               (kernel buffers and slab)
+    latency       = measured p95 as a function of CPU, interpolated
+
+Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
+non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
+for the machine that was measured and say nothing about another. `usl` is Gunther's Universal Scalability
+Law, X(n) = n / (1 + sigma (n - 1) + kappa n (n - 1)).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
+RESAMPLES = 400
+CONFIDENCE = 0.90
+
+
+class FitError(Exception):
+    """There are too few, or too equal, measurements for a model; the message says what to measure."""
+
+
+class Estimate(NamedTuple):
+    """A fitted value and the bounds of its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def scaled(self, factor: float) -> Estimate:
+        return Estimate(self.value * factor, self.low * factor, self.high * factor)
+
+
+def nonnegative_fit(matrix: Array, wanted: Array) -> Array:
+    """The non-negative coefficients of least squared error: the best of all subsets of columns."""
+    columns = matrix.shape[1]
+    best, best_error = np.zeros(columns), float(wanted @ wanted)
+    scale = np.maximum(np.abs(matrix).max(axis=0), 1e-12)
+    for size in range(1, columns + 1):
+        for subset in itertools.combinations(range(columns), size):
+            part = matrix[:, subset] / scale[list(subset)]
+            found = np.linalg.lstsq(part, wanted, rcond=None)[0]
+            error = float(np.sum((part @ found - wanted) ** 2))
+            if (found >= 0).all() and error < best_error * (1 - 1e-9):
+                best = np.zeros(columns)
+                best[list(subset)] = found / scale[list(subset)]
+                best_error = error
+    return best
+
+
+def bootstrap_fit(matrix: Array, wanted: Array, seed: int = 1) -> Array:
+    """Fits to resampled points, one row a resample; the first row is the fit to all of them."""
+    rng = np.random.default_rng(seed)
+    rows = [nonnegative_fit(matrix, wanted)]
+    for _ in range(RESAMPLES):
+        chosen = rng.integers(0, len(wanted), len(wanted))
+        rows.append(nonnegative_fit(matrix[chosen], wanted[chosen]))
+    return np.array(rows)
+
+
+def estimate(samples: Array) -> Estimate:
+    """The first of the samples, within the confidence interval of all."""
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(samples, [tail, 100 - tail])
+    value = float(samples[0])
+    return Estimate(value, min(float(low), value), max(float(high), value))
+
+
+def usl(workers: float, sigma: float, kappa: float) -> float:
+    """How many times the throughput of one worker `workers` have."""
+    return workers / (1 + sigma * (workers - 1) + kappa * workers * (workers - 1))
+
+
+def fit_usl(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """(sigma, kappa) from (workers, throughput) with at least three numbers of workers; raises FitError."""
+    if len({workers for workers, _ in points}) < 3:
+        raise FitError("the Universal Scalability Law needs runs with at least three numbers of workers")
+    one = [throughput / workers for workers, throughput in points if workers == min(w for w, _ in points)]
+    base = sum(one) / len(one)
+    rows = [(n - 1, n * (n - 1)) for n, _ in points]
+    wanted = [n * base / throughput - 1 for n, throughput in points]
+    sigma, kappa = nonnegative_fit(np.array(rows, float), np.array(wanted))
+    return float(sigma), float(kappa)
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """The costs of a worker. The arrays hold one row a resample; the first is the fit."""
+
+    cpu: Array  # columns: base, then CPU_TERMS
+    memory: Array  # columns: base, connections
+    socket: Array  # column: connections
+    latency: Sequence[tuple[float, float]]  # (CPU cores, p95 in ms), by CPU
+    bytes_a_message: float
+    measured: Mapping[str, float]  # the largest measured value of each term, and of CPU
+
+    def cpu_cores(self, load: Mapping[str, float]) -> Estimate:
+        """The CPU that a load takes in all, bases aside, whatever number of workers shares it."""
+        row = np.array([load.get(term, 0.0) for term in CPU_TERMS])
+        return estimate(self.cpu[:, 1:] @ row)
+
+    def cpu_base(self) -> Estimate:
+        return estimate(self.cpu[:, 0])
+
+    def cost(self, term: str) -> Estimate:
+        """Cores for one unit of a term (a connection, an operation a second, ...)."""
+        return estimate(self.cpu[:, 1 + CPU_TERMS.index(term)])
+
+    def memory_bytes(self, connections: float) -> Estimate:
+        """Process memory (PSS) of one worker with so many connections."""
+        return estimate(self.memory @ np.array([1.0, connections]))
+
+    def socket_bytes(self, connections: float) -> Estimate:
+        """Kernel memory of so many sockets, on the server's side."""
+        return estimate(self.socket[:, 0] * connections)
+
+    def p95_ms(self, cpu_cores: float) -> float | None:
+        """Delivery p95 at this CPU; None beyond what was measured."""
+        if not self.latency or cpu_cores > self.latency[-1][0]:
+            return None
+        xs, ys = zip(*self.latency, strict=True)
+        return float(np.interp(cpu_cores, xs, ys))
+
+    def cpu_limit(self, p95_ms: float) -> tuple[float, bool]:
+        """(CPU of one worker up to which p95 is below the target, whether it was ever exceeded)."""
+        below = 0.0
+        previous: tuple[float, float] | None = None
+        for cpu, latency in self.latency:
+            if latency > p95_ms:
+                if previous is None:
+                    return 0.0, True
+                share = (p95_ms - previous[1]) / max(latency - previous[1], 1e-9)
+                return previous[0] + share * (cpu - previous[0]), True
+            below, previous = cpu, (cpu, latency)
+        return below, False
+
+
+def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Isotonic regression (pool adjacent violators): latency doesn't fall with load, noise aside."""
+    pools: list[list[float]] = []  # sum of x, sum of y, count
+    for x, y in sorted(points):
+        pools.append([x, y, 1.0])
+        while len(pools) > 1 and pools[-2][1] / pools[-2][2] > pools[-1][1] / pools[-1][2]:
+            last = pools.pop()
+            pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
+    return [(x / n, y / n) for x, y, n in pools]
+
+
+def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
+    """A model from the points of a sweep (see `loadtest.capacity.sweep.points_of`); raises FitError."""
+    usable = [point for point in points if point.get("cpu_cores") is not None]
+    if len(usable) < 4:
+        raise FitError(
+            "a model needs at least four measured stages of an embedded server: run a longer sweep"
+        )
+    matrix = np.array([[1.0, *(point[term] for term in CPU_TERMS)] for point in usable])
+    cpu = bootstrap_fit(matrix, np.array([point["cpu_cores"] for point in usable]))
+    sized = [point for point in usable if point.get("pss_bytes")]
+    if not sized or len({round(point["connections"], -1) for point in sized}) < 2:
+        raise FitError("memory needs stages with different numbers of connections: sweep connections too")
+    memory = bootstrap_fit(
+        np.array([[1.0, point["connections"]] for point in sized]),
+        np.array([point["pss_bytes"] for point in sized]),
+    )
+    sockets = [point for point in sized if point.get("socket_bytes") and point["connections"]]
+    socket = bootstrap_fit(
+        np.array([[point["connections"]] for point in sockets]),
+        np.array([point["socket_bytes"] for point in sockets]),
+    )
+    latency = [
+        (point["cpu_cores"], point["p95_ms"])
+        for point in usable
+        if point.get("p95_ms") is not None and point["settled"]
+    ]
+    messages = sum(point["messages_per_s"] for point in usable)
+    measured = {term: max(point[term] for point in usable) for term in CPU_TERMS}
+    return CostModel(
+        cpu,
+        memory,
+        socket,
+        _rising(latency),
+        sum(point["bytes_per_s"] for point in usable) / messages if messages else 0.0,
+        {**measured, "cpu_cores": max(point["cpu_cores"] for point in usable)},
+    )

@@ -1,0 +1,228 @@
+"""What a target load needs: nodes, workers, Redis, PostgreSQL, bandwidth; and which resource binds.
+
+    answer = plan(fit(points), Wanted(connections=100_000, operations_per_user_s=0.1, viewers=4))
+
+Every figure that rests on more than was measured is named in `answer.extrapolated`, every one that rests on
+an assumption in `answer.assumed`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, usl
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The load and the target, and what a node is. Memory is per node, `survive` nodes may fail at once."""
+
+    connections: float
+    operations_per_user_s: float
+    viewers: float  # others who see an edit
+    p95_ms: float = 200.0
+    survive: int = 1
+    cores_a_node: int = 2
+    node_memory_gib: float = 4.0
+    connections_a_worker: int = 19_000
+    sigma: float | None = None  # of the Universal Scalability Law; None: assumed
+    kappa: float | None = None
+    redis_appends_per_s: float = 80_000.0
+    reconnect_within_s: float = 60.0
+
+
+ASSUMED_SIGMA, ASSUMED_KAPPA = 0.03, 0.0005
+REDIS_UTILISATION = 0.6
+ARCHIVE_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    workers: Estimate  # to carry the load, spares aside
+    workers_a_node: int
+    nodes: int  # spares included
+    binding: str
+    workers_by_resource: Mapping[str, float]
+    operations_per_s: float
+    deliveries_per_s: float
+    cpu_cores: Estimate
+    cpu_limit: float
+    memory_a_node_bytes: Estimate
+    bandwidth_bits_per_s: float
+    redis_shards: int
+    redis_appends_per_s: float
+    postgres_rows_per_s: float
+    postgres_transactions_per_s: float
+    drain_connections_per_s: float
+    drain_s: float
+    extrapolated: tuple[str, ...]
+    assumed: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return asdict(self)
+
+
+def load_of(wanted: Wanted) -> dict[str, float]:
+    """The terms of the CPU model for the whole load, at rest."""
+    operations = wanted.connections * wanted.operations_per_user_s
+    return {
+        "connections": wanted.connections,
+        "connects_per_s": 0.0,
+        "operations_per_s": operations,
+        "deliveries_per_s": operations * wanted.viewers,
+    }
+
+
+def _workers_by_cpu(cpu: Estimate, base: Estimate, limit: float) -> Estimate:
+    """How many workers share the CPU so that none goes over the limit; each has its own base."""
+    room = max(limit - base.value, 1e-3)
+    return Estimate(
+        cpu.value / room, cpu.low / max(limit - base.low, 1e-3), cpu.high / max(limit - base.high, 1e-3)
+    )
+
+
+def _workers_by_memory(model: CostModel, wanted: Wanted, workers_a_node: int) -> float:
+    """How many workers it takes until a node's memory holds its share of the connections."""
+    each = model.memory_bytes(1).value - model.memory_bytes(0).value + model.socket_bytes(1).value
+    base = model.memory_bytes(0).value * workers_a_node
+    room = wanted.node_memory_gib * GIB - base
+    if room <= 0:
+        return math.inf
+    return wanted.connections * each / room * workers_a_node
+
+
+def _with_usl(workers: float, sigma: float, kappa: float, most: int) -> float:
+    """The workers of one node that do the work of `workers` independent ones, spread over many nodes."""
+    return workers * most / max(usl(most, sigma, kappa), 1e-6)
+
+
+def plan(model: CostModel, wanted: Wanted) -> Answer:
+    """Answer a load. All that a node does is divided evenly between its workers."""
+    load = load_of(wanted)
+    sigma = ASSUMED_SIGMA if wanted.sigma is None else wanted.sigma
+    kappa = ASSUMED_KAPPA if wanted.kappa is None else wanted.kappa
+    limit, exceeded = model.cpu_limit(wanted.p95_ms)
+    cpu = model.cpu_cores(load)
+    workers_a_node = max(math.floor(wanted.cores_a_node / max(limit, 0.1)), 1)
+    by_cpu = _workers_by_cpu(cpu, model.cpu_base(), limit)
+    usl_factor = _with_usl(1.0, sigma, kappa, workers_a_node)
+    needed = {
+        "CPU": by_cpu.value * usl_factor,
+        "descriptors": wanted.connections / wanted.connections_a_worker,
+        "memory": _workers_by_memory(model, wanted, workers_a_node),
+    }
+    binding = max(needed, key=lambda name: needed[name])
+    workers = Estimate(
+        max(needed.values()),
+        max(by_cpu.low * usl_factor, needed["descriptors"], needed["memory"]),
+        max(by_cpu.high * usl_factor, needed["descriptors"], needed["memory"]),
+    )
+    carrying = max(math.ceil(workers.value / workers_a_node - 1e-9), 1)
+    nodes = carrying + wanted.survive
+    operations = load["operations_per_s"]
+    drain_rate, drain_s = _drain(model, wanted, load, nodes, workers_a_node, limit)
+    share = wanted.connections / carrying  # of a node, when the spares are gone
+    memory = model.memory_bytes(share / workers_a_node).scaled(workers_a_node)
+    sockets = model.socket_bytes(share)
+    return Answer(
+        workers=workers,
+        workers_a_node=workers_a_node,
+        nodes=nodes,
+        binding=binding,
+        workers_by_resource=needed,
+        operations_per_s=operations,
+        deliveries_per_s=load["deliveries_per_s"],
+        cpu_cores=cpu,
+        cpu_limit=limit,
+        memory_a_node_bytes=Estimate(*(a + b for a, b in zip(memory, sockets, strict=True))),
+        bandwidth_bits_per_s=8 * model.bytes_a_message * (load["deliveries_per_s"] + operations),
+        redis_shards=max(math.ceil(operations / (REDIS_UTILISATION * wanted.redis_appends_per_s)), 1),
+        redis_appends_per_s=operations,
+        postgres_rows_per_s=operations,
+        postgres_transactions_per_s=operations / ARCHIVE_BATCH,
+        drain_connections_per_s=drain_rate,
+        drain_s=drain_s,
+        extrapolated=_extrapolated(model, load, workers.value, exceeded),
+        assumed=_assumed(wanted, workers_a_node, operations),
+    )
+
+
+def _drain(
+    model: CostModel, wanted: Wanted, load: Mapping[str, float], nodes: int, workers_a_node: int, limit: float
+) -> tuple[float, float]:
+    """(connections/s that the rest can take, seconds) after a node is lost: its users come to the others."""
+    left = (nodes - 1) * workers_a_node
+    if left < 1:
+        return 0.0, math.inf
+    spare = max(left * (limit - model.cpu_base().value) - model.cpu_cores(load).value, 0.0)
+    cost = max(model.cost("connects_per_s").value, 1e-6)
+    rate = spare / cost
+    moving = wanted.connections / nodes
+    return rate, moving / rate if rate else math.inf
+
+
+def _extrapolated(
+    model: CostModel, load: Mapping[str, float], workers: float, exceeded: bool
+) -> tuple[str, ...]:
+    marks = []
+    for term in CPU_TERMS:
+        each, most = load[term] / max(workers, 1e-9), model.measured[term]
+        if each > 1.05 * most:
+            marks.append(f"{each:,.0f} {term} a worker; at most {most:,.0f} were measured")
+    if workers > 1:
+        marks.append(f"{workers:.1f} workers: one was measured; their sum is taken as linear up to the USL")
+    if not exceeded:
+        marks.append(
+            "the latency target was never exceeded in the calibration, so the CPU limit is a lower bound"
+        )
+    return tuple(marks)
+
+
+def _assumed(wanted: Wanted, workers_a_node: int, operations: float) -> tuple[str, ...]:
+    marks = []
+    if wanted.sigma is None and workers_a_node > 1:
+        marks.append(
+            f"Universal Scalability Law: sigma {ASSUMED_SIGMA}, kappa {ASSUMED_KAPPA} (not measured)"
+        )
+    marks.append(
+        f"a Redis master takes {wanted.redis_appends_per_s:,.0f} appends/s and is run at "
+        f"{REDIS_UTILISATION:.0%} of it (not measured here)"
+    )
+    marks.append(f"the archive writes {ARCHIVE_BATCH} rows a transaction (not measured here)")
+    return tuple(marks)
+
+
+def check(model: CostModel, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Predicted against measured, for each settled stage of runs that weren't part of the calibration.
+
+    A row: stage, and for CPU, memory and p95 the pair (predicted, measured).
+    """
+    rows = []
+    for point in points:
+        if not point["settled"] or point["cpu_cores"] is None:
+            continue
+        cpu = model.cpu_cores(point)
+        base = model.cpu_base()
+        total = Estimate(*(a + b for a, b in zip(cpu, base, strict=True)))
+        rows.append(
+            {
+                "stage": point["stage"],
+                "operations_per_s": point["operations_per_s"],
+                "deliveries_per_s": point["deliveries_per_s"],
+                "connections": point["connections"],
+                "cpu_cores": {"predicted": total.value, "low": total.low, "high": total.high}
+                | {"measured": point["cpu_cores"]},
+                "pss_bytes": {
+                    "predicted": model.memory_bytes(point["connections"]).value,
+                    "measured": point["pss_bytes"],
+                },
+                "p95_ms": {"predicted": model.p95_ms(total.value), "measured": point["p95_ms"]},
+            }
+        )
+    return rows

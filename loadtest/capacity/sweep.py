@@ -1,0 +1,166 @@
+"""Finding the knee: larger and larger loads until latency, the server or the generator gives out.
+
+A sweep's result is a *calibration*, plain JSON data:
+
+    vary, scenario, p95_ms, points [{...}], knee {value, why}, environment
+
+A point is one stage of one run, as `points_of` makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from loadtest.environment import environment
+from loadtest.scenario import Population, Scenario, Stage
+
+Vary = Literal["operations", "connections", "fanout"]
+Point = dict[str, Any]
+RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
+CPU_FULL = 0.98  # cores of the one event loop
+
+
+def points_of(report: Mapping[str, Any], vary: str, value: float) -> list[Point]:
+    """The stages of a report as points for `loadtest.capacity.model.fit`.
+
+    `settled` stages are those whose number of connections stands; the others show what connecting costs.
+    """
+    points = []
+    before = 0.0
+    for stage in report["stages"]:
+        server, rates, counts = stage["server"], stage["rates"], stage["counts"]
+        span_s = max(stage["duration_s"], 0.5)
+        end = float(stage["connections"])
+        kernel, slab = server["kernel_socket_bytes"], server["slab_socket_bytes"]
+        settled = abs(end - before) < 0.02 * max(end, 1)
+        points.append(
+            {
+                "vary": vary,
+                "value": value,
+                "stage": stage["name"],
+                "settled": settled,
+                "status": report["verdict"]["status"],
+                "connections": end if settled else (before + end) / 2,
+                "connects_per_s": counts.get("succeeded", 0) / span_s,
+                "operations_per_s": rates["operations_per_s"],
+                "deliveries_per_s": rates["deliveries_per_s"],
+                "messages_per_s": rates["messages_per_s"],
+                "bytes_per_s": rates["received_bytes_per_s"],
+                "cpu_cores": server["cpu_cores"],
+                "pss_bytes": server["pss_bytes"] if settled else None,
+                "socket_bytes": (kernel or 0) + (slab or 0) * end if settled and kernel is not None else None,
+                "p95_ms": stage["latency_ms"]["delivery"]["p95"],
+                "ack_p95_ms": stage["latency_ms"]["ack"]["p95"],
+                "generator_cores": stage["generator"]["cpu_cores"],
+            }
+        )
+        before = end
+    return points
+
+
+def varied(base: Scenario, vary: Vary, value: float, hold_s: float) -> Scenario:
+    """The base scenario with one dimension set: an arrival, a moment to settle, a hold."""
+    users, rate = base.users, max(stage.operations_per_s or 0.0 for stage in base.stages)
+    people = base.population
+    if vary == "operations":
+        rate = value
+    elif vary == "connections":
+        scale = value / users
+        users = round(value)
+        people = replace(people, documents=max(round(people.documents * scale), 1))
+        rate *= scale
+    else:
+        users, people = _with_fanout(people, users, value)
+    arrive_s = max(users / 500, 2.0)
+    still = base.activity.operations_per_user_s
+    stages = (
+        Stage("arrive", arrive_s, users, 0.0, measured=False),
+        Stage("settle", max(hold_s / 4, 1.0), users, rate or still * users, measured=False),
+        Stage("hold", hold_s, users, rate or still * users),
+    )
+    return replace(base, stages=stages, population=people, disruptions=())
+
+
+def _with_fanout(people: Population, users: int, viewers: float) -> tuple[int, Population]:
+    """As many documents and editors as before, and so many viewers a document."""
+    editors = max(round(users * (1 - people.viewer_share) / people.documents), 1)
+    size = editors + round(viewers)
+    share = (size - editors) / size
+    return size * people.documents, replace(people, viewer_share=share)
+
+
+def obstacle(report: Mapping[str, Any], p95_ms: float) -> str | None:
+    """Why a load is beyond the knee; None when it isn't."""
+    status, p95 = report["verdict"]["status"], report["latency_ms"]["delivery"]["p95"]
+    if status == "invalid":
+        return "the generator was the limit"
+    if p95 is None or p95 > p95_ms:
+        return f"delivery p95 is {p95 or 0:.0f} ms, {p95_ms:.0f} ms are wanted"
+    if status == "fail":
+        return "the verdict is fail: " + "; ".join(report["verdict"]["reasons"][:2])
+    hold = report["stages"][-1]["server"]["cpu_cores"]
+    if hold is not None and hold > CPU_FULL and p95 > p95_ms / 2:
+        return f"the server uses {hold:.2f} cores"
+    return None
+
+
+async def sweep(
+    base: Scenario,
+    vary: Vary,
+    start: float,
+    factor: float,
+    steps: int,
+    repeats: int,
+    p95_ms: float,
+    hold_s: float,
+    run: RunScenario,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Step up from `start` by `factor` until something gives out; each step is run `repeats` times."""
+    points: list[Point] = []
+    knee: dict[str, Any] = {"value": None, "why": "the first step was too much already"}
+    value = start
+    for step in range(steps):
+        obstacles: list[str] = []
+        for repeat in range(repeats):
+            scenario = replace(varied(base, vary, value, hold_s), seed=base.seed + 1000 * step + repeat)
+            report = await run(scenario)
+            points += points_of(report, vary, value)
+            found = obstacle(report, p95_ms)
+            obstacles += [found] if found else []
+            say(_line(vary, value, repeat, report, found))
+        if len(obstacles) * 2 > repeats:
+            knee = {**knee, "why": obstacles[0]}
+            break
+        knee = {"value": value, "why": "not reached: more steps would be needed"}
+        value *= factor
+    return {
+        "format": 1,
+        "vary": vary,
+        "scenario": base.document(),
+        "p95_ms": p95_ms,
+        "points": points,
+        "knee": knee,
+        "environment": environment(),
+    }
+
+
+def _line(vary: str, value: float, repeat: int, report: Mapping[str, Any], found: str | None) -> str:
+    rates, delivery = report["rates"], report["latency_ms"]["delivery"]
+    hold = report["stages"][-1]
+    return (
+        f"{vary} {value:,.0f} #{repeat + 1}: {rates['operations_per_s']:,.0f} op/s, "
+        f"{rates['deliveries_per_s']:,.0f} deliveries/s, p95 {delivery['p95'] or 0:.1f} ms, "
+        f"server {hold['server']['cpu_cores'] or 0:.2f} cores, "
+        f"generator {hold['generator']['cpu_cores']:.2f} cores" + (f"  <- {found}" if found else "")
+    )
+
+
+def merged_points(calibrations: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """The points of several calibrations, and of run reports among them."""
+    points: list[Point] = []
+    for one in calibrations:
+        points += one["points"] if "points" in one else points_of(one, "run", 0.0)
+    return points

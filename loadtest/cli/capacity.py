@@ -1,0 +1,223 @@
+"""The commands that find the knee and answer what a load needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from loadtest import scenario as scenarios
+from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, FitError, fit
+from loadtest.capacity.plan import Answer, Wanted, check, plan
+from loadtest.capacity.sweep import merged_points, sweep
+from loadtest.coordinator import Options, RunError, run
+from loadtest.report.figures import cores, milliseconds, number, size
+from loadtest.scenario import Scenario
+from loadtest.server import ServerError
+
+console = Console(highlight=False)
+FILE = click.Path(dir_okay=False, path_type=Path)
+READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("sweep")
+@click.argument("scenario")
+@click.option(
+    "--vary",
+    type=click.Choice(("operations", "connections", "fanout")),
+    default="operations",
+    show_default=True,
+    help="Edits a second, users, or viewers a document.",
+)
+@click.option("--start", type=float, required=True, help="The first value.")
+@click.option("--factor", default=1.5, show_default=True, help="From step to step.")
+@click.option("--steps", default=6, show_default=True, help="At most so many.")
+@click.option("--repeats", default=3, show_default=True, help="Runs of each step, each with its own seed.")
+@click.option("--until-p95-ms", "p95_ms", default=200.0, show_default=True, help="The latency target.")
+@click.option("--hold-s", default=10.0, show_default=True, help="Length of the measured stage.")
+@click.option("--json", "json_file", type=FILE, help="Write the calibration, for `plan`.")
+def sweep_command(scenario: str, json_file: Path | None, **options: Any) -> None:
+    """Find the knee of SCENARIO on an embedded gateway: step up until latency, CPU or verdict gives out."""
+    try:
+        base = scenarios.load(scenario)
+    except scenarios.ScenarioError as error:
+        raise click.UsageError(str(error)) from None
+
+    async def one(varied: Scenario) -> Mapping[str, Any]:
+        return await run(Options(varied))
+
+    async def all_steps() -> dict[str, Any]:
+        return await sweep(base, run=one, say=console.print, **options)
+
+    try:
+        calibration = trio.run(all_steps)
+    except (RunError, ServerError) as error:
+        raise click.ClickException(str(error)) from None
+    knee = calibration["knee"]
+    reached = "none" if knee["value"] is None else number(knee["value"])
+    console.print(f"knee: {reached} {options['vary']}; beyond it: {knee['why']}", style="bold")
+    if json_file:
+        json_file.write_text(json.dumps(calibration))
+        console.print(f"calibration: {json_file}", style="dim")
+
+
+def _wanted_options(function: Any) -> Any:
+    options = (
+        click.option("--connections", type=float, required=True, help="Concurrent connections."),
+        click.option("--ops-per-user-s", "operations_per_user_s", type=float, required=True, help="Edits."),
+        click.option("--viewers", type=float, required=True, help="How many others see an edit."),
+        click.option("--p95-ms", default=200.0, show_default=True, help="Delivery target."),
+        click.option("--survive", default=1, show_default=True, help="Nodes that may fail at once."),
+        click.option("--cores-a-node", default=2, show_default=True),
+        click.option("--node-memory-gib", default=4.0, show_default=True),
+        click.option(
+            "--connections-a-worker", default=19_000, show_default=True, help="Its connections_max."
+        ),
+        click.option("--sigma", type=float, help="Contention of the Universal Scalability Law, if measured."),
+        click.option("--kappa", type=float, help="Crosstalk of the Universal Scalability Law, if measured."),
+        click.option("--redis-appends-per-s", default=80_000.0, show_default=True, help="Of one master."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command("plan")
+@click.argument("calibrations", nargs=-1, required=True, type=READABLE)
+@_wanted_options
+@click.option("--check", "checks", multiple=True, type=READABLE, help="A run to compare the prediction with.")
+@click.option("--json", "json_file", type=FILE, help="Write the answer as JSON.")
+def plan_command(
+    calibrations: tuple[Path, ...], checks: tuple[Path, ...], json_file: Path | None, **options: Any
+) -> None:
+    """What a load needs, from CALIBRATIONS (of `sweep`; reports of `run --json` count too).
+
+    Costs (CPU a connection, a connect, an operation, a delivery; memory a connection) are fitted with 90 %
+    confidence intervals. What goes beyond the measurements, and what is assumed, is said.
+    """
+    try:
+        model = fit(merged_points([json.loads(path.read_text()) for path in calibrations]))
+    except (FitError, ValueError, KeyError) as error:
+        raise click.UsageError(f"no model can be made of this: {error}") from None
+    answer = plan(model, Wanted(**{f.name: options[f.name] for f in fields(Wanted) if f.name in options}))
+    _print_model(model)
+    _print_answer(answer)
+    rows = check(model, merged_points([json.loads(path.read_text()) for path in checks]))
+    if rows:
+        _print_check(rows)
+    if json_file:
+        document = {"answer": answer.document(), "costs": _costs(model), "check": rows}
+        json_file.write_text(json.dumps(document))
+
+
+def _interval(one: Estimate, show: Any = number) -> str:
+    return f"{show(one.value)} ({show(one.low)} to {show(one.high)})"
+
+
+def _costs(model: CostModel) -> dict[str, Any]:
+    costs: dict[str, Any] = {
+        f"cpu_us_of_{term}": model.cost(term).scaled(1e6)._asdict() for term in CPU_TERMS
+    }
+    base, one = model.memory_bytes(0), model.memory_bytes(1)
+    costs["memory_base_bytes"] = base._asdict()
+    costs["memory_connection_bytes"] = one.value - base.value
+    costs["socket_connection_bytes"] = model.socket_bytes(1)._asdict()
+    return costs
+
+
+def _print_model(model: CostModel) -> None:
+    table = Table(
+        title="Costs of one worker, 90 % confidence", box=None, padding=(0, 2), title_justify="left"
+    )
+    table.add_column("")
+    table.add_column("", justify="right")
+    names = {
+        "connections": "an idle connection",
+        "connects_per_s": "a connect",
+        "operations_per_s": "an operation",
+        "deliveries_per_s": "a delivery",
+    }
+    for term in CPU_TERMS:
+        table.add_row(f"CPU of {names[term]}", _interval(model.cost(term).scaled(1e6)) + " us")
+    memory = model.memory_bytes(1).value - model.memory_bytes(0).value
+    table.add_row("memory of a connection", size(memory))
+    table.add_row("kernel memory of a socket", _interval(model.socket_bytes(1), size))
+    table.add_row("memory of the process", size(model.memory_bytes(0).value))
+    console.print(table)
+
+
+def _print_answer(answer: Answer) -> None:
+    table = Table(title="\nThe plan", box=None, padding=(0, 2), title_justify="left")
+    table.add_column("")
+    table.add_column("", style="bold", justify="right")
+    table.add_column("", style="dim")
+    rows = (
+        ("nodes", number(answer.nodes), f"{answer.workers_a_node} worker(s) each, spares included"),
+        ("workers to carry the load", _interval(answer.workers), f"{answer.binding} binds"),
+        ("CPU", _interval(answer.cpu_cores, cores), f"at most {answer.cpu_limit:.2f} cores a worker"),
+        ("operations", f"{number(answer.operations_per_s)}/s", ""),
+        ("deliveries", f"{number(answer.deliveries_per_s)}/s", ""),
+        (
+            "memory of a node",
+            _interval(answer.memory_a_node_bytes, size),
+            "process and sockets, without spares",
+        ),
+        ("bandwidth", f"{number(answer.bandwidth_bits_per_s / 1e6)} Mbit/s", "to the clients, uncompressed"),
+        ("Redis masters", number(answer.redis_shards), f"{number(answer.redis_appends_per_s)} appends/s"),
+        (
+            "PostgreSQL",
+            f"{number(answer.postgres_rows_per_s)} rows/s",
+            f"{number(answer.postgres_transactions_per_s)} transactions/s",
+        ),
+        (
+            "a node is lost",
+            f"{number(answer.drain_connections_per_s)} connects/s",
+            f"the others can take; its users are back in {number(answer.drain_s)} s",
+        ),
+    )
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for name, workers in sorted(answer.workers_by_resource.items(), key=lambda item: -item[1]):
+        console.print(f"  {name}: {workers:.2f} workers", style="dim")
+    for mark in answer.extrapolated:
+        console.print(f"  extrapolated: {mark}", style="yellow")
+    for mark in answer.assumed:
+        console.print(f"  assumed: {mark}", style="yellow")
+
+
+def _print_check(rows: list[dict[str, Any]]) -> None:
+    table = Table(title="\nPredicted and measured", box=None, padding=(0, 2), title_justify="left")
+    for name in (
+        "stage",
+        "operations/s",
+        "deliveries/s",
+        "CPU predicted",
+        "measured",
+        "PSS predicted",
+        "measured",
+    ):
+        table.add_column(name, justify="left" if name == "stage" else "right", style="")
+    table.add_column("p95 predicted", justify="right")
+    table.add_column("measured", justify="right")
+    for row in rows:
+        cpu, memory, p95 = row["cpu_cores"], row["pss_bytes"], row["p95_ms"]
+        table.add_row(
+            row["stage"],
+            number(row["operations_per_s"]),
+            number(row["deliveries_per_s"]),
+            f"{cpu['predicted']:.2f} ({cpu['low']:.2f} to {cpu['high']:.2f})",
+            f"{cpu['measured']:.2f}",
+            size(memory["predicted"]),
+            size(memory["measured"]),
+            milliseconds(p95["predicted"]),
+            milliseconds(p95["measured"]),
+        )
+    console.print(table)

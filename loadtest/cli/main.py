@@ -1,0 +1,242 @@
+"""The commands that run and show load tests. Exit status: 0 pass, 1 fail, 2 invalid (or a wrong call)."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from loadtest import scenario as scenarios
+from loadtest.cli.capacity import plan_command, sweep_command
+from loadtest.compare import Change, compare, differences_of_place, verdict_worse
+from loadtest.coordinator import Options, RunError, run
+from loadtest.merge import MergeError, merge
+from loadtest.report.figures import number
+from loadtest.report.page import render
+from loadtest.report.terminal import LiveView, print_report
+from loadtest.server import GATEWAY, ServerError
+
+EXIT = {"pass": 0, "fail": 1, "invalid": 2}
+console = Console(highlight=False)
+FILE = click.Path(dir_okay=False, path_type=Path)
+READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Share(click.ParamType[tuple[int, int]]):
+    """ "2/3": the second of three machines."""
+
+    name = "N/M"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            part, whole = (int(one) for one in str(value).split("/"))
+        except ValueError:
+            self.fail("a share looks like 2/3: the second of three machines", param, ctx)
+        if not 1 <= part <= whole:
+            self.fail("in N/M, N is from 1 to M", param, ctx)
+        return part, whole
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Load tests that judge: is everything delivered, once, in order, and how fast?
+
+    \b
+    python -m loadtest list                              the scenarios
+    python -m loadtest run smoke                         half a minute against an embedded gateway
+    python -m loadtest run headline --html report.html   with a report to look at
+    python -m loadtest run rfc002 --url ws://HOST:PORT/realtime --token-secret-file FILE
+    python -m loadtest compare before.json after.json    what changed beyond noise
+    python -m loadtest sweep headline --vary operations --start 4000 --json cal.json
+    python -m loadtest plan cal.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
+    """
+
+
+@main.command("list")
+def list_command() -> None:
+    """The shipped scenarios."""
+    table = Table.grid(padding=(0, 2))
+    for name, description in scenarios.shipped().items():
+        table.add_row(f"[bold]{name}[/]", description)
+    console.print(table)
+
+
+def _scenario(
+    name: str, scale: float, duration_scale: float, rate_scale: float, seed: int | None
+) -> scenarios.Scenario:
+    try:
+        loaded = scenarios.load(name).scaled(scale, duration_scale, rate_scale)
+    except scenarios.ScenarioError as error:
+        raise click.UsageError(str(error)) from None
+    return loaded if seed is None else replace(loaded, seed=seed)
+
+
+def _save(report: Mapping[str, Any], json_file: Path | None, html_file: Path | None) -> None:
+    if json_file:
+        json_file.write_text(json.dumps(report))
+        console.print(f"report: {json_file}", style="dim")
+    if html_file:
+        html_file.write_text(render(report))
+        console.print(f"report: {html_file}", style="dim")
+
+
+@main.command("run")
+@click.argument("scenario")
+@click.option("--url", help="The gateway under test; without it one is started here. ws://HOST:PORT/realtime")
+@click.option("--admin-url", help="Its admin HTTP, for metrics and whole histories. http://HOST:PORT")
+@click.option("--token-secret-file", type=READABLE, help="The secret that signs tokens: DATA/jwt-secret.")
+@click.option("--json", "json_file", type=FILE, help="Write the report as JSON.")
+@click.option("--html", "html_file", type=FILE, help="Write the report as one HTML page with pictures.")
+@click.option("--scale", default=1.0, show_default=True, help="Users, documents and rates, times this.")
+@click.option("--rate-scale", default=1.0, show_default=True, help="Rates of edits alone, times this.")
+@click.option("--duration-scale", default=1.0, show_default=True, help="Lengths of the stages, times this.")
+@click.option("--seed", type=int, help="Another schedule; the same seed makes the same one.")
+@click.option("--processes", type=int, help="Generator processes.  [default: one for 15,000 connections]")
+@click.option(
+    "--share", type=Share(), default=(1, 1), help="This machine's part of a run, as 2/3; see merge."
+)
+@click.option("--start-at", type=float, help="Unix time to start at, the same on all machines.")
+@click.option("--run-name", default="", help="Names the documents; the same on all machines.")
+@click.option("--server-command", help="Start this instead of the gateway; it gets --port, --data and so on.")
+def run_command(
+    scenario: str,
+    scale: float,
+    rate_scale: float,
+    duration_scale: float,
+    seed: int | None,
+    processes: int | None,
+    token_secret_file: Path | None,
+    json_file: Path | None,
+    html_file: Path | None,
+    server_command: str | None,
+    **options: Any,
+) -> None:
+    """Run SCENARIO (a name from `list`, or a TOML file) and judge it.
+
+    Users follow an open-loop schedule: they don't wait for a slow server, and each delivery is timed from
+    the moment its edit was meant to leave. Some users keep the whole document, the others check that versions
+    come one by one. At the end all documents and histories are compared with the server's.
+
+    Exit status: 0 pass; 1 fail, with the fault's name; 2 invalid: the generator itself was the limit.
+
+    \b
+    The JSON has: verdict.{status,lost_acknowledged,gaps,duplicates,reordered,diverged,reasons},
+    rates.{operations_per_s,deliveries_per_s}, latency_ms.{delivery,ack,connect,sync}.{p50,p95,p99,max},
+    connections.{attempted,succeeded,peak}, server.{cpu_s,rss_bytes,kernel_socket_bytes},
+    generator.{cpu_s,lag_p99_ms,missed}, stages[], environment.
+    """
+    loaded = _scenario(scenario, scale, duration_scale, rate_scale, seed)
+    if processes:
+        loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
+    secret = token_secret_file.read_bytes().strip() if token_secret_file else None
+    command = shlex.split(server_command) if server_command else GATEWAY
+    with LiveView(console) as live:
+        wanted = Options(loaded, secret=secret, server_command=command, on_progress=live.show, **options)
+        report = _run(wanted)
+    print_report(report, console)
+    _save(report, json_file, html_file)
+    raise SystemExit(EXIT[report["verdict"]["status"]])
+
+
+def _run(options: Options) -> dict[str, Any]:
+    try:
+        return trio.run(run, options)
+    except (RunError, ServerError) as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        raise click.Abort from None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise click.UsageError(f"{path} is no report: {error}") from None
+    if "verdict" not in report:
+        raise click.UsageError(f"{path} is no report of `loadtest run --json`")
+    return report
+
+
+@main.command("merge")
+@click.argument("reports", nargs=-1, required=True, type=READABLE)
+@click.option("--json", "json_file", type=FILE, help="Write the merged report as JSON.")
+@click.option("--html", "html_file", type=FILE, help="Write it as one HTML page.")
+def merge_command(reports: tuple[Path, ...], json_file: Path | None, html_file: Path | None) -> None:
+    """One report and verdict from the JSON REPORTS of several machines.
+
+    \b
+    On each machine, at the same --start-at, with --share 1/3, 2/3, 3/3 and one --run-name:
+      python -m loadtest run many-documents --url ... --share 1/3 --start-at 1800000000 --run-name a \
+        --json 1.json
+    Then:
+      python -m loadtest merge 1.json 2.json 3.json --html all.html
+    """
+    try:
+        report = merge([_load(path) for path in reports])
+    except MergeError as error:
+        raise click.UsageError(str(error)) from None
+    print_report(report, console)
+    _save(report, json_file, html_file)
+    raise SystemExit(EXIT[report["verdict"]["status"]])
+
+
+@main.command("html")
+@click.argument("report", type=READABLE)
+@click.argument("page", type=FILE)
+def html_command(report: Path, page: Path) -> None:
+    """Turn the JSON REPORT of a run into an HTML PAGE."""
+    _save(_load(report), None, page)
+
+
+@main.command("compare")
+@click.argument("before", type=READABLE)
+@click.argument("after", type=READABLE)
+@click.option(
+    "--threshold", default=0.1, show_default=True, help="A regression is worse by more than this share."
+)
+def compare_command(before: Path, after: Path, threshold: float) -> None:
+    """What changed from report BEFORE to report AFTER, beyond noise; status 1 on a regression."""
+    old, new = _load(before), _load(after)
+    for line in differences_of_place(old, new):
+        console.print(f"note: {line}", style="yellow")
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in ("", "before", "after", "change", ""):
+        table.add_column(name, justify="left" if not name else "right")
+    changes = compare(old, new, threshold)
+    for change in changes:
+        table.add_row(*_comparison(change))
+    console.print(table)
+    worse = verdict_worse(old, new)
+    if worse:
+        console.print(f"verdict: {old['verdict']['status']} -> {new['verdict']['status']}", style="bold red")
+    found = [change for change in changes if change.regression]
+    if found or worse:
+        console.print(f"{len(found)} regression(s) beyond {threshold:.0%}", style="bold red")
+        raise SystemExit(1)
+    console.print(f"no regression beyond {threshold:.0%}", style="green")
+
+
+def _comparison(change: Change) -> tuple[str, str, str, str, str]:
+    if change.regression:
+        word = "[bold red]worse[/]"
+    elif not change.significant:
+        word = "[dim]noise[/]"
+    else:
+        word = "[green]better[/]" if change.relative * change.figure.better > 0 else "changed"
+    unit = f" {change.figure.unit}" if change.figure.unit else ""
+    before, after = f"{number(change.before)}{unit}", f"{number(change.after)}{unit}"
+    return change.figure.name, before, after, f"{change.relative:+.1%}", word
+
+
+main.add_command(sweep_command)
+main.add_command(plan_command)

@@ -1,0 +1,131 @@
+"""Two reports side by side: what changed beyond noise, and what got worse.
+
+Noise is judged from the half-second intervals of the measured stages: the difference of two means counts
+when the bootstrap's 95 % interval of it leaves out zero. Figures of a whole run (memory, CPU a delivery) have
+no intervals and count past the threshold alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Data = Mapping[str, Any]
+RESAMPLES = 2000
+STATUSES = ("pass", "invalid", "fail")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Something to compare. `better` is +1 where more is better, -1 where less is."""
+
+    name: str
+    unit: str
+    better: int
+    value: Callable[[Data], float | None]
+    interval: Callable[[Data], float | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`relative` is the change from before to after; `significant` says that it is beyond noise."""
+
+    figure: Figure
+    before: float
+    after: float
+    relative: float
+    significant: bool
+    regression: bool
+
+
+def _cost_us(name: str) -> Callable[[Data], float | None]:
+    def value(report: Data) -> float | None:
+        cpu = report["server"]["cpu_s"]
+        done = report["counts"].get(name, 0)
+        return 1e6 * cpu / done if cpu and done else None
+
+    return value
+
+
+def _latency(metric: str, key: str) -> Figure:
+    return Figure(
+        f"{metric} {key}",
+        "ms",
+        -1,
+        lambda report: report["latency_ms"][metric][key],
+        (lambda point: point[f"{metric}_ms"][key]) if metric in ("delivery", "ack") else None,
+    )
+
+
+def _rate(name: str) -> Figure:
+    return Figure(name, "", 1, lambda report: report["rates"][name], lambda point: point[name])
+
+
+FIGURES = (
+    _rate("operations_per_s"),
+    _rate("deliveries_per_s"),
+    *(_latency("delivery", key) for key in ("p50", "p95", "p99")),
+    _latency("ack", "p95"),
+    _latency("connect", "p95"),
+    _latency("sync", "p95"),
+    Figure("server CPU a delivery", "us", -1, _cost_us("deliveries")),
+    Figure("server CPU an operation", "us", -1, _cost_us("acks")),
+    Figure("server RSS", "bytes", -1, lambda report: report["server"]["rss_bytes"]),
+    Figure("socket buffers", "bytes", -1, lambda report: report["server"]["kernel_socket_bytes"]),
+)
+
+
+def _intervals(report: Data, figure: Figure) -> list[float]:
+    if figure.interval is None:
+        return []
+    points = [point for point in report["series"] if point.get("measured", True)]
+    return [value for point in points if (value := figure.interval(point)) is not None]
+
+
+def differs(before: Sequence[float], after: Sequence[float], seed: int = 1) -> bool:
+    """Whether two series differ in their mean beyond their own noise."""
+    if len(before) < 3 or len(after) < 3:
+        return True
+    rng = np.random.default_rng(seed)
+    means = [
+        np.array(values)[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
+        for values in (before, after)
+    ]
+    low, high = np.percentile(means[1] - means[0], [2.5, 97.5])
+    return bool(low > 0 or high < 0)
+
+
+def compare(before: Data, after: Data, threshold: float = 0.1) -> list[Change]:
+    """Every figure that both reports have; a regression is worse by more than `threshold`, beyond noise."""
+    changes = []
+    for figure in FIGURES:
+        old, new = figure.value(before), figure.value(after)
+        if not old or new is None:
+            continue
+        relative = (new - old) / old
+        series = _intervals(before, figure), _intervals(after, figure)
+        significant = differs(*series) if all(series) else abs(relative) > threshold
+        worse = -figure.better * relative
+        changes.append(Change(figure, old, new, relative, significant, significant and worse > threshold))
+    return changes
+
+
+def verdict_worse(before: Data, after: Data) -> bool:
+    """Whether the verdict itself fell."""
+    old, new = before["verdict"]["status"], after["verdict"]["status"]
+    return STATUSES.index(new) > STATUSES.index(old)
+
+
+def differences_of_place(before: Data, after: Data) -> list[str]:
+    """What makes the two hard to compare: other machines, versions, scenarios."""
+    found = []
+    for name in ("processor", "cores", "system", "python", "speedups"):
+        old, new = before["environment"].get(name), after["environment"].get(name)
+        if old != new:
+            found.append(f"{name}: {old} | {new}")
+    if before["environment"]["scenario"] != after["environment"]["scenario"]:
+        found.append("the scenarios differ")
+    return found

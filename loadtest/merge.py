@@ -1,0 +1,113 @@
+"""The reports of several generator machines, each with its share of one run, as one report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from loadtest.histogram import merged
+from loadtest.recorder import Sum
+from loadtest.scenario import parse
+from loadtest.verdict import Findings, conclude
+
+Data = dict[str, Any]
+LATENCIES = ("delivery", "ack", "presence")
+
+
+class MergeError(Exception):
+    """The reports aren't the shares of one run; the message says why."""
+
+
+def _check(reports: Sequence[Data]) -> None:
+    first = reports[0]
+    machines = first["share"][1]
+    for one in reports:
+        if one["environment"]["scenario"] != first["environment"]["scenario"]:
+            raise MergeError("the reports are of different scenarios or seeds")
+    shares = sorted(one["share"][0] for one in reports)
+    if shares != list(range(1, machines + 1)) or any(one["share"][1] != machines for one in reports):
+        raise MergeError(f"shares {shares} of {machines}: every share is needed once")
+
+
+def _sum_of(reports: Sequence[Data]) -> Sum:
+    total = Sum()
+    for one in reports:
+        total.counts.update(one["counts"])
+        total.cpu_s += one["generator"]["cpu_s"]
+        total.peak += one["connections"]["peak"]
+    for name in ("delivery", "ack", "presence", "lag", "loop"):
+        total.histograms[name] = merged([one["histograms"] for one in reports], name)
+    for name in ("connect", "sync"):
+        total.histograms[name] = merged([one["connect_histograms"] for one in reports], name)
+    return total
+
+
+def _added(parts: Sequence[Data]) -> Data:
+    """Members added up; None counts as nothing."""
+    names = parts[0].keys()
+    return {name: sum(part.get(name) or 0 for part in parts) for name in names}
+
+
+def _stage(parts: Sequence[Data]) -> Data:
+    total = Sum()
+    for name in ("delivery", "ack"):
+        total.histograms[name] = merged([part["histograms"] for part in parts], name)
+    first = parts[0]
+    return {
+        **first,
+        "connections": sum(part["connections"] for part in parts),
+        "rates": _added([part["rates"] for part in parts]),
+        "latency_ms": {**first["latency_ms"], **{n: total.latency_ms()[n] for n in ("delivery", "ack")}},
+        "histograms": total.encoded(),
+        "counts": dict(sum((Counter(part["counts"]) for part in parts), Counter())),
+        "generator": _worst([part["generator"] for part in parts]),
+    }
+
+
+def _worst(parts: Sequence[Data]) -> Data:
+    """Generators side by side: their work is added, of their lag the worst counts."""
+    added = _added([{k: v for k, v in part.items() if isinstance(v, int | float)} for part in parts])
+    return {**parts[0], **added, "lag_p99_ms": max(part["lag_p99_ms"] for part in parts)}
+
+
+def _point(parts: Sequence[Data]) -> Data:
+    """One moment: rates and connections add up, of latencies the worst machine's are shown."""
+    worst = max(parts, key=lambda part: part["delivery_ms"]["p95"] or 0.0)
+    added = ("connections", "operations_per_s", "deliveries_per_s", "generator_cpu_cores")
+    return {**worst, **{name: sum(part[name] for part in parts) for name in added}}
+
+
+def merge(reports: Sequence[Data]) -> Data:
+    """One report of all shares; raises MergeError. The server's side is the first report's that has one."""
+    _check(reports)
+    ordered = sorted(reports, key=lambda one: one["share"][0])
+    first = ordered[0]
+    scenario = parse(first["environment"]["scenario"])
+    total = _sum_of(ordered)
+    findings = Findings()
+    for one in ordered:
+        findings.merge(Findings.of(one["findings"]))
+    watched = next((one for one in ordered if one["server"]["cpu_s"] is not None), first)
+    verdict = conclude(scenario, total, total, findings)
+    connections = _added([one["connections"] for one in ordered])
+    return {
+        **first,
+        "share": [1, 1],
+        "verdict": verdict.document(),
+        "rates": _added([one["rates"] for one in ordered]),
+        "latency_ms": total.latency_ms(),
+        "connections": connections,
+        "server": watched["server"],
+        "server_series": watched["server_series"],
+        "generator": _worst([one["generator"] for one in ordered]),
+        "stages": [_stage(parts) for parts in zip(*(one["stages"] for one in ordered), strict=True)],
+        "counts": dict(total.counts),
+        "errors": dict(sum((Counter(one["errors"]) for one in ordered), Counter())),
+        "closes": dict(sum((Counter(one["closes"]) for one in ordered), Counter())),
+        "series": [_point(parts) for parts in zip(*(one["series"] for one in ordered), strict=False)],
+        "histograms": {k: v for k, v in total.encoded().items() if k not in ("connect", "sync")},
+        "connect_histograms": {k: v for k, v in total.encoded().items() if k in ("connect", "sync")},
+        "curves": {name: total.histograms[name].curve() for name in ("delivery", "ack")},
+        "findings": findings.document(),
+    }

@@ -1,0 +1,164 @@
+"""Line charts as inline SVG, drawn by hand: a few kilobytes each, in the page's own colours.
+
+A chart has one x axis (linear, or logarithmic) and one y axis from 0 (or logarithmic). Series are named and
+take the page's classes `s0`, `s1`, ...; bands mark the stages behind the lines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+WIDTH, HEIGHT = 620, 270
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 34, 40
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    name: str
+    points: Sequence[Point]
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What to draw. `bands` are (name, from, to) in x; `lines` are (name, y), marks such as a target."""
+
+    title: str
+    series: Sequence[Series]
+    x_label: str
+    y_text: Callable[[float], str]
+    x_text: Callable[[float], str] = lambda value: f"{value:g}"
+    x_log: bool = False
+    y_log: bool = False
+    bands: Sequence[tuple[str, float, float]] = ()
+    lines: Sequence[tuple[str, float]] = ()
+    x_ticks: Sequence[float] = field(default_factory=tuple)
+
+
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round numbers from `low` up to at least `high`."""
+    span = max(high - low, 1e-12)
+    raw = span / count
+    magnitude = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw * (1 - 1e-9))
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil(high / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def decade_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten that enclose the range."""
+    first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+    return [10.0**i for i in range(first, max(last, first + 1) + 1)]
+
+
+class _Axis:
+    """Maps values to pixels."""
+
+    def __init__(self, ticks: Sequence[float], start: float, end: float, log: bool) -> None:
+        self.ticks, self._log = ticks, log
+        self._low, self._high = self._value(ticks[0]), self._value(ticks[-1])
+        self._start, self._end = start, end
+
+    def _value(self, value: float) -> float:
+        return math.log10(max(value, 1e-9)) if self._log else value
+
+    def at(self, value: float) -> float:
+        share = (self._value(value) - self._low) / ((self._high - self._low) or 1)
+        return self._start + min(max(share, 0.0), 1.0) * (self._end - self._start)
+
+
+def _axes(chart: Chart) -> tuple[_Axis, _Axis]:
+    points = [point for series in chart.series for point in series.points]
+    xs = [x for x, _ in points] + [edge for _, start, end in chart.bands for edge in (start, end)] or [
+        0.0,
+        1.0,
+    ]
+    ys = [y for _, y in points if not chart.y_log or y > 0] + [y for _, y in chart.lines] or [1.0]
+    if chart.x_ticks:
+        x_ticks = list(chart.x_ticks)
+    elif chart.x_log:
+        x_ticks = decade_ticks(max(min(xs), 1.0), max(max(xs), 10.0))
+    else:
+        x_ticks = nice_ticks(min(xs), max(max(xs), min(xs) + 1e-9), 8)
+    if chart.y_log:
+        y_ticks = decade_ticks(max(min(ys), 1e-3), max(ys))
+    else:
+        y_ticks = nice_ticks(0.0, max(max(ys), 1e-9))
+    return (
+        _Axis(x_ticks, LEFT, WIDTH - RIGHT, chart.x_log),
+        _Axis(y_ticks, HEIGHT - BOTTOM, TOP, chart.y_log),
+    )
+
+
+def _path(points: Sequence[Point], x: _Axis, y: _Axis) -> str:
+    return " ".join(f"{'L' if i else 'M'}{x.at(px):.1f} {y.at(py):.1f}" for i, (px, py) in enumerate(points))
+
+
+def _grid(chart: Chart, x: _Axis, y: _Axis) -> list[str]:
+    parts = []
+    for tick in y.ticks:
+        at = y.at(tick)
+        parts.append(f'<line class="grid" x1="{LEFT}" y1="{at:.1f}" x2="{WIDTH - RIGHT}" y2="{at:.1f}"/>')
+        parts.append(f'<text class="y" x="{LEFT - 7}" y="{at + 4:.1f}">{escape(chart.y_text(tick))}</text>')
+    floor = HEIGHT - BOTTOM
+    for tick in x.ticks:
+        at = x.at(tick)
+        parts.append(
+            f'<line class="tick" x1="{at:.1f}" y1="{floor}" x2="{at:.1f}" y2="{floor + 4}"/>'
+            f'<text class="x" x="{at:.1f}" y="{floor + 16}">{escape(chart.x_text(tick))}</text>'
+        )
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(f'<text class="x label" x="{middle}" y="{HEIGHT - 6}">{escape(chart.x_label)}</text>')
+    return parts
+
+
+def _bands(chart: Chart, x: _Axis) -> list[str]:
+    parts = []
+    for number, (name, start, end) in enumerate(chart.bands):
+        left, right = x.at(start), x.at(end)
+        kind = "band odd" if number % 2 else "band"
+        parts.append(
+            f'<rect class="{kind}" x="{left:.1f}" y="{TOP}" width="{max(right - left, 0):.1f}" '
+            f'height="{HEIGHT - BOTTOM - TOP}"><title>{escape(name)}</title></rect>'
+        )
+        if right - left > 7 * len(name):
+            parts.append(
+                f'<text class="band-name" x="{(left + right) / 2:.1f}" y="{TOP + 12}">{escape(name)}</text>'
+            )
+    return parts
+
+
+def _legend(chart: Chart) -> list[str]:
+    parts = []
+    at = float(WIDTH - RIGHT)
+    for number, series in reversed(list(enumerate(chart.series))):
+        at -= 7.2 * len(series.name) + 26
+        parts.append(
+            f'<line class="s{number}" x1="{at:.0f}" y1="16" x2="{at + 14:.0f}" y2="16"/>'
+            f'<text class="legend" x="{at + 18:.0f}" y="20">{escape(series.name)}</text>'
+        )
+    return parts
+
+
+def svg(chart: Chart) -> str:
+    """The chart as an <svg> element."""
+    x, y = _axes(chart)
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">']
+    parts += _bands(chart, x)
+    parts += _grid(chart, x, y)
+    for name, value in chart.lines:
+        at = y.at(value)
+        parts.append(f'<line class="mark" x1="{LEFT}" y1="{at:.1f}" x2="{WIDTH - RIGHT}" y2="{at:.1f}"/>')
+        parts.append(f'<text class="mark" x="{WIDTH - RIGHT - 4}" y="{at - 4:.1f}">{escape(name)}</text>')
+    for number, series in enumerate(chart.series):
+        dash = " dashed" if series.dashed else ""
+        parts.append(f'<path class="s{number}{dash}" d="{_path(series.points, x, y)}"/>')
+    parts.append(f'<text class="title" x="{LEFT}" y="20">{escape(chart.title)}</text>')
+    parts += _legend(chart)
+    return "".join(parts) + "</svg>"

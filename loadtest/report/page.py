@@ -1,0 +1,264 @@
+"""The report as one HTML page without anything outside it: the verdict first, then pictures, then tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from loadtest.report.charts import Chart, Series, svg
+from loadtest.report.figures import cores, duration, milliseconds, number, size
+from loadtest.verdict import COUNTED, NAMES
+
+Data = Mapping[str, Any]
+TEMPLATE = Path(__file__).with_name("page.html")
+PERCENTILE_TICKS = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
+HEADLINES = {
+    "pass": "Pass: nothing was lost, everyone converged, every target was met",
+    "fail": "Fail",
+    "invalid": "Invalid: the load generator was the limit, so this run says nothing about the server",
+}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are figures."""
+    cells = "".join(f"<th>{escape(one)}</th>" for one in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(one)}</td>" for one in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _tile(name: str, value: str, note: str = "") -> str:
+    return f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span><i>{escape(note)}</i></div>'
+
+
+def _verdict(report: Data) -> str:
+    verdict = report["verdict"]
+    status = verdict["status"]
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict["reasons"])
+    notes = "".join(f"<li>{escape(note)}</li>" for note in verdict["notes"])
+    parts = [f'<section class="verdict {status}"><h1>{escape(HEADLINES[status])}</h1>']
+    if reasons:
+        parts.append(f"<ul>{reasons}</ul>")
+    faults = "".join(
+        f'<span class="{"bad" if verdict[name] else "good"}" title="{escape(NAMES[name])}">'
+        f"{escape(name.replace('_', ' '))} <b>{verdict[name]:,}</b></span>"
+        for name in COUNTED
+    )
+    parts.append(f'<p class="faults">{faults}</p>')
+    if notes:
+        parts.append(f"<details><summary>Notes</summary><ul>{notes}</ul></details>")
+    return "".join(parts) + "</section>"
+
+
+def _tiles(report: Data) -> str:
+    rates, latency, connections = report["rates"], report["latency_ms"], report["connections"]
+    server, generator = report["server"], report["generator"]
+    share = connections["succeeded"] / max(connections["attempted"], 1)
+    delivery = latency["delivery"]
+    return "".join(
+        (
+            _tile("operations a second", number(rates["operations_per_s"]), "acknowledged"),
+            _tile("deliveries a second", number(rates["deliveries_per_s"]), "broadcasts received"),
+            _tile("delivery p95", milliseconds(delivery["p95"]), f"p99 {milliseconds(delivery['p99'])}"),
+            _tile("acknowledgement p95", milliseconds(latency["ack"]["p95"]), "from the intended time"),
+            _tile("connections", number(connections["peak"]), f"{share:.2%} of attempts succeeded"),
+            _tile("server CPU", cores(server["cpu_cores"]), "mean over the run"),
+            _tile("server memory", size(server["rss_bytes"]), "RSS, peak"),
+            _tile(
+                "generator", cores(generator["cpu_cores"]), f"lag p99 {milliseconds(generator['lag_p99_ms'])}"
+            ),
+        )
+    )
+
+
+def _bands(report: Data) -> list[tuple[str, float, float]]:
+    return [(one["name"], one["start_s"], one["start_s"] + one["duration_s"]) for one in report["stages"]]
+
+
+def _by_percentile(report: Data) -> Chart:
+    """HdrHistogram's plot: x is 1 / (1 - percentile)."""
+    series = [
+        Series(name, [(x, y) for x, y in report["curves"][name] if y > 0])
+        for name in ("delivery", "ack")
+        if report["curves"][name]
+    ]
+    most = max((x for one in series for x, _ in one.points), default=10)
+    ticks = [tick for tick in PERCENTILE_TICKS if tick <= most * 10] or [1, 10]
+
+    def percentile(value: float) -> str:
+        return "0 %" if value <= 1 else f"{100 * (1 - 1 / value):.10g} %"
+
+    return Chart(
+        "Latency by percentile", series, "percentile", milliseconds, percentile, x_log=True, x_ticks=ticks
+    )
+
+
+def _over_time(report: Data, metric: str, names: Sequence[str]) -> list[Series]:
+    return [
+        Series(name, [(p["at_s"], p[metric][name]) for p in report["series"] if p[metric][name] is not None])
+        for name in names
+    ]
+
+
+def _points(series: Sequence[Data], name: str) -> list[tuple[float, float]]:
+    return [(point["at_s"], point[name]) for point in series if point.get(name) is not None]
+
+
+def _charts(report: Data) -> list[Chart]:
+    series, server, bands = report["series"], report["server_series"], _bands(report)
+    targets = report["environment"]["scenario"]["targets"]
+    marks = [
+        (f"target {name}", targets[f"delivery_{name}_ms"])
+        for name in ("p95", "p99")
+        if targets.get(f"delivery_{name}_ms")
+    ]
+    seconds = "seconds"
+    return [
+        _by_percentile(report),
+        Chart(
+            "Delivery latency over time",
+            _over_time(report, "delivery_ms", ("p50", "p95", "p99")),
+            seconds,
+            milliseconds,
+            bands=bands,
+            lines=marks,
+            y_log=True,
+        ),
+        Chart(
+            "Rates",
+            [
+                Series("operations/s", _points(series, "operations_per_s")),
+                Series("deliveries/s", _points(series, "deliveries_per_s")),
+            ],
+            seconds,
+            number,
+            bands=bands,
+        ),
+        Chart(
+            "Connections", [Series("connected", _points(series, "connections"))], seconds, number, bands=bands
+        ),
+        Chart(
+            "CPU",
+            [
+                Series("server", _points(server, "cpu_cores")),
+                Series("generator", _points(series, "generator_cpu_cores")),
+            ],
+            seconds,
+            cores,
+            bands=bands,
+        ),
+        Chart(
+            "Server memory (RSS)", [Series("RSS", _points(server, "rss_bytes"))], seconds, size, bands=bands
+        ),
+    ]
+
+
+def _stage_table(report: Data) -> str:
+    rows = []
+    for one in report["stages"]:
+        rates, latency, server, own = one["rates"], one["latency_ms"], one["server"], one["generator"]
+        rows.append(
+            [
+                one["name"] + ("" if one["measured"] else " (not measured)"),
+                duration(one["duration_s"]),
+                number(one["connections"]),
+                number(rates["operations_per_s"]),
+                number(rates["deliveries_per_s"]),
+                *(milliseconds(latency["delivery"][name]) for name in ("p50", "p95", "p99", "max")),
+                milliseconds(latency["ack"]["p95"]),
+                cores(server["cpu_cores"]),
+                size(server["rss_bytes"]),
+                size(server["kernel_socket_bytes"]),
+                cores(own["cpu_cores"]),
+                milliseconds(own["lag_p99_ms"]),
+            ]
+        )
+    head = "stage,length,connections,operations/s,deliveries/s,delivery p50,p95,p99,max,ack p95"
+    head += ",server CPU,RSS,socket buffers,generator CPU,generator lag p99"
+    return _table(head.split(","), rows)
+
+
+def _steps_table(report: Data) -> str:
+    steps = report["server"]["steps_ms"]
+    if not steps:
+        return "<p>The server's metrics don't tell (no admin address, or another server).</p>"
+    rows = [[step, milliseconds(one["mean"]), f"≤ {milliseconds(one['p95'])}"] for step, one in steps.items()]
+    return _table(["step of an edit", "mean", "p95"], rows)
+
+
+def _latency_table(report: Data) -> str:
+    rows = [
+        [name, *(milliseconds(one[key]) for key in ("p50", "p95", "p99", "max")), number(one["count"])]
+        for name, one in report["latency_ms"].items()
+    ]
+    return _table(["", "p50", "p95", "p99", "max", "count"], rows)
+
+
+def _memory_table(report: Data) -> str:
+    one = report["server"].get("memory_a_connection")
+    if not one:
+        return "<p>Too few connections to tell what one costs.</p>"
+    rows = [
+        ["PSS of the process", size(one["pss_bytes"])],
+        ["socket buffers (server's side)", size(one["socket_buffer_bytes"])],
+        ["slab: socket, file, epoll entry", size(one["slab_bytes"])],
+    ]
+    return _table([f"a connection, of {number(one['connections'])}", "bytes"], rows)
+
+
+def _counts_table(report: Data) -> str:
+    rows = [
+        [name.replace("_", " "), number(value)] for name, value in sorted(report["counts"].items()) if value
+    ]
+    rows += [[f"error: {name}", number(value)] for name, value in sorted(report["errors"].items())]
+    rows += [[f"closed with {name}", number(value)] for name, value in sorted(report["closes"].items())]
+    return _table(["counted", ""], rows)
+
+
+def _environment_table(report: Data) -> str:
+    place = report["environment"]
+    rows = [
+        ["processor", f"{place['processor']}, {place['cores']} cores"],
+        ["memory", size(place["memory_bytes"])],
+        ["system", place["system"]],
+        ["Python", place["python"]],
+        ["packages", ", ".join(f"{name} {version}" for name, version in place["packages"].items())],
+        ["descriptors", f"{place['descriptors']['soft']:,} of {place['descriptors']['hard']:,}"],
+        [
+            "generator",
+            f"{report['generator']['processes']} process(es), {report['generator']['engine']} engine",
+        ],
+        ["seed", str(place["seed"])],
+        *([name, value] for name, value in place["kernel"].items()),
+    ]
+    return _table(["environment", ""], rows)
+
+
+def render(report: Data) -> str:
+    """The page."""
+    scenario = report["environment"]["scenario"]
+    when = datetime.fromtimestamp(report["started_at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    length = duration(sum(stage["duration_s"] for stage in report["stages"]))
+    fields = {
+        "title": escape(f"{scenario['name']}: {report['verdict']['status']}"),
+        "name": escape(scenario["name"]),
+        "description": escape(scenario["description"]),
+        "when": escape(f"{when} · {length} · seed {scenario['seed']}"),
+        "verdict": _verdict(report),
+        "tiles": _tiles(report),
+        "charts": "".join(f"<figure>{svg(chart)}</figure>" for chart in _charts(report)),
+        "stages": _stage_table(report),
+        "latencies": _latency_table(report),
+        "steps": _steps_table(report),
+        "memory": _memory_table(report),
+        "counts": _counts_table(report),
+        "environment": _environment_table(report),
+        "scenario": escape(json.dumps(scenario, indent=2, ensure_ascii=False)),
+    }
+    page = TEMPLATE.read_text()
+    for name, value in fields.items():
+        page = page.replace(f"{{{{{name}}}}}", value)
+    return page
