@@ -42,7 +42,8 @@ RECORDS_A_STEP = 1000
 RETRY_AFTER_MS = 1000
 
 # ?1: [[resource, epoch, base, nonce, [record, ...]], ...], a record being [user, client, seq, digest,
-# timestamp, undoes, offset, size]; ?2: the bodies, back to back. A batch whose epoch or base isn't the head's adds no row.
+# timestamp, undoes, offset, size]; ?2: the bodies, back to back. A batch whose epoch or base isn't the
+# head's adds no row.
 _APPEND = """
 INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body)
 SELECT r.id, (b.value->>2) + 1 + c.key, c.value->>0, c.value->>1, c.value->>2, c.value->>3, c.value->>4,

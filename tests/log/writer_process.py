@@ -1,4 +1,4 @@
-"""A process that appends to the log of a directory until it is killed; prints each version once it is acknowledged.
+"""A process that appends to a log until it is killed; prints each version once it is acknowledged.
 
 python -m tests.log.writer_process DIRECTORY
 """
