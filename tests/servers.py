@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import redis
@@ -218,6 +219,16 @@ class RedisCluster:
             self._call(replica, "CLUSTER", "REPLICATE", ids[number])
         self._until(self.healthy)
 
+    def move_slot(self, slot: int, source: RedisServer, target: RedisServer) -> None:
+        """Move a slot with its keys one by one, as `redis-cli --cluster reshard` does."""
+        source_id, target_id = (self._call(item, "CLUSTER", "MYID") for item in (source, target))
+        self._call(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        self._call(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        while keys := self._call(source, "CLUSTER", "GETKEYSINSLOT", slot, 1):
+            self._call(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        for item in (target, source):
+            self._call(item, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
     def healthy(self) -> bool:
         """Every server sees every slot served, and every replica is in step."""
         for server in self.servers:
@@ -231,11 +242,10 @@ class RedisCluster:
     def _knows_all(self, server: RedisServer) -> bool:
         return len(self._call(server, "CLUSTER", "NODES").splitlines()) == len(self.servers)
 
-    def _call(self, server: RedisServer, *command: object) -> bytes:
+    def _call(self, server: RedisServer, *command: object) -> Any:
         with redis.Redis("127.0.0.1", server.port) as client:
             client.response_callbacks.clear()
-            reply: bytes = client.execute_command(*command)
-            return reply
+            return client.execute_command(*command)
 
     def _until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -252,15 +262,10 @@ def redis_cluster(*arguments: str, flavour: str = "any", masters: int = 3) -> It
         servers = []
         for _ in range(2 * masters):
             port = free_port()
-            cluster = [
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                str(port),
-                "--cluster-node-timeout",
-                "1000",
-            ]
-            server = stack.enter_context(redis_server(*cluster, *arguments, flavour=flavour))
+            cluster = f"--cluster-enabled yes --cluster-port {port} --cluster-node-timeout 1000"
+            quick = "--repl-diskless-sync-delay 0"
+            settings = [*cluster.split(), *quick.split(), *arguments]
+            server = stack.enter_context(redis_server(*settings, flavour=flavour))
             server.cluster_port = port
             servers.append(server)
         formed = RedisCluster(servers)

@@ -1,0 +1,112 @@
+"""A Redis Cluster under load, three masters and three replicas: failover, a frozen master, moving slots."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from redis.crc import key_slot
+
+from gateway.bus.redis import RedisBus
+from gateway.config import Config
+from gateway.log.redis import RedisLog
+from gateway.redislink.keys import partition_of, tag
+from tests.contracts.bus_contract import Inbox
+from tests.redis.parts import eventually, running
+from tests.redis.writers import busy, judge
+from tests.servers import RedisCluster, RedisServer, redis_cluster
+
+RESOURCES = [f"event:{n}" for n in range(6)]
+
+
+def slot_of(resource: str) -> int:
+    return key_slot(tag(partition_of(resource, 256)).encode())
+
+
+def owner(cluster: RedisCluster, resource: str) -> RedisServer:
+    """The master that holds the resource when the cluster has just been formed."""
+    step = -(-16384 // 3)
+    return cluster.masters[slot_of(resource) // step]
+
+
+def settings(cluster: RedisCluster, **values: object) -> Config:
+    return Config().with_(redis={"cluster_url": cluster.url, **values})
+
+
+@pytest.mark.parametrize("flavour", ["any", "valkey"])
+async def test_a_killed_master_fails_over_and_nothing_replicated_is_lost(flavour: str) -> None:
+    with redis_cluster(flavour=flavour) as cluster:
+        config = settings(cluster, durability="replicated")
+        async with running(config) as shards:
+            log = RedisLog(shards, config)
+            victim = owner(cluster, RESOURCES[0])
+
+            async def kill() -> None:
+                victim.kill()
+
+            # Only one replica each: the writers of the victim's slots go on without one, so it must rejoin.
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_restart_later, victim, 3.0)
+                writers = await busy([log, log], RESOURCES, kill)
+            await judge(log, writers)
+            assert max(writer.longest_pause_s for writer in writers) > 0.5
+
+
+async def _restart_later(server: RedisServer, seconds: float) -> None:
+    await trio.sleep(seconds)
+    await trio.to_thread.run_sync(server.start)
+
+
+async def test_a_frozen_master_is_replaced_and_its_late_answers_do_no_harm() -> None:
+    with redis_cluster() as cluster:
+        config = settings(cluster, durability="replicated").with_(timeouts={"append_timeout_s": 2})
+        async with running(config) as shards:
+            log = RedisLog(shards, config)
+            victim = owner(cluster, RESOURCES[0])
+
+            async def freeze() -> None:
+                victim.pause()
+                await trio.sleep(4)
+                victim.resume()
+
+            writers = await busy([log, log], RESOURCES, freeze)
+            await judge(log, writers)
+            assert sum(writer.unknown for writer in writers), "what the frozen master got is unknown"
+            assert max(writer.longest_pause_s for writer in writers) > 1
+
+
+async def test_slots_move_under_load_without_loss_and_the_bus_follows() -> None:
+    with redis_cluster() as cluster:
+        config = settings(cluster)
+        async with running(config) as shards, running(config) as other, trio.open_nursery() as nursery:
+            log = RedisLog(shards, config)
+            bus, inbox = RedisBus(shards), Inbox()
+            bus.attach(inbox)
+            await nursery.start(bus.run)
+            speaker = RedisBus(other)
+            speaker.attach(Inbox())
+            await nursery.start(speaker.run)
+            for resource in RESOURCES:
+                await bus.subscribe(resource)
+
+            async def move_all() -> None:
+                for resource in RESOURCES:
+                    source = owner(cluster, resource)
+                    target = next(item for item in cluster.masters if item is not source)
+                    await trio.to_thread.run_sync(cluster.move_slot, slot_of(resource), source, target)
+
+            writers = await busy([log, RedisLog(other, config)], RESOURCES, move_all)
+            await judge(log, writers)
+            await eventually(lambda: set(inbox.gaps) == set(RESOURCES))
+            await _heard_again(speaker, inbox)
+            nursery.cancel_scope.cancel()
+
+
+async def _heard_again(speaker: RedisBus, inbox: Inbox) -> None:
+    """Every resource's messages arrive, now from the slots' new owners."""
+    wanted = set(RESOURCES)
+    with trio.fail_after(15):
+        while wanted:
+            for resource in wanted:
+                speaker.publish(resource, b"there?")
+            await trio.sleep(0.1)
+            wanted -= {resource for resource, payload in inbox.messages if payload == b"there?"}

@@ -1,0 +1,141 @@
+"""Nothing acknowledged is lost, none twice: kills, freezes, cuts, lost replies, on one server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from gateway.log.redis import RedisLog
+from gateway.ports import Batch, Committed, Failed, Record
+from tests.proxy import Proxy, tcp_proxy
+from tests.redis.parts import running, settings
+from tests.redis.writers import busy, judge
+from tests.servers import RedisServer, redis_server
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+RESOURCES = [f"event:{n}" for n in range(4)]
+
+
+def record(version: int, seq: int | None = None) -> Record:
+    return Record(version, b"{}", "user", "client", seq, "digest", 1_790_000_000_000, None)
+
+
+@asynccontextmanager
+async def through_proxy(server: RedisServer, **sections: object) -> AsyncIterator[tuple[RedisLog, Proxy]]:
+    """The log of a node whose connections can be broken."""
+    async with tcp_proxy(server.port) as proxy:
+        config = settings(f"redis://127.0.0.1:{proxy.port}").with_(**sections)
+        async with running(config) as shards:
+            yield RedisLog(shards, config), proxy
+
+
+async def test_a_lost_reply_is_resolved_by_the_nonce_and_the_change_is_there_once() -> None:
+    with redis_server() as server:
+        async with through_proxy(server) as (log, proxy):
+            opening = await log.open("event:1")
+            await log.append([Batch("event:1", opening.epoch, 0, "first", [record(1)])])
+            proxy.swallow_replies = True
+            async with trio.open_nursery() as nursery:
+                outcomes: list[object] = []
+
+                async def append() -> None:
+                    outcomes.extend(
+                        await log.append([Batch("event:1", opening.epoch, 1, "second", [record(2, 1)])])
+                    )
+
+                nursery.start_soon(append)
+                await trio.sleep(0.1)
+                assert not outcomes
+                proxy.cut()
+                proxy.heal()
+            assert outcomes == [Committed()]
+            assert [found.version for found in await log.read("event:1", 0, 10)] == [1, 2]
+
+
+async def test_a_request_that_never_arrived_is_appended_when_it_is_sent_again() -> None:
+    with redis_server() as server:
+        async with through_proxy(server) as (log, proxy):
+            opening = await log.open("event:1")
+            proxy.swallow_requests = True
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cut_and_heal, proxy)
+                (outcome,) = await log.append([Batch("event:1", opening.epoch, 0, "n", [record(1)])])
+            assert outcome == Committed()
+            assert len(await log.read("event:1", 0, 10)) == 1
+
+
+async def _cut_and_heal(proxy: Proxy) -> None:
+    await trio.sleep(0.1)
+    proxy.cut()
+    proxy.heal()
+
+
+async def test_what_cannot_be_resolved_in_time_is_unknown_and_what_was_not_sent_is_none() -> None:
+    with redis_server() as server:
+        async with through_proxy(server, timeouts={"append_timeout_s": 0.3}) as (log, proxy):
+            opening = await log.open("event:1")
+            proxy.swallow_replies = True
+            (outcome,) = await log.append([Batch("event:1", opening.epoch, 0, "n", [record(1)])])
+            assert isinstance(outcome, Failed)
+            assert outcome.outcome == "unknown"
+            proxy.cut()
+            await trio.sleep(0.4)
+            started = trio.current_time()
+            (outcome,) = await log.append([Batch("event:1", opening.epoch, 1, "m", [record(2)])])
+            assert isinstance(outcome, Failed)
+            assert (outcome.outcome, outcome.retry_after_ms > 0) == ("none", True)
+            assert trio.current_time() - started < 0.2, "a server that has been gone is not waited for"
+
+
+async def test_nothing_is_lost_or_twice_when_connections_break_again_and_again() -> None:
+    with redis_server() as server:
+        async with through_proxy(server) as (log, proxy):
+
+            async def break_often() -> None:
+                for number in range(12):
+                    proxy.swallow_replies = number % 2 == 0
+                    await trio.sleep(0.02)
+                    proxy.cut()
+                    await trio.sleep(0.01)
+                    proxy.heal()
+                    await trio.sleep(0.03)
+
+            writers = await busy([log, log], RESOURCES, break_often)
+            await judge(log, writers)
+            assert proxy.connections > 12
+
+
+async def test_killing_redis_with_fsync_loses_nothing_acknowledged() -> None:
+    with redis_server(*DURABLE) as server:
+        config = settings(server.url, durability="fsync")
+        async with running(config) as shards:
+            log = RedisLog(shards, config)
+
+            async def kill() -> None:
+                for _ in range(2):
+                    server.kill()
+                    await trio.sleep(0.1)
+                    await trio.to_thread.run_sync(server.start)
+                    await trio.sleep(0.2)
+
+            writers = await busy([log, log], RESOURCES, kill)
+            await judge(log, writers)
+            assert max(writer.longest_pause_s for writer in writers) > 0.1
+
+
+async def test_a_frozen_redis_stops_appends_and_loses_none() -> None:
+    with redis_server() as server:
+        config = settings(server.url, command_timeout_s=0.5).with_(timeouts={"append_timeout_s": 0.5})
+        async with running(config) as shards:
+            log = RedisLog(shards, config)
+
+            async def freeze() -> None:
+                server.pause()
+                await trio.sleep(1.5)
+                server.resume()
+
+            writers = await busy([log, log], RESOURCES, freeze)
+            await judge(log, writers)
+            assert sum(writer.unknown + writer.refused for writer in writers)
