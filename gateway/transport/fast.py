@@ -95,11 +95,9 @@ class Shared:
             self.counters.connections_closed[str(code)] += 1
 
     def encode(self, payload: bytes, form: int, opcode: int = frames.TEXT) -> bytes:
-        """A message's frame for connections of this form; compressed where that makes it smaller."""
+        """A message's frame for connections of this form (see `FastConnection.form`)."""
         if form and len(payload) >= self._compression_bytes_min:
-            small = frames.deflate(payload, form + 8)
-            if len(small) < len(payload):
-                return frames.encode(opcode, small, True)
+            return frames.encode(opcode, frames.deflate(payload, form + 8), True)
         return frames.encode(opcode, payload)
 
     def flush_soon(self) -> None:

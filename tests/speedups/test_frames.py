@@ -257,6 +257,11 @@ def test_a_compressed_message_is_inflated() -> None:
     assert decode(frames.encode_masked(TEXT, small, True), deflate=True) == [(TEXT, payload)]
 
 
+def test_an_empty_message_compresses_to_an_empty_block() -> None:
+    assert frames.deflate(b"") == b"\x00"
+    assert decode(frames.encode_masked(TEXT, b"\x00", True), deflate=True) == [(TEXT, b"")]
+
+
 @pytest.mark.parametrize("window_bits", range(9, 16))
 def test_every_window_inflates(window_bits: int) -> None:
     payload = bytes(range(256)) * 64
