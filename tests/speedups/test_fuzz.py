@@ -9,8 +9,18 @@ import pytest
 
 from tests.speedups.fuzz import Fuzzer, GuardedBuffer
 
-
-MALLINFO2 = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+MALLINFO2 = [
+    "arena",
+    "ordblks",
+    "smblks",
+    "hblks",
+    "hblkhd",
+    "usmblks",
+    "fsmblks",
+    "uordblks",
+    "fordblks",
+    "keepcost",
+]
 
 
 class Mallinfo2(ctypes.Structure):
