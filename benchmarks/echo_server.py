@@ -42,6 +42,9 @@ class EchoSession:
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
         return None
 
+    def presence_state(self, topic: str) -> bytes | None:
+        return None
+
     def closed(self) -> None:
         pass
 

@@ -31,7 +31,7 @@ def operations_of(entry: Entry, extended: bool) -> list[dict[str, Any]]:
     return [] if operation["op"] == "noop" else [operation]
 
 
-def broadcast(entry: Entry, extended: bool, name: Mapping[str, str]) -> bytes:
+def broadcast(entry: Entry, extended: bool, name: Mapping[str, str], stamp_ms: int) -> bytes:
     """The OP_BROADCAST of a change. One operation goes by `operation`, more (or none) by `operations`."""
     record = entry.record
     payload: dict[str, Any] = dict(name)
@@ -45,16 +45,16 @@ def broadcast(entry: Entry, extended: bool, name: Mapping[str, str]) -> bytes:
     payload["client_id"] = record.client_id
     payload["user_id"] = record.user_id
     payload["op_id"] = entry.op_id
-    return protocol.encode("OP_BROADCAST", payload, record.timestamp)
+    return protocol.encode("OP_BROADCAST", payload, stamp_ms)
 
 
-def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str]) -> Own:
+def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str], stamp_ms: int) -> Own:
     """The OP_ACK of a committed submission, with its operations where they aren't the submitted ones."""
     record = entry.record
     payload: dict[str, Any] = {**name, "version": record.version, "id": submission.op_id}
     if submission.undoes is not None or entry.patch != submission.patch:
         payload["operations"] = operations_of(entry, submission.author.extended)
-    message = protocol.encode("OP_ACK", payload, record.timestamp)
+    message = protocol.encode("OP_ACK", payload, stamp_ms)
     return Own(message, Ack(submission.op_id, submission.seq, record.version))
 
 
@@ -64,14 +64,18 @@ def deliver(
     changes: Sequence[Change],
     name: Mapping[str, str],
     topic: str,
+    stamp_ms: int,
 ) -> int:
-    """Publish changes, in order, to every subscriber; returns how many broadcasts went out."""
+    """Publish changes, in order, to every subscriber; returns how many broadcasts went out.
+
+    `stamp_ms` is the messages' time: not the changes' own, for others of the resource went out since.
+    """
     own: dict[Connection, dict[int, Own]] = {}
     for index, (entry, submission) in enumerate(changes):
         connection = submission.author.connection if submission is not None else None
         if submission is None or connection is None:
             continue
-        answer = acknowledgement(entry, submission, name)
+        answer = acknowledgement(entry, submission, name, stamp_ms)
         if connection in members:
             own.setdefault(connection, {})[index] = answer
         elif answer.payload is not None:
@@ -80,7 +84,7 @@ def deliver(
     for form in forms:
         if not len(form.group):
             continue
-        payloads = [broadcast(entry, form.extended, name) for entry, _ in changes]
+        payloads = [broadcast(entry, form.extended, name, stamp_ms) for entry, _ in changes]
         form.group.publish(payloads, own, topic)
         sent += len(form.group) * len(changes)
     return sent

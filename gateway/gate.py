@@ -63,7 +63,6 @@ class Gate:
         """Let a handshake in, or say why not (PROTOCOL.md section 1)."""
         rejection = self._rejection(request)
         if rejection is not None:
-            self._counters.connections_rejected[str(rejection.status)] += 1
             return rejection
         offered = request.headers.get("sec-websocket-protocol", "").split(",")
         extended = SUBPROTOCOL in (name.strip() for name in offered)

@@ -340,17 +340,22 @@ class Hub:
         if room.appending:
             return False
         if opened.epoch != room.epoch or head < known:
-            fresh = await self._load(room.resource)
-            if not room.appending:
-                room.replace_history(fresh)
-            return room.epoch == fresh.epoch
-        if not records or not room.receive(records):  # the snapshot is beyond the room's head
-            missing = history.records_after(self.log, room.resource, room.version, head)
-            received = [record async for record in missing]
-            if room.appending:
-                return False
-            room.receive(received)
+            return await self._take_other_history(room)
+        if records and room.receive(records):
+            return True
+        return await self._receive_upto(room, head)  # the snapshot is beyond the room's head
+
+    async def _take_other_history(self, room: Room) -> bool:
+        fresh = await self._load(room.resource)
+        if room.appending:
+            return False
+        room.replace_history(fresh)
         return True
+
+    async def _receive_upto(self, room: Room, version: int) -> bool:
+        missing = history.records_after(self.log, room.resource, room.version, version)
+        records = [record async for record in missing]
+        return not room.appending and room.receive(records)
 
     # --------------------------------------------------------------------------------------- background
 

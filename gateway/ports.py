@@ -292,6 +292,10 @@ class Session(Protocol):
         """
         ...
 
+    def presence_state(self, topic: str) -> bytes | None:
+        """The PRESENCE_STATE that makes up for presence that was dropped; None when not subscribed."""
+        ...
+
     def closed(self) -> None:
         """The connection is gone; called exactly once, after it left every socket list."""
         ...

@@ -428,7 +428,9 @@ class Room:
 
     def _tell(self, changes: Sequence[Change]) -> None:
         counters = self._shared.counters
-        sent = deliver(list(self._forms.values()), self._members, changes, self.name(), self.resource)
+        sent = deliver(
+            list(self._forms.values()), self._members, changes, self.name(), self.resource, self.stamp_ms()
+        )
         counters.deliveries += sent
         now_s = self._shared.now_s()
         for _, submission in changes:

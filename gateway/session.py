@@ -187,6 +187,14 @@ class ClientSession:
         subscription = self.subscriptions.get(topic)
         return None if subscription is None else subscription.room.state_message(acks)
 
+    def presence_state(self, topic: str) -> bytes | None:
+        """Who is there, for a reader that was too slow for the news of it."""
+        subscription = self.subscriptions.get(topic)
+        if subscription is None:
+            return None
+        room = subscription.room
+        return room.roster.state(room.stamp_ms())
+
     def closed(self) -> None:
         """The connection is gone: leave everything."""
         shared = self.shared

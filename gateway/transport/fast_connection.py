@@ -417,7 +417,11 @@ class FastConnection:
             payload = session.resync(topic, acks)
             return None if payload is None else encode(payload, form)
 
-        return outbox.refill(resync) or len(outbox) > 0
+        def presence_state(topic: str) -> bytes | None:
+            payload = session.presence_state(topic)
+            return None if payload is None else encode(payload, form)
+
+        return outbox.refill(resync, presence_state) or len(outbox) > 0
 
     def _make_progress(self) -> None:
         self._progress_s = trio.current_time()

@@ -3,7 +3,7 @@
 Pure: no clock and no I/O. A transport pushes what it couldn't write at once, writes from the front when the
 socket allows it, and asks for `refill` when the queue has run empty. When more than `bytes_max` wait:
 
-1. presence (`droppable`) is dropped;
+1. presence (`droppable`) is dropped, and made up for by one PRESENCE_STATE when the queue has run empty;
 2. the queue of the topic that holds the most bytes is thrown away and the topic is *stale*: what is pushed
    for it is swallowed, its acknowledgements are kept, until `refill` replaces it all by the topic's state;
 3. when only messages without a topic (and kept acknowledgements) are left, `push` returns False: the
@@ -58,6 +58,7 @@ class Outbox:
         "_bytes_max",
         "_counters",
         "_droppable_bytes",
+        "_missed",
         "_queue",
         "_stale",
         "_topics",
@@ -70,6 +71,7 @@ class Outbox:
         self._queue: deque[Entry] = deque()
         self._topics: dict[str, int] = {}  # bytes queued for each topic that has any
         self._stale: dict[str, list[Ack]] = {}
+        self._missed: dict[str, None] = {}  # topics of which presence was dropped
         self._droppable_bytes = 0
         self._answers_bytes = 0  # of what only the client's own messages cause: no topic, or kept acks
         self.size_bytes = 0
@@ -80,8 +82,8 @@ class Outbox:
 
     @property
     def idle(self) -> bool:
-        """Nothing waits and nothing is stale."""
-        return not self._queue and not self._stale
+        """Nothing waits, nothing is stale, and nothing was missed."""
+        return not (self._queue or self._stale or self._missed)
 
     @property
     def congested(self) -> bool:
@@ -103,7 +105,7 @@ class Outbox:
         acks = () if ack is None else (ack,)
         if droppable and not offset and self.size_bytes + len(data) > self._bytes_max:
             self._drop_presence()
-            self._counters.presence_dropped += 1
+            self._miss(topic)
             return True
         if topic is not None and topic in self._stale:
             self._swallow(topic, droppable, acks)
@@ -136,11 +138,16 @@ class Outbox:
             written_bytes -= len(entry)
             self._count(self._queue.popleft(), -1)
 
-    def refill(self, resync: Callable[[str, Sequence[Ack]], bytes | None]) -> bool:
+    def refill(
+        self,
+        resync: Callable[[str, Sequence[Ack]], bytes | None],
+        presence_state: Callable[[str], bytes | None],
+    ) -> bool:
         """When the queue is empty, queue the state of one stale topic; True when there is something to write.
 
         `resync(topic, acks)` makes the message that replaces what was thrown away and carries its
-        acknowledgements, in the form that this outbox holds; None when nobody wants it any more.
+        acknowledgements, `presence_state(topic)` the one that makes up for presence that was dropped; both in
+        the form that this outbox holds, None when nobody wants it any more.
         """
         while not self._queue and self._stale:
             topic = next(iter(self._stale))
@@ -150,6 +157,12 @@ class Outbox:
             if data is not None:
                 self._counters.resyncs += 1
                 self._append(Entry(data, topic, False, acks, 0))
+        while not self._queue and self._missed:
+            topic = next(iter(self._missed))
+            del self._missed[topic]
+            data = presence_state(topic)
+            if data is not None:
+                self._append(Entry(data, topic, True, (), 0))
         return bool(self._queue)
 
     def clear(self) -> None:
@@ -158,6 +171,7 @@ class Outbox:
         for acks in self._stale.values():
             self._count_acks(acks, -1)
         self._stale.clear()
+        self._missed.clear()
 
     def discard(self) -> None:
         """Throw away everything: the connection is gone."""
@@ -201,7 +215,7 @@ class Outbox:
 
     def _swallow(self, topic: str, droppable: bool, acks: Sequence[Ack]) -> None:
         if droppable:
-            self._counters.presence_dropped += 1
+            self._miss(topic)
         self._stale[topic].extend(acks)
         self._count_acks(acks)
 
@@ -216,12 +230,20 @@ class Outbox:
     def _drop_presence(self) -> None:
         if not self._droppable_bytes:
             return
-        thrown = self._keep(lambda entry: not entry.droppable)
-        self._counters.presence_dropped += len(thrown)
+        for entry in self._keep(lambda entry: not entry.droppable):
+            self._miss(entry.topic)
+
+    def _miss(self, topic: str | None) -> None:
+        """A presence message of this topic is dropped."""
+        self._counters.presence_dropped += 1
+        if topic is not None:
+            self._missed[topic] = None
 
     def _stale_topic(self, topic: str) -> None:
         thrown = self._keep(lambda entry: entry.topic != topic)
         self._stale[topic] = [ack for entry in thrown for ack in entry.acks]
+        if any(entry.droppable for entry in thrown):
+            self._missed[topic] = None
         self._count_acks(self._stale[topic])
 
     def _keep(self, wanted: Callable[[Entry], bool]) -> list[Entry]:

@@ -173,7 +173,7 @@ class PortableConnection:
             await self._wake.wait()
 
     async def _empty(self, ws: WebSocketConnection, session: Session) -> None:
-        while len(self._outbox) or self._outbox.refill(session.resync):
+        while len(self._outbox) or self._outbox.refill(session.resync, session.presence_state):
             payload = self._outbox.pop()
             assert payload is not None
             if not self._outbox.congested:

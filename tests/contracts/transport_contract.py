@@ -104,6 +104,9 @@ class Client:
         self.binaries += 1
         self.connection.send(_json(type="binary"))
 
+    def presence_state(self, topic: str) -> bytes | None:
+        return None
+
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
         assert not self.closes
         if topic not in self.topics:

@@ -103,7 +103,7 @@ class Link:
     async def _carry_to_client(self) -> None:
         while True:
             if not self.slow or self._close_code is not None:
-                while self._outbox.refill(self._session.resync):
+                while self._outbox.refill(self._session.resync, self._session.presence_state):
                     payload = self._outbox.pop()
                     assert payload is not None
                     await trio.sleep(self._rng.uniform(*LATENCY_S))

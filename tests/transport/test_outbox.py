@@ -32,6 +32,22 @@ def no_resync(topic: str, acks: Sequence[Ack]) -> bytes | None:
     raise AssertionError(f"{topic} is not stale")
 
 
+def no_presence(topic: str) -> bytes | None:
+    return None
+
+
+def test_presence_that_was_dropped_is_made_up_for_when_the_queue_has_run_empty() -> None:
+    box, counters = outbox(100)
+    box.push(b"x" * 90, topic="event:1")
+    box.push(b"p" * 30, topic="event:1", droppable=True)
+    assert counters.presence_dropped == 1
+    assert not box.idle
+    assert drain(box) == [b"x" * 90]
+    assert box.refill(no_resync, lambda topic: topic.encode())
+    assert drain(box) == [b"event:1"]
+    assert box.idle
+
+
 def test_messages_leave_in_the_order_they_came() -> None:
     box, _ = outbox()
     for i in range(20):
@@ -76,11 +92,11 @@ def test_the_topic_with_most_bytes_is_thrown_away_and_resynced_when_drained() ->
         seen.append((topic, acks))
         return b"state"
 
-    assert box.refill(resync)
+    assert box.refill(resync, no_presence)
     assert seen == [("event:big", [first, second])]
     box.push(b"fresh", topic="event:big")
     assert drain(box) == [b"state", b"fresh"]
-    assert not box.refill(no_resync)
+    assert not box.refill(no_resync, no_presence)
     assert (counters.presence_dropped, counters.resyncs) == (0, 1)
 
 
@@ -89,7 +105,7 @@ def test_a_topic_that_nobody_wants_any_more_is_forgotten() -> None:
     box.push(b"x" * 90, topic="event:1")
     box.push(b"x" * 90, topic="event:1")
     box.push(b"x" * 90, topic="event:1")
-    assert not box.refill(lambda topic, acks: None)
+    assert not box.refill(lambda topic, acks: None, no_presence)
     assert box.idle
     assert counters.resyncs == 0
 
@@ -265,7 +281,7 @@ class AnyReader(RuleBasedStateMachine):
             self.outbox.advance(len(self.outbox.buffers(1)[0]) - 1)  # all but a byte, then the rest
             self.take_whole()
         else:
-            self.outbox.refill(self.resync)
+            self.outbox.refill(self.resync, no_presence)
 
     @rule(count=st.integers(1, 300))
     def read_bytes(self, count: int) -> None:
@@ -285,7 +301,7 @@ class AnyReader(RuleBasedStateMachine):
         while True:
             while len(self.outbox):
                 self.take_whole()
-            if not self.outbox.refill(self.resync):
+            if not self.outbox.refill(self.resync, no_presence):
                 break
         assert self.outbox.size_bytes == 0
         if not self.overflowed:
