@@ -8,7 +8,8 @@ GatewayError
 └── LogError
     ├── LogUnavailable    the log can't be reached; what was sent may or may not be stored
     │   └── LogTrimmed    versions this old aren't kept any more
-    └── LogLocked         another node uses the data directory
+    ├── LogLocked         another node uses the data directory
+    └── ArchiveMismatch   the archive holds another change at the same place
 """
 
 from __future__ import annotations
@@ -81,3 +82,7 @@ class LogTrimmed(LogUnavailable):
 
 class LogLocked(LogError):
     """Another process holds the data directory."""
+
+
+class ArchiveMismatch(LogError):
+    """What was to be archived contradicts what the archive holds, or can't be stored at all."""

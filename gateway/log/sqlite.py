@@ -17,6 +17,7 @@ import trio
 
 from gateway.errors import LogLocked, LogUnavailable
 from gateway.log.batches import unix_ms
+from gateway.log.lending import Lender
 from gateway.log.sqlite_store import Reader, Writer, connect, prepare
 from gateway.ports import Batch, ClientKey, Opening, Outcome, OwnChange, Record, Snapshot, Submitted
 
@@ -82,10 +83,9 @@ class SqliteLog:
         except LogUnavailable:
             self._lock.release()
             raise
-        self._readers: list[Reader] = []
+        self._readers = Lender(lambda: Reader(connect(self._path, writing=False)), READERS)
         self._closed = False
         self._writing = trio.CapacityLimiter(1)
-        self._reading = trio.CapacityLimiter(READERS)
 
     def lane(self, resource: str) -> int:
         return 0
@@ -123,9 +123,8 @@ class SqliteLog:
         if self._closed:
             return
         self._closed = True
-        while self._readers:
-            self._readers.pop().connection.close()
-        self._writer.connection.close()
+        self._readers.close()
+        self._writer.close()
         self._lock.release()
 
     async def _write(self, work: Callable[[], T]) -> T:
@@ -135,9 +134,10 @@ class SqliteLog:
         )
 
     async def _read(self, work: Callable[[Reader], T]) -> T:
-        return await trio.to_thread.run_sync(
-            self._guarded, lambda: self._with_reader(work), limiter=self._reading, abandon_on_cancel=True
-        )
+        try:
+            return await self._readers.run(work)
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"{self._path}: {error}", "none") from error
 
     def _guarded(self, work: Callable[[], T]) -> T:
         if self._closed:
@@ -146,17 +146,3 @@ class SqliteLog:
             return work()
         except sqlite3.Error as error:
             raise LogUnavailable(f"{self._path}: {error}", "none") from error
-
-    def _with_reader(self, work: Callable[[Reader], T]) -> T:
-        """Lend a connection of the pool; one that failed isn't used again."""
-        reader = self._readers.pop() if self._readers else Reader(connect(self._path, writing=False))
-        try:
-            found = work(reader)
-        except sqlite3.Error:
-            reader.connection.close()
-            raise
-        if self._closed:
-            reader.connection.close()
-        else:
-            self._readers.append(reader)
-        return found

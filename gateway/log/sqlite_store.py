@@ -182,6 +182,9 @@ class Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
 
+    def close(self) -> None:
+        self.connection.close()
+
     @contextlib.contextmanager
     def transaction(self, kind: str = "") -> Iterator[None]:
         """What is read inside belongs together; what is written is stored at the end, or not at all."""

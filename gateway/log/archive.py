@@ -1,0 +1,244 @@
+"""Moves changes from the outbox of a shared log to the archive, in order, and frees the log of them.
+
+Each partition of the log has an outbox: what was appended, snapshots that were saved, histories that began
+anew. A partition is leased by one worker at a time; were it two, nothing would break, since storing is
+idempotent. `Outbox` and `Store` are the two ends; `Archiver` is what runs in between.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import trio
+
+from gateway.announcement import Announcement
+from gateway.errors import ArchiveMismatch, LogUnavailable
+from gateway.log.batches import unix_ms
+from gateway.ports import Record, Snapshot
+
+logger = logging.getLogger(__name__)
+
+# Entries of one partition that are moved at once: the more, the fewer transactions; bounds memory.
+ENTRIES_A_STEP = 1000
+IDLE_INTERVAL_S = 0.2
+RETRY_INTERVAL_S = 1.0
+FILL_RECORDS = 1000
+HEADS_MAX = 200_000
+
+Kind = Literal["change", "epoch", "purge", "snapshot"]
+
+
+class Entry(NamedTuple):
+    """One entry of an outbox: `news` was appended ("change"), or began a history ("epoch", "purge").
+
+    A "snapshot" was saved of `news.epoch` at version `news.base`. `stamp_ms` is when the entry was made.
+    """
+
+    id: str
+    kind: Kind
+    news: Announcement
+    stamp_ms: int
+
+
+class Outbox(Protocol):
+    """The log's side. Methods raise LogUnavailable."""
+
+    async def take(self, count: int) -> Mapping[int, Sequence[Entry]]:
+        """The oldest entries, at most `count`, of each partition that this worker holds or now gets."""
+        ...
+
+    async def document(self, resource: str, epoch: int, version: int) -> bytes | None:
+        """The snapshot at exactly this version; None where the log no longer has it."""
+        ...
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        """As `OpLog.read`, from what the log itself keeps; empty where it doesn't keep `after + 1`."""
+        ...
+
+    async def done(self, partition: int, last_id: str, heads: Mapping[str, tuple[int, int]]) -> None:
+        """Entries up to `last_id` are archived; `heads` are the archived (epoch, version) of resources."""
+        ...
+
+    async def release(self) -> None:
+        """Give up every partition that this worker holds."""
+        ...
+
+
+class SavedSnapshot(NamedTuple):
+    """A snapshot of a resource's epoch."""
+
+    resource: str
+    epoch: int
+    snapshot: Snapshot
+
+
+@dataclass(slots=True)
+class Transfer:
+    """What is stored in one transaction; lists are in the order of the log, resource by resource."""
+
+    changes: list[Announcement] = field(default_factory=list)
+    snapshots: list[SavedSnapshot] = field(default_factory=list)
+    epochs: list[Announcement] = field(default_factory=list)
+    purges: list[Announcement] = field(default_factory=list)
+
+
+class Store(Protocol):
+    """The archive's side."""
+
+    async def store(self, transfer: Transfer) -> None:
+        """Store all or nothing; what is there already is passed over.
+
+        Raises ArchiveMismatch where another change is stored at a version, LogUnavailable otherwise.
+        """
+        ...
+
+    async def heads(self, resources: Sequence[str]) -> Mapping[str, tuple[int, int]]:
+        """Epoch and version of the resources that the archive has."""
+        ...
+
+
+@dataclass(slots=True)
+class ArchiveNumbers:
+    """What an archiver counts, and how far it is behind."""
+
+    changes: int = 0
+    transfers: int = 0
+    failures: int = 0
+    gaps: int = 0
+    lag_ms: int = 0
+    waiting: int = 0
+    blocked: set[int] = field(default_factory=set)
+
+
+class Archiver:
+    """Moves the entries of the partitions that this worker gets hold of. `run` serves until cancelled."""
+
+    def __init__(self, outbox: Outbox, store: Store, wall_ms: Callable[[], int] = unix_ms) -> None:
+        self._outbox = outbox
+        self._store = store
+        self._wall_ms = wall_ms
+        self._heads: dict[str, tuple[int, int]] = {}
+        self.numbers = ArchiveNumbers()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        try:
+            while True:
+                pause_s = await self._turn()
+                await trio.sleep(pause_s)
+        finally:
+            with trio.move_on_after(1, shield=True):
+                await self._release()
+
+    async def step(self) -> int:
+        """Move what waits now; the number of entries. Raises LogUnavailable."""
+        taken = await self._outbox.take(ENTRIES_A_STEP)
+        self._measure(taken)
+        open_ones = {n: entries for n, entries in taken.items() if entries and n not in self.numbers.blocked}
+        if not open_ones:
+            return 0
+        try:
+            await self._move(open_ones)
+        except ArchiveMismatch:
+            for partition, entries in open_ones.items():
+                await self._move_alone(partition, entries)
+        return sum(map(len, open_ones.values()))
+
+    async def _turn(self) -> float:
+        """One step; how long to wait before the next one, in seconds."""
+        try:
+            moved = await self.step()
+        except LogUnavailable as error:
+            self.numbers.failures += 1
+            self._heads.clear()
+            logger.warning("the archive waits: %s", error)
+            return RETRY_INTERVAL_S
+        return 0 if moved >= ENTRIES_A_STEP else IDLE_INTERVAL_S
+
+    async def _release(self) -> None:
+        try:
+            await self._outbox.release()
+        except LogUnavailable as error:
+            logger.info("the archive's leases run out by themselves: %s", error)
+
+    def _measure(self, taken: Mapping[int, Sequence[Entry]]) -> None:
+        oldest = [entries[0].stamp_ms for entries in taken.values() if entries]
+        self.numbers.lag_ms = max(0, self._wall_ms() - min(oldest)) if oldest else 0
+        self.numbers.waiting = sum(map(len, taken.values()))
+
+    async def _move_alone(self, partition: int, entries: Sequence[Entry]) -> None:
+        """Move one partition; it stops, with an alarm, where the archive holds other changes."""
+        try:
+            await self._move({partition: entries})
+        except ArchiveMismatch as error:
+            self.numbers.blocked.add(partition)
+            logger.critical("partition %d is no longer archived nor trimmed: %s", partition, error)
+
+    async def _move(self, taken: Mapping[int, Sequence[Entry]]) -> None:
+        transfer = await self._transfer([entry for entries in taken.values() for entry in entries])
+        await self._store.store(transfer)
+        self.numbers.transfers += 1
+        self.numbers.changes += sum(len(change.records) for change in transfer.changes)
+        for partition, entries in taken.items():
+            await self._outbox.done(partition, entries[-1].id, self._note(entries))
+
+    async def _transfer(self, entries: Sequence[Entry]) -> Transfer:
+        transfer = Transfer()
+        await self._learn_heads(entries)
+        reached: dict[str, tuple[int, int]] = {}
+        for entry in entries:
+            news = entry.news
+            if entry.kind == "change":
+                head = reached.get(news.resource) or self._heads.get(news.resource, (news.epoch, 0))
+                if head[0] <= news.epoch and news.base > head[1]:
+                    transfer.changes += await self._missing(news, head[1])
+                transfer.changes.append(news)
+                reached[news.resource] = news.epoch, news.base + len(news.records)
+            elif entry.kind == "snapshot":
+                await self._add_snapshot(transfer, news)
+            else:
+                (transfer.epochs if entry.kind == "epoch" else transfer.purges).append(news)
+                reached[news.resource] = news.epoch, news.base
+        return transfer
+
+    async def _add_snapshot(self, transfer: Transfer, news: Announcement) -> None:
+        document = await self._outbox.document(news.resource, news.epoch, news.base)
+        if document is not None:
+            snapshot = Snapshot(news.base, document)
+            transfer.snapshots.append(SavedSnapshot(news.resource, news.epoch, snapshot))
+
+    async def _missing(self, news: Announcement, after: int) -> Sequence[Announcement]:
+        """Changes before `news` that never were in the outbox: the archive was added later."""
+        found: list[Announcement] = []
+        while after < news.base:
+            records = await self._outbox.read(news.resource, after, min(FILL_RECORDS, news.base - after))
+            if not records or records[0].version != after + 1:
+                self.numbers.gaps += 1
+                logger.error(
+                    "%s: the archive lacks versions %d to %d, and the log no longer has them",
+                    *(news.resource, after + 1, news.base),
+                )
+                break
+            found.append(Announcement(news.resource, news.epoch, after, "", records))
+            after = records[-1].version
+        return found
+
+    async def _learn_heads(self, entries: Sequence[Entry]) -> None:
+        unknown = sorted({entry.news.resource for entry in entries} - self._heads.keys())
+        if unknown:
+            self._heads.update(await self._store.heads(unknown))
+
+    def _note(self, entries: Sequence[Entry]) -> Mapping[str, tuple[int, int]]:
+        """Remember, and return, the heads that these entries reach."""
+        reached: dict[str, tuple[int, int]] = {}
+        for entry in entries:
+            news = entry.news
+            if entry.kind != "snapshot":
+                reached[news.resource] = news.epoch, news.base + len(news.records)
+        if len(self._heads) > HEADS_MAX:
+            self._heads.clear()
+        self._heads.update(reached)
+        return reached

@@ -1,0 +1,317 @@
+"""The archive in PostgreSQL: history for good, which reopens what the shared log no longer holds.
+
+psycopg works in threads, over a few connections. Storing is idempotent: a change is known by resource, epoch
+and version, and must come with the nonce that it came with before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from typing import Any, NamedTuple, TypeVar
+
+import orjson
+import psycopg
+from psycopg import Connection
+
+from gateway.announcement import Announcement
+from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
+from gateway.log import postgres_statements as sql
+from gateway.log.archive import SavedSnapshot, Transfer
+from gateway.log.lending import Lender
+from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
+
+CONNECTIONS_MAX = 4
+CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_S = 60
+UNANSWERED_TIMEOUT_MS = 10_000
+ANY_VERSION = (1 << 63) - 1
+NOTHING = Snapshot(0, b"null")
+MIGRATION_LOCK = 0x67617465  # an arbitrary number that only migrations use
+
+T = TypeVar("T")
+Rows = Sequence[Mapping[str, Any]]
+
+
+def connect(dsn: str) -> Connection[Any]:
+    """A connection that notices a server which doesn't answer. Raises psycopg.Error."""
+    connection = psycopg.connect(
+        dsn,
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        tcp_user_timeout=UNANSWERED_TIMEOUT_MS,
+        keepalives_idle=UNANSWERED_TIMEOUT_MS // 1000,
+        keepalives_interval=1,
+        keepalives_count=3,
+        application_name="gateway",
+    )
+    connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'".encode())
+    return connection
+
+
+# --------------------------------------------------------------------------------------- migrations
+
+
+class Migration(NamedTuple):
+    """One step, a file of `gateway.log.migrations`."""
+
+    version: int
+    name: str
+    statements: str
+
+
+def migrations() -> Sequence[Migration]:
+    """All steps that this gateway knows, in order."""
+    files = resources.files("gateway.log.migrations").iterdir()
+    return sorted(
+        Migration(int(path.name[:4]), path.name.removesuffix(".sql"), path.read_text())
+        for path in files
+        if path.name.endswith(".sql")
+    )
+
+
+def migrate(dsn: str) -> Sequence[str]:
+    """Bring the archive's tables up to date; the names of the steps that were missing.
+
+    Each step is one transaction. Two migrations at once wait for each other. Raises ConfigError.
+    """
+    try:
+        with connect(dsn) as connection:
+            connection.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})".encode())
+            connection.execute("CREATE SCHEMA IF NOT EXISTS gateway")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS gateway.migration (version integer PRIMARY KEY,"
+                " name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+            )
+            missing = _missing(connection)
+            for step in missing:
+                _apply(connection, step)
+            return [step.name for step in missing]
+    except psycopg.Error as error:
+        raise ConfigError(f"the archive can't be migrated: {_text(error)}") from error
+
+
+def _apply(connection: Connection[Any], step: Migration) -> None:
+    with connection.transaction():
+        connection.execute(step.statements.encode())
+        connection.execute(
+            "INSERT INTO gateway.migration (version, name) VALUES (%s, %s)", (step.version, step.name)
+        )
+
+
+def _missing(connection: Connection[Any]) -> Sequence[Migration]:
+    applied = {version for (version,) in connection.execute("SELECT version FROM gateway.migration")}
+    known = migrations()
+    later = applied - {step.version for step in known}
+    if later:
+        raise ConfigError(
+            f"the archive was migrated by a later gateway (step {max(later)}): upgrade this one"
+        )
+    return [step for step in known if step.version not in applied]
+
+
+def _verify(connection: Connection[Any]) -> None:
+    try:
+        missing = _missing(connection)
+    except psycopg.errors.UndefinedTable:
+        missing = migrations()
+    if missing:
+        names = ", ".join(step.name for step in missing)
+        raise ConfigError(f"the archive's tables aren't up to date ({names}): run `gateway migrate`")
+
+
+# ------------------------------------------------------------------------------------------ storing
+
+
+def _clean(text: str) -> str:
+    """A name as PostgreSQL can hold it: it has no character 0."""
+    return text.replace("\0", "\ufffd")
+
+
+def _change_rows(changes: Sequence[Announcement]) -> tuple[list[dict[str, Any]], list[bytes]]:
+    rows, bodies, offset = [], [], 1
+    for change in changes:
+        nonce: str | None = change.nonce
+        resource = _clean(change.resource)
+        for version, body, user_id, client_id, seq, digest, timestamp, undoes in change.records:
+            rows.append(
+                {
+                    "r": resource,
+                    "e": change.epoch,
+                    "v": version,
+                    "u": _clean(user_id),
+                    "c": _clean(client_id),
+                    "q": seq,
+                    "d": digest,
+                    "t": timestamp,
+                    "n": undoes,
+                    "o": nonce,
+                    "p": offset,
+                    "l": len(body),
+                }
+            )
+            bodies.append(body)
+            offset += len(body)
+            nonce = nonce and None
+    return rows, bodies
+
+
+def _snapshot_rows(snapshots: Sequence[SavedSnapshot]) -> tuple[list[dict[str, Any]], list[bytes]]:
+    rows, bodies, offset = [], [], 1
+    for resource, epoch, (version, document) in snapshots:
+        rows.append({"r": _clean(resource), "e": epoch, "v": version, "p": offset, "l": len(document)})
+        bodies.append(document)
+        offset += len(document)
+    return rows, bodies
+
+
+def _history_rows(news: Sequence[Announcement]) -> list[dict[str, Any]]:
+    return [{"r": _clean(item.resource), "e": item.epoch, "v": item.base} for item in news]
+
+
+class _Storing:
+    """One transaction."""
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._connection = connection
+
+    def store(self, transfer: Transfer) -> None:
+        epochs, purges = _history_rows(transfer.epochs), _history_rows(transfer.purges)
+        seen = [*_history_rows(transfer.changes), *epochs, *purges]
+        with self._connection.transaction():
+            self._run(sql.ADD_RESOURCES, seen)
+            self._add_changes(transfer.changes)
+            self._run(sql.ADD_SNAPSHOTS, *_snapshot_rows(transfer.snapshots))
+            for statement in sql.SUPERSEDE:
+                self._run(statement, epochs)
+            for statement in sql.ERASE:
+                self._run(statement, purges)
+            self._run(sql.RAISE_EPOCHS, seen)
+
+    def _add_changes(self, changes: Sequence[Announcement]) -> None:
+        rows, bodies = _change_rows(changes)
+        if self._run(sql.ADD_CHANGES, rows, bodies) == len(rows):
+            return
+        index = orjson.dumps(rows).decode()
+        found = self._connection.execute(sql.FIND_MISMATCH.encode(), {"index": index}).fetchone()
+        if found is not None:
+            resource, version, epoch, stored, offered = found
+            raise ArchiveMismatch(
+                f"{resource} version {version} of epoch {epoch} is archived under nonce {stored!r}, and "
+                f"comes again under {offered!r}"
+            )
+
+    def _run(self, statement: str, rows: Rows, bodies: Sequence[bytes] = ()) -> int:
+        """Execute with these rows, unless there are none; the number of rows that it touched."""
+        if not rows:
+            return 0
+        arguments = {"index": orjson.dumps(rows).decode(), "bodies": b"".join(bodies)}
+        return self._connection.execute(statement.encode(), arguments).rowcount
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+
+class ArchivedChange(NamedTuple):
+    """A change of any resource; `superseded` ones were lost to a fork."""
+
+    resource: str
+    epoch: int
+    superseded: bool
+    record: Record
+
+
+class PostgresArchive:
+    """The archive behind `dsn`. Methods raise LogUnavailable when it can't be reached."""
+
+    def __init__(self, dsn: str) -> None:
+        self._lender: Lender[Connection[Any]] = Lender(lambda: connect(dsn), CONNECTIONS_MAX)
+
+    async def verify(self) -> None:
+        """Raises ConfigError unless the tables are there and up to date."""
+        await self._run(_verify, "none")
+
+    async def store(self, transfer: Transfer) -> None:
+        """See `gateway.log.archive.Store`."""
+        await self._run(lambda connection: _Storing(connection).store(transfer), "unknown")
+
+    async def heads(self, names: Sequence[str]) -> Mapping[str, tuple[int, int]]:
+        """Epoch and version of the resources that the archive has."""
+        asked = {_clean(name): name for name in names}
+        rows = await self._rows(sql.HEADS, (list(asked),))
+        return {asked[name]: (epoch, version) for name, epoch, version in rows}
+
+    async def open(self, resource: str) -> Opening | None:
+        """As `OpLog.open`; None where the archive never had the resource."""
+        return await self._run(lambda connection: _open(connection, _clean(resource)), "none")
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        """As `OpLog.read`."""
+        return _records(await self._rows(sql.RECORDS, (_clean(resource), after, limit)))
+
+    async def snapshot(self, resource: str, version: int) -> Snapshot:
+        """As `OpLog.snapshot`."""
+        return _snapshot(await self._rows(sql.SNAPSHOT, (_clean(resource), version)))
+
+    async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
+        """As `OpLog.own_changes`."""
+        names = [_clean(name) for name in client]
+        return [OwnChange(*row) for row in await self._rows(sql.OWN_CHANGES, (*names, limit))]
+
+    async def changes(
+        self, user_id: str | None, since: int, until: int, limit: int
+    ) -> Sequence[ArchivedChange]:
+        """The newest `limit` changes of a user (of all, for None), made between two times, newest first."""
+        user = None if user_id is None else _clean(user_id)
+        arguments = {"user": user, "since": since, "until": until, "limit": limit}
+        return [
+            ArchivedChange(name, epoch, superseded, _record(row))
+            for name, epoch, superseded, *row in await self._rows(sql.CHANGES, arguments)
+        ]
+
+    async def aclose(self) -> None:
+        """Close the connections; those at work, when they are done."""
+        self._lender.close()
+
+    async def _rows(self, statement: str, arguments: Any) -> list[Any]:
+        return await self._run(
+            lambda connection: connection.execute(statement.encode(), arguments).fetchall(), "none"
+        )
+
+    async def _run(self, work: Callable[[Connection[Any]], T], outcome: str) -> T:
+        try:
+            return await self._lender.run(work)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise ArchiveMismatch(f"PostgreSQL refuses what is to be archived: {_text(error)}") from error
+        except psycopg.Error as error:
+            raise LogUnavailable(f"the archive can't be reached: {_text(error)}", outcome) from error
+
+
+def _text(error: psycopg.Error) -> str:
+    return " ".join(str(error).split())
+
+
+def _open(connection: Connection[Any], resource: str) -> Opening | None:
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        head = connection.execute(sql.HEADS.encode(), ([resource],)).fetchone()
+        if head is None:
+            return None
+        found = connection.execute(sql.SNAPSHOT.encode(), (resource, ANY_VERSION)).fetchall()
+        snapshot = _snapshot(found)
+        arguments = resource, snapshot.version, ANY_VERSION
+        records = connection.execute(sql.RECORDS.encode(), arguments).fetchall()
+        return Opening(head[1], snapshot, _records(records))
+
+
+def _snapshot(rows: Sequence[Any]) -> Snapshot:
+    return Snapshot(rows[0][0], rows[0][1].encode()) if rows else NOTHING
+
+
+def _records(rows: Sequence[Any]) -> list[Record]:
+    return [_record(row) for row in rows]
+
+
+def _record(row: Sequence[Any]) -> Record:
+    version, body, *rest = row
+    return Record(version, body.encode(), *rest)
