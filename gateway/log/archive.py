@@ -21,8 +21,9 @@ from gateway.ports import Record, Snapshot
 
 logger = logging.getLogger(__name__)
 
-# Entries of one partition that are moved at once: the more, the fewer transactions; bounds memory.
-ENTRIES_A_STEP = 1000
+# Entries that are moved in one transaction, about: the more, the fewer transactions; bounds memory.
+ENTRIES_A_STEP = 5000
+ENTRIES_A_PARTITION_MIN = 20
 IDLE_INTERVAL_S = 0.2
 RETRY_INTERVAL_S = 1.0
 FILL_RECORDS = 1000
@@ -43,6 +44,13 @@ class Entry(NamedTuple):
     stamp_ms: int
 
 
+class Mark(NamedTuple):
+    """What of a partition is archived: its entries up to `last_id`; epoch and version of its resources."""
+
+    last_id: str
+    heads: Mapping[str, tuple[int, int]]
+
+
 class Outbox(Protocol):
     """The log's side. Methods raise LogUnavailable."""
 
@@ -58,8 +66,8 @@ class Outbox(Protocol):
         """As `OpLog.read`, from what the log itself keeps; empty where it doesn't keep `after + 1`."""
         ...
 
-    async def done(self, partition: int, last_id: str, heads: Mapping[str, tuple[int, int]]) -> None:
-        """Entries up to `last_id` are archived; `heads` are the archived (epoch, version) of resources."""
+    async def done(self, marks: Mapping[int, Mark]) -> None:
+        """Drop what is archived of these partitions. Where it fails, the entries are taken again."""
         ...
 
     async def release(self) -> None:
@@ -121,6 +129,7 @@ class Archiver:
         self._store = store
         self._wall_ms = wall_ms
         self._heads: dict[str, tuple[int, int]] = {}
+        self._busy = ENTRIES_A_STEP
         self.numbers = ArchiveNumbers()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -135,7 +144,8 @@ class Archiver:
 
     async def step(self) -> int:
         """Move what waits now; the number of entries. Raises LogUnavailable."""
-        taken = await self._outbox.take(ENTRIES_A_STEP)
+        taken = await self._outbox.take(max(ENTRIES_A_PARTITION_MIN, ENTRIES_A_STEP // self._busy))
+        self._busy = max(1, sum(map(bool, taken.values())))
         self._measure(taken)
         open_ones = {n: entries for n, entries in taken.items() if entries and n not in self.numbers.blocked}
         if not open_ones:
@@ -156,7 +166,7 @@ class Archiver:
             self._heads.clear()
             logger.warning("the archive waits: %s", error)
             return RETRY_INTERVAL_S
-        return 0 if moved >= ENTRIES_A_STEP else IDLE_INTERVAL_S
+        return 0 if moved >= ENTRIES_A_STEP // 2 else IDLE_INTERVAL_S
 
     async def _release(self) -> None:
         try:
@@ -182,8 +192,8 @@ class Archiver:
         await self._store.store(transfer)
         self.numbers.transfers += 1
         self.numbers.changes += sum(len(change.records) for change in transfer.changes)
-        for partition, entries in taken.items():
-            await self._outbox.done(partition, entries[-1].id, self._note(entries))
+        marks = {number: Mark(entries[-1].id, self._note(entries)) for number, entries in taken.items()}
+        await self._outbox.done(marks)
 
     async def _transfer(self, entries: Sequence[Entry]) -> Transfer:
         transfer = Transfer()

@@ -1,0 +1,184 @@
+"""The archiver, between an outbox in memory and a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from gateway.announcement import Announcement
+from gateway.errors import LogUnavailable
+from gateway.log.archive import Archiver, Entry, Kind, Mark
+from gateway.log.postgres import PostgresArchive, migrate
+from gateway.ports import Record, Snapshot
+from tests.contracts.log_contract import NOW_MS, ROOM, record
+from tests.servers import shared_postgres
+
+
+class MemoryOutbox:
+    """Outboxes of a log, the resources `event:N` being of partition N modulo `partitions`."""
+
+    def __init__(self, partitions: int = 4) -> None:
+        self.entries: dict[int, list[Entry]] = {number: [] for number in range(partitions)}
+        self.documents: dict[tuple[str, int, int], bytes] = {}
+        self.kept: dict[str, list[Record]] = {}
+        self.heads: dict[str, tuple[int, int]] = {}
+        self.released = False
+        self.down = False
+
+    def add(self, kind: Kind, news: Announcement) -> None:
+        entries = self.entries[int(news.resource.partition(":")[2]) % len(self.entries)]
+        entries.append(Entry(f"{len(entries)}", kind, news, NOW_MS))
+
+    def append(self, resource: str, *records: Record, epoch: int = 1, nonce: str | None = None) -> None:
+        base = records[0].version - 1
+        self.add("change", Announcement(resource, epoch, base, nonce or f"{epoch}-{base}", records))
+
+    @property
+    def waiting(self) -> int:
+        return sum(map(len, self.entries.values()))
+
+    async def take(self, count: int) -> Mapping[int, Sequence[Entry]]:
+        await trio.lowlevel.checkpoint()
+        if self.down:
+            raise LogUnavailable("down", "none")
+        return {number: entries[:count] for number, entries in self.entries.items()}
+
+    async def document(self, resource: str, epoch: int, version: int) -> bytes | None:
+        await trio.lowlevel.checkpoint()
+        return self.documents.get((resource, epoch, version))
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        await trio.lowlevel.checkpoint()
+        return [found for found in self.kept.get(resource, ()) if found.version > after][:limit]
+
+    async def done(self, marks: Mapping[int, Mark]) -> None:
+        await trio.lowlevel.checkpoint()
+        for number, mark in marks.items():
+            ids = [entry.id for entry in self.entries[number]]
+            del self.entries[number][: ids.index(mark.last_id) + 1]
+            self.heads.update(mark.heads)
+
+    async def release(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.released = True
+
+
+@asynccontextmanager
+async def archiver() -> AsyncIterator[tuple[Archiver, MemoryOutbox, PostgresArchive]]:
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        outbox, store = MemoryOutbox(), PostgresArchive(dsn)
+        yield Archiver(outbox, store, wall_ms=lambda: NOW_MS + 1500), outbox, store
+        await store.aclose()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(5):
+        while True:
+            if condition():
+                return
+            await trio.sleep(0.01)
+
+
+async def test_changes_of_all_partitions_are_moved_in_order_and_dropped() -> None:
+    async with archiver() as (moving, outbox, store):
+        for n in range(10):
+            outbox.append(f"event:{n}", record(1), record(2))
+            outbox.append(f"event:{n}", record(3))
+        while await moving.step():
+            pass
+        assert outbox.waiting == 0
+        assert outbox.heads == {f"event:{n}": (1, 3) for n in range(10)}
+        for n in range(10):
+            assert await store.read(f"event:{n}", 0, 9) == [record(1), record(2), record(3)]
+        assert (moving.numbers.changes, moving.numbers.gaps, moving.numbers.waiting) == (30, 0, 0)
+
+
+async def test_snapshots_epochs_and_purges_are_moved() -> None:
+    async with archiver() as (moving, outbox, store):
+        outbox.append(ROOM, record(1), record(2))
+        outbox.documents[ROOM, 1, 2] = b'{"title": "x"}'
+        outbox.add("snapshot", Announcement(ROOM, 1, 2, "", ()))
+        outbox.add("snapshot", Announcement(ROOM, 1, 1, "", ()))  # the log has dropped this one
+        outbox.add("epoch", Announcement(ROOM, 5, 2, "", ()))
+        outbox.append(ROOM, record(3), epoch=5)
+        outbox.append("event:7", record(1))
+        outbox.add("purge", Announcement("event:7", 8, 0, "", ()))
+        await moving.step()
+        assert await store.snapshot(ROOM, 9) == Snapshot(2, b'{"title": "x"}')
+        assert await store.heads([ROOM, "event:7"]) == {ROOM: (5, 3), "event:7": (8, 0)}
+        assert outbox.heads == {ROOM: (5, 3), "event:7": (8, 0)}
+
+
+async def test_what_the_outbox_never_had_is_filled_from_the_log() -> None:
+    async with archiver() as (moving, outbox, store):
+        outbox.kept[ROOM] = [record(n) for n in range(1, 8)]
+        outbox.append(ROOM, record(6), record(7))
+        await moving.step()
+        assert await store.read(ROOM, 0, 99) == outbox.kept[ROOM]
+        assert moving.numbers.gaps == 0
+
+
+async def test_what_nobody_has_any_more_is_counted_and_the_rest_is_archived() -> None:
+    async with archiver() as (moving, outbox, store):
+        outbox.kept[ROOM] = [record(5), record(6)]
+        outbox.append(ROOM, record(6))
+        await moving.step()
+        assert [found.version for found in await store.read(ROOM, 0, 99)] == [6]
+        assert moving.numbers.gaps == 1
+        assert outbox.waiting == 0
+
+
+async def test_a_mismatch_stops_its_partition_and_no_other() -> None:
+    async with archiver() as (moving, outbox, store):
+        outbox.append("event:1", record(1), nonce="mine")
+        await moving.step()
+        outbox.append("event:1", record(1, value="other"), nonce="theirs")
+        outbox.append("event:2", record(1))
+        await moving.step()
+        assert moving.numbers.blocked == {1}
+        assert outbox.waiting == len(outbox.entries[1]) == 1
+        outbox.append("event:1", record(2))
+        outbox.append("event:2", record(2))
+        await moving.step()
+        assert outbox.waiting == len(outbox.entries[1]) == 2
+        assert await store.heads(["event:1", "event:2"]) == {"event:1": (1, 1), "event:2": (1, 2)}
+
+
+async def test_what_was_stored_but_not_dropped_is_moved_again_without_harm() -> None:
+    async with archiver() as (moving, outbox, store):
+        outbox.append(ROOM, record(1))
+        entries = list(outbox.entries[2])
+        await moving.step()
+        outbox.entries[2][:0] = entries
+        outbox.append(ROOM, record(2))
+        await Archiver(outbox, store).step()
+        assert outbox.waiting == 0
+        assert await store.heads([ROOM]) == {ROOM: (1, 2)}
+
+
+async def test_lag_is_the_age_of_the_oldest_entry() -> None:
+    async with archiver() as (moving, outbox, _):
+        outbox.append(ROOM, record(1))
+        await moving.step()
+        assert (moving.numbers.lag_ms, moving.numbers.waiting) == (1500, 1)
+        await moving.step()
+        assert (moving.numbers.lag_ms, moving.numbers.waiting) == (0, 0)
+
+
+async def test_it_waits_while_an_end_is_down_and_lets_go_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.log.archive.RETRY_INTERVAL_S", 0.01)
+    async with archiver() as (moving, outbox, _), trio.open_nursery() as nursery:
+        outbox.down = True
+        outbox.append(ROOM, record(1))
+        await nursery.start(moving.run)
+        await until(lambda: moving.numbers.failures >= 2)
+        outbox.down = False
+        await until(lambda: not outbox.waiting)
+        nursery.cancel_scope.cancel()
+    assert outbox.released
