@@ -26,7 +26,7 @@ import redis
 import trio
 
 from gateway.config import Config
-from gateway.log.redis import RedisLog, log_library
+from gateway.log.redis import RedisLog
 from gateway.log.redis_codec import Codec
 from gateway.ports import Batch, Committed, Record
 from gateway.redislink.shards import Call, Shards
@@ -169,7 +169,7 @@ async def run(url: str, rounds: int) -> list[Result]:
     config = Config().with_(redis={"urls": (url,)})
     results: list[Result] = []
     async with trio.open_nursery() as nursery:
-        shards = Shards(config.redis, log_library())
+        shards = Shards(config.redis)
         await nursery.start(shards.run)
         log = RedisLog(shards, config)
         for name, seqs in (("log, grouped", True), ("log, grouped, without seq", False)):

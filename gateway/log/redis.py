@@ -1,4 +1,4 @@
-"""The log in Redis: what several nodes share. Every step is a function of `redis_log.lua`.
+"""The log in Redis: what several nodes share. Each step is a function of `redislink/functions/log.lua`.
 
 Needs `Shards` that run. Resources that Redis doesn't hold come from the archive, where there is one; without
 it, history is what Redis keeps.
@@ -38,7 +38,6 @@ from gateway.ports import (
 from gateway.redislink.chains import head_version
 from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import partition_of
-from gateway.redislink.library import Library, load_source
 from gateway.redislink.link import Reply
 from gateway.redislink.shards import Call, Shards
 
@@ -49,11 +48,6 @@ RETRY_AFTER_MS = 1000
 PAGE_BATCHES = 200
 CLIENTS_A_CALL = 1000
 ATTEMPTS_MAX = 10
-
-
-def log_library() -> Library:
-    """The functions that the servers need."""
-    return load_source("gateway.log", "redis_log.lua")
 
 
 class Archive(Protocol):

@@ -1,4 +1,4 @@
-"""The calls of `redis_log.lua`, packed, and its answers, unpacked. No I/O here."""
+"""The calls of `gateway/redislink/functions/log.lua`, packed, and its answers, unpacked. No I/O here."""
 
 from __future__ import annotations
 

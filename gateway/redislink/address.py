@@ -1,7 +1,8 @@
 """Where a Redis server is and how to log in, taken from its URL.
 
 `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix://path`; the query options are those of
-redis-py (`ssl_ca_certs`, `ssl_cert_reqs`, `ssl_certfile`, ...), which parses the URL here.
+redis-py (`ssl_ca_certs`, `ssl_cert_reqs`, `ssl_certfile`, ...), which parses the URL here. One is ours:
+`?name=shard-a` names a shard, where nodes reach it by different addresses or it may move.
 """
 
 from __future__ import annotations
@@ -21,24 +22,26 @@ _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One server. `name` ("host:port/db") identifies it and holds no secret; `options` are the URL's rest."""
+    """One server. `label` is the name that the URL gives it; `options` are the URL's rest."""
 
     host: str
     port: int
     db: int = 0
     path: str = ""
     tls: bool = False
+    label: str = ""
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
-        return f"{self.path or f'{self.host}:{self.port}'}/{self.db}"
+        """What identifies the server, without a secret: its label, else "host:port/db"."""
+        return self.label or f"{self.path or f'{self.host}:{self.port}'}/{self.db}"
 
     def sibling(self, host: str, port: int, db: int = 0) -> Address:
         """Another server that is reached with the same credentials."""
-        return replace(self, host=host, port=port, db=db, path="")
+        return replace(self, host=host, port=port, db=db, path="", label="")
 
     def client_options(self) -> dict[str, Any]:
         """The keyword arguments of redis-py's client for this server."""
@@ -105,6 +108,7 @@ def parse(url: str) -> Address:
         db=int(found.pop("db", 0)),
         path=found.pop("path", ""),
         tls=url.startswith("rediss://"),
+        label=found.pop("name", ""),
         username=found.pop("username", "") or "",
         password=found.pop("password", "") or "",
         options=tuple(sorted(found.items())),

@@ -13,6 +13,7 @@ touch them together.
 | `{pN}:s:RESOURCE` | hash: version -> document, the snapshots |
 | `{pN}:q:RESOURCE` | hash: the recent submissions of each client |
 | `{pN}:w:RESOURCE` | hash: who is present |
+| `{pN}:n` | sorted set: the leases of the nodes, in the first partition of each server |
 | `{pN}:b:RESOURCE` | sharded channel of the bus |
 """
 
@@ -52,6 +53,11 @@ def idle(partition: int) -> str:
 
 def presence(resource: str, partitions: int) -> str:
     return f"{tag(partition_of(resource, partitions))}:w:{resource}"
+
+
+def leases(partition: int) -> str:
+    """The leases of the nodes on one server, under the tag of its first partition."""
+    return f"{tag(partition)}:n"
 
 
 def partition_of(resource: str, partitions: int) -> int:

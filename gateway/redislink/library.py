@@ -5,9 +5,14 @@ The library's name carries a digest of its text, so workers of different release
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256
 from importlib import resources
 from typing import NamedTuple
+
+# `common` is seen by the others, which don't see each other.
+SHARED = "common.lua"
+PARTS = ("log.lua", "archive.lua", "presence.lua")
 
 
 class Library(NamedTuple):
@@ -20,12 +25,18 @@ class Library(NamedTuple):
         return f"{self.name}_{name}"
 
 
-def library(source: str) -> Library:
-    """The library of this Lua text, which finds its own name in LIBRARY."""
-    name = f"gateway_{sha256(source.encode()).hexdigest()[:12]}"
-    return Library(name, f"#!lua name={name}\nlocal LIBRARY = '{name}'\n{source}")
-
-
-def load_source(package: str, file: str) -> Library:
-    """The library of a Lua file that lies in a package."""
-    return library((resources.files(package) / file).read_text(encoding="utf-8"))
+@cache
+def library() -> Library:
+    """The library of this release."""
+    directory = resources.files("gateway.redislink") / "functions"
+    parts = [(directory / name).read_text(encoding="utf-8") for name in (SHARED, *PARTS)]
+    body = parts[0] + "".join(f"do\n{part}end\n" for part in parts[1:])
+    name = f"gateway_{sha256(body.encode()).hexdigest()[:12]}"
+    # While a library loads, only a few globals are there: no pairs, no ipairs.
+    register = f"""local function register(name, callback, flags)
+  redis.register_function{{
+    function_name = '{name}_' .. name, callback = callback, flags = flags or {{}}
+  }}
+end
+"""
+    return Library(name, f"#!lua name={name}\n{register}{body}")

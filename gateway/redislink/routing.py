@@ -7,6 +7,7 @@ credentials; a server that this node's settings don't name is reached with those
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -149,9 +150,13 @@ class ShardTopology(Topology):
         for address in self.configured:
             if address.name == name:
                 return address
-        place, _, db = name.rpartition("/")
-        host, _, port = place.rpartition(":")
-        return self.configured[0].sibling(host, int(port), int(db))
+        place = re.fullmatch(r"([^/]+):(\d+)/(\d+)", name)
+        if place is None:
+            raise ConfigError(
+                f"redis.urls: the data is on a server named {name}, too: add its URL, "
+                f"redis://host:port?name={name}"
+            )
+        return self.configured[0].sibling(place[1], int(place[2]), int(place[3]))
 
     def stored(self, known: Sequence[Address] = ()) -> StoredTable:
         """The newest table that any reachable server has; a new deployment's is made here."""

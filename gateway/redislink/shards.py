@@ -1,7 +1,7 @@
 """All the servers together: calls go to their partition's owner, redirected and repeated until a deadline.
 
 Every call must be safe to repeat: a reply that was lost is asked for by sending the call again. (An append
-finds its nonce; see `redis_log.lua`.) Two links lead to each server, one for appends, which may wait for
+finds its nonce; see `functions/log.lua`.) Two links lead to each server, one for appends, which may wait for
 disks and replicas, and one for everything else.
 """
 
@@ -24,7 +24,7 @@ from gateway.redislink.address import Address
 from gateway.redislink.chains import Chains
 from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import tag
-from gateway.redislink.library import Library
+from gateway.redislink.library import library
 from gateway.redislink.link import Link, Reply, pack
 from gateway.redislink.routing import Table, Topology, topology
 
@@ -113,13 +113,13 @@ class Server:
 class Shards:
     """The servers that the settings name. Use: `await nursery.start(shards.run)`.
 
-    `on_table` are called, synchronously, after the routing table has changed. `library` is loaded into every
-    server that lacks it. `origin` marks what this node sends on the bus.
+    `on_table` are called, synchronously, after the routing table has changed. `origin` marks what this node
+    sends on the bus.
     """
 
-    def __init__(self, config: Redis, library: Library) -> None:
+    def __init__(self, config: Redis) -> None:
         self.config = config
-        self.library = library
+        self.library = library()
         self.chains = Chains()
         self.on_table: list[Callable[[], None]] = []
         self.threads = admin.limiter()

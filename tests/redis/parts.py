@@ -10,7 +10,6 @@ import redis
 import trio
 
 from gateway.config import Config
-from gateway.log.redis import log_library
 from gateway.redislink.shards import Shards
 from tests.servers import shared_redis, shared_redis_cluster
 
@@ -35,7 +34,7 @@ def fresh(*flavours: str, cluster: bool = False, **values: Any) -> Config:
 async def running(config: Config) -> AsyncIterator[Shards]:
     """The shards of one node."""
     async with trio.open_nursery() as nursery:
-        shards = Shards(config.redis, log_library())
+        shards = Shards(config.redis)
         await nursery.start(shards.run)
         yield shards
         nursery.cancel_scope.cancel()

@@ -1,0 +1,100 @@
+-- What the functions of the log and of its archive share.
+--
+-- Each function is atomic, and all keys that it touches are declared, so that a Redis Cluster that is moving the
+-- slot answers TRYAGAIN before anything was done rather than in between.
+--
+-- Keys, in this order (see keys.py): meta, outbox, head, changes, snapshots, seen.
+-- Head fields: e epoch, v version, n nonce of the newest change, t versions up to here are trimmed,
+-- a versions up to here are archived, r and u: reserved for node r until u (Unix ms).
+-- An entry of `changes` holds n (the batch's nonce) and b (its announcement); its id is its last version.
+-- An answer's first element is a word; FENCED means that the partition is somewhere else now.
+
+local META, OUTBOX, HEAD, CHANGES, SNAPSHOTS, SEEN = 1, 2, 3, 4, 5, 6
+local KEPT = 16
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+local function fenced(keys)
+  return redis.call('HGET', keys[META], 'fenced')
+end
+
+local function archive(keys, kind, payload)
+  redis.call('XADD', keys[OUTBOX], '*', 'k', kind, 'b', payload)
+  redis.call('HINCRBY', keys[META], 'backlog', #payload)
+end
+
+local function payloads(entries)
+  local result = {}
+  for i, entry in ipairs(entries) do
+    result[i] = entry[2][4]
+  end
+  return result
+end
+
+-- The newest snapshot at or below `version` (any, when nil): its version as a number, or nil.
+local function snapshot_below(keys, version)
+  local found
+  for _, field in ipairs(redis.call('HKEYS', keys[SNAPSHOTS])) do
+    local candidate = tonumber(field)
+    if (not version or candidate <= version) and (not found or candidate > found) then
+      found = candidate
+    end
+  end
+  return found
+end
+
+-- The nonce of the batch that holds `version`, or nil where the stream doesn't reach it.
+local function nonce_at(keys, version)
+  local entry = redis.call('XRANGE', keys[CHANGES], whole(version) .. '-0', '+', 'COUNT', 1)[1]
+  return entry and entry[2][2], entry and entry[1]
+end
+
+-- Whether the history lacks what the caller saw: `version` of `epoch`, with this nonce ("" where unknown).
+local function forked(keys, head, epoch, version, nonce)
+  if head.epoch ~= epoch or version <= head.trimmed then
+    return false
+  end
+  return version > head.version or (nonce ~= '' and nonce_at(keys, version) ~= nonce)
+end
+
+-- The head, or nil.
+local function head_of(keys)
+  local fields = redis.call('HMGET', keys[HEAD], 'e', 'v', 'n', 't', 'a')
+  if not fields[1] then
+    return nil
+  end
+  return {
+    epoch = fields[1], version = tonumber(fields[2]), nonce = fields[3], trimmed = tonumber(fields[4] or '0'),
+    archived = tonumber(fields[5] or '0'),
+  }
+end
+
+local function fork_answer(head)
+  return {'FORK', head.epoch, whole(head.version), head.nonce}
+end
+
+-- Trims what is both covered by a snapshot and (where there is an archive) archived, beyond the history kept.
+local function trim(keys, history, archiving)
+  local head = head_of(keys)
+  local limit = head.version - history
+  if archiving then
+    limit = math.min(limit, head.archived)
+  end
+  local version = limit > head.trimmed and snapshot_below(keys, limit)
+  if version and version > head.trimmed then
+    redis.call('XTRIM', keys[CHANGES], 'MINID', whole(version + 1) .. '-0')
+    for _, field in ipairs(redis.call('HKEYS', keys[SNAPSHOTS])) do
+      if tonumber(field) < version then
+        redis.call('HDEL', keys[SNAPSHOTS], field)
+      end
+    end
+    redis.call('HSET', keys[HEAD], 't', whole(version))
+  end
+end
