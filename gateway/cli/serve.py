@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator
 import click
 import trio
 from rich.console import Console
-from rich.panel import Panel
-from rich.text import Text
+from rich.markup import escape
 
 from gateway import speedups, tuning
 from gateway.admission import create_secret, secret_path
@@ -24,6 +23,8 @@ from gateway.node import Addresses, Node
 
 logger = logging.getLogger("gateway")
 
+DEFAULT = Config()
+DEFAULT_URL = f"ws://{DEFAULT.server.host}:{DEFAULT.server.port}{PATH}"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -143,25 +144,39 @@ def _announce(node: Node, addresses: Addresses) -> None:
     click.echo(f"ready ws={websocket} admin={admin} pid={os.getpid()}")
     sys.stdout.flush()
     if sys.stdout.isatty():
-        Console().print(Panel(_directions(node.config, websocket, admin), title="Connect", expand=False))
+        directions = _directions(node.config, websocket, admin)
+        Console(highlight=False, soft_wrap=True).print(directions)
 
 
 def _authority(address: tuple[str, int]) -> str:
     return f"{reachable(address[0])}:{address[1]}"
 
 
-def _directions(config: Config, websocket: str, admin: str) -> Text:
-    data = config.server.data_dir
-    return Text.from_markup(f"""\
-[bold]Token[/]      gateway token --data {data} --user ann --grant 'event:*=editor'
-[bold]Watch[/]      gateway watch --data {data} --url {websocket} event:42
-[bold]Edit[/]       gateway edit --data {data} --url {websocket} --create event:42 \\
-             '{{"op": "add", "path": "/title", "value": "Lunch"}}'
-[bold]Browser[/]    const ws = new WebSocket("{websocket}")
-             const send = (type, payload) => ws.send(JSON.stringify({{type, payload}}))
-             ws.onmessage = message => console.log(message.data)
-             ws.onopen = () => {{
-               send("AUTH", {{token, client_id: crypto.randomUUID()}})
-               send("SUBSCRIBE", {{resource: "event", resource_id: "42"}})
-             }}
-[bold]Operators[/]  {admin}   (health, metrics, history)""")
+def _directions(config: Config, websocket: str, admin: str) -> str:
+    """How to go on from here; commands are whole lines, for copying."""
+    data = (
+        ""
+        if config.server.data_dir == DEFAULT.server.data_dir
+        else f" --data {escape(config.server.data_dir)}"
+    )
+    url = "" if websocket == DEFAULT_URL else f" --url {websocket}"
+    edit = """'{"op": "add", "path": "/title", "value": "Lunch"}'"""
+    return f"""
+[bold]Watch and edit, in other terminals[/]
+  gateway watch event:42{data}{url}
+  gateway edit event:42 --create{data}{url} {edit}
+
+[bold]Connect from a browser[/] (allow its origin: --set server.origins=http://localhost:3000)
+  gateway token --user ann --grant 'event:*=editor'{data}
+
+  const ws = new WebSocket("{websocket}")
+  const send = (type, payload) => ws.send(JSON.stringify({{type, payload}}))
+  ws.onmessage = message => console.log(message.data)
+  ws.onopen = () => {{
+    send("AUTH", {{token, client_id: crypto.randomUUID()}})
+    send("SUBSCRIBE", {{resource: "event", resource_id: "42"}})
+  }}
+
+[bold]Health, metrics, history[/]
+  {admin}
+"""

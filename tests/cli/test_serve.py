@@ -137,7 +137,7 @@ async def test_in_a_terminal_it_shows_how_to_connect(tmp_path):
     shown = b""
     try:
         with trio.fail_after(30):
-            while b"Operators" not in shown:
+            while b"Health, metrics" not in shown:
                 shown += await trio.to_thread.run_sync(os.read, primary, 4096)
     finally:
         process.terminate()
