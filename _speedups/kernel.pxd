@@ -7,7 +7,7 @@ cimport cython
 
 cdef object INTEGER_MAX
 cdef str CONFLICT, INVALID, TOO_LARGE
-cdef object UNBOUNDED_BYTES
+cdef object UNBOUNDED_BYTES, ABSENT
 
 cdef str check_string(str text)
 cdef object check_integer(object value)
@@ -16,8 +16,9 @@ cdef object check_scalar(object value)
 cdef bint is_negative_zero(object value) except -1
 @cython.locals(level=list, below=list, depth=Py_ssize_t, rewrite=bint)
 cpdef object check_value(object value, Py_ssize_t depth_max)
-@cython.locals(found=bint)
+@cython.locals(found=bint, members=dict, items=list)
 cdef bint check_members(object container, list below) except -1
+cdef bint check_child(object child, list below) except -1
 cdef object without_negative_zeros(object value)
 cdef object copy_value(object value)
 cpdef bint equal(object one, object other) except -1
@@ -36,10 +37,10 @@ cdef long long string_bytes(str text) except -1
 
 # paths
 
-cdef list parse_pointer(object pointer)
+cdef list parse_pointer(str pointer)
 cdef str unescape(str token)
 @cython.locals(size=Py_ssize_t)
-cdef long long parse_index(str token) except -2
+cdef Py_ssize_t parse_index(str token) except -2
 @cython.locals(pointer=str, text=str)
 cdef str format_pointer(tuple path)
 cdef bint starts_with(tuple path, tuple prefix) except -1
@@ -82,10 +83,12 @@ cdef list write_delta(tuple delta)
 cdef str INS, REM, SET, MOV, TXT, INC, TST
 
 cdef object missing(tuple path)
+@cython.locals(members=dict, items=list)
 cdef object child_of(object parent, tuple path, Py_ssize_t depth)
 @cython.locals(depth=Py_ssize_t)
 cpdef object get(object document, tuple path)
 cdef bint has(object document, tuple path) except -1
+@cython.locals(members=dict, items=list)
 cdef object shallow(object container, tuple path, Py_ssize_t depth)
 cpdef object apply(object document, object operations)
 @cython.locals(kind=str, place=tuple)
@@ -149,13 +152,15 @@ cdef class Bounds:
 @cython.locals(bounds=Bounds, operations=list, index=Py_ssize_t, done=Py_ssize_t)
 cpdef tuple lower(object document, object patch, object strategies, Py_ssize_t depth_max,
                   Py_ssize_t operations_max, long long copied_bytes_max, bint wants_document)
-@cython.locals(tokens=list)
-cdef object lower_entry(object document, object entry, object strategies, Bounds bounds, list operations)
+@cython.locals(tokens=list, name=str)
+cdef object lower_entry(object document, dict entry, object strategies, Bounds bounds, list operations)
 cdef object argument(dict entry)
 cdef list source_of(dict entry)
-@cython.locals(path=list, index=longlong)
+@cython.locals(path=list)
 cdef tuple locate(object document, list tokens)
-@cython.locals(container=tuple, index=longlong)
+@cython.locals(depth=Py_ssize_t, token=str, members=dict, items=list, index=Py_ssize_t)
+cdef object descend(object node, list tokens, Py_ssize_t count, list path)
+@cython.locals(last=Py_ssize_t, path=list, token=str, size=Py_ssize_t, index=Py_ssize_t)
 cdef tuple locate_place(object document, list tokens)
 @cython.locals(known=Py_ssize_t)
 cdef object lower_add(object document, tuple place, object value, object strategies, list operations)

@@ -32,9 +32,9 @@ for (const { name, document, earlier, later } of cases.pairs) {
   const one = operation(earlier)
   const other = operation(later)
   results[name] = {
-    transform: measure(() => type.transform(other, one, 'right'), cases.rounds),
+    transform: measure(() => type.transformNoConflict(other, one, 'right'), cases.rounds),
     apply: measure(() => type.apply(document, one), cases.rounds),
-    result: type.apply(type.apply(document, one), type.transform(other, one, 'right')),
+    result: type.apply(type.apply(document, one), type.transformNoConflict(other, one, 'right')),
   }
 }
 console.log(JSON.stringify(results))

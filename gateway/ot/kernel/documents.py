@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.ot.kernel.paths import Path, after_remove, format_pointer, shown
 from gateway.ot.kernel.text import apply_delta
-from gateway.ot.kernel.values import CONFLICT, INTEGER_MAX, INVALID, KernelError, equal
+from gateway.ot.kernel.values import ABSENT, CONFLICT, INTEGER_MAX, INVALID, KernelError, equal
 
 Operation = tuple[Any, ...]
 
@@ -38,10 +38,14 @@ def child_of(parent: Any, path: Path, depth: int) -> Any:
     """The child of `parent` at `path[depth]`."""
     token = path[depth]
     if type(parent) is dict:
-        if type(token) is str and token in parent:
-            return parent[token]
-    elif type(parent) is list and type(token) is int and 0 <= token < len(parent):
-        return parent[token]
+        members: dict[Any, Any] = parent
+        child = members.get(token, ABSENT)
+        if child is not ABSENT:
+            return child
+    elif type(parent) is list and type(token) is int:
+        items: list[Any] = parent
+        if 0 <= token < len(items):
+            return items[token]
     raise missing(path[: depth + 1])
 
 
@@ -66,9 +70,11 @@ def has(document: Any, path: Path) -> bool:
 def shallow(container: Any, path: Path, depth: int) -> Any:
     """A copy of one container, the one at `path[:depth]`."""
     if type(container) is dict:
-        return container.copy()
+        members: dict[Any, Any] = container
+        return members.copy()
     if type(container) is list:
-        return container[:]
+        items: list[Any] = container
+        return items[:]
     raise missing(path[: depth + 1])
 
 

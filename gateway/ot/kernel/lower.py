@@ -32,6 +32,7 @@ from gateway.ot.kernel.paths import (
 )
 from gateway.ot.kernel.text import difference, read_delta
 from gateway.ot.kernel.values import (
+    ABSENT,
     CONFLICT,
     INTEGER_MAX,
     INVALID,
@@ -74,6 +75,8 @@ def lower(
     done = 0
     try:
         for entry in patch:
+            if type(entry) is not dict:
+                raise KernelError(INVALID, "an operation must be an object")
             while done < len(operations):
                 document = apply_one(document, operations[done])
                 done += 1
@@ -88,17 +91,16 @@ def lower(
 
 
 def lower_entry(
-    document: Any, entry: Any, strategies: Any, bounds: Bounds, operations: list[Operation]
+    document: Any, entry: dict[str, Any], strategies: Any, bounds: Bounds, operations: list[Operation]
 ) -> None:
     """Append the operations of one entry of a patch."""
-    if type(entry) is not dict:
-        raise KernelError(INVALID, "an operation must be an object")
-    name = entry.get("op")
+    given = entry.get("op")
     pointer = entry.get("path")
-    if type(name) is not str:
+    if type(given) is not str:
         raise KernelError(INVALID, "an operation needs a string op")
-    if pointer is None:
-        raise KernelError(INVALID, "an operation needs a path")
+    if type(pointer) is not str:
+        raise KernelError(INVALID, "an operation needs a string path")
+    name: str = given
     tokens = parse_pointer(pointer)
     if name == "replace":
         value = check_value(argument(entry), bounds.depth_max - len(tokens))
@@ -126,56 +128,71 @@ def lower_entry(
 
 
 def argument(entry: dict[str, Any]) -> Any:
-    if "value" not in entry:
+    value = entry.get("value", ABSENT)
+    if value is ABSENT:
         raise KernelError(INVALID, f"{shown(entry['op'])} needs a value")
-    return entry["value"]
+    return value
 
 
 def source_of(entry: dict[str, Any]) -> list[str]:
-    if "from" not in entry:
-        raise KernelError(INVALID, f"{shown(entry['op'])} needs a from")
-    return parse_pointer(entry["from"])
+    pointer = entry.get("from")
+    if type(pointer) is not str:
+        raise KernelError(INVALID, f"{shown(entry['op'])} needs a string from")
+    return parse_pointer(pointer)
 
 
 def locate(document: Any, tokens: list[str]) -> Path:
     """The typed path of an existing node."""
     path: list[Any] = []
-    for token in tokens:
-        if type(document) is dict:
-            if token not in document:
+    descend(document, tokens, len(tokens), path)
+    return tuple(path)
+
+
+def descend(node: Any, tokens: list[str], count: int, path: list[Any]) -> Any:
+    """The node at the first `count` tokens, whose typed form goes to `path`."""
+    for depth in range(count):
+        token = tokens[depth]
+        if type(node) is dict:
+            members: dict[str, Any] = node
+            node = members.get(token, ABSENT)
+            if node is ABSENT:
                 raise missing((*path, token))
             path.append(token)
-            document = document[token]
-        elif type(document) is list:
+        elif type(node) is list:
+            items: list[Any] = node
             index = parse_index(token)
             if index < 0:
                 raise KernelError(INVALID, f"{shown(token)} is not the index of an element")
-            if index >= len(document):
+            if index >= len(items):
                 raise missing((*path, index))
             path.append(index)
-            document = document[index]
+            node = items[index]
         else:
             raise missing((*path, token))
-    return tuple(path)
+    return node
 
 
 def locate_place(document: Any, tokens: list[str]) -> Path:
     """The typed path of where a value may be added: () is the root, an `int` at the end is a gap."""
     if not tokens:
         return ()
-    container = locate(document, tokens[:-1])
-    parent = get(document, container)
-    token = tokens[-1]
+    last = len(tokens) - 1
+    path: list[Any] = []
+    parent = descend(document, tokens, last, path)
+    token = tokens[last]
     if type(parent) is dict:
-        return (*container, token)
+        path.append(token)
+        return tuple(path)
     if type(parent) is not list:
-        raise missing((*container, token))
-    index = len(parent) if token == "-" else parse_index(token)
+        raise missing((*path, token))
+    size = len(parent)
+    index = size if token == "-" else parse_index(token)
     if index < 0:
         raise KernelError(INVALID, f"{shown(token)} is not the index of a place in an array")
-    if index > len(parent):
-        raise KernelError(INVALID, f"index {index} is past the end of the array, {len(parent)}")
-    return (*container, index)
+    if index > size:
+        raise KernelError(INVALID, f"index {index} is past the end of the array, {size}")
+    path.append(index)
+    return tuple(path)
 
 
 def lower_add(document: Any, place: Path, value: Any, strategies: Any, operations: list[Operation]) -> None:

@@ -16,10 +16,8 @@ Path = tuple[Any, ...]
 INDEX_DIGITS_MAX = 15
 
 
-def parse_pointer(pointer: Any) -> list[str]:
+def parse_pointer(pointer: str) -> list[str]:
     """The tokens of a JSON Pointer, unescaped; KernelError when it isn't one."""
-    if type(pointer) is not str:
-        raise KernelError(INVALID, "a path must be a string")
     if not pointer:
         return []
     if pointer[0] != "/":

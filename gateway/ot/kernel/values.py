@@ -11,6 +11,7 @@ CONFLICT = "CONFLICT"
 INVALID = "INVALID_OPERATION"
 TOO_LARGE = "TOO_LARGE"
 UNBOUNDED_BYTES = 2**62
+ABSENT: Any = object()  # stands for a member that isn't there
 
 
 class KernelError(ValueError):
@@ -84,17 +85,25 @@ def check_members(container: Any, below: list[Any]) -> bool:
     """Check one container's scalars, append its containers to `below`; is there a -0.0 in it?"""
     found = False
     if type(container) is dict:
-        for key in container:
+        members: dict[Any, Any] = container
+        for key, child in members.items():
             if type(key) is not str:
                 raise KernelError(INVALID, "an object's member names must be strings")
             check_string(key)
-        container = container.values()
-    for child in container:
-        if type(child) is dict or type(child) is list:
-            below.append(child)
-        elif check_scalar(child) is not child:
-            found = True
+            found |= check_child(child, below)
+    else:
+        items: list[Any] = container
+        for child in items:
+            found |= check_child(child, below)
     return found
+
+
+def check_child(child: Any, below: list[Any]) -> bool:
+    """A container goes to `below`; is it a -0.0?"""
+    if type(child) is dict or type(child) is list:
+        below.append(child)
+        return False
+    return check_scalar(child) is not child
 
 
 def without_negative_zeros(value: Any) -> Any:
