@@ -13,7 +13,9 @@ ARGS ?=
 
 venv: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml setup.py $(wildcard _speedups/*.pyx _speedups/*.pxd)
+KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd gateway/ot/kernel/*.py)
+
+$(VENV)/.installed: pyproject.toml setup.py $(KERNELS)
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || $(WITHOUT_ENSUREPIP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
