@@ -60,8 +60,11 @@ class Server(_Section):
     )
     tls_cert: str = tunable("", "Certificate chain (PEM); empty: no TLS")
     tls_key: str = tunable("", "Private key of the certificate (PEM)")
+    workers: int = tunable(
+        1, "Processes that share the port; more than one need Redis", unit="processes", least=1, most=256
+    )
     connections_max: int = tunable(
-        19_000, "Beyond it a handshake gets 503", unit="connections", least=1, most=1_000_000
+        19_000, "Of one process; beyond it a handshake gets 503", unit="connections", least=1, most=1_000_000
     )
     listen_backlog: int = tunable(4096, "Handshakes that may wait to be accepted", least=1, most=65535)
     origins: tuple[str, ...] = tunable(
@@ -187,6 +190,9 @@ class Presence(_Section):
     active_s: float = tunable(
         60.0, "An edit or a cursor keeps a member listed", unit="s", least=0.1, most=86_400
     )
+    reconcile_s: float = tunable(
+        30.0, "Between comparisons of each room with what other nodes hold", unit="s", least=0.1, most=3600
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +291,20 @@ class Redis(_Section):
         unit="bytes",
         least=64 * KIB,
         most=1024 * 1024 * MIB,
+    )
+    archive_lease_s: float = tunable(
+        10.0,
+        "A worker that vanished holds its part of the archive's work so long",
+        unit="s",
+        least=1,
+        most=3600,
+    )
+    evict_idle_h: float = tunable(
+        48.0,
+        "An archived resource leaves Redis so long after its last change",
+        unit="h",
+        least=0,
+        most=87_600,
     )
     head_compare_s: float = tunable(
         10.0, "Between comparisons of the open rooms with the log", unit="s", least=0.1, most=3600

@@ -283,7 +283,7 @@ def shared_redis_cluster(flavour: str = "any") -> RedisCluster:
 
 
 @functools.cache
-def shared_redis(flavour: str = "any", number: int = 0) -> RedisServer:
+def shared_redis(flavour: str, number: int) -> RedisServer:
     """One of the test run's servers, told apart by a number; started when first asked for."""
     context = redis_server(flavour=flavour)
     server = context.__enter__()

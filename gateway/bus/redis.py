@@ -343,4 +343,4 @@ class RedisBus:
         if int(epoch) != known[0] or not before[1] <= int(version) <= known[1]:
             return True
         seen = self.shards.chains.at(resource, known[0], int(version))
-        return bool(seen) and seen.encode() != nonce
+        return bool(seen and nonce) and seen.encode() != nonce

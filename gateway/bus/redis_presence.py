@@ -16,11 +16,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import hiredis
 import trio
 
+from gateway.ports import LeaseListener, Member
 from gateway.redislink.address import Address
 from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import leases, partition_of
@@ -37,29 +38,9 @@ RENEWAL_S = 1800
 RETRY_PAUSE_S = 0.2
 
 
-class Member(NamedTuple):
-    """One session that is present. `node` names the node's incarnation; `entry` is what it put."""
-
-    session: str
-    node: str
-    entry: bytes
-
-
 def _member(session: bytes, value: bytes) -> Member:
     node, _, entry = value.partition(b"\n")
     return Member(session.decode(), node.decode(), entry)
-
-
-class LeaseListener(Protocol):
-    """What the leases tell their node. Called in its Trio thread; must not block."""
-
-    def on_node_lost(self, node: str) -> None:
-        """This incarnation of another node is gone: its entries count no more."""
-        ...
-
-    def on_lease_lapsed(self) -> None:
-        """The own lease had lapsed: the entries are written again, but others have dropped them meanwhile."""
-        ...
 
 
 class RedisPresence:
@@ -76,6 +57,7 @@ class RedisPresence:
         self._written = trio.Event()
         self._alive: dict[Address, set[str]] = {}
         self._trusting_until = 0.0
+        self._looking = trio.Lock()
 
     def _incarnation(self) -> str:
         return f"{self._name}#{os.urandom(6).hex()}"
@@ -195,9 +177,11 @@ class RedisPresence:
             await trio.sleep(self._config.node_check_s)
 
     async def _look(self) -> None:
-        replies = await self._on_each_server(b"FCALL_RO", "alive")
-        for address, reply in replies.items():
-            self._compare(address, {name.decode() for name in reply[1]})
+        # One look at a time, since an older answer that is handled later would bring lost nodes back.
+        async with self._looking:
+            replies = await self._on_each_server(b"FCALL_RO", "alive")
+            for address, reply in replies.items():
+                self._compare(address, {name.decode() for name in reply[1]})
 
     def _compare(self, address: Address, alive: set[str]) -> None:
         before = self._alive.get(address, set())

@@ -11,7 +11,10 @@ local function take(keys, args)
   if meta[2] and meta[2] ~= args[1] and tonumber(meta[3]) > now then
     return {'TAKEN'}
   end
-  redis.call('HSET', keys[META], 'owner', args[1], 'lease', whole(now + tonumber(args[2])))
+  local lease_ms = tonumber(args[2])
+  if meta[2] ~= args[1] or tonumber(meta[3]) < now + lease_ms / 2 then
+    redis.call('HSET', keys[META], 'owner', args[1], 'lease', whole(now + lease_ms))
+  end
   local result = {}
   for i, entry in ipairs(redis.call('XRANGE', keys[OUTBOX], '-', '+', 'COUNT', args[3])) do
     result[i] = {entry[1], entry[2][2], entry[2][4]}

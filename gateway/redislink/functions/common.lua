@@ -56,12 +56,18 @@ local function nonce_at(keys, version)
   return entry and entry[2][2], entry and entry[1]
 end
 
+-- Whether a stored nonce is another one than `nonce`; "" is unknown on either side (a resource that came back
+-- from the archive has none).
+local function unlike(stored, nonce)
+  return nonce ~= '' and stored ~= '' and stored ~= nonce
+end
+
 -- Whether the history lacks what the caller saw: `version` of `epoch`, with this nonce ("" where unknown).
 local function forked(keys, head, epoch, version, nonce)
   if head.epoch ~= epoch or version <= head.trimmed then
     return false
   end
-  return version > head.version or (nonce ~= '' and nonce_at(keys, version) ~= nonce)
+  return version > head.version or unlike(nonce_at(keys, version), nonce)
 end
 
 -- The head, or nil.

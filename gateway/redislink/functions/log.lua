@@ -83,7 +83,7 @@ local function refuse(keys, head, args)
     else
       stored = nonce_at(keys, base)
     end
-    if stored and stored ~= previous then
+    if stored and unlike(stored, previous) then
       return {'FORK', head[1], head[2], head[3]}
     end
   end
@@ -144,8 +144,7 @@ local function append(keys, args)
   if head[1] ~= args[1] then
     return {'FORK', head[1], head[2], head[3]}
   end
-  local previous = args[5]
-  if head[2] ~= args[2] or (previous ~= '' and head[3] ~= previous) then
+  if head[2] ~= args[2] or unlike(head[3], args[5]) then
     return refuse(keys, head, args)
   end
   if head[4] and head[4] ~= args[6] then
@@ -289,7 +288,7 @@ local function pages(keys, args)
   return {'OK', redis.call('HGET', keys[HEAD], 't') or '0', payloads(entries)}
 end
 
--- snapshot_at: version -> NONE trimmed | OK version document
+-- snapshot_at: version -> NONE trimmed | OK version document epoch
 local function snapshot_at(keys, args)
   if fenced(keys) then
     return {'FENCED'}
@@ -298,7 +297,8 @@ local function snapshot_at(keys, args)
   if not version then
     return {'NONE', redis.call('HGET', keys[HEAD], 't') or '0'}
   end
-  return {'OK', whole(version), redis.call('HGET', keys[SNAPSHOTS], whole(version))}
+  local document = redis.call('HGET', keys[SNAPSHOTS], whole(version))
+  return {'OK', whole(version), document, redis.call('HGET', keys[HEAD], 'e')}
 end
 
 -- recent: client... -> OK {lines...} ("" for a client without any)

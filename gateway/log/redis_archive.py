@@ -1,0 +1,148 @@
+"""The archive's side of the log in Redis: outboxes of partitions under a lease, eviction of idle resources.
+
+Workers share the partitions: each asks for a few that it doesn't hold at a time, at random, so that workers
+that start together end up with about as many each, and those of a lost one are taken over.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterable, Mapping, Sequence
+
+import hiredis
+import trio
+
+from gateway import announcement
+from gateway.config import Config
+from gateway.errors import LogUnavailable
+from gateway.log import redis_codec as codec
+from gateway.log.archive import Entry, Kind, Mark
+from gateway.ports import Record
+from gateway.redislink import keys
+from gateway.redislink.errors import LinkError
+from gateway.redislink.link import Reply, pack
+from gateway.redislink.shards import Call, Shards
+
+logger = logging.getLogger(__name__)
+
+ASKED_AT_ONCE = 32
+EVICTIONS_A_PARTITION = 100
+EVICTION_INTERVAL_S = 60.0
+
+
+class RedisOutbox:
+    """The port `Outbox` (gateway.log.archive) over shards that run."""
+
+    def __init__(self, shards: Shards, config: Config) -> None:
+        self._shards = shards
+        self._redis = config.redis
+        self._owner = shards.origin.hex()
+        self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
+        self._held: set[int] = set()
+
+    # ---------------------------------------------------------------------------------------- outbox
+
+    async def take(self, count: int) -> Mapping[int, Sequence[Entry]]:
+        others = [number for number in range(self._redis.partitions) if number not in self._held]
+        asked = [*self._held, *random.sample(others, min(ASKED_AT_ONCE, len(others)))]
+        lease_ms = int(self._redis.archive_lease_s * 1000)
+        replies = await self._each(
+            self._call(b"FCALL", "take", number, self._owner, lease_ms, count) for number in asked
+        )
+        taken: dict[int, Sequence[Entry]] = {}
+        for number, reply in zip(asked, replies, strict=True):
+            self._held.discard(number)
+            if reply[0] == b"OK":
+                self._held.add(number)
+                taken[number] = [_entry(*entry) for entry in reply[1]]
+        return taken
+
+    async def document(self, resource: str, epoch: int, version: int) -> bytes | None:
+        reply = await self._shards.call(self._codec.query("snapshot_at", resource, version))
+        if reply[0] != b"OK" or (int(reply[1]), int(reply[3])) != (version, epoch):
+            return None
+        document: bytes = reply[2]
+        return document
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        reply = await self._shards.call(self._codec.query("read", resource, after, limit, 0, ""))
+        if reply[0] == b"NONE" or after < int(reply[1]):
+            return ()
+        records, _ = codec.records_after(reply[2], after)
+        return records[:limit]
+
+    async def done(self, marks: Mapping[int, Mark]) -> None:
+        history = self._redis.history_versions
+        await self._each(
+            self._codec.call("archived", name, *head, history, name, extra_keys=[keys.idle(partition)])
+            for partition, mark in marks.items()
+            for name, head in mark.heads.items()
+        )
+        # A lease that was lost meanwhile answers TAKEN: the new owner stores the same again, and drops it.
+        await self._each(
+            self._call(b"FCALL", "done", partition, self._owner, mark.last_id)
+            for partition, mark in marks.items()
+        )
+
+    async def release(self) -> None:
+        held, self._held = self._held, set()
+        await self._each(self._call(b"FCALL", "release", number, self._owner) for number in held)
+
+    # -------------------------------------------------------------------------------------- eviction
+
+    async def run_evictions(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Evict idle resources of the held partitions now and then, until cancelled."""
+        task_status.started()
+        while True:
+            await trio.sleep(EVICTION_INTERVAL_S)
+            try:
+                evicted = await self.evict(int(self._redis.evict_idle_h * 3_600_000))
+            except LogUnavailable as error:
+                logger.warning("nothing is evicted: %s", error)
+                continue
+            if evicted:
+                logger.info("%d idle resources left Redis for the archive", evicted)
+
+    async def evict(self, idle_ms: int) -> int:
+        """Remove archived resources that nobody changed for so long; how many."""
+        now_ms = await self._now_ms()
+        before_ms = now_ms - idle_ms
+        held = list(self._held)
+        found = await self._each(Call(n, pack(_idle_range(n, before_ms))) for n in held)
+        replies = await self._each(
+            self._codec.call("evict", name.decode(), before_ms, name, extra_keys=[keys.idle(number)])
+            for number, names in zip(held, found, strict=True)
+            for name in names
+        )
+        return sum(reply[0] == b"OK" for reply in replies)
+
+    async def _now_ms(self) -> int:
+        """The servers' time, which the idle sets are kept in."""
+        seconds, microseconds = await self._shards.call(Call(0, pack(("TIME",))))
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    # ----------------------------------------------------------------------------------------- calls
+
+    def _call(self, command: bytes, function: str, partition: int, *args: object) -> Call:
+        names = (keys.tag(partition), keys.outbox(partition))
+        return Call(partition, pack((command, self._codec.function(function), len(names), *names, *args)))
+
+    async def _each(self, calls: Iterable[Call]) -> list[Reply]:
+        """The replies to calls; raises LogUnavailable when one has none."""
+        replies = await self._shards.calls(list(calls))
+        for reply in replies:
+            if isinstance(reply, LinkError | hiredis.ReplyError):
+                raise LogUnavailable(f"redis: {reply}", "unknown")
+        return replies
+
+
+def _entry(entry_id: bytes, kind: bytes, payload: bytes) -> Entry:
+    name = entry_id.decode()
+    word: Kind = kind.decode()  # type: ignore[assignment]  # the functions write no other
+    return Entry(name, word, announcement.decode(payload), int(name.split("-")[0]))
+
+
+def _idle_range(partition: int, before_ms: int) -> tuple[object, ...]:
+    limit = ("LIMIT", 0, EVICTIONS_A_PARTITION)
+    return ("ZRANGEBYSCORE", keys.idle(partition), "-inf", before_ms, *limit)

@@ -1,0 +1,241 @@
+"""Redis with PostgreSQL behind it: archiving, trimming, eviction, lost data."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import redis
+import trio
+
+from gateway.config import Config
+from gateway.log.archive import Archiver
+from gateway.log.postgres import PostgresArchive, migrate
+from gateway.log.redis import RedisLog
+from gateway.log.redis_archive import RedisOutbox
+from gateway.ports import Absent, Batch, ClientKey, Committed, Duplicates, Failed, Forked, Snapshot
+from gateway.redislink.keys import keys_of, outbox, partition_of, tag
+from gateway.redislink.shards import Shards
+from tests.contracts.log_contract import NOW_MS, ROOM, batch, committed, filled, record
+from tests.redis.parts import eventually, flush, fresh, running
+from tests.servers import shared_postgres, shared_redis
+
+
+class Worker(NamedTuple):
+    """What one worker of a cluster has of log and archive."""
+
+    log: RedisLog
+    outbox: RedisOutbox
+    archiver: Archiver
+    store: PostgresArchive
+    shards: Shards
+
+    async def archive(self) -> None:
+        """Take every partition, and move all that waits."""
+        await self.hold()
+        while await self.archiver.step():
+            pass
+
+    async def hold(self) -> None:
+        while len(await self.outbox.take(1)) < 256:
+            pass
+
+
+@asynccontextmanager
+async def worker(config: Config, dsn: str) -> AsyncIterator[Worker]:
+    async with running(config) as shards:
+        store, taken = PostgresArchive(dsn), RedisOutbox(shards, config)
+        try:
+            log = RedisLog(shards, config, store, wall_ms=lambda: NOW_MS)
+            yield Worker(log, taken, Archiver(taken, store), store, shards)
+        finally:
+            await store.aclose()
+
+
+@asynccontextmanager
+async def alone(**values: Any) -> AsyncIterator[Worker]:
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        async with worker(fresh("any", **values), dsn) as found:
+            yield found
+
+
+def versions(records: Sequence[Any]) -> list[int]:
+    return [found.version for found in records]
+
+
+def client() -> redis.Redis:
+    return redis.Redis("127.0.0.1", shared_redis("any", 0).port)
+
+
+async def test_what_was_appended_is_archived_and_leaves_the_outbox() -> None:
+    async with alone() as node:
+        first = batch(await node.log.open(ROOM), record(1, seq=1), record(2))
+        await committed(node.log, first, filled(await node.log.open("event:7"), 5, "event:7"))
+        partition = partition_of(ROOM, 256)
+        with client() as direct:
+            assert direct.xlen(outbox(partition)) == 1
+            assert int(direct.hget(tag(partition), "backlog")) > 0
+            await node.archive()
+            assert direct.xlen(outbox(partition)) == 0
+            assert int(direct.hget(tag(partition), "backlog")) == 0
+            assert direct.hget(keys_of(ROOM, 256).head, "a") == b"2"
+        assert list(await node.store.read(ROOM, 0, 10)) == [record(1, seq=1), record(2)]
+        assert versions(await node.store.read("event:7", 0, 10)) == [1, 2, 3, 4, 5]
+
+
+async def test_redis_trims_what_is_archived_and_behind_a_snapshot_and_reads_on_in_the_archive() -> None:
+    async with alone(history_versions=10) as node:
+        last = filled(await node.log.open(ROOM), 40)
+        await committed(node.log, last)
+        for version in (10, 20, 38):
+            await node.log.save_snapshot(ROOM, last.epoch, Snapshot(version, b'{"at":%d}' % version))
+        with client() as direct:
+            head = keys_of(ROOM, 256).head
+            assert direct.hget(head, "t") in (None, b"0"), "nothing was archived yet"
+            await node.archive()
+            # 40 - 10 = 30 may go; the snapshot at 20 is the newest that leaves a way to reach all above it.
+            assert direct.hget(head, "t") == b"20"
+            assert set(direct.hkeys(keys_of(ROOM, 256).snapshots)) == {b"20", b"38"}
+        assert versions(await node.log.read(ROOM, 0, 100)) == list(range(1, 41))
+        assert versions(await node.log.read(ROOM, 25, 100)) == list(range(26, 41))
+        assert await node.log.snapshot(ROOM, 15) == Snapshot(10, b'{"at":10}')
+        assert (await node.log.open(ROOM)).snapshot.version == 38
+
+
+async def test_an_idle_resource_is_evicted_and_reopens_from_the_archive_in_the_same_epoch() -> None:
+    async with alone() as node:
+        last = batch(await node.log.open(ROOM), *(record(n, seq=n) for n in range(1, 31)))
+        await committed(node.log, last)
+        await node.log.save_snapshot(ROOM, last.epoch, Snapshot(25, b'{"at":25}'))
+        assert await node.outbox.evict(-1000) == 0, "what isn't archived stays"
+        await node.archive()
+        assert await node.outbox.evict(3_600_000) == 0, "what was written lately stays"
+        assert await node.outbox.evict(-1000) == 1
+        with client() as direct:
+            assert not direct.exists(keys_of(ROOM, 256).head, keys_of(ROOM, 256).changes)
+        following = batch(last, record(31, seq=31))
+        assert list(await node.log.append([following])) == [Absent()]
+        opening = await node.log.open(ROOM)
+        assert opening.epoch == last.epoch
+        assert opening.snapshot == Snapshot(25, b'{"at":25}')
+        assert versions(opening.records) == [26, 27, 28, 29, 30]
+        (outcome,) = await node.log.append([batch(last, record(31, seq=30))])
+        assert outcome == Duplicates({0: (30, record(30).digest)})
+        await committed(node.log, following)
+        await node.archive()
+        assert versions(await node.store.read(ROOM, 0, 100)) == list(range(1, 32))
+
+
+async def test_redis_flushed_by_mistake_reopens_from_the_archive_in_a_new_epoch() -> None:
+    async with alone() as node:
+        last = batch(await node.log.open(ROOM), *(record(n, seq=n) for n in range(1, 21)))
+        await committed(node.log, last)
+        await node.log.save_snapshot(ROOM, last.epoch, Snapshot(16, b'{"at":16}'))
+        await node.archive()
+        unarchived = batch(last, record(21, seq=21))
+        await committed(node.log, unarchived)
+        flush(shared_redis("any", 0).port)
+        (outcome,) = await node.log.append([batch(unarchived, record(22))])
+        assert isinstance(outcome, Absent | Forked)
+        opening = await node.log.open(ROOM)
+        assert opening.epoch > last.epoch
+        assert opening.snapshot == Snapshot(16, b'{"at":16}')
+        assert versions(opening.records) == [17, 18, 19, 20]
+        assert list(await node.log.append([batch(unarchived, record(22))])) == [Forked(opening.epoch)]
+        # What a live room still knows goes in again, as a new change of the new epoch.
+        await committed(node.log, batch(opening, record(21, seq=21)))
+        await node.archive()
+        assert versions(await node.store.read(ROOM, 0, 100)) == list(range(1, 22))
+        assert (await node.store.heads([ROOM]))[ROOM] == (opening.epoch, 21)
+
+
+async def test_a_resource_that_was_never_archived_starts_anew_after_a_flush() -> None:
+    async with alone() as node:
+        first = filled(await node.log.open(ROOM), 3)
+        await committed(node.log, first)
+        flush(shared_redis("any", 0).port)
+        opening = await node.log.open(ROOM)
+        assert opening.epoch > first.epoch
+        assert (opening.snapshot, list(opening.records)) == (Snapshot(0, b"null"), [])
+        await committed(node.log, batch(opening, record(1)))
+
+
+async def test_workers_share_the_partitions_and_take_over_from_one_that_vanished() -> None:
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        config = fresh("any", archive_lease_s=1.0)
+        async with worker(config, dsn) as left, worker(config, dsn) as right:
+            held: dict[str, set[int]] = {"left": set(), "right": set()}
+            while len(held["left"]) + len(held["right"]) < 256:
+                held["left"] = set(await left.outbox.take(1))
+                held["right"] = set(await right.outbox.take(1))
+            assert not held["left"] & held["right"]
+            assert min(map(len, held.values())) > 64
+            await committed(left.log, filled(await left.log.open(ROOM), 3))
+
+            async def right_has_all() -> bool:
+                return len(await right.outbox.take(1)) == 256
+
+            while not await right_has_all():
+                pass
+            await right.archive()
+            assert versions(await right.store.read(ROOM, 0, 9)) == [1, 2, 3]
+            await right.outbox.release()
+            assert len(await left.outbox.take(1)) > 0, "what was released is free at once"
+
+
+async def test_a_backlog_beyond_its_bound_refuses_appends_until_the_archive_catches_up() -> None:
+    async with alone(archive_backlog_bytes_max=65536) as node:
+        last: Batch = batch(await node.log.open(ROOM), record(1, value="x" * 70_000))
+        await committed(node.log, last)
+        following = batch(last, record(2, seq=1))
+        (outcome,) = await node.log.append([following])
+        assert isinstance(outcome, Failed)
+        assert (outcome.outcome, outcome.retry_after_ms > 0) == ("none", True)
+        await node.archive()
+        await committed(node.log, following)
+
+
+async def test_purges_and_forks_reach_the_archive() -> None:
+    async with alone() as node:
+        first = filled(await node.log.open(ROOM), 5)
+        await committed(node.log, first)
+        (outcome,) = await node.log.append([batch(first, record(10), base=9)])
+        assert isinstance(outcome, Forked)
+        await committed(node.log, batch(await node.log.open(ROOM), record(6)))
+        await node.archive()
+        assert (await node.store.heads([ROOM]))[ROOM] == (outcome.epoch, 6)
+        epoch = await node.log.purge(ROOM)
+        await node.archive()
+        assert list(await node.store.read(ROOM, 0, 10)) == []
+        assert (await node.store.heads([ROOM]))[ROOM] == (epoch, 0)
+
+
+async def test_own_changes_go_on_in_the_archive_where_redis_has_trimmed() -> None:
+    async with alone(history_versions=5) as node:
+        last = filled(await node.log.open(ROOM), 30)
+        await committed(node.log, last)
+        for number in range(5):
+            last = batch(last, *(record(31 + 2 * number + n) for n in range(2)))
+            await committed(node.log, last)
+        await node.log.save_snapshot(ROOM, last.epoch, Snapshot(34, b"1"))
+        await node.archive()
+        found = await node.log.own_changes(ClientKey(ROOM, "ann", "tab-1"), 100)
+        assert versions(found) == list(range(40, 0, -1))
+
+
+async def test_an_archiver_at_work_keeps_up_and_the_outboxes_run_empty() -> None:
+
+    async with alone() as node, trio.open_nursery() as nursery:
+        await nursery.start(node.archiver.run)
+        last = filled(await node.log.open(ROOM), 1)
+        await committed(node.log, last)
+        for version in range(2, 50):
+            last = batch(last, record(version))
+            assert list(await node.log.append([last])) == [Committed()]
+        with client() as direct:
+            await eventually(lambda: direct.xlen(outbox(partition_of(ROOM, 256))) == 0)
+        assert versions(await node.store.read(ROOM, 0, 100)) == list(range(1, 50))
+        nursery.cancel_scope.cancel()
