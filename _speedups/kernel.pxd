@@ -37,9 +37,10 @@ cdef long long string_bytes(str text) except -1
 
 # paths
 
+@cython.locals(tokens=list)
 cdef list parse_pointer(str pointer)
 cdef str unescape(str token)
-@cython.locals(size=Py_ssize_t)
+@cython.locals(size=Py_ssize_t, index=Py_ssize_t, digit=Py_ssize_t, character=Py_UCS4)
 cdef Py_ssize_t parse_index(str token) except -2
 @cython.locals(pointer=str, text=str)
 cdef str format_pointer(tuple path)
@@ -106,38 +107,37 @@ cdef object incremented(object value, object amount)
 cdef int CALLS_PER_PAIR, CALLS_SPARE, EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST
 
 cdef tuple moved_to(tuple operation, tuple path)
-@cython.locals(kind=str, path=tuple, at=tuple, delta=tuple)
 cpdef list against(tuple a, tuple b, bint later)
-cdef list gone(tuple a)
+@cython.locals(kind=str, delta=tuple)
+cdef object past(tuple a, tuple b, bint later)
+cdef object gone(tuple a)
 @cython.locals(kind=str, path=tuple)
-cdef list against_remove(tuple a, tuple removed, bint later)
+cdef object against_remove(tuple a, tuple removed, bint later)
 @cython.locals(kind=str, path=tuple, at=tuple)
-cdef list against_set(tuple a, tuple b, bint later)
+cdef object against_set(tuple a, tuple b, bint later)
 @cython.locals(kind=str, path=tuple, source=tuple, target=tuple, result=tuple, destination=tuple)
-cdef list against_move(tuple a, tuple b, bint later)
+cdef object against_move(tuple a, tuple b, bint later)
 @cython.locals(kind=str, at=tuple, source=tuple, target=tuple)
-cdef list move_against(tuple a, tuple b, bint later)
-cdef list move(tuple source, tuple target)
+cdef object move_against(tuple a, tuple b, bint later)
+cdef object move(tuple a, tuple source, tuple target)
 @cython.locals(destination=tuple, back=tuple)
 cdef tuple inverse_move(tuple source, tuple target)
 @cython.locals(source=tuple, target=tuple, other_source=tuple, other_target=tuple, onward=tuple)
-cdef list move_against_move(tuple a, tuple b, bint later)
+cdef object move_against_move(tuple a, tuple b, bint later)
 @cython.locals(source=tuple, other_source=tuple, other_target=tuple, onward=tuple, place=tuple)
-cdef list same_member(tuple a, tuple b, bint later)
-@cython.locals(kind=str)
-cdef int loss(tuple operation, list result, bint later) except -1
+cdef object same_member(tuple a, tuple b, bint later)
+cdef int loss(tuple operation, object result, bint later) except -1
 cdef class Work:
     cdef long long calls_left
     cdef int losses
 
 @cython.locals(work=Work, passed=list, crossed=list, operation=tuple)
 cpdef tuple transform(object earlier, object later, long long calls_per_pair, long long calls_spare)
-@cython.locals(passed=list, index=Py_ssize_t, other=tuple, own=list, rest=list)
+@cython.locals(passed=list, index=Py_ssize_t, other=tuple)
 cdef list pass_one(tuple operation, list earlier, list crossed, Work work)
-@cython.locals(ahead=list, is_later=list, operation=tuple, others=list, own=list)
+@cython.locals(ahead=list, is_later=list, operation=tuple, others=list)
 cdef list pass_several(list operations, list earlier, list crossed, Work work)
-@cython.locals(others=list, own=list)
-cdef list meet(tuple earlier, tuple later, list passed, Work work)
+cdef object meet(tuple earlier, tuple later, list passed, Work work)
 @cython.locals(path=tuple, at=tuple)
 cdef bint are_apart(tuple a, tuple b) except -1
 @cython.locals(losses=int, current=list, operation=tuple, other=tuple, pairs=longlong)

@@ -23,7 +23,8 @@ def parse_pointer(pointer: str) -> list[str]:
     if pointer[0] != "/":
         raise KernelError(INVALID, f"path {shown(pointer)} must be empty or start with /")
     check_string(pointer)
-    tokens = pointer[1:].split("/")
+    tokens = pointer.split("/")
+    del tokens[0]
     if "~" in pointer:
         return [unescape(token) for token in tokens]
     return tokens
@@ -45,11 +46,15 @@ def shown(text: str) -> str:
 def parse_index(token: str) -> int:
     """An array index, ASCII `0|[1-9][0-9]*`, or -1 when the token is none."""
     size = len(token)
-    if size == 0 or size > INDEX_DIGITS_MAX or not token.isascii() or not token.isdigit():
+    if size == 0 or size > INDEX_DIGITS_MAX or (token[0] == "0" and size > 1):
         return -1
-    if token[0] == "0" and size > 1:
-        return -1
-    return int(token)
+    index = 0
+    for character in token:
+        digit = ord(character) - 48
+        if digit < 0 or digit > 9:
+            return -1
+        index = 10 * index + digit
+    return index
 
 
 def format_pointer(path: Path) -> str:

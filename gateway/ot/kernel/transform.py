@@ -40,74 +40,82 @@ def moved_to(operation: Operation, path: Path) -> Operation:
 
 def against(a: Operation, b: Operation, later: bool) -> list[Operation]:
     """T(a, b)."""
+    result = past(a, b, later)
+    return result if type(result) is list else [result]
+
+
+def past(a: Operation, b: Operation, later: bool) -> Any:
+    """T(a, b): the operation where it is exactly one, which spares a list, else a list."""
     kind = b[0]
     if kind == TST or a[1] is None:
-        return [a]
+        return a
     if a[0] == MOV:
         return move_against(a, b, later)
-    if kind == MOV:
-        return against_move(a, b, later)
-    path = a[1]
-    at = b[1]
-    if kind == INS:
-        return [moved_to(a, after_insert(path, at, a[0] == INS and not later))]
-    if kind == REM:
-        return against_remove(a, at, later)
     if kind == SET:
         return against_set(a, b, later)
-    if kind == TXT and a[0] == TXT and path == at:
+    if kind == INS:
+        return moved_to(a, after_insert(a[1], b[1], not later and a[0] == INS))
+    if kind == REM:
+        return against_remove(a, b[1], later)
+    if kind == MOV:
+        return against_move(a, b, later)
+    if kind == TXT and a[0] == TXT and a[1] == b[1]:
         delta = transform_delta(a[2], b[2], later)
-        return [(TXT, path, delta)] if delta else []
-    return [a]
+        return (TXT, a[1], delta) if delta else []
+    return a
 
 
-def gone(a: Operation) -> list[Operation]:
+def gone(a: Operation) -> Any:
     """What is left of an operation whose target went: nothing, but a test that now fails stays one."""
-    return [(TST, None, a[2])] if a[0] == TST else []
+    return (TST, None, a[2]) if a[0] == TST else []
 
 
-def against_remove(a: Operation, removed: Path, later: bool) -> list[Operation]:
-    kind = a[0]
+def against_remove(a: Operation, removed: Path, later: bool) -> Any:
     path = a[1]
-    if is_inside(path, removed):
+    if not starts_with(path, removed):
+        return moved_to(a, after_remove(path, removed))
+    kind = a[0]
+    if len(path) > len(removed):
         return gone(a)
-    if kind == INS or path != removed:
-        return [moved_to(a, after_remove(path, removed))]
+    if kind == INS:
+        return a
     if kind == SET and later:
-        return [(INS, path, a[2])] if type(path[-1]) is int else [a]
+        return (INS, path, a[2]) if type(path[-1]) is int else a
     return gone(a)
 
 
-def against_set(a: Operation, b: Operation, later: bool) -> list[Operation]:
-    kind = a[0]
+def against_set(a: Operation, b: Operation, later: bool) -> Any:
     path = a[1]
     at = b[1]
-    if is_inside(path, at):
+    if not starts_with(path, at):
+        return a
+    kind = a[0]
+    if len(path) > len(at):
         return gone(a)
-    if kind in (INS, TST) or path != at:
-        return [a]
     if kind == SET:
-        return [a] if later and not identical(a[2], b[2]) else []
-    return [a] if kind == REM and later else []
+        return a if later and not identical(a[2], b[2]) else []
+    if kind in (INS, TST) or (kind == REM and later):
+        return a
+    return []
 
 
-def against_move(a: Operation, b: Operation, later: bool) -> list[Operation]:
+def against_move(a: Operation, b: Operation, later: bool) -> Any:
     """T(a, b) of any `a` but a move against a move."""
     kind = a[0]
     path = a[1]
     source = b[1]
     target = b[2]
     if kind == SET and path == target and type(path[-1]) is str:
-        return [(SET, after_remove(path, source), a[2])] if later else []
+        return (SET, after_remove(path, source), a[2]) if later else []
     result = moved_to(a, after_move(path, source, target, kind == INS, not later))
     if kind in (REM, SET) and is_inside(source, path) and not is_inside(target, path):
         # Delete chases: what was moved out of the deleted or replaced node goes too.
         destination = after_remove(target, source)
         return [(REM, destination), moved_to(result, after_remove(result[1], destination))]
-    return [result]
+    return result
 
 
-def move_against(a: Operation, b: Operation, later: bool) -> list[Operation]:
+def move_against(a: Operation, b: Operation, later: bool) -> Any:
     """T(a, b) of a move against anything."""
     kind = b[0]
     at = b[1]
@@ -116,25 +124,28 @@ def move_against(a: Operation, b: Operation, later: bool) -> list[Operation]:
     if kind == MOV:
         return move_against_move(a, b, later)
     if kind == INS:
-        return move(after_insert(source, at, False), after_insert(target, at, not later))
+        return move(a, after_insert(source, at, False), after_insert(target, at, not later))
     if kind == REM:
         if starts_with(source, at):
             return []
         if is_inside(target, at):
-            return [(REM, after_remove(source, at))]
-        return move(after_remove(source, at), after_remove(target, at))
+            return (REM, after_remove(source, at))
+        return move(a, after_remove(source, at), after_remove(target, at))
     if kind == SET:
         if is_inside(source, at):
             return []
         if target == at and type(at[-1]) is str:
-            return [(REM, at), a] if later else [(REM, source)]
+            return [(REM, at), a] if later else (REM, source)
         if is_inside(target, at):
-            return [(REM, source)]
-    return [a]
+            return (REM, source)
+    return a
 
 
-def move(source: Path, target: Path) -> list[Operation]:
-    return [] if is_own_place(source, target) else [(MOV, source, target)]
+def move(a: Operation, source: Path, target: Path) -> Any:
+    """The move `a` with other coordinates, or nothing where it would end on its own place."""
+    if source is a[1] and target is a[2]:
+        return a
+    return [] if is_own_place(source, target) else (MOV, source, target)
 
 
 def inverse_move(source: Path, target: Path) -> Operation:
@@ -144,7 +155,7 @@ def inverse_move(source: Path, target: Path) -> Operation:
     return (MOV, destination, back)
 
 
-def move_against_move(a: Operation, b: Operation, later: bool) -> list[Operation]:
+def move_against_move(a: Operation, b: Operation, later: bool) -> Any:
     source = a[1]
     target = a[2]
     other_source = b[1]
@@ -153,18 +164,19 @@ def move_against_move(a: Operation, b: Operation, later: bool) -> list[Operation
         if not later:
             return []
         onward = after_move(target, other_source, other_target, True, False)
-        return move(after_remove(other_target, other_source), onward)
+        return move(a, after_remove(other_target, other_source), onward)
     if is_inside(target, other_source) and is_inside(other_target, source):  # a cycle
         return [] if later else [inverse_move(other_source, other_target), a]
     if target == other_target and type(target[-1]) is str:
         return same_member(a, b, later)
     return move(
+        a,
         after_move(source, other_source, other_target, False, False),
         after_move(target, other_source, other_target, True, not later),
     )
 
 
-def same_member(a: Operation, b: Operation, later: bool) -> list[Operation]:
+def same_member(a: Operation, b: Operation, later: bool) -> Any:
     """Two moves of different nodes onto one member: the later one has it."""
     source = a[1]
     other_source = b[1]
@@ -175,21 +187,22 @@ def same_member(a: Operation, b: Operation, later: bool) -> list[Operation]:
         return [inverse_move(other_source, other_target), a]
     onward = after_move(source, other_source, other_target, False, False)
     if not later:
-        return [(REM, onward)]
+        return (REM, onward)
     place = after_remove(other_target, other_source)
     return [(REM, place), (MOV, onward, place)]
 
 
-def loss(operation: Operation, result: list[Operation], later: bool) -> int:
+def loss(operation: Operation, result: Any, later: bool) -> int:
     """The loss bits of one T."""
-    kind = operation[0]
-    if not result:
-        if not later:
+    if result is operation:
+        return 0
+    if type(result) is not list:
+        if operation[0] != MOV or result[0] != REM:
             return 0
-        return LATER_GONE if kind == REM else LATER_GONE | LATER_WRITE_LOST
-    if kind == MOV and len(result) == 1 and result[0][0] == REM:
         return LATER_WRITE_LOST if later else EARLIER_MOVE_CUT
-    return 0
+    if result or not later:
+        return 0
+    return LATER_GONE if operation[0] == REM else LATER_GONE | LATER_WRITE_LOST
 
 
 class Work:
@@ -223,11 +236,10 @@ def pass_one(
             passed.append(other)
             continue
         own = meet(other, operation, passed, work)
-        if len(own) != 1:
-            rest = pass_several(own, earlier[index + 1 :], crossed, work)
-            passed.extend(rest)
+        if type(own) is list:
+            passed.extend(pass_several(own, earlier[index + 1 :], crossed, work))
             return passed
-        operation = own[0]
+        operation = own
     crossed.append(operation)
     return passed
 
@@ -256,32 +268,35 @@ def pass_several(
             for expanded in others:
                 ahead.append(expanded)
                 is_later.append(False)
-            for expanded in reversed(own):
+            for expanded in reversed(own) if type(own) is list else (own,):
                 ahead.append(expanded)
                 is_later.append(True)
     earlier.reverse()
     return earlier
 
 
-def meet(earlier: Operation, later: Operation, passed: list[Operation], work: Work) -> list[Operation]:
+def meet(earlier: Operation, later: Operation, passed: list[Operation], work: Work) -> Any:
     """Both transformations of a pair: T(earlier, later) goes to `passed`, T(later, earlier) is returned."""
     work.calls_left -= 1
     if work.calls_left < 0:
         raise KernelError(CONFLICT, "the edit meets too many concurrent ones to be merged")
-    others = against(earlier, later, False)
-    own = against(later, earlier, True)
+    others = past(earlier, later, False)
+    own = past(later, earlier, True)
     work.losses |= loss(earlier, others, False) | loss(later, own, True)
-    passed.extend(others)
+    if type(others) is list:
+        passed.extend(others)
+    else:
+        passed.append(others)
     return own
 
 
 def are_apart(a: Operation, b: Operation) -> bool:
     """Do two operations surely not meet, being in different members of the root? The usual case."""
-    if a[0] == MOV or b[0] == MOV:
-        return False
     path = a[1]
     at = b[1]
-    return bool(path and at) and path[0] != at[0] and type(at[0]) is str
+    if not path or not at or path[0] == at[0]:
+        return False
+    return type(at[0]) is str and a[0] != MOV and b[0] != MOV
 
 
 def rebase(operations: Any, window: Any, strict: bool, pairs_max: int) -> list[Operation]:
@@ -299,8 +314,9 @@ def rebase(operations: Any, window: Any, strict: bool, pairs_max: int) -> list[O
             other = committed[0]
             if are_apart(operation, other):
                 continue
-            current = against(operation, other, True)
-            losses = loss(operation, current, True)
+            result = past(operation, other, True)
+            losses = loss(operation, result, True)
+            current = result if type(result) is list else [result]
         else:
             _, current, losses = transform(committed, current, CALLS_PER_PAIR, CALLS_SPARE)
         if strict and losses & (LATER_GONE | LATER_WRITE_LOST):
