@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # Some distributions ship venv without ensurepip; the pip that is there installs another into the environment.
 WITHOUT_ENSUREPIP = ($(PYTHON) -m venv --clear --without-pip $(VENV) && \
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet pip)
+KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd gateway/ot/kernel/*.py)
 SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
@@ -12,8 +13,6 @@ ARGS ?=
 .PHONY: venv serve test check bench fuzz demo simulate clean
 
 venv: $(VENV)/.installed
-
-KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd gateway/ot/kernel/*.py)
 
 $(VENV)/.installed: pyproject.toml setup.py $(KERNELS)
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || $(WITHOUT_ENSUREPIP)
