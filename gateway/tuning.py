@@ -25,7 +25,7 @@ DESCRIPTORS_RESERVED = 256
 # (700, 10, 10) takes 2.4 s CPU, 2.0 of them in 21 full collections of up to 135 ms; these take 0.5 s, with
 # one full collection of 67 ms. Larger ones collect old cycles too rarely: here one is due each million net
 # allocations.
-GC_THRESHOLDS = (5_000, 10, 20)
+GC_THRESHOLDS = (50_000, 20, 1000)
 
 # A worker thread (the log) waits this long for the GIL of a busy loop; the interpreter's default is ten times
 # that, and makes a 1.4 ms commit take 5.9 ms (DESIGN.md section 4).
