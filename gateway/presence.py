@@ -3,12 +3,15 @@
 Small rooms announce each join, leave and update; further updates of one client within the update interval
 are conflated, the latest wins. A *crowded* room (more visible members than `members_max`) tells instead, at
 most once a refresh interval, the state of those who were active lately, with the count of all.
+
+Where several nodes hold sessions, a roster shares its own members' news, and is given those of others
+(`neighbours.py`): `admit` and `expel`.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway import protocol
@@ -20,6 +23,8 @@ COLORS = (
     "#808000", "#000075", "#d6336c", "#0b7285", "#5f3dc4", "#2b8a3e", "#c2255c", "#364fc7",
 )  # fmt: skip
 NO_CURSOR: dict[str, Any] = {"field": ""}
+
+JOIN, UPDATE, LEAVE = "PRESENCE_JOIN", "PRESENCE_UPDATE", "PRESENCE_LEAVE"
 
 Announce = Callable[[bytes, Connection | None], None]
 
@@ -40,6 +45,8 @@ class Presence:
         "cursor",
         "is_typing",
         "last_seen_ms",
+        "node",
+        "number",
         "person",
         "session_id",
         "waiting",
@@ -58,6 +65,8 @@ class Presence:
         self.active_ms = 0  # when it last edited or moved its cursor; 0 = never
         self.announced_ms = 0
         self.waiting = False  # an update is held back until the interval is over
+        self.node = ""  # the incarnation of the other node that holds the session
+        self.number = 0  # of the session's latest news: what is older is ignored
 
     def payload(self) -> dict[str, Any]:
         """The RFC's flat `Presence`."""
@@ -81,7 +90,8 @@ class Presence:
 class Roster:
     """The visible members of one resource. Times are Unix milliseconds and passed in.
 
-    `announce` tells everybody but one; `on_due` asks for calls of `tick` while `due`.
+    `announce` tells everybody but one; `on_due` asks for calls of `tick` while `due`. `share` tells the other
+    nodes what became of a member of this one (JOIN, UPDATE or LEAVE).
     """
 
     __slots__ = (
@@ -92,6 +102,8 @@ class Roster:
         "_refresh_due",
         "_refreshed_ms",
         "_resource",
+        "_share",
+        "_unshared",
         "_waiting",
     )
 
@@ -102,6 +114,7 @@ class Roster:
         config: PresenceConfig,
         announce: Announce,
         on_due: Callable[[], None],
+        share: Callable[[str, Presence], None] | None = None,
     ) -> None:
         self._resource = {"resource_type": resource_type, "resource_id": resource_id}
         self._config = config
@@ -111,6 +124,8 @@ class Roster:
         self._waiting: list[Presence] = []
         self._refresh_due = False
         self._refreshed_ms = 0
+        self._share = share
+        self._unshared: dict[Presence, None] = {}  # updates that wait for a crowded room's refresh
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -129,17 +144,21 @@ class Roster:
         """The entry of a visible session."""
         return self._entries.get(session_id)
 
+    def entries(self) -> Sequence[Presence]:
+        """All members, those of other nodes among them."""
+        return list(self._entries.values())
+
     def join(self, entry: Presence, now_ms: int) -> None:
         """A session becomes visible."""
         self._entries[entry.session_id] = entry
-        self._tell("PRESENCE_JOIN", entry, now_ms)
+        self._tell(JOIN, entry, now_ms)
 
     def leave(self, session_id: str, now_ms: int) -> None:
         """A session leaves, or turns invisible; unknown ones are ignored."""
         entry = self._entries.pop(session_id, None)
         if entry is not None:
-            entry.waiting = False
-            self._tell("PRESENCE_LEAVE", entry, now_ms)
+            self._unshared.pop(entry, None)
+            self._tell(LEAVE, entry, now_ms)
 
     def update(
         self, entry: Presence, now_ms: int, cursor: dict[str, Any] | None, is_typing: bool | None
@@ -151,7 +170,7 @@ class Roster:
             entry.is_typing = is_typing
         entry.last_seen_ms = entry.active_ms = now_ms
         if now_ms - entry.announced_ms >= self._config.update_interval_ms:
-            self._tell("PRESENCE_UPDATE", entry, now_ms)
+            self._tell(UPDATE, entry, now_ms)
         elif not entry.waiting:
             entry.waiting = True
             self._waiting.append(entry)
@@ -160,13 +179,31 @@ class Roster:
     def rename(self, entry: Presence, client_id: str, now_ms: int) -> None:
         """The session's client_id became known."""
         entry.client_id = client_id
-        self._tell("PRESENCE_UPDATE", entry, now_ms)
+        self._tell(UPDATE, entry, now_ms)
 
     def edited(self, session_id: str, now_ms: int) -> None:
         """A member edited: it counts as active, without a message of its own."""
         entry = self._entries.get(session_id)
         if entry is not None:
             entry.last_seen_ms = entry.active_ms = now_ms
+            if self.crowded:
+                self._refresh_later(entry)
+
+    def admit(self, entry: Presence, now_ms: int) -> None:
+        """Another node's member, as it is now: news unless it is what is known."""
+        known = self._entries.get(entry.session_id)
+        if known is None:
+            self.join(entry, now_ms)
+        elif known.node and entry.number > known.number:
+            self._entries[entry.session_id] = entry
+            if self.crowded or entry.payload() != known.payload():
+                self._tell(UPDATE, entry, now_ms)
+
+    def expel(self, session_id: str, now_ms: int) -> None:
+        """Another node's member is gone; one of this node stays."""
+        entry = self._entries.get(session_id)
+        if entry is not None and entry.node:
+            self.leave(session_id, now_ms)
 
     def tick(self, now_ms: int) -> None:
         """Tell the held-back updates that are due, and a crowded room's state."""
@@ -175,13 +212,14 @@ class Roster:
             if not entry.waiting:
                 continue
             if now_ms - entry.announced_ms >= self._config.update_interval_ms:
-                self._tell("PRESENCE_UPDATE", entry, now_ms)
+                self._tell(UPDATE, entry, now_ms)
             else:
                 self._waiting.append(entry)
         if self._refresh_due and now_ms - self._refreshed_ms >= self._config.refresh_interval_ms:
             self._refresh_due = False
             self._refreshed_ms = now_ms
             self._announce(self.state(now_ms), None)
+            self._share_late()
 
     def state(self, now_ms: int) -> bytes:
         """The PRESENCE_STATE message."""
@@ -201,9 +239,25 @@ class Roster:
     def _tell(self, kind: str, entry: Presence, now_ms: int) -> None:
         entry.waiting = False
         entry.announced_ms = now_ms
+        if self.crowded and kind == UPDATE:
+            self._refresh_later(entry)
+            return
+        if self._share is not None and not entry.node:
+            self._share(kind, entry)
         if self.crowded:
-            self._refresh_due = True
-            self._on_due()
+            self._refresh_later()
             return
         message = protocol.encode(kind, {**self._resource, **entry.payload()}, now_ms)
         self._announce(message, entry.connection)
+
+    def _refresh_later(self, updated: Presence | None = None) -> None:
+        if updated is not None and self._share is not None and not updated.node:
+            self._unshared[updated] = None
+        self._refresh_due = True
+        self._on_due()
+
+    def _share_late(self) -> None:
+        unshared, self._unshared = self._unshared, {}
+        if self._share is not None:
+            for entry in unshared:
+                self._share(UPDATE, entry)

@@ -56,6 +56,7 @@ class Wire:
         self.on_message: Callable[[Message], None] | None = None
         self.close_code: int | None = None
         self.close_reason = ""
+        self.client_id = ""
         self._ids = itertools.count(1)
         self._news = trio.Event()
         self._stamps: dict[str, int] = {}
