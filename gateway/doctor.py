@@ -65,7 +65,7 @@ def _kernels(config: Config) -> Iterator[Finding]:
         elif speedups.mode() == "off":
             yield Finding(f"kernel {name}", "hint", "switched off", "unset GATEWAY_SPEEDUPS")
         else:
-            remedy = "install a C compiler and run `pip install --force-reinstall .`, or `make venv` again"
+            remedy = "install a C compiler, then `make -B venv` (or reinstall the package)"
             yield Finding(f"kernel {name}", "hint", "not built: the pure twin runs, slower", remedy)
 
 
