@@ -18,7 +18,7 @@ from gateway.errors import LogUnavailable
 from gateway.ports import BusListener
 from gateway.redislink.address import Address
 from gateway.redislink.errors import LinkError
-from gateway.redislink.keys import Keys, keys_of
+from gateway.redislink.keys import ROUTING_KEY, Keys, keys_of
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import ORIGIN_BYTES, Call, Shards
 from gateway.redislink.subscriber import Subscriber
@@ -26,6 +26,7 @@ from gateway.redislink.subscriber import Subscriber
 logger = logging.getLogger(__name__)
 
 CHANNELS_A_REQUEST = 100
+_ROUTING_CHANNEL = ROUTING_KEY.encode()
 # Between requests of a resubscription, so that gaps don't all reach the log at once.
 PACE_S = 0.005
 RETRY_PAUSE_S = 0.05
@@ -80,6 +81,8 @@ class _Server:
     def _changed(self, up: bool) -> None:
         if not up:
             self._bus.lose_all(self.subscriber)
+        elif not self._shards.cluster:
+            self.subscriber.hear(ROUTING_KEY)
 
     async def _subscribe(self) -> None:
         while True:
@@ -284,6 +287,8 @@ class RedisBus:
 
     def on_channel_message(self, channel: bytes, payload: bytes) -> None:
         """See Hearer."""
+        if channel == _ROUTING_CHANNEL:
+            self.shards.refresh()
         resource = self._channels.get(channel)
         if resource is None or payload.startswith(self.shards.origin):
             return

@@ -132,6 +132,9 @@ class RedisPresence:
     def _rerouted(self) -> None:
         self._trusting_until = trio.current_time() + self._config.node_lease_s
         self._alive.clear()
+        # What was written to a partition while it moved may be lost.
+        for resource, session in self._entries:
+            self._touch(resource, session)
 
     async def _on_each_server(self, command: bytes, function: str, *args: Any) -> dict[Address, Reply]:
         """Call a function for the leases on each server; those that don't answer soon are left out."""

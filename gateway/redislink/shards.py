@@ -292,7 +292,7 @@ class Shards:
             if not pending:
                 return replies
             now = trio.current_time()
-            if now >= deadline or all(self._hopeless(calls[i], lane, timeout_s) for i in pending):
+            if now + backoff_s >= deadline or all(self._hopeless(calls[i], lane, timeout_s) for i in pending):
                 break
             await self._prepare([(calls[i], replies[i]) for i in pending])
             with trio.move_on_after(min(backoff_s * random.uniform(0.5, 1.0), deadline - now)):

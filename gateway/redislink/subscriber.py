@@ -40,6 +40,10 @@ class Subscriber(Link):
         await self.pipeline([*(pack(("SSUBSCRIBE", channel)) for channel in channels), _PING])
         return self._confirmed
 
+    def hear(self, channel: str) -> None:
+        """Subscribe for the length of this connection, without waiting. Raises LinkError."""
+        self.start([pack(("SSUBSCRIBE", channel)), _PING])
+
     def unsubscribe(self, channel: bytes) -> None:
         """Ask for the end of a subscription, without waiting. Raises LinkError."""
         self.start([pack(("SUNSUBSCRIBE", channel)), _PING])

@@ -1,0 +1,232 @@
+"""Moves partitions between independent servers, while the gateway serves: fence, copy, switch.
+
+    rebalance(config.redis, print)      # spread evenly over the servers of redis.urls
+
+Some partitions at a time: their old owner answers FENCED from now on, so nothing is written there; their
+keys are copied; the new routing table goes to every server, and their new owner serves. Appends wait
+meanwhile, and follow. A run that was interrupted leaves partitions fenced; the next one begins by lifting
+such fences.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import redis
+
+from gateway.config import Redis
+from gateway.errors import ConfigError, LogUnavailable
+from gateway.redislink import admin, checks
+from gateway.redislink.address import Address
+from gateway.redislink.keys import ROUTING_KEY, tag
+from gateway.redislink.library import library
+from gateway.redislink.routing import ShardTopology, StoredTable
+
+PARTITIONS_AT_ONCE = 8
+KEYS_AT_ONCE = 200
+SCAN_COUNT = 2000
+LOCK_KEY = "gateway:moving"
+LOCK_S = 60
+FENCE = "fenced"
+
+Client = redis.Redis
+Tell = Callable[[str], None]
+
+
+def plan(table: StoredTable, targets: Sequence[str]) -> dict[int, str]:
+    """Partition -> its new server, so that the targets have equally many (give or take one), few moves."""
+    held: dict[str, list[int]] = {name: [] for name in targets}
+    homeless: list[int] = []
+    for partition, owner in enumerate(table.owners):
+        held.get(table.servers[owner], homeless).append(partition)
+    least, extra = divmod(len(table.owners), len(targets))
+    # Those that have most keep the one that is left over.
+    ranked = sorted(targets, key=lambda name: -len(held[name]))
+    goals = {name: least + (place < extra) for place, name in enumerate(ranked)}
+    for name in targets:
+        homeless += held[name][goals[name] :]
+        del held[name][goals[name] :]
+    moves = {}
+    for name in targets:
+        while len(held[name]) < goals[name]:
+            partition = homeless.pop()
+            held[name].append(partition)
+            moves[partition] = name
+    return moves
+
+
+def rebalance(config: Redis, tell: Tell) -> int:
+    """Spread the partitions over the servers of `redis.urls`; returns how many were moved. Blocks.
+
+    Servers that hold partitions and aren't named any more are emptied. Raises ConfigError for a server that
+    can't hold the log, LogUnavailable when one can't be reached; what was moved by then stays moved.
+    """
+    if config.cluster_url:
+        raise ConfigError("a Redis Cluster moves its slots itself: use `redis-cli --cluster reshard`")
+    topology = ShardTopology(config)
+    for address in topology.configured:
+        checks.check(address, config, False)
+        admin.load(address, config, library())
+    try:
+        with _Mover(topology, config, tell) as mover:
+            mover.lift_fences()
+            moves = plan(mover.table, [address.name for address in topology.configured])
+            tell(f"{len(moves)} of {len(mover.table.owners)} partitions move")
+            for group in _groups(mover.table, moves):
+                mover.move(*group)
+    except redis.RedisError as error:
+        raise LogUnavailable(f"moving partitions stopped: {error}", "unknown") from error
+    return len(moves)
+
+
+def _groups(table: StoredTable, moves: dict[int, str]) -> Iterator[tuple[str, str, list[int]]]:
+    """Moves with the same source and target, a few partitions each."""
+    pairs: dict[tuple[str, str], list[int]] = {}
+    for partition, target in moves.items():
+        pairs.setdefault((table.servers[table.owners[partition]], target), []).append(partition)
+    for (source, target), partitions in pairs.items():
+        for start in range(0, len(partitions), PARTITIONS_AT_ONCE):
+            yield source, target, partitions[start : start + PARTITIONS_AT_ONCE]
+
+
+class _Mover:
+    """Connections to all servers, and the only right to move partitions, while it's entered."""
+
+    def __init__(self, topology: ShardTopology, config: Redis, tell: Tell) -> None:
+        self._topology = topology
+        self._config = config
+        self._tell = tell
+        self._stack = ExitStack()
+        self._clients: dict[str, Client] = {}
+        self._token = os.urandom(8).hex()
+        self.table = topology.stored()
+
+    def __enter__(self) -> _Mover:
+        names = dict.fromkeys([*self.table.servers, *(item.name for item in self._topology.configured)])
+        with ExitStack() as stack:
+            for name in names:
+                self._clients[name] = stack.enter_context(self._client(self._topology.address(name)))
+            self._lock()
+            stack.callback(self._unlock)
+            self.table = self._topology.stored()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def _client(self, address: Address) -> Iterator[Client]:
+        with admin.client(address, self._config) as client:
+            yield client
+
+    def _lock(self) -> None:
+        self._lock_server = self._clients[self.table.servers[0]]
+        if not self._lock_server.set(LOCK_KEY, self._token, nx=True, ex=LOCK_S):
+            raise LogUnavailable(f"partitions are being moved already (or were, within {LOCK_S} s)", "none")
+
+    def _unlock(self) -> None:
+        if self._lock_server.get(LOCK_KEY) == self._token.encode():
+            self._lock_server.delete(LOCK_KEY)
+
+    def _keep_lock(self) -> None:
+        if self._lock_server.get(LOCK_KEY) != self._token.encode():
+            raise LogUnavailable("another run moves partitions now: this one took too long", "none")
+        self._lock_server.expire(LOCK_KEY, LOCK_S)
+
+    def lift_fences(self) -> None:
+        """Make every partition's owner serve: an interrupted run may have left it fenced."""
+        for partition, owner in enumerate(self.table.owners):
+            if self._clients[self.table.servers[owner]].hdel(tag(partition), FENCE):
+                self._tell(f"partition {partition} was left fenced by an interrupted run; it serves again")
+
+    def move(self, source: str, target: str, partitions: Sequence[int]) -> None:
+        """Move partitions that `source` owns."""
+        self._keep_lock()
+        started = time.monotonic()
+        old, new = self._clients[source], self._clients[target]
+        for partition in partitions:
+            old.hset(tag(partition), FENCE, target)
+        try:
+            self._clear(new, partitions)
+            copied = self._copy(old, new, partitions)
+            self._keep_lock()
+        except BaseException:
+            for partition in partitions:
+                old.hdel(tag(partition), FENCE)
+            raise
+        self._switch(target, partitions)
+        for partition in partitions:
+            new.hdel(tag(partition), FENCE)
+        self._leave(old, partitions, target)
+        self._tell(
+            f"partitions {', '.join(map(str, partitions))}: {copied} keys from {source} to {target} in "
+            f"{time.monotonic() - started:.2f} s"
+        )
+
+    def _keys(self, client: Client, partitions: Sequence[int]) -> Iterator[list[bytes]]:
+        """The keys of these partitions, in portions."""
+        tags = {tag(partition).encode() for partition in partitions}
+        cursor, found = 0, []
+        while True:
+            reply: Any = client.scan(cursor, count=SCAN_COUNT, match="{p*")
+            cursor, keys = reply
+            found += [key for key in keys if key.partition(b":")[0] in tags]
+            while len(found) >= KEYS_AT_ONCE or (found and not cursor):
+                yield found[:KEYS_AT_ONCE]
+                found = found[KEYS_AT_ONCE:]
+            if not cursor:
+                return
+
+    def _clear(self, client: Client, partitions: Sequence[int]) -> None:
+        """Remove what an interrupted copy, or an earlier stay, left behind."""
+        for keys in self._keys(client, partitions):
+            client.unlink(*keys)
+
+    def _copy(self, old: Client, new: Client, partitions: Sequence[int]) -> int:
+        copied = 0
+        for keys in self._keys(old, partitions):
+            reading = old.pipeline(transaction=False)
+            for key in keys:
+                reading.dump(key)
+                reading.pttl(key)
+            found = reading.execute()
+            writing = new.pipeline(transaction=False)
+            for key, data, ttl_ms in zip(keys, found[::2], found[1::2], strict=True):
+                if data is not None:
+                    writing.restore(key, max(0, ttl_ms), data, replace=True)
+                    copied += 1
+            writing.execute()
+        return copied
+
+    def _switch(self, target: str, partitions: Sequence[int]) -> None:
+        """Publish the table in which `target` owns the partitions: to `target` first, then to everybody."""
+        servers = self.table.servers
+        if target not in servers:
+            servers = (*servers, target)
+        owners = list(self.table.owners)
+        for partition in partitions:
+            owners[partition] = servers.index(target)
+        self.table = StoredTable(self.table.version + 1, servers, tuple(owners))
+        data = self.table.dump()
+        for name in sorted(self._clients, key=lambda item: item != target):
+            self._clients[name].set(ROUTING_KEY, data)
+        for client in self._clients.values():
+            client.execute_command("SPUBLISH", ROUTING_KEY, self.table.version)  # type: ignore[no-untyped-call]
+
+    def _leave(self, old: Client, partitions: Sequence[int], target: str) -> None:
+        """Delete what was moved, but the fence, for nodes that haven't heard yet."""
+        metas = {tag(partition).encode() for partition in partitions}
+        for keys in self._keys(old, partitions):
+            gone = [key for key in keys if key not in metas]
+            if gone:
+                old.unlink(*gone)
+        for partition in partitions:
+            pipe = old.pipeline(transaction=True)
+            pipe.delete(tag(partition))
+            pipe.hset(tag(partition), FENCE, target)
+            pipe.execute()

@@ -1,0 +1,140 @@
+"""Partitions that move between independent servers: plans, loads, interruptions."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.bus.redis import RedisBus
+from gateway.bus.redis_presence import RedisPresence
+from gateway.config import Config
+from gateway.errors import ConfigError, LogUnavailable
+from gateway.log.redis import RedisLog
+from gateway.redislink.keys import tag
+from gateway.redislink.moving import LOCK_KEY, plan, rebalance
+from gateway.redislink.routing import ShardTopology, StoredTable
+from tests.contracts.bus_contract import Inbox
+from tests.contracts.log_contract import ROOM, batch, committed, filled, history
+from tests.redis.parts import eventually, running, settings
+from tests.redis.test_presence import Leases
+from tests.redis.writers import busy, judge
+from tests.servers import redis_server
+
+RESOURCES = [f"event:{n}" for n in range(6)]
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def shares(config: Config) -> dict[str, int]:
+    """How many partitions each server has."""
+    table = ShardTopology(config.redis).stored()
+    return {name: table.owners.count(place) for place, name in enumerate(table.servers)}
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=64),
+    st.sets(st.integers(0, 6), min_size=1).map(sorted),
+)
+def test_a_plan_evens_out_with_as_few_moves_as_can_be(owners: list[int], targets: list[int]) -> None:
+    table = StoredTable(1, tuple("abcde"), tuple(owners))
+    names = ["abcdefg"[place] for place in targets]
+    moves = plan(table, names)
+    after = [moves.get(partition, "abcde"[owner]) for partition, owner in enumerate(owners)]
+    counts = sorted(after.count(name) for name in names)
+    assert sum(counts) == len(owners)
+    assert counts[-1] - counts[0] <= 1
+    before = [sum("abcde"[owner] == name for owner in owners) for name in names]
+    kept = sorted(before, reverse=True)
+    least, extra = divmod(len(owners), len(names))
+    assert len(moves) == len(owners) - sum(
+        min(count, least + (place < extra)) for place, count in enumerate(kept)
+    )
+
+
+async def test_a_shard_is_added_and_another_emptied_under_load_without_loss() -> None:
+    with redis_server() as one, redis_server() as two:
+        alone, both, other = settings(one.url), settings(one.url, two.url), settings(two.url)
+        async with running(alone) as shards, running(alone) as spare, trio.open_nursery() as nursery:
+            logs = [RedisLog(shards, alone), RedisLog(spare, alone)]
+            bus, inbox, presence = RedisBus(shards), Inbox(), RedisPresence(shards, "node")
+            bus.attach(inbox)
+            presence.attach(Leases())
+            await nursery.start(bus.run)
+            await nursery.start(presence.run)
+            speaker = RedisBus(spare)
+            speaker.attach(Inbox())
+            await nursery.start(speaker.run)
+            for resource in RESOURCES:
+                await bus.subscribe(resource)
+                presence.put(resource, "session", b"here")
+
+            async def move() -> None:
+                told: list[str] = []
+                moved = await trio.to_thread.run_sync(rebalance, both.redis, told.append)
+                assert moved == 128
+                assert shares(both) == {f"127.0.0.1:{server.port}/0": 128 for server in (one, two)}
+                assert told[0] == "128 of 256 partitions move"
+                assert await trio.to_thread.run_sync(rebalance, other.redis, silent) == 128
+
+            writers = await busy(logs, RESOURCES, move)
+            await judge(logs[0], writers)
+            assert shares(other)[f"127.0.0.1:{two.port}/0"] == 256
+            await eventually(lambda: set(inbox.gaps) == set(RESOURCES))
+            for resource in RESOURCES:
+                speaker.publish(resource, b"there?")
+            await eventually(
+                lambda: {name for name, text in inbox.messages if text == b"there?"} == set(RESOURCES)
+            )
+            for resource in RESOURCES:
+                with trio.fail_after(5):
+                    while not await presence.members(resource):  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        with redis.Redis("127.0.0.1", one.port) as client:
+            kinds = {key.partition(b":")[2][:1] for key in client.keys("{p*")}
+            assert kinds <= {b"", b"n", b"w"}, "only fences stay, and what is written without the log"
+        async with running(other) as shards:
+            await judge(RedisLog(shards, other), writers)
+
+
+async def test_an_interrupted_move_is_healed_by_the_next_run() -> None:
+    with redis_server() as one, redis_server() as two:
+        alone, both = settings(one.url), settings(one.url, two.url)
+        async with running(alone) as shards:
+            log = RedisLog(shards, alone)
+            opening = await log.open(ROOM)
+            await committed(log, filled(opening, 5))
+            with redis.Redis("127.0.0.1", one.port) as client:
+                for partition in range(256):
+                    client.hset(tag(partition), "fenced", "elsewhere")
+            quick = alone.with_(timeouts={"append_timeout_s": 0.1})
+            (outcome,) = await RedisLog(shards, quick).append([filled(opening, 1)])
+            assert "moved" in str(outcome)
+            told: list[str] = []
+            await trio.to_thread.run_sync(rebalance, both.redis, told.append)
+            assert sum("serves again" in line for line in told) == 256
+            assert len(await history(log)) == 5
+            await committed(log, batch(await log.open(ROOM)))
+
+
+async def test_two_runs_at_once_are_refused() -> None:
+    with redis_server() as one, redis_server() as two:
+        both = settings(one.url, two.url)
+        async with running(settings(one.url)):
+            pass
+        with redis.Redis("127.0.0.1", one.port) as client:
+            client.set(LOCK_KEY, "somebody else", ex=60)
+        with pytest.raises(LogUnavailable, match="already"):
+            rebalance(both.redis, silent)
+        assert shares(settings(one.url)) == {f"127.0.0.1:{one.port}/0": 256}
+
+
+def test_a_cluster_moves_its_slots_itself() -> None:
+    config = Config().with_(redis={"cluster_url": "redis://127.0.0.1:1"})
+    with pytest.raises(ConfigError, match="reshard"):
+        rebalance(config.redis, silent)
