@@ -27,7 +27,7 @@ PROTOCOL_VERSION = 1
 # --------------------------------------------------------------------------------------- connection
 
 
-def auth(session: ClientSession, message: Message, size: int) -> None:
+def auth(session: ClientSession, message: Message, raw: bytes) -> None:
     """AUTH: the first token, a renewed one, or (after a bearer token) just the client_id and the protocol."""
     payload = message.payload
     client_id = protocol.optional_text_of(payload, "client_id", protocol.CLIENT_ID_LENGTH_MAX)
@@ -104,7 +104,7 @@ def acknowledge_auth(session: ClientSession) -> None:
     session.send("AUTH_ACK", payload)
 
 
-def ping(session: ClientSession, message: Message, size: int) -> None:
+def ping(session: ClientSession, message: Message, raw: bytes) -> None:
     """PING: answered by PONG with the same id."""
     session.send("PONG", {}, message_id=message.id)
 
@@ -173,7 +173,7 @@ async def _missing(session: ClientSession, room: Room, seen: _Seen) -> dict[str,
     return {"changes": changes}
 
 
-async def subscribe(session: ClientSession, message: Message, size: int) -> None:
+async def subscribe(session: ClientSession, message: Message, raw: bytes) -> None:
     """SUBSCRIBE: SUBSCRIBE_ACK with what the client misses, then every change, and PRESENCE_STATE."""
     payload = message.payload
     resource_type, resource_id = _named_resource(session, payload)
@@ -219,7 +219,7 @@ def _count_sync(session: ClientSession, missing: Mapping[str, Any]) -> None:
         session.shared.counters.syncs_changes += 1
 
 
-def unsubscribe(session: ClientSession, message: Message, size: int) -> None:
+def unsubscribe(session: ClientSession, message: Message, raw: bytes) -> None:
     """UNSUBSCRIBE: UNSUBSCRIBE_ACK; nothing of the resource comes after it."""
     resource_type, resource_id = _named_resource(session, message.payload)
     subscription = session.subscriptions.pop(f"{resource_type}:{resource_id}", None)
@@ -230,7 +230,7 @@ def unsubscribe(session: ClientSession, message: Message, size: int) -> None:
     session.send("UNSUBSCRIBE_ACK", {"resource": room.type, **room.name()}, room)
 
 
-async def sync_request(session: ClientSession, message: Message, size: int) -> None:
+async def sync_request(session: ClientSession, message: Message, raw: bytes) -> None:
     """SYNC_REQUEST: what the client misses, without changing its subscription."""
     payload = message.payload
     seen = _Seen(session, payload, protocol.integer_of(payload, "last_version"))
@@ -275,10 +275,10 @@ def _editable(session: ClientSession, payload: Mapping[str, Any]) -> Room:
     return room
 
 
-def op(session: ClientSession, message: Message, size: int) -> Work | None:
+def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
     """OP: checked and lowered at its base; its OP_ACK, or an ERROR, follows when it is committed."""
     room = _editable(session, message.payload)
-    edit = _Edit(session, room, message, size)
+    edit = _Edit(session, room, message, raw)
     if not edit.remembered() or edit.base > room.version or not room.window.covers(edit.base, room.version):
         return edit.submit_later()
     edit.submit()
@@ -290,17 +290,17 @@ class _Edit:
 
     __slots__ = ("base", "digest", "message", "patch", "room", "seq", "session", "size", "strict")
 
-    def __init__(self, session: ClientSession, room: Room, message: Message, size: int) -> None:
+    def __init__(self, session: ClientSession, room: Room, message: Message, raw: bytes) -> None:
         payload = message.payload
         self.session = session
         self.room = room
         self.message = message
-        self.size = size
+        self.size = len(raw)
         version = protocol.integer_of(payload, "version")
         self.base = room.version if protocol.flag_of(payload, "force", False) else version
         self.strict = protocol.flag_of(payload, "strict", False)
         self.seq = protocol.optional_integer_of(payload, "seq", low=1)
-        self.patch = protocol.patch_of(payload, session.shared.config.limits.patch_operations_max)
+        self.patch = protocol.patch_of(payload, session.shared.config.limits.patch_operations_max, raw)
         self.digest = "" if self.seq is None else _digest(self.patch)
         if protocol.optional_integer_of(payload, "epoch") not in (None, room.epoch):
             text = "The resource's history is another one now (epoch): resume and resubmit."
@@ -359,6 +359,7 @@ class _Edit:
             strict=self.strict,
         )
         room.submit(submission)
+        room.roster.edited(session.id, room.stamp_ms())
         session.unacknowledged += 1
 
     async def submit_later(self) -> None:
@@ -400,17 +401,17 @@ def _may_delete(session: ClientSession, room: Room) -> bool:
     return subscription is not None and subscription.role == "admin"
 
 
-async def undo(session: ClientSession, message: Message, size: int) -> None:
+async def undo(session: ClientSession, message: Message, raw: bytes) -> None:
     """UNDO: takes back the client's last change."""
-    await _take_back(session, message, size, redo=False)
+    await _take_back(session, message, raw, redo=False)
 
 
-async def redo(session: ClientSession, message: Message, size: int) -> None:
+async def redo(session: ClientSession, message: Message, raw: bytes) -> None:
     """REDO: takes back the client's last UNDO."""
-    await _take_back(session, message, size, redo=True)
+    await _take_back(session, message, raw, redo=True)
 
 
-async def _take_back(session: ClientSession, message: Message, size: int, redo: bool) -> None:
+async def _take_back(session: ClientSession, message: Message, raw: bytes, redo: bool) -> None:
     room = _editable(session, message.payload)
     seq = protocol.optional_integer_of(message.payload, "seq", low=1)
     identity, client_id = session.known_identity(), session.client_id
@@ -433,7 +434,7 @@ async def _take_back(session: ClientSession, message: Message, size: int, redo: 
         [],
         found.operations,
         arrived_s=session.shared.hub.now_s(),
-        size=size,
+        size=len(raw),
         ref=message.id,
         may_delete=_may_delete(session, room),
         seq=seq,
@@ -441,13 +442,14 @@ async def _take_back(session: ClientSession, message: Message, size: int, redo: 
         undoes=found.undoes,
     )
     room.submit(submission)
+    room.roster.edited(session.id, room.stamp_ms())
     session.unacknowledged += 1
 
 
 # ----------------------------------------------------------------------------------------- presence
 
 
-def presence_update(session: ClientSession, message: Message, size: int) -> None:
+def presence_update(session: ClientSession, message: Message, raw: bytes) -> None:
     """PRESENCE_UPDATE: cursor, typing, and whether one is seen at all."""
     payload = message.payload
     subscription = _subscription_of(session, payload)

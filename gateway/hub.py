@@ -17,6 +17,7 @@ from gateway.committer import Committer
 from gateway.config import Config
 from gateway.errors import LogUnavailable, Refusal
 from gateway.metrics import Counters
+from gateway.neighbours import Neighbours
 from gateway.ports import (
     Absent,
     Bus,
@@ -24,6 +25,7 @@ from gateway.ports import (
     Failed,
     Forked,
     Group,
+    Leases,
     OpLog,
     Outcome,
     Rules,
@@ -77,6 +79,7 @@ class Hub:
         make_group: Callable[[], Group],
         wall_ms: Callable[[], int],
         now_s: Callable[[], float],
+        leases: Leases | None = None,
     ) -> None:
         limits = config.limits
         self.config = config
@@ -98,6 +101,9 @@ class Hub:
         self._rosters: dict[Room, None] = {}
         self._rosters_due = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._neighbours: Neighbours | None = None
+        if leases is not None:
+            self._neighbours = Neighbours(config.presence, bus, leases, self._rooms, wall_ms, now_s)
         self._surroundings = Surroundings(
             config,
             rules,
@@ -108,6 +114,7 @@ class Hub:
             now_s,
             self.committer.add,
             self._has_roster_due,
+            None if self._neighbours is None else self._neighbours.share,
         )
         bus.attach(self)
 
@@ -118,6 +125,8 @@ class Hub:
             nursery.start_soon(self._tell_presence)
             nursery.start_soon(self._tidy_up)
             await nursery.start(self.committer.run)
+            if self._neighbours is not None:
+                await nursery.start(self._neighbours.run)
             task_status.started()
 
     @property
@@ -153,6 +162,8 @@ class Hub:
         try:
             await self._bus.subscribe(resource)
             room = await self._load(resource)
+            if self._neighbours is not None:
+                await self._neighbours.fill(room)
             self._rooms[resource] = room
         except LogUnavailable as error:
             self.counters.log_errors += 1
@@ -208,7 +219,7 @@ class Hub:
             async for record in history.records_after(self.log, room.resource, version, upto):
                 bodies.append(record.body)
                 version = record.version
-        bodies += [entry.record.body for entry in room.window.since(version, room.version)]
+        bodies += [kept.body for kept in room.window.since(version, room.version)]
         return bodies
 
     async def entries_after(self, room: Room, version: int) -> Sequence[Entry]:
@@ -219,7 +230,7 @@ class Hub:
             async for entry in history.entries_after(self.log, room.resource, version, upto):
                 entries.append(entry)
                 version = entry.record.version
-        entries += room.window.since(version, room.version)
+        entries += [kept.entry() for kept in room.window.since(version, room.version)]
         return entries
 
     async def lower_at(self, room: Room, base: int, patch: list[dict[str, Any]], strict: bool) -> Lowered:
@@ -289,6 +300,8 @@ class Hub:
                 opening.missed.append(payload)
             return
         if not announcement.is_announcement(payload):
+            if self._neighbours is not None:
+                self._neighbours.on_message(room, payload)
             return
         announced = announcement.decode(payload)
         if room.inflight is not None and announced.nonce == room.inflight.nonce:
@@ -302,6 +315,8 @@ class Hub:
         self.counters.bus_gaps += 1
         for name in [resource] if resource is not None else list(self._rooms):
             self._catch_up_soon(name)
+            if self._neighbours is not None:
+                self._neighbours.doubt(name)
 
     def _catch_up_soon(self, resource: str) -> None:
         if resource not in self._catching_up:

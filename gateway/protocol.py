@@ -49,8 +49,6 @@ def _reject_large_integer(literal: str) -> int:
 
 def _parse(payload: bytes) -> Any:
     try:
-        if _LONG_DIGITS.search(payload):
-            json.loads(payload, parse_int=_reject_large_integer)
         return orjson.loads(payload)
     except (ValueError, RecursionError) as error:
         raise invalid(
@@ -157,8 +155,22 @@ def cursor_of(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"field": field} if position is None else {"field": field, "position": position}
 
 
-def patch_of(payload: Mapping[str, Any], length_max: int) -> list[dict[str, Any]]:
-    """`operation` or `operations` as a list of objects (their inside is gateway.ot's to check)."""
+_SCALARS = (str, int, type(None))  # bool is an int
+
+
+def _check_integers(patch: list[dict[str, Any]], raw: bytes) -> None:
+    """Refuse an integer literal that the parser made a float; only where a float can have come of one."""
+    if all(isinstance(operation.get("value"), _SCALARS) for operation in patch):
+        return
+    if _LONG_DIGITS.search(raw):
+        json.loads(raw, parse_int=_reject_large_integer)
+
+
+def patch_of(payload: Mapping[str, Any], length_max: int, raw: bytes) -> list[dict[str, Any]]:
+    """`operation` or `operations` as a list of objects (their inside is gateway.ot's to check).
+
+    `raw` is the message that the payload was read from.
+    """
     if ("operation" in payload) == ("operations" in payload):
         raise invalid("payload needs either operation (one) or operations (an atomic patch).")
     patch = [payload["operation"]] if "operation" in payload else payload["operations"]
@@ -168,6 +180,7 @@ def patch_of(payload: Mapping[str, Any], length_max: int) -> list[dict[str, Any]
         raise invalid("payload.operations is empty: send at least one operation.")
     if len(patch) > length_max:
         raise Refusal("TOO_LARGE", f"A patch has at most {length_max} operations; split it.")
+    _check_integers(patch, raw)
     return patch
 
 

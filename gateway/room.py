@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -37,7 +38,7 @@ from gateway.ports import (
     Rules,
     Stale,
 )
-from gateway.presence import Roster
+from gateway.presence import Presence, Roster
 from gateway.submission import Staged, Submission
 from gateway.window import Entry, Window, entry_of
 
@@ -58,6 +59,7 @@ class Surroundings(NamedTuple):
     now_s: Callable[[], float]
     on_work: Callable[[Room], None]  # the room has something to append
     on_roster: Callable[[Room], None]  # the roster has something to tell, later
+    share: Callable[[str, str, Presence], None] | None = None  # tells other nodes what became of a member
 
 
 ClientMemory = dict[int, tuple[int, str]]  # seq -> (version, digest), oldest first
@@ -117,7 +119,10 @@ class Room:
         self._members: dict[Connection, Form] = {}
         self._forms: dict[bool, Form] = {}
         self._timestamp_ms = timestamp_ms
-        self.roster = Roster(self.type, self.id, shared.config.presence, self.announce, self._roster_due)
+        share = None if shared.share is None else partial(shared.share, resource)
+        self.roster = Roster(
+            self.type, self.id, shared.config.presence, self.announce, self._roster_due, share
+        )
 
     # ------------------------------------------------------------------------------------ subscribers
 
@@ -248,7 +253,7 @@ class Room:
     def _rebased(self, submission: Submission, document: Any, version: int) -> ot.Operations:
         if submission.expected not in (None, version):
             raise self._conflict(f"The head is version {version} by now.", document, version)
-        concurrent = [entry.operations for entry in self.window.since(submission.base, self.version)]
+        concurrent = [kept.operations for kept in self.window.since(submission.base, self.version)]
         concurrent.extend(staged.entry.operations for staged in self._staged)
         if not concurrent:
             return submission.operations

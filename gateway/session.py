@@ -29,7 +29,7 @@ CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 44
 BEFORE_AUTH = frozenset({"AUTH", "PING"})
 
 Work = Coroutine[Any, Any, None]
-Handler = Callable[["ClientSession", protocol.Message, int], Work | None]
+Handler = Callable[["ClientSession", protocol.Message, bytes], Work | None]
 
 
 class Shared(NamedTuple):
@@ -166,7 +166,7 @@ class ClientSession:
                 raise Refusal("TOO_LARGE", f"A message has at most {limit} bytes; this one {len(payload)}.")
             message = protocol.decode(payload)
             ref = message.id
-            work = self._handler(message)(self, message, len(payload))
+            work = self._handler(message)(self, message, payload)
         except Exception as error:
             self._failed(error, ref)
             return None

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway import ot
+from gateway.ot.kernel.documents import TXT
 from gateway.ports import Record
 
 # What is in the log was accepted once; limits that were lowered since don't hold against it.
@@ -47,60 +48,88 @@ def entries_of(document: Any, records: Sequence[Record]) -> list[Entry]:
     return entries
 
 
-class Window:
-    """The newest entries up to the head, without a gap."""
+class Kept(NamedTuple):
+    """What a window keeps of a change: few objects, for tens of thousands are kept and each one costs."""
 
-    __slots__ = ("_entries", "bytes")
+    body: bytes
+    operations: ot.Operations
+    before: Any
+
+    def entry(self) -> Entry:
+        """The whole change again, but for the digest of its submission."""
+        change = orjson.loads(self.body)
+        record = Record(
+            change["version"],
+            self.body,
+            change["user_id"],
+            change["client_id"],
+            change.get("seq"),
+            "",
+            change["timestamp"],
+            change.get("undoes"),
+        )
+        after = ot.apply(self.before, self.operations)
+        return Entry(record, change["op_id"], change["operations"], self.operations, self.before, after)
+
+
+class Window:
+    """The newest changes up to the head, without a gap."""
+
+    __slots__ = ("_changes", "bytes")
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
+        self._changes: list[Kept] = []
         self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._changes)
 
     def append(self, entry: Entry) -> None:
         """Add the change that follows the newest one."""
-        self._entries.append(entry)
-        self.bytes += _weight(entry)
+        kept = Kept(entry.record.body, entry.operations, entry.before)
+        self._changes.append(kept)
+        self.bytes += _weight(kept)
 
     def covers(self, version: int, head: int) -> bool:
         """Whether `since(version)` and `document_at(version)` can be answered; `head`: the room's version."""
-        return head - len(self._entries) <= version <= head
+        return head - len(self._changes) <= version <= head
 
-    def since(self, version: int, head: int) -> list[Entry]:
-        """The entries after `version`, which `covers` has to allow."""
-        return self._entries[len(self._entries) - (head - version) :] if version < head else []
+    def since(self, version: int, head: int) -> list[Kept]:
+        """The changes after `version`, which `covers` has to allow."""
+        return self._changes[len(self._changes) - (head - version) :] if version < head else []
 
     def document_at(self, version: int, head: int, document: Any) -> Any:
         """The document right after `version`; `document` is the head's."""
-        return document if version == head else self._entries[version - head].before
+        return document if version == head else self._changes[version - head].before
 
     def trim(self, versions_max: int, bytes_max: int) -> None:
-        """Drop the oldest entries until at most so many, and so many bytes, are left."""
-        excess = max(0, len(self._entries) - versions_max)
-        freed = sum(map(_weight, self._entries[:excess]))
-        while self.bytes - freed > bytes_max and excess < len(self._entries):
-            freed += _weight(self._entries[excess])
+        """Drop the oldest changes until at most so many, and so many bytes, are left."""
+        excess = max(0, len(self._changes) - versions_max)
+        freed = sum(map(_weight, self._changes[:excess]))
+        while self.bytes - freed > bytes_max and excess < len(self._changes):
+            freed += _weight(self._changes[excess])
             excess += 1
         self.bytes -= freed
-        del self._entries[:excess]
+        del self._changes[:excess]
 
 
-def _weight(entry: Entry) -> int:
-    """Bytes that the entry keeps alive, roughly: its body, parsed, and a string that a text edit copied."""
-    weight = 3 * len(entry.record.body) + 400
-    for operation in entry.patch:
-        if operation["op"] in ("text", "inc"):
-            weight += _text_length(entry.before, operation["path"])
+# Measured on calendar events: an operation list with its tuples, and the members of the copied containers.
+_OBJECTS_BYTES = 1100
+
+
+def _weight(kept: Kept) -> int:
+    """Bytes that are kept alive, roughly: the body, the objects, and the strings that text edits copied."""
+    weight = len(kept.body) + _OBJECTS_BYTES
+    for operation in kept.operations:
+        if operation[0] == TXT:
+            weight += _text_length(kept.before, operation[1])
     return weight
 
 
-def _text_length(document: Any, pointer: str) -> int:
-    value = document
-    for token in pointer.split("/")[1:]:
-        if isinstance(value, list):
-            value = value[int(token)]
-        elif isinstance(value, dict):
-            value = value.get(token.replace("~1", "/").replace("~0", "~"))
-    return len(value) if isinstance(value, str) else 0
+def _text_length(document: Any, path: tuple[str | int, ...]) -> int:
+    try:
+        for token in path:
+            document = document[token]
+        return len(document)
+    except (LookupError, TypeError):  # made by an earlier operation of the same change
+        return 0
