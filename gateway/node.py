@@ -135,6 +135,7 @@ class Node:
         websocket = await nursery.start(self.transport.serve, self.gate)
         nursery.start_soon(self.gate.sweep)
         nursery.start_soon(tuning.measure_loop_lag, self.metrics)
+        nursery.start_soon(tuning.collect_when_quiet)
         admin = []
         if self._admin:
             admin.append(await nursery.start(self._serve_admin, websocket[0]))

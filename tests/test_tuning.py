@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import resource
 import sys
 import time
+import weakref
 
 import pytest
 import trio
@@ -83,3 +85,39 @@ def test_a_backlog_that_the_kernel_cuts_gets_the_command_that_raises_it(tmp_path
     (tmp_path / "somaxconn").write_text("128\n")
     assert "net.core.somaxconn=4096" in (tuning.backlog_remedy(4096) or "")
     assert tuning.backlog_remedy(128) is None
+
+
+class Knot:
+    """Refers to itself, so only the collector ends it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+async def test_old_cycles_are_collected_once_a_minute_when_it_is_quiet(autojump_clock, monkeypatch):
+    busy_s = itertools.count(step=0.0)
+    monkeypatch.setattr(time, "process_time", lambda: next(busy_s))
+    assert await lives_s(Knot()) == tuning.COLLECT_AFTER_S
+
+
+async def test_a_node_that_is_never_quiet_collects_them_in_the_end(autojump_clock, monkeypatch):
+    busy_s = itertools.count(step=tuning.QUIET_INTERVAL_S)
+    monkeypatch.setattr(time, "process_time", lambda: next(busy_s))
+    assert await lives_s(Knot()) == tuning.COLLECT_AFTER_MAX_S
+
+
+async def lives_s(knot: Knot) -> float:
+    """How long, on the mock clock, a cycle lives that nothing else refers to."""
+    ended = trio.Event()
+    weakref.finalize(knot, ended.set)
+    del knot
+    gc.disable()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tuning.collect_when_quiet)
+            started_s = trio.current_time()
+            await ended.wait()
+            nursery.cancel_scope.cancel()
+        return trio.current_time() - started_s
+    finally:
+        gc.enable()
