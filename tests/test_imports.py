@@ -43,6 +43,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gateway.history",
         "gateway.slices",
         "gateway.committer",
+        "gateway.neighbours",
         "gateway.hub",
         "gateway.undoing",
         "gateway.session",

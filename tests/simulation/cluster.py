@@ -10,6 +10,7 @@ import trio
 
 from gateway.admission import Features, Identity, Schemas, parse_grants
 from gateway.bus.local import LocalBus, LocalHub
+from gateway.bus.local_presence import LeaseTable, LocalLeases
 from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.gate import Gate
@@ -114,15 +115,17 @@ class Node:
         name: str,
         history: MemoryHistory,
         meeting_place: LocalHub,
+        lease_table: LeaseTable,
         weather: Weather,
         make_group: Callable[[], Group],
+        config: Config = CONFIG,
     ) -> None:
         self.counters = Counters()
         self.bus = StormyBus(meeting_place, weather)
         self.log = StormyLog(history, self.bus, weather)
         skew_ms = weather.rng.choice((0, 0, -5_000, 60_000))
         self.hub = Hub(
-            CONFIG,
+            config,
             self.log,
             self.bus,
             RULES,
@@ -130,8 +133,9 @@ class Node:
             make_group,
             lambda: EPOCH_START_MS + skew_ms + int(trio.current_time() * 1000),
             trio.current_time,
+            LocalLeases(lease_table, name, config.redis),
         )
-        self.gate = Gate(name, CONFIG, self.hub, self.counters, Passport(), Features(CONFIG), 10_000)
+        self.gate = Gate(name, config, self.hub, self.counters, Passport(), Features(config), 10_000)
         self.connections: dict[Any, None] = {}  # what ends with the node
         self._scope = trio.CancelScope()
 

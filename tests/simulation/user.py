@@ -47,7 +47,10 @@ def random_patch(rng: random.Random, view: Any) -> list[dict[str, Any]]:
 
 
 class User:
-    """One client. `acknowledged` collects the (seq, version) pairs that the server vouched for."""
+    """One client. `acknowledged` collects the (seq, version) pairs that the server vouched for.
+
+    `present` is whom it sees (session -> cursor), itself included.
+    """
 
     def __init__(self, name: str, rng: random.Random, pick_node: Callable[[], Node | None]) -> None:
         self.name = name
@@ -56,6 +59,9 @@ class User:
         self.refused = 0
         self.versions: list[int] = []
         self.done = False
+        self.session_id = ""
+        self.cursor: dict[str, Any] = {"field": ""}
+        self.present: dict[str, Any] = {}
         self._rng = rng
         self._pick_node = pick_node
         self._epoch: int | None = None
@@ -88,6 +94,8 @@ class User:
             self._submit(self.replica.undo())
         elif chance < 0.25:
             self._submit(self.replica.redo())
+        elif chance < 0.35:
+            self._move(rng.randint(0, 99))
         else:
             self._edit(random_patch(rng, self.replica.view))
 
@@ -96,6 +104,11 @@ class User:
             self._submit(self.replica.edit(patch))
         except PatchError:
             self.refused += 1
+
+    def _move(self, position: int) -> None:
+        if self._synced:
+            self.cursor = self.present[self.session_id] = {"field": "title", "position": position}
+            self._say("PRESENCE_UPDATE", {"resource_id": RESOURCE_ID, "cursor": self.cursor})
 
     def settle_down(self) -> None:
         """Read at full speed from now on."""
@@ -159,6 +172,22 @@ class User:
                 self._submit(self.replica.resend())
 
     # ----------------------------------------------------------------------------------- the server
+
+    def _on_auth_ack(self, payload: dict[str, Any]) -> None:
+        self.session_id, self.cursor = payload["session_id"], {"field": ""}
+
+    def _on_presence_state(self, payload: dict[str, Any]) -> None:
+        self.present = {entry["session_id"]: entry["cursor"] for entry in payload["presences"]}
+        assert len(self.present) == payload["count"], payload
+        self.present[self.session_id] = self.cursor  # which may have moved since
+
+    def _on_presence_join(self, payload: dict[str, Any]) -> None:
+        self.present[payload["session_id"]] = payload["cursor"]
+
+    _on_presence_update = _on_presence_join
+
+    def _on_presence_leave(self, payload: dict[str, Any]) -> None:
+        self.present.pop(payload["session_id"], None)
 
     def _handle(self, message: dict[str, Any]) -> None:
         handler = getattr(self, "_on_" + message["type"].lower(), None)

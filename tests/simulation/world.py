@@ -11,6 +11,7 @@ import trio.testing
 
 from gateway import ot
 from gateway.bus.local import LocalHub
+from gateway.bus.local_presence import LeaseTable
 from gateway.log.memory import MemoryHistory
 from gateway.window import entries_of
 from tests.simulation.cluster import EPOCH_START_MS, Node, Weather
@@ -29,6 +30,7 @@ class World:
         self.weather = Weather(random.Random(seed + 1))
         self.history = MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS)
         self.meeting_place = LocalHub()
+        self.lease_table = LeaseTable()
         self.nodes: list[Node] = []
         names = [f"u{number}" for number in range(self.rng.randint(2, 5))]
         self.users = [User(name, random.Random(f"{seed}-{name}"), self._pick_node) for name in names]
@@ -51,7 +53,8 @@ class World:
             nursery.cancel_scope.cancel()
 
     async def _add_node(self, nursery: trio.Nursery) -> None:
-        node = Node(f"n{len(self.nodes)}", self.history, self.meeting_place, self.weather, Group)
+        name, shared = f"n{len(self.nodes)}", (self.history, self.meeting_place, self.lease_table)
+        node = Node(name, *shared, self.weather, Group)
         self.nodes.append(node)
         await nursery.start(node.run)
 
@@ -82,10 +85,15 @@ class World:
 
     def _is_quiet(self) -> bool:
         head = self.history.head(RESOURCE)[1]
-        return all(user.replica.is_settled and user.replica.version == head for user in self.users)
+        settled = all(user.replica.is_settled and user.replica.version == head for user in self.users)
+        return settled and all(user.present == self.present() for user in self.users)
+
+    def present(self) -> dict[str, Any]:
+        """Who is there: session -> cursor."""
+        return {user.session_id: user.cursor for user in self.users}
 
     def check(self) -> None:
-        """Everyone converged; each acknowledged edit is in the log, once; versions have no gap."""
+        """Everyone converged and sees who is there; acknowledged edits are in the log, once, without gaps."""
         opened = self.history.open(RESOURCE)
         records = self.history.read(RESOURCE, 0, 1_000_000)
         assert [record.version for record in records] == list(range(1, len(records) + 1))
@@ -99,6 +107,7 @@ class World:
             assert user.replica.is_settled, f"{user.name} still has something in flight"
             assert user.replica.version == head, f"{user.name} is at {user.replica.version}, not {head}"
             assert ot.canonical(user.replica.view) == ot.canonical(document), f"{user.name} diverged"
+            assert user.present == self.present(), f"{user.name} sees others than are there"
         stamps = [record.timestamp for record in records]
         assert stamps == sorted(stamps), "timestamps decrease"
 

@@ -1,0 +1,256 @@
+"""Presence across nodes: what the members of this one do is told to the others, and theirs to ours.
+
+News go over the bus, at most once: `[kind, node, number, session, entry]` as JSON. What lasts is kept by
+leases (the port `Leases`): a room is filled from there when it opens, and compared with it now and then and
+after a gap of the bus. `number` counts a node's news; of one session only newer ones count, so late and
+repeated news do no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import trio
+
+from gateway.config import Presence as PresenceConfig
+from gateway.errors import LogUnavailable
+from gateway.ports import Bus, Leases, Member
+from gateway.presence import JOIN, LEAVE, UPDATE, Presence
+from gateway.room import Room
+from gateway.slices import Slices
+
+logger = logging.getLogger(__name__)
+
+RETRY_PAUSE_S = 1.0
+PACE_S = 0.05
+# The bus is faster than the leases' storage: what was heard within this time outweighs what is stored.
+GRACE_S = 5.0
+NEVER_S = float("-inf")
+LOST_NODES_MAX = 1000
+MALFORMED = (ValueError, KeyError, TypeError, IndexError)
+
+
+class Visitor:
+    """Who a session of another node speaks for: the port `Person`."""
+
+    __slots__ = ("avatar_url", "name", "user_id")
+
+    def __init__(self, user_id: str, name: str, avatar_url: str) -> None:
+        self.user_id = user_id
+        self.name = name
+        self.avatar_url = avatar_url
+
+
+def encode(entry: Presence) -> bytes:
+    """An entry for other nodes."""
+    person = entry.person
+    fields = {
+        "number": entry.number,
+        "client_id": entry.client_id,
+        "user": [person.user_id, person.name, person.avatar_url],
+        "cursor": entry.cursor,
+        "is_typing": entry.is_typing,
+        "seen": entry.last_seen_ms,
+        "active": entry.active_ms,
+    }
+    return orjson.dumps(fields)
+
+
+def decode(node: str, session: str, fields: Mapping[str, Any], now_ms: int) -> Presence:
+    """Another node's entry; one of MALFORMED where it is none. Its times never lie in our future."""
+    visitor = Visitor(*fields["user"])
+    entry = Presence(session, fields["client_id"], visitor, None, min(now_ms, fields["seen"]))
+    entry.node = node
+    entry.number = fields["number"]
+    entry.cursor = fields["cursor"]
+    entry.is_typing = fields["is_typing"]
+    entry.active_ms = min(now_ms, fields["active"])
+    return entry
+
+
+class Neighbours:
+    """The other nodes' part of the rosters of `rooms`. `run` must be running."""
+
+    def __init__(
+        self,
+        config: PresenceConfig,
+        bus: Bus,
+        leases: Leases,
+        rooms: Mapping[str, Room],
+        wall_ms: Callable[[], int],
+        now_s: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._bus = bus
+        self._leases = leases
+        self._rooms = rooms
+        self._wall_ms = wall_ms
+        self._now_s = now_s
+        self._number = 0
+        self._heard_s: dict[tuple[str, str], float] = {}  # (resource, session) -> when news came
+        self._left: dict[tuple[str, str], int] = {}  # (resource, session) -> number of its leaving
+        self._lost: dict[str, None] = {}
+        self._newly_lost: set[str] = set()
+        self._lapsed = False
+        self._doubted: dict[str, None] = {}
+        self._work = trio.Event()
+        leases.attach(self)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until cancelled; started with the lease taken."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._leases.run)
+            nursery.start_soon(self._settle_doubts)
+            nursery.start_soon(self._doubt_everything)
+            nursery.start_soon(self._forget_old_news)
+            task_status.started()
+
+    # ------------------------------------------------------------------------------------- ours
+
+    def share(self, resource: str, kind: str, entry: Presence) -> None:
+        """Tell the other nodes what became of a member of this one."""
+        self._number += 1
+        entry.number = self._number
+        encoded = encode(entry)
+        if kind == LEAVE:
+            self._leases.remove(resource, entry.session_id)
+        else:
+            self._leases.put(resource, entry.session_id, encoded)
+        news = (kind, self._leases.node, entry.number, entry.session_id, orjson.Fragment(encoded))
+        self._bus.publish(resource, orjson.dumps(news))
+
+    def on_lease_lapsed(self) -> None:
+        """The others dropped our members: they join again, under the new incarnation."""
+        self._lapsed = True
+        self._work.set()
+
+    async def _join_again(self) -> None:
+        self._lapsed = False
+        slices = Slices(self._now_s)
+        for room in list(self._rooms.values()):
+            for entry in room.roster.entries():
+                if not entry.node:
+                    self.share(room.resource, JOIN, entry)
+            await slices.pause()
+
+    # ------------------------------------------------------------------------------------- theirs
+
+    def on_message(self, room: Room, payload: bytes) -> None:
+        """News of another node's member."""
+        try:
+            kind, node, number, session, fields = orjson.loads(payload)
+            if node in self._lost:
+                return
+            entry = decode(node, session, fields, room.stamp_ms())
+        except MALFORMED as error:
+            logger.warning("%s: no presence, and no announcement: %r", room.resource, error)
+            return
+        place = (room.resource, session)
+        if number < self._left.get(place, 0):
+            return
+        self._heard_s[place] = self._now_s()
+        if kind == LEAVE:
+            self._left[place] = number
+            known = room.roster.get(session)
+            if known is not None and known.number < number:
+                room.roster.expel(session, room.stamp_ms())
+        elif kind in (JOIN, UPDATE):
+            room.roster.admit(entry, room.stamp_ms())
+
+    async def fill(self, room: Room) -> None:
+        """Bring a room that opens the members of the other nodes; when they can't be had, soon."""
+        try:
+            await self._compare(room)
+        except LogUnavailable:
+            self.doubt(room.resource)
+
+    async def _compare(self, room: Room) -> None:
+        asked_s = self._now_s()
+        members = await self._leases.members(room.resource)
+        present = {member.session for member in members if self._take(room, member)}
+        for entry in room.roster.entries():
+            heard_s = self._heard_s.get((room.resource, entry.session_id), NEVER_S)
+            if entry.node and entry.session_id not in present and heard_s <= asked_s - GRACE_S:
+                room.roster.expel(entry.session_id, room.stamp_ms())
+
+    def _take(self, room: Room, member: Member) -> bool:
+        """Whether a stored member counts; it is admitted then."""
+        if member.node == self._leases.node or member.node in self._lost:
+            return False
+        try:
+            entry = decode(member.node, member.session, orjson.loads(member.entry), room.stamp_ms())
+        except MALFORMED as error:
+            logger.warning("%s: no presence entry: %r", room.resource, error)
+            return False
+        if entry.number <= self._left.get((room.resource, member.session), 0):
+            return False
+        room.roster.admit(entry, room.stamp_ms())
+        return True
+
+    def on_node_lost(self, node: str) -> None:
+        """A node's lease ran out, or it left: its members go."""
+        self._lost[node] = None
+        if len(self._lost) > LOST_NODES_MAX:
+            del self._lost[next(iter(self._lost))]
+        self._newly_lost.add(node)
+        self._work.set()
+
+    async def _expel_lost(self) -> None:
+        lost, self._newly_lost = self._newly_lost, set()
+        slices = Slices(self._now_s)
+        for room in list(self._rooms.values()):
+            for entry in room.roster.entries():
+                if entry.node in lost:
+                    room.roster.expel(entry.session_id, room.stamp_ms())
+            await slices.pause()
+
+    # ------------------------------------------------------------------------------------- doubts
+
+    def doubt(self, resource: str) -> None:
+        """News may have been lost: compare this room with what is stored, soon."""
+        self._doubted[resource] = None
+        self._work.set()
+
+    async def _settle_doubts(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            if self._lapsed:
+                await self._join_again()
+            if self._newly_lost:
+                await self._expel_lost()
+            doubted, self._doubted = self._doubted, {}
+            for resource in doubted:
+                await self._settle(resource)
+
+    async def _settle(self, resource: str) -> None:
+        room = self._rooms.get(resource)
+        try:
+            if room is not None:
+                await self._compare(room)
+        except LogUnavailable:
+            self.doubt(resource)
+            await trio.sleep(RETRY_PAUSE_S)
+
+    async def _doubt_everything(self) -> None:
+        """Compare each room once in `reconcile_s`, spread over that time."""
+        while True:
+            names = [name for name, room in self._rooms.items() if room.subscriber_count]
+            turns = max(1, int(self._config.reconcile_s / PACE_S))
+            for turn in range(turns):
+                await trio.sleep(self._config.reconcile_s / turns)
+                for name in names[turn::turns]:
+                    self.doubt(name)
+
+    async def _forget_old_news(self) -> None:
+        """Bound what is remembered of news: it matters only while the storage may lag behind."""
+        while True:
+            await trio.sleep(2 * GRACE_S)
+            before_s = self._now_s() - 2 * GRACE_S
+            old = [place for place, heard_s in self._heard_s.items() if heard_s < before_s]
+            for place in old:
+                del self._heard_s[place]
+                self._left.pop(place, None)

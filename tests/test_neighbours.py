@@ -1,0 +1,285 @@
+"""Presence across nodes: real hubs and gates of several nodes in one process, on Trio's mock clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import trio
+
+from gateway.admission import Features
+from gateway.bus.local import LocalHub
+from gateway.bus.local_presence import LeaseTable
+from gateway.config import Config
+from gateway.gate import Gate
+from gateway.hub import Hub
+from gateway.log.memory import MemoryHistory
+from gateway.metrics import Counters
+from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, Node, Passport, Weather
+from tests.simulation.network import Group, Link
+
+ROOM = "event:42"
+LOST_WITHIN_S = 15.0
+
+
+class Cluster:
+    """Nodes with a bus and a log that behave, unless a test makes them not."""
+
+    def __init__(self, nursery: trio.Nursery, config: Config) -> None:
+        self.nursery = nursery
+        self.config = config
+        self.history = MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS)
+        self.bus = LocalHub()
+        self.leases = LeaseTable()
+        self.weather = Weather(random.Random(0))
+        self.weather.bus_loss = self.weather.bus_delay_s = 0.0
+        self.weather.reply_loss = self.weather.log_delay_s = 0.0
+
+    async def node(self, name: str) -> Node:
+        shared = (self.history, self.bus, self.leases)
+        node = Node(name, *shared, self.weather, Group, self.config)
+        await self.nursery.start(node.run)
+        return node
+
+    async def client(self, node: Node, name: str, **subscribe: Any) -> Client:
+        """Connected and subscribed, its PRESENCE_STATE received."""
+        client = Client(name, Link(random.Random(0), node.counters))
+        self.nursery.start_soon(client.link.run, node)
+        self.nursery.start_soon(client.listen)
+        client.say("AUTH", token=name, client_id=f"client-{name}", user_id=name)
+        client.say("SUBSCRIBE", resource="event", resource_id="42", **subscribe)
+        await client.until(lambda: "PRESENCE_STATE" in client.heard)
+        return client
+
+
+class Client:
+    """Keeps whom it sees, by user, and the kinds of messages that it got."""
+
+    def __init__(self, name: str, link: Link) -> None:
+        self.name = name
+        self.link = link
+        self.heard: list[str] = []
+        self.seen: dict[str, Any] = {}
+        self.count = 0
+
+    def say(self, kind: str, **payload: Any) -> None:
+        self.link.say(orjson.dumps({"type": kind, "payload": payload}))
+
+    def move(self, position: int) -> None:
+        self.say("PRESENCE_UPDATE", resource_id="42", cursor={"field": "title", "position": position})
+
+    async def listen(self) -> None:
+        try:
+            while True:
+                message = orjson.loads(await self.link.receive())
+                self.heard.append(message["type"])
+                self._note(message["type"], message["payload"])
+        except trio.EndOfChannel:
+            pass
+
+    def _note(self, kind: str, payload: Any) -> None:
+        if kind == "PRESENCE_STATE":
+            self.seen = {entry["user_id"]: entry for entry in payload["presences"]}
+            self.count = payload["count"]
+        elif kind in ("PRESENCE_JOIN", "PRESENCE_UPDATE"):
+            self.seen[payload["user_id"]] = payload
+        elif kind == "PRESENCE_LEAVE":
+            del self.seen[payload["user_id"]]
+
+    async def until(self, condition: Any, timeout_s: float = 1.0) -> None:
+        with trio.fail_after(timeout_s):
+            while not condition():  # noqa: ASYNC110  # nothing signals what the condition looks at
+                await trio.sleep(0.005)
+
+    async def sees(self, *names: str, timeout_s: float = 1.0) -> None:
+        await self.until(lambda: sorted(self.seen) == sorted(names), timeout_s)
+
+
+@asynccontextmanager
+async def cluster(config: Config = CONFIG) -> AsyncIterator[Cluster]:
+    async with trio.open_nursery() as nursery:
+        yield Cluster(nursery, config)
+        nursery.cancel_scope.cancel()
+
+
+async def test_members_of_all_nodes_are_listed_and_their_news_told_everywhere(autojump_clock):
+    async with cluster() as world:
+        one, two = await world.node("one"), await world.node("two")
+        ann = await world.client(one, "ann")
+        bob = await world.client(two, "bob")
+        await bob.sees("ann", "bob")
+        await ann.sees("ann", "bob")
+        assert ann.heard[-1] == "PRESENCE_JOIN"
+        assert ann.seen["bob"]["client_id"] == "client-bob"
+        assert ann.seen["bob"]["user"]["name"] == "bob"
+        bob.move(3)
+        await ann.until(lambda: ann.seen["bob"]["cursor"] == {"field": "title", "position": 3})
+        assert ann.heard[-1] == "PRESENCE_UPDATE"
+        bob.link.cut()
+        await ann.sees("ann")
+        assert ann.heard[-1] == "PRESENCE_LEAVE"
+
+
+async def test_a_node_that_opens_a_room_later_knows_who_is_there_and_where_they_are(autojump_clock):
+    async with cluster() as world:
+        one = await world.node("one")
+        ann = await world.client(one, "ann")
+        ann.move(5)
+        await trio.sleep(1)
+        bob = await world.client(await world.node("two"), "bob")
+        assert bob.seen["ann"]["cursor"] == {"field": "title", "position": 5}
+
+
+async def test_an_invisible_member_stays_invisible_on_other_nodes_and_can_appear(autojump_clock):
+    async with cluster() as world:
+        ann = await world.client(await world.node("one"), "ann")
+        bob = await world.client(await world.node("two"), "bob", visible=False)
+        await trio.sleep(1)
+        assert sorted(ann.seen) == ["ann"]
+        bob.say("PRESENCE_UPDATE", resource_id="42", visible=True)
+        await ann.sees("ann", "bob")
+        bob.say("PRESENCE_UPDATE", resource_id="42", visible=False)
+        await ann.sees("ann")
+        bob.say("PRESENCE_UPDATE", resource_id="42", visible=True)
+        await ann.sees("ann", "bob")
+
+
+async def test_the_members_of_a_crashed_node_are_gone_within_15_seconds_and_nobody_elses(autojump_clock):
+    async with cluster() as world:
+        one, two, three = [await world.node(name) for name in ("one", "two", "three")]
+        ann = await world.client(one, "ann")
+        await world.client(two, "bob")
+        await world.client(three, "cem")
+        await ann.sees("ann", "bob", "cem")
+        await trio.sleep(20)  # leases last when they are renewed
+        assert sorted(ann.seen) == ["ann", "bob", "cem"]
+        # A crash as others see it: no farewell, only silence.
+        stored = dict(world.leases.members[ROOM])
+        world.weather.bus_loss = 1.0
+        two.crash()
+        await trio.sleep(0.1)
+        world.weather.bus_loss = 0.0
+        crashed_s = trio.current_time()
+        world.leases.members[ROOM] = stored
+        await ann.sees("ann", "cem", timeout_s=LOST_WITHIN_S)
+        assert trio.current_time() - crashed_s > 5, "the lease wasn't waited for"
+        dan = await world.client(one, "dan")
+        await dan.sees("ann", "cem", "dan")
+
+
+async def test_a_node_whose_lease_lapsed_registers_again_and_its_members_return(autojump_clock):
+    async with cluster() as world:
+        one, two = await world.node("one"), await world.node("two")
+        ann = await world.client(one, "ann")
+        bob = await world.client(two, "bob")
+        await ann.sees("ann", "bob")
+        await trio.sleep(5)
+        del world.leases.leases["two#1"]  # as if it had been frozen
+        await ann.until(lambda: "PRESENCE_LEAVE" in ann.heard, CONFIG.redis.node_check_s + 0.1)
+        await ann.sees("ann", "bob", timeout_s=CONFIG.redis.node_heartbeat_s + 0.1)
+        bob.move(1)
+        await ann.until(lambda: ann.seen["bob"]["cursor"].get("position") == 1)
+
+
+async def test_news_that_the_bus_lost_are_made_up_for(autojump_clock):
+    async with cluster() as world:
+        one, two = await world.node("one"), await world.node("two")
+        ann = await world.client(one, "ann")
+        bob = await world.client(two, "bob")
+        await ann.sees("ann", "bob")
+        world.weather.bus_loss = 1.0
+        bob.link.cut()
+        cem = await world.client(two, "cem")
+        cem.move(7)
+        await trio.sleep(1)
+        assert sorted(ann.seen) == ["ann", "bob"]
+        world.weather.bus_loss = 0.0
+        await ann.sees("ann", "cem", timeout_s=CONFIG.presence.reconcile_s * 2 + 5)
+        assert ann.seen["cem"]["cursor"]["position"] == 7
+
+
+async def test_a_gap_of_the_bus_brings_the_members_at_once(autojump_clock):
+    async with cluster() as world:
+        one, two = await world.node("one"), await world.node("two")
+        ann = await world.client(one, "ann")
+        world.weather.bus_loss = 1.0
+        await world.client(two, "bob")
+        await trio.sleep(0.5)
+        assert sorted(ann.seen) == ["ann"]
+        one.hub.on_gap(ROOM)
+        await ann.sees("ann", "bob")
+
+
+async def test_news_that_come_late_dont_bring_back_who_has_left(autojump_clock):
+    async with cluster() as world:
+        one, two = await world.node("one"), await world.node("two")
+        ann = await world.client(one, "ann")
+        held: list[bytes] = []
+        post = one.bus.post
+        one.bus.post = lambda resource, payload: (held.append(payload), post(resource, payload))
+        bob = await world.client(two, "bob")
+        bob.move(1)
+        bob.move(2)
+        await trio.sleep(0.5)
+        bob.link.cut()
+        await ann.sees("ann")
+        for payload in held:
+            post(ROOM, payload)
+        await trio.sleep(0.5)
+        assert sorted(ann.seen) == ["ann"]
+
+
+async def test_what_is_no_presence_harms_nobody(autojump_clock, caplog):
+    async with cluster() as world:
+        one, two = await world.node("one"), await world.node("two")
+        ann = await world.client(one, "ann")
+        for payload in (b"", b"nonsense", b"[]", b'["PRESENCE_JOIN","x",1,"s",{}]', b"7"):
+            one.hub.on_message(ROOM, payload)
+        await world.client(two, "bob")
+        await ann.sees("ann", "bob")
+        assert len([record for record in caplog.records if "no presence" in record.message]) == 5
+
+
+async def test_a_room_crowded_by_all_nodes_tells_those_who_are_active_with_the_count_of_all(autojump_clock):
+    config = CONFIG.with_(presence={"members_max": 4})
+    async with cluster(config) as world:
+        one, two = await world.node("one"), await world.node("two")
+        ann = await world.client(one, "ann")
+        others = [await world.client(two, f"u{number}") for number in range(6)]
+        await ann.until(lambda: ann.count == 7, 3)
+        await trio.sleep(2)
+        sent = one.counters.bus_received
+        for position in range(20):
+            others[2].move(position)
+            await trio.sleep(0.05)
+        await ann.until(lambda: ann.seen.get("u2", {}).get("cursor", {}).get("position") == 19, 3)
+        assert one.counters.bus_received - sent <= 4, "each move was told to the other node"
+        assert list(ann.seen) == ["u2"]
+        edit = {"op": "add", "path": "", "value": {"title": "x"}}
+        others[3].say(
+            "OP",
+            resource_id="42",
+            resource_type="event",
+            operation=edit,
+            version=0,
+            client_id="client-u3",
+        )
+        await ann.until(lambda: sorted(ann.seen) == ["u2", "u3"], 3)
+
+
+async def test_a_node_without_leases_keeps_presence_to_itself(autojump_clock):
+    async with cluster() as world:
+        alone = await world.node("alone")
+        published: list[bytes] = []
+        alone.bus.publish = lambda resource, payload: published.append(payload)
+        clock = alone.hub.wall_ms, trio.current_time
+        hub = Hub(CONFIG, alone.log, alone.bus, RULES, Counters(), Group, *clock)
+        alone.gate = Gate("alone", CONFIG, hub, Counters(), Passport(), Features(CONFIG), 10)
+        await world.nursery.start(hub.run)
+        ann, bob = await world.client(alone, "ann"), await world.client(alone, "bob")
+        bob.move(1)
+        await ann.until(lambda: ann.seen["bob"]["cursor"].get("position") == 1)
+        assert published == []
