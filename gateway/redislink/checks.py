@@ -7,14 +7,33 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import redis
+from redis.exceptions import NoPermissionError
+
 from gateway.config import Redis
 from gateway.errors import ConfigError
 from gateway.redislink.address import Address
 from gateway.redislink.admin import client, text
+from gateway.redislink.keys import tag
 
 REDIS_OLDEST = (7, 2)
 VALKEY_OLDEST = (8, 0)
-_SETTINGS = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite")
+_SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite")
+
+
+# Commands of each kind that the gateway needs, none of which changes anything.
+_PROBE = f"{tag(0)}:probe"
+_PROBES: tuple[tuple[object, ...], ...] = (
+    ("FCALL", "gateway_probe", 0),
+    ("FCALL_RO", "gateway_probe", 0),
+    ("SPUBLISH", _PROBE, ""),
+    ("WAIT", 0, 0),
+    ("HDEL", _PROBE, "field"),
+    ("XTRIM", _PROBE, "MAXLEN", 0),
+    ("XRANGE", _PROBE, "-", "+"),
+    ("ZREM", _PROBE, "member"),
+    ("DEL", _PROBE),
+)
 
 
 class Facts(NamedTuple):
@@ -45,7 +64,19 @@ def gather(address: Address, config: Redis) -> Facts:
             reply: Any = connection.config_get(name)
             settings.update({text(key): text(value) for key, value in reply.items()})
         connection.function_stats()
+        for probe in _PROBES:
+            _try(connection, probe)
         return Facts(address.name, info, settings)
+
+
+def _try(connection: redis.Redis, command: tuple[object, ...]) -> None:
+    """Raise what a missing right raises; that the probe itself comes to nothing doesn't matter."""
+    try:
+        connection.execute_command(*command)  # type: ignore[no-untyped-call]
+    except NoPermissionError:
+        raise
+    except redis.ResponseError:
+        pass
 
 
 def _version(value: object) -> tuple[int, ...]:

@@ -194,7 +194,9 @@ class Link:
         self._set_up(True)
 
     def _note(self, error: BaseException) -> None:
-        self.last_error = str(error) or type(error).__name__
+        # Trio's BrokenResourceError says nothing itself; its cause does.
+        told = error if str(error) else error.__cause__ or error
+        self.last_error = str(told) or type(told).__name__
         logger.info("Redis %s: %s", self.address.name, self.last_error)
 
     def _set_up(self, up: bool) -> None:

@@ -40,9 +40,13 @@ class Table(NamedTuple):
 
 
 class Topology:
-    """Where a routing table comes from. `load` blocks; it raises LogUnavailable or ConfigError."""
+    """Where a routing table comes from. `load` blocks; it raises LogUnavailable or ConfigError.
+
+    `configured` are the servers that must be masters, as the settings name them.
+    """
 
     cluster: bool
+    configured: Sequence[Address] = ()
 
     def load(self, known: Sequence[Address]) -> Table:
         """The present table, asked of the configured servers and of the `known` ones."""
@@ -102,7 +106,14 @@ class ClusterTopology(Topology):
 
 def _cluster_slots(connection: redis.Redis) -> Sequence[Any]:
     # In two words, so that redis-py hands out the reply as it came.
-    reply: Sequence[Any] = connection.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
+    try:
+        reply: Sequence[Any] = connection.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
+    except redis.ResponseError as error:
+        if "cluster support disabled" in str(error):
+            raise ConfigError(
+                "redis.cluster_url names a server that is no cluster: use redis.urls"
+            ) from error
+        raise
     return reply
 
 

@@ -18,7 +18,7 @@ import hiredis
 import trio
 
 from gateway.config import Redis
-from gateway.errors import ConfigError, LogUnavailable
+from gateway.errors import ConfigError, GatewayError, LogUnavailable
 from gateway.redislink import admin, checks
 from gateway.redislink.address import Address
 from gateway.redislink.chains import Chains
@@ -138,20 +138,31 @@ class Shards:
 
         Raises ConfigError for a server that can't hold the log, LogUnavailable for one that doesn't answer.
         """
+        # Independent servers are checked before their routing table is read, or made.
+        checked = list(self._topology.configured)
+        await self._check(checked)
         table = await self._load()
-        for address in sorted(table.addresses, key=lambda item: item.name):
-            await self._admin(checks.check, address, self.config, self.cluster)
-            await self._admin(admin.load, address, self.config, self.library)
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                self._apply(table)
-                nursery.start_soon(self._keep_table)
+        await self._check(sorted(table.addresses - set(checked), key=lambda item: item.name))
+        failure: GatewayError | None = None
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._apply(table)
+            nursery.start_soon(self._keep_table)
+            try:
                 await self._wait_connected()
                 await self._check_partitions()
+            except GatewayError as error:
+                failure = error
+                nursery.cancel_scope.cancel()
+            else:
                 task_status.started()
-        finally:
-            self._nursery = None
+        if failure is not None:
+            raise failure
+
+    async def _check(self, addresses: Sequence[Address]) -> None:
+        for address in addresses:
+            await self._admin(checks.check, address, self.config, self.cluster)
+            await self._admin(admin.load, address, self.config, self.library)
 
     async def _wait_connected(self) -> None:
         with trio.move_on_after(self.config.connect_timeout_s) as scope:
