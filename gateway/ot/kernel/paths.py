@@ -76,7 +76,7 @@ def starts_with(path: Path, prefix: Path) -> bool:
 def shares(path: Path, other: Path, depth: int) -> bool:
     """Are the first `depth` components equal? Both paths must have as many."""
     for i in range(depth):
-        if path[i] != other[i]:
+        if path[i] is not other[i] and path[i] != other[i]:
             return False
     return True
 

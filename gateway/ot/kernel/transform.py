@@ -46,11 +46,11 @@ def against(a: Operation, b: Operation, later: bool) -> list[Operation]:
 
 def past(a: Operation, b: Operation, later: bool) -> Any:
     """T(a, b): the operation where it is exactly one, which spares a list, else a list."""
-    kind = b[0]
-    if kind == TST or a[1] is None:
+    if a[1] is None:
         return a
     if a[0] == MOV:
         return move_against(a, b, later)
+    kind = b[0]
     if kind == SET:
         return against_set(a, b, later)
     if kind == INS:
@@ -62,7 +62,7 @@ def past(a: Operation, b: Operation, later: bool) -> Any:
     if kind == TXT and a[0] == TXT and a[1] == b[1]:
         delta = transform_delta(a[2], b[2], later)
         return (TXT, a[1], delta) if delta else []
-    return a
+    return a  # a test or an increment changes no other operation
 
 
 def gone(a: Operation) -> Any:
@@ -121,8 +121,6 @@ def move_against(a: Operation, b: Operation, later: bool) -> Any:
     at = b[1]
     source = a[1]
     target = a[2]
-    if kind == MOV:
-        return move_against_move(a, b, later)
     if kind == INS:
         return move(a, after_insert(source, at, False), after_insert(target, at, not later))
     if kind == REM:
@@ -138,6 +136,8 @@ def move_against(a: Operation, b: Operation, later: bool) -> Any:
             return [(REM, at), a] if later else (REM, source)
         if is_inside(target, at):
             return (REM, source)
+    if kind == MOV:
+        return move_against_move(a, b, later)
     return a
 
 
@@ -302,23 +302,40 @@ def are_apart(a: Operation, b: Operation) -> bool:
 def rebase(operations: Any, window: Any, strict: bool, pairs_max: int) -> list[Operation]:
     """`operations` past a sequence of committed lists; with `strict`, CONFLICT when something is lost."""
     current: list[Operation] = list(operations)
+    work = Work(0)
     pairs = 0
     for committed in window:
+        if len(committed) == 1 and len(current) == 1 and are_apart(current[0], committed[0]):
+            continue
         pairs += len(committed) * len(current)
         if pairs > pairs_max:
             raise KernelError(
                 CONFLICT, f"the edit meets more than {pairs_max} pairs of concurrent operations"
             )
-        if len(committed) == 1 and len(current) == 1:
-            operation = current[0]
-            other = committed[0]
-            if are_apart(operation, other):
-                continue
-            result = past(operation, other, True)
-            losses = loss(operation, result, True)
-            current = result if type(result) is list else [result]
-        else:
-            _, current, losses = transform(committed, current, CALLS_PER_PAIR, CALLS_SPARE)
-        if strict and losses & (LATER_GONE | LATER_WRITE_LOST):
+        work.calls_left = CALLS_PER_PAIR * len(committed) * len(current) + CALLS_SPARE
+        current = pass_all(current, list(committed), work)
+        if strict and work.losses & (LATER_GONE | LATER_WRITE_LOST):
             raise KernelError(CONFLICT, "a concurrent edit took what this strict patch changes")
     return current
+
+
+def pass_all(operations: list[Operation], earlier: list[Operation], work: Work) -> list[Operation]:
+    """Later operations past earlier ones, which are done with then: the last one need not move them."""
+    crossed: list[Operation] = []
+    last = len(operations) - 1
+    for index in range(last):
+        earlier = pass_one(operations[index], earlier, crossed, work)
+    if last < 0:
+        return crossed
+    operation = operations[last]
+    for index in range(len(earlier)):
+        other = earlier[index]
+        if not are_apart(operation, other):
+            own = past(operation, other, True)
+            work.losses |= loss(operation, own, True)
+            if type(own) is list:
+                pass_several(own, earlier[index + 1 :], crossed, work)
+                return crossed
+            operation = own
+    crossed.append(operation)
+    return crossed
