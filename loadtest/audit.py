@@ -22,6 +22,7 @@ PAGE = 1000
 KEEP_EVERY = 400  # changes; well below what a SYNC_REQUEST reaches back
 DOCUMENTS_A_CLIENT = 50
 PARALLEL = 4
+AUDIT_TIMEOUT_S = 180.0
 
 Change = dict[str, Any]
 
@@ -59,9 +60,9 @@ def _pages(admin_url: str, token: str, path: str) -> list[Change]:
 
 
 class Keeper:
-    """The history of each document as far as it was read: (versions above `after`, in order).
+    """The history of each document as far as it was read: its changes above version `after`, in order.
 
-    `after` is -1 until something was read; it isn't 0 in the end when the server couldn't give all.
+    A document that was never read isn't in `after`; where `after` isn't 0 the server couldn't give all.
     """
 
     def __init__(self, target: Target, admin_url: str | None) -> None:
@@ -81,10 +82,13 @@ class Keeper:
             token = self._target.token("auditor", "admin")
             path = f"/v1/resources/{self._target.resource_type}/{resource_id}/history"
             self.after[document] = 0
-            self.changes[document] = await trio.to_thread.run_sync(_pages, self._admin_url, token, path)
+            self.changes[document] = await trio.to_thread.run_sync(
+                _pages, self._admin_url, token, path, abandon_on_cancel=True
+            )
             return
         answer = await client.changes(resource_id, self.head(document))
         if "changes" in answer:
+            self.after.setdefault(document, 0)
             self.changes.setdefault(document, []).extend(answer["changes"])
         else:
             self.changes[document] = []
@@ -138,7 +142,11 @@ async def final_states(
             except ClientError as error:
                 problems.append(f"audit: {error}")
 
-    async with trio.open_nursery() as nursery:
-        for start in range(0, len(documents), DOCUMENTS_A_CLIENT):
-            nursery.start_soon(one_client, documents[start : start + DOCUMENTS_A_CLIENT], start)
-    return found, problems
+    with trio.move_on_after(AUDIT_TIMEOUT_S):
+        async with trio.open_nursery() as nursery:
+            for start in range(0, len(documents), DOCUMENTS_A_CLIENT):
+                nursery.start_soon(one_client, documents[start : start + DOCUMENTS_A_CLIENT], start)
+    unread = [document for document in documents if document not in keeper.after]
+    if unread:
+        problems.append(f"audit: {len(unread)} of {len(documents)} histories were not read")
+    return {document: state for document, state in found.items() if document in keeper.after}, problems

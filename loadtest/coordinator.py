@@ -9,7 +9,6 @@ The report is plain JSON data; `loadtest.report` shows it.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import signal
 import subprocess
@@ -129,6 +128,13 @@ class Generator:
             self.ready.set()
 
 
+async def _end_on_sigterm() -> None:
+    """A SIGTERM ends a run like Ctrl-C: the embedded server is stopped, too."""
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            raise RunError("the run was ended from outside")
+
+
 class Run:
     """The state of one run."""
 
@@ -167,6 +173,7 @@ class Run:
     async def go(self) -> dict[str, Any]:
         """Everything, to the report; raises RunError."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_on_sigterm)
             for generator in self.generators:
                 nursery.start_soon(generator.run)
             await self._ready()
@@ -312,7 +319,6 @@ async def run(options: Options) -> dict[str, Any]:
     if options.url is not None and options.scenario.disruptions:
         raise RunError("only an embedded server can be killed or restarted: leave out --url")
     Schedule(options.scenario)  # fails early on what can't be scheduled
-    os.environ.setdefault("PYTHONHASHSEED", "0")
     problems: list[Exception] = []
     async with _server(options) as server:
         try:

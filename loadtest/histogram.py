@@ -124,7 +124,8 @@ class Latencies:
             return []
         top = max(np.log10(total), 0.3)
         inverse = np.logspace(0, top, points)
-        return [(float(x), self.percentile_us(100 * (1 - 1 / x)) / 1000) for x in inverse]
+        curve = [(float(x), self.percentile_us(100 * (1 - 1 / x)) / 1000) for x in inverse[:-1]]
+        return [*curve, (float(inverse[-1]), self.max_us / 1000)]
 
 
 def merged(parts: Iterable[Mapping[str, Any]], metric: str) -> Latencies:

@@ -18,7 +18,16 @@ from loadtest.replica import ReplicaError, apply, digest, operations_of
 from loadtest.scenario import Scenario
 
 Status = Literal["pass", "fail", "invalid"]
-COUNTED = ("lost_acknowledged", "gaps", "duplicates", "reordered", "diverged", "undo_violations", "malformed")
+COUNTED = (
+    "lost_acknowledged",
+    "gaps",
+    "duplicates",
+    "reordered",
+    "diverged",
+    "undo_violations",
+    "malformed",
+    "unverified",
+)
 REASONS_MAX = 40
 NAMES = {
     "lost_acknowledged": "acknowledged operations are missing from the history",
@@ -28,6 +37,7 @@ NAMES = {
     "diverged": "final documents differ",
     "undo_violations": "an undo did something else than it should have",
     "malformed": "messages that are not what the protocol says",
+    "unverified": "final documents or histories could not be read",
 }
 
 

@@ -155,6 +155,10 @@ def _run(options: Options) -> dict[str, Any]:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         raise click.Abort from None
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt):
+            raise click.Abort from None
+        raise
 
 
 def _load(path: Path) -> dict[str, Any]:

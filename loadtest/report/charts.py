@@ -86,6 +86,8 @@ def _axes(chart: Chart) -> tuple[_Axis, _Axis]:
         x_ticks = decade_ticks(max(min(xs), 1.0), max(max(xs), 10.0))
     else:
         x_ticks = nice_ticks(min(xs), max(max(xs), min(xs) + 1e-9), 8)
+        if chart.bands and x_ticks[-1] > max(xs):
+            x_ticks = [*x_ticks[:-1], max(xs)]
     if chart.y_log:
         y_ticks = decade_ticks(max(min(ys), 1e-3), max(ys))
     else:

@@ -92,7 +92,14 @@ def _by_percentile(report: Data) -> Chart:
         return "0 %" if value <= 1 else f"{100 * (1 - 1 / value):.10g} %"
 
     return Chart(
-        "Latency by percentile", series, "percentile", milliseconds, percentile, x_log=True, x_ticks=ticks
+        "Latency by percentile",
+        series,
+        "percentile",
+        milliseconds,
+        percentile,
+        x_log=True,
+        y_log=True,
+        x_ticks=ticks,
     )
 
 
@@ -104,7 +111,7 @@ def _over_time(report: Data, metric: str, names: Sequence[str]) -> list[Series]:
 
 
 def _points(series: Sequence[Data], name: str) -> list[tuple[float, float]]:
-    return [(point["at_s"], point[name]) for point in series if point.get(name) is not None]
+    return [(p["at_s"], p[name]) for p in series if p.get(name) is not None and p["at_s"] >= 0]
 
 
 def _charts(report: Data) -> list[Chart]:
@@ -141,17 +148,21 @@ def _charts(report: Data) -> list[Chart]:
             "Connections", [Series("connected", _points(series, "connections"))], seconds, number, bands=bands
         ),
         Chart(
-            "CPU",
+            "CPU (cores)",
             [
                 Series("server", _points(server, "cpu_cores")),
                 Series("generator", _points(series, "generator_cpu_cores")),
             ],
             seconds,
-            cores,
+            lambda value: f"{value:.2f}",
             bands=bands,
         ),
         Chart(
-            "Server memory (RSS)", [Series("RSS", _points(server, "rss_bytes"))], seconds, size, bands=bands
+            "Server memory (MiB)",
+            [Series("RSS", [(at_s, value / (1 << 20)) for at_s, value in _points(server, "rss_bytes")])],
+            seconds,
+            number,
+            bands=bands,
         ),
     ]
 

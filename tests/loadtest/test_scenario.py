@@ -1,0 +1,103 @@
+"""Scenarios: the shipped ones are right, wrong ones say what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.scenario import ScenarioError, load, parse, shipped
+
+MINIMAL: dict[str, Any] = {
+    "name": "x",
+    "description": "",
+    "stages": [{"name": "all", "duration_s": 1, "connections": 2}],
+    "population": {"documents": 1},
+}
+
+
+def test_every_shipped_scenario_is_right_and_says_what_it_is() -> None:
+    found = shipped()
+    assert {
+        "rfc002",
+        "smoke",
+        "fanout",
+        "hot-document",
+        "many-documents",
+        "connect-storm",
+        "soak",
+        "headline",
+    } <= set(found)
+    assert all(len(description) > 20 for description in found.values())
+
+
+def test_rfc002_is_the_script_of_the_rfc() -> None:
+    scenario = load("rfc002")
+    assert [(stage.duration_s, stage.connections) for stage in scenario.stages] == [
+        (120, 1000),
+        (300, 1000),
+        (120, 5000),
+        (300, 5000),
+        (120, 0),
+    ]
+    assert (scenario.activity.operations_per_user_s, scenario.activity.session_s) == (0.1, 60)
+    assert not scenario.server  # limits at their defaults
+    assert (scenario.targets.connect_success_min, scenario.targets.delivery_p95_ms) == (0.995, 200)
+
+
+def test_headline_is_the_workload_of_the_design() -> None:
+    scenario = load("headline")
+    assert (scenario.users, scenario.population.documents) == (1200, 200)
+    assert scenario.stages[-1].operations_per_s == 30_000
+    assert scenario.server == {"limits.operations_per_minute": 0}
+
+
+def test_a_scenario_survives_json() -> None:
+    for name in shipped():
+        scenario = load(name)
+        assert parse(scenario.document()) == scenario
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stages": []}, "at least one stage"),
+        ({"stages": [{"name": "a", "duration_s": -1, "connections": 1}]}, "duration_s must be 0 or more"),
+        ({"stages": [{"name": "a", "connections": 1}]}, "duration_s is missing"),
+        ({"population": {"documents": 0}}, "documents must be at least 1"),
+        ({"population": {"documents": 1, "viewers": 3}}, "viewers is unknown; there are"),
+        ({"population": {"documents": 1, "distribution": "normal"}}, "'uniform' or 'zipf'"),
+        ({"activity": {"mix": {"poems": 1}}}, "mix weighs some of"),
+        ({"activity": {"resume": 1}}, "true or false"),
+        ({"seed": 1.5}, "a whole number"),
+        ({"disruptions": [{"kind": "flood", "at_s": 1}]}, "'kill' or 'restart'|kill or restart"),
+    ],
+)
+def test_a_wrong_scenario_says_which_member_and_what_would_be_right(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ScenarioError, match=said):
+        parse({**MINIMAL, **changes})
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ScenarioError, match="headline"):
+        load("nothing")
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('description = "d"\n[[stages]]\nname = "a"\nduration_s = 1\nconnections = 1\n')
+    with pytest.raises(ScenarioError, match="population is missing"):
+        load(str(path))
+    path.write_text(path.read_text() + "[population]\ndocuments = 3\n")
+    assert load(str(path)).name == "mine"
+
+
+def test_scaling_keeps_the_shape() -> None:
+    half = load("headline").scaled(users=0.5, durations=0.1, rates=0.2)
+    assert (half.users, half.population.documents) == (600, 100)
+    assert half.stages[-1].operations_per_s == pytest.approx(3000)
+    assert half.stages[-1].duration_s == pytest.approx(3)
+    assert load("rfc002").scaled(durations=0.1).activity.session_s == 60
