@@ -425,6 +425,9 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     else:
         session.charge()
         found = await undoing.find(session.shared.hub, room, identity.user_id, client_id, redo)
+        counters = session.shared.counters
+        counters.undos += not redo
+        counters.redos += redo
     submission = Submission(
         session,
         identity.user_id,

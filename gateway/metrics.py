@@ -145,8 +145,8 @@ class Counters:
     conflicts: int = _count(
         "gateway_conflicts", "Submissions that met a concurrent change of the same place (merged or refused)"
     )
-    undos: int = _count("gateway_undos", "UNDOs committed")
-    redos: int = _count("gateway_redos", "REDOs committed")
+    undos: int = _count("gateway_undos", "UNDOs that found something to undo")
+    redos: int = _count("gateway_redos", "REDOs that found something to redo")
     step_seconds: dict[str, Histogram] = _steps(
         "gateway_step_seconds", "Time that an edit spends in each step (may be sampled)"
     )
@@ -185,7 +185,6 @@ class Counters:
 
     # Bus
     bus_received: int = _count("gateway_bus_received", "Announcements received from other nodes")
-    bus_sent: int = _count("gateway_bus_sent", "Announcements sent to other nodes")
     bus_gaps: int = _count("gateway_bus_gaps", "Times that the bus may have lost announcements")
 
     # Runtime

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -12,9 +11,9 @@ import trio.testing
 
 
 @pytest.fixture
-def autojump_clock() -> Iterator[trio.testing.MockClock]:
+def autojump_clock() -> trio.testing.MockClock:
     """A clock that jumps to the next deadline whenever every task sleeps."""
-    yield trio.testing.MockClock(autojump_threshold=0)
+    return trio.testing.MockClock(autojump_threshold=0)
 
 
 @pytest.hookimpl(tryfirst=True)
