@@ -233,14 +233,24 @@ async def _dialled(endpoint: Endpoint) -> Stream:
     url = urlsplit(endpoint.url)
     if url.scheme not in ("ws", "wss") or not url.hostname:
         raise ConfigError(f"{endpoint.url!r} is no address: write ws://HOST:PORT/realtime, or wss://...")
-    secure = url.scheme == "wss"
     with _reaching(endpoint.url):
-        port = url.port or (443 if secure else 80)
-        if secure:
-            return await trio.open_ssl_over_tcp_stream(
-                url.hostname, port, ssl_context=endpoint.tls, https_compatible=True
-            )
-        return await trio.open_tcp_stream(url.hostname, port)
+        if url.scheme == "ws":
+            return await trio.open_tcp_stream(url.hostname, url.port or 80)
+        stream = await trio.open_ssl_over_tcp_stream(
+            url.hostname, url.port or 443, ssl_context=endpoint.tls, https_compatible=True
+        )
+        try:
+            await stream.do_handshake()
+        except BaseException as error:
+            await trio.aclose_forcefully(stream)
+            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                reason = error.__cause__.verify_message
+                text = (
+                    f"the certificate of {endpoint.url} isn't trusted ({reason}); see --ca"
+                )
+                raise ClientError(text) from None
+            raise
+        return stream
 
 
 async def _upgraded(nursery: trio.Nursery, stream: Stream, endpoint: Endpoint) -> WebSocketConnection:

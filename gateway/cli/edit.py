@@ -35,10 +35,11 @@ def edit_command(
     PATCH is read from standard input when it is left out, or -.
 
     \b
-    gateway edit event:42 '{"op": "replace", "path": "/title", "value": "Lunch"}'
     gateway edit --create event:42 '{"op": "add", "path": "/title", "value": "Lunch"}'
+    gateway edit event:42 '{"op": "replace", "path": "/title", "value": "Dinner"}'
     echo '[{"op": "add", "path": "/tags", "value": ["food"]}]' | gateway edit event:42
-    gateway edit event:42 '{"op": "text", "path": "/description", "value": [{"insert": "Hello. "}]}'
+    gateway edit event:42 '{"op": "add", "path": "/description", "value": "Bring cake."}'
+    gateway edit event:42 '{"op": "text", "path": "/description", "value": [10, " and tea"]}'
     """
     operations = _operations(sys.stdin.read() if patch == "-" else patch)
     where = reach.endpoint(settings.load(), resource, "editor")

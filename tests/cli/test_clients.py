@@ -5,11 +5,21 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import sys
 import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import jwt
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from gateway.cli.edit import edit_command
 from gateway.client import Endpoint, Resource, submit
 from tests.cli.commands import Running, arguments, environment, gateway, running, served
 
@@ -95,6 +105,67 @@ async def test_an_edit_that_fails_says_why_on_one_line(tmp_path):
             assert done.status == status, (words, done)
             assert hint in done.err.splitlines()[-1]
             assert "Traceback" not in done.err
+
+
+async def test_the_examples_of_the_help_work_one_after_the_other(tmp_path):
+    (tmp_path / "gateway").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gateway "$@"\n')
+    (tmp_path / "gateway").chmod(0o755)
+    examples = re.findall(r"^ +((?:gateway edit|echo) .*)$", edit_command.help, re.MULTILINE)
+    async with served(tmp_path) as server:
+        done = await trio.run_process(
+            ["sh", "-ec", "\n".join(examples)],
+            capture_stdout=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment(
+                PATH=f"{tmp_path}:{os.environ['PATH']}",
+                GATEWAY_URL=server.url,
+                GATEWAY_SERVER_DATA_DIR=str(tmp_path),
+            ),
+        )
+        assert done.returncode == 0
+        assert len(done.stdout.splitlines()) == len(examples) > 3
+        seen = json.loads((await gateway("watch", "event:42", "--once", *server.reach())).out)
+    assert seen["document"] == {
+        "title": "Dinner",
+        "tags": ["food"],
+        "description": "Bring cake and tea.",
+    }
+
+
+async def test_over_tls_with_a_certificate_of_ones_own(tmp_path):
+    certificate, key = self_signed(tmp_path)
+    async with served(tmp_path, "--tls-cert", str(certificate), "--tls-key", str(key)) as server:
+        assert server.url.startswith("wss://")
+        edit = ("edit", "--create", "event:42", CREATE, *server.reach())
+        done = await gateway(*edit, "--ca", str(certificate))
+        assert (done.status, done.out) == (0, "event:42 is at version 1\n"), done
+        distrusted = await gateway(*edit)
+        assert distrusted.status == 1
+        assert "--ca" in distrusted.err
+        assert "Traceback" not in distrusted.err
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return folder / "cert.pem", folder / "key.pem"
 
 
 async def test_a_viewer_cannot_edit(tmp_path):
