@@ -5,6 +5,7 @@ Everything that can't hold the chosen durability is refused at start, with the r
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import redis
@@ -130,9 +131,10 @@ def _check_fsync(facts: Facts) -> None:
 
 
 def _check_replicas(facts: Facts, replicas_min: int) -> None:
-    found = int(facts.info.get("connected_slaves", 0))
+    replicas = [value for name, value in facts.info.items() if re.fullmatch(r"slave\d+", name)]
+    found = sum(isinstance(replica, dict) and replica.get("state") == "online" for replica in replicas)
     if found < replicas_min:
         raise ConfigError(
-            f"redis.durability = replicated, but redis {facts.name} has {found} replicas "
+            f"redis.durability = replicated, but redis {facts.name} has {found} replicas in step "
             f"and redis.replicas_min is {replicas_min}: attach replicas (`replicaof`), or lower it"
         )

@@ -37,6 +37,7 @@ class Writer:
         self.stale = 0
         self.forks = 0
         self.longest_pause_s = 0.0
+        self.pace_s = PACE_S
 
     async def run(self, stop: trio.Event) -> None:
         """Get one change after the other acknowledged."""
@@ -48,7 +49,7 @@ class Writer:
             while seq not in self.acknowledged:
                 epoch, version = await self._attempt(epoch, version, seq)
             self.longest_pause_s = max(self.longest_pause_s, trio.current_time() - started)
-            await trio.sleep(PACE_S)
+            await trio.sleep(self.pace_s)
 
     async def _attempt(self, epoch: int, version: int, seq: int) -> tuple[int, int]:
         body = b'{"by":"%s","seq":%d}' % (self.name.encode(), seq)

@@ -1,0 +1,211 @@
+"""Histories that part: promoted replicas, lost tails, replicas that lag; and writers that nobody starves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+import trio
+
+from gateway import announcement
+from gateway.bus.redis import RedisBus
+from gateway.errors import LogTrimmed
+from gateway.log.redis import RedisLog
+from gateway.ports import Absent, Committed, Failed, Forked, Snapshot
+from gateway.redislink.keys import keys_of
+from tests.contracts.bus_contract import Inbox
+from tests.contracts.log_contract import ROOM, batch, committed, filled, history, record
+from tests.proxy import tcp_proxy
+from tests.redis.parts import eventually, fresh, running, settings
+from tests.redis.writers import Writer, judge
+from tests.servers import redis_server, shared_redis
+
+
+@contextmanager
+def earlier_state() -> Iterator[list[tuple[bytes, bytes]]]:
+    """What the server's keys are now, put back when the block ends: a promoted replica that lagged."""
+    with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
+        names = [name.encode() if isinstance(name, str) else name for name in client.keys("{p*")]
+        saved = [(name, client.dump(name)) for name in names]
+        yield saved
+        client.delete(*client.keys("{p*"))
+        for name, data in saved:
+            client.restore(name, 0, data)
+
+
+async def test_a_node_whose_tail_was_lost_forks_when_it_appends() -> None:
+    config = fresh("any")
+    async with running(config) as shards:
+        log = RedisLog(shards, config)
+        first = filled(await log.open(ROOM), 3)
+        await committed(log, first)
+        with earlier_state():
+            lost = batch(first, record(4), record(5))
+            await committed(log, lost)
+        (outcome,) = await log.append([batch(lost, record(6))])
+        assert isinstance(outcome, Forked)
+        opening = await log.open(ROOM)
+        assert opening.epoch == outcome.epoch > first.epoch
+        assert len(opening.records) == 3
+
+
+async def test_a_fork_of_equal_length_is_told_by_the_nonces_and_other_nodes_hear_of_it() -> None:
+    config = fresh("any")
+    async with running(config) as mine, running(config) as others, trio.open_nursery() as nursery:
+        log, other = RedisLog(mine, config), RedisLog(others, config)
+        bus, inbox = RedisBus(others), Inbox()
+        bus.attach(inbox)
+        await nursery.start(bus.run)
+        await bus.subscribe(ROOM)
+        first = filled(await log.open(ROOM), 3)
+        await committed(log, first)
+        with earlier_state():
+            lost = batch(first, record(4, value="lost"))
+            await committed(log, lost)
+        await committed(other, batch(await other.open(ROOM), record(4, value="other")))
+        (outcome,) = await log.append([batch(lost, record(5))])
+        assert isinstance(outcome, Forked)
+        await eventually(lambda: _epochs(inbox)[-1:] == [outcome.epoch])
+        assert list((await log.open(ROOM)).records)[3] == record(4, value="other")
+        nursery.cancel_scope.cancel()
+
+
+def _epochs(inbox: Inbox) -> list[int]:
+    """The epochs of the announcements that tell of another history."""
+    heard = [announcement.decode(payload) for _, payload in inbox.messages]
+    return [news.epoch for news in heard if not news.records]
+
+
+async def test_a_reader_learns_of_a_lost_tail_by_the_comparison_of_heads() -> None:
+    config = fresh("any", head_compare_s=0.2)
+    async with running(config) as shards, trio.open_nursery() as nursery:
+        log, bus, inbox = RedisLog(shards, config), RedisBus(shards), Inbox()
+        bus.attach(inbox)
+        await nursery.start(bus.run)
+        await bus.subscribe(ROOM)
+        await bus.subscribe("event:calm")
+        first = filled(await log.open(ROOM), 3)
+        await committed(log, first, filled(await log.open("event:calm"), 2, "event:calm"))
+        await trio.sleep(0.6)
+        assert inbox.gaps == []
+        with earlier_state():
+            await committed(log, batch(first, record(4)))
+        await eventually(lambda: ROOM in inbox.gaps)
+        assert (await log.open(ROOM)).epoch > first.epoch
+        assert "event:calm" not in inbox.gaps
+        nursery.cancel_scope.cancel()
+
+
+async def test_reading_past_what_was_lost_starts_a_new_epoch_and_gives_nothing() -> None:
+    config = fresh("any")
+    async with running(config) as shards:
+        log = RedisLog(shards, config)
+        first = filled(await log.open(ROOM), 3)
+        await committed(log, first)
+        with earlier_state():
+            await committed(log, batch(first, record(4), record(5)))
+        assert list(await log.read(ROOM, 5, 10)) == []
+        assert (await log.open(ROOM)).epoch > first.epoch
+
+
+async def test_a_node_far_away_is_not_starved_by_one_nearby() -> None:
+    with redis_server() as server:
+        async with tcp_proxy(server.port) as proxy:
+            proxy.delay_s = 0.004
+            near_config = settings(f"{server.url}?name=one")
+            far_config = settings(f"redis://127.0.0.1:{proxy.port}?name=one")
+            async with running(near_config) as near_shards, running(far_config) as far_shards:
+                near = [Writer(RedisLog(near_shards, near_config), ROOM, f"near-{n}") for n in range(5)]
+                far = Writer(RedisLog(far_shards, far_config), ROOM, "far")
+                stop = trio.Event()
+                with trio.fail_after(30):
+                    async with trio.open_nursery() as nursery:
+                        for writer in near:
+                            writer.pace_s = 0.0
+                            nursery.start_soon(writer.run, stop)
+                        nursery.start_soon(far.run, stop)
+                        await eventually(lambda: len(far.acknowledged) >= 20)
+                        stop.set()
+                assert far.stale > 0, "the near ones were in its way"
+                assert far.stale <= 4 * len(far.acknowledged)
+                assert far.refused == 0
+                await judge(far.log, [*near, far])
+
+
+async def test_an_acknowledgement_waits_for_the_replica_and_is_unknown_without_it() -> None:
+    with (
+        redis_server("--repl-diskless-sync-delay", "0") as master,
+        redis_server("--replicaof", f"127.0.0.1 {master.port}") as replica,
+    ):
+        with redis.Redis("127.0.0.1", master.port) as client:
+            await eventually(lambda: "'state': 'online'" in str(client.info("replication")))
+        config = settings(master.url, durability="replicated").with_(timeouts={"append_timeout_s": 2})
+        async with running(config) as shards:
+            log = RedisLog(shards, config)
+            first = filled(await log.open(ROOM), 1)
+            await committed(log, first)
+            replica.pause()
+            outcomes: list[object] = []
+            second = batch(first, record(2))
+            async with trio.open_nursery() as nursery:
+
+                async def append() -> None:
+                    outcomes.extend(await log.append([second]))
+
+                nursery.start_soon(append)
+                await trio.sleep(0.5)
+                assert outcomes == []
+                assert len(await history(log)) == 2, "others may see it already"
+                replica.resume()
+            assert outcomes == [Committed()]
+            replica.pause()
+            (outcome,) = await log.append([batch(second, record(3))])
+            replica.resume()
+            assert isinstance(outcome, Failed)
+            assert outcome.outcome == "unknown"
+
+
+async def test_a_missing_function_is_loaded_again() -> None:
+    config = fresh("any")
+    async with running(config) as shards:
+        log = RedisLog(shards, config)
+        first = filled(await log.open(ROOM), 2)
+        await committed(log, first)
+        with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
+            client.function_flush()
+        await committed(log, batch(first))
+
+
+async def test_a_head_that_is_reserved_for_another_node_waits_its_turn() -> None:
+    config = fresh("any", reservation_ms=300)
+    async with running(config) as shards:
+        log = RedisLog(shards, config)
+        first = filled(await log.open(ROOM), 1)
+        await committed(log, first)
+        with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
+            seconds, microseconds = client.time()
+            until = seconds * 1000 + microseconds // 1000 + 200
+            client.hset(keys_of(ROOM, 256).head, mapping={"r": "somebody else", "u": until})
+            started = trio.current_time()
+            await committed(log, batch(first))
+            assert 0.15 < trio.current_time() - started < 1
+            assert not client.hexists(keys_of(ROOM, 256).head, "r")
+
+
+async def test_a_batch_behind_a_trimmed_history_is_told_to_open_again() -> None:
+    config = fresh("any", history_versions=2)
+    async with running(config) as shards:
+        log = RedisLog(shards, config)
+        opening = await log.open(ROOM)
+        first = filled(opening, 10)
+        await committed(log, first)
+        await log.save_snapshot(ROOM, first.epoch, Snapshot(8, b"8"))
+        (outcome,) = await log.append([batch(opening, record(2), base=1)])
+        assert outcome == Absent()
+        with pytest.raises(LogTrimmed):
+            await log.read(ROOM, 1, 10)
+        with pytest.raises(LogTrimmed):
+            await log.snapshot(ROOM, 7)
+        assert await log.snapshot(ROOM, 9) == Snapshot(8, b"8")
