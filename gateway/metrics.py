@@ -58,7 +58,7 @@ class Histogram:
         return 0.0
 
 
-Kind = Literal["gauge", "counter", "keyed", "histogram", "steps"]
+Kind = Literal["gauge", "highest", "counter", "keyed", "histogram", "steps"]
 
 
 class Metric(NamedTuple):
@@ -72,6 +72,11 @@ class Metric(NamedTuple):
 
 def _gauge(name: str, help: str) -> Any:
     return field(default=0, metadata={"metric": Metric("gauge", name, help)})
+
+
+def _highest(name: str, help: str) -> Any:
+    """A gauge whose value for several workers is the highest of theirs."""
+    return field(default=0, metadata={"metric": Metric("highest", name, help)})
 
 
 def _count(name: str, help: str) -> Any:
@@ -186,6 +191,19 @@ class Counters:
     # Bus
     bus_received: int = _count("gateway_bus_received", "Announcements received from other nodes")
     bus_gaps: int = _count("gateway_bus_gaps", "Times that the bus may have lost announcements")
+    bus_lost: int = _count("gateway_bus_lost", "Messages that couldn't be sent to other nodes")
+
+    # Archive: what this worker moves to PostgreSQL
+    archive_changes: int = _count("gateway_archive_changes", "Changes moved to the archive")
+    archive_failures: int = _count("gateway_archive_failures", "Attempts to archive that failed, and go on")
+    archive_gaps: int = _count("gateway_archive_gaps", "Times that the log lost what the archive lacks")
+    archive_waiting: int = _gauge("gateway_archive_waiting", "Entries that wait to be archived")
+    archive_blocked: int = _gauge(
+        "gateway_archive_blocked", "Partitions that stand still: the archive holds other changes"
+    )
+    archive_lag_seconds: float = _highest(
+        "gateway_archive_lag_seconds", "Age of the oldest change that waits to be archived"
+    )
 
     # Runtime
     loop_lag_seconds: Histogram = _histogram(
@@ -203,7 +221,9 @@ class Counters:
     def merge(self, exported: Mapping[str, Any]) -> None:
         """Add what another worker exported: the sum is the node's."""
         for name, value in exported.items():
-            setattr(self, name, _merged(getattr(self, name), value))
+            ours = getattr(self, name)
+            highest = METRICS[name].kind == "highest"
+            setattr(self, name, max(ours, value) if highest else _merged(ours, value))
 
 
 METRICS: Mapping[str, Metric] = {item.name: item.metadata["metric"] for item in fields(Counters)}

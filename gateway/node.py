@@ -1,6 +1,7 @@
 """One worker: its nursery tree, and the only place that chooses adapters.
 
     run
+    ├── backend (log, archive)
     ├── bus
     ├── hub (commits, presence, tidying up)
     ├── transport (listeners, connections)
@@ -21,24 +22,23 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import trio
+from starlette.applications import Starlette
 
 from gateway import speedups, tuning
 from gateway.admin import app, server
 from gateway.admission import Authenticator, Features, Schemas
+from gateway.backends import LocalBackend, backend_of
 from gateway.bus.local import LocalBus
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.gate import PATH, Gate
 from gateway.hub import Hub
-from gateway.log.sqlite import SqliteLog
 from gateway.metrics import Counters
 from gateway.ports import Bus, OpLog, Transport
 from gateway.resources import HubResources
 from gateway.transport.portable import PortableTransport
 
 logger = logging.getLogger(__name__)
-
-CHECK_RESOURCE = "event:readyz"
 
 
 class Addresses(NamedTuple):
@@ -77,6 +77,11 @@ def _wall_ms() -> int:
     return int(time.time() * 1000)
 
 
+def made_name() -> str:
+    """A name for a node that wasn't given one."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
 class Node:
     """A worker of the gateway. Give other parts than the configured ones to embed or to test it."""
 
@@ -88,20 +93,30 @@ class Node:
         bus: Bus | None = None,
         transport: Transport | None = None,
         admin: bool = True,
+        reuse_port: bool = False,
         wall_ms: Callable[[], int] = _wall_ms,
         now_s: Callable[[], float] = trio.current_time,
     ) -> None:
         self.config = config
-        self.name = config.server.node or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self.name = config.server.node or made_name()
         self.metrics = Counters()
         self._admin = admin
-        self._log = log if log is not None else SqliteLog(config.server.data_dir)
-        self._bus = bus if bus is not None else LocalBus()
+        given = log and LocalBackend(log, bus or LocalBus())
+        self._backend = given or backend_of(config, self.name)
         self._authenticator = Authenticator(config)
-        self.transport = transport if transport is not None else make_transport(config, self.metrics)
-        rules = Schemas(config)
+        self.transport = (
+            transport if transport is not None else make_transport(config, self.metrics, reuse_port)
+        )
         self.hub = Hub(
-            config, self._log, self._bus, rules, self.metrics, self.transport.group, wall_ms, now_s
+            config,
+            self._backend.log,
+            self._backend.bus,
+            Schemas(config),
+            self.metrics,
+            self.transport.group,
+            wall_ms,
+            now_s,
+            self._backend.leases,
         )
         self.gate = Gate(
             self.name,
@@ -117,20 +132,25 @@ class Node:
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `drain`, or cancelled; started when clients can connect."""
         with tuning.runtime(self.metrics) as runtime:
-            try:
-                async with trio.open_nursery() as nursery:
-                    addresses = await self._start(nursery)
-                    runtime.started()
-                    task_status.started(addresses)
-                    await self._drain_asked.wait()
-                    self.transport.stop_accepting()
-                    await self.gate.drain()
-                    nursery.cancel_scope.cancel()
-            finally:
-                await self._log.aclose()
+            async with trio.open_nursery() as below:
+                await below.start(self._backend.run)
+                try:
+                    await self._serve(runtime, task_status)
+                finally:
+                    self._backend.stop()
+
+    async def _serve(self, runtime: tuning.Runtime, task_status: trio.TaskStatus[Addresses]) -> None:
+        async with trio.open_nursery() as nursery:
+            addresses = await self._start(nursery)
+            runtime.started()
+            task_status.started(addresses)
+            await self._drain_asked.wait()
+            self.transport.stop_accepting()
+            await self.gate.drain()
+            nursery.cancel_scope.cancel()
 
     async def _start(self, nursery: trio.Nursery) -> Addresses:
-        await nursery.start(self._bus.run)
+        await nursery.start(self._backend.bus.run)
         await nursery.start(self.hub.run)
         websocket = await nursery.start(self.transport.serve, self.gate)
         nursery.start_soon(self.gate.sweep)
@@ -144,17 +164,21 @@ class Node:
     async def _serve_admin(
         self, websocket: tuple[str, int], *, task_status: trio.TaskStatus[tuple[str, int]]
     ) -> None:
-        config = self.config
-        scheme = "wss" if config.server.tls_cert else "ws"
+        bound = server.bind(self.config.server.host, self.config.server.admin_port)
+        application = self.admin_application(websocket)
+        await server.serve(application, bound, trio.sleep_forever, task_status=task_status)
+
+    def admin_application(self, websocket: tuple[str, int]) -> Starlette:
+        """The admin HTTP of this worker, whose clients connect to `websocket`."""
+        scheme = "wss" if self.config.server.tls_cert else "ws"
         surroundings = app.Surroundings(
             HubResources(self.hub),
             self,
             self._authenticator,
-            config.limits.document_bytes_max,
+            self.config.limits.document_bytes_max,
             f"{scheme}://{websocket[0]}:{websocket[1]}{PATH}",
         )
-        bound = server.bind(config.server.host, config.server.admin_port)
-        await server.serve(app.application(surroundings), bound, trio.sleep_forever, task_status=task_status)
+        return app.application(surroundings)
 
     def drain(self) -> None:
         """Begin the end; `run` returns when it is done."""
@@ -168,9 +192,10 @@ class Node:
         return self._drain_asked.is_set()
 
     def counters(self) -> Counters:
-        """The counters."""
+        """The counters, up to date."""
+        self._backend.measure(self.metrics)
         return self.metrics
 
     async def check(self) -> None:
         """Raise LogUnavailable unless the log answers."""
-        await self._log.open(CHECK_RESOURCE)
+        await self._backend.check()

@@ -47,7 +47,7 @@ class CountersCollector(Collector):
 
 
 def _family(metric: Metric, value: Any) -> Family:
-    if metric.kind == "gauge":
+    if metric.kind in ("gauge", "highest"):
         return GaugeMetricFamily(metric.name, metric.help, value)
     if metric.kind == "counter":
         return CounterMetricFamily(metric.name, metric.help, value)

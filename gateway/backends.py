@@ -1,0 +1,178 @@
+"""What a worker stands on: its log, its bus, and who keeps presence, chosen from the configuration.
+
+Embedded: SQLite and a bus in memory. In a cluster: Redis for order, fan-out and presence, and PostgreSQL for
+the lasting history.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+import trio
+
+from gateway.bus.local import LocalBus
+from gateway.bus.redis import RedisBus
+from gateway.bus.redis_presence import RedisPresence
+from gateway.config import Config
+from gateway.errors import ConfigError, LogUnavailable
+from gateway.log.archive import Archiver
+from gateway.log.postgres import PostgresArchive
+from gateway.log.redis import RedisLog
+from gateway.log.redis_archive import RedisOutbox
+from gateway.log.sqlite import SqliteLog
+from gateway.metrics import Counters
+from gateway.ports import Bus, Leases, OpLog
+from gateway.redislink.link import pack
+from gateway.redislink.shards import Call, Shards
+
+logger = logging.getLogger(__name__)
+
+CHECK_RESOURCE = "event:readyz"
+CHECK_TIMEOUT_S = 1.0
+
+
+class Backend(Protocol):
+    """Log, bus and leases of one worker. `run` comes before any use of them."""
+
+    log: OpLog
+    bus: Bus
+    leases: Leases | None
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until `stop`, or cancelled. Raises ConfigError, LogUnavailable when it can't start."""
+        ...
+
+    def stop(self) -> None:
+        """Begin the end: what is held for others is given back."""
+        ...
+
+    async def check(self) -> None:
+        """Raise LogUnavailable unless the log answers."""
+        ...
+
+    def measure(self, counters: Counters) -> None:
+        """Bring the counters up to date that the parts keep for themselves."""
+        ...
+
+
+def check_settings(config: Config) -> None:
+    """Raise ConfigError for settings that don't go together."""
+    shared = bool(config.redis.urls or config.redis.cluster_url)
+    if config.server.workers > 1 and not shared:
+        raise ConfigError(
+            f"server.workers = {config.server.workers}: several workers meet in Redis; add "
+            "--redis redis://HOST:PORT (or --redis-cluster URL), or leave --workers at 1"
+        )
+    if config.postgres.dsn and not shared:
+        raise ConfigError(
+            "postgres.dsn archives what is in Redis; add --redis redis://HOST:PORT (or --redis-cluster URL), "
+            "or leave --postgres out: a lone gateway keeps its history in its data directory"
+        )
+
+
+def backend_of(config: Config, name: str) -> Backend:
+    """The backend that the configuration asks for; `name` is the worker's. Raises ConfigError."""
+    check_settings(config)
+    if config.redis.urls or config.redis.cluster_url:
+        return ClusterBackend(config, name)
+    return LocalBackend(SqliteLog(config.server.data_dir), LocalBus())
+
+
+class LocalBackend:
+    """A log and a bus that need nobody to run them."""
+
+    def __init__(self, log: OpLog, bus: Bus, leases: Leases | None = None) -> None:
+        self.log = log
+        self.bus = bus
+        self.leases = leases
+        self._stop = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """See the port."""
+        try:
+            task_status.started()
+            with trio.CancelScope(shield=True):  # the log outlives who uses it
+                await self._stop.wait()
+        finally:
+            await self.log.aclose()
+
+    def stop(self) -> None:
+        """See the port."""
+        self._stop.set()
+
+    async def check(self) -> None:
+        """See the port."""
+        await self.log.open(CHECK_RESOURCE)
+
+    def measure(self, counters: Counters) -> None:
+        """Nothing is counted elsewhere."""
+
+
+class ClusterBackend:
+    """Redis servers, and the archive behind them where there is one."""
+
+    def __init__(self, config: Config, name: str) -> None:
+        self._shards = Shards(config.redis)
+        self._archive = PostgresArchive(config.postgres.dsn) if config.postgres.dsn else None
+        self._outbox = RedisOutbox(self._shards, config)
+        self._archiver = None if self._archive is None else Archiver(self._outbox, self._archive)
+        self._stop = trio.Event()
+        self._bus = RedisBus(self._shards)
+        self.bus: Bus = self._bus
+        self.log: OpLog = RedisLog(self._shards, config, self._archive)
+        self.leases: Leases | None = RedisPresence(self._shards, name)
+        self._history_versions = config.redis.history_versions
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """See the port."""
+        try:
+            if self._archive is not None:
+                await self._archive.verify()
+            async with trio.open_nursery() as servers:
+                await servers.start(self._shards.run)
+                async with trio.open_nursery() as nursery:
+                    await self._start_archiving(nursery)
+                    task_status.started()
+                    await self._stop.wait()
+                    nursery.cancel_scope.cancel()
+                servers.cancel_scope.cancel()
+        finally:
+            if self._archive is not None:
+                await self._archive.aclose()
+
+    async def _start_archiving(self, nursery: trio.Nursery) -> None:
+        if self._archiver is None:
+            logger.info(
+                "no archive (--postgres): of each resource Redis keeps about the last %d changes",
+                self._history_versions,
+            )
+            return
+        await nursery.start(self._archiver.run)
+        await nursery.start(self._outbox.run_evictions)
+
+    def stop(self) -> None:
+        """See the port."""
+        self._stop.set()
+
+    async def check(self) -> None:
+        """Raise LogUnavailable when no Redis server answers: with some of them, part of the edits goes on."""
+        first: dict[object, int] = {}
+        for partition, address in enumerate(self._shards.table.owners):
+            first.setdefault(address, partition)
+        calls = [Call(partition, pack((b"PING",))) for partition in first.values()]
+        replies = await self._shards.calls(calls, timeout_s=CHECK_TIMEOUT_S)
+        if all(isinstance(reply, Exception) for reply in replies):
+            raise LogUnavailable(f"no Redis server answers: {replies[0]}", "none")
+
+    def measure(self, counters: Counters) -> None:
+        """See the port."""
+        counters.bus_lost = self._bus.messages_lost
+        if self._archiver is not None:
+            numbers = self._archiver.numbers
+            counters.archive_changes = numbers.changes
+            counters.archive_failures = numbers.failures
+            counters.archive_gaps = numbers.gaps
+            counters.archive_waiting = numbers.waiting
+            counters.archive_blocked = len(numbers.blocked)
+            counters.archive_lag_seconds = numbers.lag_ms / 1000
