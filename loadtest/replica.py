@@ -35,7 +35,7 @@ def _tokens(path: str) -> list[str]:
 def _index(token: str, length: int, gap: bool) -> int:
     if token == "-" and gap:
         return length
-    if token.isascii() and token.isdigit() and int(token) < length + gap:
+    if token.isascii() and token.isdigit() and str(int(token)) == token and int(token) < length + gap:
         return int(token)
     raise ReplicaError(f"no element {token!r} in an array of {length}")
 

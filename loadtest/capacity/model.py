@@ -24,6 +24,7 @@ Array = np.ndarray[Any, Any]
 CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
 RESAMPLES = 400
 CONFIDENCE = 0.90
+CPU_NOISE = 0.05  # cores; above it the error of a measurement grows with its size
 
 
 class FitError(Exception):
@@ -164,7 +165,9 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
             "a model needs at least four measured stages of an embedded server: run a longer sweep"
         )
     matrix = np.array([[1.0, *(point[term] for term in CPU_TERMS)] for point in usable])
-    cpu = bootstrap_fit(matrix, np.array([point["cpu_cores"] for point in usable]))
+    used = np.array([point["cpu_cores"] for point in usable])
+    weights = 1 / (used + CPU_NOISE)
+    cpu = bootstrap_fit(matrix * weights[:, None], used * weights)
     sized = [point for point in usable if point.get("pss_bytes")]
     if not sized or len({round(point["connections"], -1) for point in sized}) < 2:
         raise FitError("memory needs stages with different numbers of connections: sweep connections too")

@@ -172,7 +172,7 @@ def _extrapolated(
 ) -> tuple[str, ...]:
     marks = []
     for term in CPU_TERMS:
-        each, most = load[term] / max(workers, 1e-9), model.measured[term]
+        each, most = load[term] / max(workers, 1.0), model.measured[term]
         if each > 1.05 * most:
             marks.append(f"{each:,.0f} {term} a worker; at most {most:,.0f} were measured")
     if workers > 1:

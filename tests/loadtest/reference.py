@@ -10,9 +10,9 @@ root), which it applies at head: the later one wins. Run as a program it prints 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
-import random
 import secrets
 import time
 from pathlib import Path
@@ -86,7 +86,7 @@ class Server:
     def __init__(self, data: Path, fault: str, one_in: int) -> None:
         self.fault, self.one_in = fault, one_in
         self.resources: dict[str, Resource] = {}
-        self.random = random.Random(1)
+        self.numbers = itertools.count(1)
         self.log = data / "reference.jsonl"
         self.unwritten: list[str] = []
         if self.log.exists():
@@ -98,8 +98,8 @@ class Server:
         return self.resources.setdefault(name, Resource())
 
     def strikes(self, fault: str) -> bool:
-        """Whether this fault is on and this is the one in N."""
-        return self.fault == fault and self.random.random() < 1 / self.one_in
+        """Whether this fault is on and this is the one in N (take a prime N, to strike everybody in turn)."""
+        return self.fault == fault and next(self.numbers) % self.one_in == 0
 
     def store(self, name: str, change: dict[str, Any]) -> None:
         """To the disk before anything is answered, unless the fault is to answer first."""

@@ -227,7 +227,8 @@ def test_acknowledgements_out_of_the_order_of_versions_are_all_kept(bench: Bench
 
 def test_subscriptions_and_resyncs_set_the_version_where_they_stand(bench: Bench) -> None:
     slot = bench.user()
-    ((_, kind, (payload, before), _),) = bench.say(slot, "SUBSCRIBE_ACK", resource_id="x", version=41, state={})
+    (event,) = bench.say(slot, "SUBSCRIBE_ACK", resource_id="x", version=41, state={})
+    _, kind, (payload, before), _ = event
     assert (kind, before, orjson.loads(payload)["payload"]["version"]) == (MESSAGE, 0, 41)
     bench.broadcast(slot, 42)
     bench.say(slot, "SYNC_RESPONSE", resource_id="x", current_version=90, state={"version": 3})

@@ -16,7 +16,9 @@ from loadtest.replica import Replica, ReplicaError, UndoOracle, apply, apply_tex
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab/~", max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab/~0", max_size=2), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("ab/~0", max_size=2), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -38,7 +40,9 @@ def test_it_agrees_with_a_published_library(document: Any, value: Any, data: st.
     path, source = (data.draw(st.sampled_from(paths(document))) for _ in range(2))
     kind = data.draw(st.sampled_from(["add", "remove", "replace", "copy", "move"]))
     operation = {"op": kind, "path": path, "value": value, "from": source}
-    if (kind in ("copy", "move") and path.startswith(source)) or (kind in ("move", "remove") and "" in (path, source)):
+    if kind in ("copy", "move") and path.startswith(source):
+        return
+    if kind in ("move", "remove") and "" in (path, source):
         return
     try:
         wanted = jsonpatch.apply_patch(document, [operation])

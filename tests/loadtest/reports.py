@@ -1,0 +1,102 @@
+"""Made-up reports for tests: the real summary of made-up measurements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadtest.histogram import Latencies
+from loadtest.scenario import parse
+from loadtest.summary import summarise
+from loadtest.verdict import Findings
+
+RATE = 100  # operations an interval
+FANOUT = 4
+
+
+def scenario_data(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "name": "made <up>",
+        "description": "a test & more",
+        "stages": [
+            {"name": "arrive", "duration_s": 2, "connections": 40, "measured": False},
+            {"name": "hold", "duration_s": 8, "connections": 40},
+        ],
+        "population": {"documents": 4},
+        "targets": {"delivery_p95_ms": 100, "delivery_p99_ms": 200},
+    }
+    return {**base, **changes}
+
+
+def interval(number: int, delivery_ms: float = 20.0, rate: int = RATE, jitter: int = 0) -> dict[str, Any]:
+    delivery, ack, lag = Latencies(), Latencies(), Latencies()
+    delivery.record(int(delivery_ms * 1000) + 500 * (number % 3) + jitter, rate * FANOUT)
+    ack.record(int(delivery_ms * 900), rate)
+    lag.record(300, rate)
+    counts = {
+        "acks": rate,
+        "scheduled": rate,
+        "deliveries": rate * FANOUT,
+        "messages": rate * (FANOUT + 1),
+        "bytes_received": rate * 1000,
+    }
+    if number == 0:
+        counts |= {"attempted": 40, "succeeded": 40}
+    histograms = {"delivery": delivery.pairs(), "ack": ack.pairs(), "lag": lag.pairs()}
+    histograms |= {"connect": ack.pairs(), "sync": ack.pairs()} if number == 0 else {}
+    return {
+        "number": number,
+        "connections": 40 if number else 20,
+        "cpu_s": 0.1,
+        "counts": counts,
+        "histograms": histograms,
+    }
+
+
+def sample(at_s: float, cores: float = 0.5, connections: int = 40, full: bool = False) -> dict[str, Any]:
+    metrics = {
+        'gateway_step_seconds_count{step="commit"}': 100 * at_s,
+        'gateway_step_seconds_sum{step="commit"}': 0.2 * at_s,
+        'gateway_step_seconds_bucket{le="0.001",step="commit"}': 50 * at_s,
+        'gateway_step_seconds_bucket{le="0.005",step="commit"}': 99 * at_s,
+        'gateway_step_seconds_bucket{le="+Inf",step="commit"}': 100 * at_s,
+    }
+    made: dict[str, Any] = {
+        "at_s": at_s,
+        "cpu_s": cores * at_s,
+        "rss_bytes": 50_000_000 + 1_000_000 * at_s,
+        "connections": connections,
+        "metrics": metrics,
+        "full": full,
+    }
+    if full:
+        made |= {
+            "pss_bytes": 40_000_000 + 6000 * connections,
+            "sockets": connections,
+            "kernel_socket_bytes": 2000 * connections,
+            "slab_socket_bytes": 4000,
+        }
+    return made
+
+
+def report(
+    delivery_ms: float = 20.0,
+    rate: int = RATE,
+    cores: float = 0.5,
+    share: tuple[int, int] = (1, 1),
+    findings: Findings | None = None,
+    connections: int = 400,
+    **changes: Any,
+) -> dict[str, Any]:
+    """A report of ten seconds; by default a good one."""
+    last = {"number": 20, "connections": 40, "cpu_s": 0.0, "counts": {"unanswered": 0}, "histograms": {}}
+    results = [{"last": last, "errors": {"RATE_LIMITED": 2}, "closes": {"1001": 1}, "engine": "pure"}]
+    samples = [sample(float(at), cores, connections if at else 0, at in (0, 2, 10)) for at in range(11)]
+    return summarise(
+        parse(scenario_data(**changes)),
+        [interval(number, delivery_ms, rate) for number in range(20)],
+        results,
+        samples,
+        findings or Findings(),
+        started_at=1_790_000_000.0,
+        share=share,
+    )

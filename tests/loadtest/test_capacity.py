@@ -1,0 +1,263 @@
+"""Capacity: fits that find the costs a made-up server has, plans that name what binds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loadtest.capacity.model import (
+    CPU_TERMS,
+    CostModel,
+    FitError,
+    estimate,
+    fit,
+    fit_usl,
+    nonnegative_fit,
+    usl,
+)
+from loadtest.capacity.plan import Answer, Wanted, check, plan
+from loadtest.capacity.sweep import merged_points, obstacle, points_of, sweep, varied
+from loadtest.scenario import Scenario, load
+from tests.loadtest.reports import report
+
+BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, A_DELIVERY = 0.02, 2e-6, 300e-6, 30e-6, 5e-6
+COSTS = np.array([A_CONNECTION, A_CONNECT, AN_OPERATION, A_DELIVERY])
+
+
+def point(
+    connections: float, operations: float, fanout: float, noise: float = 0.0, connects: float = 0.0
+) -> Any:
+    """A stage of a server with known costs; its latency grows as 5 ms / (1 - CPU)."""
+    load = np.array([connections, connects, operations, operations * fanout])
+    cpu = (BASE + float(load @ COSTS)) * (1 + noise)
+    return {
+        **dict(zip(CPU_TERMS, load.tolist(), strict=True)),
+        "stage": "hold",
+        "settled": not connects,
+        "status": "pass",
+        "messages_per_s": operations * (fanout + 1),
+        "bytes_per_s": 250 * operations * (fanout + 1),
+        "cpu_cores": cpu,
+        "pss_bytes": 40e6 + 6000 * connections,
+        "socket_bytes": 4500 * connections,
+        "p95_ms": 5 / (1 - cpu) if cpu < 1 else 5000.0,
+    }
+
+
+def calibration(noise: float = 0.0, seed: int = 5) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    points = [
+        point(connections, operations, fanout, noise * rng.normal())
+        for connections in (300, 1200, 3000)
+        for operations in (500, 3000, 9000)
+        for fanout in (1, 5)
+    ]
+    return points + [point(connections, 0, 0, connects=200.0) for connections in (500, 1500)]
+
+
+def test_the_costs_of_a_made_up_server_are_found_exactly() -> None:
+    model = fit(calibration())
+    for term, cost in zip(CPU_TERMS, COSTS, strict=True):
+        assert model.cost(term).value == pytest.approx(cost, rel=1e-6)
+    assert model.cpu_base().value == pytest.approx(BASE)
+    assert model.memory_bytes(10_000).value == pytest.approx(40e6 + 60e6)
+    assert model.socket_bytes(10).value == pytest.approx(45_000)
+    assert model.bytes_a_message == pytest.approx(250)
+
+
+def test_with_noise_the_truth_lies_in_most_confidence_intervals() -> None:
+    held = 0
+    for seed in range(8):
+        model = fit(calibration(0.03, seed))
+        for term in ("operations_per_s", "deliveries_per_s"):
+            found, truth = model.cost(term), dict(zip(CPU_TERMS, COSTS, strict=True))[term]
+            held += found.low <= truth <= found.high
+            assert found.high - found.low < truth
+    assert held >= 11  # of 16, at 90 % confidence
+
+
+def test_costs_are_never_negative() -> None:
+    found = nonnegative_fit(np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]), np.array([3.0, 2.0, 1.0]))
+    assert (found >= 0).all()
+    assert found == pytest.approx([2.0, 0.0])
+
+
+def test_a_prediction_beyond_the_calibration_holds_for_a_linear_server() -> None:
+    model = fit(calibration(noise=0.01))
+    larger = point(5000, 15_000, 5)
+    (row,) = check(model, [larger])
+    assert row["cpu_cores"]["predicted"] == pytest.approx(larger["cpu_cores"], rel=0.05)
+    assert row["pss_bytes"]["predicted"] == pytest.approx(larger["pss_bytes"], rel=0.01)
+
+
+def test_latency_rises_with_load_and_is_unknown_beyond_it() -> None:
+    model = fit(calibration())
+    assert model.p95_ms(0.1) is not None
+    assert model.p95_ms(3.0) is None
+    curve = [model.p95_ms(cpu) or 0.0 for cpu in (0.1, 0.3, 0.5)]
+    assert curve == sorted(curve)
+
+
+def test_the_cpu_limit_is_where_the_latency_target_is_crossed() -> None:
+    limit, exceeded = fit(calibration()).cpu_limit(8.0)
+    assert exceeded
+    assert limit == pytest.approx(1 - 5 / 8.0, abs=0.06)
+    assert fit(calibration()[:-8]).cpu_limit(1e9)[1] is False
+
+
+def test_too_little_is_said_and_not_guessed() -> None:
+    with pytest.raises(FitError, match="at least four"):
+        fit(calibration()[:3])
+    with pytest.raises(FitError, match="different numbers of connections"):
+        fit([point(500, operations, 5) for operations in (1, 2, 3, 4, 5)])
+
+
+def test_the_universal_scalability_law_is_found_again() -> None:
+    points = [(n, 1000 * usl(n, 0.05, 0.001)) for n in (1, 2, 4, 8, 16)]
+    sigma, kappa = fit_usl(points)
+    assert (sigma, kappa) == (pytest.approx(0.05), pytest.approx(0.001))
+    with pytest.raises(FitError):
+        fit_usl(points[:2])
+
+
+def test_an_estimate_contains_its_value() -> None:
+    found = estimate(np.array([5.0, 1.0, 2.0, 3.0]))
+    assert found.low <= found.value <= found.high
+
+
+# ---------------------------------------------------------------------------------------------- plan
+
+
+def answer(**changes: Any) -> Answer:
+    wanted = {"connections": 100_000, "operations_per_user_s": 0.1, "viewers": 4, "p95_ms": 20.0}
+    return plan(fit(calibration()), Wanted(**{**wanted, "sigma": 0.0, "kappa": 0.0, **changes}))
+
+
+def test_a_plan_has_enough_of_everything() -> None:
+    made = answer()
+    cpu = 100_000 * A_CONNECTION + 10_000 * AN_OPERATION + 40_000 * A_DELIVERY
+    assert made.cpu_cores.value == pytest.approx(cpu)
+    assert (made.operations_per_s, made.deliveries_per_s) == (10_000, 40_000)
+    assert made.workers.value >= 100_000 / 19_000
+    assert made.nodes * made.workers_a_node >= made.workers.value + 1
+    assert made.bandwidth_bits_per_s == pytest.approx(8 * 250 * 50_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "binding"),
+    [
+        ({}, "descriptors"),
+        ({"operations_per_user_s": 2.0}, "CPU"),
+        ({"node_memory_gib": 0.3, "connections": 1e6, "operations_per_user_s": 0.001}, "memory"),
+    ],
+)
+def test_the_resource_that_binds_is_named(changes: dict[str, Any], binding: str) -> None:
+    made = answer(**changes)
+    assert made.binding == binding
+    assert made.workers.value == max(made.workers_by_resource.values())
+
+
+def test_surviving_a_loss_costs_a_node() -> None:
+    assert answer(survive=2).nodes == answer(survive=1).nodes + 1 == answer(survive=0).nodes + 2
+
+
+def test_contention_costs_workers_where_a_node_has_several() -> None:
+    free, dear = (
+        answer(cores_a_node=8, operations_per_user_s=2.0),
+        answer(cores_a_node=8, operations_per_user_s=2.0, sigma=0.1),
+    )
+    assert dear.workers.value > free.workers.value
+
+
+def test_what_goes_beyond_the_measurements_is_marked() -> None:
+    marks = " ".join(answer().extrapolated)
+    assert "connections a worker; at most 3,000 were measured" in marks
+    assert "workers: one was measured" in marks
+    assert answer(connections=1000, p95_ms=7.0, survive=0).extrapolated == ()
+
+
+def test_what_is_assumed_is_said() -> None:
+    assert any("Universal" in mark for mark in answer(sigma=None, cores_a_node=8).assumed)
+    assert not any("Universal" in mark for mark in answer(cores_a_node=8).assumed)
+    assert any("Redis" in mark for mark in answer().assumed)
+
+
+def test_users_of_a_lost_node_come_back_at_the_pace_the_rest_can_take() -> None:
+    made = answer(survive=1)
+    assert made.drain_connections_per_s > 0
+    assert made.drain_s == pytest.approx(100_000 / made.nodes / made.drain_connections_per_s)
+
+
+# --------------------------------------------------------------------------------------------- sweep
+
+
+def test_points_come_from_the_stages_of_a_report() -> None:
+    arrive, hold = points_of(report(), "operations", 200)
+    assert (arrive["settled"], hold["settled"]) == (False, True)
+    assert arrive["connects_per_s"] == 20
+    assert hold["operations_per_s"] == 200
+    assert hold["cpu_cores"] == pytest.approx(0.5)
+    assert arrive["pss_bytes"] is None
+    assert hold["socket_bytes"] == 2000 * 400 + 4000 * 40
+    assert merged_points([report(), {"points": [hold]}])[-1] is hold
+
+
+def test_each_dimension_is_varied_alone() -> None:
+    base = load("headline")
+    more = varied(base, "operations", 500, 4)
+    assert (more.users, more.stages[-1].operations_per_s) == (1200, 500)
+    crowd = varied(base, "connections", 2400, 4)
+    assert (crowd.users, crowd.population.documents) == (2400, 400)
+    assert crowd.stages[-1].operations_per_s == 60_000
+    wide = varied(base, "fanout", 20, 4)
+    assert wide.users == 200 * 25
+    assert wide.population.viewer_share == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (report(), None),
+        (report(delivery_ms=90), "delivery p95 is 91 ms"),
+        (report(cores=0.99, delivery_ms=30), "0.99 cores"),
+    ],
+)
+def test_an_obstacle_says_why(made: dict[str, Any], said: str | None) -> None:
+    found = obstacle(made, 50.0)
+    assert (found is None) if said is None else said in (found or "")
+
+
+async def test_a_sweep_steps_up_to_the_knee() -> None:
+    asked: list[float] = []
+
+    async def run(scenario: Scenario) -> Mapping[str, Any]:
+        rate = scenario.stages[-1].operations_per_s or 0
+        asked.append(rate)
+        return report(delivery_ms=20 if rate < 350 else 500)
+
+    said: list[str] = []
+    found = await sweep(load("headline"), "operations", 100, 2, 6, 3, 200, 2, run, said.append)
+    assert found["knee"]["value"] == 200
+    assert "delivery p95" in found["knee"]["why"]
+    assert asked == [100] * 3 + [200] * 3 + [400] * 3
+    assert len(found["points"]) == 18
+    assert len(said) == 9
+
+
+async def test_repeats_have_schedules_of_their_own() -> None:
+    seeds = set()
+
+    async def run(scenario: Scenario) -> Mapping[str, Any]:
+        seeds.add(scenario.seed)
+        return report()
+
+    await sweep(replace(load("headline"), seed=3), "operations", 1, 2, 2, 2, 200, 2, run, lambda line: None)
+    assert len(seeds) == 4
+
+
+def test_a_model_is_made_of_plain_numbers() -> None:
+    assert isinstance(fit(calibration()), CostModel)

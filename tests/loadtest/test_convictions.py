@@ -1,0 +1,228 @@
+"""Whole runs against deliberately broken servers: each is convicted by name, a right one is not.
+
+Real processes all: the harness's generators and a small server (`reference.py`) with one fault switched on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from loadtest.coordinator import Options, Progress, Run, RunError, run
+from loadtest.scenario import Scenario, parse
+from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded
+
+REFERENCE = Path(__file__).with_name("reference.py")
+
+
+def stages(connections: int, rate: float, duration_s: float) -> list[dict[str, Any]]:
+    arrive = {"name": "arrive", "duration_s": 0.2, "connections": connections, "operations_per_s": 0}
+    return [arrive, {**arrive, "name": "edit", "duration_s": duration_s, "operations_per_s": rate}]
+
+
+def scenario(**changes: Any) -> Scenario:
+    base: dict[str, Any] = {
+        "name": "trial",
+        "description": "",
+        "stages": stages(18, 150, 1.8),
+        "population": {"documents": 3, "viewer_share": 0.34, "replicas": 2},
+        "activity": {"mix": {"title": 3, "times": 1, "undo": 1}, "presence_per_user_s": 0.5},
+        "targets": {"delivery_p95_ms": 2000, "operations_achieved_min": 0.9},
+        "generator": {"lag_p99_ms_max": 1000, "missed_max": 1.0, "drain_s": 4},
+    }
+    return parse({**base, **changes})
+
+
+def command(fault: str = "none", one_in: int = 97) -> list[str]:
+    return [sys.executable, str(REFERENCE), "--fault", fault, "--one-in", str(one_in)]
+
+
+async def verdict_of(made: Scenario, fault: str = "none", one_in: int = 97) -> dict[str, Any]:
+    report = await run(Options(made, server_command=command(fault, one_in)))
+    found: dict[str, Any] = report["verdict"]
+    return {**found, "report": report}
+
+
+async def test_a_right_server_is_not_accused() -> None:
+    activity = {
+        "mix": {"title": 3, "undo": 1},
+        "session_s": 0.8,
+        "offline_per_user_s": 0.3,
+        "offline_s": 0.3,
+    }
+    verdict = await verdict_of(scenario(activity=activity))
+    assert (verdict["status"], verdict["reasons"]) == ("pass", [])
+    counts = verdict["report"]["counts"]
+    assert counts["offline_patches"] > 0
+    assert counts["succeeded"] > 18 * 2
+    assert counts["undos_checked"] > 0
+    assert verdict["report"]["rates"]["operations_per_s"] > 40
+
+
+async def test_the_pure_engine_judges_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SPEEDUPS", "off")
+    verdict = await verdict_of(scenario())
+    assert verdict["status"] == "pass"
+    assert verdict["report"]["generator"]["engine"] == "pure"
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        ("lose-delivery", "gaps"),
+        ("lose-acknowledged", "lost_acknowledged"),
+        ("duplicate", "duplicates"),
+        ("commit-twice", "duplicates"),
+        ("reorder", "reordered"),
+        ("diverge", "diverged"),
+        ("bad-undo", "undo_violations"),
+    ],
+)
+async def test_a_broken_server_is_convicted_by_name(fault: str, name: str) -> None:
+    verdict = await verdict_of(scenario(), fault, 5 if fault == "bad-undo" else 97)
+    assert verdict["status"] == "fail"
+    assert verdict[name] > 0
+    assert any(reason.startswith(f"{verdict[name]} x {name}") for reason in verdict["reasons"])
+    assert any(reason.startswith(f"{name}: load-") for reason in verdict["reasons"])
+
+
+async def test_one_lost_delivery_in_ten_thousand_is_found() -> None:
+    made = scenario(stages=stages(24, 220, 5), population={"documents": 2})
+    verdict = await verdict_of(made, "lose-delivery", 9973)
+    assert verdict["report"]["counts"]["deliveries"] > 9973
+    assert (verdict["status"], verdict["gaps"]) == ("fail", 1)
+
+
+async def test_a_server_that_acknowledges_before_it_stores_is_convicted_by_a_kill() -> None:
+    made = scenario(
+        disruptions=[{"kind": "kill", "at_s": 1.0, "down_s": 0.1}], targets={"connect_success_min": 0}
+    )
+    verdict = await verdict_of(made, "ack-early")
+    assert (verdict["status"], verdict["lost_acknowledged"] > 0) == ("fail", True)
+    assert any("acknowledged too early" in reason for reason in verdict["reasons"])
+
+
+async def test_a_server_that_stores_first_survives_a_kill() -> None:
+    made = scenario(
+        disruptions=[{"kind": "kill", "at_s": 1.0, "down_s": 0.1}],
+        targets={"connect_success_min": 0, "operations_achieved_min": 0.5},
+    )
+    verdict = await verdict_of(made)
+    assert (verdict["status"], verdict["reasons"]) == ("pass", [])
+    assert verdict["report"]["closes"]["1006"] == 18
+
+
+async def test_a_server_that_dies_by_itself_fails() -> None:
+    made = scenario(generator={"lag_p99_ms_max": 1000, "missed_max": 1.0, "drain_s": 0.5})
+
+    async with embedded({}, command()) as server:
+        one = Run(Options(made), server)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_kill_when_running, one.progress, server)
+            report = await one.go()
+    assert report["verdict"]["status"] == "fail"
+    assert any("ended by itself" in reason for reason in report["verdict"]["reasons"])
+
+
+async def _kill_when_running(progress: Progress, server: EmbeddedServer) -> None:
+    while progress.phase != "running" or progress.at_s < 0.5:  # noqa: ASYNC110 (it's the run's own state)
+        await trio.sleep(0.05)
+    os.kill(server.pid, signal.SIGKILL)
+
+
+async def test_a_starved_generator_calls_its_own_run_invalid() -> None:
+    made = scenario(generator={"lag_p99_ms_max": 50})
+
+    async with embedded({}, command()) as server:
+        one = Run(Options(made), server)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_starve, one)
+            report = await one.go()
+            nursery.cancel_scope.cancel()
+    verdict = report["verdict"]
+    assert verdict["status"] == "invalid"
+    assert any("generator: " in reason and "late" in reason for reason in verdict["reasons"])
+    assert report["generator"]["missed"] > 0
+
+
+async def _starve(one: Run) -> None:
+    """Hold the generator's processes still, a quarter of a second at a time, as a busy machine would."""
+    while True:
+        await trio.sleep(0.05)
+        for generator in one.generators:
+            process = generator.process
+            if one.progress.phase == "running" and process is not None and process.poll() is None:
+                os.kill(process.pid, signal.SIGSTOP)
+                await trio.sleep(0.25)
+                os.kill(process.pid, signal.SIGCONT)
+
+
+async def test_several_processes_share_the_documents() -> None:
+    made = scenario(generator={"processes": 3, "lag_p99_ms_max": 1000, "missed_max": 1.0})
+    verdict = await verdict_of(made)
+    assert (verdict["status"], verdict["reasons"]) == ("pass", [])
+    assert verdict["report"]["generator"]["processes"] == 3
+    assert verdict["report"]["connections"]["peak"] == 18
+
+
+async def test_two_machines_with_a_share_each_make_one_run() -> None:
+    from loadtest.merge import merge
+
+    made = scenario()
+    reports: list[dict[str, Any]] = []
+    async with embedded({}, command()) as server:
+
+        async def machine(number: int) -> None:
+            options = Options(
+                made, url=server.url, secret=server.secret, share=(number, 2), run_name="together"
+            )
+            reports.append(await run(options))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(machine, 1)
+            nursery.start_soon(machine, 2)
+    whole = merge(reports)
+    assert (whole["verdict"]["status"], whole["verdict"]["reasons"]) == ("pass", [])
+    assert whole["connections"]["succeeded"] == 18
+    assert {one["connections"]["succeeded"] for one in reports} == {12, 6}
+    assert whole["counts"]["acks"] == pytest.approx(150 * 1.8, rel=0.25)
+
+
+async def test_the_gateway_itself_passes_with_its_whole_history_read() -> None:
+    made = scenario(
+        activity={
+            "mix": {"title": 3, "times": 1, "description": 2, "attendees": 2, "undo": 1},
+            "session_s": 1.2,
+        },
+        server={"limits.operations_per_minute": 0},
+    )
+    report = await run(Options(made, server_command=GATEWAY))
+    assert (report["verdict"]["status"], report["verdict"]["reasons"]) == ("pass", [])
+    assert report["server"]["pss_bytes"] > 0
+    assert "commit" in report["server"]["steps_ms"]
+
+
+async def test_a_server_that_does_not_start_is_told_with_its_words() -> None:
+    broken = [sys.executable, "-c", "print('no disk'); raise SystemExit(3)"]
+    with pytest.raises(ServerError, match="no disk"):
+        await run(Options(scenario(), server_command=broken))
+
+
+async def test_a_server_that_cannot_be_reached_is_told() -> None:
+    options = Options(scenario(), url="ws://127.0.0.1:9/realtime", secret=b"x" * 32)
+    with pytest.raises(RunError, match="documents can't be made"):
+        await run(options)
+
+
+async def test_a_remote_server_needs_the_secret_and_is_never_killed() -> None:
+    with pytest.raises(RunError, match="token-secret-file"):
+        await run(Options(scenario(), url="ws://127.0.0.1:9/realtime"))
+    made = scenario(disruptions=[{"kind": "kill", "at_s": 1}])
+    with pytest.raises(RunError, match="leave out --url"):
+        await run(Options(made, url="ws://127.0.0.1:9/realtime", secret=b"x"))

@@ -1,0 +1,94 @@
+"""The server's side: metrics, processes, sockets, slabs; and where a run took place."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from loadtest.environment import environment
+from loadtest.observe import (
+    Observer,
+    increase,
+    memory_of_a_connection,
+    parse_metrics,
+    slab_socket_bytes,
+    socket_memory,
+    steps_ms,
+)
+
+METRICS = """# HELP x y
+# TYPE websocket_connections_total gauge
+websocket_connections_total 12
+gateway_step_seconds_bucket{le="0.001",step="commit"} 90
+gateway_step_seconds_bucket{le="0.002",step="commit"} 99
+gateway_step_seconds_bucket{le="+Inf",step="commit"} 100
+gateway_step_seconds_sum{step="commit"} 0.05
+gateway_step_seconds_count{step="commit"} 1e2
+"""
+SLABS = """slabinfo - version: 2.1
+# name <active_objs> <num_objs> <objsize> <objperslab>
+TCP 20 24 2432 13 8
+sock_inode_cache 40 40 832 19 4
+filp 900 900 256 16 1
+something 1 1 9999 1 1
+"""
+
+
+def test_metrics_are_read() -> None:
+    found = parse_metrics(METRICS)
+    assert found["websocket_connections_total"] == 12
+    assert found['gateway_step_seconds_count{step="commit"}'] == 100
+
+
+def test_a_step_has_the_time_between_two_scrapes() -> None:
+    found = steps_ms({}, parse_metrics(METRICS))
+    assert found == {"commit": {"mean": 0.5, "p95": 2.0}}
+    assert steps_ms(parse_metrics(METRICS), parse_metrics(METRICS)) == {}
+
+
+def test_a_counter_that_began_again_counts_from_nothing() -> None:
+    assert increase({"x": 50}, {"x": 7}, "x") == 7
+
+
+def test_the_slabs_of_a_socket_add_up() -> None:
+    assert slab_socket_bytes(SLABS) == 2432 + 832 + 256
+    assert slab_socket_bytes("nothing") is None
+
+
+def test_memory_needs_samples_with_different_numbers_of_sockets() -> None:
+    one = {"pss_bytes": 1000, "sockets": 10, "kernel_socket_bytes": 5, "slab_socket_bytes": 3}
+    assert memory_of_a_connection([one, one]) is None
+
+
+def test_the_sockets_of_a_port_are_counted_on_the_servers_side_only() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as ours, listener.accept()[0] as theirs:
+            ours.sendall(b"x" * 30_000)
+            found = socket_memory(port)
+            theirs.recv(1)
+    assert found is not None
+    sockets, size_bytes = found
+    assert sockets == 1
+    assert size_bytes >= 30_000
+
+
+def test_a_process_is_sampled() -> None:
+    sample = Observer("ws://127.0.0.1:9/realtime", None, os.getpid()).sample(2.5, full=True)
+    assert sample["at_s"] == 2.5
+    assert sample["cpu_s"] > 0
+    assert sample["rss_bytes"] > sample["pss_bytes"] > 1 << 20
+
+
+def test_a_server_that_cannot_be_scraped_has_no_metrics() -> None:
+    sample = Observer("ws://127.0.0.1:9/realtime", "http://127.0.0.1:9", None).sample(0.0, full=False)
+    assert sample["metrics"] == {}
+    assert sample["cpu_s"] is None
+
+
+def test_the_environment_names_the_machine_and_its_limits() -> None:
+    found = environment()
+    assert found["cores"] >= 1
+    assert found["descriptors"]["soft"] > 0
+    assert "net/ipv4/ip_local_port_range" in found["kernel"]
+    assert "trio" in found["packages"]

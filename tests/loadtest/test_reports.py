@@ -1,0 +1,297 @@
+"""Reports: the promised members, the page, the terminal, comparing and merging."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from loadtest.compare import compare, differences_of_place, differs, verdict_worse
+from loadtest.coordinator import Progress
+from loadtest.merge import MergeError, merge
+from loadtest.recorder import joined, summed
+from loadtest.report import figures
+from loadtest.report.charts import Chart, Series, decade_ticks, nice_ticks, svg
+from loadtest.report.page import render
+from loadtest.report.terminal import print_report, sparkline, view
+from loadtest.scenario import parse
+from loadtest.verdict import Findings
+from tests.loadtest.reports import interval, report, sample, scenario_data
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def broken() -> dict[str, Any]:
+    findings = Findings()
+    findings.add("gaps", "doc-<1>: ann expected version 2 and got 3", 3)
+    return report(findings=findings)
+
+
+# --------------------------------------------------------------------------------------------- JSON
+
+
+def test_the_promised_members_are_there() -> None:
+    made = json.loads(json.dumps(report()))
+    assert made["verdict"]["status"] == "pass"
+    for name in ("lost_acknowledged", "gaps", "duplicates", "reordered", "diverged"):
+        assert made["verdict"][name] == 0
+    assert made["verdict"]["reasons"] == []
+    assert made["rates"]["operations_per_s"] == 200
+    assert made["rates"]["deliveries_per_s"] == 800
+    for metric in ("delivery", "ack", "connect", "sync"):
+        assert set(made["latency_ms"][metric]) >= {"p50", "p95", "p99", "max"}
+        wanted = 21 if metric == "delivery" else 18
+        assert made["latency_ms"][metric]["p95"] == pytest.approx(wanted, rel=0.01)
+    assert made["connections"] == {
+        "attempted": 40,
+        "succeeded": 40,
+        "failed": 0,
+        "disconnected": 0,
+        "peak": 40,
+    }
+    assert made["server"]["cpu_s"] == pytest.approx(5)
+    assert made["server"]["rss_bytes"] == 60_000_000
+    assert made["server"]["kernel_socket_bytes"] == 800_000
+    assert made["generator"]["cpu_s"] == pytest.approx(2)
+    assert made["generator"]["lag_p99_ms"] == pytest.approx(0.3, rel=0.01)
+    assert made["generator"]["missed"] == 0
+    assert [stage["name"] for stage in made["stages"]] == ["arrive", "hold"]
+    assert made["environment"]["seed"] == 1
+
+
+def test_stages_have_their_own_figures() -> None:
+    stages = report()["stages"]
+    assert [stage["server"]["cpu_s"] for stage in stages] == pytest.approx([1, 4])
+    assert stages[1]["server"]["cpu_cores"] == pytest.approx(0.5)
+    assert stages[1]["server"]["pss_bytes"] == 40_000_000 + 6000 * 400
+    assert stages[1]["server"]["steps_ms"]["commit"] == {"mean": pytest.approx(2), "p95": 5}
+    assert stages[0]["counts"]["succeeded"] == 40
+
+
+def test_memory_of_a_connection_is_the_growth_not_the_process() -> None:
+    memory = report()["server"]["memory_a_connection"]
+    assert memory["pss_bytes"] == pytest.approx(6000)
+    assert memory["socket_buffer_bytes"] == pytest.approx(2000)
+    assert memory["slab_bytes"] == 4000
+
+
+def test_stages_that_are_not_measured_stay_out_of_rates_and_latencies() -> None:
+    intervals = [interval(number, 2000 if number < 4 else 20) for number in range(20)]
+    slow = report()
+    slow_stage = summed(intervals[:4]).latency_ms()["delivery"]["p95"]
+    assert slow_stage > 1900
+    assert slow["latency_ms"]["delivery"]["count"] == 16 * 400
+
+
+def test_intervals_of_several_processes_join() -> None:
+    both = joined([interval(3), interval(3, 40)])
+    assert both["connections"] == 80
+    assert both["counts"]["deliveries"] == 800
+    assert summed([both]).histograms["delivery"].total == 800
+
+
+# --------------------------------------------------------------------------------------------- HTML
+
+
+class Outside(HTMLParser):
+    """Collects what a page would load from elsewhere, and checks that tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("src", "href") or (value and "url(" in value):
+                self.found.append(f"{tag} {name}={value}")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_the_page_is_self_contained_with_the_verdict_first() -> None:
+    page = render(broken())
+    parser = Outside()
+    parser.feed(page)
+    assert parser.found == []
+    assert not re.search(r"\{\{|@import|https?://", page)
+    text = "".join(parser.text)
+    assert text.index("gaps: versions were skipped") < text.index("operations a second")
+    assert "doc-<1>: ann expected version 2" in text  # escaped in the source
+
+
+def test_the_pages_pictures_are_well_formed() -> None:
+    pictures = re.findall(r"<svg.*?</svg>", render(report()), re.DOTALL)
+    assert len(pictures) == 6
+    for picture in pictures:
+        assert ElementTree.fromstring(picture).find("path") is not None
+
+
+def test_a_run_without_anything_measured_still_makes_a_page() -> None:
+    made = report(rate=0)
+    made["server_series"], made["server"]["memory_a_connection"] = [], None
+    assert "Too few connections" in render(made)
+
+
+if CHROMIUM:  # where a browser is installed
+
+    def test_a_browser_shows_the_page(tmp_path: Path) -> None:
+        page = tmp_path / "report.html"
+        page.write_text(render(broken()))
+        profile = f"--user-data-dir={tmp_path}/profile"
+        command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", profile, "--dump-dom"]
+        shown = subprocess.run(
+            [*command, page.as_uri()], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert shown.stdout.count("<svg") == 6
+        assert "3 x gaps" in shown.stdout
+
+
+def test_a_chart_keeps_its_points_inside_the_picture() -> None:
+    line = Series("one", [(0, 0), (5, 70), (10, 133)])
+    bands = [("a", 0, 4), ("b", 4, 10)]
+    drawn = svg(Chart("t", [line], "x", figures.number, bands=bands, lines=[("m", 200)]))
+    path = ElementTree.fromstring(drawn).find("path")
+    assert path is not None
+    numbers = [float(one) for one in re.findall(r"[\d.]+", path.attrib["d"])]
+    assert all(58 <= x <= 606 for x in numbers[::2])
+    assert all(34 <= y <= 230 for y in numbers[1::2])
+    assert numbers[1] > numbers[3] > numbers[5]
+
+
+def test_ticks_enclose_the_data_in_round_steps() -> None:
+    assert nice_ticks(0, 133) == [0, 50, 100, 150]
+    assert nice_ticks(0, 0.07) == [0, 0.02, 0.04, 0.06, 0.08]
+    assert decade_ticks(0.4, 130) == [0.1, 1, 10, 100, 1000]
+
+
+def test_figures_are_short() -> None:
+    assert [figures.number(x) for x in (None, 0, 7, 0.5, 1234.6)] == ["–", "0", "7", "0.5", "1,235"]
+    assert [figures.milliseconds(x) for x in (2.34, 250.4, 1250)] == ["2.3 ms", "250 ms", "1.25 s"]
+    assert [figures.size(x) for x in (100, 4800, 250 << 20, 3 << 30)] == [
+        "100 B",
+        "4.7 KiB",
+        "250 MiB",
+        "3.00 GiB",
+    ]
+    assert [figures.duration(x) for x in (30, 960, 3900)] == ["30 s", "16 min", "1 h 5 min"]
+
+
+# ----------------------------------------------------------------------------------------- terminal
+
+
+def printed(what: Any) -> str:
+    console = Console(file=StringIO(), width=110, force_terminal=False)
+    if isinstance(what, dict):
+        print_report(what, console)
+    else:
+        console.print(what)
+    file = console.file
+    assert isinstance(file, StringIO)
+    return file.getvalue()
+
+
+def test_the_terminal_says_the_verdict_and_why() -> None:
+    assert "PASS" in printed(report())
+    said = printed(broken())
+    assert "FAIL" in said
+    assert "3 x gaps: versions were skipped" in said
+
+
+def test_the_live_view_shows_rates_percentiles_and_the_verdict_so_far() -> None:
+    progress = Progress(parse(scenario_data()), "running", 4.0)
+    progress.intervals = [interval(number) for number in range(8)]
+    progress.samples = [sample(3.0), sample(4.0)]
+    said = printed(view(progress))
+    for wanted in ("hold", "4 of 10 s", "800/s", "p95 21.0 ms", "no gap, no duplicate", "0.50 cores"):
+        assert wanted in said
+    progress.intervals[-1]["counts"]["gaps"] = 2
+    assert "2 gaps" in printed(view(progress))
+
+
+def test_a_sparkline_rises_with_its_values() -> None:
+    assert sparkline([0, 1, 2, 4]) == "▁▂▄█"
+
+
+# ------------------------------------------------------------------------------------------ compare
+
+
+def regressions(before: dict[str, Any], after: dict[str, Any], threshold: float = 0.1) -> set[str]:
+    return {change.figure.name for change in compare(before, after, threshold) if change.regression}
+
+
+def test_a_report_has_no_regression_against_itself() -> None:
+    assert regressions(report(), report()) == set()
+
+
+def test_slower_deliveries_are_a_regression_and_faster_ones_are_not() -> None:
+    assert {"delivery p50", "delivery p95", "ack p95"} <= regressions(report(), report(delivery_ms=30))
+    assert regressions(report(delivery_ms=30), report()) == set()
+
+
+def test_fewer_operations_and_dearer_ones_are_regressions() -> None:
+    assert "operations_per_s" in regressions(report(), report(rate=70))
+    assert "server CPU a delivery" in regressions(report(), report(cores=0.8))
+
+
+def test_changes_below_the_threshold_are_no_regression() -> None:
+    assert regressions(report(), report(delivery_ms=21)) == set()
+    assert "delivery p95" in regressions(report(), report(delivery_ms=21), threshold=0.01)
+
+
+def test_noise_is_no_difference() -> None:
+    assert not differs([10, 30, 20, 25, 15, 22], [12, 28, 22, 20, 18, 25])
+    assert differs([10, 11, 10, 12, 11, 10], [14, 15, 14, 15, 16, 15])
+
+
+def test_a_worse_verdict_and_another_place_are_told() -> None:
+    assert verdict_worse(report(), broken())
+    assert not verdict_worse(broken(), report())
+    other = report()
+    other["environment"]["cores"] = 64
+    assert any("64" in line for line in differences_of_place(report(), other))
+
+
+# -------------------------------------------------------------------------------------------- merge
+
+
+def test_shares_of_machines_add_up() -> None:
+    whole = merge([report(share=(2, 2), delivery_ms=40), report(share=(1, 2))])
+    assert whole["verdict"]["status"] == "pass"
+    assert whole["rates"]["operations_per_s"] == 400
+    assert whole["connections"]["attempted"] == 80
+    assert whole["latency_ms"]["delivery"]["count"] == 2 * 16 * 400
+    assert 20 < whole["latency_ms"]["delivery"]["p50"] < 41 <= whole["latency_ms"]["delivery"]["p99"]
+    assert whole["stages"][1]["rates"]["deliveries_per_s"] == 1600
+    assert "<svg" in render(whole)
+
+
+def test_a_fault_seen_by_one_machine_is_everybodys() -> None:
+    findings = Findings()
+    findings.add("reordered", "doc: swapped")
+    whole = merge([report(share=(1, 2)), report(share=(2, 2), findings=findings)])
+    assert (whole["verdict"]["status"], whole["verdict"]["reordered"]) == ("fail", 1)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [report(share=(1, 2))],
+        [report(share=(1, 2)), report(share=(1, 2))],
+        [report(share=(1, 2)), report(share=(2, 3))],
+        [report(share=(1, 2)), report(share=(2, 2), seed=9)],
+    ],
+)
+def test_what_is_not_one_run_does_not_merge(parts: list[dict[str, Any]]) -> None:
+    with pytest.raises(MergeError):
+        merge(parts)
