@@ -100,7 +100,6 @@ cdef object edited(object document, str kind, tuple path, object argument)
 @cython.locals(last=Py_ssize_t)
 cdef object edit_container(object parent, str kind, tuple path, object argument)
 cdef object edited_value(object value, str kind, object argument)
-cdef object incremented(object value, object amount)
 
 # transform
 
@@ -147,9 +146,13 @@ cdef list pass_all(list operations, list earlier, Work work)
 
 # lower
 
+cdef int SLOTS_PER_BYTE, SLOTS_PER_COMPARISON
+
 cdef class Bounds:
     cdef Py_ssize_t depth_max
     cdef long long copied_bytes_left
+    cdef long long slots_left
+    cdef object charge(self, long long slots)
 
 @cython.locals(bounds=Bounds, operations=list, index=Py_ssize_t, done=Py_ssize_t)
 cpdef tuple lower(object document, object patch, object strategies, Py_ssize_t depth_max,
@@ -159,17 +162,17 @@ cdef object lower_entry(object document, dict entry, object strategies, Bounds b
 cdef object argument(dict entry)
 cdef list source_of(dict entry)
 @cython.locals(path=list)
-cdef tuple locate(object document, list tokens)
+cdef tuple locate(object document, list tokens, Bounds bounds)
 @cython.locals(depth=Py_ssize_t, token=str, members=dict, items=list, index=Py_ssize_t)
-cdef object descend(object node, list tokens, Py_ssize_t count, list path)
+cdef object descend(object node, list tokens, Py_ssize_t count, list path, Bounds bounds)
 @cython.locals(last=Py_ssize_t, path=list, token=str, size=Py_ssize_t, index=Py_ssize_t)
-cdef tuple locate_place(object document, list tokens)
-@cython.locals(known=Py_ssize_t)
-cdef object lower_add(object document, tuple place, object value, object strategies, list operations)
+cdef tuple locate_place(object document, list tokens, Bounds bounds)
+@cython.locals(known=Py_ssize_t, items=list)
+cdef object lower_add(object document, tuple place, object value, object strategies, Bounds bounds, list operations)
 cdef Py_ssize_t index_of(list items, object value, object rule) except -2
 cdef object item_id(object item, object rule)
 cdef object lower_set(object document, tuple path, object value, object strategies, list operations)
-cdef tuple lower_test(object document, list tokens, object value)
+cdef tuple lower_test(object document, list tokens, dict entry, Bounds bounds)
 @cython.locals(source=tuple, place=tuple, target=tuple)
 cdef object lower_move(object document, list source_tokens, list tokens, Bounds bounds, list operations)
 cdef object lower_text(object document, tuple path, dict entry, list operations)

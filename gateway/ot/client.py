@@ -30,6 +30,9 @@ from gateway.ot.face import (
 from gateway.ot.kernel.documents import TST
 from gateway.ot.undo import UndoStacks
 
+# What the server committed is taken whatever its size.
+UNLIMITED = Limits(1 << 30, 1 << 30, 1 << 60, 1 << 60)
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:
@@ -110,18 +113,16 @@ class Replica:
     # The server's side
 
     def receive(self, version: int, patch: Patch) -> None:
-        """Another client's change. Known versions are ignored; ValueError on a gap: resume from `version`."""
+        """Another client's change. Known versions are ignored; ValueError on a gap: resume from `version`.
+
+        Raises PatchError, and changes nothing, where so much is pending that the work cap is passed, or where
+        the patch doesn't fit: make a new replica of the server's state.
+        """
         if version <= self.version:
             return
         self._expect(version)
-        operations = lower(self.document, patch, None, self._unlimited)
-        document = apply(self.document, operations)
-        change: Operations = operations
-        if self._in_flight is not None:
-            change, own = transform(change, self._in_flight.operations)
-            self._in_flight = replace(self._in_flight, operations=own)
-        self.document, self.version = document, version
-        self._carry(change)
+        operations = lower(self.document, patch, None, UNLIMITED)
+        self._receive(apply(self.document, operations), version, operations)
 
     def acknowledged(self, seq: int, version: int, patch: Patch | None = None) -> Submission | None:
         """The answer to the submission in flight; `patch` where the server committed something else.
@@ -137,7 +138,7 @@ class Replica:
         predicted = settle(self.document, self._in_flight.operations)
         committed = predicted
         if patch is not None:
-            committed = lower(self.document, patch, None, self._unlimited)
+            committed = lower(self.document, patch, None, UNLIMITED)
         self._in_flight = None
         if committed != predicted:
             detour = [*invert(self.document, predicted), *committed]
@@ -166,12 +167,7 @@ class Replica:
         if includes_in_flight and self._in_flight is not None:
             self.document = apply(self.document, settle(self.document, self._in_flight.operations))
             self._in_flight = None
-        change: Operations = difference(self.document, document)
-        if self._in_flight is not None:
-            change, own = transform(change, self._in_flight.operations)
-            self._in_flight = replace(self._in_flight, operations=own)
-        self.document, self.version = document, version
-        self._carry(change)
+        self._receive(document, version, difference(self.document, document))
         return self._next_submission()
 
     def resend(self) -> Submission | None:
@@ -197,17 +193,24 @@ class Replica:
         if version != self.version + 1:
             raise ValueError(f"version {version} after {self.version}: changes are missing")
 
-    @property
-    def _unlimited(self) -> Limits:
-        """What the server committed is taken whatever its size."""
-        return Limits(1 << 30, 1 << 30, 1 << 62)
+    def _receive(self, document: Any, version: int, change: Operations) -> None:
+        """A change of `document`, past the submission in flight and what waits."""
+        flying = self._in_flight
+        if flying is not None:
+            change, own = transform(change, flying.operations)
+            flying = replace(flying, operations=own)
+        self._carry(change)
+        self._in_flight, self.document, self.version = flying, document, version
 
     def _carry(self, change: Operations) -> None:
         """A change that stands on document + in flight: past the buffer, to the view."""
-        for index, edit in enumerate(self._buffer):
-            change, self._buffer[index] = transform(change, edit)
+        buffer: list[Operations] = []
+        for edit in self._buffer:
+            change, carried = transform(change, edit)
+            buffer.append(carried)
+        view = apply(self.view, change)
         self.undo_stacks.remote(self.view, change)
-        self.view = apply(self.view, change)
+        self._buffer, self.view = buffer, view
 
     def _next_submission(self) -> Submission | None:
         """Put what waits in flight, as one patch, when the wire is free."""

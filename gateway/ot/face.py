@@ -28,7 +28,8 @@ class Limits:
     """Containers in one another, of the document and so of path plus value."""
     patch_operations_max: int = 1000
     copied_bytes_max: int = 1 << 20
-    """What the `copy` operations of one patch may add, in bytes of compact JSON."""
+    """What the `copy` operations of one patch may add, in bytes of compact JSON. Five times as many slots of
+    arrays and objects may be copied on the way, which bounds a patch of many edits in one huge container."""
     rebase_pairs_max: int = 250_000
     """Pairs of a submission's and concurrent committed operations that `rebase` takes on, about 0.1 s."""
 
@@ -93,7 +94,7 @@ def apply(document: Any, operations: Operations) -> Any:
     """The document after `operations`, path-copied.
 
     Raises PatchError: `CONFLICT` when a `tst` fails or lost its target, `INVALID_OPERATION` when an operation
-    doesn't fit the document (never for what `transform` yields, but for an `inc` past 2^53-1).
+    doesn't fit the document (never for what `transform` yields).
     """
     try:
         return _kernel.apply(document, operations)
@@ -198,8 +199,10 @@ def touched(operations: Operations) -> set[str] | None:
 def growth(document: Any, operations: Operations, limits: Limits = DEFAULT_LIMITS) -> int:
     """At most how many bytes of compact JSON `operations` add to `document`; walks only what they insert.
 
-    A room adds this up and measures (`size`) only when the sum passes the document limit. Raises PatchError
-    `TOO_LARGE` when something would come to stand deeper than `depth_max`.
+    A room adds this up and measures (`size`) only when the sum passes the document limit. This is also where
+    the head has the last word on what concurrent edits add up to. Raises PatchError: `TOO_LARGE` when
+    something would come to stand deeper than `depth_max`, `INVALID_OPERATION` when a sum would leave
+    +-(2^53-1).
     """
     try:
         added: int = _kernel.growth(document, operations, limits.depth_max)

@@ -42,10 +42,12 @@ class History:
         self.commit(ot.lower(self.document, patch), own)
 
     def marked(self, entry: dict[str, Any]) -> dict[str, Any]:
-        if entry["op"] not in ("add", "replace") or len(self.marks) > 400:
+        if entry["op"] not in ("add", "replace", "text") or len(self.marks) > 400:
             return entry
         mark = chr(MARK_FIRST + len(self.marks) * 7)
         self.marks[mark] = self.version + 1
+        if entry["op"] == "text":
+            return {**entry, "value": [mark, *entry["value"]]}
         wrapped = entry["value"] if type(entry["value"]) in (dict, list) else [entry["value"]]
         if type(wrapped) is dict:
             return {**entry, "value": {**wrapped, "mark": mark}}

@@ -120,7 +120,7 @@ def test_apply_refuses_what_does_not_fit() -> None:
             ("mov", ("absent",), ("x",)),
             ("mov", ("n",), ("a", 9)),
         ),
-        *(("inc", ("n",), 2**53), ("odd", ("n",), 1)),
+        ("odd", ("n",), 1),
     ):
         with pytest.raises(PatchError) as caught:
             ot.apply(DOCUMENT, [operation])

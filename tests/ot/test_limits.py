@@ -72,13 +72,37 @@ def test_growth_refuses_depth_that_concurrent_edits_made() -> None:
 
 def test_increments_stay_exact_at_the_head_too() -> None:
     """Two that are fine alone: the second is refused at the head, never rounded."""
-    limit = 2**53 - 1
-    document = {"n": limit - 5}
+    document = {"n": 2**53 - 6}
     operations = ot.lower(document, [{"op": "inc", "path": "/n", "value": 4}])
+    assert ot.growth(document, operations) > 0
     head = ot.apply(document, operations)
+    rebased = ot.rebase(operations, [operations])
     with pytest.raises(PatchError) as caught:
-        ot.apply(head, ot.rebase(operations, [operations]))
+        ot.growth(head, rebased)
     assert caught.value.code == "INVALID_OPERATION"
+    assert ot.apply(head, rebased) == {"n": 2**53 + 2}  # a replica's view may go there until it is refused
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"op": "add", "path": "/l/0", "value": 1},
+        {"op": "remove", "path": "/l/0"},
+        {"op": "replace", "path": "/l/7", "value": 1},
+        {"op": "inc", "path": "/l/7", "value": 1},
+        {"op": "move", "from": "/l/0", "path": "/l/-"},
+        {"op": "add", "path": "/l/5", "value": "new"},
+    ],
+)
+def test_many_edits_of_one_huge_array_are_refused(entry: dict[str, Any]) -> None:
+    document = {"l": [0] * 200_000}
+    strategies = {("l",): ("set",)} if entry.get("value") == "new" else None
+    assert ot.lower(document, [entry] * 2, strategies)
+    started = time.process_time()
+    with pytest.raises(PatchError) as caught:
+        ot.lower(document, [entry] * 1000, strategies)
+    assert caught.value.code == "TOO_LARGE"
+    assert time.process_time() - started < 1.0
 
 
 def test_a_long_text_is_edited_in_linear_time() -> None:

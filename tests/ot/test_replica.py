@@ -183,6 +183,26 @@ def test_a_client_without_the_strategies_is_corrected() -> None:
     assert mine.view == mine.document == {"l": ["a"], "t": "x", "n": 1}
 
 
+def test_a_change_that_does_not_fit_changes_nothing() -> None:
+    mine = replica()
+    mine.edit([replace("/t", "y")])
+    mine.edit([replace("/n", 2)])
+    view = mine.view
+    with pytest.raises(PatchError):
+        mine.receive(8, [replace("/absent", 1)])
+    assert (mine.version, mine.view) == (7, view)
+    assert mine.acknowledged(1, 8) is not None
+
+
+def test_pending_increments_past_the_exact_range_wait_for_the_refusal() -> None:
+    mine = replica({"n": 2**53 - 6})
+    mine.edit([{"op": "inc", "path": "/n", "value": 4}])
+    mine.receive(8, [{"op": "inc", "path": "/n", "value": 4}])
+    assert mine.view == {"n": 2**53 + 2}
+    mine.withdraw()
+    assert mine.view == mine.document == {"n": 2**53 - 2}
+
+
 def test_difference_leads_from_one_document_to_the_other() -> None:
     for seed in range(300):
         random = Random(seed)

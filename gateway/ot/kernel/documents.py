@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.ot.kernel.paths import Path, after_remove, format_pointer, shown
 from gateway.ot.kernel.text import apply_delta
-from gateway.ot.kernel.values import ABSENT, CONFLICT, INTEGER_MAX, INVALID, KernelError, equal
+from gateway.ot.kernel.values import ABSENT, CONFLICT, INVALID, KernelError, equal
 
 Operation = tuple[Any, ...]
 
@@ -152,14 +152,7 @@ def edited_value(value: Any, kind: str, argument: Any) -> Any:
             raise KernelError(INVALID, "a text operation needs a string")
         return apply_delta(value, argument)
     if kind == INC:
-        return incremented(value, argument)
-    raise KernelError(INVALID, f"the root does not take {shown(str(kind))}")
-
-
-def incremented(value: Any, amount: int) -> int:
-    if type(value) is not int:
-        raise KernelError(INVALID, "inc needs an integer")
-    total: int = value + amount
-    if total > INTEGER_MAX or total < -INTEGER_MAX:
-        raise KernelError(INVALID, "the sum lies beyond +-(2^53-1), where JSON readers lose digits")
-    return total
+        if type(value) is not int:
+            raise KernelError(INVALID, "inc needs an integer")
+        return value + argument
+    raise KernelError(INVALID, f"operation {shown(str(kind))} does not fit there")

@@ -20,7 +20,7 @@ from gateway.ot.kernel.documents import (
 from gateway.ot.kernel.paths import after_remove
 from gateway.ot.kernel.text import invert_delta
 from gateway.ot.kernel.transform import inverse_move
-from gateway.ot.kernel.values import UNBOUNDED_BYTES, measure, string_bytes
+from gateway.ot.kernel.values import UNBOUNDED_BYTES, check_integer, measure, string_bytes
 
 
 def invert(document: Any, operations: Any) -> list[Operation]:
@@ -51,7 +51,7 @@ def invert_one(document: Any, operation: Operation) -> Operation:
 
 
 def growth(document: Any, operations: Any, depth_max: int) -> int:
-    """At most how many bytes `operations` add to `document`; TOO_LARGE where they nest too deep.
+    """At most how many bytes `operations` add to `document`; KernelError where it can't hold the outcome.
 
     Only what they insert is walked, so a title costs nothing.
     """
@@ -79,4 +79,7 @@ def growth_of(document: Any, operation: Operation, depth_max: int) -> int:
         place = after_remove(operation[2], operation[1])
         measure(get(document, operation[1]), depth_max - len(place), UNBOUNDED_BYTES)
         return string_bytes(place[-1]) if type(place[-1]) is str else 0
-    return 20 if kind == INC else 0
+    if kind == INC:
+        check_integer(get(document, operation[1]) + operation[2])
+        return 20
+    return 0

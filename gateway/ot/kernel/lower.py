@@ -17,7 +17,6 @@ from gateway.ot.kernel.documents import (
     check_test,
     get,
     has,
-    incremented,
     missing,
 )
 from gateway.ot.kernel.paths import (
@@ -46,13 +45,25 @@ from gateway.ot.kernel.values import (
     measure,
 )
 
+# Slots of containers that a patch may have copied on its way, for each byte that it may add by `copy`. An
+# edit copies the containers on its path: a thousand edits of one huge array would keep the loop for seconds.
+SLOTS_PER_BYTE = 5
+# Comparing an item's id costs as much as copying so many slots.
+SLOTS_PER_COMPARISON = 8
+
 
 class Bounds:
-    """What one lowering may use: depth, and bytes that `copy` may add."""
+    """What one lowering may use: depth, bytes that `copy` may add, slots of containers to copy."""
 
     def __init__(self, depth_max: int, copied_bytes_max: int) -> None:
         self.depth_max = depth_max
         self.copied_bytes_left = copied_bytes_max
+        self.slots_left = SLOTS_PER_BYTE * min(copied_bytes_max, 1 << 60)
+
+    def charge(self, slots: int) -> None:
+        self.slots_left -= slots
+        if self.slots_left < 0:
+            raise KernelError(TOO_LARGE, "the patch edits large containers too often: send it in parts")
 
 
 def lower(
@@ -104,25 +115,25 @@ def lower_entry(
     tokens = parse_pointer(pointer)
     if name == "replace":
         value = check_value(argument(entry), bounds.depth_max - len(tokens))
-        lower_set(document, locate(document, tokens), value, strategies, operations)
+        lower_set(document, locate(document, tokens, bounds), value, strategies, operations)
     elif name == "add":
         value = check_value(argument(entry), bounds.depth_max - len(tokens))
-        lower_add(document, locate_place(document, tokens), value, strategies, operations)
+        lower_add(document, locate_place(document, tokens, bounds), value, strategies, bounds, operations)
     elif name == "remove":
         if not tokens:
             raise KernelError(INVALID, "the root can't be removed by an edit")
-        operations.append((REM, locate(document, tokens)))
+        operations.append((REM, locate(document, tokens, bounds)))
     elif name == "test":
-        operations.append(lower_test(document, tokens, check_value(argument(entry), bounds.depth_max)))
+        operations.append(lower_test(document, tokens, entry, bounds))
     elif name == "move":
         lower_move(document, source_of(entry), tokens, bounds, operations)
     elif name == "copy":
-        value = captured(get(document, locate(document, source_of(entry))), tokens, bounds)
-        lower_add(document, locate_place(document, tokens), value, strategies, operations)
+        value = captured(get(document, locate(document, source_of(entry), bounds)), tokens, bounds)
+        lower_add(document, locate_place(document, tokens, bounds), value, strategies, bounds, operations)
     elif name == "text":
-        lower_text(document, locate(document, tokens), entry, operations)
+        lower_text(document, locate(document, tokens, bounds), entry, operations)
     elif name == "inc":
-        lower_inc(document, locate(document, tokens), argument(entry), operations)
+        lower_inc(document, locate(document, tokens, bounds), argument(entry), operations)
     else:
         raise KernelError(INVALID, f"unknown op {shown(name)}")
 
@@ -141,25 +152,27 @@ def source_of(entry: dict[str, Any]) -> list[str]:
     return parse_pointer(pointer)
 
 
-def locate(document: Any, tokens: list[str]) -> Path:
+def locate(document: Any, tokens: list[str], bounds: Bounds) -> Path:
     """The typed path of an existing node."""
     path: list[Any] = []
-    descend(document, tokens, len(tokens), path)
+    descend(document, tokens, len(tokens), path, bounds)
     return tuple(path)
 
 
-def descend(node: Any, tokens: list[str], count: int, path: list[Any]) -> Any:
+def descend(node: Any, tokens: list[str], count: int, path: list[Any], bounds: Bounds) -> Any:
     """The node at the first `count` tokens, whose typed form goes to `path`."""
     for depth in range(count):
         token = tokens[depth]
         if type(node) is dict:
             members: dict[str, Any] = node
+            bounds.charge(len(members))
             node = members.get(token, ABSENT)
             if node is ABSENT:
                 raise missing((*path, token))
             path.append(token)
         elif type(node) is list:
             items: list[Any] = node
+            bounds.charge(len(items))
             index = parse_index(token)
             if index < 0:
                 raise KernelError(INVALID, f"{shown(token)} is not the index of an element")
@@ -172,13 +185,13 @@ def descend(node: Any, tokens: list[str], count: int, path: list[Any]) -> Any:
     return node
 
 
-def locate_place(document: Any, tokens: list[str]) -> Path:
+def locate_place(document: Any, tokens: list[str], bounds: Bounds) -> Path:
     """The typed path of where a value may be added: () is the root, an `int` at the end is a gap."""
     if not tokens:
         return ()
     last = len(tokens) - 1
     path: list[Any] = []
-    parent = descend(document, tokens, last, path)
+    parent = descend(document, tokens, last, path, bounds)
     token = tokens[last]
     if type(parent) is dict:
         path.append(token)
@@ -186,6 +199,7 @@ def locate_place(document: Any, tokens: list[str]) -> Path:
     if type(parent) is not list:
         raise missing((*path, token))
     size = len(parent)
+    bounds.charge(size)
     index = size if token == "-" else parse_index(token)
     if index < 0:
         raise KernelError(INVALID, f"{shown(token)} is not the index of a place in an array")
@@ -195,13 +209,17 @@ def locate_place(document: Any, tokens: list[str]) -> Path:
     return tuple(path)
 
 
-def lower_add(document: Any, place: Path, value: Any, strategies: Any, operations: list[Operation]) -> None:
+def lower_add(
+    document: Any, place: Path, value: Any, strategies: Any, bounds: Bounds, operations: list[Operation]
+) -> None:
     if not place or type(place[-1]) is str:
         lower_set(document, place, value, strategies, operations)
         return
     rule = strategies.get(place[:-1]) if strategies else None
     if rule is not None and rule[0] == SET:
-        known = index_of(get(document, place[:-1]), value, rule)
+        items = get(document, place[:-1])
+        bounds.charge(SLOTS_PER_COMPARISON * len(items))
+        known = index_of(items, value, rule)
         if known >= 0:  # in place, so that it beats a concurrent remove
             place = (*place[:-1], known)
             operations.append((REM, place))
@@ -245,9 +263,10 @@ def lower_set(document: Any, path: Path, value: Any, strategies: Any, operations
     operations.append((SET, path, value))
 
 
-def lower_test(document: Any, tokens: list[str], value: Any) -> Operation:
+def lower_test(document: Any, tokens: list[str], entry: dict[str, Any], bounds: Bounds) -> Operation:
+    value = check_value(argument(entry), bounds.depth_max)
     try:
-        path = locate(document, tokens)
+        path = locate(document, tokens, bounds)
     except KernelError as error:
         raise KernelError(CONFLICT, f"test failed: {error.message}") from None
     operation = (TST, path, value)
@@ -258,7 +277,7 @@ def lower_test(document: Any, tokens: list[str], value: Any) -> Operation:
 def lower_move(
     document: Any, source_tokens: list[str], tokens: list[str], bounds: Bounds, operations: list[Operation]
 ) -> None:
-    source = locate(document, source_tokens)
+    source = locate(document, source_tokens, bounds)
     if source_tokens == tokens:
         return
     if tokens[: len(source_tokens)] == source_tokens:
@@ -267,7 +286,7 @@ def lower_move(
     if not tokens:
         operations.append((SET, (), value))
         return
-    place = locate_place(apply_one(document, (REM, source)), tokens)
+    place = locate_place(apply_one(document, (REM, source)), tokens, bounds)
     measure(value, bounds.depth_max - len(place), UNBOUNDED_BYTES)
     target = before_remove(place, source)
     if type(place[-1]) is not str:
@@ -296,7 +315,10 @@ def lower_text(document: Any, path: Path, entry: dict[str, Any], operations: lis
 def lower_inc(document: Any, path: Path, amount: Any, operations: list[Operation]) -> None:
     if type(amount) is not int:
         raise KernelError(INVALID, "inc needs an integer value")
-    incremented(get(document, path), check_integer(amount))
+    target = get(document, path)
+    if type(target) is not int:
+        raise KernelError(INVALID, f"inc needs an integer at {shown(format_pointer(path))}")
+    check_integer(target + check_integer(amount))
     if amount:
         operations.append((INC, path, amount))
 
