@@ -52,6 +52,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "links": ("gateway.redislink",),
     "adapters": ("gateway.log", "gateway.bus", "gateway.transport", "gateway.admission", "gateway.admin"),
     "node": ("gateway.gate", "gateway.resources", "gateway.backends", "gateway.node"),
+    "supervisor": ("gateway.supervisor",),
     "command": ("gateway.client", "gateway.doctor", "gateway.cli", "gateway.__main__"),
 }
 ADAPTERS = LAYERS["adapters"]

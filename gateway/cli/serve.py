@@ -20,6 +20,7 @@ from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.gate import PATH
 from gateway.node import Addresses, Node
+from gateway.supervisor import Supervisor
 
 logger = logging.getLogger("gateway")
 
@@ -39,6 +40,14 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 )
 @click.option("--tls-cert", metavar="FILE", help="Certificate chain (PEM).")
 @click.option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM).")
+@click.option("--workers", type=int, help="Processes that share the port; needs Redis.  [default: 1]")
+@click.option(
+    "--redis", metavar="URL[,URL...]", help="Redis that the workers of all nodes share; several are shards."
+)
+@click.option("--redis-cluster", metavar="URL", help="A Redis Cluster instead, by any of its nodes.")
+@click.option(
+    "--postgres", metavar="DSN", help="PostgreSQL for the whole history; see `gateway migrate`."
+)
 @click.option("--node", metavar="NAME", help="Name of this node.  [default: host name and a suffix]")
 @click.option(
     "--log-level",
@@ -55,28 +64,38 @@ def serve_command(
     transport: str | None,
     tls_cert: str | None,
     tls_key: str | None,
+    workers: int | None,
+    redis: str | None,
+    redis_cluster: str | None,
+    postgres: str | None,
     node: str | None,
     log_level: str,
     settings: Settings,
 ) -> None:
-    """Start a gateway: one process, nothing else to install.
+    """Start a gateway: one process, nothing else to install; with Redis a node of many.
 
     Prints one line when clients can connect, e.g. `ready ws=ws://127.0.0.1:8787/realtime
     admin=http://127.0.0.1:8788 pid=123`. SIGTERM or SIGINT drains it: clients are told to go elsewhere, what
     is on its way is committed. A second signal ends it at once; nothing acknowledged is lost then either.
+    With several workers SIGHUP replaces them one by one, with the settings read again.
 
     \b
     gateway serve
     gateway serve --data /var/lib/gateway --host 0.0.0.0 --port 80
     gateway serve --port 0 --admin-port 0 --set limits.operations_per_minute=0
+    gateway serve --workers 4 --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
     """
     options = {"host": host, "port": port, "admin_port": admin_port, "transport": transport}
-    options |= {"tls_cert": tls_cert, "tls_key": tls_key, "node": node}
+    options |= {"tls_cert": tls_cert, "tls_key": tls_key, "node": node, "workers": workers}
     further = {f"server.{name}": value for name, value in options.items()}
+    further |= {"redis.urls": redis, "redis.cluster_url": redis_cluster, "postgres.dsn": postgres}
     config = settings.load(further)
     logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
     _prepare(config)
-    _run(Node(config))
+    if config.server.workers == 1:
+        _run(Node(config))
+    else:
+        _run(Supervisor(config, log_level.upper(), lambda: settings.load(further)))
 
 
 def _prepare(config: Config) -> None:
@@ -97,7 +116,7 @@ def _prepare(config: Config) -> None:
         logger.warning("%s", remedy)
 
 
-def _run(node: Node) -> None:
+def _run(node: Node | Supervisor) -> None:
     """Serve until drained. A lone error of the operator leaves the nurseries as itself."""
     try:
         trio.run(_serve, node)
@@ -111,23 +130,30 @@ def _run(node: Node) -> None:
         raise error from None
 
 
-async def _serve(node: Node) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _serve(node: Node | Supervisor) -> None:
+    heeded = [signal.SIGTERM, signal.SIGINT]
+    if isinstance(node, Supervisor):
+        heeded.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*heeded) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, node, signals)
             nursery.start_soon(_serve_until_drained, node, nursery.cancel_scope)
 
 
-async def _serve_until_drained(node: Node, scope: trio.CancelScope) -> None:
+async def _serve_until_drained(node: Node | Supervisor, scope: trio.CancelScope) -> None:
     async with trio.open_nursery() as nursery:
         _announce(node, await nursery.start(node.run))
     logger.info("drained; nothing acknowledged is lost")
     scope.cancel()
 
 
-async def _obey(node: Node, signals: AsyncIterator[int]) -> None:
+async def _obey(node: Node | Supervisor, signals: AsyncIterator[int]) -> None:
     """The first signal drains; the second ends the process, as an unhandled one would have."""
     async for number in signals:
+        if number == signal.SIGHUP and isinstance(node, Supervisor):
+            logger.info("SIGHUP: replacing the workers one by one")
+            node.roll()
+            continue
         if node.draining:
             os._exit(128 + number)
         grace_s = node.config.timeouts.drain_grace_s
@@ -136,7 +162,7 @@ async def _obey(node: Node, signals: AsyncIterator[int]) -> None:
         node.drain()
 
 
-def _announce(node: Node, addresses: Addresses) -> None:
+def _announce(node: Node | Supervisor, addresses: Addresses) -> None:
     """The line for programs, and in a terminal how to go on for people."""
     secure = "s" if node.config.server.tls_cert else ""
     websocket = f"ws{secure}://{_authority(addresses.websocket[0])}{PATH}"

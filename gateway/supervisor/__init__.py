@@ -1,0 +1,230 @@
+"""The workers of one node: started, replaced when they crash, rolled one by one, and drained together.
+
+    run
+    ├── workers: one process each (child.py, worker.py)
+    ├── keepers: one task a slot, replaces its worker
+    └── admin HTTP (front.py)
+
+Workers share the port by SO_REUSEPORT; the supervisor holds it (reservation.py). Each is a clean process that
+is told its settings over a socket; when the supervisor dies, that socket ends and the workers drain.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import trio
+
+from gateway.admin import server
+from gateway.backends import check_settings
+from gateway.config import Config
+from gateway.errors import GatewayError
+from gateway.metrics import METRICS, Counters
+from gateway.node import Addresses, made_name
+from gateway.supervisor import front
+from gateway.supervisor.child import Child, WorkerGone
+from gateway.supervisor.reservation import reserved
+
+logger = logging.getLogger("gateway.supervisor")
+
+BACKOFF_MIN_S = 0.1
+BACKOFF_MAX_S = 10.0
+# A worker that lived so long crashed for another reason than the one before.
+STEADY_S = 30.0
+MEASURE_TIMEOUT_S = 1.0
+# Beyond the workers' own grace; then they are killed.
+DRAIN_MARGIN_S = 5.0
+
+
+class Supervisor:
+    """`server.workers` workers. `reload` gives the configuration for the workers of a roll."""
+
+    def __init__(
+        self, config: Config, log_level: str = "INFO", reload: Callable[[], Config] | None = None
+    ) -> None:
+        check_settings(config)
+        self.config = config
+        self.name = config.server.node or made_name()
+        self.restarts = 0
+        self._log_level = log_level
+        self._reload = reload
+        self._slots: list[Child] = []
+        self._locks = [trio.Lock() for _ in range(config.server.workers)]
+        self._running: dict[Child, None] = {}
+        self._retired = Counters()
+        self._drain_asked = trio.Event()
+        self._roll_asked = trio.Event()
+        self._port = 0
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `drain`, or cancelled; started when every worker is ready. Raises what keeps one from
+        starting."""
+        with reserved(self.config.server) as self._port:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await self._start_all()
+                admin = await nursery.start(self._serve_admin)
+                for number in range(len(self._slots)):
+                    nursery.start_soon(self._keep, number)
+                nursery.start_soon(self._roll_when_asked)
+                task_status.started(Addresses(self._slots[0].addresses, [admin]))
+                await self._drain_asked.wait()
+                await self._drain_all()
+                nursery.cancel_scope.cancel()
+
+    def drain(self) -> None:
+        """Begin the end; `run` returns when all workers are drained."""
+        self._drain_asked.set()
+
+    def roll(self) -> None:
+        """Replace the workers by new ones, one by one."""
+        self._roll_asked.set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the end has begun."""
+        return self._drain_asked.is_set()
+
+    def serving(self) -> Sequence[Child]:
+        """The workers that take clients."""
+        return [child for child in self._running if child.serving]
+
+    # --------------------------------------------------------------------------------------- workers
+
+    async def _start_all(self) -> None:
+        found: dict[int, Child] = {}
+
+        async def start(number: int) -> None:
+            found[number] = await self._start(number)
+
+        async with trio.open_nursery() as starting:
+            for number in range(self.config.server.workers):
+                starting.start_soon(start, number)
+        self._slots = [found[number] for number in sorted(found)]
+
+    async def _start(self, number: int) -> Child:
+        """A new worker, ready; raises what kept it from starting."""
+        assert self._nursery is not None, "the supervisor isn't running"
+        if self.draining:
+            raise WorkerGone("no new workers: the node is draining")
+        server_settings = {"node": f"{self.name}.{number}", "port": self._port}
+        child = Child(number, self.config.with_(server=server_settings), self._log_level)
+        await self._nursery.start(self._live, child)
+        logger.info("worker %d is ready: pid %d", number, child.pid)
+        return child
+
+    async def _live(self, child: Child, *, task_status: trio.TaskStatus[None]) -> None:
+        self._running[child] = None
+        try:
+            await child.run(task_status=task_status)
+        finally:
+            del self._running[child]
+            self._retired.merge(_without_gauges(child))
+
+    async def _keep(self, number: int) -> None:
+        """Replace the worker of a slot whenever it ends unasked."""
+        delay_s = BACKOFF_MIN_S
+        while True:
+            child, began_s = self._slots[number], trio.current_time()
+            await child.ended.wait()
+            if trio.current_time() - began_s > STEADY_S:
+                delay_s = BACKOFF_MIN_S
+            while self._slots[number] is child:
+                if self.draining:
+                    return
+                logger.error(
+                    "worker %d ended with status %s; a new one in %.1f s", number, child.status, delay_s
+                )
+                await trio.sleep(delay_s)
+                delay_s = min(2 * delay_s, BACKOFF_MAX_S)
+                await self._replace(number, child)
+
+    async def _replace(self, number: int, ended: Child) -> None:
+        async with self._locks[number]:
+            if self._slots[number] is not ended or self.draining:
+                return
+            try:
+                self._slots[number] = await self._start(number)
+                self.restarts += 1
+            except GatewayError as error:
+                logger.error("worker %d doesn't start: %s", number, error)
+
+    # ------------------------------------------------------------------------------ rolling, draining
+
+    async def _roll_when_asked(self) -> None:
+        while True:
+            await self._roll_asked.wait()
+            self._roll_asked = trio.Event()
+            try:
+                self._take_settings()
+                for number in range(len(self._slots)):
+                    await self._roll(number)
+                logger.info("all workers are new")
+            except GatewayError as error:
+                logger.error("not all workers are new: %s", error)
+
+    def _take_settings(self) -> None:
+        """Read the configuration again; what the supervisor itself holds (ports, workers) stays."""
+        if self._reload is not None:
+            fresh, held = self._reload(), self.config.server
+            kept = {"host": held.host, "port": held.port, "admin_port": held.admin_port}
+            fresh = fresh.with_(server={**kept, "workers": held.workers})
+            check_settings(fresh)
+            self.config = fresh
+
+    async def _roll(self, number: int) -> None:
+        async with self._locks[number]:
+            old = self._slots[number]
+            self._slots[number] = await self._start(number)
+        old.drain()
+        await self._until_ended([old])
+
+    async def _drain_all(self) -> None:
+        children = list(self._running)
+        for child in children:
+            child.drain()
+        await self._until_ended(children)
+
+    async def _until_ended(self, children: Sequence[Child]) -> None:
+        """Wait for workers that drain; kill those that take too long."""
+        with trio.move_on_after(self.config.timeouts.drain_grace_s + DRAIN_MARGIN_S):
+            for child in children:
+                await child.ended.wait()
+        for child in children:
+            if not child.ended.is_set():
+                logger.error("worker %d didn't end in time: killing it", child.number)
+                child.kill()
+                await child.ended.wait()
+
+    # --------------------------------------------------------------------------------------- the front
+
+    async def _serve_admin(self, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
+        bound = server.bind(self.config.server.host, self.config.server.admin_port)
+        application = front.application(self, self.config.limits.document_bytes_max)
+        await server.serve(application, bound, trio.sleep_forever, task_status=task_status)
+
+    async def counters(self) -> Counters:
+        """The node's counters: of all workers, those that ended included."""
+        await self._measure()
+        total = Counters()
+        total.merge(self._retired.export())
+        for child in self._running:
+            total.merge(child.exported)
+        return total
+
+    async def _measure(self) -> None:
+        with trio.move_on_after(MEASURE_TIMEOUT_S):
+            async with trio.open_nursery() as nursery:
+                for child in self._running:
+                    nursery.start_soon(child.measure)
+
+
+def _without_gauges(child: Child) -> dict[str, object]:
+    """What remains of a worker's counters when it is gone."""
+    return {
+        name: value
+        for name, value in child.exported.items()
+        if METRICS[name].kind not in ("gauge", "highest")
+    }

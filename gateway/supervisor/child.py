@@ -1,0 +1,205 @@
+"""A worker as its supervisor sees it: a process, and a channel to ask it."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import psutil
+import trio
+
+from gateway.config import Config
+from gateway.errors import ConfigError, GatewayError, LogLocked, LogUnavailable
+from gateway.supervisor.channel import Channel, Frame
+
+logger = logging.getLogger("gateway.supervisor")
+
+MEASURE_INTERVAL_S = 1.0
+START_ERRORS: Mapping[str, type[GatewayError]] = {"LogUnavailable": LogUnavailable, "LogLocked": LogLocked}
+# A worker whose end of the channel closed ends by itself in no time.
+LAST_WORDS_S = 2.0
+
+
+class WorkerGone(GatewayError):
+    """The worker ended before it answered."""
+
+
+class Usage:
+    """What a process has used: CPU seconds since its start, and resident bytes now."""
+
+    __slots__ = ("cpu_s", "resident_bytes")
+
+    def __init__(self, cpu_s: float, resident_bytes: int) -> None:
+        self.cpu_s = cpu_s
+        self.resident_bytes = resident_bytes
+
+
+class Child:
+    """One worker process. `run` it once; it's `ready` when clients can connect."""
+
+    def __init__(self, number: int, config: Config, log_level: str) -> None:
+        self.number = number
+        self.ready = False
+        self.draining = False
+        self.ended = trio.Event()
+        self.status: int | None = None
+        self.addresses: Sequence[tuple[str, int]] = ()
+        self.exported: dict[str, Any] = {}
+        self.usage = Usage(0.0, 0)
+        self._config = config
+        self._log_level = log_level
+        self._process: trio.Process | None = None
+        self._channel: Channel | None = None
+        self._asked: dict[int, tuple[trio.Event, list[Frame]]] = {}
+        self._ids = count(1)
+        self._nursery: trio.Nursery | None = None
+        self._failure: GatewayError | None = None
+        self._measure_wanted = trio.Event()
+        self._measured = trio.Event()
+
+    @property
+    def pid(self) -> int:
+        """The process's id; 0 before it was started."""
+        return 0 if self._process is None else self._process.pid
+
+    @property
+    def serving(self) -> bool:
+        """Whether it takes new clients."""
+        return self.ready and not self.draining and not self.ended.is_set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The process's life; started when it is ready. Raises what kept it from starting; kills it when
+        cancelled."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "gateway.supervisor.worker", str(theirs.fileno())]
+            self._process = await trio.lowlevel.open_process(
+                command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
+            )
+        self._channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await self._set_up()
+                nursery.start_soon(self._keep_measured)
+                await self._listen(task_status)
+                with trio.move_on_after(LAST_WORDS_S):
+                    self.status = await self._process.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._nursery = None
+            await self._end()
+        if not self.ready:
+            raise self._failure or ConfigError(f"a worker didn't start (status {self.status}); see its log")
+
+    async def _set_up(self) -> None:
+        header = {"type": "setup", "name": self._config.server.node, "log_level": self._log_level}
+        try:
+            await self._send(header, pickle.dumps(self._config))
+        except WorkerGone:
+            logger.debug("worker %d ended before it was told its settings", self.number)
+
+    async def _listen(self, task_status: trio.TaskStatus[None]) -> None:
+        assert self._channel is not None
+        while (frame := await self._channel.receive()) is not None:
+            kind = frame.header["type"]
+            if kind == "ready":
+                self.ready = True
+                self.addresses = [(host, port) for host, port in frame.header["addresses"]]
+                task_status.started()
+            elif kind == "failed":
+                message = frame.header["message"]
+                self._failure = START_ERRORS.get(frame.header["kind"], ConfigError)(message)
+                if self.ready:
+                    logger.error("worker %d: %s", self.number, message)
+            else:
+                self._hear(frame)
+
+    def _hear(self, frame: Frame) -> None:
+        asked = self._asked.pop(frame.header["id"], None)
+        if asked is not None:
+            asked[1].append(frame)
+            asked[0].set()
+
+    async def _end(self) -> None:
+        assert self._process is not None
+        assert self._channel is not None
+        with trio.CancelScope(shield=True):
+            if self._process.poll() is None:
+                self._process.kill()
+            self.status = await self._process.wait()
+            await self._channel.aclose()
+        self.ended.set()
+        for answered, _ in self._asked.values():
+            answered.set()
+
+    # ---------------------------------------------------------------------------------------- asking
+
+    async def ask(self, header: dict[str, Any], body: bytes = b"") -> Frame:
+        """The worker's answer; raises WorkerGone when it ends before."""
+        number = next(self._ids)
+        answered, frames = self._asked[number] = trio.Event(), []
+        try:
+            await self._send({**header, "id": number}, body)
+            if not self.ended.is_set():
+                await answered.wait()
+        finally:
+            self._asked.pop(number, None)
+        if not frames:
+            raise WorkerGone(f"worker {self.number} ended before it answered")
+        return frames[0]
+
+    async def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
+        assert self._channel is not None
+        try:
+            await self._channel.send(header, body)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise WorkerGone(f"worker {self.number} is gone") from None
+
+    async def measure(self) -> None:
+        """Wait until `exported` and `usage` are up to date; a worker that hangs never brings them."""
+        self._measure_wanted.set()
+        await self._measured.wait()
+
+    async def _keep_measured(self) -> None:
+        """Measure each second too, so that little is missing of what a worker that crashes has counted."""
+        while True:
+            with trio.move_on_after(MEASURE_INTERVAL_S):
+                await self._measure_wanted.wait()
+            self._measure_wanted = trio.Event()
+            done, self._measured = self._measured, trio.Event()
+            if self.ready:
+                await self._measure()
+            done.set()
+
+    async def _measure(self) -> None:
+        try:
+            self.exported = (await self.ask({"type": "counters"})).header["counters"]
+            process = psutil.Process(self.pid)
+            times = process.cpu_times()
+            self.usage = Usage(times.user + times.system, process.memory_info().rss)
+        except (WorkerGone, psutil.Error):
+            logger.debug("worker %d ended while it was measured", self.number)
+
+    def drain(self) -> None:
+        """Have the worker send its clients away and end."""
+        self.draining = True
+        if self._nursery is not None:
+            self._nursery.start_soon(self._ask_to_drain)
+
+    async def _ask_to_drain(self) -> None:
+        try:
+            await self._send({"type": "drain"})
+        except WorkerGone:
+            logger.info("worker %d ended before it was drained", self.number)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()

@@ -1,0 +1,156 @@
+"""The admin HTTP of a node of several workers: its health and metrics; all else some worker answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import trio
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.admin import exposition
+from gateway.metrics import Counters
+from gateway.supervisor.child import Child, WorkerGone
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+ANSWER_TIMEOUT_S = 30.0
+# Hop by hop, or made anew by our own server.
+OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "server"})
+
+
+class Workers(Protocol):
+    """What the front shows and asks."""
+
+    name: str
+    restarts: int
+
+    @property
+    def draining(self) -> bool: ...
+
+    def serving(self) -> Sequence[Child]:
+        """The workers that take clients."""
+        ...
+
+    async def counters(self) -> Counters:
+        """The node's counters: of all workers, those that ended included."""
+        ...
+
+
+def application(workers: Workers, body_bytes_max: int) -> Starlette:
+    """The ASGI application of a node."""
+    front = _Front(workers, body_bytes_max)
+    return Starlette(
+        routes=[
+            Route("/healthz", front.healthz, methods=["GET"]),
+            Route("/readyz", front.readyz, methods=["GET"]),
+            Route("/metrics", front.metrics, methods=["GET"]),
+            Route("/{path:path}", front.relay, methods=METHODS),
+        ]
+    )
+
+
+class _Front:
+    def __init__(self, workers: Workers, body_bytes_max: int) -> None:
+        self._workers = workers
+        self._body_bytes_max = body_bytes_max
+        self._turn = 0
+
+    async def healthz(self, request: Request) -> Response:
+        """The supervisor runs."""
+        return JSONResponse({"status": "ok", "node": self._workers.name})
+
+    async def readyz(self, request: Request) -> Response:
+        """Whether new clients should be sent here: a worker takes them, and its log answers."""
+        if self._workers.draining:
+            return JSONResponse({"status": "draining", "node": self._workers.name}, 503)
+        return await self.relay(request)
+
+    async def metrics(self, request: Request) -> Response:
+        exported = (await self._workers.counters()).export()
+        text = await trio.to_thread.run_sync(exposition.text, exported, self._workers.draining)
+        registry = CollectorRegistry()
+        registry.register(_Processes(self._workers))
+        return Response(text + generate_latest(registry), headers={"Content-Type": exposition.CONTENT_TYPE})
+
+    async def relay(self, request: Request) -> Response:
+        """Let some worker answer, in turn."""
+        serving = self._workers.serving()
+        if not serving:
+            return self._nobody("no worker is ready")
+        self._turn += 1
+        child = serving[self._turn % len(serving)]
+        asked = {
+            "type": "http",
+            "method": request.method,
+            "path": request.scope.get("raw_path", request.url.path.encode()).decode("latin-1").split("?")[0],
+            "query": request.scope["query_string"].decode("latin-1"),
+            "headers": [
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
+            ],
+        }
+        try:
+            with trio.fail_after(ANSWER_TIMEOUT_S):
+                answer = await child.ask(asked, await self._body(request))
+        except (WorkerGone, trio.TooSlowError) as error:
+            return self._nobody(str(error) or f"no answer in {ANSWER_TIMEOUT_S:g} s")
+        response = Response(answer.body, answer.header["status"])
+        response.raw_headers = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in answer.header["headers"]
+            if name.lower() not in OWN_HEADERS
+        ]
+        return response
+
+    def _nobody(self, reason: str) -> Response:
+        fields = {"status": "no worker", "reason": reason, "node": self._workers.name}
+        return JSONResponse(fields, 503, {"Retry-After": "1"})
+
+    async def _body(self, request: Request) -> bytes:
+        """The body; one that is too large goes on just large enough for the worker to refuse it."""
+        body = bytearray()
+        try:
+            async with aclosing(request.stream()) as stream:
+                async for chunk in stream:
+                    body += chunk
+                    if len(body) > self._body_bytes_max:
+                        return bytes(body[: self._body_bytes_max + 1])
+        except ClientDisconnect:
+            pass  # nobody reads the answer either
+        return bytes(body)
+
+
+class _Processes(Collector):
+    """What each worker's process uses, beside what all count together."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    def collect(self) -> Iterator[Any]:
+        serving = self._workers.serving()
+        yield GaugeMetricFamily("gateway_workers", "Workers that take clients", len(serving))
+        yield CounterMetricFamily(
+            "gateway_worker_restarts", "Workers that ended unasked and were replaced", self._workers.restarts
+        )
+        cpu = CounterMetricFamily(
+            "gateway_worker_cpu_seconds", "CPU time of a worker's process", labels=["worker"]
+        )
+        resident = GaugeMetricFamily(
+            "gateway_worker_resident_bytes", "Resident memory of a worker's process", labels=["worker"]
+        )
+        connections = GaugeMetricFamily(
+            "gateway_worker_connections", "WebSocket connections of a worker", labels=["worker"]
+        )
+        for child in serving:
+            label = [str(child.number)]
+            cpu.add_metric(label, child.usage.cpu_s)
+            resident.add_metric(label, child.usage.resident_bytes)
+            connections.add_metric(label, child.exported.get("connections", 0))
+        yield from (cpu, resident, connections)

@@ -1,0 +1,155 @@
+"""The process of one worker: a node without an admin port of its own, on the port that it shares.
+
+`python -m gateway.supervisor.worker DESCRIPTOR`: the descriptor is the worker's end of a channel. The first
+message brings the configuration; the end of the channel, as when the supervisor dies, drains the worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+import trio
+from starlette.applications import Starlette
+
+from gateway.config import Config
+from gateway.errors import GatewayError
+from gateway.node import Addresses, Node
+from gateway.supervisor.channel import Channel, Frame
+
+logger = logging.getLogger("gateway.worker")
+
+LOG_FORMAT = "%(asctime)s %(levelname)s {name} %(name)s: %(message)s"
+REFUSED_STATUS = 2
+
+
+def first_gateway_error(error: BaseException) -> GatewayError | None:
+    """The error of the operator or of the surroundings inside of an exception group, if that is all of it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, GatewayError) else None
+
+
+class Worker:
+    """A node that answers its supervisor."""
+
+    def __init__(self, channel: Channel, config: Config) -> None:
+        self._channel = channel
+        self._node = Node(config, admin=False, reuse_port=True)
+        self._application: Starlette | None = None
+
+    async def run(self) -> None:
+        """Serve until drained."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen, nursery)
+            nursery.start_soon(self._obey_signals)
+            await self._serve()
+            nursery.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        async with trio.open_nursery() as nursery:
+            addresses: Addresses = await nursery.start(self._node.run)
+            self._application = self._node.admin_application(addresses.websocket[0])
+            await self._tell({"type": "ready", "addresses": addresses.websocket})
+
+    async def _obey_signals(self) -> None:
+        # Ctrl-C in a terminal reaches the supervisor too, which drains us in order.
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGTERM:
+                    self._node.drain()
+
+    async def _listen(self, nursery: trio.Nursery) -> None:
+        while (frame := await self._channel.receive()) is not None:
+            if frame.header["type"] == "counters":
+                await self._answer(frame, {"counters": self._node.counters().export()})
+            elif frame.header["type"] == "http":
+                nursery.start_soon(self._respond, frame)
+            else:
+                self._node.drain()
+        logger.warning("the supervisor is gone: draining")
+        self._node.drain()
+
+    async def _respond(self, frame: Frame) -> None:
+        assert self._application is not None, "asked before it was ready"
+        header, body = await respond(self._application, frame)
+        await self._answer(frame, header, body)
+
+    async def _answer(self, frame: Frame, header: dict[str, Any], body: bytes = b"") -> None:
+        await self._tell({"type": "answer", "id": frame.header["id"], **header}, body)
+
+    async def _tell(self, header: dict[str, Any], body: bytes = b"") -> None:
+        try:
+            await self._channel.send(header, body)
+        except trio.BrokenResourceError:
+            self._node.drain()
+
+
+async def respond(application: Starlette, frame: Frame) -> tuple[dict[str, Any], bytes]:
+    """Give a request to an ASGI application: the answer's status and headers, and its body."""
+    asked = frame.header
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": asked["method"],
+        "scheme": "http",
+        "path": unquote(asked["path"]),
+        "raw_path": asked["path"].encode("latin-1"),
+        "query_string": asked["query"].encode("latin-1"),
+        "root_path": "",
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in asked["headers"]],
+        "client": None,
+        "server": None,
+    }
+    incoming = _events(frame.body)
+    header: dict[str, Any] = {"status": 500, "headers": []}
+    body = bytearray()
+
+    async def send(event: MutableMapping[str, Any]) -> None:
+        if event["type"] == "http.response.start":
+            pairs = event.get("headers", ())
+            header["status"] = event["status"]
+            header["headers"] = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs]
+        else:
+            body.extend(event.get("body", b""))
+
+    await application(scope, incoming.__anext__, send)
+    return header, bytes(body)
+
+
+async def _events(body: bytes) -> AsyncIterator[dict[str, Any]]:
+    """What the application receives: the body, and never the end of the client."""
+    yield {"type": "http.request", "body": body, "more_body": False}
+    await trio.sleep_forever()
+
+
+async def _main(descriptor: int) -> int:
+    with socket.socket(fileno=descriptor) as connected:
+        connected.set_inheritable(False)
+        channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(connected)))
+        setup = await channel.receive()
+        if setup is None:
+            return 1
+        name, level = setup.header["name"], setup.header["log_level"]
+        logging.basicConfig(level=level, format=LOG_FORMAT.format(name=name), stream=sys.stderr)
+        config: Config = pickle.loads(setup.body)  # from our own parent, through a socket nobody else has
+        try:
+            await Worker(channel, config).run()
+        except Exception as error:
+            refused = first_gateway_error(error)
+            if refused is None:
+                raise
+            await channel.send({"type": "failed", "kind": type(refused).__name__, "message": str(refused)})
+            return REFUSED_STATUS
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(trio.run(_main, int(sys.argv[1])))
