@@ -44,6 +44,7 @@ from gateway.redislink.shards import Call, Shards
 logger = logging.getLogger(__name__)
 
 NOTHING = Snapshot(0, b"null")
+COMMITTED = Committed()
 RETRY_AFTER_MS = 1000
 PAGE_BATCHES = 200
 CLIENTS_A_CALL = 1000
@@ -169,7 +170,10 @@ class RedisLog:
             calls, lane="appends", timeout_s=self._config.timeouts.append_timeout_s, replicas=self._replicas
         )
         for place, reply in zip(sound, replies, strict=True):
-            outcomes[place] = await self._outcome(batches[place], reply)
+            outcome = self._outcome(batches[place], reply)
+            if outcome is None:
+                outcome = await self._other_outcome(batches[place], reply)
+            outcomes[place] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _append_call(self, batch: Batch) -> Call:
@@ -184,7 +188,8 @@ class RedisLog:
             self._redis.archive_backlog_bytes_max,
         )
 
-    async def _outcome(self, batch: Batch, reply: Reply) -> Outcome:
+    def _outcome(self, batch: Batch, reply: Reply) -> Outcome | None:
+        """What a reply says; None where that takes further calls."""
         if isinstance(reply, LinkError):
             return Failed(str(reply), "unknown" if reply.sent else "none", RETRY_AFTER_MS)
         if isinstance(reply, hiredis.ReplyError):
@@ -193,13 +198,16 @@ class RedisLog:
         if word == b"OK":
             self._stales.pop(batch.resource, None)
             self._shards.chains.committed(batch)
-            return Committed()
+            return COMMITTED
         if word == b"STALE":
             return self._stale(batch, reply[1].decode(), reply[2])
         if word == b"DUP":
             return Duplicates({int(n): (int(version), digest.decode()) for n, version, digest in reply[1]})
         if word == b"FULL":
             return Failed("the archive is too far behind", "none", RETRY_AFTER_MS)
+        return None
+
+    async def _other_outcome(self, batch: Batch, reply: Reply) -> Outcome:
         try:
             return await self._other_history(batch, reply)
         except LogUnavailable as error:

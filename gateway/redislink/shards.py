@@ -69,10 +69,10 @@ _WORDS = {FENCED: Verdict.REROUTE, BUSY: Verdict.AGAIN}
 
 def judge(reply: Reply) -> Verdict:
     """What a reply (or LinkError) means for its call."""
+    if type(reply) is list:
+        return _WORDS.get(reply[0], Verdict.DONE) if reply and type(reply[0]) is bytes else Verdict.DONE
     if isinstance(reply, LinkError):
         return Verdict.AGAIN
-    if isinstance(reply, list):
-        return _WORDS.get(reply[0], Verdict.DONE) if reply and type(reply[0]) is bytes else Verdict.DONE
     if not isinstance(reply, hiredis.ReplyError):
         return Verdict.DONE
     message = str(reply)
@@ -298,10 +298,11 @@ class Shards:
         while True:
             changed = self._changed
             await self._round(calls, pending, replies, lane, deadline, replicas)
-            sent.update(i for i in pending if isinstance(replies[i], LinkError) and replies[i].sent)
             pending = [i for i in pending if judge(replies[i]) is not Verdict.DONE]
+            pending = await self._asked(calls, pending, replies, lane)
             if not pending:
                 return replies
+            sent.update(i for i in pending if isinstance(replies[i], LinkError) and replies[i].sent)
             now = trio.current_time()
             if now + backoff_s >= deadline or all(self._hopeless(calls[i], lane, timeout_s) for i in pending):
                 break
@@ -344,9 +345,6 @@ class Shards:
             async with trio.open_nursery() as nursery:
                 for server, indices in groups.items():
                     nursery.start_soon(send, server, indices)
-        for i in pending:
-            if judge(replies[i]) is Verdict.ASK:
-                replies[i] = await self._ask(calls[i], replies[i], lane)
 
     async def _exchange(self, link: Link, packed: list[bytes], deadline: float, replicas: int) -> list[Reply]:
         """Replies of one link; a LinkError for each call where it fails, or where replicas lag behind."""
@@ -373,6 +371,15 @@ class Shards:
         with trio.move_on_at(deadline):
             return await work()
         raise LinkError("no reply in time", sent=True)
+
+    async def _asked(
+        self, calls: Sequence[Call], pending: Sequence[int], replies: list[Reply], lane: Lane
+    ) -> Sequence[int]:
+        """Follow the ASK replies among the pending; returns which calls are pending then."""
+        asked = [i for i in pending if judge(replies[i]) is Verdict.ASK]
+        for i in asked:
+            replies[i] = await self._ask(calls[i], replies[i], lane)
+        return pending if not asked else [i for i in pending if judge(replies[i]) is not Verdict.DONE]
 
     async def _ask(self, call: Call, reply: Reply, lane: Lane) -> Reply:
         """The slot is moving: ask where the reply says, for this once."""

@@ -114,7 +114,7 @@ end
 
 -- The newest lines of a client; cut only now and then, since cutting costs more than keeping some longer.
 local function shortened(value)
-  if #value < 2048 then
+  if #value < 1200 then
     return value
   end
   local starts, at = {}, 0
