@@ -20,6 +20,7 @@ from gateway.slices import Slices
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_MS = 1000
+APPEND_CHANGES_MAX = 1000
 AfterCommit = Callable[[Room, Outcome], Awaitable[None]]
 
 
@@ -42,12 +43,19 @@ class Lane:
         self._rooms[room] = None
         self._wakeup.set()
 
-    async def take(self) -> Sequence[Room]:
-        """All of them, as soon as there is one."""
-        await self._wakeup.wait()
-        self._wakeup = trio.Event()
-        rooms, self._rooms = self._rooms, {}
-        return list(rooms)
+    async def wait(self) -> None:
+        """Until there is one."""
+        if not self._rooms:
+            self._wakeup = trio.Event()
+            await self._wakeup.wait()
+
+    def pop(self) -> Room | None:
+        """The one that has waited longest."""
+        if not self._rooms:
+            return None
+        room = next(iter(self._rooms))
+        del self._rooms[room]
+        return room
 
 
 class Committer:
@@ -82,27 +90,36 @@ class Committer:
 
     async def _serve(self, lane: Lane) -> None:
         while True:
-            await self._commit(await lane.take())
+            await lane.wait()
+            await self._commit(await self._prepared(lane))
 
-    async def _commit(self, rooms: Sequence[Room]) -> None:
+    async def _prepared(self, lane: Lane) -> Sequence[tuple[Room, Batch]]:
+        """The batches of the next round trip: of the rooms that waited longest, up to a bound."""
         slices = Slices(self._now_s)
-        steps = self._counters.step_seconds
+        transform = self._counters.step_seconds["transform"]
         prepared: list[tuple[Room, Batch]] = []
-        for room in rooms:
+        changes = 0
+        while changes < APPEND_CHANGES_MAX and (room := lane.pop()) is not None:
             started_s = self._now_s()
             batch = room.prepare()
             if batch is not None:
                 prepared.append((room, batch))
-                _observe(steps["transform"], self._now_s() - started_s, len(batch.records))
+                changes += len(batch.records)
+                _observe(transform, self._now_s() - started_s, len(batch.records))
             await slices.pause()
+        return prepared
+
+    async def _commit(self, prepared: Sequence[tuple[Room, Batch]]) -> None:
         if not prepared:
             return
+        slices = Slices(self._now_s)
+        fan_out = self._counters.step_seconds["fan_out"]
         outcomes = await self._append([batch for _, batch in prepared])
         for (room, batch), outcome in zip(prepared, outcomes, strict=True):
             self._count(batch, outcome)
             started_s = self._now_s()
             room.settle(outcome)
-            _observe(steps["fan_out"], self._now_s() - started_s, len(batch.records))
+            _observe(fan_out, self._now_s() - started_s, len(batch.records))
             await self._after(room, outcome)
             await slices.pause()
 

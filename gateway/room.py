@@ -45,6 +45,8 @@ from gateway.window import Entry, Window, entry_of
 logger = logging.getLogger(__name__)
 
 RETRY_BUSY_MS = 200
+# Each submission is transformed over those staged before it: larger batches cost more than round trips.
+BATCH_CHANGES_MAX = 64
 
 
 class Surroundings(NamedTuple):
@@ -189,13 +191,13 @@ class Room:
         self._shared.on_work(self)
 
     def prepare(self) -> Batch | None:
-        """Stage everything pending as one batch for the log; None when nothing is left to append."""
-        if self.inflight is not None or not self._pending:
+        """Stage what is pending, up to a bound, as a batch for the log; None when nothing is to append."""
+        if self.inflight is not None:
             return None
-        pending, self._pending = self._pending, deque()
         document, version = self.document, self.version
         seqs: set[tuple[str, str, int]] = set()
-        for submission in pending:
+        for _ in range(min(len(self._pending), BATCH_CHANGES_MAX)):
+            submission = self._pending.popleft()
             if self._answered_before(submission):
                 continue
             if submission.seq is not None:
@@ -209,6 +211,8 @@ class Room:
                 self._staged.append(staged)
                 document, version = staged.entry.after, version + 1
         if not self._staged:
+            if self._pending:
+                self._shared.on_work(self)
             return None
         records = [staged.entry.record for staged in self._staged]
         self.inflight = Batch(self.resource, self.epoch, self.version, secrets.token_hex(8), records)
