@@ -42,7 +42,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Who looks at what. Users are dealt to documents in the order they connect."""
+    """Who looks at what. Users connect document by document, so those there have company."""
 
     documents: int
     distribution: Literal["uniform", "zipf"] = "uniform"

@@ -69,7 +69,7 @@ class Cast:
         people, users = scenario.population, scenario.users
         rng = np.random.default_rng([scenario.seed, 1])
         if people.distribution == "uniform":
-            document = np.arange(users) % people.documents
+            document = np.arange(users) * people.documents // users
         else:
             weights = 1 / np.arange(1, people.documents + 1) ** people.zipf_exponent
             document = rng.choice(people.documents, users, p=weights / weights.sum())

@@ -75,10 +75,8 @@ class _Axis:
 
 def _axes(chart: Chart) -> tuple[_Axis, _Axis]:
     points = [point for series in chart.series for point in series.points]
-    xs = [x for x, _ in points] + [edge for _, start, end in chart.bands for edge in (start, end)] or [
-        0.0,
-        1.0,
-    ]
+    edges = [edge for _, start, end in chart.bands for edge in (start, end)]
+    xs = edges or [x for x, _ in points] or [0.0, 1.0]
     ys = [y for _, y in points if not chart.y_log or y > 0] + [y for _, y in chart.lines] or [1.0]
     if chart.x_ticks:
         x_ticks = list(chart.x_ticks)

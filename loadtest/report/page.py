@@ -46,6 +46,7 @@ def _verdict(report: Data) -> str:
         f'<span class="{"bad" if verdict[name] else "good"}" title="{escape(NAMES[name])}">'
         f"{escape(name.replace('_', ' '))} <b>{verdict[name]:,}</b></span>"
         for name in COUNTED
+        if name in verdict
     )
     parts.append(f'<p class="faults">{faults}</p>')
     if notes:
@@ -63,12 +64,14 @@ def _tiles(report: Data) -> str:
             _tile("operations a second", number(rates["operations_per_s"]), "acknowledged"),
             _tile("deliveries a second", number(rates["deliveries_per_s"]), "broadcasts received"),
             _tile("delivery p95", milliseconds(delivery["p95"]), f"p99 {milliseconds(delivery['p99'])}"),
-            _tile("acknowledgement p95", milliseconds(latency["ack"]["p95"]), "from the intended time"),
+            _tile("answer p95", milliseconds(latency["ack"]["p95"]), "from the intended time"),
             _tile("connections", number(connections["peak"]), f"{share:.2%} of attempts succeeded"),
-            _tile("server CPU", cores(server["cpu_cores"]), "mean over the run"),
+            _tile("server CPU, cores", number(server["cpu_cores"]), "mean over the run"),
             _tile("server memory", size(server["rss_bytes"]), "RSS, peak"),
             _tile(
-                "generator", cores(generator["cpu_cores"]), f"lag p99 {milliseconds(generator['lag_p99_ms'])}"
+                "generator CPU, cores",
+                number(generator["cpu_cores"]),
+                f"lag p99 {milliseconds(generator['lag_p99_ms'])}",
             ),
         )
     )

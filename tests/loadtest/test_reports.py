@@ -164,7 +164,7 @@ def test_a_chart_keeps_its_points_inside_the_picture() -> None:
     path = ElementTree.fromstring(drawn).find("path")
     assert path is not None
     numbers = [float(one) for one in re.findall(r"[\d.]+", path.attrib["d"])]
-    assert all(58 <= x <= 606 for x in numbers[::2])
+    assert all(58 <= x <= 596 for x in numbers[::2])
     assert all(34 <= y <= 230 for y in numbers[1::2])
     assert numbers[1] > numbers[3] > numbers[5]
 
