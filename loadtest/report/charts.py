@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 620, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 34, 40
+LEFT, RIGHT, TOP, BOTTOM = 58, 24, 34, 40
 
 Point = tuple[float, float]
 
