@@ -12,6 +12,7 @@ import click
 from gateway.cli.config import config_command
 from gateway.cli.doctor import doctor_command
 from gateway.cli.edit import edit_command
+from gateway.cli.rebalance import rebalance_command
 from gateway.cli.serve import serve_command
 from gateway.cli.token import token_command
 from gateway.cli.watch import watch_command
@@ -49,6 +50,7 @@ for command in (
     edit_command,
     config_command,
     doctor_command,
+    rebalance_command,
 ):
     gateway.add_command(command)
 

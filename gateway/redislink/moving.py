@@ -67,6 +67,8 @@ def rebalance(config: Redis, tell: Tell) -> int:
     """
     if config.cluster_url:
         raise ConfigError("a Redis Cluster moves its slots itself: use `redis-cli --cluster reshard`")
+    if not config.urls:
+        raise ConfigError("name the Redis servers that shall hold the data: redis.urls (--redis)")
     topology = ShardTopology(config)
     for address in topology.configured:
         checks.check(address, config, False)
@@ -103,7 +105,7 @@ class _Mover:
         self._stack = ExitStack()
         self._clients: dict[str, Client] = {}
         self._token = os.urandom(8).hex()
-        self.table = topology.stored()
+        self.table = topology.stored(make=False)
 
     def __enter__(self) -> _Mover:
         names = dict.fromkeys([*self.table.servers, *(item.name for item in self._topology.configured)])
@@ -112,7 +114,7 @@ class _Mover:
                 self._clients[name] = stack.enter_context(self._client(self._topology.address(name)))
             self._lock()
             stack.callback(self._unlock)
-            self.table = self._topology.stored()
+            self.table = self._topology.stored(make=False)
             self._stack = stack.pop_all()
         return self
 

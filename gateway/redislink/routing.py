@@ -169,12 +169,14 @@ class ShardTopology(Topology):
             )
         return self.configured[0].sibling(place[1], int(place[2]), int(place[3]))
 
-    def stored(self, known: Sequence[Address] = ()) -> StoredTable:
-        """The newest table that any reachable server has; a new deployment's is made here."""
+    def stored(self, known: Sequence[Address] = (), make: bool = True) -> StoredTable:
+        """The newest table that any reachable server has; where none has one, the first table is made."""
         found, error, unreachable = self._newest(known)
         if found is None:
             if unreachable:
                 raise error or LogUnavailable("no Redis server answers", "none")
+            if not make:
+                raise ConfigError("none of these Redis servers holds any data yet: name those that do, too")
             self._make()
             found, _, _ = self._newest(known)
         if found is None:

@@ -16,6 +16,7 @@ from gateway.log.redis import RedisLog
 from gateway.redislink.keys import tag
 from gateway.redislink.moving import LOCK_KEY, plan, rebalance
 from gateway.redislink.routing import ShardTopology, StoredTable
+from tests.cli.commands import gateway
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import ROOM, batch, committed, filled, history
 from tests.redis.parts import eventually, running, settings
@@ -132,6 +133,24 @@ async def test_two_runs_at_once_are_refused() -> None:
         with pytest.raises(LogUnavailable, match="already"):
             rebalance(both.redis, silent)
         assert shares(settings(one.url)) == {f"127.0.0.1:{one.port}/0": 256}
+
+
+async def test_the_command_adds_a_server() -> None:
+    with redis_server() as one, redis_server() as two:
+        async with running(settings(one.url)):
+            pass
+        done = await gateway("rebalance", "--redis", f"{one.url},{two.url}")
+        assert done.status == 0, done.err
+        assert done.out.splitlines()[-1] == "done: 128 partitions moved"
+        assert shares(settings(one.url))[f"127.0.0.1:{two.port}/0"] == 128
+
+
+async def test_servers_without_any_data_are_refused() -> None:
+    with redis_server() as one:
+        done = await gateway("rebalance", "--redis", one.url)
+        assert done.status == 2
+        assert "name those that do, too" in done.err
+        assert (await gateway("rebalance")).status == 2
 
 
 def test_a_cluster_moves_its_slots_itself() -> None:
