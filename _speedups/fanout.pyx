@@ -21,9 +21,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcpy, memmove, memset, strerror
 
 cdef extern from "<sys/socket.h>" nogil:
     cdef struct iovec:
@@ -34,8 +34,29 @@ cdef extern from "<sys/socket.h>" nogil:
         size_t msg_iovlen
     ssize_t sendmsg(int fd, const msghdr *message, int flags)
     ssize_t c_send "send"(int fd, const void *data, size_t size, int flags)
+    cdef struct sockaddr:
+        unsigned short sa_family
+    ctypedef unsigned int socklen_t
+    int accept4(int fd, sockaddr *address, socklen_t *size, int flags)
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
+    int SOCK_NONBLOCK
+    int SOCK_CLOEXEC
+    int AF_INET6
+
+cdef extern from "<arpa/inet.h>" nogil:
+    cdef struct in_addr:
+        uint32_t s_addr
+    cdef struct sockaddr_in:
+        uint16_t sin_port
+        in_addr sin_addr
+    cdef struct in6_addr:
+        uint8_t s6_addr[16]
+    cdef struct sockaddr_in6:
+        uint16_t sin6_port
+        in6_addr sin6_addr
+    const char *inet_ntop(int family, const void *source, char *text, socklen_t size)
+    uint16_t ntohs(uint16_t port)
 
 cdef extern from "<time.h>" nogil:
     cdef struct timespec:
@@ -584,3 +605,23 @@ cdef int fill_form(Form *form, list frames) except -1:
         i += 1
     form.count = <uint32_t>i
     return 0
+
+
+def accept(int listener):
+    """Accept one TCP connection, non-blocking and closed on exec: (fd, "host:port"), or None when none waits.
+
+    Raises OSError as accept(2) does.
+    """
+    cdef sockaddr_in6 address
+    cdef socklen_t size = sizeof(address)
+    cdef char text[64]
+    cdef int fd = accept4(listener, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd < 0:
+        if errno == EAGAIN:
+            return None
+        raise OSError(errno, strerror(errno).decode())
+    if (<sockaddr *>&address).sa_family == AF_INET6:
+        inet_ntop(AF_INET6, &address.sin6_addr, text, sizeof(text))
+        return fd, f"[{text.decode()}]:{ntohs(address.sin6_port)}"
+    inet_ntop((<sockaddr *>&address).sa_family, &(<sockaddr_in *>&address).sin_addr, text, sizeof(text))
+    return fd, f"{text.decode()}:{ntohs((<sockaddr_in *>&address).sin_port)}"

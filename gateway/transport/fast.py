@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from _speedups import frames
-from _speedups.fanout import FORMS_MAX, Frame, Members, Slots
+from _speedups.fanout import FORMS_MAX, Frame, Members, Slots, accept
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.metrics import Counters
 from gateway.ports import Connection, Endpoint, Own, Rejection
 from gateway.transport import upgrade
-from gateway.transport.fast_connection import FastConnection
+from gateway.transport.fast_connection import FastConnection, Seat
 from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST, Flusher, Poller, Sweep, tick_s
-from gateway.transport.listening import address_text, addresses, listen
+from gateway.transport.listening import addresses, listen
 
 if TYPE_CHECKING:
     from _speedups.fanout import Report
@@ -63,7 +63,7 @@ class Shared:
         self.counters = counters
         self.slots = Slots()
         self.connections: dict[int, FastConnection] = {}  # by handle, the open ones
-        self.poller = Poller()
+        self.poller = Poller(lambda: counters.pending_changes > PENDING_CHANGES_MAX)
         self.flusher = Flusher(self.slots, self._report, server.flush_interval_max_ms, server.flush_slice_ms)
         times = config.timeouts
         self.sweep = Sweep(
@@ -200,6 +200,7 @@ class FastTransport:
         self._reuse_port = reuse_port
         self._shared = Shared(config, counters)
         self._accepting = trio.CancelScope()
+        self._idle: list[Seat] = []
 
     @property
     def connection_count(self) -> int:
@@ -250,23 +251,28 @@ class FastTransport:
             while True:
                 await trio.lowlevel.wait_readable(bare)
                 try:
-                    self._accept_some(bare, connections)
+                    self._accept_some(bare.fileno(), connections)
                 except OSError as error:
                     if error.errno not in ACCEPT_FULL:
                         raise
                     logger.error("can't accept a connection: %s; trying again", error)
                     await trio.sleep(ACCEPT_PAUSE_S)
 
-    def _accept_some(self, listener: socket.socket, connections: trio.Nursery) -> None:
+    def _accept_some(self, listener: int, connections: trio.Nursery) -> None:
+        shared = self._shared
+        shared.poller.now_s = trio.current_time()
         for _ in range(ACCEPTS_MAX):
             try:
-                client, address = listener.accept()
-            except BlockingIOError:
-                return
+                accepted = accept(listener)
             except OSError as error:
                 if error.errno in ACCEPT_LOST:
                     continue
                 raise
-            client.setblocking(False)
-            connection = self.connection_type(client.detach(), address_text(address), self._shared)
-            connections.start_soon(connection.run)
+            if accepted is None:
+                return
+            if self._idle:
+                seat = self._idle.pop()
+            else:
+                seat = Seat(self._idle)
+                connections.start_soon(seat.run)
+            seat.connection = self.connection_type(accepted[0], accepted[1], seat, shared)

@@ -1,9 +1,9 @@
 """One client's socket in the fast transport.
 
 A connection goes through HANDSHAKE, OPEN and CLOSING to GONE. The shared poller calls `ready`, which reads,
-decodes and hands messages to the session without any task switch; the connection's own task (`run`) holds
-its lifetime, awaits what `Session.receive` wants awaited (the socket isn't read meanwhile), and tells the
-session at the very end that it is over.
+decodes and hands messages to the session without any task switch; the connection's own task (its `Seat`)
+holds its lifetime, awaits what `Session.receive` wants awaited (the socket isn't read meanwhile), and tells
+the session at the very end that it is over.
 
 Writing: frames go to the connection's slot of the fan-out kernel. What the kernel refuses comes back as a
 report, lands in the outbox and is written from there whenever the socket can take more; until the outbox is
@@ -42,6 +42,9 @@ CLOSE_SLOW = 4429
 # One read of a handshake, or of what is thrown away.
 RECEIVE_BYTES = 16 * 1024
 
+# Tasks kept for connections to come.
+SEATS_IDLE_MAX = 256
+
 ABNORMAL = 1006
 
 PING = Frame(frames.encode(frames.PING, b""))
@@ -52,6 +55,53 @@ class State(IntEnum):
     OPEN = 1
     CLOSING = 2
     GONE = 3
+
+
+class Seat:
+    """The task of one connection; when that is over it waits among `idle` for another.
+
+    Starting and ending a task costs as much as half a handshake: clients that come and go don't pay it.
+    """
+
+    __slots__ = ("_idle", "_parked", "connection")
+
+    def __init__(self, idle: list[Seat]) -> None:
+        self.connection: FastConnection | None = None
+        self._idle = idle
+        self._parked: trio.lowlevel.Task | None = None
+
+    async def run(self) -> None:
+        """Await the connection's work, end the connection when it is gone."""
+        try:
+            while True:
+                connection = self.connection
+                if connection is not None and connection.gone:
+                    self._leave()
+                    if len(self._idle) >= SEATS_IDLE_MAX:
+                        return
+                    self._idle.append(self)
+                elif connection is not None and connection.work is not None:
+                    await connection.await_work(connection.work)
+                else:
+                    self._parked = trio.lowlevel.current_task()
+                    await trio.lowlevel.wait_task_rescheduled(self._abort)
+        finally:
+            self._leave()
+
+    def wake(self) -> None:
+        """There is work, or the connection is gone."""
+        if self._parked is not None:
+            trio.lowlevel.reschedule(self._parked)
+            self._parked = None
+
+    def _leave(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.end()
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._parked = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class FastConnection:
@@ -71,17 +121,17 @@ class FastConnection:
         "_session",
         "_shared",
         "_state",
-        "_task",
         "_unanswered_s",
-        "_work",
         "due_s",
         "form",
         "groups",
         "handle",
         "remote",
+        "seat",
+        "work",
     )
 
-    def __init__(self, fd: int, remote: str, shared: Shared) -> None:
+    def __init__(self, fd: int, remote: str, seat: Seat, shared: Shared) -> None:
         self.remote = remote
         self.handle = shared.slots.add(fd)
         self.form = 0  # how frames are encoded: 0 plain, else compressed with a window of 8 + form bits
@@ -94,47 +144,37 @@ class FastConnection:
         self._decoder: frames.Decoder | None = None
         self._session: Session | None = None
         self._outbox: Outbox | None = None
-        self._task: trio.lowlevel.Task | None = None  # while it is parked
-        self._work: Awaitable[None] | None = None
+        self.seat = seat
+        self.work: Awaitable[None] | None = None
         self._awaiting: trio.CancelScope | None = None
         self._later: list[frames.Event] | None = None  # events after the one that is awaited
         self._heard = True
         self._progress_s = self._ping_s = self._unanswered_s = 0.0
         self._close_code = ABNORMAL
         shared.poller.watch(fd, READ, self)
-        shared.sweep.at(trio.current_time() + shared.timeouts.upgrade_timeout_s, self)
+        shared.sweep.at(shared.poller.now_s + shared.timeouts.upgrade_timeout_s, self)
 
     # ------------------------------------------------------------------------------ lifetime
 
-    async def run(self) -> None:
-        """The connection's task: lasts as long as the socket, awaits what the session wants awaited."""
-        try:
-            while self._state != State.GONE:
-                if self._work is None:
-                    await self._park()
-                else:
-                    await self._await_work(self._work)
-        finally:
-            self._drop()
-            if self._session is not None:
-                self._session.closed()
+    @property
+    def gone(self) -> bool:
+        """Whether the socket is closed."""
+        return self._state == State.GONE
 
-    async def _park(self) -> None:
-        self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._unpark)
+    def end(self) -> None:
+        """The very end, called by the task: the session is told."""
+        self._drop()
+        if self._session is not None:
+            self._session.closed()
 
-    def _unpark(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    async def _await_work(self, work: Awaitable[None]) -> None:
+    async def await_work(self, work: Awaitable[None]) -> None:
         """Await what `receive` returned; a lost socket cancels it."""
         with trio.CancelScope() as self._awaiting:
             try:
                 await work
             except Exception:
                 self._broken("awaiting a message")
-        self._awaiting = self._work = None
+        self._awaiting = self.work = None
         try:
             self._resume()
         except Exception:
@@ -143,9 +183,8 @@ class FastConnection:
     def _wake(self) -> None:
         if self._awaiting is not None:
             self._awaiting.cancel()
-        elif self._task is not None:
-            trio.lowlevel.reschedule(self._task)
-            self._task = None
+        else:
+            self.seat.wake()
 
     def _drop(self) -> None:
         """Leave every list and close the descriptor; idempotent. The task then tells the session."""
@@ -176,7 +215,7 @@ class FastConnection:
         try:
             if self._outbox is not None and flags & ~READ:
                 self._drain()
-            if flags & ~WRITE and self._later is None and self._work is None and self._state != State.GONE:
+            if flags & ~WRITE and self._later is None and self.work is None and self._state != State.GONE:
                 self._read()
         except Exception:
             self._broken("handling the socket")
@@ -203,7 +242,7 @@ class FastConnection:
                 self._handle_other(event)
             if self._state == State.GONE:
                 return
-            if self._work is not None or (self._outbox is not None and self._congested()):
+            if self.work is not None or (self._outbox is not None and self._congested()):
                 self._later = events[index + 1 :]
                 self._watch()
                 return
@@ -214,8 +253,8 @@ class FastConnection:
         counters = self._shared.counters
         counters.messages_received += 1
         counters.bytes_received += len(payload)
-        self._work = self._session.receive(payload)
-        if self._work is not None:
+        self.work = self._session.receive(payload)
+        if self.work is not None:
             self._wake()
 
     def _congested(self) -> bool:
@@ -301,7 +340,7 @@ class FastConnection:
         answer = upgrade.acceptance(shake.key, accepted.admission.subprotocol, extension)
         shared.slots.post(self.handle, Frame(answer))
         self._state = State.OPEN
-        self._ping_s = trio.current_time() + shared.timeouts.ping_interval_s
+        self._ping_s = shared.poller.now_s + shared.timeouts.ping_interval_s
         shared.sweep.at(self._ping_s, self)
         shared.remember(self)
         self._session = accepted.admission.open(self)
@@ -401,7 +440,7 @@ class FastConnection:
                 self._shared.slots.unblock(self.handle)
             else:
                 self._after_last_write()
-        if self._later is not None and self._work is None and not self._congested():
+        if self._later is not None and self.work is None and not self._congested():
             self._resume()
         else:
             self._watch()
@@ -433,7 +472,7 @@ class FastConnection:
         """Watch for what matters now: the socket isn't read while a message is awaited or answers pile up."""
         if self._state == State.GONE:
             return
-        reading = self._work is None and not self._congested()
+        reading = self.work is None and not self._congested()
         flags = (READ if reading else 0) | (WRITE if self._outbox is not None else 0)
         self._shared.poller.watch(self._fd, flags, self)
 
@@ -524,7 +563,7 @@ class FastConnection:
     def _ping(self, now_s: float) -> None:
         """Send a ping; a peer that has left one unanswered for `stall_timeout_s` is gone."""
         timeouts = self._shared.timeouts
-        reading = self._work is None and self._outbox is None
+        reading = self.work is None and self._outbox is None
         if self._heard or not reading:  # silence proves nothing while nothing is read
             self._unanswered_s = now_s
         elif now_s - self._unanswered_s >= timeouts.stall_timeout_s:

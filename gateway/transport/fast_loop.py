@@ -24,7 +24,8 @@ READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 
 # Connections called between two checkpoints; at 10 us each, that is how long other tasks wait.
-EVENTS_MAX = 256
+CONGESTED_PAUSE_S = 0.001
+EVENTS_MAX = 64  # a pass is short: the tasks that commit what was read get their turn
 
 # Below this share of busy time everything is written at once; from here on, frames are joined.
 BUSY_MIN = 0.6
@@ -39,11 +40,16 @@ class Ready(Protocol):
 
 
 class Poller:
-    """Descriptors and who is called when they can be read or written."""
+    """Descriptors and who is called when they can be read or written.
 
-    def __init__(self) -> None:
+    While the node is `congested`, nothing is read: what clients send waits in the kernel, not in rooms.
+    """
+
+    def __init__(self, congested: Callable[[], bool] = lambda: False) -> None:
+        self._congested = congested
         self._epoll = select.epoll()
         self._owners: dict[int, Ready] = {}
+        self.now_s = 0.0  # Trio's time when this pass began: exact enough for timeouts, and for free
 
     def watch(self, fd: int, flags: int, owner: Ready) -> None:
         """Call the owner when the descriptor can be read (READ) or written (WRITE); 0: don't watch it."""
@@ -67,6 +73,9 @@ class Poller:
         """Call owners until cancelled; an owner removed by another one's call is not called any more."""
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
+            while self._congested():
+                await trio.sleep(CONGESTED_PAUSE_S)
+            self.now_s = trio.current_time()
             for fd, flags in self._epoll.poll(0, EVENTS_MAX):
                 owner = self._owners.get(fd)
                 if owner is not None:

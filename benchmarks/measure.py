@@ -1,0 +1,217 @@
+"""What the benchmarks share: a server's CPU and memory, a herd of raw WebSocket clients, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import select
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+OUT = Path(os.environ.get("BENCHMARKS_OUT", "out/benchmarks"))
+RECEIVE_BYTES = 1 << 18
+TIMEOUT_S = 60.0
+
+REQUEST = (
+    "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+)
+
+
+def request(target: str = "/", token: str | None = None) -> bytes:
+    """An upgrade request, with a bearer token where one is given."""
+    more = "" if token is None else f"Authorization: Bearer {token}\r\n"
+    return REQUEST.format(target=target, more=more).encode()
+
+
+def masked(payload: bytes) -> bytes:
+    """A client's text frame of up to 64 KiB (its mask is zero)."""
+    size = len(payload)
+    head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + struct.pack("!H", size)
+    return head + b"\0\0\0\0" + payload
+
+
+def frame_bytes(size: int) -> int:
+    """The length of a server's frame with so much payload (up to 64 KiB)."""
+    return size + (2 if size < 126 else 4)
+
+
+class Server:
+    """A measured process."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.port = port
+
+    @classmethod
+    @contextmanager
+    def started(cls, command: Sequence[str]) -> Iterator[Server]:
+        """Run a command whose first line of output is its port; ended at the end."""
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.strip().isdigit():
+                raise RuntimeError(f"{' '.join(command)} did not start: {line!r}")
+            yield cls(process, int(line))
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+    def cpu_s(self) -> float:
+        """CPU seconds used so far, all threads (nanosecond accounting of the scheduler)."""
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+    def rss_bytes(self) -> int:
+        """Resident memory now."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE")
+
+
+class Herd:
+    """Many raw WebSocket clients in one process; what they are sent is counted and thrown away."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._epoll = select.epoll()
+        self._buffer = bytearray(RECEIVE_BYTES)
+        self.sockets: list[socket.socket] = []
+        self._by_fd: dict[int, socket.socket] = {}
+
+    def close(self) -> None:
+        for client in self.sockets:
+            client.close()
+        self._epoll.close()
+
+    def open(self, requests: Sequence[bytes]) -> None:
+        """Connect and shake hands, one client for each request, a hundred at a time."""
+        for start in range(0, len(requests), 100):
+            batch = [connect(self._port, request) for request in requests[start : start + 100]]
+            for client in batch:
+                read_head(client)
+                client.setblocking(False)
+                self._epoll.register(client, select.EPOLLIN)
+                self._by_fd[client.fileno()] = client
+            self.sockets += batch
+
+    def receive(self, expected_bytes: int) -> None:
+        """Read until so many bytes came in all; raises TimeoutError after a minute without any."""
+        got = 0
+        while got < expected_bytes:
+            got += self._receive_some()
+
+    def settle(self, quiet_s: float) -> int:
+        """Read until nothing came for so long; returns the bytes."""
+        got = 0
+        while events := self._epoll.poll(quiet_s, 1024):
+            got += sum(self._by_fd[fd].recv_into(self._buffer) for fd, _ in events)
+        return got
+
+    def answer_pings(self, seconds: float) -> None:
+        """For so long, answer whatever comes with one pong."""
+        end_s = time.perf_counter() + seconds
+        while (left_s := end_s - time.perf_counter()) > 0:
+            for fd, _ in self._epoll.poll(left_s, 1024):
+                client = self._by_fd[fd]
+                if not client.recv_into(self._buffer):
+                    raise ConnectionError("the server closed a connection")
+                client.send(b"\x8a\x80\0\0\0\0")
+
+    def _receive_some(self) -> int:
+        events = self._epoll.poll(TIMEOUT_S, 1024)
+        if not events:
+            raise TimeoutError("the server sends nothing any more")
+        got = 0
+        for fd, _ in events:
+            received = self._by_fd[fd].recv_into(self._buffer)
+            if not received:
+                raise ConnectionError("the server closed a connection")
+            got += received
+        return got
+
+
+@contextmanager
+def herd(port: int, requests: Sequence[bytes]) -> Iterator[Herd]:
+    """A herd, connected."""
+    clients = Herd(port)
+    try:
+        clients.open(requests)
+        yield clients
+    finally:
+        clients.close()
+
+
+def connect(port: int, first: bytes) -> socket.socket:
+    """A connected socket that has sent its request."""
+    client = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.sendall(first)
+    return client
+
+
+def read_head(client: socket.socket) -> None:
+    """Read a 101 answer, and what came with it."""
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        piece = client.recv(4096)
+        if not piece:
+            raise ConnectionError(f"refused: {answer!r}")
+        answer += piece
+    if not answer.startswith(b"HTTP/1.1 101"):
+        raise ConnectionError(f"refused: {answer[:200]!r}")
+
+
+def repeated(
+    names: Sequence[str], repeats: int, measure: Callable[[str], Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Measure each name `repeats` times, in turns, so that a busy minute hits all; the medians."""
+    runs: dict[str, list[Mapping[str, float]]] = {name: [] for name in names}
+    for number in range(repeats):
+        for name in names:
+            print(f"{name}, {number + 1} of {repeats}", file=sys.stderr, flush=True)
+            runs[name].append(measure(name))
+    return {
+        name: {key: statistics.median(run[key] for run in found) for key in found[0]}
+        for name, found in runs.items()
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Where and when this was measured."""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table under a title."""
+    lines = [f"**{title}**", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def save(name: str, result: Mapping[str, Any]) -> Path:
+    """Write `out/benchmarks/NAME.json`."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    path = OUT / f"{name}.json"
+    path.write_text(json.dumps({"benchmark": name, **machine(), **result}, indent=2) + "\n")
+    return path

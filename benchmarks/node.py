@@ -1,0 +1,65 @@
+"""A whole embedded gateway node as a measured process: `python -m benchmarks.node`. Prints its port."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jwt
+import trio
+
+from benchmarks.measure import Server
+from gateway.config import Config
+from gateway.gate import PATH
+from gateway.node import Node
+from gateway.tuning import raise_descriptors
+
+__all__ = ["NAME", "PATH", "started", "token"]
+
+NAME = "gateway node, JWT"
+SECRET = "a secret of the benchmarks, long enough for HS256 and known to everybody"
+CONNECTIONS_MAX = 19_000
+
+
+def token(number: int) -> str:
+    """A token of its own for each client: editor of every event, for an hour."""
+    claims = {"sub": f"user-{number}", "exp": int(time.time()) + 3600, "grants": {"event:*": "editor"}}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+@contextmanager
+def started(ping_interval_s: float = 3600.0) -> Iterator[Server]:
+    """The node's process, serving on the fast transport from an empty data directory."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "benchmarks.node", folder, str(ping_interval_s)]
+        with Server.started(command) as server:
+            yield server
+
+
+async def serve(folder: str, ping_interval_s: float) -> None:
+    secret_file = os.path.join(folder, "secret")
+    with open(secret_file, "w") as secret:  # noqa: ASYNC230  (before anything is served)
+        secret.write(SECRET)
+    os.chmod(secret_file, 0o600)
+    config = Config().with_(
+        server={
+            "port": 0,
+            "data_dir": os.path.join(folder, "data"),
+            "transport": "fast",
+            "connections_max": CONNECTIONS_MAX,
+        },
+        timeouts={"ping_interval_s": ping_interval_s, "idle_timeout_s": 3600.0},
+        auth={"secret_file": secret_file},
+    )
+    async with trio.open_nursery() as nursery:
+        addresses = await nursery.start(Node(config, admin=False).run)
+        print(addresses.websocket[0][1], flush=True)
+
+
+if __name__ == "__main__":
+    raise_descriptors(CONNECTIONS_MAX)
+    trio.run(serve, sys.argv[1], float(sys.argv[2]))
