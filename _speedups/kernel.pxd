@@ -106,7 +106,11 @@ cdef object edited_value(object value, str kind, object argument)
 cdef int CALLS_PER_PAIR, CALLS_SPARE, EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST
 
 cdef tuple moved_to(tuple operation, tuple path)
+cdef dict KINDS
+
 cpdef list against(tuple a, tuple b, bint later)
+@cython.locals(operation=tuple)
+cdef object known(object operations)
 @cython.locals(kind=str, delta=tuple)
 cdef object past(tuple a, tuple b, bint later)
 cdef object gone(tuple a)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 from random import Random
 from types import ModuleType
 from typing import Any
@@ -332,6 +333,18 @@ def test_the_cap_leaves_room_for_long_lists() -> None:
     earlier, later = ot.transform(one, one)
     assert len(earlier) == len(later) == 300
     assert (face.CALLS_PER_PAIR, face.CALLS_SPARE) == (20, 1000)
+
+
+def test_lists_that_were_pickled_transform_alike(kernel: ModuleType) -> None:
+    """Their kinds are equal strings, but not the same ones."""
+    for seed in range(500):
+        _, earlier, later = generate.pair(seed)
+        one, other = (pickle.loads(pickle.dumps(operations)) for operations in (earlier, later))
+        assert all(kind is not known[0] for kind, known in zip((o[0] for o in one), earlier, strict=True))
+        assert ot.transform(one, other) == ot.transform(earlier, later)
+        assert ot.rebase(other, [one]) == ot.rebase(later, [earlier])
+        if one and other:
+            assert kernel.against(one[0], other[0], True) == kernel.against(earlier[0], later[0], True)
 
 
 def test_inputs_are_not_changed() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.kernel.documents import INS, MOV, REM, SET, TST, TXT, Operation
+from gateway.ot.kernel.documents import INC, INS, MOV, REM, SET, TST, TXT, Operation
 from gateway.ot.kernel.paths import (
     Path,
     after_insert,
@@ -21,6 +21,8 @@ from gateway.ot.kernel.paths import (
 )
 from gateway.ot.kernel.text import transform_delta
 from gateway.ot.kernel.values import CONFLICT, KernelError, identical
+
+KINDS = {kind: kind for kind in (INS, REM, SET, MOV, TXT, INC, TST)}
 
 CALLS_PER_PAIR = 20
 CALLS_SPARE = 1000
@@ -40,26 +42,47 @@ def moved_to(operation: Operation, path: Path) -> Operation:
 
 def against(a: Operation, b: Operation, later: bool) -> list[Operation]:
     """T(a, b)."""
-    result = past(a, b, later)
+    result = past(known([a])[0], known([b])[0], later)
     return result if type(result) is list else [result]
+
+
+def known(operations: Any) -> Any:
+    """`operations` with kinds that can be compared by identity, as all of this module does.
+
+    Comparing seven strings of three letters by value was a fifth of a transformation. Operations that were
+    pickled have equal kinds, but not the same ones.
+    """
+    for operation in operations:
+        kind = operation[0]
+        if not (
+            kind is SET
+            or kind is INS
+            or kind is REM
+            or kind is MOV
+            or kind is TXT
+            or kind is INC
+            or kind is TST
+        ):
+            return [(KINDS.get(other[0], other[0]), *other[1:]) for other in operations]
+    return operations
 
 
 def past(a: Operation, b: Operation, later: bool) -> Any:
     """T(a, b): the operation where it is exactly one, which spares a list, else a list."""
     if a[1] is None:
         return a
-    if a[0] == MOV:
+    if a[0] is MOV:
         return move_against(a, b, later)
     kind = b[0]
-    if kind == SET:
+    if kind is SET:
         return against_set(a, b, later)
-    if kind == INS:
-        return moved_to(a, after_insert(a[1], b[1], not later and a[0] == INS))
-    if kind == REM:
+    if kind is INS:
+        return moved_to(a, after_insert(a[1], b[1], not later and a[0] is INS))
+    if kind is REM:
         return against_remove(a, b[1], later)
-    if kind == MOV:
+    if kind is MOV:
         return against_move(a, b, later)
-    if kind == TXT and a[0] == TXT and a[1] == b[1]:
+    if kind is TXT and a[0] is TXT and a[1] == b[1]:
         delta = transform_delta(a[2], b[2], later)
         return (TXT, a[1], delta) if delta else []
     return a  # a test or an increment changes no other operation
@@ -67,7 +90,7 @@ def past(a: Operation, b: Operation, later: bool) -> Any:
 
 def gone(a: Operation) -> Any:
     """What is left of an operation whose target went: nothing, but a test that now fails stays one."""
-    return (TST, None, a[2]) if a[0] == TST else []
+    return (TST, None, a[2]) if a[0] is TST else []
 
 
 def against_remove(a: Operation, removed: Path, later: bool) -> Any:
@@ -77,9 +100,9 @@ def against_remove(a: Operation, removed: Path, later: bool) -> Any:
     kind = a[0]
     if len(path) > len(removed):
         return gone(a)
-    if kind == INS:
+    if kind is INS:
         return a
-    if kind == SET and later:
+    if kind is SET and later:
         return (INS, path, a[2]) if type(path[-1]) is int else a
     return gone(a)
 
@@ -92,9 +115,9 @@ def against_set(a: Operation, b: Operation, later: bool) -> Any:
     kind = a[0]
     if len(path) > len(at):
         return gone(a)
-    if kind == SET:
+    if kind is SET:
         return a if later and not identical(a[2], b[2]) else []
-    if kind in (INS, TST) or (kind == REM and later):
+    if kind is INS or kind is TST or (kind is REM and later):
         return a
     return []
 
@@ -105,10 +128,10 @@ def against_move(a: Operation, b: Operation, later: bool) -> Any:
     path = a[1]
     source = b[1]
     target = b[2]
-    if kind == SET and path == target and type(path[-1]) is str:
+    if kind is SET and path == target and type(path[-1]) is str:
         return (SET, after_remove(path, source), a[2]) if later else []
-    result = moved_to(a, after_move(path, source, target, kind == INS, not later))
-    if kind in (REM, SET) and is_inside(source, path) and not is_inside(target, path):
+    result = moved_to(a, after_move(path, source, target, kind is INS, not later))
+    if (kind is REM or kind is SET) and is_inside(source, path) and not is_inside(target, path):
         # Delete chases: what was moved out of the deleted or replaced node goes too.
         destination = after_remove(target, source)
         return [(REM, destination), moved_to(result, after_remove(result[1], destination))]
@@ -121,22 +144,22 @@ def move_against(a: Operation, b: Operation, later: bool) -> Any:
     at = b[1]
     source = a[1]
     target = a[2]
-    if kind == INS:
+    if kind is INS:
         return move(a, after_insert(source, at, False), after_insert(target, at, not later))
-    if kind == REM:
+    if kind is REM:
         if starts_with(source, at):
             return []
         if is_inside(target, at):
             return (REM, after_remove(source, at))
         return move(a, after_remove(source, at), after_remove(target, at))
-    if kind == SET:
+    if kind is SET:
         if is_inside(source, at):
             return []
         if target == at and type(at[-1]) is str:
             return [(REM, at), a] if later else (REM, source)
         if is_inside(target, at):
             return (REM, source)
-    if kind == MOV:
+    if kind is MOV:
         return move_against_move(a, b, later)
     return a
 
@@ -197,12 +220,12 @@ def loss(operation: Operation, result: Any, later: bool) -> int:
     if result is operation:
         return 0
     if type(result) is not list:
-        if operation[0] != MOV or result[0] != REM:
+        if operation[0] is not MOV or result[0] is not REM:
             return 0
         return LATER_WRITE_LOST if later else EARLIER_MOVE_CUT
     if result or not later:
         return 0
-    return LATER_GONE if operation[0] == REM else LATER_GONE | LATER_WRITE_LOST
+    return LATER_GONE if operation[0] is REM else LATER_GONE | LATER_WRITE_LOST
 
 
 class Work:
@@ -218,9 +241,9 @@ def transform(
 ) -> tuple[list[Operation], list[Operation], int]:
     """Two concurrent lists, each past the other, and the loss bits."""
     work = Work(calls_per_pair * len(earlier) * len(later) + calls_spare)
-    passed = list(earlier)
+    passed = list(known(earlier))
     crossed: list[Operation] = []
-    for operation in later:
+    for operation in known(later):
         passed = pass_one(operation, passed, crossed, work)
     return passed, crossed, work.losses
 
@@ -296,15 +319,16 @@ def are_apart(a: Operation, b: Operation) -> bool:
     at = b[1]
     if not path or not at or path[0] == at[0]:
         return False
-    return type(at[0]) is str and a[0] != MOV and b[0] != MOV
+    return type(at[0]) is str and a[0] is not MOV and b[0] is not MOV
 
 
 def rebase(operations: Any, window: Any, strict: bool, pairs_max: int) -> list[Operation]:
     """`operations` past a sequence of committed lists; with `strict`, CONFLICT when something is lost."""
-    current: list[Operation] = list(operations)
+    current: list[Operation] = list(known(operations))
     work = Work(0)
     pairs = 0
-    for committed in window:
+    for change in window:
+        committed = known(change)
         if len(committed) == 1 and len(current) == 1 and are_apart(current[0], committed[0]):
             continue
         pairs += len(committed) * len(current)
