@@ -8,7 +8,7 @@ idempotent. `Outbox` and `Store` are the two ends; `Archiver` is what runs in be
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -54,8 +54,11 @@ class Mark(NamedTuple):
 class Outbox(Protocol):
     """The log's side. Methods raise LogUnavailable."""
 
-    async def take(self, count: int) -> Mapping[int, Sequence[Entry]]:
-        """The oldest entries, at most `count`, of each partition that this worker holds or now gets."""
+    async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[Entry]]:
+        """The oldest entries, at most `count`, of each partition that this worker holds or now gets.
+
+        Partitions of `without` aren't asked for.
+        """
         ...
 
     async def document(self, resource: str, epoch: int, version: int) -> bytes | None:
@@ -144,18 +147,19 @@ class Archiver:
 
     async def step(self) -> int:
         """Move what waits now; the number of entries. Raises LogUnavailable."""
-        taken = await self._outbox.take(max(ENTRIES_A_PARTITION_MIN, ENTRIES_A_STEP // self._busy))
-        self._busy = max(1, sum(map(bool, taken.values())))
+        count = max(ENTRIES_A_PARTITION_MIN, ENTRIES_A_STEP // self._busy)
+        asked = await self._outbox.take(count, self.numbers.blocked)
+        taken = {number: entries for number, entries in asked.items() if entries}
+        self._busy = max(1, len(taken))
         self._measure(taken)
-        open_ones = {n: entries for n, entries in taken.items() if entries and n not in self.numbers.blocked}
-        if not open_ones:
+        if not taken:
             return 0
         try:
-            await self._move(open_ones)
+            await self._move(taken)
         except ArchiveMismatch:
-            for partition, entries in open_ones.items():
+            for partition, entries in taken.items():
                 await self._move_alone(partition, entries)
-        return sum(map(len, open_ones.values()))
+        return self.numbers.waiting
 
     async def _turn(self) -> float:
         """One step; how long to wait before the next one, in seconds."""
@@ -166,6 +170,11 @@ class Archiver:
             self._heads.clear()
             logger.warning("the archive waits: %s", error)
             return RETRY_INTERVAL_S
+        except Exception:
+            self.numbers.failures += 1
+            self._heads.clear()
+            logger.exception("bug in the archiver")
+            return RETRY_INTERVAL_S
         return 0 if moved >= ENTRIES_A_STEP // 2 else IDLE_INTERVAL_S
 
     async def _release(self) -> None:
@@ -175,7 +184,7 @@ class Archiver:
             logger.info("the archive's leases run out by themselves: %s", error)
 
     def _measure(self, taken: Mapping[int, Sequence[Entry]]) -> None:
-        oldest = [entries[0].stamp_ms for entries in taken.values() if entries]
+        oldest = [entries[0].stamp_ms for entries in taken.values()]
         self.numbers.lag_ms = max(0, self._wall_ms() - min(oldest)) if oldest else 0
         self.numbers.waiting = sum(map(len, taken.values()))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import hiredis
 import trio
@@ -43,8 +43,10 @@ class RedisOutbox:
 
     # ---------------------------------------------------------------------------------------- outbox
 
-    async def take(self, count: int) -> Mapping[int, Sequence[Entry]]:
-        others = [number for number in range(self._redis.partitions) if number not in self._held]
+    async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[Entry]]:
+        self._held.difference_update(without)
+        passed = self._held.union(without)
+        others = [number for number in range(self._redis.partitions) if number not in passed]
         asked = [*self._held, *random.sample(others, min(ASKED_AT_ONCE, len(others)))]
         lease_ms = int(self._redis.archive_lease_s * 1000)
         replies = await self._each(

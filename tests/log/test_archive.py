@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -26,7 +26,8 @@ class MemoryOutbox:
         self.kept: dict[str, list[Record]] = {}
         self.heads: dict[str, tuple[int, int]] = {}
         self.released = False
-        self.down = False
+        self.taken_without: set[int] = set()
+        self.failure: Exception | None = None
 
     def add(self, kind: Kind, news: Announcement) -> None:
         entries = self.entries[int(news.resource.partition(":")[2]) % len(self.entries)]
@@ -40,11 +41,12 @@ class MemoryOutbox:
     def waiting(self) -> int:
         return sum(map(len, self.entries.values()))
 
-    async def take(self, count: int) -> Mapping[int, Sequence[Entry]]:
+    async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[Entry]]:
         await trio.lowlevel.checkpoint()
-        if self.down:
-            raise LogUnavailable("down", "none")
-        return {number: entries[:count] for number, entries in self.entries.items()}
+        self.taken_without = set(without)
+        if self.failure is not None:
+            raise self.failure
+        return {number: found[:count] for number, found in self.entries.items() if number not in without}
 
     async def document(self, resource: str, epoch: int, version: int) -> bytes | None:
         await trio.lowlevel.checkpoint()
@@ -144,6 +146,7 @@ async def test_a_mismatch_stops_its_partition_and_no_other() -> None:
         outbox.append("event:1", record(2))
         outbox.append("event:2", record(2))
         await moving.step()
+        assert outbox.taken_without == {1}
         assert outbox.waiting == len(outbox.entries[1]) == 2
         assert await store.heads(["event:1", "event:2"]) == {"event:1": (1, 1), "event:2": (1, 2)}
 
@@ -169,16 +172,17 @@ async def test_lag_is_the_age_of_the_oldest_entry() -> None:
         assert (moving.numbers.lag_ms, moving.numbers.waiting) == (0, 0)
 
 
-async def test_it_waits_while_an_end_is_down_and_lets_go_when_it_ends(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("failure", [LogUnavailable("down", "none"), ValueError("bytes that nobody made")])
+async def test_it_waits_while_an_end_fails_and_lets_go_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     monkeypatch.setattr("gateway.log.archive.RETRY_INTERVAL_S", 0.01)
     async with archiver() as (moving, outbox, _), trio.open_nursery() as nursery:
-        outbox.down = True
+        outbox.failure = failure
         outbox.append(ROOM, record(1))
         await nursery.start(moving.run)
         await until(lambda: moving.numbers.failures >= 2)
-        outbox.down = False
+        outbox.failure = None
         await until(lambda: not outbox.waiting)
         nursery.cancel_scope.cancel()
     assert outbox.released
