@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-SLICE_S = 0.002
+SLICE_S = 0.005
 
 
 class Slices:

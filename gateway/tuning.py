@@ -23,7 +23,7 @@ DESCRIPTORS_RESERVED = 256
 
 # The young generations only: under load a full collection each few seconds took a fifth of the time. With the
 # live objects of 20,000 connections one takes about 70 ms, so `collect_when_quiet` chooses the moment.
-GC_THRESHOLDS = (50_000, 20, 1000)
+GC_THRESHOLDS = (20_000, 5, 1000)
 
 # A worker thread (the log) waits this long for the GIL of a busy loop; the interpreter's default is ten times
 # that, and makes a 1.4 ms commit take 5.9 ms (DESIGN.md section 4).
