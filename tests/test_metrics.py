@@ -46,6 +46,15 @@ def test_the_counters_of_two_workers_merge_into_their_sum_by_way_of_json():
     assert node.step_seconds["flush"].count == 1
 
 
+def test_of_some_gauges_the_node_shows_the_highest():
+    node = Counters()
+    for lag_s in (3.0, 7.0, 5.0):
+        worker = Counters()
+        worker.archive_lag_seconds = lag_s
+        node.merge(worker.export())
+    assert node.archive_lag_seconds == 7.0
+
+
 def test_metric_names_are_unique_and_every_metric_says_what_it_is():
     names = [metric.name for metric in METRICS.values()]
     assert len(set(names)) == len(names)

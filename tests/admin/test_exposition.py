@@ -40,6 +40,7 @@ def test_every_field_of_the_counters_is_published():
     for metric in METRICS.values():
         expected = {
             "gauge": metric.name,
+            "highest": metric.name,
                 "highest": metric.name,
             "counter": f"{metric.name}_total",
             "histogram": f"{metric.name}_count",
