@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 # Accepted before other tasks run; the kernel's queue keeps the rest.
 ACCEPTS_MAX = 32
+# Submissions under way beyond which nothing is read: two appends. See Poller.
+PENDING_CHANGES_MAX = 2000
 # Pause when descriptors have run out: the listener stays readable, and trying again at once would spin.
 ACCEPT_PAUSE_S = 0.1
 
