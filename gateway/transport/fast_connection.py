@@ -94,6 +94,17 @@ class Seat:
             trio.lowlevel.reschedule(self._parked)
             self._parked = None
 
+    def vacate(self) -> bool:
+        """End the connection here and now, if that takes no task switch; False: `wake` does it soon.
+
+        For callers that have nothing of the session on their stack.
+        """
+        if self._parked is None or len(self._idle) >= SEATS_IDLE_MAX:
+            return False
+        self._leave()
+        self._idle.append(self)
+        return True
+
     def _leave(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
@@ -188,19 +199,28 @@ class FastConnection:
 
     def _drop(self) -> None:
         """Leave every list and close the descriptor; idempotent. The task then tells the session."""
-        if self._state == State.GONE:
-            return
+        if self._state != State.GONE:
+            self._close_socket()
+            self._wake()
+
+    def _peer_left(self) -> None:
+        """The same, for the poller's calls that have nothing of the session on their stack."""
+        if self._state != State.GONE:
+            self._close_socket()
+            if self.work is not None or not self.seat.vacate():
+                self._wake()
+
+    def _close_socket(self) -> None:
         self._state = State.GONE
         for group in self.groups:
             group.discard(self)
         self._shared.forget(self, self._close_code)
         if self._outbox is not None:
             self._outbox.discard()
-        self._shared.poller.remove(self._fd)
+        self._shared.poller.forget(self._fd)
         self._shared.slots.remove(self.handle)
         os.close(self._fd)
         self.due_s = self._outbox = self._later = self._decoder = self._head = None
-        self._wake()
 
     def _broken(self, doing: str) -> None:
         """A bug of ours: it ends this connection and nothing else."""
@@ -227,7 +247,7 @@ class FastConnection:
         try:
             events = self._decoder.receive(self._fd)
         except OSError:
-            self._drop()
+            self._peer_left()
             return
         if events is not None:
             self._heard = True
@@ -270,7 +290,7 @@ class FastConnection:
     def _handle_other(self, event: frames.Event) -> None:
         """Everything but text."""
         if event[0] == frames.EOF:
-            self._drop()
+            self._peer_left()
         elif event[0] == frames.CLOSE:
             self._answer_close(event[1][0])
         elif self._state != State.OPEN:
@@ -302,7 +322,7 @@ class FastConnection:
         except OSError:
             data = b""
         if not data:
-            self._drop()
+            self._peer_left()
         elif self._head is not None:
             self._take_head(self._head, data)
 
@@ -498,7 +518,7 @@ class FastConnection:
             payload = b"" if code == 1005 else frames.close_payload(code)
             self._last_frame(Frame(frames.encode(frames.CLOSE, payload)))
         if self._outbox is None:
-            self._drop()
+            self._peer_left()
 
     def _last_frame(self, frame: Frame) -> None:
         if self._shared.slots.post(self.handle, frame) == REFUSED:
