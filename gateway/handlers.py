@@ -279,7 +279,7 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
     """OP: checked and lowered at its base; its OP_ACK, or an ERROR, follows when it is committed."""
     room = _editable(session, message.payload)
     edit = _Edit(session, room, message, raw)
-    if not edit.remembered() or edit.base > room.version or not room.window.covers(edit.base, room.version):
+    if edit.must_wait():
         return edit.submit_later()
     edit.submit()
     return None
@@ -305,6 +305,18 @@ class _Edit:
         if protocol.optional_integer_of(payload, "epoch") not in (None, room.epoch):
             text = "The resource's history is another one now (epoch): resume and resubmit."
             raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
+
+    def must_wait(self) -> bool:
+        """Whether the log has to be asked first, or to be refused after asking."""
+        room, head = self.room, self.room.version
+        return not (
+            self._oldest_base() <= self.base <= head
+            and room.window.covers(self.base, head)
+            and self.remembered()
+        )
+
+    def _oldest_base(self) -> int:
+        return self.room.version - self.session.shared.config.limits.rebase_versions_max
 
     def remembered(self) -> bool:
         """Whether it is known which submissions of the client the room has already."""
@@ -376,7 +388,7 @@ class _Edit:
         if self.base > room.version:
             text = f"version {self.base} is ahead of the log, which ends at {room.version}: resume first."
             raise Refusal("VERSION_AHEAD", text, version=room.version, **room.name())
-        oldest = room.version - session.shared.config.limits.rebase_versions_max
+        oldest = self._oldest_base()
         if self.base < oldest:
             text = f"version {self.base} is older than {oldest}, the oldest base: resume, merge and resubmit."
             raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())

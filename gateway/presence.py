@@ -238,7 +238,8 @@ class Roster:
 
     def _tell(self, kind: str, entry: Presence, now_ms: int) -> None:
         entry.waiting = False
-        entry.announced_ms = now_ms
+        if kind == "PRESENCE_UPDATE":
+            entry.announced_ms = now_ms
         if self.crowded and kind == UPDATE:
             self._refresh_later(entry)
             return

@@ -43,7 +43,8 @@ def invalid(text: str) -> Refusal:
 
 def _reject_large_integer(literal: str) -> int:
     if len(literal) > 17 or abs(int(literal)) > INTEGER_MAX:
-        raise invalid(f"The integer {literal[:24]} is beyond +-(2^53-1); send it as a string.")
+        text = f"The integer {literal[:24]} is beyond +-(2^53-1); send it as a string."
+        raise Refusal("INVALID_OPERATION", text)
     return int(literal)
 
 

@@ -55,7 +55,7 @@ CASES = [
     ),
     Case("a control character", "INVALID_OPERATION", [replace("/title", "a\x00b")]),
     Case("an unsafe integer", "INVALID_OPERATION", [replace("/title", 2**53)]),
-    Case("an integer beyond 64 bits", "INVALID_MESSAGE", [{"op": "add", "path": "/n", "value": 10**30}]),
+    Case("an integer beyond 64 bits", "INVALID_OPERATION", [{"op": "add", "path": "/n", "value": 10**30}]),
     Case("removing the root", "INVALID_OPERATION", [{"op": "remove", "path": ""}]),
     Case("deleting as an editor", "FORBIDDEN", [replace("", None)]),
     Case("a failed test", "CONFLICT", [{"op": "test", "path": "/title", "value": "other"}]),
