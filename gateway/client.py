@@ -26,7 +26,7 @@ from trio_websocket import (
 )
 
 from gateway import ot
-from gateway.errors import ConfigError, GatewayError, PatchError
+from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Unreachable
 from gateway.protocol import SUBPROTOCOL
 
 CONNECT_TIMEOUT_S = 10.0
@@ -42,18 +42,6 @@ FINAL_CLOSES = frozenset({1008, 4401, 4403})
 
 Message = Mapping[str, Any]
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
-
-
-class ClientError(GatewayError):
-    """The gateway refused for good; the message is its own, and says the way out."""
-
-
-class Unreachable(GatewayError):
-    """There is no connection, or no answer on it, for now; `wait_s` is the gateway's hint."""
-
-    def __init__(self, message: str, wait_s: float | None = None) -> None:
-        super().__init__(message)
-        self.wait_s = wait_s
 
 
 class Resource(NamedTuple):
@@ -245,9 +233,7 @@ async def _dialled(endpoint: Endpoint) -> Stream:
             await trio.aclose_forcefully(stream)
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
                 reason = error.__cause__.verify_message
-                text = (
-                    f"the certificate of {endpoint.url} isn't trusted ({reason}); see --ca"
-                )
+                text = f"the certificate of {endpoint.url} isn't trusted ({reason}); see --ca"
                 raise ClientError(text) from None
             raise
         return stream

@@ -5,6 +5,8 @@ GatewayError
 ├── PatchError            a JSON Patch can't be applied or lowered (code, index, message)
 ├── Refusal               a message is answered by ERROR; the connection stays open
 ├── Disconnect            the connection is closed with a code and a reason
+├── ClientError           the command line's client was refused for good
+├── Unreachable           the command line's client has no connection or no answer, for now
 └── LogError
     ├── LogUnavailable    the log can't be reached; what was sent may or may not be stored
     │   └── LogTrimmed    versions this old aren't kept any more
@@ -86,3 +88,15 @@ class LogLocked(LogError):
 
 class ArchiveMismatch(LogError):
     """What was to be archived contradicts what the archive holds, or can't be stored at all."""
+
+
+class ClientError(GatewayError):
+    """The gateway refused us for good; the message is its own, and says the way out."""
+
+
+class Unreachable(GatewayError):
+    """There is no connection, or no answer on it, for now; `wait_s` is the gateway's hint."""
+
+    def __init__(self, message: str, wait_s: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s

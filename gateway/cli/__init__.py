@@ -6,19 +6,15 @@ Errors of the operator are one line with the way out, never a traceback.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 
-from gateway.cli.config import config_command
-from gateway.cli.doctor import doctor_command
-from gateway.cli.edit import edit_command
-from gateway.cli.rebalance import rebalance_command
-from gateway.cli.serve import serve_command
-from gateway.cli.token import token_command
-from gateway.cli.watch import watch_command
-from gateway.client import ClientError, Unreachable
-from gateway.errors import GatewayError
+from gateway.errors import ClientError, GatewayError, Unreachable
 from gateway.speedups import SpeedupsError
+
+# Each is `NAME_command` in the module of its name, imported when it is asked for: `token` needs no server.
+COMMANDS = ("serve", "token", "watch", "edit", "config", "doctor", "rebalance")
 
 HELP = """Edit JSON documents together, in real time.
 
@@ -37,22 +33,27 @@ Exit status:
 """
 
 
-@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """The group of COMMANDS."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"gateway.cli.{cmd_name}"), f"{cmd_name}_command")
+        return command
+
+
+@click.group(
+    cls=Commands,
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="collab-gateway", prog_name="gateway")
 def gateway() -> None:
     pass
-
-
-for command in (
-    serve_command,
-    token_command,
-    watch_command,
-    edit_command,
-    config_command,
-    doctor_command,
-    rebalance_command,
-):
-    gateway.add_command(command)
 
 
 def main() -> None:

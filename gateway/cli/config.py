@@ -14,7 +14,7 @@ from gateway.tunables import Value
 VALUE_WIDTH = 46
 
 
-@click.command("config")
+@click.command("config", short_help="List every setting and where its value came from.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @click.argument("words", nargs=-1)
 @settings

@@ -14,7 +14,7 @@ from gateway.doctor import Finding, findings
 MARKS = {"ok": "[green]ok[/]", "hint": "[yellow]hint[/]", "bad": "[red]bad[/]"}
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Say what to change on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @settings
 @click.pass_context

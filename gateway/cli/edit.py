@@ -13,7 +13,7 @@ from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
 from gateway.client import Resource, submit
 
 
-@click.command("edit")
+@click.command("edit", short_help="Apply a JSON Patch to a resource.")
 @click.argument("resource", type=resource_of)
 @click.argument("patch", default="-")
 @click.option("--create", is_flag=True, help="Begin with an empty document where there is none.")

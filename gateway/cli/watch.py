@@ -21,7 +21,7 @@ PEOPLE_SHOWN = 20
 OnChange = Callable[[View, str], None]
 
 
-@click.command("watch")
+@click.command("watch", short_help="Show a resource and who is there, live.")
 @click.argument("resource", type=resource_of)
 @click.option("--invisible", is_flag=True, help="Don't appear among those who are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a change; so without a terminal.")

@@ -12,7 +12,8 @@ import httpx
 import pytest
 import trio
 
-from gateway.client import Endpoint, Link, Resource, Unreachable, View, connected
+from gateway.client import Endpoint, Link, Resource, View, connected
+from gateway.errors import Unreachable
 from tests.cli.commands import arguments, environment, gateway, running, served
 
 GRANT = ("--grant", "event:*=editor")
