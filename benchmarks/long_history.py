@@ -1,0 +1,188 @@
+"""How long a full sync, a resume and time travel take on a resource with 10,000 changes.
+
+    python -m benchmarks.long_history [--changes 10000]
+
+One node on the embedded log, in a process of its own. It is started again for the cold figures, so that the
+resource is opened from the disk. Milliseconds at the client; writes out/benchmarks/long_history.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+from benchmarks.measure import OUT
+from gateway.admission import issue
+from gateway.client import Endpoint, Link, Resource, View, connected
+
+RESOURCE = Resource("event", "long")
+READY = re.compile(r"ready ws=(\S+) admin=(\S+)")
+UNDER_WAY = 50
+COLD_ROUNDS = 5
+ROUNDS = 100
+RESUME_CHANGES = 1000
+
+
+@contextmanager
+def served(data: str) -> Iterator[tuple[str, str, str]]:
+    """A node on this directory: (WebSocket address, admin address, an editor's token)."""
+    command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--admin-port", "0", "--data", data]
+    command += ["--log-level", "warning", "--set", "limits.operations_per_minute=0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = next(filter(None, map(READY.search, process.stdout)))
+        secret = (Path(data) / "jwt-secret").read_bytes().strip()
+        yield found[1], found[2], issue(secret, "ann", {"event:*": "editor"}, 3600, time.time())
+    finally:
+        process.terminate()
+        process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+async def answer(link: Link, kind: str) -> Any:
+    while True:
+        message = await link.receive()
+        if message["type"] == "ERROR":
+            raise RuntimeError(message["payload"])
+        if message["type"] == kind:
+            return message["payload"]
+
+
+async def write(link: Link, changes: int) -> None:
+    """Create the event, then set its title again and again."""
+    await link.subscribe(View(RESOURCE), visible=False)
+    await answer(link, "SUBSCRIBE_ACK")
+    await edit(link, {"op": "add", "path": "", "value": {"title": "1", "description": "long " * 100}})
+    await answer(link, "OP_ACK")
+    for first in range(2, changes + 1, UNDER_WAY):
+        numbers = range(first, min(first + UNDER_WAY, changes + 1))
+        for number in numbers:
+            await edit(link, {"op": "replace", "path": "/title", "value": str(number)})
+        for _ in numbers:
+            await answer(link, "OP_ACK")
+
+
+async def edit(link: Link, operation: dict[str, Any]) -> None:
+    payload = {
+        "resource_type": RESOURCE.type,
+        "resource_id": RESOURCE.id,
+        "operation": operation,
+        "version": 0,
+        "force": True,
+        "client_id": "writer",
+    }
+    await link.send("OP", payload)
+
+
+async def sync_ms(link: Link, last_version: int, changes: int) -> float:
+    """One SYNC_REQUEST: the state with `changes` 0, else so many changes."""
+    started_s = time.perf_counter()
+    payload = {
+        "resource_type": RESOURCE.type,
+        "resource_id": RESOURCE.id,
+        "last_version": last_version,
+        "max_changes": changes,
+    }
+    await link.send("SYNC_REQUEST", payload)
+    response = await answer(link, "SYNC_RESPONSE")
+    took_ms = (time.perf_counter() - started_s) * 1000
+    assert len(response.get("changes", ())) == changes
+    return took_ms
+
+
+async def travel_ms(http: httpx.AsyncClient, version: int) -> float:
+    """One read at a version."""
+    started_s = time.perf_counter()
+    response = await http.get(f"/v1/resources/{RESOURCE.type}/{RESOURCE.id}", params={"version": version})
+    took_ms = (time.perf_counter() - started_s) * 1000
+    response.raise_for_status()
+    return took_ms
+
+
+async def measure_cold(where: Endpoint, admin: str, version: int) -> dict[str, float]:
+    headers = {"Authorization": f"Bearer {where.token}"}
+    async with httpx.AsyncClient(base_url=admin, headers=headers) as http:
+        await http.get("/healthz")
+        travel = await travel_ms(http, version)
+    async with connected(where, "reader") as link:
+        await answer(link, "AUTH_ACK")
+        return {"time_travel": travel, "full_sync": await sync_ms(link, 0, 0)}
+
+
+async def measure_warm(where: Endpoint, admin: str, changes: int) -> dict[str, list[float]]:
+    rng = random.Random(1)
+    headers = {"Authorization": f"Bearer {where.token}"}
+    async with (
+        connected(where, "reader") as link,
+        httpx.AsyncClient(base_url=admin, headers=headers) as http,
+    ):
+        await answer(link, "AUTH_ACK")
+        resumed = min(RESUME_CHANGES, changes)
+        return {
+            "full_sync": [await sync_ms(link, 0, 0) for _ in range(ROUNDS)],
+            "resume_1000": [await sync_ms(link, changes - resumed, resumed) for _ in range(ROUNDS)],
+            "time_travel": [await travel_ms(http, rng.randint(1, changes)) for _ in range(ROUNDS)],
+        }
+
+
+async def fill(where: Endpoint, changes: int) -> None:
+    async with connected(where, "writer") as link:
+        await answer(link, "AUTH_ACK")
+        await write(link, changes)
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "median_ms": round(ordered[len(ordered) // 2], 2),
+        "p95_ms": round(ordered[int(len(ordered) * 0.95)], 2),
+        "max_ms": round(ordered[-1], 2),
+    }
+
+
+def run(changes: int) -> dict[str, dict[str, float]]:
+    """Fill a log, then measure it cold and warm."""
+    rng = random.Random(2)
+    cold: dict[str, list[float]] = {"full_sync_cold": [], "time_travel_cold": []}
+    with tempfile.TemporaryDirectory() as data:
+        with served(data) as (url, _, token):
+            trio.run(fill, Endpoint(url, token), changes)
+        for _ in range(COLD_ROUNDS):
+            with served(data) as (url, admin, token):
+                found = trio.run(measure_cold, Endpoint(url, token), admin, rng.randint(1, changes))
+            for name, took_ms in found.items():
+                cold[f"{name}_cold"].append(took_ms)
+        with served(data) as (url, admin, token):
+            warm = trio.run(measure_warm, Endpoint(url, token), admin, changes)
+    return {name: summary(values) for name, values in {**cold, **warm}.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--changes", type=int, default=10_000)
+    changes = parser.parse_args().changes
+    results = run(changes)
+    for name, figures in results.items():
+        print(f"{name:18}", "  ".join(f"{key} {value:8.2f}" for key, value in figures.items()))
+    OUT.mkdir(parents=True, exist_ok=True)
+    document = {"changes": changes, "results": results}
+    (OUT / "long_history.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
