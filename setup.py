@@ -33,12 +33,9 @@ def joined_kernel() -> Path:
     folder = Path("build/kernel")
     folder.mkdir(parents=True, exist_ok=True)
     names = ast.literal_eval(assigned(KERNEL / "__init__.py", "SOURCES"))
-    texts = [
-        "# cython: annotation_typing=False\nfrom __future__ import annotations\n",
-        *(without_imports(KERNEL / f"{name}.py") for name in names),
-    ]
+    body = [node for name in names for node in bare_statements(KERNEL / f"{name}.py")]
     for target, text in (
-        (folder / "kernel.py", "".join(texts)),
+        (folder / "kernel.py", ast.unparse(ast.Module(body, [])) + "\n"),
         (folder / "kernel.pxd", Path("_speedups/kernel.pxd").read_text()),
     ):
         if not target.exists() or target.read_text() != text:
@@ -54,16 +51,39 @@ def assigned(path: Path, name: str) -> ast.expr:
     raise LookupError(f"{path} assigns no {name}")
 
 
-def without_imports(path: Path) -> str:
-    """A module's text with blank lines for its docstring and its imports from the other modules."""
-    text = path.read_text()
-    lines = text.splitlines()
-    for node in ast.parse(text).body:
-        module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
-        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if docstring or module == "__future__" or module.startswith("gateway."):
-            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
-    return "\n".join(lines) + "\n"
+def bare_statements(path: Path) -> list[ast.stmt]:
+    """A module's statements without its docstring, its imports from the other modules and its annotations.
+
+    The types are in the .pxd: versions of Cython differ in what they make of annotations beside one.
+    """
+    tree = WithoutAnnotations().visit(ast.parse(path.read_text()))
+    return [node for node in tree.body if not (is_docstring(node) or is_inner_import(node))]
+
+
+def is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def is_inner_import(node: ast.stmt) -> bool:
+    module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+    return module == "__future__" or module.startswith("gateway.")
+
+
+class WithoutAnnotations(ast.NodeTransformer):
+    """Takes the annotations off functions and assignments."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is None:
+            raise ValueError(f"line {node.lineno} declares a variable without a value")
+        return ast.fix_missing_locations(ast.copy_location(ast.Assign([node.target], node.value), node))
 
 
 setup(ext_modules=extensions())

@@ -2,7 +2,8 @@
 
 One source, built twice: `setup.py` joins these modules, in the order of SOURCES, into one compilation unit
 with the C types of `_speedups/kernel.pxd`. They import only each other and the standard library, and raise
-KernelError, a ValueError; the face in `gateway.ot` makes PatchErrors of it.
+KernelError, a ValueError; the face in `gateway.ot` makes PatchErrors of it. No quotes inside an f-string's
+braces: the joined source is written anew, and Cython doesn't read nested ones.
 """
 
 from __future__ import annotations

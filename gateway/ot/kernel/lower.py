@@ -141,14 +141,16 @@ def lower_entry(
 def argument(entry: dict[str, Any]) -> Any:
     value = entry.get("value", ABSENT)
     if value is ABSENT:
-        raise KernelError(INVALID, f"{shown(entry['op'])} needs a value")
+        name = entry["op"]
+        raise KernelError(INVALID, f"{shown(name)} needs a value")
     return value
 
 
 def source_of(entry: dict[str, Any]) -> list[str]:
     pointer = entry.get("from")
     if type(pointer) is not str:
-        raise KernelError(INVALID, f"{shown(entry['op'])} needs a string from")
+        name = entry["op"]
+        raise KernelError(INVALID, f"{shown(name)} needs a string from")
     return parse_pointer(pointer)
 
 
