@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 
@@ -45,9 +46,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     "--redis", metavar="URL[,URL...]", help="Redis that the workers of all nodes share; several are shards."
 )
 @click.option("--redis-cluster", metavar="URL", help="A Redis Cluster instead, by any of its nodes.")
-@click.option(
-    "--postgres", metavar="DSN", help="PostgreSQL for the whole history; see `gateway migrate`."
-)
+@click.option("--postgres", metavar="DSN", help="PostgreSQL for the whole history; see `gateway migrate`.")
 @click.option("--node", metavar="NAME", help="Name of this node.  [default: host name and a suffix]")
 @click.option(
     "--log-level",
@@ -159,7 +158,16 @@ async def _obey(node: Node | Supervisor, signals: AsyncIterator[int]) -> None:
         grace_s = node.config.timeouts.drain_grace_s
         name = signal.Signals(number).name
         logger.info("%s: draining for at most %g s; a second signal ends at once", name, grace_s)
+        _notify("STOPPING=1")
         node.drain()
+
+
+def _notify(state: str) -> None:
+    """Tell systemd, where it started us (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
+            notifier.sendto(state.encode(), address.replace("@", "\0", 1))
 
 
 def _announce(node: Node | Supervisor, addresses: Addresses) -> None:
@@ -169,6 +177,7 @@ def _announce(node: Node | Supervisor, addresses: Addresses) -> None:
     admin = f"http://{_authority(addresses.admin[0])}"
     click.echo(f"ready ws={websocket} admin={admin} pid={os.getpid()}")
     sys.stdout.flush()
+    _notify("READY=1")
     if sys.stdout.isatty():
         directions = _directions(node.config, websocket, admin)
         Console(highlight=False, soft_wrap=True).print(directions)

@@ -1,0 +1,83 @@
+"""The real HAProxy with the shipped configuration, on free ports."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.servers import free_port
+
+CONFIGURATION = Path(__file__).parent.parent.parent / "deploy" / "haproxy.cfg"
+START_TIMEOUT_S = 10.0
+PLACES = ("/usr/sbin", "/usr/local/sbin")
+
+
+class Place(NamedTuple):
+    """Where a node listens: its WebSocket port and its admin port, on loopback."""
+
+    port: int
+    admin_port: int
+
+
+@functools.cache
+def binary() -> str:
+    """The program; installed with apt-get where it's missing and we may. Raises LookupError without it."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), *PLACES))
+    found = shutil.which("haproxy", path=path)
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {"DEBIAN_FRONTEND": "noninteractive", **os.environ}
+        for words in (("update",), ("install", "--yes", "--no-install-recommends", "haproxy")):
+            subprocess.run(["apt-get", "--quiet", *words], env=quiet, capture_output=True, check=False)
+        found = shutil.which("haproxy", path=path)
+    if found is None:
+        raise LookupError("these tests need HAProxy: apt-get install haproxy (or your system's package)")
+    return found
+
+
+def environment(bind: str, nodes: Sequence[Place]) -> dict[str, str]:
+    """What the configuration takes from the environment."""
+    places = {"GATEWAY_BIND": bind}
+    for number, node in enumerate(nodes, 1):
+        places[f"GATEWAY_NODE{number}"] = f"127.0.0.1:{node.port}"
+        places[f"GATEWAY_NODE{number}_ADMIN"] = str(node.admin_port)
+    return {**os.environ, **places}
+
+
+@contextmanager
+def haproxy(nodes: Sequence[Place]) -> Iterator[str]:
+    """The URL of a HAProxy before these nodes."""
+    port = free_port()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [binary(), "-db", "-f", str(CONFIGURATION)],
+            env=environment(f"127.0.0.1:{port}", nodes),
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            _wait(port, process)
+            yield f"ws://127.0.0.1:{port}/realtime"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(START_TIMEOUT_S)
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError(f"HAProxy didn't start (status {process.poll()})")

@@ -1,0 +1,184 @@
+"""Two nodes behind the real HAProxy with the shipped configuration: health, drain, rolling restart."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import trio
+from websockets.exceptions import InvalidStatus
+
+from tests.cli.commands import Server, gateway, served
+from tests.clients.wire import until, wire
+from tests.deploy import haproxy
+from tests.deploy.haproxy import CONFIGURATION, Place
+from tests.servers import free_port, redis_server
+from tests.supervisor.crowd import crowd
+
+NOTICED_WITHIN_S = 5.0
+
+
+class Cluster:
+    """Two nodes with fixed places, started and stopped by the test, and HAProxy before them."""
+
+    def __init__(self, data: Path, redis_url: str, words: tuple[str, ...]) -> None:
+        self.places = [Place(free_port(), free_port()) for _ in range(2)]
+        self.url = ""
+        self.token = ""
+        self._data = data
+        self._words = (*words, "--redis", redis_url, "--set", "limits.operations_per_minute=0")
+        self._running: list[tuple[AsyncExitStack, Server] | None] = [None, None]
+
+    async def start(self, number: int) -> None:
+        place = self.places[number]
+        ports = ("--port", str(place.port), "--admin-port", str(place.admin_port))
+        stack = AsyncExitStack()
+        server = await stack.enter_async_context(
+            served(self._data, *ports, "--node", f"node{number + 1}", *self._words)
+        )
+        self._running[number] = stack, server
+
+    async def stop(self, number: int) -> int:
+        """SIGTERM; the exit status."""
+        running, self._running[number] = self._running[number], None
+        assert running is not None
+        stack, server = running
+        status = await server.stop()
+        await stack.aclose()
+        return status
+
+    async def close(self) -> None:
+        for running in self._running:
+            if running is not None:
+                await running[0].aclose()
+
+    async def landed(self) -> str:
+        """The node that a new client gets to."""
+        async with wire(self.url, self.token) as connected:
+            return (await connected.take("AUTH_ACK"))["node"]
+
+    async def until_used(self, *names: str) -> None:
+        """Wait until new clients get to exactly these nodes."""
+        with trio.fail_after(NOTICED_WITHIN_S + 5):
+            while {await self.landed() for _ in range(4)} != set(names):  # noqa: ASYNC110
+                await trio.sleep(0.1)
+
+
+@asynccontextmanager
+async def cluster(data: Path, *words: str) -> AsyncIterator[Cluster]:
+    with redis_server() as redis:
+        nodes = Cluster(data, redis.url, words)
+        try:
+            for number in range(2):
+                await nodes.start(number)
+            made = await gateway("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(data))
+            nodes.token = made.out.strip()
+            with haproxy.haproxy(nodes.places) as nodes.url:
+                await nodes.until_used("node1", "node2")
+                yield nodes
+        finally:
+            with trio.CancelScope(shield=True):
+                await nodes.close()
+
+
+def test_haproxy_accepts_the_configuration_as_it_is_shipped():
+    checked = subprocess.run(
+        [haproxy.binary(), "-c", "-f", str(CONFIGURATION)], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "WARNING" not in checked.stderr
+
+
+async def test_a_rolling_restart_of_two_nodes_loses_nothing_and_refuses_nobody(tmp_path):
+    async with cluster(tmp_path) as nodes:
+        arrivals: list[str] = []
+
+        async def arrive() -> None:
+            while True:
+                arrivals.append(await nodes.landed())
+                await trio.sleep(0.02)
+
+        async with crowd(nodes.url, nodes.token, documents=4) as people, trio.open_nursery() as nursery:
+            nursery.start_soon(arrive)
+            for number in range(2):
+                seen = len(arrivals)
+                assert await nodes.stop(number) == 0
+                await people.everyone_moves_on()
+                assert set(arrivals[-5:]) == {f"node{2 - number}"}
+                await nodes.start(number)
+                await nodes.until_used("node1", "node2")
+                await people.everyone_moves_on()
+                assert len(arrivals) > seen + 10, "nobody could connect"
+            nursery.cancel_scope.cancel()
+        assert all(author.outages >= 1 for author in people.authors)
+        assert {name for author in people.authors for name in author.nodes} == {"node1", "node2"}
+
+
+async def test_a_node_that_drains_gets_no_new_clients_and_sends_its_own_away(tmp_path):
+    async with (
+        cluster(tmp_path) as nodes,
+        trio.open_nursery() as nursery,
+        wire(nodes.url, nodes.token) as first,
+    ):
+        name = (await first.take("AUTH_ACK"))["node"]
+        number = int(name[-1]) - 1
+        nursery.start_soon(nodes.stop, number)
+        assert (await first.take("GOAWAY"))["reconnect_after_ms"] > 0
+        assert await nodes.landed() == f"node{2 - number}"
+        assert await first.closed() == 1001
+
+
+async def test_a_full_node_s_clients_are_sent_to_the_other_until_both_are_full(tmp_path):
+    async with cluster(tmp_path, "--set", "server.connections_max=3") as nodes:
+        held: list[str] = []
+
+        async def hold(*, task_status: trio.TaskStatus[None]) -> None:
+            async with wire(nodes.url, nodes.token) as connected:
+                held.append((await connected.take("AUTH_ACK"))["node"])
+                task_status.started()
+                await trio.sleep_forever()
+
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(10):
+                while len(held) < 6:
+                    await nursery.start(hold)
+            assert sorted(held) == ["node1"] * 3 + ["node2"] * 3
+            status = 0
+            try:
+                await nodes.landed()
+            except InvalidStatus as error:
+                status = error.response.status_code
+            assert status == 503
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_node_that_vanishes_is_left_out_and_comes_back(tmp_path):
+    async with cluster(tmp_path) as nodes:
+        running = nodes._running[0]
+        assert running is not None
+        running[1].command.process.kill()
+        assert {await nodes.landed() for _ in range(6)} == {"node2"}
+        await nodes._running[0][0].aclose()
+        await nodes.start(0)
+        await nodes.until_used("node1", "node2")
+
+
+async def test_readyz_is_what_the_configuration_asks_for(tmp_path):
+    assert "GET /readyz" in CONFIGURATION.read_text()
+    async with served(tmp_path) as server, httpx.AsyncClient() as client:
+        assert (await client.get(f"{server.admin}/readyz")).status_code == 200
+        status = 200
+
+        async def ask() -> None:
+            nonlocal status
+            status = (await client.get(f"{server.admin}/readyz")).status_code
+
+        async with wire(server.url) as connected:
+            server.command.process.terminate()
+            await ask()
+            assert status == 503
+            await connected.closed()
+        await until(lambda: server.command.process.poll() is not None, "the end")

@@ -1,0 +1,336 @@
+"""A node of several workers: real processes, a real Redis."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import InvalidStatus
+
+from tests.cli.commands import Server, gateway, served
+from tests.clients.wire import Wire, until, wire
+from tests.servers import free_port, redis_server
+from tests.supervisor.crowd import crowd
+
+WORKERS = ("--workers", "2", "--node", "n1", "--set", "limits.operations_per_minute=0")
+
+
+@asynccontextmanager
+async def node(data: Path, *words: str) -> AsyncIterator[Server]:
+    """Two workers on a Redis of their own."""
+    with redis_server() as redis:
+        async with served(data, *WORKERS, "--redis", redis.url, *words) as server:
+            yield server
+
+
+async def token(server: Server, user: str = "ann", grant: str = "event:*=editor") -> str:
+    made = await gateway("token", "--user", user, "--grant", grant, "--data", str(server.data))
+    return made.out.strip()
+
+
+def workers(server: Server) -> Sequence[psutil.Process]:
+    """The processes of the workers."""
+    children = psutil.Process(server.command.process.pid).children()
+    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+
+async def metrics(server: Server) -> dict[str, float]:
+    """The samples of the node, by name and labels' values."""
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"{server.admin}/metrics")).text
+    return {
+        "/".join([sample.name, *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def restarted(server: Server) -> None:
+    """Wait until a worker that ended has a successor that serves."""
+    with trio.fail_after(20):
+        while (await metrics(server))["gateway_worker_restarts_total"] == 0:  # noqa: ASYNC110
+            await trio.sleep(0.05)
+
+
+async def on(nursery: trio.Nursery, server: Server, bearer: str, worker: str) -> Wire:
+    """A connection to this worker: tries until the kernel gives it one."""
+    for _ in range(200):
+        connected = await nursery.start(_connection, server.url, bearer, worker)
+        if connected is not None:
+            return connected
+    raise AssertionError(f"no connection ever reached {worker}")
+
+
+async def _connection(
+    url: str, bearer: str, worker: str, *, task_status: trio.TaskStatus[Wire | None]
+) -> None:
+    async with wire(url, bearer) as connected:
+        if (await connected.take("AUTH_ACK"))["node"] != worker:
+            task_status.started(None)
+            return
+        task_status.started(connected)
+        await trio.sleep_forever()
+
+
+async def test_workers_share_a_port_their_edits_and_their_presence(tmp_path):
+    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+        ann = await on(nursery, server, await token(server, "ann"), "n1.0")
+        bob = await on(nursery, server, await token(server, "bob"), "n1.1")
+        for connected in (ann, bob):
+            await connected.ask("SUBSCRIBE", {"resource": "event", "resource_id": "42"})
+        joined = await ann.take("PRESENCE_JOIN")
+        assert joined["user_id"] == "bob"
+        state = await bob.take("PRESENCE_STATE")
+        assert {entry["user_id"] for entry in state["presences"]} == {"ann", "bob"}
+        edit = {"op": "add", "path": "", "value": {"title": "Lunch"}}
+        await ann.ask(
+            "OP",
+            {"resource": "event", "resource_id": "42", "version": 0, "client_id": "a", "operation": edit},
+        )
+        heard = await bob.take("OP_BROADCAST")
+        assert heard["operation"] == edit
+        await ann.send("PRESENCE_UPDATE", {"resource_id": "42", "cursor": {"field": "title", "position": 2}})
+        moved = await bob.take("PRESENCE_UPDATE", cursor={"field": "title", "position": 2})
+        assert moved["user_id"] == "ann"
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_admin_port_answers_for_the_node(tmp_path):
+    async with node(tmp_path) as server, trio.open_nursery() as nursery, httpx.AsyncClient() as client:
+        bearer = await token(server)
+        for worker in ("n1.0", "n1.1"):
+            connected = await on(nursery, server, bearer, worker)
+            await connected.ask("SUBSCRIBE", {"resource": "event", "resource_id": "7"})
+        counted = await metrics(server)
+        assert counted["gateway_subscriptions"] == 2
+        assert counted["gateway_workers"] == 2
+        for number in "01":
+            assert counted[f"gateway_worker_resident_bytes/{number}"] > 10_000_000
+            assert counted[f"gateway_worker_cpu_seconds_total/{number}"] > 0
+            assert counted[f"gateway_worker_connections/{number}"] >= 1
+        assert (await client.get(f"{server.admin}/healthz")).json() == {"status": "ok", "node": "n1"}
+        ready = [(await client.get(f"{server.admin}/readyz")).json() for _ in range(2)]
+        assert {answer["node"] for answer in ready} == {"n1.0", "n1.1"}
+        headers = {"Authorization": f"Bearer {bearer}"}
+        place = f"{server.admin}/v1/resources/event/42"
+        put = await client.put(place, headers=headers, json={"title": "ü"})
+        assert put.status_code == 201
+        for _ in range(2):  # by either worker
+            read = await client.get(place, headers=headers)
+            assert read.json()["document"] == {"title": "ü"}
+            assert read.headers["etag"] == '"1"'
+        old = await client.get(f"{place}/history?from=1&limit=5", headers=headers)
+        assert [change["version"] for change in old.json()["changes"]] == [1]
+        assert (await client.get(f"{server.admin}/nowhere")).status_code == 404
+        assert (await client.get(place)).status_code == 401
+        large = await client.put(place, headers=headers, content=b" " * (1024 * 1024 + 1))
+        assert large.status_code == 413
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path):
+    async with node(tmp_path) as server:
+        async with crowd(server.url, await token(server), documents=4) as people:
+            before = (await metrics(server))["gateway_operations_committed_total"]
+            victim = workers(server)[0]
+            victim.kill()
+            await people.everyone_moves_on()
+            await restarted(server)
+            await people.progress(100)
+        assert victim.pid not in [process.pid for process in workers(server)]
+        assert sum(author.outages for author in people.authors) > 0
+        counted = await metrics(server)
+        assert counted["gateway_workers"] == 2
+        assert counted["gateway_operations_committed_total"] > before, "the dead worker's counts are missing"
+        await server.stop()
+        assert "ended with status -9" in await server.command.errors()
+
+
+async def test_the_presence_of_a_killed_worker_is_gone_within_15_seconds(tmp_path):
+    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+        people = {}
+        for user, worker in (("ann", "n1.0"), ("bob", "n1.1")):
+            people[user] = await on(nursery, server, await token(server, user), worker)
+            await people[user].ask("SUBSCRIBE", {"resource": "event", "resource_id": "42"})
+        await people["ann"].take("PRESENCE_JOIN", user_id="bob")
+        await trio.sleep(4)  # long enough for the nodes to have seen each other's lease
+        workers(server)[0].kill()
+
+        def gone() -> list[str]:
+            return [user for user in people if people[user].close_code is not None]
+
+        await until(gone, "its connections are gone")
+        [survivor] = people.keys() - gone()
+        left = await people[survivor].take("PRESENCE_LEAVE", wait_s=15)
+        assert [left["user_id"]] == gone()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_keeps_crashing_is_restarted_ever_more_slowly(tmp_path):
+    async with node(tmp_path) as server:
+        survivor = workers(server)[0].pid
+        killed = 0
+        with trio.move_on_after(3):
+            while True:
+                for process in workers(server):
+                    if process.pid != survivor:
+                        process.kill()
+                        killed += 1
+                await trio.sleep(0.01)
+        assert killed >= 2
+        await server.stop()
+        log = await server.command.errors()
+        pauses = [line.rpartition("in ")[2] for line in log.splitlines() if "a new one in" in line]
+        assert pauses[:3] == ["0.1 s", "0.2 s", "0.4 s"][: len(pauses)]
+
+
+async def test_sighup_replaces_the_workers_one_by_one_and_nothing_is_lost(tmp_path):
+    async with node(tmp_path) as server:
+        async with crowd(server.url, await token(server), documents=4) as people:
+            before = {process.pid for process in workers(server)}
+            server.command.process.send_signal(signal.SIGHUP)
+            fewest = [2]
+
+            def replaced() -> bool:
+                now = {process.pid for process in workers(server)}
+                fewest.append(len(now))
+                return not now & before and len(now) == 2
+
+            await until(replaced, "new workers", 40)
+            assert min(fewest) == 2, "a worker was drained before its successor was there"
+            await people.everyone_moves_on()
+        assert await server.stop() == 0
+        log = await server.command.errors()
+        assert "all workers are new" in log
+        assert "ERROR" not in log
+
+
+async def test_sighup_reads_the_settings_again_and_keeps_the_old_ones_when_they_are_wrong(tmp_path):
+    file = tmp_path / "gateway.toml"
+    file.write_text("[limits]\nsubscriptions_max = 1\n")
+    async with node(tmp_path, "--config", str(file)) as server:
+        bearer = await token(server)
+
+        async def most() -> int:
+            async with wire(server.url, bearer) as connected:
+                return (await connected.take("AUTH_ACK"))["limits"]["subscriptions_max"]
+
+        assert await most() == 1
+        before = {process.pid for process in workers(server)}
+        file.write_text("[limits]\nsubscriptions_mx = 2\n")
+        server.command.process.send_signal(signal.SIGHUP)
+        await trio.sleep(0.5)
+        assert {process.pid for process in workers(server)} == before
+        file.write_text("[limits]\nsubscriptions_max = 3\n")
+        server.command.process.send_signal(signal.SIGHUP)
+        await until(lambda: not {process.pid for process in workers(server)} & before, "new workers", 30)
+        assert await most() == 3
+        await server.stop()
+        assert "subscriptions_mx" in await server.command.errors()
+
+
+async def test_sigterm_sends_everyone_away_and_ends_all_workers(tmp_path):
+    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+        bearer = await token(server)
+        connections = [await on(nursery, server, bearer, worker) for worker in ("n1.0", "n1.1")]
+        processes = workers(server)
+        server.command.process.send_signal(signal.SIGTERM)
+        for connected in connections:
+            assert (await connected.take("GOAWAY"))["reconnect_after_ms"] > 0
+            assert await connected.closed() == 1001
+        assert await server.command.ended() == 0
+        assert not any(process.is_running() for process in processes)
+        assert "drained" in await server.command.errors()
+        nursery.cancel_scope.cancel()
+
+
+async def test_workers_end_with_their_supervisor(tmp_path):
+    async with node(tmp_path) as server:
+        processes = workers(server)
+        assert len(processes) == 2
+        server.command.process.kill()
+        await until(lambda: not any(process.is_running() for process in processes), "all ended", 15)
+
+
+async def test_when_a_worker_dies_the_other_refuses_beyond_its_most_and_stays_well(tmp_path):
+    most = 30
+    async with node(tmp_path, "--set", f"server.connections_max={most}") as server:
+        bearer = await token(server)
+        async with trio.open_nursery() as nursery:
+            held: list[Wire] = []
+            refusals: list[tuple[int, str]] = []
+
+            async def hold(*, task_status: trio.TaskStatus[bool]) -> None:
+                try:
+                    async with wire(server.url, bearer) as connected:
+                        await connected.take("AUTH_ACK")
+                        held.append(connected)
+                        task_status.started(True)
+                        await connected.closed(60)
+                        held.remove(connected)
+                except InvalidStatus as error:
+                    refusals.append((error.response.status_code, error.response.headers["Retry-After"]))
+                    task_status.started(False)
+                except OSError:
+                    task_status.started(False)
+
+            for _ in range(most * 3):
+                await nursery.start(hold)
+            assert set(refusals) == {(503, "5")}
+            assert len(held) <= 2 * most
+            victim, survivor = workers(server)
+            os.kill(server.command.process.pid, signal.SIGSTOP)  # so that nobody replaces it meanwhile
+            victim.kill()
+            await until(lambda: len(held) <= most, "the dead worker's connections are gone")
+            refusals.clear()
+            for _ in range(most + 5):
+                await nursery.start(hold)
+            assert len(held) == most
+            assert (503, "5") in refusals
+            for connected in held:
+                assert await connected.ask("PING") == {}
+            os.kill(server.command.process.pid, signal.SIGCONT)
+            await restarted(server)
+            more = 0
+            for _ in range(10):
+                more += await nursery.start(hold)
+            assert more, "the new worker takes nobody"
+            assert survivor.is_running()
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--workers", "2"], "--redis"),
+        (["--postgres", "postgresql://localhost/x"], "--redis"),
+        (["--workers", "2", "--redis", "redis://127.0.0.1:{free}"], "can't be reached"),
+        (["--workers", "2", "--redis", "http://127.0.0.1"], "redis://host:port"),
+        (["--workers", "0", "--redis", "redis://127.0.0.1"], "workers"),
+        (["--workers", "2", "--redis", "redis://a", "--redis-cluster", "redis://b"], "exclude"),
+    ],
+)
+async def test_what_a_cluster_lacks_is_one_line_with_the_way_out(tmp_path, words, hint):
+    words = [word.replace("{free}", str(free_port())) for word in words]
+    done = await gateway("serve", "--port", "0", "--admin-port", "0", "--data", str(tmp_path), *words)
+    assert done.status == 2
+    assert hint in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+
+
+async def test_a_port_in_use_is_refused_even_where_it_could_be_shared(tmp_path):
+    async with node(tmp_path) as server:
+        port = server.url.rpartition(":")[2].partition("/")[0]
+        with redis_server() as other:
+            words = ("--workers", "2", "--redis", other.url, "--port", port, "--admin-port", "0")
+            done = await gateway("serve", "--data", str(tmp_path / "two"), *words)
+        assert done.status == 2
+        assert "in use" in done.err.splitlines()[-1]
