@@ -257,7 +257,7 @@ class Redis(_Section):
         1000.0, "Longest pause before connecting again", unit="ms", least=1, most=600_000
     )
     link_commands_max: int = tunable(
-        20_000, "Commands of one connection under way", unit="commands", least=16, most=10_000_000
+        20_000, "Commands of one connection under way", unit="commands", least=1024, most=10_000_000
     )
     link_bytes_max: int = tunable(
         64 * MIB, "Commands of one connection waiting to be sent", unit="bytes", least=KIB, most=4096 * MIB

@@ -293,10 +293,15 @@ class RedisBus:
         if resource is None or payload.startswith(self.shards.origin):
             return
         message = payload[ORIGIN_BYTES:]
-        if announcement.is_announcement(message):
-            self.shards.chains.heard(resource, message)
         assert self._listener is not None
-        self._listener.on_message(resource, message)
+        try:
+            if announcement.is_announcement(message):
+                self.shards.chains.heard(resource, message)
+            self._listener.on_message(resource, message)
+        except Exception:
+            # A message that nobody can read must not end the connection for all the others.
+            logger.exception("a message of %s was not understood", resource)
+            self._gap(resource)
 
     def _gap(self, resource: str) -> None:
         assert self._listener is not None

@@ -37,6 +37,8 @@ FENCED = b"FENCED"
 BUSY = b"BUSY"
 # The bus drops messages of its own node by their first bytes.
 ORIGIN_BYTES = 8
+# So that one caller doesn't fill a link.
+CALLS_A_REQUEST = 1000
 BACKOFF_MIN_S = 0.002
 BACKOFF_MAX_S = 0.1
 REFRESH_INTERVAL_S = 5.0
@@ -258,7 +260,8 @@ class Shards:
             self._refresh_wanted = trio.Event()
             try:
                 table = await self._load()
-            except LogUnavailable as error:
+            except GatewayError as error:
+                # A table that this node can't follow (ConfigError): what it knows stays in service.
                 logger.warning("Redis routing table: %s", error)
                 await trio.sleep(REFRESH_SPACING_S)
                 self.refresh()
@@ -334,10 +337,12 @@ class Shards:
             groups.setdefault(self.server(calls[i].partition), []).append(i)
 
         async def send(server: Server, indices: list[int]) -> None:
-            packed = [calls[i].packed for i in indices]
-            found = await self._exchange(server.link(lane), packed, deadline, replicas)
-            for i, reply in zip(indices, found, strict=True):
-                replies[i] = reply
+            for start in range(0, len(indices), CALLS_A_REQUEST):
+                part = indices[start : start + CALLS_A_REQUEST]
+                packed = [calls[i].packed for i in part]
+                found = await self._exchange(server.link(lane), packed, deadline, replicas)
+                for i, reply in zip(part, found, strict=True):
+                    replies[i] = reply
 
         if len(groups) == 1:
             await send(*next(iter(groups.items())))

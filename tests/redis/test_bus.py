@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
 
 from gateway.bus.redis import RedisBus
+from gateway.errors import LogUnavailable
+from gateway.log.redis import RedisLog
 from gateway.ports import Bus
-from tests.contracts.bus_contract import BusContract
-from tests.redis.parts import fresh, running
+from tests.contracts.bus_contract import ROOM, BusContract, Inbox
+from tests.contracts.log_contract import committed, filled
+from tests.proxy import tcp_proxy
+from tests.redis.parts import eventually, fresh, running, settings
+from tests.servers import RedisServer, redis_server
 
 
 class TestRedis(BusContract):
@@ -37,3 +46,92 @@ class TestRedisCluster(TestRedis):
 class TestValkeyCluster(TestRedis):
     flavours = ("valkey",)
     cluster = True
+
+
+class Confused(Inbox):
+    """A listener that can't read some messages."""
+
+    def on_message(self, resource: str, payload: bytes) -> None:
+        if payload == b"nonsense":
+            raise ValueError("nonsense")
+        super().on_message(resource, payload)
+
+
+async def test_a_message_that_is_not_understood_is_a_gap_and_later_ones_arrive() -> None:
+    async with two_nodes(Confused()) as (speaker, hearer, inbox, _):
+        await hearer.subscribe(ROOM)
+        speaker.publish(ROOM, b"nonsense")
+        speaker.publish(ROOM, b"sense")
+        await inbox.until(1)
+        assert inbox.messages == [(ROOM, b"sense")]
+        assert inbox.gaps == [ROOM]
+
+
+async def test_a_restarted_server_is_subscribed_again_and_the_gap_is_told() -> None:
+    async with two_nodes(Inbox()) as (speaker, hearer, inbox, server):
+        await hearer.subscribe(ROOM)
+        await hearer.subscribe("event:7")
+        server.kill()
+        with pytest.raises(LogUnavailable):
+            await hearer.subscribe("event:8")
+        await trio.to_thread.run_sync(server.start)
+        await eventually(lambda: sorted(map(str, inbox.gaps)) == ["event:42", "event:7"])
+        await hearer.subscribe("event:8")
+        for resource in (ROOM, "event:7", "event:8"):
+            await _until_heard(speaker, inbox, resource)
+
+
+async def _until_heard(speaker: RedisBus, inbox: Inbox, resource: str) -> None:
+    """Publish until it arrives: the speaker's own connection may still be away."""
+    with trio.fail_after(10):
+        while (resource, b"again") not in inbox.messages:
+            speaker.publish(resource, b"again")
+            await trio.sleep(0.02)
+
+
+async def test_what_cannot_be_sent_in_time_is_lost_and_counted() -> None:
+    async with two_nodes(Inbox(), publish_bytes_max=1024) as (speaker, hearer, inbox, _):
+        await hearer.subscribe(ROOM)
+        for _ in range(10):
+            speaker.publish(ROOM, b"x" * 200)
+        await inbox.until(1)
+        assert 0 < speaker.messages_lost < 10
+        await eventually(lambda: len(inbox.messages) == 10 - speaker.messages_lost)
+
+
+async def test_a_node_that_was_cut_off_hears_of_what_it_missed() -> None:
+    with redis_server() as server:
+        async with tcp_proxy(server.port) as proxy:
+            near = settings(f"{server.url}?name=one")
+            far = settings(f"redis://127.0.0.1:{proxy.port}?name=one")
+            async with running(near) as here, running(far) as there, trio.open_nursery() as nursery:
+                log, other, inbox = RedisLog(here, near), RedisLog(there, far), Inbox()
+                bus = RedisBus(there)
+                bus.attach(inbox)
+                await nursery.start(bus.run)
+                await bus.subscribe(ROOM)
+                first = filled(await log.open(ROOM), 1)
+                await other.open(ROOM)
+                proxy.cut()
+                await committed(log, first)
+                proxy.heal()
+                await eventually(lambda: inbox.gaps == [ROOM])
+                assert len((await other.open(ROOM)).records) == 1
+                nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def two_nodes(
+    inbox: Inbox, **values: Any
+) -> AsyncIterator[tuple[RedisBus, RedisBus, Inbox, RedisServer]]:
+    """Two buses that run on a server of their own; the second one's inbox is given."""
+    with redis_server() as server:
+        config = settings(server.url, command_timeout_s=0.5, **values)
+        async with running(config) as left, running(config) as right, trio.open_nursery() as nursery:
+            speaker, hearer = RedisBus(left), RedisBus(right)
+            speaker.attach(Inbox())
+            hearer.attach(inbox)
+            await nursery.start(speaker.run)
+            await nursery.start(hearer.run)
+            yield speaker, hearer, inbox, server
+            nursery.cancel_scope.cancel()

@@ -105,12 +105,12 @@ async def test_a_frozen_server_fails_its_commands_at_their_deadline_as_sent() ->
 async def test_commands_beyond_the_bound_are_refused_unsent() -> None:
     with redis_server() as server:
         async with trio.open_nursery() as nursery:
-            link = await start(nursery, server.url, Redis(link_commands_max=16))
-            requests = [link.start([pack(("PING",))]) for _ in range(16)]
+            link = await start(nursery, server.url, Redis(link_commands_max=1024))
+            requests = [link.start([pack(("PING",))]) for _ in range(1024)]
             with pytest.raises(LinkBusy) as raised:
                 await link.execute("PING")
             assert not raised.value.sent
-            assert [await request.wait() for request in requests] == [[b"PONG"]] * 16
+            assert [await request.wait() for request in requests] == [[b"PONG"]] * 1024
             assert await link.execute("PING") == b"PONG"
             nursery.cancel_scope.cancel()
 
