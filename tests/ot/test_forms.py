@@ -125,3 +125,18 @@ def test_apply_refuses_what_does_not_fit() -> None:
         with pytest.raises(PatchError) as caught:
             ot.apply(DOCUMENT, [operation])
         assert caught.value.code == "INVALID_OPERATION", operation
+
+
+def test_a_test_of_what_is_not_there_is_a_conflict() -> None:
+    for operation in (("tst", ("absent",), 1), ("tst", ("a", 7), 1), ("tst", None, 1), ("tst", ("n",), True)):
+        with pytest.raises(PatchError) as caught:
+            ot.apply(DOCUMENT, [operation])
+        assert caught.value.code == "CONFLICT"
+
+
+def test_what_does_not_fit_is_refused_by_every_function() -> None:
+    misfits = [("rem", ("absent",)), ("tst", None, 1)]
+    calls = [ot.emit, ot.settle, ot.invert, ot.growth, lambda d, o: ot.normalise(d, o, {("a",): ("set",)})]
+    for call in calls:
+        with pytest.raises(PatchError):
+            call(DOCUMENT, [*misfits, ("ins", ("a", 0), 1), ("set", ("n",), 1)])
