@@ -2,7 +2,7 @@
 
 A *sample* is plain JSON data, taken every second (`cheap`) and at the stages' ends (`full`):
 
-    at_s, cpu_s, rss_bytes, connections, metrics {name: value}          always
+    at_s, cpu_s, rss_bytes, machine_cpu_s, connections, metrics         always
     pss_bytes, kernel_socket_bytes, sockets, slab_socket_bytes          full only, None where unreadable
 """
 
@@ -52,6 +52,12 @@ def _family(pid: int) -> list[psutil.Process]:
         return [first, *first.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _machine_cpu_s() -> float:
+    """CPU seconds that all processes of this machine have used."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
 def _pss_bytes(pid: int) -> int | None:
@@ -117,6 +123,7 @@ class Observer:
             "at_s": at_s,
             "cpu_s": None,
             "rss_bytes": None,
+            "machine_cpu_s": _machine_cpu_s(),
             "connections": metrics.get("websocket_connections_total"),
             "metrics": metrics,
         }

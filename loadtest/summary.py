@@ -69,6 +69,20 @@ def _server(samples: Sequence[Mapping[str, Any]]) -> Data:
     }
 
 
+def _others_cores(
+    scenario: Scenario, intervals: Sequence[Data], samples: Sequence[Mapping[str, Any]]
+) -> float | None:
+    """The CPU that neither the server nor the generator used, on this machine, during the schedule."""
+    within = [one for one in samples if 0 <= one["at_s"] <= scenario.duration_s and one["cpu_s"] is not None]
+    if len(within) < 2:
+        return None
+    first, last = within[0], within[-1]
+    span_s = max(float(last["at_s"] - first["at_s"]), 0.1)
+    used = summed(one for one in intervals if first["at_s"] <= _middle_s(one) < last["at_s"]).cpu_s
+    own = last["cpu_s"] - first["cpu_s"] + used
+    return max(float(last["machine_cpu_s"] - first["machine_cpu_s"] - own) / span_s, 0.0)
+
+
 def _between(samples: Sequence[Mapping[str, Any]], start_s: float, end_s: float) -> list[Mapping[str, Any]]:
     """The samples of a stretch, and the last one before it to measure from."""
     before = [one for one in samples if one["at_s"] <= start_s + 0.2][-1:]
@@ -178,10 +192,11 @@ def summarise(
         errors.update(result["errors"])
         closes.update(result["closes"])
     whole.counts["died"] += died
-    verdict = conclude(scenario, whole, measured, findings, server_died)
+    others = _others_cores(scenario, intervals, samples)
+    verdict = conclude(scenario, whole, measured, findings, server_died, others)
     generator = {**_generator(measured), "processes": processes, "untimed": whole.counts["untimed"]}
     generator |= {"engine": results[0]["engine"] if results else "?", "missed": whole.counts["missed"]}
-    generator["cpu_s"] = whole.cpu_s
+    generator |= {"cpu_s": whole.cpu_s, "others_cores": others}
     return {
         "format": FORMAT,
         "scenario": scenario.name,

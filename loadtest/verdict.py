@@ -29,6 +29,7 @@ COUNTED = (
     "unverified",
 )
 REASONS_MAX = 40
+OTHERS_CORES_MAX = 0.25
 NAMES = {
     "lost_acknowledged": "acknowledged operations are missing from the history",
     "gaps": "versions were skipped",
@@ -258,16 +259,24 @@ class Verdict:
 
 
 def conclude(
-    scenario: Scenario, whole: Sum, measured: Sum, findings: Findings, server_died: str = ""
+    scenario: Scenario,
+    whole: Sum,
+    measured: Sum,
+    findings: Findings,
+    server_died: str = "",
+    others_cores: float | None = None,
 ) -> Verdict:
     """The verdict of a run.
 
     Faults of the server make it `fail`, whoever was short of what. Missed targets make it `fail` too, unless
-    the generator was the limit: then the run says nothing, `invalid`.
+    the generator was the limit, or other processes of the machine (`others_cores`) took what was missing:
+    then the run says nothing, `invalid`.
     """
     wrong = _faults(findings) + ([server_died] if server_died else [])
     limits = generator_limits(scenario, whole, measured)
     missed = missed_targets(scenario, whole, measured)
+    if missed and others_cores is not None and others_cores > OTHERS_CORES_MAX:
+        limits.append(f"other processes used {others_cores:.2f} cores of this machine")
     status: Status = "pass"
     if wrong:
         status = "fail"

@@ -180,6 +180,6 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         "generator",
         cores(own["cpu_cores"]),
         f"late p99 {milliseconds(own['lag_p99_ms'])}, {own['missed']:,} edits late, "
-        f"{own['processes']} process(es)",
+        f"{own['processes']} process(es); other processes {cores(own.get('others_cores'))}",
     )
     console.print(table)

@@ -52,7 +52,9 @@ def interval(number: int, delivery_ms: float = 20.0, rate: int = RATE, jitter: i
     }
 
 
-def sample(at_s: float, cores: float = 0.5, connections: int = 40, full: bool = False) -> dict[str, Any]:
+def sample(
+    at_s: float, cores: float = 0.5, connections: int = 40, full: bool = False, others: float = 0.1
+) -> dict[str, Any]:
     metrics = {
         'gateway_step_seconds_count{step="commit"}': 100 * at_s,
         'gateway_step_seconds_sum{step="commit"}': 0.2 * at_s,
@@ -64,6 +66,7 @@ def sample(at_s: float, cores: float = 0.5, connections: int = 40, full: bool = 
         "at_s": at_s,
         "cpu_s": cores * at_s,
         "rss_bytes": 50_000_000 + 1_000_000 * at_s,
+        "machine_cpu_s": (cores + others + 0.2) * at_s,
         "connections": connections,
         "metrics": metrics,
         "full": full,
@@ -85,12 +88,15 @@ def report(
     share: tuple[int, int] = (1, 1),
     findings: Findings | None = None,
     connections: int = 400,
+    others: float = 0.1,
     **changes: Any,
 ) -> dict[str, Any]:
     """A report of ten seconds; by default a good one."""
     last = {"number": 20, "connections": 40, "cpu_s": 0.0, "counts": {"unanswered": 0}, "histograms": {}}
     results = [{"last": last, "errors": {"RATE_LIMITED": 2}, "closes": {"1001": 1}, "engine": "pure"}]
-    samples = [sample(float(at), cores, connections if at else 0, at in (0, 2, 10)) for at in range(11)]
+    samples = [
+        sample(float(at), cores, connections if at else 0, at in (0, 2, 10), others) for at in range(11)
+    ]
     return summarise(
         parse(scenario_data(**changes)),
         [interval(number, delivery_ms, rate) for number in range(20)],

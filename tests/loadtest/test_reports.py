@@ -77,6 +77,15 @@ def test_stages_have_their_own_figures() -> None:
     assert stages[0]["counts"]["succeeded"] == 40
 
 
+def test_what_others_use_of_the_machine_is_told_and_excuses_missed_targets_only() -> None:
+    assert report()["generator"]["others_cores"] == pytest.approx(0.1, abs=0.02)
+    assert report(others=0.8)["verdict"]["status"] == "pass"
+    slow = report(others=0.8, delivery_ms=300)["verdict"]
+    assert slow["status"] == "invalid"
+    assert any("other processes used 0.80 cores" in reason for reason in slow["reasons"])
+    assert report(delivery_ms=300)["verdict"]["status"] == "fail"
+
+
 def test_memory_of_a_connection_is_the_growth_not_the_process() -> None:
     memory = report()["server"]["memory_a_connection"]
     assert memory["pss_bytes"] == pytest.approx(6000)
