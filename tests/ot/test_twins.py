@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pickle
@@ -62,3 +63,17 @@ def test_errors_travel(kernel: ModuleType) -> None:
     again = pickle.loads(pickle.dumps(kernel.KernelError("CONFLICT", "why", 3)))
     assert (again.code, again.message, again.index) == ("CONFLICT", "why", 3)
     assert isinstance(caught.value, ValueError) and caught.value.code == "INVALID_OPERATION"
+
+
+def test_nothing_leaks(kernel: ModuleType) -> None:
+    """Refused and accepted cases over and over: the count of allocated blocks stays where it is."""
+
+    def blocks_after(seeds: range) -> int:
+        for seed in seeds:
+            twins.check(kernel, kernel, seed)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    blocks_after(range(200))
+    before = blocks_after(range(200))
+    assert blocks_after(range(200)) - before < 100
