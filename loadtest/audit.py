@@ -65,8 +65,9 @@ class Keeper:
     A document that was never read isn't in `after`; where `after` isn't 0 the server couldn't give all.
     """
 
-    def __init__(self, target: Target, admin_url: str | None) -> None:
+    def __init__(self, target: Target, admin_url: str | None, part: int = 0) -> None:
         self._target, self._admin_url = target, admin_url
+        self.user_id = f"auditor-{target.run}-{part}"  # another one in each process
         self.changes: dict[int, list[Change]] = {}
         self.after: dict[int, int] = {}
 
@@ -99,10 +100,10 @@ class Keeper:
 
         `versions` maps a document to the newest version that its users saw.
         """
-        token = self._target.token("auditor")
+        token, user_id = self._target.token(self.user_id), self.user_id
         while True:
             try:
-                async with connect(self._target.url, token, "auditor", self._target.resource_type) as client:
+                async with connect(self._target.url, token, user_id, self._target.resource_type) as client:
                     await self._keep_up(client, versions, every_s)
             except ClientError:
                 await trio.sleep(every_s)
@@ -130,7 +131,7 @@ async def final_states(
     limiter = trio.CapacityLimiter(PARALLEL)
 
     async def one_client(part: Sequence[int], number: int) -> None:
-        user_id = f"auditor-{number}"
+        user_id = f"{keeper.user_id}-{number}"
         async with limiter:
             try:
                 token = target.token(user_id)

@@ -102,7 +102,7 @@ class Worker:
         self.crowd = Crowd(self.engine, self.target, self.users, self.scenario.activity.resume)
         self.crowd.missed_after_ns = int(self.scenario.generator.missed_after_ms * MS)
         self.recorder = Recorder(self.engine, self.crowd)
-        self.keeper = Keeper(self.target, config["admin_url"])
+        self.keeper = Keeper(self.target, config["admin_url"], part)
         self.admin_url = config["admin_url"]
         self.versions: dict[int, int] = {}
         self.lives = deque(life for life in self.schedule.lives() if self._mine(life.user))

@@ -42,11 +42,17 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--repeats", default=3, show_default=True, help="Runs of each step, each with its own seed.")
 @click.option("--until-p95-ms", "p95_ms", default=200.0, show_default=True, help="The latency target.")
 @click.option("--hold-s", default=10.0, show_default=True, help="Length of the measured stage.")
+@click.option(
+    "--scale", default=1.0, show_default=True, help="The scenario's users and documents, times this."
+)
+@click.option("--rate-scale", default=1.0, show_default=True, help="Its rates of edits, times this.")
 @click.option("--json", "json_file", type=FILE, help="Write the calibration, for `plan`.")
-def sweep_command(scenario: str, json_file: Path | None, **options: Any) -> None:
+def sweep_command(
+    scenario: str, scale: float, rate_scale: float, json_file: Path | None, **options: Any
+) -> None:
     """Find the knee of SCENARIO on an embedded gateway: step up until latency, CPU or verdict gives out."""
     try:
-        base = scenarios.load(scenario)
+        base = scenarios.load(scenario).scaled(scale, rates=rate_scale)
     except scenarios.ScenarioError as error:
         raise click.UsageError(str(error)) from None
 
