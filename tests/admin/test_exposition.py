@@ -41,7 +41,6 @@ def test_every_field_of_the_counters_is_published():
         expected = {
             "gauge": metric.name,
             "highest": metric.name,
-                "highest": metric.name,
             "counter": f"{metric.name}_total",
             "histogram": f"{metric.name}_count",
             "steps": f"{metric.name}_count",
