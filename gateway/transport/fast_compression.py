@@ -20,6 +20,8 @@ def agree(headers: Mapping[str, str]) -> tuple[int, str]:
 
     `headers` are a handshake's, by lower-cased name.
     """
+    if "sec-websocket-extensions" not in headers:
+        return 0, ""
     for offer in tokens(headers, "sec-websocket-extensions"):
         name, *parameters = (part.strip() for part in offer.split(";"))
         window_bits = _window_bits(parameters) if name.lower() == "permessage-deflate" else 0

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -82,9 +83,9 @@ def parse(head: bytes, remote: str) -> Handshake | Rejection:
         pass
     except httptools.HttpParserError as error:
         return bad_request(f"not an HTTP request: {error}")
-    headers, repeated = collector.headers()
-    if repeated is not None:
-        return bad_request(f"the header {repeated} is there more than once")
+    headers = collector.headers
+    if collector.repeated is not None:
+        return bad_request(f"the header {collector.repeated} is there more than once")
     request = UpgradeRequest(collector.target.decode("latin-1"), headers, remote)
     key = headers.get("sec-websocket-key", "")
     return Handshake(request, key, _problem(parser.get_method(), parser.get_http_version(), headers, key))
@@ -93,28 +94,31 @@ def parse(head: bytes, remote: str) -> Handshake | Rejection:
 class _Collector:
     """What httptools calls while it parses."""
 
+    __slots__ = ("headers", "repeated", "target")
+
     def __init__(self) -> None:
         self.target = b""
-        self.fields: list[tuple[bytes, bytes]] = []
+        self.headers: dict[str, str] = {}  # by lower-cased name, repeated ones joined
+        self.repeated: str | None = None  # a header that must not be repeated but is
 
     def on_url(self, url: bytes) -> None:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
+        key, headers = _lower(name), self.headers
+        text = value.decode("latin-1").strip()
+        if key not in headers:
+            headers[key] = text
+        elif key in _ONCE:
+            self.repeated = key
+        else:
+            headers[key] += ", " + text
 
-    def headers(self) -> tuple[dict[str, str], str | None]:
-        """Headers by lower-cased name, repeated ones joined; and one that must not be repeated but is."""
-        joined: dict[str, str] = {}
-        for raw_name, raw_value in self.fields:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip()
-            if name not in joined:
-                joined[name] = value
-            elif name in _ONCE:
-                return joined, name
-            else:
-                joined[name] += ", " + value
-        return joined, None
+
+@lru_cache(maxsize=256)
+def _lower(name: bytes) -> str:
+    """A header's name as it is looked up; clients send the same few."""
+    return name.decode("latin-1").lower()
 
 
 def tokens(headers: Mapping[str, str], name: str) -> list[str]:
