@@ -57,7 +57,8 @@ def view(progress: Progress) -> RenderableType:
         (f"{at_s:.0f}", "bold"),
         f" of {total_s:.0f} s",
     )
-    bar = ProgressBar(total=total_s, completed=at_s, width=64)
+    bar = Table.grid()  # a bar by itself doesn't end its line
+    bar.add_row(ProgressBar(total=total_s, completed=at_s, width=64))
     if not intervals:
         return Group(head, bar)
     return Group(head, bar, _now_table(progress), _faults_line(progress))
