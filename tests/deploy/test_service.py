@@ -1,0 +1,68 @@
+"""The systemd unit: what it starts exists, and the gateway speaks to systemd as the unit promises."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from gateway.config import Config
+from gateway.tuning import DESCRIPTORS_RESERVED
+from tests.cli.commands import gateway, served
+
+UNIT = Path(__file__).parent.parent.parent / "deploy" / "gateway.service"
+
+
+def unit() -> configparser.SectionProxy:
+    parser = configparser.RawConfigParser(strict=True)
+    parser.optionxform = str
+    parser.read_string(UNIT.read_text())
+    return parser["Service"]
+
+
+async def test_the_unit_starts_a_command_with_options_that_exist():
+    program, command, *words = unit()["ExecStart"].split()
+    assert (Path(program).name, command) == ("gateway", "serve")
+    shown = (await gateway("serve", "--help")).out
+    for word in words:
+        if word.startswith("--"):
+            assert re.search(rf"^\s+{word}\b", shown, re.MULTILINE), word
+
+
+def test_the_unit_leaves_the_gateway_the_time_and_the_descriptors_that_it_needs():
+    config = Config()
+    service = unit()
+    assert int(service["TimeoutStopSec"]) > config.timeouts.drain_grace_s + 5
+    assert int(service["LimitNOFILE"]) >= config.server.connections_max + DESCRIPTORS_RESERVED
+    assert service["KillMode"] == "mixed"
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
+    text = UNIT.read_text()
+    if shutil.which("systemd-analyze") is None:
+        # Nothing here can judge it as systemd does; at least each line is a setting, a section or a comment.
+        assert all(re.match(r"$|#|\[\w+\]$|[A-Z]\w*=", line) for line in text.splitlines())
+        return
+    copy = tmp_path / "gateway.service"
+    copy.write_text(text.replace("/opt/gateway/bin/gateway", sys.executable))
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(copy)], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in checked.stderr.splitlines() if "gateway.service" in line]
+    assert not complaints
+
+
+async def test_systemd_is_told_when_it_is_ready_and_when_it_stops(tmp_path):
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+        systemd.settimeout(10)
+        async with served(tmp_path / "data", NOTIFY_SOCKET=address) as server:
+            assert systemd.recv(100) == b"READY=1"
+            assert await server.stop(signal.SIGTERM) == 0
+            assert systemd.recv(100) == b"STOPPING=1"

@@ -1,0 +1,117 @@
+"""A node of several workers with its archive: migrations, history, what is lost and comes back, shards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import psycopg
+import redis
+import trio
+
+from tests.cli.commands import Server, gateway, served
+from tests.servers import postgres_server, redis_server, shared_postgres
+from tests.supervisor.crowd import crowd
+from tests.supervisor.test_supervisor import WORKERS, metrics, token
+
+ARCHIVED_WITHIN_S = 15.0
+
+
+@asynccontextmanager
+async def node(data: Path, redis_url: str, dsn: str) -> AsyncIterator[Server]:
+    assert (await gateway("migrate", "--postgres", dsn)).status == 0
+    async with served(data, *WORKERS, "--redis", redis_url, "--postgres", dsn) as server:
+        yield server
+
+
+def archived(dsn: str) -> int:
+    """How many changes the archive has."""
+    with psycopg.connect(dsn) as connection:
+        [count] = connection.execute("SELECT count(*) FROM gateway.change").fetchone()
+        return count
+
+
+async def until_archived(dsn: str, changes: int) -> None:
+    with trio.fail_after(ARCHIVED_WITHIN_S):
+        while await trio.to_thread.run_sync(archived, dsn) < changes:  # noqa: ASYNC110
+            await trio.sleep(0.1)
+
+
+async def test_migrate_makes_the_tables_once_and_says_so():
+    with shared_postgres().database() as dsn:
+        first, second = [await gateway("migrate", "--postgres", dsn) for _ in range(2)]
+        assert first.status == second.status == 0
+        assert "applied 0001" in first.out
+        assert second.out == "the archive is up to date\n"
+    missing = await gateway("migrate")
+    assert missing.status == 2
+    assert "--postgres" in missing.err
+    gone = await gateway("migrate", "--postgres", dsn)
+    assert gone.status == 2
+    assert "Traceback" not in gone.err
+
+
+async def test_an_archive_without_its_tables_is_one_line_with_the_way_out(tmp_path):
+    with redis_server() as server, shared_postgres().database() as dsn:
+        for workers in ("1", "2"):
+            ports = ("--port", "0", "--admin-port", "0", "--workers", workers)
+            words = ("serve", *ports, "--data", str(tmp_path), "--redis", server.url, "--postgres", dsn)
+            done = await gateway(*words)
+            assert done.status == 2
+            assert "gateway migrate" in done.err.splitlines()[-1]
+            assert "Traceback" not in done.err
+
+
+async def test_what_a_crowd_writes_is_archived_and_outlives_a_flushed_redis(tmp_path):
+    with redis_server() as server, shared_postgres().database() as dsn:
+        async with node(tmp_path, server.url, dsn) as gate:
+            bearer = await token(gate)
+            async with crowd(gate.url, bearer, documents=3) as people:
+                await people.progress(50)
+            written = (await metrics(gate))["gateway_operations_committed_total"]
+            await until_archived(dsn, int(written))
+            counted = await metrics(gate)
+            assert counted["gateway_archive_changes_total"] == written
+            assert counted["gateway_archive_lag_seconds"] < ARCHIVED_WITHIN_S
+            tags = {author.editor.id: author.editor.view["tags"] for author in people.authors}
+            assert await gate.stop() == 0
+        with redis.Redis("127.0.0.1", server.port) as client:
+            client.flushall()
+        async with node(tmp_path, server.url, dsn) as gate, httpx.AsyncClient() as client:
+            for name, expected in tags.items():
+                place = f"{gate.admin}/v1/resources/event/{name}"
+                headers = {"Authorization": f"Bearer {bearer}"}
+                read = (await client.get(place, headers=headers)).json()
+                assert read["document"]["tags"] == expected
+                assert read["epoch"] > 0
+
+
+async def test_edits_go_on_while_the_archive_is_away_and_it_catches_up(tmp_path):
+    with redis_server() as server, postgres_server() as postgres, postgres.database() as dsn:
+        async with node(tmp_path, server.url, dsn) as gate:
+            async with crowd(gate.url, await token(gate), documents=2) as people:
+                postgres.kill()
+                await people.progress(100)
+                await people.everyone_moves_on()
+                async with httpx.AsyncClient() as client:
+                    assert (await client.get(f"{gate.admin}/readyz")).status_code == 200
+            counted = await metrics(gate)
+            assert counted["gateway_archive_failures_total"] > 0
+            postgres.start()
+            await until_archived(dsn, int(counted["gateway_operations_committed_total"]))
+
+
+async def test_a_shard_is_added_under_a_working_crowd(tmp_path):
+    with redis_server() as one, redis_server() as two:
+        async with (
+            served(tmp_path, *WORKERS, "--redis", one.url) as gate,
+            crowd(gate.url, await token(gate), documents=6) as people,
+        ):
+            done = await gateway("rebalance", "--redis", f"{one.url},{two.url}")
+            assert done.status == 0, done.err
+            assert "128 partitions moved" in done.out
+            await people.everyone_moves_on()
+        with redis.Redis("127.0.0.1", two.port) as client:
+            assert client.dbsize() > 3
