@@ -75,9 +75,8 @@ class Server:
             process.stdout.close()
 
     def cpu_s(self) -> float:
-        """CPU seconds used so far, all threads (nanosecond accounting of the scheduler)."""
-        tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+        """CPU seconds used so far by all its threads, those that ended too (nanosecond accounting)."""
+        return time.clock_gettime(~self.pid << 3 | 2)  # clock_getcpuclockid(3)
 
     def rss_bytes(self) -> int:
         """Resident memory now."""

@@ -175,8 +175,9 @@ class FastConnection:
     def end(self) -> None:
         """The very end, called by the task: the session is told."""
         self._drop()
-        if self._session is not None:
-            self._session.closed()
+        session, self._session = self._session, None
+        if session is not None:
+            session.closed()
 
     async def await_work(self, work: Awaitable[None]) -> None:
         """Await what `receive` returned; a lost socket cancels it."""
@@ -220,7 +221,8 @@ class FastConnection:
         self._shared.poller.forget(self._fd)
         self._shared.slots.remove(self.handle)
         os.close(self._fd)
-        self.due_s = self._outbox = self._later = self._decoder = self._head = None
+        self._shared.sweep.cancel(self)
+        self._outbox = self._later = self._decoder = self._head = None
 
     def _broken(self, doing: str) -> None:
         """A bug of ours: it ends this connection and nothing else."""

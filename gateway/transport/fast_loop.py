@@ -185,27 +185,43 @@ class Sweep:
 
     def __init__(self, tick_s: float) -> None:
         self._tick_s = tick_s
-        self._buckets: dict[int, list[Timed]] = {}
+        self._buckets: dict[int, set[Timed]] = {}
 
     def at(self, due_s: float, timed: Timed) -> None:
-        """Check it at this time; an earlier call for it no longer counts."""
+        """Check it at this time, and at no other that was asked for before."""
+        if timed.due_s is not None:
+            self.cancel(timed)
         timed.due_s = due_s
-        self._buckets.setdefault(int(due_s / self._tick_s) + 1, []).append(timed)
+        number = self._bucket_of(due_s)
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = set()
+        bucket.add(timed)
+
+    def cancel(self, timed: Timed) -> None:
+        """Don't check it, and don't hold on to it."""
+        if timed.due_s is not None:
+            self._buckets.get(self._bucket_of(timed.due_s), set()).discard(timed)
+            timed.due_s = None
 
     def run_until(self, now_s: float) -> None:
         """Check all that is due."""
         tick = int(now_s / self._tick_s)
         for number in sorted(number for number in self._buckets if number <= tick):
-            for timed in self._buckets.pop(number):
-                if timed.due_s is not None and int(timed.due_s / self._tick_s) + 1 == number:
-                    timed.due_s = None
-                    timed.check(now_s)
+            bucket = self._buckets.pop(number)
+            while bucket:
+                timed = bucket.pop()
+                timed.due_s = None
+                timed.check(now_s)
 
     async def run(self) -> None:
         """Look once a tick, until cancelled."""
         while True:
             await trio.sleep(self._tick_s)
             self.run_until(trio.current_time())
+
+    def _bucket_of(self, due_s: float) -> int:
+        return int(due_s / self._tick_s) + 1
 
 
 def tick_s(timeouts_s: Sequence[float]) -> float:

@@ -1,0 +1,186 @@
+"""What the fast transport's connections share: the load, the flusher, the sweep, the poller."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import trio
+import trio.testing
+
+from _speedups.fanout import Frame, Members, Slots
+from gateway.transport.fast_loop import READ, WRITE, Flusher, Load, Poller, Sweep, tick_s
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def run_load(load: Load, clock: Clock, busy: float, seconds: float) -> None:
+    """Let the loop run passes of 10 ms that are busy for this share."""
+    for _ in range(round(seconds / 0.01)):
+        clock.now_s += 0.01 * busy
+        load.before_io_wait(1.0)
+        clock.now_s += 0.01 * (1 - busy)
+        load.after_io_wait(1.0)
+
+
+def test_frames_are_joined_for_longer_the_busier_the_loop_is() -> None:
+    clock = Clock()
+    load = Load(0.020, clock)
+    run_load(load, clock, 0.3, 1.0)
+    assert load.interval_s == 0.0
+    assert abs(load.busy - 0.3) < 0.02
+    run_load(load, clock, 0.8, 1.0)
+    middle_s = load.interval_s
+    assert 0.005 < middle_s < 0.019
+    run_load(load, clock, 1.0, 1.0)
+    assert load.interval_s == 0.020
+    run_load(load, clock, 0.1, 1.0)
+    assert load.interval_s == 0.0
+
+
+async def test_the_flusher_writes_what_was_queued_in_slices_and_passes_on_reports() -> None:
+    slots, members, reports = Slots(), Members(), []
+    pairs = [socket.socketpair() for _ in range(30)]
+    for ours, _ in pairs:
+        members.add(slots.add(ours.fileno()))
+    pairs[7][1].close()
+    flusher = Flusher(slots, reports.append, interval_max_ms=0, slice_ms=0.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flusher.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for text in (b"a", b"b"):
+            slots.publish(members, ([Frame(text)],))
+            flusher.wake()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert slots.dirty_slots == 0
+    assert [report[0] for report in reports] == [list(members)[7]]
+    for number, (ours, theirs) in enumerate(pairs):
+        if number != 7:
+            assert theirs.recv(10) == b"ab"
+        ours.close()
+        theirs.close()
+
+
+class Alarm:
+    """Notes when it was checked."""
+
+    def __init__(self) -> None:
+        self.due_s: float | None = None
+        self.checked: list[float] = []
+
+    def check(self, now_s: float) -> None:
+        self.checked.append(now_s)
+
+
+def test_the_sweep_checks_once_when_due_and_never_early() -> None:
+    sweep, alarm = Sweep(1.0), Alarm()
+    sweep.at(5.5, alarm)
+    sweep.run_until(5.4)
+    assert alarm.checked == []
+    sweep.run_until(6.0)
+    sweep.run_until(9.0)
+    assert alarm.checked == [6.0]
+
+
+def test_an_earlier_appointment_replaces_a_later_one_and_a_cancelled_one_is_let_go() -> None:
+    sweep, alarm, gone = Sweep(1.0), Alarm(), Alarm()
+    sweep.at(30.0, alarm)
+    sweep.at(3.0, alarm)
+    sweep.at(3.0, gone)
+    held = sys.getrefcount(gone)
+    sweep.cancel(gone)
+    assert sys.getrefcount(gone) == held - 1
+    sweep.run_until(4.0)
+    assert alarm.checked == [4.0]
+    sweep.run_until(60.0)
+    assert alarm.checked == [4.0]
+    assert gone.checked == []
+
+
+def test_a_later_appointment_replaces_an_earlier_one() -> None:
+    sweep, alarm = Sweep(1.0), Alarm()
+    sweep.at(3.0, alarm)
+    sweep.at(30.0, alarm)
+    sweep.run_until(10.0)
+    assert alarm.checked == []
+    sweep.run_until(31.0)
+    assert alarm.checked == [31.0]
+
+
+def test_a_tick_is_fine_enough_for_the_shortest_timeout() -> None:
+    assert tick_s((30.0, 10.0)) == 1.0
+    assert tick_s((30.0, 0.5)) == 0.1
+    assert tick_s((0.001, 5.0)) == 0.005
+
+
+class Owner:
+    """Notes what the poller says; `on_ready` may do more."""
+
+    def __init__(self) -> None:
+        self.flags: list[int] = []
+        self.evicts: tuple[Poller, int] | None = None
+
+    def ready(self, flags: int) -> None:
+        self.flags.append(flags)
+        if self.evicts is not None:
+            self.evicts[0].remove(self.evicts[1])
+
+
+async def until_called(owners: list[Owner]) -> None:
+    with trio.fail_after(5):
+        while not any(owner.flags for owner in owners):  # noqa: ASYNC110
+            await trio.sleep(0.001)
+
+
+async def test_the_poller_calls_for_what_is_watched() -> None:
+    poller, owner = Poller(), Owner()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        poller.watch(ours.fileno(), READ, owner)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(poller.run)
+            await trio.testing.wait_all_tasks_blocked()
+            assert owner.flags == []
+            poller.watch(ours.fileno(), READ | WRITE, owner)
+            await until_called([owner])
+            assert set(owner.flags) == {WRITE}
+            poller.watch(ours.fileno(), 0, owner)
+            poller.remove(ours.fileno())
+            owner.flags.clear()
+            theirs.send(b"x")
+            await trio.sleep(0.02)
+            assert owner.flags == []
+            poller.watch(ours.fileno(), READ, owner)
+            await until_called([owner])
+            assert owner.flags[0] == READ
+            nursery.cancel_scope.cancel()
+    poller.close()
+
+
+async def test_an_owner_that_another_one_removed_is_not_called_any_more() -> None:
+    poller, owners = Poller(), [Owner(), Owner()]
+    pairs = [socket.socketpair() for _ in owners]
+    for owner, (ours, theirs) in zip(owners, pairs, strict=True):
+        poller.watch(ours.fileno(), READ, owner)
+        theirs.send(b"x")
+    for owner, other in ((owners[0], 1), (owners[1], 0)):
+        owner.evicts = (poller, pairs[other][0].fileno())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        await until_called(owners)
+        await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert sorted(bool(owner.flags) for owner in owners) == [False, True]
+    poller.close()
+    for pair in pairs:
+        for end in pair:
+            end.close()
