@@ -105,7 +105,8 @@ class Client:
         self.connection.send(_json(type="binary"))
 
     def presence_state(self, topic: str) -> bytes | None:
-        return None
+        assert not self.closes
+        return _json(type="presence_state", topic=topic) if topic in self.topics else None
 
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
         assert not self.closes
@@ -728,6 +729,9 @@ class TransportContract:
             assert seen["broadcast"] == 10
             assert seen["resync"] == 0
             assert before >= 400 - seen["presence"] > 0
+            while (made_up := await raw_answer(slow))["type"] == "presence":
+                pass
+            assert made_up == {"type": "presence_state", "topic": TOPIC}
 
     async def test_a_reader_without_progress_is_closed_with_4429(self) -> None:
         sections = slow_sockets()
