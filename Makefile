@@ -32,6 +32,7 @@ check: venv
 	$(BIN)/python -m pytest tests/test_imports.py
 
 bench: venv
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
 	$(BIN)/python -m benchmarks $(ARGS)
 
 fuzz: venv
