@@ -672,9 +672,6 @@ cdef class Engine:
             self.spooled_bytes -= len(payload)
         return spool
 
-    def spooled(self, Py_ssize_t slot):
-        return len((<_User>self.users[slot]).spool)
-
     def untimed(self):
         cdef _Document document
         cdef int64_t total = 0

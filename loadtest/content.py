@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-REGISTERS = ("title", "start_time", "end_time", "location")
 ATTENDEES_KEPT = 8  # edits without knowledge of the document touch only these
 ATTENDEES_MAX = 24
 DESCRIPTION_MAX = 400  # code points; beyond it replicas delete instead of inserting

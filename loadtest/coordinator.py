@@ -178,7 +178,7 @@ class Run:
                 nursery.start_soon(generator.run)
             await self._ready()
             await self._start()
-            nursery.start_soon(self._observe, nursery.cancel_scope)
+            nursery.start_soon(self._observe)
             for disruption in self.scenario.disruptions:
                 nursery.start_soon(self._disrupt, disruption)
             await self._follow()
@@ -247,7 +247,7 @@ class Run:
         sample = await trio.to_thread.run_sync(self.observer.sample, at_s, full)
         self.progress.samples.append({**sample, "full": full})
 
-    async def _observe(self, scope: trio.CancelScope) -> None:
+    async def _observe(self) -> None:
         """A sample a second, full ones at the end of each stage; notice a server that died."""
         ends = []
         end_s = 0.0

@@ -81,7 +81,6 @@ class Crowd:
     def connect_user(self, user: User, now: int) -> None:
         """Begin a connection, meant to begin at `user.connect_ns`."""
         self.counts["attempted"] += 1
-        user.attempt += 1
         user.timer += 1
         user.return_delay_ms = None
         if not user.request:
@@ -317,7 +316,6 @@ class Crowd:
         self.sync.record((now - user.sync_ns) // 1000)
         self.counts["succeeded"] += 1
         self.connected += 1
-        user.attempt = 0
         user.timer += 1
         user.state = "live"
         user.return_delay_ms = None

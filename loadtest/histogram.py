@@ -56,10 +56,6 @@ class Latencies:
         """Count everything that `other` counted."""
         self.counts += other.counts
 
-    def add_counts(self, counts: bytes) -> None:
-        """Add what `Engine.take_counts` returned."""
-        self.counts += np.frombuffer(counts, np.int64)
-
     @property
     def total(self) -> int:
         """How many latencies were counted."""
@@ -89,13 +85,10 @@ class Latencies:
         """[position, count] where the count isn't 0: the compact form between processes."""
         return [[int(i), int(self.counts[i])] for i in np.flatnonzero(self.counts)]
 
-    @classmethod
-    def of_pairs(cls, pairs: Iterable[Iterable[int]]) -> Latencies:
-        """The inverse of `pairs`."""
-        made = cls()
+    def add_pairs(self, pairs: Iterable[Iterable[int]]) -> None:
+        """Add what another's `pairs` returned."""
         for position, count in pairs:
-            made.counts[position] += count
-        return made
+            self.counts[position] += count
 
     def histogram(self) -> HdrHistogram:
         """The same as the published library's histogram."""

@@ -12,7 +12,6 @@ from loadtest.scenario import parse
 from loadtest.verdict import Findings, conclude
 
 Data = dict[str, Any]
-LATENCIES = ("delivery", "ack", "presence")
 
 
 class MergeError(Exception):

@@ -80,9 +80,7 @@ class Sum:
         self.peak = max(self.peak, interval["connections"])
         self.intervals += 1
         for name, pairs in interval["histograms"].items():
-            counts = self.histograms[name].counts
-            for position, count in pairs:
-                counts[position] += count
+            self.histograms[name].add_pairs(pairs)
 
     def latency_ms(self) -> dict[str, dict[str, Any]]:
         """Percentiles of everything that users feel."""

@@ -21,7 +21,6 @@ from loadtest.scenario import EDIT_KINDS, Scenario, Stage
 Array = np.ndarray[Any, Any]
 SLICE_S = 0.1
 PRESENCE = len(EDIT_KINDS)  # the kind behind those of edits
-KINDS = (*EDIT_KINDS, "presence")
 
 LifeKind = Literal["connect", "leave", "session", "storm", "offline", "online", "pause", "read"]
 

@@ -15,8 +15,6 @@ from loadtest import content
 from loadtest.replica import Replica
 from loadtest.scenario import EDIT_KINDS
 
-UNDO = EDIT_KINDS.index("undo")
-
 
 def token(secret: bytes, user_id: str, grant: str, expires_at: int) -> str:
     """A JWT (HS256) for this user with one role on everything."""
@@ -78,7 +76,6 @@ class User:
     """
 
     __slots__ = (
-        "attempt",
         "client_id",
         "connect_ns",
         "document",
@@ -121,7 +118,7 @@ class User:
         self.subscribed = False
         self.epoch: Any = None
         self.number = self.presence_number = 0
-        self.attempt = self.finishing = 0
+        self.finishing = 0
         self.timer = 0
         self.connect_ns = self.sync_ns = 0
         self.return_delay_ms: float | None = None

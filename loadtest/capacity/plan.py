@@ -33,7 +33,6 @@ class Wanted:
     sigma: float | None = None  # of the Universal Scalability Law; None: assumed
     kappa: float | None = None
     redis_appends_per_s: float = 80_000.0
-    reconnect_within_s: float = 60.0
 
 
 ASSUMED_SIGMA, ASSUMED_KAPPA = 0.03, 0.0005

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest import scenario as scenarios
-from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, FitError, fit
+from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, FitError, fit, fit_usl
 from loadtest.capacity.plan import Answer, Wanted, check, plan
 from loadtest.capacity.sweep import merged_points, sweep
 from loadtest.coordinator import Options, RunError, run
@@ -86,8 +85,12 @@ def _wanted_options(function: Any) -> Any:
         click.option(
             "--connections-a-worker", default=19_000, show_default=True, help="Its connections_max."
         ),
-        click.option("--sigma", type=float, help="Contention of the Universal Scalability Law, if measured."),
-        click.option("--kappa", type=float, help="Crosstalk of the Universal Scalability Law, if measured."),
+        click.option(
+            "--scaling",
+            multiple=True,
+            metavar="WORKERS=THROUGHPUT",
+            help="Measured on one node; three or more of them fit the Universal Scalability Law.",
+        ),
         click.option("--redis-appends-per-s", default=80_000.0, show_default=True, help="Of one master."),
     )
     for option in reversed(options):
@@ -101,7 +104,11 @@ def _wanted_options(function: Any) -> Any:
 @click.option("--check", "checks", multiple=True, type=READABLE, help="A run to compare the prediction with.")
 @click.option("--json", "json_file", type=FILE, help="Write the answer as JSON.")
 def plan_command(
-    calibrations: tuple[Path, ...], checks: tuple[Path, ...], json_file: Path | None, **options: Any
+    calibrations: tuple[Path, ...],
+    checks: tuple[Path, ...],
+    scaling: tuple[str, ...],
+    json_file: Path | None,
+    **options: Any,
 ) -> None:
     """What a load needs, from CALIBRATIONS (of `sweep`; reports of `run --json` count too).
 
@@ -112,7 +119,7 @@ def plan_command(
         model = fit(merged_points([json.loads(path.read_text()) for path in calibrations]))
     except (FitError, ValueError, KeyError) as error:
         raise click.UsageError(f"no model can be made of this: {error}") from None
-    answer = plan(model, Wanted(**{f.name: options[f.name] for f in fields(Wanted) if f.name in options}))
+    answer = plan(model, Wanted(**options, **_scaling(scaling)))
     _print_model(model)
     _print_answer(answer)
     rows = check(model, merged_points([json.loads(path.read_text()) for path in checks]))
@@ -121,6 +128,18 @@ def plan_command(
     if json_file:
         document = {"answer": answer.document(), "costs": _costs(model), "check": rows}
         json_file.write_text(json.dumps(document))
+
+
+def _scaling(measured: tuple[str, ...]) -> dict[str, Any]:
+    """sigma and kappa from options like 2=17000; none where none were given."""
+    if not measured:
+        return {}
+    try:
+        points = [(float(workers), float(rate)) for workers, rate in (one.split("=") for one in measured)]
+        sigma, kappa = fit_usl(points)
+    except (ValueError, FitError) as error:
+        raise click.UsageError(f"--scaling: {error}") from None
+    return {"sigma": sigma, "kappa": kappa}
 
 
 def _interval(one: Estimate, show: Any = number) -> str:

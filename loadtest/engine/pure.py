@@ -456,10 +456,6 @@ class Engine:
         self.spooled_bytes -= sum(len(payload) for payload, _ in spool)
         return spool
 
-    def spooled(self, slot: int) -> int:
-        """How many messages wait in a replica's spool."""
-        return len(self._users[slot].spool)
-
     def untimed(self) -> int:
         """Deliveries whose operation was never acknowledged."""
         return sum(len(document.arrivals) for document in self._documents)

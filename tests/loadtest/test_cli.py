@@ -135,6 +135,11 @@ def test_a_plan_names_what_binds_and_checks_its_prediction(tmp_path: Path) -> No
     assert result.exit_code == 0, result.output
     for wanted in ("descriptors binds", "extrapolated:", "assumed:", "Predicted and measured"):
         assert wanted in " ".join(result.output.split())
+    scaling = ["--scaling", "1=100", "--scaling", "2=190"]
+    assert "at least three numbers of workers" in call("plan", points, *options, *scaling).output
+    result = call("plan", points, *options, *scaling, "--scaling", "4=340", "--cores-a-node", 8)
+    assert result.exit_code == 0
+    assert "Universal Scalability Law" not in result.output
     made = json.loads(answer.read_text())
     assert made["answer"]["nodes"] >= 2
     assert made["check"][0]["cpu_cores"]["measured"] == pytest.approx(0.5)

@@ -49,7 +49,8 @@ def test_parts_of_several_processes_add_up_to_the_whole() -> None:
     for i, value_us in enumerate(sample(2)):
         whole.record(value_us)
         parts[i % 2].record(value_us)
-    total = Latencies.of_pairs(parts[0].pairs())
+    total = Latencies()
+    total.add_pairs(parts[0].pairs())
     total.add(Latencies.decode(parts[1].encode()))
     assert (total.counts == whole.counts).all()
 
