@@ -6,7 +6,6 @@ QUEUED: Literal[1]
 REFUSED: Literal[2]
 STALE: Literal[3]
 FULL: Literal[4]
-QUEUE_BYTES_MAX: int
 FORMS_MAX: int
 
 Report: TypeAlias = tuple[int, int, list[Frame], int]
@@ -32,6 +31,7 @@ class Members:
     def discard(self, handle: int) -> bool: ...
 
 class Slots:
+    def __init__(self, queue_bytes_max: int = 65536) -> None: ...
     def __len__(self) -> int: ...
     @property
     def dirty_slots(self) -> int: ...

@@ -71,8 +71,6 @@ REFUSED = 2
 STALE = 3
 FULL = 4
 FORMS_MAX = 8
-# A slot that queues more than this should be written now, however long frames are being joined.
-QUEUE_BYTES_MAX = 65536
 
 cdef enum:
     C_SENT = 0
@@ -81,7 +79,6 @@ cdef enum:
     C_STALE = 3
     C_FULL = 4
     C_FORMS_MAX = 8
-    C_QUEUE_BYTES_MAX = 65536
     IOVECS_MAX = 64
     # Fewer writes than this are over before another thread could use the GIL.
     RELEASE_SLOTS_MIN = 8
@@ -246,7 +243,10 @@ cdef class Members:
 
 
 cdef class Slots:
-    """The open sockets of one thread and their queues."""
+    """The open sockets of one thread and their queues.
+
+    A slot that queues more than `queue_bytes_max` should be written now, however long frames are being joined.
+    """
 
     cdef Slot *slots
     cdef uint64_t *dirty      # handles of the slots with a queue, in the order of their first frame
@@ -257,10 +257,12 @@ cdef class Slots:
     cdef uint64_t mark
     cdef size_t open_count
     cdef size_t queued
+    cdef size_t queue_bytes_max
     cdef bint writing         # true while the GIL may be released in `flush`
 
-    def __cinit__(self):
+    def __cinit__(self, size_t queue_bytes_max=65536):
         self.first_free = -1
+        self.queue_bytes_max = queue_bytes_max
 
     def __dealloc__(self):
         cdef size_t i
@@ -332,7 +334,7 @@ cdef class Slots:
     # -- queueing
 
     def post(self, uint64_t handle, Frame frame not None):
-        """Queue a frame: QUEUED, FULL (queued too, but more than 64 KiB wait), REFUSED (blocked) or STALE."""
+        """Queue a frame: QUEUED, FULL (queued too, but now too much waits), REFUSED (blocked) or STALE."""
         cdef Item item
         self.check_owner()
         cdef Slot *slot = self.find(handle)
@@ -342,7 +344,7 @@ cdef class Slots:
             return C_REFUSED
         fill(&item, frame)
         self.push(handle, slot, &item, 1)
-        return C_FULL if slot.bytes > C_QUEUE_BYTES_MAX else C_QUEUED
+        return C_FULL if slot.bytes > self.queue_bytes_max else C_QUEUED
 
     def send(self, uint64_t handle, Frame frame not None):
         """Write a frame at once if nothing waits before it: SENT; else what `post` answers.
@@ -367,7 +369,7 @@ cdef class Slots:
             slot.written = got if got > 0 else 0
             return C_FULL
         self.push(handle, slot, &item, 1)
-        return C_FULL if slot.bytes > C_QUEUE_BYTES_MAX else C_QUEUED
+        return C_FULL if slot.bytes > self.queue_bytes_max else C_QUEUED
 
     def publish(self, Members members not None, tuple forms not None, dict substitutes=None):
         """Queue frames for every member; returns the handles of blocked members, which got nothing.

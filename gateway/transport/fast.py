@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 ACCEPTS_MAX = 32
 # Submissions under way beyond which nothing is read: two appends. See Poller.
 PENDING_CHANGES_MAX = 2000
+# Joined for one connection at most; then it is written at once.
+JOINED_BYTES_MAX = 64 * 1024
 # Pause when descriptors have run out: the listener stays readable, and trying again at once would spin.
 ACCEPT_PAUSE_S = 0.1
 
@@ -63,7 +65,8 @@ class Shared:
         self.timeouts = config.timeouts
         self.compression = server.compression
         self.counters = counters
-        self.slots = Slots()
+        # What is joined isn't in the outbox yet: it must not pass that one's limits at once.
+        self.slots = Slots(min(JOINED_BYTES_MAX, config.limits.outbox_bytes_max // 4))
         self.connections: dict[int, FastConnection] = {}  # by handle, the open ones
         self.poller = Poller(lambda: counters.pending_changes > PENDING_CHANGES_MAX)
         self.flusher = Flusher(self.slots, self._report, server.flush_interval_max_ms, server.flush_slice_ms)
