@@ -1,0 +1,66 @@
+"""The Autobahn cases for text messages (RFC 6455), by the public `kosoku`, on every transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import kosoku
+import pytest
+import trio
+
+from gateway.config import Config
+from gateway.metrics import Counters
+from gateway.node import make_transport
+from gateway.ports import Ack, Admission, Connection, Rejection, UpgradeRequest
+from tests.clients.transports import TRANSPORTS
+
+# Text, pings, reserved bits, opcodes, fragments, UTF-8, closing, auto-fragmentation.
+CASES = ["1.1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]
+CASES_MIN = 230
+BEHAVIOURS = {"OK", "NON-STRICT", "INFORMATIONAL"}
+
+
+class Echo:
+    """Sends every text message back."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def receive(self, payload: bytes) -> None:
+        self._connection.send(payload)
+
+    def receive_binary(self) -> None:
+        raise AssertionError("no case sends one")
+
+    def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
+        return None
+
+    def presence_state(self, topic: str) -> bytes | None:
+        return None
+
+    def closed(self) -> None:
+        pass
+
+
+class Everybody:
+    def admit(self, request: UpgradeRequest) -> Admission | Rejection:
+        return Admission(None, Echo)
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+async def test_the_autobahn_cases_for_text_pass(name: str) -> None:
+    counters = Counters()
+    transport = make_transport(Config().with_(server={"port": 0, "transport": name}), counters)
+
+    def run(address: str) -> list[str]:
+        results = asyncio.run(kosoku.run_fuzzingclient(address, CASES, concurrency=8))
+        return [result.behavior.value for result in results]
+
+    async with trio.open_nursery() as nursery:
+        [(host, port)] = await nursery.start(transport.serve, Everybody())
+        behaviours = await trio.to_thread.run_sync(run, f"{host}:{port}")
+        nursery.cancel_scope.cancel()
+    assert len(behaviours) >= CASES_MIN
+    assert set(behaviours) <= BEHAVIOURS
+    assert counters.internal_errors == 0
