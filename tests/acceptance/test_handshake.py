@@ -1,0 +1,83 @@
+"""Who may open a WebSocket on a real node: paths, versions, origins, and a node that is full."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import trio
+
+from tests.clients.desk import signed_in
+from tests.clients.gateway import Gateway, gateway
+from tests.clients.transports import TRANSPORTS
+from tests.transport.wire import RawClient, request
+
+
+@asynccontextmanager
+async def dialled(node: Gateway) -> AsyncIterator[RawClient]:
+    port = urlsplit(node.url).port
+    assert port is not None
+    client = await RawClient.connect(port)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def status_of(node: Gateway, sent: bytes) -> tuple[int, bytes]:
+    """The HTTP status that a handshake gets, and the whole head."""
+    async with dialled(node) as client:
+        await client.send(sent)
+        with trio.fail_after(5):
+            head = await client.head()
+        return int(head.split()[1]), head
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_paths_versions_and_origins(tmp_path: Path, transport: str) -> None:
+    settings = {"server__transport": transport, "server__origins": "https://calendar.test"}
+    with gateway(tmp_path, **settings) as node:
+        for sent, status in (
+            (request(), 101),  # no Origin: not a browser
+            (request("/realtime?via=k6"), 101),
+            (request(origin="https://calendar.test"), 101),
+            (request(origin="https://evil.test"), 403),
+            (request(origin="null"), 403),
+            (request("/"), 404),
+            (request("/realtime/"), 404),
+            (request(sec_websocket_version="12"), 426),
+            (request(upgrade=None, connection=None), 426),
+            (request().replace(b"GET", b"POST"), 405),
+            (b"nonsense\r\n\r\n", 400),
+        ):
+            assert (await status_of(node, sent))[0] == status, sent
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_full_node_answers_503_with_retry_after(tmp_path: Path, transport: str) -> None:
+    settings = {"server__transport": transport, "server__connections_max": 2}
+    with gateway(tmp_path, **settings) as node:
+        async with signed_in(node, "ann"), signed_in(node, "bob") as bob:
+            status, head = await status_of(node, request())
+            assert status == 503
+            assert b"retry-after: " in head.lower()
+            await bob.ask("PING")
+        with trio.fail_after(5):
+            while (await status_of(node, request()))[0] != 101:  # noqa: ASYNC110  (another process)
+                await trio.sleep(0.02)
+
+
+async def test_a_handshake_may_take_its_time_but_not_forever(tmp_path: Path) -> None:
+    with gateway(tmp_path, timeouts__upgrade_timeout_s=0.4) as node:
+        async with dialled(node) as client:
+            await client.send(request()[:30])
+            await trio.sleep(0.1)
+            await client.send(request()[30:])
+            assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+        async with dialled(node) as client:
+            await client.send(request()[:30])
+            with trio.fail_after(5):
+                assert b" 101 " not in await client.rest()
