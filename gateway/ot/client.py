@@ -127,10 +127,12 @@ class Replica:
     def acknowledged(self, seq: int, version: int, patch: Patch | None = None) -> Submission | None:
         """The answer to the submission in flight; `patch` where the server committed something else.
 
-        Answers to anything else are ignored. A version that the replica has already means that the state it
-        was given held the submission.
+        A version that the replica has already means that the state it was given held the submission. An answer
+        to something else (a second copy that was accepted after the first one was refused) is a change like
+        another's; without its `patch` it can't be followed: ValueError, resume from `version`.
         """
         if self._in_flight is None or self._in_flight.submission.seq != seq:
+            self._receive_own(version, patch)
             return None
         if version <= self.version:
             return self.withdraw()
@@ -188,6 +190,13 @@ class Replica:
         submission = Submission(seq, self.version, emit(self.document, operations, tests=True))
         self._in_flight = _InFlight(submission, operations)
         return submission
+
+    def _receive_own(self, version: int, patch: Patch | None) -> None:
+        """A change of this client's that is no longer in flight."""
+        if patch is not None:
+            self.receive(version, patch)
+        elif version > self.version:
+            raise ValueError(f"version {version} answers a submission that was given up")
 
     def _expect(self, version: int) -> None:
         if version != self.version + 1:

@@ -63,11 +63,21 @@ def test_known_versions_are_ignored_and_a_gap_is_told() -> None:
         mine.receive(9, [replace("/t", "z")])
 
 
-def test_answers_to_nothing_in_flight_are_ignored() -> None:
+def test_old_answers_are_ignored() -> None:
     mine = replica()
-    assert mine.acknowledged(1, 8) is None and mine.version == 7
+    assert mine.acknowledged(1, 7) is None and mine.acknowledged(1, 6, [replace("/t", "old")]) is None
+    assert (mine.version, mine.document["t"]) == (7, "x")
+
+
+def test_a_second_copy_accepted_after_the_first_was_refused() -> None:
+    mine = replica()
     mine.edit([replace("/t", "y")])
-    assert mine.acknowledged(5, 8) is None and mine.in_flight is not None
+    mine.withdraw()
+    mine.edit([add("/l/0", "next")])
+    assert mine.acknowledged(1, 8, [replace("/t", "y")]) is None
+    assert mine.view == {"l": ["next", "a"], "t": "y", "n": 1} and mine.in_flight is not None
+    with pytest.raises(ValueError, match="given up"):
+        mine.acknowledged(1, 9)
 
 
 def test_an_answer_that_differs_corrects_the_view_and_clears_undo() -> None:
