@@ -127,9 +127,9 @@ class Replica:
     def acknowledged(self, seq: int, version: int, patch: Patch | None = None) -> Submission | None:
         """The answer to the submission in flight; `patch` where the server committed something else.
 
-        A version that the replica has already means that the state it was given held the submission. An answer
-        to something else (a second copy that was accepted after the first one was refused) is a change like
-        another's; without its `patch` it can't be followed: ValueError, resume from `version`.
+        A version that the replica has already means that the state it was given held the submission. An
+        answer to something else (a second copy that was accepted after the first one was refused) is a change
+        like another's; without its `patch` it can't be followed: ValueError, resume from `version`.
         """
         if self._in_flight is None or self._in_flight.submission.seq != seq:
             self._receive_own(version, patch)
