@@ -48,7 +48,7 @@ async def create(node: Gateway, resource: str = "event:42", value: Any = EVENT) 
 def any_edit(rng: random.Random, document: Any) -> list[dict[str, Any]]:
     """What a user might do to the event that it sees; only what RFC 6902 can say."""
     attendees = document["attendees"]
-    person = {"user_id": f"user{rng.randrange(1000)}", "response_status": "TENTATIVE"}
+    person = {"user_id": f"user{rng.randrange(10**9)}", "response_status": "TENTATIVE"}
     choices: list[list[dict[str, Any]]] = [
         [{"op": "replace", "path": "/title", "value": rng.choice(WORDS)}],
         [{"op": "replace", "path": "/description", "value": " ".join(rng.choices(WORDS, k=4))}],
