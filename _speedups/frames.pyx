@@ -22,6 +22,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, strerror
 
+from _speedups.utf8 cimport Utf8, utf8_reset, utf8_take
+from _speedups.wire cimport close_code_allowed, unmask_copy, write_head
+
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
     int MSG_DONTWAIT
@@ -68,89 +71,7 @@ cdef size_t mask_pool_used = MASK_POOL_BYTES
 cdef bytes DEFLATE_TAIL = b"\x00\x00\xff\xff"
 
 
-# ------------------------------------------------------------------------------------------------ UTF-8
-
-cdef struct Utf8:
-    uint8_t need  # continuation bytes that the character still lacks
-    uint8_t low   # bounds of the next one (narrower after E0, ED, F0 and F4)
-    uint8_t high
-
-
-cdef inline void utf8_reset(Utf8 *state) noexcept nogil:
-    state.need = 0
-    state.low = 0x80
-    state.high = 0xBF
-
-
-cdef inline bint utf8_lead(Utf8 *state, unsigned char c) noexcept nogil:
-    """Take the first byte of a character of two bytes or more (RFC 3629 section 4)."""
-    if c < 0xC2 or c > 0xF4:
-        return False
-    if c < 0xE0:
-        state.need = 1
-    elif c < 0xF0:
-        state.need = 2
-        if c == 0xE0:
-            state.low = 0xA0
-        elif c == 0xED:
-            state.high = 0x9F
-    else:
-        state.need = 3
-        if c == 0xF0:
-            state.low = 0x90
-        elif c == 0xF4:
-            state.high = 0x8F
-    return True
-
-
-cdef bint utf8_take(Utf8 *state, const unsigned char *data, size_t size) noexcept nogil:
-    """Validate the next bytes of a text; false at the first byte that no valid text continues with."""
-    cdef size_t i = 0
-    cdef unsigned char c
-    cdef uint64_t word
-    while i < size:
-        if state.need == 0:
-            while i + 8 <= size:
-                memcpy(&word, data + i, 8)
-                if word & 0x8080808080808080ULL:
-                    break
-                i += 8
-            if i == size:
-                break
-            c = data[i]
-            if c >= 0x80 and not utf8_lead(state, c):
-                return False
-        else:
-            c = data[i]
-            if c < state.low or c > state.high:
-                return False
-            state.need -= 1
-            state.low = 0x80
-            state.high = 0xBF
-        i += 1
-    return True
-
-
 # -------------------------------------------------------------------------------------------------- masks
-
-cdef void unmask_copy(char *out, const char *data, size_t size, const unsigned char *mask, size_t phase) noexcept nogil:
-    """Copy while undoing the mask; `phase` is how many bytes of the payload came before."""
-    cdef unsigned char key[8]
-    cdef uint64_t word, wide
-    cdef size_t i
-    for i in range(8):
-        key[i] = mask[(phase + i) & 3]
-    memcpy(&wide, key, 8)
-    i = 0
-    while i + 8 <= size:
-        memcpy(&word, data + i, 8)
-        word ^= wide
-        memcpy(out + i, &word, 8)
-        i += 8
-    while i < size:
-        out[i] = <char>((<unsigned char>data[i]) ^ key[i & 7])
-        i += 1
-
 
 cdef int next_mask(unsigned char *mask) except -1:
     """Four unpredictable bytes (RFC 6455 section 5.3), from a pool that the kernel's generator fills."""
@@ -172,25 +93,6 @@ cdef int next_mask(unsigned char *mask) except -1:
 
 
 # ------------------------------------------------------------------------------------------------ encoder
-
-cdef size_t write_head(unsigned char *head, int opcode, size_t size, bint compressed, bint masked) noexcept nogil:
-    """Write the head of a whole message (FIN set) without its mask; returns its length, at most 10."""
-    cdef unsigned char mask_bit = 0x80 if masked else 0
-    cdef int i
-    head[0] = <unsigned char>(0x80 | (0x40 if compressed else 0) | opcode)
-    if size < 126:
-        head[1] = mask_bit | <unsigned char>size
-        return 2
-    if size < 65536:
-        head[1] = mask_bit | 126
-        head[2] = <unsigned char>(size >> 8)
-        head[3] = <unsigned char>(size & 255)
-        return 4
-    head[1] = mask_bit | 127
-    for i in range(8):
-        head[2 + i] = <unsigned char>((<uint64_t>size >> (56 - 8 * i)) & 255)
-    return 10
-
 
 cdef int check_encoding(int opcode, Py_ssize_t size, bint compressed) except -1:
     if opcode not in (OP_TEXT, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG):
@@ -266,13 +168,6 @@ cdef tuple inflate(bytes payload, size_t bytes_max):
 
 
 # ------------------------------------------------------------------------------------------------ decoder
-
-cdef bint close_code_allowed(uint16_t code) noexcept nogil:
-    """Codes that may stand in a close frame (RFC 6455 section 7.4 and the IANA registry)."""
-    if 1000 <= code <= 1014:
-        return code not in (1004, 1005, 1006)
-    return 3000 <= code <= 4999
-
 
 cdef struct Store:
     # Bytes of a message or control frame that has not ended yet; nothing is allocated while it is empty.

@@ -25,8 +25,9 @@ from gateway.errors import ConfigError
 from gateway.metrics import Counters
 from gateway.ports import Connection, Endpoint, Own, Rejection
 from gateway.transport import upgrade
-from gateway.transport.fast_connection import FastConnection, Seat
+from gateway.transport.fast_connection import FastConnection
 from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST, READ, Flusher, Poller, Sweep, tick_s
+from gateway.transport.fast_seat import Seat
 from gateway.transport.listening import addresses, listen
 
 if TYPE_CHECKING:

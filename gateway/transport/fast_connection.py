@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections.abc import Awaitable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -25,11 +24,12 @@ from _speedups import frames
 from _speedups.fanout import FULL, QUEUED, REFUSED, Frame
 from gateway.ports import Ack, Rejection, Session
 from gateway.transport import fast_compression, upgrade
-from gateway.transport.fast_loop import READ, WRITE
+from gateway.transport.fast_loop import READ, WRITE, read_some, shut_down_writing
 from gateway.transport.outbox import Outbox
 
 if TYPE_CHECKING:
     from gateway.transport.fast import FastGroup, Shared
+    from gateway.transport.fast_seat import Seat
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,6 @@ BUFFERS_MAX = 256
 
 CLOSE_INTERNAL = 1011
 CLOSE_SLOW = 4429
-
-# One read of a handshake, or of what is thrown away.
-RECEIVE_BYTES = 16 * 1024
-
-# Tasks kept for connections to come.
-SEATS_IDLE_MAX = 256
 
 ABNORMAL = 1006
 
@@ -55,64 +49,6 @@ class State(IntEnum):
     OPEN = 1
     CLOSING = 2
     GONE = 3
-
-
-class Seat:
-    """The task of one connection; when that is over it waits among `idle` for another.
-
-    Starting and ending a task costs as much as half a handshake: clients that come and go don't pay it.
-    """
-
-    __slots__ = ("_idle", "_parked", "connection")
-
-    def __init__(self, idle: list[Seat]) -> None:
-        self.connection: FastConnection | None = None
-        self._idle = idle
-        self._parked: trio.lowlevel.Task | None = None
-
-    async def run(self) -> None:
-        """Await the connection's work, end the connection when it is gone."""
-        try:
-            while True:
-                connection = self.connection
-                if connection is not None and connection.gone:
-                    self._leave()
-                    if len(self._idle) >= SEATS_IDLE_MAX:
-                        return
-                    self._idle.append(self)
-                elif connection is not None and connection.work is not None:
-                    await connection.await_work(connection.work)
-                else:
-                    self._parked = trio.lowlevel.current_task()
-                    await trio.lowlevel.wait_task_rescheduled(self._abort)
-        finally:
-            self._leave()
-
-    def wake(self) -> None:
-        """There is work, or the connection is gone."""
-        if self._parked is not None:
-            trio.lowlevel.reschedule(self._parked)
-            self._parked = None
-
-    def vacate(self) -> bool:
-        """End the connection here and now, if that takes no task switch; False: `wake` does it soon.
-
-        For callers that have nothing of the session on their stack.
-        """
-        if self._parked is None or len(self._idle) >= SEATS_IDLE_MAX:
-            return False
-        self._leave()
-        self._idle.append(self)
-        return True
-
-    def _leave(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.end()
-
-    def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._parked = None
-        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class FastConnection:
@@ -317,15 +253,10 @@ class FastConnection:
 
     def _read_undecoded(self) -> None:
         """Read a handshake, or throw away what follows one that was refused."""
-        try:
-            data = os.read(self._fd, RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
+        data = read_some(self._fd)
+        if data == b"":
             self._peer_left()
-        elif self._head is not None:
+        elif data is not None and self._head is not None:
             self._take_head(self._head, data)
 
     def _take_head(self, before: bytes, data: bytes) -> None:
@@ -548,13 +479,8 @@ class FastConnection:
         """Send our FIN and go on reading, so that unread input doesn't reset what we wrote last."""
         if self._state == State.GONE or self._outbox is not None:
             return
-        shared_fd = socket.socket(fileno=self._fd)
-        try:
-            shared_fd.shutdown(socket.SHUT_WR)
-        except OSError:
+        if not shut_down_writing(self._fd):
             self._drop()
-        finally:
-            shared_fd.detach()
 
     # ------------------------------------------------------------------------------ timers
 

@@ -8,7 +8,9 @@ a connection's own task runs only when something must be awaited.
 from __future__ import annotations
 
 import errno
+import os
 import select
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -23,14 +25,41 @@ if TYPE_CHECKING:
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 
-# Connections called between two checkpoints; at 10 us each, that is how long other tasks wait.
+# How long nothing is read while the node is congested.
 CONGESTED_PAUSE_S = 0.001
+
+# Connections called between two checkpoints.
 EVENTS_MAX = 64  # a pass is short: the tasks that commit what was read get their turn
+
+# One read of a handshake, or of what is thrown away.
+RECEIVE_BYTES = 16 * 1024
 
 # Below this share of busy time everything is written at once; from here on, frames are joined.
 BUSY_MIN = 0.6
 BUSY_FULL = 0.95
 BUSY_WINDOW_S = 0.05
+
+
+def read_some(fd: int) -> bytes | None:
+    """What a socket has to read, some KiB at most; b"" when it ended or broke, None when nothing came yet."""
+    try:
+        return os.read(fd, RECEIVE_BYTES)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+def shut_down_writing(fd: int) -> bool:
+    """Send our FIN; False when the socket is broken already."""
+    borrowed = socket.socket(fileno=fd)
+    try:
+        borrowed.shutdown(socket.SHUT_WR)
+    except OSError:
+        return False
+    finally:
+        borrowed.detach()
+    return True
 
 
 class Ready(Protocol):

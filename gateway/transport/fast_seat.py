@@ -1,0 +1,71 @@
+"""The tasks of the fast transport's connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from gateway.transport.fast_connection import FastConnection
+
+# Tasks kept for connections to come.
+SEATS_IDLE_MAX = 256
+
+
+class Seat:
+    """The task of one connection; when that is over it waits among `idle` for another.
+
+    Starting and ending a task costs as much as half a handshake: clients that come and go don't pay it.
+    """
+
+    __slots__ = ("_idle", "_parked", "connection")
+
+    def __init__(self, idle: list[Seat]) -> None:
+        self.connection: FastConnection | None = None
+        self._idle = idle
+        self._parked: trio.lowlevel.Task | None = None
+
+    async def run(self) -> None:
+        """Await the connection's work, end the connection when it is gone."""
+        try:
+            while True:
+                connection = self.connection
+                if connection is not None and connection.gone:
+                    self._leave()
+                    if len(self._idle) >= SEATS_IDLE_MAX:
+                        return
+                    self._idle.append(self)
+                elif connection is not None and connection.work is not None:
+                    await connection.await_work(connection.work)
+                else:
+                    self._parked = trio.lowlevel.current_task()
+                    await trio.lowlevel.wait_task_rescheduled(self._abort)
+        finally:
+            self._leave()
+
+    def wake(self) -> None:
+        """There is work, or the connection is gone."""
+        if self._parked is not None:
+            trio.lowlevel.reschedule(self._parked)
+            self._parked = None
+
+    def vacate(self) -> bool:
+        """End the connection here and now, if that takes no task switch; False: `wake` does it soon.
+
+        For callers that have nothing of the session on their stack.
+        """
+        if self._parked is None or len(self._idle) >= SEATS_IDLE_MAX:
+            return False
+        self._leave()
+        self._idle.append(self)
+        return True
+
+    def _leave(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.end()
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._parked = None
+        return trio.lowlevel.Abort.SUCCEEDED
