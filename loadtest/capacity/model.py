@@ -1,7 +1,7 @@
 """Cost models of one gateway worker, fitted to measured stages.
 
     CPU (cores)   = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
-    memory        = base + e x connections        (PSS)
+    memory        = base + e x connections + g x operations/s     (PSS; rooms keep recent changes)
     socket memory = f x connections               (kernel buffers and slab)
     latency       = measured p95 as a function of CPU, interpolated
 
@@ -23,6 +23,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
 RESAMPLES = 400
+ENTANGLED = 0.99  # cosine of two columns
 CONFIDENCE = 0.90
 CPU_NOISE = 0.05  # cores; above it the error of a measurement grows with its size
 
@@ -99,11 +100,12 @@ class CostModel:
     """The costs of a worker. The arrays hold one row a resample; the first is the fit."""
 
     cpu: Array  # columns: base, then CPU_TERMS
-    memory: Array  # columns: base, connections
+    memory: Array  # columns: base, connections, operations/s
     socket: Array  # column: connections
     latency: Sequence[tuple[float, float]]  # (CPU cores, p95 in ms), by CPU
     bytes_a_message: float
     measured: Mapping[str, float]  # the largest measured value of each term, and of CPU
+    entangled: Sequence[tuple[str, str]] = ()  # terms that rose together: their costs can't be told apart
 
     def cpu_cores(self, load: Mapping[str, float]) -> Estimate:
         """The CPU that a load takes in all, bases aside, whatever number of workers shares it."""
@@ -117,9 +119,9 @@ class CostModel:
         """Cores for one unit of a term (a connection, an operation a second, ...)."""
         return estimate(self.cpu[:, 1 + CPU_TERMS.index(term)])
 
-    def memory_bytes(self, connections: float) -> Estimate:
-        """Process memory (PSS) of one worker with so many connections."""
-        return estimate(self.memory @ np.array([1.0, connections]))
+    def memory_bytes(self, connections: float, operations_per_s: float = 0.0) -> Estimate:
+        """Process memory (PSS) of one worker with so many connections and edits."""
+        return estimate(self.memory @ np.array([1.0, connections, operations_per_s]))
 
     def socket_bytes(self, connections: float) -> Estimate:
         """Kernel memory of so many sockets, on the server's side."""
@@ -172,7 +174,7 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     if not sized or len({round(point["connections"], -1) for point in sized}) < 2:
         raise FitError("memory needs stages with different numbers of connections: sweep connections too")
     memory = bootstrap_fit(
-        np.array([[1.0, point["connections"]] for point in sized]),
+        np.array([[1.0, point["connections"], point["operations_per_s"]] for point in sized]),
         np.array([point["pss_bytes"] for point in sized]),
     )
     sockets = [point for point in sized if point.get("socket_bytes") and point["connections"]]
@@ -194,4 +196,15 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
         _rising(latency),
         sum(point["bytes_per_s"] for point in usable) / messages if messages else 0.0,
         {**measured, "cpu_cores": max(point["cpu_cores"] for point in usable)},
+        _entangled(matrix[:, 1:]),
     )
+
+
+def _entangled(loads: Array) -> list[tuple[str, str]]:
+    """Pairs of terms that are proportional in the points, or nearly."""
+    found = []
+    for a, b in itertools.combinations(range(loads.shape[1]), 2):
+        sizes = np.linalg.norm(loads[:, a]) * np.linalg.norm(loads[:, b])
+        if sizes and loads[:, a] @ loads[:, b] > ENTANGLED * sizes:
+            found.append((CPU_TERMS[a], CPU_TERMS[b]))
+    return found

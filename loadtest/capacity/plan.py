@@ -87,8 +87,9 @@ def _workers_by_cpu(cpu: Estimate, base: Estimate, limit: float) -> Estimate:
 
 
 def _workers_by_memory(model: CostModel, wanted: Wanted, workers_a_node: int) -> float:
-    """How many workers it takes until a node's memory holds its share of the connections."""
-    each = model.memory_bytes(1).value - model.memory_bytes(0).value + model.socket_bytes(1).value
+    """How many workers it takes until a node's memory holds its share of the connections and edits."""
+    with_edits = model.memory_bytes(1, wanted.operations_per_user_s).value
+    each = with_edits - model.memory_bytes(0).value + model.socket_bytes(1).value
     base = model.memory_bytes(0).value * workers_a_node
     room = wanted.node_memory_gib * GIB - base
     if room <= 0:
@@ -108,7 +109,7 @@ def plan(model: CostModel, wanted: Wanted) -> Answer:
     kappa = ASSUMED_KAPPA if wanted.kappa is None else wanted.kappa
     limit, exceeded = model.cpu_limit(wanted.p95_ms)
     cpu = model.cpu_cores(load)
-    workers_a_node = max(math.floor(wanted.cores_a_node / max(limit, 0.1)), 1)
+    workers_a_node = max(math.floor(wanted.cores_a_node / max(limit, 1.0)), 1)  # one event loop a core
     by_cpu = _workers_by_cpu(cpu, model.cpu_base(), limit)
     usl_factor = _with_usl(1.0, sigma, kappa, workers_a_node)
     needed = {
@@ -127,7 +128,8 @@ def plan(model: CostModel, wanted: Wanted) -> Answer:
     operations = load["operations_per_s"]
     drain_rate, drain_s = _drain(model, wanted, load, nodes, workers_a_node, limit)
     share = wanted.connections / carrying  # of a node, when the spares are gone
-    memory = model.memory_bytes(share / workers_a_node).scaled(workers_a_node)
+    one = share / workers_a_node
+    memory = model.memory_bytes(one, one * wanted.operations_per_user_s).scaled(workers_a_node)
     sockets = model.socket_bytes(share)
     return Answer(
         workers=workers,
@@ -174,6 +176,8 @@ def _extrapolated(
         each, most = load[term] / max(workers, 1.0), model.measured[term]
         if each > 1.05 * most:
             marks.append(f"{each:,.0f} {term} a worker; at most {most:,.0f} were measured")
+    for one, other in model.entangled:
+        marks.append(f"{one} and {other} rose together in the calibration: their costs can't be told apart")
     if workers > 1:
         marks.append(f"{workers:.1f} workers: one was measured; their sum is taken as linear up to the USL")
     if not exceeded:
@@ -218,7 +222,7 @@ def check(model: CostModel, points: list[dict[str, Any]]) -> list[dict[str, Any]
                 "cpu_cores": {"predicted": total.value, "low": total.low, "high": total.high}
                 | {"measured": point["cpu_cores"]},
                 "pss_bytes": {
-                    "predicted": model.memory_bytes(point["connections"]).value,
+                    "predicted": model.memory_bytes(point["connections"], point["operations_per_s"]).value,
                     "measured": point["pss_bytes"],
                 },
                 "p95_ms": {"predicted": model.p95_ms(total.value), "measured": point["p95_ms"]},

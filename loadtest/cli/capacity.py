@@ -173,6 +173,8 @@ def _print_model(model: CostModel) -> None:
         table.add_row(f"CPU of {names[term]}", _interval(model.cost(term).scaled(1e6)) + " us")
     memory = model.memory_bytes(1).value - model.memory_bytes(0).value
     table.add_row("memory of a connection", size(memory))
+    edits = model.memory_bytes(0, 1).value - model.memory_bytes(0).value
+    table.add_row("memory of an operation/s", size(edits))
     table.add_row("kernel memory of a socket", _interval(model.socket_bytes(1), size))
     table.add_row("memory of the process", size(model.memory_bytes(0).value))
     console.print(table)

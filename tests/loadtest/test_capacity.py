@@ -42,7 +42,7 @@ def point(
         "messages_per_s": operations * (fanout + 1),
         "bytes_per_s": 250 * operations * (fanout + 1),
         "cpu_cores": cpu,
-        "pss_bytes": 40e6 + 6000 * connections,
+        "pss_bytes": 40e6 + 6000 * connections + 2000 * operations,
         "socket_bytes": 4500 * connections,
         "p95_ms": 5 / (1 - cpu) if cpu < 1 else 5000.0,
     }
@@ -67,6 +67,15 @@ def test_the_costs_of_a_made_up_server_are_found_exactly() -> None:
     assert model.memory_bytes(10_000).value == pytest.approx(40e6 + 60e6)
     assert model.socket_bytes(10).value == pytest.approx(45_000)
     assert model.bytes_a_message == pytest.approx(250)
+
+
+def test_terms_that_rose_together_are_told() -> None:
+    assert fit(calibration()).entangled == []
+    together = [point(connections, connections, 5) for connections in (200, 500, 900, 2000, 3000)]
+    model = fit(together)
+    assert ("operations_per_s", "deliveries_per_s") in model.entangled
+    wanted = Wanted(connections=500, operations_per_user_s=1, viewers=5)
+    assert any("can't be told apart" in mark for mark in plan(model, wanted).extrapolated)
 
 
 def test_with_noise_the_truth_lies_in_most_confidence_intervals() -> None:
