@@ -159,6 +159,7 @@ def emit(document: Any, operations: Operations, tests: bool = False) -> Patch:
     """The JSON Patch that does to `document` what `operations` do; with `tests` also their `test`s.
 
     Standard RFC 6902 but for `text` (in code points) and `inc`. No `from` is a prefix of its `path`.
+    Tests are not checked here: `apply` does that.
     """
     try:
         patch: Patch = _kernel.emit(document, operations, tests)

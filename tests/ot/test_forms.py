@@ -135,8 +135,18 @@ def test_a_test_of_what_is_not_there_is_a_conflict() -> None:
 
 
 def test_what_does_not_fit_is_refused_by_every_function() -> None:
-    misfits = [("rem", ("absent",)), ("tst", None, 1)]
+    misfits = [("tst", ("n",), 1), ("rem", ("absent",))]
     calls = [ot.emit, ot.settle, ot.invert, ot.growth, lambda d, o: ot.normalise(d, o, {("a",): ("set",)})]
     for call in calls:
         with pytest.raises(PatchError):
             call(DOCUMENT, [*misfits, ("ins", ("a", 0), 1), ("set", ("n",), 1)])
+
+
+def test_only_apply_checks_tests() -> None:
+    operations = [("tst", None, 1), ("tst", ("n",), 7), ("set", ("n",), 2)]
+    assert ot.settle(DOCUMENT, operations) == operations[2:]
+    assert ot.emit(DOCUMENT, operations) == [{"op": "replace", "path": "/n", "value": 2}]
+    assert ot.invert(DOCUMENT, operations) == [("set", ("n",), 1)]
+    assert ot.growth(DOCUMENT, operations) > 0
+    with pytest.raises(PatchError):
+        ot.apply(DOCUMENT, operations)

@@ -184,6 +184,14 @@ def test_a_state_that_holds_the_submission(told: bool) -> None:
     assert submission == ot.Submission(2, 20, [replace("/t", "mine")])
 
 
+def test_a_committed_test_that_a_merged_state_seemed_to_fail() -> None:
+    mine = replica()
+    mine.edit([{"op": "test", "path": "/l/0", "value": "a"}, replace("/t", "y")])
+    mine.reload({"l": [], "t": "x", "n": 1}, 20)
+    mine.acknowledged(1, 21, [replace("/t", "y")])
+    assert mine.view == mine.document == {"l": [], "t": "y", "n": 1}
+
+
 def test_a_client_without_the_strategies_is_corrected() -> None:
     strategies = {("l",): ("set",)}
     mine = replica()

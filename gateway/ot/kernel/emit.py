@@ -29,7 +29,7 @@ def emit(document: Any, operations: Any, tests: bool) -> list[dict[str, Any]]:
     last = len(operations) - 1
     for index, operation in enumerate(operations):
         emit_one(document, operation, tests, patch)
-        if index < last:
+        if index < last and operation[0] != TST:
             document = apply_one(document, operation)
     return patch
 
@@ -94,7 +94,8 @@ def settled(document: Any, operations: Any, tests: bool) -> list[Operation]:
             result.extend(hops(document, operation))
         elif tests or operation[0] != TST:
             result.append(operation)
-        document = apply_one(document, operation)
+        if operation[0] != TST:
+            document = apply_one(document, operation)
     return result
 
 

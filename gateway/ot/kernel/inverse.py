@@ -58,7 +58,7 @@ def growth(document: Any, operations: Any, depth_max: int) -> int:
     total = 0
     for operation in operations:
         total += growth_of(document, operation, depth_max)
-        if len(operations) > 1:
+        if len(operations) > 1 and operation[0] != TST:
             document = apply_one(document, operation)
     return total
 
