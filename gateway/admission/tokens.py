@@ -6,7 +6,6 @@ loop over every character, takes most of its time. Nothing of a verification is 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
@@ -101,7 +100,7 @@ class Authenticator:
                 f"there is no {algorithm} key{'' if kid is None else ' of its kid'} to verify it with"
             )
         # A last character with spare bits set would decode to the same signature.
-        canonical = base64.urlsafe_b64encode(signature).rstrip(b"=") == signature_text.encode("ascii")
+        canonical = _encoded(signature) == signature_text
         if not canonical or not any(key.verifies(message, signature) for key in keys):
             raise _refused("its signature is wrong: it was signed with another key, or changed since")
         return _decoded(payload_text)
@@ -185,6 +184,11 @@ def issue(
 
 def _refused(reason: str) -> Refusal:
     return Refusal("UNAUTHENTICATED", f"The token is not accepted: {reason}.")
+
+
+def _encoded(data: bytes) -> str:
+    text = binascii.b2a_base64(data, newline=False).decode("ascii")
+    return text.rstrip("=").replace("+", "-").replace("/", "_")
 
 
 def _decoded(text: str) -> bytes:

@@ -151,7 +151,7 @@ def _upgrade_required(message: str) -> Rejection:
 
 def _is_key(key: str) -> bool:
     try:
-        return len(base64.b64decode(key, validate=True)) == 16
+        return len(binascii.a2b_base64(key, strict_mode=True)) == 16
     except (binascii.Error, ValueError):
         return False
 
