@@ -1,6 +1,7 @@
 """Cost models of one gateway worker, fitted to measured stages.
 
     CPU (cores)   = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
+                    + h x sqrt(operations/s)      (commits and flushes are shared the more, the more there is)
     memory        = base + e x connections + g x operations/s     (PSS; rooms keep recent changes)
     socket memory = f x connections               (kernel buffers and slab)
     latency       = measured p95 as a function of CPU, interpolated
@@ -22,7 +23,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
-RESAMPLES = 400
+RESAMPLES = 200
 ENTANGLED = 0.99  # cosine of two columns
 CONFIDENCE = 0.90
 CPU_NOISE = 0.05  # cores; above it the error of a measurement grows with its size
@@ -99,7 +100,7 @@ def fit_usl(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 class CostModel:
     """The costs of a worker. The arrays hold one row a resample; the first is the fit."""
 
-    cpu: Array  # columns: base, then CPU_TERMS
+    cpu: Array  # columns: base, then CPU_TERMS, then the root of the operations/s
     memory: Array  # columns: base, connections, operations/s
     socket: Array  # column: connections
     latency: Sequence[tuple[float, float]]  # (CPU cores, p95 in ms), by CPU
@@ -107,16 +108,17 @@ class CostModel:
     measured: Mapping[str, float]  # the largest measured value of each term, and of CPU
     entangled: Sequence[tuple[str, str]] = ()  # terms that rose together: their costs can't be told apart
 
-    def cpu_cores(self, load: Mapping[str, float]) -> Estimate:
-        """The CPU that a load takes in all, bases aside, whatever number of workers shares it."""
-        row = np.array([load.get(term, 0.0) for term in CPU_TERMS])
+    def cpu_cores(self, load: Mapping[str, float], workers: float = 1.0) -> Estimate:
+        """The CPU that a load takes in all, bases aside, when it is divided evenly between workers."""
+        shared = np.sqrt(load.get("operations_per_s", 0.0) * workers)
+        row = np.array([*(load.get(term, 0.0) for term in CPU_TERMS), shared])
         return estimate(self.cpu[:, 1:] @ row)
 
     def cpu_base(self) -> Estimate:
         return estimate(self.cpu[:, 0])
 
     def cost(self, term: str) -> Estimate:
-        """Cores for one unit of a term (a connection, an operation a second, ...)."""
+        """Cores for one more unit of a term (a connection, an operation a second, ...) of a busy worker."""
         return estimate(self.cpu[:, 1 + CPU_TERMS.index(term)])
 
     def memory_bytes(self, connections: float, operations_per_s: float = 0.0) -> Estimate:
@@ -149,14 +151,17 @@ class CostModel:
 
 
 def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Isotonic regression (pool adjacent violators): latency doesn't fall with load, noise aside."""
-    pools: list[list[float]] = []  # sum of x, sum of y, count
+    """Isotonic regression (pool adjacent violators): latency doesn't fall with load, noise aside.
+
+    A pool stands at its largest CPU: up to there its mean latency was seen.
+    """
+    pools: list[list[float]] = []  # largest x, sum of y, count
     for x, y in sorted(points):
         pools.append([x, y, 1.0])
         while len(pools) > 1 and pools[-2][1] / pools[-2][2] > pools[-1][1] / pools[-1][2]:
             last = pools.pop()
-            pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
-    return [(x / n, y / n) for x, y, n in pools]
+            pools[-1] = [last[0], pools[-1][1] + last[1], pools[-1][2] + last[2]]
+    return [(x, y / n) for x, y, n in pools]
 
 
 def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
@@ -166,7 +171,9 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
         raise FitError(
             "a model needs at least four measured stages of an embedded server: run a longer sweep"
         )
-    matrix = np.array([[1.0, *(point[term] for term in CPU_TERMS)] for point in usable])
+    matrix = np.array(
+        [[1.0, *(point[term] for term in CPU_TERMS), point["operations_per_s"] ** 0.5] for point in usable]
+    )
     used = np.array([point["cpu_cores"] for point in usable])
     weights = 1 / (used + CPU_NOISE)
     cpu = bootstrap_fit(matrix * weights[:, None], used * weights)
@@ -196,7 +203,7 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
         _rising(latency),
         sum(point["bytes_per_s"] for point in usable) / messages if messages else 0.0,
         {**measured, "cpu_cores": max(point["cpu_cores"] for point in usable)},
-        _entangled(matrix[:, 1:]),
+        _entangled(matrix[:, 1:-1]),
     )
 
 

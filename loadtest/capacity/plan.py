@@ -38,6 +38,7 @@ class Wanted:
 ASSUMED_SIGMA, ASSUMED_KAPPA = 0.03, 0.0005
 REDIS_UTILISATION = 0.6
 ARCHIVE_BATCH = 500
+ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,15 @@ def load_of(wanted: Wanted) -> dict[str, float]:
     }
 
 
+def _cpu(model: CostModel, load: Mapping[str, float], limit: float) -> tuple[Estimate, Estimate]:
+    """(CPU, workers) of a load: each depends on the other, so they are found in turns."""
+    workers = Estimate(1.0, 1.0, 1.0)
+    for _ in range(ROUNDS):
+        cpu = model.cpu_cores(load, max(workers.value, 1.0))
+        workers = _workers_by_cpu(cpu, model.cpu_base(), limit)
+    return cpu, workers
+
+
 def _workers_by_cpu(cpu: Estimate, base: Estimate, limit: float) -> Estimate:
     """How many workers share the CPU so that none goes over the limit; each has its own base."""
     room = max(limit - base.value, 1e-3)
@@ -108,9 +118,8 @@ def plan(model: CostModel, wanted: Wanted) -> Answer:
     sigma = ASSUMED_SIGMA if wanted.sigma is None else wanted.sigma
     kappa = ASSUMED_KAPPA if wanted.kappa is None else wanted.kappa
     limit, exceeded = model.cpu_limit(wanted.p95_ms)
-    cpu = model.cpu_cores(load)
+    cpu, by_cpu = _cpu(model, load, limit)
     workers_a_node = max(math.floor(wanted.cores_a_node / max(limit, 1.0)), 1)  # one event loop a core
-    by_cpu = _workers_by_cpu(cpu, model.cpu_base(), limit)
     usl_factor = _with_usl(1.0, sigma, kappa, workers_a_node)
     needed = {
         "CPU": by_cpu.value * usl_factor,
@@ -161,7 +170,7 @@ def _drain(
     left = (nodes - 1) * workers_a_node
     if left < 1:
         return 0.0, math.inf
-    spare = max(left * (limit - model.cpu_base().value) - model.cpu_cores(load).value, 0.0)
+    spare = max(left * (limit - model.cpu_base().value) - model.cpu_cores(load, left).value, 0.0)
     cost = max(model.cost("connects_per_s").value, 1e-6)
     rate = spare / cost
     moving = wanted.connections / nodes
