@@ -149,6 +149,12 @@ class _Seen:
         self.epoch = protocol.optional_integer_of(payload, "epoch")
         self.changes_max = min(limits.changes_default if wanted is None else wanted, limits.changes_max)
 
+    def beyond(self, room: Room) -> bool:
+        """Whether the client has seen more than this node has."""
+        if self.epoch not in (None, room.epoch):
+            return self.epoch > room.epoch
+        return self.version is not None and self.version > room.version
+
     def takes_changes(self, room: Room) -> bool:
         """Whether the client gets what it misses as changes, rather than the state."""
         if self.version is None or self.epoch not in (None, room.epoch):
@@ -159,6 +165,9 @@ class _Seen:
 async def _missing(session: ClientSession, room: Room, seen: _Seen) -> dict[str, Any]:
     """`changes` or `state`: what brings the client to the head, which is the one at the return."""
     hub = session.shared.hub
+    if seen.beyond(room):
+        # The client comes from a node that was ahead of this one, unless the log says otherwise.
+        await hub.catch_up(room)
     if not seen.takes_changes(room) or seen.version is None:
         return {"state": room.document}
     if session.extended:
