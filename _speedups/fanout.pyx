@@ -25,7 +25,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset, strerror
 
-from _speedups.slots cimport Item, Slot, accept_connection, now_ns, write_items, write_slot
+from _speedups.slots cimport Form, Item, Slot, accept_connection, now_ns, write_items, write_slot
 
 SENT = 0
 QUEUED = 1
@@ -65,11 +65,6 @@ cdef class Frame:
         self.topic = topic
         self.droppable = droppable
         self.ack = ack
-
-
-cdef struct Form:
-    Item *items
-    uint32_t count
 
 
 cdef class Members:

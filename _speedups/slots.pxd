@@ -75,6 +75,11 @@ cdef struct Slot:
     uint8_t dirty
 
 
+cdef struct Form:
+    Item *items
+    uint32_t count
+
+
 cdef inline int64_t now_ns() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)

@@ -55,28 +55,10 @@ class FastConnection:
     """Implements `gateway.ports.Connection` over one accepted descriptor."""
 
     __slots__ = (
-        "_awaiting",
-        "_close_code",
-        "_decoder",
-        "_fd",
-        "_head",
-        "_heard",
-        "_later",
-        "_outbox",
-        "_ping_s",
-        "_progress_s",
-        "_session",
-        "_shared",
-        "_state",
-        "_unanswered_s",
-        "due_s",
-        "form",
-        "groups",
-        "handle",
-        "remote",
-        "seat",
-        "work",
-    )
+        "_awaiting", "_close_code", "_decoder", "_fd", "_head", "_heard", "_later", "_outbox",
+        "_ping_s", "_progress_s", "_session", "_shared", "_state", "_unanswered_s", "due_s", "form",
+        "groups", "handle", "remote", "seat", "work"
+    )  # fmt: skip
 
     def __init__(self, fd: int, remote: str, seat: Seat, shared: Shared) -> None:
         self.remote = remote
@@ -391,8 +373,8 @@ class FastConnection:
             self._outbox = None
             if self._state == State.OPEN:
                 self._shared.slots.unblock(self.handle)
-            else:
-                self._after_last_write()
+            elif self._decoder is None or self._decoder.ended:  # nothing that we read matters any more
+                self._shut_down_writing()
         if self._later is not None and self.work is None and not self._congested():
             self._resume()
         else:
@@ -470,16 +452,9 @@ class FastConnection:
             self._shared.sweep.at(trio.current_time() + self._shared.timeouts.close_timeout_s, self)
             self._watch()
 
-    def _after_last_write(self) -> None:
-        """The outbox of a closing connection is empty: its last frame is out."""
-        if self._decoder is None or self._decoder.ended:
-            self._shut_down_writing()
-
     def _shut_down_writing(self) -> None:
         """Send our FIN and go on reading, so that unread input doesn't reset what we wrote last."""
-        if self._state == State.GONE or self._outbox is not None:
-            return
-        if not shut_down_writing(self._fd):
+        if self._state != State.GONE and self._outbox is None and not shut_down_writing(self._fd):
             self._drop()
 
     # ------------------------------------------------------------------------------ timers
