@@ -1,0 +1,39 @@
+"""The benchmarks of the transports, run small: they start their servers, measure and render."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as program
+from benchmarks import accept, broadcast, echo, measure, memory, node, peers
+
+
+@pytest.mark.parametrize("name", [peers.FLOOR, peers.FAST, peers.TRIO_WEBSOCKET])
+def test_broadcast_and_echo_measure_cpu(name: str) -> None:
+    assert 0 < broadcast.measured(name, 5, 3, 200)["cpu_us"] < 100_000
+    assert 0 < echo.measured(name, 5, 3, 200)["cpu_us"] < 100_000
+
+
+def test_accept_and_memory_measure_a_whole_node() -> None:
+    assert 0 < accept.measured(node.NAME, 20)["cpu_us"] < 1_000_000
+    found = memory.node_memory(30, 0.1, 3600.0)
+    assert 0 <= found["idle_cpu_share"] < 1
+
+
+def test_what_was_measured_becomes_one_table_and_one_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "OUT", tmp_path / "out")
+    measure.save(
+        "echo", {"title": "Echo", "results": {peers.FAST: {"cpu_us": 9.71}, peers.FLOOR: {"cpu_us": 5.5}}}
+    )
+    measure.save("memory", {"title": "Memory", "results": {peers.FAST: {"rss_bytes": 2512.0}}})
+    assert program.main(["--render", "--into", str(tmp_path / "docs")]) == 0
+    text = (tmp_path / "docs" / "benchmarks.md").read_text()
+    assert f"| {peers.FAST} | 9.7 | 2.5 |" in text
+    assert f"| {peers.FLOOR} | 5.5 |  |" in text
+    assert (tmp_path / "docs" / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "out" / "echo.json").read_text())["cpus"] >= 1
