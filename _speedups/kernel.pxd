@@ -162,6 +162,9 @@ cdef class Bounds:
 cpdef tuple lower(object document, object patch, object strategies, Py_ssize_t depth_max,
                   Py_ssize_t operations_max, long long copied_bytes_max, bint wants_document)
 @cython.locals(tokens=list, name=str)
+cdef list lower_with_sets(object document, list patch, object strategies, Bounds bounds)
+cdef Py_ssize_t known_item(object document, tuple operation, object strategies, Bounds bounds) except -2
+cdef list to_old_place(tuple insertion, Py_ssize_t known)
 cdef object lower_entry(object document, dict entry, object strategies, Bounds bounds, list operations)
 cdef object argument(dict entry)
 cdef list source_of(dict entry)

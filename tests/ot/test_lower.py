@@ -259,3 +259,57 @@ def test_touched_members() -> None:
     assert touched({"op": "test", "path": "/n", "value": 5}) == set()
     assert touched({"op": "replace", "path": "", "value": 1}) is None
     assert ot.touched([("ins", (0,), 1)]) is None
+
+
+PEOPLE: dict[str, Any] = {"people": [{"id": "a", "n": 0}, {"id": "b", "n": 0}]}
+BY_ID = {("people",): ("set", "id")}
+
+
+@pytest.mark.parametrize(
+    ("patch", "people"),
+    [
+        # The author sees [b', a, b] and removes a.
+        (
+            [
+                {"op": "add", "path": "/people/0", "value": {"id": "b", "n": 1}},
+                {"op": "remove", "path": "/people/1"},
+            ],
+            [{"id": "b", "n": 1}],
+        ),
+        # The author sees [a, b, a'], and appends.
+        (
+            [
+                {"op": "add", "path": "/people/-", "value": {"id": "a", "n": 1}},
+                {"op": "add", "path": "/people/3", "value": {"id": "c", "n": 0}},
+            ],
+            [{"id": "a", "n": 1}, {"id": "b", "n": 0}, {"id": "c", "n": 0}],
+        ),
+        # What is edited is the item that was added.
+        (
+            [
+                {"op": "add", "path": "/people/0", "value": {"id": "b", "n": 1}},
+                {"op": "replace", "path": "/people/0/n", "value": 7},
+            ],
+            [{"id": "a", "n": 0}, {"id": "b", "n": 7}],
+        ),
+        # The old item's removal is what the set does anyway.
+        (
+            [
+                {"op": "add", "path": "/people/0", "value": {"id": "b", "n": 1}},
+                {"op": "remove", "path": "/people/2"},
+            ],
+            [{"id": "a", "n": 0}, {"id": "b", "n": 1}],
+        ),
+    ],
+)
+def test_paths_after_a_known_item_stand_on_the_view_of_the_author(patch, people):
+    operations = ot.lower(PEOPLE, patch, BY_ID)
+    assert ot.apply(PEOPLE, operations) == {"people": people}
+
+
+def test_many_known_items_are_bounded():
+    document = {"people": [{"id": n} for n in range(1000)]}
+    patch = [{"op": "add", "path": "/people/0", "value": {"id": n, "n": 1}} for n in range(1000)]
+    with pytest.raises(PatchError) as caught:
+        ot.lower(document, patch, BY_ID)
+    assert caught.value.code == "TOO_LARGE"

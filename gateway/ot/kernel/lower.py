@@ -30,6 +30,7 @@ from gateway.ot.kernel.paths import (
     starts_with,
 )
 from gateway.ot.kernel.text import difference, read_delta
+from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
 from gateway.ot.kernel.values import (
     ABSENT,
     CONFLICT,
@@ -50,6 +51,8 @@ from gateway.ot.kernel.values import (
 SLOTS_PER_BYTE = 5
 # Comparing an item's id costs as much as copying so many slots.
 SLOTS_PER_COMPARISON = 8
+# And carrying an operation past another one, so many.
+SLOTS_PER_TRANSFORM = 16
 
 
 class Bounds:
@@ -81,6 +84,8 @@ def lower(
     if len(patch) > operations_max:
         raise KernelError(TOO_LARGE, f"the patch has {len(patch)} operations, the limit is {operations_max}")
     bounds = Bounds(depth_max, copied_bytes_max)
+    if strategies and len(patch) > 1 and has_sets(strategies):
+        return lower_with_sets(document, patch, strategies, bounds), document
     operations: list[Operation] = []
     index = 0
     done = 0
@@ -99,6 +104,71 @@ def lower(
     except KernelError as error:
         raise KernelError(error.code, error.message, index) from None
     return operations, document
+
+
+def has_sets(strategies: Any) -> bool:
+    return any(rule[0] == SET for rule in strategies.values())
+
+
+def lower_with_sets(document: Any, patch: list[Any], strategies: Any, bounds: Bounds) -> list[Operation]:
+    """The operations of a patch of several, where some arrays are sets.
+
+    An `add` of an id that is there takes the old item's place, so the array is one shorter than in the
+    author's view, on which the paths after it stand. `detour` leads from that view to what there really is;
+    whatever is lowered on the view is carried past it.
+    """
+    others = {path: rule for path, rule in strategies.items() if rule[0] != SET}
+    real = document
+    operations: list[Operation] = []
+    detour: list[Operation] = []
+    for index, entry in enumerate(patch):
+        literal: list[Operation] = []
+        try:
+            if type(entry) is not dict:
+                raise KernelError(INVALID, "an operation must be an object")
+            lower_entry(document, entry, others, bounds, literal)
+            for operation in literal:
+                document = apply_one(document, operation)
+            bounds.charge(SLOTS_PER_TRANSFORM * len(detour))
+        except KernelError as error:
+            raise KernelError(error.code, error.message, index) from None
+        detour, carried, _ = transform(detour, literal, CALLS_PER_PAIR, CALLS_SPARE)
+        for operation in carried:
+            known = known_item(real, operation, strategies, bounds)
+            if known >= 0:
+                detour = [*detour, *to_old_place(operation, known)]
+                place = (*operation[1][:-1], known)
+                fresh = [(REM, place), (INS, place, operation[2])]
+            else:
+                fresh = [operation]
+            for item in fresh:
+                real = apply_one(real, item)
+            operations.extend(fresh)
+    return operations
+
+
+def known_item(document: Any, operation: Operation, strategies: Any, bounds: Bounds) -> int:
+    """Where the item that an `ins` into a set would double stands, or -1."""
+    if operation[0] != INS:
+        return -1
+    rule = strategies.get(operation[1][:-1])
+    if rule is None or rule[0] != SET:
+        return -1
+    items = get(document, operation[1][:-1])
+    bounds.charge(SLOTS_PER_COMPARISON * len(items))
+    return index_of(items, operation[2], rule)
+
+
+def to_old_place(insertion: Operation, known: int) -> list[Operation]:
+    """After a literal `ins`: without the old item, and the new one moved to where that stood."""
+    container = insertion[1][:-1]
+    at = insertion[1][-1]
+    old = known + 1 if known >= at else known
+    new = at - 1 if at > old else at
+    if new == known:
+        return [(REM, (*container, old))]
+    gap = known if known < new else known + 1
+    return [(REM, (*container, old)), (MOV, (*container, new), (*container, gap))]
 
 
 def lower_entry(
