@@ -128,6 +128,8 @@ class Node:
             tuning.connections_possible(config.server.connections_max),
         )
         self._drain_asked = trio.Event()
+        self._drained = trio.Event()
+        self._admin_ended = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `drain`, or cancelled; started when clients can connect."""
@@ -147,6 +149,10 @@ class Node:
             await self._drain_asked.wait()
             self.transport.stop_accepting()
             await self.gate.drain()
+            self._drained.set()
+            if self._admin:  # whoever asks how it is gets a whole answer
+                with trio.move_on_after(server.GRACEFUL_TIMEOUT_S):
+                    await self._admin_ended.wait()
             nursery.cancel_scope.cancel()
 
     async def _start(self, nursery: trio.Nursery) -> Addresses:
@@ -166,7 +172,8 @@ class Node:
     ) -> None:
         bound = server.bind(self.config.server.host, self.config.server.admin_port)
         application = self.admin_application(websocket)
-        await server.serve(application, bound, trio.sleep_forever, task_status=task_status)
+        await server.serve(application, bound, self._drained.wait, task_status=task_status)
+        self._admin_ended.set()
 
     def admin_application(self, websocket: tuple[str, int]) -> Starlette:
         """The admin HTTP of this worker, whose clients connect to `websocket`."""

@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 NOTHING = Snapshot(0, b"null")
 COMMITTED = Committed()
 RETRY_AFTER_MS = 1000
+# A reservation grows with each further refusal, up to so many times its length.
+RESERVATIONS_MAX = 10
 PAGE_BATCHES = 200
 CLIENTS_A_CALL = 1000
 ATTEMPTS_MAX = 10
@@ -178,12 +180,12 @@ class RedisLog:
 
     def _append_call(self, batch: Batch) -> Call:
         stales = self._stales.get(batch.resource, 0)
-        reserve = stales + 1 >= self._redis.reservation_stales
+        over = stales + 2 - self._redis.reservation_stales  # how much longer than others must wait
         return self._codec.append(
             batch,
             self._shards.chains.at(batch.resource, batch.epoch, batch.base),
             self._node,
-            self._redis.reservation_ms if reserve else 0,
+            self._redis.reservation_ms * min(max(0, over), RESERVATIONS_MAX),
             self._archive is not None,
             self._redis.archive_backlog_bytes_max,
         )

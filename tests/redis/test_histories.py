@@ -114,8 +114,10 @@ async def test_a_node_far_away_is_not_starved_by_one_nearby() -> None:
     with redis_server() as server:
         async with tcp_proxy(server.port) as proxy:
             proxy.delay_s = 0.004
-            near_config = settings(f"{server.url}?name=one")
-            far_config = settings(f"redis://127.0.0.1:{proxy.port}?name=one")
+            # Longer than this machine may stop the far node for between its answer and its next try.
+            patient = {"reservation_ms": 200}
+            near_config = settings(f"{server.url}?name=one", **patient)
+            far_config = settings(f"redis://127.0.0.1:{proxy.port}?name=one", **patient)
             async with running(near_config) as near_shards, running(far_config) as far_shards:
                 near = [Writer(RedisLog(near_shards, near_config), ROOM, f"near-{n}") for n in range(5)]
                 far = Writer(RedisLog(far_shards, far_config), ROOM, "far")
@@ -129,7 +131,9 @@ async def test_a_node_far_away_is_not_starved_by_one_nearby() -> None:
                         await eventually(lambda: len(far.acknowledged) >= 20)
                         stop.set()
                 assert far.stale > 0, "the near ones were in its way"
-                assert far.stale <= 4 * len(far.acknowledged)
+                # All six ask for the head after three refusals, and whoever was refused most often gets it:
+                # about nine refusals for each success. Without reservations it succeeds next to never.
+                assert far.stale <= 20 * len(far.acknowledged)
                 assert far.refused == 0
                 await judge(far.log, [*near, far])
 

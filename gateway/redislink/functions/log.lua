@@ -58,6 +58,14 @@ local function create(keys, args)
   return {'OK'}
 end
 
+-- For how many ms more the head is reserved for another node than this; 0 where it isn't.
+local function reserved_ms(head, node)
+  if head[4] and head[4] ~= node then
+    return math.max(0, tonumber(head[5]) - now_ms())
+  end
+  return 0
+end
+
 -- What an append is told whose base is not the head (or not the head it believes in).
 local function refuse(keys, head, args)
   local version, base, count = tonumber(head[2]), tonumber(args[2]), tonumber(args[3])
@@ -87,7 +95,8 @@ local function refuse(keys, head, args)
       return {'FORK', head[1], head[2], head[3]}
     end
   end
-  if reservation_ms > 0 then
+  -- Whoever was refused more often asks for longer, and so takes the head from one who waits less.
+  if reservation_ms > reserved_ms(head, node) then
     redis.call('HSET', keys[HEAD], 'r', node, 'u', whole(now_ms() + reservation_ms))
   end
   local entries = redis.call('XRANGE', keys[CHANGES], '(' .. whole(base) .. '-0', '+')
@@ -147,11 +156,9 @@ local function append(keys, args)
   if head[2] ~= args[2] or unlike(head[3], args[5]) then
     return refuse(keys, head, args)
   end
-  if head[4] and head[4] ~= args[6] then
-    local left = tonumber(head[5]) - now_ms()
-    if left > 0 then
-      return {'BUSY', whole(left)}
-    end
+  local left = reserved_ms(head, args[6])
+  if left > 0 then
+    return {'BUSY', whole(left)}
   end
   local archiving = args[10] == '1'
   if archiving and tonumber(meta[2] or '0') > tonumber(args[11]) then
