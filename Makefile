@@ -23,7 +23,7 @@ serve: venv
 	$(BIN)/gateway serve $(ARGS)
 
 test: venv
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: venv
 	$(BIN)/ruff check .
