@@ -97,11 +97,17 @@ class Opening(NamedTuple):
 
     The head's version is that of the last record, or of the snapshot where there are none. A resource
     that was never written has version 0, document null and the log's standing epoch.
+
+    `purged` is the epoch that the last purge began: what rooms of older epochs hold was erased on purpose.
+    `restarted` is the version at which the present epoch began, where it began because the log had lost its
+    data: up to there the history is that of the epoch before.
     """
 
     epoch: int
     snapshot: Snapshot
     records: Sequence[Record]
+    purged: int = 0
+    restarted: int | None = None
 
 
 class Submitted(NamedTuple):

@@ -233,8 +233,21 @@ class Room:
 
     def _committable(self, submission: Submission, document: Any, version: int) -> Entry:
         """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
-        rules = self._shared.rules
         operations = self._rebased(submission, document, version - 1)
+        operations, after = self.admit(document, operations)
+        if after is None and document is not None and not submission.may_delete:
+            raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
+        self._check_growth(document, operations, after)
+        patch = ot.emit(document, operations)
+        record = self._record(submission, version, patch)
+        return Entry(record, submission.op_id, patch, operations, document, after)
+
+    def admit(self, document: Any, operations: ot.Operations) -> tuple[ot.Operations, Any]:
+        """Operations in the form in which they are committed on `document`, and the document after.
+
+        Raises Refusal, PatchError where the rules don't allow it.
+        """
+        rules = self._shared.rules
         operations = ot.normalise(document, operations, rules.strategies(self.type))
         after = ot.apply(document, operations)  # with the tests, which settle leaves out
         operations = ot.settle(document, operations)
@@ -247,12 +260,7 @@ class Room:
                     document, [*operations, *ot.lower(after, cleaning, rules.strategies(self.type))]
                 )
                 after = ot.apply(document, operations)
-        if after is None and document is not None and not submission.may_delete:
-            raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
-        self._check_growth(document, operations, after)
-        patch = ot.emit(document, operations)
-        record = self._record(submission, version, patch)
-        return Entry(record, submission.op_id, patch, operations, document, after)
+        return operations, after
 
     def _rebased(self, submission: Submission, document: Any, version: int) -> ot.Operations:
         if submission.expected not in (None, version):
@@ -452,7 +460,7 @@ class Room:
         self.epoch, self.version, self.document = fresh.epoch, fresh.version, fresh.document
         self.window, self.snapshot_version = fresh.window, fresh.snapshot_version
         self.pristine, self.bytes_bound = fresh.pristine, fresh.bytes_bound
-        self.clients.clear()
+        self.clients = fresh.clients
         pending, self._pending = self._pending, deque()
         for submission in pending:
             self._refuse(submission, self._other_history())

@@ -54,9 +54,10 @@ class Kept(NamedTuple):
     body: bytes
     operations: ot.Operations
     before: Any
+    digest: str
 
     def entry(self) -> Entry:
-        """The whole change again, but for the digest of its submission."""
+        """The whole change again."""
         change = orjson.loads(self.body)
         record = Record(
             change["version"],
@@ -64,7 +65,7 @@ class Kept(NamedTuple):
             change["user_id"],
             change["client_id"],
             change.get("seq"),
-            "",
+            self.digest,
             change["timestamp"],
             change.get("undoes"),
         )
@@ -86,7 +87,8 @@ class Window:
 
     def append(self, entry: Entry) -> None:
         """Add the change that follows the newest one."""
-        kept = Kept(entry.record.body, entry.operations, entry.before)
+        record = entry.record
+        kept = Kept(record.body, entry.operations, entry.before, record.digest)
         self._changes.append(kept)
         self.bytes += _weight(kept)
 

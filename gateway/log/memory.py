@@ -36,9 +36,14 @@ NOTHING = Snapshot(0, b"null")
 
 @dataclass(slots=True)
 class _Resource:
-    """One resource: version n is `records[n - 1]`; `nonces` maps a batch's base to its nonce."""
+    """One resource: version n is `records[n - 1]`; `nonces` maps a batch's base to its nonce.
+
+    `purged` and `restarted` as in `Opening`.
+    """
 
     epoch: int
+    purged: int = 0
+    restarted: int | None = None
     records: list[Record] = field(default_factory=list)
     nonces: dict[int, str] = field(default_factory=dict)
     submissions: dict[tuple[str, str, int], Record] = field(default_factory=dict)
@@ -70,7 +75,8 @@ class MemoryHistory:
     def open(self, resource: str) -> Opening:
         known = self._known(resource)
         snapshot = known.snapshots[-1]
-        return Opening(known.epoch, snapshot, known.records[snapshot.version :])
+        records = known.records[snapshot.version :]
+        return Opening(known.epoch, snapshot, records, known.purged, known.restarted)
 
     def append(self, batch: Batch) -> Outcome:
         """Append one batch. A base above the head is a fork: the resource gets a new epoch."""
@@ -113,7 +119,7 @@ class MemoryHistory:
 
     def purge(self, resource: str) -> int:
         epoch = next_epoch(self._known(resource).epoch, self._wall_ms())
-        self._resources[resource] = _Resource(epoch)
+        self._resources[resource] = _Resource(epoch, purged=epoch)
         return epoch
 
     def _known(self, resource: str) -> _Resource:
@@ -142,6 +148,7 @@ class MemoryHistory:
     def _fork(self, resource: str, known: _Resource) -> Forked:
         """Somebody saw changes that this history lacks: go on under another epoch."""
         known.epoch = next_epoch(known.epoch, self._wall_ms())
+        known.restarted = None
         self._resources[resource] = known
         return Forked(known.epoch)
 

@@ -100,46 +100,59 @@ class RedisLog:
             seen = self._shards.chains.head(resource) or (0, 0, "")
             reply = await self._write("open", resource, *seen)
             if reply[0] == b"NONE":
-                opening = await self._open_archived(resource, int(reply[1]))
+                opening = await self._open_archived(resource, int(reply[1]), seen[:2])
                 if opening is not None:
                     return opening
             elif reply[0] == b"FORK":
-                await self._fork(resource, *_head(reply))
+                await self._fork(resource, *_head(reply), seen[0])
             else:
                 return self._opened(resource, reply)
         raise LogUnavailable(f"{resource}: its history changes faster than it can be opened", "none")
 
     def _opened(self, resource: str, reply: Reply) -> Opening:
-        _, epoch, _, snapshot_version, document, nonce, payloads = reply
+        _, epoch, _, snapshot_version, document, nonce, payloads, purged, restarted = reply
         snapshot = Snapshot(int(snapshot_version), document)
         records, _ = codec.records_after(payloads, snapshot.version)
-        opening = Opening(int(epoch), snapshot, records)
+        began = int(restarted) if restarted else None
+        opening = Opening(int(epoch), snapshot, records, int(purged), began)
         self._shards.chains.opened(resource, opening, nonce.decode())
         return opening
 
-    async def _open_archived(self, resource: str, incarnation: int) -> Opening | None:
-        """Open what Redis doesn't hold; None: it does now, look again."""
-        archived = None if self._archive is None else await self._archive.open(resource)
-        if archived is None or (head_version(archived) == 0 and archived.epoch <= incarnation):
-            opening = Opening(incarnation, NOTHING, ())
-            self._shards.chains.opened(resource, opening, "")
-            return opening
-        await self._create(resource, incarnation, archived)
-        return None
-
-    async def _create(self, resource: str, incarnation: int, archived: Opening) -> None:
-        """Bring a resource (back) into Redis, unless somebody else does.
+    async def _open_archived(
+        self, resource: str, incarnation: int, seen: tuple[int, int]
+    ) -> Opening | None:
+        """Open what Redis doesn't hold; None: it does now, look again.
 
         Its epoch is older than the partition's incarnation when the partition lost its data since: what the
-        archive hadn't got is gone then, so the history goes on in a new epoch.
+        archive hadn't got is gone then, so the history goes on in a new epoch. So it does where this node
+        has `seen` (epoch and version) more than there is.
         """
-        epoch, version, nonce = max(archived.epoch, incarnation), head_version(archived), ""
+        found = None if self._archive is None else await self._archive.open(resource)
+        archived = found or Opening(incarnation, NOTHING, ())
+        epoch, version = max(archived.epoch, incarnation), head_version(archived)
+        if found is not None and version == 0:  # only a purge leaves a resource without changes
+            archived = archived._replace(purged=archived.epoch)
+        if seen > (epoch, version):
+            epoch = next_epoch(max(epoch, seen[0]), self._wall_ms())
+        if epoch != archived.epoch or found is None:
+            archived = archived._replace(restarted=version)
+        if epoch == incarnation and version == 0:
+            opening = archived._replace(epoch=epoch)
+            self._shards.chains.opened(resource, opening, "")
+            return opening
+        await self._create(resource, incarnation, archived, epoch)
+        return None
+
+    async def _create(self, resource: str, incarnation: int, archived: Opening, epoch: int) -> None:
+        """Bring a resource (back) into Redis, under this epoch, unless somebody else does."""
+        version, nonce = head_version(archived), ""
         payload = news = b""
         if archived.records:
             snapshot_version = archived.snapshot.version
             batch = Announcement(resource, epoch, snapshot_version, nonce, archived.records)
             payload = announcement.encode(batch)
-        if epoch != archived.epoch and version:
+        restarted = "" if archived.restarted is None else archived.restarted
+        if epoch != archived.epoch:
             news = codec.history_news(resource, epoch, version)
             logger.warning("%s: Redis lost its data; reopened at version %d", resource, version)
         channel = self._codec.keys(resource).channel
@@ -148,7 +161,8 @@ class RedisLog:
             seen += pair
         snapshot = archived.snapshot
         head = (epoch, snapshot.version, snapshot.document, version, nonce)
-        await self._write("create", resource, incarnation, *head, payload, news, channel, *seen)
+        began = (restarted, archived.purged)
+        await self._write("create", resource, incarnation, *head, payload, news, channel, *began, *seen)
 
     async def _archived_lines(self, resource: str, version: int) -> dict[str, str]:
         """The recent submissions that the archive knows, as the servers keep them."""
@@ -227,8 +241,8 @@ class RedisLog:
         self._stales.pop(batch.resource, None)
         if reply[0] == b"FORK":
             epoch, version, nonce = _head(reply)
-            if epoch == batch.epoch:
-                epoch = await self._fork(batch.resource, epoch, version, nonce)
+            if epoch <= batch.epoch:
+                epoch = await self._fork(batch.resource, epoch, version, nonce, batch.epoch)
             return Forked(epoch)
         if batch.base:
             return Absent()
@@ -238,14 +252,17 @@ class RedisLog:
         if head_version(opening):
             return Stale(opening.records) if opening.snapshot.version == 0 else Absent()
         # Nothing was ever written: only a first append makes the head.
-        await self._create(batch.resource, opening.epoch, opening)
+        await self._create(batch.resource, opening.epoch, opening, opening.epoch)
         (outcome,) = await self.append([batch])
         return outcome
 
-    async def _fork(self, resource: str, epoch: int, version: int, nonce: str) -> int:
-        """Start a new epoch at this head, unless somebody did already; returns the epoch in force."""
+    async def _fork(self, resource: str, epoch: int, version: int, nonce: str, seen: int) -> int:
+        """Start a new epoch at this head, unless somebody did already; returns the epoch in force.
+
+        It is later than `seen` too, an epoch that this node knows.
+        """
         for _ in range(ATTEMPTS_MAX):
-            fresh = next_epoch(epoch, self._wall_ms())
+            fresh = next_epoch(max(epoch, seen), self._wall_ms())
             news = codec.history_news(resource, fresh, version)
             channel = self._codec.keys(resource).channel
             archiving = int(self._archive is not None)
@@ -272,7 +289,7 @@ class RedisLog:
         nonce = chains.at(resource, epoch, after)
         reply = await self._query("read", resource, after, limit, epoch, nonce)
         if reply[0] == b"FORK":
-            await self._fork(resource, *_head(reply))
+            await self._fork(resource, *_head(reply), epoch)
             return ()
         if reply[0] == b"NONE":
             return () if self._archive is None else await self._archive.read(resource, after, limit)

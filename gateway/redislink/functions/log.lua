@@ -1,7 +1,8 @@
 -- The log of one partition: opening, appending, forking, purging, snapshots, reading.
 
 -- open: epoch version nonce (what the caller saw last; 0, 0 and "" where nothing)
--- -> NONE incarnation | FORK epoch version nonce | OK epoch version snapshot-version document nonce payloads
+-- -> NONE incarnation | FORK epoch version nonce
+--    | OK epoch version snapshot-version document nonce payloads purged restarted
 local function open(keys, args)
   local meta = redis.call('HMGET', keys[META], 'fenced', 'incarnation')
   if meta[1] then
@@ -22,11 +23,15 @@ local function open(keys, args)
   local version = whole(snapshot_below(keys) or 0)
   local document = redis.call('HGET', keys[SNAPSHOTS], version) or 'null'
   local entries = redis.call('XRANGE', keys[CHANGES], '(' .. version .. '-0', '+')
-  return {'OK', head.epoch, whole(head.version), version, document, head.nonce, payloads(entries)}
+  return {
+    'OK', head.epoch, whole(head.version), version, document, head.nonce, payloads(entries), head.purged,
+    head.restarted,
+  }
 end
 
--- create: incarnation epoch snapshot-version document version nonce payload announcement channel, then client
--- and lines in pairs. `payload` is a batch of the changes after the snapshot ("" where there are none).
+-- create: incarnation epoch snapshot-version document version nonce payload announcement channel restarted
+-- purged, then client and lines in pairs. `payload` is a batch of the changes after the snapshot ("" where there
+-- are none).
 -- Makes the head of a new or evicted resource; -> OK | EXISTS | AGAIN (the incarnation is another one)
 local function create(keys, args)
   local meta = redis.call('HMGET', keys[META], 'fenced', 'incarnation')
@@ -41,14 +46,18 @@ local function create(keys, args)
   end
   local snapshot_version, version, nonce = args[3], args[5], args[6]
   redis.call('DEL', keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])
-  redis.call('HSET', keys[HEAD], 'e', args[2], 'v', version, 'n', nonce, 't', snapshot_version, 'a', version)
+  redis.call('HSET', keys[HEAD], 'e', args[2], 'v', version, 'n', nonce, 't', snapshot_version, 'a', version,
+    'p', args[11])
+  if args[10] ~= '' then
+    redis.call('HSET', keys[HEAD], 'b', args[10])
+  end
   if snapshot_version ~= '0' then
     redis.call('HSET', keys[SNAPSHOTS], snapshot_version, args[4])
   end
   if args[7] ~= '' then
     redis.call('XADD', keys[CHANGES], version .. '-0', 'n', nonce, 'b', args[7])
   end
-  for i = 10, #args, 2 do
+  for i = 12, #args, 2 do
     redis.call('HSET', keys[SEEN], args[i], args[i + 1])
   end
   if args[8] ~= '' then
@@ -202,6 +211,7 @@ local function fork(keys, args)
     return {'AGAIN', head[1], head[2], head[3]}
   end
   redis.call('HSET', keys[HEAD], 'e', args[4])
+  redis.call('HDEL', keys[HEAD], 'b')
   if args[7] == '1' then
     archive(keys, 'epoch', string.sub(args[5], 9))
   end
@@ -228,7 +238,7 @@ local function purge(keys, args)
     redis.call('HSET', keys[META], 'incarnation', args[1])
   end
   redis.call('DEL', keys[HEAD], keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])
-  redis.call('HSET', keys[HEAD], 'e', args[1], 'v', '0', 'n', args[5], 't', '0', 'a', '0')
+  redis.call('HSET', keys[HEAD], 'e', args[1], 'v', '0', 'n', args[5], 't', '0', 'a', '0', 'p', args[1])
   if args[4] == '1' then
     archive(keys, 'purge', string.sub(args[2], 9))
   end
