@@ -14,16 +14,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from loadtest import server as servers
-from loadtest.observe import Observer
+from loadtest.observe import Observer, Pids
 from loadtest.recorder import INTERVAL_S, joined
 from loadtest.scenario import Disruption, Scenario
 from loadtest.schedule import Schedule
@@ -42,6 +43,15 @@ class RunError(Exception):
     """The run couldn't take place; the message says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something to do to the servers in the middle of a run."""
+
+    name: str
+    at_s: float
+    act: Callable[[], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class Options:
     """What to run, against what. Without `url` an embedded server is started by `server_command`."""
@@ -54,6 +64,8 @@ class Options:
     start_at: float | None = None  # Unix time; for several machines to begin together
     run_name: str = ""
     server_command: Sequence[str] = servers.GATEWAY
+    pids: Callable[[], Pids] | None = None  # who serves at `url`, where that is on this machine
+    actions: Sequence[Action] = ()
     on_progress: Callable[[Progress], None] = lambda progress: None
 
 
@@ -143,13 +155,17 @@ class Run:
         self.scenario = options.scenario
         self.url = server.url if server else options.url or ""
         self.admin_url = server.admin_url if server else options.admin_url
-        self.observer = Observer(self.url, self.admin_url, server.pid if server else None)
+        self.observer = Observer(self.url, self.admin_url, options.pids or self._embedded_pids)
         self.progress = Progress(self.scenario)
         self.generators = [Generator(config) for config in self._configs()]
         self.start_ns = 0
         self.started_at = 0.0
         self.server_died = ""
+        self.disruptions: list[dict[str, Any]] = []
         self._disrupting = False
+
+    def _embedded_pids(self) -> Pids:
+        return Pids((self.server.pid,)) if self.server else Pids()
 
     def _configs(self) -> list[dict[str, Any]]:
         scenario, (number, machines) = self.scenario, self.options.share
@@ -179,8 +195,8 @@ class Run:
             await self._ready()
             await self._start()
             nursery.start_soon(self._observe)
-            for disruption in self.scenario.disruptions:
-                nursery.start_soon(self._disrupt, disruption)
+            for action in self._actions():
+                nursery.start_soon(self._disrupt, action)
             await self._follow()
             self.progress.phase = "judging"
             self.options.on_progress(self.progress)
@@ -264,15 +280,24 @@ class Run:
             if server and not self._disrupting and server.exit_status is not None and not self.server_died:
                 self.server_died = f"the server ended by itself with status {server.exit_status}"
 
-    async def _disrupt(self, disruption: Disruption) -> None:
-        await trio.sleep(max(disruption.at_s - self._now_s(), 0))
-        if self.server is None:
-            return
+    def _actions(self) -> list[Action]:
+        own = [Action(one.kind, one.at_s, partial(self._replace, one)) for one in self.scenario.disruptions]
+        return [*own, *self.options.actions]
+
+    async def _disrupt(self, action: Action) -> None:
+        await trio.sleep(max(action.at_s - self._now_s(), 0))
+        entry: dict[str, Any] = {"name": action.name, "at_s": self._now_s(), "until_s": None}
+        self.disruptions.append(entry)
+        await action.act()
+        entry["until_s"] = self._now_s()
+
+    async def _replace(self, disruption: Disruption) -> None:
+        """End the embedded server, and start another on its data."""
+        assert self.server is not None, "without an embedded server there are no disruptions"
         self._disrupting = True
         await self.server.stop(signal.SIGKILL if disruption.kind == "kill" else signal.SIGTERM)
         await trio.sleep(disruption.down_s)
         await self.server.start()
-        self.observer.pid = self.server.pid
         self._disrupting = False
 
     # ------------------------------------------------------------------------------------- the report
@@ -300,6 +325,7 @@ class Run:
             died=died,
             server_died=self.server_died,
             embedded=self.server is not None,
+            disruptions=self.disruptions,
         )
 
 

@@ -28,6 +28,7 @@ CONNECT_TIMEOUT_MS = 15_000
 CLOSE_TIMEOUT_MS = 2_000
 FINISH_TRIES = 40
 RETRY_MS = (200.0, 1_000.0)
+SUBSCRIBE_ID = "subscribe"
 IN_FLIGHT_MAX = 1024  # a user with so many unanswered edits makes no more: the server has stalled
 NORMAL_CLOSE = (1000).to_bytes(2, "big")
 LOCAL_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM))
@@ -48,6 +49,7 @@ class Crowd:
         self.missed_after_ns = 50 * MS
         self.connected = 0
         self.local_errors: Counter[str] = Counter()
+        self.postponed = 0  # submissions that wait to be sent again
         self.problems: list[str] = []
         self.ending = False
         self.zero_ns = 0
@@ -269,11 +271,14 @@ class Crowd:
                 "user_id": user.user_id,
             }
             self.engine.send(user.slot, content.message("AUTH", "auth", auth))
+        user.sync_ns = now
+        self._subscribe(user, now)
+
+    def _subscribe(self, user: User, now: int) -> None:
         payload: dict[str, Any] = {"resource": self.target.resource_type, "resource_id": user.resource_id}
         if user.subscribed and self.resume and not user.plain:
             payload |= {"version": self.engine.version(user.slot), "epoch": user.epoch, "max_changes": 1000}
-        user.sync_ns = now
-        self.engine.send(user.slot, content.message("SUBSCRIBE", "subscribe", payload))
+        self.engine.send(user.slot, content.message("SUBSCRIBE", SUBSCRIBE_ID, payload))
 
     def _closed(self, user: User, code: int, reason: bytes, now: int) -> None:
         if user.sock is not None:
@@ -364,36 +369,48 @@ class Crowd:
     def _error(self, user: User, body: dict[str, Any], now: int) -> None:
         code, ref = body.get("code", "?"), str(body.get("ref") or "")
         self.errors[code] += 1
+        if ref == SUBSCRIBE_ID and code == "UNAVAILABLE" and user.state == "joining":
+            self.counts["subscribed_again"] += 1
+            self._after(now, _retry_after_ms(body), self._subscribe, user)
         if not ref.isdigit():
             return
         flight = self.engine.refuse(user.slot, int(ref))
         if flight is None:
             return
+        if code == "UNAVAILABLE" and not user.plain:
+            self._resubmit(user, int(ref), flight, body, now)
+            return
+        if user.replica is not None:
+            user.replica.feed(self.engine.take_spool(user.slot))
+            user.replica.refused(flight[1])
         if code == "NOTHING_TO_UNDO":
             self.counts["nothing_to_undo"] += 1
-        elif code == "UNAVAILABLE" and not user.plain:
-            self._resubmit(user, int(ref), flight, body, now)
-        elif code == "SEQ_TOO_OLD":
-            self.counts["unresolved"] += 1
         else:
-            self.counts["refused"] += 1
+            self.counts["unresolved" if code == "SEQ_TOO_OLD" else "refused"] += 1
 
     def _resubmit(
         self, user: User, number: int, flight: tuple[int, bytes], body: dict[str, Any], now: int
     ) -> None:
         """The log couldn't be reached: the same submission again, as its seq makes it safe."""
         self.counts["resent"] += 1
+        self.postponed += 1
 
         def again(user: User, now: int) -> None:
+            if user.state in ("connecting", "joining"):
+                self._after(now, RETRY_MS[0], again, user, always=True)
+                return
+            self.postponed -= 1
             self.engine.submit(user.slot, number, flight[0], flight[1])
 
-        self._after(now, float(body.get("retry_after_ms") or 500), again, user, always=True)
+        self._after(now, _retry_after_ms(body), again, user, always=True)
 
     # ------------------------------------------------------------------------------------------ the end
 
     def in_flight(self) -> int:
         """Submissions without an answer, queued ones included."""
-        return sum(len(self.engine.in_flight(user.slot)) + len(user.queue) for user in self.users)
+        return self.postponed + sum(
+            len(self.engine.in_flight(user.slot)) + len(user.queue) for user in self.users
+        )
 
     def end(self) -> None:
         """Cut every connection."""
@@ -401,6 +418,10 @@ class Crowd:
         for user in self.users:
             self._drop(user)
         self._timers.clear()
+
+
+def _retry_after_ms(body: dict[str, Any]) -> float:
+    return float(body.get("retry_after_ms") or 500)
 
 
 def now_ns() -> int:

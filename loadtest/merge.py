@@ -9,6 +9,7 @@ from typing import Any
 from loadtest.histogram import merged
 from loadtest.recorder import Sum
 from loadtest.scenario import parse
+from loadtest.summary import outages_of
 from loadtest.verdict import Findings, conclude
 
 Data = dict[str, Any]
@@ -29,14 +30,14 @@ def _check(reports: Sequence[Data]) -> None:
         raise MergeError(f"shares {shares} of {machines}: every share is needed once")
 
 
-def _sum_of(reports: Sequence[Data]) -> Sum:
+def _sum_of(reports: Sequence[Data], histograms: str = "histograms") -> Sum:
     total = Sum()
     for one in reports:
         total.counts.update(one["counts"])
         total.cpu_s += one["generator"]["cpu_s"]
         total.peak += one["connections"]["peak"]
     for name in ("delivery", "ack", "presence", "lag", "loop"):
-        total.histograms[name] = merged([one["histograms"] for one in reports], name)
+        total.histograms[name] = merged([one.get(histograms) or one["histograms"] for one in reports], name)
     for name in ("connect", "sync"):
         total.histograms[name] = merged([one["connect_histograms"] for one in reports], name)
     return total
@@ -73,7 +74,8 @@ def _worst(parts: Sequence[Data]) -> Data:
 def _point(parts: Sequence[Data]) -> Data:
     """One moment: rates and connections add up, of latencies the worst machine's are shown."""
     worst = max(parts, key=lambda part: part["delivery_ms"]["p95"] or 0.0)
-    added = ("connections", "operations_per_s", "deliveries_per_s", "generator_cpu_cores")
+    rates = ("scheduled_per_s", "answered_per_s", "operations_per_s", "deliveries_per_s")
+    added = ("connections", "generator_cpu_cores", *rates)
     return {**worst, **{name: sum(part[name] for part in parts) for name in added}}
 
 
@@ -88,7 +90,10 @@ def merge(reports: Sequence[Data]) -> Data:
     for one in ordered:
         findings.merge(Findings.of(one["findings"]))
     watched = next((one for one in ordered if one["server"]["cpu_s"] is not None), first)
-    verdict = conclude(scenario, total, total, findings)
+    series = [_point(parts) for parts in zip(*(one["series"] for one in ordered), strict=False)]
+    outages = outages_of(scenario, series)
+    calm = _sum_of(ordered, "calm_histograms")
+    verdict = conclude(scenario, total, calm, findings, outages=outages)
     connections = _added([one["connections"] for one in ordered])
     return {
         **first,
@@ -104,7 +109,8 @@ def merge(reports: Sequence[Data]) -> Data:
         "counts": dict(total.counts),
         "errors": dict(sum((Counter(one["errors"]) for one in ordered), Counter())),
         "closes": dict(sum((Counter(one["closes"]) for one in ordered), Counter())),
-        "series": [_point(parts) for parts in zip(*(one["series"] for one in ordered), strict=False)],
+        "series": series,
+        "outages": [one.document() for one in outages],
         "histograms": {k: v for k, v in total.encoded().items() if k not in ("connect", "sync")},
         "connect_histograms": {k: v for k, v in total.encoded().items() if k in ("connect", "sync")},
         "curves": {name: total.histograms[name].curve() for name in ("delivery", "ack")},

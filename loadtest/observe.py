@@ -2,7 +2,7 @@
 
 A *sample* is plain JSON data, taken every second (`cheap`) and at the stages' ends (`full`):
 
-    at_s, cpu_s, rss_bytes, machine_cpu_s, connections, metrics         always
+    at_s, cpu_s, rss_bytes, backing_cpu_s, machine_cpu_s, connections, metrics   always
     pss_bytes, kernel_socket_bytes, sockets, slab_socket_bytes          full only, None where unreadable
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,14 +109,23 @@ def slab_socket_bytes(text: str | None = None) -> int | None:
     return sum(sizes.values()) if "TCP" in sizes else None
 
 
-class Observer:
-    """Samples of one server. `pid` None: another machine's, of which only the metrics are known."""
+@dataclass(frozen=True, slots=True)
+class Pids:
+    """Processes of this machine, each with all below it: of the server, and of what it stands on (databases,
+    a load balancer). No server: another machine's, of which only the metrics are known."""
 
-    def __init__(self, url: str, admin_url: str | None, pid: int | None) -> None:
-        self.pid, self._admin_url = pid, admin_url
+    server: Sequence[int] = ()
+    backing: Sequence[int] = ()
+
+
+class Observer:
+    """Samples of one server. `pids` says who it is at the moment: processes die and are replaced."""
+
+    def __init__(self, url: str, admin_url: str | None, pids: Callable[[], Pids]) -> None:
+        self._pids, self._admin_url = pids, admin_url
         self._port = urlsplit(url).port or 80
-        self._gone_cpu_s = 0.0
-        self._last_cpu_s: dict[int, float] = {}
+        self._server_cpu_s: dict[int, float] = {}
+        self._backing_cpu_s: dict[int, float] = {}
 
     def sample(self, at_s: float, full: bool) -> dict[str, Any]:
         """A sample as of now. Blocking: call it in a thread."""
@@ -123,27 +134,34 @@ class Observer:
             "at_s": at_s,
             "cpu_s": None,
             "rss_bytes": None,
+            "backing_cpu_s": time.process_time() + self._used(self._pids().backing, self._backing_cpu_s)[0],
             "machine_cpu_s": _machine_cpu_s(),
             "connections": metrics.get("websocket_connections_total"),
             "metrics": metrics,
         }
-        if self.pid is not None:
+        if self._pids().server:
             sample |= self._process(full)
         return sample
 
-    def _process(self, full: bool) -> dict[str, Any]:
-        family = _family(self.pid or 0)
-        rss = 0
-        for process in family:
+    @staticmethod
+    def _used(pids: Sequence[int], last_cpu_s: dict[int, float]) -> tuple[float, int]:
+        """(CPU seconds, those of the dead included; resident bytes) of some processes and all below them."""
+        resident = 0
+        for process in (one for pid in pids for one in _family(pid)):
             try:
                 times = process.cpu_times()
-                self._last_cpu_s[process.pid] = times.user + times.system
-                rss += process.memory_info().rss
+                last_cpu_s[process.pid] = times.user + times.system
+                resident += process.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
-        found: dict[str, Any] = {"cpu_s": sum(self._last_cpu_s.values()), "rss_bytes": rss or None}
+        return sum(last_cpu_s.values()), resident
+
+    def _process(self, full: bool) -> dict[str, Any]:
+        pids = self._pids().server
+        cpu_s, resident = self._used(pids, self._server_cpu_s)
+        found: dict[str, Any] = {"cpu_s": cpu_s, "rss_bytes": resident or None}
         if full:
-            pss = [_pss_bytes(process.pid) for process in family]
+            pss = [_pss_bytes(process.pid) for pid in pids for process in _family(pid)]
             sockets = socket_memory(self._port)
             found["pss_bytes"] = sum(filter(None, pss)) or None
             found["sockets"], found["kernel_socket_bytes"] = sockets or (None, None)

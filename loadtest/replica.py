@@ -9,11 +9,13 @@ import copy
 import zlib
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 Operation = dict[str, Any]
+TAKING_BACK = (b'{"type":"UNDO"', b'{"type":"REDO"')  # how such a submission begins
 Own = tuple[int, bytes] | None  # (number, the submission) that an acknowledgement answers
 
 
@@ -160,27 +162,57 @@ def digest(operations: Sequence[Operation]) -> int:
 # ------------------------------------------------------------------------------------------------ undo
 
 
+@dataclass(slots=True)
+class Step:
+    """An own write that can be taken back: the member, and what it was before. `doubtful`: somebody else
+    wrote to it while an UNDO was under way, which may have been taken up before."""
+
+    member: str
+    value: Any
+    doubtful: bool = False
+
+
 class UndoOracle:
     """What one user's UNDO must do, recomputed by somebody who saw every change.
 
-    The user edits registers only (whole top-level members). Its stack holds (member, value before); a
-    write to a member by anybody else takes that member's entries away, for later writes win. An UNDO then
-    must restore exactly the top entry and touch nothing else. `certain` is False once changes were missed.
+    The user edits registers only (whole top-level members). A write to a member by anybody else takes that
+    member's steps away, for later writes win. An UNDO then must restore exactly the top step and touch
+    nothing else. It is a change like any other, made on the state that the server had when it took it up:
+    what others wrote between the request and the answer is concurrent, and may have come before or after.
+    `certain` is False once changes were missed.
     """
 
-    __slots__ = ("certain", "checked", "redone", "stack")
+    __slots__ = ("certain", "checked", "redone", "stack", "underway")
 
     def __init__(self) -> None:
         self.certain = True
         self.checked = 0
-        self.stack: list[tuple[str, Any]] = []
-        self.redone: list[tuple[str, Any]] = []
+        self.underway = 0  # UNDOs and REDOs that were sent and not answered
+        self.stack: list[Step] = []
+        self.redone: list[Step] = []
+
+    def sent(self) -> None:
+        """The user asked for an UNDO or REDO."""
+        self.underway += 1
+
+    def refused(self) -> None:
+        """One of them was refused."""
+        self._answered()
+
+    def _answered(self) -> None:
+        """The next one is taken up after this answer, so it knows of all that came before."""
+        self.underway -= 1
+        self.stack = [step for step in self.stack if not step.doubtful]
+        self.redone = [step for step in self.redone if not step.doubtful]
 
     def foreign(self, operations: Sequence[Operation]) -> None:
         """Somebody else's change arrived."""
         touched = {(_tokens(one.get("path", "")) or [""])[0] for one in operations if one["op"] != "noop"}
-        self.stack = [entry for entry in self.stack if entry[0] not in touched]
-        self.redone = [entry for entry in self.redone if entry[0] not in touched]
+        for step in (*self.stack, *self.redone):
+            step.doubtful |= step.member in touched
+        if not self.underway:
+            self.stack = [step for step in self.stack if not step.doubtful]
+            self.redone = [step for step in self.redone if not step.doubtful]
 
     def own(self, document: Any, operations: Sequence[Operation]) -> None:
         """The user's own edit was acknowledged; `document` is the state before it."""
@@ -189,25 +221,35 @@ class UndoOracle:
             if len(tokens) != 1 or not isinstance(document, dict):
                 self.certain = False
             else:
-                self.stack.append((tokens[0], document.get(tokens[0])))
+                self.stack.append(Step(tokens[0], document.get(tokens[0])))
         self.redone.clear()
 
     def undone(self, document: Any, operations: Sequence[Operation], redo: bool) -> str | None:
         """An UNDO or REDO was acknowledged; returns what is wrong with it, or None."""
         source, target = (self.redone, self.stack) if redo else (self.stack, self.redone)
-        if not self.certain:
-            return None
+        wrong = self._taken_back(document, operations, source, target) if self.certain else None
+        self._answered()
+        self.certain = self.certain and wrong is None
+        return wrong
+
+    def _taken_back(
+        self, document: Any, operations: Sequence[Operation], source: list[Step], target: list[Step]
+    ) -> str | None:
         if not source:
-            self.certain = False
             return "something was undone although nothing of this user was left to undo"
-        member, value = source.pop()
-        target.append((member, document.get(member)))
         self.checked += 1
-        expected = {**document, member: value}
-        if apply(copy.deepcopy(document), operations) == expected:
-            return None
-        self.certain = False
-        return f"the undo should have made /{member} {value!r} and nothing else, but was {operations!r:.200}"
+        result = apply(copy.deepcopy(document), operations)
+        while source:
+            step = source.pop()
+            if result == {**document, step.member: step.value}:
+                target.append(Step(step.member, document.get(step.member)))
+                return None
+            if not step.doubtful:
+                break
+        return (
+            f"the undo should have made /{step.member} {step.value!r} and nothing else, "
+            f"but was {operations!r:.200}"
+        )
 
 
 # --------------------------------------------------------------------------------------------- replica
@@ -248,11 +290,18 @@ class Replica:
             except ReplicaError as error:
                 self.problem = self.problem or f"version {body.get('version')}: {error}"
 
+    def refused(self, submission: bytes) -> None:
+        """A submission of this user was refused; what arrived before must have been fed."""
+        if self.undo is not None and submission.startswith(TAKING_BACK):
+            self.undo.refused()
+
     def _broadcast(self, body: dict[str, Any]) -> None:
         version, operations = body["version"], operations_of(body) or []
         if version > len(self.digests) and "operations" in body:
             self.digests.extend([0] * (version - 1 - len(self.digests)))
             self.digests.append(digest(operations))
+        if self.undo is not None and body.get("client_id") == self.client_id:
+            self.undo.certain = False  # an own change whose acknowledgement was lost
         self._next(version, operations, None)
 
     def _next(self, version: int, operations: list[Operation], own: Own) -> None:
@@ -280,7 +329,7 @@ class Replica:
         assert oracle is not None
         if own is None:
             oracle.foreign(operations)
-        elif own[1].startswith((b'{"type":"UNDO"', b'{"type":"REDO"')):
+        elif own[1].startswith(TAKING_BACK):
             wrong = oracle.undone(self.document, operations, own[1].startswith(b'{"type":"REDO"'))
             if wrong:
                 self.violations.append(f"version {self.version + 1}: {wrong}")

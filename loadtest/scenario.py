@@ -81,6 +81,8 @@ class Targets:
     sync_p95_ms: float | None = None
     refused_max: float | None = 0.001  # share of the operations
     operations_achieved_min: float | None = 0.99  # acknowledged, of those scheduled
+    # Outages are expected: each must be over, latencies included, within this; latencies count outside.
+    recovery_max_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,13 @@ from typing import Any
 
 from loadtest import observe
 from loadtest.environment import environment
+from loadtest.outages import Outage, find_outages
 from loadtest.recorder import INTERVAL_S, Sum, summed
 from loadtest.scenario import Scenario
 from loadtest.verdict import Findings, conclude
 
 FORMAT = 1
+ANSWERS = ("acks", "nothing_to_undo", "refused")
 Data = dict[str, Any]
 
 
@@ -50,17 +52,22 @@ def _server(samples: Sequence[Mapping[str, Any]]) -> Data:
     """The server between the first and the last of these samples."""
     first, last = (samples[0], samples[-1]) if samples else ({}, {})
     full = [one for one in samples if one.get("full")]
-    cpu_s = None
-    if first.get("cpu_s") is not None and last.get("cpu_s") is not None:
-        cpu_s = last["cpu_s"] - first["cpu_s"]
     span_s = last.get("at_s", 0) - first.get("at_s", 0)
+
+    def used(name: str) -> Any:
+        known = first.get(name) is not None and last.get(name) is not None
+        return last[name] - first[name] if known else None
+
+    def cores(name: str) -> Any:
+        return used(name) / span_s if used(name) is not None and span_s > 0 else None
 
     def peak(name: str, where: Iterable[Mapping[str, Any]]) -> Any:
         return max((one[name] for one in where if one.get(name) is not None), default=None)
 
     return {
-        "cpu_s": cpu_s,
-        "cpu_cores": cpu_s / span_s if cpu_s is not None and span_s > 0 else None,
+        "cpu_s": used("cpu_s"),
+        "cpu_cores": cores("cpu_s"),
+        "backing_cpu_cores": cores("backing_cpu_s"),
         "rss_bytes": peak("rss_bytes", samples),
         "pss_bytes": peak("pss_bytes", full),
         "kernel_socket_bytes": peak("kernel_socket_bytes", full),
@@ -72,14 +79,14 @@ def _server(samples: Sequence[Mapping[str, Any]]) -> Data:
 def _others_cores(
     scenario: Scenario, intervals: Sequence[Data], samples: Sequence[Mapping[str, Any]]
 ) -> float | None:
-    """The CPU that neither the server nor the generator used, on this machine, during the schedule."""
+    """The CPU that neither the server and what backs it nor the generator used here, during the schedule."""
     within = [one for one in samples if 0 <= one["at_s"] <= scenario.duration_s and one["cpu_s"] is not None]
     if len(within) < 2:
         return None
     first, last = within[0], within[-1]
     span_s = max(float(last["at_s"] - first["at_s"]), 0.1)
     used = summed(one for one in intervals if first["at_s"] <= _middle_s(one) < last["at_s"]).cpu_s
-    own = last["cpu_s"] - first["cpu_s"] + used
+    own = last["cpu_s"] - first["cpu_s"] + last["backing_cpu_s"] - first["backing_cpu_s"] + used
     return max(float(last["machine_cpu_s"] - first["machine_cpu_s"] - own) / span_s, 0.0)
 
 
@@ -130,6 +137,22 @@ def _measured(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     ]
 
 
+def outages_of(scenario: Scenario, series: Sequence[Data]) -> list[Outage]:
+    """The outages within the measured stages."""
+    return find_outages([one for one in series if one["measured"]], scenario.targets.delivery_p95_ms)
+
+
+def _calm(scenario: Scenario, intervals: Sequence[Data], outages: Sequence[Outage]) -> list[Data]:
+    """The intervals that latencies are judged by: all, or those outside of outages that are expected."""
+    if scenario.targets.recovery_max_s is None:
+        return list(intervals)
+    return [
+        one
+        for one in intervals
+        if not any(outage.covers((one["number"] + 1) * INTERVAL_S) for outage in outages)
+    ]
+
+
 def _series(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     """For the pictures over time: one point an interval."""
     points = []
@@ -141,6 +164,8 @@ def _series(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
                 "measured": one["number"] in measured,
                 "at_s": (one["number"] + 1) * INTERVAL_S,
                 "connections": one["connections"],
+                "scheduled_per_s": one["counts"].get("scheduled", 0) / INTERVAL_S,
+                "answered_per_s": sum(one["counts"].get(name, 0) for name in ANSWERS) / INTERVAL_S,
                 "operations_per_s": one["counts"].get("acks", 0) / INTERVAL_S,
                 "deliveries_per_s": one["counts"].get("deliveries", 0) / INTERVAL_S,
                 "delivery_ms": total.histograms["delivery"].summary_ms(),
@@ -181,8 +206,12 @@ def summarise(
     died: int = 0,
     server_died: str = "",
     embedded: bool = True,
+    disruptions: Sequence[Data] = (),
 ) -> Data:
     """The report of a run. `intervals` are joined over the processes, `results` are the workers' own."""
+    series = _series(scenario, intervals)
+    outages = outages_of(scenario, series)
+    calm = summed(_calm(scenario, _measured(scenario, intervals), outages))
     measured, whole = summed(_measured(scenario, intervals)), summed(intervals)
     errors: Counter[str] = Counter()
     closes: Counter[str] = Counter()
@@ -193,7 +222,7 @@ def summarise(
         closes.update(result["closes"])
     whole.counts["died"] += died
     others = _others_cores(scenario, intervals, samples)
-    verdict = conclude(scenario, whole, measured, findings, server_died, others)
+    verdict = conclude(scenario, whole, calm, findings, server_died, others, outages)
     generator = {**_generator(measured), "processes": processes, "untimed": whole.counts["untimed"]}
     generator |= {"engine": results[0]["engine"] if results else "?", "missed": whole.counts["missed"]}
     generator |= {"cpu_s": whole.cpu_s, "others_cores": others}
@@ -205,6 +234,8 @@ def summarise(
         "verdict": verdict.document(),
         "rates": _rates(measured),
         "latency_ms": {**measured.latency_ms(), **_all_of(whole, ("connect", "sync"))},
+        "outages": [one.document() for one in outages],
+        "disruptions": list(disruptions),
         "connections": {
             "attempted": whole.counts["attempted"],
             "succeeded": whole.counts["succeeded"],
@@ -222,9 +253,10 @@ def summarise(
         "counts": dict(whole.counts),
         "errors": dict(errors),
         "closes": dict(closes),
-        "series": _series(scenario, intervals),
+        "series": series,
         "server_series": _server_series(samples),
         "histograms": measured.encoded(),
+        "calm_histograms": calm.encoded() if outages else {},
         "connect_histograms": {k: v for k, v in whole.encoded().items() if k in ("connect", "sync")},
         "curves": {name: measured.histograms[name].curve() for name in ("delivery", "ack")},
         "findings": findings.document(),

@@ -150,10 +150,10 @@ class User:
         oracle = self.replica.undo
         assert oracle is not None
         if name == "undo" and oracle.certain:
-            if index % 3 == 0 and oracle.redone:
-                return self.writer.undo(number, redo=True)
-            if oracle.stack:
-                return self.writer.undo(number, redo=False)
+            redo = index % 3 == 0 and bool(oracle.redone)
+            if redo or oracle.stack:
+                oracle.sent()
+                return self.writer.undo(number, redo=redo)
         return self.writer.edit(number, version, content.register_edit(name, index))
 
     def offline_patch(self, version: int) -> tuple[int, bytes]:

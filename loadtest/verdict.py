@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gateway.ot.canonical import canonical_hash
+from loadtest.outages import Outage
 from loadtest.recorder import Sum
 from loadtest.replica import ReplicaError, apply, digest, operations_of
 from loadtest.scenario import Scenario
@@ -265,8 +266,9 @@ def conclude(
     findings: Findings,
     server_died: str = "",
     others_cores: float | None = None,
+    outages: Sequence[Outage] = (),
 ) -> Verdict:
-    """The verdict of a run.
+    """The verdict of a run; `measured` is what its latencies are judged by.
 
     Faults of the server make it `fail`, whoever was short of what. Missed targets make it `fail` too, unless
     the generator was the limit, or other processes of the machine (`others_cores`) took what was missing:
@@ -274,7 +276,7 @@ def conclude(
     """
     wrong = _faults(findings) + ([server_died] if server_died else [])
     limits = generator_limits(scenario, whole, measured)
-    missed = missed_targets(scenario, whole, measured)
+    missed = missed_targets(scenario, whole, measured) + missed_recoveries(scenario, outages)
     if missed and others_cores is not None and others_cores > OTHERS_CORES_MAX:
         limits.append(f"other processes used {others_cores:.2f} cores of this machine")
     status: Status = "pass"
@@ -352,4 +354,18 @@ def _missed_shares(scenario: Scenario, counts: Counter[str], scheduled: int) -> 
             f"target: {achieved:.2%} of the scheduled edits were acknowledged, "
             f"{targets.operations_achieved_min:.2%} wanted"
         )
+    return missed
+
+
+def missed_recoveries(scenario: Scenario, outages: Sequence[Outage]) -> list[str]:
+    """The outages that took longer than the scenario allows; where it says nothing, none does."""
+    limit_s, missed = scenario.targets.recovery_max_s, []
+    for one in outages if limit_s is not None else ():
+        if one.recovered_s is None:
+            missed.append(f"target: the outage at {one.from_s:.1f} s wasn't over at the end")
+        elif limit_s is not None and one.recovered_s > limit_s:
+            missed.append(
+                f"target: the outage at {one.from_s:.1f} s was over after {one.recovered_s:.1f} s, "
+                f"{limit_s:.1f} s are allowed"
+            )
     return missed

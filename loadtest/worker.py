@@ -307,7 +307,7 @@ class Worker:
         await trio.sleep(0.2)
 
     def _unanswered(self) -> int:
-        return sum(
+        return self.crowd.postponed + sum(
             len(self.engine.in_flight(user.slot)) + len(user.queue)
             for user in self.users
             if user.state in ("live", "connecting", "joining")

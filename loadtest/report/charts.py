@@ -26,7 +26,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What to draw. `bands` are (name, from, to) in x; `lines` are (name, y), marks such as a target."""
+    """What to draw. `bands` and `shades` (on top of them) are (name, from, to) in x; `lines` are
+    (name, y), marks such as a target."""
 
     title: str
     series: Sequence[Series]
@@ -36,6 +37,7 @@ class Chart:
     x_log: bool = False
     y_log: bool = False
     bands: Sequence[tuple[str, float, float]] = ()
+    shades: Sequence[tuple[str, float, float]] = ()
     lines: Sequence[tuple[str, float]] = ()
     x_ticks: Sequence[float] = field(default_factory=tuple)
 
@@ -134,6 +136,14 @@ def _bands(chart: Chart, x: _Axis) -> list[str]:
     return parts
 
 
+def _shades(chart: Chart, x: _Axis) -> list[str]:
+    return [
+        f'<rect class="shade" x="{x.at(start):.1f}" y="{TOP}" width="{x.at(end) - x.at(start):.1f}" '
+        f'height="{HEIGHT - BOTTOM - TOP}"><title>{escape(name)}</title></rect>'
+        for name, start, end in chart.shades
+    ]
+
+
 def _legend(chart: Chart) -> list[str]:
     parts = []
     at = float(WIDTH - RIGHT)
@@ -151,6 +161,7 @@ def svg(chart: Chart) -> str:
     x, y = _axes(chart)
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">']
     parts += _bands(chart, x)
+    parts += _shades(chart, x)
     parts += _grid(chart, x, y)
     for name, value in chart.lines:
         at = y.at(value)

@@ -34,6 +34,11 @@ def size(value: float | None) -> str:
     return f"{value:.2f} GiB"
 
 
+def seconds(value: float | None) -> str:
+    """ "1.5 s"."""
+    return MISSING if value is None else f"{value:.1f} s"
+
+
 def cores(value: float | None) -> str:
     """ "0.74 cores"."""
     return MISSING if value is None else f"{value:.2f} cores"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.report.charts import Chart, Series, svg
-from loadtest.report.figures import cores, duration, milliseconds, number, size
+from loadtest.report.figures import cores, duration, milliseconds, number, seconds, size
 from loadtest.verdict import COUNTED, NAMES
 
 Data = Mapping[str, Any]
@@ -117,6 +117,15 @@ def _points(series: Sequence[Data], name: str) -> list[tuple[float, float]]:
     return [(p["at_s"], p[name]) for p in series if p.get(name) is not None and p["at_s"] >= 0]
 
 
+def _shades(report: Data) -> list[tuple[str, float, float]]:
+    """Outages, to the end of the recovery."""
+    end_s = report["series"][-1]["at_s"] if report["series"] else 0.0
+    return [
+        ("outage", one["from_s"], end_s if one["recovered_s"] is None else one["from_s"] + one["recovered_s"])
+        for one in report["outages"]
+    ]
+
+
 def _charts(report: Data) -> list[Chart]:
     series, server, bands = report["series"], report["server_series"], _bands(report)
     targets = report["environment"]["scenario"]["targets"]
@@ -125,15 +134,16 @@ def _charts(report: Data) -> list[Chart]:
         for name in ("p95", "p99")
         if targets.get(f"delivery_{name}_ms")
     ]
-    seconds = "seconds"
+    shades = _shades(report)
     return [
         _by_percentile(report),
         Chart(
             "Delivery latency over time",
             _over_time(report, "delivery_ms", ("p50", "p95", "p99")),
-            seconds,
+            "seconds",
             milliseconds,
             bands=bands,
+            shades=shades,
             lines=marks,
             y_log=True,
         ),
@@ -143,12 +153,17 @@ def _charts(report: Data) -> list[Chart]:
                 Series("operations/s", _points(series, "operations_per_s")),
                 Series("deliveries/s", _points(series, "deliveries_per_s")),
             ],
-            seconds,
+            "seconds",
             number,
             bands=bands,
+            shades=shades,
         ),
         Chart(
-            "Connections", [Series("connected", _points(series, "connections"))], seconds, number, bands=bands
+            "Connections",
+            [Series("connected", _points(series, "connections"))],
+            "seconds",
+            number,
+            bands=bands,
         ),
         Chart(
             "CPU (cores)",
@@ -156,18 +171,44 @@ def _charts(report: Data) -> list[Chart]:
                 Series("server", _points(server, "cpu_cores")),
                 Series("generator", _points(series, "generator_cpu_cores")),
             ],
-            seconds,
+            "seconds",
             lambda value: f"{value:.2f}",
             bands=bands,
         ),
         Chart(
             "Server memory (MiB)",
             [Series("RSS", [(at_s, value / (1 << 20)) for at_s, value in _points(server, "rss_bytes")])],
-            seconds,
+            "seconds",
             number,
             bands=bands,
+            shades=shades,
         ),
     ]
+
+
+def _outage_section(report: Data) -> str:
+    """What was done to the server in the run, and the outages; nothing where there were none."""
+    done = [
+        f"{one['name']} at {seconds(one['at_s'])}"
+        + ("" if one["until_s"] is None else f" (until {seconds(one['until_s'])})")
+        for one in report["disruptions"]
+    ]
+    if not done and not report["outages"]:
+        return ""
+    rows = [
+        [
+            f"at {seconds(one['from_s'])}",
+            seconds(one["duration_s"]),
+            seconds(one["silent_s"]),
+            "not by the end" if one["recovered_s"] is None else seconds(one["recovered_s"]),
+            milliseconds(one["wait_max_ms"]),
+        ]
+        for one in report["outages"]
+    ]
+    head = ("outage", "edits unanswered or undelivered", "of it silent", "recovered after", "longest wait")
+    table = _table(head, rows) if rows else "<p>No outage.</p>"
+    said = f"<p>Done to the server: {escape('; '.join(done))}.</p>" if done else ""
+    return f"<h2>Outages</h2>{said}{table}"
 
 
 def _stage_table(report: Data) -> str:
@@ -264,6 +305,7 @@ def render(report: Data) -> str:
         "verdict": _verdict(report),
         "tiles": _tiles(report),
         "charts": "".join(f"<figure>{svg(chart)}</figure>" for chart in _charts(report)),
+        "outages": _outage_section(report),
         "stages": _stage_table(report),
         "latencies": _latency_table(report),
         "steps": _steps_table(report),

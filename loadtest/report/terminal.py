@@ -14,7 +14,7 @@ from rich.text import Text
 
 from loadtest.coordinator import Progress
 from loadtest.recorder import INTERVAL_S, summed
-from loadtest.report.figures import cores, milliseconds, number, size
+from loadtest.report.figures import cores, milliseconds, number, seconds, size
 from loadtest.scenario import Scenario
 from loadtest.verdict import COUNTED
 
@@ -149,6 +149,16 @@ class LiveView:
             )
 
 
+def outage_text(outage: Mapping[str, Any]) -> str:
+    """An outage in words."""
+    recovered = outage["recovered_s"]
+    over = "not over at the end" if recovered is None else f"recovered after {seconds(recovered)}"
+    return (
+        f"{seconds(outage['duration_s'])}, of it silent {seconds(outage['silent_s'])}; {over}; "
+        f"longest wait {milliseconds(outage['wait_max_ms'])}"
+    )
+
+
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """The verdict and the figures that matter."""
     verdict = report["verdict"]
@@ -175,6 +185,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         number(connections["peak"]),
         f"{connections['succeeded']:,} of {connections['attempted']:,} attempts succeeded",
     )
+    for one in report["outages"]:
+        table.add_row("outage", f"at {seconds(one['from_s'])}", outage_text(one))
     memory = f"RSS {size(server['rss_bytes'])}, socket buffers {size(server['kernel_socket_bytes'])}"
     table.add_row("server", cores(server["cpu_cores"]), memory)
     table.add_row(

@@ -53,9 +53,16 @@ def environment(bind: str, nodes: Sequence[Place]) -> dict[str, str]:
     return {**os.environ, **places}
 
 
+class Balancer(NamedTuple):
+    """A running HAProxy, and where clients connect."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def haproxy(nodes: Sequence[Place]) -> Iterator[str]:
-    """The URL of a HAProxy before these nodes."""
+def haproxy(nodes: Sequence[Place]) -> Iterator[Balancer]:
+    """A HAProxy before these nodes."""
     port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -66,7 +73,7 @@ def haproxy(nodes: Sequence[Place]) -> Iterator[str]:
         )
         try:
             _wait(port, process)
-            yield f"ws://127.0.0.1:{port}/realtime"
+            yield Balancer(f"ws://127.0.0.1:{port}/realtime", process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(START_TIMEOUT_S)

@@ -78,7 +78,8 @@ async def cluster(data: Path, *words: str) -> AsyncIterator[Cluster]:
                 await nodes.start(number)
             made = await gateway("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(data))
             nodes.token = made.out.strip()
-            with haproxy.haproxy(nodes.places) as nodes.url:
+            with haproxy.haproxy(nodes.places) as balancer:
+                nodes.url = balancer.url
                 await nodes.until_used("node1", "node2")
                 yield nodes
         finally:

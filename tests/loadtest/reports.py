@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from loadtest.histogram import Latencies
@@ -66,7 +67,8 @@ def sample(
         "at_s": at_s,
         "cpu_s": cores * at_s,
         "rss_bytes": 50_000_000 + 1_000_000 * at_s,
-        "machine_cpu_s": (cores + others + 0.2) * at_s,
+        "backing_cpu_s": 0.3 * at_s,
+        "machine_cpu_s": (0.3 + cores + others + 0.2) * at_s,
         "connections": connections,
         "metrics": metrics,
         "full": full,
@@ -89,9 +91,10 @@ def report(
     findings: Findings | None = None,
     connections: int = 400,
     others: float = 0.1,
+    intervals: Sequence[dict[str, Any]] = (),
     **changes: Any,
 ) -> dict[str, Any]:
-    """A report of ten seconds; by default a good one."""
+    """A report of ten seconds; by default a good one. `changes` are of the scenario."""
     last = {"number": 20, "connections": 40, "cpu_s": 0.0, "counts": {"unanswered": 0}, "histograms": {}}
     results = [{"last": last, "errors": {"RATE_LIMITED": 2}, "closes": {"1001": 1}, "engine": "pure"}]
     samples = [
@@ -99,7 +102,7 @@ def report(
     ]
     return summarise(
         parse(scenario_data(**changes)),
-        [interval(number, delivery_ms, rate) for number in range(20)],
+        intervals or [interval(number, delivery_ms, rate) for number in range(20)],
         results,
         samples,
         findings or Findings(),

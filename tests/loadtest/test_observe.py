@@ -8,6 +8,7 @@ import socket
 from loadtest.environment import environment
 from loadtest.observe import (
     Observer,
+    Pids,
     increase,
     memory_of_a_connection,
     parse_metrics,
@@ -74,14 +75,14 @@ def test_the_sockets_of_a_port_are_counted_on_the_servers_side_only() -> None:
 
 
 def test_a_process_is_sampled() -> None:
-    sample = Observer("ws://127.0.0.1:9/realtime", None, os.getpid()).sample(2.5, full=True)
+    sample = Observer("ws://127.0.0.1:9/realtime", None, lambda: Pids((os.getpid(),))).sample(2.5, full=True)
     assert sample["at_s"] == 2.5
     assert sample["cpu_s"] > 0
     assert sample["rss_bytes"] > sample["pss_bytes"] > 1 << 20
 
 
 def test_a_server_that_cannot_be_scraped_has_no_metrics() -> None:
-    sample = Observer("ws://127.0.0.1:9/realtime", "http://127.0.0.1:9", None).sample(0.0, full=False)
+    sample = Observer("ws://127.0.0.1:9/realtime", "http://127.0.0.1:9", Pids).sample(0.0, full=False)
     assert sample["metrics"] == {}
     assert sample["cpu_s"] is None
 

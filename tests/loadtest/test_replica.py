@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.replica import Replica, ReplicaError, UndoOracle, apply, apply_text, digest
+from loadtest.replica import Replica, ReplicaError, Step, UndoOracle, apply, apply_text, digest
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab/~", max_size=3),
@@ -190,8 +190,38 @@ def test_somebodys_later_write_wins_over_the_undo() -> None:
     made, document = oracle([location("there")], [title("b")])
     made.foreign([title("theirs")])
     document = apply(document, [title("theirs")])
-    assert made.stack == [("location", "here")]
+    assert made.stack == [Step("location", "here")]
     assert made.undone(document, [location("here")], redo=False) is None
+
+
+@pytest.mark.parametrize("restored", [title("a"), location("here")])
+def test_an_undo_may_be_taken_up_before_or_after_a_write_that_came_meanwhile(
+    restored: dict[str, Any],
+) -> None:
+    made, document = oracle([location("there")], [title("b")])
+    made.sent()
+    made.foreign([title("theirs")])
+    document = apply(document, [title("theirs")])
+    assert made.undone(document, [restored], redo=False) is None
+    made.sent()
+    assert made.undone(document, [title("b")], redo=False) is not None
+
+
+def test_an_undo_may_not_restore_what_was_overwritten_before_the_last_answer() -> None:
+    made, document = oracle([location("there")], [title("b")])
+    made.sent()
+    made.foreign([title("theirs")])
+    document = apply(document, [title("theirs")])
+    made.refused()
+    made.sent()
+    assert made.undone(document, [title("a")], redo=False) is not None
+
+
+def test_an_own_change_that_comes_as_a_broadcast_ends_the_certainty() -> None:
+    replica = started(undo=True)
+    replica.feed([spooled("OP_BROADCAST", version=4, operations=[title("b")], client_id="me")])
+    assert replica.undo is not None
+    assert not replica.undo.certain
 
 
 def test_an_undo_of_nothing_is_named() -> None:

@@ -1,0 +1,189 @@
+"""A whole cluster on this machine under the load harness while something breaks; exit status 0 if all pass.
+
+\b
+python -m benchmarks.faults --list                        the drills
+python -m benchmarks.faults --drill all                   each of them once, about a minute each
+python -m benchmarks.faults --drill worker --repeat 3     one of them, three times
+python -m benchmarks.faults --drill none --scenario headline --rate-scale 0.334
+python -m benchmarks.faults --drill none --scenario connections --scale 1.7
+
+The servers are started for each run, on free ports of loopback: Redis (a cluster of three masters and
+three replicas where the drill needs one), PostgreSQL as the archive, one or two nodes of two workers,
+HAProxy before two. The outage and the time to recover are what the harness's users saw (loadtest/README.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+from rich.console import Console
+
+from benchmarks.faults.cluster import Cluster, Shape, running
+from benchmarks.faults.drills import DRILLS, Drill
+from benchmarks.faults.table import summary, table
+from loadtest import scenario as scenarios
+from loadtest.coordinator import Action, Options, run
+from loadtest.observe import scrape
+from loadtest.report.page import render
+from loadtest.report.terminal import LiveView, print_report
+
+KEPT_METRICS = ("gateway_archive", "gateway_worker", "gateway_conflicts", "gateway_bus", "gateway_batches")
+PROFILE_RATE_HZ = 200
+TABLE_WIDTH = 200
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How the drills are run."""
+
+    scenario: scenarios.Scenario
+    at_s: float
+    profile: Path | None
+    profile_s: float
+
+
+async def drilled(drill: Drill, wanted: Wanted) -> dict[str, Any]:
+    """The harness's report of one drill, with the node's metrics at the end as `metrics`."""
+    async with running(drill.shape, wanted.scenario.server) as cluster:
+        actions = []
+        if drill.disrupt is not None:
+            actions.append(Action(drill.name, wanted.at_s, partial(drill.disrupt, cluster)))
+        if wanted.profile is not None:
+            actions.append(Action("profile", wanted.at_s, partial(_profile, cluster, wanted)))
+        with LiveView(console) as live:
+            options = Options(
+                wanted.scenario,
+                url=cluster.url,
+                secret=cluster.secret,
+                admin_url=cluster.admin_url,
+                pids=cluster.pids,
+                actions=actions,
+                on_progress=live.show,
+            )
+            report = await run(options)
+        metrics = await trio.to_thread.run_sync(scrape, cluster.admin_url)
+        report["metrics"] = {name: value for name, value in metrics.items() if name.startswith(KEPT_METRICS)}
+        report["logs"] = {node.log.stem: node.log.read_text()[-20_000:] for node in cluster.nodes}
+    return report
+
+
+async def _profile(cluster: Cluster, wanted: Wanted) -> None:
+    """Have py-spy sample a worker (where it is installed and may); its raw stacks go to the file."""
+    worker = cluster.nodes[0].workers()[0]
+    words = ["py-spy", "record", "--pid", str(worker.pid), "--duration", f"{wanted.profile_s:.0f}"]
+    words += ["--rate", str(PROFILE_RATE_HZ), "--format", "raw", "--output", str(wanted.profile)]
+    done = await trio.run_process(words, capture_stdout=True, capture_stderr=True, check=False)
+    if done.returncode:
+        console.print(f"no profile: {bytes(done.stderr).decode()[-300:]}", style="yellow")
+
+
+def _scenario(name: str, scale: float, rate_scale: float, duration_scale: float) -> scenarios.Scenario:
+    try:
+        return scenarios.load(name).scaled(scale, duration_scale, rate_scale)
+    except scenarios.ScenarioError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _shaped(drill: Drill, archive: bool, settings: Sequence[str]) -> Drill:
+    pairs = dict(one.split("=", 1) for one in settings)
+    shape: Shape = replace(drill.shape, archive=drill.shape.archive and archive)
+    return replace(drill, shape=replace(shape, settings={**shape.settings, **pairs}))
+
+
+def _list() -> None:
+    for drill in DRILLS.values():
+        console.print(f"[bold]{drill.name:<10}[/]{drill.description}")
+
+
+def _chosen(names: Sequence[str]) -> list[Drill]:
+    if "all" in names:
+        return [drill for drill in DRILLS.values() if drill.disrupt is not None]
+    return [DRILLS[name] for name in names]
+
+
+@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--list", "listing", is_flag=True, help="Name the drills.")
+@click.option(
+    "--drill", "names", multiple=True, type=click.Choice([*DRILLS, "all"]), help="Which; may be repeated."
+)
+@click.option("--repeat", default=1, show_default=True, help="Run each so often.")
+@click.option(
+    "--scenario", default="drill", show_default=True, help="A scenario of `loadtest list`, or a file."
+)
+@click.option("--scale", default=1.0, help="Users, documents and rates, times this.")
+@click.option("--rate-scale", default=1.0, help="Rates of edits alone, times this.")
+@click.option("--duration-scale", default=1.0, help="Lengths of the stages, times this.")
+@click.option("--processes", type=int, help="Generator processes.  [default: one for 15,000 connections]")
+@click.option("--at", "at_s", default=12.0, show_default=True, help="Break it so many seconds into the run.")
+@click.option("--archive/--no-archive", default=True, help="With PostgreSQL or without.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the gateway.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures there.")
+@click.option("--html", "html", type=click.Path(path_type=Path), help="Directory for a page a run.")
+@click.option(
+    "--profile", type=click.Path(path_type=Path), help="Profile a worker with py-spy into this file."
+)
+@click.option("--profile-s", default=8.0, show_default=True, help="For so long, from --at on.")
+def main(
+    listing: bool,
+    names: tuple[str, ...],
+    repeat: int,
+    scenario: str,
+    scale: float,
+    rate_scale: float,
+    duration_scale: float,
+    processes: int | None,
+    at_s: float,
+    archive: bool,
+    settings: tuple[str, ...],
+    json_file: Path | None,
+    html: Path | None,
+    profile: Path | None,
+    profile_s: float,
+) -> None:
+    if listing or not names:
+        _list()
+        return
+    loaded = _scenario(scenario, scale, rate_scale, duration_scale)
+    if processes:
+        loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
+    wanted = Wanted(loaded, at_s * duration_scale, profile, profile_s)
+    summaries = []
+    for drill in _chosen(names):
+        for time in range(1, repeat + 1):
+            label = f"{drill.name} {time}" if repeat > 1 else drill.name
+            console.print(f"\n[bold]{label}[/]: {drill.description}")
+            report = trio.run(drilled, _shaped(drill, archive, settings), wanted)
+            print_report(report, console)
+            made = summary(label, report)
+            summaries.append({**made, "outages": report["outages"], "metrics": report["metrics"]})
+            _save(summaries, json_file, html, label, report)
+    console.print(table(summaries), width=None if console.is_terminal else TABLE_WIDTH)
+    raise SystemExit(0 if all(one["verdict"] == "pass" for one in summaries) else 1)
+
+
+def _save(
+    summaries: Sequence[dict[str, Any]],
+    json_file: Path | None,
+    html: Path | None,
+    label: str,
+    report: dict[str, Any],
+) -> None:
+    if json_file is not None:
+        json_file.write_text(json.dumps(summaries, indent=1))
+    if html is not None:
+        html.mkdir(parents=True, exist_ok=True)
+        name = label.replace(" ", "-")
+        (html / f"{name}.html").write_text(render(report))
+        (html / f"{name}.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What is broken, and how it comes back. Each drill takes a cluster whose users are at work."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from benchmarks.faults.cluster import Cluster, Shape, gateway, in_thread
+
+STOPPED_S = 10.0
+CUT_S = 5.0
+LOST_S = 8.0
+REDIS_AWAY_S = 1.0
+MASTER_AWAY_S = 6.0
+POSTGRES_AWAY_S = 5.0
+BETWEEN_NODES_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """One of them: the servers that it needs, and what it does to them."""
+
+    name: str
+    description: str
+    shape: Shape
+    disrupt: Callable[[Cluster], Awaitable[None]] | None
+
+
+async def kill_worker(cluster: Cluster) -> None:
+    cluster.nodes[0].workers()[0].kill()
+
+
+async def kill_redis(cluster: Cluster) -> None:
+    server = cluster.redis[0]
+    await in_thread(server.kill)
+    await trio.sleep(REDIS_AWAY_S)
+    await in_thread(server.start)
+
+
+async def kill_master(cluster: Cluster) -> None:
+    """Its replica takes over; later it comes back, as a replica."""
+    assert cluster.redis_cluster is not None
+    master = cluster.redis_cluster.masters[0]
+    await in_thread(master.kill)
+    await trio.sleep(MASTER_AWAY_S)
+    await in_thread(master.start)
+
+
+async def kill_postgres(cluster: Cluster) -> None:
+    assert cluster.postgres is not None
+    await in_thread(cluster.postgres.kill)
+    await trio.sleep(POSTGRES_AWAY_S)
+    await in_thread(cluster.postgres.start)
+
+
+async def stop_redis(cluster: Cluster) -> None:
+    cluster.redis[0].pause()
+    try:
+        await trio.sleep(STOPPED_S)
+    finally:
+        cluster.redis[0].resume()
+
+
+async def cut_network(cluster: Cluster) -> None:
+    """Connections end, new ones are refused."""
+    assert cluster.network is not None
+    way = cluster.network.way(1)
+    way.cut()
+    await trio.sleep(CUT_S)
+    way.heal()
+
+
+async def lose_packets(cluster: Cluster) -> None:
+    """Nothing arrives any more, and nobody is told."""
+    assert cluster.network is not None
+    way = cluster.network.way(1)
+    way.swallow_requests = way.swallow_replies = True
+    await trio.sleep(LOST_S)
+    way.cut()  # as what was swallowed never comes, the connections can't go on
+    way.heal()
+
+
+async def roll_workers(cluster: Cluster) -> None:
+    for node in cluster.nodes:
+        await node.roll()
+
+
+async def restart_nodes(cluster: Cluster) -> None:
+    for node in cluster.nodes:
+        await node.stop(signal.SIGTERM)
+        await node.start()
+        await trio.sleep(BETWEEN_NODES_S)  # the balancer has to notice that it is back
+
+
+async def add_shard(cluster: Cluster) -> None:
+    await gateway("rebalance", "--redis", cluster.redis_urls)
+
+
+BEHIND_HAPROXY = Shape(nodes=2)
+BEHIND_PROXY = Shape(nodes=2, proxy=True)
+ALL = (
+    Drill("none", "Nothing: the load alone", Shape(), None),
+    Drill("worker", "kill -9 of one of two workers", Shape(), kill_worker),
+    Drill("redis", "kill -9 of Redis (fsync), started again", Shape(durability="fsync"), kill_redis),
+    Drill(
+        "master",
+        "kill -9 of a master of a Redis Cluster (replicated)",
+        Shape(redis="cluster", durability="replicated"),
+        kill_master,
+    ),
+    Drill("postgres", "kill -9 of PostgreSQL, started again", Shape(), kill_postgres),
+    Drill("stopped", f"Redis stands still for {STOPPED_S:.0f} s (SIGSTOP)", Shape(), stop_redis),
+    Drill("cut", f"one of two nodes is cut off from Redis for {CUT_S:.0f} s", BEHIND_PROXY, cut_network),
+    Drill("lossy", f"the same, in silence, for {LOST_S:.0f} s", BEHIND_PROXY, lose_packets),
+    Drill("roll", "new workers (SIGHUP) on two nodes behind HAProxy", BEHIND_HAPROXY, roll_workers),
+    Drill("restart", "both nodes behind HAProxy restarted, in turn", BEHIND_HAPROXY, restart_nodes),
+    Drill("shard", "a second Redis takes half of the partitions", Shape(redis="two"), add_shard),
+)
+DRILLS = {drill.name: drill for drill in ALL}

@@ -1,0 +1,105 @@
+"""Outages in the record of a run: when edits went unanswered or undelivered, and when that was over.
+
+An *outage* is a stretch of intervals in which a quarter or more of the scheduled edits got no answer, or half
+or more of the usual deliveries didn't come, beyond what chance explains. It is over when both flow again, the
+p95 of deliveries is within its target, and both stay so for CALM intervals. Times are exact to an interval;
+`wait_max_ms` is exact, for it is the longest that a user waited for an acknowledgement. Pure.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import sqrt
+from typing import Any
+
+from loadtest.recorder import INTERVAL_S
+
+ANSWERED_MIN = 0.75
+DELIVERED_MIN = 0.5
+CALM = 2  # good intervals in a row end a stretch
+
+Point = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """One of them. `recovered_s` is None when the run ended before."""
+
+    from_s: float
+    duration_s: float  # edits went unanswered or undelivered
+    silent_s: float  # of it: no answer came, or no delivery, for anybody
+    recovered_s: float | None  # from `from_s` until all was as before, latencies too
+    wait_max_ms: float | None  # the longest wait for an acknowledgement that ended meanwhile
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON data, a member of a report's `outages`."""
+        return asdict(self)
+
+    def covers(self, at_s: float) -> bool:
+        """Whether an interval that ended at `at_s` is part of it, or of the recovery."""
+        return self.from_s < at_s and (self.recovered_s is None or at_s <= self.from_s + self.recovered_s)
+
+
+def find_outages(points: Sequence[Point], p95_max_ms: float | None) -> list[Outage]:
+    """The outages in a report's `series`; without a target for deliveries, latencies don't count."""
+    fanout = _usual_fanout(points)
+    missing = [_missing(point, fanout) for point in points]
+    disturbed = [
+        gap or (p95_max_ms is not None and (point["delivery_ms"]["p95"] or 0.0) > p95_max_ms)
+        for point, gap in zip(points, missing, strict=True)
+    ]
+    found = []
+    for start, end in _stretches(disturbed):
+        gaps = [number for number in range(start, end) if missing[number]]
+        if gaps:
+            found.append(_outage(points, gaps[0], gaps[-1] + 1, end))
+    return found
+
+
+def _outage(points: Sequence[Point], start: int, resumed: int, end: int) -> Outage:
+    within = points[start:end]
+    waits = [point["ack_ms"]["max"] for point in within if point["ack_ms"]["max"] is not None]
+    return Outage(
+        from_s=points[start]["at_s"] - INTERVAL_S,
+        duration_s=(resumed - start) * INTERVAL_S,
+        silent_s=INTERVAL_S * sum(_silent(point) for point in points[start:resumed]),
+        recovered_s=(end - start) * INTERVAL_S if end + CALM <= len(points) else None,
+        wait_max_ms=max(waits, default=None),
+    )
+
+
+def _usual_fanout(points: Sequence[Point]) -> float:
+    """Deliveries for a scheduled edit."""
+    busy = [point for point in points if point["scheduled_per_s"]]
+    found = [point["deliveries_per_s"] / point["scheduled_per_s"] for point in busy]
+    return float(statistics.median(found)) if found else 0.0
+
+
+def _missing(point: Point, fanout: float) -> bool:
+    scheduled = point["scheduled_per_s"] * INTERVAL_S
+    answered, delivered = point["answered_per_s"] * INTERVAL_S, point["deliveries_per_s"] * INTERVAL_S
+    chance = 2 * sqrt(scheduled)  # two standard deviations of a Poisson count
+    return bool(
+        answered < ANSWERED_MIN * scheduled - chance
+        or delivered < fanout * (DELIVERED_MIN * scheduled - chance)
+    )
+
+
+def _silent(point: Point) -> bool:
+    return not point["answered_per_s"] or not point["deliveries_per_s"]
+
+
+def _stretches(disturbed: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """(start, end) of each run of disturbed intervals, with fewer than CALM good ones inside."""
+    start, last = -1, -1
+    for number, bad in enumerate(disturbed):
+        if bad:
+            start = number if start < 0 else start
+            last = number
+        elif start >= 0 and number - last >= CALM:
+            yield start, last + 1
+            start = -1
+    if start >= 0:
+        yield start, last + 1

@@ -1,0 +1,128 @@
+"""Outages in made-up records: what counts as one, when it began, how long it was, when it was over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loadtest.outages import Outage, find_outages
+from loadtest.recorder import INTERVAL_S, Sum
+from loadtest.report.page import render
+from loadtest.report.terminal import outage_text
+from loadtest.scenario import parse
+from loadtest.verdict import Findings, conclude
+from tests.loadtest.reports import interval, report, scenario_data
+
+RATE = 500.0
+FANOUT = 5.0
+GOOD = (1.0, 1.0, 20.0)
+SILENT = (0.0, 0.0, None)
+HALF = (0.5, 0.5, 20.0)
+LATE = (1.2, 1.2, 900.0)
+
+
+def points(*steps: tuple[float, float, float | None], rate: float = RATE) -> list[dict[str, Any]]:
+    """A point an interval, of (share answered, share delivered, p95 of deliveries in ms)."""
+    return [
+        {
+            "at_s": (number + 1) * INTERVAL_S,
+            "scheduled_per_s": rate,
+            "answered_per_s": answered * rate,
+            "deliveries_per_s": delivered * rate * FANOUT,
+            "delivery_ms": {"p95": p95},
+            "ack_ms": {"max": None if p95 is None else 1.5 * p95},
+        }
+        for number, (answered, delivered, p95) in enumerate(steps)
+    ]
+
+
+def test_a_good_run_has_none() -> None:
+    assert find_outages(points(*[GOOD] * 8), 200) == []
+    assert find_outages([], 200) == []
+
+
+def test_an_outage_lasts_until_edits_are_answered_and_is_over_when_they_are_quick() -> None:
+    found = find_outages(points(GOOD, GOOD, HALF, SILENT, SILENT, LATE, LATE, GOOD, GOOD, GOOD), 200)
+    assert found == [Outage(1.0, 1.5, 1.0, 2.5, 1350.0)]
+
+
+def test_without_a_target_for_latencies_it_is_over_when_edits_are_answered() -> None:
+    [found] = find_outages(points(GOOD, SILENT, SILENT, LATE, LATE, GOOD, GOOD), None)
+    assert (found.duration_s, found.recovered_s) == (1.0, 1.0)
+
+
+def test_slowness_alone_is_no_outage() -> None:
+    assert find_outages(points(GOOD, LATE, LATE, GOOD, GOOD), 200) == []
+    [found] = find_outages(points(GOOD, LATE, SILENT, GOOD, GOOD), 200)
+    assert found.from_s == 1.0
+
+
+def test_deliveries_that_stop_are_an_outage_although_edits_are_answered() -> None:
+    deaf = (1.0, 0.0, None)
+    [found] = find_outages(points(GOOD, GOOD, GOOD, deaf, deaf, GOOD, GOOD), 200)
+    assert (found.from_s, found.duration_s, found.silent_s) == (1.5, 1.0, 1.0)
+
+
+def test_a_moment_in_between_is_not_the_end() -> None:
+    [found] = find_outages(points(GOOD, GOOD, GOOD, GOOD, SILENT, GOOD, SILENT, GOOD, GOOD), 200)
+    assert (found.duration_s, found.silent_s, found.recovered_s) == (1.5, 1.0, 1.5)
+    two = find_outages(points(GOOD, GOOD, SILENT, GOOD, GOOD, SILENT, GOOD, GOOD), 200)
+    assert [one.from_s for one in two] == [1.0, 2.5]
+
+
+def test_what_is_not_over_by_the_end_has_no_recovery() -> None:
+    [found] = find_outages(points(GOOD, GOOD, GOOD, SILENT, GOOD), 200)
+    assert found.recovered_s is None
+    assert "not over at the end" in outage_text(found.document())
+
+
+def test_few_edits_that_happen_to_be_late_are_no_outage() -> None:
+    assert find_outages(points(GOOD, (0.6, 0.6, 20.0), GOOD, GOOD, rate=10.0), 200) == []
+    assert len(find_outages(points(GOOD, GOOD, SILENT, GOOD, GOOD, rate=20.0), 200)) == 1
+
+
+# --------------------------------------------------------------------------------------- the verdict
+
+
+@pytest.mark.parametrize(
+    ("recovered_s", "status", "said"),
+    [(3.0, "pass", ""), (9.0, "fail", "over after 9.0 s"), (None, "fail", "wasn't over")],
+)
+def test_an_outage_must_be_over_in_time(recovered_s: float | None, status: str, said: str) -> None:
+    scenario = parse(scenario_data(targets={"recovery_max_s": 5}))
+    outages = [Outage(1.0, 1.0, 1.0, recovered_s, None)]
+    verdict = conclude(scenario, Sum(), Sum(), Findings(), outages=outages)
+    assert verdict.status == status
+    assert said in " ".join(verdict.reasons)
+
+
+def test_without_that_target_outages_are_shown_and_not_judged() -> None:
+    scenario = parse(scenario_data(targets={}))
+    verdict = conclude(scenario, Sum(), Sum(), Findings(), outages=[Outage(1.0, 1.0, 1.0, None, None)])
+    assert verdict.status == "pass"
+
+
+def with_outage(**targets: float) -> dict[str, Any]:
+    """The report of a run in which nothing was answered for a second, and everything late for another."""
+    made = [interval(number) for number in range(20)]
+    for one in made[8:10]:
+        one["counts"] |= {"acks": 0, "deliveries": 0}
+        one["histograms"] = {}
+    made[10:12] = [interval(number, 900.0) for number in (10, 11)]
+    return report(intervals=made, targets={"delivery_p95_ms": 100, "operations_achieved_min": 0.8, **targets})
+
+
+def test_latencies_are_judged_outside_of_outages_that_are_expected() -> None:
+    expected = with_outage(recovery_max_s=5)
+    assert expected["verdict"]["status"] == "pass", expected["verdict"]
+    assert [one["recovered_s"] for one in expected["outages"]] == [2.0]
+    assert expected["latency_ms"]["delivery"]["max"] > 800, "what users felt is shown all the same"
+    assert with_outage()["verdict"]["status"] == "fail"
+
+
+def test_the_page_shows_outages() -> None:
+    page = render(with_outage(recovery_max_s=5))
+    assert "<h2>Outages</h2>" in page
+    assert 'class="shade"' in page
+    assert "<h2>Outages</h2>" not in render(report())
