@@ -48,7 +48,7 @@ cdef bint starts_with(tuple path, tuple prefix) except -1
 @cython.locals(i=Py_ssize_t)
 cdef bint shares(tuple path, tuple other, Py_ssize_t depth) except -1
 cdef bint is_inside(tuple place, tuple node) except -1
-@cython.locals(i=Py_ssize_t)
+@cython.locals(components=list)
 cdef tuple with_component(tuple path, Py_ssize_t depth, Py_ssize_t component)
 @cython.locals(depth=Py_ssize_t, index=Py_ssize_t, gap=Py_ssize_t)
 cdef tuple after_insert(tuple path, tuple at, bint stays)
@@ -82,6 +82,7 @@ cdef list write_delta(tuple delta)
 # documents
 
 cdef str INS, REM, SET, MOV, TXT, INC, TST
+cdef dict KINDS
 
 cdef object missing(tuple path)
 @cython.locals(members=dict, items=list)
@@ -91,12 +92,18 @@ cpdef object get(object document, tuple path)
 cdef bint has(object document, tuple path) except -1
 @cython.locals(members=dict, items=list)
 cdef object shallow(object container, tuple path, Py_ssize_t depth)
+cdef Py_ssize_t OWN_MAX
+@cython.locals(i=Py_ssize_t)
+cdef bint is_own(object container, list own) except -1
+cdef object copied(object container, tuple path, Py_ssize_t depth, list own)
+cdef list own_of(object operations)
+@cython.locals(own=list)
 cpdef object apply(object document, object operations)
 @cython.locals(kind=str, place=tuple)
-cdef object apply_one(object document, tuple operation)
+cdef object apply_one(object document, tuple operation, list own)
 cdef object check_test(object document, tuple operation)
 @cython.locals(last=Py_ssize_t, depth=Py_ssize_t)
-cdef object edited(object document, str kind, tuple path, object argument)
+cdef object edited(object document, str kind, tuple path, object argument, list own)
 @cython.locals(last=Py_ssize_t)
 cdef object edit_container(object parent, str kind, tuple path, object argument)
 cdef object edited_value(object value, str kind, object argument)
@@ -106,7 +113,6 @@ cdef object edited_value(object value, str kind, object argument)
 cdef int CALLS_PER_PAIR, CALLS_SPARE, EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST
 
 cdef tuple moved_to(tuple operation, tuple path)
-cdef dict KINDS
 
 cpdef list against(tuple a, tuple b, bint later)
 @cython.locals(operation=tuple)
@@ -130,13 +136,15 @@ cdef object move_against_move(tuple a, tuple b, bint later)
 @cython.locals(source=tuple, other_source=tuple, other_target=tuple, onward=tuple, place=tuple)
 cdef object same_member(tuple a, tuple b, bint later)
 cdef int loss(tuple operation, object result, bint later) except -1
+@cython.final
+@cython.freelist(4)
 cdef class Work:
     cdef long long calls_left
     cdef int losses
 
 @cython.locals(work=Work, passed=list, crossed=list, operation=tuple)
 cpdef tuple transform(object earlier, object later, long long calls_per_pair, long long calls_spare)
-@cython.locals(passed=list, index=Py_ssize_t, other=tuple)
+@cython.locals(passed=list, index=Py_ssize_t, other=tuple, rest=list)
 cdef list pass_one(tuple operation, list earlier, list crossed, Work work)
 @cython.locals(ahead=list, is_later=list, operation=tuple, others=list)
 cdef list pass_several(list operations, list earlier, list crossed, Work work)
@@ -152,27 +160,32 @@ cdef list pass_all(list operations, list earlier, Work work)
 
 cdef int SLOTS_PER_BYTE, SLOTS_PER_COMPARISON
 
+@cython.final
+@cython.no_gc
+@cython.freelist(4)
 cdef class Bounds:
     cdef Py_ssize_t depth_max
     cdef long long copied_bytes_left
     cdef long long slots_left
-    cdef object charge(self, long long slots)
+    cdef list own
+    cdef int charge(self, long long slots) except -1
+    cdef int share(self) except -1
 
 @cython.locals(bounds=Bounds, operations=list, index=Py_ssize_t, done=Py_ssize_t)
 cpdef tuple lower(object document, object patch, object strategies, Py_ssize_t depth_max,
                   Py_ssize_t operations_max, long long copied_bytes_max, bint wants_document)
-@cython.locals(tokens=list, name=str)
+@cython.locals(operations=list, detour=list, literal=list)
 cdef list lower_with_sets(object document, list patch, object strategies, Bounds bounds)
 cdef Py_ssize_t known_item(object document, tuple operation, object strategies, Bounds bounds) except -2
 cdef list to_old_place(tuple insertion, Py_ssize_t known)
+@cython.locals(tokens=list, name=str)
 cdef object lower_entry(object document, dict entry, object strategies, Bounds bounds, list operations)
 cdef object argument(dict entry)
 cdef list source_of(dict entry)
-@cython.locals(path=list)
 cdef tuple locate(object document, list tokens, Bounds bounds)
 @cython.locals(depth=Py_ssize_t, token=str, members=dict, items=list, index=Py_ssize_t)
-cdef object descend(object node, list tokens, Py_ssize_t count, list path, Bounds bounds)
-@cython.locals(last=Py_ssize_t, path=list, token=str, size=Py_ssize_t, index=Py_ssize_t)
+cdef object descend(object node, list path, Py_ssize_t count, Bounds bounds)
+@cython.locals(last=Py_ssize_t, token=str, size=Py_ssize_t, index=Py_ssize_t)
 cdef tuple locate_place(object document, list tokens, Bounds bounds)
 @cython.locals(known=Py_ssize_t, items=list)
 cdef object lower_add(object document, tuple place, object value, object strategies, Bounds bounds, list operations)
@@ -180,7 +193,7 @@ cdef Py_ssize_t index_of(list items, object value, object rule) except -2
 cdef object item_id(object item, object rule)
 cdef object lower_set(object document, tuple path, object value, object strategies, list operations)
 cdef tuple lower_test(object document, list tokens, dict entry, Bounds bounds)
-@cython.locals(source=tuple, place=tuple, target=tuple)
+@cython.locals(source=tuple, place=tuple, target=tuple, is_same=bint, is_into_itself=bint)
 cdef object lower_move(object document, list source_tokens, list tokens, Bounds bounds, list operations)
 cdef object lower_text(object document, tuple path, dict entry, list operations)
 cdef object lower_inc(object document, tuple path, object amount, list operations)
@@ -188,14 +201,16 @@ cdef object captured(object value, list tokens, Bounds bounds)
 
 # emit
 
-@cython.locals(patch=list, last=Py_ssize_t, index=Py_ssize_t)
+@cython.locals(patch=list, last=Py_ssize_t, index=Py_ssize_t, own=list)
 cpdef list emit(object document, object operations, bint tests)
 @cython.locals(kind=str, pointer=str, replaces=bint)
 cdef object emit_one(object document, tuple operation, bint tests, list patch)
 cdef list hops(object document, tuple move)
 cpdef object settle(object document, object operations, bint tests)
 cdef bint needs_hops(tuple move) except -1
+@cython.locals(result=list, own=list)
 cdef list settled(object document, object operations, bint tests)
+@cython.locals(kept=list, own=list)
 cpdef object normalise(object document, object operations, object strategies)
 cpdef object touched(object operations)
 

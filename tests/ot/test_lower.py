@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -213,6 +214,53 @@ def test_adding_to_a_set_what_is_there_replaces_it_in_place() -> None:
     ]
     copy = {"op": "copy", "from": "/people/0", "path": "/people/-"}
     assert ot.lower(FIELDS, [copy], STRATEGIES)[0] == ("rem", ("people", 0))
+
+
+@pytest.mark.parametrize(
+    ("target", "taken"), [("", ("set", (), {"y": 2})), ("/deep", ("set", ("deep",), {"y": 2}))]
+)
+def test_a_value_taken_from_the_document_stays_as_it_was_taken(target: str, taken: Any) -> None:
+    """Edits of one patch change their own copies in place, but not what an operation holds by then."""
+    patch = [
+        {"op": "replace", "path": "/deep/x/y", "value": 2},
+        {"op": "move", "from": "/deep/x", "path": target},
+        {"op": "replace", "path": f"{target}/y", "value": 3},
+        {"op": "add", "path": f"{target}/z", "value": 4},
+    ]
+    before = copy.deepcopy((DOCUMENT, patch))
+    operations = ot.lower(DOCUMENT, patch)
+    assert taken in operations
+    after = ot.apply(DOCUMENT, operations)
+    assert after == ot.apply_patch(DOCUMENT, patch)
+    assert (after if not target else after["deep"]) == {"y": 3, "z": 4}
+    assert (DOCUMENT, patch) == before
+
+
+def test_inserted_values_are_not_changed_by_later_edits_of_the_patch() -> None:
+    value = {"tags": ["a"]}
+    patch = [
+        {"op": "add", "path": "/rows/0", "value": value},
+        {"op": "add", "path": "/rows/0/tags/-", "value": "b"},
+        {"op": "copy", "from": "/rows/0", "path": "/copied"},
+        {"op": "add", "path": "/rows/0/tags/-", "value": "c"},
+        {"op": "remove", "path": "/copied/tags/0"},
+    ]
+    after = ot.apply_patch(DOCUMENT, patch)
+    assert (after["rows"][0], after["copied"]) == ({"tags": ["a", "b", "c"]}, {"tags": ["b"]})
+    assert value == {"tags": ["a"]}
+    operations = ot.lower(DOCUMENT, patch)
+    assert ot.apply(ot.apply(DOCUMENT, operations), ot.invert(DOCUMENT, operations)) == DOCUMENT
+
+
+def test_edits_of_many_containers_in_one_patch() -> None:
+    """More containers than a run of edits remembers as its own."""
+    document = {"rows": [{"n": n, "deep": {"n": n}} for n in range(40)]}
+    before = copy.deepcopy(document)
+    rows = [*range(40), *reversed(range(40))]
+    patch = [{"op": "inc", "path": f"/rows/{row}/deep/n", "value": 100} for row in rows]
+    after = ot.apply_patch(document, patch)
+    assert after == {"rows": [{"n": n, "deep": {"n": n + 200}} for n in range(40)]}
+    assert document == before
 
 
 def test_adding_to_a_set_beats_a_concurrent_remove() -> None:

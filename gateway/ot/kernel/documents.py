@@ -1,3 +1,4 @@
+# ruff: noqa: SIM110 (plain loops compile to C, generators do not)
 """Documents and kernel operations: looking up, and applying with path copies.
 
 An operation is a tuple, its kind first, all coordinates from before the operation:
@@ -28,6 +29,12 @@ MOV = "mov"
 TXT = "txt"
 INC = "inc"
 TST = "tst"
+
+# By any equal string, as unpickling gives, the kind that can be compared by identity.
+KINDS = {kind: kind for kind in (INS, REM, SET, MOV, TXT, INC, TST)}
+
+# Containers that a run of edits remembers as its own. A patch edits the same few.
+OWN_MAX = 16
 
 
 def missing(path: Path) -> KernelError:
@@ -78,25 +85,57 @@ def shallow(container: Any, path: Path, depth: int) -> Any:
     raise missing(path[: depth + 1])
 
 
+def is_own(container: Any, own: list[Any] | None) -> bool:
+    """Was the container copied by the run of edits that `own` belongs to?"""
+    if own is None:
+        return False
+    for i in range(len(own)):
+        if own[i] is container:
+            return True
+    return False
+
+
+def copied(container: Any, path: Path, depth: int, own: list[Any] | None) -> Any:
+    """A copy of the container at `path[:depth]`, which is the run's own from now on."""
+    copy = shallow(container, path, depth)
+    if own is not None:
+        if len(own) >= OWN_MAX:
+            own.clear()
+        own.append(copy)
+    return copy
+
+
+def own_of(operations: Any) -> list[Any] | None:
+    """The `own` of a run through `operations`; one alone has nothing to gain from it."""
+    return [] if len(operations) > 1 else None
+
+
 def apply(document: Any, operations: Any) -> Any:
     """The document after `operations`; containers off their paths are shared with the old one."""
+    own = own_of(operations)
     for operation in operations:
-        document = apply_one(document, operation)
+        document = apply_one(document, operation, own)
     return document
 
 
-def apply_one(document: Any, operation: Operation) -> Any:
-    kind = operation[0]
+def apply_one(document: Any, operation: Operation, own: list[Any] | None) -> Any:
+    """The document after one operation.
+
+    What is in `own` changes in place: containers that the same run of operations copied before, and that are
+    in the run's document only. Where the document before the operation is needed afterwards, `own` is None.
+    """
+    given = operation[0]
+    kind: str = KINDS.get(given, given)
     path = operation[1]
-    if kind == TST:
+    if kind is TST:
         check_test(document, operation)
         return document
-    if kind == MOV:
+    if kind is MOV:
         value = get(document, path)
-        document = edited(document, REM, path, None)
+        document = edited(document, REM, path, None, own)
         place = after_remove(operation[2], path)
-        return edited(document, INS if type(place[-1]) is int else SET, place, value)
-    return edited(document, kind, path, operation[2] if len(operation) > 2 else None)
+        return edited(document, INS if type(place[-1]) is int else SET, place, value, own)
+    return edited(document, kind, path, operation[2] if len(operation) > 2 else None, own)
 
 
 def check_test(document: Any, operation: Operation) -> None:
@@ -111,16 +150,18 @@ def check_test(document: Any, operation: Operation) -> None:
         raise KernelError(CONFLICT, f"the value at {shown(format_pointer(path))} is not the one tested for")
 
 
-def edited(document: Any, kind: str, path: Path, argument: Any) -> Any:
-    """The document with one edit; the containers on `path` are copies."""
+def edited(document: Any, kind: str, path: Path, argument: Any, own: list[Any] | None) -> Any:
+    """The document with one edit; the containers on `path` are the run's own."""
     last = len(path) - 1
     if last < 0:
         return edited_value(document, kind, argument)
-    root = shallow(document, path, 0)
+    root = document if is_own(document, own) else copied(document, path, 0, own)
     parent = root
     for depth in range(last):
-        child = shallow(child_of(parent, path, depth), path, depth + 1)
-        parent[path[depth]] = child
+        child = child_of(parent, path, depth)
+        if not is_own(child, own):
+            child = copied(child, path, depth + 1, own)
+            parent[path[depth]] = child
         parent = child
     edit_container(parent, kind, path, argument)
     return root
@@ -130,13 +171,13 @@ def edit_container(parent: Any, kind: str, path: Path, argument: Any) -> None:
     """Carry out an edit in its own, already copied container."""
     last = len(path) - 1
     token = path[last]
-    if kind == INS:
+    if kind is INS:
         if type(parent) is not list or type(token) is not int or not 0 <= token <= len(parent):
             raise missing(path)
         parent.insert(token, argument)
-    elif kind == SET and type(parent) is dict and type(token) is str:
+    elif kind is SET and type(parent) is dict and type(token) is str:
         parent[token] = argument
-    elif kind == REM:
+    elif kind is REM:
         child_of(parent, path, last)
         del parent[token]
     else:
@@ -145,13 +186,13 @@ def edit_container(parent: Any, kind: str, path: Path, argument: Any) -> None:
 
 def edited_value(value: Any, kind: str, argument: Any) -> Any:
     """The new value of a node that stays where it is."""
-    if kind == SET:
+    if kind is SET:
         return argument
-    if kind == TXT:
+    if kind is TXT:
         if type(value) is not str:
             raise KernelError(INVALID, "a text operation needs a string")
         return apply_delta(value, argument)
-    if kind == INC:
+    if kind is INC:
         if type(value) is not int:
             raise KernelError(INVALID, "inc needs an integer")
         return value + argument

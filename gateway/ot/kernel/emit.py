@@ -16,6 +16,7 @@ from gateway.ot.kernel.documents import (
     apply_one,
     get,
     has,
+    own_of,
 )
 from gateway.ot.kernel.lower import index_of
 from gateway.ot.kernel.paths import after_remove, format_pointer, is_inside
@@ -26,11 +27,12 @@ from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
 def emit(document: Any, operations: Any, tests: bool) -> list[dict[str, Any]]:
     """The JSON Patch of `operations` on `document`, their tests included or left out."""
     patch: list[dict[str, Any]] = []
+    own = own_of(operations)
     last = len(operations) - 1
     for index, operation in enumerate(operations):
         emit_one(document, operation, tests, patch)
         if index < last and operation[0] != TST:
-            document = apply_one(document, operation)
+            document = apply_one(document, operation, own)
     return patch
 
 
@@ -89,13 +91,14 @@ def needs_hops(move: Operation) -> bool:
 
 def settled(document: Any, operations: Any, tests: bool) -> list[Operation]:
     result: list[Operation] = []
+    own = own_of(operations)
     for operation in operations:
         if operation[0] == MOV:
             result.extend(hops(document, operation))
         elif tests or operation[0] != TST:
             result.append(operation)
         if operation[0] != TST:
-            document = apply_one(document, operation)
+            document = apply_one(document, operation, own)
     return result
 
 
@@ -105,6 +108,7 @@ def normalise(document: Any, operations: Any, strategies: Any) -> Any:
         return operations
     kept: list[Operation] = []
     rest = list(operations)
+    own = own_of(rest)
     while rest:
         operation = rest.pop(0)
         if operation[0] == INS and is_duplicate(document, operation, strategies):
@@ -112,7 +116,7 @@ def normalise(document: Any, operations: Any, strategies: Any) -> Any:
             _, rest, _ = transform([(REM, operation[1])], rest, CALLS_PER_PAIR, CALLS_SPARE)
             continue
         kept.append(operation)
-        document = apply_one(document, operation)
+        document = apply_one(document, operation, own)
     return kept
 
 

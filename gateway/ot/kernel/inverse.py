@@ -16,6 +16,7 @@ from gateway.ot.kernel.documents import (
     apply_one,
     get,
     has,
+    own_of,
 )
 from gateway.ot.kernel.paths import after_remove
 from gateway.ot.kernel.text import invert_delta
@@ -29,7 +30,7 @@ def invert(document: Any, operations: Any) -> list[Operation]:
     for operation in operations:
         if operation[0] != TST:
             inverses.append(invert_one(document, operation))
-            document = apply_one(document, operation)
+            document = apply_one(document, operation, None)  # what is replaced goes into the inverse
     inverses.reverse()
     return inverses
 
@@ -56,10 +57,11 @@ def growth(document: Any, operations: Any, depth_max: int) -> int:
     Only what they insert is walked, so a title costs nothing.
     """
     total = 0
+    own = own_of(operations)
     for operation in operations:
         total += growth_of(document, operation, depth_max)
         if len(operations) > 1 and operation[0] != TST:
-            document = apply_one(document, operation)
+            document = apply_one(document, operation, own)
     return total
 
 

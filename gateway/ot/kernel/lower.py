@@ -18,6 +18,7 @@ from gateway.ot.kernel.documents import (
     get,
     has,
     missing,
+    own_of,
 )
 from gateway.ot.kernel.paths import (
     Path,
@@ -56,10 +57,14 @@ SLOTS_PER_TRANSFORM = 16
 
 
 class Bounds:
-    """What one lowering may use: depth, bytes that `copy` may add, slots of containers to copy."""
+    """What one lowering may use: depth, bytes that `copy` may add, slots of containers to copy.
 
-    def __init__(self, depth_max: int, copied_bytes_max: int) -> None:
+    `own` is what `apply_one` may change in place.
+    """
+
+    def __init__(self, depth_max: int, copied_bytes_max: int, own: list[Any] | None) -> None:
         self.depth_max = depth_max
+        self.own = own
         self.copied_bytes_left = copied_bytes_max
         self.slots_left = SLOTS_PER_BYTE * min(copied_bytes_max, 1 << 60)
 
@@ -67,6 +72,11 @@ class Bounds:
         self.slots_left -= slots
         if self.slots_left < 0:
             raise KernelError(TOO_LARGE, "the patch edits large containers too often: send it in parts")
+
+    def share(self) -> None:
+        """A part of the document becomes an operation's value: it must not change in place any more."""
+        if self.own is not None:
+            self.own.clear()
 
 
 def lower(
@@ -83,7 +93,7 @@ def lower(
         raise KernelError(INVALID, "a patch must be an array of operations")
     if len(patch) > operations_max:
         raise KernelError(TOO_LARGE, f"the patch has {len(patch)} operations, the limit is {operations_max}")
-    bounds = Bounds(depth_max, copied_bytes_max)
+    bounds = Bounds(depth_max, copied_bytes_max, own_of(patch))
     if strategies and len(patch) > 1 and has_sets(strategies):
         return lower_with_sets(document, patch, strategies, bounds), document
     operations: list[Operation] = []
@@ -94,12 +104,12 @@ def lower(
             if type(entry) is not dict:
                 raise KernelError(INVALID, "an operation must be an object")
             while done < len(operations):
-                document = apply_one(document, operations[done])
+                document = apply_one(document, operations[done], bounds.own)
                 done += 1
             lower_entry(document, entry, strategies, bounds, operations)
             index += 1
         while wants_document and done < len(operations):
-            document = apply_one(document, operations[done])
+            document = apply_one(document, operations[done], bounds.own)
             done += 1
     except KernelError as error:
         raise KernelError(error.code, error.message, index) from None
@@ -128,7 +138,7 @@ def lower_with_sets(document: Any, patch: list[Any], strategies: Any, bounds: Bo
                 raise KernelError(INVALID, "an operation must be an object")
             lower_entry(document, entry, others, bounds, literal)
             for operation in literal:
-                document = apply_one(document, operation)
+                document = apply_one(document, operation, None)
             bounds.charge(SLOTS_PER_TRANSFORM * len(detour))
         except KernelError as error:
             raise KernelError(error.code, error.message, index) from None
@@ -142,7 +152,7 @@ def lower_with_sets(document: Any, patch: list[Any], strategies: Any, bounds: Bo
             else:
                 fresh = [operation]
             for item in fresh:
-                real = apply_one(real, item)
+                real = apply_one(real, item, None)
             operations.extend(fresh)
     return operations
 
@@ -224,24 +234,22 @@ def source_of(entry: dict[str, Any]) -> list[str]:
     return parse_pointer(pointer)
 
 
-def locate(document: Any, tokens: list[str], bounds: Bounds) -> Path:
-    """The typed path of an existing node."""
-    path: list[Any] = []
-    descend(document, tokens, len(tokens), path, bounds)
-    return tuple(path)
+def locate(document: Any, tokens: list[Any], bounds: Bounds) -> Path:
+    """The typed path of an existing node; `tokens` becomes it too."""
+    descend(document, tokens, len(tokens), bounds)
+    return tuple(tokens)
 
 
-def descend(node: Any, tokens: list[str], count: int, path: list[Any], bounds: Bounds) -> Any:
-    """The node at the first `count` tokens, whose typed form goes to `path`."""
+def descend(node: Any, path: list[Any], count: int, bounds: Bounds) -> Any:
+    """The node at the first `count` tokens of `path`, which become typed."""
     for depth in range(count):
-        token = tokens[depth]
+        token = path[depth]
         if type(node) is dict:
             members: dict[str, Any] = node
             bounds.charge(len(members))
             node = members.get(token, ABSENT)
             if node is ABSENT:
-                raise missing((*path, token))
-            path.append(token)
+                raise missing(tuple(path[: depth + 1]))
         elif type(node) is list:
             items: list[Any] = node
             bounds.charge(len(items))
@@ -249,27 +257,28 @@ def descend(node: Any, tokens: list[str], count: int, path: list[Any], bounds: B
             if index < 0:
                 raise KernelError(INVALID, f"{shown(token)} is not the index of an element")
             if index >= len(items):
-                raise missing((*path, index))
-            path.append(index)
+                raise missing((*path[:depth], index))
+            path[depth] = index
             node = items[index]
         else:
-            raise missing((*path, token))
+            raise missing(tuple(path[: depth + 1]))
     return node
 
 
-def locate_place(document: Any, tokens: list[str], bounds: Bounds) -> Path:
-    """The typed path of where a value may be added: () is the root, an `int` at the end is a gap."""
+def locate_place(document: Any, tokens: list[Any], bounds: Bounds) -> Path:
+    """The typed path of where a value may be added: () is the root, an `int` at the end is a gap.
+
+    `tokens` becomes it too.
+    """
     if not tokens:
         return ()
     last = len(tokens) - 1
-    path: list[Any] = []
-    parent = descend(document, tokens, last, path, bounds)
-    token = tokens[last]
+    parent = descend(document, tokens, last, bounds)
     if type(parent) is dict:
-        path.append(token)
-        return tuple(path)
+        return tuple(tokens)
     if type(parent) is not list:
-        raise missing((*path, token))
+        raise missing(tuple(tokens))
+    token = tokens[last]
     size = len(parent)
     bounds.charge(size)
     index = size if token == "-" else parse_index(token)
@@ -277,8 +286,8 @@ def locate_place(document: Any, tokens: list[str], bounds: Bounds) -> Path:
         raise KernelError(INVALID, f"{shown(token)} is not the index of a place in an array")
     if index > size:
         raise KernelError(INVALID, f"index {index} is past the end of the array, {size}")
-    path.append(index)
-    return tuple(path)
+    tokens[last] = index
+    return tuple(tokens)
 
 
 def lower_add(
@@ -319,6 +328,9 @@ def item_id(item: Any, rule: Any) -> Any:
 def lower_set(document: Any, path: Path, value: Any, strategies: Any, operations: list[Operation]) -> None:
     """A value for a member, an element or the root, as its field's strategy has it."""
     rule = strategies.get(path) if strategies else None
+    if rule is None:
+        operations.append((SET, path, value))
+        return
     if rule == "text" and type(value) is str:
         old = get(document, path) if has(document, path) else None
         if type(old) is str:
@@ -349,22 +361,26 @@ def lower_test(document: Any, tokens: list[str], entry: dict[str, Any], bounds: 
 def lower_move(
     document: Any, source_tokens: list[str], tokens: list[str], bounds: Bounds, operations: list[Operation]
 ) -> None:
+    is_same = source_tokens == tokens
+    is_into_itself = tokens[: len(source_tokens)] == source_tokens
     source = locate(document, source_tokens, bounds)
-    if source_tokens == tokens:
+    if is_same:
         return
-    if tokens[: len(source_tokens)] == source_tokens:
+    if is_into_itself:
         raise KernelError(INVALID, "a node can't move into itself")
     value = get(document, source)
     if not tokens:
+        bounds.share()
         operations.append((SET, (), value))
         return
-    place = locate_place(apply_one(document, (REM, source)), tokens, bounds)
+    place = locate_place(apply_one(document, (REM, source), None), tokens, bounds)
     measure(value, bounds.depth_max - len(place), UNBOUNDED_BYTES)
     target = before_remove(place, source)
     if type(place[-1]) is not str:
         if not is_own_place(source, target):
             operations.append((MOV, source, target))
     elif starts_with(source, place):
+        bounds.share()
         operations.append((SET, place, value))
     else:
         if has(document, target):

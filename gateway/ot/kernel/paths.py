@@ -1,4 +1,3 @@
-# ruff: noqa: SIM110 (plain loops compile to C, generators do not)
 """JSON Pointers (RFC 6901), typed paths, and how a concurrent operation moves them.
 
 A typed path is a tuple in which an `int` is an array index and a `str` an object's key. The last component
@@ -23,8 +22,7 @@ def parse_pointer(pointer: str) -> list[str]:
     if pointer[0] != "/":
         raise KernelError(INVALID, f"path {shown(pointer)} must be empty or start with /")
     check_string(pointer)
-    tokens = pointer.split("/")
-    del tokens[0]
+    tokens = pointer[1:].split("/")
     if "~" in pointer:
         return [unescape(token) for token in tokens]
     return tokens
@@ -76,7 +74,9 @@ def starts_with(path: Path, prefix: Path) -> bool:
 def shares(path: Path, other: Path, depth: int) -> bool:
     """Are the first `depth` components equal? Both paths must have as many."""
     for i in range(depth):
-        if path[i] is not other[i] and path[i] != other[i]:
+        one = path[i]
+        another = other[i]
+        if one is not another and one != another:
             return False
     return True
 
@@ -87,7 +87,9 @@ def is_inside(place: Path, node: Path) -> bool:
 
 
 def with_component(path: Path, depth: int, component: int) -> Path:
-    return (*path[:depth], component, *path[depth + 1 :])
+    components = list(path)
+    components[depth] = component
+    return tuple(components)
 
 
 def after_insert(path: Path, at: Path, stays: bool) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.kernel.documents import INC, INS, MOV, REM, SET, TST, TXT, Operation
+from gateway.ot.kernel.documents import INC, INS, KINDS, MOV, REM, SET, TST, TXT, Operation
 from gateway.ot.kernel.paths import (
     Path,
     after_insert,
@@ -21,8 +21,6 @@ from gateway.ot.kernel.paths import (
 )
 from gateway.ot.kernel.text import transform_delta
 from gateway.ot.kernel.values import CONFLICT, KernelError, identical
-
-KINDS = {kind: kind for kind in (INS, REM, SET, MOV, TXT, INC, TST)}
 
 CALLS_PER_PAIR = 20
 CALLS_SPARE = 1000
@@ -260,7 +258,8 @@ def pass_one(
             continue
         own = meet(other, operation, passed, work)
         if type(own) is list:
-            passed.extend(pass_several(own, earlier[index + 1 :], crossed, work))
+            rest = earlier[index + 1 :]
+            passed.extend(pass_several(own, rest, crossed, work) if own else rest)
             return passed
         operation = own
     crossed.append(operation)
@@ -307,7 +306,8 @@ def meet(earlier: Operation, later: Operation, passed: list[Operation], work: Wo
     own = past(later, earlier, True)
     work.losses |= loss(earlier, others, False) | loss(later, own, True)
     if type(others) is list:
-        passed.extend(others)
+        if others:
+            passed.extend(others)
     else:
         passed.append(others)
     return own
@@ -358,7 +358,8 @@ def pass_all(operations: list[Operation], earlier: list[Operation], work: Work) 
             own = past(operation, other, True)
             work.losses |= loss(operation, own, True)
             if type(own) is list:
-                pass_several(own, earlier[index + 1 :], crossed, work)
+                if own:
+                    pass_several(own, earlier[index + 1 :], crossed, work)
                 return crossed
             operation = own
     crossed.append(operation)
