@@ -359,13 +359,16 @@ def _missed_shares(scenario: Scenario, counts: Counter[str], scheduled: int) -> 
 
 def missed_recoveries(scenario: Scenario, outages: Sequence[Outage]) -> list[str]:
     """The outages that took longer than the scenario allows; where it says nothing, none does."""
-    limit_s, missed = scenario.targets.recovery_max_s, []
-    for one in outages if limit_s is not None else ():
-        if one.recovered_s is None:
-            missed.append(f"target: the outage at {one.from_s:.1f} s wasn't over at the end")
-        elif limit_s is not None and one.recovered_s > limit_s:
+    limit_s = scenario.targets.recovery_max_s
+    if limit_s is None:
+        return []
+    missed = []
+    for one in outages:
+        over = one.recovered_s is not None
+        lasted_s = one.recovered_s if one.recovered_s is not None else scenario.duration_s - one.from_s
+        if lasted_s > limit_s:
+            state = "was over after" if over else "wasn't over after"
             missed.append(
-                f"target: the outage at {one.from_s:.1f} s was over after {one.recovered_s:.1f} s, "
-                f"{limit_s:.1f} s are allowed"
+                f"target: the outage at {one.from_s:.1f} s {state} {lasted_s:.1f} s, {limit_s:.1f} s allowed"
             )
     return missed

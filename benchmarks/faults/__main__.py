@@ -15,6 +15,7 @@ HAProxy before two. The outage and the time to recover are what the harness's us
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,8 +37,8 @@ from loadtest.report.terminal import LiveView, print_report
 
 KEPT_METRICS = ("gateway_archive", "gateway_worker", "gateway_conflicts", "gateway_bus", "gateway_batches")
 PROFILE_RATE_HZ = 200
-TABLE_WIDTH = 200
-console = Console(highlight=False, soft_wrap=True)
+PIPE_WIDTH = 200
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def main(
             made = summary(label, report)
             summaries.append({**made, "outages": report["outages"], "metrics": report["metrics"]})
             _save(summaries, json_file, html, label, report)
-    console.print(table(summaries), width=None if console.is_terminal else TABLE_WIDTH)
+    console.print(table(summaries))
     raise SystemExit(0 if all(one["verdict"] == "pass" for one in summaries) else 1)
 
 

@@ -87,7 +87,7 @@ def test_few_edits_that_happen_to_be_late_are_no_outage() -> None:
 
 @pytest.mark.parametrize(
     ("recovered_s", "status", "said"),
-    [(3.0, "pass", ""), (9.0, "fail", "over after 9.0 s"), (None, "fail", "wasn't over")],
+    [(3.0, "pass", ""), (9.0, "fail", "was over after 9.0 s"), (None, "fail", "wasn't over after 9.0 s")],
 )
 def test_an_outage_must_be_over_in_time(recovered_s: float | None, status: str, said: str) -> None:
     scenario = parse(scenario_data(targets={"recovery_max_s": 5}))
@@ -95,6 +95,12 @@ def test_an_outage_must_be_over_in_time(recovered_s: float | None, status: str, 
     verdict = conclude(scenario, Sum(), Sum(), Findings(), outages=outages)
     assert verdict.status == status
     assert said in " ".join(verdict.reasons)
+
+
+def test_an_outage_that_has_just_begun_at_the_end_is_not_late() -> None:
+    scenario = parse(scenario_data(targets={"recovery_max_s": 5}))
+    outages = [Outage(9.5, 0.5, 0.5, None, None)]
+    assert conclude(scenario, Sum(), Sum(), Findings(), outages=outages).status == "pass"
 
 
 def test_without_that_target_outages_are_shown_and_not_judged() -> None:
