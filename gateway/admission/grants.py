@@ -63,7 +63,7 @@ def parse_grants(grants: object) -> Grants:
     Raises ValueError saying which entry is wrong and what would be right. A wrong entry refuses the whole: to
     pass over `{"event:secret": "veiwer"}` would leave a wider `event:*` in force.
     """
-    if not isinstance(grants, Mapping):
+    if type(grants) is not dict and not isinstance(grants, Mapping):
         raise ValueError('grants must be an object such as {"event:*": "viewer"}')
     try:
         return _parsed(tuple(grants.items()))

@@ -5,11 +5,12 @@ A key's type fixes its algorithm, so a public key can't be taken for an HMAC sec
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 import os
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,15 +34,28 @@ _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
 
 class Key(NamedTuple):
-    """One key, ready to verify with."""
+    """One key, ready to verify with: `verifies(message, signature)`."""
 
     algorithm: str
     kid: str | None
-    verifier: Algorithm
     material: Any
+    verifies: Callable[[bytes, bytes], bool]
 
-    def verifies(self, message: bytes, signature: bytes) -> bool:
-        return self.verifier.verify(message, self.material, signature)
+
+def _hmac_verifier(secret: bytes) -> Callable[[bytes, bytes], bool]:
+    """What PyJWT's HMACAlgorithm does, but the secret is hashed once and not for every token."""
+    keyed = hmac.new(secret, digestmod="sha256")
+
+    def verifies(message: bytes, signature: bytes) -> bool:
+        code = keyed.copy()
+        code.update(message)
+        return hmac.compare_digest(code.digest(), signature)
+
+    return verifies
+
+
+def _verifier(algorithm: Algorithm, key: Any) -> Callable[[bytes, bytes], bool]:
+    return lambda message, signature: algorithm.verify(message, key, signature)
 
 
 class KeyRing:
@@ -61,11 +75,11 @@ class KeyRing:
         self._check_interval_s = auth.keys_check_s
         self._checked_at_s: float | None = None
         self._stamps = self._read_stamps()
-        self._keys = self._read()
+        self._by_algorithm = self._read()
 
     def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         """Keys that may have made a signature: those that the token names, else those without a name."""
-        keys = [key for key in self._keys if key.algorithm == algorithm]
+        keys = self._by_algorithm.get(algorithm, ())
         if kid is None:
             return keys
         return [key for key in keys if key.kid == kid] or [key for key in keys if key.kid is None]
@@ -80,20 +94,23 @@ class KeyRing:
             return
         self._stamps = stamps
         try:
-            self._keys = self._read()
+            self._by_algorithm = self._read()
         except ConfigError as error:
             logger.warning("the keys in use stay, for the changed ones can't be used: %s", error)
         else:
-            logger.info("read %d keys again", len(self._keys))
+            logger.info("read %d keys again", sum(map(len, self._by_algorithm.values())))
 
     def _read_stamps(self) -> list[tuple[int, int, int] | None]:
         return [_stamp(path) for path in self._files]
 
-    def _read(self) -> list[Key]:
+    def _read(self) -> dict[str, list[Key]]:
         keys: list[Key] = []
         for path in self._files:
             keys += [read_secret(path)] if path == self._secret_path else _read_jwks(path)
-        usable = [key for key in keys if key.algorithm in self._algorithms]
+        usable: dict[str, list[Key]] = {}
+        for key in keys:
+            if key.algorithm in self._algorithms:
+                usable.setdefault(key.algorithm, []).append(key)
         if not usable:
             raise ConfigError(
                 "there is no key to verify tokens with: set auth.secret_file or auth.jwks_file to a file "
@@ -119,11 +136,12 @@ def read_secret(path: Path) -> Key:
         )
     algorithm = HMACAlgorithm(HMACAlgorithm.SHA256)
     try:
-        return Key("HS256", None, algorithm, algorithm.prepare_key(secret))
+        material = algorithm.prepare_key(secret)
     except InvalidKeyError:
         raise ConfigError(
             f"{path} holds an asymmetric key, not an HS256 secret: public keys belong into auth.jwks_file"
         ) from None
+    return Key("HS256", None, material, _hmac_verifier(material))
 
 
 def create_secret(path: Path) -> bool:
@@ -198,7 +216,8 @@ def _read_jwk(entry: object, where: str) -> Key | None:
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{where} can't be used: {error.__class__.__name__}") from None
     _check_strength(algorithm, made.key, where)
-    return Key(algorithm, kid, made.Algorithm, made.key)
+    verifies = _hmac_verifier(made.key) if algorithm == "HS256" else _verifier(made.Algorithm, made.key)
+    return Key(algorithm, kid, made.key, verifies)
 
 
 def _is_for_verifying(entry: Mapping[str, Any], algorithm: str) -> bool:
