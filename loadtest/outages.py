@@ -1,9 +1,10 @@
 """Outages in the record of a run: when edits went unanswered or undelivered, and when that was over.
 
-An *outage* is a stretch of intervals in which a quarter or more of the scheduled edits got no answer, or half
-or more of the usual deliveries didn't come, beyond what chance explains. It is over when both flow again, the
-p95 of deliveries is within its target, and both stay so for CALM intervals. Times are exact to an interval;
-`wait_max_ms` is exact, for it is the longest that a user waited for an acknowledgement. Pure.
+In an *outage* a quarter or more of the scheduled edits got no answer, or half or more of the usual deliveries
+didn't come, or the edits that wait for an answer became more than the target for latencies allows and grew
+(a part of the documents was away), each beyond what chance explains. It is over when all flows again, few
+wait, the p95 of deliveries is within its target, and this stays so for CALM intervals. Times are exact to an
+interval; `wait_max_ms` is exact, for it is the longest that a user waited for an acknowledgement. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from loadtest.recorder import INTERVAL_S
 
 ANSWERED_MIN = 0.75
 DELIVERED_MIN = 0.5
-CALM = 2  # good intervals in a row end a stretch
+CALM = 3  # good intervals in a row end a stretch
+USUAL_WAIT_MS = 500.0  # where no target says what is usual
 
 Point = Mapping[str, Any]
 
@@ -45,14 +47,18 @@ class Outage:
 def find_outages(points: Sequence[Point], p95_max_ms: float | None) -> list[Outage]:
     """The outages in a report's `series`; without a target for deliveries, latencies don't count."""
     fanout = _usual_fanout(points)
-    missing = [_missing(point, fanout) for point in points]
+    crowded = _crowded(points, USUAL_WAIT_MS if p95_max_ms is None else p95_max_ms)
+    down = [
+        _missing(point, fanout) or (crowd and point["waiting"] >= before["waiting"])
+        for before, point, crowd in zip((*points[:1], *points), points, crowded, strict=False)
+    ]
     disturbed = [
-        gap or (p95_max_ms is not None and (point["delivery_ms"]["p95"] or 0.0) > p95_max_ms)
-        for point, gap in zip(points, missing, strict=True)
+        gap or crowd or (p95_max_ms is not None and (point["delivery_ms"]["p95"] or 0.0) > p95_max_ms)
+        for point, gap, crowd in zip(points, down, crowded, strict=True)
     ]
     found = []
     for start, end in _stretches(disturbed):
-        gaps = [number for number in range(start, end) if missing[number]]
+        gaps = [number for number in range(start, end) if down[number]]
         if gaps:
             found.append(_outage(points, gaps[0], gaps[-1] + 1, end))
     return found
@@ -85,6 +91,13 @@ def _missing(point: Point, fanout: float) -> bool:
         answered < ANSWERED_MIN * scheduled - chance
         or delivered < fanout * (DELIVERED_MIN * scheduled - chance)
     )
+
+
+def _crowded(points: Sequence[Point], wait_ms: float) -> list[bool]:
+    """Where more edits wait than come due within `wait_ms` (Little's law)."""
+    mean = sum(point["scheduled_per_s"] for point in points) / max(len(points), 1)
+    usual = [max(point["scheduled_per_s"], mean) * wait_ms / 1000 for point in points]
+    return [point["waiting"] > count + 2 * sqrt(count) for point, count in zip(points, usual, strict=True)]
 
 
 def _silent(point: Point) -> bool:

@@ -20,6 +20,7 @@ from loadtest.verdict import Findings, conclude
 
 FORMAT = 1
 ANSWERS = ("acks", "nothing_to_undo", "refused")
+SETTLED = (*ANSWERS, "merged_offline", "unsent", "unresolved", "stalled")
 Data = dict[str, Any]
 
 
@@ -156,14 +157,17 @@ def _calm(scenario: Scenario, intervals: Sequence[Data], outages: Sequence[Outag
 def _series(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     """For the pictures over time: one point an interval."""
     points = []
+    waiting = 0
     measured = {one["number"] for one in _measured(scenario, intervals)}
     for one in intervals:
         total = summed([one])
+        waiting += total.counts["scheduled"] - sum(total.counts[name] for name in SETTLED)
         points.append(
             {
                 "measured": one["number"] in measured,
                 "at_s": (one["number"] + 1) * INTERVAL_S,
                 "connections": one["connections"],
+                "waiting": max(waiting, 0),
                 "scheduled_per_s": one["counts"].get("scheduled", 0) / INTERVAL_S,
                 "answered_per_s": sum(one["counts"].get(name, 0) for name in ANSWERS) / INTERVAL_S,
                 "operations_per_s": one["counts"].get("acks", 0) / INTERVAL_S,
