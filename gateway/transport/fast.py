@@ -26,7 +26,7 @@ from gateway.metrics import Counters
 from gateway.ports import Connection, Endpoint, Own, Rejection
 from gateway.transport import upgrade
 from gateway.transport.fast_connection import FastConnection
-from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST, READ, Flusher, Poller, Sweep, tick_s
+from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST, Flusher, Poller, Sweep, tick_s
 from gateway.transport.fast_seat import Seat
 from gateway.transport.listening import addresses, listen
 
@@ -282,4 +282,4 @@ class FastTransport:
                 seat = Seat(self._idle)
                 connections.start_soon(seat.run)
             seat.connection = self.connection_type(accepted[0], accepted[1], seat, shared)
-            seat.connection.ready(READ)  # when many wait, their requests are here already
+            seat.connection.begin()

@@ -81,7 +81,6 @@ class FastConnection:
         self._progress_s = self._ping_s = self._unanswered_s = 0.0
         self._close_code = ABNORMAL
         shared.poller.watch(fd, READ, self)
-        shared.sweep.at(shared.poller.now_s + shared.timeouts.upgrade_timeout_s, self)
 
     # ------------------------------------------------------------------------------ lifetime
 
@@ -89,6 +88,13 @@ class FastConnection:
     def gone(self) -> bool:
         """Whether the socket is closed."""
         return self._state == State.GONE
+
+    def begin(self) -> None:
+        """The socket was just accepted: when many wait, their requests are here already."""
+        self.ready(READ)
+        if self._state == State.HANDSHAKE:
+            shared = self._shared
+            shared.sweep.at(shared.poller.now_s + shared.timeouts.upgrade_timeout_s, self)
 
     def end(self) -> None:
         """The very end, called by the task: the session is told."""

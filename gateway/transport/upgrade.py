@@ -6,7 +6,6 @@ httptools. A request that the endpoint would admit but that is no valid handshak
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,6 +18,9 @@ import httptools
 from gateway.ports import Admission, Endpoint, Rejection, UpgradeRequest
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_SWITCHING_PROTOCOLS = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+)
 _ONCE = ("host", "upgrade", "sec-websocket-key", "sec-websocket-version", "origin", "authorization")
 
 
@@ -133,7 +135,8 @@ def _problem(method: bytes, version: str, headers: Mapping[str, str], key: str) 
         return bad_request("a WebSocket needs HTTP/1.1")
     if headers.get("upgrade", "").lower() != "websocket":
         return _upgrade_required("this is a WebSocket endpoint: send Upgrade: websocket")
-    if "upgrade" not in [token.lower() for token in tokens(headers, "connection")]:
+    connection = headers.get("connection", "").lower()
+    if connection != "upgrade" and "upgrade" not in map(str.strip, connection.split(",")):
         return bad_request("the header Connection doesn't say Upgrade")
     if "host" not in headers:
         return bad_request("the header Host is missing")
@@ -159,17 +162,12 @@ def _is_key(key: str) -> bool:
 def acceptance(key: str, subprotocol: str | None, extensions: str = "") -> bytes:
     """The 101 answer. `extensions` is the value of Sec-WebSocket-Extensions, left out where empty."""
     digest = hashlib.sha1(key.encode("ascii") + _ACCEPT_GUID, usedforsecurity=False).digest()
-    lines = [
-        "HTTP/1.1 101 Switching Protocols",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Accept: " + base64.b64encode(digest).decode("ascii"),
-    ]
+    answer = _SWITCHING_PROTOCOLS + binascii.b2a_base64(digest, newline=False)
     if subprotocol is not None:
-        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+        answer += b"\r\nSec-WebSocket-Protocol: " + subprotocol.encode("latin-1")
     if extensions:
-        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        answer += b"\r\nSec-WebSocket-Extensions: " + extensions.encode("latin-1")
+    return answer + b"\r\n\r\n"
 
 
 def refusal(rejection: Rejection) -> bytes:
