@@ -21,13 +21,18 @@ _BODY_OFFSET = 5
 
 
 class Announcement(NamedTuple):
-    """The records `base + 1 ...` of a resource's `epoch`, appended as one batch under `nonce`."""
+    """The records `base + 1 ...` of a resource's `epoch`, appended as one batch under `nonce`.
+
+    `previous` is the nonce of the batch before ("" where the appending node didn't know it): a node that has
+    another one at `base` has another history.
+    """
 
     resource: str
     epoch: int
     base: int
     nonce: str
     records: Sequence[Record]
+    previous: str = ""
 
 
 def is_announcement(payload: bytes) -> bool:
@@ -35,8 +40,8 @@ def is_announcement(payload: bytes) -> bool:
     return payload.startswith(MAGIC)
 
 
-def encode(batch: Batch | Announcement) -> bytes:
-    """The bytes that announce an appended batch."""
+def encode(batch: Batch | Announcement, previous: str = "") -> bytes:
+    """The bytes that announce an appended batch, which follows on the one with the nonce `previous`."""
     rows = [
         (
             len(record.body),
@@ -49,7 +54,7 @@ def encode(batch: Batch | Announcement) -> bytes:
         )
         for record in batch.records
     ]
-    header = orjson.dumps((batch.resource, batch.epoch, batch.base, batch.nonce, rows))
+    header = orjson.dumps((batch.resource, batch.epoch, batch.base, batch.nonce, rows, previous))
     bodies = [record.body for record in batch.records]
     return b"".join((MAGIC, len(header).to_bytes(4, "big"), header, *bodies))
 
@@ -59,7 +64,7 @@ def decode(payload: bytes) -> Announcement:
     if not is_announcement(payload):
         raise ValueError("not an announcement: it starts with another byte")
     offset = _BODY_OFFSET + int.from_bytes(payload[1:_BODY_OFFSET], "big")
-    resource, epoch, base, nonce, rows = orjson.loads(payload[_BODY_OFFSET:offset])
+    resource, epoch, base, nonce, rows, previous = orjson.loads(payload[_BODY_OFFSET:offset])
     records = []
     for version, (size, user_id, client_id, seq, digest, timestamp, undoes) in enumerate(rows, base + 1):
         body = payload[offset : offset + size]
@@ -67,4 +72,4 @@ def decode(payload: bytes) -> Announcement:
         records.append(Record(version, body, user_id, client_id, seq, digest, timestamp, undoes))
     if offset != len(payload):
         raise ValueError(f"announcement of {resource}: {len(payload)} bytes, its header tells {offset}")
-    return Announcement(resource, epoch, base, nonce, records)
+    return Announcement(resource, epoch, base, nonce, records, previous)

@@ -6,7 +6,7 @@ Rooms never wait; the hub does, and the committer (`committer.py`), which append
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,7 +15,7 @@ import trio
 from gateway import announcement, history, ot
 from gateway.committer import Committer
 from gateway.config import Config
-from gateway.errors import LogUnavailable, Refusal
+from gateway.errors import LogTrimmed, LogUnavailable, Refusal
 from gateway.metrics import Counters
 from gateway.neighbours import Neighbours
 from gateway.ports import (
@@ -28,9 +28,11 @@ from gateway.ports import (
     Leases,
     OpLog,
     Outcome,
+    Record,
     Rules,
     Snapshot,
 )
+from gateway.rescue import Loaded, bring_back
 from gateway.room import Room, Surroundings
 from gateway.slices import Slices
 from gateway.window import Entry, entries_of
@@ -40,6 +42,8 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_MS = 1000
 CATCH_UP_PAUSE_S = 1.0
 LANDING_POLL_S = 0.02
+# Announcements of one room that are kept while an append is under way.
+HELD_MAX = 256
 
 
 def unavailable(error: LogUnavailable) -> Refusal:
@@ -98,6 +102,7 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         self._opening: dict[str, Opening] = {}
         self._catching_up: set[str] = set()
+        self._held: dict[str, list[bytes]] = {}
         self._rosters: dict[Room, None] = {}
         self._rosters_due = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -161,7 +166,7 @@ class Hub:
         opening = self._opening[resource] = Opening()
         try:
             await self._bus.subscribe(resource)
-            room = await self._load(resource)
+            room = (await self._load(resource)).room
             if self._neighbours is not None:
                 await self._neighbours.fill(room)
             self._rooms[resource] = room
@@ -174,10 +179,10 @@ class Hub:
         self.counters.rooms += 1
         self.counters.rooms_opened += 1
         for payload in opening.missed:
-            self.on_message(resource, payload)
+            self._hear(resource, payload)
         return room
 
-    async def _load(self, resource: str) -> Room:
+    async def _load(self, resource: str) -> Loaded:
         opened = await self.log.open(resource)
         document = orjson.loads(opened.snapshot.document)
         entries = entries_of(document, opened.records)
@@ -191,7 +196,7 @@ class Hub:
         room.snapshot_version = opened.snapshot.version
         for entry in entries:
             room.window.append(entry)
-        return room
+        return Loaded(opened, room, timestamp_ms)
 
     async def _timestamp_of(self, resource: str, version: int) -> int:
         records = await self.log.read(resource, version - 1, 1)
@@ -201,11 +206,15 @@ class Hub:
         """Bring a client's latest submissions from the log, so that its resends are recognised."""
         key = ClientKey(room.resource, user_id, client_id)
         since_ms = self.wall_ms() - int(self.config.log.seq_kept_h * 3_600_000)
-        try:
-            [submitted] = await self.log.recent([key], since_ms)
-        except LogUnavailable as error:
-            self.counters.log_errors += 1
-            raise unavailable(error) from error
+        while True:
+            epoch = room.epoch
+            try:
+                [submitted] = await self.log.recent([key], since_ms)
+            except LogUnavailable as error:
+                self.counters.log_errors += 1
+                raise unavailable(error) from error
+            if room.epoch == epoch:
+                break
         memory = {item.seq: (item.version, item.digest) for item in reversed(submitted)}
         room.clients.setdefault((user_id, client_id), memory)
 
@@ -236,22 +245,31 @@ class Hub:
     async def lower_at(self, room: Room, base: int, patch: list[dict[str, Any]], strict: bool) -> Lowered:
         """A patch on a base that left the window: its operations past what came since, on a newer base.
 
-        Raises PatchError like `ot.lower` and `ot.rebase`.
+        Raises PatchError like `ot.lower` and `ot.rebase`, Refusal VERSION_TOO_OLD where the log no longer has
+        that base, or has another history by now.
         """
-        document = await history.document_at(self.log, room.resource, base)
-        strategies = self.rules.strategies(room.type)
-        operations: ot.Operations = ot.lower(document, patch, strategies, self.patch_limits)
-        while not room.window.covers(base, room.version):
-            upto = room.version - len(room.window)
-            async for entry in history.entries_after(self.log, room.resource, base, upto):
-                operations = ot.rebase(operations, [entry.operations], strict)
-                base = entry.record.version
+        epoch = room.epoch
+        try:
+            document = await history.document_at(self.log, room.resource, base)
+            strategies = self.rules.strategies(room.type)
+            operations: ot.Operations = ot.lower(document, patch, strategies, self.patch_limits)
+            while not room.window.covers(base, room.version):
+                upto = room.version - len(room.window)
+                async for entry in history.entries_after(self.log, room.resource, base, upto):
+                    operations = ot.rebase(operations, [entry.operations], strict)
+                    base = entry.record.version
+        except LogTrimmed as error:
+            text = f"{error}: resume, merge and resubmit."
+            raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name()) from error
+        room.check_epoch(epoch)
         return Lowered(operations, base, document is None)
 
     # ------------------------------------------------------------------------------------- after commits
 
     async def _after_commit(self, room: Room, outcome: Outcome) -> None:
         """What the log's answer asks for beyond the room itself."""
+        for payload in self._held.pop(room.resource, ()):
+            self._hear(room.resource, payload)
         if isinstance(outcome, Absent | Forked):
             await self._reopen(room)
         elif isinstance(outcome, Failed) and outcome.outcome == "unknown":
@@ -293,6 +311,9 @@ class Hub:
     def on_message(self, resource: str, payload: bytes) -> None:
         """An announcement of the log, or another node's presence."""
         self.counters.bus_received += 1
+        self._hear(resource, payload)
+
+    def _hear(self, resource: str, payload: bytes) -> None:
         room = self._rooms.get(resource)
         if room is None:
             opening = self._opening.get(resource)
@@ -303,12 +324,32 @@ class Hub:
             if self._neighbours is not None:
                 self._neighbours.on_message(room, payload)
             return
+        if room.appending:
+            self._hold(resource, payload)
+            return
         announced = announcement.decode(payload)
-        if room.inflight is not None and announced.nonce == room.inflight.nonce:
-            return  # our own; the append's answer carries it out
-        forked = announced.epoch != room.epoch
+        forked = announced.epoch != room.epoch or not self._agrees(room, announced.records)
         if forked or not room.receive(announced.records):
             self._catch_up_soon(resource)
+
+    def _hold(self, resource: str, payload: bytes) -> None:
+        """Keep an announcement until the append under way is answered, which may contradict it."""
+        held = self._held.setdefault(resource, [])
+        held.append(payload)
+        if len(held) > HELD_MAX:
+            held.clear()
+            self._catch_up_soon(resource)
+
+    @staticmethod
+    def _agrees(room: Room, records: Sequence[Record]) -> bool:
+        """Whether those of the changes that the room has already are the same as its own."""
+        first = records[0].version if records else room.version + 1
+        if first > room.version:
+            return True
+        own = (
+            room.window.since(first - 1, room.version) if room.window.covers(first - 1, room.version) else ()
+        )
+        return bool(own) and all(kept.body == record.body for kept, record in zip(own, records, strict=False))
 
     def on_gap(self, resource: str | None) -> None:
         """Announcements may have been lost: compare with the log."""
@@ -361,10 +402,16 @@ class Hub:
         return await self._receive_upto(room, head)  # the snapshot is beyond the room's head
 
     async def _take_other_history(self, room: Room) -> bool:
-        fresh = await self._load(room.resource)
-        if room.appending:
+        """Go over to the log's history, and bring back into it what only the room knows; False: try again."""
+        known: set[Hashable] = set()
+        while True:
+            version = room.version
+            loaded = await self._load(room.resource)
+            if await bring_back(self.log, self.counters, room, loaded, known):
+                break
+        if room.appending or room.version != version:
             return False
-        room.replace_history(fresh)
+        room.replace_history(loaded.room)
         return True
 
     async def _receive_upto(self, room: Room, version: int) -> bool:

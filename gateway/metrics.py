@@ -166,6 +166,15 @@ class Counters:
     batches_failed: int = _count(
         "gateway_batches_failed", "Batches that the log didn't take or didn't answer"
     )
+    changes_rescued: int = _count(
+        "gateway_changes_rescued", "Changes that the log had lost and rooms appended again"
+    )
+    changes_folded: int = _count(
+        "gateway_changes_folded", "Changes that the log had lost and that came back folded into one of those"
+    )
+    changes_lost: int = _count(
+        "gateway_changes_lost", "Changes known to be lost for good, each counted by every worker that knew it"
+    )
     log_errors: int = _count("gateway_log_errors", "Calls of the log that failed")
     pending_changes: int = _gauge("gateway_pending_changes", "Submissions accepted and not yet committed")
     pending_bytes: int = _gauge("gateway_pending_bytes", "Bytes of submissions not yet committed")

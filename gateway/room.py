@@ -461,12 +461,20 @@ class Room:
         self.window, self.snapshot_version = fresh.window, fresh.snapshot_version
         self.pristine, self.bytes_bound = fresh.pristine, fresh.bytes_bound
         self.clients = fresh.clients
+        self._timestamp_ms = max(self._timestamp_ms, fresh._timestamp_ms)
         pending, self._pending = self._pending, deque()
         for submission in pending:
             self._refuse(submission, self._other_history())
         message = self.state_message(())
         for form in self._forms.values():
             form.group.publish((message,), {}, self.resource)
+
+    def check_epoch(self, epoch: int) -> None:
+        """Raise Refusal VERSION_TOO_OLD unless the history is still that of `epoch`."""
+        if self.epoch != epoch:
+            refusal = self._other_history()
+            refusal.details.update(self.name())
+            raise refusal
 
     def _other_history(self) -> Refusal:
         text = "The resource's history is another one now (epoch): resume and resubmit."

@@ -59,7 +59,15 @@ class Kept(NamedTuple):
     def entry(self) -> Entry:
         """The whole change again."""
         change = orjson.loads(self.body)
-        record = Record(
+        after = ot.apply(self.before, self.operations)
+        return Entry(
+            self.record(), change["op_id"], change["operations"], self.operations, self.before, after
+        )
+
+    def record(self) -> Record:
+        """What was logged."""
+        change = orjson.loads(self.body)
+        return Record(
             change["version"],
             self.body,
             change["user_id"],
@@ -69,8 +77,6 @@ class Kept(NamedTuple):
             change["timestamp"],
             change.get("undoes"),
         )
-        after = ot.apply(self.before, self.operations)
-        return Entry(record, change["op_id"], change["operations"], self.operations, self.before, after)
 
 
 class Window:
@@ -103,6 +109,10 @@ class Window:
     def document_at(self, version: int, head: int, document: Any) -> Any:
         """The document right after `version`; `document` is the head's."""
         return document if version == head else self._changes[version - head].before
+
+    def exceeds(self, versions_max: int, bytes_max: int) -> bool:
+        """Whether `trim` would drop anything."""
+        return len(self._changes) > versions_max or self.bytes > bytes_max
 
     def trim(self, versions_max: int, bytes_max: int) -> None:
         """Drop the oldest changes until at most so many, and so many bytes, are left."""

@@ -44,6 +44,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gateway.slices",
         "gateway.committer",
         "gateway.neighbours",
+        "gateway.rescue",
         "gateway.hub",
         "gateway.undoing",
         "gateway.session",

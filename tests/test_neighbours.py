@@ -16,9 +16,9 @@ from gateway.bus.local_presence import LeaseTable
 from gateway.config import Config
 from gateway.gate import Gate
 from gateway.hub import Hub
-from gateway.log.memory import MemoryHistory
 from gateway.metrics import Counters
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, Node, Passport, Weather
+from tests.simulation.history import FragileHistory
 from tests.simulation.network import Group, Link
 
 ROOM = "event:42"
@@ -31,7 +31,7 @@ class Cluster:
     def __init__(self, nursery: trio.Nursery, config: Config) -> None:
         self.nursery = nursery
         self.config = config
-        self.history = MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS)
+        self.history = FragileHistory(EPOCH_START_MS)
         self.bus = LocalHub()
         self.leases = LeaseTable()
         self.weather = Weather(random.Random(0))

@@ -118,9 +118,7 @@ class RedisLog:
         self._shards.chains.opened(resource, opening, nonce.decode())
         return opening
 
-    async def _open_archived(
-        self, resource: str, incarnation: int, seen: tuple[int, int]
-    ) -> Opening | None:
+    async def _open_archived(self, resource: str, incarnation: int, seen: tuple[int, int]) -> Opening | None:
         """Open what Redis doesn't hold; None: it does now, look again.
 
         Its epoch is older than the partition's incarnation when the partition lost its data since: what the
@@ -259,16 +257,17 @@ class RedisLog:
     async def _fork(self, resource: str, epoch: int, version: int, nonce: str, seen: int) -> int:
         """Start a new epoch at this head, unless somebody did already; returns the epoch in force.
 
-        It is later than `seen` too, an epoch that this node knows.
+        It is later than `seen` too, an epoch that this node knows. Where the head is one that this node has
+        seen, what it saw after that is all that was lost.
         """
         for _ in range(ATTEMPTS_MAX):
             fresh = next_epoch(max(epoch, seen), self._wall_ms())
             news = codec.history_news(resource, fresh, version)
             channel = self._codec.keys(resource).channel
             archiving = int(self._archive is not None)
-            reply = await self._write(
-                "fork", resource, epoch, version, nonce, fresh, news, channel, archiving
-            )
+            known = nonce and self._shards.chains.at(resource, epoch, version) == nonce
+            began = (fresh, news, channel, archiving, version if known else "")
+            reply = await self._write("fork", resource, epoch, version, nonce, *began)
             if reply[0] == b"OK":
                 logger.warning("%s: forked at version %d, epoch %d goes on", resource, version, int(reply[1]))
                 self._shards.chains.forget(resource)
@@ -336,6 +335,7 @@ class RedisLog:
     async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
         found: list[OwnChange] = []
         before: int | None = None
+        oldest: int | None = None
         while len(found) < limit:
             at = "" if before is None else before
             _, _, payloads = await self._query("pages", client.resource, at, PAGE_BATCHES)
@@ -346,9 +346,10 @@ class RedisLog:
                 oldest = heard.base + 1
             if len(payloads) < PAGE_BATCHES:
                 break
-        if self._archive is not None and len(found) < limit:
+        # Nobody waits for the archive, which may be away, while Redis has the whole history.
+        if self._archive is not None and len(found) < limit and oldest != 1:
             archived = await self._archive.own_changes(client, limit)
-            found += [change for change in archived if before is None or change.version < oldest]
+            found += [change for change in archived if oldest is None or change.version < oldest]
         return found[:limit]
 
     async def purge(self, resource: str) -> int:

@@ -79,7 +79,7 @@ class Codec:
             previous,
             node,
             reservation_ms,
-            self.origin + announcement.encode(batch),
+            self.origin + announcement.encode(batch, previous),
             self.keys(batch.resource).channel,
             int(archiving),
             backlog_max,

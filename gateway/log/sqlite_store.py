@@ -200,7 +200,9 @@ class Reader:
         with self.transaction():
             number, epoch, _ = self.head(resource)
             snapshot = self._snapshot(number, _ANY)
-            return Opening(epoch, snapshot, self._records(number, snapshot.version, _ANY))
+            records = self._records(number, snapshot.version, _ANY)
+            # This log has one worker only, so its epochs change by purges.
+            return Opening(epoch, snapshot, records, purged=epoch)
 
     def head(self, resource: str) -> tuple[int, int, int]:
         """Row id (0: none), epoch and version."""

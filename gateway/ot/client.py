@@ -187,7 +187,10 @@ class Replica:
             self.refused.append(error)
             return self.withdraw()
         seq = self._in_flight.submission.seq
-        submission = Submission(seq, self.version, emit(self.document, operations, tests=True))
+        patch = emit(self.document, operations, tests=True)
+        if not patch:  # others left nothing of it
+            return self.withdraw()
+        submission = Submission(seq, self.version, patch)
         self._in_flight = _InFlight(submission, operations)
         return submission
 

@@ -8,6 +8,7 @@ out, the bus what it delivers; the append function compares.
 from __future__ import annotations
 
 from gateway import announcement
+from gateway.announcement import Announcement
 from gateway.ports import Batch, Opening
 
 # Of each resource, the batches that a room may still stand on; and the resources that are remembered.
@@ -16,17 +17,23 @@ RESOURCES_MAX = 100_000
 
 
 class _Chain:
-    """One resource: nonces by the last version of their batch, and announcements not looked into yet."""
+    """One resource: nonces by the last version of their batch, and announcements not looked into yet.
 
-    __slots__ = ("epoch", "newest", "nonces", "unread")
+    `parted` is the first batch, as (version, nonce), that a later one contradicts: others have gone on from
+    another history.
+    """
+
+    __slots__ = ("epoch", "newest", "nonces", "parted", "unread")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.newest = 0
         self.nonces: dict[int, str] = {}
+        self.parted: tuple[int, str] | None = None
         self.unread: list[bytes] = []
 
     def note(self, version: int, nonce: str) -> None:
+        """A batch ends at `version`."""
         # The first nonce seen at a version is the one that the room applied.
         if version not in self.nonces:
             self.nonces[version] = nonce
@@ -40,7 +47,20 @@ class _Chain:
         for payload in unread:
             heard = announcement.decode(payload)
             if heard.epoch == self.epoch and heard.records:
+                self.parted = self.parted or self._contradicted(heard)
                 self.note(heard.base + len(heard.records), heard.nonce)
+
+    def _contradicted(self, heard: Announcement) -> tuple[int, str] | None:
+        """The batch that isn't in a history that has the one that was heard, if there is such."""
+        last = heard.base + len(heard.records)
+        for version, nonce in self.nonces.items():
+            if version == heard.base:
+                same = nonce == heard.previous or not heard.previous
+            else:
+                same = not heard.base < version <= last or (version == last and nonce == heard.nonce)
+            if nonce and heard.nonce and not same:
+                return version, nonce
+        return None
 
 
 class Chains:
@@ -57,6 +77,7 @@ class Chains:
         if chain is None or chain.epoch != opening.epoch:
             chain = _Chain(opening.epoch)
         self._chains[resource] = chain
+        chain.parted = None  # it would have been told of a fork
         chain.note(head_version(opening), nonce)
 
     def heard(self, resource: str, payload: bytes) -> None:
@@ -85,14 +106,18 @@ class Chains:
             return ""
         if chain.unread and version not in chain.nonces:
             chain.read()
+        if chain.parted is not None and version >= chain.parted[0]:
+            return chain.parted[1]
         return chain.nonces.get(version, "")
 
     def head(self, resource: str) -> tuple[int, int, str] | None:
-        """Epoch, version and nonce of the newest batch that this node knows of."""
+        """Epoch, version and nonce of the newest batch that this node knows of (or that was contradicted)."""
         chain = self._chains.get(resource)
         if chain is None:
             return None
         chain.read()
+        if chain.parted is not None:
+            return chain.epoch, *chain.parted
         return chain.epoch, chain.newest, chain.nonces.get(chain.newest, "")
 
     def forget(self, resource: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import trio
 
+from gateway import announcement
 from gateway.admission import Features, Identity, Schemas, parse_grants
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.bus.local_presence import LeaseTable, LocalLeases
@@ -15,9 +16,10 @@ from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.gate import Gate
 from gateway.hub import Hub
-from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.metrics import Counters
 from gateway.ports import Batch, BusListener, Failed, Group, Outcome
+from gateway.redislink.chains import Chains
+from tests.simulation.history import FragileHistory, WatchfulLog
 
 CONFIG = Config().with_(
     limits={"operations_per_minute": 0, "window_versions_max": 8},
@@ -46,11 +48,11 @@ class Weather:
         self.log_down = False
 
 
-class StormyLog(MemoryLog):
+class StormyLog(WatchfulLog):
     """A log that is slow, is away for a while, or stores without being able to say so."""
 
-    def __init__(self, history: MemoryHistory, bus: LocalBus, weather: Weather) -> None:
-        super().__init__(history, bus)
+    def __init__(self, history: FragileHistory, bus: StormyBus, weather: Weather) -> None:
+        super().__init__(history, bus, bus.chains)
         self._weather = weather
 
     async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
@@ -73,13 +75,35 @@ class StormyLog(MemoryLog):
         await trio.sleep(self._weather.rng.uniform(0, self._weather.log_delay_s))
 
 
+class NotingListener:
+    """Notes in the node's chains what the bus delivers, before the hub gets it."""
+
+    def __init__(self, listener: BusListener, chains: Chains) -> None:
+        self._chains = chains
+        self._listener = listener
+        self.on_gap = listener.on_gap
+
+    def on_message(self, resource: str, payload: bytes) -> None:
+        if announcement.is_announcement(payload):
+            self._chains.heard(resource, payload)
+        self._listener.on_message(resource, payload)
+
+
 class StormyBus(LocalBus):
-    """A bus that loses, delays and reorders messages."""
+    """A bus that loses, delays and reorders messages, and notes what it delivers."""
 
     def __init__(self, hub: LocalHub, weather: Weather) -> None:
         super().__init__(hub)
+        self.chains = Chains()
         self._weather = weather
         self._late: list[tuple[float, str, bytes]] = []
+
+    def attach(self, listener: BusListener) -> None:
+        super().attach(NotingListener(listener, self.chains))
+
+    async def unsubscribe(self, resource: str) -> None:
+        await super().unsubscribe(resource)
+        self.chains.forget(resource)
 
     def post(self, resource: str, payload: bytes) -> None:
         rng = self._weather.rng
@@ -113,7 +137,7 @@ class Node:
     def __init__(
         self,
         name: str,
-        history: MemoryHistory,
+        history: FragileHistory,
         meeting_place: LocalHub,
         lease_table: LeaseTable,
         weather: Weather,

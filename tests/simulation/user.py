@@ -16,6 +16,7 @@ from tests.simulation.network import Link
 
 RESOURCE_ID = "42"
 REFUSALS = ("CONFLICT", "INVALID_OPERATION", "FORBIDDEN")
+OF_A_RESEND = (*REFUSALS, "UNAVAILABLE", "VERSION_TOO_OLD", "SEQ_REUSED")
 LETTERS = "abcdefghij"
 FIRST_DOCUMENT = {"title": "Meeting", "description": "", "tags": [], "attendees": [], "reminders": []}
 
@@ -47,7 +48,7 @@ def random_patch(rng: random.Random, view: Any) -> list[dict[str, Any]]:
 
 
 class User:
-    """One client. `acknowledged` collects the (seq, version) pairs that the server vouched for.
+    """One client. `acknowledged` collects the seqs that the server vouched for, with (epoch, version).
 
     `present` is whom it sees (session -> cursor), itself included.
     """
@@ -55,10 +56,11 @@ class User:
     def __init__(self, name: str, rng: random.Random, pick_node: Callable[[], Node | None]) -> None:
         self.name = name
         self.replica = ot.Replica(None, 0, RULES.strategies("event"))
-        self.acknowledged: dict[int, int] = {}
+        self.acknowledged: dict[int, tuple[int | None, int]] = {}
         self.refused = 0
         self.versions: list[int] = []
         self.done = False
+        self.doubtful = False  # the log may have lost changes without having noticed yet
         self.session_id = ""
         self.cursor: dict[str, Any] = {"field": ""}
         self.present: dict[str, Any] = {}
@@ -192,25 +194,32 @@ class User:
     def _handle(self, message: dict[str, Any]) -> None:
         handler = getattr(self, "_on_" + message["type"].lower(), None)
         if handler is not None:
-            handler(message["payload"])
+            try:
+                handler(message["payload"])
+            except (PatchError, ValueError):
+                if not self.doubtful:
+                    raise
+                self._epoch = None  # it seems that the log lost what this replica has: take the state
+                self._subscribe()
 
     def _on_subscribe_ack(self, payload: dict[str, Any]) -> None:
+        anew = self._epoch not in (None, payload["epoch"]) or payload["version"] < self.replica.version
         self._epoch = payload["epoch"]
         if "changes" in payload:
             for change in payload["changes"]:
                 self._change(change)
             assert self.replica.version == payload["version"], "changes lead elsewhere"
-        elif payload["version"] >= self.replica.version:
+        else:
             self.replica.reload(payload["state"], payload["version"])
         self._synced = True
-        self._submit(self.replica.resend())
+        self._submit(self.replica.resubmit() if anew else self.replica.resend())
 
     def _change(self, change: dict[str, Any]) -> ot.Submission | None:
         """Apply a change; what may be sent now, if it was the one in flight."""
         in_flight = self.replica.in_flight
         own = change["client_id"] == f"client-{self.name}"
         if own and in_flight is not None and change.get("seq") == in_flight.seq:
-            self.acknowledged[in_flight.seq] = change["version"]
+            self.acknowledged[in_flight.seq] = self._epoch, change["version"]
             return self.replica.acknowledged(in_flight.seq, change["version"], change["operations"])
         self.replica.receive(change["version"], change["operations"])
         return None
@@ -228,8 +237,9 @@ class User:
     def _on_op_ack(self, payload: dict[str, Any]) -> None:
         seq = self._seq_of(payload["id"])
         assert seq is not None, payload
-        known = self.acknowledged.setdefault(seq, payload["version"])
-        assert known == payload["version"], f"seq {seq} has versions {known} and {payload['version']}"
+        answer = self._epoch, payload["version"]
+        known = self.acknowledged.setdefault(seq, answer)
+        assert known == answer or known[0] != answer[0], f"seq {seq} has versions {known} and {answer}"
         if payload.get("duplicate") and payload["version"] > self.replica.version:
             self._subscribe()  # it is among the changes still to come
             return
@@ -237,11 +247,13 @@ class User:
 
     def _on_sync_response(self, payload: dict[str, Any]) -> None:
         in_flight = self.replica.in_flight
-        acks = {ack["seq"]: ack["version"] for ack in payload.get("acks", ())}
+        anew = self._epoch not in (None, payload["epoch"])
+        self._epoch = payload["epoch"]
+        acks = {ack["seq"]: (self._epoch, ack["version"]) for ack in payload.get("acks", ())}
         self.acknowledged |= acks
         included = in_flight is not None and in_flight.seq in acks
-        self._epoch = payload["epoch"]
-        self._submit(self.replica.reload(payload["state"], payload["current_version"], included))
+        submission = self.replica.reload(payload["state"], payload["current_version"], included)
+        self._submit(self.replica.resubmit() if anew else submission)
 
     def _on_error(self, payload: dict[str, Any]) -> None:
         code = payload["code"]
@@ -250,14 +262,16 @@ class User:
             assert code == "UNAVAILABLE", payload
             assert self._link is not None
             self._link.cut()
+        elif self.doubtful and code == "VERSION_AHEAD":
+            self._subscribe()
         elif in_flight is None or payload["ref"] != f"{self.name}-{in_flight.seq}":
-            assert code in ("UNAVAILABLE", "CONFLICT", "INVALID_OPERATION", "FORBIDDEN"), (
-                payload
-            )  # of a resend
+            assert code in OF_A_RESEND, payload
         elif code == "UNAVAILABLE":
             self._resend_at = trio.current_time() + payload["retry_after_ms"] / 1000
         elif code == "VERSION_TOO_OLD":
             self._submit(self.replica.resubmit())
+        elif code == "SEQ_REUSED":  # what was sent before the history changed had got through
+            self._on_op_ack({"id": payload["ref"], "version": payload["version"], "duplicate": True})
         else:
             assert code in REFUSALS, payload
             self.refused += 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import orjson
 import trio
@@ -12,14 +13,24 @@ import trio.testing
 from gateway import ot
 from gateway.bus.local import LocalHub
 from gateway.bus.local_presence import LeaseTable
-from gateway.log.memory import MemoryHistory
+from gateway.ports import Record
+from gateway.redislink.chains import Chains
+from gateway.room import Room
 from gateway.window import entries_of
 from tests.simulation.cluster import EPOCH_START_MS, Node, Weather
+from tests.simulation.history import FragileHistory
 from tests.simulation.network import Group
 from tests.simulation.user import RESOURCE_ID, User
 
 RESOURCE = f"event:{RESOURCE_ID}"
 SETTLE_S = 240.0
+NOTICED_WITHIN_S = 15.0
+
+
+class Loss(NamedTuple):
+    """Data of the log is gone: who made the changes (user, seq), and the rooms that still know each one."""
+
+    knowing: dict[tuple[str, int | None], list[tuple[Node, Room]]]
 
 
 class World:
@@ -28,7 +39,10 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.weather = Weather(random.Random(seed + 1))
-        self.history = MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS)
+        self.history = FragileHistory(EPOCH_START_MS)
+        self.losses: list[Loss] = []
+        self._loss_chance = self.rng.choice((0.0, 0.0, 0.1, 0.3))
+        self._archives = self.rng.random() < 0.5
         self.meeting_place = LocalHub()
         self.lease_table = LeaseTable()
         self.nodes: list[Node] = []
@@ -71,6 +85,56 @@ class World:
                 self.weather.log_down = True
                 await trio.sleep(self.rng.uniform(0, 4))
                 self.weather.log_down = False
+            if self._archives:
+                head = self.history.head(RESOURCE)[1]
+                self.history.archived[RESOURCE] = max(
+                    self.history.archived.get(RESOURCE, 0), self.rng.choice((0, head // 2, head))
+                )
+            if self.rng.random() < self._loss_chance:
+                await self._lose_data()
+
+    async def _lose_data(self) -> None:
+        """The log loses its last batches, or everything but what is archived."""
+        epoch, head = self.history.head(RESOURCE)
+        records = list(self.history.read(RESOURCE, 0, 1_000_000))
+        ends = [0, *self.history.batch_ends(RESOURCE)]
+        noticed = any(room.epoch == epoch and room.version == head for _, room in self._rooms())
+        if noticed and self.rng.random() < 0.5:
+            self.history.lose_end(RESOURCE, ends[max(0, len(ends) - self.rng.randint(2, 6))])
+        else:
+            self.history.lose_all(RESOURCE)
+        self._note_loss(epoch, records)
+        await self._be_noticed(epoch)
+
+    def _rooms(self) -> list[tuple[Node, Room]]:
+        rooms = [(node, node.hub.get(RESOURCE)) for node in self.nodes if node.alive]
+        return [(node, room) for node, room in rooms if room is not None]
+
+    async def _be_noticed(self, epoch: int) -> None:
+        """Until some node has begun a new epoch; no node crashes before that."""
+        for user in self.users:
+            user.doubtful = True
+        with trio.move_on_after(NOTICED_WITHIN_S):
+            while self.history.head(RESOURCE)[0] == epoch:  # noqa: ASYNC110  (nothing signals it)
+                await trio.sleep(0.1)
+        if self.history.head(RESOURCE)[0] == epoch:  # the room that knew was closed
+            self.history.begin_epoch(RESOURCE, Chains())
+
+    def _note_loss(self, epoch: int, records: Sequence[Record]) -> None:
+        lost = records[self.history.head(RESOURCE)[1] :]
+        rooms = self._rooms()
+        self.losses.append(
+            Loss(
+                {
+                    (record.user_id, record.seq): [
+                        (node, room)
+                        for node, room in rooms
+                        if room.epoch == epoch and room.version >= record.version
+                    ]
+                    for record in lost
+                }
+            )
+        )
 
     async def _peace(self) -> None:
         """Let everything arrive."""
@@ -115,12 +179,31 @@ class World:
         stored: dict[tuple[str, int], list[int]] = {}
         for record in records:
             assert orjson.loads(record.body)["version"] == record.version
-            stored.setdefault((record.user_id, record.seq), []).append(record.version)
+            if record.seq is not None:
+                stored.setdefault((record.user_id, record.seq), []).append(record.version)
         for key, versions in stored.items():
             assert len(versions) == 1, f"{key} was committed {len(versions)} times: {versions}"
+        missing = []
         for user in self.users:
-            for seq, version in user.acknowledged.items():
-                assert stored.get((user.name, seq)) == [version], f"{user.name}'s {seq} was lost"
+            for seq, (_, version) in user.acknowledged.items():
+                if (user.name, seq) not in stored:
+                    missing.append((user.name, seq))
+                elif not self.losses:
+                    assert stored[user.name, seq] == [version], f"{user.name}'s {seq} moved"
+        self._check_losses(missing)
+
+    def _check_losses(self, missing: list[tuple[str, int]]) -> None:
+        """What was acknowledged and isn't there: the log had lost it, and whoever knew it counted it."""
+        known = 0
+        for key in missing:
+            rooms = [rooms for loss in self.losses if (rooms := loss.knowing.get(key)) is not None]
+            assert rooms, f"{key} was lost, though the log had kept it"
+            known += any(
+                node.alive and node.hub.get(RESOURCE) is room for found in rooms for node, room in found
+            )
+        counters = [node.counters for node in self.nodes]
+        counted = sum(counter.changes_lost + counter.changes_folded for counter in counters)
+        assert known <= counted, f"{known} lost changes were known, {counted} were counted: {missing}"
 
 
 def run(seed: int) -> World:

@@ -194,7 +194,7 @@ local function append(keys, args)
   return {'OK'}
 end
 
--- fork: old-epoch version nonce new-epoch announcement channel archiving
+-- fork: old-epoch version nonce new-epoch announcement channel archiving restarted
 -- Starts a new epoch if the head still is the one that was seen; -> OK epoch | AGAIN epoch version nonce
 local function fork(keys, args)
   if fenced(keys) then
@@ -211,7 +211,7 @@ local function fork(keys, args)
     return {'AGAIN', head[1], head[2], head[3]}
   end
   redis.call('HSET', keys[HEAD], 'e', args[4])
-  redis.call('HDEL', keys[HEAD], 'b')
+  redis.call('HSET', keys[HEAD], 'b', args[8])
   if args[7] == '1' then
     archive(keys, 'epoch', string.sub(args[5], 9))
   end
