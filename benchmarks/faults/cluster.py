@@ -185,9 +185,9 @@ def _words(cluster: Cluster, dsn: str, settings: Mapping[str, Any], data: Path) 
     return [*words, "--log-level", "warning"]
 
 
-def _families(cluster: Cluster) -> list[list[psutil.Process]]:
+def _families(cluster: Cluster) -> list[list[int]]:
     """The workers of each node, which are what talks to Redis."""
-    return [node.workers() for node in cluster.nodes]
+    return [[worker.pid for worker in node.workers()] for node in cluster.nodes]
 
 
 @asynccontextmanager

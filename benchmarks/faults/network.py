@@ -6,19 +6,20 @@ it is tells the process that opened it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-import psutil
 import trio
 
 from tests.proxy import Proxy
 
 
 class Network:
-    """One Proxy a node, behind one port. `families` gives the processes of each node."""
+    """One Proxy a node, behind one port. `families` gives the processes of each node, by pid."""
 
-    def __init__(self, target_port: int, families: Callable[[], Sequence[Sequence[psutil.Process]]]) -> None:
+    def __init__(self, target_port: int, families: Callable[[], Sequence[Sequence[int]]]) -> None:
         self.port = 0
         self._target_port = target_port
         self._families = families
@@ -34,22 +35,41 @@ class Network:
         await self.way(self._node_of(port)).serve(client)
 
     def _node_of(self, port: int) -> int:
+        link = f"socket:[{_inode(port)}]"
         for number, family in enumerate(self._families()):
-            if any(_holds(process, port) for process in family):
+            if any(_holds(pid, link) for pid in family):
                 return number
         return 0  # of a process that has just ended, or of one that isn't a node
 
 
-def _holds(process: psutil.Process, port: int) -> bool:
+def _inode(port: int) -> str:
+    """Of the socket at this end of a loopback connection (proc(5), /proc/net/tcp)."""
+    end = f"0100007F:{port:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        if line[6:19] == end:
+            return line.split()[9]
+    return ""
+
+
+def _holds(pid: int, link: str) -> bool:
+    """Whether a process has this file open. psutil would parse every connection of the machine each time."""
     try:
-        return any(one.laddr and one.laddr.port == port for one in process.net_connections("tcp"))
-    except psutil.NoSuchProcess:
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            return any(_target(entry.path) == link for entry in entries)
+    except FileNotFoundError:
         return False
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return ""
 
 
 @asynccontextmanager
 async def network(
-    target_port: int, families: Callable[[], Sequence[Sequence[psutil.Process]]]
+    target_port: int, families: Callable[[], Sequence[Sequence[int]]]
 ) -> AsyncIterator[Network]:
     """A network that runs, on a free port."""
     made = Network(target_port, families)
