@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER_MS = 1000
 APPEND_CHANGES_MAX = 1000
-AfterCommit = Callable[[Room, Outcome], Awaitable[None]]
+AfterCommit = Callable[[Room, Outcome], Awaitable[None] | None]
 
 
 def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
-    """Share the time of a batch among its changes."""
+    """Share a time among the changes that took it."""
     histogram.observe(seconds / changes, changes)
 
 
@@ -59,7 +59,10 @@ class Lane:
 
 
 class Committer:
-    """Brings rooms' batches to the log and its answers back; `after` is awaited for each answer."""
+    """Brings rooms' batches to the log and its answers back.
+
+    `after` is called for each answer, and awaited where it returns an awaitable.
+    """
 
     def __init__(
         self, log: OpLog, counters: Counters, now_s: Callable[[], float], after: AfterCommit
@@ -96,32 +99,35 @@ class Committer:
     async def _prepared(self, lane: Lane) -> Sequence[tuple[Room, Batch]]:
         """The batches of the next round trip: of the rooms that waited longest, up to a bound."""
         slices = Slices(self._now_s)
-        transform = self._counters.step_seconds["transform"]
         prepared: list[tuple[Room, Batch]] = []
         changes = 0
         while changes < APPEND_CHANGES_MAX and (room := lane.pop()) is not None:
-            started_s = self._now_s()
             batch = room.prepare()
             if batch is not None:
                 prepared.append((room, batch))
                 changes += len(batch.records)
-                _observe(transform, self._now_s() - started_s, len(batch.records))
-            await slices.pause()
+            if slices.over:
+                await slices.pause()
+        if changes:
+            _observe(self._counters.step_seconds["transform"], slices.worked_s, changes)
         return prepared
 
     async def _commit(self, prepared: Sequence[tuple[Room, Batch]]) -> None:
         if not prepared:
             return
-        slices = Slices(self._now_s)
-        fan_out = self._counters.step_seconds["fan_out"]
         outcomes = await self._append([batch for _, batch in prepared])
+        slices = Slices(self._now_s)
+        changes = 0
         for (room, batch), outcome in zip(prepared, outcomes, strict=True):
+            changes += len(batch.records)
             self._count(batch, outcome)
-            started_s = self._now_s()
             room.settle(outcome)
-            _observe(fan_out, self._now_s() - started_s, len(batch.records))
-            await self._after(room, outcome)
-            await slices.pause()
+            work = self._after(room, outcome)
+            if work is not None:
+                await work
+            if slices.over:
+                await slices.pause()
+        _observe(self._counters.step_seconds["fan_out"], slices.worked_s, changes)
 
     async def _append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
         started_s = self._now_s()
@@ -136,7 +142,8 @@ class Committer:
             outcomes = [Failed(text, "unknown", RETRY_AFTER_MS)] * len(batches)
         took_s = self._now_s() - started_s
         self._counters.commit_seconds.observe(took_s)
-        self._counters.step_seconds["commit"].observe(took_s, sum(len(batch.records) for batch in batches))
+        changes = sum(len(batch.records) for batch in batches)
+        self._counters.step_seconds["commit"].observe(took_s, changes)
         return outcomes
 
     def _count(self, batch: Batch, outcome: Outcome) -> None:

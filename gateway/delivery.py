@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway import ot, protocol
@@ -10,7 +10,7 @@ from gateway.ports import Ack, Connection, Group, Own
 from gateway.submission import Submission
 from gateway.window import Entry
 
-Change = tuple[Entry, Submission | None]
+Change = tuple[Submission | None, Entry]  # the submission where it was made on this worker
 
 
 class Form:
@@ -48,18 +48,19 @@ def broadcast(entry: Entry, extended: bool, name: Mapping[str, str], stamp_ms: i
     return protocol.encode("OP_BROADCAST", payload, stamp_ms)
 
 
-def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str], stamp_ms: int) -> Own:
+def acknowledgement(
+    entry: Entry, submission: Submission, name: Mapping[str, str], stamp_ms: int
+) -> tuple[bytes, Ack]:
     """The OP_ACK of a committed submission, with its operations where they aren't the submitted ones."""
-    record = entry.record
-    payload: dict[str, Any] = {**name, "version": record.version, "id": submission.op_id}
+    version, op_id = entry.record.version, submission.op_id
+    payload: dict[str, Any] = {**name, "version": version, "id": op_id}
     if submission.undoes is not None or entry.patch != submission.patch:
         payload["operations"] = operations_of(entry, submission.author.extended)
-    message = protocol.encode("OP_ACK", payload, stamp_ms)
-    return Own(message, Ack(submission.op_id, submission.seq, record.version))
+    return protocol.encode("OP_ACK", payload, stamp_ms), Ack(op_id, submission.seq, version)
 
 
 def deliver(
-    forms: Sequence[Form],
+    forms: Iterable[Form],
     members: Mapping[Connection, Form],
     changes: Sequence[Change],
     name: Mapping[str, str],
@@ -71,20 +72,22 @@ def deliver(
     `stamp_ms` is the messages' time: not the changes' own, for others of the resource went out since.
     """
     own: dict[Connection, dict[int, Own]] = {}
-    for index, (entry, submission) in enumerate(changes):
-        connection = submission.author.connection if submission is not None else None
+    sent = 0
+    for index, (submission, entry) in enumerate(changes):
+        connection = None if submission is None else submission.author.connection
         if submission is None or connection is None:
             continue
-        answer = acknowledgement(entry, submission, name, stamp_ms)
+        message, ack = acknowledgement(entry, submission, name, stamp_ms)
         if connection in members:
-            own.setdefault(connection, {})[index] = answer
-        elif answer.payload is not None:
-            connection.send(answer.payload, topic, ack=answer.ack)
-    sent = -sum(map(len, own.values()))
+            own.setdefault(connection, {})[index] = Own(message, ack)
+            sent -= 1
+        else:
+            connection.send(message, topic, ack=ack)
     for form in forms:
-        if not len(form.group):
-            continue
-        payloads = [broadcast(entry, form.extended, name, stamp_ms) for entry, _ in changes]
-        form.group.publish(payloads, own, topic)
-        sent += len(form.group) * len(changes)
+        group, extended = form.group, form.extended
+        count = len(group)
+        if count:
+            payloads = [broadcast(entry, extended, name, stamp_ms) for _, entry in changes]
+            group.publish(payloads, own, topic)
+            sent += count * len(payloads)
     return sent

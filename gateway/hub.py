@@ -6,7 +6,7 @@ Rooms never wait; the hub does, and the committer (`committer.py`), which append
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -223,22 +223,26 @@ class Hub:
     async def bodies_after(self, room: Room, version: int) -> Sequence[bytes]:
         """The changes after `version` up to the head, as JSON. The head is the one at the return."""
         bodies: list[bytes] = []
-        while not room.window.covers(version, room.version):
-            upto = room.version - len(room.window)
+        while (upto := room.version - len(room.window)) > version:
+            before = version
             async for record in history.records_after(self.log, room.resource, version, upto):
                 bodies.append(record.body)
                 version = record.version
+            if version == before:  # the log doesn't have what the room is said to continue
+                await self.catch_up(room)
         bodies += [kept.body for kept in room.window.since(version, room.version)]
         return bodies
 
     async def entries_after(self, room: Room, version: int) -> Sequence[Entry]:
         """The changes after `version` up to the head, with their documents. The head is the one at return."""
         entries: list[Entry] = []
-        while not room.window.covers(version, room.version):
-            upto = room.version - len(room.window)
+        while (upto := room.version - len(room.window)) > version:
+            before = version
             async for entry in history.entries_after(self.log, room.resource, version, upto):
                 entries.append(entry)
                 version = entry.record.version
+            if version == before:
+                await self.catch_up(room)
         entries += [kept.entry() for kept in room.window.since(version, room.version)]
         return entries
 
@@ -253,11 +257,13 @@ class Hub:
             document = await history.document_at(self.log, room.resource, base)
             strategies = self.rules.strategies(room.type)
             operations: ot.Operations = ot.lower(document, patch, strategies, self.patch_limits)
-            while not room.window.covers(base, room.version):
-                upto = room.version - len(room.window)
+            while (upto := room.version - len(room.window)) > base:
+                before = base
                 async for entry in history.entries_after(self.log, room.resource, base, upto):
                     operations = ot.rebase(operations, [entry.operations], strict)
                     base = entry.record.version
+                if base == before:
+                    await self.catch_up(room)
         except LogTrimmed as error:
             text = f"{error}: resume, merge and resubmit."
             raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name()) from error
@@ -266,19 +272,20 @@ class Hub:
 
     # ------------------------------------------------------------------------------------- after commits
 
-    async def _after_commit(self, room: Room, outcome: Outcome) -> None:
-        """What the log's answer asks for beyond the room itself."""
+    def _after_commit(self, room: Room, outcome: Outcome) -> Awaitable[None] | None:
+        """What the log's answer asks for beyond the room itself; an awaitable where that has to wait."""
         for payload in self._held.pop(room.resource, ()):
             self._hear(room.resource, payload)
-        if isinstance(outcome, Absent | Forked):
-            await self._reopen(room)
-        elif isinstance(outcome, Failed) and outcome.outcome == "unknown":
-            self._catch_up_soon(room.resource)
         limits = self.config.limits
         room.trim(limits.window_versions_max, limits.window_bytes_max)
         if room.version - room.snapshot_version >= self.config.log.snapshot_versions:
             room.snapshot_version = room.version
             self._start(self._save_snapshot, room.resource, room.epoch, room.version, room.document)
+        if isinstance(outcome, Absent | Forked):
+            return self._reopen(room)
+        if isinstance(outcome, Failed) and outcome.outcome == "unknown":
+            self._catch_up_soon(room.resource)
+        return None
 
     async def _save_snapshot(self, resource: str, epoch: int, version: int, document: Any) -> None:
         try:

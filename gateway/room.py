@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ from gateway.ports import (
     Stale,
 )
 from gateway.presence import Presence, Roster
-from gateway.submission import Staged, Submission
+from gateway.submission import Staged, Submission, record_of
 from gateway.window import Entry, Window, entry_of
 
 logger = logging.getLogger(__name__)
@@ -76,27 +76,9 @@ class Room:
     """See the module's docstring. `resource` is `type:id`; `version` 0 and document None: never written."""
 
     __slots__ = (
-        "_forms",
-        "_members",
-        "_pending",
-        "_shared",
-        "_staged",
-        "_timestamp_ms",
-        "bytes_bound",
-        "clients",
-        "document",
-        "epoch",
-        "id",
-        "idle_since_s",
-        "inflight",
-        "pending_bytes",
-        "pristine",
-        "resource",
-        "roster",
-        "snapshot_version",
-        "type",
-        "version",
-        "window",
+        "_forms", "_members", "_name", "_pending", "_shared", "_staged", "_timestamp_ms", "bytes_bound",
+        "clients", "document", "epoch", "id", "idle_since_s", "inflight", "pending_bytes", "pristine",
+        "resource", "roster", "snapshot_version", "type", "version", "window",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +86,7 @@ class Room:
     ) -> None:
         self.resource = resource
         self.type, _, self.id = resource.partition(":")
+        self._name = {"resource_id": self.id, "resource_type": self.type}
         self._shared = shared
         self.epoch = epoch
         self.version = version
@@ -161,7 +144,9 @@ class Room:
 
     def stamp_ms(self) -> int:
         """The present time, never less than what this resource was stamped with before."""
-        self._timestamp_ms = max(self._timestamp_ms, self._shared.wall_ms())
+        wall_ms = self._shared.wall_ms()
+        if wall_ms > self._timestamp_ms:
+            self._timestamp_ms = wall_ms
         return self._timestamp_ms
 
     def announce(self, message: bytes, author: Connection | None) -> None:
@@ -195,6 +180,7 @@ class Room:
         if self.inflight is not None:
             return None
         document, version = self.document, self.version
+        stamp_ms = self.stamp_ms()
         seqs: set[tuple[str, str, int]] = set()
         for _ in range(min(len(self._pending), BATCH_CHANGES_MAX)):
             submission = self._pending.popleft()
@@ -206,7 +192,7 @@ class Room:
                     self._pending.append(submission)
                     continue
                 seqs.add(key)
-            staged = self._stage(submission, document, version + 1)
+            staged = self._stage(submission, document, version + 1, stamp_ms)
             if staged is not None:
                 self._staged.append(staged)
                 document, version = staged.entry.after, version + 1
@@ -215,12 +201,12 @@ class Room:
                 self._shared.on_work(self)
             return None
         records = [staged.entry.record for staged in self._staged]
-        self.inflight = Batch(self.resource, self.epoch, self.version, secrets.token_hex(8), records)
+        self.inflight = Batch(self.resource, self.epoch, self.version, protocol.next_id(), records)
         return self.inflight
 
-    def _stage(self, submission: Submission, document: Any, version: int) -> Staged | None:
+    def _stage(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Staged | None:
         try:
-            return Staged(submission, self._committable(submission, document, version))
+            return Staged(submission, self._committable(submission, document, version, stamp_ms))
         except Refusal as refusal:
             self._refuse(submission, refusal)
         except PatchError as error:
@@ -231,7 +217,7 @@ class Room:
             self._refuse(submission, Refusal("INTERNAL", f"A bug in the gateway, logged as {reference}."))
         return None
 
-    def _committable(self, submission: Submission, document: Any, version: int) -> Entry:
+    def _committable(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Entry:
         """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
         operations = self._rebased(submission, document, version - 1)
         operations, after = self.admit(document, operations)
@@ -239,7 +225,7 @@ class Room:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
         self._check_growth(document, operations, after)
         patch = ot.emit(document, operations)
-        record = self._record(submission, version, patch)
+        record = record_of(submission, version, patch, stamp_ms)
         return Entry(record, submission.op_id, patch, operations, document, after)
 
     def admit(self, document: Any, operations: ot.Operations) -> tuple[ot.Operations, Any]:
@@ -278,31 +264,6 @@ class Room:
                 self._shared.counters.operations_merged += 1
         return operations
 
-    def _record(self, submission: Submission, version: int, patch: list[dict[str, Any]]) -> Record:
-        timestamp_ms = self.stamp_ms()
-        change: dict[str, Any] = {
-            "version": version,
-            "operations": patch,
-            "client_id": submission.client_id,
-            "user_id": submission.user_id,
-            "op_id": submission.op_id,
-            "timestamp": timestamp_ms,
-        }
-        if submission.seq is not None:
-            change["seq"] = submission.seq
-        if submission.undoes is not None:
-            change["undoes"] = submission.undoes
-        return Record(
-            version,
-            orjson.dumps(change),
-            submission.user_id,
-            submission.client_id,
-            submission.seq,
-            submission.digest,
-            timestamp_ms,
-            submission.undoes,
-        )
-
     def _check_growth(self, document: Any, operations: ot.Operations, after: Any) -> None:
         """Bound the document: growth is added up, and the document is measured only near the limit."""
         limits = self._shared.config.limits
@@ -323,6 +284,12 @@ class Room:
             memory = self.clients[(user_id, client_id)] = {}
         return memory
 
+    def knows(self, submission: Submission) -> bool:
+        """Whether it is a resend of what is committed already."""
+        if submission.seq is None:
+            return False
+        return submission.seq in self.clients.get((submission.user_id, submission.client_id), ())
+
     def _answered_before(self, submission: Submission) -> bool:
         """Answer a resend of what is committed already; True when there was nothing else to do."""
         if submission.seq is None:
@@ -332,6 +299,8 @@ class Room:
         if known is not None:
             self._answer_duplicate(submission, *known)
             return True
+        if not memory or submission.seq > next(reversed(memory)):
+            return False  # newer than the last one: the usual case
         if len(memory) >= self._shared.config.log.seq_kept and submission.seq < min(memory):
             text = f"seq {submission.seq} is older than the last {len(memory)}, which are kept; resume first."
             self._refuse(submission, Refusal("SEQ_TOO_OLD", text))
@@ -375,9 +344,9 @@ class Room:
         self._shared.counters.pending_bytes -= submission.size
         self._shared.counters.pending_changes -= 1
 
-    def name(self) -> dict[str, str]:
+    def name(self) -> Mapping[str, str]:
         """The members of a payload that name this resource."""
-        return {"resource_id": self.id, "resource_type": self.type}
+        return self._name
 
     # ------------------------------------------------------------------------------ the log's answers
 
@@ -420,40 +389,44 @@ class Room:
             self._advance(entry)
             self._release(submission)
             if submission.seq is not None:
-                memory = self.clients.setdefault((submission.user_id, submission.client_id), {})
+                client = submission.user_id, submission.client_id
+                memory = self.clients.get(client)
+                if memory is None:
+                    memory = self.clients[client] = {}
                 self._remember(memory, submission.seq, entry.record.version, submission.digest)
         self._shared.counters.operations_committed += len(staged)
-        self._tell([(entry, submission) for submission, entry in staged])
+        self._tell(staged)
         for submission, entry in staged:
             submission.author.committed(submission, entry.record.version)
 
     def receive(self, records: Sequence[Record]) -> bool:
         """Apply changes that others committed, in version order; False when there is a gap before them."""
         fresh = [record for record in records if record.version > self.version]
-        if fresh and fresh[0].version != self.version + 1:
+        if not fresh:
+            return True
+        if fresh[0].version != self.version + 1:
             return False
-        entries = []
+        changes: list[Change] = []
         for record in fresh:
             entry = entry_of(self.document, record)
             self._advance(entry)
-            entries.append(entry)
+            changes.append((None, entry))
             memory = self.memory_of(record.user_id, record.client_id)
             if memory is not None and record.seq is not None:
                 self._remember(memory, record.seq, record.version, record.digest)
-        self._tell([(entry, None) for entry in entries])
+        self._tell(changes)
         return True
 
     def _tell(self, changes: Sequence[Change]) -> None:
-        counters = self._shared.counters
-        sent = deliver(
-            list(self._forms.values()), self._members, changes, self.name(), self.resource, self.stamp_ms()
+        shared = self._shared
+        shared.counters.deliveries += deliver(
+            self._forms.values(), self._members, changes, self._name, self.resource, self.stamp_ms()
         )
-        counters.deliveries += sent
-        now_s = self._shared.now_s()
-        for _, submission in changes:
+        now_s = shared.now_s()
+        others = max(0, len(self._members) - 1)
+        for submission, _ in changes:
             if submission is not None:
-                each = max(0, len(self._members) - 1)
-                counters.message_latency_seconds.observe(now_s - submission.arrived_s, each)
+                shared.counters.message_latency_seconds.observe(now_s - submission.arrived_s, others)
 
     def replace_history(self, fresh: Room) -> None:
         """Take the head of a room just opened: history is another one now. Subscribers get the state."""
@@ -496,18 +469,22 @@ class Room:
         return protocol.encode("SYNC_RESPONSE", payload, self.stamp_ms())
 
     def _advance(self, entry: Entry) -> None:
+        record = entry.record
         self.document = entry.after
-        self.version = entry.record.version
-        self._timestamp_ms = max(self._timestamp_ms, entry.record.timestamp)
+        self.version = record.version
+        if record.timestamp > self._timestamp_ms:
+            self._timestamp_ms = record.timestamp
         self.window.append(entry)
         self.idle_since_s = self._shared.now_s()
 
     def trim(self, versions_max: int, bytes_max: int) -> None:
         """Bound the window, but keep what pending submissions are based on."""
-        oldest = min((submission.base for submission in self._pending), default=self.version)
-        self.window.trim(max(versions_max, self.version - oldest), bytes_max)
+        if self.window.exceeds(versions_max, bytes_max):
+            oldest = min((submission.base for submission in self._pending), default=self.version)
+            self.window.trim(max(versions_max, self.version - oldest), bytes_max)
 
     def _remember(self, memory: ClientMemory, seq: int, version: int, digest: str) -> None:
         memory[seq] = (version, digest)
-        while len(memory) > self._shared.config.log.seq_kept:
+        kept = self._shared.config.log.seq_kept
+        while len(memory) > kept:
             del memory[next(iter(memory))]

@@ -305,6 +305,11 @@ class ClientSession:
         assert self.identity is not None, "handled before AUTH"
         return self.identity
 
+    def known_client_id(self) -> str:
+        """The client_id, which every edit settles first."""
+        assert self.client_id is not None, "edits before a client_id"
+        return self.client_id
+
     def subscribed(self, resource_type: str | None, resource_id: str) -> Subscription | None:
         """The subscription to a resource; without a type the only one with this id."""
         if resource_type is not None:
@@ -315,6 +320,28 @@ class ClientSession:
         if len(subscriptions) > 1:
             raise protocol.invalid(f"{resource_id} is subscribed in several types: send resource_type.")
         return subscriptions[0] if subscriptions else None
+
+    def resource_type_of(self, value: object) -> str | None:
+        """The resource type that a payload names, if it does; raises Refusal for an unknown one."""
+        if value is None:
+            return None
+        types = self.shared.hub.rules.types
+        if isinstance(value, str) and value in types:
+            return value
+        raise protocol.invalid(f"Unknown resource type; there are {', '.join(sorted(types))}.")
+
+    def subscription_of(self, payload: Mapping[str, Any]) -> Subscription:
+        """The subscription that a payload speaks of; raises Refusal NOT_SUBSCRIBED."""
+        named, ident = payload.get("resource_type"), payload.get("resource_id")
+        if type(named) is str and type(ident) is str:
+            subscription = self.subscriptions.get(f"{named}:{ident}")
+            if subscription is not None and subscription.room.type == named:
+                return subscription  # what is subscribed was checked when it was
+        resource_id = protocol.resource_id_of(payload)
+        subscription = self.subscribed(self.resource_type_of(named), resource_id)
+        if subscription is None:
+            raise Refusal("NOT_SUBSCRIBED", f"{resource_id} is not subscribed; send SUBSCRIBE first.")
+        return subscription
 
     def appear(self, subscription: Subscription) -> None:
         """Become visible in a resource, if it isn't so already."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+import orjson
+
 from gateway import ot
 from gateway.errors import Refusal
-from gateway.ports import Connection
+from gateway.ports import Connection, Record
 from gateway.window import Entry
 
 
@@ -106,3 +108,29 @@ class Staged(NamedTuple):
 
     submission: Submission
     entry: Entry
+
+
+def record_of(submission: Submission, version: int, patch: ot.Patch, timestamp_ms: int) -> Record:
+    """What the log holds of a submission that becomes `version`."""
+    change: dict[str, Any] = {
+        "version": version,
+        "operations": patch,
+        "client_id": submission.client_id,
+        "user_id": submission.user_id,
+        "op_id": submission.op_id,
+        "timestamp": timestamp_ms,
+    }
+    if submission.seq is not None:
+        change["seq"] = submission.seq
+    if submission.undoes is not None:
+        change["undoes"] = submission.undoes
+    return Record(
+        version,
+        orjson.dumps(change),
+        submission.user_id,
+        submission.client_id,
+        submission.seq,
+        submission.digest,
+        timestamp_ms,
+        submission.undoes,
+    )

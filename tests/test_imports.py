@@ -48,6 +48,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gateway.hub",
         "gateway.undoing",
         "gateway.session",
+        "gateway.editing",
         "gateway.handlers",
     ),
     "links": ("gateway.redislink",),

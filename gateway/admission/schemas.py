@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,13 @@ class Schemas:
             schema.check_members(document, touched)
 
     def sanitise(
-        self, resource_type: str, document: Any, touched: Iterable[str] | None
+        self, resource_type: str, document: Any, touched: Collection[str] | None
     ) -> list[dict[str, Any]]:
         """RFC 6902 operations that clean the HTML among the touched members; usually none."""
         places = self._types[resource_type].annotations.html
         if not places or not isinstance(document, dict):
             return []
-        wanted = document if touched is None else frozenset(touched)
+        wanted = document if touched is None else touched
         return [
             operation for place in places if place[0] in wanted for operation in cleanings(place, document)
         ]

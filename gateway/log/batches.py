@@ -29,14 +29,16 @@ def objection(batch: Batch) -> Failed | None:
     """Why no log may store this batch: empty, versions that don't follow its base, a submission twice."""
     if not batch.records:
         return _refused(batch, "is empty")
-    seen = set()
-    for version, record in enumerate(batch.records, batch.base + 1):
+    version, seen = batch.base, set()
+    for record in batch.records:
+        version += 1
         if record.version != version:
             return _refused(batch, f"has version {record.version} in the place of {version}")
-        if record.seq is not None:
-            seen.add((record.user_id, record.client_id, record.seq))
-    if len(seen) < sum(record.seq is not None for record in batch.records):
-        return _refused(batch, "holds one submission twice")
+        key = submission_key(record)
+        if key in seen:
+            return _refused(batch, "holds one submission twice")
+        if key is not None:
+            seen.add(key)
     return None
 
 

@@ -1,0 +1,210 @@
+"""What a client's edits do: OP, UNDO and REDO (PROTOCOL.md sections 4 and 5), until their room has them.
+
+Handlers as in `handlers.py`: they return None when the edit is in its room, or a coroutine where the log has
+to be asked first (a base that left the window, a client's first seq in a room, an UNDO).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from gateway import ot, protocol, undoing
+from gateway.errors import PatchError, Refusal
+from gateway.protocol import Message
+from gateway.room import Room
+from gateway.session import ClientSession, Subscription, Work
+from gateway.submission import Submission
+
+
+def _editable(session: ClientSession, payload: Mapping[str, Any]) -> Subscription:
+    """The subscription that an edit is for, its author's client_id settled; raises Refusal."""
+    subscription = session.subscription_of(payload)
+    client_id = payload.get("client_id")
+    if client_id is None or client_id != session.client_id:
+        _settle_client(
+            session, protocol.optional_text_of(payload, "client_id", protocol.CLIENT_ID_LENGTH_MAX)
+        )
+    if subscription.role == "viewer":
+        room = subscription.room
+        text = f"The token lets you view {room.resource}, not edit it."
+        raise Refusal("FORBIDDEN", text, **room.name())
+    return subscription
+
+
+def _settle_client(session: ClientSession, client_id: str | None) -> None:
+    """An edit names its client: the connection's own, or the first that this connection hears of."""
+    if client_id is None and session.client_id is None:
+        raise protocol.invalid("payload.client_id is missing: a string that names this client.")
+    if client_id is not None and client_id != session.client_id:
+        if session.client_id is not None:
+            raise protocol.invalid("payload.client_id is not this connection's client_id.")
+        session.name_client(client_id)
+
+
+def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
+    """OP: checked and lowered at its base; its OP_ACK, or an ERROR, follows when it is committed."""
+    subscription = _editable(session, message.payload)
+    room = subscription.room
+    submission = _submission_of(session, subscription, message, raw)
+    head = room.version
+    base = submission.base
+    if (
+        head - session.shared.config.limits.rebase_versions_max <= base <= head
+        and room.window.covers(base, head)
+        and (submission.seq is None or room.memory_of(submission.user_id, submission.client_id) is not None)
+    ):
+        _submit(session, room, submission)
+        return None
+    return _submit_later(session, room, submission)
+
+
+def _submission_of(
+    session: ClientSession, subscription: Subscription, message: Message, raw: bytes
+) -> Submission:
+    """What an OP asks for, not lowered yet; raises Refusal."""
+    payload, room, shared = message.payload, subscription.room, session.shared
+    base = protocol.integer_of(payload, "version")
+    if protocol.flag_of(payload, "force", False):
+        base = room.version
+    strict = protocol.flag_of(payload, "strict", False)
+    seq = protocol.optional_integer_of(payload, "seq", low=1)
+    patch = protocol.patch_of(payload, shared.config.limits.patch_operations_max, raw)
+    if protocol.optional_integer_of(payload, "epoch") not in (None, room.epoch):
+        text = "The resource's history is another one now (epoch): resume and resubmit."
+        raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
+    return Submission(
+        session,
+        session.known_identity().user_id,
+        session.known_client_id(),
+        message.id or protocol.next_id(),
+        base,
+        patch,
+        (),
+        arrived_s=shared.hub.now_s(),
+        size=len(raw),
+        ref=message.id,
+        may_delete=subscription.role == "admin",
+        seq=seq,
+        digest="" if seq is None else _digest(patch),
+        strict=strict,
+    )
+
+
+def _submit(session: ClientSession, room: Room, submission: Submission) -> None:
+    """Lower at the base, which the window covers, and hand over to the room."""
+    if room.knows(submission):  # a resend: the room answers it with the version that it has
+        submission.base = room.version
+        _hand_over(session, room, submission)
+        return
+    session.charge()
+    document = room.window.document_at(submission.base, room.version, room.document)
+    hub = session.shared.hub
+    try:
+        submission.operations = ot.lower(
+            document, submission.patch, hub.rules.strategies(room.type), hub.patch_limits
+        )
+    except PatchError as error:
+        raise _refusal_of(room, error) from None
+    submission.on_nothing = document is None
+    _hand_over(session, room, submission)
+
+
+def _hand_over(session: ClientSession, room: Room, submission: Submission) -> None:
+    room.submit(submission)
+    room.roster.edited(session.id, room.stamp_ms())
+    session.unacknowledged += 1
+
+
+def _refusal_of(room: Room, error: PatchError) -> Refusal:
+    refusal = room.refusal_of(error, room.document, room.version)
+    refusal.details.update(room.name())
+    return refusal
+
+
+async def _submit_later(session: ClientSession, room: Room, submission: Submission) -> None:
+    """The same, where something must come from the log first, or to be refused after asking."""
+    hub, epoch = session.shared.hub, room.epoch
+    if submission.seq is not None and room.memory_of(submission.user_id, submission.client_id) is None:
+        await hub.load_client(room, submission.user_id, submission.client_id)
+    base = submission.base
+    if base > room.version and not room.knows(submission):
+        await hub.catch_up(room)
+    if not room.knows(submission):
+        room.check_epoch(epoch)
+        _check_base(session, room, base)
+    if room.knows(submission) or room.window.covers(base, room.version):
+        _submit(session, room, submission)
+        return
+    session.charge()
+    try:
+        lowered = await hub.lower_at(room, base, submission.patch, submission.strict)
+    except PatchError as error:
+        raise _refusal_of(room, error) from None
+    submission.operations, submission.base, submission.on_nothing = lowered
+    _hand_over(session, room, submission)
+
+
+def _check_base(session: ClientSession, room: Room, base: int) -> None:
+    """Refuse a base that is ahead of the log, or too far behind it."""
+    if base > room.version:
+        text = f"version {base} is ahead of the log, which ends at {room.version}: resume first."
+        raise Refusal("VERSION_AHEAD", text, version=room.version, **room.name())
+    oldest = room.version - session.shared.config.limits.rebase_versions_max
+    if base < oldest:
+        text = f"version {base} is older than {oldest}, the oldest base: resume, merge and resubmit."
+        raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
+
+
+def _digest(patch: Sequence[Mapping[str, Any]]) -> str:
+    content = orjson.dumps(patch, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(content, digest_size=12).hexdigest()
+
+
+async def undo(session: ClientSession, message: Message, raw: bytes) -> None:
+    """UNDO: takes back the client's last change."""
+    await _take_back(session, message, raw, redo=False)
+
+
+async def redo(session: ClientSession, message: Message, raw: bytes) -> None:
+    """REDO: takes back the client's last UNDO."""
+    await _take_back(session, message, raw, redo=True)
+
+
+async def _take_back(session: ClientSession, message: Message, raw: bytes, redo: bool) -> None:
+    subscription = _editable(session, message.payload)
+    room = subscription.room
+    seq = protocol.optional_integer_of(message.payload, "seq", low=1)
+    identity, client_id = session.known_identity(), session.known_client_id()
+    await session.settled(0)  # what the client sent before is what it sees
+    if seq is not None and room.memory_of(identity.user_id, client_id) is None:
+        await session.shared.hub.load_client(room, identity.user_id, client_id)
+    known = seq is not None and seq in (room.memory_of(identity.user_id, client_id) or ())
+    if known:
+        found = undoing.Undo((), room.version, 0)
+    else:
+        session.charge()
+        found = await undoing.find(session.shared.hub, room, identity.user_id, client_id, redo)
+        counters = session.shared.counters
+        counters.undos += not redo
+        counters.redos += redo
+    submission = Submission(
+        session,
+        identity.user_id,
+        client_id,
+        message.id or protocol.next_id(),
+        found.base,
+        [],
+        found.operations,
+        arrived_s=session.shared.hub.now_s(),
+        size=len(raw),
+        ref=message.id,
+        may_delete=subscription.role == "admin",
+        seq=seq,
+        digest=message.type,
+        undoes=found.undoes,
+    )
+    _hand_over(session, room, submission)
