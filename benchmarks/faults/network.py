@@ -44,9 +44,9 @@ class Network:
 
 def _inode(port: int) -> str:
     """Of the socket at this end of a loopback connection (proc(5), /proc/net/tcp)."""
-    end = f"0100007F:{port:04X}"
+    own_end = f": 0100007F:{port:04X} "
     for line in Path("/proc/net/tcp").read_text().splitlines():
-        if line[6:19] == end:
+        if own_end in line:
             return line.split()[9]
     return ""
 
