@@ -285,7 +285,7 @@ class FastConnection:
         shared.sweep.at(self._ping_s, self)
         shared.remember(self)
         self._session = accepted.admission.open(self)
-        self._flush_now()
+        shared.flusher.wake()
 
     def _renew_slot(self) -> None:
         """The slot was opened before it was known how this connection's frames are encoded."""
