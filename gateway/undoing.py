@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway import ot
-from gateway.errors import Refusal
+from gateway.errors import LogTrimmed, Refusal
 from gateway.hub import Hub
 from gateway.ports import ClientKey, OwnChange
 from gateway.room import Room
@@ -52,22 +52,34 @@ def _stacks(changes: Sequence[OwnChange]) -> tuple[list[_Step], list[_Step]]:
 
 async def find(hub: Hub, room: Room, user_id: str, client_id: str, redo: bool) -> Undo:
     """What undoes (redoes) this client's last change; raises Refusal NOTHING_TO_UNDO, LogUnavailable."""
-    limits = hub.config.limits
     key = ClientKey(room.resource, user_id, client_id)
+    while True:
+        epoch = room.epoch
+        found = await _found(hub, room, key, redo)
+        if room.epoch == epoch:  # else versions of two histories may be mixed up
+            break
+    if found is None:
+        verb = "redo" if redo else "undo"
+        raise Refusal("NOTHING_TO_UNDO", f"This client has nothing to {verb} in {room.resource}.")
+    return found
+
+
+async def _found(hub: Hub, room: Room, key: ClientKey, redo: bool) -> Undo | None:
+    limits = hub.config.limits
     changes = await hub.log.own_changes(key, limits.undo_versions_max)
     oldest = room.version - limits.rebase_versions_max
     steps = [step for step in _stacks(changes[::-1])[redo] if step.root > oldest]
     depth = 1
     while steps:
         depth = min(depth, len(steps))
-        found = await _replayed(hub, room, key, min(step.root for step in steps[-depth:]), redo)
-        if found is not None:
+        try:
+            found = await _replayed(hub, room, key, min(step.root for step in steps[-depth:]), redo)
+        except LogTrimmed:  # it, and all that is older, can't be taken back any more
+            return None
+        if found is not None or depth == len(steps):
             return found
-        if depth == len(steps):
-            break
         depth *= 2
-    verb = "redo" if redo else "undo"
-    raise Refusal("NOTHING_TO_UNDO", f"This client has nothing to {verb} in {room.resource}.")
+    return None
 
 
 async def _replayed(hub: Hub, room: Room, key: ClientKey, root: int, redo: bool) -> Undo | None:

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import LogUnavailable, Refusal
+from gateway.errors import LogTrimmed, LogUnavailable, Refusal
 
 # The status of each error code of PROTOCOL.md section 8 that can reach this side.
 STATUSES = {
@@ -81,8 +81,10 @@ async def on_refusal(request: Request, error: Exception) -> Response:
 
 
 async def on_log_unavailable(request: Request, error: Exception) -> Response:
-    """The handler of LogUnavailable: try again soon."""
+    """The handler of LogUnavailable: try again soon, unless it's gone for good."""
     assert isinstance(error, LogUnavailable)
+    if isinstance(error, LogTrimmed):
+        return response(Problem(410, f"{error}; ask for a newer version.", code="VERSION_TOO_OLD"))
     detail = f"The log can't be reached: {error}. Try again in a moment."
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return response(Problem(503, detail, headers=headers, code="UNAVAILABLE", outcome=error.outcome))

@@ -14,6 +14,7 @@ from gateway.bus.redis import RedisBus
 from gateway.errors import LogTrimmed
 from gateway.log.redis import RedisLog
 from gateway.ports import Absent, Committed, Failed, Forked, Snapshot
+from gateway.redislink.chains import head_version
 from gateway.redislink.keys import keys_of
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import ROOM, batch, committed, filled, history, record
@@ -96,6 +97,40 @@ async def test_a_reader_learns_of_a_lost_tail_by_the_comparison_of_heads() -> No
         assert (await log.open(ROOM)).epoch > first.epoch
         assert "event:calm" not in inbox.gaps
         nursery.cancel_scope.cancel()
+
+
+async def test_a_node_that_others_left_behind_hears_it_from_what_they_announce() -> None:
+    config = fresh("any")
+    async with running(config) as mine, running(config) as others, trio.open_nursery() as nursery:
+        log, other = RedisLog(mine, config), RedisLog(others, config)
+        bus, inbox = RedisBus(mine), Inbox()
+        bus.attach(inbox)
+        await nursery.start(bus.run)
+        await bus.subscribe(ROOM)
+        first = filled(await log.open(ROOM), 3)
+        await committed(log, first)
+        with earlier_state():
+            lost = batch(first, record(4, value="lost"))
+            await committed(log, lost)
+        theirs = batch(await other.open(ROOM), record(4, value="other"), record(5))
+        await committed(other, theirs)
+        await eventually(lambda: bool(inbox.messages))
+        (outcome,) = await log.append([batch(theirs, record(6))])
+        assert isinstance(outcome, Forked), "its room stands on the change that was lost"
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_older_state_of_a_server_never_continues_the_old_epoch() -> None:
+    config = fresh("any")
+    async with running(config) as shards:
+        log = RedisLog(shards, config)
+        first = filled(await log.open(ROOM), 3)
+        await committed(log, first)
+        with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
+            client.delete(keys_of(ROOM, 256).head)  # its partition goes on
+        opening = await log.open(ROOM)
+        assert (opening.restarted, head_version(opening)) == (0, 0)
+        assert opening.epoch > first.epoch
 
 
 async def test_reading_past_what_was_lost_starts_a_new_epoch_and_gives_nothing() -> None:

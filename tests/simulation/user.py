@@ -73,13 +73,13 @@ class User:
 
     # ------------------------------------------------------------------------------------ the user
 
-    async def live(self, edits: int) -> None:
+    async def live(self, edits: int, edits_per_s: float = 4.0) -> None:
         """Edit at random times, suffer offline spells and slow reading; then stay until told to stop."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stay_connected)
             nursery.start_soon(self._resend_in_time)
             for _ in range(edits):
-                await trio.sleep(self._rng.expovariate(4.0))
+                await trio.sleep(self._rng.expovariate(edits_per_s))
                 self._act()
             self.done = True
 

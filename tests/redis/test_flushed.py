@@ -1,0 +1,186 @@
+"""Redis emptied by mistake (FLUSHALL) under the hands of editors, with and without an archive behind it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import orjson
+import pytest
+import trio
+
+from gateway import ot
+from gateway.admission import Features
+from gateway.bus.redis import RedisBus
+from gateway.config import Config
+from gateway.gate import Gate
+from gateway.hub import Hub
+from gateway.log.archive import Archiver
+from gateway.log.postgres import PostgresArchive, migrate
+from gateway.log.redis import RedisLog
+from gateway.log.redis_archive import RedisOutbox
+from gateway.metrics import Counters
+from gateway.ports import Record
+from gateway.window import entries_of
+from tests.redis.parts import flush, fresh, running
+from tests.servers import shared_postgres, shared_redis
+from tests.simulation.cluster import CONFIG, RULES, Passport
+from tests.simulation.network import Group
+from tests.simulation.user import RESOURCE_ID, User
+
+RESOURCE = f"event:{RESOURCE_ID}"
+EDITS = 60
+EDITS_PER_S = 10.0
+PEACE_WITHIN_S = 60.0
+
+
+class Node:
+    """One worker: the real hub and gate over real Redis; its users' wires are simulated."""
+
+    alive = True
+
+    def __init__(
+        self, name: str, config: Config, log: RedisLog, bus: RedisBus, store: PostgresArchive | None
+    ):
+        self.counters = Counters()
+        self.connections: dict[object, None] = {}
+        self.log = log
+        self.store = store
+        self.bus = bus
+        self.hub = Hub(
+            config,
+            *(log, bus, RULES, self.counters, Group),
+            lambda: int(trio.current_time() * 1000) + 1_700_000_000_000,
+            trio.current_time,
+        )
+        self.gate = Gate(name, config, self.hub, self.counters, Passport(), Features(config), 10_000)
+
+
+@asynccontextmanager
+async def node(name: str, config: Config, dsn: str | None) -> AsyncIterator[Node]:
+    async with running(config) as shards, trio.open_nursery() as nursery:
+        store = None if dsn is None else PostgresArchive(dsn)
+        bus = RedisBus(shards)
+        found = Node(name, config, RedisLog(shards, config, store), bus, store)
+        await nursery.start(bus.run)
+        await nursery.start(found.hub.run)
+        nursery.start_soon(found.gate.sweep)
+        yield found
+        nursery.cancel_scope.cancel()
+    if store is not None:
+        await store.aclose()
+
+
+async def archive_all(config: Config, dsn: str) -> None:
+    """Bring what is in the outboxes to the archive."""
+    async with running(config) as shards:
+        outbox, store = RedisOutbox(shards, config), PostgresArchive(dsn)
+        while len(await outbox.take(1)) < config.redis.partitions:
+            pass
+        archiver = Archiver(outbox, store)
+        while await archiver.step():
+            pass
+        await outbox.release()
+        await store.aclose()
+
+
+class Editing:
+    """Two nodes, and users who edit one document on them."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = nodes
+        names = [f"u{number}" for number in range(4)]
+        self.users = [User(name, random.Random(name), lambda: random.choice(self.nodes)) for name in names]
+
+    async def progress(self, edits: int) -> None:
+        """Until so many more edits are acknowledged."""
+        goal = self.acknowledged + edits
+        with trio.fail_after(PEACE_WITHIN_S):
+            while self.acknowledged < goal:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+
+    @property
+    def acknowledged(self) -> int:
+        return sum(len(user.acknowledged) for user in self.users)
+
+    async def records(self) -> list[Record]:
+        records: list[Record] = []
+        while step := await self.nodes[0].log.read(RESOURCE, len(records), 500):
+            records += step
+        return records
+
+    async def peace(self) -> list[Record]:
+        """Wait until all is said, and everyone has it; the whole history."""
+        with trio.fail_after(PEACE_WITHIN_S):
+            while True:
+                await trio.sleep(0.1)
+                for user in self.users:
+                    user.settle_down()
+                if all(user.done and user.replica.is_settled for user in self.users):
+                    records = await self.records()
+                    if all(user.replica.version == len(records) for user in self.users):
+                        return records
+
+    def judge(self, records: Sequence[Record]) -> None:
+        """Everyone sees the same; what was acknowledged is there once, for rooms knew all of it."""
+        assert [record.version for record in records] == list(range(1, len(records) + 1))
+        document = entries_of(None, records)[-1].after
+        for user in self.users:
+            assert ot.canonical(user.replica.view) == ot.canonical(document), f"{user.name} diverged"
+        stored = [(record.user_id, record.seq) for record in records if record.seq is not None]
+        assert len(set(stored)) == len(stored), "a change is there twice"
+        acknowledged = {(user.name, seq) for user in self.users for seq in user.acknowledged}
+        folded = sum(node.counters.changes_folded for node in self.nodes)
+        assert len(acknowledged - set(stored)) <= folded, "acknowledged changes were lost, and not counted"
+        assert sum(node.counters.changes_lost for node in self.nodes) == 0
+
+
+@asynccontextmanager
+async def editing(config: Config, dsn: str | None) -> AsyncIterator[Editing]:
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(node(name, config, dsn)) for name in ("one", "two")]
+        found = Editing(nodes)
+        async with trio.open_nursery() as nursery:
+            for user in found.users:
+                user.doubtful = True
+                nursery.start_soon(user.live, EDITS, EDITS_PER_S)
+            yield found
+            nursery.cancel_scope.cancel()
+
+
+def settings() -> Config:
+    redis = fresh("any", head_compare_s=1.0).redis
+    return CONFIG.with_(redis={"urls": redis.urls, "head_compare_s": redis.head_compare_s})
+
+
+async def test_what_was_archived_is_there_and_rooms_bring_back_the_rest() -> None:
+    config = settings()
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        async with editing(config, dsn) as found:
+            await found.progress(20)
+            await archive_all(config, dsn)
+            kept = await found.records()
+            await found.progress(10)
+            epoch = found.nodes[0].hub.get(RESOURCE).epoch
+            flush(shared_redis("any", 0).port)
+            await found.progress(10)
+            records = await found.peace()
+            found.judge(records)
+            assert records[:10] == kept[:10], "the archive's history is the beginning"
+            assert all(node.hub.get(RESOURCE).epoch > epoch for node in found.nodes)
+            assert sum(node.counters.changes_rescued for node in found.nodes) > 0
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_without_an_archive_the_rooms_state_is_the_new_beginning(times: int) -> None:
+    async with editing(settings(), None) as found:
+        for _ in range(times):
+            await found.progress(20)
+            flush(shared_redis("any", 0).port)
+        records = await found.peace()
+        found.judge(records)
+        first = orjson.loads(records[0].body)
+        assert (first["user_id"], first["operations"][0]["path"]) == ("gateway", "")
+        assert first["former"][1] > 1, "the first change stands for all that had left the windows"
