@@ -1,0 +1,108 @@
+"""Without an archive history is what Redis keeps: what clients are told who ask for more."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import trio
+
+from gateway.errors import LogTrimmed
+from tests.redis.parts import fresh
+from tests.redis.test_flushed import RESOURCE, Node, node
+from tests.simulation.cluster import CONFIG
+from tests.simulation.network import Link
+from tests.simulation.user import RESOURCE_ID
+
+EDITS = 24
+NAMED = {"resource_id": RESOURCE_ID, "resource_type": "event"}
+
+
+class Client:
+    """Says one thing at a time and waits for the answer to it."""
+
+    def __init__(self, name: str, link: Link) -> None:
+        self.name = name
+        self._link = link
+
+    async def ask(self, kind: str, answers: tuple[str, ...], **payload: Any) -> dict[str, Any]:
+        self._link.say(orjson.dumps({"type": kind, "id": f"{self.name}-{kind}", "payload": payload}))
+        while True:
+            message = orjson.loads(await self._link.receive())
+            if message["type"] in answers:
+                return {"type": message["type"], **message["payload"]}
+
+    async def edit(self, version: int, title: str) -> dict[str, Any]:
+        operation = {"op": "add", "path": "/title", "value": title}
+        if version == 0:
+            operation = {"op": "add", "path": "", "value": {"title": title}}
+        named = {**NAMED, "client_id": self.name, "version": version}
+        return await self.ask("OP", ("OP_ACK", "ERROR"), **named, operation=operation)
+
+    async def subscribe(self, **seen: int) -> dict[str, Any]:
+        resource = {"resource": "event", "resource_id": RESOURCE_ID}
+        return await self.ask("SUBSCRIBE", ("SUBSCRIBE_ACK", "ERROR"), **resource, **seen)
+
+
+@asynccontextmanager
+async def client(name: str, where: Node) -> AsyncIterator[Client]:
+    link = Link(random.Random(name), where.counters)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run, where)
+        found = Client(name, link)
+        await found.ask("AUTH", ("AUTH_ACK",), token=name, client_id=name)
+        await found.subscribe()
+        yield found
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def trimmed() -> AsyncIterator[tuple[Node, Client, Client]]:
+    """A node whose Redis has trimmed ann's only change, under bob's many."""
+    urls = fresh("any").redis.urls
+    config = CONFIG.with_(redis={"urls": urls, "history_versions": 2}, log={"snapshot_versions": 4})
+    async with node("one", config, None) as found, client("ann", found) as ann, client("bob", found) as bob:
+        assert (await ann.edit(0, "first"))["version"] == 1
+        for version in range(1, EDITS):
+            assert (await bob.edit(version, f"{version}"))["version"] == version + 1
+        await until_trimmed(found)
+        yield found, ann, bob
+
+
+async def until_trimmed(where: Node) -> None:
+    """A snapshot is saved, and the history trimmed, beside the edits."""
+    with trio.fail_after(10):
+        while True:
+            try:
+                await where.log.read(RESOURCE, 1, 1)
+            except LogTrimmed:
+                return
+            await trio.sleep(0.02)
+
+
+async def test_who_resumes_below_what_is_kept_gets_the_state() -> None:
+    async with trimmed() as (where, ann, _):
+        resumed = await ann.subscribe(version=1, epoch=where.hub.get(RESOURCE).epoch)
+        assert (resumed["type"], resumed["version"]) == ("SUBSCRIBE_ACK", EDITS)
+        assert resumed["state"] == {"title": f"{EDITS - 1}"}
+        synced = await ann.ask("SYNC_REQUEST", ("SYNC_RESPONSE", "ERROR"), **NAMED, last_version=1)
+        assert (synced["type"], synced["state"]) == ("SYNC_RESPONSE", resumed["state"])
+
+
+async def test_an_edit_on_a_base_that_is_gone_is_too_old_and_on_a_kept_one_it_is_merged() -> None:
+    async with trimmed() as (_, ann, bob):
+        refused = await ann.edit(1, "late")
+        assert (refused["type"], refused["code"], refused["version"]) == ("ERROR", "VERSION_TOO_OLD", EDITS)
+        merged = await bob.edit(EDITS - 2, "kept")
+        assert (merged["type"], merged["version"]) == ("OP_ACK", EDITS + 1)
+
+
+async def test_a_change_whose_history_is_gone_cannot_be_undone() -> None:
+    async with trimmed() as (_, ann, bob):
+        refused = await ann.ask("UNDO", ("OP_ACK", "ERROR"), **NAMED)
+        assert (refused["type"], refused["code"]) == ("ERROR", "NOTHING_TO_UNDO")
+        undone = await bob.ask("UNDO", ("OP_ACK", "ERROR"), **NAMED)
+        assert (undone["type"], undone["version"]) == ("OP_ACK", EDITS + 1)
