@@ -207,15 +207,19 @@ class Hub:
         key = ClientKey(room.resource, user_id, client_id)
         since_ms = self.wall_ms() - int(self.config.log.seq_kept_h * 3_600_000)
         while True:
-            epoch = room.epoch
+            epoch, version = room.epoch, room.version
             try:
                 [submitted] = await self.log.recent([key], since_ms)
             except LogUnavailable as error:
                 self.counters.log_errors += 1
                 raise unavailable(error) from error
-            if room.epoch == epoch:
+            if room.epoch == epoch and room.window.covers(version, room.version):
                 break
         memory = {item.seq: (item.version, item.digest) for item in reversed(submitted)}
+        for kept in room.window.since(version, room.version):  # what came while the log was asked
+            record = kept.record()
+            if record.seq is not None and (record.user_id, record.client_id) == (user_id, client_id):
+                memory[record.seq] = (record.version, record.digest)
         room.clients.setdefault((user_id, client_id), memory)
 
     # ----------------------------------------------------------------------------------- older versions

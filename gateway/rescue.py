@@ -96,15 +96,15 @@ async def bring_back(
         batch = Batch(room.resource, fresh.epoch, fresh.version, secrets.token_hex(8), plan.records)
         [outcome] = await log.append([batch])
         if isinstance(outcome, Failed):
+            if outcome.outcome == "unknown":  # rather counted twice than not at all
+                _count(counters, plan)
             raise LogUnavailable(outcome.message, outcome.outcome)
         if isinstance(outcome, Duplicates):
             known.update(_key(plan.records[place]) for place in outcome.versions)
         if not isinstance(outcome, Committed):
             return False
         fresh.receive(plan.records)
-    counters.changes_rescued += len(plan.records)
-    counters.changes_folded += plan.folded
-    counters.changes_lost += plan.lost
+    _count(counters, plan)
     if plan.records or plan.lost:
         logger.warning(
             "%s: the log had lost changes before version %d (epoch %d): %d came back, up to version %d "
@@ -113,6 +113,12 @@ async def bring_back(
             *(plan.folded, plan.lost),
         )
     return True
+
+
+def _count(counters: Counters, plan: Plan) -> None:
+    counters.changes_rescued += len(plan.records)
+    counters.changes_folded += plan.folded
+    counters.changes_lost += plan.lost
 
 
 async def _plan(log: OpLog, room: Room, loaded: Loaded, known: set[Hashable]) -> Plan | None:
@@ -184,7 +190,9 @@ class _Comparison:
         if covered is not None and (same is None or covered[0] > same):
             return self._beyond_covered(*covered, same or 0)
         if same is not None:
-            return Parting(self._remote(same), self._changes(same), same)
+            # What a restarted log has beyond that was written anew, even where it gives the same document.
+            known = same if self._restarted is None else max(self._restarted, covered[0] if covered else 0)
+            return Parting(self._remote(same), self._changes(same), same, max(0, same - known))
         if self._restarted is not None and self._restarted < self.start:
             return self._folded(self._restarted, self._restarted)
         return self._parted()

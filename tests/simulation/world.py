@@ -148,8 +148,9 @@ class World:
                     user.settle_down()
 
     def _is_quiet(self) -> bool:
-        head = self.history.head(RESOURCE)[1]
+        epoch, head = self.history.head(RESOURCE)
         settled = all(user.replica.is_settled and user.replica.version == head for user in self.users)
+        settled = settled and all(room.epoch == epoch for _, room in self._rooms())
         return settled and all(user.present == self.present() for user in self.users)
 
     def present(self) -> dict[str, Any]:
