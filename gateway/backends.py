@@ -120,7 +120,8 @@ class ClusterBackend:
         self._stop = trio.Event()
         self._bus = RedisBus(self._shards)
         self.bus: Bus = self._bus
-        self.log: OpLog = RedisLog(self._shards, config, self._archive)
+        self._log = RedisLog(self._shards, config, self._archive)
+        self.log: OpLog = self._log
         self.leases: Leases | None = RedisPresence(self._shards, name)
         self._history_versions = config.redis.history_versions
 
@@ -168,6 +169,7 @@ class ClusterBackend:
     def measure(self, counters: Counters) -> None:
         """See the port."""
         counters.bus_lost = self._bus.messages_lost
+        counters.reservations = self._log.reservations
         if self._archiver is not None:
             numbers = self._archiver.numbers
             counters.archive_changes = numbers.changes

@@ -163,6 +163,10 @@ class Counters:
         "gateway_commit_seconds", LATENCY_BOUNDS_S, "Round trip of an append to the log"
     )
     batches_stale: int = _count("gateway_batches_stale", "Batches that another node was faster than")
+    reservations: int = _count(
+        "gateway_reservations",
+        "Batches that asked for the head, after several in a row were stale",
+    )
     batches_failed: int = _count(
         "gateway_batches_failed", "Batches that the log didn't take or didn't answer"
     )

@@ -68,7 +68,10 @@ class Archive(Protocol):
 
 
 class RedisLog:
-    """The port `OpLog` over Redis servers. Close the shards, not the log."""
+    """The port `OpLog` over Redis servers. Close the shards, not the log.
+
+    `reservations` counts the appends that asked for the head, for others had been faster too often.
+    """
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class RedisLog:
         self._wall_ms = wall_ms
         self._node = shards.origin.hex()
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
+        self.reservations = 0
         self._stales: dict[str, int] = {}
         self._replicas = config.redis.replicas_min if config.redis.durability == "replicated" else 0
 
@@ -193,6 +197,7 @@ class RedisLog:
     def _append_call(self, batch: Batch) -> Call:
         stales = self._stales.get(batch.resource, 0)
         over = stales + 2 - self._redis.reservation_stales  # how much longer than others must wait
+        self.reservations += over > 0
         return self._codec.append(
             batch,
             self._shards.chains.at(batch.resource, batch.epoch, batch.base),

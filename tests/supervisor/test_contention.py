@@ -1,0 +1,48 @@
+"""Ten editors of one document on two nodes, as fast as they can: nobody starves, and the metrics show it."""
+
+from __future__ import annotations
+
+import trio
+
+from tests.cli.commands import served
+from tests.servers import redis_server
+from tests.supervisor.crowd import Author, Crowd
+from tests.supervisor.test_supervisor import metrics, token
+
+EDITORS = 10
+EDITS = 600
+UNLIMITED = ("--set", "limits.operations_per_minute=0")
+
+
+async def test_ten_editors_of_one_document_on_two_nodes_all_get_their_share(tmp_path):
+    with redis_server() as redis:
+        nodes = [("--redis", redis.url, "--node", name, *UNLIMITED) for name in ("one", "two")]
+        async with served(tmp_path, *nodes[0]) as one, served(tmp_path, *nodes[1]) as two:
+            bearer = await token(one)
+            urls = [one.url, two.url]
+            authors = [
+                Author(urls[number % 2], bearer, "event:contended", f"a{number}", 0.0)
+                for number in range(EDITORS)
+            ]
+            people = Crowd(authors)
+            async with trio.open_nursery() as nursery:
+                for author in authors:
+                    nursery.start_soon(author.live)
+                await people.everyone_moves_on()
+                before = [len(author.editor.acknowledged) for author in authors]
+                await people.progress(EDITS)
+                shares = [
+                    len(author.editor.acknowledged) - first
+                    for author, first in zip(authors, before, strict=True)
+                ]
+                await people.settle()
+                nursery.cancel_scope.cancel()
+            people.check()
+            assert min(shares) * EDITORS * 4 >= sum(shares), f"somebody starved: {shares}"
+            counted = [await metrics(node) for node in (one, two)]
+            for name in ("batches_stale", "operations_transformed"):
+                assert sum(samples[f"gateway_{name}_total"] for samples in counted) > 0, name
+            for name in ("conflicts", "reservations"):
+                assert all(f"gateway_{name}_total" in samples for samples in counted)
+            appended = sum(samples["gateway_operations_committed_total"] for samples in counted)
+            assert appended == people.acknowledged
