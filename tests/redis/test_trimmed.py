@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import orjson
 import trio
 
+from gateway.backends import backend_of
 from gateway.errors import LogTrimmed
 from tests.redis.parts import fresh
 from tests.redis.test_flushed import RESOURCE, Node, node
@@ -81,6 +83,16 @@ async def until_trimmed(where: Node) -> None:
             except LogTrimmed:
                 return
             await trio.sleep(0.02)
+
+
+async def test_a_node_says_at_its_start_what_history_there_will_be(caplog) -> None:
+    caplog.set_level(logging.INFO, "gateway")
+    backend = backend_of(fresh("any", history_versions=7), "one")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(backend.run)
+        backend.stop()
+    assert "no archive (--postgres)" in caplog.text
+    assert "about the last 7 changes of a resource (redis.history_versions)" in caplog.text
 
 
 async def test_who_resumes_below_what_is_kept_gets_the_state() -> None:
