@@ -145,8 +145,8 @@ class ClusterBackend:
     async def _start_archiving(self, nursery: trio.Nursery) -> None:
         if self._archiver is None:
             logger.info(
-                "no archive (--postgres): history is what Redis keeps, about the last %d changes of a resource "
-                "(redis.history_versions); no resource ever leaves Redis",
+                "no archive (--postgres): history is what Redis keeps, about the last %d changes of a "
+                "resource (redis.history_versions); no resource ever leaves Redis",
                 self._history_versions,
             )
             return
