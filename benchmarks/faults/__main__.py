@@ -15,6 +15,8 @@ HAProxy before two. The outage and the time to recover are what the harness's us
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -79,11 +81,19 @@ async def drilled(drill: Drill, wanted: Wanted) -> dict[str, Any]:
 async def _profile(cluster: Cluster, wanted: Wanted) -> None:
     """Have py-spy sample a worker (where it is installed and may); its raw stacks go to the file."""
     worker = cluster.nodes[0].workers()[0]
-    words = ["py-spy", "record", "--pid", str(worker.pid), "--duration", f"{wanted.profile_s:.0f}"]
+    words = [_py_spy(), "record", "--pid", str(worker.pid), "--duration", f"{wanted.profile_s:.0f}"]
     words += ["--rate", str(PROFILE_RATE_HZ), "--format", "raw", "--output", str(wanted.profile)]
     done = await trio.run_process(words, capture_stdout=True, capture_stderr=True, check=False)
     if done.returncode:
         console.print(f"no profile: {bytes(done.stderr).decode()[-300:]}", style="yellow")
+
+
+def _py_spy() -> str:
+    path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
+    found = shutil.which("py-spy", path=path)
+    if found is None:
+        raise click.UsageError("--profile needs py-spy: pip install py-spy")
+    return found
 
 
 def _scenario(name: str, scale: float, rate_scale: float, duration_scale: float) -> scenarios.Scenario:
@@ -155,6 +165,8 @@ def main(
     loaded = _scenario(scenario, scale, rate_scale, duration_scale)
     if processes:
         loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
+    if profile is not None:
+        _py_spy()
     wanted = Wanted(loaded, at_s * duration_scale, profile, profile_s)
     summaries = []
     for drill in _chosen(names):
