@@ -1,0 +1,251 @@
+"""What rooms bring back of a history that the log lost, case by case."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import trio
+
+from gateway.announcement import encode
+from gateway.bus.local import LocalBus, LocalHub
+from gateway.hub import Hub
+from gateway.metrics import Counters
+from gateway.ports import Batch, ClientKey, Committed, Record, Submitted
+from gateway.redislink.chains import Chains
+from gateway.rescue import former_of
+from gateway.room import Room
+from gateway.window import entries_of
+from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, NotingListener
+from tests.simulation.history import FragileHistory, WatchfulLog
+from tests.simulation.network import Group
+
+ROOM = "event:1"
+FIRST = [{"op": "add", "path": "", "value": {"title": "T", "description": "abc", "tags": []}}]
+
+
+def text(*components: Any) -> list[dict[str, Any]]:
+    return [{"op": "text", "path": "/description", "value": list(components)}]
+
+
+def tag(value: str) -> list[dict[str, Any]]:
+    return [{"op": "add", "path": "/tags/-", "value": value}]
+
+
+def change(
+    version: int,
+    patch: list[dict[str, Any]],
+    seq: int | None = None,
+    undoes: int | None = None,
+    by: str = "ann",
+) -> Record:
+    stamp = EPOCH_START_MS + version
+    names = {"client_id": f"{by}'s", "user_id": by, "op_id": f"{by}-{version}"}
+    fields = {"version": version, "operations": patch, **names, "timestamp": stamp}
+    fields |= {} if seq is None else {"seq": seq}
+    fields |= {} if undoes is None else {"undoes": undoes}
+    return Record(version, orjson.dumps(fields), by, f"{by}'s", seq, f"digest-{seq}", stamp, undoes)
+
+
+class Cluster:
+    """A history, and hubs on it."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.history = FragileHistory(EPOCH_START_MS)
+        self.counters = Counters()
+        self._nursery = nursery
+        self._place = LocalHub()
+
+    async def room(self, upto: int | None = None) -> tuple[Hub, Room]:
+        """A room on a node of its own, which keeps the last `upto` changes (all, for None)."""
+        bus, chains = LocalBus(self._place), Chains()
+        log = WatchfulLog(self.history, bus, chains)
+        hub = Hub(
+            CONFIG,
+            *(log, bus, RULES, self.counters, Group),
+            lambda: EPOCH_START_MS + 1_000,
+            trio.current_time,
+        )
+        await self._nursery.start(hub.run)
+        room = await hub.open(ROOM)
+        if upto is not None:
+            room.window.trim(upto, 1 << 30)
+        return hub, room
+
+    def append(self, *records: Record) -> None:
+        epoch, head = self.history.head(ROOM)
+        batch = Batch(ROOM, epoch, head, f"nonce-{epoch}-{head}-{records[0].user_id}", records)
+        assert self.history.append(batch) == Committed()
+
+    @property
+    def records(self) -> list[Record]:
+        return list(self.history.read(ROOM, 0, 1000))
+
+    @property
+    def document(self) -> Any:
+        return entries_of(None, self.records)[-1].after
+
+    @property
+    def counted(self) -> tuple[int, int, int]:
+        counters = self.counters
+        return counters.changes_rescued, counters.changes_folded, counters.changes_lost
+
+
+@asynccontextmanager
+async def cluster() -> AsyncIterator[Cluster]:
+    async with trio.open_nursery() as nursery:
+        yield Cluster(nursery)
+        nursery.cancel_scope.cancel()
+
+
+def fields(record: Record, *names: str) -> list[Any]:
+    body = orjson.loads(record.body)
+    return [body.get(name) for name in names]
+
+
+async def test_a_lost_end_comes_back_with_its_authors_in_a_new_epoch():
+    async with cluster() as found:
+        found.append(change(1, FIRST, 1))
+        found.append(change(2, tag("a"), 2))
+        found.append(change(3, tag("b"), 3), change(4, text("x"), by="bob"))
+        hub, room = await found.room()
+        before, epoch = room.document, room.epoch
+        found.history.lose_end(ROOM, 1)
+        await hub.catch_up(room)
+        assert room.epoch > epoch
+        assert room.document == found.document == before
+        assert [former_of(record) for record in found.records] == [None, (epoch, 2), (epoch, 3), (epoch, 4)]
+        assert found.records[2][2:] == change(3, tag("b"), 3)[2:], "author, seq, digest and time are the same"
+        assert fields(found.records[3], "user_id", "op_id") == ["bob", "bob-4"]
+        assert found.counted == (3, 0, 0)
+        [resends] = await hub.log.recent([ClientKey(ROOM, "ann", "ann's")], 0)
+        assert resends[0] == Submitted(3, 3, "digest-3"), "a resend is answered with where it is now"
+
+
+async def test_what_others_wrote_meanwhile_stays_and_lost_edits_are_carried_past_it():
+    async with cluster() as found:
+        found.append(change(1, FIRST))
+        found.append(change(2, text(3, "def"), 1))
+        found.append(change(3, text(6, "ghi"), 2))
+        hub, room = await found.room()
+        found.history.lose_end(ROOM, 1)
+        found.append(change(2, text("__"), by="bob"))
+        await hub.catch_up(room)
+        assert room.document["description"] == "__abcdefghi"
+        assert [fields(record, "operations") for record in found.records[2:]] == [
+            [text(5, "def")],
+            [text(8, "ghi")],
+        ]
+
+
+async def test_several_rooms_bring_a_change_back_once_and_each_adds_what_only_it_knows():
+    async with cluster() as found:
+        found.append(change(1, FIRST))
+        found.append(change(2, tag("a")))
+        shorter, room = await found.room()
+        found.append(change(3, tag("b")))
+        longer, other = await found.room()
+        found.history.lose_all(ROOM)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shorter.catch_up, room)
+            nursery.start_soon(longer.catch_up, other)
+        await shorter.catch_up(room)
+        assert found.document["tags"] == room.document["tags"] == other.document["tags"] == ["a", "b"]
+        assert len(found.records) == 3
+        assert found.counted == (3, 0, 0)
+
+
+async def test_an_edit_that_its_author_sent_again_is_not_brought_back_too():
+    async with cluster() as found:
+        found.append(change(1, FIRST))
+        found.append(change(2, tag("a"), 1))
+        found.append(change(3, tag("b"), 2))
+        hub, room = await found.room()
+        found.history.lose_end(ROOM, 1)
+        found.append(change(2, tag("a"), 1))
+        await hub.catch_up(room)
+        assert room.document["tags"] == ["a", "b"]
+        assert [record.seq for record in found.records] == [None, 1, 2]
+
+
+async def test_changes_that_left_the_window_come_back_folded_into_one():
+    async with cluster() as found:
+        found.append(change(1, FIRST))
+        for version in range(2, 8):
+            found.append(change(version, tag(f"{version}"), version))
+        hub, room = await found.room(2)
+        epoch = room.epoch
+        found.history.archived[ROOM] = 3
+        found.history.lose_all(ROOM)
+        await hub.catch_up(room)
+        assert found.document["tags"] == ["2", "3", "4", "5", "6", "7"]
+        folded = found.records[3]
+        assert (folded.user_id, folded.client_id, former_of(folded)) == ("gateway", "", (epoch, 5))
+        assert [record.seq for record in found.records] == [None, 2, 3, None, 6, 7]
+        assert found.counted == (3, 2, 0)
+
+
+async def test_without_anything_left_the_rooms_state_is_the_first_change():
+    async with cluster() as found:
+        found.append(change(1, FIRST), change(2, tag("a")))
+        hub, room = await found.room(0)
+        found.history.lose_all(ROOM)
+        await hub.catch_up(room)
+        assert (len(found.records), found.document["tags"], room.version) == (1, ["a"], 1)
+        assert found.counted == (1, 2, 0)
+
+
+async def test_where_nobody_can_tell_what_was_lost_the_log_wins_and_it_is_counted():
+    async with cluster() as found:
+        found.append(change(1, FIRST))
+        found.append(change(2, tag("lost")))
+        hub, room = await found.room(0)
+        found.history.lose_end(ROOM, 1)
+        found.append(change(2, tag("kept"), by="bob"))
+        await hub.catch_up(room)
+        assert room.document == found.document
+        assert room.document["tags"] == ["kept"]
+        assert found.counted == (0, 0, 1)
+
+
+async def test_what_was_purged_stays_purged():
+    async with cluster() as found:
+        found.append(change(1, FIRST))
+        hub, room = await found.room()
+        found.history.purge(ROOM)
+        await hub.catch_up(room)
+        assert (room.version, room.document, found.records) == (0, None, [])
+        assert found.counted == (0, 0, 0)
+
+
+async def test_an_undo_still_names_what_it_undoes():
+    async with cluster() as found:
+        found.append(change(1, FIRST))
+        found.append(change(2, tag("a"), 1))
+        found.append(change(3, [{"op": "remove", "path": "/tags/0"}], 2, undoes=2))
+        hub, room = await found.room()
+        found.history.lose_end(ROOM, 1)
+        found.append(change(2, text("x"), by="bob"))
+        await hub.catch_up(room)
+        assert [record.undoes for record in found.records] == [None, None, None, 3]
+        assert fields(found.records[3], "undoes") == [3]
+
+
+async def test_an_announcement_on_another_history_is_noticed_at_once():
+    async with cluster() as found:
+        found.append(change(1, FIRST))
+        found.append(change(2, tag("lost")))
+        hub, room = await found.room()
+        found.history.lose_end(ROOM, 1)
+        other, elsewhere = await found.room()
+        epoch = room.epoch
+        batch = Batch(ROOM, elsewhere.epoch, 1, "theirs", [change(2, tag("kept"), by="bob")])
+        await other.log.append([batch])
+        listener = NotingListener(hub, hub.log._chains)
+        listener.on_message(ROOM, encode(batch, "nonce"))
+        with trio.fail_after(5):
+            while room.epoch == epoch:  # noqa: ASYNC110  (nothing signals it)
+                await trio.sleep(0.01)
+        assert sorted(room.document["tags"]) == ["kept", "lost"]
