@@ -5,17 +5,29 @@ Long replays let other tasks run every so often; none of them holds the whole hi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
 import trio
 
 from gateway.ports import OpLog, Record
+from gateway.room import Room
 from gateway.window import Entry, entry_of
 
 PAGE_RECORDS = 500
 REPLAYED_BETWEEN_CHECKPOINTS = 64
+
+
+def agrees(room: Room, records: Sequence[Record]) -> bool:
+    """Whether those of consecutive changes that the room has already are the same as its own."""
+    before = records[0].version - 1 if records else room.version
+    if before >= room.version:
+        return True
+    if not room.window.covers(before, room.version):
+        return False
+    own = room.window.since(before, room.version)
+    return all(kept.body == record.body for kept, record in zip(own, records, strict=False))
 
 
 async def records_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncIterator[Record]:

@@ -28,7 +28,6 @@ from gateway.ports import (
     Leases,
     OpLog,
     Outcome,
-    Record,
     Rules,
     Snapshot,
 )
@@ -339,7 +338,7 @@ class Hub:
             self._hold(resource, payload)
             return
         announced = announcement.decode(payload)
-        forked = announced.epoch != room.epoch or not self._agrees(room, announced.records)
+        forked = announced.epoch != room.epoch or not history.agrees(room, announced.records)
         if forked or not room.receive(announced.records):
             self._catch_up_soon(resource)
 
@@ -350,17 +349,6 @@ class Hub:
         if len(held) > HELD_MAX:
             held.clear()
             self._catch_up_soon(resource)
-
-    @staticmethod
-    def _agrees(room: Room, records: Sequence[Record]) -> bool:
-        """Whether those of the changes that the room has already are the same as its own."""
-        first = records[0].version if records else room.version + 1
-        if first > room.version:
-            return True
-        own = (
-            room.window.since(first - 1, room.version) if room.window.covers(first - 1, room.version) else ()
-        )
-        return bool(own) and all(kept.body == record.body for kept, record in zip(own, records, strict=False))
 
     def on_gap(self, resource: str | None) -> None:
         """Announcements may have been lost: compare with the log."""
@@ -410,7 +398,7 @@ class Hub:
             return await self._take_other_history(room)
         if records and room.receive(records):
             return True
-        return await self._receive_upto(room, head)  # the snapshot is beyond the room's head
+        return await self._receive_upto(room, head)  # the snapshot may be beyond the room's head
 
     async def _take_other_history(self, room: Room) -> bool:
         """Go over to the log's history, and bring back into it what only the room knows; False: try again."""
@@ -428,7 +416,9 @@ class Hub:
     async def _receive_upto(self, room: Room, version: int) -> bool:
         missing = history.records_after(self.log, room.resource, room.version, version)
         records = [record async for record in missing]
-        return not room.appending and room.receive(records)
+        if room.appending:
+            return False
+        return room.receive(records) or await self._take_other_history(room)
 
     # --------------------------------------------------------------------------------------- background
 

@@ -332,6 +332,8 @@ class _Carrier:
             "timestamp": self._timestamp_ms,
             "former": [self._epoch, change.version],
         }
+        if change.body is None:
+            fields["folded"] = change.stands_for
         fields.pop("undoes", None)
         if undoes is not None:
             fields["undoes"] = undoes

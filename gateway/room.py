@@ -40,7 +40,7 @@ from gateway.ports import (
 )
 from gateway.presence import Presence, Roster
 from gateway.submission import Staged, Submission, record_of
-from gateway.window import Entry, Window, entry_of
+from gateway.window import Entry, Window, entries_of
 
 logger = logging.getLogger(__name__)
 
@@ -400,15 +400,21 @@ class Room:
             submission.author.committed(submission, entry.record.version)
 
     def receive(self, records: Sequence[Record]) -> bool:
-        """Apply changes that others committed, in version order; False when there is a gap before them."""
+        """Apply changes that others committed, in version order.
+
+        False, with nothing applied, when there is a gap before them or they are another history's.
+        """
         fresh = [record for record in records if record.version > self.version]
         if not fresh:
             return True
         if fresh[0].version != self.version + 1:
             return False
+        try:
+            entries = entries_of(self.document, fresh)
+        except PatchError:
+            return False
         changes: list[Change] = []
-        for record in fresh:
-            entry = entry_of(self.document, record)
+        for record, entry in zip(fresh, entries, strict=True):
             self._advance(entry)
             changes.append((None, entry))
             memory = self.memory_of(record.user_id, record.client_id)

@@ -236,7 +236,7 @@ class RedisLog:
         self._stales[batch.resource] = self._stales.get(batch.resource, 0) + 1
         records, _ = codec.records_after(payloads, batch.base)
         if records:
-            self._shards.chains.note(batch.resource, batch.epoch, records[-1].version, nonce)
+            self._shards.chains.note(batch.resource, batch.epoch, batch.base, records[-1].version, nonce)
         return Stale(records)
 
     async def _other_history(self, batch: Batch, reply: Reply) -> Outcome:
@@ -270,7 +270,7 @@ class RedisLog:
             news = codec.history_news(resource, fresh, version)
             channel = self._codec.keys(resource).channel
             archiving = int(self._archive is not None)
-            known = nonce and self._shards.chains.at(resource, epoch, version) == nonce
+            known = self._shards.chains.continues(resource, epoch, version, nonce)
             began = (fresh, news, channel, archiving, version if known else "")
             reply = await self._write("fork", resource, epoch, version, nonce, *began)
             if reply[0] == b"OK":
@@ -302,7 +302,7 @@ class RedisLog:
             return await self._trimmed(resource, trimmed).read(resource, after, limit)
         records, nonce = codec.records_after(reply[2], after)
         if seen and records:
-            chains.note(resource, seen[0], records[-1].version, nonce)
+            chains.note(resource, seen[0], after, records[-1].version, nonce)
         return records[:limit]
 
     def _trimmed(self, resource: str, version: int) -> Archive:

@@ -20,26 +20,28 @@ class _Chain:
     """One resource: nonces by the last version of their batch, and announcements not looked into yet.
 
     `parted` is the first batch, as (version, nonce), that a later one contradicts: others have gone on from
-    another history.
+    another history. From `linked` on, up to `newest`, nothing was missed.
     """
 
-    __slots__ = ("epoch", "newest", "nonces", "parted", "unread")
+    __slots__ = ("epoch", "linked", "newest", "nonces", "parted", "unread")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
+        self.linked = 0
         self.newest = 0
         self.nonces: dict[int, str] = {}
         self.parted: tuple[int, str] | None = None
         self.unread: list[bytes] = []
 
-    def note(self, version: int, nonce: str) -> None:
-        """A batch ends at `version`."""
-        # The first nonce seen at a version is the one that the room applied.
-        if version not in self.nonces:
+    def note(self, base: int, version: int, nonce: str) -> None:
+        """After version `base` came batches, the last of which ends at `version`."""
+        if base > self.newest:
+            self.linked = version
+        if version > self.newest or not self.nonces:
             self.nonces[version] = nonce
+            self.newest = version
             if len(self.nonces) > BATCHES_MAX:
                 del self.nonces[next(iter(self.nonces))]
-        self.newest = max(self.newest, version)
 
     def read(self) -> None:
         """Look into the announcements that came since."""
@@ -48,16 +50,22 @@ class _Chain:
             heard = announcement.decode(payload)
             if heard.epoch == self.epoch and heard.records:
                 self.parted = self.parted or self._contradicted(heard)
-                self.note(heard.base + len(heard.records), heard.nonce)
+                self.note(heard.base, heard.base + len(heard.records), heard.nonce)
 
     def _contradicted(self, heard: Announcement) -> tuple[int, str] | None:
         """The batch that isn't in a history that has the one that was heard, if there is such."""
         last = heard.base + len(heard.records)
+        known = False  # whether a batch before this one is
         for version, nonce in self.nonces.items():
-            if version == heard.base:
-                same = nonce == heard.previous or not heard.previous
-            else:
-                same = not heard.base < version <= last or (version == last and nonce == heard.nonce)
+            if version <= heard.base:
+                same = version < heard.base or nonce == heard.previous or not heard.previous
+                known = True
+            elif version < last:
+                same = False
+            elif version == last:
+                return None if nonce == heard.nonce or not nonce else (version, nonce)
+            else:  # it ends amid a batch that this node knows, unless what came before isn't known
+                same = not known or version <= self.linked
             if nonce and heard.nonce and not same:
                 return version, nonce
         return None
@@ -78,7 +86,8 @@ class Chains:
             chain = _Chain(opening.epoch)
         self._chains[resource] = chain
         chain.parted = None  # it would have been told of a fork
-        chain.note(head_version(opening), nonce)
+        head = head_version(opening)
+        chain.note(head if chain.newest == 0 else min(head, chain.newest), head, nonce)
 
     def heard(self, resource: str, payload: bytes) -> None:
         """The bus delivered an announcement."""
@@ -88,16 +97,16 @@ class Chains:
             if len(chain.unread) > BATCHES_MAX:
                 chain.read()
 
-    def note(self, resource: str, epoch: int, version: int, nonce: str) -> None:
-        """The log handed out the batch that ends at `version`."""
+    def note(self, resource: str, epoch: int, base: int, version: int, nonce: str) -> None:
+        """The log handed out what came after `base`, up to the batch that ends at `version`."""
         chain = self._chains.get(resource)
         if chain is not None and chain.epoch == epoch:
-            chain.note(version, nonce)
+            chain.note(base, version, nonce)
 
     def committed(self, batch: Batch) -> None:
         chain = self._chains.get(batch.resource)
         if chain is not None and chain.epoch == batch.epoch:
-            chain.note(batch.base + len(batch.records), batch.nonce)
+            chain.note(batch.base, batch.base + len(batch.records), batch.nonce)
 
     def at(self, resource: str, epoch: int, version: int) -> str:
         """The nonce of the batch that ends at `version` of `epoch`; "" where it isn't known."""
@@ -119,6 +128,14 @@ class Chains:
         if chain.parted is not None:
             return chain.epoch, *chain.parted
         return chain.epoch, chain.newest, chain.nonces.get(chain.newest, "")
+
+    def continues(self, resource: str, epoch: int, version: int, nonce: str) -> bool:
+        """Whether this node knows all that came after this batch of `epoch`."""
+        chain = self._chains.get(resource)
+        if chain is None or chain.epoch != epoch or not nonce:
+            return False
+        chain.read()
+        return version >= chain.linked and chain.nonces.get(version) == nonce
 
     def forget(self, resource: str) -> None:
         self._chains.pop(resource, None)

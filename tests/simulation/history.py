@@ -67,7 +67,7 @@ class FragileHistory(MemoryHistory):
         known = self._known(resource)
         version = len(known.records)
         nonce = self.nonce_at(resource, version)
-        same = bool(nonce) and chains.at(resource, known.epoch, version) == nonce
+        same = chains.continues(resource, known.epoch, version, nonce)
         known.epoch, known.restarted = next_epoch(known.epoch, self._wall_ms()), version if same else None
         self._resources[resource] = known
         return Announcement(resource, known.epoch, version, "", ())
@@ -112,7 +112,7 @@ class WatchfulLog(MemoryLog):
             self._chains.committed(batch)
         elif isinstance(outcome, Stale) and outcome.records:
             last = outcome.records[-1].version
-            self._chains.note(resource, epoch, last, self.fragile.nonce_at(resource, last))
+            self._chains.note(resource, epoch, base, last, self.fragile.nonce_at(resource, last))
         return outcome
 
     def _announce(self, news: Batch | Announcement) -> None:

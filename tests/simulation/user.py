@@ -71,6 +71,11 @@ class User:
         self._synced = False
         self._resend_at: float | None = None
 
+    @property
+    def head(self) -> tuple[int | None, int]:
+        """The epoch and version that the user has."""
+        return self._epoch, self.replica.version
+
     # ------------------------------------------------------------------------------------ the user
 
     async def live(self, edits: int, edits_per_s: float = 4.0) -> None:
