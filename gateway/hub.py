@@ -406,6 +406,10 @@ class Hub:
         while True:
             version = room.version
             loaded = await self._load(room.resource)
+            if (loaded.room.epoch, loaded.room.version) == (room.epoch, version) and ot.identical(
+                loaded.room.document, room.document
+            ):
+                return True  # another one who caught up was faster
             if await bring_back(self.log, self.counters, room, loaded, known):
                 break
         if room.appending or room.version != version:

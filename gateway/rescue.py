@@ -124,7 +124,8 @@ def _count(counters: Counters, plan: Plan) -> None:
 async def _plan(log: OpLog, room: Room, loaded: Loaded, known: set[Hashable]) -> Plan | None:
     if room.version == 0 or room.epoch < loaded.opening.purged:
         return Plan([], 0, 0)
-    comparison = _Comparison(room, loaded.opening.restarted, loaded.room)
+    restarted = loaded.opening.restarted if room.epoch != loaded.opening.epoch else None
+    comparison = _Comparison(room, restarted, loaded.room)
     if not await comparison.read(log):
         return None
     parting = comparison.parting()

@@ -207,6 +207,8 @@ class World:
         counters = [node.counters for node in self.nodes]
         lost = sum(counter.changes_lost for counter in counters)
         counted = max(folded, sum(counter.changes_folded for counter in counters))
+        gone = sum(len(loss.knowing) for loss in self.losses)
+        assert lost + counted <= gone * len(self.nodes) * 2, "more was counted than can have been lost"
         # Where nobody can tell where histories parted, what is counted as lost is the least.
         assert known <= counted or lost, f"{known} lost changes were known, {counted} were counted: {missing}"
 
