@@ -1,6 +1,6 @@
 """Outages in the record of a run: when edits went unanswered or undelivered, and when that was over.
 
-In an *outage* a quarter or more of the scheduled edits got no answer, or half or more of the usual deliveries
+In an *outage* a fifth or more of the scheduled edits got no answer, or half or more of the usual deliveries
 didn't come, or the edits that wait for an answer became more than the target for latencies allows and grew
 (a part of the documents was away), each beyond what chance explains. It is over when all flows again, few
 wait, the p95 of deliveries is within its target, and this stays so for CALM intervals. Times are exact to an
@@ -17,7 +17,7 @@ from typing import Any
 
 from loadtest.recorder import INTERVAL_S
 
-ANSWERED_MIN = 0.75
+ANSWERED_MIN = 0.8
 DELIVERED_MIN = 0.5
 CALM = 3  # good intervals in a row end a stretch
 USUAL_WAIT_MS = 500.0  # where no target says what is usual
@@ -86,7 +86,7 @@ def _usual_fanout(points: Sequence[Point]) -> float:
 def _missing(point: Point, fanout: float) -> bool:
     scheduled = point["scheduled_per_s"] * INTERVAL_S
     answered, delivered = point["answered_per_s"] * INTERVAL_S, point["deliveries_per_s"] * INTERVAL_S
-    chance = 2 * sqrt(scheduled)  # two standard deviations of a Poisson count
+    chance = sqrt(scheduled)  # a Poisson count's standard deviation
     return bool(
         answered < ANSWERED_MIN * scheduled - chance
         or delivered < fanout * (DELIVERED_MIN * scheduled - chance)

@@ -32,7 +32,7 @@ from benchmarks.faults.cluster import Cluster, Shape, running
 from benchmarks.faults.drills import DRILLS, Drill
 from benchmarks.faults.table import summary, table
 from loadtest import scenario as scenarios
-from loadtest.coordinator import Action, Options, run
+from loadtest.coordinator import Action, Options, RunError, run
 from loadtest.observe import scrape
 from loadtest.report.page import render
 from loadtest.report.terminal import LiveView, print_report
@@ -173,7 +173,10 @@ def main(
         for time in range(1, repeat + 1):
             label = f"{drill.name} {time}" if repeat > 1 else drill.name
             console.print(f"\n[bold]{label}[/]: {drill.description}")
-            report = trio.run(drilled, _shaped(drill, archive, settings), wanted)
+            try:
+                report = trio.run(drilled, _shaped(drill, archive, settings), wanted)
+            except RunError as error:
+                raise click.ClickException(str(error)) from None
             print_report(report, console)
             made = summary(label, report)
             summaries.append({**made, "outages": report["outages"], "metrics": report["metrics"]})
