@@ -19,19 +19,27 @@ RESOURCES_MAX = 100_000
 class _Chain:
     """One resource: nonces by the last version of their batch, and announcements not looked into yet.
 
+    `bases` has where those batches began that were seen one by one, rather than several at once.
     `parted` is the first batch, as (version, nonce), that a later one contradicts: others have gone on from
     another history. From `linked` on, up to `newest`, nothing was missed.
     """
 
-    __slots__ = ("epoch", "linked", "newest", "nonces", "parted", "unread")
+    __slots__ = ("bases", "epoch", "linked", "newest", "nonces", "parted", "unread")
 
     def __init__(self, epoch: int) -> None:
+        self.bases: dict[int, int] = {}
         self.epoch = epoch
         self.linked = 0
         self.newest = 0
         self.nonces: dict[int, str] = {}
         self.parted: tuple[int, str] | None = None
         self.unread: list[bytes] = []
+
+    def note_batch(self, base: int, version: int, nonce: str) -> None:
+        """After version `base` came one batch, which ends at `version`."""
+        if version > self.newest:
+            self.bases[version] = base
+        self.note(base, version, nonce)
 
     def note(self, base: int, version: int, nonce: str) -> None:
         """After version `base` came batches, the last of which ends at `version`."""
@@ -41,7 +49,9 @@ class _Chain:
             self.nonces[version] = nonce
             self.newest = version
             if len(self.nonces) > BATCHES_MAX:
-                del self.nonces[next(iter(self.nonces))]
+                oldest = next(iter(self.nonces))
+                del self.nonces[oldest]
+                self.bases.pop(oldest, None)
 
     def read(self) -> None:
         """Look into the announcements that came since."""
@@ -50,22 +60,20 @@ class _Chain:
             heard = announcement.decode(payload)
             if heard.epoch == self.epoch and heard.records:
                 self.parted = self.parted or self._contradicted(heard)
-                self.note(heard.base, heard.base + len(heard.records), heard.nonce)
+                self.note_batch(heard.base, heard.base + len(heard.records), heard.nonce)
 
     def _contradicted(self, heard: Announcement) -> tuple[int, str] | None:
         """The batch that isn't in a history that has the one that was heard, if there is such."""
         last = heard.base + len(heard.records)
-        known = False  # whether a batch before this one is
         for version, nonce in self.nonces.items():
             if version <= heard.base:
                 same = version < heard.base or nonce == heard.previous or not heard.previous
-                known = True
             elif version < last:
                 same = False
             elif version == last:
-                return None if nonce == heard.nonce or not nonce else (version, nonce)
-            else:  # it ends amid a batch that this node knows, unless what came before isn't known
-                same = not known or version <= self.linked
+                same = nonce == heard.nonce
+            else:  # a batch that it ends amid
+                same = self.bases.get(version, last) >= last
             if nonce and heard.nonce and not same:
                 return version, nonce
         return None
@@ -106,7 +114,7 @@ class Chains:
     def committed(self, batch: Batch) -> None:
         chain = self._chains.get(batch.resource)
         if chain is not None and chain.epoch == batch.epoch:
-            chain.note(batch.base, batch.base + len(batch.records), batch.nonce)
+            chain.note_batch(batch.base, batch.base + len(batch.records), batch.nonce)
 
     def at(self, resource: str, epoch: int, version: int) -> str:
         """The nonce of the batch that ends at `version` of `epoch`; "" where it isn't known."""
