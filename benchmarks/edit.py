@@ -1,0 +1,265 @@
+"""CPU of a whole edit in a node's core: received, checked, transformed, committed in memory, acknowledged.
+
+    python -m benchmarks.edit [--edits 10000] [--repeats 5] [--profile]
+
+Real sessions, rooms and committer over the log in memory, in this process; sockets are left out (echo and
+broadcast measure those), so that deliveries cost nothing but the one encoding of a change. Rows: how many
+edits of one room are committed together, as happens under load. `--profile` prints where the time goes.
+Microseconds an edit; writes out/benchmarks/edit.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+import trio.lowlevel
+
+from benchmarks import measure, node
+from gateway import tuning
+from gateway.admission import Authenticator, Features, Schemas
+from gateway.bus.local import LocalBus
+from gateway.config import Config
+from gateway.gate import Gate
+from gateway.hub import Hub
+from gateway.log.batches import unix_ms
+from gateway.log.memory import MemoryLog
+from gateway.metrics import Counters
+from gateway.ports import Ack, Admission, Connection, Own, Session, UpgradeRequest
+
+ROOMS = 100
+EDITORS = 5
+TOGETHER = (1, 5, 20)
+EVENT = {
+    "title": "Meeting",
+    "description": "What we talk about. " * 10,
+    "start_time": "2025-12-15T14:00:00Z",
+    "end_time": "2025-12-15T15:00:00Z",
+    "tags": ["a", "b"],
+    "attendees": [{"user_id": f"user_{n}", "email": f"user_{n}@example.com"} for n in range(8)],
+}
+
+
+class Nowhere:
+    """A connection without a socket."""
+
+    remote = "in memory"
+
+    def send(
+        self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
+    ) -> None:
+        pass
+
+    def close(self, code: int, reason: str) -> None:
+        raise RuntimeError(f"closed with {code}: {reason}")
+
+
+class Listeners:
+    """A group that counts its members and sends nothing."""
+
+    def __init__(self) -> None:
+        self._members: set[Connection] = set()
+
+    def add(self, connection: Connection) -> None:
+        self._members.add(connection)
+
+    def discard(self, connection: Connection) -> None:
+        self._members.discard(connection)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def publish(
+        self,
+        payloads: Sequence[bytes],
+        own: Mapping[Connection, Mapping[int, Own]],
+        topic: str,
+        droppable: bool = False,
+    ) -> None:
+        pass
+
+
+@dataclass
+class Editor:
+    """One client of one room, and the seq of its last edit."""
+
+    session: Session
+    client_id: str
+    resource_id: str
+    seq: int = 0
+
+    async def say(self, kind: str, **payload: object) -> None:
+        work = self.session.receive(json.dumps({"type": kind, "payload": payload}).encode())
+        if work is not None:
+            await work
+
+    def edit(self, version: int) -> bytes:
+        """The next edit's message: it sets the title."""
+        self.seq += 1
+        operation = {"op": "replace", "path": "/title", "value": f"Title {self.seq} of {self.client_id}"}
+        payload = {
+            "resource_type": "event",
+            "resource_id": self.resource_id,
+            "operation": operation,
+            "version": version,
+            "client_id": self.client_id,
+            "seq": self.seq,
+        }
+        return json.dumps({"type": "OP", "id": f"{self.client_id}-{self.seq}", "payload": payload}).encode()
+
+
+class Core:
+    """A node's core without sockets: the hub, and who admits its sessions."""
+
+    def __init__(self, folder: str) -> None:
+        secret_file = Path(folder) / "secret"
+        secret_file.write_text(node.SECRET)
+        secret_file.chmod(0o600)
+        config = Config().with_(limits={"operations_per_minute": 0}, auth={"secret_file": str(secret_file)})
+        self.counters = Counters()
+        self.bus = LocalBus()
+        self.hub = Hub(
+            config,
+            MemoryLog(),
+            self.bus,
+            Schemas(config),
+            self.counters,
+            Listeners,
+            unix_ms,
+            time.monotonic,
+        )
+        self._gate = Gate(
+            "node", config, self.hub, self.counters, Authenticator(config), Features(config), ROOMS * EDITORS
+        )
+
+    async def editors(self) -> list[Editor]:
+        """`EDITORS` for each of `ROOMS` rooms, subscribed; the rooms' documents exist."""
+        found = []
+        for number in range(ROOMS * EDITORS):
+            room, place = divmod(number, EDITORS)
+            headers = {
+                "authorization": f"Bearer {node.token(number)}",
+                "sec-websocket-protocol": "collab.v1",
+            }
+            admitted = self._gate.admit(UpgradeRequest("/realtime", headers, "in memory"))
+            assert isinstance(admitted, Admission), admitted
+            editor = Editor(admitted.open(Nowhere()), f"client-{number}", f"room-{room}")
+            await editor.say("AUTH", client_id=editor.client_id)
+            await editor.say("SUBSCRIBE", resource="event", resource_id=editor.resource_id)
+            if place == 0:
+                await self._create(editor)
+            found.append(editor)
+        return found
+
+    async def _create(self, editor: Editor) -> None:
+        operation = {"op": "add", "path": "", "value": EVENT}
+        await editor.say("OP", resource_id=editor.resource_id, version=0, operation=operation)
+        while self.hub.busy:
+            await trio.lowlevel.checkpoint()
+
+    def version(self, editor: Editor) -> int:
+        """What the editor has seen."""
+        room = self.hub.get(f"event:{editor.resource_id}")
+        assert room is not None
+        return room.version
+
+
+@dataclass
+class Cost:
+    """CPU seconds of so many edits; `receive_s` of it until each was in its room."""
+
+    edits: int = 0
+    receive_s: float = 0.0
+    total_s: float = 0.0
+
+    def us(self) -> dict[str, float]:
+        """Microseconds an edit."""
+        each = 1e6 / self.edits
+        return {
+            "receive": self.receive_s * each,
+            "commit": (self.total_s - self.receive_s) * each,
+            "whole": self.total_s * each,
+        }
+
+
+async def edited(core: Core, editors: Sequence[Editor], edits: int, together: int) -> Cost:
+    """Send so many edits, so many of each room at once, each time waiting until they are committed."""
+    cost = Cost()
+    while cost.edits < edits:
+        messages = [(editor, editor.edit(core.version(editor))) for editor in turn(editors, together)]
+        before_s = time.thread_time()
+        for editor, message in messages:
+            assert editor.session.receive(message) is None, "an edit had to wait"
+        cost.receive_s += time.thread_time() - before_s
+        while core.counters.pending_changes:
+            await trio.lowlevel.checkpoint()
+        cost.total_s += time.thread_time() - before_s
+        cost.edits += len(messages)
+    return cost
+
+
+def turn(editors: Sequence[Editor], together: int) -> list[Editor]:
+    """Who edits in one turn: the editors of a room one after the other, `together` edits in all."""
+    return [editors[room * EDITORS + place % EDITORS] for place in range(together) for room in range(ROOMS)]
+
+
+async def measured(folder: str, edits: int, together: int, profiler: cProfile.Profile | None) -> Cost:
+    """One run on a core of its own."""
+    core = Core(folder)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(core.bus.run)
+        await nursery.start(core.hub.run)
+        editors = await core.editors()
+        await edited(core, editors, edits // 5, together)
+        before = core.counters.operations_committed
+        if profiler is not None:
+            profiler.enable()
+        cost = await edited(core, editors, edits, together)
+        if profiler is not None:
+            profiler.disable()
+        assert core.counters.operations_committed - before == cost.edits, "an edit was refused"
+        nursery.cancel_scope.cancel()
+    return cost
+
+
+def run(arguments: Sequence[str] = ()) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--edits", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--profile", action="store_true", help="print where the time of one run goes")
+    options = parser.parse_args(arguments)
+
+    def once(together: int, profiler: cProfile.Profile | None = None) -> Cost:
+        with tempfile.TemporaryDirectory() as folder, tuning.runtime(Counters()) as runtime:
+            runtime.started()
+            return trio.run(measured, folder, options.edits, together, profiler)
+
+    if options.profile:
+        profiler = cProfile.Profile()
+        once(1, profiler)
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
+        return
+    names = [str(together) for together in TOGETHER]
+    results = measure.repeated(names, options.repeats, lambda name: once(int(name)).us())
+    title = f"CPU of an edit without sockets, {ROOMS} rooms of {EDITORS} editors"
+    rows = [
+        [name, *(f"{results[name][key]:.1f}" for key in ("receive", "commit", "whole"))] for name in names
+    ]
+    columns = ("edits of a room at once", "receive, us", "commit and tell, us", "whole, us")
+    print(measure.table(title, columns, rows))
+    print(measure.save("edit", {"title": title, "results": results}))
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])
