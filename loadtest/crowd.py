@@ -29,6 +29,8 @@ CLOSE_TIMEOUT_MS = 2_000
 FINISH_TRIES = 40
 RETRY_MS = (200.0, 1_000.0)
 SUBSCRIBE_ID = "subscribe"
+SEQS_KEPT = 16  # PROTOCOL.md section 4: the submissions of a client that are remembered
+QUEUE_RETRY_MS = 20.0
 IN_FLIGHT_MAX = 1024  # a user with so many unanswered edits makes no more: the server has stalled
 NORMAL_CLOSE = (1000).to_bytes(2, "big")
 LOCAL_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM))
@@ -49,7 +51,6 @@ class Crowd:
         self.missed_after_ns = 50 * MS
         self.connected = 0
         self.local_errors: Counter[str] = Counter()
-        self.postponed = 0  # submissions that wait to be sent again
         self.problems: list[str] = []
         self.ending = False
         self.zero_ns = 0
@@ -202,7 +203,7 @@ class Crowd:
     def _finish(self, user: User, now: int) -> None:
         """Close once everything is answered; a user doesn't leave with its last edit unsaved."""
         user.finishing += 1
-        if self.engine.in_flight(user.slot) and user.finishing < FINISH_TRIES:
+        if (self.engine.in_flight(user.slot) or user.queue) and user.finishing < FINISH_TRIES:
             self._after(now, CLOSE_TIMEOUT_MS / FINISH_TRIES, self._finish, user)
         else:
             user.finishing = 0
@@ -222,12 +223,30 @@ class Crowd:
         self.counts["scheduled"] += 1
         if now - intended_ns > self.missed_after_ns:
             self.counts["missed"] += 1
-        if user.state == "live":
+        if user.state == "live" and not user.queue and self._may_send(user):
             self.edit(user, operation.kind, operation.number, intended_ns)
         elif user.state == "idle":
             self.counts["unsent"] += 1
         else:
             user.queue.append((intended_ns, operation.kind, operation.number))
+            if user.state == "live" and len(user.queue) == 1:
+                self._after(now, QUEUE_RETRY_MS, self._send_queue, user)
+
+    def _may_send(self, user: User) -> bool:
+        """Whether a new edit leaves all unanswered ones among the client's last SEQS_KEPT, which the server
+        remembers: an older one could not be sent again."""
+        if user.plain:
+            return True
+        numbers = [number for number, _, _ in self.engine.in_flight(user.slot)]
+        return user.number + 1 - min((*numbers, *user.postponed), default=user.number) < SEQS_KEPT
+
+    def _send_queue(self, user: User, now: int) -> None:
+        """Send what waits, as far as it may be sent."""
+        while user.queue and self._may_send(user):
+            intended_ns, kind, index = user.queue.pop(0)
+            self.edit(user, kind, index, intended_ns)
+        if user.queue:
+            self._after(now, QUEUE_RETRY_MS, self._send_queue, user)
 
     def edit(self, user: User, kind: int, index: int, intended_ns: int) -> None:
         """Make and send one edit."""
@@ -328,7 +347,7 @@ class Crowd:
         if again and body.get("epoch") == user.epoch and body.get("version", 0) < before:
             self._backwards(user, before, body.get("version", 0))
         user.epoch = body.get("epoch")
-        self._catch_up(user)
+        self._catch_up(user, now)
 
     def _backwards(self, user: User, before: int, version: int) -> None:
         self.counts["backwards"] += 1
@@ -338,7 +357,7 @@ class Crowd:
                 f"had seen version {before}"
             )
 
-    def _catch_up(self, user: User) -> None:
+    def _catch_up(self, user: User, now: int) -> None:
         """Send again what is unanswered, then what queued up."""
         for number, intended_ns, payload in self.engine.in_flight(user.slot):
             self.engine.refuse(user.slot, number)
@@ -353,9 +372,9 @@ class Crowd:
             self.counts["merged_offline"] += len(user.queue) - 1
             number, payload = user.offline_patch(base)
             self.engine.submit(user.slot, number, -1, payload)
-        queue, user.queue = user.queue, []
-        for intended_ns, kind, index in queue:
-            self.edit(user, kind, index, intended_ns if base is None else -1)
+        if base is not None:  # what was written without a connection is not timed
+            user.queue = [(-1, kind, index) for _, kind, index in user.queue]
+        self._send_queue(user, now)
 
     def _synced(self, user: User, body: dict[str, Any], before: int, now: int) -> None:
         """The state in place of what was queued for a slow reader, with the acknowledgements among it."""
@@ -393,13 +412,13 @@ class Crowd:
     ) -> None:
         """The log couldn't be reached: the same submission again, as its seq makes it safe."""
         self.counts["resent"] += 1
-        self.postponed += 1
+        user.postponed.add(number)
 
         def again(user: User, now: int) -> None:
             if user.state in ("connecting", "joining"):
                 self._after(now, RETRY_MS[0], again, user, always=True)
                 return
-            self.postponed -= 1
+            user.postponed.discard(number)
             self.engine.submit(user.slot, number, flight[0], flight[1])
 
         self._after(now, _retry_after_ms(body), again, user, always=True)
@@ -408,9 +427,11 @@ class Crowd:
 
     def in_flight(self) -> int:
         """Submissions without an answer, queued ones included."""
-        return self.postponed + sum(
-            len(self.engine.in_flight(user.slot)) + len(user.queue) for user in self.users
-        )
+        return sum(map(self.unanswered, self.users))
+
+    def unanswered(self, user: User) -> int:
+        """The same, of one user."""
+        return len(self.engine.in_flight(user.slot)) + len(user.postponed) + len(user.queue)
 
     def end(self) -> None:
         """Cut every connection."""

@@ -72,7 +72,8 @@ class User:
     """A virtual user. `state` is one of idle, connecting, joining, live, closing, offline.
 
     `number` counts its submissions (they are their ids and seqs); `queue` holds the edits that came due
-    while it had no connection, as (intended_ns, kind, index).
+    while it had no connection or too many were unanswered, as (intended_ns, kind, index); `postponed` are the
+    numbers of submissions that wait to be sent again.
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class User:
         "number",
         "offline_base",
         "plain",
+        "postponed",
         "presence_number",
         "queue",
         "replica",
@@ -124,6 +126,7 @@ class User:
         self.return_delay_ms: float | None = None
         self.offline_base: int | None = None  # the version before a spell without connection
         self.queue: list[tuple[int, int, int]] = []
+        self.postponed: set[int] = set()
 
     def next_number(self) -> int:
         self.number += 1

@@ -307,8 +307,8 @@ class Worker:
         await trio.sleep(0.2)
 
     def _unanswered(self) -> int:
-        return self.crowd.postponed + sum(
-            len(self.engine.in_flight(user.slot)) + len(user.queue)
+        return sum(
+            self.crowd.unanswered(user)
             for user in self.users
             if user.state in ("live", "connecting", "joining")
         )
