@@ -20,12 +20,11 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memmove, memset, strerror
+from libc.string cimport memcpy, memmove, memset
 
-from _speedups.slots cimport Form, Item, Slot, accept_connection, now_ns, write_items, write_slot
+from _speedups.slots cimport Form, Item, Slot, now_ns, write_items, write_slot
 
 SENT = 0
 QUEUED = 1
@@ -482,17 +481,3 @@ cdef int fill_form(Form *form, list frames) except -1:
         i += 1
     form.count = <uint32_t>i
     return 0
-
-
-def accept(int listener):
-    """Accept one TCP connection, non-blocking and closed on exec: (fd, "host:port"), or None when none waits.
-
-    Raises OSError as accept(2) does.
-    """
-    cdef char address[80]
-    cdef int fd = accept_connection(listener, address, sizeof(address))
-    if fd >= 0:
-        return fd, address.decode()
-    if errno == EAGAIN:
-        return None
-    raise OSError(errno, strerror(errno).decode())

@@ -3,8 +3,7 @@
 
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdio cimport snprintf
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -16,29 +15,8 @@ cdef extern from "<sys/socket.h>" nogil:
         size_t msg_iovlen
     ssize_t sendmsg(int fd, const msghdr *message, int flags)
     ssize_t c_send "send"(int fd, const void *data, size_t size, int flags)
-    cdef struct sockaddr:
-        unsigned short sa_family
-    ctypedef unsigned int socklen_t
-    int accept4(int fd, sockaddr *address, socklen_t *size, int flags)
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
-    int SOCK_NONBLOCK
-    int SOCK_CLOEXEC
-    int AF_INET6
-
-cdef extern from "<arpa/inet.h>" nogil:
-    cdef struct in_addr:
-        uint32_t s_addr
-    cdef struct sockaddr_in:
-        uint16_t sin_port
-        in_addr sin_addr
-    cdef struct in6_addr:
-        uint8_t s6_addr[16]
-    cdef struct sockaddr_in6:
-        uint16_t sin6_port
-        in6_addr sin6_addr
-    const char *inet_ntop(int family, const void *source, char *text, socklen_t size)
-    uint16_t ntohs(uint16_t port)
 
 cdef extern from "<time.h>" nogil:
     cdef struct timespec:
@@ -135,21 +113,3 @@ cdef inline void write_slot(Slot *slot) noexcept nogil:
             return
         if not advance(slot, got) or (slot.sent < slot.count and slot.sent < offered):
             return
-
-
-cdef inline int accept_connection(int listener, char *text, size_t size) noexcept nogil:
-    """Accept, non-blocking and closed on exec, and write the peer's "host:port"; -1 and errno otherwise."""
-    cdef sockaddr_in6 address
-    cdef sockaddr_in *old = <sockaddr_in *>&address
-    cdef socklen_t length = sizeof(address)
-    cdef char host[64]
-    cdef int fd = accept4(listener, <sockaddr *>&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
-    if fd < 0:
-        return fd
-    if (<sockaddr *>&address).sa_family == AF_INET6:
-        inet_ntop(AF_INET6, &address.sin6_addr, host, sizeof(host))
-        snprintf(text, size, b"[%s]:%d", host, <int>ntohs(address.sin6_port))
-    else:
-        inet_ntop((<sockaddr *>&address).sa_family, &old.sin_addr, host, sizeof(host))
-        snprintf(text, size, b"%s:%d", host, <int>ntohs(old.sin_port))
-    return fd

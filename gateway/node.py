@@ -66,7 +66,7 @@ def make_transport(config: Config, counters: Counters, reuse_port: bool = False)
 
 def fast_obstacle(config: Config) -> str | None:
     """Why the fast transport can't be had with this configuration and build, for people; None when it can."""
-    if speedups.load("frames") is None or speedups.load("fanout") is None:
+    if any(speedups.load(name) is None for name in speedups.TRANSPORT):
         return "the fast transport needs the compiled kernels, which are not built or are switched off"
     from gateway.transport import fast  # needs the kernels
 

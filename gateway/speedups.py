@@ -13,7 +13,8 @@ from typing import Literal, cast
 
 Mode = Literal["require", "off", "auto"]
 
-KERNELS = ("frames", "fanout", "kernel")
+TRANSPORT = ("frames", "fanout", "sockets")
+KERNELS = (*TRANSPORT, "kernel")
 
 
 class SpeedupsError(ImportError):

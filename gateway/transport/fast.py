@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
-from _speedups import frames
-from _speedups.fanout import FORMS_MAX, Frame, Members, Slots, accept
+from _speedups import frames, sockets
+from _speedups.fanout import FORMS_MAX, Frame, Members, Slots
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.metrics import Counters
@@ -259,27 +259,20 @@ class FastTransport:
                 try:
                     self._accept_some(bare.fileno(), connections)
                 except OSError as error:
-                    if error.errno not in ACCEPT_FULL:
+                    if error.errno in ACCEPT_FULL:
+                        logger.error("can't accept a connection: %s; trying again", error)
+                        await trio.sleep(ACCEPT_PAUSE_S)
+                    elif error.errno not in ACCEPT_LOST:
                         raise
-                    logger.error("can't accept a connection: %s; trying again", error)
-                    await trio.sleep(ACCEPT_PAUSE_S)
 
     def _accept_some(self, listener: int, connections: trio.Nursery) -> None:
         shared = self._shared
         shared.poller.now_s = trio.current_time()
-        for _ in range(ACCEPTS_MAX):
-            try:
-                accepted = accept(listener)
-            except OSError as error:
-                if error.errno in ACCEPT_LOST:
-                    continue
-                raise
-            if accepted is None:
-                return
+        for fd, remote in sockets.accept(listener, ACCEPTS_MAX):
             if self._idle:
                 seat = self._idle.pop()
             else:
                 seat = Seat(self._idle)
                 connections.start_soon(seat.run)
-            seat.connection = self.connection_type(accepted[0], accepted[1], seat, shared)
+            seat.connection = self.connection_type(fd, remote, seat, shared)
             seat.connection.begin()

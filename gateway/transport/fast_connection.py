@@ -142,9 +142,8 @@ class FastConnection:
         self._shared.forget(self, self._close_code)
         if self._outbox is not None:
             self._outbox.discard()
-        self._shared.poller.forget(self._fd)
         self._shared.slots.remove(self.handle)
-        os.close(self._fd)
+        self._shared.poller.end(self._fd)
         self._shared.sweep.cancel(self)
         self._outbox = self._later = self._decoder = self._head = None
 
@@ -275,9 +274,10 @@ class FastConnection:
             window_bits, extension = fast_compression.agree(shake.request.headers)
         self._head = None
         self._decoder = frames.Decoder(shared.limits.frame_bytes_max, deflate=bool(window_bits))
-        if window_bits:
+        if window_bits:  # the slot was opened before it was known how its frames are encoded
             self.form = window_bits - 8
-            self._renew_slot()
+            shared.slots.remove(self.handle)
+            self.handle = shared.slots.add(self._fd, self.form)
         answer = upgrade.acceptance(shake.key, accepted.admission.subprotocol, extension)
         shared.slots.post(self.handle, Frame(answer))
         self._state = State.OPEN
@@ -286,12 +286,6 @@ class FastConnection:
         shared.remember(self)
         self._session = accepted.admission.open(self)
         shared.flusher.wake()
-
-    def _renew_slot(self) -> None:
-        """The slot was opened before it was known how this connection's frames are encoded."""
-        slots = self._shared.slots
-        slots.remove(self.handle)
-        self.handle = slots.add(self._fd, self.form)
 
     def _refuse(self, rejection: Rejection) -> None:
         self._shared.counters.connections_rejected[str(rejection.status)] += 1

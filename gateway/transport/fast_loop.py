@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from _speedups import sockets
 from _speedups.fanout import Slots
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Poller:
         self._congested = congested
         self._epoll = select.epoll()
         self._owners: dict[int, Ready] = {}
+        self._ended: list[int] | None = None  # during a pass: what it closes at its end
         self.now_s = 0.0  # Trio's time when this pass began: exact enough for timeouts, and for free
 
     def watch(self, fd: int, flags: int, owner: Ready) -> None:
@@ -95,9 +97,13 @@ class Poller:
         if self._owners.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
-    def forget(self, fd: int) -> None:
-        """The descriptor is about to be closed, which ends its registration: one system call less."""
+    def end(self, fd: int) -> None:
+        """Close the descriptor, which ends its registration too: at the end of this pass, with the others."""
         self._owners.pop(fd, None)
+        if self._ended is None:
+            os.close(fd)
+        else:
+            self._ended.append(fd)
 
     def close(self) -> None:
         self._epoll.close()
@@ -109,10 +115,16 @@ class Poller:
             while self._congested():  # noqa: ASYNC110  (commits don't signal; a pause is what is wanted)
                 await trio.sleep(CONGESTED_PAUSE_S)
             self.now_s = trio.current_time()
-            for fd, flags in self._epoll.poll(0, EVENTS_MAX):
-                owner = self._owners.get(fd)
-                if owner is not None:
-                    owner.ready(flags)
+            self._pass()
+
+    def _pass(self) -> None:
+        self._ended = []
+        for fd, flags in self._epoll.poll(0, EVENTS_MAX):
+            owner = self._owners.get(fd)
+            if owner is not None:
+                owner.ready(flags)
+        ended, self._ended = self._ended, None
+        sockets.close(ended)
 
 
 class Load(trio.abc.Instrument):

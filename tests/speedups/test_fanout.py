@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from _speedups.fanout import FULL, QUEUED, REFUSED, SENT, STALE, Frame, Members, Slots, accept
+from _speedups.fanout import FULL, QUEUED, REFUSED, SENT, STALE, Frame, Members, Slots
 
 FOREVER_NS = 10**12
 BIG = Frame(b"x" * 4_000_000)
@@ -325,28 +325,3 @@ def test_every_frame_is_let_go() -> None:
         p.slots = Slots()
         gc.collect()
         assert sys.getrefcount(frame) == before
-
-
-@pytest.mark.parametrize(
-    ("family", "host", "shown"),
-    [(socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "::1", "[::1]")],
-)
-def test_accept_takes_one_connection_that_does_not_block(family: int, host: str, shown: str) -> None:
-    with socket.socket(family, socket.SOCK_STREAM) as listener, socket.socket(family) as client:
-        listener.setblocking(False)
-        listener.bind((host, 0))
-        listener.listen()
-        assert accept(listener.fileno()) is None
-        client.connect(listener.getsockname())
-        accepted = accept(listener.fileno())
-        assert accepted is not None
-        with socket.socket(fileno=accepted[0]) as ours:
-            assert accepted[1] == f"{shown}:{client.getsockname()[1]}"
-            with pytest.raises(BlockingIOError):
-                ours.recv(1)
-
-
-def test_accept_raises_what_the_socket_says() -> None:
-    with pytest.raises(OSError) as caught:
-        accept(-1)
-    assert caught.value.errno == errno.EBADF

@@ -31,7 +31,7 @@ INC = "inc"
 TST = "tst"
 
 # By any equal string, as unpickling gives, the kind that can be compared by identity.
-KINDS = {kind: kind for kind in (INS, REM, SET, MOV, TXT, INC, TST)}
+KINDS: dict[Any, Any] = {kind: kind for kind in (INS, REM, SET, MOV, TXT, INC, TST)}
 
 # Containers that a run of edits remembers as its own. A patch edits the same few.
 OWN_MAX = 16
@@ -125,7 +125,7 @@ def apply_one(document: Any, operation: Operation, own: list[Any] | None) -> Any
     in the run's document only. Where the document before the operation is needed afterwards, `own` is None.
     """
     given = operation[0]
-    kind: str = KINDS.get(given, given)
+    kind: Any = KINDS.get(given, given)
     path = operation[1]
     if kind is TST:
         check_test(document, operation)
