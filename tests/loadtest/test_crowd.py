@@ -1,0 +1,62 @@
+"""Users as good clients: what they hold back, and what they send when they may."""
+
+from __future__ import annotations
+
+from loadtest.crowd import MS, QUEUE_RETRY_MS, SEQS_KEPT, Crowd
+from loadtest.engine.pure import Engine
+from loadtest.schedule import Operation
+from loadtest.users import Target, User
+
+NOW = 1_000 * MS
+TITLE = 0
+
+
+def crowd_of_one(plain: bool = False) -> tuple[Crowd, User]:
+    engine, target = Engine(), Target("ws://127.0.0.1:9/", b"secret", 2_000_000_000, "run", "event")
+    user = User(0, engine.add_user(engine.add_document(), False), 0, target, plain)
+    user.state = "live"
+    return Crowd(engine, target, [user], True), user
+
+
+def in_flight(crowd: Crowd, user: User) -> list[int]:
+    return sorted(number for number, _, _ in crowd.engine.in_flight(user.slot))
+
+
+def write(crowd: Crowd, times: int) -> None:
+    for number in range(times):
+        crowd.dispatch(Operation(0.0, 0, TITLE, number), NOW, NOW)
+
+
+def test_a_user_has_no_more_unanswered_than_the_server_remembers() -> None:
+    crowd, user = crowd_of_one()
+    write(crowd, SEQS_KEPT + 4)
+    assert in_flight(crowd, user) == list(range(1, SEQS_KEPT + 1))
+    assert (len(user.queue), crowd.in_flight()) == (4, SEQS_KEPT + 4)
+    crowd.engine.acknowledge(user.slot, 2, 1, NOW)
+    later = NOW + int(QUEUE_RETRY_MS * MS)
+    crowd.run_timers(later)
+    assert len(user.queue) == 4, "the oldest is still unanswered"
+    crowd.engine.acknowledge(user.slot, 1, 2, NOW)
+    crowd.run_timers(later + int(QUEUE_RETRY_MS * MS))
+    assert in_flight(crowd, user) == list(range(3, SEQS_KEPT + 3))
+    assert len(user.queue) == 2
+
+
+def test_what_waits_to_be_sent_again_counts_as_unanswered() -> None:
+    crowd, user = crowd_of_one()
+    write(crowd, SEQS_KEPT)
+    flight = crowd.engine.refuse(user.slot, 1)
+    assert flight is not None
+    crowd._resubmit(user, 1, flight, {"retry_after_ms": 500}, NOW)
+    write(crowd, 1)
+    assert len(user.queue) == 1
+    assert crowd.in_flight() == SEQS_KEPT + 1
+    crowd.run_timers(NOW + 501 * MS)
+    assert in_flight(crowd, user) == list(range(1, SEQS_KEPT + 1))
+
+
+def test_a_plain_client_holds_nothing_back() -> None:
+    crowd, user = crowd_of_one(plain=True)
+    write(crowd, SEQS_KEPT + 4)
+    assert len(in_flight(crowd, user)) == SEQS_KEPT + 4
+    assert not user.queue
