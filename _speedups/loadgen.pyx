@@ -87,196 +87,37 @@ cdef enum Phase:
     PHASE_UPGRADING
     PHASE_OPEN
 
-cdef struct Flight:
-    int64_t number
-    int64_t intended_ns
-    PyObject *payload
-
-cdef struct Entry:
-    int64_t intended_ns   # 0: not acknowledged (yet)
-    uint32_t user
-    uint32_t number
-
-cdef struct Arrival:
-    int64_t version
-    int64_t arrived_ns
-
 cdef inline int64_t now_ns() noexcept nogil:
     cdef timespec value
     clock_gettime(CLOCK_MONOTONIC, &value)
     return value.tv_sec * 1000000000 + value.tv_nsec
 
 
-# ------------------------------------------------------------------------------------------------- state
-
-cdef class _Document:
-    """What was acknowledged, by version, and the arrivals whose acknowledgement is still to come."""
-
-    cdef Entry *entries      # of version 1, 2, ...
-    cdef int64_t size
-    cdef int64_t room
-    cdef Arrival *arrivals
-    cdef size_t waiting
-    cdef size_t arrivals_room
-
-    def __dealloc__(self):
-        free(self.entries)
-        free(self.arrivals)
-
-    cdef Entry *entry(self, int64_t version, bint make) except? NULL:
-        cdef int64_t room, index = version - 1
-        if index < 0 or index > self.size + VERSIONS_AHEAD_MAX:
-            return NULL
-        if index < self.size:
-            return &self.entries[index]
-        if not make:
-            return NULL
-        if index >= self.room:
-            room = max(index + 1, 2 * self.room, 16)
-            self.entries = <Entry *>realloc(self.entries, room * sizeof(Entry))
-            if self.entries == NULL:
-                raise MemoryError
-            self.room = room
-        memset(&self.entries[self.size], 0, (index + 1 - self.size) * sizeof(Entry))
-        self.size = index + 1
-        return &self.entries[index]
-
-    cdef int wait(self, int64_t version, int64_t arrived_ns) except -1:
-        if self.waiting == self.arrivals_room:
-            self.arrivals_room = max(16, 2 * self.arrivals_room)
-            self.arrivals = <Arrival *>realloc(self.arrivals, self.arrivals_room * sizeof(Arrival))
-            if self.arrivals == NULL:
-                raise MemoryError
-        self.arrivals[self.waiting].version = version
-        self.arrivals[self.waiting].arrived_ns = arrived_ns
-        self.waiting += 1
-        return 0
+include "loadgen_state.pxi"
+include "loadgen_judge.pxi"
 
 
-cdef class _User:
-    """One client: its socket, its place in the order of its document, its unanswered submissions."""
-
-    cdef int fd
-    cdef Phase phase
-    cdef bint paused
-    cdef bint wants_write
-    cdef _Document document
-    cdef int64_t version
-    cdef char *partial
-    cdef size_t partial_size
-    cdef size_t partial_room
-    cdef char *out
-    cdef size_t out_size
-    cdef size_t out_room
-    cdef Flight *flights
-    cdef size_t flying
-    cdef size_t flights_room
-    cdef list spool          # None: an order-checker
-    cdef set missing
-    cdef list fragments
-    cdef uint32_t mask
-
-    def __dealloc__(self):
-        cdef size_t i
-        for i in range(self.flying):
-            Py_DECREF(<object>self.flights[i].payload)
-        free(self.flights)
-        free(self.partial)
-        free(self.out)
-
-    cdef int append_out(self, const char *data, size_t size) except -1:
-        if self.out_size + size > self.out_room:
-            self.out_room = max(self.out_size + size, 2 * self.out_room)
-            self.out = <char *>realloc(self.out, self.out_room)
-            if self.out == NULL:
-                raise MemoryError
-        memcpy(self.out + self.out_size, data, size)
-        self.out_size += size
-        return 0
-
-    cdef int keep_partial(self, const char *data, size_t size) except -1:
-        if size > self.partial_room:
-            free(self.partial)
-            self.partial = <char *>malloc(size)
-            if self.partial == NULL:
-                raise MemoryError
-            self.partial_room = size
-        elif size == 0 and self.partial_room > 4096:
-            free(self.partial)
-            self.partial = NULL
-            self.partial_room = 0
-        if size:
-            memcpy(self.partial, data, size)
-        self.partial_size = size
-        return 0
-
-    cdef int launch(self, int64_t number, int64_t intended_ns, object payload) except -1:
-        if self.flying == self.flights_room:
-            self.flights_room = max(4, 2 * self.flights_room)
-            self.flights = <Flight *>realloc(self.flights, self.flights_room * sizeof(Flight))
-            if self.flights == NULL:
-                raise MemoryError
-        Py_INCREF(payload)
-        self.flights[self.flying] = Flight(number, intended_ns, <PyObject *>payload)
-        self.flying += 1
-        return 0
-
-    cdef tuple land(self, int64_t number):
-        """Take a submission out of flight: (intended_ns, payload), or None when it isn't there."""
-        cdef size_t i
-        cdef object payload
-        cdef int64_t intended_ns
-        for i in range(self.flying):
-            if self.flights[i].number == number:
-                intended_ns = self.flights[i].intended_ns
-                payload = <object>self.flights[i].payload
-                Py_DECREF(payload)
-                self.flying -= 1
-                memmove(&self.flights[i], &self.flights[i + 1], (self.flying - i) * sizeof(Flight))
-                return intended_ns, payload
-        return None
-
-
-cdef class Engine:
+cdef class Engine(_Judge):
     """See `loadtest.engine.pure.Engine`: the same methods, rules and results."""
 
     cdef int epoll
-    cdef list users
-    cdef list documents
-    cdef int64_t *counts[3]
     cdef char *buffer
     cdef size_t buffer_room
     cdef list events
     cdef epoll_event ready[EVENTS_MAX]
-    cdef readonly list faults
-    cdef readonly dict fault_counts
     cdef readonly int64_t deliveries, acks, presences, messages, bytes_received, bytes_sent, reads
-    cdef readonly int64_t spooled_bytes
-    cdef public int64_t zero_ns
 
     def __cinit__(self):
-        cdef int i
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise OSError(errno, os.strerror(errno))
-        for i in range(3):
-            self.counts[i] = <int64_t *>calloc(COUNTS, sizeof(int64_t))
-            if self.counts[i] == NULL:
-                raise MemoryError
         self.buffer_room = 1 << 18
         self.buffer = <char *>malloc(self.buffer_room)
         if self.buffer == NULL:
             raise MemoryError
-        self.users = []
-        self.documents = []
         self.events = []
-        self.faults = []
-        self.fault_counts = {}
 
     def __dealloc__(self):
-        cdef int i
-        for i in range(3):
-            free(self.counts[i])
         free(self.buffer)
 
     def close(self):
@@ -565,131 +406,3 @@ cdef class Engine:
             self.keep(user, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), None)
         self.events.append((slot, MESSAGE, (payload, before), now))
         return 0
-
-    cdef int keep(self, _User user, const char *data, size_t size, object own) except -1:
-        user.spool.append((PyBytes_FromStringAndSize(data, size), own))
-        self.spooled_bytes += size
-        return 0
-
-    cdef int advance(self, Py_ssize_t slot, _User user, int64_t version) except -1:
-        """The rule of order: the next version is the last one's successor."""
-        cdef int64_t skipped
-        if version == user.version + 1:
-            user.version = version
-            return 0
-        if version > user.version:
-            self.fault(GAP, slot, user, version)
-            self.fault_counts[GAP] += version - user.version - 2
-            if user.missing is None:
-                user.missing = set()
-            for skipped in range(user.version + 1, min(version, user.version + 1000)):
-                user.missing.add(skipped)
-            user.version = version
-        elif user.missing is not None and version in user.missing:
-            user.missing.discard(version)
-            self.fault_counts[GAP] -= 1
-            self.fault(REORDERED, slot, user, version)
-        else:
-            self.fault(DUPLICATE, slot, user, version)
-        return 0
-
-    cdef int fault(self, int kind, Py_ssize_t slot, _User user, int64_t version) except -1:
-        self.fault_counts[kind] = self.fault_counts.get(kind, 0) + 1
-        if len(self.faults) < FAULTS_MAX:
-            self.faults.append((kind, slot, user.version + 1, version))
-        return 0
-
-    cdef int arrive(self, _Document document, int64_t version, int64_t now) except -1:
-        cdef Entry *entry = document.entry(version, False)
-        if entry == NULL or entry.intended_ns == 0:
-            return document.wait(version, now)
-        if entry.intended_ns > 0:
-            self.record(DELIVERY, now - entry.intended_ns)
-        return 0
-
-    cdef tuple acknowledged(self, Py_ssize_t slot, _User user, int64_t number, int64_t version, int64_t now):
-        """Note whose version it is, and time the arrivals that waited for it: (number, submission)."""
-        cdef tuple flight = user.land(number)
-        cdef Entry *entry
-        cdef int64_t intended_ns
-        if flight is None:
-            return None
-        intended_ns = flight[0]
-        entry = user.document.entry(version, True)
-        if entry == NULL or (entry.intended_ns != 0 and not (entry.user == slot and entry.number == number)):
-            self.fault(TWICE_ACKNOWLEDGED, slot, user, version)
-            return number, flight[1]
-        entry.intended_ns = intended_ns
-        entry.user = slot
-        entry.number = number
-        if intended_ns > 0:
-            self.record(ACK, now - intended_ns)
-        self.time_waiting(user.document, version, intended_ns)
-        return number, flight[1]
-
-    cdef int time_waiting(self, _Document document, int64_t version, int64_t intended_ns) except -1:
-        cdef size_t i, kept = 0
-        for i in range(document.waiting):
-            if document.arrivals[i].version != version:
-                document.arrivals[kept] = document.arrivals[i]
-                kept += 1
-            elif intended_ns > 0:
-                self.record(DELIVERY, document.arrivals[i].arrived_ns - intended_ns)
-        document.waiting = kept
-        return 0
-
-    cdef inline void record(self, int metric, int64_t value_ns) noexcept:
-        self.counts[metric][count_index(value_ns // 1000)] += 1
-
-    # ---------------------------------------------------------------------------------------- results
-
-    def version(self, Py_ssize_t slot):
-        return (<_User>self.users[slot]).version
-
-    def missing(self, Py_ssize_t slot):
-        cdef _User user = self.users[slot]
-        return len(user.missing) if user.missing is not None else 0
-
-    def acknowledge(self, Py_ssize_t slot, int64_t number, int64_t version, int64_t arrived_ns):
-        return self.acknowledged(slot, self.users[slot], number, version, arrived_ns)
-
-    def refuse(self, Py_ssize_t slot, int64_t number):
-        return (<_User>self.users[slot]).land(number)
-
-    def in_flight(self, Py_ssize_t slot):
-        cdef _User user = self.users[slot]
-        cdef size_t i
-        return [
-            (user.flights[i].number, user.flights[i].intended_ns, <object>user.flights[i].payload)
-            for i in range(user.flying)
-        ]
-
-    def take_spool(self, Py_ssize_t slot):
-        cdef _User user = self.users[slot]
-        cdef list spool = user.spool
-        user.spool = []
-        for payload, _ in spool:
-            self.spooled_bytes -= len(payload)
-        return spool
-
-    def untimed(self):
-        cdef _Document document
-        cdef int64_t total = 0
-        for document in self.documents:
-            total += document.waiting
-        return total
-
-    def ledger(self, Py_ssize_t document):
-        cdef _Document one = self.documents[document]
-        cdef int64_t i
-        return [
-            (1 + i, one.entries[i].user, one.entries[i].number)
-            for i in range(one.size)
-            if one.entries[i].intended_ns != 0
-        ]
-
-    def take_counts(self, str metric):
-        cdef int index = METRICS.index(metric)
-        cdef bytes counts = PyBytes_FromStringAndSize(<char *>self.counts[index], COUNTS * sizeof(int64_t))
-        memset(self.counts[index], 0, COUNTS * sizeof(int64_t))
-        return counts
