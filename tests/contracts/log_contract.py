@@ -365,6 +365,7 @@ class LogContract:
             epoch = await log.purge(ROOM)
             assert epoch > first.epoch
             opening = await log.open(ROOM)
+            assert opening.purged == epoch, "what rooms still hold was erased on purpose"
             assert (opening.epoch, opening.snapshot, list(opening.records)) == (
                 epoch,
                 Snapshot(0, b"null"),
