@@ -10,7 +10,7 @@ SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
 
-.PHONY: venv serve test check bench fuzz demo simulate clean
+.PHONY: venv serve test check bench fuzz conformance demo simulate clean
 
 venv: $(VENV)/.installed
 
@@ -37,6 +37,9 @@ bench: venv
 
 fuzz: venv
 	$(BIN)/python -m tests.ot.fuzz --seconds $(SECONDS) $(ARGS)
+
+conformance: venv
+	$(BIN)/python -m tests.transport.conformance $(ARGS)
 
 demo: venv
 	mkdir -p out
