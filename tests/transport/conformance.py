@@ -2,8 +2,8 @@
 
     python -m tests.transport.conformance [--transport fast|portable] [--cases '9.*,12.*']
 
-The fast transport echoes binary messages and speaks permessage-deflate, so no case is left out. Prints how the
-cases ended and every one that isn't OK; exit status 1 where one failed.
+The fast transport echoes binary messages and speaks permessage-deflate, so no case is left out. Prints how
+the cases ended and every one that isn't OK; exit status 1 where one failed.
 """
 
 from __future__ import annotations
