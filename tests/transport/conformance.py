@@ -24,12 +24,12 @@ def judged(url: str, cases: list[str] | None) -> bool:
         results = asyncio.run(kosoku.run_fuzzingclient(url, cases, concurrency=4))
     except kosoku.FailureError as failure:
         for result in failure.results:
-            print(result.id, result.behavior.value)
+            print(result.case_id, result.behavior.value)
         print(f"{len(failure.results)} cases failed")
         return False
     for result in results:
         if result.behavior.value != "OK":
-            print(result.id, result.behavior.value)
+            print(result.case_id, result.behavior.value)
     counts = Counter(result.behavior.value for result in results)
     print(", ".join(f"{name}: {count}" for name, count in sorted(counts.items())), f"of {len(results)} cases")
     return True
