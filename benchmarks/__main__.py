@@ -1,7 +1,7 @@
 """All measurements, one table and one picture.
 
     python -m benchmarks                    run everything (about 10 minutes) and render
-    python -m benchmarks --only broadcast   run one (of echo, broadcast, accept, memory, ot) and render
+    python -m benchmarks --only broadcast   run one (of echo, broadcast, accept, memory, ot, edit)
     python -m benchmarks --render           render what was measured before
     python -m benchmarks --into DIRECTORY   also put benchmarks.md and benchmarks.png there (for the README)
 
@@ -27,6 +27,8 @@ PROGRAMS: Mapping[str, Callable[[Sequence[str]], object]] = {
     "accept": accept.run,
     "memory": memory.run,
 }
+# In processes of their own, for they measure themselves; they print their own tables.
+APART: Mapping[str, Sequence[str]] = {"ot": ("--json", str(measure.OUT / "ot.json")), "edit": ()}
 # Column of the table: its heading, the figure in a result, and what it is divided by.
 COLUMNS: Mapping[str, tuple[str, str, float]] = {
     "broadcast": ("CPU a delivery, us", "cpu_us", 1),
@@ -117,15 +119,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=(*PROGRAMS, "ot"), action="append")
+    parser.add_argument("--only", choices=(*PROGRAMS, *APART), action="append")
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--into", type=Path)
     options = parser.parse_args(arguments)
-    wanted = () if options.render else options.only or (*PROGRAMS, "ot")
+    wanted = () if options.render else options.only or (*PROGRAMS, *APART)
     for name in wanted:
-        if name == "ot":
-            command = [sys.executable, "-m", "benchmarks.ot", "--json", str(measure.OUT / "ot.json")]
-            subprocess.run(command, check=True)
+        if name in APART:
+            subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *APART[name]], check=True)
         else:
             PROGRAMS[name]([])
         print()
