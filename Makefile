@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 # Some distributions ship venv without ensurepip; the pip that is there installs another into the environment.
 WITHOUT_ENSUREPIP = ($(PYTHON) -m venv --clear --without-pip $(VENV) && \
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet pip)
-KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd _speedups/*.pxi gateway/ot/kernel/*.py)
+CORE := $(wildcard gateway/*.pxd gateway/*/*.pxd)
+KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd _speedups/*.pxi gateway/ot/kernel/*.py) $(CORE) $(CORE:.pxd=.py)
 SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
@@ -50,4 +51,4 @@ simulate: venv
 
 clean:
 	rm -rf $(VENV) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache
-	find . -name '*.so' -path './_speedups/*' -delete
+	find _speedups gateway -name '*.so' -delete

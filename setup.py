@@ -9,6 +9,8 @@ from setuptools import Extension, setup
 
 KERNEL = Path("gateway/ot/kernel")
 OPTIMISE = ["-O3", "-fno-strict-aliasing"]
+# Types come from the .pxd alone: versions of Cython differ in what they make of annotations.
+DIRECTIVES = {"language_level": 3, "annotation_typing": False}
 
 
 def extensions() -> list[Extension]:
@@ -19,10 +21,18 @@ def extensions() -> list[Extension]:
         return []
     sources = [*sorted(Path("_speedups").glob("*.pyx")), joined_kernel()]
     modules = [Extension(f"_speedups.{p.stem}", [str(p)], extra_compile_args=OPTIMISE) for p in sources]
-    built: list[Extension] = cythonize(modules, compiler_directives={"language_level": 3}) if modules else []
+    modules += [
+        Extension(".".join(p.with_suffix("").parts), [str(p)], extra_compile_args=OPTIMISE) for p in core()
+    ]
+    built: list[Extension] = cythonize(modules, build_dir="build", compiler_directives=DIRECTIVES)
     for module in built:
         module.optional = True  # cythonize() drops the flag, so it is set on its result
     return built
+
+
+def core() -> list[Path]:
+    """The modules of the gateway that are compiled as they are: those with C types (a .pxd) beside them."""
+    return [path.with_suffix(".py") for path in sorted(Path("gateway").rglob("*.pxd"))]
 
 
 def joined_kernel() -> Path:

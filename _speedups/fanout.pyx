@@ -49,15 +49,8 @@ cdef enum State:
     BLOCKED
 
 
-@cython.no_gc
-@cython.freelist(64)
 cdef class Frame:
     """Encoded bytes and what a queue must know about them: see `gateway.ports.Connection.send`."""
-
-    cdef readonly bytes data
-    cdef readonly object topic
-    cdef readonly bint droppable
-    cdef readonly object ack
 
     def __cinit__(self, bytes data not None, topic=None, bint droppable=False, ack=None):
         self.data = data

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway import ot, protocol
-from gateway.ports import Ack, Connection, Group, Own
+from gateway.ports import Connection, Group
 from gateway.submission import Submission
+from gateway.values import Ack, Own
 from gateway.window import Entry
-
-Change = tuple[Submission | None, Entry]  # the submission where it was made on this worker
 
 
 class Form:
@@ -48,36 +47,39 @@ def broadcast(entry: Entry, extended: bool, name: Mapping[str, str], stamp_ms: i
     return protocol.encode("OP_BROADCAST", payload, stamp_ms)
 
 
-def acknowledgement(
-    entry: Entry, submission: Submission, name: Mapping[str, str], stamp_ms: int
-) -> tuple[bytes, Ack]:
+def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str], stamp_ms: int) -> bytes:
     """The OP_ACK of a committed submission, with its operations where they aren't the submitted ones."""
-    version, op_id = entry.record.version, submission.op_id
-    payload: dict[str, Any] = {**name, "version": version, "id": op_id}
+    payload: dict[str, Any] = dict(name)
+    payload["version"] = entry.record.version
+    payload["id"] = submission.op_id
     if submission.undoes is not None or entry.patch != submission.patch:
         payload["operations"] = operations_of(entry, submission.author.extended)
-    return protocol.encode("OP_ACK", payload, stamp_ms), Ack(op_id, submission.seq, version)
+    return protocol.encode("OP_ACK", payload, stamp_ms)
 
 
 def deliver(
     forms: Iterable[Form],
     members: Mapping[Connection, Form],
-    changes: Sequence[Change],
+    entries: Sequence[Entry],
+    submissions: Sequence[Submission],
     name: Mapping[str, str],
     topic: str,
     stamp_ms: int,
 ) -> int:
     """Publish changes, in order, to every subscriber; returns how many broadcasts went out.
 
+    `submissions` are those of the entries, in the same order; none where another worker made the changes.
     `stamp_ms` is the messages' time: not the changes' own, for others of the resource went out since.
     """
     own: dict[Connection, dict[int, Own]] = {}
     sent = 0
-    for index, (submission, entry) in enumerate(changes):
-        connection = None if submission is None else submission.author.connection
-        if submission is None or connection is None:
+    for index, submission in enumerate(submissions):
+        connection = submission.author.connection
+        if connection is None:
             continue
-        message, ack = acknowledgement(entry, submission, name, stamp_ms)
+        entry = entries[index]
+        ack = Ack(submission.op_id, submission.seq, entry.record.version)
+        message = acknowledgement(entry, submission, name, stamp_ms)
         if connection in members:
             own.setdefault(connection, {})[index] = Own(message, ack)
             sent -= 1
@@ -87,7 +89,7 @@ def deliver(
         group, extended = form.group, form.extended
         count = len(group)
         if count:
-            payloads = [broadcast(entry, extended, name, stamp_ms) for _, entry in changes]
+            payloads = [broadcast(entry, extended, name, stamp_ms) for entry in entries]
             group.publish(payloads, own, topic)
             sent += count * len(payloads)
     return sent

@@ -76,7 +76,7 @@ def _submission_of(
     if protocol.optional_integer_of(payload, "epoch") not in (None, room.epoch):
         text = "The resource's history is another one now (epoch): resume and resubmit."
         raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
-    return Submission(
+    submission = Submission(
         session,
         session.known_identity().user_id,
         session.known_client_id(),
@@ -84,14 +84,16 @@ def _submission_of(
         base,
         patch,
         (),
-        arrived_s=shared.hub.now_s(),
-        size=len(raw),
-        ref=message.id,
-        may_delete=subscription.role == "admin",
-        seq=seq,
-        digest="" if seq is None else _digest(patch),
-        strict=strict,
+        shared.hub.now_s(),
+        len(raw),
     )
+    submission.ref = message.id
+    submission.may_delete = subscription.role == "admin"
+    submission.strict = strict
+    if seq is not None:
+        submission.seq = seq
+        submission.digest = _digest(patch)
+    return submission
 
 
 def _submit(session: ClientSession, room: Room, submission: Submission) -> None:
@@ -191,20 +193,13 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
         counters = session.shared.counters
         counters.undos += not redo
         counters.redos += redo
+    op_id, arrived_s = message.id or protocol.next_id(), session.shared.hub.now_s()
     submission = Submission(
-        session,
-        identity.user_id,
-        client_id,
-        message.id or protocol.next_id(),
-        found.base,
-        [],
-        found.operations,
-        arrived_s=session.shared.hub.now_s(),
-        size=len(raw),
-        ref=message.id,
-        may_delete=subscription.role == "admin",
-        seq=seq,
-        digest=message.type,
-        undoes=found.undoes,
+        session, identity.user_id, client_id, op_id, found.base, [], found.operations, arrived_s, len(raw)
     )
+    submission.ref = message.id
+    submission.may_delete = subscription.role == "admin"
+    submission.seq = seq
+    submission.digest = message.type
+    submission.undoes = found.undoes
     _hand_over(session, room, submission)

@@ -32,8 +32,9 @@ from gateway.ports import (
     Snapshot,
 )
 from gateway.rescue import Loaded, bring_back
-from gateway.room import Room, Surroundings
+from gateway.room import Room
 from gateway.slices import Slices
+from gateway.surroundings import Surroundings
 from gateway.window import Entry, entries_of
 
 logger = logging.getLogger(__name__)

@@ -11,25 +11,11 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import trio
 
+from gateway.values import Ack as Ack
+from gateway.values import Own as Own
+from gateway.values import Record as Record
+
 # --------------------------------------------------------------------------------------------- the log
-
-
-class Record(NamedTuple):
-    """One change, as the log keeps it.
-
-    `body` is the change of PROTOCOL.md section 3 as JSON (`version`, `operations`, `client_id`, `user_id`,
-    `seq?`, `op_id`, `timestamp`, `undoes?`), kept byte for byte; the other fields repeat what a log indexes.
-    `digest` identifies the submitted operations; `undoes` is the version that this change undoes or redoes.
-    """
-
-    version: int
-    body: bytes
-    user_id: str
-    client_id: str
-    seq: int | None
-    digest: str
-    timestamp: int
-    undoes: int | None
 
 
 class Batch(NamedTuple):
@@ -267,21 +253,6 @@ class Leases(Protocol):
 
 
 # --------------------------------------------------------------------------------------- the transport
-
-
-class Ack(NamedTuple):
-    """The acknowledgement that a queued payload carries; a resync lists those it replaces."""
-
-    id: str
-    seq: int | None
-    version: int
-
-
-class Own(NamedTuple):
-    """What one connection gets in the place of a group's payload; `payload` None: nothing."""
-
-    payload: bytes | None
-    ack: Ack | None = None
 
 
 class Connection(Protocol):

@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -28,12 +28,15 @@ FIELD_LENGTH_MAX = 256
 _LONG_DIGITS = re.compile(rb"\d{19}")
 
 
-class Message(NamedTuple):
+class Message:
     """A client's message whose envelope is right. `id` is None where the client left it out."""
 
-    type: str
-    id: str | None
-    payload: dict[str, Any]
+    __slots__ = ("id", "payload", "type")
+
+    def __init__(self, type: str, id: str | None, payload: dict[str, Any]) -> None:
+        self.type = type
+        self.id = id
+        self.payload = payload
 
 
 def invalid(text: str) -> Refusal:
@@ -156,15 +159,13 @@ def cursor_of(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"field": field} if position is None else {"field": field, "position": position}
 
 
-_SCALARS = (str, int, type(None))  # bool is an int
-
-
 def _check_integers(patch: list[dict[str, Any]], raw: bytes) -> None:
     """Refuse an integer literal that the parser made a float; only where a float can have come of one."""
-    if all(isinstance(operation.get("value"), _SCALARS) for operation in patch):
-        return
-    if _LONG_DIGITS.search(raw):
-        json.loads(raw, parse_int=_reject_large_integer)
+    for operation in patch:
+        value = operation.get("value")
+        if value is not None and not isinstance(value, (str, int)) and _LONG_DIGITS.search(raw):
+            json.loads(raw, parse_int=_reject_large_integer)
+            return
 
 
 def patch_of(payload: Mapping[str, Any], length_max: int, raw: bytes) -> list[dict[str, Any]]:
@@ -175,8 +176,11 @@ def patch_of(payload: Mapping[str, Any], length_max: int, raw: bytes) -> list[di
     if ("operation" in payload) == ("operations" in payload):
         raise invalid("payload needs either operation (one) or operations (an atomic patch).")
     patch = [payload["operation"]] if "operation" in payload else payload["operations"]
-    if not isinstance(patch, list) or not all(isinstance(operation, dict) for operation in patch):
-        raise invalid("An operation is an object {op, path, ...}; operations is a list of them.")
+    if not isinstance(patch, list):
+        raise invalid("payload.operations must be a list of operations {op, path, ...}.")
+    for operation in patch:
+        if not isinstance(operation, dict):
+            raise invalid("An operation is an object {op, path, ...}; operations is a list of them.")
     if not patch:
         raise invalid("payload.operations is empty: send at least one operation.")
     if len(patch) > length_max:

@@ -339,6 +339,5 @@ class _Carrier:
         if undoes is not None:
             fields["undoes"] = undoes
         body = orjson.dumps(fields)
-        self.records.append(
-            record._replace(version=version, body=body, timestamp=self._timestamp_ms, undoes=undoes)
-        )
+        author = record.user_id, record.client_id, record.seq, record.digest
+        self.records.append(Record(version, body, *author, self._timestamp_ms, undoes))

@@ -124,18 +124,9 @@ class HubResources:
         except PatchError as error:
             raise Refusal(error.code, str(error)) from None
         author = _Waiting()
-        submission = Submission(
-            author,
-            user_id,
-            CLIENT_ID,
-            protocol.next_id(),
-            base,
-            patch,
-            operations,
-            arrived_s=self._hub.now_s(),
-            size=0,
-            expected=expected,
-            may_delete=document is None,
-        )
+        op_id, arrived_s = protocol.next_id(), self._hub.now_s()
+        submission = Submission(author, user_id, CLIENT_ID, op_id, base, patch, operations, arrived_s, 0)
+        submission.expected = expected
+        submission.may_delete = document is None
         room.submit(submission)
         return Written(await author.version(), room.epoch)

@@ -12,34 +12,29 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from gateway import ot, protocol
-from gateway.config import Config
-from gateway.delivery import Change, Form, deliver
+from gateway.delivery import Form, deliver
 from gateway.errors import PatchError, Refusal
-from gateway.metrics import Counters
 from gateway.ports import (
-    Ack,
     Batch,
     Committed,
     Connection,
     Duplicates,
     Failed,
     Forked,
-    Group,
     Outcome,
-    Own,
-    Record,
-    Rules,
     Stale,
 )
-from gateway.presence import Presence, Roster
+from gateway.presence import Roster
 from gateway.submission import Staged, Submission, record_of
+from gateway.surroundings import Surroundings
+from gateway.values import Ack, Own, Record
 from gateway.window import Entry, Window, entries_of
 
 logger = logging.getLogger(__name__)
@@ -47,21 +42,6 @@ logger = logging.getLogger(__name__)
 RETRY_BUSY_MS = 200
 # Each submission is transformed over those staged before it: larger batches cost more than round trips.
 BATCH_CHANGES_MAX = 64
-
-
-class Surroundings(NamedTuple):
-    """What all rooms of a worker share. `wall_ms` is Unix time, `now_s` monotonic."""
-
-    config: Config
-    rules: Rules
-    counters: Counters
-    patch_limits: ot.Limits
-    make_group: Callable[[], Group]
-    wall_ms: Callable[[], int]
-    now_s: Callable[[], float]
-    on_work: Callable[[Room], None]  # the room has something to append
-    on_roster: Callable[[Room], None]  # the roster has something to tell, later
-    share: Callable[[str, str, Presence], None] | None = None  # tells other nodes what became of a member
 
 
 ClientMemory = dict[int, tuple[int, str]]  # seq -> (version, digest), oldest first
@@ -252,7 +232,7 @@ class Room:
         if submission.expected not in (None, version):
             raise self._conflict(f"The head is version {version} by now.", document, version)
         concurrent = [kept.operations for kept in self.window.since(submission.base, self.version)]
-        concurrent.extend(staged.entry.operations for staged in self._staged)
+        concurrent += [staged.entry.operations for staged in self._staged]
         if not concurrent:
             return submission.operations
         if submission.on_nothing and document is not None:
@@ -344,7 +324,7 @@ class Room:
         self._shared.counters.pending_bytes -= submission.size
         self._shared.counters.pending_changes -= 1
 
-    def name(self) -> Mapping[str, str]:
+    def name(self) -> dict[str, str]:
         """The members of a payload that name this resource."""
         return self._name
 
@@ -366,17 +346,25 @@ class Room:
         else:
             again = staged
             if isinstance(outcome, Duplicates):
-                again = []
-                for index, item in enumerate(staged):
-                    if index in outcome.versions:
-                        self._answer_duplicate(item.submission, *outcome.versions[index])
-                    else:
-                        again.append(item)
+                again = self._answer_duplicates(staged, outcome.versions)
             elif isinstance(outcome, Stale):
                 self.receive(outcome.records)
-            self._pending.extendleft(item.submission for item in reversed(again))
+            for item in reversed(again):
+                self._pending.appendleft(item.submission)
         if self._pending:
             self._shared.on_work(self)
+
+    def _answer_duplicates(
+        self, staged: Sequence[Staged], versions: Mapping[int, tuple[int, str]]
+    ) -> list[Staged]:
+        """Answer what was stored already; returns the rest."""
+        rest = []
+        for index, item in enumerate(staged):
+            if index in versions:
+                self._answer_duplicate(item.submission, *versions[index])
+            else:
+                rest.append(item)
+        return rest
 
     def _fail(self, staged: Sequence[Staged], outcome: Failed) -> None:
         for item in staged:
@@ -384,20 +372,21 @@ class Room:
             details = {"outcome": outcome.outcome, "retry_after_ms": outcome.retry_after_ms}
             self._refuse(item.submission, Refusal("UNAVAILABLE", text, **details))
 
-    def _commit(self, staged: Sequence[Staged]) -> None:
-        for submission, entry in staged:
-            self._advance(entry)
+    def _commit(self, staged: list[Staged]) -> None:
+        for item in staged:
+            submission = item.submission
+            self._advance(item.entry)
             self._release(submission)
             if submission.seq is not None:
                 client = submission.user_id, submission.client_id
                 memory = self.clients.get(client)
                 if memory is None:
                     memory = self.clients[client] = {}
-                self._remember(memory, submission.seq, entry.record.version, submission.digest)
+                self._remember(memory, submission.seq, self.version, submission.digest)
         self._shared.counters.operations_committed += len(staged)
-        self._tell(staged)
-        for submission, entry in staged:
-            submission.author.committed(submission, entry.record.version)
+        self._tell([item.entry for item in staged], [item.submission for item in staged])
+        for item in staged:
+            item.submission.author.committed(item.submission, item.entry.record.version)
 
     def receive(self, records: Sequence[Record]) -> bool:
         """Apply changes that others committed, in version order.
@@ -413,26 +402,24 @@ class Room:
             entries = entries_of(self.document, fresh)
         except PatchError:
             return False
-        changes: list[Change] = []
-        for record, entry in zip(fresh, entries, strict=True):
+        for entry in entries:
+            record = entry.record
             self._advance(entry)
-            changes.append((None, entry))
             memory = self.memory_of(record.user_id, record.client_id)
             if memory is not None and record.seq is not None:
                 self._remember(memory, record.seq, record.version, record.digest)
-        self._tell(changes)
+        self._tell(entries, [])
         return True
 
-    def _tell(self, changes: Sequence[Change]) -> None:
-        shared = self._shared
+    def _tell(self, entries: list[Entry], submissions: list[Submission]) -> None:
+        shared, forms = self._shared, self._forms.values()
         shared.counters.deliveries += deliver(
-            self._forms.values(), self._members, changes, self._name, self.resource, self.stamp_ms()
+            forms, self._members, entries, submissions, self._name, self.resource, self.stamp_ms()
         )
         now_s = shared.now_s()
         others = max(0, len(self._members) - 1)
-        for submission, _ in changes:
-            if submission is not None:
-                shared.counters.message_latency_seconds.observe(now_s - submission.arrived_s, others)
+        for submission in submissions:
+            shared.counters.message_latency_seconds.observe(now_s - submission.arrived_s, others)
 
     def replace_history(self, fresh: Room) -> None:
         """Take the head of a room just opened: history is another one now. Subscribers get the state."""
@@ -486,7 +473,9 @@ class Room:
     def trim(self, versions_max: int, bytes_max: int) -> None:
         """Bound the window, but keep what pending submissions are based on."""
         if self.window.exceeds(versions_max, bytes_max):
-            oldest = min((submission.base for submission in self._pending), default=self.version)
+            oldest = self.version
+            for submission in self._pending:
+                oldest = min(oldest, submission.base)
             self.window.trim(max(versions_max, self.version - oldest), bytes_max)
 
     def _remember(self, memory: ClientMemory, seq: int, version: int, digest: str) -> None:

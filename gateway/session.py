@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import trio
 
@@ -32,18 +32,34 @@ Work = Coroutine[Any, Any, None]
 Handler = Callable[["ClientSession", protocol.Message, bytes], Work | None]
 
 
-class Shared(NamedTuple):
-    """What the sessions of a worker share. `node` is its name."""
+class Shared:
+    """What the sessions of a worker share. `node` is its name, `admits` takes an authenticator's identity."""
 
-    node: str
-    config: Config
-    hub: Hub
-    counters: Counters
-    authenticator: Authenticator
-    rate_limit: RateLimit
-    admits: Callable[[Any], bool]  # takes the authenticator's identities
-    handlers: Mapping[str, Handler]
-    registry: Registry
+    __slots__ = (
+        "admits", "authenticator", "config", "counters", "handlers", "hub", "node", "rate_limit", "registry",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        node: str,
+        config: Config,
+        hub: Hub,
+        counters: Counters,
+        authenticator: Authenticator,
+        rate_limit: RateLimit,
+        admits: Callable[[Any], bool],
+        handlers: Mapping[str, Handler],
+        registry: Registry,
+    ) -> None:
+        self.node = node
+        self.config = config
+        self.hub = hub
+        self.counters = counters
+        self.authenticator = authenticator
+        self.rate_limit = rate_limit
+        self.admits = admits
+        self.handlers = handlers
+        self.registry = registry
 
 
 class Registry:

@@ -1,13 +1,19 @@
-"""Which implementation of a kernel runs: the compiled one of `_speedups`, or the pure twin.
+"""Which implementation runs: compiled or pure.
 
-`GATEWAY_SPEEDUPS` decides: `auto` (default) takes the compiled kernel where it was built, `require` refuses
-to start without it, `off` always takes the pure twin.
+The kernels of `_speedups` have pure twins; the modules on the way of an edit (`CORE`) are compiled too, with
+C types from the .pxd beside each. `GATEWAY_SPEEDUPS` decides: `auto` (default) takes what was built,
+`require` refuses to start without it, `off` always takes the pure ones.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Literal, cast
 
@@ -15,6 +21,19 @@ Mode = Literal["require", "off", "auto"]
 
 TRANSPORT = ("frames", "fanout", "sockets")
 KERNELS = (*TRANSPORT, "kernel")
+CORE = (
+    "gateway.delivery",
+    "gateway.editing",
+    "gateway.protocol",
+    "gateway.room",
+    "gateway.session",
+    "gateway.submission",
+    "gateway.surroundings",
+    "gateway.transport.fast",
+    "gateway.transport.fast_connection",
+    "gateway.values",
+    "gateway.window",
+)
 
 
 class SpeedupsError(ImportError):
@@ -29,6 +48,44 @@ def mode() -> Mode:
     return cast("Mode", value)
 
 
+class PureFinder(PathFinder):
+    """Finds the sources of `CORE`, whatever was built of them."""
+
+    @classmethod
+    def find_spec(
+        cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in CORE or not path:
+            return None
+        source = Path(path[0]) / f"{fullname.rpartition('.')[2]}.py"
+        return importlib.util.spec_from_file_location(fullname, source)
+
+
+def choose_core() -> None:
+    """Have the core imported as `GATEWAY_SPEEDUPS` asks for; called before any of it is.
+
+    Raises SpeedupsError when the compiled core is demanded and wasn't built.
+    """
+    wanted = mode()
+    if wanted == "off":
+        sys.meta_path.insert(0, PureFinder)
+    elif wanted == "require" and not core_is_compiled():
+        raise _missing("the core")
+
+
+def core_is_compiled() -> bool:
+    """Whether every module of `CORE` was built and isn't switched off."""
+    specs = [importlib.util.find_spec(name) for name in CORE] if mode() != "off" else [None]
+    return all(spec is not None and not str(spec.origin).endswith(".py") for spec in specs)
+
+
+def _missing(what: str) -> SpeedupsError:
+    return SpeedupsError(
+        f"GATEWAY_SPEEDUPS=require, but {what} was not built: install a C compiler and run "
+        "`pip install -e .` again, or set GATEWAY_SPEEDUPS=auto"
+    )
+
+
 def load(name: str) -> ModuleType | None:
     """The compiled module `_speedups.<name>`, or None when it is switched off or was not built."""
     wanted = mode()
@@ -38,13 +95,10 @@ def load(name: str) -> ModuleType | None:
         return importlib.import_module(f"_speedups.{name}")
     except ImportError as error:
         if wanted == "require":
-            raise SpeedupsError(
-                f"GATEWAY_SPEEDUPS=require, but _speedups.{name} was not built: install a C compiler "
-                "and run `pip install -e .` again, or set GATEWAY_SPEEDUPS=auto"
-            ) from error
+            raise _missing(f"_speedups.{name}") from error
         return None
 
 
 def report() -> dict[str, bool]:
-    """Kernel name -> whether its compiled form is the one that runs."""
-    return {name: load(name) is not None for name in KERNELS}
+    """Kernel name, or `core` -> whether its compiled form is the one that runs."""
+    return {"core": core_is_compiled()} | {name: load(name) is not None for name in KERNELS}

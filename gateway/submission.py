@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import orjson
 
 from gateway import ot
 from gateway.errors import Refusal
-from gateway.ports import Connection, Record
+from gateway.ports import Connection
+from gateway.values import Record
 from gateway.window import Entry
 
 
@@ -37,31 +38,17 @@ class Author(Protocol):
 class Submission:
     """Operations on the document right after version `base`.
 
-    `op_id` names it towards everyone, `ref` is the id that its message had, if any. `arrived_s` is on the
-    monotonic clock; `size` is the bytes of its message. `on_nothing`: at its base there was no document;
-    `may_delete`: it may leave none behind; `expected`: the only head that it may be committed on. `digest`
-    identifies its content, for resends by `seq`; `undoes` is the version that it undoes or redoes.
+    `op_id` names it towards everyone; `arrived_s` is on the monotonic clock; `size`: its message's bytes.
+
+    The rest is set where it is needed: `ref` is the id that its message had; `on_nothing`: at its base there
+    was no document; `may_delete`: it may leave none behind; `expected`: the only head that it may stand on;
+    `digest` identifies its content, for resends by `seq`; `undoes`: the version that it undoes or redoes.
     """
 
     __slots__ = (
-        "arrived_s",
-        "author",
-        "base",
-        "client_id",
-        "digest",
-        "expected",
-        "may_delete",
-        "on_nothing",
-        "op_id",
-        "operations",
-        "patch",
-        "ref",
-        "seq",
-        "size",
-        "strict",
-        "undoes",
-        "user_id",
-    )
+        "arrived_s", "author", "base", "client_id", "digest", "expected", "may_delete", "on_nothing", "op_id",
+        "operations", "patch", "ref", "seq", "size", "strict", "undoes", "user_id",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -72,17 +59,8 @@ class Submission:
         base: int,
         patch: list[dict[str, Any]],
         operations: ot.Operations,
-        *,
         arrived_s: float,
         size: int,
-        ref: str | None = None,
-        on_nothing: bool = False,
-        may_delete: bool = False,
-        expected: int | None = None,
-        seq: int | None = None,
-        digest: str = "",
-        strict: bool = False,
-        undoes: int | None = None,
     ) -> None:
         self.author = author
         self.user_id = user_id
@@ -93,21 +71,24 @@ class Submission:
         self.operations = operations
         self.arrived_s = arrived_s
         self.size = size
-        self.ref = ref
-        self.on_nothing = on_nothing
-        self.may_delete = may_delete
-        self.expected = expected
-        self.seq = seq
-        self.digest = digest
-        self.strict = strict
-        self.undoes = undoes
+        self.ref: str | None = None
+        self.on_nothing = False
+        self.may_delete = False
+        self.expected: int | None = None
+        self.seq: int | None = None
+        self.digest = ""
+        self.strict = False
+        self.undoes: int | None = None
 
 
-class Staged(NamedTuple):
+class Staged:
     """A submission, and the change that it would be."""
 
-    submission: Submission
-    entry: Entry
+    __slots__ = ("entry", "submission")
+
+    def __init__(self, submission: Submission, entry: Entry) -> None:
+        self.submission = submission
+        self.entry = entry
 
 
 def record_of(submission: Submission, version: int, patch: ot.Patch, timestamp_ms: int) -> Record:

@@ -7,27 +7,38 @@ in bytes; what left it is rebuilt from the log (`history.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from gateway import ot
 from gateway.ot.kernel.documents import TXT
-from gateway.ports import Record
+from gateway.values import Record
 
 # What is in the log was accepted once; limits that were lowered since don't hold against it.
 LOGGED = ot.Limits(depth_max=1 << 30, patch_operations_max=1 << 30, copied_bytes_max=1 << 60)
 
 
-class Entry(NamedTuple):
+class Entry:
     """One change: what was logged, its patch (RFC 6902 and extensions) and operations, before and after."""
 
-    record: Record
-    op_id: str
-    patch: list[dict[str, Any]]
-    operations: ot.Operations
-    before: Any
-    after: Any
+    __slots__ = ("after", "before", "op_id", "operations", "patch", "record")
+
+    def __init__(
+        self,
+        record: Record,
+        op_id: str,
+        patch: list[dict[str, Any]],
+        operations: ot.Operations,
+        before: Any,
+        after: Any,
+    ) -> None:
+        self.record = record
+        self.op_id = op_id
+        self.patch = patch
+        self.operations = operations
+        self.before = before
+        self.after = after
 
 
 def entry_of(before: Any, record: Record) -> Entry:
@@ -48,13 +59,20 @@ def entries_of(document: Any, records: Sequence[Record]) -> list[Entry]:
     return entries
 
 
-class Kept(NamedTuple):
-    """What a window keeps of a change: few objects, for tens of thousands are kept and each one costs."""
+class Kept:
+    """What a window keeps of a change: few objects, for tens of thousands are kept and each one costs.
 
-    body: bytes
-    operations: ot.Operations
-    before: Any
-    digest: str
+    `weight` is the bytes that are kept alive, roughly.
+    """
+
+    __slots__ = ("before", "body", "digest", "operations", "weight")
+
+    def __init__(self, body: bytes, operations: ot.Operations, before: Any, digest: str) -> None:
+        self.body = body
+        self.operations = operations
+        self.before = before
+        self.digest = digest
+        self.weight = _weight(body, operations, before)
 
     def entry(self) -> Entry:
         """The whole change again."""
@@ -96,7 +114,7 @@ class Window:
         record = entry.record
         kept = Kept(record.body, entry.operations, entry.before, record.digest)
         self._changes.append(kept)
-        self.bytes += _weight(kept)
+        self.bytes += kept.weight
 
     def covers(self, version: int, head: int) -> bool:
         """Whether `since(version)` and `document_at(version)` can be answered; `head`: the room's version."""
@@ -117,9 +135,11 @@ class Window:
     def trim(self, versions_max: int, bytes_max: int) -> None:
         """Drop the oldest changes until at most so many, and so many bytes, are left."""
         excess = max(0, len(self._changes) - versions_max)
-        freed = sum(map(_weight, self._changes[:excess]))
+        freed = 0
+        for kept in self._changes[:excess]:
+            freed += kept.weight
         while self.bytes - freed > bytes_max and excess < len(self._changes):
-            freed += _weight(self._changes[excess])
+            freed += self._changes[excess].weight
             excess += 1
         self.bytes -= freed
         del self._changes[:excess]
@@ -129,12 +149,12 @@ class Window:
 _OBJECTS_BYTES = 1100
 
 
-def _weight(kept: Kept) -> int:
-    """Bytes that are kept alive, roughly: the body, the objects, and the strings that text edits copied."""
-    weight = len(kept.body) + _OBJECTS_BYTES
-    for operation in kept.operations:
+def _weight(body: bytes, operations: ot.Operations, before: Any) -> int:
+    """The body, the objects, and the strings that text edits copied."""
+    weight = len(body) + _OBJECTS_BYTES
+    for operation in operations:
         if operation[0] == TXT:
-            weight += _text_length(kept.before, operation[1])
+            weight += _text_length(before, operation[1])
     return weight
 
 

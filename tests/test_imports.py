@@ -28,13 +28,14 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gateway.tuning",
     ),
     "ot": ("gateway.ot",),
-    "ports": ("gateway.ports",),
+    "ports": ("gateway.values", "gateway.ports"),
     "protocol": ("gateway.protocol", "gateway.announcement"),
     "room": (
         "gateway.window",
         "gateway.submission",
         "gateway.delivery",
         "gateway.presence",
+        "gateway.surroundings",
         "gateway.room",
         # Counts, without a clock or I/O of its own; the rest of admission is an adapter.
         "gateway.admission.rates",

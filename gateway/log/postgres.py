@@ -133,7 +133,8 @@ def _change_rows(changes: Sequence[Announcement]) -> tuple[list[dict[str, Any]],
     for change in changes:
         nonce: str | None = change.nonce
         resource = _clean(change.resource)
-        for version, body, user_id, client_id, seq, digest, timestamp, undoes in change.records:
+        for record in change.records:
+            version, body, user_id, client_id, seq, digest, timestamp, undoes = record.fields()
             rows.append(
                 {
                     "r": resource,

@@ -362,7 +362,8 @@ def _pack(batches: Sequence[Batch]) -> tuple[str, bytes]:
     index, bodies, offset = [], [], 1
     for batch in batches:
         rows = []
-        for _, body, user_id, client_id, seq, digest, timestamp, undoes in batch.records:
+        for record in batch.records:
+            _, body, user_id, client_id, seq, digest, timestamp, undoes = record.fields()
             rows.append((user_id, client_id, seq, digest, timestamp, undoes, offset, len(body)))
             bodies.append(body)
             offset += len(body)

@@ -23,12 +23,13 @@ from _speedups.fanout import FORMS_MAX, Frame, Members, Slots
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.metrics import Counters
-from gateway.ports import Connection, Endpoint, Own, Rejection
+from gateway.ports import Connection, Endpoint, Rejection
 from gateway.transport import upgrade
 from gateway.transport.fast_connection import FastConnection
 from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST, Flusher, Poller, Sweep, tick_s
 from gateway.transport.fast_seat import Seat
 from gateway.transport.listening import addresses, listen
+from gateway.values import Own
 
 if TYPE_CHECKING:
     from _speedups.fanout import Report
@@ -134,14 +135,14 @@ class FastGroup:
         return len(self._members)
 
     def add(self, connection: Connection) -> None:
-        fast = cast("FastConnection", connection)
+        fast = cast(FastConnection, connection)
         if self not in fast.groups and fast.handle in self._shared.connections:
             fast.groups += (self,)
             self._members.add(fast.handle)
             self._forms[fast.form] = self._forms.get(fast.form, 0) + 1
 
     def discard(self, connection: Connection) -> None:
-        fast = cast("FastConnection", connection)
+        fast = cast(FastConnection, connection)
         if self._members.discard(fast.handle):
             fast.groups = tuple(group for group in fast.groups if group is not self)
             self._forms[fast.form] -= 1
@@ -162,7 +163,7 @@ class FastGroup:
             forms[form] = [Frame(shared.encode(payload, form), topic, droppable) for payload in payloads]
         substitutes = {}
         for connection, places in own.items():
-            fast = cast("FastConnection", connection)
+            fast = cast(FastConnection, connection)
             frames_of_form = forms[fast.form]
             if frames_of_form is not None:
                 substitutes[fast.handle] = self._substitute(frames_of_form, places, fast.form, topic)
@@ -171,8 +172,11 @@ class FastGroup:
             slow = shared.connections.get(handle)
             if slow is not None:
                 slow.enqueue_published(substitutes.get(handle, forms[slow.form]) or ())
+        size = 0
+        for payload in payloads:
+            size += len(payload)
         shared.counters.messages_sent += len(self) * len(payloads)
-        shared.counters.bytes_sent += len(self) * sum(map(len, payloads))
+        shared.counters.bytes_sent += len(self) * size
         shared.flush_soon()
 
     def _substitute(
@@ -181,11 +185,12 @@ class FastGroup:
         """One member's frames: its own in the places that `places` names."""
         mine: list[Frame] = []
         for index, frame in enumerate(shared_frames):
-            own = places.get(index)
-            if own is None:
+            substitute = places.get(index)
+            if substitute is None:
                 mine.append(frame)
-            elif own.payload is not None:
-                mine.append(Frame(self._shared.encode(own.payload, form), topic, False, own.ack))
+            elif substitute.payload is not None:
+                data = self._shared.encode(substitute.payload, form)
+                mine.append(Frame(data, topic, False, substitute.ack))
         return mine
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Sequence
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import trio
@@ -44,11 +43,10 @@ ABNORMAL = 1006
 PING = Frame(frames.encode(frames.PING, b""))
 
 
-class State(IntEnum):
-    HANDSHAKE = 0
-    OPEN = 1
-    CLOSING = 2
-    GONE = 3
+# What a connection goes through.
+HANDSHAKE, OPEN, CLOSING, GONE = range(4)
+
+TEXT = frames.TEXT
 
 
 class FastConnection:
@@ -68,7 +66,7 @@ class FastConnection:
         self.due_s: float | None = None
         self._fd = fd
         self._shared = shared
-        self._state = State.HANDSHAKE
+        self._state = HANDSHAKE
         self._head: bytes | None = b""  # of the handshake, until it is whole
         self._decoder: frames.Decoder | None = None
         self._session: Session | None = None
@@ -87,12 +85,12 @@ class FastConnection:
     @property
     def gone(self) -> bool:
         """Whether the socket is closed."""
-        return self._state == State.GONE
+        return self._state == GONE
 
     def begin(self) -> None:
         """The socket was just accepted: when many wait, their requests are here already."""
         self.ready(READ)
-        if self._state == State.HANDSHAKE:
+        if self._state == HANDSHAKE:
             shared = self._shared
             shared.sweep.at(shared.poller.now_s + shared.timeouts.upgrade_timeout_s, self)
 
@@ -124,19 +122,19 @@ class FastConnection:
 
     def _drop(self) -> None:
         """Leave every list and close the descriptor; idempotent. The task then tells the session."""
-        if self._state != State.GONE:
+        if self._state != GONE:
             self._close_socket()
             self._wake()
 
     def _peer_left(self) -> None:
         """The same, for the poller's calls that have nothing of the session on their stack."""
-        if self._state != State.GONE:
+        if self._state != GONE:
             self._close_socket()
             if self.work is not None or not self.seat.vacate():
                 self._wake()
 
     def _close_socket(self) -> None:
-        self._state = State.GONE
+        self._state = GONE
         for group in self.groups:
             group.discard(self)
         self._shared.forget(self, self._close_code)
@@ -160,7 +158,7 @@ class FastConnection:
         try:
             if self._outbox is not None and flags & ~READ:
                 self._drain()
-            if flags & ~WRITE and self._later is None and self.work is None and self._state != State.GONE:
+            if flags & ~WRITE and self._later is None and self.work is None and self._state != GONE:
                 self._read()
         except Exception:
             self._broken("handling the socket")
@@ -180,12 +178,12 @@ class FastConnection:
 
     def _handle(self, events: list[frames.Event]) -> None:
         for index, event in enumerate(events):
-            if event[0] == frames.TEXT:
-                if self._state == State.OPEN:
+            if event[0] == TEXT:
+                if self._state == OPEN:
                     self._receive(event[1])
             else:
                 self._handle_other(event)
-            if self._state == State.GONE:
+            if self._state == GONE:
                 return
             if self.work is not None or (self._outbox is not None and self._congested()):
                 self._later = events[index + 1 :]
@@ -203,7 +201,7 @@ class FastConnection:
             self._wake()
 
     def _congested(self) -> bool:
-        return self._outbox is not None and self._outbox.congested and self._state == State.OPEN
+        return self._outbox is not None and self._outbox.congested and self._state == OPEN
 
     def _resume(self) -> None:
         """What held up the reading is over: go on with the events after it, then with the socket."""
@@ -218,7 +216,7 @@ class FastConnection:
             self._peer_left()
         elif event[0] == frames.CLOSE:
             self._answer_close(event[1][0])
-        elif self._state != State.OPEN:
+        elif self._state != OPEN:
             if event[0] == frames.FAIL:
                 self._drop()
         elif event[0] == frames.PING:
@@ -280,7 +278,7 @@ class FastConnection:
             self.handle = shared.slots.add(self._fd, self.form)
         answer = upgrade.acceptance(shake.key, accepted.admission.subprotocol, extension)
         shared.slots.post(self.handle, Frame(answer))
-        self._state = State.OPEN
+        self._state = OPEN
         self._ping_s = shared.poller.now_s + shared.timeouts.ping_interval_s
         shared.sweep.at(self._ping_s, self)
         shared.remember(self)
@@ -289,7 +287,7 @@ class FastConnection:
 
     def _refuse(self, rejection: Rejection) -> None:
         self._shared.counters.connections_rejected[str(rejection.status)] += 1
-        self._state = State.CLOSING
+        self._state = CLOSING
         self._head = None
         self._shared.slots.post(self.handle, Frame(upgrade.refusal(rejection)))
         self._begin_closing()
@@ -301,7 +299,7 @@ class FastConnection:
         self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
     ) -> None:
         """See `gateway.ports.Connection.send`."""
-        if self._state == State.OPEN:
+        if self._state == OPEN:
             counters = self._shared.counters
             counters.messages_sent += 1
             counters.bytes_sent += len(payload)
@@ -323,7 +321,7 @@ class FastConnection:
 
     def enqueue(self, queue: Sequence[Frame], offset: int = 0) -> None:
         """Put frames into the outbox; the first `offset` bytes of the first one are written already."""
-        if self._state == State.GONE:
+        if self._state == GONE:
             return
         if self._outbox is None:
             self._outbox = Outbox(self._shared.limits.outbox_bytes_max, self._shared.counters)
@@ -333,12 +331,12 @@ class FastConnection:
             fits &= self._outbox.push(frame.data, frame.topic, frame.droppable, frame.ack, offset)
             offset = 0
         self._watch()
-        if not fits and self._state == State.OPEN:
+        if not fits and self._state == OPEN:
             self._give_up()
 
     def enqueue_published(self, queue: Sequence[Frame]) -> None:
         """What a group published while the slot was blocked."""
-        if self._state == State.OPEN:
+        if self._state == OPEN:
             self.enqueue(queue)
 
     def _flush_now(self) -> None:
@@ -369,9 +367,9 @@ class FastConnection:
                 return
             outbox.advance(written)
             self._make_progress()
-        if outbox.idle or (self._state == State.CLOSING and not len(outbox)):
+        if outbox.idle or (self._state == CLOSING and not len(outbox)):
             self._outbox = None
-            if self._state == State.OPEN:
+            if self._state == OPEN:
                 self._shared.slots.unblock(self.handle)
             elif self._decoder is None or self._decoder.ended:  # nothing that we read matters any more
                 self._shut_down_writing()
@@ -382,7 +380,7 @@ class FastConnection:
 
     def _refilled(self, outbox: Outbox) -> bool:
         """Whether there is something to write, a stale topic's state included."""
-        if self._state != State.OPEN:
+        if self._state != OPEN:
             return len(outbox) > 0
         assert self._session is not None
         session, encode, form = self._session, self._shared.encode, self.form
@@ -400,12 +398,12 @@ class FastConnection:
     def _make_progress(self) -> None:
         self._progress_s = trio.current_time()
         due_s = self._progress_s + self._shared.timeouts.stall_timeout_s
-        if self._state == State.OPEN and (self.due_s is None or self.due_s > due_s):
+        if self._state == OPEN and (self.due_s is None or self.due_s > due_s):
             self._shared.sweep.at(due_s, self)
 
     def _watch(self) -> None:
         """Watch for what matters now: the socket isn't read while a message is awaited or answers pile up."""
-        if self._state == State.GONE:
+        if self._state == GONE:
             return
         reading = self.work is None and not self._congested()
         flags = (READ if reading else 0) | (WRITE if self._outbox is not None else 0)
@@ -415,7 +413,7 @@ class FastConnection:
 
     def close(self, code: int, reason: str) -> None:
         """See `gateway.ports.Connection.close`."""
-        if self._state != State.OPEN:
+        if self._state != OPEN:
             return
         self._close_code = code
         self._last_frame(Frame(frames.encode(frames.CLOSE, frames.close_payload(code, reason))))
@@ -428,7 +426,7 @@ class FastConnection:
 
     def _answer_close(self, code: int) -> None:
         """The peer's close frame: answer it unless it is the answer to ours; then it is over."""
-        if self._state == State.OPEN:
+        if self._state == OPEN:
             self._close_code = code
             payload = b"" if code == 1005 else frames.close_payload(code)
             self._last_frame(Frame(frames.encode(frames.CLOSE, payload)))
@@ -438,23 +436,23 @@ class FastConnection:
     def _last_frame(self, frame: Frame) -> None:
         if self._shared.slots.post(self.handle, frame) == REFUSED:
             assert self._outbox is not None
-            self._state = State.CLOSING
+            self._state = CLOSING
             self._outbox.push(frame.data)
         self._begin_closing()
 
     def _begin_closing(self) -> None:
         """Write what is queued; nothing may follow it. The rest is bounded in time."""
-        self._state = State.CLOSING
+        self._state = CLOSING
         self._later = None
         self._flush_now()
-        if self._state != State.GONE:
+        if self._state != GONE:
             self._shared.slots.block(self.handle)
             self._shared.sweep.at(trio.current_time() + self._shared.timeouts.close_timeout_s, self)
             self._watch()
 
     def _shut_down_writing(self) -> None:
         """Send our FIN and go on reading, so that unread input doesn't reset what we wrote last."""
-        if self._state != State.GONE and self._outbox is None and not shut_down_writing(self._fd):
+        if self._state != GONE and self._outbox is None and not shut_down_writing(self._fd):
             self._drop()
 
     # ------------------------------------------------------------------------------ timers
@@ -462,11 +460,11 @@ class FastConnection:
     def check(self, now_s: float) -> None:
         """The sweep's call: handshake or close overdue, reader stalled, time for a ping."""
         try:
-            if self._state == State.HANDSHAKE:
+            if self._state == HANDSHAKE:
                 self._refuse(Rejection(408, "the handshake took too long", {}))
-            elif self._state == State.CLOSING:
+            elif self._state == CLOSING:
                 self._drop()
-            elif self._state == State.OPEN:
+            elif self._state == OPEN:
                 self._check_open(now_s)
         except Exception:
             self._broken("checking its timers")
@@ -479,7 +477,7 @@ class FastConnection:
             return
         if now_s >= self._ping_s:
             self._ping(now_s)
-        if self._state == State.OPEN:
+        if self._state == OPEN:
             due_s = self._ping_s if self._outbox is None else min(self._ping_s, stall_s)
             self._shared.sweep.at(due_s, self)
 

@@ -1,0 +1,20 @@
+# The C form of gateway/editing.py.
+
+cimport cython
+
+from gateway.protocol cimport Message, flag_of, integer_of, optional_integer_of, patch_of
+from gateway.room cimport Room
+from gateway.session cimport ClientSession, Shared, Subscription
+from gateway.submission cimport Submission
+from gateway.window cimport Window
+
+
+@cython.locals(subscription=Subscription)
+cdef Subscription _editable(ClientSession session, dict payload)
+@cython.locals(subscription=Subscription, submission=Submission, room=Room)
+cpdef object op(ClientSession session, Message message, bytes raw)
+@cython.locals(payload=dict, room=Room, shared=Shared, patch=list, submission=Submission)
+cdef Submission _submission_of(ClientSession session, Subscription subscription, Message message, bytes raw)
+cdef _submit(ClientSession session, Room room, Submission submission)
+cdef _hand_over(ClientSession session, Room room, Submission submission)
+cdef str _digest(list patch)

@@ -1,0 +1,27 @@
+# The C form of gateway/protocol.py.
+
+cimport cython
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(8)
+cdef class Message:
+    cdef readonly object type
+    cdef readonly object id
+    cdef readonly dict payload
+
+
+cdef object _parse(bytes payload)
+cpdef Message decode(bytes payload)
+cpdef object text_of(dict payload, object key, Py_ssize_t length_max=*)
+cpdef object optional_text_of(dict payload, object key, Py_ssize_t length_max=*)
+cpdef object optional_integer_of(dict payload, object key, object low=*)
+cpdef object integer_of(dict payload, object key, object low=*)
+cpdef bint flag_of(dict payload, object key, bint default) except -1
+cpdef object resource_id_of(dict payload)
+cdef _check_integers(list patch, bytes raw)
+@cython.locals(patch=object)
+cpdef list patch_of(dict payload, Py_ssize_t length_max, bytes raw)
+cpdef object next_id()
+cpdef bytes encode(object kind, object payload, object timestamp_ms, object message_id=*)

@@ -1,0 +1,60 @@
+# The C form of gateway/session.py.
+
+cimport cython
+
+from gateway.protocol cimport Message
+from gateway.room cimport Room
+from gateway.submission cimport Submission
+
+
+@cython.final
+cdef class Shared:
+    cdef readonly str node
+    cdef readonly object config
+    cdef readonly object hub
+    cdef readonly object counters
+    cdef readonly object authenticator
+    cdef readonly object rate_limit
+    cdef readonly object admits
+    cdef readonly object handlers
+    cdef readonly object registry
+
+
+@cython.final
+cdef class Subscription:
+    cdef readonly Room room
+    cdef public object role
+    cdef public object presence
+
+
+@cython.final
+cdef class ClientSession:
+    cdef readonly Shared shared
+    cdef readonly str id
+    cdef readonly bint extended
+    cdef readonly object identity
+    cdef readonly object client_id
+    cdef readonly dict subscriptions
+    cdef public Py_ssize_t unacknowledged
+    cdef public object due
+    cdef object _connection
+    cdef object _abuse
+    cdef bint _expiry_told
+    cdef Py_ssize_t _invalid_in_a_row
+    cdef object _settled
+    cdef double _opened_s
+    cdef double _last_message_s
+    cdef object __weakref__
+
+    @cython.locals(shared=Shared, message=Message)
+    cpdef object receive(self, bytes payload)
+    cdef object _handler(self, Message message)
+    cpdef committed(self, Submission submission, object version)
+    cpdef refused(self, Submission submission, object refusal)
+    cdef _answered(self)
+    cpdef object known_identity(self)
+    cpdef object known_client_id(self)
+    @cython.locals(subscription=Subscription)
+    cpdef Subscription subscription_of(self, dict payload)
+    @cython.locals(shared=Shared)
+    cpdef charge(self)

@@ -1,0 +1,39 @@
+# The C form of gateway/submission.py.
+
+cimport cython
+
+from gateway.values cimport Record
+from gateway.window cimport Entry
+
+
+@cython.final
+@cython.freelist(256)
+cdef class Submission:
+    cdef readonly object author
+    cdef readonly object user_id
+    cdef readonly object client_id
+    cdef readonly object op_id
+    cdef public object base
+    cdef readonly list patch
+    cdef public object operations
+    cdef readonly double arrived_s
+    cdef readonly Py_ssize_t size
+    cdef public object ref
+    cdef public bint on_nothing
+    cdef public bint may_delete
+    cdef public object expected
+    cdef public object seq
+    cdef public object digest
+    cdef public bint strict
+    cdef public object undoes
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Staged:
+    cdef readonly Submission submission
+    cdef readonly Entry entry
+
+
+@cython.locals(change=dict)
+cpdef Record record_of(Submission submission, object version, list patch, object timestamp_ms)

@@ -1,0 +1,52 @@
+"""What the rooms of a worker share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gateway import ot
+from gateway.config import Config
+from gateway.metrics import Counters
+from gateway.ports import Group, Rules
+from gateway.presence import Presence
+
+if TYPE_CHECKING:
+    from gateway.room import Room
+
+
+class Surroundings:
+    """Settings, rules, clocks and callbacks. `wall_ms` is Unix time, `now_s` monotonic.
+
+    `on_work`: the room has something to append; `on_roster`: its roster has something to tell, later; `share`
+    tells other nodes what became of a member.
+    """
+
+    __slots__ = (
+        "config", "counters", "make_group", "now_s", "on_roster", "on_work", "patch_limits", "rules", "share",
+        "wall_ms",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        config: Config,
+        rules: Rules,
+        counters: Counters,
+        patch_limits: ot.Limits,
+        make_group: Callable[[], Group],
+        wall_ms: Callable[[], int],
+        now_s: Callable[[], float],
+        on_work: Callable[[Room], None],
+        on_roster: Callable[[Room], None],
+        share: Callable[[str, str, Presence], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.rules = rules
+        self.counters = counters
+        self.patch_limits = patch_limits
+        self.make_group = make_group
+        self.wall_ms = wall_ms
+        self.now_s = now_s
+        self.on_work = on_work
+        self.on_roster = on_roster
+        self.share = share

@@ -1,0 +1,43 @@
+# The C form of gateway/transport/fast_connection.py.
+
+cimport cython
+
+from _speedups.fanout cimport Frame
+
+cdef int HANDSHAKE, OPEN, CLOSING, GONE
+cdef int TEXT
+
+
+cdef class FastConnection:
+    cdef readonly str remote
+    cdef readonly object handle
+    cdef readonly int form
+    cdef public tuple groups
+    cdef public object due_s
+    cdef object _fd
+    cdef object _shared
+    cdef int _state
+    cdef object _head
+    cdef object _decoder
+    cdef object _session
+    cdef object _outbox
+    cdef public object seat
+    cdef public object work
+    cdef object _awaiting
+    cdef object _later
+    cdef bint _heard
+    cdef double _progress_s
+    cdef double _ping_s
+    cdef double _unanswered_s
+    cdef object _close_code
+    cdef object __weakref__
+
+    cpdef ready(self, int flags)
+    cdef _read(self)
+    @cython.locals(index=Py_ssize_t, event=tuple)
+    cdef _handle(self, list events)
+    cpdef _receive(self, bytes payload)
+    cdef bint _congested(self) except -1
+    cpdef send(self, bytes payload, object topic=*, bint droppable=*, object ack=*)
+    @cython.locals(status=int)
+    cpdef send_frame(self, Frame frame)

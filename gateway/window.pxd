@@ -1,0 +1,53 @@
+# The C form of gateway/window.py.
+
+cimport cython
+
+from gateway.values cimport Record
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class Entry:
+    cdef readonly Record record
+    cdef readonly object op_id
+    cdef readonly list patch
+    cdef readonly object operations
+    cdef readonly object before
+    cdef readonly object after
+
+
+@cython.final
+@cython.no_gc
+cdef class Kept:
+    cdef readonly bytes body
+    cdef readonly object operations
+    cdef readonly object before
+    cdef readonly object digest
+    cdef readonly Py_ssize_t weight
+
+    cpdef Entry entry(self)
+    cpdef Record record(self)
+
+
+@cython.final
+cdef class Window:
+    cdef list _changes
+    cdef readonly Py_ssize_t bytes
+
+    @cython.locals(kept=Kept, record=Record)
+    cpdef append(self, Entry entry)
+    cpdef bint covers(self, Py_ssize_t version, Py_ssize_t head) except -1
+    cpdef list since(self, Py_ssize_t version, Py_ssize_t head)
+    cpdef object document_at(self, Py_ssize_t version, Py_ssize_t head, object document)
+    cpdef bint exceeds(self, Py_ssize_t versions_max, Py_ssize_t bytes_max) except -1
+    @cython.locals(kept=Kept, excess=Py_ssize_t, freed=Py_ssize_t)
+    cpdef trim(self, Py_ssize_t versions_max, Py_ssize_t bytes_max)
+
+
+cpdef Entry entry_of(object before, Record record)
+@cython.locals(entry=Entry, record=Record)
+cpdef list entries_of(object document, object records)
+@cython.locals(weight=Py_ssize_t)
+cdef Py_ssize_t _weight(bytes body, object operations, object before) except -1
+cdef Py_ssize_t _text_length(object document, tuple path) except -1
