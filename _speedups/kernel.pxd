@@ -151,6 +151,7 @@ cdef list pass_several(list operations, list earlier, list crossed, Work work)
 cdef object meet(tuple earlier, tuple later, list passed, Work work)
 @cython.locals(path=tuple, at=tuple)
 cdef bint are_apart(tuple a, tuple b) except -1
+cdef bint goes_past(tuple later, tuple earlier) except -1
 @cython.locals(current=list, work=Work, pairs=longlong)
 cpdef list rebase(object operations, object window, bint strict, long long pairs_max)
 @cython.locals(crossed=list, last=Py_ssize_t, index=Py_ssize_t, operation=tuple, other=tuple)

@@ -20,10 +20,11 @@ from typing import Literal, cast
 Mode = Literal["require", "off", "auto"]
 
 TRANSPORT = ("frames", "fanout", "sockets")
-KERNELS = (*TRANSPORT, "kernel")
+KERNELS = (*TRANSPORT, "kernel", "collector")
 CORE = (
     "gateway.delivery",
     "gateway.editing",
+    "gateway.ot.face",
     "gateway.protocol",
     "gateway.room",
     "gateway.session",

@@ -11,9 +11,11 @@ from typing import Any
 
 import orjson
 
-from gateway import ot
+from gateway import ot, speedups
 from gateway.ot.kernel.documents import TXT
 from gateway.values import Record
+
+_collector = speedups.load("collector")
 
 # What is in the log was accepted once; limits that were lowered since don't hold against it.
 LOGGED = ot.Limits(depth_max=1 << 30, patch_operations_max=1 << 30, copied_bytes_max=1 << 60)
@@ -115,6 +117,8 @@ class Window:
         kept = Kept(record.body, entry.operations, entry.before, record.digest)
         self._changes.append(kept)
         self.bytes += kept.weight
+        if _collector is not None:
+            _collector.exempt(kept.operations, kept.before)
 
     def covers(self, version: int, head: int) -> bool:
         """Whether `since(version)` and `document_at(version)` can be answered; `head`: the room's version."""

@@ -322,6 +322,13 @@ def are_apart(a: Operation, b: Operation) -> bool:
     return type(at[0]) is str and a[0] is not MOV and b[0] is not MOV
 
 
+def goes_past(later: Operation, earlier: Operation) -> bool:
+    """Is a later operation surely the same past an earlier one: apart from it, or written over it?"""
+    if later[0] is SET and earlier[0] is SET and later[1] == earlier[1]:
+        return not identical(later[2], earlier[2])
+    return are_apart(later, earlier)
+
+
 def rebase(operations: Any, window: Any, strict: bool, pairs_max: int) -> list[Operation]:
     """`operations` past a sequence of committed lists; with `strict`, CONFLICT when something is lost."""
     current: list[Operation] = list(known(operations))
@@ -329,7 +336,7 @@ def rebase(operations: Any, window: Any, strict: bool, pairs_max: int) -> list[O
     pairs = 0
     for change in window:
         committed = known(change)
-        if len(committed) == 1 and len(current) == 1 and are_apart(current[0], committed[0]):
+        if len(committed) == 1 and len(current) == 1 and goes_past(current[0], committed[0]):
             continue
         pairs += len(committed) * len(current)
         if pairs > pairs_max:

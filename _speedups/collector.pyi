@@ -1,0 +1,4 @@
+from collections.abc import Sequence
+from typing import Any
+
+def exempt(operations: Sequence[tuple[Any, ...]], document: Any) -> None: ...
