@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 # Entries that are moved in one transaction, about: the more, the fewer transactions; bounds memory.
 ENTRIES_A_STEP = 5000
 ENTRIES_A_PARTITION_MIN = 20
-IDLE_INTERVAL_S = 0.2
+IDLE_INTERVAL_S = 0.5
 RETRY_INTERVAL_S = 1.0
 FILL_RECORDS = 1000
 HEADS_MAX = 200_000
@@ -35,19 +35,25 @@ Kind = Literal["change", "epoch", "purge", "snapshot"]
 class Entry(NamedTuple):
     """One entry of an outbox: `news` was appended ("change"), or began a history ("epoch", "purge").
 
-    A "snapshot" was saved of `news.epoch` at version `news.base`. `stamp_ms` is when the entry was made.
+    A "snapshot" was saved of `news.epoch` at version `news.base`. `stamp_ms` is when the entry was made,
+    `size` the bytes that it takes in the outbox.
     """
 
     id: str
     kind: Kind
     news: Announcement
     stamp_ms: int
+    size: int
 
 
 class Mark(NamedTuple):
-    """What of a partition is archived: its entries up to `last_id`; epoch and version of its resources."""
+    """What of a partition is archived: its entries up to `last_id`, of `size` bytes; its resources' heads.
+
+    A head is an epoch and a version.
+    """
 
     last_id: str
+    size: int
     heads: Mapping[str, tuple[int, int]]
 
 
@@ -201,8 +207,10 @@ class Archiver:
         await self._store.store(transfer)
         self.numbers.transfers += 1
         self.numbers.changes += sum(len(change.records) for change in transfer.changes)
-        marks = {number: Mark(entries[-1].id, self._note(entries)) for number, entries in taken.items()}
-        await self._outbox.done(marks)
+        await self._outbox.done({number: self._mark(entries) for number, entries in taken.items()})
+
+    def _mark(self, entries: Sequence[Entry]) -> Mark:
+        return Mark(entries[-1].id, sum(entry.size for entry in entries), self._note(entries))
 
     async def _transfer(self, entries: Sequence[Entry]) -> Transfer:
         transfer = Transfer()
