@@ -15,7 +15,7 @@ import trio
 from gateway import announcement, history, ot
 from gateway.committer import Committer
 from gateway.config import Config
-from gateway.errors import LogTrimmed, LogUnavailable, Refusal
+from gateway.errors import LogTrimmed, LogUnavailable, Refusal, retry_after_ms
 from gateway.metrics import Counters
 from gateway.neighbours import Neighbours
 from gateway.ports import (
@@ -38,7 +38,6 @@ from gateway.window import Entry, entries_of
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_MS = 1000
 CATCH_UP_PAUSE_S = 1.0
 LANDING_POLL_S = 0.02
 # Announcements of one room that are kept while an append is under way.
@@ -48,7 +47,7 @@ HELD_MAX = 256
 def unavailable(error: LogUnavailable) -> Refusal:
     """The refusal of what the log was needed for, and can't be reached."""
     text = f"The log cannot be reached: {error}. Try again."
-    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=RETRY_AFTER_MS)
+    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
 
 
 class Opening:

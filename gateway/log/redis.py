@@ -16,7 +16,7 @@ import hiredis
 from gateway import announcement
 from gateway.announcement import Announcement
 from gateway.config import Config
-from gateway.errors import LogTrimmed, LogUnavailable
+from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log import redis_codec as codec
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, unix_ms
 from gateway.ports import (
@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 NOTHING = Snapshot(0, b"null")
 COMMITTED = Committed()
-RETRY_AFTER_MS = 1000
 # A reservation grows with each further refusal, up to so many times its length.
 RESERVATIONS_MAX = 10
 PAGE_BATCHES = 200
@@ -210,9 +209,9 @@ class RedisLog:
     def _outcome(self, batch: Batch, reply: Reply) -> Outcome | None:
         """What a reply says; None where that takes further calls."""
         if isinstance(reply, LinkError):
-            return Failed(str(reply), "unknown" if reply.sent else "none", RETRY_AFTER_MS)
+            return Failed(str(reply), "unknown" if reply.sent else "none", retry_after_ms())
         if isinstance(reply, hiredis.ReplyError):
-            return Failed(f"redis: {reply}", "none", RETRY_AFTER_MS)
+            return Failed(f"redis: {reply}", "none", retry_after_ms())
         word = reply[0]
         if word == b"OK":
             self._stales.pop(batch.resource, None)
@@ -223,14 +222,14 @@ class RedisLog:
         if word == b"DUP":
             return Duplicates({int(n): (int(version), digest.decode()) for n, version, digest in reply[1]})
         if word == b"FULL":
-            return Failed("the archive is too far behind", "none", RETRY_AFTER_MS)
+            return Failed("the archive is too far behind", "none", retry_after_ms())
         return None
 
     async def _other_outcome(self, batch: Batch, reply: Reply) -> Outcome:
         try:
             return await self._other_history(batch, reply)
         except LogUnavailable as error:
-            return Failed(str(error), "none", RETRY_AFTER_MS)
+            return Failed(str(error), "none", retry_after_ms())
 
     def _stale(self, batch: Batch, nonce: str, payloads: Sequence[bytes]) -> Stale:
         self._stales[batch.resource] = self._stales.get(batch.resource, 0) + 1
