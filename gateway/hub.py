@@ -13,6 +13,7 @@ import orjson
 import trio
 
 from gateway import announcement, history, ot
+from gateway.announcement import Announcement
 from gateway.committer import Committer
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal, retry_after_ms
@@ -100,7 +101,7 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         self._opening: dict[str, Opening] = {}
         self._catching_up: set[str] = set()
-        self._held: dict[str, list[bytes]] = {}
+        self._held: dict[str, list[Announcement]] = {}
         self._rosters: dict[Room, None] = {}
         self._rosters_due = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -276,8 +277,8 @@ class Hub:
 
     def _after_commit(self, room: Room, outcome: Outcome) -> Awaitable[None] | None:
         """What the log's answer asks for beyond the room itself; an awaitable where that has to wait."""
-        for payload in self._held.pop(room.resource, ()):
-            self._hear(room.resource, payload)
+        for announced in self._held.pop(room.resource, ()):
+            self._take_announced(room, announced)
         limits = self.config.limits
         room.trim(limits.window_versions_max, limits.window_bytes_max)
         if room.version - room.snapshot_version >= self.config.log.snapshot_versions:
@@ -333,18 +334,22 @@ class Hub:
             if self._neighbours is not None:
                 self._neighbours.on_message(room, payload)
             return
-        if room.appending:
-            self._hold(resource, payload)
-            return
         announced = announcement.decode(payload)
+        if room.appending:
+            self._hold(resource, announced)
+        else:
+            self._take_announced(room, announced)
+
+    def _take_announced(self, room: Room, announced: Announcement) -> None:
+        """Apply what another node committed, or find out what this room lacks."""
         forked = announced.epoch != room.epoch or not history.agrees(room, announced.records)
         if forked or not room.receive(announced.records):
-            self._catch_up_soon(resource)
+            self._catch_up_soon(room.resource)
 
-    def _hold(self, resource: str, payload: bytes) -> None:
+    def _hold(self, resource: str, announced: Announcement) -> None:
         """Keep an announcement until the append under way is answered, which may contradict it."""
         held = self._held.setdefault(resource, [])
-        held.append(payload)
+        held.append(announced)
         if len(held) > HELD_MAX:
             held.clear()
             self._catch_up_soon(resource)
