@@ -60,8 +60,6 @@ def encode(batch: Batch | Announcement, previous: str = "") -> bytes:
     return b"".join((MAGIC, len(header).to_bytes(4, "big"), header, *bodies))
 
 
-# What the bus delivers is looked into twice in a row: by the chain of nonces, and by the room.
-@lru_cache(maxsize=1)
 def decode(payload: bytes) -> Announcement:
     """The inverse of `encode`; raises ValueError for bytes that it didn't make."""
     if not is_announcement(payload):
@@ -76,3 +74,7 @@ def decode(payload: bytes) -> Announcement:
     if offset != len(payload):
         raise ValueError(f"announcement of {resource}: {len(payload)} bytes, its header tells {offset}")
     return Announcement(resource, epoch, base, nonce, records, previous)
+
+
+# What the bus delivers is looked into twice in a row: by the chain of nonces, and by the room.
+decode_heard = lru_cache(maxsize=1)(decode)

@@ -334,7 +334,7 @@ class Hub:
             if self._neighbours is not None:
                 self._neighbours.on_message(room, payload)
             return
-        announced = announcement.decode(payload)
+        announced = announcement.decode_heard(payload)
         if room.appending:
             self._hold(resource, announced)
         else:

@@ -23,6 +23,7 @@ from gateway.redislink import keys
 from gateway.redislink.errors import LinkError
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards
+from gateway.slices import Slices
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +51,12 @@ class RedisOutbox:
         # Read as it is, past the functions: Lua would make objects of every entry.
         held = list(self._held)
         replies = await self._each(Call(number, pack(_outbox_range(number, count))) for number in held)
-        return {
-            number: [_entry(*entry) for entry in reply] for number, reply in zip(held, replies, strict=True)
-        }
+        taken: dict[int, Sequence[Entry]] = {}
+        slices = Slices(trio.current_time)
+        for number, reply in zip(held, replies, strict=True):
+            taken[number] = [_entry(*entry) for entry in reply]
+            await slices.pause()
+        return taken
 
     async def _lease(self, without: Collection[int]) -> None:
         """Ask for some partitions that this worker doesn't hold, and for those whose lease grows old."""

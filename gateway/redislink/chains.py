@@ -98,7 +98,7 @@ class Chains:
         chain = self._chains.get(resource)
         if chain is None:
             return
-        heard = announcement.decode(payload)
+        heard = announcement.decode_heard(payload)
         if heard.epoch == chain.epoch and heard.records:
             chain.hear(heard)
 
