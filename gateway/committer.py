@@ -11,20 +11,16 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from gateway.errors import LogUnavailable
+from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.metrics import Counters, Histogram
+from gateway.pace import Pace
 from gateway.ports import Batch, Failed, OpLog, Outcome, Stale
 from gateway.room import Room
 from gateway.slices import Slices
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_MS = 1000
 APPEND_CHANGES_MAX = 1000
-# A round trip costs as much as some ten changes. A lane whose last append held so many is busy, and its next
-# one waits for more to come; where hundreds wait there is no need to.
-GATHER_CHANGES = range(8, 256)
-GATHER_S = 0.003
 AfterCommit = Callable[[Room, Outcome], Awaitable[None] | None]
 
 
@@ -96,13 +92,12 @@ class Committer:
         lane.add(room)
 
     async def _serve(self, lane: Lane) -> None:
-        changes = 0
+        pace = Pace()
         while True:
             await lane.wait()
-            if changes in GATHER_CHANGES:
-                await trio.sleep(GATHER_S)
+            await pace.wait()
             prepared = await self._prepared(lane)
-            changes = sum(len(batch.records) for _, batch in prepared)
+            pace.carried(len(prepared))
             await self._commit(prepared)
 
     async def _prepared(self, lane: Lane) -> Sequence[tuple[Room, Batch]]:
@@ -143,12 +138,12 @@ class Committer:
         try:
             outcomes = await self._log.append(batches)
         except LogUnavailable as error:
-            outcomes = [Failed(str(error), error.outcome, RETRY_AFTER_MS)] * len(batches)
+            outcomes = [Failed(str(error), error.outcome, retry_after_ms())] * len(batches)
         except Exception as error:
             logger.exception("bug in the log while appending")
             self._counters.internal_errors += 1
             text = f"a bug, logged: {type(error).__name__}"
-            outcomes = [Failed(text, "unknown", RETRY_AFTER_MS)] * len(batches)
+            outcomes = [Failed(text, "unknown", retry_after_ms())] * len(batches)
         took_s = self._now_s() - started_s
         self._counters.commit_seconds.observe(took_s)
         changes = sum(len(batch.records) for batch in batches)

@@ -16,7 +16,10 @@ GatewayError
 
 from __future__ import annotations
 
+import random
 from typing import Any
+
+_RETRY_AFTER_MS = 1000
 
 
 class GatewayError(Exception):
@@ -60,6 +63,14 @@ class Disconnect(GatewayError):
         super().__init__(f"{code} {reason}")
         self.code = code
         self.reason = reason
+
+
+def retry_after_ms() -> int:
+    """A hint when to try again what the log couldn't do.
+
+    Spread, for those who are refused together would otherwise come back together.
+    """
+    return round(_RETRY_AFTER_MS * random.uniform(0.5, 1.5))
 
 
 class LogError(GatewayError):

@@ -13,9 +13,10 @@ import orjson
 import trio
 
 from gateway import announcement, history, ot
+from gateway.announcement import Announcement
 from gateway.committer import Committer
 from gateway.config import Config
-from gateway.errors import LogTrimmed, LogUnavailable, Refusal
+from gateway.errors import LogTrimmed, LogUnavailable, Refusal, retry_after_ms
 from gateway.metrics import Counters
 from gateway.neighbours import Neighbours
 from gateway.ports import (
@@ -39,7 +40,6 @@ from gateway.window import Entry, entries_of
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_MS = 1000
 CATCH_UP_PAUSE_S = 1.0
 LANDING_POLL_S = 0.02
 # Announcements of one room that are kept while an append is under way.
@@ -49,7 +49,7 @@ HELD_MAX = 256
 def unavailable(error: LogUnavailable) -> Refusal:
     """The refusal of what the log was needed for, and can't be reached."""
     text = f"The log cannot be reached: {error}. Try again."
-    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=RETRY_AFTER_MS)
+    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
 
 
 class Opening:
@@ -102,7 +102,7 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         self._opening: dict[str, Opening] = {}
         self._catching_up: set[str] = set()
-        self._held: dict[str, list[bytes]] = {}
+        self._held: dict[str, list[Announcement]] = {}
         self._rosters: dict[Room, None] = {}
         self._rosters_due = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -278,8 +278,8 @@ class Hub:
 
     def _after_commit(self, room: Room, outcome: Outcome) -> Awaitable[None] | None:
         """What the log's answer asks for beyond the room itself; an awaitable where that has to wait."""
-        for payload in self._held.pop(room.resource, ()):
-            self._hear(room.resource, payload)
+        for announced in self._held.pop(room.resource, ()):
+            self._take_announced(room, announced)
         limits = self.config.limits
         room.trim(limits.window_versions_max, limits.window_bytes_max)
         if room.version - room.snapshot_version >= self.config.log.snapshot_versions:
@@ -335,18 +335,22 @@ class Hub:
             if self._neighbours is not None:
                 self._neighbours.on_message(room, payload)
             return
+        announced = announcement.decode_heard(payload)
         if room.appending:
-            self._hold(resource, payload)
-            return
-        announced = announcement.decode(payload)
+            self._hold(resource, announced)
+        else:
+            self._take_announced(room, announced)
+
+    def _take_announced(self, room: Room, announced: Announcement) -> None:
+        """Apply what another node committed, or find out what this room lacks."""
         forked = announced.epoch != room.epoch or not history.agrees(room, announced.records)
         if forked or not room.receive(announced.records):
-            self._catch_up_soon(resource)
+            self._catch_up_soon(room.resource)
 
-    def _hold(self, resource: str, payload: bytes) -> None:
+    def _hold(self, resource: str, announced: Announcement) -> None:
         """Keep an announcement until the append under way is answered, which may contradict it."""
         held = self._held.setdefault(resource, [])
-        held.append(payload)
+        held.append(announced)
         if len(held) > HELD_MAX:
             held.clear()
             self._catch_up_soon(resource)

@@ -18,13 +18,14 @@ from gateway.announcement import Announcement
 from gateway.errors import ArchiveMismatch, LogUnavailable
 from gateway.log.batches import unix_ms
 from gateway.ports import Record, Snapshot
+from gateway.slices import Slices
 
 logger = logging.getLogger(__name__)
 
 # Entries that are moved in one transaction, about: the more, the fewer transactions; bounds memory.
-ENTRIES_A_STEP = 5000
+ENTRIES_A_STEP = 10_000
 ENTRIES_A_PARTITION_MIN = 20
-IDLE_INTERVAL_S = 0.2
+IDLE_INTERVAL_S = 0.5
 RETRY_INTERVAL_S = 1.0
 FILL_RECORDS = 1000
 HEADS_MAX = 200_000
@@ -35,19 +36,25 @@ Kind = Literal["change", "epoch", "purge", "snapshot"]
 class Entry(NamedTuple):
     """One entry of an outbox: `news` was appended ("change"), or began a history ("epoch", "purge").
 
-    A "snapshot" was saved of `news.epoch` at version `news.base`. `stamp_ms` is when the entry was made.
+    A "snapshot" was saved of `news.epoch` at version `news.base`. `stamp_ms` is when the entry was made,
+    `size` the bytes that it takes in the outbox.
     """
 
     id: str
     kind: Kind
     news: Announcement
     stamp_ms: int
+    size: int
 
 
 class Mark(NamedTuple):
-    """What of a partition is archived: its entries up to `last_id`; epoch and version of its resources."""
+    """What of a partition is archived: its entries up to `last_id`, of `size` bytes; its resources' heads.
+
+    A head is an epoch and a version.
+    """
 
     last_id: str
+    size: int
     heads: Mapping[str, tuple[int, int]]
 
 
@@ -197,31 +204,40 @@ class Archiver:
             logger.critical("partition %d is no longer archived nor trimmed: %s", partition, error)
 
     async def _move(self, taken: Mapping[int, Sequence[Entry]]) -> None:
-        transfer = await self._transfer([entry for entries in taken.values() for entry in entries])
+        transfer = await self._transfer(taken.values())
         await self._store.store(transfer)
         self.numbers.transfers += 1
         self.numbers.changes += sum(len(change.records) for change in transfer.changes)
-        marks = {number: Mark(entries[-1].id, self._note(entries)) for number, entries in taken.items()}
-        await self._outbox.done(marks)
+        await self._outbox.done({number: self._mark(entries) for number, entries in taken.items()})
 
-    async def _transfer(self, entries: Sequence[Entry]) -> Transfer:
+    def _mark(self, entries: Sequence[Entry]) -> Mark:
+        return Mark(entries[-1].id, sum(entry.size for entry in entries), self._note(entries))
+
+    async def _transfer(self, taken: Collection[Sequence[Entry]]) -> Transfer:
         transfer = Transfer()
-        await self._learn_heads(entries)
-        reached: dict[str, tuple[int, int]] = {}
-        for entry in entries:
-            news = entry.news
-            if entry.kind == "change":
-                head = reached.get(news.resource) or self._heads.get(news.resource, (news.epoch, 0))
-                if head[0] <= news.epoch and news.base > head[1]:
-                    transfer.changes += await self._missing(news, head[1])
-                transfer.changes.append(news)
-                reached[news.resource] = news.epoch, news.base + len(news.records)
-            elif entry.kind == "snapshot":
-                await self._add_snapshot(transfer, news)
-            else:
-                (transfer.epochs if entry.kind == "epoch" else transfer.purges).append(news)
-                reached[news.resource] = news.epoch, news.base
+        await self._learn_heads(taken)
+        slices = Slices(trio.current_time)
+        for entries in taken:
+            reached: dict[str, tuple[int, int]] = {}
+            for entry in entries:
+                await self._add(transfer, entry, reached)
+            await slices.pause()
         return transfer
+
+    async def _add(self, transfer: Transfer, entry: Entry, reached: dict[str, tuple[int, int]]) -> None:
+        """Add an entry, and what is missing before it; `reached` has the heads of its partition so far."""
+        news = entry.news
+        if entry.kind == "change":
+            head = reached.get(news.resource) or self._heads.get(news.resource, (news.epoch, 0))
+            if head[0] <= news.epoch and news.base > head[1]:
+                transfer.changes += await self._missing(news, head[1])
+            transfer.changes.append(news)
+            reached[news.resource] = news.epoch, news.base + len(news.records)
+        elif entry.kind == "snapshot":
+            await self._add_snapshot(transfer, news)
+        else:
+            (transfer.epochs if entry.kind == "epoch" else transfer.purges).append(news)
+            reached[news.resource] = news.epoch, news.base
 
     async def _add_snapshot(self, transfer: Transfer, news: Announcement) -> None:
         document = await self._outbox.document(news.resource, news.epoch, news.base)
@@ -245,8 +261,9 @@ class Archiver:
             after = records[-1].version
         return found
 
-    async def _learn_heads(self, entries: Sequence[Entry]) -> None:
-        unknown = sorted({entry.news.resource for entry in entries} - self._heads.keys())
+    async def _learn_heads(self, taken: Collection[Sequence[Entry]]) -> None:
+        names = {entry.news.resource for entries in taken for entry in entries}
+        unknown = sorted(names - self._heads.keys())
         if unknown:
             self._heads.update(await self._store.heads(unknown))
 

@@ -134,25 +134,25 @@ def _change_rows(changes: Sequence[Announcement]) -> tuple[list[dict[str, Any]],
         nonce: str | None = change.nonce
         resource = _clean(change.resource)
         for record in change.records:
-            version, body, user_id, client_id, seq, digest, timestamp, undoes = record.fields()
+            size = len(record.body)
             rows.append(
                 {
                     "r": resource,
                     "e": change.epoch,
-                    "v": version,
-                    "u": _clean(user_id),
-                    "c": _clean(client_id),
-                    "q": seq,
-                    "d": digest,
-                    "t": timestamp,
-                    "n": undoes,
+                    "v": record.version,
+                    "u": _clean(record.user_id),
+                    "c": _clean(record.client_id),
+                    "q": record.seq,
+                    "d": record.digest,
+                    "t": record.timestamp,
+                    "n": record.undoes,
                     "o": nonce,
                     "p": offset,
-                    "l": len(body),
+                    "l": size,
                 }
             )
-            bodies.append(body)
-            offset += len(body)
+            bodies.append(record.body)
+            offset += size
             nonce = nonce and None
     return rows, bodies
 

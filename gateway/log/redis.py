@@ -16,7 +16,7 @@ import hiredis
 from gateway import announcement
 from gateway.announcement import Announcement
 from gateway.config import Config
-from gateway.errors import LogTrimmed, LogUnavailable
+from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log import redis_codec as codec
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, unix_ms
 from gateway.ports import (
@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 NOTHING = Snapshot(0, b"null")
 COMMITTED = Committed()
-RETRY_AFTER_MS = 1000
 # A reservation grows with each further refusal, up to so many times its length.
 RESERVATIONS_MAX = 10
 PAGE_BATCHES = 200
@@ -195,24 +194,26 @@ class RedisLog:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _append_call(self, batch: Batch) -> Call:
-        stales = self._stales.get(batch.resource, 0)
-        over = stales + 2 - self._redis.reservation_stales  # how much longer than others must wait
-        self.reservations += over > 0
         return self._codec.append(
             batch,
             self._shards.chains.at(batch.resource, batch.epoch, batch.base),
             self._node,
-            self._redis.reservation_ms * min(max(0, over), RESERVATIONS_MAX),
+            self._reservation_ms(batch.resource),
             self._archive is not None,
             self._redis.archive_backlog_bytes_max,
         )
 
+    def _reservation_ms(self, resource: str) -> int:
+        """For how long an append of this resource asks for the head, should others be faster again."""
+        stales = self._stales.get(resource, 0)
+        over = stales + 2 - self._redis.reservation_stales  # how much longer than others must wait
+        self.reservations += over > 0
+        return self._redis.reservation_ms * min(max(0, over), RESERVATIONS_MAX)
+
     def _outcome(self, batch: Batch, reply: Reply) -> Outcome | None:
         """What a reply says; None where that takes further calls."""
-        if isinstance(reply, LinkError):
-            return Failed(str(reply), "unknown" if reply.sent else "none", RETRY_AFTER_MS)
-        if isinstance(reply, hiredis.ReplyError):
-            return Failed(f"redis: {reply}", "none", RETRY_AFTER_MS)
+        if type(reply) is not list:
+            return self._failure(reply)
         word = reply[0]
         if word == b"OK":
             self._stales.pop(batch.resource, None)
@@ -221,16 +222,24 @@ class RedisLog:
         if word == b"STALE":
             return self._stale(batch, reply[1].decode(), reply[2])
         if word == b"DUP":
-            return Duplicates({int(n): (int(version), digest.decode()) for n, version, digest in reply[1]})
+            first = batch.base + 1
+            return Duplicates(
+                {int(n) - first: (int(version), digest.decode()) for n, version, digest in reply[1]}
+            )
         if word == b"FULL":
-            return Failed("the archive is too far behind", "none", RETRY_AFTER_MS)
+            return Failed("the archive is too far behind", "none", retry_after_ms())
         return None
+
+    def _failure(self, error: LinkError | hiredis.ReplyError) -> Failed:
+        if isinstance(error, LinkError):
+            return Failed(str(error), "unknown" if error.sent else "none", retry_after_ms())
+        return Failed(f"redis: {error}", "none", retry_after_ms())
 
     async def _other_outcome(self, batch: Batch, reply: Reply) -> Outcome:
         try:
             return await self._other_history(batch, reply)
         except LogUnavailable as error:
-            return Failed(str(error), "none", RETRY_AFTER_MS)
+            return Failed(str(error), "none", retry_after_ms())
 
     def _stale(self, batch: Batch, nonce: str, payloads: Sequence[bytes]) -> Stale:
         self._stales[batch.resource] = self._stales.get(batch.resource, 0) + 1

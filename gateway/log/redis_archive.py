@@ -23,10 +23,13 @@ from gateway.redislink import keys
 from gateway.redislink.errors import LinkError
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards
+from gateway.slices import Slices
 
 logger = logging.getLogger(__name__)
 
-ASKED_AT_ONCE = 32
+ASKED_AT_ONCE = 64
+# So often a lease is renewed before it would run out.
+RENEWALS = 3
 EVICTIONS_A_PARTITION = 100
 EVICTION_INTERVAL_S = 60.0
 
@@ -39,26 +42,39 @@ class RedisOutbox:
         self._redis = config.redis
         self._owner = shards.origin.hex()
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
-        self._held: set[int] = set()
+        self._held: dict[int, float] = {}  # since when, in Trio's time
 
     # ---------------------------------------------------------------------------------------- outbox
 
     async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[Entry]]:
-        self._held.difference_update(without)
-        passed = self._held.union(without)
-        others = [number for number in range(self._redis.partitions) if number not in passed]
-        asked = [*self._held, *random.sample(others, min(ASKED_AT_ONCE, len(others)))]
-        lease_ms = int(self._redis.archive_lease_s * 1000)
-        replies = await self._each(
-            self._call(b"FCALL", "take", number, self._owner, lease_ms, count) for number in asked
-        )
+        await self._lease(without)
+        # Read as it is, past the functions: Lua would make objects of every entry.
+        held = list(self._held)
+        replies = await self._each(Call(number, pack(_outbox_range(number, count))) for number in held)
         taken: dict[int, Sequence[Entry]] = {}
-        for number, reply in zip(asked, replies, strict=True):
-            self._held.discard(number)
-            if reply[0] == b"OK":
-                self._held.add(number)
-                taken[number] = [_entry(*entry) for entry in reply[1]]
+        slices = Slices(trio.current_time)
+        for number, reply in zip(held, replies, strict=True):
+            taken[number] = [_entry(*entry) for entry in reply]
+            await slices.pause()
         return taken
+
+    async def _lease(self, without: Collection[int]) -> None:
+        """Ask for some partitions that this worker doesn't hold, and for those whose lease grows old."""
+        for number in without:
+            self._held.pop(number, None)
+        now_s = trio.current_time()
+        lease_s = self._redis.archive_lease_s
+        ageing = [number for number, since_s in self._held.items() if now_s > since_s + lease_s / RENEWALS]
+        passed = self._held.keys() | without
+        others = [number for number in range(self._redis.partitions) if number not in passed]
+        asked = [*ageing, *random.sample(others, min(ASKED_AT_ONCE, len(others)))]
+        replies = await self._each(
+            self._call(b"FCALL", "lease", number, self._owner, int(lease_s * 1000)) for number in asked
+        )
+        for number, reply in zip(asked, replies, strict=True):
+            self._held.pop(number, None)
+            if reply[0] == b"OK":
+                self._held[number] = now_s
 
     async def document(self, resource: str, epoch: int, version: int) -> bytes | None:
         reply = await self._shards.call(self._codec.query("snapshot_at", resource, version))
@@ -81,14 +97,17 @@ class RedisOutbox:
             for partition, mark in marks.items()
             for name, head in mark.heads.items()
         )
-        # A lease that was lost meanwhile answers TAKEN: the new owner stores the same again, and drops it.
-        await self._each(
-            self._call(b"FCALL", "done", partition, self._owner, mark.last_id)
+        replies = await self._each(
+            self._call(b"FCALL", "done", partition, self._owner, mark.last_id, mark.size)
             for partition, mark in marks.items()
         )
+        # A lease that was lost meanwhile answers TAKEN: the new owner stores the same again, and drops it.
+        for partition, reply in zip(marks, replies, strict=True):
+            if reply[0] != b"OK":
+                self._held.pop(partition, None)
 
     async def release(self) -> None:
-        held, self._held = self._held, set()
+        held, self._held = self._held, {}
         await self._each(self._call(b"FCALL", "release", number, self._owner) for number in held)
 
     # -------------------------------------------------------------------------------------- eviction
@@ -139,10 +158,15 @@ class RedisOutbox:
         return replies
 
 
-def _entry(entry_id: bytes, kind: bytes, payload: bytes) -> Entry:
+def _entry(entry_id: bytes, fields: Sequence[bytes]) -> Entry:
     name = entry_id.decode()
+    _, kind, _, payload = fields
     word: Kind = kind.decode()  # type: ignore[assignment]  # the functions write no other
-    return Entry(name, word, announcement.decode(payload), int(name.split("-")[0]))
+    return Entry(name, word, announcement.decode(payload), int(name.split("-")[0]), len(payload))
+
+
+def _outbox_range(partition: int, count: int) -> tuple[object, ...]:
+    return ("XRANGE", keys.outbox(partition), "-", "+", "COUNT", count)
 
 
 def _idle_range(partition: int, before_ms: int) -> tuple[object, ...]:

@@ -16,6 +16,8 @@ from gateway.redislink.shards import ORIGIN_BYTES, Call
 # An origin that is nobody's, so that every node gets the message.
 NO_ORIGIN = bytes(ORIGIN_BYTES)
 KEYS_CACHED_MAX = 50_000
+# How many keys every function of the log is given.
+KEYS_OF_RESOURCE = 6
 
 
 class Codec:
@@ -58,33 +60,24 @@ class Codec:
     ) -> Call:
         keys = self.keys(resource)
         names = (*keys[1:7], *extra_keys)
-        return Call(keys[0], pack((command, self.function(function), len(names), *names, *args)))
+        return Call(keys.partition, pack((command, self.function(function), len(names), *names, *args)))
 
     def append(
         self, batch: Batch, previous: str, node: str, reservation_ms: int, archiving: bool, backlog_max: int
     ) -> Call:
         """The append of one batch; `previous` is the nonce at its base, "" where it isn't known."""
-        submissions: list[Any] = []
-        for position, record in enumerate(batch.records):
+        keys = self.keys(batch.resource)
+        news = self.origin + announcement.encode(batch, previous)
+        last = batch.base + len(batch.records)
+        parts: list[Any] = [b"FCALL", self.function("append"), KEYS_OF_RESOURCE, *keys[1:7]]
+        parts += (batch.epoch, batch.base, last, batch.nonce, previous, node, reservation_ms, news)
+        parts += (keys.channel, int(archiving), backlog_max)
+        for record in batch.records:
             if record.seq is not None:
-                author = client_field(record.user_id, record.client_id)
-                submissions += (position, author, record.seq, f"{record.timestamp} {record.digest}")
-        return self.call(
-            "append",
-            batch.resource,
-            batch.epoch,
-            batch.base,
-            len(batch.records),
-            batch.nonce,
-            previous,
-            node,
-            reservation_ms,
-            self.origin + announcement.encode(batch, previous),
-            self.keys(batch.resource).channel,
-            int(archiving),
-            backlog_max,
-            *submissions,
-        )
+                parts.append(client_field(record.user_id, record.client_id))
+                parts.append(f"\n{record.seq} ")
+                parts.append(f"{record.version} {record.timestamp} {record.digest}")
+        return Call(keys.partition, pack(tuple(parts)))
 
 
 def client_field(user_id: str, client_id: str) -> str:

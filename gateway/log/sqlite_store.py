@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import LogUnavailable
+from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, unix_ms
 from gateway.ports import (
     Batch,
@@ -39,7 +39,6 @@ BUSY_TIMEOUT_S = 2.0
 CACHE_BYTES = 32 << 20
 CHECK_TIME_MAX_S = 2.0
 RECORDS_A_STEP = 1000
-RETRY_AFTER_MS = 1000
 
 # ?1: [[resource, epoch, base, nonce, [record, ...]], ...], a record being [user, client, seq, digest,
 # timestamp, undoes, offset, size]; ?2: the bodies, back to back. A batch whose epoch or base isn't the
@@ -379,4 +378,4 @@ def failure(error: sqlite3.Error, doubt: bool = False) -> Failed:
     """What an append answers that the database refused; `doubt`: it may be stored all the same."""
     code = getattr(error, "sqlite_errorcode", None)
     outcome = "unknown" if doubt or code in _UNSURE else "none"
-    return Failed(f"the log can't be written: {error}", outcome, RETRY_AFTER_MS)
+    return Failed(f"the log can't be written: {error}", outcome, retry_after_ms())

@@ -15,6 +15,7 @@ import trio
 from redis.connection import parse_url
 
 from gateway.errors import ConfigError
+from gateway.redislink.stream import BareStream
 
 _DEFAULT_PORT = 6379
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -57,10 +58,10 @@ class Address:
     async def connect(self) -> trio.abc.Stream:
         """A connected stream; raises OSError, ssl.SSLError or trio.BrokenResourceError."""
         if self.path:
-            return await trio.open_unix_socket(self.path)
+            return BareStream(await trio.open_unix_socket(self.path))
         stream = await trio.open_tcp_stream(self.host, self.port)
         if not self.tls:
-            return stream
+            return BareStream(stream)
         secured = trio.SSLStream(
             stream, self._ssl_context(), server_hostname=self.host, https_compatible=True
         )

@@ -17,14 +17,14 @@ RESOURCES_MAX = 100_000
 
 
 class _Chain:
-    """One resource: nonces by the last version of their batch, and announcements not looked into yet.
+    """One resource: nonces by the last version of their batch.
 
     `bases` has where those batches began that were seen one by one, rather than several at once.
     `parted` is the first batch, as (version, nonce), that a later one contradicts: others have gone on from
     another history. From `linked` on, up to `newest`, nothing was missed.
     """
 
-    __slots__ = ("bases", "epoch", "linked", "newest", "nonces", "parted", "unread")
+    __slots__ = ("bases", "epoch", "linked", "newest", "nonces", "parted")
 
     def __init__(self, epoch: int) -> None:
         self.bases: dict[int, int] = {}
@@ -33,7 +33,6 @@ class _Chain:
         self.newest = 0
         self.nonces: dict[int, str] = {}
         self.parted: tuple[int, str] | None = None
-        self.unread: list[bytes] = []
 
     def note_batch(self, base: int, version: int, nonce: str) -> None:
         """After version `base` came one batch, which ends at `version`."""
@@ -53,14 +52,11 @@ class _Chain:
                 del self.nonces[oldest]
                 self.bases.pop(oldest, None)
 
-    def read(self) -> None:
-        """Look into the announcements that came since."""
-        unread, self.unread = self.unread, []
-        for payload in unread:
-            heard = announcement.decode(payload)
-            if heard.epoch == self.epoch and heard.records:
-                self.parted = self.parted or self._contradicted(heard)
-                self.note_batch(heard.base, heard.base + len(heard.records), heard.nonce)
+    def hear(self, heard: Announcement) -> None:
+        """The bus delivered this batch; the usual one follows on the newest."""
+        if heard.base != self.newest or self.nonces.get(heard.base) != heard.previous:
+            self.parted = self.parted or self._contradicted(heard)
+        self.note_batch(heard.base, heard.base + len(heard.records), heard.nonce)
 
     def _contradicted(self, heard: Announcement) -> tuple[int, str] | None:
         """The batch that isn't in a history that has the one that was heard, if there is such."""
@@ -100,10 +96,11 @@ class Chains:
     def heard(self, resource: str, payload: bytes) -> None:
         """The bus delivered an announcement."""
         chain = self._chains.get(resource)
-        if chain is not None:
-            chain.unread.append(payload)
-            if len(chain.unread) > BATCHES_MAX:
-                chain.read()
+        if chain is None:
+            return
+        heard = announcement.decode_heard(payload)
+        if heard.epoch == chain.epoch and heard.records:
+            chain.hear(heard)
 
     def note(self, resource: str, epoch: int, base: int, version: int, nonce: str) -> None:
         """The log handed out what came after `base`, up to the batch that ends at `version`."""
@@ -121,8 +118,6 @@ class Chains:
         chain = self._chains.get(resource)
         if chain is None or chain.epoch != epoch:
             return ""
-        if chain.unread and version not in chain.nonces:
-            chain.read()
         if chain.parted is not None and version >= chain.parted[0]:
             return chain.parted[1]
         return chain.nonces.get(version, "")
@@ -132,7 +127,6 @@ class Chains:
         chain = self._chains.get(resource)
         if chain is None:
             return None
-        chain.read()
         if chain.parted is not None:
             return chain.epoch, *chain.parted
         return chain.epoch, chain.newest, chain.nonces.get(chain.newest, "")
@@ -142,7 +136,6 @@ class Chains:
         chain = self._chains.get(resource)
         if chain is None or chain.epoch != epoch or not nonce:
             return False
-        chain.read()
         return version >= chain.linked and chain.nonces.get(version) == nonce
 
     def forget(self, resource: str) -> None:

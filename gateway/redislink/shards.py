@@ -129,6 +129,8 @@ class Shards:
         self._topology: Topology = topology(config)
         self._table: Table | None = None
         self._servers: dict[Address, Server] = {}
+        self._owners: list[Server] = []
+        self._lanes: list[int] = []
         self._nursery: trio.Nursery | None = None
         self._refresh_wanted = trio.Event()
         self._changed = trio.Event()
@@ -209,10 +211,10 @@ class Shards:
 
     def lane(self, partition: int) -> int:
         """Partitions of one server share a lane."""
-        return self._lanes[self.table.owners[partition]]
+        return self._lanes[partition]
 
     def server(self, partition: int) -> Server:
-        return self.server_at(self.table.owners[partition])
+        return self._owners[partition]
 
     def server_at(self, address: Address) -> Server:
         found = self._servers.get(address)
@@ -237,18 +239,18 @@ class Shards:
 
     def _apply(self, table: Table) -> None:
         before, self._table = self._table, table
-        self._lanes = {
+        numbers = {
             address: number
             for number, address in enumerate(sorted(table.addresses, key=lambda item: item.name))
         }
-        for address in table.addresses:
-            self.server_at(address)
+        self._lanes = [numbers[address] for address in table.owners]
+        self._owners = [self.server_at(address) for address in table.owners]
         if before is None or before.owners == table.owners:
             return
         for address in before.addresses - table.addresses:
             # Nothing is asked of it any more; what was under way there is asked of the new owner.
             self._servers.pop(address).scope.cancel()
-        logger.info("Redis routing table %s: %s", table.version, sorted(self._lanes, key=str))
+        logger.info("Redis routing table %s: %s", table.version, sorted(numbers, key=str))
         self._signal()
         for callback in self.on_table:
             callback()

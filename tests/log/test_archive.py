@@ -31,7 +31,7 @@ class MemoryOutbox:
 
     def add(self, kind: Kind, news: Announcement) -> None:
         entries = self.entries[int(news.resource.partition(":")[2]) % len(self.entries)]
-        entries.append(Entry(f"{len(entries)}", kind, news, NOW_MS))
+        entries.append(Entry(f"{len(entries)}", kind, news, NOW_MS, 1))
 
     def append(self, resource: str, *records: Record, epoch: int = 1, nonce: str | None = None) -> None:
         base = records[0].version - 1

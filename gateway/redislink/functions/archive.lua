@@ -1,8 +1,8 @@
 -- The archive's side of a partition. Keys: meta, outbox; `archived` and `evict` take a resource's keys and then
 -- the idle set.
 
--- take: owner lease_ms count -> TAKEN (another owner's lease runs) | OK {id kind payload}...
-local function take(keys, args)
+-- lease: owner lease_ms -> TAKEN (another owner's lease runs) | OK; whoever holds it reads the outbox and drops it
+local function lease(keys, args)
   local meta = redis.call('HMGET', keys[META], 'fenced', 'owner', 'lease')
   if meta[1] then
     return {'FENCED'}
@@ -11,15 +11,8 @@ local function take(keys, args)
   if meta[2] and meta[2] ~= args[1] and tonumber(meta[3]) > now then
     return {'TAKEN'}
   end
-  local lease_ms = tonumber(args[2])
-  if meta[2] ~= args[1] or tonumber(meta[3]) < now + lease_ms / 2 then
-    redis.call('HSET', keys[META], 'owner', args[1], 'lease', whole(now + lease_ms))
-  end
-  local result = {}
-  for i, entry in ipairs(redis.call('XRANGE', keys[OUTBOX], '-', '+', 'COUNT', args[3])) do
-    result[i] = {entry[1], entry[2][2], entry[2][4]}
-  end
-  return {'OK', result}
+  redis.call('HSET', keys[META], 'owner', args[1], 'lease', whole(now + tonumber(args[2])))
+  return {'OK'}
 end
 
 -- release: owner -> OK
@@ -30,7 +23,7 @@ local function release(keys, args)
   return {'OK'}
 end
 
--- done: owner id -> OK | TAKEN; drops the outbox up to `id`
+-- done: owner id bytes -> OK | TAKEN; drops the outbox up to `id`, payloads of so many bytes
 local function done(keys, args)
   if fenced(keys) then
     return {'FENCED'}
@@ -38,13 +31,13 @@ local function done(keys, args)
   if redis.call('HGET', keys[META], 'owner') ~= args[1] then
     return {'TAKEN'}
   end
-  local bytes = 0
-  for _, entry in ipairs(redis.call('XRANGE', keys[OUTBOX], '-', args[2])) do
-    bytes = bytes + #entry[2][4]
-  end
   local milliseconds, sequence = string.match(args[2], '^(%d+)-(%d+)$')
-  redis.call('XTRIM', keys[OUTBOX], 'MINID', milliseconds .. '-' .. whole(tonumber(sequence) + 1))
-  redis.call('HINCRBY', keys[META], 'backlog', -bytes)
+  local dropped = redis.call('XTRIM', keys[OUTBOX], 'MINID', milliseconds .. '-' .. whole(tonumber(sequence) + 1))
+  if redis.call('XLEN', keys[OUTBOX]) == 0 then
+    redis.call('HSET', keys[META], 'backlog', '0')
+  elseif dropped > 0 then -- none: this was sent before, and the answer was lost
+    redis.call('HINCRBY', keys[META], 'backlog', '-' .. args[3])
+  end
   return {'OK'}
 end
 
@@ -81,7 +74,7 @@ local function evict(keys, args)
   return {'OK'}
 end
 
-register('take', take)
+register('lease', lease)
 register('release', release)
 register('done', done)
 register('archived', archived)

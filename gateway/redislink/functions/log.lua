@@ -77,11 +77,11 @@ end
 
 -- What an append is told whose base is not the head (or not the head it believes in).
 local function refuse(keys, head, args)
-  local version, base, count = tonumber(head[2]), tonumber(args[2]), tonumber(args[3])
+  local version, base, last = tonumber(head[2]), tonumber(args[2]), tonumber(args[3])
   local nonce, previous, node, reservation_ms = args[4], args[5], args[6], tonumber(args[7])
-  if version >= base + count then
-    local stored, id = nonce_at(keys, base + count)
-    if stored == nonce and id == whole(base + count) .. '-0' then
+  if version >= last then
+    local stored, id = nonce_at(keys, last)
+    if stored == nonce and id == args[3] .. '-0' then
       -- A write, so that a WAIT behind this covers the batch on a new connection too.
       redis.call('HSET', keys[HEAD], 'k', '')
       return {'OK'}
@@ -112,19 +112,19 @@ local function refuse(keys, head, args)
   return {'STALE', head[3], payloads(entries)}
 end
 
--- The positions, versions and digests of records that are stored already, and what to store of the others.
+-- Of records that are stored already: the version wanted now, that stored, the digest; and what to store of the
+-- others.
 local function submissions(keys, args)
   local duplicates, lines = {}, {}
-  for i = 12, #args, 4 do
-    local client, seq = args[i + 1], args[i + 2]
+  for i = 12, #args, 3 do
+    local client, seq, rest = args[i], args[i + 1], args[i + 2]
     local value = lines[client] or redis.call('HGET', keys[SEEN], client) or ''
-    local _, stop = string.find(value, '\n' .. seq .. ' ', 1, true)
+    local _, stop = string.find(value, seq, 1, true)
     if stop then
       local version, digest = string.match(value, '^(%d+) %d+ ([^\n]*)', stop + 1)
-      duplicates[#duplicates + 1] = {args[i], version, digest}
+      duplicates[#duplicates + 1] = {string.match(rest, '^%d+'), version, digest}
     else
-      local version = whole(tonumber(args[2]) + tonumber(args[i]) + 1)
-      lines[client] = value .. '\n' .. seq .. ' ' .. version .. ' ' .. args[i + 3]
+      lines[client] = value .. seq .. rest
     end
   end
   return duplicates, lines
@@ -146,9 +146,9 @@ local function shortened(value)
   return string.sub(value, starts[math.max(1, #starts - KEPT + 1)])
 end
 
--- append: epoch base count nonce previous node reservation announcement channel archiving backlog_max, then
--- for each record with a seq: position client seq "timestamp digest".
--- -> OK | STALE nonce payloads | DUP {position version digest}... | ABSENT | FORK epoch version nonce
+-- append: epoch base last nonce previous node reservation announcement channel archiving backlog_max, then for each
+-- record with a seq: client "\nseq " "version timestamp digest".
+-- -> OK | STALE nonce payloads | DUP {wanted-version version digest}... | ABSENT | FORK epoch version nonce
 --    | BUSY ms (reserved for another node) | FULL (the archive is too far behind)
 local function append(keys, args)
   local meta = redis.call('HMGET', keys[META], 'fenced', 'backlog')
@@ -177,10 +177,9 @@ local function append(keys, args)
   if duplicates[1] then
     return {'DUP', duplicates}
   end
-  local version = whole(tonumber(args[2]) + tonumber(args[3]))
   local payload = string.sub(args[8], 9)
-  redis.call('XADD', keys[CHANGES], version .. '-0', 'n', args[4], 'b', payload)
-  redis.call('HSET', keys[HEAD], 'v', version, 'n', args[4])
+  redis.call('XADD', keys[CHANGES], args[3] .. '-0', 'n', args[4], 'b', payload)
+  redis.call('HSET', keys[HEAD], 'v', args[3], 'n', args[4])
   if head[4] then
     redis.call('HDEL', keys[HEAD], 'r', 'u')
   end
