@@ -9,7 +9,7 @@ from __future__ import annotations
 import trio
 
 # Between the starts of two appends of a busy lane.
-INTERVAL_MAX_S = 0.010
+INTERVAL_MAX_S = 0.005
 # A lane is busy when its appends carry so many rooms more than one.
 ROOMS_BUSY = 8
 # How much the newest append counts in the average.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -78,13 +79,18 @@ class User:
 
     # ------------------------------------------------------------------------------------ the user
 
-    async def live(self, edits: int, edits_per_s: float = 4.0) -> None:
-        """Edit at random times, suffer offline spells and slow reading; then stay until told to stop."""
+    async def live(self, edits: int | None, edits_per_s: float = 4.0) -> None:
+        """Edit at random times, suffer offline spells and slow reading; then stay until cancelled.
+
+        Without a number of edits, until `done` is set.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stay_connected)
             nursery.start_soon(self._resend_in_time)
-            for _ in range(edits):
+            for _ in itertools.count() if edits is None else range(edits):
                 await trio.sleep(self._rng.expovariate(edits_per_s))
+                if self.done:
+                    break
                 self._act()
             self.done = True
 
