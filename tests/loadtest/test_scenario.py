@@ -28,6 +28,7 @@ def test_every_shipped_scenario_is_right_and_says_what_it_is() -> None:
         "connect-storm",
         "soak",
         "headline",
+        "floor",
     } <= set(found)
     assert all(len(description) > 20 for description in found.values())
 
@@ -44,6 +45,13 @@ def test_rfc002_is_the_script_of_the_rfc() -> None:
     assert (scenario.activity.operations_per_user_s, scenario.activity.session_s) == (0.1, 60)
     assert not scenario.server  # limits at their defaults
     assert (scenario.targets.connect_success_min, scenario.targets.delivery_p95_ms) == (0.995, 200)
+
+
+def test_floor_is_headline_at_the_rate_and_with_the_targets_of_the_rfc() -> None:
+    floor, headline = load("floor"), load("headline")
+    assert (floor.population, floor.activity) == (headline.population, headline.activity)
+    assert [(stage.connections, stage.operations_per_s) for stage in floor.stages][-1] == (1200, 10_000)
+    assert (floor.targets.delivery_p95_ms, floor.targets.delivery_p99_ms) == (200, 500)
 
 
 def test_headline_is_the_workload_of_the_design() -> None:

@@ -1,0 +1,73 @@
+"""The modules on the way of an edit: compiled and as they are, they do the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway import speedups
+
+ROOT = Path(__file__).parent.parent
+SEEDS = 25
+
+# Prints what became of each seed: who changed what in which order, and the documents at the end.
+SIMULATE = f"""
+import hashlib, orjson
+from gateway.window import entries_of
+from tests.simulation.world import RESOURCE, run
+
+for seed in range({SEEDS}):
+    records = run(seed).history.read(RESOURCE, 0, 1_000_000)
+    bodies = [orjson.loads(record.body)["operations"] for record in records]
+    rows = [(record.user_id, record.seq, record.digest) for record in records] + bodies
+    document = entries_of(None, records)[-1].after if records else None
+    print(seed, len(rows), hashlib.sha256(orjson.dumps((rows, document))).hexdigest())
+"""
+
+
+def run(*arguments: str, mode: str) -> str:
+    """What Python prints, with the compiled modules or without."""
+    environment = {**os.environ, "GATEWAY_SPEEDUPS": mode}
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def test_the_core_is_what_has_c_types_beside_it() -> None:
+    typed = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.glob("gateway/**/*.pxd")}
+    assert set(speedups.CORE) == typed
+
+
+def test_a_core_that_was_built_is_imported_unless_it_is_switched_off() -> None:
+    built = all(list((ROOT / Path(*name.split("."))).parent.glob("*.so")) for name in speedups.CORE)
+    code = "import gateway.room, gateway.session; print(gateway.room.__file__, gateway.session.__file__)"
+    found = run("-c", code, mode="require" if built else "auto").split()
+    assert all(path.endswith(".so" if built else ".py") for path in found)
+    assert all(path.endswith(".py") for path in run("-c", code, mode="off").split())
+
+
+def test_a_core_that_is_demanded_and_missing_is_an_error_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GATEWAY_SPEEDUPS", "require")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(speedups.SpeedupsError, match="install a C compiler"):
+        speedups.choose_core()
+
+
+def test_a_simulated_cluster_has_the_same_history_on_both() -> None:
+    compiled, pure = run("-c", SIMULATE, mode="auto"), run("-c", SIMULATE, mode="off")
+    assert len(pure.splitlines()) == SEEDS
+    assert compiled == pure
+
+
+def test_messages_do_the_same_without_compiled_modules() -> None:
+    tests = ["tests/acceptance/test_messages.py", "tests/acceptance/test_errors.py", "tests/test_rescue.py"]
+    run("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, mode="off")
