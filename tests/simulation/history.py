@@ -29,8 +29,11 @@ class FragileHistory(MemoryHistory):
         return [*sorted(base for base in known.nonces if base), *filter(None, [len(known.records)])]
 
     def lose_end(self, resource: str, version: int) -> None:
-        """Go back to the head `version`, as a replica that lagged when it was promoted."""
-        self._cut(resource, version)
+        """Go back to the head `version`, as a replica that lagged when it was promoted.
+
+        Not to before the epoch began: such a replica would have the epoch before, too.
+        """
+        self._cut(resource, max(version, self._known(resource).restarted or 0))
 
     def lose_all(self, resource: str) -> None:
         """Lose everything: what is archived opens again, in a new epoch."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
-from tests.simulation.world import run
+from tests.simulation.world import World, run
 
 SEEDS = 1000
 SEEDS_A_TEST = 50
@@ -23,3 +24,25 @@ def test_everyone_converges_and_nothing_acknowledged_is_lost(first):
 def test_a_seed_replays_exactly():
     first, second = run(7), run(7)
     assert first.history.read("event:42", 0, 1000) == second.history.read("event:42", 0, 1000)
+
+
+async def test_a_user_without_a_number_of_edits_goes_on_until_it_is_done(autojump_clock):
+    world = World(0)
+    world.weather.calm()
+    user = world.users[0]
+    async with trio.open_nursery() as nursery:
+        await world._add_node(nursery)
+        nursery.start_soon(user.live, None, 10.0)
+        for goal in (100, 200, 300):
+            with trio.fail_after(600):
+                while len(user.acknowledged) < goal:  # noqa: ASYNC110  (nothing signals it)
+                    await trio.sleep(0.1)
+        user.done = True
+        await trio.sleep(60)
+        user.settle_down()
+        await trio.sleep(60)
+        edits = len(user.acknowledged)
+        await trio.sleep(60)
+        assert user.replica.is_settled
+        assert len(user.acknowledged) == edits
+        nursery.cancel_scope.cancel()

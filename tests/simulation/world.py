@@ -25,6 +25,7 @@ from tests.simulation.user import RESOURCE_ID, User
 RESOURCE = f"event:{RESOURCE_ID}"
 SETTLE_S = 240.0
 NOTICED_WITHIN_S = 15.0
+LOSSES_IN_A_ROW = 4
 
 
 class Loss(NamedTuple):
@@ -91,7 +92,9 @@ class World:
                     self.history.archived.get(RESOURCE, 0), self.rng.choice((0, head // 2, head))
                 )
             if self.rng.random() < self._loss_chance:
-                await self._lose_data()
+                for _ in range(self.rng.choice((1, 1, 1, LOSSES_IN_A_ROW))):
+                    await self._lose_data()
+                    await trio.sleep(self.rng.uniform(0, 1))
 
     async def _lose_data(self) -> None:
         """The log loses its last batches, or everything but what is archived."""
