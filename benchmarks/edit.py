@@ -25,7 +25,7 @@ import trio
 import trio.lowlevel
 
 from benchmarks import measure, node
-from gateway import pace, tuning
+from gateway import tuning
 from gateway.admission import Authenticator, Features, Schemas
 from gateway.bus.local import LocalBus
 from gateway.config import Config
@@ -215,7 +215,6 @@ def turn(editors: Sequence[Editor], together: int) -> list[Editor]:
 async def measured(folder: str, edits: int, together: int, profiler: cProfile.Profile | None) -> Cost:
     """One run on a core of its own."""
     core = Core(folder)
-    pace.INTERVAL_MAX_S = 0.0  # it waits for a slow log, and this one isn't
     async with trio.open_nursery() as nursery:
         await nursery.start(core.bus.run)
         await nursery.start(core.hub.run)

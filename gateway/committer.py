@@ -92,7 +92,7 @@ class Committer:
         lane.add(room)
 
     async def _serve(self, lane: Lane) -> None:
-        pace = Pace()
+        pace = Pace(self._log.pace_s)
         while True:
             await lane.wait()
             await pace.wait()

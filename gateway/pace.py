@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import trio
 
-# Between the starts of two appends of a busy lane.
-INTERVAL_MAX_S = 0.005
 # A lane is busy when its appends carry so many rooms more than one.
 ROOMS_BUSY = 8
 # How much the newest append counts in the average.
@@ -17,11 +15,12 @@ _NEWEST = 0.2
 
 
 class Pace:
-    """The pace of one lane."""
+    """The pace of one lane: `interval_s` between the starts of two appends when it is busy."""
 
-    __slots__ = ("_began_s", "_rooms")
+    __slots__ = ("_began_s", "_interval_s", "_rooms")
 
-    def __init__(self) -> None:
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
         self._began_s = 0.0
         self._rooms = 1.0
 
@@ -31,8 +30,10 @@ class Pace:
 
     async def wait(self) -> None:
         """Until the next append may be prepared."""
+        if not self._interval_s:
+            return
         busy = min(1.0, (self._rooms - 1) / ROOMS_BUSY)
-        due_s = self._began_s + busy * INTERVAL_MAX_S
+        due_s = self._began_s + busy * self._interval_s
         if trio.current_time() < due_s:
             await trio.sleep_until(due_s)
             await trio.lowlevel.checkpoint()  # what the bus brought by now is heard first

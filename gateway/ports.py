@@ -125,6 +125,11 @@ class OpLog(Protocol):
     A log that several nodes share announces each appended batch on its bus (`gateway.announcement`).
     """
 
+    @property
+    def pace_s(self) -> float:
+        """How long a busy lane gathers, from one append to the next, to spare round trips; 0: not at all."""
+        ...
+
     def lane(self, resource: str) -> int:
         """Resources of one lane share an append's round trip; lanes are served side by side."""
         ...

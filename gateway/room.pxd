@@ -64,6 +64,6 @@ cdef class Room:
     cpdef replace_history(self, Room fresh)
     @cython.locals(record=Record)
     cdef _advance(self, Entry entry)
-    @cython.locals(submission=Submission)
+    @cython.locals(submission=Submission, staged=Staged)
     cpdef trim(self, Py_ssize_t versions_max, Py_ssize_t bytes_max)
     cdef _remember(self, dict memory, object seq, object version, object digest)

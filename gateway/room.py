@@ -344,13 +344,12 @@ class Room:
             for item in staged:
                 self._refuse(item.submission, self._other_history())
         else:
-            again = staged
             if isinstance(outcome, Duplicates):
-                again = self._answer_duplicates(staged, outcome.versions)
-            elif isinstance(outcome, Stale):
-                self.receive(outcome.records)
-            for item in reversed(again):
+                staged = self._answer_duplicates(staged, outcome.versions)
+            for item in reversed(staged):
                 self._pending.appendleft(item.submission)
+            if isinstance(outcome, Stale):
+                self.receive(outcome.records)
         if self._pending:
             self._shared.on_work(self)
 
@@ -409,6 +408,8 @@ class Room:
             if memory is not None and record.seq is not None:
                 self._remember(memory, record.seq, record.version, record.digest)
         self._tell(entries, [])
+        limits = self._shared.config.limits
+        self.trim(limits.window_versions_max, limits.window_bytes_max)
         return True
 
     def _tell(self, entries: list[Entry], submissions: list[Submission]) -> None:
@@ -471,12 +472,14 @@ class Room:
         self.idle_since_s = self._shared.now_s()
 
     def trim(self, versions_max: int, bytes_max: int) -> None:
-        """Bound the window, but keep what pending submissions are based on."""
+        """Bound the window, but keep what submissions on their way are based on."""
         if self.window.exceeds(versions_max, bytes_max):
             oldest = self.version
             for submission in self._pending:
                 oldest = min(oldest, submission.base)
-            self.window.trim(max(versions_max, self.version - oldest), bytes_max)
+            for staged in self._staged:  # a log that knows more sends them back
+                oldest = min(oldest, staged.submission.base)
+            self.window.trim(versions_max, bytes_max, self.version - oldest)
 
     def _remember(self, memory: ClientMemory, seq: int, version: int, digest: str) -> None:
         memory[seq] = (version, digest)

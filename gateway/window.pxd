@@ -38,11 +38,12 @@ cdef class Window:
     @cython.locals(kept=Kept, record=Record)
     cpdef append(self, Entry entry)
     cpdef bint covers(self, Py_ssize_t version, Py_ssize_t head) except -1
+    @cython.locals(first=Py_ssize_t)
     cpdef list since(self, Py_ssize_t version, Py_ssize_t head)
     cpdef object document_at(self, Py_ssize_t version, Py_ssize_t head, object document)
     cpdef bint exceeds(self, Py_ssize_t versions_max, Py_ssize_t bytes_max) except -1
-    @cython.locals(kept=Kept, excess=Py_ssize_t, freed=Py_ssize_t)
-    cpdef trim(self, Py_ssize_t versions_max, Py_ssize_t bytes_max)
+    @cython.locals(kept=Kept, excess=Py_ssize_t, freed=Py_ssize_t, droppable=Py_ssize_t)
+    cpdef trim(self, Py_ssize_t versions_max, Py_ssize_t bytes_max, Py_ssize_t needed=*)
 
 
 cpdef Entry entry_of(object before, Record record)

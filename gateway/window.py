@@ -125,8 +125,11 @@ class Window:
         return head - len(self._changes) <= version <= head
 
     def since(self, version: int, head: int) -> list[Kept]:
-        """The changes after `version`, which `covers` has to allow."""
-        return self._changes[len(self._changes) - (head - version) :] if version < head else []
+        """The changes after `version`, which `covers` has to allow; raises LookupError where it doesn't."""
+        first = len(self._changes) - (head - version)
+        if first < 0:
+            raise LookupError(f"the window doesn't reach back to version {version}")
+        return self._changes[first:] if version < head else []
 
     def document_at(self, version: int, head: int, document: Any) -> Any:
         """The document right after `version`; `document` is the head's."""
@@ -136,13 +139,17 @@ class Window:
         """Whether `trim` would drop anything."""
         return len(self._changes) > versions_max or self.bytes > bytes_max
 
-    def trim(self, versions_max: int, bytes_max: int) -> None:
-        """Drop the oldest changes until at most so many, and so many bytes, are left."""
-        excess = max(0, len(self._changes) - versions_max)
+    def trim(self, versions_max: int, bytes_max: int, needed: int = 0) -> None:
+        """Drop the oldest changes until at most so many, and so many bytes, are left.
+
+        The newest `needed` stay in any case.
+        """
+        droppable = max(0, len(self._changes) - needed)
+        excess = min(droppable, max(0, len(self._changes) - versions_max))
         freed = 0
         for kept in self._changes[:excess]:
             freed += kept.weight
-        while self.bytes - freed > bytes_max and excess < len(self._changes):
+        while self.bytes - freed > bytes_max and excess < droppable:
             freed += self._changes[excess].weight
             excess += 1
         self.bytes -= freed

@@ -159,6 +159,7 @@ class MemoryLog:
     def __init__(self, history: MemoryHistory | None = None, bus: Bus | None = None) -> None:
         self.history = MemoryHistory() if history is None else history
         self._bus = bus
+        self.pace_s = 0.0
 
     def lane(self, resource: str) -> int:
         return 0

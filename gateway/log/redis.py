@@ -47,6 +47,8 @@ NOTHING = Snapshot(0, b"null")
 COMMITTED = Committed()
 # A reservation grows with each further refusal, up to so many times its length.
 RESERVATIONS_MAX = 10
+# A round trip costs both ends about as much as an append that it carries.
+PACE_S = 0.010
 PAGE_BATCHES = 200
 CLIENTS_A_CALL = 1000
 ATTEMPTS_MAX = 10
@@ -85,6 +87,7 @@ class RedisLog:
         self._archive = archive
         self._wall_ms = wall_ms
         self._node = shards.origin.hex()
+        self.pace_s = PACE_S
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
         self.reservations = 0
         self._stales: dict[str, int] = {}

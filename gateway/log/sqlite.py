@@ -19,6 +19,7 @@ import trio
 from gateway.errors import LogLocked, LogUnavailable
 from gateway.log.batches import unix_ms
 from gateway.log.lending import Lender
+from gateway.log.serial import Serial
 from gateway.log.sqlite_store import Reader, Writer, connect, prepare
 from gateway.ports import Batch, ClientKey, Opening, Outcome, OwnChange, Record, Snapshot, Submitted
 
@@ -88,7 +89,8 @@ class SqliteLog:
             raise
         self._readers = Lender(lambda: Reader(connect(self._path, writing=False)), READERS)
         self._closed = False
-        self._writing = trio.CapacityLimiter(1)
+        self.pace_s = 0.0  # an append already takes its time
+        self._writing = Serial("log")
 
     def lane(self, resource: str) -> int:
         return crc32(resource.encode()) % LANES
@@ -120,7 +122,8 @@ class SqliteLog:
     async def aclose(self) -> None:
         """Close after the write that is under way; later calls raise LogUnavailable."""
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._close, limiter=self._writing)
+            await self._writing.run(self._close)
+        self._writing.stop()
 
     def _close(self) -> None:
         if self._closed:
@@ -131,10 +134,7 @@ class SqliteLog:
         self._lock.release()
 
     async def _write(self, work: Callable[[], T]) -> T:
-        """Run in the writer's turn. When the caller is cancelled the work goes on, and so does its turn."""
-        return await trio.to_thread.run_sync(
-            self._guarded, work, limiter=self._writing, abandon_on_cancel=True
-        )
+        return await self._writing.run(lambda: self._guarded(work))
 
     async def _read(self, work: Callable[[Reader], T]) -> T:
         try:

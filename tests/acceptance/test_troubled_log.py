@@ -113,6 +113,22 @@ async def test_what_the_log_does_not_take_is_unavailable_with_its_outcome(
         assert (await bob.take("OP_BROADCAST"))["operation"] == replace("/title", "kept")
 
 
+async def test_an_edit_that_waits_keeps_what_it_is_based_on_in_the_window(tmp_path: Path) -> None:
+    async with served(tmp_path, window_bytes_max=0) as (node, disk), signed_in(node) as ann:
+        resource = await created(ann, value={**EVENT, "tags": ["one", "two"]})
+        async with signed_in(node, "bob") as bob:
+            await subscribe(bob, resource)
+            disk.gate = trio.Event()
+            first = op(ann, resource, 1, {"op": "add", "path": "/tags/0", "value": "zero"})
+            await ann.send("OP", first, id="first")
+            await until(lambda: disk.held, "an append")
+            await bob.send("OP", op(bob, resource, 1, replace("/tags/1", "TWO")), id="second")
+            await bob.ask("PING")
+            disk.gate.set()
+            ack = await bob.take("OP_ACK")
+            assert (ack["version"], ack["operations"]) == (3, [replace("/tags/2", "TWO")])
+
+
 async def test_a_log_that_cannot_be_reached_makes_subscribe_unavailable(tmp_path: Path) -> None:
     async with served(tmp_path) as (node, disk), signed_in(node) as ann:
         disk.error = LogUnavailable("no disk", "none")

@@ -1,0 +1,53 @@
+"""The window of recent changes: its bounds, and what they leave alone."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from gateway.values import Record
+from gateway.window import Window, entries_of
+
+
+def window(changes: int) -> Window:
+    """So many changes of one title each."""
+    made = Window()
+    records = []
+    for version in range(1, changes + 1):
+        path = "/title" if version > 1 else ""
+        value = {"title": ""} if version == 1 else f"title {version}"
+        operation = {"op": "add" if version == 1 else "replace", "path": path, "value": value}
+        body = {"version": version, "operations": [operation], "op_id": f"{version}", "timestamp": 0}
+        fields = orjson.dumps(body | {"user_id": "u", "client_id": "c"})
+        records.append(Record(version, fields, "u", "c", None, "", 0, None))
+    for entry in entries_of(None, records):
+        made.append(entry)
+    return made
+
+
+def test_a_window_is_bounded_in_versions_and_in_bytes() -> None:
+    by_versions, by_bytes = window(10), window(10)
+    by_versions.trim(4, 1 << 30)
+    assert len(by_versions) == 4
+    each = by_bytes.bytes // 10
+    by_bytes.trim(100, 3 * each + each // 2)
+    assert len(by_bytes) == 3
+    by_bytes.trim(0, 0)
+    assert (len(by_bytes), by_bytes.bytes) == (0, 0)
+
+
+def test_what_is_needed_stays_whatever_the_bounds() -> None:
+    made = window(10)
+    made.trim(0, 0, needed=4)
+    assert [kept.record().version for kept in made.since(6, 10)] == [7, 8, 9, 10]
+    made.trim(0, 0, needed=400)
+    assert len(made) == 4
+
+
+def test_a_window_never_pretends_to_reach_back_further_than_it_does() -> None:
+    made = window(10)
+    made.trim(4, 1 << 30)
+    assert made.covers(6, 10)
+    assert not made.covers(5, 10)
+    with pytest.raises(LookupError, match="version 5"):
+        made.since(5, 10)
