@@ -24,4 +24,4 @@ cpdef bytes acknowledgement(Entry entry, Submission submission, dict name, objec
 )
 cpdef Py_ssize_t deliver(
     object forms, dict members, list entries, list submissions, dict name, object topic, object stamp_ms
-) except -1
+) except? -1

@@ -67,9 +67,10 @@ class Serial:
         return result
 
     def stop(self) -> None:
-        """End the thread after what was asked for before."""
+        """End the thread after what was asked for before; a later `run` starts another."""
         if self._thread is not None:
             self._jobs.put(None)
+            self._thread = None
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
