@@ -15,7 +15,7 @@ cdef class FastConnection:
     cdef public tuple groups
     cdef public object due_s
     cdef object _fd
-    cdef object _shared
+    cdef readonly object _shared
     cdef int _state
     cdef object _head
     cdef object _decoder
