@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import kosoku
@@ -64,3 +66,11 @@ async def test_the_autobahn_cases_for_text_pass(name: str) -> None:
     assert len(behaviours) >= CASES_MIN
     assert set(behaviours) <= BEHAVIOURS
     assert counters.internal_errors == 0
+
+
+@pytest.mark.skipif("fast" not in TRANSPORTS, reason="the fast transport wasn't built")
+def test_the_echo_server_takes_binary_and_compressed_messages_too() -> None:
+    command = [sys.executable, "-m", "tests.transport.conformance", "--cases", "1.2.*,5.3,12.1.1,12.5.1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert "OK: 11 of 11" in done.stdout
