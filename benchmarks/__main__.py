@@ -4,6 +4,7 @@
     python -m benchmarks --only broadcast   run one (of echo, broadcast, accept, memory, ot, edit)
     python -m benchmarks --render           render what was measured before
     python -m benchmarks --into DIRECTORY   also put benchmarks.md and benchmarks.png there (for the README)
+    python -m benchmarks --also PYTHON      compare patches in another interpreter too (see benchmarks.ot)
 
 Each program writes its figures to out/benchmarks/NAME.json (BENCHMARKS_OUT names another directory).
 """
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accept, broadcast, echo, measure, memory, node, peers
+from benchmarks import accept, broadcast, echo, edit, measure, memory, node, ot, peers
 
 PROGRAMS: Mapping[str, Callable[[Sequence[str]], object]] = {
     "broadcast": broadcast.run,
@@ -27,8 +28,11 @@ PROGRAMS: Mapping[str, Callable[[Sequence[str]], object]] = {
     "accept": accept.run,
     "memory": memory.run,
 }
-# In processes of their own, for they measure themselves; they print their own tables.
-APART: Mapping[str, Sequence[str]] = {"ot": ("--json", str(measure.OUT / "ot.json")), "edit": ()}
+# In processes of their own, for they measure themselves: the command, and the table of what it wrote.
+APART: Mapping[str, tuple[Sequence[str], Callable[[Any], str]]] = {
+    "ot": (("--json", str(measure.OUT / "ot.json")), ot.table),
+    "edit": ((), edit.table),
+}
 # Column of the table: its heading, the figure in a result, and what it is divided by.
 COLUMNS: Mapping[str, tuple[str, str, float]] = {
     "broadcast": ("CPU a delivery, us", "cpu_us", 1),
@@ -36,6 +40,7 @@ COLUMNS: Mapping[str, tuple[str, str, float]] = {
     "accept": ("CPU an accept, us", "cpu_us", 1),
     "memory": ("RSS an idle connection, KB", "rss_bytes", 1000),
 }
+PANELS_A_ROW = 4
 ORDER = (
     peers.FLOOR,
     peers.FAST,
@@ -46,54 +51,84 @@ ORDER = (
     peers.WEBSOCKETS,
     peers.PORTABLE,
 )
-OURS = (peers.FAST, node.NAME)
+OURS = (peers.FAST, node.NAME, "compiled")
+# Panels of the picture that compare kernels: a case of benchmarks.ot, and its title.
+CASES: Mapping[str, str] = {
+    "apply: 4 operations": "Apply 4 operations, us",
+    "transform: 4 operations, 4": "Transform 4 operations past 4, us",
+}
 
 
 def measured() -> dict[str, dict[str, Any]]:
     """What the programs wrote, by program."""
-    paths = {name: measure.OUT / f"{name}.json" for name in PROGRAMS}
+    paths = {name: measure.OUT / f"{name}.json" for name in (*PROGRAMS, *APART)}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 
-def figure(results: Mapping[str, Any], program: str, server: str) -> float | None:
-    """One cell: a server's figure in one program, or None where it wasn't measured."""
+def figures(results: Mapping[str, Any], program: str) -> dict[str, float]:
+    """Server -> its figure in one program, in the table's order."""
     _, key, unit = COLUMNS[program]
-    found = results.get(program, {}).get("results", {}).get(server)
-    return None if found is None else found[key] / unit
+    found = results[program]["results"]
+    return {server: found[server][key] / unit for server in ORDER if server in found}
+
+
+def server_table(results: Mapping[str, Any]) -> str:
+    """The table of all servers in the programs that compare servers."""
+    programs = [program for program in PROGRAMS if program in results]
+    columns = {program: figures(results, program) for program in programs}
+    rows = [
+        [server, *(f"{column[server]:.1f}" if server in column else "" for column in columns.values())]
+        for server in ORDER
+        if any(server in column for column in columns.values())
+    ]
+    headings = ("server", *(COLUMNS[program][0] for program in programs))
+    notes = [f"- {program}: {results[program]['title']}" for program in programs]
+    return "\n".join([measure.table("Servers", headings, rows), "", *notes])
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The table of all programs."""
-    rows = []
-    for server in ORDER:
-        cells = [figure(results, program, server) for program in results]
-        if any(cell is not None for cell in cells):
-            rows.append([server, *("" if cell is None else f"{cell:.1f}" for cell in cells)])
+    """Where this was measured, and the tables of all programs."""
     first = next(iter(results.values()))
-    title = f"{first['cpus']} cores, Python {first['python']}, Linux {first['kernel']}, {first['date']}"
-    text = measure.table(title, ("server", *(COLUMNS[program][0] for program in results)), rows)
-    notes = [f"- {program}: {result['title']}" for program, result in results.items()]
-    return "\n".join([text, "", *notes, ""])
+    text = [f"{first['cpus']} cores, Python {first['python']}, Linux {first['kernel']}, {first['date']}"]
+    if any(program in results for program in PROGRAMS):
+        text.append(server_table(results))
+    text += [table(results[name]["results"]) for name, (_, table) in APART.items() if name in results]
+    return "\n\n".join(text) + "\n"
+
+
+def panels(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Title -> what is compared -> its figure; shorter is better."""
+    found = {COLUMNS[program][0]: figures(results, program) for program in PROGRAMS if program in results}
+    if "ot" in results:
+        found |= {title: results["ot"]["results"][case] for case, title in CASES.items()}
+    if "edit" in results:
+        edits = results["edit"]["results"]
+        found["Whole edit, us"] = {f"{number} at once": edits[number]["whole"] for number in edits}
+    return found
 
 
 def picture(results: Mapping[str, Any], path: Path) -> None:
-    """A panel of bars for each program; shorter is better."""
+    """A panel of bars for each comparison."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    drawing, panels = pyplot.subplots(
-        1, len(results), figsize=(3.6 * len(results), 3.4), layout="constrained"
+    comparisons = panels(results)
+    columns = min(len(comparisons), PANELS_A_ROW)
+    rows = -(-len(comparisons) // columns)
+    drawing, grid = pyplot.subplots(
+        rows, columns, figsize=(3.6 * columns, 3.2 * rows), layout="constrained", squeeze=False
     )
-    for panel, program in zip([panels] if len(results) == 1 else panels, results, strict=True):
-        found = {server: figure(results, program, server) for server in reversed(ORDER)}
-        bars = {server: value for server, value in found.items() if value is not None}
-        colours = ["#1b7f5c" if server in OURS else "#9aa5b1" for server in bars]
-        drawn = panel.barh(list(bars), list(bars.values()), color=colours)
+    for panel in grid.flat[len(comparisons) :]:
+        panel.set_axis_off()
+    for panel, (title, bars) in zip(grid.flat, comparisons.items(), strict=False):
+        names = list(reversed(bars))
+        colours = ["#1b7f5c" if name in OURS or title.startswith("Whole") else "#9aa5b1" for name in names]
+        drawn = panel.barh(names, [bars[name] for name in names], color=colours)
         panel.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8)
         panel.set_xlim(0, 1.2 * max(bars.values()))
-        panel.set_title(COLUMNS[program][0], fontsize=10)
+        panel.set_title(title, fontsize=10)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
     drawing.savefig(path, dpi=150)
@@ -122,11 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=(*PROGRAMS, *APART), action="append")
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--into", type=Path)
+    parser.add_argument("--also", metavar="PYTHON")
     options = parser.parse_args(arguments)
     wanted = () if options.render else options.only or (*PROGRAMS, *APART)
     for name in wanted:
         if name in APART:
-            subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *APART[name]], check=True)
+            also = ("--also", options.also) if name == "ot" and options.also else ()
+            subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *APART[name][0], *also], check=True)
         else:
             PROGRAMS[name]([])
         print()

@@ -2,8 +2,8 @@
 
 Run `python -m benchmarks.ot [--json out/ot.json]`. CPU microseconds a call, medians of several rounds, on a
 calendar event with 8 attendees. Peers are measured where they are there: `jsonpatch` (a test extra), npm
-`ot-json1` (`npm install --prefix benchmarks`), and `fastjsonpatch`, which needs Python >= 3.12: name such an
-interpreter, with this package and `fastjsonpatch` installed, by `--also PYTHON`.
+`ot-json1` (`npm install --no-package-lock --prefix benchmarks`), and `fastjsonpatch`, which needs Python >= 3.12:
+name such an interpreter by `--also PYTHON`, after `PYTHON -m pip install --editable . fastjsonpatch jsonpatch`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks import measure
 from gateway import ot, speedups
 from gateway.ot import face
 from gateway.ot import kernel as pure
@@ -152,7 +152,7 @@ def measure_peer() -> dict[str, Any]:
             timeout=120,
         )
     except (OSError, subprocess.CalledProcessError):
-        print("ot-json1 is not there: npm install --prefix benchmarks", file=sys.stderr)
+        print("ot-json1 is not there: npm install --no-package-lock --prefix benchmarks", file=sys.stderr)
         return {}
     results: dict[str, Any] = json.loads(done.stdout)
     return results
@@ -186,24 +186,22 @@ def measure_also(python: str) -> dict[str, dict[str, float]]:
     command = [python, "-m", "benchmarks.ot", "--apply-only", "--json", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     report = json.loads(done.stdout)
-    return {f"{case} (Python {report['python']})": row for case, row in report["cpu_us"].items()}
+    return {f"{case} (Python {report['python']})": row for case, row in report["results"].items()}
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
     """Microseconds, and in brackets how many times as long as the compiled kernel takes."""
     columns = ("compiled", "pure", "jsonpatch", "fastjsonpatch", "ot-json1")
-    lines = ["| case | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for case, row in results.items():
-        cells = []
-        for column in columns:
-            if column not in row:
-                cells.append("")
-            elif column == "compiled" or "compiled" not in row:
-                cells.append(f"{row[column]:.2f}")
-            else:
-                cells.append(f"{row[column]:.2f} ({row[column] / row['compiled']:.1f}x)")
-        lines.append(f"| {case} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = [[case, *(cell(row, column) for column in columns)] for case, row in results.items()]
+    return measure.table("Patches and transforms: CPU a call, us", ("case", *columns), rows)
+
+
+def cell(row: dict[str, float], column: str) -> str:
+    if column not in row:
+        return ""
+    if column == "compiled" or "compiled" not in row:
+        return f"{row[column]:.2f}"
+    return f"{row[column]:.2f} ({row[column] / row['compiled']:.1f}x)"
 
 
 def main() -> int:
@@ -224,7 +222,7 @@ def main() -> int:
     if options.also:
         results |= measure_also(options.also)
     text = json.dumps(
-        {"python": platform.python_version(), "unit": "us CPU a call", "cpu_us": results}, indent=1
+        {"benchmark": "ot", **measure.machine(), "unit": "us CPU a call", "results": results}, indent=1
     )
     if options.json == "-":
         print(text)
