@@ -2,8 +2,9 @@
 
 Run `python -m benchmarks.ot [--json out/ot.json]`. CPU microseconds a call, medians of several rounds, on a
 calendar event with 8 attendees. Peers are measured where they are there: `jsonpatch` (a test extra), npm
-`ot-json1` (`npm install --no-package-lock --prefix benchmarks`), and `fastjsonpatch`, which needs Python >= 3.12:
-name such an interpreter by `--also PYTHON`, after `PYTHON -m pip install --editable . fastjsonpatch jsonpatch`.
+`ot-json1` (`npm install --no-package-lock --prefix benchmarks`), and `fastjsonpatch`, which needs
+Python >= 3.12: name such an interpreter by `--also PYTHON`, after
+`PYTHON -m pip install --editable . fastjsonpatch jsonpatch`.
 """
 
 from __future__ import annotations
