@@ -37,7 +37,17 @@ from loadtest.observe import scrape
 from loadtest.report.page import render
 from loadtest.report.terminal import LiveView, print_report
 
-KEPT_METRICS = ("gateway_archive", "gateway_worker", "gateway_conflicts", "gateway_bus", "gateway_batches")
+KEPT_METRICS = (
+    "gateway_archive",
+    "gateway_worker",
+    "gateway_conflicts",
+    "gateway_bus",
+    "gateway_batches",
+    "gateway_commit",
+    "gateway_loop",
+    "gateway_gc",
+    "websocket_message_latency",
+)
 PROFILE_RATE_HZ = 200
 PIPE_WIDTH = 200
 console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)

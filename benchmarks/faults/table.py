@@ -43,6 +43,7 @@ def summary(drill: str, report: Mapping[str, Any]) -> dict[str, Any]:
         "pss_bytes": report["server"]["pss_bytes"],
         "kernel_socket_bytes": report["server"]["kernel_socket_bytes"],
         "memory_a_connection": report["server"]["memory_a_connection"],
+        "steps_ms": report["server"]["steps_ms"],
         "connections": report["connections"]["peak"],
     }
 

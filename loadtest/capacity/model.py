@@ -1,10 +1,14 @@
 """Cost models of one gateway worker, fitted to measured stages.
 
-    CPU (cores)   = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
-                    + h x sqrt(operations/s)      (commits and flushes are shared the more, the more there is)
+    CPU needed    = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
+    CPU used      = the same terms, fitted by themselves, + h x sqrt(operations/s)
     memory        = base + e x connections + g x operations/s     (PSS; rooms keep recent changes)
     socket memory = f x connections               (kernel buffers and slab)
-    latency       = measured p95 as a function of CPU, interpolated
+    latency       = measured p95 as a function of the CPU needed, interpolated
+
+A node that has CPU to spare spends it: it commits and writes less at a time, and soon. So what it uses says
+little about how full it is, and its busiest stages show what a load needs: the costs are an expectile
+regression (Newey and Powell 1987) along the lower edge of the measurements.
 
 Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
 non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
@@ -15,7 +19,7 @@ Law, X(n) = n / (1 + sigma (n - 1) + kappa n (n - 1)).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +31,8 @@ RESAMPLES = 200
 ENTANGLED = 0.99  # cosine of two columns
 CONFIDENCE = 0.90
 CPU_NOISE = 0.05  # cores; above it the error of a measurement grows with its size
+LOWER_EDGE = 0.1  # the expectile
+EDGE_ROUNDS = 20  # it is found in a few
 
 
 class FitError(Exception):
@@ -61,13 +67,32 @@ def nonnegative_fit(matrix: Array, wanted: Array) -> Array:
     return best
 
 
-def bootstrap_fit(matrix: Array, wanted: Array, seed: int = 1) -> Array:
-    """Fits to resampled points, one row a resample; the first row is the fit to all of them."""
+def lower_fit(matrix: Array, wanted: Array) -> Array:
+    """The non-negative coefficients whose predictions run along the lower edge of what was measured."""
+    found = nonnegative_fit(matrix, wanted)
+    above = np.zeros(len(wanted), bool)
+    for _ in range(EDGE_ROUNDS):
+        before, above = above, wanted > matrix @ found
+        if (before == above).all():
+            break
+        weights = np.sqrt(np.where(above, LOWER_EDGE, 1 - LOWER_EDGE))
+        found = nonnegative_fit(matrix * weights[:, None], wanted * weights)
+    return found
+
+
+def bootstrap_fit(
+    matrix: Array, wanted: Array, fit_of: Callable[[Array, Array], Array] = nonnegative_fit, seed: int = 1
+) -> Array:
+    """Fits to resampled points, one row a resample; the first row is the fit to all of them.
+
+    A resample has half as many points: an edge hangs on a few of them, and whole resamples mostly hold these
+    (the m out of n bootstrap, Bickel, Götze and van Zwet 1997).
+    """
     rng = np.random.default_rng(seed)
-    rows = [nonnegative_fit(matrix, wanted)]
+    rows = [fit_of(matrix, wanted)]
     for _ in range(RESAMPLES):
-        chosen = rng.integers(0, len(wanted), len(wanted))
-        rows.append(nonnegative_fit(matrix[chosen], wanted[chosen]))
+        chosen = rng.integers(0, len(wanted), -(-len(wanted) // 2))
+        rows.append(fit_of(matrix[chosen], wanted[chosen]))
     return np.array(rows)
 
 
@@ -100,26 +125,31 @@ def fit_usl(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 class CostModel:
     """The costs of a worker. The arrays hold one row a resample; the first is the fit."""
 
-    cpu: Array  # columns: base, then CPU_TERMS, then the root of the operations/s
+    needed: Array  # columns: base, then CPU_TERMS
+    used: Array  # the same, then the root of the operations/s
     memory: Array  # columns: base, connections, operations/s
     socket: Array  # column: connections
-    latency: Sequence[tuple[float, float]]  # (CPU cores, p95 in ms), by CPU
+    latency: Sequence[tuple[float, float]]  # (CPU needed in cores, p95 in ms), by CPU
     bytes_a_message: float
-    measured: Mapping[str, float]  # the largest measured value of each term, and of CPU
+    measured: Mapping[str, float]  # the largest measured value of each term
     entangled: Sequence[tuple[str, str]] = ()  # terms that rose together: their costs can't be told apart
 
-    def cpu_cores(self, load: Mapping[str, float], workers: float = 1.0) -> Estimate:
-        """The CPU that a load takes in all, bases aside, when it is divided evenly between workers."""
-        shared = np.sqrt(load.get("operations_per_s", 0.0) * workers)
-        row = np.array([*(load.get(term, 0.0) for term in CPU_TERMS), shared])
-        return estimate(self.cpu[:, 1:] @ row)
+    def cpu_needed(self, load: Mapping[str, float]) -> Estimate:
+        """The CPU that a load needs in all, the workers' bases aside."""
+        return estimate(self.needed[:, 1:] @ _row(load))
 
     def cpu_base(self) -> Estimate:
-        return estimate(self.cpu[:, 0])
+        """The CPU that a worker needs without any load."""
+        return estimate(self.needed[:, 0])
+
+    def cpu_used(self, load: Mapping[str, float]) -> Estimate:
+        """The CPU that one worker takes under this load, its base included."""
+        shared = np.sqrt(load.get("operations_per_s", 0.0))
+        return estimate(self.used @ np.array([1.0, *_row(load), shared]))
 
     def cost(self, term: str) -> Estimate:
         """Cores for one more unit of a term (a connection, an operation a second, ...) of a busy worker."""
-        return estimate(self.cpu[:, 1 + CPU_TERMS.index(term)])
+        return estimate(self.needed[:, 1 + CPU_TERMS.index(term)])
 
     def memory_bytes(self, connections: float, operations_per_s: float = 0.0) -> Estimate:
         """Process memory (PSS) of one worker with so many connections and edits."""
@@ -129,15 +159,16 @@ class CostModel:
         """Kernel memory of so many sockets, on the server's side."""
         return estimate(self.socket[:, 0] * connections)
 
-    def p95_ms(self, cpu_cores: float) -> float | None:
-        """Delivery p95 at this CPU; None beyond what was measured."""
-        if not self.latency or cpu_cores > self.latency[-1][0]:
+    def p95_ms(self, load: Mapping[str, float]) -> float | None:
+        """Delivery p95 of one worker under this load; None beyond what was measured."""
+        needed = self.cpu_base().value + self.cpu_needed(load).value
+        if not self.latency or needed > self.latency[-1][0]:
             return None
         xs, ys = zip(*self.latency, strict=True)
-        return float(np.interp(cpu_cores, xs, ys))
+        return float(np.interp(needed, xs, ys))
 
     def cpu_limit(self, p95_ms: float) -> tuple[float, bool]:
-        """(CPU of one worker up to which p95 is below the target, whether it was ever exceeded)."""
+        """(CPU needed of one worker up to which p95 is below the target, whether it was ever exceeded)."""
         below = 0.0
         previous: tuple[float, float] | None = None
         for cpu, latency in self.latency:
@@ -148,6 +179,11 @@ class CostModel:
                 return previous[0] + share * (cpu - previous[0]), True
             below, previous = cpu, (cpu, latency)
         return below, False
+
+
+def _row(load: Mapping[str, float]) -> Array:
+    """The terms of a load, in the order of the columns."""
+    return np.array([load.get(term, 0.0) for term in CPU_TERMS])
 
 
 def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -171,12 +207,13 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
         raise FitError(
             "a model needs at least four measured stages of an embedded server: run a longer sweep"
         )
-    matrix = np.array(
-        [[1.0, *(point[term] for term in CPU_TERMS), point["operations_per_s"] ** 0.5] for point in usable]
-    )
-    used = np.array([point["cpu_cores"] for point in usable])
-    weights = 1 / (used + CPU_NOISE)
-    cpu = bootstrap_fit(matrix * weights[:, None], used * weights)
+    loads = np.array([_row(point) for point in usable])
+    linear = np.column_stack([np.ones(len(usable)), loads])
+    shared = np.column_stack([linear, np.sqrt(loads[:, CPU_TERMS.index("operations_per_s")])])
+    measured_cores = np.array([point["cpu_cores"] for point in usable])
+    weights = 1 / (measured_cores + CPU_NOISE)
+    needed = bootstrap_fit(linear * weights[:, None], measured_cores * weights, lower_fit)
+    used = bootstrap_fit(shared * weights[:, None], measured_cores * weights)
     sized = [point for point in usable if point.get("pss_bytes")]
     if not sized or len({round(point["connections"], -1) for point in sized}) < 2:
         raise FitError("memory needs stages with different numbers of connections: sweep connections too")
@@ -190,20 +227,20 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
         np.array([point["socket_bytes"] for point in sockets]),
     )
     latency = [
-        (point["cpu_cores"], point["p95_ms"])
-        for point in usable
+        (float(cores), point["p95_ms"])
+        for cores, point in zip(linear @ needed[0], usable, strict=True)
         if point.get("p95_ms") is not None and point["settled"]
     ]
     messages = sum(point["messages_per_s"] for point in usable)
-    measured = {term: max(point[term] for point in usable) for term in CPU_TERMS}
     return CostModel(
-        cpu,
+        needed,
+        used,
         memory,
         socket,
         _rising(latency),
         sum(point["bytes_per_s"] for point in usable) / messages if messages else 0.0,
-        {**measured, "cpu_cores": max(point["cpu_cores"] for point in usable)},
-        _entangled(matrix[:, 1:-1]),
+        {term: max(point[term] for point in usable) for term in CPU_TERMS},
+        _entangled(loads),
     )
 
 

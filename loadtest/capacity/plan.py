@@ -38,7 +38,6 @@ class Wanted:
 ASSUMED_SIGMA, ASSUMED_KAPPA = 0.03, 0.0005
 REDIS_UTILISATION = 0.6
 ARCHIVE_BATCH = 500
-ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +78,6 @@ def load_of(wanted: Wanted) -> dict[str, float]:
     }
 
 
-def _cpu(model: CostModel, load: Mapping[str, float], limit: float) -> tuple[Estimate, Estimate]:
-    """(CPU, workers) of a load: each depends on the other, so they are found in turns."""
-    workers = Estimate(1.0, 1.0, 1.0)
-    for _ in range(ROUNDS):
-        cpu = model.cpu_cores(load, max(workers.value, 1.0))
-        workers = _workers_by_cpu(cpu, model.cpu_base(), limit)
-    return cpu, workers
-
-
 def _workers_by_cpu(cpu: Estimate, base: Estimate, limit: float) -> Estimate:
     """How many workers share the CPU so that none goes over the limit; each has its own base."""
     room = max(limit - base.value, 1e-3)
@@ -118,7 +108,8 @@ def plan(model: CostModel, wanted: Wanted) -> Answer:
     sigma = ASSUMED_SIGMA if wanted.sigma is None else wanted.sigma
     kappa = ASSUMED_KAPPA if wanted.kappa is None else wanted.kappa
     limit, exceeded = model.cpu_limit(wanted.p95_ms)
-    cpu, by_cpu = _cpu(model, load, limit)
+    cpu = model.cpu_needed(load)
+    by_cpu = _workers_by_cpu(cpu, model.cpu_base(), limit)
     workers_a_node = max(math.floor(wanted.cores_a_node / max(limit, 1.0)), 1)  # one event loop a core
     usl_factor = _with_usl(1.0, sigma, kappa, workers_a_node)
     needed = {
@@ -170,7 +161,7 @@ def _drain(
     left = (nodes - 1) * workers_a_node
     if left < 1:
         return 0.0, math.inf
-    spare = max(left * (limit - model.cpu_base().value) - model.cpu_cores(load, left).value, 0.0)
+    spare = max(left * (limit - model.cpu_base().value) - model.cpu_needed(load).value, 0.0)
     cost = max(model.cost("connects_per_s").value, 1e-6)
     rate = spare / cost
     moving = wanted.connections / nodes
@@ -219,22 +210,20 @@ def check(model: CostModel, points: list[dict[str, Any]]) -> list[dict[str, Any]
     for point in points:
         if not point["settled"] or point["cpu_cores"] is None:
             continue
-        cpu = model.cpu_cores(point)
-        base = model.cpu_base()
-        total = Estimate(*(a + b for a, b in zip(cpu, base, strict=True)))
+        cpu = model.cpu_used(point)
         rows.append(
             {
                 "stage": point["stage"],
                 "operations_per_s": point["operations_per_s"],
                 "deliveries_per_s": point["deliveries_per_s"],
                 "connections": point["connections"],
-                "cpu_cores": {"predicted": total.value, "low": total.low, "high": total.high}
+                "cpu_cores": {"predicted": cpu.value, "low": cpu.low, "high": cpu.high}
                 | {"measured": point["cpu_cores"]},
                 "pss_bytes": {
                     "predicted": model.memory_bytes(point["connections"], point["operations_per_s"]).value,
                     "measured": point["pss_bytes"],
                 },
-                "p95_ms": {"predicted": model.p95_ms(total.value), "measured": point["p95_ms"]},
+                "p95_ms": {"predicted": model.p95_ms(point), "measured": point["p95_ms"]},
             }
         )
     return rows

@@ -69,6 +69,20 @@ def test_the_costs_of_a_made_up_server_are_found_exactly() -> None:
     assert model.bytes_a_message == pytest.approx(250)
 
 
+def test_a_server_that_spends_what_it_has_to_spare_is_seen_through() -> None:
+    """One that takes four times what a load needs, up to a core, where it has it."""
+    points = calibration(0.02)
+    for each in points:
+        needed = each["cpu_cores"]
+        each["cpu_cores"] = max(needed, min(4 * needed, 1.0)) if each["operations_per_s"] else needed
+    points += [point(1200, operations, 5) for operations in (17_000, 18_000)]
+    model = fit(points)
+    load = {"connections": 1200.0, "operations_per_s": 10_000.0, "deliveries_per_s": 50_000.0}
+    truth = 1200 * A_CONNECTION + 10_000 * AN_OPERATION + 50_000 * A_DELIVERY
+    assert model.cpu_needed(load).value == pytest.approx(truth, rel=0.15)
+    assert model.cpu_used(load).value > model.cpu_needed(load).value
+
+
 def test_terms_that_rose_together_are_told() -> None:
     assert fit(calibration()).entangled == []
     together = [point(connections, connections, 5) for connections in (200, 500, 900, 2000, 3000)]
@@ -105,9 +119,9 @@ def test_a_prediction_beyond_the_calibration_holds_for_a_linear_server() -> None
 
 def test_latency_rises_with_load_and_is_unknown_beyond_it() -> None:
     model = fit(calibration())
-    assert model.p95_ms(0.1) is not None
-    assert model.p95_ms(3.0) is None
-    curve = [model.p95_ms(cpu) or 0.0 for cpu in (0.1, 0.3, 0.5)]
+    assert model.p95_ms(point(1000, 500, 1)) is not None
+    assert model.p95_ms(point(1000, 50_000, 5)) is None
+    curve = [model.p95_ms(point(1000, operations, 5)) or 0.0 for operations in (1000, 3000, 8000)]
     assert curve == sorted(curve)
 
 
@@ -232,7 +246,8 @@ def test_each_dimension_is_varied_alone() -> None:
     [
         (report(), None),
         (report(delivery_ms=90), "delivery p95 is 91 ms"),
-        (report(cores=0.99, delivery_ms=30), "0.99 cores"),
+        (report(cores=0.99, delivery_ms=90), "0.99 cores"),
+        (report(cores=0.99, delivery_ms=30), None),
     ],
 )
 def test_an_obstacle_says_why(made: dict[str, Any], said: str | None) -> None:
