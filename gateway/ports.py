@@ -86,7 +86,8 @@ class Opening(NamedTuple):
 
     `purged` is the epoch that the last purge began: what rooms of older epochs hold was erased on purpose.
     `restarted` is the version at which the present epoch began, where it began because the log had lost its
-    data: up to there the history is that of the epoch before.
+    data: up to there the history is that of the epoch that it `follows`. Rooms of still older epochs may have
+    parted from it earlier.
     """
 
     epoch: int
@@ -94,6 +95,7 @@ class Opening(NamedTuple):
     records: Sequence[Record]
     purged: int = 0
     restarted: int | None = None
+    follows: int = 0
 
 
 class Submitted(NamedTuple):

@@ -124,7 +124,10 @@ def _count(counters: Counters, plan: Plan) -> None:
 async def _plan(log: OpLog, room: Room, loaded: Loaded, known: set[Hashable]) -> Plan | None:
     if room.version == 0 or room.epoch < loaded.opening.purged:
         return Plan([], 0, 0)
-    restarted = loaded.opening.restarted if room.epoch != loaded.opening.epoch else None
+    opening = loaded.opening
+    # A room that missed an epoch may have parted from the history before the present one began.
+    followed = room.epoch != opening.epoch and room.epoch >= opening.follows
+    restarted = opening.restarted if followed else None
     comparison = _Comparison(room, restarted, loaded.room)
     if not await comparison.read(log):
         return None

@@ -212,6 +212,23 @@ async def test_where_nobody_can_tell_what_was_lost_the_log_wins_and_it_is_counte
         assert found.counted == (0, 0, 1)
 
 
+async def test_a_room_that_missed_an_epoch_does_not_undo_what_that_one_had():
+    async with cluster() as found:
+        found.append(change(1, FIRST))
+        for version in range(2, 6):
+            found.append(change(version, tag(f"lost {version}")))
+        hub, room = await found.room(0)
+        found.history.archived[ROOM] = 1
+        found.history.lose_all(ROOM)
+        found.append(change(2, tag("kept"), by="bob"))
+        found.history.archived[ROOM] = 2
+        found.history.lose_all(ROOM)
+        await hub.catch_up(room)
+        assert room.document == found.document
+        assert room.document["tags"] == ["kept"], "its author was told that it is in the log"
+        assert found.counted == (0, 0, 3), "where they part isn't known: at least so many are lost"
+
+
 async def test_what_was_purged_stays_purged():
     async with cluster() as found:
         found.append(change(1, FIRST))

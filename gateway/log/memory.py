@@ -38,12 +38,13 @@ NOTHING = Snapshot(0, b"null")
 class _Resource:
     """One resource: version n is `records[n - 1]`; `nonces` maps a batch's base to its nonce.
 
-    `purged` and `restarted` as in `Opening`.
+    `purged`, `restarted` and `follows` as in `Opening`.
     """
 
     epoch: int
     purged: int = 0
     restarted: int | None = None
+    follows: int = 0
     records: list[Record] = field(default_factory=list)
     nonces: dict[int, str] = field(default_factory=dict)
     submissions: dict[tuple[str, str, int], Record] = field(default_factory=dict)
@@ -76,7 +77,7 @@ class MemoryHistory:
         known = self._known(resource)
         snapshot = known.snapshots[-1]
         records = known.records[snapshot.version :]
-        return Opening(known.epoch, snapshot, records, known.purged, known.restarted)
+        return Opening(known.epoch, snapshot, records, known.purged, known.restarted, known.follows)
 
     def append(self, batch: Batch) -> Outcome:
         """Append one batch. A base above the head is a fork: the resource gets a new epoch."""

@@ -116,11 +116,11 @@ class RedisLog:
         raise LogUnavailable(f"{resource}: its history changes faster than it can be opened", "none")
 
     def _opened(self, resource: str, reply: Reply) -> Opening:
-        _, epoch, _, snapshot_version, document, nonce, payloads, purged, restarted = reply
+        _, epoch, _, snapshot_version, document, nonce, payloads, purged, restarted, follows = reply
         snapshot = Snapshot(int(snapshot_version), document)
         records, _ = codec.records_after(payloads, snapshot.version)
         began = int(restarted) if restarted else None
-        opening = Opening(int(epoch), snapshot, records, int(purged), began)
+        opening = Opening(int(epoch), snapshot, records, int(purged), began, int(follows))
         self._shards.chains.opened(resource, opening, nonce.decode())
         return opening
 
@@ -139,7 +139,7 @@ class RedisLog:
         if seen > (epoch, version):
             epoch = next_epoch(max(epoch, seen[0]), self._wall_ms())
         if epoch != archived.epoch or found is None:
-            archived = archived._replace(restarted=version)
+            archived = archived._replace(restarted=version, follows=0 if found is None else found.epoch)
         if epoch == incarnation and version == 0:
             opening = archived._replace(epoch=epoch)
             self._shards.chains.opened(resource, opening, "")
@@ -165,7 +165,7 @@ class RedisLog:
             seen += pair
         snapshot = archived.snapshot
         head = (epoch, snapshot.version, snapshot.document, version, nonce)
-        began = (restarted, archived.purged)
+        began = (restarted, archived.purged, archived.follows)
         await self._write("create", resource, incarnation, *head, payload, news, channel, *began, *seen)
 
     async def _archived_lines(self, resource: str, version: int) -> dict[str, str]:

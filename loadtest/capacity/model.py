@@ -53,16 +53,23 @@ class Estimate(NamedTuple):
 def nonnegative_fit(matrix: Array, wanted: Array) -> Array:
     """The non-negative coefficients of least squared error: the best of all subsets of columns."""
     columns = matrix.shape[1]
-    best, best_error = np.zeros(columns), float(wanted @ wanted)
     scale = np.maximum(np.abs(matrix).max(axis=0), 1e-12)
+    scaled = matrix / scale
+    products, targets = scaled.T @ scaled, scaled.T @ wanted
+    best, best_error = np.zeros(columns), float(wanted @ wanted)
     for size in range(1, columns + 1):
         for subset in itertools.combinations(range(columns), size):
-            part = matrix[:, subset] / scale[list(subset)]
-            found = np.linalg.lstsq(part, wanted, rcond=None)[0]
-            error = float(np.sum((part @ found - wanted) ** 2))
-            if (found >= 0).all() and error < best_error * (1 - 1e-9):
+            part = list(subset)
+            try:
+                found = np.linalg.solve(products[np.ix_(part, part)], targets[part])
+            except np.linalg.LinAlgError:  # columns that are proportional: a smaller subset says the same
+                continue
+            if (found < 0).any():
+                continue
+            error = float(np.sum((scaled[:, part] @ found - wanted) ** 2))
+            if error < best_error * (1 - 1e-9):
                 best = np.zeros(columns)
-                best[list(subset)] = found / scale[list(subset)]
+                best[part] = found / scale[part]
                 best_error = error
     return best
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,13 @@ def calibration(noise: float = 0.0, seed: int = 5) -> list[Any]:
     return points + [point(connections, 0, 0, connects=200.0) for connections in (500, 1500)]
 
 
+@cache
+def exact() -> CostModel:
+    return fit(calibration())
+
+
 def test_the_costs_of_a_made_up_server_are_found_exactly() -> None:
-    model = fit(calibration())
+    model = exact()
     for term, cost in zip(CPU_TERMS, COSTS, strict=True):
         assert model.cost(term).value == pytest.approx(cost, rel=1e-6)
     assert model.cpu_base().value == pytest.approx(BASE)
@@ -84,7 +90,7 @@ def test_a_server_that_spends_what_it_has_to_spare_is_seen_through() -> None:
 
 
 def test_terms_that_rose_together_are_told() -> None:
-    assert fit(calibration()).entangled == []
+    assert exact().entangled == []
     together = [point(connections, connections, 5) for connections in (200, 500, 900, 2000, 3000)]
     model = fit(together)
     assert ("operations_per_s", "deliveries_per_s") in model.entangled
@@ -118,7 +124,7 @@ def test_a_prediction_beyond_the_calibration_holds_for_a_linear_server() -> None
 
 
 def test_latency_rises_with_load_and_is_unknown_beyond_it() -> None:
-    model = fit(calibration())
+    model = exact()
     assert model.p95_ms(point(1000, 500, 1)) is not None
     assert model.p95_ms(point(1000, 50_000, 5)) is None
     curve = [model.p95_ms(point(1000, operations, 5)) or 0.0 for operations in (1000, 3000, 8000)]
@@ -126,7 +132,7 @@ def test_latency_rises_with_load_and_is_unknown_beyond_it() -> None:
 
 
 def test_the_cpu_limit_is_where_the_latency_target_is_crossed() -> None:
-    limit, exceeded = fit(calibration()).cpu_limit(8.0)
+    limit, exceeded = exact().cpu_limit(8.0)
     assert exceeded
     assert limit == pytest.approx(1 - 5 / 8.0, abs=0.06)
     assert fit(calibration()[:-8]).cpu_limit(1e9)[1] is False
@@ -157,7 +163,7 @@ def test_an_estimate_contains_its_value() -> None:
 
 def answer(**changes: Any) -> Answer:
     wanted = {"connections": 100_000, "operations_per_user_s": 0.1, "viewers": 4, "p95_ms": 20.0}
-    return plan(fit(calibration()), Wanted(**{**wanted, "sigma": 0.0, "kappa": 0.0, **changes}))
+    return plan(exact(), Wanted(**{**wanted, "sigma": 0.0, "kappa": 0.0, **changes}))
 
 
 def test_a_plan_has_enough_of_everything() -> None:
@@ -284,4 +290,4 @@ async def test_repeats_have_schedules_of_their_own() -> None:
 
 
 def test_a_model_is_made_of_plain_numbers() -> None:
-    assert isinstance(fit(calibration()), CostModel)
+    assert isinstance(exact(), CostModel)

@@ -49,6 +49,7 @@ async def test_a_node_whose_tail_was_lost_forks_when_it_appends() -> None:
         assert isinstance(outcome, Forked)
         opening = await log.open(ROOM)
         assert opening.epoch == outcome.epoch > first.epoch
+        assert (opening.restarted, opening.follows) == (3, first.epoch)
         assert len(opening.records) == 3
 
 

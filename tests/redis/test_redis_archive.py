@@ -141,6 +141,7 @@ async def test_redis_flushed_by_mistake_reopens_from_the_archive_in_a_new_epoch(
         assert isinstance(outcome, Absent | Forked)
         opening = await node.log.open(ROOM)
         assert opening.epoch > last.epoch
+        assert (opening.restarted, opening.follows) == (20, last.epoch)
         assert opening.snapshot == Snapshot(16, b'{"at":16}')
         assert versions(opening.records) == [17, 18, 19, 20]
         assert list(await node.log.append([batch(unarchived, record(22))])) == [Forked(opening.epoch)]

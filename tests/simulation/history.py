@@ -7,6 +7,7 @@ the log no longer has what it had.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gateway.announcement import Announcement, encode
 from gateway.bus.local import LocalBus
@@ -41,8 +42,12 @@ class FragileHistory(MemoryHistory):
         known = self._known(resource)
         self._resources[resource] = known
         self._cut(resource, version)
-        known.epoch, known.restarted = next_epoch(known.epoch, self._wall_ms()), version
+        self._restart(known, version)
         known.nonces.clear()
+
+    def _restart(self, known: Any, version: int | None) -> None:
+        known.follows, known.epoch = known.epoch, next_epoch(known.epoch, self._wall_ms())
+        known.restarted = version
 
     def _cut(self, resource: str, version: int) -> None:
         known = self._known(resource)
@@ -71,7 +76,7 @@ class FragileHistory(MemoryHistory):
         version = len(known.records)
         nonce = self.nonce_at(resource, version)
         same = chains.continues(resource, known.epoch, version, nonce)
-        known.epoch, known.restarted = next_epoch(known.epoch, self._wall_ms()), version if same else None
+        self._restart(known, version if same else None)
         self._resources[resource] = known
         return Announcement(resource, known.epoch, version, "", ())
 

@@ -21,6 +21,11 @@ def test_everyone_converges_and_nothing_acknowledged_is_lost(first):
             raise
 
 
+@pytest.mark.parametrize("seed", [8353])
+def test_seeds_that_once_failed_pass(seed):
+    run(seed)
+
+
 def test_a_seed_replays_exactly():
     first, second = run(7), run(7)
     assert first.history.read("event:42", 0, 1000) == second.history.read("event:42", 0, 1000)

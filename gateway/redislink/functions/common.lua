@@ -6,7 +6,7 @@
 -- Keys, in this order (see keys.py): meta, outbox, head, changes, snapshots, seen.
 -- Head fields: e epoch, v version, n nonce of the newest change, t versions up to here are trimmed,
 -- a versions up to here are archived, r and u: reserved for node r until u (Unix ms), p epoch that the last purge
--- began, b version at which the epoch began (where it began because data was lost).
+-- began, b version at which the epoch began, f the epoch that it follows (where it began because data was lost).
 -- An entry of `changes` holds n (the batch's nonce) and b (its announcement); its id is its last version.
 -- An answer's first element is a word; FENCED means that the partition is somewhere else now.
 
@@ -77,13 +77,14 @@ end
 
 -- The head, or nil.
 local function head_of(keys)
-  local fields = redis.call('HMGET', keys[HEAD], 'e', 'v', 'n', 't', 'a', 'p', 'b')
+  local fields = redis.call('HMGET', keys[HEAD], 'e', 'v', 'n', 't', 'a', 'p', 'b', 'f')
   if not fields[1] then
     return nil
   end
   return {
     epoch = fields[1], version = tonumber(fields[2]), nonce = fields[3], trimmed = tonumber(fields[4] or '0'),
     archived = tonumber(fields[5] or '0'), purged = fields[6] or '0', restarted = fields[7] or '',
+    follows = fields[8] or '0',
   }
 end
 

@@ -2,7 +2,7 @@
 
 -- open: epoch version nonce (what the caller saw last; 0, 0 and "" where nothing)
 -- -> NONE incarnation | FORK epoch version nonce
---    | OK epoch version snapshot-version document nonce payloads purged restarted
+--    | OK epoch version snapshot-version document nonce payloads purged restarted follows
 local function open(keys, args)
   local meta = redis.call('HMGET', keys[META], 'fenced', 'incarnation')
   if meta[1] then
@@ -25,12 +25,12 @@ local function open(keys, args)
   local entries = redis.call('XRANGE', keys[CHANGES], '(' .. version .. '-0', '+')
   return {
     'OK', head.epoch, whole(head.version), version, document, head.nonce, payloads(entries), head.purged,
-    head.restarted,
+    head.restarted, head.follows,
   }
 end
 
 -- create: incarnation epoch snapshot-version document version nonce payload announcement channel restarted
--- purged, then client and lines in pairs. `payload` is a batch of the changes after the snapshot ("" where there
+-- purged follows, then client and lines in pairs. `payload` is a batch of the changes after the snapshot ("" where there
 -- are none).
 -- Makes the head of a new or evicted resource; -> OK | EXISTS | AGAIN (the incarnation is another one)
 local function create(keys, args)
@@ -49,7 +49,7 @@ local function create(keys, args)
   redis.call('HSET', keys[HEAD], 'e', args[2], 'v', version, 'n', nonce, 't', snapshot_version, 'a', version,
     'p', args[11])
   if args[10] ~= '' then
-    redis.call('HSET', keys[HEAD], 'b', args[10])
+    redis.call('HSET', keys[HEAD], 'b', args[10], 'f', args[12])
   end
   if snapshot_version ~= '0' then
     redis.call('HSET', keys[SNAPSHOTS], snapshot_version, args[4])
@@ -57,7 +57,7 @@ local function create(keys, args)
   if args[7] ~= '' then
     redis.call('XADD', keys[CHANGES], version .. '-0', 'n', nonce, 'b', args[7])
   end
-  for i = 12, #args, 2 do
+  for i = 13, #args, 2 do
     redis.call('HSET', keys[SEEN], args[i], args[i + 1])
   end
   if args[8] ~= '' then
@@ -210,7 +210,7 @@ local function fork(keys, args)
     return {'AGAIN', head[1], head[2], head[3]}
   end
   redis.call('HSET', keys[HEAD], 'e', args[4])
-  redis.call('HSET', keys[HEAD], 'b', args[8])
+  redis.call('HSET', keys[HEAD], 'b', args[8], 'f', args[1])
   if args[7] == '1' then
     archive(keys, 'epoch', string.sub(args[5], 9))
   end
