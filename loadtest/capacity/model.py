@@ -1,14 +1,15 @@
 """Cost models of one gateway worker, fitted to measured stages.
 
     CPU needed    = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
-    CPU used      = the same terms, fitted by themselves, + h x sqrt(operations/s)
+    CPU used      = the same terms, fitted by themselves, + h x operations/s / (operations/s + o)
     memory        = base + e x connections + g x operations/s     (PSS; rooms keep recent changes)
     socket memory = f x connections               (kernel buffers and slab)
     latency       = measured p95 as a function of the CPU needed, interpolated
 
-A node that has CPU to spare spends it: it commits and writes less at a time, and soon. So what it uses says
-little about how full it is, and its busiest stages show what a load needs: the costs are an expectile
-regression (Newey and Powell 1987) along the lower edge of the measurements.
+A node that has CPU to spare spends it: it commits and writes less at a time, and soon (up to `h` cores go
+there, half of them at `o` operations/s). So what it uses says little about how full it is, and its busiest
+stages show what a load needs: the costs are an expectile regression (Newey and Powell 1987) along the lower
+edge of the measurements.
 
 Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
 non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
@@ -33,6 +34,7 @@ CONFIDENCE = 0.90
 CPU_NOISE = 0.05  # cores; above it the error of a measurement grows with its size
 LOWER_EDGE = 0.1  # the expectile
 EDGE_ROUNDS = 20  # it is found in a few
+HALF_SPENT = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)  # candidates for o
 
 
 class FitError(Exception):
@@ -133,7 +135,8 @@ class CostModel:
     """The costs of a worker. The arrays hold one row a resample; the first is the fit."""
 
     needed: Array  # columns: base, then CPU_TERMS
-    used: Array  # the same, then the root of the operations/s
+    used: Array  # the same, then the spare CPU that is spent
+    half_spent: float  # operations/s at which half of it is
     memory: Array  # columns: base, connections, operations/s
     socket: Array  # column: connections
     latency: Sequence[tuple[float, float]]  # (CPU needed in cores, p95 in ms), by CPU
@@ -151,8 +154,8 @@ class CostModel:
 
     def cpu_used(self, load: Mapping[str, float]) -> Estimate:
         """The CPU that one worker takes under this load, its base included."""
-        shared = np.sqrt(load.get("operations_per_s", 0.0))
-        return estimate(self.used @ np.array([1.0, *_row(load), shared]))
+        spent = _spent(load.get("operations_per_s", 0.0), self.half_spent)
+        return estimate(self.used @ np.array([1.0, *_row(load), spent]))
 
     def cost(self, term: str) -> Estimate:
         """Cores for one more unit of a term (a connection, an operation a second, ...) of a busy worker."""
@@ -193,6 +196,26 @@ def _row(load: Mapping[str, float]) -> Array:
     return np.array([load.get(term, 0.0) for term in CPU_TERMS])
 
 
+def _spent(operations_per_s: Any, half_spent: float) -> Any:
+    """The share of the spare CPU that is spent at these rates."""
+    return operations_per_s / (operations_per_s + half_spent)
+
+
+def _used_fit(linear: Array, wanted: Array, weights: Array) -> tuple[Array, float]:
+    """The fits of the CPU used, and the half-spent rate that explains it best."""
+    rates = linear[:, 1 + CPU_TERMS.index("operations_per_s")]
+
+    def columns(half_spent: float) -> Array:
+        return np.column_stack([linear, _spent(rates, half_spent)]) * weights[:, None]
+
+    def error(half_spent: float) -> float:
+        matrix = columns(half_spent)
+        return float(np.sum((matrix @ nonnegative_fit(matrix, wanted * weights) - wanted * weights) ** 2))
+
+    best = min(HALF_SPENT, key=error)
+    return bootstrap_fit(columns(best), wanted * weights), best
+
+
 def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Isotonic regression (pool adjacent violators): latency doesn't fall with load, noise aside.
 
@@ -216,11 +239,10 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
         )
     loads = np.array([_row(point) for point in usable])
     linear = np.column_stack([np.ones(len(usable)), loads])
-    shared = np.column_stack([linear, np.sqrt(loads[:, CPU_TERMS.index("operations_per_s")])])
     measured_cores = np.array([point["cpu_cores"] for point in usable])
     weights = 1 / (measured_cores + CPU_NOISE)
     needed = bootstrap_fit(linear * weights[:, None], measured_cores * weights, lower_fit)
-    used = bootstrap_fit(shared * weights[:, None], measured_cores * weights)
+    used, half_spent = _used_fit(linear, measured_cores, weights)
     sized = [point for point in usable if point.get("pss_bytes")]
     if not sized or len({round(point["connections"], -1) for point in sized}) < 2:
         raise FitError("memory needs stages with different numbers of connections: sweep connections too")
@@ -242,6 +264,7 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     return CostModel(
         needed,
         used,
+        half_spent,
         memory,
         socket,
         _rising(latency),

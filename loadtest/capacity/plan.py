@@ -57,8 +57,8 @@ class Answer:
     redis_appends_per_s: float
     postgres_rows_per_s: float
     postgres_transactions_per_s: float
-    drain_connections_per_s: float
-    drain_s: float
+    drain_connections_per_s: float | None  # None: what a connect costs wasn't measured
+    drain_s: float | None
     extrapolated: tuple[str, ...]
     assumed: tuple[str, ...]
 
@@ -156,13 +156,15 @@ def plan(model: CostModel, wanted: Wanted) -> Answer:
 
 def _drain(
     model: CostModel, wanted: Wanted, load: Mapping[str, float], nodes: int, workers_a_node: int, limit: float
-) -> tuple[float, float]:
+) -> tuple[float | None, float | None]:
     """(connections/s that the rest can take, seconds) after a node is lost: its users come to the others."""
+    cost = model.cost("connects_per_s").value
+    if not cost:
+        return None, None
     left = (nodes - 1) * workers_a_node
     if left < 1:
         return 0.0, math.inf
     spare = max(left * (limit - model.cpu_base().value) - model.cpu_needed(load).value, 0.0)
-    cost = max(model.cost("connects_per_s").value, 1e-6)
     rate = spare / cost
     moving = wanted.connections / nodes
     return rate, moving / rate if rate else math.inf

@@ -203,11 +203,7 @@ def _print_answer(answer: Answer) -> None:
             f"{number(answer.postgres_rows_per_s)} rows/s",
             f"{number(answer.postgres_transactions_per_s)} transactions/s",
         ),
-        (
-            "a node is lost",
-            f"{number(answer.drain_connections_per_s)} connects/s",
-            f"the others can take; its users are back in {number(answer.drain_s)} s",
-        ),
+        _drain_row(answer),
     )
     for row in rows:
         table.add_row(*row)
@@ -218,6 +214,13 @@ def _print_answer(answer: Answer) -> None:
         console.print(f"  extrapolated: {mark}", style="yellow")
     for mark in answer.assumed:
         console.print(f"  assumed: {mark}", style="yellow")
+
+
+def _drain_row(answer: Answer) -> tuple[str, str, str]:
+    if answer.drain_connections_per_s is None or answer.drain_s is None:
+        return "a node is lost", "unknown", "add a run of connect-storm: no stage shows what a connect costs"
+    rate = f"{number(answer.drain_connections_per_s)} connects/s"
+    return "a node is lost", rate, f"the others can take; its users are back in {number(answer.drain_s)} s"
 
 
 def _print_check(rows: list[dict[str, Any]]) -> None:

@@ -221,6 +221,12 @@ def test_users_of_a_lost_node_come_back_at_the_pace_the_rest_can_take() -> None:
     assert made.drain_s == pytest.approx(100_000 / made.nodes / made.drain_connections_per_s)
 
 
+def test_without_a_measured_connect_nothing_is_said_of_how_users_come_back() -> None:
+    points = [each for each in calibration() if not each["connects_per_s"]]
+    made = plan(fit(points), Wanted(connections=1000, operations_per_user_s=0.1, viewers=4))
+    assert (made.drain_connections_per_s, made.drain_s) == (None, None)
+
+
 # --------------------------------------------------------------------------------------------- sweep
 
 
