@@ -18,7 +18,8 @@ def test_broadcast_and_echo_measure_cpu(name: str) -> None:
 
 
 def test_accept_and_memory_measure_a_whole_node() -> None:
-    assert 0 < accept.measured(node.NAME, 20)["cpu_us"] < 1_000_000
+    # Another process's clock goes on by ticks of some ms while it runs: enough accepts for several.
+    assert 0 < accept.measured(node.NAME, 400)["cpu_us"] < 1_000_000
     found = memory.node_memory(30, 0.1, 3600.0)
     assert 0 <= found["idle_cpu_share"] < 1
 
