@@ -9,7 +9,7 @@ import copy
 import zlib
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -164,21 +164,40 @@ def digest(operations: Sequence[Operation]) -> int:
 
 @dataclass(slots=True)
 class Step:
-    """An own write that can be taken back: the member, and what it was before. `doubtful`: somebody else
-    wrote to it while an UNDO was under way, which may have been taken up before."""
+    """An own change that can be taken back: each member that it wrote, and what that was before.
 
-    member: str
-    value: Any
-    doubtful: bool = False
+    `doubtful` members were written to by somebody else while an UNDO was under way, which may have been taken
+    up before.
+    """
+
+    values: dict[str, Any]
+    doubtful: set[str] = field(default_factory=set)
+
+    def forget_doubtful(self) -> None:
+        """Somebody's later writes to these members are known to have won."""
+        for member in self.doubtful:
+            del self.values[member]
+        self.doubtful.clear()
+
+    def taken_back(self, document: dict[str, Any], result: Any) -> Step | None:
+        """The step that takes it back again, if `result` is `document` once this one was; None otherwise."""
+        if not isinstance(result, dict):
+            return None
+        restored = self.values.keys() - self.doubtful
+        restored |= {member for member in self.doubtful if result.get(member) == self.values[member]}
+        if not restored or result != {**document, **{member: self.values[member] for member in restored}}:
+            return None
+        return Step({member: document.get(member) for member in restored})
 
 
 class UndoOracle:
     """What one user's UNDO must do, recomputed by somebody who saw every change.
 
-    The user edits registers only (whole top-level members). A write to a member by anybody else takes that
-    member's steps away, for later writes win. An UNDO then must restore exactly the top step and touch
-    nothing else. It is a change like any other, made on the state that the server had when it took it up:
-    what others wrote between the request and the answer is concurrent, and may have come before or after.
+    The user edits registers only (whole top-level members), one at a time or several in one change. A write
+    to a member by anybody else takes it out of the steps, for later writes win. An UNDO then must restore
+    exactly what is left of the top step and touch nothing else. It is a change like any other, made on the
+    state that the server had when it took it up: what others wrote between the request and the answer is
+    concurrent, and may have come before or after.
     `certain` is False once changes were missed.
     """
 
@@ -202,26 +221,30 @@ class UndoOracle:
     def _answered(self) -> None:
         """The next one is taken up after this answer, so it knows of all that came before."""
         self.underway -= 1
-        self.stack = [step for step in self.stack if not step.doubtful]
-        self.redone = [step for step in self.redone if not step.doubtful]
+        self._forget_doubtful()
+
+    def _forget_doubtful(self) -> None:
+        for step in (*self.stack, *self.redone):
+            step.forget_doubtful()
+        self.stack = [step for step in self.stack if step.values]
+        self.redone = [step for step in self.redone if step.values]
 
     def foreign(self, operations: Sequence[Operation]) -> None:
         """Somebody else's change arrived."""
         touched = {(_tokens(one.get("path", "")) or [""])[0] for one in operations if one["op"] != "noop"}
         for step in (*self.stack, *self.redone):
-            step.doubtful |= step.member in touched
+            step.doubtful |= step.values.keys() & touched
         if not self.underway:
-            self.stack = [step for step in self.stack if not step.doubtful]
-            self.redone = [step for step in self.redone if not step.doubtful]
+            self._forget_doubtful()
 
     def own(self, document: Any, operations: Sequence[Operation]) -> None:
         """The user's own edit was acknowledged; `document` is the state before it."""
-        for one in operations:
-            tokens = _tokens(one.get("path", ""))
-            if len(tokens) != 1 or not isinstance(document, dict):
-                self.certain = False
-            else:
-                self.stack.append(Step(tokens[0], document.get(tokens[0])))
+        written = [_tokens(one.get("path", "")) for one in operations]
+        if all(len(tokens) == 1 for tokens in written) and isinstance(document, dict):
+            if written:
+                self.stack.append(Step({tokens[0]: document.get(tokens[0]) for tokens in written}))
+        else:
+            self.certain = False
         self.redone.clear()
 
     def undone(self, document: Any, operations: Sequence[Operation], redo: bool) -> str | None:
@@ -241,15 +264,13 @@ class UndoOracle:
         result = apply(copy.deepcopy(document), operations)
         while source:
             step = source.pop()
-            if result == {**document, step.member: step.value}:
-                target.append(Step(step.member, document.get(step.member)))
+            back = step.taken_back(document, result)
+            if back is not None:
+                target.append(back)
                 return None
-            if not step.doubtful:
+            if step.values.keys() - step.doubtful:
                 break
-        return (
-            f"the undo should have made /{step.member} {step.value!r} and nothing else, "
-            f"but was {operations!r:.200}"
-        )
+        return f"the undo should have restored {step.values!r} and nothing else, but was {operations!r:.200}"
 
 
 # --------------------------------------------------------------------------------------------- replica

@@ -174,6 +174,33 @@ def test_an_undo_restores_what_was_there() -> None:
     assert made.checked == 3
 
 
+def test_a_change_of_several_members_is_undone_and_redone_as_one() -> None:
+    made, document = oracle([title("b"), location("there"), title("c")])
+    back = [location("here"), title("a")]
+    assert made.undone(document, back, redo=False) is None
+    document = apply(document, back)
+    assert made.undone(document, [title("c"), location("there")], redo=True) is None
+    document = apply(document, [title("c"), location("there")])
+    assert made.undone(document, [title("a")], redo=False) is not None, "half of it"
+
+
+def test_of_a_change_of_several_members_what_others_left_is_undone() -> None:
+    made, document = oracle([title("b"), location("there")])
+    made.foreign([title("theirs")])
+    document = apply(document, [title("theirs")])
+    assert made.undone(document, [location("here")], redo=False) is None
+    assert made.redone == [Step({"location": "there"})]
+
+
+@pytest.mark.parametrize("restored", [[location("here")], [location("here"), title("a")]])
+def test_a_member_written_meanwhile_may_be_restored_with_the_others_or_not(restored: list[Any]) -> None:
+    made, document = oracle([title("b"), location("there")])
+    made.sent()
+    made.foreign([title("theirs")])
+    document = apply(document, [title("theirs")])
+    assert made.undone(document, restored, redo=False) is None
+
+
 def test_an_undo_that_restores_something_else_is_named() -> None:
     made, document = oracle([title("b")])
     wrong = made.undone(document, [title("not what it was")], redo=False)
@@ -190,7 +217,7 @@ def test_somebodys_later_write_wins_over_the_undo() -> None:
     made, document = oracle([location("there")], [title("b")])
     made.foreign([title("theirs")])
     document = apply(document, [title("theirs")])
-    assert made.stack == [Step("location", "here")]
+    assert made.stack == [Step({"location": "here"})]
     assert made.undone(document, [location("here")], redo=False) is None
 
 
