@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from gateway.errors import LogUnavailable, retry_after_ms
+from gateway.lane import Lane
 from gateway.metrics import Counters, Histogram
 from gateway.pace import Pace
-from gateway.ports import Batch, Failed, OpLog, Outcome, Stale
+from gateway.ports import Batch, Committed, Failed, OpLog, Outcome, Stale
 from gateway.room import Room
 from gateway.slices import Slices
 
@@ -27,35 +28,6 @@ AfterCommit = Callable[[Room, Outcome], Awaitable[None] | None]
 def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
     """Share a time among the changes that took it."""
     histogram.observe(seconds / changes, changes)
-
-
-class Lane:
-    """Rooms with something to append, in the order in which they asked."""
-
-    __slots__ = ("_rooms", "_wakeup")
-
-    def __init__(self) -> None:
-        self._rooms: dict[Room, None] = {}
-        self._wakeup = trio.Event()
-
-    def add(self, room: Room) -> None:
-        """The room has something to append; adding it again changes nothing."""
-        self._rooms[room] = None
-        self._wakeup.set()
-
-    async def wait(self) -> None:
-        """Until there is one."""
-        if not self._rooms:
-            self._wakeup = trio.Event()
-            await self._wakeup.wait()
-
-    def pop(self) -> Room | None:
-        """The one that has waited longest."""
-        if not self._rooms:
-            return None
-        room = next(iter(self._rooms))
-        del self._rooms[room]
-        return room
 
 
 class Committer:
@@ -83,13 +55,20 @@ class Committer:
 
     def add(self, room: Room) -> None:
         """The room has something to append."""
+        self._lane(room).add(room)
+
+    def heard(self, room: Room) -> None:
+        """Another worker has changed the room."""
+        self._lane(room).heard(room)
+
+    def _lane(self, room: Room) -> Lane:
         number = self._log.lane(room.resource)
         lane = self._lanes.get(number)
         if lane is None:
             assert self._nursery is not None, "the committer isn't running"
             lane = self._lanes[number] = Lane()
             self._nursery.start_soon(self._serve, lane)
-        lane.add(room)
+        return lane
 
     async def _serve(self, lane: Lane) -> None:
         pace = Pace(self._log.pace_s)
@@ -98,7 +77,7 @@ class Committer:
             await pace.wait()
             prepared = await self._prepared(lane)
             pace.carried(len(prepared))
-            await self._commit(prepared)
+            await self._commit(lane, prepared)
 
     async def _prepared(self, lane: Lane) -> Sequence[tuple[Room, Batch]]:
         """The batches of the next round trip: of the rooms that waited longest, up to a bound."""
@@ -116,15 +95,17 @@ class Committer:
             _observe(self._counters.step_seconds["transform"], slices.worked_s, changes)
         return prepared
 
-    async def _commit(self, prepared: Sequence[tuple[Room, Batch]]) -> None:
+    async def _commit(self, lane: Lane, prepared: Sequence[tuple[Room, Batch]]) -> None:
         if not prepared:
             return
-        outcomes = await self._append([batch for _, batch in prepared])
+        outcomes = await self._append(lane, [batch for _, batch in prepared])
         slices = Slices(self._now_s)
         changes = 0
         for (room, batch), outcome in zip(prepared, outcomes, strict=True):
             changes += len(batch.records)
             self._count(batch, outcome)
+            if isinstance(outcome, Committed):
+                lane.committed(room)
             room.settle(outcome)
             work = self._after(room, outcome)
             if work is not None:
@@ -133,7 +114,7 @@ class Committer:
                 await slices.pause()
         _observe(self._counters.step_seconds["fan_out"], slices.worked_s, changes)
 
-    async def _append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
+    async def _append(self, lane: Lane, batches: Sequence[Batch]) -> Sequence[Outcome]:
         started_s = self._now_s()
         try:
             outcomes = await self._log.append(batches)
@@ -145,6 +126,7 @@ class Committer:
             text = f"a bug, logged: {type(error).__name__}"
             outcomes = [Failed(text, "unknown", retry_after_ms())] * len(batches)
         took_s = self._now_s() - started_s
+        lane.appended(took_s)
         self._counters.commit_seconds.observe(took_s)
         changes = sum(len(batch.records) for batch in batches)
         self._counters.step_seconds["commit"].observe(took_s, changes)

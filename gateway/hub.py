@@ -336,6 +336,8 @@ class Hub:
                 self._neighbours.on_message(room, payload)
             return
         announced = announcement.decode_heard(payload)
+        if announced.records and announced.records[-1].version > room.version:
+            self.committer.heard(room)
         if room.appending:
             self._hold(resource, announced)
         else:

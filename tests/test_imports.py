@@ -43,6 +43,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "hub": (
         "gateway.history",
         "gateway.slices",
+        "gateway.lane",
         "gateway.pace",
         "gateway.committer",
         "gateway.neighbours",

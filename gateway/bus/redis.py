@@ -8,6 +8,7 @@ subscribed resources are compared with what this node has seen, every `head_comp
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from typing import Any
 
@@ -31,7 +32,7 @@ _ROUTING_CHANNEL = ROUTING_KEY.encode()
 PACE_S = 0.005
 RETRY_PAUSE_S = 0.05
 HEADS_A_REQUEST = 200
-SECOND_LOOK_S = 0.2
+SECOND_LOOK_S = 0.5
 PUBLISH_TIMEOUT_S = 1.0
 
 
@@ -322,35 +323,48 @@ class RedisBus:
             await trio.sleep_until(started + period_s)
 
     async def _compare(self, resources: list[str]) -> None:
-        differing = await self._differing(resources)
-        if differing:
+        first = await self._differing(resources)
+        if first:
             # What is under way looks different too, for a moment.
             await trio.sleep(SECOND_LOOK_S)
-            for resource in await self._differing(differing):
-                self._gap(resource)
+            for resource in await self._differing(list(first)):
+                if self._version(resource) < first[resource]:
+                    self._gap(resource)
 
-    async def _differing(self, resources: list[str]) -> list[str]:
-        """Those resources whose head in Redis isn't what this node knows (nothing, where Redis is down)."""
+    def _version(self, resource: str) -> int:
+        """What this node has seen of a resource by now."""
+        known = self.shards.chains.head(resource)
+        return 0 if known is None else known[1]
+
+    async def _differing(self, resources: list[str]) -> dict[str, float]:
+        """Those resources whose head in Redis isn't what this node knows (nothing, where Redis is down).
+
+        The value: the version that this node has seen when nothing but delay made the difference.
+        """
         chains = self.shards.chains
         before = {name: chains.head(name) for name in resources if self.wants(name)}
         names = [name for name, known in before.items() if known is not None]
         keys = [self._wanted[name].keys for name in names]
         calls = [Call(item.partition, pack((b"HMGET", item.head, "e", "v", "n"))) for item in keys]
         replies = await self.shards.calls(calls)
-        return [
-            name
-            for name, reply in zip(names, replies, strict=True)
-            if self._differs(name, before[name], reply)
-        ]
+        differing = {}
+        for name, reply in zip(names, replies, strict=True):
+            upto = self._difference(name, before[name], reply)
+            if upto:
+                differing[name] = upto
+        return differing
 
-    def _differs(self, resource: str, before: Any, reply: Reply) -> bool:
+    def _difference(self, resource: str, before: Any, reply: Reply) -> float:
+        """The version that this node lacks, infinity where the histories differ; 0: no difference."""
         known = self.shards.chains.head(resource)
         if known is None or known[0] != before[0] or not isinstance(reply, list):
-            return False
+            return 0
         epoch, version, nonce = reply
         if epoch is None:
-            return bool(before[1])
-        if int(epoch) != known[0] or not before[1] <= int(version) <= known[1]:
-            return True
+            return math.inf if before[1] else 0
+        if int(epoch) != known[0] or int(version) < before[1]:
+            return math.inf
+        if int(version) > known[1]:
+            return int(version)
         seen = self.shards.chains.at(resource, known[0], int(version))
-        return bool(seen and nonce) and seen.encode() != nonce
+        return math.inf if seen and nonce and seen.encode() != nonce else 0

@@ -1,0 +1,91 @@
+"""Rooms with something to append, and whose turn it is.
+
+Two workers that append to one room are in each other's way: whoever comes second is refused (`Stale`), stages
+its changes again and tries once more, while the other one may be faster again. So they take turns. A worker
+that has appended to a room which others change too leaves it to them, until it hears a change of theirs or
+has waited a few times as long as an append takes. Nobody has to agree on that: what the log refuses is
+refused with or without turns.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from gateway.room import Room
+
+# For how long a room is left to others, in appends' usual durations; waiting longer costs more than it saves.
+YIELD_APPENDS = 6.0
+YIELD_MAX_S = 0.1
+# Others change a room while their last change was heard so recently, in times for which it is left to them.
+CONTESTED_YIELDS = 4.0
+# How much the newest append counts in the usual duration.
+_NEWEST = 0.2
+
+
+class Lane:
+    """See the module; rooms are in the order in which they asked."""
+
+    __slots__ = ("_append_s", "_ready", "_wakeup", "_yielded")
+
+    def __init__(self) -> None:
+        self._ready: dict[Room, None] = {}
+        self._yielded: dict[Room, None] = {}
+        self._append_s = 0.0
+        self._wakeup = trio.Event()
+
+    def add(self, room: Room) -> None:
+        """The room has something to append; adding it again changes nothing."""
+        if room.yielded_until_s and room.yielded_until_s > trio.current_time():
+            self._yielded[room] = None
+        else:
+            self._ready[room] = None
+        self._wakeup.set()
+
+    def heard(self, room: Room) -> None:
+        """Another worker has changed the room."""
+        room.heard_s = trio.current_time()
+        room.yielded_until_s = 0.0
+        if room in self._yielded:
+            self._take_back(room)
+            self._wakeup.set()
+
+    def appended(self, took_s: float) -> None:
+        """An append of the lane took so long."""
+        self._append_s += _NEWEST * (took_s - self._append_s)
+
+    def committed(self, room: Room) -> None:
+        """A batch of the room was committed: it's the others' turn, if there are any."""
+        now_s = trio.current_time()
+        yield_s = min(YIELD_APPENDS * self._append_s, YIELD_MAX_S)
+        if now_s - room.heard_s < CONTESTED_YIELDS * yield_s:
+            room.yielded_until_s = now_s + yield_s
+            if room in self._ready:  # it has got more to append meanwhile
+                del self._ready[room]
+                self._yielded[room] = None
+
+    async def wait(self) -> None:
+        """Until it is some room's turn."""
+        self._take_due_back()
+        while not self._ready:
+            due_s = min((room.yielded_until_s for room in self._yielded), default=float("inf"))
+            self._wakeup = trio.Event()
+            with trio.move_on_at(due_s):
+                await self._wakeup.wait()
+            self._take_due_back()
+
+    def pop(self) -> Room | None:
+        """The room that has waited longest of those whose turn it is."""
+        if not self._ready:
+            return None
+        room = next(iter(self._ready))
+        del self._ready[room]
+        return room
+
+    def _take_due_back(self) -> None:
+        now_s = trio.current_time()
+        for room in [room for room in self._yielded if room.yielded_until_s <= now_s]:
+            self._take_back(room)
+
+    def _take_back(self, room: Room) -> None:
+        del self._yielded[room]
+        self._ready[room] = None

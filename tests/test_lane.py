@@ -1,0 +1,111 @@
+"""Whose turn it is to append, by the mock clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from gateway.lane import CONTESTED_YIELDS, YIELD_APPENDS, YIELD_MAX_S, Lane
+from gateway.room import Room
+from tests.test_rescue import Cluster
+
+APPEND_S = 0.01
+YIELD_S = APPEND_S * YIELD_APPENDS
+
+
+@asynccontextmanager
+async def rooms(number: int) -> AsyncIterator[Sequence[Room]]:
+    async with trio.open_nursery() as nursery:
+        hub, _ = await Cluster(nursery).room()
+        yield [await hub.open(f"event:lane-{n}") for n in range(number)]
+        nursery.cancel_scope.cancel()
+
+
+def used_lane(append_s: float = APPEND_S) -> Lane:
+    """A lane whose appends usually take so long."""
+    lane = Lane()
+    for _ in range(100):
+        lane.appended(append_s)
+    return lane
+
+
+async def seconds_until(lane: Lane, room: Room) -> float:
+    """How long until it's the room's turn."""
+    began_s = trio.current_time()
+    await lane.wait()
+    assert lane.pop() is room
+    return trio.current_time() - began_s
+
+
+async def test_rooms_come_in_the_order_in_which_they_asked_and_once(autojump_clock):
+    async with rooms(3) as (one, two, three):
+        lane = used_lane()
+        for room in (two, one, two, three):
+            lane.add(room)
+        await lane.wait()
+        assert [lane.pop() for _ in range(4)] == [two, one, three, None]
+
+
+async def test_a_room_that_nobody_else_changes_is_never_left_to_others(autojump_clock):
+    async with rooms(1) as (room,):
+        lane = used_lane()
+        lane.committed(room)
+        lane.add(room)
+        assert await seconds_until(lane, room) == 0
+
+
+async def test_a_room_that_others_change_is_left_to_them_for_a_while(autojump_clock):
+    async with rooms(1) as (room,):
+        lane = used_lane()
+        lane.heard(room)
+        lane.committed(room)
+        lane.add(room)
+        assert lane.pop() is None
+        assert abs(await seconds_until(lane, room) - YIELD_S) < 1e-6
+
+
+async def test_a_change_of_the_others_ends_the_wait(autojump_clock):
+    async with rooms(1) as (room,), trio.open_nursery() as nursery:
+        lane = used_lane()
+        lane.heard(room)
+        lane.committed(room)
+        lane.add(room)
+
+        async def be_heard() -> None:
+            await trio.sleep(YIELD_S / 4)
+            lane.heard(room)
+
+        nursery.start_soon(be_heard)
+        assert abs(await seconds_until(lane, room) - YIELD_S / 4) < 1e-6
+
+
+async def test_a_room_that_got_more_to_append_during_its_append_is_left_to_others_too(autojump_clock):
+    async with rooms(2) as (room, other):
+        lane = used_lane()
+        lane.heard(room)
+        lane.add(room)
+        lane.add(other)
+        lane.committed(room)
+        assert await seconds_until(lane, other) == 0
+        assert abs(await seconds_until(lane, room) - YIELD_S) < 1e-6
+
+
+async def test_a_room_that_others_changed_long_ago_is_not_left_to_them(autojump_clock):
+    async with rooms(1) as (room,):
+        lane = used_lane()
+        lane.heard(room)
+        await trio.sleep(CONTESTED_YIELDS * YIELD_S)
+        lane.committed(room)
+        lane.add(room)
+        assert await seconds_until(lane, room) == 0
+
+
+async def test_slow_appends_do_not_make_others_wait_beyond_the_bound(autojump_clock):
+    async with rooms(1) as (room,):
+        lane = used_lane(append_s=5)
+        lane.heard(room)
+        lane.committed(room)
+        lane.add(room)
+        assert abs(await seconds_until(lane, room) - YIELD_MAX_S) < 1e-6
