@@ -55,20 +55,20 @@ class Committer:
 
     def add(self, room: Room) -> None:
         """The room has something to append."""
-        self._lane(room).add(room)
-
-    def heard(self, room: Room) -> None:
-        """Another worker has changed the room."""
-        self._lane(room).heard(room)
-
-    def _lane(self, room: Room) -> Lane:
         number = self._log.lane(room.resource)
         lane = self._lanes.get(number)
         if lane is None:
             assert self._nursery is not None, "the committer isn't running"
             lane = self._lanes[number] = Lane()
             self._nursery.start_soon(self._serve, lane)
-        return lane
+        lane.add(room)
+
+    def heard(self, room: Room) -> None:
+        """Another worker has changed the room."""
+        waits = room.turn.until_s > 0
+        room.turn.heard(trio.current_time())
+        if waits and (lane := self._lanes.get(self._log.lane(room.resource))) is not None:
+            lane.take_back(room)
 
     async def _serve(self, lane: Lane) -> None:
         pace = Pace(self._log.pace_s)
@@ -81,6 +81,7 @@ class Committer:
 
     async def _prepared(self, lane: Lane) -> Sequence[tuple[Room, Batch]]:
         """The batches of the next round trip: of the rooms that waited longest, up to a bound."""
+        lane.take_due_back()
         slices = Slices(self._now_s)
         prepared: list[tuple[Room, Batch]] = []
         changes = 0

@@ -16,9 +16,7 @@ from gateway.room import Room
 # For how long a room is left to others, in appends' usual durations; waiting longer costs more than it saves.
 YIELD_APPENDS = 6.0
 YIELD_MAX_S = 0.1
-# Others change a room while their last change was heard so recently, in times for which it is left to them.
-CONTESTED_YIELDS = 4.0
-# How much the newest append counts in the usual duration.
+# How much the newest append counts in what is usual.
 _NEWEST = 0.2
 
 
@@ -35,18 +33,19 @@ class Lane:
 
     def add(self, room: Room) -> None:
         """The room has something to append; adding it again changes nothing."""
-        if room.yielded_until_s and room.yielded_until_s > trio.current_time():
+        if room in self._yielded:
+            return
+        if room.turn.until_s > trio.current_time():
             self._yielded[room] = None
         else:
             self._ready[room] = None
         self._wakeup.set()
 
-    def heard(self, room: Room) -> None:
-        """Another worker has changed the room."""
-        room.heard_s = trio.current_time()
-        room.yielded_until_s = 0.0
+    def take_back(self, room: Room) -> None:
+        """The others have had their turn, if it was theirs."""
         if room in self._yielded:
-            self._take_back(room)
+            del self._yielded[room]
+            self._ready[room] = None
             self._wakeup.set()
 
     def appended(self, took_s: float) -> None:
@@ -56,22 +55,20 @@ class Lane:
     def committed(self, room: Room) -> None:
         """A batch of the room was committed: it's the others' turn, if there are any."""
         now_s = trio.current_time()
-        yield_s = min(YIELD_APPENDS * self._append_s, YIELD_MAX_S)
-        if now_s - room.heard_s < CONTESTED_YIELDS * yield_s:
-            room.yielded_until_s = now_s + yield_s
-            if room in self._ready:  # it has got more to append meanwhile
-                del self._ready[room]
-                self._yielded[room] = None
+        room.turn.give(now_s, min(YIELD_APPENDS * self._append_s, YIELD_MAX_S))
+        if room in self._ready and room.turn.until_s > now_s:  # it has got more to append meanwhile
+            del self._ready[room]
+            self._yielded[room] = None
 
     async def wait(self) -> None:
         """Until it is some room's turn."""
-        self._take_due_back()
+        self.take_due_back()
         while not self._ready:
-            due_s = min((room.yielded_until_s for room in self._yielded), default=float("inf"))
+            due_s = min((room.turn.until_s for room in self._yielded), default=float("inf"))
             self._wakeup = trio.Event()
             with trio.move_on_at(due_s):
                 await self._wakeup.wait()
-            self._take_due_back()
+            self.take_due_back()
 
     def pop(self) -> Room | None:
         """The room that has waited longest of those whose turn it is."""
@@ -81,11 +78,8 @@ class Lane:
         del self._ready[room]
         return room
 
-    def _take_due_back(self) -> None:
+    def take_due_back(self) -> None:
+        """Rooms that were left to others for long enough can be popped."""
         now_s = trio.current_time()
-        for room in [room for room in self._yielded if room.yielded_until_s <= now_s]:
-            self._take_back(room)
-
-    def _take_back(self, room: Room) -> None:
-        del self._yielded[room]
-        self._ready[room] = None
+        for room in [room for room in self._yielded if room.turn.until_s <= now_s]:
+            self.take_back(room)

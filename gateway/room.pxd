@@ -24,8 +24,7 @@ cdef class Room:
     cdef readonly object bytes_bound
     cdef readonly object inflight
     cdef public object idle_since_s
-    cdef public double heard_s
-    cdef public double yielded_until_s
+    cdef readonly object turn
     cdef readonly Py_ssize_t pending_bytes
     cdef readonly object roster
     cdef Surroundings _shared

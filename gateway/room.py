@@ -34,6 +34,7 @@ from gateway.ports import (
 from gateway.presence import Roster
 from gateway.submission import Staged, Submission, record_of
 from gateway.surroundings import Surroundings
+from gateway.turn import Turn
 from gateway.values import Ack, Own, Record
 from gateway.window import Entry, Window, entries_of
 
@@ -57,8 +58,8 @@ class Room:
 
     __slots__ = (
         "_forms", "_members", "_name", "_pending", "_shared", "_staged", "_timestamp_ms", "bytes_bound",
-        "clients", "document", "epoch", "heard_s", "id", "idle_since_s", "inflight", "pending_bytes",
-        "pristine", "resource", "roster", "snapshot_version", "type", "version", "window", "yielded_until_s",
+        "clients", "document", "epoch", "id", "idle_since_s", "inflight", "pending_bytes", "pristine",
+        "resource", "roster", "snapshot_version", "turn", "type", "version", "window",
     )  # fmt: skip
 
     def __init__(
@@ -78,8 +79,7 @@ class Room:
         self.bytes_bound = 0 if document is None else len(orjson.dumps(document))
         self.inflight: Batch | None = None
         self.idle_since_s = shared.now_s()
-        self.heard_s = float("-inf")  # of the lane, as the next
-        self.yielded_until_s = 0.0
+        self.turn = Turn()
         self.pending_bytes = 0
         self._pending: deque[Submission] = deque()
         self._staged: list[Staged] = []

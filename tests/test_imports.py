@@ -36,6 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gateway.delivery",
         "gateway.presence",
         "gateway.surroundings",
+        "gateway.turn",
         "gateway.room",
         # Counts, without a clock or I/O of its own; the rest of admission is an adapter.
         "gateway.admission.rates",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 
-from gateway.lane import CONTESTED_YIELDS, YIELD_APPENDS, YIELD_MAX_S, Lane
+from gateway.lane import YIELD_APPENDS, YIELD_MAX_S, Lane
 from gateway.room import Room
+from gateway.turn import INTERVAL_YIELDS
 from tests.test_rescue import Cluster
 
 APPEND_S = 0.01
@@ -29,6 +31,12 @@ def used_lane(append_s: float = APPEND_S) -> Lane:
     for _ in range(100):
         lane.appended(append_s)
     return lane
+
+
+def hear_often(room: Room) -> None:
+    """Others have changed the room again and again."""
+    for _ in range(20):
+        room.turn.heard(trio.current_time())
 
 
 async def seconds_until(lane: Lane, room: Room) -> float:
@@ -56,26 +64,27 @@ async def test_a_room_that_nobody_else_changes_is_never_left_to_others(autojump_
         assert await seconds_until(lane, room) == 0
 
 
-async def test_a_room_that_others_change_is_left_to_them_for_a_while(autojump_clock):
+@pytest.mark.parametrize(("append_s", "expected_s"), [(APPEND_S, YIELD_S), (5.0, YIELD_MAX_S)])
+async def test_a_room_that_others_change_is_left_to_them_for_a_while(autojump_clock, append_s, expected_s):
     async with rooms(1) as (room,):
-        lane = used_lane()
-        lane.heard(room)
+        lane = used_lane(append_s)
+        hear_often(room)
         lane.committed(room)
         lane.add(room)
         assert lane.pop() is None
-        assert abs(await seconds_until(lane, room) - YIELD_S) < 1e-6
+        assert abs(await seconds_until(lane, room) - expected_s) < 1e-6
 
 
 async def test_a_change_of_the_others_ends_the_wait(autojump_clock):
     async with rooms(1) as (room,), trio.open_nursery() as nursery:
         lane = used_lane()
-        lane.heard(room)
+        hear_often(room)
         lane.committed(room)
         lane.add(room)
 
         async def be_heard() -> None:
             await trio.sleep(YIELD_S / 4)
-            lane.heard(room)
+            lane.take_back(room)
 
         nursery.start_soon(be_heard)
         assert abs(await seconds_until(lane, room) - YIELD_S / 4) < 1e-6
@@ -84,7 +93,7 @@ async def test_a_change_of_the_others_ends_the_wait(autojump_clock):
 async def test_a_room_that_got_more_to_append_during_its_append_is_left_to_others_too(autojump_clock):
     async with rooms(2) as (room, other):
         lane = used_lane()
-        lane.heard(room)
+        hear_often(room)
         lane.add(room)
         lane.add(other)
         lane.committed(room)
@@ -95,17 +104,31 @@ async def test_a_room_that_got_more_to_append_during_its_append_is_left_to_other
 async def test_a_room_that_others_changed_long_ago_is_not_left_to_them(autojump_clock):
     async with rooms(1) as (room,):
         lane = used_lane()
-        lane.heard(room)
-        await trio.sleep(CONTESTED_YIELDS * YIELD_S)
+        hear_often(room)
+        await trio.sleep(INTERVAL_YIELDS * YIELD_S)
         lane.committed(room)
         lane.add(room)
         assert await seconds_until(lane, room) == 0
 
 
-async def test_slow_appends_do_not_make_others_wait_beyond_the_bound(autojump_clock):
+async def test_a_room_whose_wait_is_over_is_popped_once_however_often_it_asks(autojump_clock):
     async with rooms(1) as (room,):
-        lane = used_lane(append_s=5)
-        lane.heard(room)
+        lane = used_lane()
+        hear_often(room)
         lane.committed(room)
         lane.add(room)
-        assert abs(await seconds_until(lane, room) - YIELD_MAX_S) < 1e-6
+        await trio.sleep(2 * YIELD_S)
+        lane.add(room)
+        await lane.wait()
+        assert [lane.pop(), lane.pop()] == [room, None]
+
+
+async def test_others_who_change_a_room_now_and_then_are_not_waited_for(autojump_clock):
+    async with rooms(1) as (room,):
+        lane = used_lane()
+        for _ in range(20):
+            await trio.sleep(2 * INTERVAL_YIELDS * YIELD_S)
+            room.turn.heard(trio.current_time())
+        lane.committed(room)
+        lane.add(room)
+        assert await seconds_until(lane, room) == 0

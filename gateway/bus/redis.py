@@ -205,7 +205,7 @@ class RedisBus:
                 self._nursery = nursery
                 for address in self.shards.table.addresses:
                     self._server_at(address)
-                nursery.start_soon(self._compare_heads)
+                nursery.start_soon(self._compare_heads, nursery)
                 task_status.started()
         finally:
             self._nursery = None
@@ -310,7 +310,7 @@ class RedisBus:
 
     # ------------------------------------------------------------------------------------- heads
 
-    async def _compare_heads(self) -> None:
+    async def _compare_heads(self, nursery: trio.Nursery) -> None:
         """Every so often, compare what the log has with what this node has seen of it."""
         period_s = self.shards.config.head_compare_s
         while True:
@@ -318,18 +318,18 @@ class RedisBus:
             resources = list(self._wanted)
             requests = max(1, -(-len(resources) // HEADS_A_REQUEST))
             for at in range(0, len(resources), HEADS_A_REQUEST):
-                await self._compare(resources[at : at + HEADS_A_REQUEST])
+                differing = await self._differing(resources[at : at + HEADS_A_REQUEST])
+                if differing:
+                    nursery.start_soon(self._look_again, differing)
                 await trio.sleep(period_s / requests / 2)
             await trio.sleep_until(started + period_s)
 
-    async def _compare(self, resources: list[str]) -> None:
-        first = await self._differing(resources)
-        if first:
-            # What is under way looks different too, for a moment.
-            await trio.sleep(SECOND_LOOK_S)
-            for resource in await self._differing(list(first)):
-                if self._version(resource) < first[resource]:
-                    self._gap(resource)
+    async def _look_again(self, first: dict[str, float]) -> None:
+        """What is under way looks different too, for a moment."""
+        await trio.sleep(SECOND_LOOK_S)
+        for resource, lacking in (await self._differing(list(first))).items():
+            if lacking == math.inf or self._version(resource) < first[resource]:
+                self._gap(resource)
 
     def _version(self, resource: str) -> int:
         """What this node has seen of a resource by now."""
