@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from gateway.announcement import Announcement
 from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.lane import Lane
 from gateway.metrics import Counters, Histogram
@@ -63,8 +64,10 @@ class Committer:
             self._nursery.start_soon(self._serve, lane)
         lane.add(room)
 
-    def heard(self, room: Room) -> None:
-        """Another worker has changed the room."""
+    def heard(self, room: Room, announced: Announcement) -> None:
+        """Others have had their turn, if what they announce is news to the room."""
+        if not announced.records or announced.records[-1].version <= room.version:
+            return
         waits = room.turn.until_s > 0
         room.turn.heard(trio.current_time())
         if waits and (lane := self._lanes.get(self._log.lane(room.resource))) is not None:

@@ -337,19 +337,14 @@ class Hub:
             return
         announced = announcement.decode_heard(payload)
         if room.appending:
-            self._notice(room, announced)
+            self.committer.heard(room, announced)
             self._hold(resource, announced)
         else:
             self._take_announced(room, announced)
 
-    def _notice(self, room: Room, announced: Announcement) -> None:
-        """Others have had their turn, if this is news."""
-        if announced.records and announced.records[-1].version > room.version:
-            self.committer.heard(room)
-
     def _take_announced(self, room: Room, announced: Announcement) -> None:
         """Apply what another node committed, or find out what this room lacks."""
-        self._notice(room, announced)
+        self.committer.heard(room, announced)
         forked = announced.epoch != room.epoch or not history.agrees(room, announced.records)
         if forked or not room.receive(announced.records):
             self._catch_up_soon(room.resource)

@@ -125,11 +125,12 @@ class Replica:
         self._receive(apply(self.document, operations), version, operations)
 
     def acknowledged(self, seq: int, version: int, patch: Patch | None = None) -> Submission | None:
-        """The answer to the submission in flight; `patch` where the server committed something else.
+        """The answer to the submission in flight; `patch` where the server committed another than was sent.
 
         A version that the replica has already means that the state it was given held the submission. An
         answer to something else (a second copy that was accepted after the first one was refused) is a change
-        like another's; without its `patch` it can't be followed: ValueError, resume from `version`.
+        like another's; without its `patch` it can't be followed: ValueError, resume from `version`. Raises
+        PatchError, and changes nothing, where the patch doesn't fit.
         """
         if self._in_flight is None or self._in_flight.submission.seq != seq:
             self._receive_own(version, patch)
@@ -137,10 +138,10 @@ class Replica:
         if version <= self.version:
             return self.withdraw()
         self._expect(version)
+        if patch is None:  # as it was sent; the prediction may be less, where a merged state hid what it does
+            patch = self._in_flight.submission.patch
         predicted = settle(self.document, self._in_flight.operations)
-        committed = predicted
-        if patch is not None:
-            committed = lower(self.document, patch, None, UNLIMITED)
+        committed = lower(self.document, patch, None, UNLIMITED)
         self._in_flight = None
         if committed != predicted:
             detour = [*invert(self.document, predicted), *committed]

@@ -192,6 +192,18 @@ def test_a_committed_test_that_a_merged_state_seemed_to_fail() -> None:
     assert mine.view == mine.document == {"l": [], "t": "y", "n": 1}
 
 
+def test_a_state_in_which_the_removed_looks_replaced_does_not_hide_the_removal() -> None:
+    person = {"id": "ann"}
+    mine = ot.Replica({"l": [person]}, 7)
+    mine.edit([{"op": "remove", "path": "/l/0"}])
+    mine.reload({"l": [{**person, "answer": "yes"}, {"id": "bob"}]}, 20)
+    mine.edit([add("/l/-", "later")])
+    submission = mine.acknowledged(1, 21)  # committed as it was sent: it removes her at the head as well
+    assert mine.document == {"l": [{"id": "bob"}]}
+    assert mine.view == {"l": [{"id": "bob"}, "later"]}
+    assert submission == ot.Submission(2, 21, [add("/l/1", "later")])
+
+
 def test_a_client_without_the_strategies_is_corrected() -> None:
     strategies = {("l",): ("set",)}
     mine = replica()
