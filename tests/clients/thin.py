@@ -67,8 +67,10 @@ class Follower:
         if "state" in payload:
             self.document, self.version = payload["state"], version
             return
+        assert self.version is not None
         for change in payload["changes"]:
-            self._advance(change["version"], change["operations"])
+            if change["version"] > self.version:  # else its broadcast crossed the question on the way
+                self._advance(change["version"], change["operations"])
         assert self.version == version
 
     def _advance(self, version: int, operations: Sequence[dict[str, Any]]) -> None:
