@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import trio
 
-from loadtest.client import Client, ClientError, connect
+from loadtest.client import Client, ClientError, Unreachable, connect
 from loadtest.users import Target
 
 PAGE = 1000
@@ -23,6 +23,8 @@ KEEP_EVERY = 400  # changes; well below what a SYNC_REQUEST reaches back
 DOCUMENTS_A_CLIENT = 50
 PARALLEL = 4
 AUDIT_TIMEOUT_S = 180.0
+ATTEMPTS = 30  # of a client to connect: a worker that is full refuses, another one may have room
+ATTEMPT_EVERY_S = 0.5
 
 Change = dict[str, Any]
 
@@ -130,24 +132,34 @@ async def final_states(
     problems: list[str] = []
     limiter = trio.CapacityLimiter(PARALLEL)
 
+    async def read(part: Iterable[int], user_id: str) -> None:
+        token = target.token(user_id)
+        async with connect(target.url, token, user_id, target.resource_type) as client:
+            for document in part:
+                answer = await client.subscribe(target.resource_id(document))
+                await keeper.read(client, document)
+                found[document] = answer["version"], answer.get("state")
+
     async def one_client(part: Sequence[int], number: int) -> None:
-        user_id = f"{keeper.user_id}-{number}"
+        problem = ""
         async with limiter:
-            try:
-                token = target.token(user_id)
-                async with connect(target.url, token, user_id, target.resource_type) as client:
-                    for document in part:
-                        answer = await client.subscribe(target.resource_id(document))
-                        found[document] = answer["version"], answer.get("state")
-                        await keeper.read(client, document)
-            except ClientError as error:
-                problems.append(f"audit: {error}")
+            for _ in range(ATTEMPTS):
+                try:
+                    await read([each for each in part if each not in found], f"{keeper.user_id}-{number}")
+                    return
+                except Unreachable as error:
+                    problem = f"audit: {error}"
+                    await trio.sleep(ATTEMPT_EVERY_S)
+                except ClientError as error:
+                    problem = f"audit: {error}"
+                    break
+        problems.append(problem)
 
     with trio.move_on_after(AUDIT_TIMEOUT_S):
         async with trio.open_nursery() as nursery:
             for start in range(0, len(documents), DOCUMENTS_A_CLIENT):
                 nursery.start_soon(one_client, documents[start : start + DOCUMENTS_A_CLIENT], start)
-    unread = [document for document in documents if document not in keeper.after]
+    unread = [document for document in documents if document not in found]
     if unread:
         problems.append(f"audit: {len(unread)} of {len(documents)} histories were not read")
-    return {document: state for document, state in found.items() if document in keeper.after}, problems
+    return found, problems

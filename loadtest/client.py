@@ -23,6 +23,10 @@ class ClientError(Exception):
     """The server refused something, went away, or didn't answer in time; the message says what."""
 
 
+class Unreachable(ClientError):
+    """No connection to the server, or none any more: another try may succeed."""
+
+
 class Client:
     """An authenticated, extended connection."""
 
@@ -87,7 +91,7 @@ class Client:
 
 @asynccontextmanager
 async def connect(url: str, token: str, user_id: str, resource_type: str) -> AsyncIterator[Client]:
-    """An authenticated client; raises ClientError when the server can't be reached or refuses."""
+    """An authenticated client; raises Unreachable when the server can't be reached, or has no room."""
     try:
         manager = open_websocket_url(url, subprotocols=["collab.v1"], max_message_size=MESSAGE_BYTES_MAX)
         async with manager as socket:
@@ -96,4 +100,4 @@ async def connect(url: str, token: str, user_id: str, resource_type: str) -> Asy
             await client.request("AUTH", auth, "AUTH_ACK")
             yield client
     except (HandshakeError, OSError, ConnectionClosed) as error:
-        raise ClientError(f"{url}: {error}") from None
+        raise Unreachable(f"{url}: {error}") from None

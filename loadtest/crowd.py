@@ -433,12 +433,19 @@ class Crowd:
         """The same, of one user."""
         return len(self.engine.in_flight(user.slot)) + len(user.postponed) + len(user.queue)
 
-    def end(self) -> None:
-        """Cut every connection."""
+    def settle(self) -> None:
+        """Have nobody change anything any more: who isn't connected stays away, the others only read."""
         self.ending = True
         for user in self.users:
-            self._drop(user)
+            if user.state != "live":
+                self._drop(user)
         self._timers.clear()
+
+    def end(self) -> None:
+        """Cut every connection."""
+        self.settle()
+        for user in self.users:
+            self._drop(user)
 
 
 def _retry_after_ms(body: dict[str, Any]) -> float:

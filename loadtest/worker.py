@@ -44,6 +44,7 @@ SPOOL_BYTES_MAX = 256 << 20
 SETUP_DOCUMENTS = 8  # of one user: below the burst that a rate limit allows
 SETUP_PARALLEL = 8
 SETTLE_S = 5.0
+READS_AGAIN = 3  # of documents that changed while they were read
 DRAINS_MAX = 8
 
 
@@ -317,11 +318,8 @@ class Worker:
 
     async def _judge(self) -> dict[str, Any]:
         """The findings about every document of this process, and the last interval."""
-        states, problems = await final_states(self.target, self.keeper, list(self.documents))
-        heads = {document: version for document, (version, _) in states.items()}
-        with trio.move_on_after(SETTLE_S):
-            while any(self._behind(user, heads) for user in self.users):  # noqa: ASYNC110
-                await trio.sleep(0.02)
+        self.crowd.settle()
+        states, problems = await self._read_all()
         findings = self._user_findings()
         for problem in problems:
             findings.add("unverified", problem)
@@ -334,8 +332,29 @@ class Worker:
             await trio.lowlevel.checkpoint()
         return self._result(findings)
 
-    def _behind(self, user: User, heads: dict[int, int]) -> bool:
-        return user.state == "live" and self.engine.version(user.slot) < heads.get(user.document, 0)
+    async def _read_all(self) -> tuple[dict[int, tuple[int, Any]], list[str]]:
+        """As `final_states`, until users and server are at one version, or no time is left.
+
+        What was on its way when the users fell silent may come after a document was read: it's read again.
+        """
+        states, problems = await final_states(self.target, self.keeper, list(self.documents))
+        for _ in range(READS_AGAIN):
+            with trio.move_on_after(SETTLE_S):
+                while any(self._ahead(user, states) < 0 for user in self.users):  # noqa: ASYNC110
+                    await trio.sleep(0.02)
+            passed = {user.document for user in self.users if self._ahead(user, states) > 0}
+            if not passed:
+                break
+            again, more = await final_states(self.target, self.keeper, sorted(passed))
+            states.update(again)
+            problems += more
+        return states, problems
+
+    def _ahead(self, user: User, states: dict[int, tuple[int, Any]]) -> int:
+        """By how many versions a connected user is before (below 0: behind) what was read."""
+        if user.state != "live" or user.document not in states:
+            return 0
+        return self.engine.version(user.slot) - states[user.document][0]
 
     def _user_findings(self) -> Findings:
         """What the engine and the replicas saw during the run."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Sequence
 
 import trio
@@ -11,12 +14,17 @@ import trio
 from gateway.config import Server
 from gateway.errors import ConfigError
 
+# Of Linux's asm-generic/socket.h and linux/filter.h: Python doesn't name them.
+SO_ATTACH_REUSEPORT_CBPF = 51
+BPF_LOAD, BPF_MODULO, BPF_RETURN = 0x20, 0x94, 0x16
+BPF_RANDOM = 0xFFFF_F000 + 56  # the "address" of a random number
+
 
 async def listen(server: Server, reuse_port: bool = False) -> list[trio.SocketListener]:
     """Bind and listen on every address of the host; ConfigError where that fails.
 
-    `reuse_port` lets several processes share the port (SO_REUSEPORT). Accepted sockets inherit the sizes of
-    the buffers.
+    `reuse_port` lets `server.workers` processes share the port (SO_REUSEPORT). Accepted sockets inherit the
+    sizes of the buffers.
     """
     opened: list[trio.socket.SocketType] = []
     try:
@@ -28,6 +36,8 @@ async def listen(server: Server, reuse_port: bool = False) -> list[trio.SocketLi
             _prepare(opened[-1], server, reuse_port)
             await opened[-1].bind(address)
             opened[-1].listen(server.listen_backlog)
+            if reuse_port and sys.platform == "linux":
+                _choose_at_random(opened[-1], server.workers)
     except OSError as error:
         for each in opened:
             each.close()
@@ -48,6 +58,21 @@ def _prepare(bound: trio.socket.SocketType, server: Server, reuse_port: bool) ->
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, server.socket_send_bytes)
     if server.socket_receive_bytes:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, server.socket_receive_bytes)
+
+
+def _choose_at_random(listening: trio.socket.SocketType, workers: int) -> None:
+    """Have the kernel send each new connection to any of the processes that share the port.
+
+    By itself it goes by addresses and ports: whom a full process refuses would come to it for ever from the
+    same port. A balancer does: the ports that a crash freed are those that led to the process that is gone,
+    and all of them lead to one of those that are left. Where there are fewer processes than `workers`, the
+    kernel decides for those that are missing; of more, during a roll, the last waits until one has gone.
+    """
+    steps = ((BPF_LOAD, BPF_RANDOM), (BPF_MODULO, workers), (BPF_RETURN, 0))
+    packed = b"".join(struct.pack("HBBI", code, 0, 0, value) for code, value in steps)
+    program = ctypes.create_string_buffer(packed)
+    described = struct.pack("HP", len(steps), ctypes.addressof(program))
+    listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, described)
 
 
 def addresses(listeners: Sequence[trio.SocketListener]) -> list[tuple[str, int]]:

@@ -17,6 +17,7 @@ import trio
 from loadtest.coordinator import Options, Progress, Run, RunError, run
 from loadtest.scenario import Scenario, parse
 from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded
+from loadtest.verdict import COUNTED
 
 REFERENCE = Path(__file__).with_name("reference.py")
 
@@ -63,6 +64,19 @@ async def test_a_right_server_is_not_accused() -> None:
     assert counts["succeeded"] > 18 * 2
     assert counts["undos_checked"] > 0
     assert verdict["report"]["rates"]["operations_per_s"] > 40
+
+
+async def test_edits_that_were_never_answered_accuse_nobody() -> None:
+    """The server is away at the end; when it's back, documents are read, and the users stay silent."""
+    made = scenario(
+        stages=stages(180, 300, 1.8),
+        population={"documents": 90},
+        disruptions=[{"kind": "kill", "at_s": 1.5, "down_s": 3.0}],
+        generator={"lag_p99_ms_max": 1000, "missed_max": 1.0, "drain_s": 0.3},
+    )
+    report = await run(Options(made))
+    assert report["counts"]["unanswered"] > 0
+    assert {name: report["verdict"][name] for name in COUNTED} == dict.fromkeys(COUNTED, 0)
 
 
 async def test_the_pure_engine_judges_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

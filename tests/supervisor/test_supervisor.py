@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -305,6 +309,31 @@ async def test_when_a_worker_dies_the_other_refuses_beyond_its_most_and_stays_we
             assert more, "the new worker takes nobody"
             assert survivor.is_running()
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel goes by addresses and ports")
+async def test_who_comes_from_the_same_port_again_may_come_to_another_worker(tmp_path):
+    """A balancer that is refused by a full worker: the kernel alone would send it there for ever."""
+    async with node(tmp_path) as server:
+        place = urlsplit(server.url)
+        origin = ("127.0.0.1", free_port())
+
+        def owner() -> int:
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                # No TIME_WAIT, so that the port can be used again.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.bind(origin)
+                client.connect((place.hostname, place.port))
+                client.sendall(b"GET /nothing HTTP/1.1\r\nHost: here\r\n")  # it waits for the rest
+                while True:
+                    for worker in workers(server):
+                        if any(seen.raddr == origin for seen in worker.net_connections()):
+                            return worker.pid
+
+        with trio.fail_after(30):
+            owners = {await trio.to_thread.run_sync(owner) for _ in range(40)}
+        assert owners == {worker.pid for worker in workers(server)}
 
 
 @pytest.mark.parametrize(

@@ -116,10 +116,11 @@ async def test_an_address_that_is_taken_is_a_configuration_error() -> None:
 
 
 async def test_several_workers_share_a_port() -> None:
-    first = PortableTransport(Config().with_(server={"port": 0}), Counters(), reuse_port=True)
+    config = Config().with_(server={"port": 0, "workers": 2})
+    first = PortableTransport(config, Counters(), reuse_port=True)
     async with trio.open_nursery() as nursery:
         [(_, port)] = await nursery.start(first.serve, Core(first))
-        second = PortableTransport(Config().with_(server={"port": port}), Counters(), reuse_port=True)
+        second = PortableTransport(config.with_(server={"port": port}), Counters(), reuse_port=True)
         core = Core(second)
         await nursery.start(second.serve, core)
         with trio.fail_after(10):
