@@ -125,6 +125,15 @@ cdef class _Judge:
             for i in range(user.flying)
         ]
 
+    def oldest(self, Py_ssize_t slot):
+        cdef _User user = self.users[slot]
+        cdef int64_t number = 0
+        cdef size_t i
+        for i in range(user.flying):
+            if number == 0 or user.flights[i].number < number:
+                number = user.flights[i].number
+        return number
+
     def take_spool(self, Py_ssize_t slot):
         cdef _User user = self.users[slot]
         cdef list spool = user.spool

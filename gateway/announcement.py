@@ -11,29 +11,54 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any
 
 import orjson
 
-from gateway.ports import Batch, Record
+from gateway.ports import Batch
+from gateway.values import Record
 
 MAGIC = b"\x01"
 _BODY_OFFSET = 5
 
 
-class Announcement(NamedTuple):
+class Announcement:
     """The records `base + 1 ...` of a resource's `epoch`, appended as one batch under `nonce`.
 
     `previous` is the nonce of the batch before ("" where the appending node didn't know it): a node that has
-    another one at `base` has another history.
+    another one at `base` has another history. It's never changed, and compares by its fields.
     """
 
-    resource: str
-    epoch: int
-    base: int
-    nonce: str
-    records: Sequence[Record]
-    previous: str = ""
+    __slots__ = ("base", "epoch", "nonce", "previous", "records", "resource")
+
+    def __init__(
+        self,
+        resource: str,
+        epoch: int,
+        base: int,
+        nonce: str,
+        records: Sequence[Record],
+        previous: str = "",
+    ) -> None:
+        self.resource = resource
+        self.epoch = epoch
+        self.base = base
+        self.nonce = nonce
+        self.records = records
+        self.previous = previous
+
+    def fields(self) -> tuple[Any, ...]:
+        """The arguments that make it again."""
+        return (self.resource, self.epoch, self.base, self.nonce, self.records, self.previous)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Announcement) and self.fields() == other.fields()
+
+    def __hash__(self) -> int:
+        return hash(self.fields())
+
+    def __repr__(self) -> str:
+        return f"Announcement{self.fields()!r}"
 
 
 def is_announcement(payload: bytes) -> bool:
@@ -66,11 +91,14 @@ def decode(payload: bytes) -> Announcement:
         raise ValueError("not an announcement: it starts with another byte")
     offset = _BODY_OFFSET + int.from_bytes(payload[1:_BODY_OFFSET], "big")
     resource, epoch, base, nonce, rows, previous = orjson.loads(payload[_BODY_OFFSET:offset])
-    records = []
-    for version, (size, user_id, client_id, seq, digest, timestamp, undoes) in enumerate(rows, base + 1):
-        body = payload[offset : offset + size]
-        offset += size
-        records.append(Record(version, body, user_id, client_id, seq, digest, timestamp, undoes))
+    records, version = [], base
+    for size, user_id, client_id, seq, digest, timestamp, undoes in rows:
+        version += 1
+        end = offset + size
+        records.append(
+            Record(version, payload[offset:end], user_id, client_id, seq, digest, timestamp, undoes)
+        )
+        offset = end
     if offset != len(payload):
         raise ValueError(f"announcement of {resource}: {len(payload)} bytes, its header tells {offset}")
     return Announcement(resource, epoch, base, nonce, records, previous)

@@ -22,10 +22,12 @@ Mode = Literal["require", "off", "auto"]
 TRANSPORT = ("frames", "fanout", "sockets")
 KERNELS = (*TRANSPORT, "kernel", "collector")
 CORE = (
+    "gateway.announcement",
     "gateway.delivery",
     "gateway.editing",
     "gateway.ot.face",
     "gateway.protocol",
+    "gateway.redislink.chains",
     "gateway.room",
     "gateway.session",
     "gateway.submission",

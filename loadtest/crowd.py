@@ -237,8 +237,8 @@ class Crowd:
         remembers: an older one could not be sent again."""
         if user.plain:
             return True
-        numbers = [number for number, _, _ in self.engine.in_flight(user.slot)]
-        return user.number + 1 - min((*numbers, *user.postponed), default=user.number) < SEQS_KEPT
+        oldest = min(self.engine.oldest(user.slot) or user.number, min(user.postponed, default=user.number))
+        return user.number + 1 - oldest < SEQS_KEPT
 
     def _send_queue(self, user: User, now: int) -> None:
         """Send what waits, as far as it may be sent."""

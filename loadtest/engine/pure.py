@@ -449,6 +449,10 @@ class Engine:
         """(number, intended_ns, payload) of what was submitted and not answered, oldest first."""
         return [(number, *flight) for number, flight in self._users[slot].flights.items()]
 
+    def oldest(self, slot: int) -> int:
+        """The lowest number in flight; 0 where nothing is."""
+        return min(self._users[slot].flights, default=0)
+
     def take_spool(self, slot: int) -> list[tuple[bytes, tuple[int, bytes] | None]]:
         """A replica's messages since the last call."""
         user = self._users[slot]

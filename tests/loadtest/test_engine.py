@@ -170,6 +170,7 @@ def test_an_acknowledgement_takes_its_place_in_the_order(bench: Bench) -> None:
     bench.broadcast(slot, 3)
     assert bench.engine.fault_counts == {}
     assert bench.engine.in_flight(slot) == []
+    assert bench.engine.oldest(slot) == 0
     assert bench.engine.ledger(bench.document) == [(2, slot, 4)]
 
 
@@ -307,6 +308,7 @@ def test_a_lost_connection_is_told_and_its_submissions_stay_in_flight(bench: Ben
     bench.ends[slot].close()
     assert [event[2][0] for event in bench.poll()] == [1006]
     assert bench.engine.in_flight(slot) == [(1, 5, b"one")]
+    assert bench.engine.oldest(slot) == 1
     assert bench.engine.submit(slot, 2, 6, b"two") == 2
     assert bench.engine.refuse(slot, 1) == (5, b"one")
     bench.connect(slot)

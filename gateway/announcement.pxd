@@ -1,0 +1,24 @@
+# The C form of gateway/announcement.py.
+
+cimport cython
+
+from gateway.values cimport Record
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class Announcement:
+    cdef readonly object resource
+    cdef readonly object epoch
+    cdef readonly object base
+    cdef readonly object nonce
+    cdef readonly object records
+    cdef readonly object previous
+
+
+cpdef bint is_announcement(bytes payload) except -1
+@cython.locals(record=Record)
+cpdef bytes encode(object batch, object previous=*)
+@cython.locals(offset=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t, records=list, rows=list)
+cpdef Announcement decode(bytes payload)
