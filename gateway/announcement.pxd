@@ -20,5 +20,5 @@ cdef class Announcement:
 cpdef bint is_announcement(bytes payload) except -1
 @cython.locals(record=Record)
 cpdef bytes encode(object batch, object previous=*)
-@cython.locals(offset=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t, records=list, rows=list)
+@cython.locals(offset=Py_ssize_t, body=bytes, records=list)
 cpdef Announcement decode(bytes payload)

@@ -91,14 +91,13 @@ def decode(payload: bytes) -> Announcement:
         raise ValueError("not an announcement: it starts with another byte")
     offset = _BODY_OFFSET + int.from_bytes(payload[1:_BODY_OFFSET], "big")
     resource, epoch, base, nonce, rows, previous = orjson.loads(payload[_BODY_OFFSET:offset])
-    records, version = [], base
-    for size, user_id, client_id, seq, digest, timestamp, undoes in rows:
-        version += 1
-        end = offset + size
-        records.append(
-            Record(version, payload[offset:end], user_id, client_id, seq, digest, timestamp, undoes)
-        )
-        offset = end
+    records = []
+    for version, (size, user_id, client_id, seq, digest, timestamp, undoes) in enumerate(rows, base + 1):
+        if not 0 <= size <= len(payload) - offset:
+            raise ValueError(f"announcement of {resource}: {len(payload)} bytes can't hold one of {size}")
+        body = payload[offset : offset + size]
+        offset += len(body)
+        records.append(Record(version, body, user_id, client_id, seq, digest, timestamp, undoes))
     if offset != len(payload):
         raise ValueError(f"announcement of {resource}: {len(payload)} bytes, its header tells {offset}")
     return Announcement(resource, epoch, base, nonce, records, previous)

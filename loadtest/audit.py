@@ -141,19 +141,19 @@ async def final_states(
                 found[document] = answer["version"], answer.get("state")
 
     async def one_client(part: Sequence[int], number: int) -> None:
-        problem = ""
+        left, attempts = part, ATTEMPTS
         async with limiter:
-            for _ in range(ATTEMPTS):
+            while attempts:
+                attempts -= 1
                 try:
-                    await read([each for each in part if each not in found], f"{keeper.user_id}-{number}")
+                    await read(left, f"{keeper.user_id}-{number}")
                     return
-                except Unreachable as error:
-                    problem = f"audit: {error}"
-                    await trio.sleep(ATTEMPT_EVERY_S)
                 except ClientError as error:
-                    problem = f"audit: {error}"
-                    break
-        problems.append(problem)
+                    left = [each for each in part if each not in found]
+                    if not attempts or not left or not isinstance(error, Unreachable):
+                        problems.append(f"audit: {error}")
+                        return
+                await trio.sleep(ATTEMPT_EVERY_S)
 
     with trio.move_on_after(AUDIT_TIMEOUT_S):
         async with trio.open_nursery() as nursery:

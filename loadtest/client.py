@@ -48,7 +48,7 @@ class Client:
                 f"no {answer} for {payload.get('resource_id')} in {REQUEST_TIMEOUT_S:.0f} s"
             ) from None
         except ConnectionClosed as error:
-            raise ClientError(f"the connection was closed: {error.reason}") from None
+            raise Unreachable(f"the connection was closed: {error.reason}") from None
 
     async def _answer(self, answer: str, ident: str, resource_id: str | None) -> dict[str, Any]:
         while True:

@@ -411,8 +411,10 @@ class Crowd:
         self, user: User, number: int, flight: tuple[int, bytes], body: dict[str, Any], now: int
     ) -> None:
         """The log couldn't be reached: the same submission again, as its seq makes it safe."""
-        self.counts["resent"] += 1
         user.postponed.add(number)
+        if self.ending:
+            return
+        self.counts["resent"] += 1
 
         def again(user: User, now: int) -> None:
             if user.state in ("connecting", "joining"):

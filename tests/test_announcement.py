@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +50,14 @@ def test_damaged_bytes_are_refused(cut: int) -> None:
     payload = announcement.encode(Announcement("event:1", 1, 0, "n", [record]))
     with pytest.raises(ValueError):
         announcement.decode(payload[:cut])
+
+
+@pytest.mark.parametrize("sizes", [(1 << 63,), (-1,), ((1 << 63) - 1, (1 << 63) - 1, 4), (2, 1 << 40)])
+def test_sizes_that_no_payload_has_are_refused(sizes):
+    rows = [(size, "u", "c", None, "d", 0, None) for size in sizes]
+    header = json.dumps(["event:1", 1, 0, "n", rows, ""]).encode()
+    with pytest.raises(ValueError, match="hold"):
+        announcement.decode(b"\x01" + len(header).to_bytes(4, "big") + header + b"{}")
 
 
 def test_other_messages_are_no_announcements() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import socket
 import ssl
 import struct
@@ -13,6 +14,8 @@ import trio
 
 from gateway.config import Server
 from gateway.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 # Of Linux's asm-generic/socket.h and linux/filter.h: Python doesn't name them.
 SO_ATTACH_REUSEPORT_CBPF = 51
@@ -31,7 +34,7 @@ async def listen(server: Server, reuse_port: bool = False) -> list[trio.SocketLi
         found = await trio.socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        for family, kind, protocol, _, address in found:
+        for family, kind, protocol, _, address in dict.fromkeys(found):  # a name may stand twice in hosts
             opened.append(trio.socket.socket(family, kind, protocol))
             _prepare(opened[-1], server, reuse_port)
             await opened[-1].bind(address)
@@ -72,7 +75,10 @@ def _choose_at_random(listening: trio.socket.SocketType, workers: int) -> None:
     packed = b"".join(struct.pack("HBBI", code, 0, 0, value) for code, value in steps)
     program = ctypes.create_string_buffer(packed)
     described = struct.pack("HP", len(steps), ctypes.addressof(program))
-    listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, described)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, described)
+    except OSError as error:  # a sandbox may forbid it
+        logger.warning("the kernel spreads clients by their addresses and ports: %s", error)
 
 
 def addresses(listeners: Sequence[trio.SocketListener]) -> list[tuple[str, int]]:

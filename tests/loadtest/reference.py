@@ -10,6 +10,7 @@ root), which it applies at head: the later one wins. Run as a program it prints 
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import json
 import os
@@ -31,12 +32,15 @@ FAULTS = (
     "diverge",
     "ack-early",
     "bad-undo",
+    "stale-read",
 )
 
 
 class Resource:
     def __init__(self) -> None:
         self.state: Any = None
+        self.before: Any = None  # the newest change
+        self.read_late = False
         self.changes: list[dict[str, Any]] = []
         self.subscribers: list[Peer] = []
         self.undo: dict[str, list[tuple[str, Any]]] = {}
@@ -48,6 +52,7 @@ class Resource:
         return len(self.changes)
 
     def commit(self, client_id: str, operations: list[dict[str, Any]], seq: int | None) -> dict[str, Any]:
+        self.before = copy.copy(self.state)
         for one in operations:
             if one["path"] == "":
                 self.state = one["value"]
@@ -118,6 +123,12 @@ class Server:
             await trio.sleep(1.5)
             self.write()
 
+    def lacks(self, peer: Peer, resource: Resource) -> int:
+        """How many of the newest changes this peer isn't told: an auditor that reads a document first."""
+        if self.fault != "stale-read" or not peer.client_id.startswith("auditor"):
+            return 0
+        return 0 if resource.read_late else 1
+
     # ---------------------------------------------------------------------------------------- messages
 
     async def serve(self, request: WebSocketRequest) -> None:
@@ -169,12 +180,13 @@ class Server:
             "epoch": 1,
             "role": "editor",
         }
-        answer["version"] = resource.version
+        lacking = self.lacks(peer, resource)
+        answer["version"] = resource.version - lacking
         since = body.get("version")
         if since is not None and resource.version - 1000 <= since <= resource.version:
             answer["changes"] = resource.changes[since:]
         else:
-            answer["state"] = resource.state
+            answer["state"] = resource.before if lacking else resource.state
         peer.send("SUBSCRIBE_ACK", answer)
 
     def on_unsubscribe(self, peer: Peer, ident: str, body: dict[str, Any]) -> None:
@@ -185,11 +197,13 @@ class Server:
 
     def on_sync_request(self, peer: Peer, ident: str, body: dict[str, Any]) -> None:
         resource = self.resource(body["resource_id"])
-        answer = {"resource_id": body["resource_id"], "current_version": resource.version, "epoch": 1}
+        head = resource.version - self.lacks(peer, resource)
+        resource.read_late |= head < resource.version
+        answer = {"resource_id": body["resource_id"], "current_version": head, "epoch": 1}
         if resource.version - body["last_version"] > 1000:
             answer["state"] = resource.state
         else:
-            answer["changes"] = resource.changes[body["last_version"] :]
+            answer["changes"] = resource.changes[body["last_version"] : head]
         peer.send("SYNC_RESPONSE", answer)
 
     def on_presence_update(self, peer: Peer, ident: str, body: dict[str, Any]) -> None:

@@ -96,6 +96,7 @@ async def test_the_pure_engine_judges_the_same(monkeypatch: pytest.MonkeyPatch) 
         ("reorder", "reordered"),
         ("diverge", "diverged"),
         ("bad-undo", "undo_violations"),
+        ("stale-read", "lost_acknowledged"),
     ],
 )
 async def test_a_broken_server_is_convicted_by_name(fault: str, name: str) -> None:

@@ -60,3 +60,14 @@ def test_a_plain_client_holds_nothing_back() -> None:
     write(crowd, SEQS_KEPT + 4)
     assert len(in_flight(crowd, user)) == SEQS_KEPT + 4
     assert not user.queue
+
+
+def test_after_the_end_nothing_is_sent_again() -> None:
+    crowd, user = crowd_of_one()
+    write(crowd, 1)
+    flight = crowd.engine.refuse(user.slot, 1)
+    assert flight is not None
+    crowd.settle()
+    crowd._resubmit(user, 1, flight, {"retry_after_ms": 500}, NOW)
+    crowd.run_timers(NOW + 501 * MS)
+    assert (in_flight(crowd, user), crowd.in_flight()) == ([], 1)
