@@ -47,6 +47,7 @@ class Submission:
 class _InFlight:
     submission: Submission
     operations: Operations  # on the replica's `document`, so carried past what came since
+    resubmitted: bool = False  # another patch went out under its seq before
 
 
 class Replica:
@@ -129,8 +130,9 @@ class Replica:
 
         A version that the replica has already means that the state it was given held the submission. An
         answer to something else (a second copy that was accepted after the first one was refused) is a change
-        like another's; without its `patch` it can't be followed: ValueError, resume from `version`. Raises
-        PatchError, and changes nothing, where the patch doesn't fit.
+        like another's; without its `patch` it can't be followed, nor can one after `resubmit`, for either
+        patch may have got through: ValueError, resume from the replica's `version`. Raises PatchError, and
+        changes nothing, where the patch doesn't fit.
         """
         if self._in_flight is None or self._in_flight.submission.seq != seq:
             self._receive_own(version, patch)
@@ -139,7 +141,7 @@ class Replica:
             return self.withdraw()
         self._expect(version)
         if patch is None:  # as it was sent; the prediction may be less, where a merged state hid what it does
-            patch = self._in_flight.submission.patch
+            patch = self._only_patch(version)
         predicted = settle(self.document, self._in_flight.operations)
         committed = lower(self.document, patch, None, UNLIMITED)
         self._in_flight = None
@@ -192,8 +194,15 @@ class Replica:
         if not patch:  # others left nothing of it
             return self.withdraw()
         submission = Submission(seq, self.version, patch)
-        self._in_flight = _InFlight(submission, operations)
+        self._in_flight = _InFlight(submission, operations, resubmitted=True)
         return submission
+
+    def _only_patch(self, version: int) -> Patch:
+        """The patch that was sent under the seq in flight, if it was one only."""
+        assert self._in_flight is not None
+        if self._in_flight.resubmitted:
+            raise ValueError(f"version {version} answers one of several patches that were sent")
+        return self._in_flight.submission.patch
 
     def _receive_own(self, version: int, patch: Patch | None) -> None:
         """A change of this client's that is no longer in flight."""

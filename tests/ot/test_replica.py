@@ -192,6 +192,19 @@ def test_a_committed_test_that_a_merged_state_seemed_to_fail() -> None:
     assert mine.view == mine.document == {"l": [], "t": "y", "n": 1}
 
 
+def test_which_of_two_patches_got_through_is_not_guessed() -> None:
+    mine = replica()
+    mine.edit([add("/l/0", "mine")])
+    mine.receive(8, [add("/l/0", "theirs")])
+    again = mine.resubmit()
+    assert again is not None
+    with pytest.raises(ValueError, match="one of several"):
+        mine.acknowledged(1, 9)
+    assert (mine.version, mine.in_flight) == (8, again)
+    assert mine.acknowledged(1, 9, [add("/l/0", "mine")]) is None
+    assert mine.document["l"][:2] == ["mine", "theirs"]
+
+
 def test_a_state_in_which_the_removed_looks_replaced_does_not_hide_the_removal() -> None:
     person = {"id": "ann"}
     mine = ot.Replica({"l": [person]}, 7)

@@ -254,7 +254,14 @@ class User:
         if payload.get("duplicate") and payload["version"] > self.replica.version:
             self._subscribe()  # it is among the changes still to come
             return
-        self._submit(self.replica.acknowledged(seq, payload["version"], payload.get("operations")))
+        try:
+            submission = self.replica.acknowledged(seq, payload["version"], payload.get("operations"))
+        except ValueError:
+            if payload["version"] != self.replica.version + 1:
+                raise
+            self._subscribe()  # it isn't known which patch got through: the changes tell
+        else:
+            self._submit(submission)
 
     def _on_sync_response(self, payload: dict[str, Any]) -> None:
         in_flight = self.replica.in_flight
