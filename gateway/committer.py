@@ -16,7 +16,7 @@ from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.lane import Lane
 from gateway.metrics import Counters, Histogram
 from gateway.pace import Pace
-from gateway.ports import Batch, Committed, Failed, OpLog, Outcome, Stale
+from gateway.ports import Batch, Committed, Failed, OpLog, Outcome, Reserved, Stale
 from gateway.room import Room
 from gateway.slices import Slices
 
@@ -110,6 +110,8 @@ class Committer:
             self._count(batch, outcome)
             if isinstance(outcome, Committed):
                 lane.committed(room)
+            elif isinstance(outcome, Reserved):
+                lane.reserved(room, outcome.seconds)
             room.settle(outcome)
             work = self._after(room, outcome)
             if work is not None:
@@ -139,7 +141,7 @@ class Committer:
     def _count(self, batch: Batch, outcome: Outcome) -> None:
         self._counters.batches += 1
         self._counters.batch_changes.observe(len(batch.records))
-        if isinstance(outcome, Stale):
+        if isinstance(outcome, Stale | Reserved):
             self._counters.batches_stale += 1
         elif isinstance(outcome, Failed):
             self._counters.batches_failed += 1

@@ -60,6 +60,10 @@ class Lane:
             del self._ready[room]
             self._yielded[room] = None
 
+    def reserved(self, room: Room, seconds: float) -> None:
+        """For so long the log takes nothing of the room, unless others change it before."""
+        room.turn.leave(trio.current_time() + seconds)
+
     async def wait(self) -> None:
         """Until it is some room's turn."""
         self.take_due_back()

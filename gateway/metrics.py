@@ -162,7 +162,7 @@ class Counters:
     commit_seconds: Histogram = _histogram(
         "gateway_commit_seconds", LATENCY_BOUNDS_S, "Round trip of an append to the log"
     )
-    batches_stale: int = _count("gateway_batches_stale", "Batches that another node was faster than")
+    batches_stale: int = _count("gateway_batches_stale", "Batches that another node was ahead of")
     reservations: int = _count(
         "gateway_reservations",
         "Batches that asked for the head, after several in a row were stale",

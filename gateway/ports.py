@@ -41,6 +41,12 @@ class Stale(NamedTuple):
     records: Sequence[Record]
 
 
+class Reserved(NamedTuple):
+    """Nothing was appended: for so many seconds, at most, the head is another node's."""
+
+    seconds: float
+
+
 class Duplicates(NamedTuple):
     """Nothing was appended: the records at these positions of the batch are stored already.
 
@@ -68,7 +74,7 @@ class Failed(NamedTuple):
     retry_after_ms: int
 
 
-Outcome = Committed | Stale | Duplicates | Absent | Forked | Failed
+Outcome = Committed | Stale | Reserved | Duplicates | Absent | Forked | Failed
 
 
 class Snapshot(NamedTuple):

@@ -27,6 +27,10 @@ class Turn:
         self._heard_s = now_s
         self.until_s = 0.0
 
+    def leave(self, until_s: float) -> None:
+        """Leave the room to others until then, however often they change it."""
+        self.until_s = until_s
+
     def give(self, now_s: float, yield_s: float) -> None:
         """Leave the room to others for so long, if they change it often enough."""
         if max(self._interval_s, now_s - self._heard_s) < INTERVAL_YIELDS * yield_s:

@@ -15,7 +15,7 @@ from gateway.bus.local import LocalBus, LocalHub
 from gateway.hub import Hub
 from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.metrics import Counters
-from gateway.ports import Batch, Outcome
+from gateway.ports import Batch, Outcome, Reserved
 from gateway.room import Room
 from gateway.submission import Submission
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES
@@ -55,6 +55,20 @@ class DistantLog(MemoryLog):
         outcomes = [self._append(batch) for batch in batches]
         await trio.sleep(about(self.reply_s))
         return outcomes
+
+
+class ReservingLog(DistantLog):
+    """Keeps the room for another node, once."""
+
+    reserved_s = 0.0
+    appends = 0
+
+    async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
+        self.appends += 1
+        if self.reserved_s:
+            reserved_s, self.reserved_s = self.reserved_s, 0.0
+            return [Reserved(reserved_s)] * len(batches)
+        return await super().append(batches)
 
 
 class Editor:
@@ -144,3 +158,21 @@ async def test_a_busy_worker_hardly_waits_for_one_that_seldom_changes_the_room(a
     await workers.run([(10, 0.0), (1, 0.2)])
     assert workers.mean_wait_s(0) < 1.2 * 2 * DELAY_S
     assert workers.mean_wait_s(1) < 8 * 2 * DELAY_S
+
+
+async def test_a_reserved_room_is_appended_to_when_the_reservation_is_over(autojump_clock):
+    history = MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS)
+    bus = LocalBus(LocalHub())
+    log = ReservingLog(history, bus)
+    shared = (RULES, Counters(), Group, lambda: EPOCH_START_MS, trio.current_time)
+    hub = Hub(CONFIG, log, bus, *shared)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bus.run)
+        await nursery.start(hub.run)
+        editor = Editor(hub, await hub.open(ROOM), "0")
+        await editor.submit(FIRST)
+        log.appends, log.reserved_s = 0, 0.1
+        await editor.submit([{"op": "replace", "path": "/title", "value": "late"}])
+        assert 0.1 <= editor.waits_s[-1] < 0.1 + 4 * DELAY_S
+        assert log.appends == 2
+        nursery.cancel_scope.cancel()

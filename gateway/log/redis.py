@@ -31,6 +31,7 @@ from gateway.ports import (
     Outcome,
     OwnChange,
     Record,
+    Reserved,
     Snapshot,
     Stale,
     Submitted,
@@ -224,6 +225,8 @@ class RedisLog:
             return COMMITTED
         if word == b"STALE":
             return self._stale(batch, reply[1].decode(), reply[2])
+        if word == b"BUSY":
+            return Reserved(int(reply[1]) / 1000)
         if word == b"DUP":
             first = batch.base + 1
             return Duplicates(

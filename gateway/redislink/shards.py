@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 Lane = Literal["appends", "others"]
 
 FENCED = b"FENCED"
-# Reserved for another node for some milliseconds.
-BUSY = b"BUSY"
 # The bus drops messages of its own node by their first bytes.
 ORIGIN_BYTES = 8
 # So that one caller doesn't fill a link.
@@ -66,13 +64,10 @@ class Verdict(Enum):
     ASK = "ask"
 
 
-_WORDS = {FENCED: Verdict.REROUTE, BUSY: Verdict.AGAIN}
-
-
 def judge(reply: Reply) -> Verdict:
     """What a reply (or LinkError) means for its call."""
     if type(reply) is list:
-        return _WORDS.get(reply[0], Verdict.DONE) if reply and type(reply[0]) is bytes else Verdict.DONE
+        return Verdict.REROUTE if reply and reply[0] == FENCED else Verdict.DONE
     if isinstance(reply, LinkError):
         return Verdict.AGAIN
     if not isinstance(reply, hiredis.ReplyError):
@@ -432,6 +427,4 @@ class Shards:
 
 
 def _told(reply: Reply) -> str:
-    if isinstance(reply, list):
-        return "the partition is being moved" if reply[0] == FENCED else "the head is reserved"
-    return str(reply)
+    return "the partition is being moved" if isinstance(reply, list) else str(reply)

@@ -13,7 +13,7 @@ from gateway import announcement
 from gateway.bus.redis import RedisBus
 from gateway.errors import LogTrimmed
 from gateway.log.redis import RedisLog
-from gateway.ports import Absent, Committed, Failed, Forked, Snapshot
+from gateway.ports import Absent, Committed, Failed, Forked, Reserved, Snapshot
 from gateway.redislink.chains import head_version
 from gateway.redislink.keys import keys_of
 from tests.contracts.bus_contract import Inbox
@@ -218,19 +218,23 @@ async def test_a_missing_function_is_loaded_again() -> None:
         await committed(log, batch(first))
 
 
-async def test_a_head_that_is_reserved_for_another_node_waits_its_turn() -> None:
+async def test_a_head_that_is_reserved_for_another_node_waits_its_turn_alone() -> None:
     config = fresh("any", reservation_ms=300)
     async with running(config) as shards:
         log = RedisLog(shards, config)
         first = filled(await log.open(ROOM), 1)
         await committed(log, first)
+        other = filled(await log.open("event:2"), 1, "event:2")
+        await committed(log, other)
         with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
             seconds, microseconds = client.time()
             until = seconds * 1000 + microseconds // 1000 + 200
             client.hset(keys_of(ROOM, 256).head, mapping={"r": "somebody else", "u": until})
-            started = trio.current_time()
+            reserved, unaffected = await log.append([batch(first), batch(other)])
+            assert isinstance(reserved, Reserved) and 0 < reserved.seconds <= 0.2
+            assert unaffected == Committed()
+            await trio.sleep(reserved.seconds)
             await committed(log, batch(first))
-            assert 0.15 < trio.current_time() - started < 1
             assert not client.hexists(keys_of(ROOM, 256).head, "r")
 
 

@@ -128,6 +128,17 @@ async def test_an_idle_resource_is_evicted_and_reopens_from_the_archive_in_the_s
         assert versions(await node.store.read(ROOM, 0, 100)) == list(range(1, 32))
 
 
+async def test_a_resource_that_was_written_since_does_not_keep_others_from_being_evicted() -> None:
+    async with alone() as node:
+        written = filled(await node.log.open("event:2"), 1, "event:2")
+        await committed(node.log, written)
+        await committed(node.log, filled(await node.log.open(ROOM), 1))
+        await node.archive()
+        await committed(node.log, batch(written))
+        assert await node.outbox.evict(-1000) == 1
+        assert list(await node.log.append([batch(written, base=2)])) == [Committed()]
+
+
 async def test_redis_flushed_by_mistake_reopens_from_the_archive_in_a_new_epoch() -> None:
     async with alone() as node:
         last = batch(await node.log.open(ROOM), *(record(n, seq=n) for n in range(1, 21)))

@@ -12,7 +12,18 @@ from itertools import count
 
 import trio
 
-from gateway.ports import Absent, Batch, Committed, Duplicates, Failed, Forked, OpLog, Record, Stale
+from gateway.ports import (
+    Absent,
+    Batch,
+    Committed,
+    Duplicates,
+    Failed,
+    Forked,
+    OpLog,
+    Record,
+    Reserved,
+    Stale,
+)
 from gateway.redislink.chains import head_version
 
 Fault = Callable[[], Awaitable[object]]
@@ -63,6 +74,9 @@ class Writer:
             case Stale(records):
                 self.stale += 1
                 return epoch, records[-1].version if records else version
+            case Reserved(seconds):
+                await trio.sleep(seconds)
+                return epoch, version
             case Duplicates(versions):
                 self.acknowledged[seq] = versions[0][0]
                 return epoch, version
