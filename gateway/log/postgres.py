@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, Cursor
 
 from gateway.announcement import Announcement
 from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
@@ -157,6 +157,34 @@ def _change_rows(changes: Sequence[Announcement]) -> tuple[list[dict[str, Any]],
     return rows, bodies
 
 
+def _copy(
+    cursor: Cursor[Any], changes: Sequence[Announcement], resources: Mapping[str, tuple[int, int]]
+) -> None:
+    with cursor.copy(sql.COPY_CHANGES) as copy:
+        copy.set_types(sql.COPIED_TYPES)
+        # In the order of names, so that two transfers don't wait for each other.
+        for change in sorted(changes, key=lambda item: item.resource):
+            nonce: str | None = change.nonce
+            number, epoch = resources[_clean(change.resource)][0], change.epoch
+            for record in change.records:
+                copy.write_row(
+                    (
+                        number,
+                        record.version,
+                        epoch,
+                        _clean(record.user_id),
+                        _clean(record.client_id),
+                        record.seq,
+                        record.digest,
+                        record.timestamp,
+                        record.undoes,
+                        nonce,
+                        record.body,
+                    )
+                )
+                nonce = nonce and None
+
+
 def _snapshot_rows(snapshots: Sequence[SavedSnapshot]) -> tuple[list[dict[str, Any]], list[bytes]]:
     rows, bodies, offset = [], [], 1
     for resource, epoch, (version, document) in snapshots:
@@ -170,6 +198,12 @@ def _history_rows(news: Sequence[Announcement]) -> list[dict[str, Any]]:
     return [{"r": _clean(item.resource), "e": item.epoch, "v": item.base} for item in news]
 
 
+def _seen_rows(news: Sequence[Announcement]) -> list[dict[str, Any]]:
+    """Each resource and epoch once."""
+    seen = dict.fromkeys((item.resource, item.epoch) for item in news)
+    return [{"r": _clean(resource), "e": epoch} for resource, epoch in seen]
+
+
 class _Storing:
     """One transaction."""
 
@@ -178,7 +212,7 @@ class _Storing:
 
     def store(self, transfer: Transfer) -> None:
         epochs, purges = _history_rows(transfer.epochs), _history_rows(transfer.purges)
-        seen = [*_history_rows(transfer.changes), *epochs, *purges]
+        seen = _seen_rows((*transfer.changes, *transfer.epochs, *transfer.purges))
         with self._connection.transaction():
             self._run(sql.ADD_RESOURCES, seen)
             self._add_changes(transfer.changes)
@@ -190,6 +224,24 @@ class _Storing:
             self._run(sql.RAISE_EPOCHS, seen)
 
     def _add_changes(self, changes: Sequence[Announcement]) -> None:
+        """Copy what is new altogether; look at each change where some are there already, which costs more."""
+        if not changes:
+            return
+        found = self._connection.execute(
+            sql.LOCK_RESOURCES, (list({_clean(item.resource) for item in changes}),)
+        )
+        resources = {name: (number, epoch) for name, number, epoch in found}
+        if all(item.epoch >= resources[_clean(item.resource)][1] for item in changes):
+            try:
+                with self._connection.transaction(), self._connection.cursor() as cursor:
+                    _copy(cursor, changes, resources)
+            except psycopg.errors.UniqueViolation:
+                pass
+            else:
+                return
+        self._merge_changes(changes)
+
+    def _merge_changes(self, changes: Sequence[Announcement]) -> None:
         rows, bodies = _change_rows(changes)
         if self._run(sql.ADD_CHANGES, rows, bodies) == len(rows):
             return

@@ -19,6 +19,16 @@ ADD_RESOURCES = f"""
 INSERT INTO gateway.resource (name, epoch) SELECT r, min(e) FROM {_HISTORIES} GROUP BY r ORDER BY r
 ON CONFLICT DO NOTHING
 """
+LOCK_RESOURCES = b"""
+SELECT name, id, epoch FROM gateway.resource WHERE name = ANY(%s) ORDER BY name FOR SHARE
+"""
+COPY_CHANGES = b"""
+COPY gateway.change (resource, version, epoch, user_id, client_id, seq, digest, timestamp, undoes,
+                     nonce, body)
+FROM STDIN (FORMAT BINARY)
+"""
+# JSON is read as it is sent in binary: the bytes of its text.
+COPIED_TYPES = ("int8", "int8", "int8", "text", "text", "int8", "text", "int8", "int8", "text", "bytea")
 # A change of an epoch that has ended is a late repetition; the lock keeps an epoch from ending meanwhile.
 ADD_CHANGES = f"""
 INSERT INTO gateway.change (resource, version, epoch, user_id, client_id, seq, digest, timestamp, undoes,
