@@ -8,7 +8,6 @@ The report is plain JSON data; `loadtest.report` shows it.
 
 from __future__ import annotations
 
-import json
 import secrets
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import trio
 
 from loadtest import server as servers
@@ -114,7 +114,7 @@ class Generator:
     async def _tell(self, what: dict[str, Any]) -> None:
         assert self.process is not None
         assert self.process.stdin is not None
-        await self.process.stdin.send_all(json.dumps(what).encode() + b"\n")
+        await self.process.stdin.send_all(orjson.dumps(what) + b"\n")
 
     async def start(self, start_ns: int) -> None:
         await self._tell({"start_ns": start_ns})
@@ -126,7 +126,7 @@ class Generator:
         async for data in self.process.stdout:
             *lines, buffer = (buffer + data).split(b"\n")
             for line in lines:
-                self._hear(json.loads(line))
+                self._hear(orjson.loads(line))
 
     def _hear(self, said: dict[str, Any]) -> None:
         kind = said.pop("kind")

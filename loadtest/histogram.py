@@ -6,7 +6,7 @@ The counts have HdrHistogram's own layout, so that the engine can count in C and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,11 @@ class Latencies:
         """Count one latency."""
         self.counts[count_index(value_us)] += times
 
+    def record_all(self, values_us: np.ndarray[Any, Any]) -> None:
+        """Count many latencies (int64)."""
+        positions = np.searchsorted(_VALUES, np.clip(values_us, 0, _VALUE_MAX))
+        self.counts += np.bincount(positions, minlength=COUNTS)
+
     def add(self, other: Latencies) -> None:
         """Count everything that `other` counted."""
         self.counts += other.counts
@@ -83,12 +88,14 @@ class Latencies:
 
     def pairs(self) -> list[list[int]]:
         """[position, count] where the count isn't 0: the compact form between processes."""
-        return [[int(i), int(self.counts[i])] for i in np.flatnonzero(self.counts)]
+        positions = np.flatnonzero(self.counts)
+        pairs: list[list[int]] = np.column_stack((positions, self.counts[positions])).tolist()
+        return pairs
 
-    def add_pairs(self, pairs: Iterable[Iterable[int]]) -> None:
+    def add_pairs(self, pairs: Sequence[Sequence[int]]) -> None:
         """Add what another's `pairs` returned."""
-        for position, count in pairs:
-            self.counts[position] += count
+        positions, counts = np.array(pairs, np.int64).reshape(-1, 2).T
+        self.counts[positions] += counts
 
     def histogram(self) -> HdrHistogram:
         """The same as the published library's histogram."""

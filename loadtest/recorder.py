@@ -16,7 +16,7 @@ import numpy as np
 
 from loadtest.crowd import Crowd
 from loadtest.engine import FAULTS, METRICS, Engine
-from loadtest.histogram import Latencies, count_index
+from loadtest.histogram import Latencies
 
 INTERVAL_S = 0.5
 HISTOGRAMS = (*METRICS, "connect", "sync", "lag", "loop")
@@ -48,9 +48,7 @@ class Recorder:
     def _lags(self) -> Latencies:
         lags, self._crowd.lags_ns = self._crowd.lags_ns, []
         made = Latencies()
-        values, times = np.unique(np.array(lags, np.int64) // 1000, return_counts=True)
-        for value, count in zip(values.tolist(), times.tolist(), strict=True):
-            made.counts[count_index(value)] += count
+        made.record_all(np.array(lags, np.int64) // 1000)
         return made
 
     def _counts(self) -> dict[str, int]:

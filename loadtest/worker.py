@@ -7,13 +7,13 @@ documents exist, an `interval` each half second after the `start`, and the `resu
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 import time
 from collections import deque
 from typing import Any
 
+import orjson
 import trio
 
 from loadtest import content
@@ -37,7 +37,7 @@ from loadtest.verdict import Acknowledged, Copy, Evidence, Findings, Reader, jud
 
 SECOND = 1_000_000_000
 AHEAD_S = 0.3  # the schedule is drawn this far ahead
-TICK_S = 0.001  # a busy process looks at its sockets this often
+TICK_S = 0.002  # a busy process looks at its sockets this often
 BUSY = 8  # events in one round
 HEARTBEAT_S = 0.01
 SPOOL_BYTES_MAX = 256 << 20
@@ -50,7 +50,7 @@ DRAINS_MAX = 8
 
 def say(kind: str, **members: Any) -> None:
     """A line to the coordinator."""
-    data = json.dumps({"kind": kind, **members}, separators=(",", ":")).encode() + b"\n"
+    data = orjson.dumps({"kind": kind, **members}) + b"\n"
     while data:
         data = data[os.write(1, data) :]
 
@@ -79,7 +79,7 @@ class Lines:
                 raise EOFError("the coordinator is gone")
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
-        parsed: dict[str, Any] = json.loads(line)
+        parsed: dict[str, Any] = orjson.loads(line)
         return parsed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import given
@@ -53,6 +54,23 @@ def test_parts_of_several_processes_add_up_to_the_whole() -> None:
     total.add_pairs(parts[0].pairs())
     total.add(Latencies.decode(parts[1].encode()))
     assert (total.counts == whole.counts).all()
+
+
+def test_many_at_once_are_counted_as_one_by_one() -> None:
+    one_by_one, at_once = Latencies(), Latencies()
+    values_us = [-5, 0, 1, 2047, 2048, *sample(4), HIGHEST_US, HIGHEST_US * 10]
+    for value_us in values_us:
+        one_by_one.record(value_us)
+    at_once.record_all(np.array(values_us, np.int64))
+    assert (at_once.counts == one_by_one.counts).all()
+    at_once.record_all(np.array([], np.int64))
+    assert at_once.total == len(values_us)
+
+
+def test_nothing_is_added_by_no_pairs() -> None:
+    total = Latencies()
+    total.add_pairs(Latencies().pairs())
+    assert total.total == 0
 
 
 def test_the_encoded_form_is_read_by_the_published_library() -> None:
