@@ -21,9 +21,10 @@ from gateway.metrics import Counters, Histogram
 # Descriptors that aren't client sockets: log, listeners, admin connections, Redis, imports.
 DESCRIPTORS_RESERVED = 256
 
-# Only the youngest objects, few at once (about 2 ms): what was sent lately is kept for minutes, and looking
-# through it again took up to 190 ms each 17,000 edits. `collect_when_quiet` chooses the moment for the rest.
-GC_THRESHOLDS = (5_000, 1_000_000, 1_000)
+# Only the youngest objects: what was sent lately is kept for minutes, and looking through it again took up to
+# 190 ms each 17,000 edits. `collect_when_quiet` chooses the moment for the rest. A batch of edits makes some
+# thousands of objects, and as many go elsewhere: only real growth should reach the threshold (about 15 ms).
+GC_THRESHOLDS = (50_000, 1_000_000, 1_000)
 
 # A worker thread (the log) waits this long for the GIL of a busy loop; the interpreter's default is ten times
 # that, and makes a 1.4 ms commit take 5.9 ms (DESIGN.md section 4).
