@@ -56,13 +56,18 @@ class Lane:
         """A batch of the room was committed: it's the others' turn, if there are any."""
         now_s = trio.current_time()
         room.turn.give(now_s, min(YIELD_APPENDS * self._append_s, YIELD_MAX_S))
-        if room in self._ready and room.turn.until_s > now_s:  # it has got more to append meanwhile
+        if room.turn.until_s > now_s:
+            self._yield(room)
+
+    def _yield(self, room: Room) -> None:
+        if room in self._ready:  # it has got more to append meanwhile
             del self._ready[room]
             self._yielded[room] = None
 
     def reserved(self, room: Room, seconds: float) -> None:
         """For so long the log takes nothing of the room, unless others change it before."""
         room.turn.leave(trio.current_time() + seconds)
+        self._yield(room)
 
     async def wait(self) -> None:
         """Until it is some room's turn."""

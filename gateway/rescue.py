@@ -23,7 +23,7 @@ import trio
 from gateway import history, ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
 from gateway.metrics import Counters
-from gateway.ports import Batch, Committed, Duplicates, Failed, Opening, OpLog, Record
+from gateway.ports import Batch, Committed, Duplicates, Failed, Opening, OpLog, Record, Reserved
 from gateway.room import Room
 from gateway.window import Entry, Kept
 
@@ -101,6 +101,8 @@ async def bring_back(
             raise LogUnavailable(outcome.message, outcome.outcome)
         if isinstance(outcome, Duplicates):
             known.update(_key(plan.records[place]) for place in outcome.versions)
+        if isinstance(outcome, Reserved):
+            await trio.sleep(outcome.seconds)
         if not isinstance(outcome, Committed):
             return False
         fresh.receive(plan.records)

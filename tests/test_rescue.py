@@ -13,7 +13,7 @@ from gateway.announcement import encode
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.hub import Hub
 from gateway.metrics import Counters
-from gateway.ports import Batch, ClientKey, Committed, Record, Submitted
+from gateway.ports import Batch, ClientKey, Committed, Record, Reserved, Submitted
 from gateway.redislink.chains import Chains
 from gateway.rescue import former_of
 from gateway.room import Room
@@ -124,6 +124,24 @@ async def test_a_lost_end_comes_back_with_its_authors_in_a_new_epoch():
         assert found.counted == (3, 0, 0)
         [resends] = await hub.log.recent([ClientKey(ROOM, "ann", "ann's")], 0)
         assert resends[0] == Submitted(3, 3, "digest-3"), "a resend is answered with where it is now"
+
+
+async def test_what_comes_back_waits_while_the_head_is_reserved_for_another_node(autojump_clock):
+    async with cluster() as found:
+        found.append(change(1, FIRST, 1))
+        found.append(change(2, tag("a"), 2))
+        hub, room = await found.room()
+        append, appends = hub.log.append, []
+
+        async def reserved(batches):
+            appends.append(trio.current_time())
+            return [Reserved(0.1)] if len(appends) == 1 else await append(batches)
+
+        hub.log.append = reserved
+        found.history.lose_end(ROOM, 1)
+        await hub.catch_up(room)
+        assert len(appends) == 2 and appends[1] - appends[0] >= 0.1
+        assert found.counted == (1, 0, 0)
 
 
 async def test_what_others_wrote_meanwhile_stays_and_lost_edits_are_carried_past_it():

@@ -66,6 +66,7 @@ class ReservingLog(DistantLog):
     async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
         self.appends += 1
         if self.reserved_s:
+            await trio.sleep(DELAY_S)
             reserved_s, self.reserved_s = self.reserved_s, 0.0
             return [Reserved(reserved_s)] * len(batches)
         return await super().append(batches)
@@ -161,18 +162,21 @@ async def test_a_busy_worker_hardly_waits_for_one_that_seldom_changes_the_room(a
 
 
 async def test_a_reserved_room_is_appended_to_when_the_reservation_is_over(autojump_clock):
-    history = MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS)
     bus = LocalBus(LocalHub())
-    log = ReservingLog(history, bus)
-    shared = (RULES, Counters(), Group, lambda: EPOCH_START_MS, trio.current_time)
-    hub = Hub(CONFIG, log, bus, *shared)
+    log = ReservingLog(MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS), bus)
+    hub = Hub(CONFIG, log, bus, RULES, Counters(), Group, lambda: EPOCH_START_MS, trio.current_time)
     async with trio.open_nursery() as nursery:
         await nursery.start(bus.run)
         await nursery.start(hub.run)
-        editor = Editor(hub, await hub.open(ROOM), "0")
+        room = await hub.open(ROOM)
+        editor, other = Editor(hub, room, "0"), Editor(hub, room, "1")
         await editor.submit(FIRST)
         log.appends, log.reserved_s = 0, 0.1
-        await editor.submit([{"op": "replace", "path": "/title", "value": "late"}])
+        async with trio.open_nursery() as editing:
+            editing.start_soon(editor.submit, [{"op": "replace", "path": "/title", "value": "late"}])
+            await trio.sleep(DELAY_S / 4)
+            assert room.appending, "the other edit comes while an append is under way"
+            editing.start_soon(other.submit, [{"op": "replace", "path": "/title", "value": "later"}])
         assert 0.1 <= editor.waits_s[-1] < 0.1 + 4 * DELAY_S
         assert log.appends == 2
         nursery.cancel_scope.cancel()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import hiredis
+import trio
 
 from gateway import announcement
 from gateway.announcement import Announcement
@@ -92,6 +93,7 @@ class RedisLog:
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
         self.reservations = 0
         self._stales: dict[str, int] = {}
+        self._reserved_since_s: dict[str, float] = {}
         self._replicas = config.redis.replicas_min if config.redis.durability == "replicated" else 0
 
     def lane(self, resource: str) -> int:
@@ -219,6 +221,8 @@ class RedisLog:
         if type(reply) is not list:
             return self._failure(reply)
         word = reply[0]
+        if word != b"BUSY":
+            self._reserved_since_s.pop(batch.resource, None)
         if word == b"OK":
             self._stales.pop(batch.resource, None)
             self._shards.chains.committed(batch)
@@ -226,7 +230,7 @@ class RedisLog:
         if word == b"STALE":
             return self._stale(batch, reply[1].decode(), reply[2])
         if word == b"BUSY":
-            return Reserved(int(reply[1]) / 1000)
+            return self._reserved(batch.resource, int(reply[1]))
         if word == b"DUP":
             first = batch.base + 1
             return Duplicates(
@@ -235,6 +239,15 @@ class RedisLog:
         if word == b"FULL":
             return Failed("the archive is too far behind", "none", retry_after_ms())
         return None
+
+    def _reserved(self, resource: str, left_ms: int) -> Outcome:
+        """A reservation that outlasts an append's time, or its own longest, is a mistake of some clock."""
+        now_s = trio.current_time()
+        since_s = self._reserved_since_s.setdefault(resource, now_s)
+        if now_s - since_s > self._config.timeouts.append_timeout_s:
+            del self._reserved_since_s[resource]
+            return Failed("the head is reserved for another node", "none", retry_after_ms())
+        return Reserved(min(left_ms, self._redis.reservation_ms * RESERVATIONS_MAX) / 1000)
 
     def _failure(self, error: LinkError | hiredis.ReplyError) -> Failed:
         if isinstance(error, LinkError):

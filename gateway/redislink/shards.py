@@ -33,6 +33,12 @@ logger = logging.getLogger(__name__)
 Lane = Literal["appends", "others"]
 
 FENCED = b"FENCED"
+# Words of an answer that did nothing, and what they mean.
+_REFUSALS = {
+    FENCED: "the partition is being moved",
+    b"BUSY": "the head is reserved",
+    b"FULL": "the archive is too far behind",
+}
 # The bus drops messages of its own node by their first bytes.
 ORIGIN_BYTES = 8
 # So that one caller doesn't fill a link.
@@ -64,10 +70,16 @@ class Verdict(Enum):
     ASK = "ask"
 
 
-def judge(reply: Reply) -> Verdict:
-    """What a reply (or LinkError) means for its call."""
+def judge(reply: Reply, sent_before: bool = False) -> Verdict:
+    """What a reply (or LinkError) means for its call.
+
+    A refusal isn't the end of a call that was `sent_before`: that sending may still arrive and be carried out.
+    """
     if type(reply) is list:
-        return Verdict.REROUTE if reply and reply[0] == FENCED else Verdict.DONE
+        word = reply[0] if reply and type(reply[0]) is bytes else None
+        if word == FENCED:
+            return Verdict.REROUTE
+        return Verdict.AGAIN if sent_before and word in _REFUSALS else Verdict.DONE
     if isinstance(reply, LinkError):
         return Verdict.AGAIN
     if not isinstance(reply, hiredis.ReplyError):
@@ -298,7 +310,7 @@ class Shards:
         while True:
             changed = self._changed
             await self._round(calls, pending, replies, lane, deadline, replicas)
-            pending = [i for i in pending if judge(replies[i]) is not Verdict.DONE]
+            pending = [i for i in pending if judge(replies[i], i in sent) is not Verdict.DONE]
             pending = await self._asked(calls, pending, replies, lane)
             if not pending:
                 return replies
@@ -381,7 +393,7 @@ class Shards:
         asked = [i for i in pending if judge(replies[i]) is Verdict.ASK]
         for i in asked:
             replies[i] = await self._ask(calls[i], replies[i], lane)
-        return pending if not asked else [i for i in pending if judge(replies[i]) is not Verdict.DONE]
+        return [i for i in pending if i not in asked or judge(replies[i]) is not Verdict.DONE]
 
     async def _ask(self, call: Call, reply: Reply, lane: Lane) -> Reply:
         """The slot is moving: ask where the reply says, for this once."""
@@ -427,4 +439,4 @@ class Shards:
 
 
 def _told(reply: Reply) -> str:
-    return "the partition is being moved" if isinstance(reply, list) else str(reply)
+    return _REFUSALS[reply[0]] if isinstance(reply, list) else str(reply)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import redis
 import trio
 
 from gateway.log.redis import RedisLog
 from gateway.ports import Batch, Committed, Failed, Record
+from gateway.redislink.keys import keys_of
+from tests.contracts.log_contract import batch, committed
 from tests.proxy import Proxy, tcp_proxy
 from tests.redis.parts import running, settings
 from tests.redis.writers import busy, judge
@@ -64,6 +67,25 @@ async def test_a_request_that_never_arrived_is_appended_when_it_is_sent_again() 
                 (outcome,) = await log.append([Batch("event:1", opening.epoch, 0, "n", [record(1)])])
             assert outcome == Committed()
             assert len(await log.read("event:1", 0, 10)) == 1
+
+
+async def test_a_refusal_of_a_repetition_is_not_final_since_the_first_sending_may_still_arrive() -> None:
+    with redis_server() as server:
+        async with through_proxy(server) as (log, proxy):
+            first = batch(await log.open("event:1"), resource="event:1")
+            await committed(log, first)
+            with redis.Redis("127.0.0.1", server.port) as client:
+                seconds, microseconds = client.time()
+                until = seconds * 1000 + microseconds // 1000 + 600
+                head = keys_of("event:1", 256).head
+                client.hset(head, mapping={"r": "somebody else", "u": until})
+                proxy.swallow_requests = True
+                mine = batch(first)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_cut_and_heal, proxy)
+                    (outcome,) = await log.append([mine])
+                assert outcome == Committed()
+                assert client.hget(head, "n") == mine.nonce.encode(), "it was sent again, not staged again"
 
 
 async def _cut_and_heal(proxy: Proxy) -> None:

@@ -238,6 +238,23 @@ async def test_a_head_that_is_reserved_for_another_node_waits_its_turn_alone() -
             assert not client.hexists(keys_of(ROOM, 256).head, "r")
 
 
+async def test_a_reservation_far_ahead_is_not_waited_for_for_ever() -> None:
+    config = fresh("any", reservation_ms=20).with_(timeouts={"append_timeout_s": 0.2})
+    async with running(config) as shards:
+        log = RedisLog(shards, config)
+        first = filled(await log.open(ROOM), 1)
+        await committed(log, first)
+        with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
+            client.hset(keys_of(ROOM, 256).head, mapping={"r": "a dead node", "u": 1 << 50})
+            (outcome,) = await log.append([batch(first)])
+            assert outcome == Reserved(0.2)
+            await trio.sleep(0.25)
+            (outcome,) = await log.append([batch(first)])
+            assert isinstance(outcome, Failed) and outcome.outcome == "none"
+            client.hdel(keys_of(ROOM, 256).head, "r", "u")
+        await committed(log, batch(first))
+
+
 async def test_a_batch_behind_a_trimmed_history_is_told_to_open_again() -> None:
     config = fresh("any", history_versions=2)
     async with running(config) as shards:

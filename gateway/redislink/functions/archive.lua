@@ -58,7 +58,7 @@ local function archived(keys, args)
   return {'OK'}
 end
 
--- evict: before_ms resource (keys: a resource's, then idle) -> OK | BUSY (it isn't archived to its head, or
+-- evict: before_ms resource (keys: a resource's, then idle) -> OK | KEPT (it isn't archived to its head, or
 -- was written since)
 local function evict(keys, args)
   if fenced(keys) then
@@ -67,7 +67,7 @@ local function evict(keys, args)
   local head = redis.call('HMGET', keys[HEAD], 'v', 'a')
   local written = redis.call('ZSCORE', keys[7], args[2])
   if head[1] and (head[1] ~= head[2] or not written or tonumber(written) > tonumber(args[1])) then
-    return {'BUSY'}
+    return {'KEPT'}
   end
   redis.call('DEL', keys[HEAD], keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])
   redis.call('ZREM', keys[7], args[2])
