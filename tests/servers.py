@@ -325,11 +325,11 @@ class PostgresServer(ServerProcess):
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The DSN of a new, empty database, dropped afterwards."""
+    def database(self, options: str = "") -> Iterator[str]:
+        """The DSN of a new, empty database, dropped afterwards; `options` of CREATE DATABASE."""
         self._databases += 1
         name = f"test_{self._databases}"
-        self._execute(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name} {options}")
         try:
             yield self.dsn(name)
         finally:

@@ -43,6 +43,7 @@ def connect(dsn: str) -> Connection[Any]:
         keepalives_idle=UNANSWERED_TIMEOUT_MS // 1000,
         keepalives_interval=1,
         keepalives_count=3,
+        client_encoding="UTF8",  # bodies are sent as they are
         application_name="gateway",
     )
     connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'".encode())
@@ -77,6 +78,7 @@ def migrate(dsn: str) -> Sequence[str]:
     """
     try:
         with connect(dsn) as connection:
+            _check_encoding(connection)
             connection.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})".encode())
             connection.execute("CREATE SCHEMA IF NOT EXISTS gateway")
             connection.execute(
@@ -110,7 +112,17 @@ def _missing(connection: Connection[Any]) -> Sequence[Migration]:
     return [step for step in known if step.version not in applied]
 
 
+def _check_encoding(connection: Connection[Any]) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ConfigError(
+            f"the archive's database is in {encoding}, which can't hold all texts: make one with "
+            f"CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
 def _verify(connection: Connection[Any]) -> None:
+    _check_encoding(connection)
     try:
         missing = _missing(connection)
     except psycopg.errors.UndefinedTable:
@@ -215,7 +227,7 @@ class _Storing:
         seen = _seen_rows((*transfer.changes, *transfer.epochs, *transfer.purges))
         with self._connection.transaction():
             self._run(sql.ADD_RESOURCES, seen)
-            self._add_changes(transfer.changes)
+            self._add_changes(transfer.changes, self._locked(seen))
             self._run(sql.ADD_SNAPSHOTS, *_snapshot_rows(transfer.snapshots))
             for statement in sql.SUPERSEDE:
                 self._run(statement, epochs)
@@ -223,14 +235,16 @@ class _Storing:
                 self._run(statement, purges)
             self._run(sql.RAISE_EPOCHS, seen)
 
-    def _add_changes(self, changes: Sequence[Announcement]) -> None:
+    def _locked(self, seen: Rows) -> Mapping[str, tuple[int, int]]:
+        """Number and epoch of these resources; they stay so until the transaction ends."""
+        names = [row["r"] for row in seen]
+        found = self._connection.execute(sql.LOCK_RESOURCES, (names,))
+        return {name: (number, epoch) for name, number, epoch in found}
+
+    def _add_changes(self, changes: Sequence[Announcement], resources: Mapping[str, tuple[int, int]]) -> None:
         """Copy what is new altogether; look at each change where some are there already, which costs more."""
         if not changes:
             return
-        found = self._connection.execute(
-            sql.LOCK_RESOURCES, (list({_clean(item.resource) for item in changes}),)
-        )
-        resources = {name: (number, epoch) for name, number, epoch in found}
         if all(item.epoch >= resources[_clean(item.resource)][1] for item in changes):
             try:
                 with self._connection.transaction(), self._connection.cursor() as cursor:

@@ -20,7 +20,7 @@ INSERT INTO gateway.resource (name, epoch) SELECT r, min(e) FROM {_HISTORIES} GR
 ON CONFLICT DO NOTHING
 """
 LOCK_RESOURCES = b"""
-SELECT name, id, epoch FROM gateway.resource WHERE name = ANY(%s) ORDER BY name FOR SHARE
+SELECT name, id, epoch FROM gateway.resource WHERE name = ANY(%s) ORDER BY name FOR NO KEY UPDATE
 """
 COPY_CHANGES = b"""
 COPY gateway.change (resource, version, epoch, user_id, client_id, seq, digest, timestamp, undoes,
@@ -29,12 +29,12 @@ FROM STDIN (FORMAT BINARY)
 """
 # JSON is read as it is sent in binary: the bytes of its text.
 COPIED_TYPES = ("int8", "int8", "int8", "text", "text", "int8", "text", "int8", "int8", "text", "bytea")
-# A change of an epoch that has ended is a late repetition; the lock keeps an epoch from ending meanwhile.
+# A change of an epoch that has ended is a late repetition.
 ADD_CHANGES = f"""
 INSERT INTO gateway.change (resource, version, epoch, user_id, client_id, seq, digest, timestamp, undoes,
                             nonce, body)
 SELECT s.id, i.v, i.e, i.u, i.c, i.q, i.d, i.t, i.n, i.o, {_BODY}
-FROM {_CHANGES} JOIN gateway.resource AS s ON s.name = i.r WHERE i.e >= s.epoch FOR SHARE OF s
+FROM {_CHANGES} JOIN gateway.resource AS s ON s.name = i.r WHERE i.e >= s.epoch
 ON CONFLICT DO NOTHING
 """
 # Stored under another nonce (where both are known; only a batch's first change has one).

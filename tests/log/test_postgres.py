@@ -213,6 +213,48 @@ async def test_own_changes_gives_the_newest_of_one_client() -> None:
         assert await opened.own_changes(key, 1) == [OwnChange(3, 1)]
 
 
+async def test_transfers_that_begin_epochs_at_the_same_time_do_not_wait_for_each_other() -> None:
+    async with archive() as opened:
+        names = [f"event:{n}" for n in range(30)]
+        await opened.store(Transfer(changes=[change(record(1), resource=name) for name in names]))
+
+        async def store(order: Sequence[str]) -> None:
+            for epoch in range(2, 12):
+                changes = [change(record(1), record(2), epoch=epoch, resource=name) for name in order]
+                await opened.store(
+                    Transfer(changes=changes, epochs=[began(epoch, 0, name) for name in order])
+                )
+
+        async with trio.open_nursery() as nursery:
+            for order in (names, names[::-1], names[10:] + names[:10], names):
+                nursery.start_soon(store, order)
+        assert await opened.heads(names) == dict.fromkeys(names, (11, 2))
+
+
+# ----------------------------------------------------------------------------------------- encodings
+
+
+async def test_what_a_dsn_says_of_encodings_does_not_change_texts() -> None:
+    with shared_postgres().database() as dsn:
+        other = f"{dsn}?client_encoding=latin1"
+        migrate(other)
+        opened = PostgresArchive(other)
+        records = [record(1, value="é")]
+        await opened.store(Transfer(changes=[change(*records)]))
+        assert await opened.read(ROOM, 0, 10) == records
+        await opened.aclose()
+
+
+async def test_a_database_that_cannot_hold_all_texts_is_refused() -> None:
+    with shared_postgres().database("ENCODING 'LATIN1' TEMPLATE template0") as dsn:
+        with pytest.raises(ConfigError, match=r"LATIN1.*ENCODING 'UTF8'"):
+            migrate(dsn)
+        opened = PostgresArchive(dsn)
+        with pytest.raises(ConfigError, match="LATIN1"):
+            await opened.verify()
+        await opened.aclose()
+
+
 # --------------------------------------------------------------------------------------- migrations
 
 
