@@ -386,7 +386,7 @@ class Crowd:
                 self.counts["acks"] += 1
 
     def _error(self, user: User, body: dict[str, Any], now: int) -> None:
-        code, ref = body.get("code", "?"), str(body.get("ref") or "")
+        code, ref = str(body.get("code", "?")), str(body.get("ref") or "")
         self.errors[code] += 1
         if ref == SUBSCRIBE_ID and code == "UNAVAILABLE" and user.state == "joining":
             self.counts["subscribed_again"] += 1

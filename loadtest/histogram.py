@@ -95,7 +95,7 @@ class Latencies:
     def add_pairs(self, pairs: Sequence[Sequence[int]]) -> None:
         """Add what another's `pairs` returned."""
         positions, counts = np.array(pairs, np.int64).reshape(-1, 2).T
-        self.counts[positions] += counts
+        np.add.at(self.counts, positions, counts)
 
     def histogram(self) -> HdrHistogram:
         """The same as the published library's histogram."""

@@ -22,6 +22,7 @@ from typing import Any, Literal
 SHIPPED = Path(__file__).parent / "scenarios"
 EDIT_KINDS = ("title", "times", "location", "description", "attendees", "undo")
 DISRUPTIONS = ("kill", "restart")
+NUMBER_MAX = (1 << 63) - 1
 
 
 class ScenarioError(Exception):
@@ -171,6 +172,8 @@ def _number(where: str, value: object, whole: bool) -> float | int:
         raise _mismatch(where, "a whole number" if whole else "a number", value)
     if value < 0:
         raise _mismatch(where, "0 or more", value)
+    if not value <= NUMBER_MAX:  # nor NaN
+        raise _mismatch(where, f"at most {NUMBER_MAX}", value)
     return value if whole else float(value)
 
 

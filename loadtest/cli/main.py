@@ -100,7 +100,11 @@ def _save(report: Mapping[str, Any], json_file: Path | None, html_file: Path | N
 @click.option("--scale", default=1.0, show_default=True, help="Users, documents and rates, times this.")
 @click.option("--rate-scale", default=1.0, show_default=True, help="Rates of edits alone, times this.")
 @click.option("--duration-scale", default=1.0, show_default=True, help="Lengths of the stages, times this.")
-@click.option("--seed", type=int, help="Another schedule; the same seed makes the same one.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, scenarios.NUMBER_MAX),
+    help="Another schedule; the same seed makes the same one.",
+)
 @click.option("--processes", type=int, help="Generator processes.  [default: one for 15,000 connections]")
 @click.option(
     "--share", type=Share(), default=(1, 1), help="This machine's part of a run, as 2/3; see merge."

@@ -67,6 +67,12 @@ def test_many_at_once_are_counted_as_one_by_one() -> None:
     assert at_once.total == len(values_us)
 
 
+def test_a_position_that_comes_twice_counts_twice() -> None:
+    total = Latencies()
+    total.add_pairs([[5, 1], [5, 2]])
+    assert total.total == 3
+
+
 def test_nothing_is_added_by_no_pairs() -> None:
     total = Latencies()
     total.add_pairs(Latencies().pairs())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,9 @@ def test_a_scenario_survives_json() -> None:
         ({"activity": {"mix": {"poems": 1}}}, "mix weighs some of"),
         ({"activity": {"resume": 1}}, "true or false"),
         ({"seed": 1.5}, "a whole number"),
+        ({"seed": 1 << 64}, "seed must be at most"),
+        ({"generator": {"lag_p99_ms_max": math.inf}}, "lag_p99_ms_max must be at most"),
+        ({"generator": {"lag_p99_ms_max": math.nan}}, "lag_p99_ms_max must be at most"),
         ({"disruptions": [{"kind": "flood", "at_s": 1}]}, "'kill' or 'restart'|kill or restart"),
     ],
 )
