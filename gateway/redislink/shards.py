@@ -73,7 +73,7 @@ class Verdict(Enum):
 def judge(reply: Reply, sent_before: bool = False) -> Verdict:
     """What a reply (or LinkError) means for its call.
 
-    A refusal isn't the end of a call that was `sent_before`: that sending may still arrive and be carried out.
+    A refusal isn't the end of a call that was `sent_before`: that sending may still arrive and be obeyed.
     """
     if type(reply) is list:
         word = reply[0] if reply and type(reply[0]) is bytes else None
