@@ -68,6 +68,7 @@ class User:
         self._rng = rng
         self._pick_node = pick_node
         self._epoch: int | None = None
+        self._elsewhere = False  # what is in flight may stand on another history than the next state
         self._link: Link | None = None
         self._synced = False
         self._resend_at: float | None = None
@@ -210,12 +211,12 @@ class User:
             except (PatchError, ValueError):
                 if not self.doubtful:
                     raise
-                self._epoch = None  # it seems that the log lost what this replica has: take the state
+                # It seems that the log lost what this replica has: take the state.
+                self._epoch, self._elsewhere = None, True
                 self._subscribe()
 
     def _on_subscribe_ack(self, payload: dict[str, Any]) -> None:
-        anew = self._epoch not in (None, payload["epoch"]) or payload["version"] < self.replica.version
-        self._epoch = payload["epoch"]
+        anew = self._has_begun(payload["epoch"]) or payload["version"] < self.replica.version
         if "changes" in payload:
             for change in payload["changes"]:
                 self._change(change)
@@ -224,6 +225,12 @@ class User:
             self.replica.reload(payload["state"], payload["version"])
         self._synced = True
         self._submit(self.replica.resubmit() if anew else self.replica.resend())
+
+    def _has_begun(self, epoch: int) -> bool:
+        """Take this epoch; whether what is in flight may stand on another."""
+        anew = self._elsewhere or self._epoch not in (None, epoch)
+        self._epoch, self._elsewhere = epoch, False
+        return anew
 
     def _change(self, change: dict[str, Any]) -> ot.Submission | None:
         """Apply a change; what may be sent now, if it was the one in flight."""
@@ -265,8 +272,7 @@ class User:
 
     def _on_sync_response(self, payload: dict[str, Any]) -> None:
         in_flight = self.replica.in_flight
-        anew = self._epoch not in (None, payload["epoch"])
-        self._epoch = payload["epoch"]
+        anew = self._has_begun(payload["epoch"])
         acks = {ack["seq"]: (self._epoch, ack["version"]) for ack in payload.get("acks", ())}
         self.acknowledged |= acks
         included = in_flight is not None and in_flight.seq in acks
