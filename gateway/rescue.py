@@ -218,10 +218,23 @@ class _Comparison:
     def _covered(self) -> tuple[int, int] | None:
         """Up to which own version another room brought this history back, and where that is in the log."""
         for entry in reversed(self.theirs):
-            epoch, version = former_of(entry.record) or (None, 0)
-            if epoch == self.epoch:
+            version = self._former_version(entry)
+            if version is not None:
                 return version, entry.record.version
         return None
+
+    def _former_version(self, entry: Entry) -> int | None:
+        """The version of the room's history that this is; None where it's none.
+
+        Two histories of one epoch part where the log lost its end unnoticed: then another change had it.
+        """
+        epoch, version = former_of(entry.record) or (None, 0)
+        if epoch != self.epoch:
+            return None
+        if self.start < version <= self.version and entry.record.user_id != RESTORER_USER_ID:
+            own = self.kept[version - self.start - 1].record()
+            return version if _key(own) == _key(entry.record) else None
+        return version
 
     def _beyond_covered(self, own: int, theirs: int, same: int) -> Parting:
         """What this room knows beyond `own`, which is `theirs` in the log."""
@@ -252,8 +265,8 @@ class _Comparison:
 
     def places(self) -> dict[int, int]:
         """Where in the log versions of this history are, as far as others brought them back."""
-        formers = ((former_of(entry.record), entry.record.version) for entry in self.theirs)
-        return {former[1]: version for former, version in formers if former and former[0] == self.epoch}
+        formers = ((self._former_version(entry), entry.record.version) for entry in self.theirs)
+        return {former: version for former, version in formers if former is not None}
 
     def _changes(self, after: int) -> list[Change]:
         return [
