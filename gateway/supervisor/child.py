@@ -89,6 +89,7 @@ class Child:
                 await self._set_up()
                 nursery.start_soon(self._keep_measured)
                 await self._listen(task_status)
+                self._nursery = None  # nothing more to tell it
                 with trio.move_on_after(LAST_WORDS_S):
                     self.status = await self._process.wait()
                 nursery.cancel_scope.cancel()
