@@ -77,7 +77,7 @@ class Committer:
         pace = Pace(self._log.pace_s)
         while True:
             await lane.wait()
-            await pace.wait()
+            await pace.wait(lane.append_s)
             prepared = await self._prepared(lane)
             pace.carried(len(prepared))
             await self._commit(lane, prepared)

@@ -21,14 +21,14 @@ _NEWEST = 0.2
 
 
 class Lane:
-    """See the module; rooms are in the order in which they asked."""
+    """See the module; rooms are in the order in which they asked. `append_s`: an append's usual duration."""
 
-    __slots__ = ("_append_s", "_ready", "_wakeup", "_yielded")
+    __slots__ = ("_ready", "_wakeup", "_yielded", "append_s")
 
     def __init__(self) -> None:
         self._ready: dict[Room, None] = {}
         self._yielded: dict[Room, None] = {}
-        self._append_s = 0.0
+        self.append_s = 0.0
         self._wakeup = trio.Event()
 
     def add(self, room: Room) -> None:
@@ -50,12 +50,12 @@ class Lane:
 
     def appended(self, took_s: float) -> None:
         """An append of the lane took so long."""
-        self._append_s += _NEWEST * (took_s - self._append_s)
+        self.append_s += _NEWEST * (took_s - self.append_s)
 
     def committed(self, room: Room) -> None:
         """A batch of the room was committed: it's the others' turn, if there are any."""
         now_s = trio.current_time()
-        room.turn.give(now_s, min(YIELD_APPENDS * self._append_s, YIELD_MAX_S))
+        room.turn.give(now_s, min(YIELD_APPENDS * self.append_s, YIELD_MAX_S))
         if room.turn.until_s > now_s:
             self._yield(room)
 
