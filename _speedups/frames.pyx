@@ -243,6 +243,11 @@ cdef class Decoder:
         return self.message.size + self.control.size
 
     @property
+    def idle(self):
+        """Whether what comes next begins a message: nothing of one has arrived."""
+        return self.stage == IN_HEAD and not self.head_size and not self.message_opcode
+
+    @property
     def ended(self):
         """Whether a CLOSE or FAIL was returned: what follows is ignored."""
         return self.stage == ENDED

@@ -80,6 +80,9 @@ class Server(_Section):
     compression_bytes_min: int = tunable(
         128, "Shorter messages are sent uncompressed", unit="bytes", least=0, most=64 * MIB
     )
+    hand_over: bool = tunable(
+        True, "Workers hand a client over to the one that its resource is at home in (fast transport)"
+    )
     socket_send_bytes: int = tunable(
         0, "SO_SNDBUF; 0 leaves the kernel's", unit="bytes", least=0, most=64 * MIB
     )

@@ -14,7 +14,7 @@ from gateway.hub import Hub
 from gateway.metrics import Counters
 from gateway.ports import Admission, Connection, Rejection, UpgradeRequest
 from gateway.protocol import SUBPROTOCOL
-from gateway.session import ClientSession, Registry, Shared
+from gateway.session import ClientSession, HandOver, Luggage, Registry, Shared, stays
 
 PATH = "/realtime"
 SWEEP_INTERVAL_S = 0.25
@@ -22,6 +22,8 @@ FULL_RETRY_AFTER_S = 5
 # A draining node spreads its clients' return: so many a second.
 RECONNECTS_PER_S = 500
 DRAIN_POLL_S = 0.02
+# So many readers of one resource keep the worker busy that it is at home in: more stay where they are.
+CROWD = 100
 
 
 class Gate:
@@ -36,6 +38,7 @@ class Gate:
         authenticator: Authenticator,
         features: Features,
         connections_max: int,
+        hand_over: HandOver = stays,
     ) -> None:
         self.draining = False
         self._config = config
@@ -55,6 +58,7 @@ class Gate:
             features.admits,
             handlers.HANDLERS,
             self._registry,
+            hand_over,
         )
 
     # ------------------------------------------------------------------------------------- handshakes
@@ -82,6 +86,7 @@ class Gate:
 
     def _open(self, request: UpgradeRequest, extended: bool, connection: Connection) -> ClientSession:
         session = ClientSession(self._shared, connection, extended)
+        self._counters.connections_accepted += 1
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if self._features.killed:
             session.close(KILLED_CODE, "collaboration is switched off")
@@ -93,6 +98,23 @@ class Gate:
                 session.refuse(refusal, None)
             except Disconnect as disconnect:
                 session.close(disconnect.code, disconnect.reason)
+        return session
+
+    # -------------------------------------------------------------------------------- other workers
+
+    def welcomes(self, resource: str) -> bool:
+        """Whether there is room for a client of another worker, and for a reader of this resource."""
+        if self.draining or self._counters.connections >= self._connections_max:
+            return False
+        room = self._hub.get(resource)
+        return room is None or room.subscriber_count < CROWD
+
+    def adopt(self, luggage: Luggage, connection: Connection) -> ClientSession:
+        """The session of a client that another worker handed over."""
+        session = ClientSession(self._shared, connection, luggage.extended)
+        session.unpack(luggage)
+        if self._features.killed:
+            session.close(KILLED_CODE, "collaboration is switched off")
         return session
 
     # --------------------------------------------------------------------------------------- liveness

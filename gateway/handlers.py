@@ -195,6 +195,8 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     most = session.shared.config.limits.subscriptions_max
     if resource not in session.subscriptions and len(session.subscriptions) >= most:
         raise Refusal("TOO_LARGE", f"At most {most} subscriptions a connection; unsubscribe from something.")
+    if await session.hand_over(resource, raw):
+        return
     room = await session.shared.hub.open(resource)
     missing = await _missing(session, room, seen)
     if session.connection is None:

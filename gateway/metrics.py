@@ -117,6 +117,9 @@ class Counters:
     connections_closed: Counter[str] = _keyed(
         "websocket_connections_closed", "code", "Connections that ended, by close code"
     )
+    connections_handed_over: int = _count(
+        "websocket_connections_handed_over", "Connections that went on in another worker of the node"
+    )
     slow_closes: int = _count(
         "websocket_slow_closes", "Connections closed because nothing could be written for stall_timeout_s"
     )

@@ -37,6 +37,7 @@ from gateway.metrics import Counters
 from gateway.ports import Bus, OpLog, Transport
 from gateway.resources import HubResources
 from gateway.transport.portable import PortableTransport
+from gateway.transport.siblings import Place
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +49,17 @@ class Addresses(NamedTuple):
     admin: Sequence[tuple[str, int]]
 
 
-def make_transport(config: Config, counters: Counters, reuse_port: bool = False) -> Transport:
+def make_transport(config: Config, counters: Counters, place: Place | None = None) -> Transport:
     """The transport that `server.transport` asks for; raises ConfigError where it can't be had."""
     wanted = config.server.transport
+    reuse_port = place is not None
     if wanted == "portable":
         return PortableTransport(config, counters, reuse_port)
     obstacle = fast_obstacle(config)
     if obstacle is None:
         from gateway.transport.fast import FastTransport  # needs the kernels
 
-        return FastTransport(config, counters, reuse_port)
+        return FastTransport(config, counters, place)
     if wanted == "fast":
         raise ConfigError(obstacle)
     logger.info("the portable transport serves: %s", obstacle)
@@ -83,7 +85,10 @@ def made_name() -> str:
 
 
 class Node:
-    """A worker of the gateway. Give other parts than the configured ones to embed or to test it."""
+    """A worker of the gateway; with a `place` it is one of several of its node.
+
+    Give other parts than the configured ones to embed or to test it.
+    """
 
     def __init__(
         self,
@@ -93,7 +98,7 @@ class Node:
         bus: Bus | None = None,
         transport: Transport | None = None,
         admin: bool = True,
-        reuse_port: bool = False,
+        place: Place | None = None,
         wall_ms: Callable[[], int] = _wall_ms,
         now_s: Callable[[], float] = trio.current_time,
     ) -> None:
@@ -104,9 +109,7 @@ class Node:
         given = log and LocalBackend(log, bus or LocalBus())
         self._backend = given or backend_of(config, self.name)
         self._authenticator = Authenticator(config)
-        self.transport = (
-            transport if transport is not None else make_transport(config, self.metrics, reuse_port)
-        )
+        self.transport = transport if transport is not None else make_transport(config, self.metrics, place)
         self.hub = Hub(
             config,
             self._backend.log,
@@ -126,6 +129,7 @@ class Node:
             self._authenticator,
             Features(config),
             tuning.connections_possible(config.server.connections_max),
+            self.transport.hand_over,
         )
         self._drain_asked = trio.Event()
         self._drained = trio.Event()

@@ -135,7 +135,7 @@ class OpLog(Protocol):
 
     @property
     def pace_s(self) -> float:
-        """How long a busy lane gathers, from one append to the next, to spare round trips; 0: not at all."""
+        """How long a busy lane gathers, from one append to the next, or longer; 0: not at all."""
         ...
 
     def lane(self, resource: str) -> int:
@@ -371,6 +371,14 @@ class Endpoint(Protocol):
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection: ...
 
+    def welcomes(self, resource: str) -> bool:
+        """Whether a client of another worker may come here, where the resource is at home."""
+        ...
+
+    def adopt(self, luggage: Any, connection: Connection) -> Session:
+        """The session of a client that another worker handed over."""
+        ...
+
 
 class Transport(Protocol):
     """Listens, upgrades, reads, writes. Made with the config; pings, stalls and slow readers are its own."""
@@ -387,6 +395,14 @@ class Transport(Protocol):
         ...
 
     def group(self) -> Group: ...
+
+    async def hand_over(self, connection: Connection, resource: str, luggage: Any, message: bytes) -> bool:
+        """Move a connection to the worker that this resource is at home in, where that is another one.
+
+        Called while its session handles `message`, which the session there handles then; `luggage` is what
+        makes that one (`Endpoint.adopt`), and can be pickled. True: it is gone; only `closed` follows here.
+        """
+        ...
 
     def stop_accepting(self) -> None:
         """Close the listeners; connections live on."""

@@ -18,6 +18,7 @@ cdef class Shared:
     cdef readonly object admits
     cdef readonly object handlers
     cdef readonly object registry
+    cdef readonly object hand_over
 
 
 @cython.final

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
@@ -32,11 +32,31 @@ Work = Coroutine[Any, Any, None]
 Handler = Callable[["ClientSession", protocol.Message, bytes], Work | None]
 
 
+class Luggage(NamedTuple):
+    """What a session without subscriptions takes along to another worker."""
+
+    id: str
+    extended: bool
+    identity: Identity
+    client_id: str | None
+    expiry_told: bool
+
+
+HandOver = Callable[[Connection, str, Luggage, bytes], Awaitable[bool]]
+
+
+async def stays(connection: Connection, resource: str, luggage: Luggage, message: bytes) -> bool:
+    """The `HandOver` of a worker that has no others beside it."""
+    return False
+
+
 class Shared:
-    """What the sessions of a worker share. `node` is its name, `admits` takes an authenticator's identity."""
+    """What the sessions of a worker share. `node` is its name, `admits` takes an authenticator's identity,
+    `hand_over` is its transport's."""
 
     __slots__ = (
-        "admits", "authenticator", "config", "counters", "handlers", "hub", "node", "rate_limit", "registry",
+        "admits", "authenticator", "config", "counters", "hand_over", "handlers", "hub", "node", "rate_limit",
+        "registry",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +70,7 @@ class Shared:
         admits: Callable[[Any], bool],
         handlers: Mapping[str, Handler],
         registry: Registry,
+        hand_over: HandOver,
     ) -> None:
         self.node = node
         self.config = config
@@ -60,6 +81,7 @@ class Shared:
         self.admits = admits
         self.handlers = handlers
         self.registry = registry
+        self.hand_over = hand_over
 
 
 class Registry:
@@ -167,7 +189,6 @@ class ClientSession:
         self._settled: trio.Event | None = None
         self._opened_s = self._last_message_s = shared.hub.now_s()
         shared.registry.add(self, self._opened_s + shared.config.timeouts.auth_timeout_s)
-        shared.counters.connections_accepted += 1
 
     # ------------------------------------------------------------------------------ port of transports
 
@@ -210,6 +231,25 @@ class ClientSession:
             return None
         room = subscription.room
         return room.roster.state(room.stamp_ms())
+
+    async def hand_over(self, resource: str, message: bytes) -> bool:
+        """Move to the worker that the resource is at home in, unless something keeps the session here.
+
+        True: the connection is another worker's, which handles the message.
+        """
+        if self._connection is None or self.subscriptions or self.unacknowledged or self._abuse is not None:
+            return False
+        identity = self.known_identity()
+        luggage = Luggage(self.id, self.extended, identity, self.client_id, self._expiry_told)
+        return await self.shared.hand_over(self._connection, resource, luggage, message)
+
+    def unpack(self, luggage: Luggage) -> None:
+        """Go on as the session that another worker handed over."""
+        self.id = luggage.id
+        self.authenticated(luggage.identity)
+        self._expiry_told = luggage.expiry_told
+        if luggage.client_id is not None:
+            self.name_client(luggage.client_id)
 
     def closed(self) -> None:
         """The connection is gone: leave everything."""

@@ -7,7 +7,7 @@ one decides: the exact one, else the longest prefix.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final, cast
 
@@ -35,6 +35,11 @@ class Grants:
         self._exact = exact or _NO_ROLES
         self._prefixes = prefixes or _NO_ROLES
         self._prefix_lengths = _shared(tuple(sorted({len(prefix) for prefix in prefixes}, reverse=True)))
+
+    def __reduce__(self) -> tuple[Callable[..., Grants], tuple[object, ...]]:
+        """Another process shares equal grants too."""
+        prefixes = {f"{prefix}*": role for prefix, role in self._prefixes.items()}
+        return _parsed, ((*self._exact.items(), *prefixes.items()),)
 
     def role(self, resource_type: str, resource_id: str) -> Role | None:
         """The role for this resource, or None where nothing is granted."""

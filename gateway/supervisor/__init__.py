@@ -12,6 +12,7 @@ is told its settings over a socket; when the supervisor dies, that socket ends a
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
 
 import trio
@@ -19,12 +20,13 @@ import trio
 from gateway.admin import server
 from gateway.backends import check_settings
 from gateway.config import Config
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
 from gateway.metrics import METRICS, Counters
 from gateway.node import Addresses, made_name
 from gateway.supervisor import front
 from gateway.supervisor.child import Child, WorkerGone
 from gateway.supervisor.reservation import reserved
+from gateway.transport.siblings import Place
 
 logger = logging.getLogger("gateway.supervisor")
 
@@ -56,12 +58,13 @@ class Supervisor:
         self._drain_asked = trio.Event()
         self._roll_asked = trio.Event()
         self._port = 0
+        self._folder = ""
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `drain`, or cancelled; started when every worker is ready. Raises what keeps one from
         starting."""
-        with reserved(self.config.server) as self._port:
+        with reserved(self.config.server) as self._port, _private_folder() as self._folder:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 await self._start_all()
@@ -110,7 +113,8 @@ class Supervisor:
         if self.draining:
             raise WorkerGone("no new workers: the node is draining")
         server_settings = {"node": f"{self.name}.{number}", "port": self._port}
-        child = Child(number, self.config.with_(server=server_settings), self._log_level)
+        place = Place(number, self.config.server.workers, self._folder)
+        child = Child(place, self.config.with_(server=server_settings), self._log_level)
         await self._nursery.start(self._live, child)
         logger.info("worker %d is ready: pid %d", number, child.pid)
         return child
@@ -219,6 +223,16 @@ class Supervisor:
             async with trio.open_nursery() as nursery:
                 for child in self._running:
                     nursery.start_soon(child.measure)
+
+
+def _private_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for the workers' sockets that only our own user can enter."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="gateway-")
+    except OSError as error:
+        raise ConfigError(
+            f"no place for the workers' sockets: {error}; set TMPDIR to a folder that can be written"
+        ) from error
 
 
 def _without_gauges(child: Child) -> dict[str, object]:

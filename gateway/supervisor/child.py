@@ -17,6 +17,7 @@ import trio
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, LogLocked, LogUnavailable
 from gateway.supervisor.channel import Channel, Frame
+from gateway.transport.siblings import Place
 
 logger = logging.getLogger("gateway.supervisor")
 
@@ -43,8 +44,8 @@ class Usage:
 class Child:
     """One worker process. `run` it once; it's `ready` when clients can connect."""
 
-    def __init__(self, number: int, config: Config, log_level: str) -> None:
-        self.number = number
+    def __init__(self, place: Place, config: Config, log_level: str) -> None:
+        self.number = place.number
         self.ready = False
         self.draining = False
         self.ended = trio.Event()
@@ -52,6 +53,7 @@ class Child:
         self.addresses: Sequence[tuple[str, int]] = ()
         self.exported: dict[str, Any] = {}
         self.usage = Usage(0.0, 0)
+        self._place = place
         self._config = config
         self._log_level = log_level
         self._process: trio.Process | None = None
@@ -102,7 +104,7 @@ class Child:
     async def _set_up(self) -> None:
         header = {"type": "setup", "name": self._config.server.node, "log_level": self._log_level}
         try:
-            await self._send(header, pickle.dumps(self._config))
+            await self._send(header, pickle.dumps((self._config, self._place)))
         except WorkerGone:
             logger.debug("worker %d ended before it was told its settings", self.number)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import shutil
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.node import Addresses, Node
 from gateway.supervisor.channel import Channel, Frame
+from gateway.transport.siblings import Place
 
 logger = logging.getLogger("gateway.worker")
 
@@ -39,9 +41,10 @@ def first_gateway_error(error: BaseException) -> GatewayError | None:
 class Worker:
     """A node that answers its supervisor."""
 
-    def __init__(self, channel: Channel, config: Config) -> None:
+    def __init__(self, channel: Channel, config: Config, place: Place) -> None:
         self._channel = channel
-        self._node = Node(config, admin=False, reuse_port=True)
+        self._folder = place.folder
+        self._node = Node(config, admin=False, place=place)
         self._application: Starlette | None = None
 
     async def run(self) -> None:
@@ -74,6 +77,7 @@ class Worker:
             else:
                 self._node.drain()
         logger.warning("the supervisor is gone: draining")
+        shutil.rmtree(self._folder, ignore_errors=True)  # its own, which it couldn't clear away
         self._node.drain()
 
     async def _respond(self, frame: Frame) -> None:
@@ -139,9 +143,10 @@ async def _main(descriptor: int) -> int:
             return 1
         name, level = setup.header["name"], setup.header["log_level"]
         logging.basicConfig(level=level, format=LOG_FORMAT.format(name=name), stream=sys.stderr)
-        config: Config = pickle.loads(setup.body)  # from our own parent, through a socket nobody else has
+        # from our own parent, through a socket nobody else has
+        config, place = pickle.loads(setup.body)
         try:
-            await Worker(channel, config).run()
+            await Worker(channel, config, place).run()
         except Exception as error:
             refused = first_gateway_error(error)
             if refused is None:

@@ -14,7 +14,7 @@ import logging
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
@@ -26,9 +26,11 @@ from gateway.metrics import Counters
 from gateway.ports import Connection, Endpoint, Rejection
 from gateway.transport import upgrade
 from gateway.transport.fast_connection import FastConnection
+from gateway.transport.fast_handover import Handovers, MovableConnection
 from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST, Flusher, Poller, Sweep, tick_s
 from gateway.transport.fast_seat import Seat
 from gateway.transport.listening import addresses, listen
+from gateway.transport.siblings import Place
 from gateway.values import Own
 
 if TYPE_CHECKING:
@@ -86,20 +88,27 @@ class Shared:
         self.endpoint: Endpoint | None = None
         self._compression_bytes_min = server.compression_bytes_min
 
+    def known_endpoint(self) -> Endpoint:
+        """What `serve` was given."""
+        assert self.endpoint is not None, "asked before it serves"
+        return self.endpoint
+
     def decide(self, head: bytes, remote: str) -> upgrade.Accepted | Rejection:
-        assert self.endpoint is not None
-        return upgrade.decide(self.endpoint, head, remote)
+        return upgrade.decide(self.known_endpoint(), head, remote)
 
     def remember(self, connection: FastConnection) -> None:
         """A connection's handshake was accepted."""
         self.connections[connection.handle] = connection
         self.counters.connections += 1
 
-    def forget(self, connection: FastConnection, code: int) -> None:
-        """A connection is gone; it counts if it ever was a WebSocket."""
+    def forget(self, connection: FastConnection, code: int | None) -> None:
+        """A connection is gone, without a code to another worker; it counts if it ever was a WebSocket."""
         if self.connections.pop(connection.handle, None) is not None:
             self.counters.connections -= 1
-            self.counters.connections_closed[str(code)] += 1
+            if code is None:
+                self.counters.connections_handed_over += 1
+            else:
+                self.counters.connections_closed[str(code)] += 1
 
     def encode(self, payload: bytes, form: int, opcode: int = frames.TEXT) -> bytes:
         """A message's frame for connections of this form (see `FastConnection.form`)."""
@@ -197,21 +206,25 @@ class FastGroup:
 class FastTransport:
     """Implements `gateway.ports.Transport`. Raises ConfigError where `obstacle` names one.
 
-    `reuse_port` lets the workers of one node listen on the same port.
+    A worker of a node has a `place` there: it listens on the port that all of them share.
     """
 
     name = "fast"
-    connection_type = FastConnection
+    connection_type: type[FastConnection] = MovableConnection
 
-    def __init__(self, config: Config, counters: Counters, reuse_port: bool = False) -> None:
+    def __init__(self, config: Config, counters: Counters, place: Place | None = None) -> None:
         reason = obstacle(config)
         if reason is not None:
             raise ConfigError(reason)
         self._config = config
-        self._reuse_port = reuse_port
+        self._reuse_port = place is not None
         self._shared = Shared(config, counters)
         self._accepting = trio.CancelScope()
         self._idle: list[Seat] = []
+        self._connections: trio.Nursery | None = None
+        self._handovers: Handovers | None = None
+        if place is not None and config.server.hand_over:
+            self._handovers = Handovers(place, self._seated_movable, self._shared.known_endpoint)
 
     @property
     def connection_count(self) -> int:
@@ -220,8 +233,17 @@ class FastTransport:
     def group(self) -> FastGroup:
         return FastGroup(self._shared)
 
+    async def hand_over(self, connection: Connection, resource: str, luggage: Any, message: bytes) -> bool:
+        """See `gateway.ports.Transport.hand_over`."""
+        if self._handovers is None:
+            return False
+        movable = cast(MovableConnection, connection)
+        return await self._handovers.hand_over(movable, resource, luggage, message)
+
     def stop_accepting(self) -> None:
         self._accepting.cancel()
+        if self._handovers is not None:
+            self._handovers.close()
 
     async def serve(
         self,
@@ -246,15 +268,17 @@ class FastTransport:
             shared.start_soon(self._shared.poller.run)
             shared.start_soon(self._shared.flusher.run)
             shared.start_soon(self._shared.sweep.run)
-            async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as self._connections:
+                if self._handovers is not None:
+                    await shared.start(self._handovers.run)
                 with self._accepting:
                     async with trio.open_nursery() as accepting:
                         task_status.started(addresses(listeners))
                         for listener in listeners:
-                            accepting.start_soon(self._accept, listener, connections)
+                            accepting.start_soon(self._accept, listener)
                 await trio.sleep_forever()
 
-    async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
+    async def _accept(self, listener: trio.SocketListener) -> None:
         # Without Trio's wrapper, several connections can be accepted between two checkpoints.
         with socket.socket(fileno=listener.socket.detach()) as bare:
             bare.setblocking(False)
@@ -262,7 +286,7 @@ class FastTransport:
             while True:
                 await trio.lowlevel.wait_readable(bare)
                 try:
-                    self._accept_some(bare.fileno(), connections)
+                    self._accept_some(bare.fileno())
                 except OSError as error:
                     if error.errno in ACCEPT_FULL:
                         logger.error("can't accept a connection: %s; trying again", error)
@@ -270,14 +294,22 @@ class FastTransport:
                     elif error.errno not in ACCEPT_LOST:
                         raise
 
-    def _accept_some(self, listener: int, connections: trio.Nursery) -> None:
-        shared = self._shared
-        shared.poller.now_s = trio.current_time()
+    def _accept_some(self, listener: int) -> None:
+        self._shared.poller.now_s = trio.current_time()
         for fd, remote in sockets.accept(listener, ACCEPTS_MAX):
-            if self._idle:
-                seat = self._idle.pop()
-            else:
-                seat = Seat(self._idle)
-                connections.start_soon(seat.run)
-            seat.connection = self.connection_type(fd, remote, seat, shared)
-            seat.connection.begin()
+            self._seated(fd, remote).begin()
+
+    def _seated(self, fd: int, remote: str) -> FastConnection:
+        """A connection with a task of its own."""
+        if self._idle:
+            seat = self._idle.pop()
+        else:
+            assert self._connections is not None, "accepted before it serves"
+            seat = Seat(self._idle)
+            self._connections.start_soon(seat.run)
+        seat.connection = connection = self.connection_type(fd, remote, seat, self._shared)
+        return connection
+
+    def _seated_movable(self, fd: int, remote: str) -> MovableConnection:
+        self._shared.poller.now_s = trio.current_time()
+        return cast(MovableConnection, self._seated(fd, remote))

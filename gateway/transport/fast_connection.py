@@ -34,14 +34,11 @@ logger = logging.getLogger(__name__)
 
 # Buffers of one gathering write (the kernel's IOV_MAX is 1024).
 BUFFERS_MAX = 256
-
 CLOSE_INTERNAL = 1011
 CLOSE_SLOW = 4429
-
 ABNORMAL = 1006
 
 PING = Frame(frames.encode(frames.PING, b""))
-
 
 # What a connection goes through.
 HANDSHAKE, OPEN, CLOSING, GONE = range(4)
@@ -77,7 +74,7 @@ class FastConnection:
         self._later: list[frames.Event] | None = None  # events after the one that is awaited
         self._heard = True
         self._progress_s = self._ping_s = self._unanswered_s = 0.0
-        self._close_code = ABNORMAL
+        self._close_code: int | None = ABNORMAL
         shared.poller.watch(fd, READ, self)
 
     # ------------------------------------------------------------------------------ lifetime
@@ -270,20 +267,25 @@ class FastConnection:
         window_bits, extension = 0, ""
         if shared.compression:
             window_bits, extension = fast_compression.agree(shake.request.headers)
-        self._head = None
-        self._decoder = frames.Decoder(shared.limits.frame_bytes_max, deflate=bool(window_bits))
-        if window_bits:  # the slot was opened before it was known how its frames are encoded
-            self.form = window_bits - 8
-            shared.slots.remove(self.handle)
-            self.handle = shared.slots.add(self._fd, self.form)
+        self._begin(window_bits - 8 if window_bits else 0)
         answer = upgrade.acceptance(shake.key, accepted.admission.subprotocol, extension)
         shared.slots.post(self.handle, Frame(answer))
+        self._session = accepted.admission.open(self)
+        shared.flusher.wake()
+
+    def _begin(self, form: int) -> None:
+        """It is a WebSocket from now on, whose frames are encoded like this."""
+        shared = self._shared
+        self._head = None
+        self._decoder = frames.Decoder(shared.limits.frame_bytes_max, deflate=bool(form))
+        if form:  # the slot was opened before it was known
+            self.form = form
+            shared.slots.remove(self.handle)
+            self.handle = shared.slots.add(self._fd, form)
         self._state = OPEN
         self._ping_s = shared.poller.now_s + shared.timeouts.ping_interval_s
         shared.sweep.at(self._ping_s, self)
         shared.remember(self)
-        self._session = accepted.admission.open(self)
-        shared.flusher.wake()
 
     def _refuse(self, rejection: Rejection) -> None:
         self._shared.counters.connections_rejected[str(rejection.status)] += 1
@@ -385,15 +387,16 @@ class FastConnection:
         assert self._session is not None
         session, encode, form = self._session, self._shared.encode, self.form
 
-        def resync(topic: str, acks: Sequence[Ack]) -> bytes | None:
-            payload = session.resync(topic, acks)
+        def framed(payload: bytes | None) -> bytes | None:
             return None if payload is None else encode(payload, form)
 
-        def presence_state(topic: str) -> bytes | None:
-            payload = session.presence_state(topic)
-            return None if payload is None else encode(payload, form)
-
-        return outbox.refill(resync, presence_state) or len(outbox) > 0
+        return (
+            outbox.refill(
+                lambda topic, acks: framed(session.resync(topic, acks)),
+                lambda topic: framed(session.presence_state(topic)),
+            )
+            or len(outbox) > 0
+        )
 
     def _make_progress(self) -> None:
         self._progress_s = trio.current_time()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -83,6 +84,10 @@ class PortableTransport:
 
     def group(self) -> PortableGroup:
         return PortableGroup()
+
+    async def hand_over(self, connection: Connection, resource: str, luggage: Any, message: bytes) -> bool:
+        """Its connections stay: a library's reader and TLS hold what another process couldn't know."""
+        return False
 
     def stop_accepting(self) -> None:
         self._accepting.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 
 import pytest
@@ -95,3 +96,14 @@ def test_arguments_of_the_command_line_become_grants() -> None:
 def test_a_wrong_argument_says_what_to_write(argument: str, wanted: str) -> None:
     with pytest.raises(ValueError, match=wanted):
         parse_grant_arguments([argument])
+
+
+def test_another_process_shares_equal_grants_too() -> None:
+    claim = {"event:42": "editor", "event:*": "viewer", "*": "admin"}
+    first, second = (pickle.loads(pickle.dumps(parse_grants(claim))) for _ in range(2))
+    assert first is second
+    assert [first.role(*name) for name in (("event", "42"), ("event", "1"), ("list", "1"))] == [
+        "editor",
+        "viewer",
+        "admin",
+    ]

@@ -26,6 +26,8 @@ from tests.servers import free_port, redis_server
 from tests.supervisor.crowd import crowd
 
 WORKERS = ("--workers", "2", "--node", "n1", "--set", "limits.operations_per_minute=0")
+# Clients stay in the worker that they came to: for what is about several workers with one resource.
+SPREAD = ("--set", "server.hand_over=false")
 
 
 @asynccontextmanager
@@ -43,8 +45,14 @@ async def token(server: Server, user: str = "ann", grant: str = "event:*=editor"
 
 def workers(server: Server) -> Sequence[psutil.Process]:
     """The processes of the workers."""
-    children = psutil.Process(server.command.process.pid).children()
-    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+    def runs(child: psutil.Process) -> bool:
+        try:
+            return child.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return [child for child in psutil.Process(server.command.process.pid).children() if runs(child)]
 
 
 async def metrics(server: Server) -> dict[str, float]:
@@ -86,7 +94,7 @@ async def _connection(
 
 
 async def test_workers_share_a_port_their_edits_and_their_presence(tmp_path):
-    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+    async with node(tmp_path, *SPREAD) as server, trio.open_nursery() as nursery:
         ann = await on(nursery, server, await token(server, "ann"), "n1.0")
         bob = await on(nursery, server, await token(server, "bob"), "n1.1")
         for connected in (ann, bob):
@@ -109,7 +117,11 @@ async def test_workers_share_a_port_their_edits_and_their_presence(tmp_path):
 
 
 async def test_one_admin_port_answers_for_the_node(tmp_path):
-    async with node(tmp_path) as server, trio.open_nursery() as nursery, httpx.AsyncClient() as client:
+    async with (
+        node(tmp_path, *SPREAD) as server,
+        trio.open_nursery() as nursery,
+        httpx.AsyncClient() as client,
+    ):
         bearer = await token(server)
         for worker in ("n1.0", "n1.1"):
             connected = await on(nursery, server, bearer, worker)
@@ -160,7 +172,7 @@ async def test_a_killed_worker_is_replaced_and_nothing_is_lost(tmp_path):
 
 
 async def test_the_presence_of_a_killed_worker_is_gone_within_15_seconds(tmp_path):
-    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+    async with node(tmp_path, *SPREAD) as server, trio.open_nursery() as nursery:
         people = {}
         for user, worker in (("ann", "n1.0"), ("bob", "n1.1")):
             people[user] = await on(nursery, server, await token(server, user), worker)
@@ -255,6 +267,19 @@ async def test_sigterm_sends_everyone_away_and_ends_all_workers(tmp_path):
         assert not any(process.is_running() for process in processes)
         assert "drained" in await server.command.errors()
         nursery.cancel_scope.cancel()
+
+
+async def test_sigterm_while_a_worker_dies_ends_in_order(tmp_path):
+    async with node(tmp_path) as server:
+        supervisor = server.command.process.pid
+        os.kill(supervisor, signal.SIGSTOP)  # so that both reach it at once
+        victim = workers(server)[0]
+        victim.kill()
+        await until(lambda: victim.status() == psutil.STATUS_ZOMBIE, "it has ended")
+        os.kill(supervisor, signal.SIGCONT)
+        os.kill(supervisor, signal.SIGTERM)
+        assert await server.command.ended() == 0
+        assert "Traceback" not in await server.command.errors()
 
 
 async def test_workers_end_with_their_supervisor(tmp_path):

@@ -1,0 +1,7 @@
+# The C form of gateway/transport/fast_handover.py.
+
+from gateway.transport.fast_connection cimport FastConnection
+
+
+cdef class MovableConnection(FastConnection):
+    cdef public bint settled

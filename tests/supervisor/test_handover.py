@@ -1,0 +1,225 @@
+"""Clients that go, before their first subscription, to the worker where their resource is at home."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+import trio
+from websockets.exceptions import InvalidStatus
+
+from gateway.gate import CROWD
+from gateway.transport.siblings import Place
+from tests.cli.commands import Server
+from tests.clients.transports import TRANSPORTS
+from tests.clients.wire import Wire, until, wire
+from tests.supervisor.test_supervisor import metrics, node, on, restarted, token, workers
+
+pytestmark = pytest.mark.skipif("fast" not in TRANSPORTS, reason="needs the fast transport")
+
+HOMES = Place(0, 2, "")
+
+
+def resource_of(worker: int, first: int = 0) -> str:
+    """The id of an event that is at home in this worker."""
+    return next(str(n) for n in range(first, first + 1000) if HOMES.home(f"event:{n}") == worker)
+
+
+def worker(server: Server, number: int) -> tuple[psutil.Process, str]:
+    """The worker of this number, and the socket that it listens on."""
+    return next(
+        (process, each.laddr)
+        for process in workers(server)
+        for each in process.net_connections("unix")
+        if each.laddr.endswith(f"/{number}") and "gateway-" in each.laddr
+    )
+
+
+async def subscribed(connected: Wire, resource_id: str) -> dict:
+    return await connected.ask("SUBSCRIBE", {"resource": "event", "resource_id": resource_id})
+
+
+async def spread(server: Server) -> list[int]:
+    """The connections of each worker."""
+    counted = await metrics(server)
+    return [int(counted.get(f"gateway_worker_connections/{number}", 0)) for number in "01"]
+
+
+async def settles(server: Server, expected: list[int]) -> None:
+    """Wait until the workers have so many connections."""
+    now: list[int] = []
+    with trio.move_on_after(5):
+        while (now := await spread(server)) != expected:  # noqa: ASYNC110
+            await trio.sleep(0.05)
+    assert now == expected
+
+
+def edit(resource_id: str, version: int, path: str, value: object) -> dict:
+    return {
+        "resource": "event",
+        "resource_id": resource_id,
+        "version": version,
+        "client_id": "a",
+        "operation": {"op": "add", "path": path, "value": value},
+    }
+
+
+@asynccontextmanager
+async def clients(server: Server, bearer: str, count: int) -> AsyncIterator[list[Wire]]:
+    """So many connections, to whichever worker."""
+    connections: list[Wire] = []
+
+    async def connect(*, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            async with wire(server.url, bearer) as connected:
+                await connected.take("AUTH_ACK")
+                connections.append(connected)
+                task_status.started()
+                await trio.sleep_forever()
+        except InvalidStatus:  # this worker is full
+            task_status.started()
+
+    async with trio.open_nursery() as nursery:
+        while len(connections) < count:
+            await nursery.start(connect)
+        yield connections
+        nursery.cancel_scope.cancel()
+
+
+async def all_subscribe(connections: list[Wire], resource_id: str) -> None:
+    async with trio.open_nursery() as nursery:
+        for connected in connections:
+            nursery.start_soon(partial(subscribed, connected, resource_id))
+
+
+async def test_editors_of_one_resource_meet_in_its_worker_and_keep_their_sessions(tmp_path):
+    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+        ann = await on(nursery, server, await token(server, "ann"), "n1.0")
+        bob = await on(nursery, server, await token(server, "bob"), "n1.1")
+        before = await bob.ask("AUTH", {"client_id": "b"})
+        resource_id = resource_of(0)
+        for connected in (ann, bob):
+            await subscribed(connected, resource_id)
+        await settles(server, [2, 0])
+        joined = await ann.take("PRESENCE_JOIN")
+        assert (joined["user_id"], joined["client_id"]) == ("bob", "b")
+        await ann.ask("OP", edit(resource_id, 0, "", {"title": "Lunch"}))
+        assert (await bob.take("OP_BROADCAST"))["operation"]["value"] == {"title": "Lunch"}
+        after = await bob.ask("AUTH", {"token": await token(server, "bob")})
+        assert (before.pop("node"), after.pop("node")) == ("n1.1", "n1.0")
+        assert after == before
+        counted = await metrics(server)
+        assert counted["websocket_connections_handed_over_total"] == 1
+        assert counted["websocket_connections_total"] == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_goes_on_with_the_resource_that_it_looks_at_next(tmp_path):
+    here, there, also_there = resource_of(0), resource_of(1), resource_of(1, 500)
+    async with node(tmp_path) as server, clients(server, await token(server), 1) as [ann]:
+        await subscribed(ann, here)
+        await settles(server, [1, 0])
+        await subscribed(ann, there)  # with a subscription it stays
+        await settles(server, [1, 0])
+        for resource_id in (here, there):
+            await ann.ask("UNSUBSCRIBE", {"resource": "event", "resource_id": resource_id})
+        await subscribed(ann, also_there)
+        await settles(server, [0, 1])
+        await ann.ask("OP", edit(also_there, 0, "", {"title": "Lunch"}))
+
+
+async def test_what_a_client_sends_without_waiting_is_answered_in_order_wherever_it_goes(tmp_path):
+    async with node(tmp_path) as server, clients(server, await token(server), 30) as connections:
+        for number, connected in enumerate(connections):
+            resource_id = resource_of(number % 2, 20 * number)
+            await connected.send("AUTH", {"client_id": f"c{number}"})
+            await connected.send("SUBSCRIBE", {"resource": "event", "resource_id": resource_id})
+            await connected.send("OP", edit(resource_id, 0, "", {"n": number}) | {"client_id": f"c{number}"})
+            await connected.send("PING")
+        for connected in connections:
+            for kind in ("OP_ACK", "PONG"):  # an OP doesn't hold up what comes after it
+                await connected.take(kind)
+            kinds = [message["type"] for message in connected.seen if "PRESENCE" not in message["type"]]
+            assert kinds[:3] == ["AUTH_ACK", "AUTH_ACK", "SUBSCRIBE_ACK"]
+            assert sorted(kinds[3:]) == ["OP_ACK", "PONG"]
+        assert (await metrics(server))["websocket_connections_handed_over_total"] > 0
+        await settles(server, [15, 15])
+
+
+async def test_a_crowd_of_readers_is_spread_and_hears_the_same(tmp_path):
+    count, resource_id = 4 * CROWD, resource_of(0)
+    async with node(tmp_path) as server, clients(server, await token(server), count) as connections:
+        await subscribed(connections[0], resource_id)
+        await all_subscribe(connections[1:], resource_id)
+        at_home, elsewhere = await spread(server)
+        assert at_home >= CROWD
+        assert elsewhere > CROWD / 2
+        assert at_home + elsewhere == count
+        author, *others = connections
+        await author.ask("OP", edit(resource_id, 0, "", {"title": "News"}))
+        for connected in others:
+            assert (await connected.take("OP_BROADCAST"))["version"] == 1
+
+
+async def test_a_full_worker_takes_no_more_and_everyone_is_served(tmp_path):
+    most = 12
+    async with (
+        node(tmp_path, "--set", f"server.connections_max={most}") as server,
+        clients(server, await token(server), most) as connections,
+    ):
+        await all_subscribe(connections, resource_of(0))
+        assert await spread(server) == [most, 0]
+        async with clients(server, await token(server), 5) as more:  # all of them to the empty one
+            await all_subscribe(more, resource_of(0))
+            assert await spread(server) == [most, 5]
+            await more[0].ask("OP", edit(resource_of(0), 0, "", {"title": "Lunch"}))
+            assert (await connections[0].take("OP_BROADCAST"))["version"] == 1
+
+
+async def test_where_the_home_is_away_a_client_stays_and_goes_there_when_it_is_back(tmp_path):
+    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+        bearer = await token(server)
+        staying = await on(nursery, server, bearer, "n1.1")
+        going = await on(nursery, server, bearer, "n1.1")
+        os.kill(server.command.process.pid, signal.SIGSTOP)  # so that nobody replaces the worker meanwhile
+        home, listening = worker(server, 0)
+        home.kill()
+        await until(lambda: listening not in Path("/proc/net/unix").read_text(), "it has ended")
+        await subscribed(staying, resource_of(0))
+        os.kill(server.command.process.pid, signal.SIGCONT)
+        await restarted(server)
+        await settles(server, [0, 2])
+        await subscribed(going, resource_of(0))
+        await settles(server, [1, 1])
+        await going.ask("OP", edit(resource_of(0), 0, "", {"title": "Lunch"}))
+        assert (await staying.take("OP_BROADCAST"))["version"] == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_on_its_way_to_a_worker_that_drains_is_sent_away_in_order(tmp_path):
+    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+        ann = await on(nursery, server, await token(server), "n1.1")
+        home, _ = worker(server, 0)
+        home.suspend()
+        await ann.send("SUBSCRIBE", {"resource": "event", "resource_id": resource_of(0)})
+        await trio.sleep(0.3)
+        home.send_signal(signal.SIGTERM)
+        home.resume()
+        assert (await ann.take("GOAWAY"))["reconnect_after_ms"] > 0
+        assert await ann.closed() == 1001
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_operator_can_have_every_client_stay(tmp_path):
+    words = ("--set", "server.hand_over=false")
+    async with node(tmp_path, *words) as server, clients(server, await token(server), 20) as connections:
+        before = await spread(server)
+        await all_subscribe(connections, resource_of(0))
+        assert await spread(server) == before
+        assert (await metrics(server))["websocket_connections_handed_over_total"] == 0
