@@ -64,6 +64,23 @@ def test_bytes_that_come_one_by_one_make_the_same_message(size: int) -> None:
     assert decoder.buffered_bytes == 0
 
 
+def test_a_decoder_is_idle_between_whole_messages_only() -> None:
+    decoder = Decoder(LIMIT)
+    assert decoder.idle
+    first, last = raw(0x01, b"a" * 200), raw(0x80, b"b")
+    for i in range(len(first)):
+        decoder.feed(first[i : i + 1])
+        assert not decoder.idle
+    decoder.feed(raw(0x89, b"a ping between two fragments"))
+    assert not decoder.idle
+    for i in range(len(last)):
+        assert not decoder.idle
+        decoder.feed(last[i : i + 1])
+    assert decoder.idle
+    decoder.feed(raw(0x88, b""))
+    assert not decoder.idle
+
+
 def test_a_head_is_as_short_as_it_can_be() -> None:
     assert frames.encode(TEXT, b"x" * 125)[:2] == b"\x81\x7d"
     assert frames.encode(TEXT, b"x" * 126)[:4] == b"\x81\x7e\x00\x7e"
