@@ -11,10 +11,11 @@ from gateway.admission import KILLED_CODE, Authenticator, Features, RateLimiter,
 from gateway.config import Config
 from gateway.errors import Disconnect, Refusal
 from gateway.hub import Hub
+from gateway.luggage import HandOver, Luggage, stays
 from gateway.metrics import Counters
 from gateway.ports import Admission, Connection, Rejection, UpgradeRequest
 from gateway.protocol import SUBPROTOCOL
-from gateway.session import ClientSession, HandOver, Luggage, Registry, Shared, stays
+from gateway.session import ClientSession, Registry, Shared
 
 PATH = "/realtime"
 SWEEP_INTERVAL_S = 0.25
@@ -113,7 +114,7 @@ class Gate:
         """The session of a client that another worker handed over."""
         session = ClientSession(self._shared, connection, luggage.extended)
         session.unpack(luggage)
-        if self._features.killed:
+        if self._features.killed or not self._shared.admits(luggage.identity):
             session.close(KILLED_CODE, "collaboration is switched off")
         return session
 

@@ -396,10 +396,12 @@ class Transport(Protocol):
 
     def group(self) -> Group: ...
 
-    async def hand_over(self, connection: Connection, resource: str, luggage: Any, message: bytes) -> bool:
+    async def hand_over(
+        self, connection: Connection, resource: str, pack: Callable[[], Any], message: bytes
+    ) -> bool:
         """Move a connection to the worker that this resource is at home in, where that is another one.
 
-        Called while its session handles `message`, which the session there handles then; `luggage` is what
+        Called while its session handles `message`, which the session there handles then; `pack` returns what
         makes that one (`Endpoint.adopt`), and can be pickled. True: it is gone; only `closed` follows here.
         """
         ...

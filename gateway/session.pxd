@@ -43,7 +43,8 @@ cdef class ClientSession:
     cdef bint _expiry_told
     cdef Py_ssize_t _invalid_in_a_row
     cdef object _settled
-    cdef double _opened_s
+    cdef bint _at_home
+    cdef readonly object opened_ms
     cdef double _last_message_s
     cdef object __weakref__
 

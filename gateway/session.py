@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import trio
 
@@ -17,6 +17,7 @@ from gateway import protocol
 from gateway.config import Config
 from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal
 from gateway.hub import Hub, unavailable
+from gateway.luggage import HandOver, Luggage
 from gateway.metrics import Counters
 from gateway.ports import AbuseWatch, Ack, Authenticator, Connection, Identity, RateLimit, Role
 from gateway.presence import Presence
@@ -26,28 +27,11 @@ from gateway.submission import Submission
 logger = logging.getLogger(__name__)
 
 CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
+REPLACED = "replaced by a newer connection of the same client"
 BEFORE_AUTH = frozenset({"AUTH", "PING"})
 
 Work = Coroutine[Any, Any, None]
 Handler = Callable[["ClientSession", protocol.Message, bytes], Work | None]
-
-
-class Luggage(NamedTuple):
-    """What a session without subscriptions takes along to another worker."""
-
-    id: str
-    extended: bool
-    identity: Identity
-    client_id: str | None
-    expiry_told: bool
-
-
-HandOver = Callable[[Connection, str, Luggage, bytes], Awaitable[bool]]
-
-
-async def stays(connection: Connection, resource: str, luggage: Luggage, message: bytes) -> bool:
-    """The `HandOver` of a worker that has no others beside it."""
-    return False
 
 
 class Shared:
@@ -93,12 +77,16 @@ class Registry:
         self._due: dict[int, dict[ClientSession, None]] = {}  # coarse buckets of one second
         self._emptied: trio.Event | None = None
 
+    def speaker(self, user_id: str, client_id: str) -> ClientSession | None:
+        """The session that speaks for this client."""
+        return self._by_client.get((user_id, client_id))
+
     def claim(self, session: ClientSession, user_id: str, client_id: str) -> None:
         """The session speaks for this client from now on; an older connection of it is closed."""
-        older = self._by_client.get((user_id, client_id))
+        older = self.speaker(user_id, client_id)
         self._by_client[(user_id, client_id)] = session
         if older is not None and older is not session:
-            older.close(4409, "replaced by a newer connection of the same client")
+            older.close(4409, REPLACED)
 
     def add(self, session: ClientSession, due_s: float) -> None:
         """A session begins; `check` is due then."""
@@ -157,17 +145,18 @@ class ClientSession:
     __slots__ = (
         "__weakref__",
         "_abuse",
+        "_at_home",
         "_connection",
         "_expiry_told",
         "_invalid_in_a_row",
         "_last_message_s",
-        "_opened_s",
         "_settled",
         "client_id",
         "due",
         "extended",
         "id",
         "identity",
+        "opened_ms",
         "shared",
         "subscriptions",
         "unacknowledged",
@@ -187,8 +176,10 @@ class ClientSession:
         self._expiry_told = False
         self._invalid_in_a_row = 0
         self._settled: trio.Event | None = None
-        self._opened_s = self._last_message_s = shared.hub.now_s()
-        shared.registry.add(self, self._opened_s + shared.config.timeouts.auth_timeout_s)
+        self._at_home = False
+        self.opened_ms = shared.hub.wall_ms()
+        self._last_message_s = shared.hub.now_s()
+        shared.registry.add(self, self._last_message_s + shared.config.timeouts.auth_timeout_s)
 
     # ------------------------------------------------------------------------------ port of transports
 
@@ -233,22 +224,33 @@ class ClientSession:
         return room.roster.state(room.stamp_ms())
 
     async def hand_over(self, resource: str, message: bytes) -> bool:
-        """Move to the worker that the resource is at home in, unless something keeps the session here.
+        """Before its first subscription the session moves to the worker that the resource is at home in.
 
-        True: the connection is another worker's, which handles the message.
+        True: the connection is that worker's, which handles the message. It never moves again, since others
+        know its presence by the worker that told them.
         """
-        if self._connection is None or self.subscriptions or self.unacknowledged or self._abuse is not None:
+        if self._at_home or self._connection is None:
             return False
+        self._at_home = True
+        return await self.shared.hand_over(self._connection, resource, self._packed, message)
+
+    def _packed(self) -> Luggage:
         identity = self.known_identity()
-        luggage = Luggage(self.id, self.extended, identity, self.client_id, self._expiry_told)
-        return await self.shared.hand_over(self._connection, resource, luggage, message)
+        return Luggage(self.id, self.opened_ms, self.extended, identity, self.client_id, self._expiry_told)
 
     def unpack(self, luggage: Luggage) -> None:
         """Go on as the session that another worker handed over."""
+        self._at_home = True
         self.id = luggage.id
+        self.opened_ms = luggage.opened_ms
         self.authenticated(luggage.identity)
         self._expiry_told = luggage.expiry_told
-        if luggage.client_id is not None:
+        if luggage.client_id is None:
+            return
+        speaker = self.shared.registry.speaker(luggage.identity.user_id, luggage.client_id)
+        if speaker is not None and speaker.opened_ms > luggage.opened_ms:
+            self.close(4409, REPLACED)  # it came while this one was on the way
+        else:
             self.name_client(luggage.client_id)
 
     def closed(self) -> None:

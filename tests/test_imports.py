@@ -51,6 +51,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gateway.rescue",
         "gateway.hub",
         "gateway.undoing",
+        "gateway.luggage",
         "gateway.session",
         "gateway.editing",
         "gateway.handlers",

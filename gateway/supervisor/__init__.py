@@ -14,13 +14,14 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
 from gateway.admin import server
 from gateway.backends import check_settings
 from gateway.config import Config
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import GatewayError
 from gateway.metrics import METRICS, Counters
 from gateway.node import Addresses, made_name
 from gateway.supervisor import front
@@ -225,14 +226,13 @@ class Supervisor:
                     nursery.start_soon(child.measure)
 
 
-def _private_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for the workers' sockets that only our own user can enter."""
+def _private_folder() -> AbstractContextManager[str]:
+    """A folder for the workers' sockets that only our own user can enter; "" where none can be had."""
     try:
         return tempfile.TemporaryDirectory(prefix="gateway-")
     except OSError as error:
-        raise ConfigError(
-            f"no place for the workers' sockets: {error}; set TMPDIR to a folder that can be written"
-        ) from error
+        logger.warning("workers can't hand clients over to each other: %s; set TMPDIR", error)
+        return nullcontext("")
 
 
 def _without_gauges(child: Child) -> dict[str, object]:

@@ -77,7 +77,8 @@ class Worker:
             else:
                 self._node.drain()
         logger.warning("the supervisor is gone: draining")
-        shutil.rmtree(self._folder, ignore_errors=True)  # its own, which it couldn't clear away
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)  # what it couldn't clear away
         self._node.drain()
 
     async def _respond(self, frame: Frame) -> None:

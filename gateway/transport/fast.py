@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -223,7 +223,7 @@ class FastTransport:
         self._idle: list[Seat] = []
         self._connections: trio.Nursery | None = None
         self._handovers: Handovers | None = None
-        if place is not None and config.server.hand_over:
+        if place is not None and place.folder and config.server.hand_over:
             self._handovers = Handovers(place, self._seated_movable, self._shared.known_endpoint)
 
     @property
@@ -233,12 +233,14 @@ class FastTransport:
     def group(self) -> FastGroup:
         return FastGroup(self._shared)
 
-    async def hand_over(self, connection: Connection, resource: str, luggage: Any, message: bytes) -> bool:
+    async def hand_over(
+        self, connection: Connection, resource: str, pack: Callable[[], Any], message: bytes
+    ) -> bool:
         """See `gateway.ports.Transport.hand_over`."""
         if self._handovers is None:
             return False
         movable = cast(MovableConnection, connection)
-        return await self._handovers.hand_over(movable, resource, luggage, message)
+        return await self._handovers.hand_over(movable, resource, pack, message)
 
     def stop_accepting(self) -> None:
         self._accepting.cancel()

@@ -4,4 +4,4 @@ from gateway.transport.fast_connection cimport FastConnection
 
 
 cdef class MovableConnection(FastConnection):
-    cdef public bint settled
+    pass

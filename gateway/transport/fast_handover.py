@@ -13,7 +13,7 @@ import os
 import pickle
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 
@@ -22,16 +22,13 @@ from gateway.ports import Endpoint
 from gateway.transport.fast_connection import FastConnection
 from gateway.transport.siblings import Parcel, Place, Siblings
 
-if TYPE_CHECKING:
-    from gateway.transport.fast_seat import Seat
-
 logger = logging.getLogger(__name__)
 
 
 class Handover(NamedTuple):
     """A client on its way. `messages` are what it sent and nobody has handled, from the SUBSCRIBE on.
 
-    `origin` is the worker that it comes from; `returned`: it goes back there, and stays.
+    `origin` is the worker that it comes from; `returned`: it goes back there.
     """
 
     resource: str
@@ -46,11 +43,7 @@ class Handover(NamedTuple):
 class MovableConnection(FastConnection):
     """A connection that can go to another worker, or came from one."""
 
-    __slots__ = ("settled",)
-
-    def __init__(self, fd: int, remote: str, seat: Seat, shared: Any) -> None:
-        super().__init__(fd, remote, seat, shared)
-        self.settled = False  # it was sent back, so it stays
+    __slots__ = ()
 
     def unhandled(self, message: bytes) -> tuple[int, tuple[bytes, ...]] | None:
         """The descriptor, and the messages from this awaited one on; None when something holds it here."""
@@ -72,12 +65,12 @@ class MovableConnection(FastConnection):
     def arrive(self, endpoint: Endpoint, handover: Handover) -> None:
         """Go on where the other worker stopped."""
         try:
-            self.settled = handover.returned
             self._begin(handover.form)
-            self._session = endpoint.adopt(handover.luggage, self)
             message, *later = handover.messages
             self._later = [(frames.TEXT, each) for each in later]
-            self.work = self._session.receive(message)  # counted where it was read
+            self._session = endpoint.adopt(handover.luggage, self)
+            if self._later is not None:  # it isn't closed already
+                self.work = self._session.receive(message)  # counted where it was read
             if self.work is None:
                 self._resume()
             else:
@@ -110,27 +103,26 @@ class Handovers:
         self._siblings.close()
 
     async def hand_over(
-        self, connection: MovableConnection, resource: str, luggage: Any, message: bytes
+        self, connection: MovableConnection, resource: str, pack: Callable[[], Any], message: bytes
     ) -> bool:
         """See `gateway.ports.Transport.hand_over`."""
         home = self._place.home(resource)
-        if home == self._place.number or connection.settled:
+        if home == self._place.number:
             return False
-        pack = partial(self._packed, connection, resource, luggage, message)
-        sent = await self._siblings.send(home, pack)
+        sent = await self._siblings.send(home, partial(self._packed, connection, resource, pack, message))
         if sent:
             connection.depart()
         return sent
 
     def _packed(
-        self, connection: MovableConnection, resource: str, luggage: Any, message: bytes
+        self, connection: MovableConnection, resource: str, pack: Callable[[], Any], message: bytes
     ) -> Parcel | None:
         unhandled = connection.unhandled(message)
         if unhandled is None:
             return None
         fd, messages = unhandled
         handover = Handover(
-            resource, self._place.number, False, connection.remote, connection.form, luggage, messages
+            resource, self._place.number, False, connection.remote, connection.form, pack(), messages
         )
         return fd, pickle.dumps(handover)
 

@@ -10,7 +10,7 @@ closes the socket without a close frame on a protocol error, and bounds neither 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -85,7 +85,9 @@ class PortableTransport:
     def group(self) -> PortableGroup:
         return PortableGroup()
 
-    async def hand_over(self, connection: Connection, resource: str, luggage: Any, message: bytes) -> bool:
+    async def hand_over(
+        self, connection: Connection, resource: str, pack: Callable[[], Any], message: bytes
+    ) -> bool:
         """Its connections stay: a library's reader and TLS hold what another process couldn't know."""
         return False
 

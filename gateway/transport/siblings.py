@@ -25,13 +25,15 @@ RIGHTS_BYTES = socket.CMSG_LEN(FD.size)
 SEND_TIMEOUT_S = 1.0
 # Taken before other tasks run.
 RECEIVED_MAX = 16
+# Pause when descriptors have run out.
+ACCEPT_PAUSE_S = 0.1
 
 Parcel = tuple[int, bytes]
 """A descriptor, and what is said about it."""
 
 
 class Place(NamedTuple):
-    """Where a worker stands among the `workers` of its node, and the folder of their sockets."""
+    """Where a worker stands among the `workers` of its node, and the folder of their sockets; "": none."""
 
     number: int
     workers: int
@@ -69,8 +71,10 @@ class Siblings:
                     task_status.started()
                     await self._accept(self._listening, nursery)
             finally:
+                self._listening = None
                 for peer in self._peers:
                     peer.close()
+                self._peers.clear()
                 for channel in self._channels:
                     channel.close()
 
@@ -79,6 +83,7 @@ class Siblings:
         listening = self._listening
         if listening is None:
             return
+        listening.shutdown(socket.SHUT_RD)  # nobody connects any more; who has can be accepted
         waiting = _accepted(listening)
         trio.lowlevel.notify_closing(listening)
         listening.close()
@@ -114,16 +119,19 @@ class Siblings:
     # --------------------------------------------------------------------------------------- receiving
 
     async def _accept(self, listening: socket.socket, nursery: trio.Nursery) -> None:
-        while True:
+        while listening.fileno() >= 0:  # `close` may come between a wait and what follows it
             try:
                 await trio.lowlevel.wait_readable(listening)
             except trio.ClosedResourceError:
                 return
-            for peer in _accepted(listening):
+            accepted = _accepted(listening)
+            for peer in accepted:
+                self._peers.add(peer)
                 nursery.start_soon(self._receive_all, peer)
+            if not accepted:  # no descriptor is free: it stays readable
+                await trio.sleep(ACCEPT_PAUSE_S)
 
     async def _receive_all(self, peer: socket.socket) -> None:
-        self._peers.add(peer)
         with peer:
             open_still = True
             while open_still:
@@ -180,23 +188,25 @@ class _Channel:
     async def writable(self) -> None:
         """Wait until there is room again."""
         if self._socket is not None:
-            await trio.lowlevel.wait_writable(self._socket)
+            try:
+                await trio.lowlevel.wait_writable(self._socket)
+            except trio.ClosedResourceError:
+                return
 
     def close(self) -> None:
         if self._socket is not None:
+            trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
             self._socket = None
 
     def _connect(self) -> socket.socket | None:
-        made = _socket()
         try:
-            made.connect(self._path)
-        except OSError as error:
-            logger.debug("no worker receives at %s: %s", self._path, error)
-            made.close()
-            return None
-        self._socket = made
-        return made
+            self._socket = _socket()
+            self._socket.connect(self._path)
+        except OSError as error:  # nobody receives there, or no descriptor is free
+            logger.debug("can't send clients to %s: %s", self._path, error)
+            self.close()
+        return self._socket
 
 
 def _path(place: Place, number: int) -> str:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import jwt
 import psutil
 import pytest
 import trio
 from websockets.exceptions import InvalidStatus
 
+from gateway.config import Config
 from gateway.gate import CROWD
+from gateway.node import Node
 from gateway.transport.siblings import Place
 from tests.cli.commands import Server
 from tests.clients.transports import TRANSPORTS
@@ -120,18 +124,61 @@ async def test_editors_of_one_resource_meet_in_its_worker_and_keep_their_session
         nursery.cancel_scope.cancel()
 
 
-async def test_a_client_goes_on_with_the_resource_that_it_looks_at_next(tmp_path):
-    here, there, also_there = resource_of(0), resource_of(1), resource_of(1, 500)
+async def test_a_client_moves_before_its_first_subscription_and_never_again(tmp_path):
+    here, there = resource_of(0), resource_of(1)
     async with node(tmp_path) as server, clients(server, await token(server), 1) as [ann]:
         await subscribed(ann, here)
         await settles(server, [1, 0])
-        await subscribed(ann, there)  # with a subscription it stays
+        await ann.ask("UNSUBSCRIBE", {"resource": "event", "resource_id": here})
+        await subscribed(ann, there)
         await settles(server, [1, 0])
-        for resource_id in (here, there):
-            await ann.ask("UNSUBSCRIBE", {"resource": "event", "resource_id": resource_id})
-        await subscribed(ann, also_there)
-        await settles(server, [0, 1])
-        await ann.ask("OP", edit(also_there, 0, "", {"title": "Lunch"}))
+        await ann.ask("OP", edit(there, 0, "", {"title": "Lunch"}))
+
+
+async def test_the_older_of_two_connections_gives_way_wherever_they_meet(tmp_path):
+    async with node(tmp_path) as server, trio.open_nursery() as nursery:
+        bearer = await token(server)
+        old = await on(nursery, server, bearer, "n1.1")
+        await old.ask("AUTH", {"client_id": "tab"})
+        new = await on(nursery, server, bearer, "n1.0")
+        await new.ask("AUTH", {"client_id": "tab"})
+        await subscribed(new, resource_of(0))
+        await old.send("SUBSCRIBE", {"resource": "event", "resource_id": resource_of(0)})
+        assert await old.closed() == 4409
+        assert await new.ask("PING") == {}
+        newest = await on(nursery, server, bearer, "n1.1")
+        await newest.ask("AUTH", {"client_id": "tab"})
+        await subscribed(newest, resource_of(0))
+        assert await new.closed() == 4409
+        assert await newest.ask("PING") == {}
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("features", [{"enabled": False}, {"kill_switch": True}])
+async def test_who_may_not_come_in_isn_t_handed_in(tmp_path, features):
+    """New workers with other settings beside old ones, as after SIGHUP."""
+    folder, secret = tmp_path / "sockets", "s" * 64
+    folder.mkdir()
+    async with trio.open_nursery() as nursery:
+        nodes = []
+        for number, settings in enumerate(({}, features)):
+            data = tmp_path / str(number)
+            data.mkdir()
+            (data / "jwt-secret").write_text(secret)
+            (data / "jwt-secret").chmod(0o600)
+            server = {"data_dir": str(data), "port": 0, "admin_port": 0, "node": f"n.{number}"}
+            config = Config().with_(server=server, features=settings)
+            nodes.append(Node(config, admin=False, place=Place(number, 2, str(folder))))
+        [(host, port)] = (await nursery.start(nodes[0].run)).websocket
+        await nursery.start(nodes[1].run)
+        claims = {"sub": "ann", "exp": int(time.time()) + 60, "grants": {"event:*": "editor"}}
+        async with wire(f"ws://{host}:{port}/realtime", jwt.encode(claims, secret, "HS256")) as ann:
+            await ann.send("SUBSCRIBE", {"resource": "event", "resource_id": resource_of(1)})
+            assert await ann.closed() == 4403
+            assert not ann.of_type("SUBSCRIBE_ACK")
+        assert nodes[0].metrics.connections_handed_over == 1
+        assert not list(nodes[1].hub.rooms)
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_a_client_sends_without_waiting_is_answered_in_order_wherever_it_goes(tmp_path):

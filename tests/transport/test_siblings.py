@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from gateway.transport import siblings
 from gateway.transport.siblings import DATA_BYTES_MAX, SEND_TIMEOUT_S, Place, Siblings
 
 
@@ -125,6 +127,57 @@ async def test_what_was_sent_before_a_worker_closes_is_received(tmp_path, pair):
             assert one.siblings.send_now(1, (pair[0].fileno(), b"%d" % number))
         two.siblings.close()
         assert [data for _, data in two.received] == [b"%d" % number for number in range(40)]
+
+
+async def test_closing_goes_well_in_every_moment_of_another_worker_s_first_message(tmp_path, pair):
+    for number in range(40):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with working(folder, 0, 1) as (one, two):
+            await trio.testing.wait_all_tasks_blocked()
+            assert one.siblings.send_now(1, (pair[0].fileno(), b"first"))
+            await trio.lowlevel.checkpoint()
+            two.siblings.close()  # in the pass in which it would accept, before it or after it
+            assert [data for _, data in two.received] == [b"first"]
+            assert one.siblings.send_now(1, (pair[0].fileno(), b"second")) is False
+    two.siblings.close()  # also when it is over
+
+
+async def test_nobody_can_connect_while_the_listener_closes(tmp_path, pair, monkeypatch):
+    async with working(tmp_path, 0, 1) as (one, two):
+        notify_closing, sent = trio.lowlevel.notify_closing, []
+
+        def between(closing: socket.socket) -> None:  # the last accept and the close
+            if closing is two.siblings._listening:
+                sent.append(one.siblings.send_now(1, (pair[0].fileno(), b"too late")))
+            notify_closing(closing)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(trio.lowlevel, "notify_closing", between)
+            two.siblings.close()
+        assert sent == [False]
+
+
+async def test_without_a_free_descriptor_nothing_is_sent_and_accepting_pauses(tmp_path, pair, monkeypatch):
+    looks = []
+
+    def nobody(listening: socket.socket) -> list[socket.socket]:
+        looks.append(listening)
+        return []
+
+    def none_free() -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with working(tmp_path, 0, 1) as (one, two):
+        accepted = siblings._accepted
+        monkeypatch.setattr(siblings, "_accepted", nobody)
+        assert one.siblings.send_now(1, (pair[0].fileno(), b"waits to be accepted"))
+        await trio.sleep(2.5 * siblings.ACCEPT_PAUSE_S)
+        assert len(looks) <= 4
+        monkeypatch.setattr(siblings, "_accepted", accepted)
+        assert await two.holds(1) == [b"waits to be accepted"]
+        monkeypatch.setattr(siblings, "_socket", none_free)
+        assert two.siblings.send_now(0, (pair[0].fileno(), b"not sent")) is False
 
 
 async def test_a_busy_worker_is_waited_for_and_a_stuck_one_not_for_long(tmp_path, pair, autojump_clock):
