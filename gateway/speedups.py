@@ -34,6 +34,7 @@ CORE = (
     "gateway.surroundings",
     "gateway.transport.fast",
     "gateway.transport.fast_connection",
+    "gateway.transport.fast_handover",
     "gateway.values",
     "gateway.window",
 )
