@@ -1,0 +1,2 @@
+/** A client of the collaboration gateway. */
+export * from "./kernel/index.js";

@@ -1,0 +1,30 @@
+// Builds the package of the working directory: each of its exports as ESM and as CJS, with types.
+//
+// dist/esm and dist/cjs hold the same files; a package.json in the latter says that its .js and .d.ts are CJS.
+
+import { execFileSync } from "node:child_process";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { build } from "rolldown";
+import { entries, resolve } from "./entries.mjs";
+
+const manifest = JSON.parse(readFileSync("package.json", "utf8"));
+const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
+
+rmSync("dist", { recursive: true, force: true });
+for (const format of ["esm", "cjs"]) {
+  await build({
+    input: entries(manifest),
+    external: /^[^./]/, // nothing that isn't the package's own goes into it
+    resolve,
+    platform: "neutral",
+    output: { dir: `dist/${format}`, format, chunkFileNames: "chunks/[name]-[hash].js", exports: "named" },
+  });
+}
+execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { stdio: "inherit" });
+cpSync("dist/esm", "dist/cjs", {
+  recursive: true,
+  filter: (source) => !source.endsWith(".js") && !source.includes("chunks"),
+});
+writeFileSync("dist/cjs/package.json", `${JSON.stringify({ type: "commonjs" })}\n`);
