@@ -214,7 +214,7 @@ class Auth(_Section):
     audience: str = tunable("", "Required aud; empty: not checked")
     leeway_s: float = tunable(0.0, "Tolerated difference of clocks", unit="s", least=0, most=600)
     issued_ahead_s: float = tunable(60.0, "How far iat may lie in the future", unit="s", least=0, most=3600)
-    token_bytes_max: int = tunable(64 * KIB, "Largest token", unit="bytes", least=512, most=16 * MIB)
+    token_bytes_max: int = tunable(16 * KIB, "Largest token", unit="bytes", least=512, most=16 * MIB)
     keys_check_s: float = tunable(
         1.0, "Between looks at the key files for changes", unit="s", least=0, most=3600
     )

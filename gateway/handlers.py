@@ -20,7 +20,6 @@ from gateway.protocol import Message
 from gateway.room import Room
 from gateway.session import ClientSession, Handler, Subscription
 
-TOKEN_LENGTH_MAX = 16_384
 PROTOCOL_VERSION = 1
 
 # --------------------------------------------------------------------------------------- connection
@@ -33,7 +32,7 @@ def auth(session: ClientSession, message: Message, raw: bytes) -> None:
     version = protocol.optional_integer_of(payload, "protocol", low=1)
     if version not in (None, PROTOCOL_VERSION):
         raise protocol.invalid(f"payload.protocol {version} isn't spoken here; {PROTOCOL_VERSION} is.")
-    token = protocol.optional_text_of(payload, "token", TOKEN_LENGTH_MAX)
+    token = protocol.optional_text_of(payload, "token", session.shared.config.auth.token_bytes_max)
     if token is None and session.identity is None:
         raise Refusal("UNAUTHENTICATED", "payload.token is missing: a JWT.")
     if client_id is None and session.client_id is None and token is not None:

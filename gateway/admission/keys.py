@@ -5,17 +5,16 @@ A key's type fixes its algorithm, so a public key can't be taken for an HMAC sec
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jwt import InvalidKeyError, PyJWK, PyJWTError
-from jwt.algorithms import Algorithm, HMACAlgorithm
+from jwt.algorithms import HMACAlgorithm
 
 from gateway.config import Config
 from gateway.errors import ConfigError
@@ -34,32 +33,28 @@ _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
 
 class Key(NamedTuple):
-    """One key, ready to verify with: `verifies(message, signature)`."""
+    """One key, as PyJWT takes it, and the algorithm that it is for."""
 
     algorithm: str
     kid: str | None
     material: Any
-    verifies: Callable[[bytes, bytes], bool]
 
 
-def _hmac_verifier(secret: bytes) -> Callable[[bytes, bytes], bool]:
-    """What PyJWT's HMACAlgorithm does, but the secret is hashed once and not for every token."""
-    keyed = hmac.new(secret, digestmod="sha256")
+class PreparedHmac(HMACAlgorithm):
+    """HMAC for secrets that were prepared when they were read.
 
-    def verifies(message: bytes, signature: bytes) -> bool:
-        code = keyed.copy()
-        code.update(message)
-        return hmac.compare_digest(code.digest(), signature)
+    PyJWT would look for PEM in them at each token again, for a third of its time.
+    """
 
-    return verifies
-
-
-def _verifier(algorithm: Algorithm, key: Any) -> Callable[[bytes, bytes], bool]:
-    return lambda message, signature: algorithm.verify(message, key, signature)
+    def prepare_key(self, key: str | bytes) -> bytes:
+        """The secret as it is."""
+        return key if isinstance(key, bytes) else super().prepare_key(key)
 
 
 class KeyRing:
     """The keys of the configured files; `refresh` reads a file again after it changed.
+
+    `sole` is the only key, where there is only one.
 
     Raises ConfigError when a file can't be used, or when there is no key at all. A file that turns bad later
     is logged, and the keys read before stay in use.
@@ -75,7 +70,7 @@ class KeyRing:
         self._check_interval_s = auth.keys_check_s
         self._checked_at_s: float | None = None
         self._stamps = self._read_stamps()
-        self._by_algorithm = self._read()
+        self._take(self._read())
 
     def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         """Keys that may have made a signature: those that the token names, else those without a name."""
@@ -94,11 +89,16 @@ class KeyRing:
             return
         self._stamps = stamps
         try:
-            self._by_algorithm = self._read()
+            self._take(self._read())
         except ConfigError as error:
             logger.warning("the keys in use stay, for the changed ones can't be used: %s", error)
         else:
             logger.info("read %d keys again", sum(map(len, self._by_algorithm.values())))
+
+    def _take(self, by_algorithm: dict[str, list[Key]]) -> None:
+        self._by_algorithm = by_algorithm
+        keys = [key for group in by_algorithm.values() for key in group]
+        self.sole = keys[0] if len(keys) == 1 else None
 
     def _read_stamps(self) -> list[tuple[int, int, int] | None]:
         return [_stamp(path) for path in self._files]
@@ -141,7 +141,7 @@ def read_secret(path: Path) -> Key:
         raise ConfigError(
             f"{path} holds an asymmetric key, not an HS256 secret: public keys belong into auth.jwks_file"
         ) from None
-    return Key("HS256", None, material, _hmac_verifier(material))
+    return Key("HS256", None, material)
 
 
 def create_secret(path: Path) -> bool:
@@ -216,8 +216,7 @@ def _read_jwk(entry: object, where: str) -> Key | None:
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{where} can't be used: {error.__class__.__name__}") from None
     _check_strength(algorithm, made.key, where)
-    verifies = _hmac_verifier(made.key) if algorithm == "HS256" else _verifier(made.Algorithm, made.key)
-    return Key(algorithm, kid, made.key, verifies)
+    return Key(algorithm, kid, made.key)
 
 
 def _is_for_verifying(entry: Mapping[str, Any], algorithm: str) -> bool:

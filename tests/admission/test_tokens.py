@@ -90,6 +90,12 @@ def test_the_kid_chooses_between_keys(tmp_path: Path) -> None:
     assert "no ES256 key of its kid" in refusal(authenticator, of_other_type).message
 
 
+def test_the_only_key_does_not_serve_a_token_of_another_kid(tmp_path: Path) -> None:
+    authenticator = Authenticator(config_for(tmp_path, [public_jwk("ES256", "k1")], secret=False))
+    other = token(private_key("ES256"), "ES256", {"kid": "k2"})
+    assert "no ES256 key of its kid" in refusal(authenticator, other).message
+
+
 def test_the_secret_has_no_kid_and_serves_any(authenticator: Authenticator) -> None:
     assert authenticator.verify(token(headers={"kid": "whatever"}), NOW_S).user_id == "ann"
 
