@@ -1,2 +1,3 @@
 /** A client of the collaboration gateway. */
-export * from "./kernel/index.js";
+export type * from "./api.js";
+export { EditError, RequestError, StoreCorruptError, StoreFullError } from "./errors.js";

@@ -1,0 +1,36 @@
+/** The errors that the client throws. */
+
+/** An edit that can't be made: `code` as the server would say it (docs/reference/protocol.md), or `NOT_READY`. */
+export class EditError extends Error {
+  override readonly name = "EditError";
+  constructor(
+    readonly code: string,
+    message: string,
+    /** The position of the operation in its patch, where one is to blame. */
+    readonly index: number | null = null,
+  ) {
+    super(message);
+  }
+}
+
+/** A request that the server refused. */
+export class RequestError extends Error {
+  override readonly name = "RequestError";
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
+}
+
+/** A store that takes no more. */
+export class StoreFullError extends Error {
+  override readonly name = "StoreFullError";
+}
+
+/** A store, or one of its values, that can't be read. */
+export class StoreCorruptError extends Error {
+  override readonly name = "StoreCorruptError";
+}
