@@ -1,0 +1,196 @@
+"""The kinds of vectors: for each, the inputs that are made from a seed, and what is computed from an input.
+
+`make` writes inputs with their outputs; a test computes the outputs again, on both kernels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from gateway import ot
+from gateway.errors import PatchError
+from tests.ot import generate, twins
+from tests.vectors.forms import read_operations, read_strategies, write_operations, write_strategies
+
+SUITES = Path(__file__).parent.parent / "ot" / "data"
+
+Case = dict[str, Any]
+SMALL: tuple[Any, ...] = (
+    {"a": "xy", "n": 1},
+    {"a": {"b": [1, "t"]}, "c": "d"},
+    [[1, 2], {"k": [3]}],
+)
+
+
+class Kind(NamedTuple):
+    """`inputs` makes cases from a generator, `outputs` what an implementation must give for one."""
+
+    inputs: Callable[[Random], Iterator[Case]]
+    outputs: Callable[[Case], Case]
+
+
+def plain_numbers(value: Any) -> Any:
+    """`value` without floats such as 1.0, which not every language tells from 1."""
+    if type(value) is dict:
+        return {key: plain_numbers(child) for key, child in value.items()}
+    if type(value) is list:
+        return [plain_numbers(child) for child in value]
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+def refusal(error: PatchError) -> Case:
+    return {"error": {"code": error.code, "index": error.index}}
+
+
+def document_of(random: Random) -> Any:
+    return plain_numbers(generate.document(random))
+
+
+def patch_of(random: Random, document: Any, length: int) -> Any:
+    return plain_numbers(generate.patch(random, document, length)[0])
+
+
+def operations_of(random: Random, document: Any, length: int) -> Any:
+    return write_operations(ot.lower(document, patch_of(random, document, length)))
+
+
+# ------------------------------------------------------------------------------------- patches
+
+
+def json_patch_inputs(random: Random) -> Iterator[Case]:
+    for name in ("tests", "spec_tests"):
+        for case in json.loads((SUITES / f"{name}.json").read_text()):
+            if "patch" in case and not case.get("disabled"):
+                yield {"document": plain_numbers(case["doc"]), "patch": plain_numbers(case["patch"])}
+    for _ in range(150):
+        document = document_of(random)
+        patch = patch_of(random, document, random.choice((1, 2, 5)))
+        if random.random() < 0.3:
+            patch.insert(random.randint(0, len(patch)), hostile(random, document))
+        yield {"document": document, "patch": patch}
+
+
+def hostile(random: Random, document: Any) -> Any:
+    """Something wrong in an operation, as far as JSON can say it."""
+    while True:
+        entry = plain_numbers(twins.hostile(random, document))
+        try:
+            json.dumps(entry, allow_nan=False, ensure_ascii=False).encode()
+        except ValueError:
+            continue
+        if not any(type(part) is int and abs(part) > 2**60 for part in entry.values()):
+            return entry
+
+
+def json_patch_outputs(case: Case) -> Case:
+    try:
+        return {"after": ot.apply_patch(case["document"], case["patch"])}
+    except PatchError as error:
+        return refusal(error)
+
+
+def lower_inputs(random: Random) -> Iterator[Case]:
+    for value in ([1, {"d": 2}, "x"], [3, "x"], [1, "x"], [2, "x"], [7], [{"d": 6}], [1, {"d": 3}]):
+        entry = {"op": "text", "path": "/t", "value": value, "unit": "utf16"}
+        yield {"document": {"t": "a😀bé😀"}, "patch": [entry], "strategies": []}
+    for _ in range(350):
+        document = document_of(random)
+        patch = patch_of(random, document, random.choice((1, 1, 2, 4)))
+        strategies = random.choice((None, twins.STRATEGIES, twins.STRATEGIES))
+        yield {"document": document, "patch": patch, "strategies": write_strategies(strategies)}
+
+
+def lower_outputs(case: Case) -> Case:
+    try:
+        operations = ot.lower(case["document"], case["patch"], read_strategies(case["strategies"]))
+    except PatchError as error:
+        return refusal(error)
+    return {"operations": write_operations(operations), "after": ot.apply(case["document"], operations)}
+
+
+# ------------------------------------------------------------------------- concurrent operations
+
+
+def transform_inputs(random: Random) -> Iterator[Case]:
+    for document in SMALL:
+        lists = [write_operations(operations) for operations in generate.every_list(document)]
+        for _ in range(400):
+            yield {
+                "document": document,
+                "earlier": random.choice(lists),
+                "later": random.choice(lists),
+            }
+
+
+def lists_inputs(random: Random) -> Iterator[Case]:
+    for _ in range(200):
+        document = document_of(random)
+        yield {
+            "document": document,
+            "earlier": operations_of(random, document, random.choice((1, 2, 4, 8))),
+            "later": operations_of(random, document, random.choice((1, 2, 4, 8))),
+        }
+
+
+def transform_outputs(case: Case) -> Case:
+    earlier, later = read_operations(case["earlier"]), read_operations(case["later"])
+    earlier_past, later_past = ot.transform(earlier, later)
+    after = ot.apply(ot.apply(case["document"], earlier), later_past)
+    return {
+        "earlier_past": write_operations(earlier_past),
+        "later_past": write_operations(later_past),
+        "after": after,
+    }
+
+
+def single_inputs(random: Random) -> Iterator[Case]:
+    for _ in range(150):
+        document = document_of(random)
+        earlier = ot.lower(document, patch_of(random, document, random.choice((1, 3))))
+        later = ot.lower(document, patch_of(random, document, random.choice((1, 3, 6))))
+        past = ot.transform(earlier, later)[1]
+        yield {"document": ot.apply(document, earlier), "operations": write_operations(past)}
+
+
+def emit_outputs(case: Case) -> Case:
+    operations = read_operations(case["operations"])
+    return {
+        "patch": ot.emit(case["document"], operations),
+        "settled": write_operations(ot.settle(case["document"], operations)),
+    }
+
+
+def invert_outputs(case: Case) -> Case:
+    return {"inverse": write_operations(ot.invert(case["document"], read_operations(case["operations"])))}
+
+
+# --------------------------------------------------------------------------------------- hashes
+
+
+def canonical_inputs(random: Random) -> Iterator[Case]:
+    numbers = [0, -1, 1.5, 1e21, 1e-7, 123456789.125, 5e-324, 1.7976931348623157e308, 0.1, 2**53 - 1, 1e20]
+    yield {"document": numbers}
+    yield {"document": {"\u20ac": 1, "\r": 2, "\ufb33": 3, "1": 4, "😀": 5, "\u0080": 6, "ö": 7}}
+    yield {"document": {"text": '\u0000\u001f\u007f"\\/\b\f\n\r\t\u2028é😀'}}
+    for _ in range(60):
+        yield {"document": document_of(random)}
+
+
+def canonical_outputs(case: Case) -> Case:
+    document = case["document"]
+    return {"canonical": ot.canonical(document).decode(), "sha256": ot.canonical_hash(document)}
+
+
+KINDS: dict[str, Kind] = {
+    "json_patch": Kind(json_patch_inputs, json_patch_outputs),
+    "lower": Kind(lower_inputs, lower_outputs),
+    "transform": Kind(transform_inputs, transform_outputs),
+    "lists": Kind(lists_inputs, transform_outputs),
+    "emit": Kind(single_inputs, emit_outputs),
+    "invert": Kind(single_inputs, invert_outputs),
+    "canonical": Kind(canonical_inputs, canonical_outputs),
+}
