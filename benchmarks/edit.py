@@ -25,7 +25,7 @@ import trio
 import trio.lowlevel
 
 from benchmarks import measure, node
-from gateway import tuning
+from gateway.runtime import interpreter
 from gateway.admission import Authenticator, Features, Schemas
 from gateway.bus.local import LocalBus
 from gateway.config import Config
@@ -33,7 +33,7 @@ from gateway.gate import Gate
 from gateway.hub import Hub
 from gateway.log.batches import unix_ms
 from gateway.log.memory import MemoryLog
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Ack, Admission, Connection, Own, Session, UpgradeRequest
 
 ROOMS = 100
@@ -242,7 +242,7 @@ def run(arguments: Sequence[str] = ()) -> None:
     options = parser.parse_args(arguments)
 
     def once(together: int, profiler: cProfile.Profile | None = None) -> Cost:
-        with tempfile.TemporaryDirectory() as folder, tuning.runtime(Counters()) as runtime:
+        with tempfile.TemporaryDirectory() as folder, interpreter.runtime(Counters()) as runtime:
             runtime.started()
             return trio.run(measured, folder, options.edits, together, profiler)
 

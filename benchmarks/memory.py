@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks import measure, node, peers
 from benchmarks.measure import Herd, Server
-from gateway.tuning import raise_descriptors
+from gateway.runtime.interpreter import raise_descriptors
 
 PEERS = (peers.FAST, peers.PICOWS, peers.NPM_WS, peers.TRIO_WEBSOCKET, peers.WEBSOCKETS, peers.PORTABLE)
 PEER_CONNECTIONS = 3000

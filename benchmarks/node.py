@@ -16,7 +16,7 @@ from benchmarks.measure import Server
 from gateway.config import Config
 from gateway.gate import PATH
 from gateway.node import Node
-from gateway.tuning import raise_descriptors
+from gateway.runtime.interpreter import raise_descriptors
 
 __all__ = ["NAME", "PATH", "started", "token"]
 

@@ -22,7 +22,8 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks import measure
-from gateway import ot, speedups
+from gateway import ot
+from gateway.runtime import speedups
 from gateway.ot import face
 from gateway.ot import kernel as pure
 

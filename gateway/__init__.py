@@ -1,5 +1,5 @@
 """Real-time collaboration on JSON documents: see ARCHITECTURE.md."""
 
-from gateway import speedups
+from gateway.runtime import speedups
 
 speedups.choose_core()

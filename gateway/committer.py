@@ -14,11 +14,11 @@ import trio
 from gateway.announcement import Announcement
 from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.lane import Lane
-from gateway.metrics import Counters, Histogram
+from gateway.runtime.metrics import Counters, Histogram
 from gateway.pace import Pace
 from gateway.ports import Batch, Committed, Failed, OpLog, Outcome, Reserved, Stale
 from gateway.room import Room
-from gateway.slices import Slices
+from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
 

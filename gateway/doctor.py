@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from gateway import speedups, tuning
+from gateway.runtime import speedups, interpreter
 from gateway.config import Config
 
 Status = Literal["ok", "hint", "bad"]
@@ -71,14 +71,14 @@ def _kernels(config: Config) -> Iterator[Finding]:
 
 def _descriptors(config: Config) -> Finding:
     connections_max = config.server.connections_max
-    now = tuning.descriptors()
+    now = interpreter.descriptors()
     found = f"{now.soft:,} now, {now.hard:,} at most, for {connections_max:,} connections"
-    remedy = tuning.descriptors_remedy(connections_max, now.hard)
+    remedy = interpreter.descriptors_remedy(connections_max, now.hard)
     return Finding("descriptors", "bad" if remedy else "ok", found, remedy or "")
 
 
 def _backlog(config: Config) -> Finding:
-    remedy = tuning.backlog_remedy(config.server.listen_backlog)
+    remedy = interpreter.backlog_remedy(config.server.listen_backlog)
     found = f"{config.server.listen_backlog:,} wanted"
     try:
         found += f", the kernel allows {int(tuning.SOMAXCONN.read_text()):,}"
@@ -101,7 +101,7 @@ def _ports() -> Finding:
 
 
 def _collector() -> Finding:
-    thresholds = ", ".join(map(str, tuning.GC_THRESHOLDS))
+    thresholds = ", ".join(map(str, interpreter.GC_THRESHOLDS))
     if not gc.isenabled():
         return Finding("collector", "bad", "switched off", "something calls gc.disable(); memory would grow")
     return Finding("collector", "ok", f"thresholds {thresholds} while serving, start-up frozen")

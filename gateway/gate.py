@@ -12,7 +12,7 @@ from gateway.config import Config
 from gateway.errors import Disconnect, Refusal
 from gateway.hub import Hub
 from gateway.luggage import HandOver, Luggage, stays
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Admission, Connection, Rejection, UpgradeRequest
 from gateway.protocol import SUBPROTOCOL
 from gateway.session import ClientSession, Registry, Shared

@@ -17,7 +17,7 @@ from gateway.announcement import Announcement
 from gateway.committer import Committer
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal, retry_after_ms
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.neighbours import Neighbours
 from gateway.ports import (
     Absent,
@@ -34,7 +34,7 @@ from gateway.ports import (
 )
 from gateway.rescue import Loaded, bring_back
 from gateway.room import Room
-from gateway.slices import Slices
+from gateway.runtime.timeslice import Slices
 from gateway.surroundings import Surroundings
 from gateway.window import Entry, entries_of
 

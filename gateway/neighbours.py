@@ -20,7 +20,7 @@ from gateway.errors import LogUnavailable
 from gateway.ports import Bus, Leases, Member
 from gateway.presence import JOIN, LEAVE, UPDATE, Presence
 from gateway.room import Room
-from gateway.slices import Slices
+from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import trio
 from starlette.applications import Starlette
 
-from gateway import speedups, tuning
+from gateway.runtime import speedups, interpreter
 from gateway.admin import app, server
 from gateway.admission import Authenticator, Features, Schemas
 from gateway.backends import LocalBackend, backend_of
@@ -33,7 +33,7 @@ from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.gate import PATH, Gate
 from gateway.hub import Hub
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Bus, OpLog, Transport
 from gateway.resources import HubResources
 from gateway.transport.portable import PortableTransport
@@ -128,7 +128,7 @@ class Node:
             self.metrics,
             self._authenticator,
             Features(config),
-            tuning.connections_possible(config.server.connections_max),
+            interpreter.connections_possible(config.server.connections_max),
             self.transport.hand_over,
         )
         self._drain_asked = trio.Event()
@@ -137,7 +137,7 @@ class Node:
 
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `drain`, or cancelled; started when clients can connect."""
-        with tuning.runtime(self.metrics) as runtime:
+        with interpreter.runtime(self.metrics) as runtime:
             async with trio.open_nursery() as below:
                 await below.start(self._backend.run)
                 try:
@@ -145,7 +145,7 @@ class Node:
                 finally:
                     self._backend.stop()
 
-    async def _serve(self, runtime: tuning.Runtime, task_status: trio.TaskStatus[Addresses]) -> None:
+    async def _serve(self, runtime: interpreter.Runtime, task_status: trio.TaskStatus[Addresses]) -> None:
         async with trio.open_nursery() as nursery:
             addresses = await self._start(nursery)
             runtime.started()
@@ -164,8 +164,8 @@ class Node:
         await nursery.start(self.hub.run)
         websocket = await nursery.start(self.transport.serve, self.gate)
         nursery.start_soon(self.gate.sweep)
-        nursery.start_soon(tuning.measure_loop_lag, self.metrics)
-        nursery.start_soon(tuning.collect_when_quiet)
+        nursery.start_soon(interpreter.measure_loop_lag, self.metrics)
+        nursery.start_soon(interpreter.collect_when_quiet)
         admin = []
         if self._admin:
             admin.append(await nursery.start(self._serve_admin, websocket[0]))

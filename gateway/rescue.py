@@ -22,7 +22,7 @@ import trio
 
 from gateway import history, ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, Committed, Duplicates, Failed, Opening, OpLog, Record, Reserved
 from gateway.room import Room
 from gateway.window import Entry, Kept

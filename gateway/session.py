@@ -18,7 +18,7 @@ from gateway.config import Config
 from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal
 from gateway.hub import Hub, unavailable
 from gateway.luggage import HandOver, Luggage
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import AbuseWatch, Ack, Authenticator, Connection, Identity, RateLimit, Role
 from gateway.presence import Presence
 from gateway.room import Room

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway import ot
 from gateway.config import Config
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Group, Rules
 from gateway.presence import Presence
 

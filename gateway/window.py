@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from gateway import ot, speedups
+from gateway import ot
+from gateway.runtime import speedups
 from gateway.ot.kernel.documents import TXT
 from gateway.values import Record
 

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.admin.exposition import text
 from gateway.admin.problems import STATUSES
-from gateway.metrics import METRICS, Counters
+from gateway.runtime.metrics import METRICS, Counters
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 ALERTS = yaml.safe_load((DEPLOY / "alerts.yml").read_text())

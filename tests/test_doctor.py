@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway import doctor, tuning
+from gateway import doctor
+from gateway.runtime import interpreter
 from gateway.config import Config
 from gateway.doctor import Finding, findings, fsync_time_ms
 
@@ -26,7 +27,7 @@ def test_whatever_is_not_ok_says_what_to_change(config):
 def test_too_few_descriptors_are_bad(config):
     assert found(config)["descriptors"].status == "ok"
     greedy = config.with_(server={"connections_max": 1_000_000})
-    hard = tuning.descriptors().hard
+    hard = interpreter.descriptors().hard
     assert (found(greedy)["descriptors"].status == "bad") == (hard < 1_000_256)
 
 

@@ -21,11 +21,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "foundation": (
         "gateway",
         "gateway.errors",
-        "gateway.speedups",
+        "gateway.runtime.speedups",
         "gateway.tunables",
         "gateway.config",
-        "gateway.metrics",
-        "gateway.tuning",
+        "gateway.runtime.metrics",
+        "gateway.runtime.interpreter",
     ),
     "ot": ("gateway.ot",),
     "ports": ("gateway.values", "gateway.ports"),
@@ -43,7 +43,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "hub": (
         "gateway.history",
-        "gateway.slices",
+        "gateway.runtime.timeslice",
         "gateway.lane",
         "gateway.pace",
         "gateway.committer",
@@ -64,7 +64,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 ADAPTERS = LAYERS["adapters"]
 # The operations are pure: neither I/O nor settings below them, only errors and the choice of kernels.
-BELOW_OT = ("_speedups", "gateway.errors", "gateway.speedups")
+BELOW_OT = ("_speedups", "gateway.errors", "gateway.runtime.speedups")
 
 
 @cache

@@ -16,7 +16,7 @@ from gateway.bus.local_presence import LeaseTable
 from gateway.config import Config
 from gateway.gate import Gate
 from gateway.hub import Hub
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, Node, Passport, Weather
 from tests.simulation.history import FragileHistory
 from tests.simulation.network import Group, Link

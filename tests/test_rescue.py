@@ -12,7 +12,7 @@ import trio
 from gateway.announcement import encode
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.hub import Hub
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, ClientKey, Committed, Record, Reserved, Submitted
 from gateway.redislink.chains import Chains
 from gateway.rescue import former_of

@@ -14,7 +14,7 @@ from gateway import ot
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.hub import Hub
 from gateway.log.memory import MemoryHistory, MemoryLog
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, Outcome, Reserved
 from gateway.room import Room
 from gateway.submission import Submission

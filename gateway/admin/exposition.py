@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.metrics import METRICS, Counters, Histogram, Metric
+from gateway.runtime.metrics import METRICS, Counters, Histogram, Metric
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
@@ -32,7 +32,7 @@ def text(exported: Mapping[str, Any], draining: bool) -> bytes:
 
 
 class CountersCollector(Collector):
-    """Publishes exported counters under the names and help texts of `gateway.metrics.METRICS`."""
+    """Publishes exported counters under the names and help texts of `gateway.runtime.metrics.METRICS`."""
 
     def __init__(self, exported: Mapping[str, Any], draining: bool) -> None:
         self._counters = Counters()

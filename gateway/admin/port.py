@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 
 
 class Revision(NamedTuple):

@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from gateway.errors import ClientError, GatewayError, Unreachable
-from gateway.speedups import SpeedupsError
+from gateway.runtime.speedups import SpeedupsError
 
 # Each is `NAME_command` in the module of its name, imported when it is asked for: `token` needs no server.
 COMMANDS = ("serve", "token", "watch", "edit", "config", "doctor", "migrate", "rebalance")

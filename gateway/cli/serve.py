@@ -14,7 +14,7 @@ import trio
 from rich.console import Console
 from rich.markup import escape
 
-from gateway import speedups, tuning
+from gateway.runtime import speedups, interpreter
 from gateway.admission import create_secret, secret_path
 from gateway.cli.options import Settings, reachable, settings
 from gateway.config import Config
@@ -103,8 +103,8 @@ def _prepare(config: Config) -> None:
     if path is not None and not config.auth.secret_file and create_secret(path):
         logger.info("made the signing secret %s (readable by you only); whoever has it can sign tokens", path)
     remedies = [
-        tuning.raise_descriptors(config.server.connections_max),
-        tuning.backlog_remedy(config.server.listen_backlog),
+        interpreter.raise_descriptors(config.server.connections_max),
+        interpreter.backlog_remedy(config.server.listen_backlog),
     ]
     missing = [name for name, compiled in speedups.report().items() if not compiled]
     if missing:

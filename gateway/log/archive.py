@@ -18,7 +18,7 @@ from gateway.announcement import Announcement
 from gateway.errors import ArchiveMismatch, LogUnavailable
 from gateway.log.batches import unix_ms
 from gateway.ports import Record, Snapshot
-from gateway.slices import Slices
+from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
 

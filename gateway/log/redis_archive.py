@@ -23,7 +23,7 @@ from gateway.redislink import keys
 from gateway.redislink.errors import LinkError
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards
-from gateway.slices import Slices
+from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from gateway.admin import server
 from gateway.backends import check_settings
 from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.metrics import METRICS, Counters
+from gateway.runtime.metrics import METRICS, Counters
 from gateway.node import Addresses, made_name
 from gateway.supervisor import front
 from gateway.supervisor.child import Child, WorkerGone

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.admin import exposition
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.supervisor.child import Child, WorkerGone
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

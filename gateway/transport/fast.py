@@ -22,7 +22,7 @@ from _speedups import frames, sockets
 from _speedups.fanout import FORMS_MAX, Frame, Members, Slots
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Connection, Endpoint, Rejection
 from gateway.transport import upgrade
 from gateway.transport.fast_connection import FastConnection

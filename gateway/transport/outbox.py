@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Ack
 
 ACK_BYTES = 128

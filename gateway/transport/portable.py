@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from gateway.config import Config
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Connection, Endpoint, Own, Rejection
 from gateway.transport import upgrade
 from gateway.transport.listening import address_text, addresses, listen, tls_context

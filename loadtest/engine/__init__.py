@@ -1,13 +1,13 @@
 """The engine of a generator process: the compiled one of `_speedups`, or its pure twin.
 
-`GATEWAY_SPEEDUPS` decides, as it does for the gateway's own kernels (see `gateway.speedups`).
+`GATEWAY_SPEEDUPS` decides, as it does for the gateway's own kernels (see `gateway.runtime.speedups`).
 """
 
 from __future__ import annotations
 
 from typing import cast
 
-from gateway import speedups
+from gateway.runtime import speedups
 from loadtest.engine import pure
 from loadtest.engine.pure import (
     CLOSED,

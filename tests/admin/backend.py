@@ -20,7 +20,7 @@ from gateway.admission import Authenticator, issue, parse_grant_arguments
 from gateway.config import Config
 from gateway.errors import LogUnavailable, Refusal
 from gateway.log.memory import MemoryLog
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, Record
 
 SECRET = b"0123456789abcdef0123456789abcdef"

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from gateway.admin.exposition import text
-from gateway.metrics import METRICS, STEPS, Counters
+from gateway.runtime.metrics import METRICS, STEPS, Counters
 
 
 def samples(counters: Counters, draining: bool = False) -> dict[tuple[str, ...], float]:

@@ -19,7 +19,7 @@ import websockets
 from websockets.trio.client import ClientConnection, connect
 
 from gateway.config import Config
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Ack, Admission, Connection, Group, Own, Rejection, Transport, UpgradeRequest
 from tests.transport.wire import (
     BINARY,

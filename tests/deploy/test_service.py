@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from gateway.config import Config
-from gateway.tuning import DESCRIPTORS_RESERVED
+from gateway.runtime.interpreter import DESCRIPTORS_RESERVED
 from tests.cli.commands import gateway, served
 
 UNIT = Path(__file__).parent.parent.parent / "deploy" / "gateway.service"

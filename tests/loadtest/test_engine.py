@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway import speedups
+from gateway.runtime import speedups
 from loadtest.engine import (
     CLOSED,
     DUPLICATE,

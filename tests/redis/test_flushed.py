@@ -21,7 +21,7 @@ from gateway.log.batches import unix_ms
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Record
 from gateway.window import entries_of
 from tests.redis.parts import flush, fresh, running

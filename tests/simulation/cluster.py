@@ -16,7 +16,7 @@ from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.gate import Gate
 from gateway.hub import Hub
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, BusListener, Failed, Group, Outcome
 from gateway.redislink.chains import Chains
 from tests.simulation.history import FragileHistory, WatchfulLog

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import trio
 
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Ack, Admission, Connection, Own, UpgradeRequest
 from gateway.transport.outbox import Outbox
 from tests.simulation.cluster import Node

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from gateway.config import Config
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.node import make_transport
 from gateway.ports import Ack, Admission, Connection, Rejection, UpgradeRequest
 from tests.clients.transports import TRANSPORTS

@@ -12,7 +12,7 @@ import trio.lowlevel
 
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Own
 from gateway.transport.fast import FastTransport, obstacle
 from tests.contracts.transport_contract import (

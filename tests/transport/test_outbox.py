@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.ports import Ack
 from gateway.transport.outbox import ACK_BYTES, Outbox
 

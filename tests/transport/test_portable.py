@@ -20,7 +20,7 @@ from websockets.trio.client import connect
 
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.metrics import Counters
+from gateway.runtime.metrics import Counters
 from gateway.transport.portable import PortableTransport
 from tests.contracts.transport_contract import Core, TransportContract
 from tests.transport.wire import Gone, RawClient, request

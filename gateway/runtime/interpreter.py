@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import trio
 
-from gateway.metrics import Counters, Histogram
+from gateway.runtime.metrics import Counters, Histogram
 
 # Descriptors that aren't client sockets: log, listeners, admin connections, Redis, imports.
 DESCRIPTORS_RESERVED = 256

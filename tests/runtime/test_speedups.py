@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import speedups
+from gateway.runtime import speedups
 
 ROOT = Path(__file__).parent.parent
 SEEDS = 25

@@ -12,8 +12,8 @@ import weakref
 import pytest
 import trio
 
-from gateway import tuning
-from gateway.metrics import Counters
+from gateway.runtime import interpreter
+from gateway.runtime.metrics import Counters
 
 
 @pytest.fixture
@@ -26,17 +26,17 @@ def descriptor_limits():
 
 def test_everything_is_as_before_after_a_node():
     before = gc.get_threshold(), sys.getswitchinterval(), list(gc.callbacks), gc.get_freeze_count()
-    with tuning.runtime(Counters()) as runtime:
+    with interpreter.runtime(Counters()) as runtime:
         runtime.started()
-        assert gc.get_threshold() == tuning.GC_THRESHOLDS
-        assert sys.getswitchinterval() == pytest.approx(tuning.SWITCH_INTERVAL_S)
+        assert gc.get_threshold() == interpreter.GC_THRESHOLDS
+        assert sys.getswitchinterval() == pytest.approx(interpreter.SWITCH_INTERVAL_S)
         assert gc.get_freeze_count() > 10_000
     assert (gc.get_threshold(), sys.getswitchinterval(), list(gc.callbacks), gc.get_freeze_count()) == before
 
 
 def test_pauses_of_the_collector_are_measured():
     counters = Counters()
-    with tuning.runtime(counters):
+    with interpreter.runtime(counters):
         started_s = time.perf_counter()
         gc.collect()
         took_s = time.perf_counter() - started_s
@@ -50,7 +50,7 @@ async def test_a_loop_that_is_blocked_shows_in_the_lag(monkeypatch):
     monkeypatch.setattr(tuning, "LAG_INTERVAL_S", 0.02)
     counters = Counters()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tuning.measure_loop_lag, counters)
+        nursery.start_soon(interpreter.measure_loop_lag, counters)
         await trio.sleep(0.05)
         time.sleep(0.3)  # noqa: ASYNC251  (blocks the loop on purpose)
         await trio.sleep(0.05)
@@ -63,28 +63,28 @@ async def test_a_loop_that_is_blocked_shows_in_the_lag(monkeypatch):
 def test_the_soft_limit_is_raised_as_far_as_it_is_needed(descriptor_limits):
     _, hard = descriptor_limits
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
-    assert tuning.connections_possible(10_000) == min(512, hard) - tuning.DESCRIPTORS_RESERVED
-    assert tuning.raise_descriptors(1000) is None
-    assert tuning.descriptors().soft == 1000 + tuning.DESCRIPTORS_RESERVED
-    assert tuning.connections_possible(1000) == 1000
-    assert tuning.raise_descriptors(10) is None
-    assert tuning.descriptors().soft == 1000 + tuning.DESCRIPTORS_RESERVED
+    assert interpreter.connections_possible(10_000) == min(512, hard) - interpreter.DESCRIPTORS_RESERVED
+    assert interpreter.raise_descriptors(1000) is None
+    assert interpreter.descriptors().soft == 1000 + interpreter.DESCRIPTORS_RESERVED
+    assert interpreter.connections_possible(1000) == 1000
+    assert interpreter.raise_descriptors(10) is None
+    assert interpreter.descriptors().soft == 1000 + interpreter.DESCRIPTORS_RESERVED
 
 
 def test_a_hard_limit_that_is_too_low_gets_the_command_that_raises_it():
-    remedy = tuning.descriptors_remedy(50_000, hard=4096)
+    remedy = interpreter.descriptors_remedy(50_000, hard=4096)
     assert remedy is not None
     for word in ("ulimit -Hn 50256", "LimitNOFILE=50256", "nofile=50256", "connections_max to 3840"):
         assert word in remedy
-    assert tuning.descriptors_remedy(50_000, hard=50_256) is None
+    assert interpreter.descriptors_remedy(50_000, hard=50_256) is None
 
 
 def test_a_backlog_that_the_kernel_cuts_gets_the_command_that_raises_it(tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "SOMAXCONN", tmp_path / "somaxconn")
-    assert tuning.backlog_remedy(4096) is None
+    assert interpreter.backlog_remedy(4096) is None
     (tmp_path / "somaxconn").write_text("128\n")
-    assert "net.core.somaxconn=4096" in (tuning.backlog_remedy(4096) or "")
-    assert tuning.backlog_remedy(128) is None
+    assert "net.core.somaxconn=4096" in (interpreter.backlog_remedy(4096) or "")
+    assert interpreter.backlog_remedy(128) is None
 
 
 class Knot:
@@ -97,13 +97,13 @@ class Knot:
 async def test_old_cycles_are_collected_once_a_minute_when_it_is_quiet(autojump_clock, monkeypatch):
     busy_s = itertools.count(step=0.0)
     monkeypatch.setattr(time, "process_time", lambda: next(busy_s))
-    assert await lives_s(Knot()) == tuning.COLLECT_AFTER_S
+    assert await lives_s(Knot()) == interpreter.COLLECT_AFTER_S
 
 
 async def test_a_node_that_is_never_quiet_collects_them_in_the_end(autojump_clock, monkeypatch):
-    busy_s = itertools.count(step=tuning.QUIET_INTERVAL_S)
+    busy_s = itertools.count(step=interpreter.QUIET_INTERVAL_S)
     monkeypatch.setattr(time, "process_time", lambda: next(busy_s))
-    assert await lives_s(Knot()) == tuning.COLLECT_AFTER_MAX_S
+    assert await lives_s(Knot()) == interpreter.COLLECT_AFTER_MAX_S
 
 
 async def lives_s(knot: Knot) -> float:
@@ -114,7 +114,7 @@ async def lives_s(knot: Knot) -> float:
     gc.disable()
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(tuning.collect_when_quiet)
+            nursery.start_soon(interpreter.collect_when_quiet)
             started_s = trio.current_time()
             await ended.wait()
             nursery.cancel_scope.cancel()
