@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import trio
 
-from gateway.config import Presence as PresenceConfig
+from gateway.config import PresenceSettings
 from gateway.errors import LogUnavailable
 from gateway.ports import Bus, Leases, Member
 from gateway.presence import JOIN, LEAVE, UPDATE, Presence
@@ -76,7 +76,7 @@ class Neighbours:
 
     def __init__(
         self,
-        config: PresenceConfig,
+        config: PresenceSettings,
         bus: Bus,
         leases: Leases,
         rooms: Mapping[str, Room],

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway import protocol
-from gateway.config import Presence as PresenceConfig
+from gateway.config import PresenceSettings
 from gateway.ports import Connection, Person
 
 COLORS = (
@@ -111,7 +111,7 @@ class Roster:
         self,
         resource_type: str,
         resource_id: str,
-        config: PresenceConfig,
+        config: PresenceSettings,
         announce: Announce,
         on_due: Callable[[], None],
         share: Callable[[str, Presence], None] | None = None,

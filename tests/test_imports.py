@@ -22,7 +22,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gateway",
         "gateway.errors",
         "gateway.runtime.speedups",
-        "gateway.tunables",
+        "gateway.config.fields",
         "gateway.config",
         "gateway.runtime.metrics",
         "gateway.runtime.interpreter",

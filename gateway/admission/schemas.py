@@ -22,7 +22,7 @@ from gateway.admission.grants import RESOURCE_TYPE
 from gateway.admission.markup import cleanings, escaped
 from gateway.config import Config
 from gateway.errors import ConfigError, Refusal
-from gateway.tunables import suggestion
+from gateway.config.fields import suggestion
 
 _TYPE = re.compile(RESOURCE_TYPE)
 _MESSAGE_LENGTH_MAX = 240

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import trio
 
-from gateway.config import Redis
+from gateway.config import RedisSettings
 from gateway.ports import LeaseListener, Member
 
 
@@ -25,7 +25,7 @@ class LeaseTable:
 class LocalLeases:
     """The port `Leases` of one node. A node that ends, however it does, lets its lease run out."""
 
-    def __init__(self, table: LeaseTable, name: str, config: Redis) -> None:
+    def __init__(self, table: LeaseTable, name: str, config: RedisSettings) -> None:
         self._table = table
         self._name = name
         self._config = config

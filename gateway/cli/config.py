@@ -9,7 +9,7 @@ import click
 
 from gateway.cli.options import Settings, settings
 from gateway.config import Row, rows
-from gateway.tunables import Value
+from gateway.config.fields import Value
 
 VALUE_WIDTH = 46
 

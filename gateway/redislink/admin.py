@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import redis
 import trio
 
-from gateway.config import Redis
+from gateway.config import RedisSettings
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.redislink.address import Address
 from gateway.redislink.library import Library
@@ -37,7 +37,7 @@ async def in_thread(threads: trio.CapacityLimiter, work: Callable[P, T], *args: 
 
 
 @contextmanager
-def client(address: Address, config: Redis) -> Iterator[redis.Redis]:
+def client(address: Address, config: RedisSettings) -> Iterator[redis.Redis]:
     """A redis-py client of one server. Its errors become LogUnavailable, or ConfigError where that's due."""
     connection = redis.Redis(
         **address.client_options(),
@@ -63,7 +63,7 @@ def client(address: Address, config: Redis) -> Iterator[redis.Redis]:
         connection.close()
 
 
-def load(address: Address, config: Redis, library: Library) -> None:
+def load(address: Address, config: RedisSettings, library: Library) -> None:
     """Load a library into a server, unless it's there already."""
     with client(address, config) as connection:
         try:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import redis
 from redis.exceptions import NoPermissionError
 
-from gateway.config import Redis
+from gateway.config import RedisSettings
 from gateway.errors import ConfigError
 from gateway.redislink.address import Address
 from gateway.redislink.admin import client, text
@@ -45,7 +45,7 @@ class Facts(NamedTuple):
     settings: dict[str, str]
 
 
-def check(address: Address, config: Redis, cluster: bool) -> None:
+def check(address: Address, config: RedisSettings, cluster: bool) -> None:
     """Raise ConfigError unless this server can hold the log; LogUnavailable when it can't be reached."""
     facts = gather(address, config)
     _check_version(facts)
@@ -57,7 +57,7 @@ def check(address: Address, config: Redis, cluster: bool) -> None:
         _check_replicas(facts, config.replicas_min)
 
 
-def gather(address: Address, config: Redis) -> Facts:
+def gather(address: Address, config: RedisSettings) -> Facts:
     with client(address, config) as connection:
         info: dict[str, Any] = dict(connection.info())
         settings: dict[str, str] = {}

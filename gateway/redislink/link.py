@@ -22,7 +22,7 @@ from typing import Any
 import hiredis
 import trio
 
-from gateway.config import Redis
+from gateway.config import RedisSettings
 from gateway.redislink.address import Address
 from gateway.redislink.errors import LinkBusy, LinkError
 
@@ -82,7 +82,7 @@ class Link:
     def __init__(
         self,
         address: Address,
-        config: Redis,
+        config: RedisSettings,
         on_change: Callable[[bool], None] = lambda up: None,
     ) -> None:
         self.address = address

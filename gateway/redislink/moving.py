@@ -18,7 +18,7 @@ from typing import Any
 
 import redis
 
-from gateway.config import Redis
+from gateway.config import RedisSettings
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.redislink import admin, checks
 from gateway.redislink.address import Address
@@ -59,7 +59,7 @@ def plan(table: StoredTable, targets: Sequence[str]) -> dict[int, str]:
     return moves
 
 
-def rebalance(config: Redis, tell: Tell) -> int:
+def rebalance(config: RedisSettings, tell: Tell) -> int:
     """Spread the partitions over the servers of `redis.urls`; returns how many were moved. Blocks.
 
     Servers that hold partitions and aren't named any more are emptied. Raises ConfigError for a server that
@@ -98,7 +98,7 @@ def _groups(table: StoredTable, moves: dict[int, str]) -> Iterator[tuple[str, st
 class _Mover:
     """Connections to all servers, and the only right to move partitions, while it's entered."""
 
-    def __init__(self, topology: ShardTopology, config: Redis, tell: Tell) -> None:
+    def __init__(self, topology: ShardTopology, config: RedisSettings, tell: Tell) -> None:
         self._topology = topology
         self._config = config
         self._tell = tell

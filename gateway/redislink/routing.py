@@ -15,7 +15,7 @@ import orjson
 import redis
 from redis.crc import key_slot
 
-from gateway.config import Redis
+from gateway.config import RedisSettings
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.redislink.address import Address, parse
 from gateway.redislink.admin import client, text
@@ -53,7 +53,7 @@ class Topology:
         raise NotImplementedError
 
 
-def topology(config: Redis) -> Topology:
+def topology(config: RedisSettings) -> Topology:
     """The topology that the settings describe; raises ConfigError where they name no server."""
     if config.cluster_url:
         return ClusterTopology(config)
@@ -70,7 +70,7 @@ class ClusterTopology(Topology):
 
     cluster = True
 
-    def __init__(self, config: Redis) -> None:
+    def __init__(self, config: RedisSettings) -> None:
         self._config = config
         self._seed = parse(config.cluster_url)
         self._slots = [key_slot(tag(number).encode()) for number in range(config.partitions)]
@@ -147,7 +147,7 @@ class ShardTopology(Topology):
 
     cluster = False
 
-    def __init__(self, config: Redis) -> None:
+    def __init__(self, config: RedisSettings) -> None:
         self._config = config
         self.configured = [parse(url) for url in config.urls]
 

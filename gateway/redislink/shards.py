@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import hiredis
 import trio
 
-from gateway.config import Redis
+from gateway.config import RedisSettings
 from gateway.errors import ConfigError, GatewayError, LogUnavailable
 from gateway.redislink import admin, checks
 from gateway.redislink.address import Address
@@ -101,7 +101,7 @@ def judge(reply: Reply, sent_before: bool = False) -> Verdict:
 class Server:
     """One server and the links to it."""
 
-    def __init__(self, address: Address, config: Redis, on_change: Callable[[bool], None]) -> None:
+    def __init__(self, address: Address, config: RedisSettings, on_change: Callable[[bool], None]) -> None:
         self.address = address
         self.appends = Link(address, config, on_change)
         self.others = Link(address, config, on_change)
@@ -126,7 +126,7 @@ class Shards:
     sends on the bus.
     """
 
-    def __init__(self, config: Redis) -> None:
+    def __init__(self, config: RedisSettings) -> None:
         self.config = config
         self.library = library()
         self.chains = Chains()

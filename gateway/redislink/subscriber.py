@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import hiredis
 
-from gateway.config import Redis
+from gateway.config import RedisSettings
 from gateway.redislink.address import Address
 from gateway.redislink.link import Link, Reply, pack
 
@@ -28,7 +28,7 @@ class Subscriber(Link):
     """See the module. Confirmations are pushes, errors are replies, so each request ends with a PING."""
 
     def __init__(
-        self, address: Address, config: Redis, hearer: Hearer, on_change: Callable[[bool], None]
+        self, address: Address, config: RedisSettings, hearer: Hearer, on_change: Callable[[bool], None]
     ) -> None:
         super().__init__(address, config, on_change)
         self._hearer = hearer

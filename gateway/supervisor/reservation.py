@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from gateway.config import Server
+from gateway.config import ServerSettings
 from gateway.errors import ConfigError
 
 ATTEMPTS = 20
@@ -19,7 +19,7 @@ class _Place(NamedTuple):
 
 
 @contextmanager
-def reserved(server: Server) -> Iterator[int]:
+def reserved(server: ServerSettings) -> Iterator[int]:
     """The port of `server`, a free one for 0, bound on each address of the host but not listened on.
 
     Nobody else gets it meanwhile, except by SO_REUSEPORT. Raises ConfigError when it can't be had.
@@ -41,7 +41,7 @@ def reserved(server: Server) -> Iterator[int]:
         yield port
 
 
-def _places(server: Server) -> list[_Place]:
+def _places(server: ServerSettings) -> list[_Place]:
     found = socket.getaddrinfo(server.host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return [_Place(family, address) for family, _, _, _, address in found]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import trio
 
-from gateway.config import Server
+from gateway.config import ServerSettings
 from gateway.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ BPF_LOAD, BPF_MODULO, BPF_RETURN = 0x20, 0x94, 0x16
 BPF_RANDOM = 0xFFFF_F000 + 56  # the "address" of a random number
 
 
-async def listen(server: Server, reuse_port: bool = False) -> list[trio.SocketListener]:
+async def listen(server: ServerSettings, reuse_port: bool = False) -> list[trio.SocketListener]:
     """Bind and listen on every address of the host; ConfigError where that fails.
 
     `reuse_port` lets `server.workers` processes share the port (SO_REUSEPORT). Accepted sockets inherit the
@@ -51,7 +51,7 @@ async def listen(server: Server, reuse_port: bool = False) -> list[trio.SocketLi
     return [trio.SocketListener(each) for each in opened]
 
 
-def _prepare(bound: trio.socket.SocketType, server: Server, reuse_port: bool) -> None:
+def _prepare(bound: trio.socket.SocketType, server: ServerSettings, reuse_port: bool) -> None:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if reuse_port:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -93,7 +93,7 @@ def address_text(name: tuple[object, ...]) -> str:
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
-def tls_context(server: Server) -> ssl.SSLContext | None:
+def tls_context(server: ServerSettings) -> ssl.SSLContext | None:
     """The context of `tls_cert` and `tls_key`, None without them; ConfigError where they don't load."""
     if not server.tls_cert:
         return None

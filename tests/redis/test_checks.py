@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from gateway.config import Config, Redis
+from gateway.config import Config, RedisSettings
 from gateway.errors import ConfigError, GatewayError, LogUnavailable
 from gateway.log.redis import RedisLog
 from gateway.redislink import checks
@@ -157,8 +157,8 @@ async def test_the_log_works_over_tls(tmp_path: Path) -> None:
                 await committed(log, filled(await log.open(ROOM), 3))
                 assert len(await history(log)) == 3
             with pytest.raises(LogUnavailable, match="certificate"):
-                await trio.to_thread.run_sync(checks.gather, parse(f"rediss://127.0.0.1:{port}"), Redis())
-            distrusted = Link(parse(f"rediss://127.0.0.1:{port}"), Redis())
+                await trio.to_thread.run_sync(checks.gather, parse(f"rediss://127.0.0.1:{port}"), RedisSettings())
+            distrusted = Link(parse(f"rediss://127.0.0.1:{port}"), RedisSettings())
             await nursery.start(distrusted.run)
             await eventually(lambda: "certificate" in distrusted.last_error)
             nursery.cancel_scope.cancel()

@@ -6,17 +6,17 @@ import hiredis
 import pytest
 import trio
 
-from gateway.config import Redis
+from gateway.config import RedisSettings
 from gateway.redislink.address import parse
 from gateway.redislink.errors import LinkBusy, LinkError
 from gateway.redislink.link import Link, pack
 from tests.redis.parts import eventually
 from tests.servers import redis_server
 
-CONFIG = Redis()
+CONFIG = RedisSettings()
 
 
-async def start(nursery: trio.Nursery, url: str, config: Redis = CONFIG) -> Link:
+async def start(nursery: trio.Nursery, url: str, config: RedisSettings = CONFIG) -> Link:
     link = Link(parse(url), config)
     await nursery.start(link.run)
     with trio.fail_after(5):
@@ -88,7 +88,7 @@ async def test_it_connects_again_after_the_server_was_killed() -> None:
 async def test_a_frozen_server_fails_its_commands_at_their_deadline_as_sent() -> None:
     with redis_server() as server:
         async with trio.open_nursery() as nursery:
-            link = await start(nursery, server.url, Redis(command_timeout_s=0.2))
+            link = await start(nursery, server.url, RedisSettings(command_timeout_s=0.2))
             server.pause()
             began = trio.current_time()
             with pytest.raises(LinkError) as raised:
@@ -105,7 +105,7 @@ async def test_a_frozen_server_fails_its_commands_at_their_deadline_as_sent() ->
 async def test_commands_beyond_the_bound_are_refused_unsent() -> None:
     with redis_server() as server:
         async with trio.open_nursery() as nursery:
-            link = await start(nursery, server.url, Redis(link_commands_max=1024))
+            link = await start(nursery, server.url, RedisSettings(link_commands_max=1024))
             requests = [link.start([pack(("PING",))]) for _ in range(1024)]
             with pytest.raises(LinkBusy) as raised:
                 await link.execute("PING")

@@ -8,7 +8,7 @@ import socket
 import pytest
 import trio
 
-from gateway.config import Server
+from gateway.config import ServerSettings
 from gateway.transport.listening import listen
 
 
@@ -17,7 +17,7 @@ async def test_a_host_that_stands_twice_in_hosts_is_listened_on_once(monkeypatch
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))] * 2
 
     monkeypatch.setattr(trio.socket, "getaddrinfo", twice)
-    [listener] = await listen(Server(), reuse_port=True)
+    [listener] = await listen(ServerSettings(), reuse_port=True)
     await listener.aclose()
 
 
@@ -27,6 +27,6 @@ async def test_a_kernel_that_takes_no_program_is_no_obstacle(
     """As under a sandbox that forbids it: here an option that no kernel has."""
     monkeypatch.setattr("gateway.transport.listening.SO_ATTACH_REUSEPORT_CBPF", 9999)
     with caplog.at_level(logging.WARNING):
-        for listener in await listen(Server(host="127.0.0.1", port=0), reuse_port=True):
+        for listener in await listen(ServerSettings(host="127.0.0.1", port=0), reuse_port=True):
             await listener.aclose()
     assert "by their addresses and ports" in caplog.text

@@ -1,4 +1,4 @@
-"""gateway.config and gateway.tunables: values, where they come from, and what is refused."""
+"""gateway.config and gateway.config.fields: values, where they come from, and what is refused."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import SECTIONS, Config, Limits, load, rows
+from gateway.config import SECTIONS, Config, LimitsSettings, load, rows
 from gateway.errors import ConfigError
-from gateway.tunables import of
+from gateway.config.fields import of
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -185,7 +185,7 @@ def test_a_missing_or_unreadable_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_section_checks_its_values_when_it_is_made() -> None:
     with pytest.raises(ConfigError, match=r"limits\.depth_max = 1"):
-        Limits(depth_max=1)
+        LimitsSettings(depth_max=1)
 
 
 def test_a_copy_with_changes_is_checked_and_remembers_them() -> None:

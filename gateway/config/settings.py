@@ -1,53 +1,44 @@
 """Every tunable of the gateway, declared once with default, unit, bounds and help.
 
-    config = load("gateway.toml", overrides={"server.port": 0})
-    config.limits.message_bytes_max          # 262144
-
-A value comes from the first of: command line (`overrides`), environment (`GATEWAY_LIMITS_DEPTH_MAX=32`), the
-TOML file (`[limits]`, `depth_max = 32`), the default; `rows` says which it was. Sections are frozen; a value
-that is out of bounds can't be constructed (ConfigError).
+Sections are frozen; a value that is out of bounds can't be constructed (ConfigError).
 """
 
 from __future__ import annotations
 
-import os
-import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, cast
 
 from gateway.errors import ConfigError
-from gateway.tunables import Value, checked, of, read, suggestion, tunable
+from gateway.config.fields import checked, of, suggestion, tunable
 
 KIB = 1 << 10
 MIB = 1 << 20
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 
 
-def _fields(section: type[_Section]) -> tuple[Field[Any], ...]:
+def fields_of(section: type[Section]) -> tuple[Field[Any], ...]:
     return fields(section)  # type: ignore[arg-type]  # every section is a dataclass
 
 
-def _names(section: type[_Section]) -> list[str]:
-    return [item.name for item in _fields(section)]
+def names_of(section: type[Section]) -> list[str]:
+    return [item.name for item in fields_of(section)]
 
 
-class _Section:
+class Section:
     """A group of tunables. Each value is checked when the section is made."""
 
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        section = type(self).__name__.lower()
-        for item in _fields(type(self)):
+        section = type(self).__name__.removesuffix("Settings").lower()
+        for item in fields_of(type(self)):
             value = checked(f"{section}.{item.name}", of(item), getattr(self, item.name))
             object.__setattr__(self, item.name, value)
 
 
 @dataclass(frozen=True, slots=True)
-class Server(_Section):
+class ServerSettings(Section):
     host: str = tunable("127.0.0.1", "Address to listen on")
     port: int = tunable(8787, "WebSocket port; 0 takes a free one", least=0, most=65535)
     admin_port: int = tunable(
@@ -92,7 +83,7 @@ class Server(_Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits(_Section):
+class LimitsSettings(Section):
     message_bytes_max: int = tunable(
         256 * KIB,
         "Largest message; a larger one is answered TOO_LARGE",
@@ -154,7 +145,7 @@ class Limits(_Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts(_Section):
+class TimeoutsSettings(Section):
     auth_timeout_s: float = tunable(
         10.0, "From connection to AUTH, else 4401", unit="s", least=0.01, most=3600
     )
@@ -182,7 +173,7 @@ class Timeouts(_Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Presence(_Section):
+class PresenceSettings(Section):
     members_max: int = tunable(100, "Beyond it only active members are listed", least=1, most=100_000)
     update_interval_ms: float = tunable(
         50.0, "Between updates of one client", unit="ms", least=0, most=60_000
@@ -199,14 +190,14 @@ class Presence(_Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Log(_Section):
+class LogSettings(Section):
     snapshot_versions: int = tunable(256, "Changes between snapshots", unit="versions", least=1, most=100_000)
     seq_kept: int = tunable(16, "Submissions of one client that a resend can find", least=1, most=16)
     seq_kept_h: float = tunable(24.0, "How long a resend finds them", unit="h", least=0.01, most=8760)
 
 
 @dataclass(frozen=True, slots=True)
-class Auth(_Section):
+class AuthSettings(Section):
     algorithms: tuple[str, ...] = tunable(ALGORITHMS, "Signatures that are accepted", choices=ALGORITHMS)
     secret_file: str = tunable("", "HS256 secret; empty: DATA/jwt-secret, unless jwks_file is set")
     jwks_file: str = tunable("", "JSON Web Key Set with the public keys; read again when it changes")
@@ -224,7 +215,7 @@ class Auth(_Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Features(_Section):
+class FeaturesSettings(Section):
     enabled: bool = tunable(True, "Collaboration is offered at all")
     kill_switch: bool = tunable(False, "Emergency stop: everybody is closed with 4403")
     rollout_percentage: float = tunable(100.0, "Share of users who are admitted", unit="%", least=0, most=100)
@@ -234,13 +225,13 @@ class Features(_Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Schemas(_Section):
+class SchemasSettings(Section):
     directory: str = tunable("", "Further resource types: TYPE.json files, which also replace shipped ones")
     strict_schema: bool = tunable(False, "Refuse members that a schema doesn't know")
 
 
 @dataclass(frozen=True, slots=True)
-class Redis(_Section):
+class RedisSettings(Section):
     urls: tuple[str, ...] = tunable((), "Independent Redis servers, as shards", secret=True)
     cluster_url: str = tunable("", "A Redis Cluster, by any of its nodes", secret=True)
     durability: str = tunable(
@@ -320,7 +311,7 @@ class Redis(_Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Postgres(_Section):
+class PostgresSettings(Section):
     dsn: str = tunable("", "Archive of the changes; empty: none", secret=True)
 
 
@@ -328,16 +319,16 @@ class Postgres(_Section):
 class Config:
     """All sections. `sources` maps "section.name" to where its value came from, unless it is the default."""
 
-    server: Server = Server()
-    limits: Limits = Limits()
-    timeouts: Timeouts = Timeouts()
-    presence: Presence = Presence()
-    log: Log = Log()
-    auth: Auth = Auth()
-    features: Features = Features()
-    schemas: Schemas = Schemas()
-    redis: Redis = Redis()
-    postgres: Postgres = Postgres()
+    server: ServerSettings = ServerSettings()
+    limits: LimitsSettings = LimitsSettings()
+    timeouts: TimeoutsSettings = TimeoutsSettings()
+    presence: PresenceSettings = PresenceSettings()
+    log: LogSettings = LogSettings()
+    auth: AuthSettings = AuthSettings()
+    features: FeaturesSettings = FeaturesSettings()
+    schemas: SchemasSettings = SchemasSettings()
+    redis: RedisSettings = RedisSettings()
+    postgres: PostgresSettings = PostgresSettings()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -358,138 +349,21 @@ class Config:
 
     def with_(self, **sections: Mapping[str, Any]) -> Config:
         """A copy with some values changed: `config.with_(limits={"operations_per_minute": 0})`."""
-        paths = [_path(name, key, "code") for name, values in sections.items() for key in values]
+        paths = [path_of(name, key, "code") for name, values in sections.items() for key in values]
         changed = {name: replace(getattr(self, name), **values) for name, values in sections.items()}
         return replace(self, **changed, sources={**self.sources, **dict.fromkeys(paths, "code")})
 
 
-SECTIONS: Mapping[str, type[_Section]] = {
-    item.name: cast("type[_Section]", type(item.default)) for item in fields(Config) if item.name != "sources"
+SECTIONS: Mapping[str, type[Section]] = {
+    item.name: cast("type[Section]", type(item.default)) for item in fields(Config) if item.name != "sources"
 }
 
 
-class Row(NamedTuple):
-    """One line of `gateway config`."""
-
-    name: str
-    value: Value
-    unit: str
-    default: Value
-    bounds: str
-    source: str
-    help: str
-
-
-def rows(config: Config) -> Iterator[Row]:
-    """Every tunable with its value and where it came from, in order of declaration; passwords are masked."""
-    for section in SECTIONS:
-        values = getattr(config, section)
-        for item in fields(values):
-            name, declared = f"{section}.{item.name}", of(item)
-            value = getattr(values, item.name)
-            shown = _masked(value) if declared.secret else value
-            source = config.sources.get(name, "default")
-            yield Row(name, shown, declared.unit, declared.default, declared.bounds, source, declared.help)
-
-
-def load(
-    path: str | Path | None = None,
-    overrides: Mapping[str, object] | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Config:
-    """The configuration from a TOML file, the environment and the command line, the later ones winning.
-
-    `overrides` maps "section.name" to a value (typed, or as text; None counts as not given); `environ` is
-    `os.environ` unless given. Raises ConfigError naming the setting, the value, its source and the way out.
-    """
-    settings: dict[str, _Setting] = {}
-    if path is not None:
-        settings.update(_from_file(Path(path)))
-    settings.update(_from_environment(os.environ if environ is None else environ))
-    settings.update(_from_overrides(overrides or {}))
-    sections: dict[str, Any] = {}
-    for section, kind in SECTIONS.items():
-        found = {key: settings[f"{section}.{key}"] for key in _names(kind) if f"{section}.{key}" in settings}
-        sections[section] = kind(**{key: setting.value for key, setting in found.items()})
-    return Config(**sections, sources={name: setting.source for name, setting in settings.items()})
-
-
-class _Setting(NamedTuple):
-    value: object
-    source: str
-
-
-def _from_file(path: Path) -> Iterator[tuple[str, _Setting]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"can't read the configuration file {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    lines = _lines(text)
-    for section, values in document.items():
-        if not isinstance(values, dict):
-            raise ConfigError(
-                f"{path}: {section} stands outside of a section; sections are {', '.join(SECTIONS)}"
-            )
-        for key, value in values.items():
-            line = lines.get(f"{section}.{key}")
-            yield _setting(section, key, value, f"{path}:{line}" if line else str(path), "toml")
-
-
-def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Setting]]:
-    """`GATEWAY_SECTION_NAME` variables; others that begin with GATEWAY_ aren't settings."""
-    for variable, text in sorted(environ.items()):
-        prefix, _, rest = variable.partition("_")
-        section, _, key = rest.lower().partition("_")
-        if prefix == "GATEWAY" and section in SECTIONS and key:
-            yield _setting(section, key, text, f"environment {variable}", "text")
-
-
-def _from_overrides(overrides: Mapping[str, object]) -> Iterator[tuple[str, _Setting]]:
-    for name, value in overrides.items():
-        if value is not None:
-            section, _, key = name.partition(".")
-            yield _setting(section, key, value, "command line", "text")
-
-
-def _setting(
-    section: str, key: str, value: object, source: str, origin: Literal["text", "toml"]
-) -> tuple[str, _Setting]:
-    """A value read and judged here, where its source is still known."""
-    name = _path(section, key, source)
-    declared = next(of(item) for item in _fields(SECTIONS[section]) if item.name == key)
-    return name, _Setting(checked(f"{source}: {name}", declared, read(declared, value, origin)), source)
-
-
-def _path(section: str, key: str, source: str) -> str:
+def path_of(section: str, key: str, source: str) -> str:
     """`section.key`; raises ConfigError when there is no such setting."""
     if section not in SECTIONS:
         raise ConfigError(f"{source}: unknown section {section!r}{suggestion(section, SECTIONS)}")
-    names = _names(SECTIONS[section])
+    names = names_of(SECTIONS[section])
     if key not in names:
         raise ConfigError(f"{source}: unknown setting {section}.{key}{suggestion(key, names)}")
     return f"{section}.{key}"
-
-
-def _lines(text: str) -> dict[str, int]:
-    """ "section.key" -> the line of its assignment, as far as a plain reading of the TOML finds it."""
-    lines: dict[str, int] = {}
-    section = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[\s*([\w.]+)\s*\]", line):
-            section = f"{header[1]}."
-        elif assignment := re.match(r"\s*([\w.]+)\s*=", line):
-            lines.setdefault(section + assignment[1], number)
-    return lines
-
-
-def _masked(value: Value) -> Value:
-    """The value without passwords: `redis://:***@host`, `password=***`."""
-    if isinstance(value, tuple):
-        return tuple(_masked(item) for item in value)  # type: ignore[misc]
-    if not isinstance(value, str):
-        return value
-    hidden = re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", value)
-    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", hidden, flags=re.IGNORECASE)
