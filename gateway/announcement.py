@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from gateway.ports import Batch
-from gateway.values import Record
+from gateway.ports.values import Record
 
 MAGIC = b"\x01"
 _BODY_OFFSET = 5

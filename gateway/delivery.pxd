@@ -3,7 +3,7 @@
 cimport cython
 
 from gateway.submission cimport Submission
-from gateway.values cimport Ack, Own, Record
+from gateway.ports.values cimport Ack, Own, Record
 from gateway.window cimport Entry
 
 

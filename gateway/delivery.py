@@ -8,7 +8,7 @@ from typing import Any
 from gateway import ot, protocol
 from gateway.ports import Connection, Group
 from gateway.submission import Submission
-from gateway.values import Ack, Own
+from gateway.ports.values import Ack, Own
 from gateway.window import Entry
 
 

@@ -5,7 +5,7 @@ cimport cython
 from gateway.delivery cimport Form, deliver
 from gateway.submission cimport Staged, Submission, record_of
 from gateway.surroundings cimport Surroundings
-from gateway.values cimport Ack, Own, Record
+from gateway.ports.values cimport Ack, Own, Record
 from gateway.window cimport Entry, Kept, Window, entries_of
 
 

@@ -35,7 +35,7 @@ from gateway.presence import Roster
 from gateway.submission import Staged, Submission, record_of
 from gateway.surroundings import Surroundings
 from gateway.turn import Turn
-from gateway.values import Ack, Own, Record
+from gateway.ports.values import Ack, Own, Record
 from gateway.window import Entry, Window, entries_of
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import orjson
 from gateway import ot
 from gateway.errors import Refusal
 from gateway.ports import Connection
-from gateway.values import Record
+from gateway.ports.values import Record
 from gateway.window import Entry
 
 

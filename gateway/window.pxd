@@ -2,7 +2,7 @@
 
 cimport cython
 
-from gateway.values cimport Record
+from gateway.ports.values cimport Record
 
 
 @cython.final

@@ -14,7 +14,7 @@ import orjson
 from gateway import ot
 from gateway.runtime import speedups
 from gateway.ot.kernel.documents import TXT
-from gateway.values import Record
+from gateway.ports.values import Record
 
 _collector = speedups.load("collector")
 

@@ -28,7 +28,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gateway.runtime.interpreter",
     ),
     "ot": ("gateway.ot",),
-    "ports": ("gateway.values", "gateway.ports"),
+    "ports": ("gateway.ports.values", "gateway.ports"),
     "protocol": ("gateway.protocol", "gateway.announcement"),
     "room": (
         "gateway.window",

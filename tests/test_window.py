@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.values import Record
+from gateway.ports.values import Record
 from gateway.window import Window, entries_of
 
 

@@ -35,7 +35,7 @@ CORE = (
     "gateway.transport.fast",
     "gateway.transport.fast_connection",
     "gateway.transport.fast_handover",
-    "gateway.values",
+    "gateway.ports.values",
     "gateway.window",
 )
 

@@ -4,7 +4,7 @@ cimport cython
 
 from _speedups.fanout cimport Frame
 from gateway.transport.fast_connection cimport FastConnection
-from gateway.values cimport Own
+from gateway.ports.values cimport Own
 
 
 @cython.final

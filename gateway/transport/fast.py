@@ -31,7 +31,7 @@ from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST, Flusher, Polle
 from gateway.transport.fast_seat import Seat
 from gateway.transport.listening import addresses, listen
 from gateway.transport.siblings import Place
-from gateway.values import Own
+from gateway.ports.values import Own
 
 if TYPE_CHECKING:
     from _speedups.fanout import Report

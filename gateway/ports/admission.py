@@ -1,0 +1,78 @@
+"""What the core asks of admission: who somebody is, what documents look like, how fast a user may edit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal, Protocol
+
+
+Role = Literal["viewer", "editor", "admin"]
+
+
+class Person(Protocol):
+    """Who a token speaks for, as others see it."""
+
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def avatar_url(self) -> str: ...
+
+
+class Identity(Person, Protocol):
+    """A verified token. `expires_at` is in Unix seconds."""
+
+    @property
+    def expires_at(self) -> float: ...
+
+    def role(self, resource_type: str, resource_id: str) -> Role | None: ...
+
+    def allows(self, resource_type: str, resource_id: str, role: Role) -> bool: ...
+
+
+class Authenticator(Protocol):
+    """Verifies tokens; raises Refusal UNAUTHENTICATED or TOKEN_EXPIRED."""
+
+    def verify(self, token: str, now_s: float) -> Identity: ...
+
+
+class Rules(Protocol):
+    """What documents of each resource type may look like, and how their fields merge."""
+
+    @property
+    def types(self) -> Collection[str]: ...
+
+    def strategies(self, resource_type: str) -> Any:
+        """The per-field merge strategies, as `gateway.ot.lower` takes them."""
+        ...
+
+    def check(self, resource_type: str, document: Any, touched: Collection[str] | None) -> None:
+        """Check the touched top-level members (all, when None); raises Refusal INVALID_OPERATION."""
+        ...
+
+    def sanitise(
+        self, resource_type: str, document: Any, touched: Collection[str] | None
+    ) -> list[dict[str, Any]]:
+        """RFC 6902 operations that clean the touched HTML fields; usually none."""
+        ...
+
+
+class AbuseWatch(Protocol):
+    """Whether one connection goes on over its rate without heeding what it was told."""
+
+    def refused(self, now_s: float, retry_after_ms: int) -> bool:
+        """Note a refusal for the rate; True when the connection must be closed."""
+        ...
+
+
+class RateLimit(Protocol):
+    """How fast a user may edit."""
+
+    def take(self, user_id: str, now_s: float) -> int:
+        """Count one operation: 0, or the milliseconds to wait before one would be allowed."""
+        ...
+
+    def watch(self, abuse_s: float) -> AbuseWatch:
+        """A watch for one connection; `abuse_s` over the rate are too much."""
+        ...

@@ -1,0 +1,156 @@
+"""What the core asks of a transport, and what a transport asks of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import trio
+
+from gateway.ports.values import Ack, Own
+
+
+class Connection(Protocol):
+    """One client's socket, as its session sees it. Hashable by identity."""
+
+    @property
+    def remote(self) -> str:
+        """The peer's address, for logs."""
+        ...
+
+    def send(
+        self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
+    ) -> None:
+        """Queue one text message (UTF-8 JSON). Never blocks; order of calls is order on the wire.
+
+        `topic` is the resource whose state can replace the message when the reader is slow (see
+        `Session.resync`); `droppable` (presence) may be dropped then. After `close` it does nothing.
+        """
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Send what is queued, then close with this code; bounded in time. Idempotent."""
+        ...
+
+
+class Group(Protocol):
+    """Connections that get the same bytes: the subscribers of one room in one form."""
+
+    def add(self, connection: Connection) -> None: ...
+
+    def discard(self, connection: Connection) -> None: ...
+
+    def __len__(self) -> int: ...
+
+    def publish(
+        self,
+        payloads: Sequence[bytes],
+        own: Mapping[Connection, Mapping[int, Own]],
+        topic: str,
+        droppable: bool = False,
+    ) -> None:
+        """Send these messages, in order, to every member; `own[connection][i]` takes the place of payload i.
+
+        Never blocks. In order with `Connection.send` of each member. A transport may join messages for up to
+        `flush_interval_max_ms`.
+        """
+        ...
+
+
+class Session(Protocol):
+    """One client, as a transport sees it. Handlers never raise; they close the connection instead."""
+
+    def receive(self, payload: bytes) -> Awaitable[None] | None:
+        """Handle one text message. An awaitable must be awaited before the next message is read."""
+        ...
+
+    def receive_binary(self) -> None:
+        """A binary frame came (answered INVALID_MESSAGE)."""
+        ...
+
+    def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
+        """The SYNC_RESPONSE that replaces what was queued for `topic`, with the acks among it.
+
+        Called when the socket can be written again, after whatever the group still joins for this
+        connection has been thrown away; None when the topic is no longer subscribed.
+        """
+        ...
+
+    def presence_state(self, topic: str) -> bytes | None:
+        """The PRESENCE_STATE that makes up for presence that was dropped; None when not subscribed."""
+        ...
+
+    def closed(self) -> None:
+        """The connection is gone; called exactly once, after it left every socket list."""
+        ...
+
+
+class UpgradeRequest(NamedTuple):
+    """A WebSocket handshake: request target, lower-cased header names, the peer's address."""
+
+    target: str
+    headers: Mapping[str, str]
+    remote: str
+
+
+class Rejection(NamedTuple):
+    """An HTTP answer that refuses a handshake."""
+
+    status: int
+    message: str
+    headers: Mapping[str, str]
+
+
+class Admission(NamedTuple):
+    """A handshake that is accepted with this subprotocol (or none); `open` makes the connection's session."""
+
+    subprotocol: str | None
+    open: Callable[[Connection], Session]
+
+
+class Endpoint(Protocol):
+    """What the core gives a transport: who may come in."""
+
+    def admit(self, request: UpgradeRequest) -> Admission | Rejection: ...
+
+    def welcomes(self, resource: str) -> bool:
+        """Whether a client of another worker may come here, where the resource is at home."""
+        ...
+
+    def adopt(self, luggage: Any, connection: Connection) -> Session:
+        """The session of a client that another worker handed over."""
+        ...
+
+
+class Transport(Protocol):
+    """Listens, upgrades, reads, writes. Made with the config; pings, stalls and slow readers are its own."""
+
+    name: str
+
+    async def serve(
+        self, endpoint: Endpoint, *, task_status: trio.TaskStatus[Sequence[tuple[str, int]]]
+    ) -> None:
+        """Listen until cancelled; started with the (host, port) pairs that are bound.
+
+        Cancellation closes every connection at once, without ceremony.
+        """
+        ...
+
+    def group(self) -> Group: ...
+
+    async def hand_over(
+        self, connection: Connection, resource: str, pack: Callable[[], Any], message: bytes
+    ) -> bool:
+        """Move a connection to the worker that this resource is at home in, where that is another one.
+
+        Called while its session handles `message`, which the session there handles then; `pack` returns what
+        makes that one (`Endpoint.adopt`), and can be pickled. True: it is gone; only `closed` follows here.
+        """
+        ...
+
+    def stop_accepting(self) -> None:
+        """Close the listeners; connections live on."""
+        ...
+
+    @property
+    def connection_count(self) -> int: ...
