@@ -16,7 +16,7 @@ import psutil
 import trio
 
 from benchmarks.log import ROOMS, Workload
-from gateway.announcement import Announcement
+from gateway.wire.announcement import Announcement
 from gateway.config import Config
 from gateway.log.archive import Archiver, Transfer
 from gateway.log.postgres import PostgresArchive, migrate

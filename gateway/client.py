@@ -27,7 +27,7 @@ from trio_websocket import (
 
 from gateway import ot
 from gateway.errors import ClientError, ConfigError, GatewayError, PatchError, Unreachable
-from gateway.protocol import SUBPROTOCOL
+from gateway.wire.messages import SUBPROTOCOL
 
 CONNECT_TIMEOUT_S = 10.0
 SUBMIT_TIMEOUT_S = 20.0

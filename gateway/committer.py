@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from gateway.announcement import Announcement
+from gateway.wire.announcement import Announcement
 from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.lane import Lane
 from gateway.runtime.metrics import Counters, Histogram

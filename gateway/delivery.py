@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gateway import ot, protocol
+from gateway import ot
+from gateway.wire import messages
 from gateway.ports import Connection, Group
 from gateway.submission import Submission
 from gateway.ports.values import Ack, Own
@@ -44,7 +45,7 @@ def broadcast(entry: Entry, extended: bool, name: Mapping[str, str], stamp_ms: i
     payload["client_id"] = record.client_id
     payload["user_id"] = record.user_id
     payload["op_id"] = entry.op_id
-    return protocol.encode("OP_BROADCAST", payload, stamp_ms)
+    return messages.encode("OP_BROADCAST", payload, stamp_ms)
 
 
 def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str], stamp_ms: int) -> bytes:
@@ -54,7 +55,7 @@ def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str
     payload["id"] = submission.op_id
     if submission.undoes is not None or entry.patch != submission.patch:
         payload["operations"] = operations_of(entry, submission.author.extended)
-    return protocol.encode("OP_ACK", payload, stamp_ms)
+    return messages.encode("OP_ACK", payload, stamp_ms)
 
 
 def deliver(

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from gateway.protocol cimport Message, flag_of, integer_of, optional_integer_of, patch_of
+from gateway.wire.messages cimport Message, flag_of, integer_of, optional_integer_of, patch_of
 from gateway.room cimport Room
 from gateway.session cimport ClientSession, Shared, Subscription
 from gateway.submission cimport Submission

@@ -12,9 +12,10 @@ from typing import Any
 
 import orjson
 
-from gateway import ot, protocol, undoing
+from gateway import ot, undoing
+from gateway.wire import messages
 from gateway.errors import PatchError, Refusal
-from gateway.protocol import Message
+from gateway.wire.messages import Message
 from gateway.room import Room
 from gateway.session import ClientSession, Subscription, Work
 from gateway.submission import Submission
@@ -26,7 +27,7 @@ def _editable(session: ClientSession, payload: Mapping[str, Any]) -> Subscriptio
     client_id = payload.get("client_id")
     if client_id is None or client_id != session.client_id:
         _settle_client(
-            session, protocol.optional_text_of(payload, "client_id", protocol.CLIENT_ID_LENGTH_MAX)
+            session, messages.optional_text_of(payload, "client_id", messages.CLIENT_ID_LENGTH_MAX)
         )
     if subscription.role == "viewer":
         room = subscription.room
@@ -38,10 +39,10 @@ def _editable(session: ClientSession, payload: Mapping[str, Any]) -> Subscriptio
 def _settle_client(session: ClientSession, client_id: str | None) -> None:
     """An edit names its client: the connection's own, or the first that this connection hears of."""
     if client_id is None and session.client_id is None:
-        raise protocol.invalid("payload.client_id is missing: a string that names this client.")
+        raise messages.invalid("payload.client_id is missing: a string that names this client.")
     if client_id is not None and client_id != session.client_id:
         if session.client_id is not None:
-            raise protocol.invalid("payload.client_id is not this connection's client_id.")
+            raise messages.invalid("payload.client_id is not this connection's client_id.")
         session.name_client(client_id)
 
 
@@ -67,20 +68,20 @@ def _submission_of(
 ) -> Submission:
     """What an OP asks for, not lowered yet; raises Refusal."""
     payload, room, shared = message.payload, subscription.room, session.shared
-    base = protocol.integer_of(payload, "version")
-    if protocol.flag_of(payload, "force", False):
+    base = messages.integer_of(payload, "version")
+    if messages.flag_of(payload, "force", False):
         base = room.version
-    strict = protocol.flag_of(payload, "strict", False)
-    seq = protocol.optional_integer_of(payload, "seq", low=1)
-    patch = protocol.patch_of(payload, shared.config.limits.patch_operations_max, raw)
-    if protocol.optional_integer_of(payload, "epoch") not in (None, room.epoch):
+    strict = messages.flag_of(payload, "strict", False)
+    seq = messages.optional_integer_of(payload, "seq", low=1)
+    patch = messages.patch_of(payload, shared.config.limits.patch_operations_max, raw)
+    if messages.optional_integer_of(payload, "epoch") not in (None, room.epoch):
         text = "The resource's history is another one now (epoch): resume and resubmit."
         raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
     submission = Submission(
         session,
         session.known_identity().user_id,
         session.known_client_id(),
-        message.id or protocol.next_id(),
+        message.id or messages.next_id(),
         base,
         patch,
         (),
@@ -179,7 +180,7 @@ async def redo(session: ClientSession, message: Message, raw: bytes) -> None:
 async def _take_back(session: ClientSession, message: Message, raw: bytes, redo: bool) -> None:
     subscription = _editable(session, message.payload)
     room = subscription.room
-    seq = protocol.optional_integer_of(message.payload, "seq", low=1)
+    seq = messages.optional_integer_of(message.payload, "seq", low=1)
     identity, client_id = session.known_identity(), session.known_client_id()
     await session.settled(0)  # what the client sent before is what it sees
     if seq is not None and room.memory_of(identity.user_id, client_id) is None:
@@ -193,7 +194,7 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
         counters = session.shared.counters
         counters.undos += not redo
         counters.redos += redo
-    op_id, arrived_s = message.id or protocol.next_id(), session.shared.hub.now_s()
+    op_id, arrived_s = message.id or messages.next_id(), session.shared.hub.now_s()
     submission = Submission(
         session, identity.user_id, client_id, op_id, found.base, [], found.operations, arrived_s, len(raw)
     )

@@ -14,7 +14,7 @@ from gateway.hub import Hub
 from gateway.luggage import HandOver, Luggage, stays
 from gateway.runtime.metrics import Counters
 from gateway.ports import Admission, Connection, Rejection, UpgradeRequest
-from gateway.protocol import SUBPROTOCOL
+from gateway.wire.messages import SUBPROTOCOL
 from gateway.session import ClientSession, Registry, Shared
 
 PATH = "/realtime"

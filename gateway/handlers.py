@@ -11,12 +11,13 @@ from typing import Any
 
 import orjson
 
-from gateway import editing, protocol
+from gateway import editing
+from gateway.wire import messages
 from gateway.config import Config
 from gateway.delivery import operations_of
 from gateway.errors import Disconnect, LogTrimmed, Refusal
 from gateway.ports import Identity
-from gateway.protocol import Message
+from gateway.wire.messages import Message
 from gateway.room import Room
 from gateway.session import ClientSession, Handler, Subscription
 
@@ -28,19 +29,19 @@ PROTOCOL_VERSION = 1
 def auth(session: ClientSession, message: Message, raw: bytes) -> None:
     """AUTH: the first token, a renewed one, or (after a bearer token) just the client_id and the protocol."""
     payload = message.payload
-    client_id = protocol.optional_text_of(payload, "client_id", protocol.CLIENT_ID_LENGTH_MAX)
-    version = protocol.optional_integer_of(payload, "protocol", low=1)
+    client_id = messages.optional_text_of(payload, "client_id", messages.CLIENT_ID_LENGTH_MAX)
+    version = messages.optional_integer_of(payload, "protocol", low=1)
     if version not in (None, PROTOCOL_VERSION):
-        raise protocol.invalid(f"payload.protocol {version} isn't spoken here; {PROTOCOL_VERSION} is.")
-    token = protocol.optional_text_of(payload, "token", session.shared.config.auth.token_bytes_max)
+        raise messages.invalid(f"payload.protocol {version} isn't spoken here; {PROTOCOL_VERSION} is.")
+    token = messages.optional_text_of(payload, "token", session.shared.config.auth.token_bytes_max)
     if token is None and session.identity is None:
         raise Refusal("UNAUTHENTICATED", "payload.token is missing: a JWT.")
     if client_id is None and session.client_id is None and token is not None:
-        raise protocol.invalid("payload.client_id is missing: a string that names this client.")
+        raise messages.invalid("payload.client_id is missing: a string that names this client.")
     if client_id is not None and session.client_id not in (None, client_id):
-        raise protocol.invalid("payload.client_id can't change; open another connection for another client.")
+        raise messages.invalid("payload.client_id can't change; open another connection for another client.")
     if token is not None:
-        present_token(session, token, protocol.optional_text_of(payload, "user_id"))
+        present_token(session, token, messages.optional_text_of(payload, "user_id"))
     if version is not None:
         session.extend()
     if client_id is not None and session.client_id is None:
@@ -126,8 +127,8 @@ def _named_resource(session: ClientSession, payload: Mapping[str, Any]) -> tuple
     """`resource` (a type) and `resource_id` of SUBSCRIBE and UNSUBSCRIBE."""
     resource_type = session.resource_type_of(payload.get("resource", payload.get("resource_type")))
     if resource_type is None:
-        raise protocol.invalid("payload.resource is missing: a resource type, for example 'event'.")
-    return resource_type, protocol.resource_id_of(payload)
+        raise messages.invalid("payload.resource is missing: a resource type, for example 'event'.")
+    return resource_type, messages.resource_id_of(payload)
 
 
 class _Seen:
@@ -135,9 +136,9 @@ class _Seen:
 
     def __init__(self, session: ClientSession, payload: Mapping[str, Any], version: int | None) -> None:
         limits = session.shared.config.limits
-        wanted = protocol.optional_integer_of(payload, "max_changes")
+        wanted = messages.optional_integer_of(payload, "max_changes")
         self.version = version
-        self.epoch = protocol.optional_integer_of(payload, "epoch")
+        self.epoch = messages.optional_integer_of(payload, "epoch")
         self.changes_max = min(limits.changes_default if wanted is None else wanted, limits.changes_max)
 
     def beyond(self, room: Room) -> bool:
@@ -185,8 +186,8 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     """SUBSCRIBE: SUBSCRIBE_ACK with what the client misses, then every change, and PRESENCE_STATE."""
     payload = message.payload
     resource_type, resource_id = _named_resource(session, payload)
-    seen = _Seen(session, payload, protocol.optional_integer_of(payload, "version"))
-    visible = protocol.flag_of(payload, "visible", True)
+    seen = _Seen(session, payload, messages.optional_integer_of(payload, "version"))
+    visible = messages.flag_of(payload, "visible", True)
     role = session.known_identity().role(resource_type, resource_id)
     if role is None:
         raise Refusal("FORBIDDEN", f"The token doesn't grant {resource_type}:{resource_id}.")
@@ -243,7 +244,7 @@ def unsubscribe(session: ClientSession, message: Message, raw: bytes) -> None:
 async def sync_request(session: ClientSession, message: Message, raw: bytes) -> None:
     """SYNC_REQUEST: what the client misses, without changing its subscription."""
     payload = message.payload
-    seen = _Seen(session, payload, protocol.integer_of(payload, "last_version"))
+    seen = _Seen(session, payload, messages.integer_of(payload, "last_version"))
     room = await _readable_room(session, payload)
     missing = await _missing(session, room, seen)
     _count_sync(session, missing)
@@ -257,7 +258,7 @@ async def sync_request(session: ClientSession, message: Message, raw: bytes) -> 
 async def _readable_room(session: ClientSession, payload: Mapping[str, Any]) -> Room:
     """The room of a subscribed resource, or of one that is named in full and granted."""
     resource_type = session.resource_type_of(payload.get("resource_type"))
-    resource_id = protocol.resource_id_of(payload)
+    resource_id = messages.resource_id_of(payload)
     if resource_type is None or session.subscribed(resource_type, resource_id) is not None:
         return session.subscription_of(payload).room
     if not session.known_identity().allows(resource_type, resource_id, "viewer"):
@@ -272,9 +273,9 @@ def presence_update(session: ClientSession, message: Message, raw: bytes) -> Non
     """PRESENCE_UPDATE: cursor, typing, and whether one is seen at all."""
     payload = message.payload
     subscription = session.subscription_of(payload)
-    cursor = protocol.cursor_of(payload)
-    is_typing = protocol.flag_of(payload, "is_typing", False) if "is_typing" in payload else None
-    visible = protocol.flag_of(payload, "visible", subscription.presence is not None)
+    cursor = messages.cursor_of(payload)
+    is_typing = messages.flag_of(payload, "is_typing", False) if "is_typing" in payload else None
+    visible = messages.flag_of(payload, "visible", subscription.presence is not None)
     if not visible:
         session.vanish(subscription)
         return

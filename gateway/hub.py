@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import orjson
 import trio
 
-from gateway import announcement, history, ot
-from gateway.announcement import Announcement
+from gateway.wire import announcement
+from gateway import history, ot
+from gateway.wire.announcement import Announcement
 from gateway.committer import Committer
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal, retry_after_ms

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway import protocol
+from gateway.wire import messages
 from gateway.config import PresenceSettings
 from gateway.ports import Connection, Person
 
@@ -234,7 +234,7 @@ class Roster:
             "presences": [entry.payload() for entry in entries],
             "count": len(self._entries),
         }
-        return protocol.encode("PRESENCE_STATE", payload, now_ms)
+        return messages.encode("PRESENCE_STATE", payload, now_ms)
 
     def _tell(self, kind: str, entry: Presence, now_ms: int) -> None:
         entry.waiting = False
@@ -248,7 +248,7 @@ class Roster:
         if self.crowded:
             self._refresh_later()
             return
-        message = protocol.encode(kind, {**self._resource, **entry.payload()}, now_ms)
+        message = messages.encode(kind, {**self._resource, **entry.payload()}, now_ms)
         self._announce(message, entry.connection)
 
     def _refresh_later(self, updated: Presence | None = None) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 import trio
 
-from gateway import history, ot, protocol
+from gateway import history, ot
+from gateway.wire import messages
 from gateway.admin.port import Revision, Written
 from gateway.errors import LogUnavailable, PatchError, Refusal
 from gateway.hub import Hub
@@ -124,7 +125,7 @@ class HubResources:
         except PatchError as error:
             raise Refusal(error.code, str(error)) from None
         author = _Waiting()
-        op_id, arrived_s = protocol.next_id(), self._hub.now_s()
+        op_id, arrived_s = messages.next_id(), self._hub.now_s()
         submission = Submission(author, user_id, CLIENT_ID, op_id, base, patch, operations, arrived_s, 0)
         submission.expected = expected
         submission.may_delete = document is None

@@ -18,7 +18,8 @@ from typing import Any
 
 import orjson
 
-from gateway import ot, protocol
+from gateway import ot
+from gateway.wire import messages
 from gateway.delivery import Form, deliver
 from gateway.errors import PatchError, Refusal
 from gateway.ports import (
@@ -183,7 +184,7 @@ class Room:
                 self._shared.on_work(self)
             return None
         records = [staged.entry.record for staged in self._staged]
-        self.inflight = Batch(self.resource, self.epoch, self.version, protocol.next_id(), records)
+        self.inflight = Batch(self.resource, self.epoch, self.version, messages.next_id(), records)
         return self.inflight
 
     def _stage(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Staged | None:
@@ -298,7 +299,7 @@ class Room:
         self._release(submission)
         if submission.author.connection is not None:
             ack = {**self.name(), "version": version, "id": submission.op_id, "duplicate": True}
-            message = protocol.encode("OP_ACK", ack, self.stamp_ms())
+            message = messages.encode("OP_ACK", ack, self.stamp_ms())
             submission.author.connection.send(
                 message, self.resource, ack=Ack(submission.op_id, submission.seq, version)
             )
@@ -462,7 +463,7 @@ class Room:
                 {"id": ack.id, "version": ack.version} | ({} if ack.seq is None else {"seq": ack.seq})
                 for ack in acks
             ]
-        return protocol.encode("SYNC_RESPONSE", payload, self.stamp_ms())
+        return messages.encode("SYNC_RESPONSE", payload, self.stamp_ms())
 
     def _advance(self, entry: Entry) -> None:
         record = entry.record

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from gateway.protocol cimport Message
+from gateway.wire.messages cimport Message
 from gateway.room cimport Room
 from gateway.submission cimport Submission
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from gateway import protocol
+from gateway.wire import messages
 from gateway.config import Config
 from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal
 from gateway.hub import Hub, unavailable
@@ -31,7 +31,7 @@ REPLACED = "replaced by a newer connection of the same client"
 BEFORE_AUTH = frozenset({"AUTH", "PING"})
 
 Work = Coroutine[Any, Any, None]
-Handler = Callable[["ClientSession", protocol.Message, bytes], Work | None]
+Handler = Callable[["ClientSession", messages.Message, bytes], Work | None]
 
 
 class Shared:
@@ -192,7 +192,7 @@ class ClientSession:
             limit = shared.config.limits.message_bytes_max
             if len(payload) > limit:
                 raise Refusal("TOO_LARGE", f"A message has at most {limit} bytes; this one {len(payload)}.")
-            message = protocol.decode(payload)
+            message = messages.decode(payload)
             ref = message.id
             work = self._handler(message)(self, message, payload)
         except Exception as error:
@@ -208,7 +208,7 @@ class ClientSession:
     def receive_binary(self) -> None:
         """Refuse a binary frame."""
         self._last_message_s = self.shared.hub.now_s()
-        self._failed(protocol.invalid("Binary frames aren't understood; send JSON in text frames."), None)
+        self._failed(messages.invalid("Binary frames aren't understood; send JSON in text frames."), None)
 
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
         """The state of a resource for a reader that was too slow for its changes."""
@@ -267,11 +267,11 @@ class ClientSession:
 
     # ---------------------------------------------------------------------------------------- messages
 
-    def _handler(self, message: protocol.Message) -> Handler:
+    def _handler(self, message: messages.Message) -> Handler:
         handler = self.shared.handlers.get(message.type)
         if handler is None:
             known = ", ".join(self.shared.handlers)
-            raise protocol.invalid(f"Unknown type {message.type[:40]!r}; a client sends {known}.")
+            raise messages.invalid(f"Unknown type {message.type[:40]!r}; a client sends {known}.")
         if self.identity is None and message.type not in BEFORE_AUTH:
             raise Refusal("UNAUTHENTICATED", "Send AUTH first, or a bearer token with the handshake.")
         return handler
@@ -302,7 +302,7 @@ class ClientSession:
     def refuse(self, refusal: Refusal, ref: str | None) -> None:
         """Answer with ERROR, and close where the code asks for it."""
         self.shared.counters.errors[refusal.code] += 1
-        self.send("ERROR", protocol.error_payload(refusal, ref))
+        self.send("ERROR", messages.error_payload(refusal, ref))
         if refusal.code == "INVALID_MESSAGE":
             self._invalid_in_a_row += 1
             if self._invalid_in_a_row >= self.shared.config.limits.invalid_messages_max:
@@ -319,7 +319,7 @@ class ClientSession:
         """Send one message; `room`: the one that it is about, whose time it carries."""
         if self._connection is not None:
             timestamp_ms = self.shared.hub.wall_ms() if room is None else room.stamp_ms()
-            self._connection.send(protocol.encode(kind, payload, timestamp_ms, message_id))
+            self._connection.send(messages.encode(kind, payload, timestamp_ms, message_id))
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection; the transport calls `closed` when it is done."""
@@ -376,7 +376,7 @@ class ClientSession:
         found = [self.subscriptions.get(f"{name}:{resource_id}") for name in types]
         subscriptions = [subscription for subscription in found if subscription is not None]
         if len(subscriptions) > 1:
-            raise protocol.invalid(f"{resource_id} is subscribed in several types: send resource_type.")
+            raise messages.invalid(f"{resource_id} is subscribed in several types: send resource_type.")
         return subscriptions[0] if subscriptions else None
 
     def resource_type_of(self, value: object) -> str | None:
@@ -386,7 +386,7 @@ class ClientSession:
         types = self.shared.hub.rules.types
         if isinstance(value, str) and value in types:
             return value
-        raise protocol.invalid(f"Unknown resource type; there are {', '.join(sorted(types))}.")
+        raise messages.invalid(f"Unknown resource type; there are {', '.join(sorted(types))}.")
 
     def subscription_of(self, payload: Mapping[str, Any]) -> Subscription:
         """The subscription that a payload speaks of; raises Refusal NOT_SUBSCRIBED."""
@@ -395,7 +395,7 @@ class ClientSession:
             subscription = self.subscriptions.get(f"{named}:{ident}")
             if subscription is not None and subscription.room.type == named:
                 return subscription  # what is subscribed was checked when it was
-        resource_id = protocol.resource_id_of(payload)
+        resource_id = messages.resource_id_of(payload)
         subscription = self.subscribed(self.resource_type_of(named), resource_id)
         if subscription is None:
             raise Refusal("NOT_SUBSCRIBED", f"{resource_id} is not subscribed; send SUBSCRIBE first.")

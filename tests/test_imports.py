@@ -29,7 +29,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "ot": ("gateway.ot",),
     "ports": ("gateway.ports.values", "gateway.ports"),
-    "protocol": ("gateway.protocol", "gateway.announcement"),
+    "protocol": ("gateway.wire.messages", "gateway.wire.announcement"),
     "room": (
         "gateway.window",
         "gateway.submission",

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import trio
 
-from gateway.announcement import encode
+from gateway.wire.announcement import encode
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.hub import Hub
 from gateway.runtime.metrics import Counters

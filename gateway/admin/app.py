@@ -27,7 +27,7 @@ from gateway.admin.port import Resources, Revision, State, Written
 from gateway.admin.problems import Problem
 from gateway.errors import LogUnavailable, Refusal
 from gateway.ports import Authenticator, Identity, Role
-from gateway.protocol import RESOURCE_ID
+from gateway.wire.messages import RESOURCE_ID
 
 HISTORY_DEFAULT = 100
 HISTORY_MAX = 1000

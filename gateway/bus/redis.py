@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from gateway import announcement
+from gateway.wire import announcement
 from gateway.errors import LogUnavailable
 from gateway.ports import BusListener
 from gateway.redislink.address import Address

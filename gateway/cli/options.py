@@ -16,7 +16,7 @@ from gateway.admission import issue, secret_path
 from gateway.client import Endpoint, Resource
 from gateway.config import Config, load
 from gateway.errors import ConfigError
-from gateway.protocol import RESOURCE_ID
+from gateway.wire.messages import RESOURCE_ID
 
 Command = Callable[..., None]
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import trio
 
-from gateway.announcement import Announcement
+from gateway.wire.announcement import Announcement
 from gateway.errors import ArchiveMismatch, LogUnavailable
 from gateway.log.batches import unix_ms
 from gateway.ports import Record, Snapshot

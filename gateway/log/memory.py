@@ -13,7 +13,7 @@ from operator import attrgetter
 
 import trio
 
-from gateway.announcement import Announcement, encode
+from gateway.wire.announcement import Announcement, encode
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, submission_key, unix_ms
 from gateway.ports import (
     Batch,

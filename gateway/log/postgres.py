@@ -14,7 +14,7 @@ import orjson
 import psycopg
 from psycopg import Connection, Cursor
 
-from gateway.announcement import Announcement
+from gateway.wire.announcement import Announcement
 from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
 from gateway.log import postgres_statements as sql
 from gateway.log.archive import SavedSnapshot, Transfer

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import hiredis
 import trio
 
-from gateway import announcement
-from gateway.announcement import Announcement
+from gateway.wire import announcement
+from gateway.wire.announcement import Announcement
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log import redis_codec as codec

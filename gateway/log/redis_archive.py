@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import hiredis
 import trio
 
-from gateway import announcement
+from gateway.wire import announcement
 from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.log import redis_codec as codec

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gateway import announcement
-from gateway.announcement import Announcement
+from gateway.wire import announcement
+from gateway.wire.announcement import Announcement
 from gateway.ports import Batch, ClientKey, Record, Submitted
 from gateway.redislink.keys import Keys, keys_of
 from gateway.redislink.library import Library

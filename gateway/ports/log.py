@@ -120,7 +120,7 @@ class ClientKey(NamedTuple):
 class OpLog(Protocol):
     """The ordered, lasting history of every resource. Methods raise LogUnavailable when it can't be reached.
 
-    A log that several nodes share announces each appended batch on its bus (`gateway.announcement`).
+    A log that several nodes share announces each appended batch on its bus (`gateway.wire.announcement`).
     """
 
     @property

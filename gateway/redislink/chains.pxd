@@ -2,7 +2,7 @@
 
 cimport cython
 
-from gateway.announcement cimport Announcement
+from gateway.wire.announcement cimport Announcement
 
 
 @cython.final

@@ -22,11 +22,11 @@ Mode = Literal["require", "off", "auto"]
 TRANSPORT = ("frames", "fanout", "sockets")
 KERNELS = (*TRANSPORT, "kernel", "collector")
 CORE = (
-    "gateway.announcement",
+    "gateway.wire.announcement",
     "gateway.delivery",
     "gateway.editing",
     "gateway.ot.face",
-    "gateway.protocol",
+    "gateway.wire.messages",
     "gateway.redislink.chains",
     "gateway.room",
     "gateway.session",

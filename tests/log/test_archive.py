@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from gateway.announcement import Announcement
+from gateway.wire.announcement import Announcement
 from gateway.errors import LogUnavailable
 from gateway.log.archive import Archiver, Entry, Kind, Mark
 from gateway.log.postgres import PostgresArchive, migrate

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from gateway.announcement import Announcement, decode
+from gateway.wire.announcement import Announcement, decode
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.ports import Committed, Forked, OpLog, Stale

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import trio
 
-from gateway.announcement import Announcement
+from gateway.wire.announcement import Announcement
 from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.postgres import PostgresArchive, migrate, migrations

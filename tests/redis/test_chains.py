@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.announcement import Announcement, encode
+from gateway.wire.announcement import Announcement, encode
 from gateway.ports import Batch, Opening, Record, Snapshot
 from gateway.redislink.chains import Chains
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 import trio
 
-from gateway import announcement
+from gateway.wire import announcement
 from gateway.bus.redis import RedisBus
 from gateway.errors import LogTrimmed
 from gateway.log.redis import RedisLog

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from gateway import announcement
+from gateway.wire import announcement
 from gateway.admission import Features, Identity, Schemas, parse_grants
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.bus.local_presence import LeaseTable, LocalLeases

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.announcement import Announcement, encode
+from gateway.wire.announcement import Announcement, encode
 from gateway.bus.local import LocalBus
 from gateway.log.batches import next_epoch
 from gateway.log.memory import MemoryHistory, MemoryLog

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import announcement
-from gateway.announcement import Announcement
+from gateway.wire import announcement
+from gateway.wire.announcement import Announcement
 from gateway.ports import Batch, Record
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
