@@ -17,7 +17,7 @@ from gateway.lane import Lane
 from gateway.runtime.metrics import Counters, Histogram
 from gateway.pace import Pace
 from gateway.ports import Batch, Committed, Failed, OpLog, Outcome, Reserved, Stale
-from gateway.room import Room
+from gateway.rooms.room import Room
 from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)

@@ -3,10 +3,10 @@
 cimport cython
 
 from gateway.wire.messages cimport Message, flag_of, integer_of, optional_integer_of, patch_of
-from gateway.room cimport Room
+from gateway.rooms.room cimport Room
 from gateway.session cimport ClientSession, Shared, Subscription
-from gateway.submission cimport Submission
-from gateway.window cimport Window
+from gateway.rooms.submission cimport Submission
+from gateway.rooms.window cimport Window
 
 
 @cython.locals(subscription=Subscription)

@@ -16,9 +16,9 @@ from gateway import ot, undoing
 from gateway.wire import messages
 from gateway.errors import PatchError, Refusal
 from gateway.wire.messages import Message
-from gateway.room import Room
+from gateway.rooms.room import Room
 from gateway.session import ClientSession, Subscription, Work
-from gateway.submission import Submission
+from gateway.rooms.submission import Submission
 
 
 def _editable(session: ClientSession, payload: Mapping[str, Any]) -> Subscription:

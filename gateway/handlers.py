@@ -14,11 +14,11 @@ import orjson
 from gateway import editing
 from gateway.wire import messages
 from gateway.config import Config
-from gateway.delivery import operations_of
+from gateway.rooms.broadcast import operations_of
 from gateway.errors import Disconnect, LogTrimmed, Refusal
 from gateway.ports import Identity
 from gateway.wire.messages import Message
-from gateway.room import Room
+from gateway.rooms.room import Room
 from gateway.session import ClientSession, Handler, Subscription
 
 PROTOCOL_VERSION = 1

@@ -12,8 +12,8 @@ import orjson
 import trio
 
 from gateway.ports import OpLog, Record
-from gateway.room import Room
-from gateway.window import Entry, entry_of
+from gateway.rooms.room import Room
+from gateway.rooms.window import Entry, entry_of
 
 PAGE_RECORDS = 500
 REPLAYED_BETWEEN_CHECKPOINTS = 64

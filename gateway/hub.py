@@ -34,10 +34,10 @@ from gateway.ports import (
     Snapshot,
 )
 from gateway.rescue import Loaded, bring_back
-from gateway.room import Room
+from gateway.rooms.room import Room
 from gateway.runtime.timeslice import Slices
-from gateway.surroundings import Surroundings
-from gateway.window import Entry, entries_of
+from gateway.rooms.context import Surroundings
+from gateway.rooms.window import Entry, entries_of
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import trio
 
-from gateway.room import Room
+from gateway.rooms.room import Room
 
 # For how long a room is left to others, in appends' usual durations; waiting longer costs more than it saves.
 YIELD_APPENDS = 6.0

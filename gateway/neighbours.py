@@ -18,8 +18,8 @@ import trio
 from gateway.config import PresenceSettings
 from gateway.errors import LogUnavailable
 from gateway.ports import Bus, Leases, Member
-from gateway.presence import JOIN, LEAVE, UPDATE, Presence
-from gateway.room import Room
+from gateway.rooms.roster import JOIN, LEAVE, UPDATE, Presence
+from gateway.rooms.room import Room
 from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)

@@ -24,8 +24,8 @@ from gateway import history, ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
 from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, Committed, Duplicates, Failed, Opening, OpLog, Record, Reserved
-from gateway.room import Room
-from gateway.window import Entry, Kept
+from gateway.rooms.room import Room
+from gateway.rooms.window import Entry, Kept
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from gateway.admin.port import Revision, Written
 from gateway.errors import LogUnavailable, PatchError, Refusal
 from gateway.hub import Hub
 from gateway.ports import Connection
-from gateway.room import Room
-from gateway.submission import Submission
+from gateway.rooms.room import Room
+from gateway.rooms.submission import Submission
 
 CLIENT_ID = "admin-http"
 

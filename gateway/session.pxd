@@ -3,8 +3,8 @@
 cimport cython
 
 from gateway.wire.messages cimport Message
-from gateway.room cimport Room
-from gateway.submission cimport Submission
+from gateway.rooms.room cimport Room
+from gateway.rooms.submission cimport Submission
 
 
 @cython.final

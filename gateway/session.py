@@ -20,9 +20,9 @@ from gateway.hub import Hub, unavailable
 from gateway.luggage import HandOver, Luggage
 from gateway.runtime.metrics import Counters
 from gateway.ports import AbuseWatch, Ack, Authenticator, Connection, Identity, RateLimit, Role
-from gateway.presence import Presence
-from gateway.room import Room
-from gateway.submission import Submission
+from gateway.rooms.roster import Presence
+from gateway.rooms.room import Room
+from gateway.rooms.submission import Submission
 
 logger = logging.getLogger(__name__)
 

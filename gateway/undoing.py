@@ -13,7 +13,7 @@ from gateway import ot
 from gateway.errors import LogTrimmed, Refusal
 from gateway.hub import Hub
 from gateway.ports import ClientKey, OwnChange
-from gateway.room import Room
+from gateway.rooms.room import Room
 
 
 class Undo(NamedTuple):

@@ -31,13 +31,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "ports": ("gateway.ports.values", "gateway.ports"),
     "protocol": ("gateway.wire.messages", "gateway.wire.announcement"),
     "room": (
-        "gateway.window",
-        "gateway.submission",
-        "gateway.delivery",
-        "gateway.presence",
-        "gateway.surroundings",
-        "gateway.turn",
-        "gateway.room",
+        "gateway.rooms.window",
+        "gateway.rooms.submission",
+        "gateway.rooms.broadcast",
+        "gateway.rooms.roster",
+        "gateway.rooms.context",
+        "gateway.rooms.turn",
+        "gateway.rooms.room",
         # Counts, without a clock or I/O of its own; the rest of admission is an adapter.
         "gateway.admission.rates",
     ),
@@ -178,4 +178,4 @@ def test_no_modules_import_each_other_in_a_circle():
 def test_what_is_read_from_the_source_is_what_is_imported():
     assert "gateway.errors" in imports("gateway.config")
     assert "gateway.admin.port" in imports("gateway.admin.app")
-    assert layer("gateway.errors") < layer("gateway.ot") < layer("gateway.room") < layer("gateway.log.memory")
+    assert layer("gateway.errors") < layer("gateway.ot") < layer("gateway.rooms.room") < layer("gateway.log.memory")

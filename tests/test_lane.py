@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from gateway.lane import YIELD_APPENDS, YIELD_MAX_S, Lane
-from gateway.room import Room
-from gateway.turn import INTERVAL_YIELDS
+from gateway.rooms.room import Room
+from gateway.rooms.turn import INTERVAL_YIELDS
 from tests.test_rescue import Cluster
 
 APPEND_S = 0.01

@@ -16,8 +16,8 @@ from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, ClientKey, Committed, Record, Reserved, Submitted
 from gateway.redislink.chains import Chains
 from gateway.rescue import former_of
-from gateway.room import Room
-from gateway.window import entries_of
+from gateway.rooms.room import Room
+from gateway.rooms.window import entries_of
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, NotingListener
 from tests.simulation.history import FragileHistory, WatchfulLog
 from tests.simulation.network import Group

@@ -16,8 +16,8 @@ from gateway.hub import Hub
 from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, Outcome, Reserved
-from gateway.room import Room
-from gateway.submission import Submission
+from gateway.rooms.room import Room
+from gateway.rooms.submission import Submission
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES
 from tests.simulation.network import Group
 

@@ -23,20 +23,20 @@ TRANSPORT = ("frames", "fanout", "sockets")
 KERNELS = (*TRANSPORT, "kernel", "collector")
 CORE = (
     "gateway.wire.announcement",
-    "gateway.delivery",
+    "gateway.rooms.broadcast",
     "gateway.editing",
     "gateway.ot.face",
     "gateway.wire.messages",
     "gateway.redislink.chains",
-    "gateway.room",
+    "gateway.rooms.room",
     "gateway.session",
-    "gateway.submission",
-    "gateway.surroundings",
+    "gateway.rooms.submission",
+    "gateway.rooms.context",
     "gateway.transport.fast",
     "gateway.transport.fast_connection",
     "gateway.transport.fast_handover",
     "gateway.ports.values",
-    "gateway.window",
+    "gateway.rooms.window",
 )
 
 

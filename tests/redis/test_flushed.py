@@ -23,7 +23,7 @@ from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
 from gateway.runtime.metrics import Counters
 from gateway.ports import Record
-from gateway.window import entries_of
+from gateway.rooms.window import entries_of
 from tests.redis.parts import flush, fresh, running
 from tests.servers import shared_postgres, shared_redis
 from tests.simulation.cluster import CONFIG, RULES, Passport

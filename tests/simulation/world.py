@@ -15,8 +15,8 @@ from gateway.bus.local import LocalHub
 from gateway.bus.local_presence import LeaseTable
 from gateway.ports import Record
 from gateway.redislink.chains import Chains
-from gateway.room import Room
-from gateway.window import entries_of
+from gateway.rooms.room import Room
+from gateway.rooms.window import entries_of
 from tests.simulation.cluster import EPOCH_START_MS, Node, Weather
 from tests.simulation.history import FragileHistory
 from tests.simulation.network import Group

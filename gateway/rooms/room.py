@@ -20,7 +20,7 @@ import orjson
 
 from gateway import ot
 from gateway.wire import messages
-from gateway.delivery import Form, deliver
+from gateway.rooms.broadcast import Form, deliver
 from gateway.errors import PatchError, Refusal
 from gateway.ports import (
     Batch,
@@ -32,12 +32,12 @@ from gateway.ports import (
     Outcome,
     Stale,
 )
-from gateway.presence import Roster
-from gateway.submission import Staged, Submission, record_of
-from gateway.surroundings import Surroundings
-from gateway.turn import Turn
+from gateway.rooms.roster import Roster
+from gateway.rooms.submission import Staged, Submission, record_of
+from gateway.rooms.context import Surroundings
+from gateway.rooms.turn import Turn
 from gateway.ports.values import Ack, Own, Record
-from gateway.window import Entry, Window, entries_of
+from gateway.rooms.window import Entry, Window, entries_of
 
 logger = logging.getLogger(__name__)
 

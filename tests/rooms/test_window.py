@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from gateway.ports.values import Record
-from gateway.window import Window, entries_of
+from gateway.rooms.window import Window, entries_of
 
 
 def window(changes: int) -> Window:

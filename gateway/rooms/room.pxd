@@ -2,11 +2,11 @@
 
 cimport cython
 
-from gateway.delivery cimport Form, deliver
-from gateway.submission cimport Staged, Submission, record_of
-from gateway.surroundings cimport Surroundings
+from gateway.rooms.broadcast cimport Form, deliver
+from gateway.rooms.submission cimport Staged, Submission, record_of
+from gateway.rooms.context cimport Surroundings
 from gateway.ports.values cimport Ack, Own, Record
-from gateway.window cimport Entry, Kept, Window, entries_of
+from gateway.rooms.window cimport Entry, Kept, Window, entries_of
 
 
 @cython.final

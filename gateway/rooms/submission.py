@@ -10,7 +10,7 @@ from gateway import ot
 from gateway.errors import Refusal
 from gateway.ports import Connection
 from gateway.ports.values import Record
-from gateway.window import Entry
+from gateway.rooms.window import Entry
 
 
 class Author(Protocol):

@@ -3,7 +3,7 @@
 cimport cython
 
 from gateway.ports.values cimport Record
-from gateway.window cimport Entry
+from gateway.rooms.window cimport Entry
 
 
 @cython.final

@@ -9,10 +9,10 @@ from gateway import ot
 from gateway.config import Config
 from gateway.runtime.metrics import Counters
 from gateway.ports import Group, Rules
-from gateway.presence import Presence
+from gateway.rooms.roster import Presence
 
 if TYPE_CHECKING:
-    from gateway.room import Room
+    from gateway.rooms.room import Room
 
 
 class Surroundings:

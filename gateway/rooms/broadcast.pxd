@@ -2,9 +2,9 @@
 
 cimport cython
 
-from gateway.submission cimport Submission
+from gateway.rooms.submission cimport Submission
 from gateway.ports.values cimport Ack, Own, Record
-from gateway.window cimport Entry
+from gateway.rooms.window cimport Entry
 
 
 @cython.final

@@ -8,9 +8,9 @@ from typing import Any
 from gateway import ot
 from gateway.wire import messages
 from gateway.ports import Connection, Group
-from gateway.submission import Submission
+from gateway.rooms.submission import Submission
 from gateway.ports.values import Ack, Own
-from gateway.window import Entry
+from gateway.rooms.window import Entry
 
 
 class Form:
