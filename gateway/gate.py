@@ -10,7 +10,7 @@ from gateway import handlers
 from gateway.admission import KILLED_CODE, Authenticator, Features, RateLimiter, origin_allowed
 from gateway.config import Config
 from gateway.errors import Disconnect, Refusal
-from gateway.hub import Hub
+from gateway.hub.hub import Hub
 from gateway.luggage import HandOver, Luggage, stays
 from gateway.runtime.metrics import Counters
 from gateway.ports import Admission, Connection, Rejection, UpgradeRequest

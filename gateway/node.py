@@ -32,7 +32,7 @@ from gateway.bus.local import LocalBus
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.gate import PATH, Gate
-from gateway.hub import Hub
+from gateway.hub.hub import Hub
 from gateway.runtime.metrics import Counters
 from gateway.ports import Bus, OpLog, Transport
 from gateway.resources import HubResources

@@ -11,11 +11,12 @@ from typing import Any
 import orjson
 import trio
 
-from gateway import history, ot
+from gateway.hub import replay
+from gateway import ot
 from gateway.wire import messages
 from gateway.admin.port import Revision, Written
 from gateway.errors import LogUnavailable, PatchError, Refusal
-from gateway.hub import Hub
+from gateway.hub.hub import Hub
 from gateway.ports import Connection
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
@@ -69,7 +70,7 @@ class HubResources:
         if version > head:
             raise Refusal("VERSION_AHEAD", f"{room.resource} ends at version {head}.", version=head)
         if version < head:
-            document = await history.document_at(self._hub.log, room.resource, version)
+            document = await replay.document_at(self._hub.log, room.resource, version)
         return Revision(version, room.epoch, orjson.dumps(document), await self._timestamp(room, version))
 
     async def _timestamp(self, room: Room, version: int) -> int | None:

@@ -16,7 +16,7 @@ import trio
 from gateway.wire import messages
 from gateway.config import Config
 from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal
-from gateway.hub import Hub, unavailable
+from gateway.hub.hub import Hub, unavailable
 from gateway.luggage import HandOver, Luggage
 from gateway.runtime.metrics import Counters
 from gateway.ports import AbuseWatch, Ack, Authenticator, Connection, Identity, RateLimit, Role

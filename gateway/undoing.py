@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gateway import ot
 from gateway.errors import LogTrimmed, Refusal
-from gateway.hub import Hub
+from gateway.hub.hub import Hub
 from gateway.ports import ClientKey, OwnChange
 from gateway.rooms.room import Room
 

@@ -15,7 +15,7 @@ from gateway.admission import Features
 from gateway.bus.redis import RedisBus
 from gateway.config import Config
 from gateway.gate import Gate
-from gateway.hub import Hub
+from gateway.hub.hub import Hub
 from gateway.log.archive import Archiver
 from gateway.log.batches import unix_ms
 from gateway.log.postgres import PostgresArchive, migrate

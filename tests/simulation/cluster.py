@@ -15,7 +15,7 @@ from gateway.bus.local_presence import LeaseTable, LocalLeases
 from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.gate import Gate
-from gateway.hub import Hub
+from gateway.hub.hub import Hub
 from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, BusListener, Failed, Group, Outcome
 from gateway.redislink.chains import Chains

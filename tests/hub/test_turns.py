@@ -12,7 +12,7 @@ import trio
 
 from gateway import ot
 from gateway.bus.local import LocalBus, LocalHub
-from gateway.hub import Hub
+from gateway.hub.hub import Hub
 from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, Outcome, Reserved

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import orjson
 import trio
 
-from gateway import history, ot
+from gateway.hub import replay
+from gateway import ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
 from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, Committed, Duplicates, Failed, Opening, OpLog, Record, Reserved
@@ -178,7 +179,7 @@ class _Comparison:
         if not self._comparable:
             return True
         try:
-            found = history.entries_after(log, self._resource, self.lowest, self.head)
+            found = replay.entries_after(log, self._resource, self.lowest, self.head)
             self.theirs = [entry async for entry in found]
         except LogTrimmed:
             self._comparable = False

@@ -13,9 +13,9 @@ import trio
 
 from gateway.wire.announcement import Announcement
 from gateway.errors import LogUnavailable, retry_after_ms
-from gateway.lane import Lane
+from gateway.hub.lane import Lane
 from gateway.runtime.metrics import Counters, Histogram
-from gateway.pace import Pace
+from gateway.hub.pace import Pace
 from gateway.ports import Batch, Committed, Failed, OpLog, Outcome, Reserved, Stale
 from gateway.rooms.room import Room
 from gateway.runtime.timeslice import Slices

@@ -11,11 +11,11 @@ import trio
 
 from gateway.wire.announcement import encode
 from gateway.bus.local import LocalBus, LocalHub
-from gateway.hub import Hub
+from gateway.hub.hub import Hub
 from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, ClientKey, Committed, Record, Reserved, Submitted
 from gateway.redislink.chains import Chains
-from gateway.rescue import former_of
+from gateway.hub.recovery import former_of
 from gateway.rooms.room import Room
 from gateway.rooms.window import entries_of
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, NotingListener

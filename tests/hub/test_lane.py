@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from gateway.lane import YIELD_APPENDS, YIELD_MAX_S, Lane
+from gateway.hub.lane import YIELD_APPENDS, YIELD_MAX_S, Lane
 from gateway.rooms.room import Room
 from gateway.rooms.turn import INTERVAL_YIELDS
-from tests.test_rescue import Cluster
+from tests.hub.test_recovery import Cluster
 
 APPEND_S = 0.01
 YIELD_S = APPEND_S * YIELD_APPENDS

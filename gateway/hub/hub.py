@@ -13,13 +13,14 @@ import orjson
 import trio
 
 from gateway.wire import announcement
-from gateway import history, ot
+from gateway.hub import replay
+from gateway import ot
 from gateway.wire.announcement import Announcement
-from gateway.committer import Committer
+from gateway.hub.committer import Committer
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal, retry_after_ms
 from gateway.runtime.metrics import Counters
-from gateway.neighbours import Neighbours
+from gateway.hub.remote_presence import Neighbours
 from gateway.ports import (
     Absent,
     Bus,
@@ -33,7 +34,7 @@ from gateway.ports import (
     Rules,
     Snapshot,
 )
-from gateway.rescue import Loaded, bring_back
+from gateway.hub.recovery import Loaded, bring_back
 from gateway.rooms.room import Room
 from gateway.runtime.timeslice import Slices
 from gateway.rooms.context import Surroundings
@@ -230,7 +231,7 @@ class Hub:
         bodies: list[bytes] = []
         while (upto := room.version - len(room.window)) > version:
             before = version
-            async for record in history.records_after(self.log, room.resource, version, upto):
+            async for record in replay.records_after(self.log, room.resource, version, upto):
                 bodies.append(record.body)
                 version = record.version
             if version == before:  # the log doesn't have what the room is said to continue
@@ -243,7 +244,7 @@ class Hub:
         entries: list[Entry] = []
         while (upto := room.version - len(room.window)) > version:
             before = version
-            async for entry in history.entries_after(self.log, room.resource, version, upto):
+            async for entry in replay.entries_after(self.log, room.resource, version, upto):
                 entries.append(entry)
                 version = entry.record.version
             if version == before:
@@ -259,12 +260,12 @@ class Hub:
         """
         epoch = room.epoch
         try:
-            document = await history.document_at(self.log, room.resource, base)
+            document = await replay.document_at(self.log, room.resource, base)
             strategies = self.rules.strategies(room.type)
             operations: ot.Operations = ot.lower(document, patch, strategies, self.patch_limits)
             while (upto := room.version - len(room.window)) > base:
                 before = base
-                async for entry in history.entries_after(self.log, room.resource, base, upto):
+                async for entry in replay.entries_after(self.log, room.resource, base, upto):
                     operations = ot.rebase(operations, [entry.operations], strict)
                     base = entry.record.version
                 if base == before:
@@ -346,7 +347,7 @@ class Hub:
     def _take_announced(self, room: Room, announced: Announcement) -> None:
         """Apply what another node committed, or find out what this room lacks."""
         self.committer.heard(room, announced)
-        forked = announced.epoch != room.epoch or not history.agrees(room, announced.records)
+        forked = announced.epoch != room.epoch or not replay.agrees(room, announced.records)
         if forked or not room.receive(announced.records):
             self._catch_up_soon(room.resource)
 
@@ -426,7 +427,7 @@ class Hub:
         return True
 
     async def _receive_upto(self, room: Room, version: int) -> bool:
-        missing = history.records_after(self.log, room.resource, room.version, version)
+        missing = replay.records_after(self.log, room.resource, room.version, version)
         records = [record async for record in missing]
         if room.appending:
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from gateway.pace import APPENDS, INTERVAL_MAX_S, ROOMS_BUSY, Pace
+from gateway.hub.pace import APPENDS, INTERVAL_MAX_S, ROOMS_BUSY, Pace
 
 INTERVAL_S = 0.01
 

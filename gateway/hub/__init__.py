@@ -1,0 +1,1 @@
+"""The rooms of a worker: opened, kept up to date, appended, evicted."""
