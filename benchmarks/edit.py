@@ -29,7 +29,7 @@ from gateway.runtime import interpreter
 from gateway.admission import Authenticator, Features, Schemas
 from gateway.bus.local import LocalBus
 from gateway.config import Config
-from gateway.gate import Gate
+from gateway.sessions.endpoint import Gate
 from gateway.hub.hub import Hub
 from gateway.log.batches import unix_ms
 from gateway.log.memory import MemoryLog

@@ -14,7 +14,7 @@ import trio
 
 from benchmarks.measure import Server
 from gateway.config import Config
-from gateway.gate import PATH
+from gateway.sessions.endpoint import PATH
 from gateway.node import Node
 from gateway.runtime.interpreter import raise_descriptors
 

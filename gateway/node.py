@@ -31,7 +31,7 @@ from gateway.backends import LocalBackend, backend_of
 from gateway.bus.local import LocalBus
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.gate import PATH, Gate
+from gateway.sessions.endpoint import PATH, Gate
 from gateway.hub.hub import Hub
 from gateway.runtime.metrics import Counters
 from gateway.ports import Bus, OpLog, Transport

@@ -19,7 +19,7 @@ from gateway.admission import create_secret, secret_path
 from gateway.cli.options import Settings, reachable, settings
 from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.gate import PATH
+from gateway.sessions.endpoint import PATH
 from gateway.node import Addresses, Node
 from gateway.supervisor import Supervisor
 

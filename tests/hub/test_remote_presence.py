@@ -14,7 +14,7 @@ from gateway.admission import Features
 from gateway.bus.local import LocalHub
 from gateway.bus.local_presence import LeaseTable
 from gateway.config import Config
-from gateway.gate import Gate
+from gateway.sessions.endpoint import Gate
 from gateway.hub.hub import Hub
 from gateway.runtime.metrics import Counters
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, Node, Passport, Weather

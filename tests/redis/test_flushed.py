@@ -14,7 +14,7 @@ from gateway import ot
 from gateway.admission import Features
 from gateway.bus.redis import RedisBus
 from gateway.config import Config
-from gateway.gate import Gate
+from gateway.sessions.endpoint import Gate
 from gateway.hub.hub import Hub
 from gateway.log.archive import Archiver
 from gateway.log.batches import unix_ms

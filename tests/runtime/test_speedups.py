@@ -47,7 +47,7 @@ def test_the_core_is_what_has_c_types_beside_it() -> None:
 
 def test_a_core_that_was_built_is_imported_unless_it_is_switched_off() -> None:
     built = all(list((ROOT / Path(*name.split("."))).parent.glob("*.so")) for name in speedups.CORE)
-    code = "import gateway.rooms.room, gateway.session; print(gateway.rooms.room.__file__, gateway.session.__file__)"
+    code = "import gateway.rooms.room, gateway.sessions.session; print(gateway.rooms.room.__file__, gateway.sessions.session.__file__)"
     found = run("-c", code, mode="require" if built else "auto").split()
     assert all(path.endswith(".so" if built else ".py") for path in found)
     assert all(path.endswith(".py") for path in run("-c", code, mode="off").split())

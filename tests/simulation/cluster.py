@@ -14,7 +14,7 @@ from gateway.bus.local import LocalBus, LocalHub
 from gateway.bus.local_presence import LeaseTable, LocalLeases
 from gateway.config import Config
 from gateway.errors import LogUnavailable
-from gateway.gate import Gate
+from gateway.sessions.endpoint import Gate
 from gateway.hub.hub import Hub
 from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, BusListener, Failed, Group, Outcome

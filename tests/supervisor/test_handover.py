@@ -17,7 +17,7 @@ import trio
 from websockets.exceptions import InvalidStatus
 
 from gateway.config import Config
-from gateway.gate import CROWD
+from gateway.sessions.endpoint import CROWD
 from gateway.node import Node
 from gateway.transport.siblings import Place
 from tests.cli.commands import Server

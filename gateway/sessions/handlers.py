@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gateway import editing
+from gateway.sessions import editing
 from gateway.wire import messages
 from gateway.config import Config
 from gateway.rooms.broadcast import operations_of
@@ -19,7 +19,7 @@ from gateway.errors import Disconnect, LogTrimmed, Refusal
 from gateway.ports import Identity
 from gateway.wire.messages import Message
 from gateway.rooms.room import Room
-from gateway.session import ClientSession, Handler, Subscription
+from gateway.sessions.session import ClientSession, Handler, Subscription
 
 PROTOCOL_VERSION = 1
 

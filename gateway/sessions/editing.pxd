@@ -4,7 +4,7 @@ cimport cython
 
 from gateway.wire.messages cimport Message, flag_of, integer_of, optional_integer_of, patch_of
 from gateway.rooms.room cimport Room
-from gateway.session cimport ClientSession, Shared, Subscription
+from gateway.sessions.session cimport ClientSession, Shared, Subscription
 from gateway.rooms.submission cimport Submission
 from gateway.rooms.window cimport Window
 

@@ -6,16 +6,16 @@ from functools import partial
 
 import trio
 
-from gateway import handlers
+from gateway.sessions import handlers
 from gateway.admission import KILLED_CODE, Authenticator, Features, RateLimiter, origin_allowed
 from gateway.config import Config
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
-from gateway.luggage import HandOver, Luggage, stays
+from gateway.sessions.handoff import HandOver, Luggage, stays
 from gateway.runtime.metrics import Counters
 from gateway.ports import Admission, Connection, Rejection, UpgradeRequest
 from gateway.wire.messages import SUBPROTOCOL
-from gateway.session import ClientSession, Registry, Shared
+from gateway.sessions.session import ClientSession, Registry, Shared
 
 PATH = "/realtime"
 SWEEP_INTERVAL_S = 0.25

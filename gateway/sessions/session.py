@@ -17,7 +17,7 @@ from gateway.wire import messages
 from gateway.config import Config
 from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal
 from gateway.hub.hub import Hub, unavailable
-from gateway.luggage import HandOver, Luggage
+from gateway.sessions.handoff import HandOver, Luggage
 from gateway.runtime.metrics import Counters
 from gateway.ports import AbuseWatch, Ack, Authenticator, Connection, Identity, RateLimit, Role
 from gateway.rooms.roster import Presence

@@ -1,0 +1,1 @@
+"""One client: its session, what its messages do, who may connect."""
