@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks import measure
 from gateway import ot
 from gateway.runtime import speedups
-from gateway.ot import face
+from gateway.ot import api
 from gateway.ot import kernel as pure
 
 ROUNDS = 7
@@ -114,7 +114,7 @@ def measure_apply() -> dict[str, dict[str, float]]:
         expected = ot.apply_patch(EVENT, patch)
         row = results[f"apply: {name}"] = {}
         for kernel_name, kernel in kernels().items():
-            face._kernel = kernel
+            api._kernel = kernel
             row[kernel_name] = cpu_us(lambda patch=patch: ot.apply_patch(EVENT, patch))  # type: ignore[misc]
         for library, apply_patch in patch_libraries().items():
             if apply_patch(EVENT, patch) != expected:
@@ -131,7 +131,7 @@ def measure_transform() -> dict[str, dict[str, float]]:
         earlier, later = ot.lower(EVENT, patch_of(earlier_edits)), ot.lower(EVENT, patch_of(later_edits))
         row = results[f"transform: {name}"] = {}
         for kernel_name, kernel in kernels().items():
-            face._kernel = kernel
+            api._kernel = kernel
             row[kernel_name] = cpu_us(lambda one=earlier, other=later: ot.rebase(other, [one]))  # type: ignore[misc]
         if name in peer:
             row["ot-json1"] = peer[name]["transform"]
@@ -176,7 +176,7 @@ def measure_edit() -> dict[str, dict[str, float]]:
     }
     results: dict[str, dict[str, float]] = {f"edit: {name}": {} for name in steps}
     for kernel_name, kernel in kernels().items():
-        face._kernel = kernel
+        api._kernel = kernel
         for name, step in steps.items():
             results[f"edit: {name}"][kernel_name] = cpu_us(step)
     whole = {name: sum(row[name] for row in results.values()) for name in kernels()}
@@ -214,13 +214,13 @@ def main() -> int:
     parser.add_argument("--also", metavar="PYTHON", help="an interpreter (>= 3.12) with fastjsonpatch")
     parser.add_argument("--apply-only", action="store_true", help="no transforms")
     options = parser.parse_args()
-    running = face._kernel
+    running = api._kernel
     try:
         results = measure_apply()
         if not options.apply_only:
             results |= measure_transform() | measure_edit()
     finally:
-        face._kernel = running
+        api._kernel = running
     if options.also:
         results |= measure_also(options.also)
     text = json.dumps(

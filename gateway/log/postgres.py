@@ -18,7 +18,7 @@ from gateway.wire.announcement import Announcement
 from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
 from gateway.log import postgres_statements as sql
 from gateway.log.archive import SavedSnapshot, Transfer
-from gateway.log.lending import Lender
+from gateway.log.pool import Lender
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
 
 CONNECTIONS_MAX = 4

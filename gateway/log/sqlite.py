@@ -18,8 +18,8 @@ import trio
 
 from gateway.errors import LogLocked, LogUnavailable
 from gateway.log.batches import unix_ms
-from gateway.log.lending import Lender
-from gateway.log.serial import Serial
+from gateway.log.pool import Lender
+from gateway.log.writer_thread import Serial
 from gateway.log.sqlite_store import Reader, Writer, connect, prepare
 from gateway.ports import Batch, ClientKey, Opening, Outcome, OwnChange, Record, Snapshot, Submitted
 

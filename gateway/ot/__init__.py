@@ -14,32 +14,7 @@ from gateway.ot.canonical import canonical, canonical_hash
 from gateway.ot.client import Replica, Submission
 from gateway.ot.collapse import collapse, plain
 from gateway.ot.difference import difference
-from gateway.ot.face import (
-    DEFAULT_LIMITS,
-    Limits,
-    Operation,
-    Operations,
-    Patch,
-    Strategies,
-    apply,
-    apply_patch,
-    check_value,
-    emit,
-    equal,
-    growth,
-    identical,
-    implementation,
-    invert,
-    lower,
-    normalise,
-    rebase,
-    settle,
-    size,
-    survives,
-    touched,
-    transform,
-    transform_losses,
-)
+from gateway.ot.api import DEFAULT_LIMITS, Limits, Operation, Operations, Patch, Strategies, apply, apply_patch, check_value, emit, equal, growth, identical, implementation, invert, lower, normalise, rebase, settle, size, survives, touched, transform, transform_losses
 from gateway.ot.undo import Entry, UndoStacks
 
 __all__ = [

@@ -13,20 +13,7 @@ from typing import Any
 
 from gateway.errors import PatchError
 from gateway.ot.difference import difference
-from gateway.ot.face import (
-    DEFAULT_LIMITS,
-    Limits,
-    Operation,
-    Operations,
-    Patch,
-    Strategies,
-    apply,
-    emit,
-    invert,
-    lower,
-    settle,
-    transform,
-)
+from gateway.ot.api import DEFAULT_LIMITS, Limits, Operation, Operations, Patch, Strategies, apply, emit, invert, lower, settle, transform
 from gateway.ot.kernel.documents import TST
 from gateway.ot.undo import UndoStacks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.face import Patch, identical
+from gateway.ot.api import Patch, identical
 from gateway.ot.kernel.paths import format_pointer
 
 STANDARD = frozenset({"add", "remove", "replace", "move", "copy", "test"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.face import Operation, identical
+from gateway.ot.api import Operation, identical
 from gateway.ot.kernel.documents import INS, REM, SET, TXT
 from gateway.ot.kernel.paths import Path
 from gateway.ot.kernel.text import difference as text_difference

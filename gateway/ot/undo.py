@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import PatchError
-from gateway.ot.face import Operations, apply, invert, settle, transform_losses
+from gateway.ot.api import Operations, apply, invert, settle, transform_losses
 from gateway.ot.kernel.documents import MOV, REM, SET
 from gateway.ot.kernel.transform import EARLIER_MOVE_CUT, LATER_WRITE_LOST
 

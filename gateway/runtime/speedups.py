@@ -25,7 +25,7 @@ CORE = (
     "gateway.wire.announcement",
     "gateway.rooms.broadcast",
     "gateway.sessions.editing",
-    "gateway.ot.face",
+    "gateway.ot.api",
     "gateway.wire.messages",
     "gateway.redislink.chains",
     "gateway.rooms.room",

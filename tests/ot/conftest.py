@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from gateway.ot import face
+from gateway.ot import api
 from gateway.ot import kernel as pure
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from gateway import ot
 from gateway.errors import PatchError
-from gateway.ot import face
+from gateway.ot import api
 from tests.ot import generate, laws
 from tests.ot.conftest import DEFAULT, KERNELS
 
@@ -332,7 +332,7 @@ def test_the_cap_leaves_room_for_long_lists() -> None:
     one = [("ins", ("l", 0), n) for n in range(300)]
     earlier, later = ot.transform(one, one)
     assert len(earlier) == len(later) == 300
-    assert (face.CALLS_PER_PAIR, face.CALLS_SPARE) == (20, 1000)
+    assert (api.CALLS_PER_PAIR, api.CALLS_SPARE) == (20, 1000)
 
 
 def test_lists_that_were_pickled_transform_alike(kernel: ModuleType) -> None:

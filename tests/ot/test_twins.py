@@ -41,7 +41,7 @@ def test_off_always_takes_the_pure_twin() -> None:
 
 
 def test_the_fixture_really_switches(kernel: ModuleType) -> None:
-    assert importlib.import_module("gateway.ot.face").implementation() == (
+    assert importlib.import_module("gateway.ot.api").implementation() == (
         "pure" if kernel is pure else "compiled"
     )
 

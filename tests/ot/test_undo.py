@@ -8,7 +8,7 @@ import pytest
 
 from gateway import ot
 from gateway.errors import PatchError
-from gateway.ot import face
+from gateway.ot import api
 
 
 class Author:
