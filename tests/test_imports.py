@@ -58,7 +58,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "links": ("gateway.redislink",),
     "adapters": ("gateway.log", "gateway.bus", "gateway.transport", "gateway.admission", "gateway.admin"),
-    "node": ("gateway.sessions.endpoint", "gateway.resources", "gateway.backends", "gateway.node"),
+    "node": ("gateway.sessions.endpoint", "gateway.node.resources", "gateway.node.backends", "gateway.node"),
     "supervisor": ("gateway.supervisor",),
     "command": ("gateway.client", "gateway.doctor", "gateway.cli", "gateway.__main__"),
 }

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, nullcontext
 import trio
 
 from gateway.admin import server
-from gateway.backends import check_settings
+from gateway.node.backends import check_settings
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.runtime.metrics import METRICS, Counters

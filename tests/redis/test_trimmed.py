@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import trio
 
-from gateway.backends import backend_of
+from gateway.node.backends import backend_of
 from gateway.errors import LogTrimmed
 from tests.redis.parts import fresh
 from tests.redis.test_flushed import RESOURCE, Node, node

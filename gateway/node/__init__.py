@@ -27,7 +27,7 @@ from starlette.applications import Starlette
 from gateway.runtime import speedups, interpreter
 from gateway.admin import app, server
 from gateway.admission import Authenticator, Features, Schemas
-from gateway.backends import LocalBackend, backend_of
+from gateway.node.backends import LocalBackend, backend_of
 from gateway.bus.local import LocalBus
 from gateway.config import Config
 from gateway.errors import ConfigError
@@ -35,7 +35,7 @@ from gateway.sessions.endpoint import PATH, Gate
 from gateway.hub.hub import Hub
 from gateway.runtime.metrics import Counters
 from gateway.ports import Bus, OpLog, Transport
-from gateway.resources import HubResources
+from gateway.node.resources import HubResources
 from gateway.transport.portable import PortableTransport
 from gateway.transport.siblings import Place
 
