@@ -26,7 +26,7 @@ import trio
 
 from benchmarks.measure import OUT
 from gateway.admission import issue
-from gateway.client import Endpoint, Link, Resource, View, connected
+from gateway.cli.client import Endpoint, Link, Resource, View, connected
 
 RESOURCE = Resource("event", "long")
 READY = re.compile(r"ready ws=(\S+) admin=(\S+)")

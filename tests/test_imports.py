@@ -60,7 +60,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "adapters": ("gateway.log", "gateway.bus", "gateway.transport", "gateway.admission", "gateway.admin"),
     "node": ("gateway.sessions.endpoint", "gateway.node.resources", "gateway.node.backends", "gateway.node"),
     "supervisor": ("gateway.supervisor",),
-    "command": ("gateway.client", "gateway.doctor", "gateway.cli", "gateway.__main__"),
+    "command": ("gateway.cli.client", "gateway.cli.machine", "gateway.cli", "gateway.__main__"),
 }
 ADAPTERS = LAYERS["adapters"]
 # The operations are pure: neither I/O nor settings below them, only errors and the choice of kernels.

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.cli.options import Settings, settings
-from gateway.doctor import Finding, findings
+from gateway.cli.machine import Finding, findings
 
 MARKS = {"ok": "[green]ok[/]", "hint": "[yellow]hint[/]", "bad": "[red]bad[/]"}
 

@@ -10,7 +10,7 @@ import click
 import trio
 
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
-from gateway.client import Resource, submit
+from gateway.cli.client import Resource, submit
 
 
 @click.command("edit", short_help="Apply a JSON Patch to a resource.")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from gateway.admission import issue, secret_path
-from gateway.client import Endpoint, Resource
+from gateway.cli.client import Endpoint, Resource
 from gateway.config import Config, load
 from gateway.errors import ConfigError
 from gateway.wire.messages import RESOURCE_ID

@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
-from gateway.client import Endpoint, Message, Resource, View, follow
+from gateway.cli.client import Endpoint, Message, Resource, View, follow
 
 PEOPLE_SHOWN = 20
 OnChange = Callable[[View, str], None]

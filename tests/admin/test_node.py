@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from gateway.admission import create_secret, issue
-from gateway.client import Endpoint, Link, Resource, View, connected
+from gateway.cli.client import Endpoint, Link, Resource, View, connected
 from gateway.config import Config
 from gateway.node import Node
 

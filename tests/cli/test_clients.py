@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.cli.edit import edit_command
-from gateway.client import Endpoint, Resource, submit
+from gateway.cli.client import Endpoint, Resource, submit
 from tests.cli.commands import Running, arguments, environment, gateway, running, served
 
 CREATE = '{"op": "add", "path": "/title", "value": "Lunch"}'

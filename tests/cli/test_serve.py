@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trio
 
-from gateway.client import Endpoint, Link, Resource, View, connected
+from gateway.cli.client import Endpoint, Link, Resource, View, connected
 from gateway.errors import Unreachable
 from tests.cli.commands import arguments, environment, gateway, running, served
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway import doctor
+from gateway.cli import machine
 from gateway.runtime import interpreter
 from gateway.config import Config
-from gateway.doctor import Finding, findings, fsync_time_ms
+from gateway.cli.machine import Finding, findings, fsync_time_ms
 
 
 def found(config: Config) -> dict[str, Finding]:
