@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Some distributions ship venv without ensurepip; the pip that is there installs another into the environment.
 WITHOUT_ENSUREPIP = ($(PYTHON) -m venv --clear --without-pip $(VENV) && \
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet pip)
-CORE := $(wildcard gateway/*.pxd gateway/*/*.pxd)
+CORE := $(wildcard gateway/*/*.pxd)
 KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd _speedups/*.pxi gateway/ot/kernel/*.py) $(CORE) $(CORE:.pxd=.py)
 SEEDS ?= 1000
 SECONDS ?= 60

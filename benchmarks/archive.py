@@ -16,7 +16,6 @@ import psutil
 import trio
 
 from benchmarks.log import ROOMS, Workload
-from gateway.wire.announcement import Announcement
 from gateway.config import Config
 from gateway.log.archive import Archiver, Transfer
 from gateway.log.postgres import PostgresArchive, migrate
@@ -24,6 +23,7 @@ from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
 from gateway.ports import Batch, Committed, Record
 from gateway.redislink.shards import Shards
+from gateway.wire.announcement import Announcement
 from tests.servers import postgres_server, redis_server
 
 BACKLOG = 1_000_000

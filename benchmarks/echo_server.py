@@ -14,12 +14,12 @@ import trio
 from _speedups import frames
 from _speedups.fanout import Frame
 from gateway.config import Config
-from gateway.runtime.metrics import Counters
 from gateway.ports import Ack, Admission, Connection, Rejection, Transport, UpgradeRequest
+from gateway.runtime.interpreter import raise_descriptors, runtime
+from gateway.runtime.metrics import Counters
 from gateway.transport.fast import FastTransport
 from gateway.transport.fast_connection import FastConnection
 from gateway.transport.portable import PortableTransport
-from gateway.runtime.interpreter import raise_descriptors, runtime
 
 MESSAGE_BYTES_MAX = 32 << 20
 CONNECTIONS_MAX = 19_000

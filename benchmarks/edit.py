@@ -25,16 +25,16 @@ import trio
 import trio.lowlevel
 
 from benchmarks import measure, node
-from gateway.runtime import interpreter
-from gateway.admission import Authenticator, Features, Schemas
+from gateway.admission import Features, Schemas, TokenVerifier
 from gateway.bus.local import LocalBus
 from gateway.config import Config
-from gateway.sessions.endpoint import Gate
 from gateway.hub.hub import Hub
 from gateway.log.batches import unix_ms
 from gateway.log.memory import MemoryLog
-from gateway.runtime.metrics import Counters
 from gateway.ports import Ack, Admission, Connection, Own, Session, UpgradeRequest
+from gateway.runtime import interpreter
+from gateway.runtime.metrics import Counters
+from gateway.sessions.endpoint import Endpoint
 
 ROOMS = 100
 EDITORS = 5
@@ -138,8 +138,8 @@ class Core:
             unix_ms,
             time.monotonic,
         )
-        self._gate = Gate(
-            "node", config, self.hub, self.counters, Authenticator(config), Features(config), ROOMS * EDITORS
+        self._gate = Endpoint(
+            "node", config, self.hub, self.counters, TokenVerifier(config), Features(config), ROOMS * EDITORS
         )
 
     async def editors(self) -> list[Editor]:

@@ -26,7 +26,7 @@ import trio
 
 from benchmarks.measure import OUT
 from gateway.admission import issue
-from gateway.cli.client import Endpoint, Link, Resource, View, connected
+from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
 
 RESOURCE = Resource("event", "long")
 READY = re.compile(r"ready ws=(\S+) admin=(\S+)")
@@ -54,7 +54,7 @@ def served(data: str) -> Iterator[tuple[str, str, str]]:
         process.stdout.close()
 
 
-async def answer(link: Link, kind: str) -> Any:
+async def answer(link: GatewayLink, kind: str) -> Any:
     while True:
         message = await link.receive()
         if message["type"] == "ERROR":
@@ -63,7 +63,7 @@ async def answer(link: Link, kind: str) -> Any:
             return message["payload"]
 
 
-async def write(link: Link, changes: int) -> None:
+async def write(link: GatewayLink, changes: int) -> None:
     """Create the event, then set its title again and again."""
     await link.subscribe(View(RESOURCE), visible=False)
     await answer(link, "SUBSCRIBE_ACK")
@@ -77,7 +77,7 @@ async def write(link: Link, changes: int) -> None:
             await answer(link, "OP_ACK")
 
 
-async def edit(link: Link, operation: dict[str, Any]) -> None:
+async def edit(link: GatewayLink, operation: dict[str, Any]) -> None:
     payload = {
         "resource_type": RESOURCE.type,
         "resource_id": RESOURCE.id,
@@ -89,7 +89,7 @@ async def edit(link: Link, operation: dict[str, Any]) -> None:
     await link.send("OP", payload)
 
 
-async def sync_ms(link: Link, last_version: int, changes: int) -> float:
+async def sync_ms(link: GatewayLink, last_version: int, changes: int) -> float:
     """One SYNC_REQUEST: the state with `changes` 0, else so many changes."""
     started_s = time.perf_counter()
     payload = {
@@ -114,7 +114,7 @@ async def travel_ms(http: httpx.AsyncClient, version: int) -> float:
     return took_ms
 
 
-async def measure_cold(where: Endpoint, admin: str, version: int) -> dict[str, float]:
+async def measure_cold(where: GatewayAccess, admin: str, version: int) -> dict[str, float]:
     headers = {"Authorization": f"Bearer {where.token}"}
     async with httpx.AsyncClient(base_url=admin, headers=headers) as http:
         await http.get("/healthz")
@@ -124,7 +124,7 @@ async def measure_cold(where: Endpoint, admin: str, version: int) -> dict[str, f
         return {"time_travel": travel, "full_sync": await sync_ms(link, 0, 0)}
 
 
-async def measure_warm(where: Endpoint, admin: str, changes: int) -> dict[str, list[float]]:
+async def measure_warm(where: GatewayAccess, admin: str, changes: int) -> dict[str, list[float]]:
     rng = random.Random(1)
     headers = {"Authorization": f"Bearer {where.token}"}
     async with (
@@ -140,7 +140,7 @@ async def measure_warm(where: Endpoint, admin: str, changes: int) -> dict[str, l
         }
 
 
-async def fill(where: Endpoint, changes: int) -> None:
+async def fill(where: GatewayAccess, changes: int) -> None:
     async with connected(where, "writer") as link:
         await answer(link, "AUTH_ACK")
         await write(link, changes)
@@ -161,14 +161,14 @@ def run(changes: int) -> dict[str, dict[str, float]]:
     cold: dict[str, list[float]] = {"full_sync_cold": [], "time_travel_cold": []}
     with tempfile.TemporaryDirectory() as data:
         with served(data) as (url, _, token):
-            trio.run(fill, Endpoint(url, token), changes)
+            trio.run(fill, GatewayAccess(url, token), changes)
         for _ in range(COLD_ROUNDS):
             with served(data) as (url, admin, token):
-                found = trio.run(measure_cold, Endpoint(url, token), admin, rng.randint(1, changes))
+                found = trio.run(measure_cold, GatewayAccess(url, token), admin, rng.randint(1, changes))
             for name, took_ms in found.items():
                 cold[f"{name}_cold"].append(took_ms)
         with served(data) as (url, admin, token):
-            warm = trio.run(measure_warm, Endpoint(url, token), admin, changes)
+            warm = trio.run(measure_warm, GatewayAccess(url, token), admin, changes)
     return {name: summary(values) for name, values in {**cold, **warm}.items()}
 
 

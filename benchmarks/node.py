@@ -14,9 +14,9 @@ import trio
 
 from benchmarks.measure import Server
 from gateway.config import Config
-from gateway.sessions.endpoint import PATH
 from gateway.node import Node
 from gateway.runtime.interpreter import raise_descriptors
+from gateway.sessions.endpoint import PATH
 
 __all__ = ["NAME", "PATH", "started", "token"]
 

@@ -23,9 +23,9 @@ from typing import Any
 
 from benchmarks import measure
 from gateway import ot
-from gateway.runtime import speedups
 from gateway.ot import api
 from gateway.ot import kernel as pure
+from gateway.runtime import speedups
 
 ROUNDS = 7
 ROUND_S = 0.06

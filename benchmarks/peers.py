@@ -21,9 +21,9 @@ import trio
 
 from benchmarks.echo_server import EchoSession, configuration, transport_of
 from benchmarks.measure import Server
-from gateway.runtime.metrics import Counters
 from gateway.ports import Admission, Connection, Group, Own, Rejection, UpgradeRequest
 from gateway.runtime.interpreter import raise_descriptors, runtime
+from gateway.runtime.metrics import Counters
 
 HERE = Path(__file__).parent
 PREFIX = b"!all "

@@ -38,7 +38,7 @@ CHECK_TIMEOUT_S = 2.0
 BODY_TIMEOUT_S = 30.0
 
 
-class Surroundings(NamedTuple):
+class AdminContext(NamedTuple):
     """What the application works with. `now_s` is Unix time; `websocket_url` is shown to people."""
 
     resources: Resources
@@ -57,9 +57,9 @@ class Target(NamedTuple):
     identity: Identity
 
 
-def application(surroundings: Surroundings) -> Starlette:
+def application(context: AdminContext) -> Starlette:
     """The ASGI application over the core's port."""
-    admin = _Admin(surroundings)
+    admin = _Admin(context)
     resource = "/v1/resources/{type}/{id}"
     return Starlette(
         routes=[
@@ -84,17 +84,17 @@ def application(surroundings: Surroundings) -> Starlette:
 class _Admin:
     """The handlers. Each checks the token and the role before it says anything about a resource."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._resources = surroundings.resources
-        self._state = surroundings.state
-        self._surroundings = surroundings
+    def __init__(self, context: AdminContext) -> None:
+        self._resources = context.resources
+        self._state = context.state
+        self._context = context
 
     async def page(self, request: Request) -> Response:
         state = "draining" if self._state.draining else "serving"
-        return HTMLResponse(page.html(self._state.name, state, self._surroundings.websocket_url))
+        return HTMLResponse(page.html(self._state.name, state, self._context.websocket_url))
 
     async def openapi(self, request: Request) -> Response:
-        return _json(description(sorted(self._resources.types()), self._surroundings.document_bytes_max))
+        return _json(description(sorted(self._resources.types()), self._context.document_bytes_max))
 
     async def healthz(self, request: Request) -> Response:
         """The process runs and its loop turns; nothing else is asked."""
@@ -201,11 +201,11 @@ class _Admin:
         if scheme.lower() != "bearer" or not token:
             detail = "Send the header `Authorization: Bearer TOKEN`; `gateway token` makes one."
             raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"}, code="UNAUTHENTICATED")
-        return self._surroundings.authenticator.verify(token.strip(), self._surroundings.now_s())
+        return self._context.authenticator.verify(token.strip(), self._context.now_s())
 
     async def _document(self, request: Request) -> Any:
         """The body, parsed; null isn't a document."""
-        body = await _body(request, self._surroundings.document_bytes_max)
+        body = await _body(request, self._context.document_bytes_max)
         try:
             document = orjson.loads(body)
         except ValueError as error:

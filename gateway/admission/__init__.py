@@ -11,17 +11,17 @@ from gateway.admission.keys import create_secret, read_secret, secret_path
 from gateway.admission.origins import origin_allowed
 from gateway.admission.rates import AbuseTracker, RateLimiter
 from gateway.admission.schemas import Schemas
-from gateway.admission.tokens import Authenticator, Identity, issue
+from gateway.admission.tokens import TokenIdentity, TokenVerifier, issue
 
 __all__ = [
     "KILLED_CODE",
     "AbuseTracker",
-    "Authenticator",
     "Features",
     "Grants",
-    "Identity",
     "RateLimiter",
     "Schemas",
+    "TokenIdentity",
+    "TokenVerifier",
     "at_least",
     "create_secret",
     "issue",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from gateway.admission.tokens import Identity
+from gateway.admission.tokens import TokenIdentity
 from gateway.config import Config
 
 KILLED_CODE = 4403
@@ -24,7 +24,7 @@ class Features:
         self._buckets_admitted = flags.rollout_percentage * (_BUCKETS / 100)
         self._segments = frozenset(flags.segments)
 
-    def admits(self, identity: Identity) -> bool:
+    def admits(self, identity: TokenIdentity) -> bool:
         """Whether this user may connect: a listed segment always, others by the rollout percentage.
 
         A user's place in the rollout never changes, so that a rising percentage only adds users.

@@ -21,8 +21,8 @@ from gateway.admission.annotations import Annotations, Strategy, read_annotation
 from gateway.admission.grants import RESOURCE_TYPE
 from gateway.admission.markup import cleanings, escaped
 from gateway.config import Config
-from gateway.errors import ConfigError, Refusal
 from gateway.config.fields import suggestion
+from gateway.errors import ConfigError, Refusal
 
 _TYPE = re.compile(RESOURCE_TYPE)
 _MESSAGE_LENGTH_MAX = 240

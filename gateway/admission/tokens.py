@@ -31,7 +31,7 @@ NAME_LENGTH_MAX = 256
 AVATAR_URL_LENGTH_MAX = 2048
 
 
-class Identity(NamedTuple):
+class TokenIdentity(NamedTuple):
     """Who a token speaks for. `name` is the user id where the token has none; `expires_at` is Unix s."""
 
     user_id: str
@@ -50,7 +50,7 @@ class Identity(NamedTuple):
         return at_least(self.grants.role(resource_type, resource_id), role)
 
 
-class Authenticator:
+class TokenVerifier:
     """Verifies tokens with the configured keys and claims. Raises ConfigError where it can't be set up."""
 
     def __init__(self, config: Config) -> None:
@@ -67,7 +67,7 @@ class Authenticator:
         except ValueError as error:
             raise ConfigError(f"auth.default_grants: {error}") from None
 
-    def verify(self, token: str, now_s: float) -> Identity:
+    def verify(self, token: str, now_s: float) -> TokenIdentity:
         """The identity that a token proves at `now_s` (Unix seconds).
 
         Raises Refusal TOKEN_EXPIRED when it is only too old, else UNAUTHENTICATED; the message says what is
@@ -84,7 +84,9 @@ class Authenticator:
         name = (_text_claim(claims, "name", NAME_LENGTH_MAX) if "name" in claims else "") or user_id
         avatar = _text_claim(claims, "avatar_url", AVATAR_URL_LENGTH_MAX) if "avatar_url" in claims else ""
         segments = _segments_of(claims["segments"]) if "segments" in claims else ()
-        return Identity(user_id, name, avatar, expires_at, segments, self._grants_of(claims.get("grants")))
+        return TokenIdentity(
+            user_id, name, avatar, expires_at, segments, self._grants_of(claims.get("grants"))
+        )
 
     def _verified_payload(self, token: str) -> bytes:
         """The payload of a token whose signature is right."""
@@ -186,7 +188,7 @@ def issue(
 ) -> str:
     """A token signed with HS256, valid from `now_s` (Unix seconds) for `ttl_s`.
 
-    Raises ValueError for a user id, name or grants that `Authenticator.verify` would refuse.
+    Raises ValueError for a user id, name or grants that `TokenVerifier.verify` would refuse.
     """
     parse_grants(grants)
     for text, limit in ((user_id, USER_ID_LENGTH_MAX), (name, NAME_LENGTH_MAX)):

@@ -14,7 +14,6 @@ from typing import Any
 
 import trio
 
-from gateway.wire import announcement
 from gateway.errors import LogUnavailable
 from gateway.ports import BusListener
 from gateway.redislink.address import Address
@@ -23,6 +22,7 @@ from gateway.redislink.keys import ROUTING_KEY, Keys, keys_of
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import ORIGIN_BYTES, Call, Shards
 from gateway.redislink.subscriber import Subscriber
+from gateway.wire import announcement
 
 logger = logging.getLogger(__name__)
 

@@ -54,7 +54,7 @@ class Resource(NamedTuple):
         return f"{self.type}:{self.id}"
 
 
-class Endpoint(NamedTuple):
+class GatewayAccess(NamedTuple):
     """Where the gateway is and who we are. `tls` None: the system's trust, for wss."""
 
     url: str
@@ -136,7 +136,7 @@ def _key(presence: Message) -> str:
 # ------------------------------------------------------------------------------------------- the link
 
 
-class Link:
+class GatewayLink:
     """One open connection that speaks JSON messages."""
 
     def __init__(self, websocket: WebSocketConnection) -> None:
@@ -199,13 +199,13 @@ def _collapsing() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def connected(endpoint: Endpoint, client_id: str) -> AsyncIterator[Link]:
+async def connected(endpoint: GatewayAccess, client_id: str) -> AsyncIterator[GatewayLink]:
     """A link, authenticated by the upgrade request and named `client_id`; raises Unreachable, ClientError."""
     stream = await _dialled(endpoint)
     try:
         with _collapsing():
             async with trio.open_nursery() as nursery:
-                link = Link(await _upgraded(nursery, stream, endpoint))
+                link = GatewayLink(await _upgraded(nursery, stream, endpoint))
                 try:
                     await link.send("AUTH", {"client_id": client_id, "protocol": 1})
                     yield link
@@ -217,7 +217,7 @@ async def connected(endpoint: Endpoint, client_id: str) -> AsyncIterator[Link]:
         await trio.aclose_forcefully(stream)
 
 
-async def _dialled(endpoint: Endpoint) -> Stream:
+async def _dialled(endpoint: GatewayAccess) -> Stream:
     url = urlsplit(endpoint.url)
     if url.scheme not in ("ws", "wss") or not url.hostname:
         raise ConfigError(f"{endpoint.url!r} is no address: write ws://HOST:PORT/realtime, or wss://...")
@@ -239,7 +239,7 @@ async def _dialled(endpoint: Endpoint) -> Stream:
         return stream
 
 
-async def _upgraded(nursery: trio.Nursery, stream: Stream, endpoint: Endpoint) -> WebSocketConnection:
+async def _upgraded(nursery: trio.Nursery, stream: Stream, endpoint: GatewayAccess) -> WebSocketConnection:
     url = urlsplit(endpoint.url)
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     with _reaching(endpoint.url):
@@ -287,7 +287,7 @@ def _refusal(payload: Message) -> GatewayError:
 
 
 async def follow(
-    endpoint: Endpoint, view: View, on_change: Callable[[View, str], None], *, visible: bool = True
+    endpoint: GatewayAccess, view: View, on_change: Callable[[View, str], None], *, visible: bool = True
 ) -> None:
     """Keep a view up to date, across lost connections, until cancelled.
 
@@ -323,7 +323,7 @@ class Edited(NamedTuple):
 
 
 async def submit(
-    endpoint: Endpoint,
+    endpoint: GatewayAccess,
     resource: Resource,
     patch: Sequence[Mapping[str, Any]],
     *,
@@ -354,7 +354,7 @@ class _Submission:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: GatewayAccess,
         resource: Resource,
         patch: Sequence[Mapping[str, Any]],
         create: bool,

@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from gateway.cli.options import Settings, settings
 from gateway.cli.machine import Finding, findings
+from gateway.cli.options import Settings, settings
 
 MARKS = {"ok": "[green]ok[/]", "hint": "[yellow]hint[/]", "bad": "[red]bad[/]"}
 

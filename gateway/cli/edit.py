@@ -9,8 +9,8 @@ from typing import Any
 import click
 import trio
 
-from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
 from gateway.cli.client import Resource, submit
+from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
 
 
 @click.command("edit", short_help="Apply a JSON Patch to a resource.")

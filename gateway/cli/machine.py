@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from gateway.runtime import speedups, interpreter
 from gateway.config import Config
+from gateway.runtime import interpreter, speedups
 
 Status = Literal["ok", "hint", "bad"]
 
@@ -81,7 +81,7 @@ def _backlog(config: Config) -> Finding:
     remedy = interpreter.backlog_remedy(config.server.listen_backlog)
     found = f"{config.server.listen_backlog:,} wanted"
     try:
-        found += f", the kernel allows {int(tuning.SOMAXCONN.read_text()):,}"
+        found += f", the kernel allows {int(interpreter.SOMAXCONN.read_text()):,}"
     except (OSError, ValueError):
         found += ", the kernel doesn't say what it allows"
     return Finding("listen backlog", "hint" if remedy else "ok", found, remedy or "")

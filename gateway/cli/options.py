@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from gateway.admission import issue, secret_path
-from gateway.cli.client import Endpoint, Resource
+from gateway.cli.client import GatewayAccess, Resource
 from gateway.config import Config, load
 from gateway.errors import ConfigError
 from gateway.wire.messages import RESOURCE_ID
@@ -82,13 +82,13 @@ class Reach(NamedTuple):
     user: str | None
     ca: str | None
 
-    def endpoint(self, config: Config, resource: Resource, role: str) -> Endpoint:
+    def endpoint(self, config: Config, resource: Resource, role: str) -> GatewayAccess:
         """Where to connect, with a token that allows `role`; raises ConfigError when there is none."""
         scheme = "wss" if config.server.tls_cert else "ws"
         url = f"{scheme}://{reachable(config.server.host)}:{config.server.port}/realtime"
         user = self.user or os.environ.get("USER") or "operator"
         token = self.token or signed(config, user, {str(resource): role}, SELF_SIGNED_TTL_S)
-        return Endpoint(self.url or url, token, _trust(self.ca))
+        return GatewayAccess(self.url or url, token, _trust(self.ca))
 
 
 def reaching(command: Command) -> Command:

@@ -14,13 +14,13 @@ import trio
 from rich.console import Console
 from rich.markup import escape
 
-from gateway.runtime import speedups, interpreter
 from gateway.admission import create_secret, secret_path
 from gateway.cli.options import Settings, reachable, settings
 from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.sessions.endpoint import PATH
 from gateway.node import Addresses, Node
+from gateway.runtime import interpreter, speedups
+from gateway.sessions.endpoint import PATH
 from gateway.supervisor import Supervisor
 
 logger = logging.getLogger("gateway")

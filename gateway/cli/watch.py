@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
+from gateway.cli.client import GatewayAccess, Message, Resource, View, follow
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
-from gateway.cli.client import Endpoint, Message, Resource, View, follow
 
 PEOPLE_SHOWN = 20
 OnChange = Callable[[View, str], None]
@@ -59,7 +59,7 @@ def watch_command(
         return
 
 
-async def _watch(where: Endpoint, view: View, visible: bool, once: bool, show: OnChange) -> None:
+async def _watch(where: GatewayAccess, view: View, visible: bool, once: bool, show: OnChange) -> None:
     with trio.CancelScope() as scope:
 
         def on_change(view: View, status: str) -> None:

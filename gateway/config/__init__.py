@@ -1,9 +1,9 @@
-"""The settings: each declared once with default, unit, bounds and help, and read from where the operator put it."""
+"""The settings: each declared once with default, unit, bounds and help; and where their values come from."""
 
 from gateway.config.settings import (
     SECTIONS,
-    Config,
     AuthSettings,
+    Config,
     FeaturesSettings,
     LimitsSettings,
     LogSettings,
@@ -17,6 +17,7 @@ from gateway.config.settings import (
 from gateway.config.sources import Row, load, rows
 
 __all__ = [
+    "SECTIONS",
     "AuthSettings",
     "Config",
     "FeaturesSettings",
@@ -26,7 +27,6 @@ __all__ = [
     "PresenceSettings",
     "RedisSettings",
     "Row",
-    "SECTIONS",
     "SchemasSettings",
     "ServerSettings",
     "TimeoutsSettings",

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, cast
 
-from gateway.errors import ConfigError
 from gateway.config.fields import checked, of, suggestion, tunable
+from gateway.errors import ConfigError
 
 KIB = 1 << 10
 MIB = 1 << 20

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from gateway.config.fields import Value, checked, of, read, suggestion
+from gateway.config.fields import Value, checked, of, read
 from gateway.config.settings import SECTIONS, Config, fields_of, names_of, path_of
 from gateway.errors import ConfigError
 
@@ -62,7 +62,9 @@ def load(
     settings.update(_from_overrides(overrides or {}))
     sections: dict[str, Any] = {}
     for section, kind in SECTIONS.items():
-        found = {key: settings[f"{section}.{key}"] for key in names_of(kind) if f"{section}.{key}" in settings}
+        found = {
+            key: settings[f"{section}.{key}"] for key in names_of(kind) if f"{section}.{key}" in settings
+        }
         sections[section] = kind(**{key: setting.value for key, setting in found.items()})
     return Config(**sections, sources={name: setting.source for name, setting in settings.items()})
 

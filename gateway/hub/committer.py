@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from gateway.wire.announcement import Announcement
 from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.hub.lane import Lane
-from gateway.runtime.metrics import Counters, Histogram
 from gateway.hub.pace import Pace
 from gateway.ports import Batch, Committed, Failed, OpLog, Outcome, Reserved, Stale
 from gateway.rooms.room import Room
+from gateway.runtime.metrics import Counters, Histogram
 from gateway.runtime.timeslice import Slices
+from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
 

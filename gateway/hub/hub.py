@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 import orjson
 import trio
 
-from gateway.wire import announcement
-from gateway.hub import replay
 from gateway import ot
-from gateway.wire.announcement import Announcement
-from gateway.hub.committer import Committer
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal, retry_after_ms
-from gateway.runtime.metrics import Counters
-from gateway.hub.remote_presence import Neighbours
+from gateway.hub import replay
+from gateway.hub.committer import Committer
+from gateway.hub.recovery import Loaded, bring_back
+from gateway.hub.remote_presence import RemotePresence
 from gateway.ports import (
     Absent,
     Bus,
@@ -34,11 +32,13 @@ from gateway.ports import (
     Rules,
     Snapshot,
 )
-from gateway.hub.recovery import Loaded, bring_back
+from gateway.rooms.context import RoomContext
 from gateway.rooms.room import Room
-from gateway.runtime.timeslice import Slices
-from gateway.rooms.context import Surroundings
 from gateway.rooms.window import Entry, entries_of
+from gateway.runtime.metrics import Counters
+from gateway.runtime.timeslice import Slices
+from gateway.wire import announcement
+from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def unavailable(error: LogUnavailable) -> Refusal:
     return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
 
 
-class Opening:
+class Pending:
     """A room that is being opened: who waits for it, and what the bus brought meanwhile."""
 
     __slots__ = ("done", "missed")
@@ -102,16 +102,16 @@ class Hub:
         self.committer = Committer(log, counters, now_s, self._after_commit)
         self._bus = bus
         self._rooms: dict[str, Room] = {}
-        self._opening: dict[str, Opening] = {}
+        self._opening: dict[str, Pending] = {}
         self._catching_up: set[str] = set()
         self._held: dict[str, list[Announcement]] = {}
         self._rosters: dict[Room, None] = {}
         self._rosters_due = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._neighbours: Neighbours | None = None
+        self._neighbours: RemotePresence | None = None
         if leases is not None:
-            self._neighbours = Neighbours(config.presence, bus, leases, self._rooms, wall_ms, now_s)
-        self._surroundings = Surroundings(
+            self._neighbours = RemotePresence(config.presence, bus, leases, self._rooms, wall_ms, now_s)
+        self._context = RoomContext(
             config,
             rules,
             counters,
@@ -165,7 +165,7 @@ class Hub:
             await opening.done.wait()
 
     async def _open(self, resource: str) -> Room:
-        opening = self._opening[resource] = Opening()
+        opening = self._opening[resource] = Pending()
         try:
             await self._bus.subscribe(resource)
             room = (await self._load(resource)).room
@@ -194,7 +194,7 @@ class Hub:
             timestamp_ms = entries[-1].record.timestamp
         elif version:
             timestamp_ms = await self._timestamp_of(resource, version)
-        room = Room(resource, self._surroundings, opened.epoch, version, document, timestamp_ms)
+        room = Room(resource, self._context, opened.epoch, version, document, timestamp_ms)
         room.snapshot_version = opened.snapshot.version
         for entry in entries:
             room.window.append(entry)
@@ -365,7 +365,7 @@ class Hub:
         for name in [resource] if resource is not None else list(self._rooms):
             self._catch_up_soon(name)
             if self._neighbours is not None:
-                self._neighbours.doubt(name)
+                self._neighbours.reconcile_soon(name)
 
     def _catch_up_soon(self, resource: str) -> None:
         if resource not in self._catching_up:
@@ -481,7 +481,7 @@ class Hub:
         del self._rooms[room.resource]
         self.counters.rooms -= 1
         self.counters.rooms_evicted += 1
-        closing = self._opening[room.resource] = Opening()  # whoever wants the room waits for the bus
+        closing = self._opening[room.resource] = Pending()  # whoever wants the room waits for the bus
         try:
             await self._bus.unsubscribe(room.resource)
         finally:

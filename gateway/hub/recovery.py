@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 import orjson
 import trio
 
-from gateway.hub import replay
 from gateway import ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
-from gateway.runtime.metrics import Counters
+from gateway.hub import replay
 from gateway.ports import Batch, Committed, Duplicates, Failed, Opening, OpLog, Record, Reserved
 from gateway.rooms.room import Room
 from gateway.rooms.window import Entry, Kept
+from gateway.runtime.metrics import Counters
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Change(NamedTuple):
     stands_for: int = 1
 
 
-class Parting(NamedTuple):
+class Divergence(NamedTuple):
     """Where two histories part.
 
     `remote` leads from the document before `changes` to the log's head. Versions up to `same` are the same
@@ -68,9 +68,9 @@ class Parting(NamedTuple):
     unknown: int = 0
 
 
-NOTHING_LOST = Parting((), ())
+NOTHING_LOST = Divergence((), ())
 # The log no longer has what it would take to compare.
-INCOMPARABLE = Parting((), (), unknown=1)
+INCOMPARABLE = Divergence((), (), unknown=1)
 
 
 class Plan(NamedTuple):
@@ -134,12 +134,12 @@ async def _plan(log: OpLog, room: Room, loaded: Loaded, known: set[Hashable]) ->
     comparison = _Comparison(room, restarted, loaded.room)
     if not await comparison.read(log):
         return None
-    parting = comparison.parting()
-    carrier = _Carrier(comparison, parting, loaded, known)
-    for change in parting.changes:
-        carrier.carry(change)
+    divergence = comparison.divergence()
+    replayer = Replayer(comparison, divergence, loaded, known)
+    for change in divergence.changes:
+        replayer.carry(change)
         await trio.lowlevel.checkpoint()
-    return Plan(carrier.records, carrier.folded, parting.unknown + carrier.lost)
+    return Plan(replayer.records, replayer.folded, divergence.unknown + replayer.lost)
 
 
 def former_of(record: Record) -> tuple[int, int] | None:
@@ -187,7 +187,7 @@ class _Comparison:
             return True
         return self.lowest + len(self.theirs) == self.head
 
-    def parting(self) -> Parting:
+    def divergence(self) -> Divergence:
         """Where the two part."""
         if not self._comparable:
             return INCOMPARABLE
@@ -199,7 +199,7 @@ class _Comparison:
         if same is not None:
             # What a restarted log has beyond that was written anew, even where it gives the same document.
             known = same if self._restarted is None else max(self._restarted, covered[0] if covered else 0)
-            return Parting(self._remote(same), self._changes(same), same, max(0, same - known))
+            return Divergence(self._remote(same), self._changes(same), same, max(0, same - known))
         if self._restarted is not None and self._restarted < self.start:
             return self._folded(self._restarted, self._restarted)
         return self._parted()
@@ -237,7 +237,7 @@ class _Comparison:
             return version if _key(own) == _key(entry.record) else None
         return version
 
-    def _beyond_covered(self, own: int, theirs: int, same: int) -> Parting:
+    def _beyond_covered(self, own: int, theirs: int, same: int) -> Divergence:
         """What this room knows beyond `own`, which is `theirs` in the log."""
         if own < self.start:
             first = self._restarted
@@ -250,19 +250,19 @@ class _Comparison:
             remote = self._remote(theirs)
         else:
             remote = ot.difference(self._own_document(own), self._head_document)
-        return Parting(remote, self._changes(own), same)
+        return Divergence(remote, self._changes(own), same)
 
-    def _folded(self, own: int, theirs: int) -> Parting:
+    def _folded(self, own: int, theirs: int) -> Divergence:
         """The changes after `own`, which the log has at `theirs`: those that left the window as one."""
         before, after = self._their_document(theirs), self._own_document(self.start)
         fold = Change(self.start, None, "", before, ot.difference(before, after), self.start - own)
-        return Parting(self._remote(theirs), [fold, *self._changes(self.start)], own)
+        return Divergence(self._remote(theirs), [fold, *self._changes(self.start)], own)
 
-    def _parted(self) -> Parting:
+    def _parted(self) -> Divergence:
         """They part before the window begins: nobody knows how many changes that makes; at least so many."""
         before = self._own_document(self.start)
         remote = ot.difference(before, self._head_document)
-        return Parting(remote, self._changes(self.start), unknown=max(1, self.start - self.head))
+        return Divergence(remote, self._changes(self.start), unknown=max(1, self.start - self.head))
 
     def places(self) -> dict[int, int]:
         """Where in the log versions of this history are, as far as others brought them back."""
@@ -285,11 +285,11 @@ class _Comparison:
         return self._head_document if version == self.head else self.theirs[version - self.lowest].before
 
 
-class _Carrier:
+class Replayer:
     """Carries a room's lost changes past what others wrote: `records` go on the log's head."""
 
     def __init__(
-        self, comparison: _Comparison, parting: Parting, loaded: Loaded, known: set[Hashable]
+        self, comparison: _Comparison, divergence: Divergence, loaded: Loaded, known: set[Hashable]
     ) -> None:
         self.records: list[Record] = []
         self.folded = 0
@@ -297,9 +297,9 @@ class _Carrier:
         self._fresh = loaded.room
         self._document = loaded.room.document
         self._timestamp_ms = loaded.timestamp_ms
-        self._remote: ot.Operations = parting.remote
+        self._remote: ot.Operations = divergence.remote
         self._epoch = comparison.epoch
-        self._same = parting.same
+        self._same = divergence.same
         self._known = known
         self._theirs = {_key(entry.record): entry.record.version for entry in comparison.theirs}
         self._places = comparison.places()  # versions of the room's history -> versions in the log

@@ -18,8 +18,8 @@ import trio
 from gateway.config import PresenceSettings
 from gateway.errors import LogUnavailable
 from gateway.ports import Bus, Leases, Member
-from gateway.rooms.roster import JOIN, LEAVE, UPDATE, Presence
 from gateway.rooms.room import Room
+from gateway.rooms.roster import JOIN, LEAVE, UPDATE, Presence
 from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ LOST_NODES_MAX = 1000
 MALFORMED = (ValueError, KeyError, TypeError, IndexError)
 
 
-class Visitor:
+class RemotePerson:
     """Who a session of another node speaks for: the port `Person`."""
 
     __slots__ = ("avatar_url", "name", "user_id")
@@ -61,8 +61,8 @@ def encode(entry: Presence) -> bytes:
 
 def decode(node: str, session: str, fields: Mapping[str, Any], now_ms: int) -> Presence:
     """Another node's entry; one of MALFORMED where it is none. Its times never lie in our future."""
-    visitor = Visitor(*fields["user"])
-    entry = Presence(session, fields["client_id"], visitor, None, min(now_ms, fields["seen"]))
+    person = RemotePerson(*fields["user"])
+    entry = Presence(session, fields["client_id"], person, None, min(now_ms, fields["seen"]))
     entry.node = node
     entry.number = fields["number"]
     entry.cursor = fields["cursor"]
@@ -71,7 +71,7 @@ def decode(node: str, session: str, fields: Mapping[str, Any], now_ms: int) -> P
     return entry
 
 
-class Neighbours:
+class RemotePresence:
     """The other nodes' part of the rosters of `rooms`. `run` must be running."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Neighbours:
         self._lost: dict[str, None] = {}
         self._newly_lost: set[str] = set()
         self._lapsed = False
-        self._doubted: dict[str, None] = {}
+        self._unreconciled: dict[str, None] = {}
         self._work = trio.Event()
         leases.attach(self)
 
@@ -103,8 +103,8 @@ class Neighbours:
         """Serve until cancelled; started with the lease taken."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._leases.run)
-            nursery.start_soon(self._settle_doubts)
-            nursery.start_soon(self._doubt_everything)
+            nursery.start_soon(self._reconcile)
+            nursery.start_soon(self._reconcile_everything)
             nursery.start_soon(self._forget_old_news)
             task_status.started()
 
@@ -165,7 +165,7 @@ class Neighbours:
         try:
             await self._compare(room)
         except LogUnavailable:
-            self.doubt(room.resource)
+            self.reconcile_soon(room.resource)
 
     async def _compare(self, room: Room) -> None:
         asked_s = self._now_s()
@@ -207,14 +207,14 @@ class Neighbours:
                     room.roster.expel(entry.session_id, room.stamp_ms())
             await slices.pause()
 
-    # ------------------------------------------------------------------------------------- doubts
+    # ------------------------------------------------------------------------------------- reconciling
 
-    def doubt(self, resource: str) -> None:
+    def reconcile_soon(self, resource: str) -> None:
         """News may have been lost: compare this room with what is stored, soon."""
-        self._doubted[resource] = None
+        self._unreconciled[resource] = None
         self._work.set()
 
-    async def _settle_doubts(self) -> None:
+    async def _reconcile(self) -> None:
         while True:
             await self._work.wait()
             self._work = trio.Event()
@@ -222,8 +222,8 @@ class Neighbours:
                 await self._join_again()
             if self._newly_lost:
                 await self._expel_lost()
-            doubted, self._doubted = self._doubted, {}
-            for resource in doubted:
+            due, self._unreconciled = self._unreconciled, {}
+            for resource in due:
                 await self._settle(resource)
 
     async def _settle(self, resource: str) -> None:
@@ -232,10 +232,10 @@ class Neighbours:
             if room is not None:
                 await self._compare(room)
         except LogUnavailable:
-            self.doubt(resource)
+            self.reconcile_soon(resource)
             await trio.sleep(RETRY_PAUSE_S)
 
-    async def _doubt_everything(self) -> None:
+    async def _reconcile_everything(self) -> None:
         """Compare each room once in `reconcile_s`, spread over that time."""
         while True:
             names = [name for name, room in self._rooms.items() if room.subscriber_count]
@@ -243,7 +243,7 @@ class Neighbours:
             for turn in range(turns):
                 await trio.sleep(self._config.reconcile_s / turns)
                 for name in names[turn::turns]:
-                    self.doubt(name)
+                    self.reconcile_soon(name)
 
     async def _forget_old_news(self) -> None:
         """Bound what is remembered of news: it matters only while the storage may lag behind."""

@@ -2,7 +2,7 @@
 
 Each partition of the log has an outbox: what was appended, snapshots that were saved, histories that began
 anew. A partition is leased by one worker at a time; were it two, nothing would break, since storing is
-idempotent. `Outbox` and `Store` are the two ends; `Archiver` is what runs in between.
+idempotent. `PartitionOutbox` and `Store` are the two ends; `Archiver` is what runs in between.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple, Protocol
 
 import trio
 
-from gateway.wire.announcement import Announcement
 from gateway.errors import ArchiveMismatch, LogUnavailable
 from gateway.log.batches import unix_ms
 from gateway.ports import Record, Snapshot
 from gateway.runtime.timeslice import Slices
+from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ HEADS_MAX = 200_000
 Kind = Literal["change", "epoch", "purge", "snapshot"]
 
 
-class Entry(NamedTuple):
+class ArchiveEntry(NamedTuple):
     """One entry of an outbox: `news` was appended ("change"), or began a history ("epoch", "purge").
 
     A "snapshot" was saved of `news.epoch` at version `news.base`. `stamp_ms` is when the entry was made,
@@ -58,10 +58,10 @@ class Mark(NamedTuple):
     heads: Mapping[str, tuple[int, int]]
 
 
-class Outbox(Protocol):
+class PartitionOutbox(Protocol):
     """The log's side. Methods raise LogUnavailable."""
 
-    async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[Entry]]:
+    async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[ArchiveEntry]]:
         """The oldest entries, at most `count`, of each partition that this worker holds or now gets.
 
         Partitions of `without` aren't asked for.
@@ -134,7 +134,7 @@ class ArchiveNumbers:
 class Archiver:
     """Moves the entries of the partitions that this worker gets hold of. `run` serves until cancelled."""
 
-    def __init__(self, outbox: Outbox, store: Store, wall_ms: Callable[[], int] = unix_ms) -> None:
+    def __init__(self, outbox: PartitionOutbox, store: Store, wall_ms: Callable[[], int] = unix_ms) -> None:
         self._outbox = outbox
         self._store = store
         self._wall_ms = wall_ms
@@ -190,12 +190,12 @@ class Archiver:
         except LogUnavailable as error:
             logger.info("the archive's leases run out by themselves: %s", error)
 
-    def _measure(self, taken: Mapping[int, Sequence[Entry]]) -> None:
+    def _measure(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
         oldest = [entries[0].stamp_ms for entries in taken.values()]
         self.numbers.lag_ms = max(0, self._wall_ms() - min(oldest)) if oldest else 0
         self.numbers.waiting = sum(map(len, taken.values()))
 
-    async def _move_alone(self, partition: int, entries: Sequence[Entry]) -> None:
+    async def _move_alone(self, partition: int, entries: Sequence[ArchiveEntry]) -> None:
         """Move one partition; it stops, with an alarm, where the archive holds other changes."""
         try:
             await self._move({partition: entries})
@@ -203,17 +203,17 @@ class Archiver:
             self.numbers.blocked.add(partition)
             logger.critical("partition %d is no longer archived nor trimmed: %s", partition, error)
 
-    async def _move(self, taken: Mapping[int, Sequence[Entry]]) -> None:
+    async def _move(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
         transfer = await self._transfer(taken.values())
         await self._store.store(transfer)
         self.numbers.transfers += 1
         self.numbers.changes += sum(len(change.records) for change in transfer.changes)
         await self._outbox.done({number: self._mark(entries) for number, entries in taken.items()})
 
-    def _mark(self, entries: Sequence[Entry]) -> Mark:
+    def _mark(self, entries: Sequence[ArchiveEntry]) -> Mark:
         return Mark(entries[-1].id, sum(entry.size for entry in entries), self._note(entries))
 
-    async def _transfer(self, taken: Collection[Sequence[Entry]]) -> Transfer:
+    async def _transfer(self, taken: Collection[Sequence[ArchiveEntry]]) -> Transfer:
         transfer = Transfer()
         await self._learn_heads(taken)
         slices = Slices(trio.current_time)
@@ -224,7 +224,9 @@ class Archiver:
             await slices.pause()
         return transfer
 
-    async def _add(self, transfer: Transfer, entry: Entry, reached: dict[str, tuple[int, int]]) -> None:
+    async def _add(
+        self, transfer: Transfer, entry: ArchiveEntry, reached: dict[str, tuple[int, int]]
+    ) -> None:
         """Add an entry, and what is missing before it; `reached` has the heads of its partition so far."""
         news = entry.news
         if entry.kind == "change":
@@ -261,13 +263,13 @@ class Archiver:
             after = records[-1].version
         return found
 
-    async def _learn_heads(self, taken: Collection[Sequence[Entry]]) -> None:
+    async def _learn_heads(self, taken: Collection[Sequence[ArchiveEntry]]) -> None:
         names = {entry.news.resource for entries in taken for entry in entries}
         unknown = sorted(names - self._heads.keys())
         if unknown:
             self._heads.update(await self._store.heads(unknown))
 
-    def _note(self, entries: Sequence[Entry]) -> Mapping[str, tuple[int, int]]:
+    def _note(self, entries: Sequence[ArchiveEntry]) -> Mapping[str, tuple[int, int]]:
         """Remember, and return, the heads that these entries reach."""
         reached: dict[str, tuple[int, int]] = {}
         for entry in entries:

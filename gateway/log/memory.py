@@ -13,7 +13,6 @@ from operator import attrgetter
 
 import trio
 
-from gateway.wire.announcement import Announcement, encode
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, submission_key, unix_ms
 from gateway.ports import (
     Batch,
@@ -30,6 +29,7 @@ from gateway.ports import (
     Stale,
     Submitted,
 )
+from gateway.wire.announcement import Announcement, encode
 
 NOTHING = Snapshot(0, b"null")
 

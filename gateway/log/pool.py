@@ -19,7 +19,7 @@ C = TypeVar("C", bound=Closable)
 T = TypeVar("T")
 
 
-class Lender(Generic[C]):
+class Pool(Generic[C]):
     """Lends at most `most` connections, made by `make` in the thread when they are needed.
 
     A connection whose borrower raised isn't used again.

@@ -14,12 +14,12 @@ import orjson
 import psycopg
 from psycopg import Connection, Cursor
 
-from gateway.wire.announcement import Announcement
 from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
 from gateway.log import postgres_statements as sql
 from gateway.log.archive import SavedSnapshot, Transfer
-from gateway.log.pool import Lender
+from gateway.log.pool import Pool
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
+from gateway.wire.announcement import Announcement
 
 CONNECTIONS_MAX = 4
 CONNECT_TIMEOUT_S = 5
@@ -292,7 +292,7 @@ class PostgresArchive:
     """The archive behind `dsn`. Methods raise LogUnavailable when it can't be reached."""
 
     def __init__(self, dsn: str) -> None:
-        self._lender: Lender[Connection[Any]] = Lender(lambda: connect(dsn), CONNECTIONS_MAX)
+        self._pool: Pool[Connection[Any]] = Pool(lambda: connect(dsn), CONNECTIONS_MAX)
 
     async def verify(self) -> None:
         """Raises ConfigError unless the tables are there and up to date."""
@@ -338,7 +338,7 @@ class PostgresArchive:
 
     async def aclose(self) -> None:
         """Close the connections; those at work, when they are done."""
-        self._lender.close()
+        self._pool.close()
 
     async def _rows(self, statement: str, arguments: Any) -> list[Any]:
         return await self._run(
@@ -347,7 +347,7 @@ class PostgresArchive:
 
     async def _run(self, work: Callable[[Connection[Any]], T], outcome: str) -> T:
         try:
-            return await self._lender.run(work)
+            return await self._pool.run(work)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise ArchiveMismatch(f"PostgreSQL refuses what is to be archived: {_text(error)}") from error
         except psycopg.Error as error:

@@ -14,8 +14,6 @@ from typing import Any, Protocol
 import hiredis
 import trio
 
-from gateway.wire import announcement
-from gateway.wire.announcement import Announcement
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log import redis_codec as codec
@@ -42,6 +40,8 @@ from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import partition_of
 from gateway.redislink.link import Reply
 from gateway.redislink.shards import Call, Shards
+from gateway.wire import announcement
+from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +190,10 @@ class RedisLog:
         sound = [place for place, outcome in enumerate(outcomes) if outcome is None]
         calls = [self._append_call(batches[place]) for place in sound]
         replies = await self._shards.calls(
-            calls, lane="appends", timeout_s=self._config.timeouts.append_timeout_s, replicas=self._replicas
+            calls,
+            channel="appends",
+            timeout_s=self._config.timeouts.append_timeout_s,
+            replicas=self._replicas,
         )
         for place, reply in zip(sound, replies, strict=True):
             outcome = self._outcome(batches[place], reply)

@@ -13,17 +13,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import hiredis
 import trio
 
-from gateway.wire import announcement
 from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.log import redis_codec as codec
-from gateway.log.archive import Entry, Kind, Mark
+from gateway.log.archive import ArchiveEntry, Kind, Mark
 from gateway.ports import Record
 from gateway.redislink import keys
 from gateway.redislink.errors import LinkError
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards
 from gateway.runtime.timeslice import Slices
+from gateway.wire import announcement
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ EVICTION_INTERVAL_S = 60.0
 
 
 class RedisOutbox:
-    """The port `Outbox` (gateway.log.archive) over shards that run."""
+    """The port `PartitionOutbox` (gateway.log.archive) over shards that run."""
 
     def __init__(self, shards: Shards, config: Config) -> None:
         self._shards = shards
@@ -46,12 +46,12 @@ class RedisOutbox:
 
     # ---------------------------------------------------------------------------------------- outbox
 
-    async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[Entry]]:
+    async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[ArchiveEntry]]:
         await self._lease(without)
         # Read as it is, past the functions: Lua would make objects of every entry.
         held = list(self._held)
         replies = await self._each(Call(number, pack(_outbox_range(number, count))) for number in held)
-        taken: dict[int, Sequence[Entry]] = {}
+        taken: dict[int, Sequence[ArchiveEntry]] = {}
         slices = Slices(trio.current_time)
         for number, reply in zip(held, replies, strict=True):
             taken[number] = [_entry(*entry) for entry in reply]
@@ -158,11 +158,11 @@ class RedisOutbox:
         return replies
 
 
-def _entry(entry_id: bytes, fields: Sequence[bytes]) -> Entry:
+def _entry(entry_id: bytes, fields: Sequence[bytes]) -> ArchiveEntry:
     name = entry_id.decode()
     _, kind, _, payload = fields
     word: Kind = kind.decode()  # type: ignore[assignment]  # the functions write no other
-    return Entry(name, word, announcement.decode(payload), int(name.split("-")[0]), len(payload))
+    return ArchiveEntry(name, word, announcement.decode(payload), int(name.split("-")[0]), len(payload))
 
 
 def _outbox_range(partition: int, count: int) -> tuple[object, ...]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gateway.wire import announcement
-from gateway.wire.announcement import Announcement
 from gateway.ports import Batch, ClientKey, Record, Submitted
 from gateway.redislink.keys import Keys, keys_of
 from gateway.redislink.library import Library
 from gateway.redislink.link import pack
 from gateway.redislink.shards import ORIGIN_BYTES, Call
+from gateway.wire import announcement
+from gateway.wire.announcement import Announcement
 
 # An origin that is nobody's, so that every node gets the message.
 NO_ORIGIN = bytes(ORIGIN_BYTES)

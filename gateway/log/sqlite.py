@@ -18,9 +18,9 @@ import trio
 
 from gateway.errors import LogLocked, LogUnavailable
 from gateway.log.batches import unix_ms
-from gateway.log.pool import Lender
-from gateway.log.writer_thread import Serial
+from gateway.log.pool import Pool
 from gateway.log.sqlite_store import Reader, Writer, connect, prepare
+from gateway.log.writer_thread import Serial
 from gateway.ports import Batch, ClientKey, Opening, Outcome, OwnChange, Record, Snapshot, Submitted
 
 DATABASE = "log.sqlite3"
@@ -87,7 +87,7 @@ class SqliteLog:
         except LogUnavailable:
             self._lock.release()
             raise
-        self._readers = Lender(lambda: Reader(connect(self._path, writing=False)), READERS)
+        self._readers = Pool(lambda: Reader(connect(self._path, writing=False)), READERS)
         self._closed = False
         self.pace_s = 0.0  # an append already takes its time
         self._writing = Serial("log")

@@ -283,17 +283,17 @@ class Writer(Reader):
         return epoch
 
     def _append(self, batches: dict[int, Batch], outcomes: dict[int, Outcome]) -> None:
-        doubt = False
+        reconcile_soon = False
         try:
             added = self._insert(list(batches.values()))
             if added == sum(len(batch.records) for batch in batches.values()):
                 outcomes.update(dict.fromkeys(batches, Committed()))
                 return
-            doubt = added > 0
+            reconcile_soon = added > 0
             for place, batch in batches.items():
                 outcomes[place] = self._settle(batch)
         except sqlite3.Error as error:
-            failed = failure(error, doubt)
+            failed = failure(error, reconcile_soon)
             outcomes.update({place: failed for place in batches if place not in outcomes})
 
     def _settle(self, batch: Batch) -> Outcome:
@@ -374,8 +374,8 @@ def _pack(batches: Sequence[Batch]) -> tuple[str, bytes]:
 _UNSURE = frozenset((sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC))
 
 
-def failure(error: sqlite3.Error, doubt: bool = False) -> Failed:
-    """What an append answers that the database refused; `doubt`: it may be stored all the same."""
+def failure(error: sqlite3.Error, reconcile_soon: bool = False) -> Failed:
+    """What an append answers that the database refused; `reconcile_soon`: it may be stored all the same."""
     code = getattr(error, "sqlite_errorcode", None)
-    outcome = "unknown" if doubt or code in _UNSURE else "none"
+    outcome = "unknown" if reconcile_soon or code in _UNSURE else "none"
     return Failed(f"the log can't be written: {error}", outcome, retry_after_ms())

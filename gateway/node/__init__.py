@@ -24,18 +24,18 @@ from typing import NamedTuple
 import trio
 from starlette.applications import Starlette
 
-from gateway.runtime import speedups, interpreter
 from gateway.admin import app, server
-from gateway.admission import Authenticator, Features, Schemas
-from gateway.node.backends import LocalBackend, backend_of
+from gateway.admission import Features, Schemas, TokenVerifier
 from gateway.bus.local import LocalBus
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.sessions.endpoint import PATH, Gate
 from gateway.hub.hub import Hub
-from gateway.runtime.metrics import Counters
-from gateway.ports import Bus, OpLog, Transport
+from gateway.node.backends import LocalBackend, backend_of
 from gateway.node.resources import HubResources
+from gateway.ports import Bus, OpLog, Transport
+from gateway.runtime import interpreter, speedups
+from gateway.runtime.metrics import Counters
+from gateway.sessions.endpoint import PATH, Endpoint
 from gateway.transport.portable import PortableTransport
 from gateway.transport.siblings import Place
 
@@ -108,7 +108,7 @@ class Node:
         self._admin = admin
         given = log and LocalBackend(log, bus or LocalBus())
         self._backend = given or backend_of(config, self.name)
-        self._authenticator = Authenticator(config)
+        self._authenticator = TokenVerifier(config)
         self.transport = transport if transport is not None else make_transport(config, self.metrics, place)
         self.hub = Hub(
             config,
@@ -121,7 +121,7 @@ class Node:
             now_s,
             self._backend.leases,
         )
-        self.gate = Gate(
+        self.endpoint = Endpoint(
             self.name,
             config,
             self.hub,
@@ -152,7 +152,7 @@ class Node:
             task_status.started(addresses)
             await self._drain_asked.wait()
             self.transport.stop_accepting()
-            await self.gate.drain()
+            await self.endpoint.drain()
             self._drained.set()
             if self._admin:  # whoever asks how it is gets a whole answer
                 with trio.move_on_after(server.GRACEFUL_TIMEOUT_S):
@@ -162,8 +162,8 @@ class Node:
     async def _start(self, nursery: trio.Nursery) -> Addresses:
         await nursery.start(self._backend.bus.run)
         await nursery.start(self.hub.run)
-        websocket = await nursery.start(self.transport.serve, self.gate)
-        nursery.start_soon(self.gate.sweep)
+        websocket = await nursery.start(self.transport.serve, self.endpoint)
+        nursery.start_soon(self.endpoint.sweep)
         nursery.start_soon(interpreter.measure_loop_lag, self.metrics)
         nursery.start_soon(interpreter.collect_when_quiet)
         admin = []
@@ -182,14 +182,14 @@ class Node:
     def admin_application(self, websocket: tuple[str, int]) -> Starlette:
         """The admin HTTP of this worker, whose clients connect to `websocket`."""
         scheme = "wss" if self.config.server.tls_cert else "ws"
-        surroundings = app.Surroundings(
+        context = app.AdminContext(
             HubResources(self.hub),
             self,
             self._authenticator,
             self.config.limits.document_bytes_max,
             f"{scheme}://{websocket[0]}:{websocket[1]}{PATH}",
         )
-        return app.application(surroundings)
+        return app.application(context)
 
     def drain(self) -> None:
         """Begin the end; `run` returns when it is done."""

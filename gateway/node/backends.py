@@ -21,10 +21,10 @@ from gateway.log.postgres import PostgresArchive
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
 from gateway.log.sqlite import SqliteLog
-from gateway.runtime.metrics import Counters
 from gateway.ports import Bus, Leases, OpLog
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
+from gateway.runtime.metrics import Counters
 
 logger = logging.getLogger(__name__)
 

@@ -11,15 +11,15 @@ from typing import Any
 import orjson
 import trio
 
-from gateway.hub import replay
 from gateway import ot
-from gateway.wire import messages
 from gateway.admin.port import Revision, Written
 from gateway.errors import LogUnavailable, PatchError, Refusal
+from gateway.hub import replay
 from gateway.hub.hub import Hub
 from gateway.ports import Connection
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
+from gateway.wire import messages
 
 CLIENT_ID = "admin-http"
 

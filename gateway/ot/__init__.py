@@ -10,23 +10,48 @@ the head, `apply`, `emit` for others. Errors are `gateway.errors.PatchError`.
 
 from __future__ import annotations
 
+from gateway.ot.api import (
+    DEFAULT_LIMITS,
+    Limits,
+    Operation,
+    Operations,
+    Patch,
+    Strategies,
+    apply,
+    apply_patch,
+    check_value,
+    emit,
+    equal,
+    growth,
+    identical,
+    implementation,
+    invert,
+    lower,
+    normalise,
+    rebase,
+    settle,
+    size,
+    survives,
+    touched,
+    transform,
+    transform_losses,
+)
 from gateway.ot.canonical import canonical, canonical_hash
-from gateway.ot.client import Replica, Submission
+from gateway.ot.client import Outgoing, Replica
 from gateway.ot.collapse import collapse, plain
 from gateway.ot.difference import difference
-from gateway.ot.api import DEFAULT_LIMITS, Limits, Operation, Operations, Patch, Strategies, apply, apply_patch, check_value, emit, equal, growth, identical, implementation, invert, lower, normalise, rebase, settle, size, survives, touched, transform, transform_losses
-from gateway.ot.undo import Entry, UndoStacks
+from gateway.ot.undo import UndoEntry, UndoStacks
 
 __all__ = [
     "DEFAULT_LIMITS",
-    "Entry",
     "Limits",
     "Operation",
     "Operations",
+    "Outgoing",
     "Patch",
     "Replica",
     "Strategies",
-    "Submission",
+    "UndoEntry",
     "UndoStacks",
     "apply",
     "apply_patch",

@@ -1,4 +1,4 @@
-# The C form of gateway/ot/face.py: what an edit calls.
+# The C form of gateway/ot/api.py: what an edit calls.
 
 cimport cython
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from gateway.runtime import speedups
 from gateway.errors import PatchError
 from gateway.ot import kernel as pure
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, LATER_GONE, LATER_WRITE_LOST
+from gateway.runtime import speedups
 
 Operation = tuple[Any, ...]
 Operations = Sequence[Operation]

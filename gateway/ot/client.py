@@ -12,8 +12,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.errors import PatchError
+from gateway.ot.api import (
+    DEFAULT_LIMITS,
+    Limits,
+    Operation,
+    Operations,
+    Patch,
+    Strategies,
+    apply,
+    emit,
+    invert,
+    lower,
+    settle,
+    transform,
+)
 from gateway.ot.difference import difference
-from gateway.ot.api import DEFAULT_LIMITS, Limits, Operation, Operations, Patch, Strategies, apply, emit, invert, lower, settle, transform
 from gateway.ot.kernel.documents import TST
 from gateway.ot.undo import UndoStacks
 
@@ -22,7 +35,7 @@ UNLIMITED = Limits(1 << 30, 1 << 30, 1 << 60, 1 << 60)
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class Outgoing:
     """What an OP carries: `seq`, the version that the author saw, the patch. A resend is the same again."""
 
     seq: int
@@ -32,13 +45,13 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    submission: Submission
+    submission: Outgoing
     operations: Operations  # on the replica's `document`, so carried past what came since
     resubmitted: bool = False  # another patch went out under its seq before
 
 
 class Replica:
-    """One document in one client. Methods that may free the wire return the next Submission, or None.
+    """One document in one client. Methods that may free the wire return the next Outgoing, or None.
 
     `strategies` are the server's, where the client knows them; without them the server's answer corrects the
     replica. `refused` collects edits that were withdrawn because a `test` in them came to fail.
@@ -70,26 +83,26 @@ class Replica:
         return self._in_flight is None and not self._buffer
 
     @property
-    def in_flight(self) -> Submission | None:
+    def in_flight(self) -> Outgoing | None:
         """What was sent and not answered yet."""
         return self._in_flight.submission if self._in_flight else None
 
     # The user's side
 
-    def edit(self, patch: Patch) -> Submission | None:
+    def edit(self, patch: Patch) -> Outgoing | None:
         """An edit of the view. Raises PatchError, and changes nothing, when the view doesn't take it."""
         return self._add(lower(self.view, patch, self._strategies, self._limits), None)
 
-    def undo(self) -> Submission | None:
+    def undo(self) -> Outgoing | None:
         """Take back the user's last edit, as far as others left it; without one, nothing happens."""
         entry = self.undo_stacks.undo()
         return self._add(entry.operations, entry.label) if entry else None
 
-    def redo(self) -> Submission | None:
+    def redo(self) -> Outgoing | None:
         entry = self.undo_stacks.redo()
         return self._add(entry.operations, entry.label) if entry else None
 
-    def _add(self, operations: Operations, undoes: Any) -> Submission | None:
+    def _add(self, operations: Operations, undoes: Any) -> Outgoing | None:
         view = apply(self.view, operations)
         self._edits += 1
         # An edit waits in the form in which it will be sent: that is what both ends transform.
@@ -112,7 +125,7 @@ class Replica:
         operations = lower(self.document, patch, None, UNLIMITED)
         self._receive(apply(self.document, operations), version, operations)
 
-    def acknowledged(self, seq: int, version: int, patch: Patch | None = None) -> Submission | None:
+    def acknowledged(self, seq: int, version: int, patch: Patch | None = None) -> Outgoing | None:
         """The answer to the submission in flight; `patch` where the server committed another than was sent.
 
         A version that the replica has already means that the state it was given held the submission. An
@@ -142,7 +155,7 @@ class Replica:
         self.version = version
         return self._next_submission()
 
-    def withdraw(self) -> Submission | None:
+    def withdraw(self) -> Outgoing | None:
         """The submission in flight was refused: it leaves the view, and later edits are carried past that."""
         if self._in_flight is not None:
             detour = invert(self.document, self._in_flight.operations)
@@ -151,7 +164,7 @@ class Replica:
             self._carry(detour)
         return self._next_submission()
 
-    def reload(self, document: Any, version: int, includes_in_flight: bool = False) -> Submission | None:
+    def reload(self, document: Any, version: int, includes_in_flight: bool = False) -> Outgoing | None:
         """A whole state took the place of changes: what differs is merged as one remote change.
 
         With `includes_in_flight` (the state's `acks` name it) the submission is done; else `resend` it.
@@ -162,11 +175,11 @@ class Replica:
         self._receive(document, version, difference(self.document, document))
         return self._next_submission()
 
-    def resend(self) -> Submission | None:
+    def resend(self) -> Outgoing | None:
         """After a reconnect: the submission in flight as it was sent, else what waits."""
         return self.in_flight or self._next_submission()
 
-    def resubmit(self) -> Submission | None:
+    def resubmit(self) -> Outgoing | None:
         """After VERSION_TOO_OLD, which consumed no seq: the submission in flight on the present version."""
         if self._in_flight is None:
             return self._next_submission()
@@ -180,7 +193,7 @@ class Replica:
         patch = emit(self.document, operations, tests=True)
         if not patch:  # others left nothing of it
             return self.withdraw()
-        submission = Submission(seq, self.version, patch)
+        submission = Outgoing(seq, self.version, patch)
         self._in_flight = _InFlight(submission, operations, resubmitted=True)
         return submission
 
@@ -221,7 +234,7 @@ class Replica:
         self.undo_stacks.remote(self.view, change)
         self._buffer, self.view = buffer, view
 
-    def _next_submission(self) -> Submission | None:
+    def _next_submission(self) -> Outgoing | None:
         """Put what waits in flight, as one patch, when the wire is free."""
         if self._in_flight is not None:
             return None
@@ -241,7 +254,7 @@ class Replica:
         patch = emit(self.document, operations, tests=True)
         if not patch:
             return None
-        submission = Submission(self._seq_next, self.version, patch)
+        submission = Outgoing(self._seq_next, self.version, patch)
         self._seq_next += 1
         self._in_flight = _InFlight(submission, settle(self.document, operations, tests=True))
         return submission

@@ -20,7 +20,7 @@ ENTRIES_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class UndoEntry:
     """`operations` for the present document, and the label of the change that they take back."""
 
     operations: Operations
@@ -36,14 +36,14 @@ class UndoStacks:
 
     def __init__(self, entries_max: int = ENTRIES_MAX) -> None:
         self._entries_max = entries_max
-        self._undo: list[Entry] = []
-        self._redo: list[Entry] = []
+        self._undo: list[UndoEntry] = []
+        self._redo: list[UndoEntry] = []
 
-    def undo(self) -> Entry | None:
+    def undo(self) -> UndoEntry | None:
         """What undoes the author's last change, or None. Commit it, then tell `local(..., undoes=label)`."""
         return self._undo[-1] if self._undo else None
 
-    def redo(self) -> Entry | None:
+    def redo(self) -> UndoEntry | None:
         """What takes back the last undo, or None. Commit it, then tell `local(..., undoes=label)`."""
         return self._redo[-1] if self._redo else None
 
@@ -74,14 +74,19 @@ class UndoStacks:
         self._undo = carried(self._undo, document_before, operations)
         self._redo = carried(self._redo, document_before, operations)
 
-    def _push(self, stack: list[Entry], document: Any, operations: Operations, label: Hashable) -> None:
+    def _push(self, stack: list[UndoEntry], document: Any, operations: Operations, label: Hashable) -> None:
         inverse = invert(document, operations)
         if inverse:
-            stack.append(Entry(inverse, label))
+            stack.append(UndoEntry(inverse, label))
             del stack[: -self._entries_max]
 
     def _take_back(
-        self, source: list[Entry], sink: list[Entry], document: Any, operations: Operations, label: Hashable
+        self,
+        source: list[UndoEntry],
+        sink: list[UndoEntry],
+        document: Any,
+        operations: Operations,
+        label: Hashable,
     ) -> None:
         """Move the top of one stack to the other, now that `operations` were committed for it."""
         entry = source.pop()
@@ -93,13 +98,13 @@ class UndoStacks:
         self._push(sink, document, operations, label)
 
 
-def carried(stack: list[Entry], document: Any, operations: Operations) -> list[Entry]:
+def carried(stack: list[UndoEntry], document: Any, operations: Operations) -> list[UndoEntry]:
     """A stack past a change of the document that its top stands on.
 
     An entry that would take away what the change wrote is dropped whole. Where the work cap is passed, the
     rest of the stack is.
     """
-    kept: list[Entry] = []
+    kept: list[UndoEntry] = []
     change = operations
     above: list[Any] = []  # entries passed since `document`, not yet applied to it
     try:
@@ -113,7 +118,7 @@ def carried(stack: list[Entry], document: Any, operations: Operations) -> list[E
             else:
                 change = past
                 if inverse:
-                    kept.append(Entry(inverse, entry.label))
+                    kept.append(UndoEntry(inverse, entry.label))
             above.append(entry.operations)
     except PatchError:
         pass  # the entries that were reached are right, and below them nothing is known

@@ -6,8 +6,33 @@ written `type:id` (`event:42`); a *change* is one committed submission; times ar
 
 from gateway.ports.admission import AbuseWatch, Authenticator, Identity, Person, RateLimit, Role, Rules
 from gateway.ports.bus import Bus, BusListener, LeaseListener, Leases, Member
-from gateway.ports.log import Absent, Batch, ClientKey, Committed, Duplicates, Failed, Forked, OpLog, Opening, Outcome, OwnChange, Reserved, Snapshot, Stale, Submitted
-from gateway.ports.transport import Admission, Connection, Endpoint, Group, Rejection, Session, Transport, UpgradeRequest
+from gateway.ports.log import (
+    Absent,
+    Batch,
+    ClientKey,
+    Committed,
+    Duplicates,
+    Failed,
+    Forked,
+    Opening,
+    OpLog,
+    Outcome,
+    OwnChange,
+    Reserved,
+    Snapshot,
+    Stale,
+    Submitted,
+)
+from gateway.ports.transport import (
+    Admission,
+    Connection,
+    Endpoint,
+    Group,
+    Rejection,
+    Session,
+    Transport,
+    UpgradeRequest,
+)
 from gateway.ports.values import Ack, Own, Record
 
 __all__ = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Literal, Protocol
 
-
 Role = Literal["viewer", "editor", "admin"]
 
 

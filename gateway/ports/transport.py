@@ -117,7 +117,7 @@ class Endpoint(Protocol):
         """Whether a client of another worker may come here, where the resource is at home."""
         ...
 
-    def adopt(self, luggage: Any, connection: Connection) -> Session:
+    def adopt(self, state: Any, connection: Connection) -> Session:
         """The session of a client that another worker handed over."""
         ...
 

@@ -1,4 +1,4 @@
-# The C form of gateway/values.py: immutable, and never part of a cycle.
+# The C form of gateway/ports/values.py: immutable, and never part of a cycle.
 
 cimport cython
 

@@ -7,9 +7,9 @@ out, the bus what it delivers; the append function compares.
 
 from __future__ import annotations
 
+from gateway.ports import Batch, Opening
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
-from gateway.ports import Batch, Opening
 
 # Of each resource, the batches that a room may still stand on; and the resources that are remembered.
 BATCHES_MAX = 16

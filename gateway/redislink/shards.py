@@ -30,7 +30,7 @@ from gateway.redislink.routing import Table, Topology, topology
 
 logger = logging.getLogger(__name__)
 
-Lane = Literal["appends", "others"]
+Channel = Literal["appends", "others"]
 
 FENCED = b"FENCED"
 # Words of an answer that did nothing, and what they mean.
@@ -60,7 +60,7 @@ class Call(NamedTuple):
     packed: bytes
 
 
-class Verdict(Enum):
+class Retry(Enum):
     """What becomes of a call after a reply."""
 
     DONE = "done"
@@ -70,7 +70,7 @@ class Verdict(Enum):
     ASK = "ask"
 
 
-def judge(reply: Reply, sent_before: bool = False) -> Verdict:
+def judge(reply: Reply, sent_before: bool = False) -> Retry:
     """What a reply (or LinkError) means for its call.
 
     A refusal isn't the end of a call that was `sent_before`: that sending may still arrive and be obeyed.
@@ -78,24 +78,24 @@ def judge(reply: Reply, sent_before: bool = False) -> Verdict:
     if type(reply) is list:
         word = reply[0] if reply and type(reply[0]) is bytes else None
         if word == FENCED:
-            return Verdict.REROUTE
-        return Verdict.AGAIN if sent_before and word in _REFUSALS else Verdict.DONE
+            return Retry.REROUTE
+        return Retry.AGAIN if sent_before and word in _REFUSALS else Retry.DONE
     if isinstance(reply, LinkError):
-        return Verdict.AGAIN
+        return Retry.AGAIN
     if not isinstance(reply, hiredis.ReplyError):
-        return Verdict.DONE
+        return Retry.DONE
     message = str(reply)
     if message.startswith("MOVED "):
-        return Verdict.REROUTE
+        return Retry.REROUTE
     if message.startswith("ASK "):
-        return Verdict.ASK
+        return Retry.ASK
     if message.startswith(_STALE_TABLE):
-        return Verdict.REROUTE
+        return Retry.REROUTE
     if message.startswith(_AGAIN):
-        return Verdict.AGAIN
+        return Retry.AGAIN
     if "Function not found" in message:
-        return Verdict.RELOAD
-    return Verdict.DONE
+        return Retry.RELOAD
+    return Retry.DONE
 
 
 class Server:
@@ -109,8 +109,8 @@ class Server:
         self.loading = trio.Lock()
         self.loads = 0
 
-    def link(self, lane: Lane) -> Link:
-        return self.appends if lane == "appends" else self.others
+    def link(self, channel: Channel) -> Link:
+        return self.appends if channel == "appends" else self.others
 
     async def run(self) -> None:
         with self.scope:
@@ -293,7 +293,7 @@ class Shards:
         self,
         calls: Sequence[Call],
         *,
-        lane: Lane = "others",
+        channel: Channel = "others",
         timeout_s: float | None = None,
         replicas: int = 0,
     ) -> list[Reply]:
@@ -309,14 +309,16 @@ class Shards:
         backoff_s = BACKOFF_MIN_S
         while True:
             changed = self._changed
-            await self._round(calls, pending, replies, lane, deadline, replicas)
-            pending = [i for i in pending if judge(replies[i], i in sent) is not Verdict.DONE]
-            pending = await self._asked(calls, pending, replies, lane)
+            await self._round(calls, pending, replies, channel, deadline, replicas)
+            pending = [i for i in pending if judge(replies[i], i in sent) is not Retry.DONE]
+            pending = await self._asked(calls, pending, replies, channel)
             if not pending:
                 return replies
             sent.update(i for i in pending if isinstance(replies[i], LinkError) and replies[i].sent)
             now = trio.current_time()
-            if now + backoff_s >= deadline or all(self._hopeless(calls[i], lane, timeout_s) for i in pending):
+            if now + backoff_s >= deadline or all(
+                self._hopeless(calls[i], channel, timeout_s) for i in pending
+            ):
                 break
             await self._prepare([(calls[i], replies[i]) for i in pending])
             with trio.move_on_after(min(backoff_s * random.uniform(0.5, 1.0), deadline - now)):
@@ -326,9 +328,9 @@ class Shards:
             replies[i] = LinkError(_told(replies[i]), sent=i in sent)
         return replies
 
-    def _hopeless(self, call: Call, lane: Lane, timeout_s: float) -> bool:
+    def _hopeless(self, call: Call, channel: Channel, timeout_s: float) -> bool:
         """Whether the server has been gone for so long that waiting once more isn't worth while."""
-        down_since = self.server(call.partition).link(lane).down_since
+        down_since = self.server(call.partition).link(channel).down_since
         return down_since is not None and trio.current_time() - down_since > timeout_s
 
     async def _round(
@@ -336,7 +338,7 @@ class Shards:
         calls: Sequence[Call],
         pending: Sequence[int],
         replies: list[Reply],
-        lane: Lane,
+        channel: Channel,
         deadline: float,
         replicas: int,
     ) -> None:
@@ -349,7 +351,7 @@ class Shards:
             for start in range(0, len(indices), CALLS_A_REQUEST):
                 part = indices[start : start + CALLS_A_REQUEST]
                 packed = [calls[i].packed for i in part]
-                found = await self._exchange(server.link(lane), packed, deadline, replicas)
+                found = await self._exchange(server.link(channel), packed, deadline, replicas)
                 for i, reply in zip(part, found, strict=True):
                     replies[i] = reply
 
@@ -387,18 +389,18 @@ class Shards:
         raise LinkError("no reply in time", sent=True)
 
     async def _asked(
-        self, calls: Sequence[Call], pending: Sequence[int], replies: list[Reply], lane: Lane
+        self, calls: Sequence[Call], pending: Sequence[int], replies: list[Reply], channel: Channel
     ) -> Sequence[int]:
         """Follow the ASK replies among the pending; returns which calls are pending then."""
-        asked = [i for i in pending if judge(replies[i]) is Verdict.ASK]
+        asked = [i for i in pending if judge(replies[i]) is Retry.ASK]
         for i in asked:
-            replies[i] = await self._ask(calls[i], replies[i], lane)
-        return [i for i in pending if i not in asked or judge(replies[i]) is not Verdict.DONE]
+            replies[i] = await self._ask(calls[i], replies[i], channel)
+        return [i for i in pending if i not in asked or judge(replies[i]) is not Retry.DONE]
 
-    async def _ask(self, call: Call, reply: Reply, lane: Lane) -> Reply:
+    async def _ask(self, call: Call, reply: Reply, channel: Channel) -> Reply:
         """The slot is moving: ask where the reply says, for this once."""
         address = self._told_address(call, str(reply))
-        link = self.server_at(address).link(lane)
+        link = self.server_at(address).link(channel)
         try:
             with trio.move_on_after(self.config.connect_timeout_s):
                 await link.wait_up()
@@ -415,10 +417,10 @@ class Shards:
     async def _prepare(self, pending: Sequence[tuple[Call, Reply]]) -> None:
         """Do what the replies ask for before the calls are sent again."""
         for call, reply in pending:
-            verdict = judge(reply)
-            if verdict is Verdict.RELOAD:
+            retry = judge(reply)
+            if retry is Retry.RELOAD:
                 await self._reload(self.server(call.partition))
-            elif verdict is Verdict.REROUTE:
+            elif retry is Retry.REROUTE:
                 if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("MOVED "):
                     address = self._told_address(call, str(reply))
                     if self.table.owners[call.partition] != address:

@@ -1,4 +1,4 @@
-# The C form of gateway/delivery.py.
+# The C form of gateway/rooms/broadcast.py.
 
 cimport cython
 

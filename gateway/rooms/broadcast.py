@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway import ot
-from gateway.wire import messages
 from gateway.ports import Connection, Group
-from gateway.rooms.submission import Submission
 from gateway.ports.values import Ack, Own
+from gateway.rooms.submission import Submission
 from gateway.rooms.window import Entry
+from gateway.wire import messages
 
 
 class Form:

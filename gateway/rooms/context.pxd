@@ -1,10 +1,10 @@
-# The C form of gateway/surroundings.py.
+# The C form of gateway/rooms/context.py.
 
 cimport cython
 
 
 @cython.final
-cdef class Surroundings:
+cdef class RoomContext:
     cdef readonly object config
     cdef readonly object rules
     cdef readonly object counters

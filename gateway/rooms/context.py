@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from gateway import ot
 from gateway.config import Config
-from gateway.runtime.metrics import Counters
 from gateway.ports import Group, Rules
 from gateway.rooms.roster import Presence
+from gateway.runtime.metrics import Counters
 
 if TYPE_CHECKING:
     from gateway.rooms.room import Room
 
 
-class Surroundings:
+class RoomContext:
     """Settings, rules, clocks and callbacks. `wall_ms` is Unix time, `now_s` monotonic.
 
     `on_work`: the room has something to append; `on_roster`: its roster has something to tell, later; `share`

@@ -1,10 +1,10 @@
-# The C form of gateway/room.py.
+# The C form of gateway/rooms/room.py.
 
 cimport cython
 
 from gateway.rooms.broadcast cimport Form, deliver
 from gateway.rooms.submission cimport Staged, Submission, record_of
-from gateway.rooms.context cimport Surroundings
+from gateway.rooms.context cimport RoomContext
 from gateway.ports.values cimport Ack, Own, Record
 from gateway.rooms.window cimport Entry, Kept, Window, entries_of
 
@@ -27,7 +27,7 @@ cdef class Room:
     cdef readonly object turn
     cdef readonly Py_ssize_t pending_bytes
     cdef readonly object roster
-    cdef Surroundings _shared
+    cdef RoomContext _shared
     cdef object _pending
     cdef list _staged
     cdef dict _members
@@ -59,7 +59,7 @@ cdef class Room:
     cdef _commit(self, list staged)
     @cython.locals(fresh=list, entries=list, entry=Entry, record=Record, memory=dict)
     cpdef bint receive(self, object records) except -1
-    @cython.locals(shared=Surroundings, submission=Submission)
+    @cython.locals(shared=RoomContext, submission=Submission)
     cdef _tell(self, list entries, list submissions)
     @cython.locals(form=Form, submission=Submission)
     cpdef replace_history(self, Room fresh)

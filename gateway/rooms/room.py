@@ -19,8 +19,6 @@ from typing import Any
 import orjson
 
 from gateway import ot
-from gateway.wire import messages
-from gateway.rooms.broadcast import Form, deliver
 from gateway.errors import PatchError, Refusal
 from gateway.ports import (
     Batch,
@@ -32,12 +30,14 @@ from gateway.ports import (
     Outcome,
     Stale,
 )
+from gateway.ports.values import Ack, Own, Record
+from gateway.rooms.broadcast import Form, deliver
+from gateway.rooms.context import RoomContext
 from gateway.rooms.roster import Roster
 from gateway.rooms.submission import Staged, Submission, record_of
-from gateway.rooms.context import Surroundings
 from gateway.rooms.turn import Turn
-from gateway.ports.values import Ack, Own, Record
 from gateway.rooms.window import Entry, Window, entries_of
+from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Room:
     )  # fmt: skip
 
     def __init__(
-        self, resource: str, shared: Surroundings, epoch: int, version: int, document: Any, timestamp_ms: int
+        self, resource: str, shared: RoomContext, epoch: int, version: int, document: Any, timestamp_ms: int
     ) -> None:
         self.resource = resource
         self.type, _, self.id = resource.partition(":")

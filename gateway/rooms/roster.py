@@ -14,9 +14,9 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.wire import messages
 from gateway.config import PresenceSettings
 from gateway.ports import Connection, Person
+from gateway.wire import messages
 
 COLORS = (
     "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000",

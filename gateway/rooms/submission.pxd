@@ -1,4 +1,4 @@
-# The C form of gateway/submission.py.
+# The C form of gateway/rooms/submission.py.
 
 cimport cython
 

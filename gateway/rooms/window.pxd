@@ -1,4 +1,4 @@
-# The C form of gateway/window.py.
+# The C form of gateway/rooms/window.py.
 
 cimport cython
 

@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from gateway import ot
-from gateway.runtime import speedups
 from gateway.ot.kernel.documents import TXT
 from gateway.ports.values import Record
+from gateway.runtime import speedups
 
 _collector = speedups.load("collector")
 

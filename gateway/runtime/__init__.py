@@ -1,1 +1,1 @@
-"""What the process runs on: compiled or pure modules, its counters, the interpreter's settings, slices of time."""
+"""What the process runs on: compiled or pure modules, counters, the interpreter, slices of time."""

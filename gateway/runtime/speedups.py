@@ -22,21 +22,21 @@ Mode = Literal["require", "off", "auto"]
 TRANSPORT = ("frames", "fanout", "sockets")
 KERNELS = (*TRANSPORT, "kernel", "collector")
 CORE = (
-    "gateway.wire.announcement",
-    "gateway.rooms.broadcast",
-    "gateway.sessions.editing",
     "gateway.ot.api",
-    "gateway.wire.messages",
+    "gateway.ports.values",
     "gateway.redislink.chains",
-    "gateway.rooms.room",
-    "gateway.sessions.session",
-    "gateway.rooms.submission",
+    "gateway.rooms.broadcast",
     "gateway.rooms.context",
+    "gateway.rooms.room",
+    "gateway.rooms.submission",
+    "gateway.rooms.window",
+    "gateway.sessions.editing",
+    "gateway.sessions.session",
     "gateway.transport.fast",
     "gateway.transport.fast_connection",
     "gateway.transport.fast_handover",
-    "gateway.ports.values",
-    "gateway.rooms.window",
+    "gateway.wire.announcement",
+    "gateway.wire.messages",
 )
 
 

@@ -1,10 +1,10 @@
-# The C form of gateway/editing.py.
+# The C form of gateway/sessions/editing.py.
 
 cimport cython
 
 from gateway.wire.messages cimport Message, flag_of, integer_of, optional_integer_of, patch_of
 from gateway.rooms.room cimport Room
-from gateway.sessions.session cimport ClientSession, Shared, Subscription
+from gateway.sessions.session cimport ClientSession, SessionContext, Subscription
 from gateway.rooms.submission cimport Submission
 from gateway.rooms.window cimport Window
 
@@ -13,7 +13,7 @@ from gateway.rooms.window cimport Window
 cdef Subscription _editable(ClientSession session, dict payload)
 @cython.locals(subscription=Subscription, submission=Submission, room=Room)
 cpdef object op(ClientSession session, Message message, bytes raw)
-@cython.locals(payload=dict, room=Room, shared=Shared, patch=list, submission=Submission)
+@cython.locals(payload=dict, room=Room, shared=SessionContext, patch=list, submission=Submission)
 cdef Submission _submission_of(ClientSession session, Subscription subscription, Message message, bytes raw)
 cdef _submit(ClientSession session, Room room, Submission submission)
 cdef _hand_over(ClientSession session, Room room, Submission submission)

@@ -13,13 +13,13 @@ from typing import Any
 import orjson
 
 from gateway import ot
-from gateway.sessions import undo
-from gateway.wire import messages
 from gateway.errors import PatchError, Refusal
-from gateway.wire.messages import Message
 from gateway.rooms.room import Room
-from gateway.sessions.session import ClientSession, Subscription, Work
 from gateway.rooms.submission import Submission
+from gateway.sessions.session import ClientSession, Subscription, Work
+from gateway.sessions.undo import Undo, find_undo
+from gateway.wire import messages
+from gateway.wire.messages import Message
 
 
 def _editable(session: ClientSession, payload: Mapping[str, Any]) -> Subscription:
@@ -188,10 +188,10 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
         await session.shared.hub.load_client(room, identity.user_id, client_id)
     known = seq is not None and seq in (room.memory_of(identity.user_id, client_id) or ())
     if known:
-        found = undo.Undo((), room.version, 0)
+        found = Undo((), room.version, 0)
     else:
         session.charge()
-        found = await undo.find(session.shared.hub, room, identity.user_id, client_id, redo)
+        found = await find_undo(session.shared.hub, room, identity.user_id, client_id, redo)
         counters = session.shared.counters
         counters.undos += not redo
         counters.redos += redo

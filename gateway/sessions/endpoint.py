@@ -6,16 +6,17 @@ from functools import partial
 
 import trio
 
-from gateway.sessions import handlers
-from gateway.admission import KILLED_CODE, Authenticator, Features, RateLimiter, origin_allowed
+from gateway.admission import KILLED_CODE, Features, RateLimiter, TokenVerifier, origin_allowed
 from gateway.config import Config
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
-from gateway.sessions.handoff import HandOver, Luggage, stays
-from gateway.runtime.metrics import Counters
 from gateway.ports import Admission, Connection, Rejection, UpgradeRequest
+from gateway.runtime.metrics import Counters
+from gateway.sessions import handlers
+from gateway.sessions.handoff import HandOver, SessionState, stays
+from gateway.sessions.registry import Registry
+from gateway.sessions.session import ClientSession, SessionContext
 from gateway.wire.messages import SUBPROTOCOL
-from gateway.sessions.session import ClientSession, Registry, Shared
 
 PATH = "/realtime"
 SWEEP_INTERVAL_S = 0.25
@@ -27,7 +28,7 @@ DRAIN_POLL_S = 0.02
 CROWD = 100
 
 
-class Gate:
+class Endpoint:
     """The `Endpoint` of a worker's transport."""
 
     def __init__(
@@ -36,7 +37,7 @@ class Gate:
         config: Config,
         hub: Hub,
         counters: Counters,
-        authenticator: Authenticator,
+        authenticator: TokenVerifier,
         features: Features,
         connections_max: int,
         hand_over: HandOver = stays,
@@ -49,7 +50,7 @@ class Gate:
         self._hub = hub
         self._registry = Registry()
         limits = config.limits
-        self._shared = Shared(
+        self._shared = SessionContext(
             node,
             config,
             hub,
@@ -110,11 +111,11 @@ class Gate:
         room = self._hub.get(resource)
         return room is None or room.subscriber_count < CROWD
 
-    def adopt(self, luggage: Luggage, connection: Connection) -> ClientSession:
+    def adopt(self, state: SessionState, connection: Connection) -> ClientSession:
         """The session of a client that another worker handed over."""
-        session = ClientSession(self._shared, connection, luggage.extended)
-        session.unpack(luggage)
-        if self._features.killed or not self._shared.admits(luggage.identity):
+        session = ClientSession(self._shared, connection, state.extended)
+        session.unpack(state)
+        if self._features.killed or not self._shared.admits(state.identity):
             session.close(KILLED_CODE, "collaboration is switched off")
         return session
 

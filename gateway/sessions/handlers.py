@@ -11,15 +11,15 @@ from typing import Any
 
 import orjson
 
-from gateway.sessions import editing
-from gateway.wire import messages
 from gateway.config import Config
-from gateway.rooms.broadcast import operations_of
 from gateway.errors import Disconnect, LogTrimmed, Refusal
 from gateway.ports import Identity
-from gateway.wire.messages import Message
+from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
+from gateway.sessions import editing
 from gateway.sessions.session import ClientSession, Handler, Subscription
+from gateway.wire import messages
+from gateway.wire.messages import Message
 
 PROTOCOL_VERSION = 1
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gateway.ports import Connection, Identity
 
 
-class Luggage(NamedTuple):
+class SessionState(NamedTuple):
     """A session before its first subscription. `opened_ms`: when it began, in Unix ms."""
 
     id: str
@@ -19,10 +19,12 @@ class Luggage(NamedTuple):
     expiry_told: bool
 
 
-HandOver = Callable[[Connection, str, Callable[[], Luggage], bytes], Awaitable[bool]]
+HandOver = Callable[[Connection, str, Callable[[], SessionState], bytes], Awaitable[bool]]
 """`gateway.ports.Transport.hand_over`."""
 
 
-async def stays(connection: Connection, resource: str, pack: Callable[[], Luggage], message: bytes) -> bool:
+async def stays(
+    connection: Connection, resource: str, pack: Callable[[], SessionState], message: bytes
+) -> bool:
     """The `HandOver` of a worker that has no others beside it."""
     return False

@@ -1,4 +1,4 @@
-# The C form of gateway/session.py.
+# The C form of gateway/sessions/session.py.
 
 cimport cython
 
@@ -8,7 +8,7 @@ from gateway.rooms.submission cimport Submission
 
 
 @cython.final
-cdef class Shared:
+cdef class SessionContext:
     cdef readonly str node
     cdef readonly object config
     cdef readonly object hub
@@ -30,7 +30,7 @@ cdef class Subscription:
 
 @cython.final
 cdef class ClientSession:
-    cdef readonly Shared shared
+    cdef readonly SessionContext shared
     cdef readonly str id
     cdef readonly bint extended
     cdef readonly object identity
@@ -48,7 +48,7 @@ cdef class ClientSession:
     cdef double _last_message_s
     cdef object __weakref__
 
-    @cython.locals(shared=Shared, message=Message)
+    @cython.locals(shared=SessionContext, message=Message)
     cpdef object receive(self, bytes payload)
     cdef object _handler(self, Message message)
     cpdef committed(self, Submission submission, object version)
@@ -58,5 +58,5 @@ cdef class ClientSession:
     cpdef object known_client_id(self)
     @cython.locals(subscription=Subscription)
     cpdef Subscription subscription_of(self, dict payload)
-    @cython.locals(shared=Shared)
+    @cython.locals(shared=SessionContext)
     cpdef charge(self)

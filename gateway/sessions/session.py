@@ -13,28 +13,28 @@ from typing import Any
 
 import trio
 
-from gateway.wire import messages
 from gateway.config import Config
 from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal
 from gateway.hub.hub import Hub, unavailable
-from gateway.sessions.handoff import HandOver, Luggage
-from gateway.runtime.metrics import Counters
 from gateway.ports import AbuseWatch, Ack, Authenticator, Connection, Identity, RateLimit, Role
-from gateway.rooms.roster import Presence
 from gateway.rooms.room import Room
+from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
+from gateway.runtime.metrics import Counters
+from gateway.sessions.handoff import HandOver, SessionState
+from gateway.sessions.registry import REPLACED, Registry
+from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
 CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
-REPLACED = "replaced by a newer connection of the same client"
 BEFORE_AUTH = frozenset({"AUTH", "PING"})
 
 Work = Coroutine[Any, Any, None]
 Handler = Callable[["ClientSession", messages.Message, bytes], Work | None]
 
 
-class Shared:
+class SessionContext:
     """What the sessions of a worker share. `node` is its name, `admits` takes an authenticator's identity,
     `hand_over` is its transport's."""
 
@@ -66,66 +66,6 @@ class Shared:
         self.handlers = handlers
         self.registry = registry
         self.hand_over = hand_over
-
-
-class Registry:
-    """The sessions of a worker: who is connected, and whose liveness is checked when."""
-
-    def __init__(self) -> None:
-        self.sessions: dict[ClientSession, None] = {}
-        self._by_client: dict[tuple[str, str], ClientSession] = {}
-        self._due: dict[int, dict[ClientSession, None]] = {}  # coarse buckets of one second
-        self._emptied: trio.Event | None = None
-
-    def speaker(self, user_id: str, client_id: str) -> ClientSession | None:
-        """The session that speaks for this client."""
-        return self._by_client.get((user_id, client_id))
-
-    def claim(self, session: ClientSession, user_id: str, client_id: str) -> None:
-        """The session speaks for this client from now on; an older connection of it is closed."""
-        older = self.speaker(user_id, client_id)
-        self._by_client[(user_id, client_id)] = session
-        if older is not None and older is not session:
-            older.close(4409, REPLACED)
-
-    def add(self, session: ClientSession, due_s: float) -> None:
-        """A session begins; `check` is due then."""
-        self.sessions[session] = None
-        self._schedule(session, due_s)
-
-    def discard(self, session: ClientSession) -> None:
-        """A session is over."""
-        self.sessions.pop(session, None)
-        if not self.sessions and self._emptied is not None:
-            self._emptied.set()
-        self._due.get(session.due, {}).pop(session, None)
-        if session.identity is not None and session.client_id is not None:
-            key = (session.identity.user_id, session.client_id)
-            if self._by_client.get(key) is session:
-                del self._by_client[key]
-
-    async def emptied(self) -> None:
-        """Wait until there are no sessions."""
-        if self.sessions:
-            self._emptied = trio.Event()
-            await self._emptied.wait()
-
-    def reschedule(self, session: ClientSession, due_s: float) -> None:
-        """Move a session's next check."""
-        self._due.get(session.due, {}).pop(session, None)
-        self._schedule(session, due_s)
-
-    def _schedule(self, session: ClientSession, due_s: float) -> None:
-        session.due = int(due_s) + 1
-        self._due.setdefault(session.due, {})[session] = None
-
-    def sweep(self, now_s: float) -> None:
-        """Check every session that is due."""
-        for bucket in [second for second in self._due if second <= now_s]:
-            for session in self._due.pop(bucket):
-                next_s = session.check(now_s)
-                if next_s is not None:
-                    self._schedule(session, max(next_s, now_s))
 
 
 class Subscription:
@@ -162,7 +102,7 @@ class ClientSession:
         "unacknowledged",
     )
 
-    def __init__(self, shared: Shared, connection: Connection, extended: bool) -> None:
+    def __init__(self, shared: SessionContext, connection: Connection, extended: bool) -> None:
         self.shared = shared
         self.id = secrets.token_hex(8)
         self.extended = extended
@@ -234,24 +174,26 @@ class ClientSession:
         self._at_home = True
         return await self.shared.hand_over(self._connection, resource, self._packed, message)
 
-    def _packed(self) -> Luggage:
+    def _packed(self) -> SessionState:
         identity = self.known_identity()
-        return Luggage(self.id, self.opened_ms, self.extended, identity, self.client_id, self._expiry_told)
+        return SessionState(
+            self.id, self.opened_ms, self.extended, identity, self.client_id, self._expiry_told
+        )
 
-    def unpack(self, luggage: Luggage) -> None:
+    def unpack(self, state: SessionState) -> None:
         """Go on as the session that another worker handed over."""
         self._at_home = True
-        self.id = luggage.id
-        self.opened_ms = luggage.opened_ms
-        self.authenticated(luggage.identity)
-        self._expiry_told = luggage.expiry_told
-        if luggage.client_id is None:
+        self.id = state.id
+        self.opened_ms = state.opened_ms
+        self.authenticated(state.identity)
+        self._expiry_told = state.expiry_told
+        if state.client_id is None:
             return
-        speaker = self.shared.registry.speaker(luggage.identity.user_id, luggage.client_id)
-        if speaker is not None and speaker.opened_ms > luggage.opened_ms:
+        speaker = self.shared.registry.speaker(state.identity.user_id, state.client_id)
+        if speaker is not None and speaker.opened_ms > state.opened_ms:
             self.close(4409, REPLACED)  # it came while this one was on the way
         else:
-            self.name_client(luggage.client_id)
+            self.name_client(state.client_id)
 
     def closed(self) -> None:
         """The connection is gone: leave everything."""

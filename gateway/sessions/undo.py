@@ -50,7 +50,7 @@ def _stacks(changes: Sequence[OwnChange]) -> tuple[list[_Step], list[_Step]]:
     return undo, redo
 
 
-async def find(hub: Hub, room: Room, user_id: str, client_id: str, redo: bool) -> Undo:
+async def find_undo(hub: Hub, room: Room, user_id: str, client_id: str, redo: bool) -> Undo:
     """What undoes (redoes) this client's last change; raises Refusal NOTHING_TO_UNDO, LogUnavailable."""
     key = ClientKey(room.resource, user_id, client_id)
     while True:

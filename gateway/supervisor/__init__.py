@@ -19,11 +19,11 @@ from contextlib import AbstractContextManager, nullcontext
 import trio
 
 from gateway.admin import server
-from gateway.node.backends import check_settings
 from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.runtime.metrics import METRICS, Counters
 from gateway.node import Addresses, made_name
+from gateway.node.backends import check_settings
+from gateway.runtime.metrics import METRICS, Counters
 from gateway.supervisor import front
 from gateway.supervisor.child import Child, WorkerGone
 from gateway.supervisor.reservation import reserved

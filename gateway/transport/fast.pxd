@@ -8,7 +8,7 @@ from gateway.ports.values cimport Own
 
 
 @cython.final
-cdef class Shared:
+cdef class TransportContext:
     cdef readonly object limits
     cdef readonly object timeouts
     cdef readonly bint compression
@@ -27,13 +27,13 @@ cdef class Shared:
 
 @cython.final
 cdef class FastGroup:
-    cdef Shared _shared
+    cdef TransportContext _shared
     cdef object _members
     cdef dict _forms
     cdef object __weakref__
 
     @cython.locals(
-        shared=Shared, forms=list, form=int, payload=bytes, substitutes=dict, fast=FastConnection,
+        shared=TransportContext, forms=list, form=int, payload=bytes, substitutes=dict, fast=FastConnection,
         slow=FastConnection, blocked=list, size=Py_ssize_t, places=dict, frames_of_form=list,
     )
     cpdef publish(self, object payloads, dict own, object topic, bint droppable=*)

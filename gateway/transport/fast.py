@@ -22,16 +22,16 @@ from _speedups import frames, sockets
 from _speedups.fanout import FORMS_MAX, Frame, Members, Slots
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.runtime.metrics import Counters
 from gateway.ports import Connection, Endpoint, Rejection
+from gateway.ports.values import Own
+from gateway.runtime.metrics import Counters
 from gateway.transport import upgrade
+from gateway.transport.connection_task import ConnectionTask
 from gateway.transport.fast_connection import FastConnection
 from gateway.transport.fast_handover import Handovers, MovableConnection
 from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST, Flusher, Poller, Sweep, tick_s
-from gateway.transport.fast_seat import Seat
 from gateway.transport.listening import addresses, listen
 from gateway.transport.siblings import Place
-from gateway.ports.values import Own
 
 if TYPE_CHECKING:
     from _speedups.fanout import Report
@@ -60,7 +60,7 @@ def obstacle(config: Config) -> str | None:
     return None
 
 
-class Shared:
+class TransportContext:
     """What all connections of one transport use."""
 
     def __init__(self, config: Config, counters: Counters) -> None:
@@ -135,7 +135,7 @@ class FastGroup:
 
     __slots__ = ("_forms", "_members", "_shared")
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: TransportContext) -> None:
         self._shared = shared
         self._members = Members()
         self._forms: dict[int, int] = {}  # members of each form
@@ -218,13 +218,13 @@ class FastTransport:
             raise ConfigError(reason)
         self._config = config
         self._reuse_port = place is not None
-        self._shared = Shared(config, counters)
+        self._shared = TransportContext(config, counters)
         self._accepting = trio.CancelScope()
-        self._idle: list[Seat] = []
+        self._idle: list[ConnectionTask] = []
         self._connections: trio.Nursery | None = None
         self._handovers: Handovers | None = None
         if place is not None and place.folder and config.server.hand_over:
-            self._handovers = Handovers(place, self._seated_movable, self._shared.known_endpoint)
+            self._handovers = Handovers(place, self._connect_movable, self._shared.known_endpoint)
 
     @property
     def connection_count(self) -> int:
@@ -299,19 +299,19 @@ class FastTransport:
     def _accept_some(self, listener: int) -> None:
         self._shared.poller.now_s = trio.current_time()
         for fd, remote in sockets.accept(listener, ACCEPTS_MAX):
-            self._seated(fd, remote).begin()
+            self._connect(fd, remote).begin()
 
-    def _seated(self, fd: int, remote: str) -> FastConnection:
+    def _connect(self, fd: int, remote: str) -> FastConnection:
         """A connection with a task of its own."""
         if self._idle:
-            seat = self._idle.pop()
+            task = self._idle.pop()
         else:
             assert self._connections is not None, "accepted before it serves"
-            seat = Seat(self._idle)
-            self._connections.start_soon(seat.run)
-        seat.connection = connection = self.connection_type(fd, remote, seat, self._shared)
+            task = ConnectionTask(self._idle)
+            self._connections.start_soon(task.run)
+        task.connection = connection = self.connection_type(fd, remote, task, self._shared)
         return connection
 
-    def _seated_movable(self, fd: int, remote: str) -> MovableConnection:
+    def _connect_movable(self, fd: int, remote: str) -> MovableConnection:
         self._shared.poller.now_s = trio.current_time()
-        return cast(MovableConnection, self._seated(fd, remote))
+        return cast(MovableConnection, self._connect(fd, remote))

@@ -21,7 +21,7 @@ cdef class FastConnection:
     cdef object _decoder
     cdef object _session
     cdef object _outbox
-    cdef public object seat
+    cdef public object task
     cdef public object work
     cdef object _awaiting
     cdef object _later

@@ -1,7 +1,7 @@
 """One client's socket in the fast transport.
 
 A connection goes through HANDSHAKE, OPEN and CLOSING to GONE. The shared poller calls `ready`, which reads,
-decodes and hands messages to the session without any task switch; the connection's own task (its `Seat`)
+decodes and hands messages to the session without any task switch; the connection's own `ConnectionTask`
 holds its lifetime, awaits what `Session.receive` wants awaited (the socket isn't read meanwhile), and tells
 the session at the very end that it is over.
 
@@ -27,8 +27,8 @@ from gateway.transport.fast_loop import READ, WRITE, read_some, shut_down_writin
 from gateway.transport.outbox import Outbox
 
 if TYPE_CHECKING:
-    from gateway.transport.fast import FastGroup, Shared
-    from gateway.transport.fast_seat import Seat
+    from gateway.transport.connection_task import ConnectionTask
+    from gateway.transport.fast import FastGroup, TransportContext
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +52,10 @@ class FastConnection:
     __slots__ = (
         "_awaiting", "_close_code", "_decoder", "_fd", "_head", "_heard", "_later", "_outbox",
         "_ping_s", "_progress_s", "_session", "_shared", "_state", "_unanswered_s", "due_s", "form",
-        "groups", "handle", "remote", "seat", "work"
+        "groups", "handle", "remote", "task", "work"
     )  # fmt: skip
 
-    def __init__(self, fd: int, remote: str, seat: Seat, shared: Shared) -> None:
+    def __init__(self, fd: int, remote: str, task: ConnectionTask, shared: TransportContext) -> None:
         self.remote = remote
         self.handle = shared.slots.add(fd)
         self.form = 0  # how frames are encoded: 0 plain, else compressed with a window of 8 + form bits
@@ -68,7 +68,7 @@ class FastConnection:
         self._decoder: frames.Decoder | None = None
         self._session: Session | None = None
         self._outbox: Outbox | None = None
-        self.seat = seat
+        self.task = task
         self.work: Awaitable[None] | None = None
         self._awaiting: trio.CancelScope | None = None
         self._later: list[frames.Event] | None = None  # events after the one that is awaited
@@ -115,7 +115,7 @@ class FastConnection:
         if self._awaiting is not None:
             self._awaiting.cancel()
         else:
-            self.seat.wake()
+            self.task.wake()
 
     def _drop(self) -> None:
         """Leave every list and close the descriptor; idempotent. The task then tells the session."""
@@ -127,7 +127,7 @@ class FastConnection:
         """The same, for the poller's calls that have nothing of the session on their stack."""
         if self._state != GONE:
             self._close_socket()
-            if self.work is not None or not self.seat.vacate():
+            if self.work is not None or not self.task.vacate():
                 self._wake()
 
     def _close_socket(self) -> None:

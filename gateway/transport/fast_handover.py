@@ -20,7 +20,7 @@ import trio
 from _speedups import frames
 from gateway.ports import Endpoint
 from gateway.transport.fast_connection import FastConnection
-from gateway.transport.siblings import Parcel, Place, Siblings
+from gateway.transport.siblings import FdMessage, Place, Siblings
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Handover(NamedTuple):
     returned: bool
     remote: str
     form: int
-    luggage: Any
+    state: Any
     messages: tuple[bytes, ...]
 
 
@@ -68,7 +68,7 @@ class MovableConnection(FastConnection):
             self._begin(handover.form)
             message, *later = handover.messages
             self._later = [(frames.TEXT, each) for each in later]
-            self._session = endpoint.adopt(handover.luggage, self)
+            self._session = endpoint.adopt(handover.state, self)
             if self._later is not None:  # it isn't closed already
                 self.work = self._session.receive(message)  # counted where it was read
             if self.work is None:
@@ -83,14 +83,14 @@ class MovableConnection(FastConnection):
 class Handovers:
     """The clients that this worker sends to others and takes from them.
 
-    `seat` makes a connection of a descriptor and the peer's address.
+    `connect` makes a connection of a descriptor and the peer's address.
     """
 
     def __init__(
-        self, place: Place, seat: Callable[[int, str], MovableConnection], endpoint: Callable[[], Endpoint]
+        self, place: Place, connect: Callable[[int, str], MovableConnection], endpoint: Callable[[], Endpoint]
     ) -> None:
         self._place = place
-        self._seat = seat
+        self._connect = connect
         self._endpoint = endpoint
         self._siblings = Siblings(place, self._receive)
 
@@ -116,7 +116,7 @@ class Handovers:
 
     def _packed(
         self, connection: MovableConnection, resource: str, pack: Callable[[], Any], message: bytes
-    ) -> Parcel | None:
+    ) -> FdMessage | None:
         unhandled = connection.unhandled(message)
         if unhandled is None:
             return None
@@ -135,7 +135,7 @@ class Handovers:
             ):
                 os.close(fd)
             else:
-                self._seat(fd, handover.remote).arrive(endpoint, handover)
+                self._connect(fd, handover.remote).arrive(endpoint, handover)
         except Exception:  # as of another version of this program, while workers are replaced
             logger.exception("a client of another worker is lost")
             os.close(fd)

@@ -21,14 +21,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from gateway.runtime.metrics import Counters
 from gateway.ports import Ack
+from gateway.runtime.metrics import Counters
 
 ACK_BYTES = 128
 """What one kept acknowledgement counts against the limit, beside its id."""
 
 
-class Entry:
+class QueuedMessage:
     """A message in the queue: `data[offset:]` is still to be written, `acks` are the ones it carries."""
 
     __slots__ = ("acks", "data", "droppable", "offset", "topic")
@@ -68,7 +68,7 @@ class Outbox:
     def __init__(self, bytes_max: int, counters: Counters) -> None:
         self._bytes_max = bytes_max
         self._counters = counters
-        self._queue: deque[Entry] = deque()
+        self._queue: deque[QueuedMessage] = deque()
         self._topics: dict[str, int] = {}  # bytes queued for each topic that has any
         self._stale: dict[str, list[Ack]] = {}
         self._missed: dict[str, None] = {}  # topics of which presence was dropped
@@ -110,7 +110,7 @@ class Outbox:
         if topic is not None and topic in self._stale:
             self._swallow(topic, droppable, acks)
         else:
-            self._append(Entry(data, topic, droppable, acks, offset))
+            self._append(QueuedMessage(data, topic, droppable, acks, offset))
         return not self._over_limit() or self._make_room()
 
     def pop(self) -> bytes | None:
@@ -156,13 +156,13 @@ class Outbox:
             data = resync(topic, acks)
             if data is not None:
                 self._counters.resyncs += 1
-                self._append(Entry(data, topic, False, acks, 0))
+                self._append(QueuedMessage(data, topic, False, acks, 0))
         while not self._queue and self._missed:
             topic = next(iter(self._missed))
             del self._missed[topic]
             data = presence_state(topic)
             if data is not None:
-                self._append(Entry(data, topic, True, (), 0))
+                self._append(QueuedMessage(data, topic, True, (), 0))
         return bool(self._queue)
 
     def clear(self) -> None:
@@ -181,11 +181,11 @@ class Outbox:
 
     # ------------------------------------------------------------------------------------ accounting
 
-    def _append(self, entry: Entry) -> None:
+    def _append(self, entry: QueuedMessage) -> None:
         self._queue.append(entry)
         self._count(entry)
 
-    def _count(self, entry: Entry, sign: int = 1) -> None:
+    def _count(self, entry: QueuedMessage, sign: int = 1) -> None:
         size = sign * len(entry)
         self.size_bytes += size
         self._counters.outbox_bytes += size
@@ -246,10 +246,10 @@ class Outbox:
             self._missed[topic] = None
         self._count_acks(self._stale[topic])
 
-    def _keep(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
+    def _keep(self, wanted: Callable[[QueuedMessage], bool]) -> list[QueuedMessage]:
         """Throw away the entries that aren't wanted and aren't partly written; returns them, in order."""
-        kept: deque[Entry] = deque()
-        thrown: list[Entry] = []
+        kept: deque[QueuedMessage] = deque()
+        thrown: list[QueuedMessage] = []
         for entry in self._queue:
             if entry.offset or wanted(entry):
                 kept.append(entry)

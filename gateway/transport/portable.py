@@ -17,8 +17,8 @@ from typing import Any
 import trio
 
 from gateway.config import Config
-from gateway.runtime.metrics import Counters
 from gateway.ports import Connection, Endpoint, Own, Rejection
+from gateway.runtime.metrics import Counters
 from gateway.transport import upgrade
 from gateway.transport.listening import address_text, addresses, listen, tls_context
 from gateway.transport.portable_connection import RECEIVE_BYTES, PortableConnection

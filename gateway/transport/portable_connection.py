@@ -15,8 +15,8 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
 from gateway.config import Config
-from gateway.runtime.metrics import Counters
 from gateway.ports import Ack, Group, Session
+from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import Outbox
 from gateway.transport.portable_streams import GuardedStream, MeteredStream
 from gateway.transport.upgrade import Accepted

@@ -28,7 +28,7 @@ RECEIVED_MAX = 16
 # Pause when descriptors have run out.
 ACCEPT_PAUSE_S = 0.1
 
-Parcel = tuple[int, bytes]
+FdMessage = tuple[int, bytes]
 """A descriptor, and what is said about it."""
 
 
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 
 
 class Siblings:
-    """What one worker sends to the others, and receives from them: `receive` gets each parcel.
+    """What one worker sends to the others, and receives from them: `receive` gets each message.
 
     `receive` owns the descriptor, never raises and never waits.
     """
@@ -96,21 +96,21 @@ class Siblings:
 
     # ----------------------------------------------------------------------------------------- sending
 
-    def send_now(self, number: int, parcel: Parcel) -> bool | None:
+    def send_now(self, number: int, message: FdMessage) -> bool | None:
         """Give a worker a descriptor: True when it is on its way, and the caller's own can be closed.
 
         False when nobody takes it, None when too much waits there already.
         """
-        return self._channels[number].send(parcel)
+        return self._channels[number].send(message)
 
-    async def send(self, number: int, pack: Callable[[], Parcel | None]) -> bool:
+    async def send(self, number: int, pack: Callable[[], FdMessage | None]) -> bool:
         """The same, waiting for a short while where too much waits. `pack` says what to send at the moment
         of sending, or None when it mustn't go any more; there is no checkpoint after it."""
         channel = self._channels[number]
         with trio.move_on_after(SEND_TIMEOUT_S):
             async with channel.lock:
-                while (parcel := pack()) is not None:
-                    sent = channel.send(parcel)
+                while (message := pack()) is not None:
+                    sent = channel.send(message)
                     if sent is not None:
                         return sent
                     await channel.writable()
@@ -166,9 +166,9 @@ class _Channel:
         self._path = path
         self._socket: socket.socket | None = None
 
-    def send(self, parcel: Parcel) -> bool | None:
+    def send(self, message: FdMessage) -> bool | None:
         """See `Siblings.send_now`."""
-        fd, data = parcel
+        fd, data = message
         if len(data) > DATA_BYTES_MAX:
             return False
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, FD.pack(fd))]

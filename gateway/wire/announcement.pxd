@@ -1,4 +1,4 @@
-# The C form of gateway/announcement.py.
+# The C form of gateway/wire/announcement.py.
 
 cimport cython
 

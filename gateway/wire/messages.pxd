@@ -1,4 +1,4 @@
-# The C form of gateway/protocol.py.
+# The C form of gateway/wire/messages.py.
 
 cimport cython
 

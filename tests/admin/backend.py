@@ -13,15 +13,15 @@ import httpx
 import orjson
 import trio
 
-from gateway.admin.app import Surroundings, application
+from gateway.admin.app import AdminContext, application
 from gateway.admin.port import Revision, Written
 from gateway.admin.server import bind, serve
-from gateway.admission import Authenticator, issue, parse_grant_arguments
+from gateway.admission import TokenVerifier, issue, parse_grant_arguments
 from gateway.config import Config
 from gateway.errors import LogUnavailable, Refusal
 from gateway.log.memory import MemoryLog
-from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, Record
+from gateway.runtime.metrics import Counters
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 DOCUMENT_BYTES_MAX = 4096
@@ -136,11 +136,11 @@ async def backend():
     state = NodeState(resources)
     with TemporaryDirectory() as data:
         (Path(data) / "jwt-secret").write_bytes(SECRET)
-        authenticator = Authenticator(
+        authenticator = TokenVerifier(
             Config().with_(server={"data_dir": data}, auth={"keys_check_s": 3600.0})
         )
     app = application(
-        Surroundings(resources, state, authenticator, DOCUMENT_BYTES_MAX, "ws://127.0.0.1:1/realtime")
+        AdminContext(resources, state, authenticator, DOCUMENT_BYTES_MAX, "ws://127.0.0.1:1/realtime")
     )
     stop = trio.Event()
     async with trio.open_nursery() as nursery:

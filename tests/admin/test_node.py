@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from gateway.admission import create_secret, issue
-from gateway.cli.client import Endpoint, Link, Resource, View, connected
+from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
 from gateway.config import Config
 from gateway.node import Node
 
@@ -31,9 +31,9 @@ class Served:
     def token(self, grants: dict[str, str]) -> str:
         return issue(self._secret, "ann", grants, 60, time.time())
 
-    def linked(self, role: str) -> AbstractAsyncContextManager[Link]:
+    def linked(self, role: str) -> AbstractAsyncContextManager[GatewayLink]:
         """A WebSocket client with a role for event:42."""
-        return connected(Endpoint(self.url, self.token({"event:42": role})), "client")
+        return connected(GatewayAccess(self.url, self.token({"event:42": role})), "client")
 
 
 @asynccontextmanager
@@ -54,7 +54,7 @@ async def served(data: Path) -> AsyncIterator[Served]:
         node.drain()
 
 
-async def seen_at(view: View, link: Link, version: int) -> None:
+async def seen_at(view: View, link: GatewayLink, version: int) -> None:
     """Read until the view has reached a version."""
     with trio.fail_after(5):
         while view.version != version:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.admission import Features, Identity, parse_grants
+from gateway.admission import Features, TokenIdentity, parse_grants
 from gateway.admission.features import rollout_bucket
 from gateway.config import Config
 
@@ -17,8 +17,8 @@ def features(**flags: Any) -> Features:
     return Features(Config().with_(features=flags))
 
 
-def identity(user_id: str, *segments: str) -> Identity:
-    return Identity(user_id, user_id, "", 0.0, segments, parse_grants({}))
+def identity(user_id: str, *segments: str) -> TokenIdentity:
+    return TokenIdentity(user_id, user_id, "", 0.0, segments, parse_grants({}))
 
 
 def admitted(of: Features) -> set[str]:

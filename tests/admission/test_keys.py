@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from gateway.admission import Authenticator, create_secret, read_secret, secret_path
+from gateway.admission import TokenVerifier, create_secret, read_secret, secret_path
 from gateway.config import Config
 from gateway.errors import ConfigError, Refusal
 from tests.admission.keys import (
@@ -29,7 +29,7 @@ from tests.admission.keys import (
 )
 
 
-def accepts(authenticator: Authenticator, text: str, now_s: float = NOW_S) -> bool:
+def accepts(authenticator: TokenVerifier, text: str, now_s: float = NOW_S) -> bool:
     try:
         authenticator.verify(text, now_s)
     except Refusal:
@@ -114,13 +114,13 @@ def test_a_short_or_missing_secret_is_refused(tmp_path: Path) -> None:
 
 def test_a_start_without_any_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't read the HS256 secret"):
-        Authenticator(Config().with_(server={"data_dir": str(tmp_path)}))
+        TokenVerifier(Config().with_(server={"data_dir": str(tmp_path)}))
     with pytest.raises(ConfigError, match="there is no key to verify tokens with"):
-        Authenticator(config_for(tmp_path, [], secret=False))
+        TokenVerifier(config_for(tmp_path, [], secret=False))
     with pytest.raises(ConfigError, match="there is no key to verify tokens with"):
-        Authenticator(config_for(tmp_path, [public_jwk("ES256")], secret=False, algorithms=["RS256"]))
+        TokenVerifier(config_for(tmp_path, [public_jwk("ES256")], secret=False, algorithms=["RS256"]))
     with pytest.raises(ConfigError, match="there is no key to verify tokens with"):
-        Authenticator(config_for(tmp_path, algorithms=["RS256"]))
+        TokenVerifier(config_for(tmp_path, algorithms=["RS256"]))
 
 
 def small_rsa() -> Any:
@@ -148,12 +148,12 @@ def test_a_wrong_jwks_file_is_refused_with_its_place(tmp_path: Path, jwks: str, 
     (tmp_path / "jwks.json").write_text(jwks)
     config = Config().with_(auth={"jwks_file": str(tmp_path / "jwks.json")})
     with pytest.raises(ConfigError, match=wanted):
-        Authenticator(config)
+        TokenVerifier(config)
 
 
 def test_a_weak_rsa_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has 1024 bits: RSA keys need at least 2048"):
-        Authenticator(config_for(tmp_path, [small_rsa()], secret=False))
+        TokenVerifier(config_for(tmp_path, [small_rsa()], secret=False))
 
 
 def test_keys_that_are_not_for_verifying_are_passed_over(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_keys_that_are_not_for_verifying_are_passed_over(tmp_path: Path) -> None
         {"kty": "unheard-of"},
         public_jwk("ES256", "k", use="sig", alg="ES256", key_ops=["verify"]),
     ]
-    authenticator = Authenticator(config_for(tmp_path, keys, secret=False))
+    authenticator = TokenVerifier(config_for(tmp_path, keys, secret=False))
     assert accepts(authenticator, token(private_key("ES256"), "ES256"))
     assert not accepts(authenticator, token(private_key("RS256"), "RS256"))
 
@@ -174,20 +174,20 @@ def test_keys_that_are_not_for_verifying_are_passed_over(tmp_path: Path) -> None
 def test_a_private_key_in_the_jwks_file_verifies_as_its_public_one(tmp_path: Path) -> None:
     entry = dict(RSAAlgorithm.to_jwk(private_key("RS256"), as_dict=True))
     entry.pop("key_ops")
-    authenticator = Authenticator(config_for(tmp_path, [entry], secret=False))
+    authenticator = TokenVerifier(config_for(tmp_path, [entry], secret=False))
     assert accepts(authenticator, token(private_key("RS256"), "RS256"))
 
 
 def test_a_symmetric_key_in_the_jwks_file_verifies_hs256(tmp_path: Path) -> None:
     entry = {"kty": "oct", "kid": "s", "k": base64.urlsafe_b64encode(SECRET).decode().rstrip("=")}
-    authenticator = Authenticator(config_for(tmp_path, [entry], secret=False))
+    authenticator = TokenVerifier(config_for(tmp_path, [entry], secret=False))
     assert accepts(authenticator, token(headers={"kid": "s"}))
     assert not accepts(authenticator, token(headers={"kid": "t"}))
 
 
 def test_changed_keys_are_read_again_within_a_second(tmp_path: Path) -> None:
     config = config_for(tmp_path, [public_jwk("ES256", "old", "old")])
-    authenticator = Authenticator(config)
+    authenticator = TokenVerifier(config)
     old = token(private_key("ES256", "old"), "ES256", {"kid": "old"})
     new = token(private_key("ES256", "new"), "ES256", {"kid": "new"})
     assert accepts(authenticator, old)
@@ -199,7 +199,7 @@ def test_changed_keys_are_read_again_within_a_second(tmp_path: Path) -> None:
 
 def test_a_changed_secret_is_read_again(tmp_path: Path) -> None:
     config = config_for(tmp_path)
-    authenticator = Authenticator(config)
+    authenticator = TokenVerifier(config)
     assert accepts(authenticator, token())
     replaced(Path(config.auth.secret_file), b"y" * 32)
     assert accepts(authenticator, token(b"y" * 32), NOW_S + 1)
@@ -211,7 +211,7 @@ def test_a_file_that_turned_bad_is_logged_once_and_the_keys_stay(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     config = config_for(tmp_path)
-    authenticator = Authenticator(config)
+    authenticator = TokenVerifier(config)
     with caplog.at_level(logging.WARNING):
         replaced(Path(config.auth.secret_file), content)
         assert accepts(authenticator, token(), NOW_S + 1)
@@ -224,14 +224,14 @@ def test_a_file_that_turned_bad_is_logged_once_and_the_keys_stay(
 
 def test_a_file_that_vanished_leaves_its_keys_in_use(tmp_path: Path) -> None:
     config = config_for(tmp_path)
-    authenticator = Authenticator(config)
+    authenticator = TokenVerifier(config)
     Path(config.auth.secret_file).unlink()
     assert accepts(authenticator, token(), NOW_S + 1)
 
 
 def test_a_clock_that_went_back_does_not_stop_the_looking(tmp_path: Path) -> None:
     config = config_for(tmp_path)
-    authenticator = Authenticator(config)
+    authenticator = TokenVerifier(config)
     assert accepts(authenticator, token(iat=None))
     replaced(Path(config.auth.secret_file), b"y" * 32)
     assert accepts(authenticator, token(b"y" * 32, iat=None), NOW_S - 5)

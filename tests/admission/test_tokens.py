@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.admission import Authenticator, issue
-from gateway.admission.tokens import Identity
+from gateway.admission import TokenVerifier, issue
+from gateway.admission.tokens import TokenIdentity
 from gateway.errors import ConfigError, Refusal
 from tests.admission.keys import (
     ASYMMETRIC,
@@ -32,11 +32,11 @@ HEADER = {"alg": "HS256", "typ": "JWT"}
 
 
 @pytest.fixture
-def authenticator(tmp_path: Path) -> Authenticator:
-    return Authenticator(config_for(tmp_path))
+def authenticator(tmp_path: Path) -> TokenVerifier:
+    return TokenVerifier(config_for(tmp_path))
 
 
-def refusal(authenticator: Authenticator, text: Any, now_s: float = NOW_S) -> Refusal:
+def refusal(authenticator: TokenVerifier, text: Any, now_s: float = NOW_S) -> Refusal:
     with pytest.raises(Refusal) as caught:
         authenticator.verify(text, now_s)
     return caught.value
@@ -45,7 +45,7 @@ def refusal(authenticator: Authenticator, text: Any, now_s: float = NOW_S) -> Re
 # ------------------------------------------------------------------------------------------- accepted
 
 
-def test_a_good_token_gives_its_identity(authenticator: Authenticator) -> None:
+def test_a_good_token_gives_its_identity(authenticator: TokenVerifier) -> None:
     identity = authenticator.verify(
         token(name="Ann Ono", avatar_url="https://a.example/ann.png", segments=["beta"]), NOW_S
     )
@@ -56,19 +56,19 @@ def test_a_good_token_gives_its_identity(authenticator: Authenticator) -> None:
     assert not identity.allows("calendar", "42", "viewer")
 
 
-def test_a_token_without_a_name_shows_the_user_id(authenticator: Authenticator) -> None:
+def test_a_token_without_a_name_shows_the_user_id(authenticator: TokenVerifier) -> None:
     identity = authenticator.verify(token(), NOW_S)
     assert (identity.name, identity.avatar_url, identity.segments) == ("ann", "", ())
 
 
-def test_any_unicode_user_id_and_name_is_kept(authenticator: Authenticator) -> None:
+def test_any_unicode_user_id_and_name_is_kept(authenticator: TokenVerifier) -> None:
     identity = authenticator.verify(token(sub="уж\u200d👩‍💻", name="山田 太郎"), NOW_S)
     assert (identity.user_id, identity.name) == ("уж\u200d👩‍💻", "山田 太郎")
 
 
 @pytest.mark.parametrize("algorithm", ASYMMETRIC)
 def test_an_asymmetric_token_is_verified_with_the_jwks_file(tmp_path: Path, algorithm: str) -> None:
-    authenticator = Authenticator(config_for(tmp_path, [public_jwk(algorithm, "k1")], secret=False))
+    authenticator = TokenVerifier(config_for(tmp_path, [public_jwk(algorithm, "k1")], secret=False))
     for headers in ({"kid": "k1"}, None):
         good = token(private_key(algorithm), algorithm, headers)
         assert authenticator.verify(good, NOW_S).user_id == "ann"
@@ -78,7 +78,7 @@ def test_an_asymmetric_token_is_verified_with_the_jwks_file(tmp_path: Path, algo
 
 def test_the_kid_chooses_between_keys(tmp_path: Path) -> None:
     keys = [public_jwk("ES256", "old", "old"), public_jwk("ES256", "new", "new"), public_jwk("RS256", "rsa")]
-    authenticator = Authenticator(config_for(tmp_path, keys, secret=False))
+    authenticator = TokenVerifier(config_for(tmp_path, keys, secret=False))
     assert authenticator.verify(token(private_key("ES256", "old"), "ES256", {"kid": "old"}), NOW_S)
     assert authenticator.verify(token(private_key("ES256", "new"), "ES256", {"kid": "new"}), NOW_S)
     assert authenticator.verify(token(private_key("ES256", "new"), "ES256"), NOW_S)
@@ -91,18 +91,18 @@ def test_the_kid_chooses_between_keys(tmp_path: Path) -> None:
 
 
 def test_the_only_key_does_not_serve_a_token_of_another_kid(tmp_path: Path) -> None:
-    authenticator = Authenticator(config_for(tmp_path, [public_jwk("ES256", "k1")], secret=False))
+    authenticator = TokenVerifier(config_for(tmp_path, [public_jwk("ES256", "k1")], secret=False))
     other = token(private_key("ES256"), "ES256", {"kid": "k2"})
     assert "no ES256 key of its kid" in refusal(authenticator, other).message
 
 
-def test_the_secret_has_no_kid_and_serves_any(authenticator: Authenticator) -> None:
+def test_the_secret_has_no_kid_and_serves_any(authenticator: TokenVerifier) -> None:
     assert authenticator.verify(token(headers={"kid": "whatever"}), NOW_S).user_id == "ann"
 
 
 def test_a_token_without_grants_gets_the_default_ones(tmp_path: Path) -> None:
     default = {"event:*": "viewer"}
-    authenticator = Authenticator(config_for(tmp_path, default_grants=default))
+    authenticator = TokenVerifier(config_for(tmp_path, default_grants=default))
     assert authenticator.verify(token(grants=None), NOW_S).role("event", "1") == "viewer"
     assert (
         authenticator.verify(signed(HEADER, claims() | {"grants": None}), NOW_S).role("event", "1")
@@ -111,18 +111,18 @@ def test_a_token_without_grants_gets_the_default_ones(tmp_path: Path) -> None:
     assert authenticator.verify(token(grants={}), NOW_S).role("event", "1") is None
 
 
-def test_without_default_grants_nothing_is_granted(authenticator: Authenticator) -> None:
+def test_without_default_grants_nothing_is_granted(authenticator: TokenVerifier) -> None:
     assert authenticator.verify(token(grants=None), NOW_S).role("event", "1") is None
 
 
-def test_equal_grants_of_different_tokens_are_one_object(authenticator: Authenticator) -> None:
+def test_equal_grants_of_different_tokens_are_one_object(authenticator: TokenVerifier) -> None:
     one, two = (authenticator.verify(token(sub=user), NOW_S) for user in ("ann", "bob"))
     assert one.grants is two.grants
 
 
-def test_an_identity_can_not_be_changed(authenticator: Authenticator) -> None:
+def test_an_identity_can_not_be_changed(authenticator: TokenVerifier) -> None:
     identity = authenticator.verify(token(), NOW_S)
-    assert isinstance(identity, Identity)
+    assert isinstance(identity, TokenIdentity)
     with pytest.raises(AttributeError):
         identity.user_id = "eve"  # type: ignore[misc]
 
@@ -130,7 +130,7 @@ def test_an_identity_can_not_be_changed(authenticator: Authenticator) -> None:
 # ------------------------------------------------------------------------------------------- times
 
 
-def test_a_token_is_good_until_exp_and_not_at_it(authenticator: Authenticator) -> None:
+def test_a_token_is_good_until_exp_and_not_at_it(authenticator: TokenVerifier) -> None:
     assert authenticator.verify(token(), NOW_S + 599.9)
     expired = refusal(authenticator, token(), NOW_S + 600)
     assert expired.code == "TOKEN_EXPIRED"
@@ -138,20 +138,20 @@ def test_a_token_is_good_until_exp_and_not_at_it(authenticator: Authenticator) -
 
 
 def test_leeway_moves_the_end(tmp_path: Path) -> None:
-    authenticator = Authenticator(config_for(tmp_path, leeway_s=30))
+    authenticator = TokenVerifier(config_for(tmp_path, leeway_s=30))
     assert authenticator.verify(token(), NOW_S + 629).expires_at == NOW_S + 630
     assert refusal(authenticator, token(), NOW_S + 630).code == "TOKEN_EXPIRED"
     assert authenticator.verify(token(nbf=NOW_S + 30), NOW_S)
     assert "nbf" in refusal(authenticator, token(nbf=NOW_S + 31), NOW_S).message
 
 
-def test_an_expired_token_with_a_wrong_signature_is_not_called_expired(authenticator: Authenticator) -> None:
+def test_an_expired_token_with_a_wrong_signature_is_not_called_expired(authenticator: TokenVerifier) -> None:
     forged = token(b"x" * 32, exp=int(NOW_S) - 10)
     assert refusal(authenticator, forged).code == "UNAUTHENTICATED"
 
 
 def test_a_token_is_refused_before_nbf_and_when_issued_far_in_the_future(
-    authenticator: Authenticator,
+    authenticator: TokenVerifier,
 ) -> None:
     assert authenticator.verify(token(nbf=NOW_S), NOW_S)
     assert "not valid yet" in refusal(authenticator, token(nbf=NOW_S + 1)).message
@@ -177,13 +177,13 @@ def test_a_token_is_refused_before_nbf_and_when_issued_far_in_the_future(
         '""',
     ],
 )
-def test_a_time_that_is_no_time_is_refused(authenticator: Authenticator, claim: str, value: str) -> None:
+def test_a_time_that_is_no_time_is_refused(authenticator: TokenVerifier, claim: str, value: str) -> None:
     payload = json.dumps(claims(nbf=1) | {claim: "@"}).replace('"@"', value)
     assert refusal(authenticator, signed(HEADER, payload.encode())).code == "UNAUTHENTICATED"
 
 
 @pytest.mark.parametrize("payload", [claims(exp=None), claims() | {"exp": None}])
-def test_exp_is_required(authenticator: Authenticator, payload: dict[str, Any]) -> None:
+def test_exp_is_required(authenticator: TokenVerifier, payload: dict[str, Any]) -> None:
     assert "exp (Unix seconds) is missing" in refusal(authenticator, signed(HEADER, payload)).message
 
 
@@ -195,21 +195,21 @@ def test_exp_is_required(authenticator: Authenticator, payload: dict[str, Any]) 
     [None, "", 5, True, ["ann"], {"id": "ann"}, "x" * 257, "a\x00b", "a\nb", "\x7f", "\x85", "\u2028"],
 )
 def test_sub_must_be_a_short_string_without_control_characters(
-    authenticator: Authenticator, value: Any
+    authenticator: TokenVerifier, value: Any
 ) -> None:
     refused = refusal(authenticator, signed(HEADER, claims() | {"sub": value}))
     assert refused.code == "UNAUTHENTICATED"
     assert "claim sub" in refused.message
 
 
-def test_a_lone_surrogate_in_a_claim_is_refused(authenticator: Authenticator) -> None:
+def test_a_lone_surrogate_in_a_claim_is_refused(authenticator: TokenVerifier) -> None:
     payload = json.dumps(claims()).replace("ann", "\\ud800").encode()
     assert "not JSON" in refusal(authenticator, signed(HEADER, payload)).message
 
 
 @pytest.mark.parametrize("claim", ["name", "avatar_url"])
 @pytest.mark.parametrize("value", [5, [], {}, False, "x" * 2049, "\x1b[31m"])
-def test_an_unfit_name_or_avatar_is_refused(authenticator: Authenticator, claim: str, value: Any) -> None:
+def test_an_unfit_name_or_avatar_is_refused(authenticator: TokenVerifier, claim: str, value: Any) -> None:
     assert f"claim {claim}" in refusal(authenticator, token(**{claim: value})).message
 
 
@@ -227,19 +227,19 @@ def test_an_unfit_name_or_avatar_is_refused(authenticator: Authenticator, claim:
         {"event:*": "editor", "event:secret": "veiwer"},
     ],
 )
-def test_grants_of_a_wrong_shape_refuse_the_token(authenticator: Authenticator, grants: Any) -> None:
+def test_grants_of_a_wrong_shape_refuse_the_token(authenticator: TokenVerifier, grants: Any) -> None:
     refused = refusal(authenticator, signed(HEADER, claims() | {"grants": grants}))
     assert refused.code == "UNAUTHENTICATED"
     assert "claim grants is wrong" in refused.message
 
 
 @pytest.mark.parametrize("segments", ["beta", 5, {}, [1], ["a", None]])
-def test_segments_must_be_strings(authenticator: Authenticator, segments: Any) -> None:
+def test_segments_must_be_strings(authenticator: TokenVerifier, segments: Any) -> None:
     assert "claim segments" in refusal(authenticator, token(segments=segments)).message
 
 
-def test_the_issuer_is_checked_where_it_is_configured(tmp_path: Path, authenticator: Authenticator) -> None:
-    strict = Authenticator(config_for(tmp_path, issuer="https://id.example"))
+def test_the_issuer_is_checked_where_it_is_configured(tmp_path: Path, authenticator: TokenVerifier) -> None:
+    strict = TokenVerifier(config_for(tmp_path, issuer="https://id.example"))
     assert strict.verify(token(iss="https://id.example"), NOW_S)
     for iss in (None, "https://evil.example", "https://id.example/"):
         assert "issuer (iss)" in refusal(strict, token(iss=iss)).message
@@ -249,8 +249,8 @@ def test_the_issuer_is_checked_where_it_is_configured(tmp_path: Path, authentica
     assert authenticator.verify(token(iss="https://anyone.example"), NOW_S)
 
 
-def test_the_audience_is_checked_where_it_is_configured(tmp_path: Path, authenticator: Authenticator) -> None:
-    strict = Authenticator(config_for(tmp_path, audience="gateway"))
+def test_the_audience_is_checked_where_it_is_configured(tmp_path: Path, authenticator: TokenVerifier) -> None:
+    strict = TokenVerifier(config_for(tmp_path, audience="gateway"))
     for aud in ("gateway", ["other", "gateway"]):
         assert strict.verify(token(aud=aud), NOW_S)
     for wrong in (None, "gate", [], ["gatewayx"], {"gateway": 1}, 5, [["gateway"]]):
@@ -266,19 +266,19 @@ def test_the_audience_is_checked_where_it_is_configured(tmp_path: Path, authenti
 )
 @pytest.mark.parametrize("signature", ["", part(b""), part(b"x" * 32)])
 def test_unsigned_and_foreign_algorithms_are_never_accepted(
-    authenticator: Authenticator, alg: Any, signature: str
+    authenticator: TokenVerifier, alg: Any, signature: str
 ) -> None:
     text = f"{part({'alg': alg})}.{part(claims())}.{signature}"
     assert refusal(authenticator, text).code == "UNAUTHENTICATED"
 
 
-def test_a_header_without_alg_is_refused(authenticator: Authenticator) -> None:
+def test_a_header_without_alg_is_refused(authenticator: TokenVerifier) -> None:
     assert "signed with one of" in refusal(authenticator, signed({"typ": "JWT"}, claims())).message
 
 
 @pytest.mark.parametrize("with_secret", [True, False])
 def test_a_public_key_is_no_hmac_secret(tmp_path: Path, with_secret: bool) -> None:
-    authenticator = Authenticator(config_for(tmp_path, [public_jwk("RS256", "k1")], secret=with_secret))
+    authenticator = TokenVerifier(config_for(tmp_path, [public_jwk("RS256", "k1")], secret=with_secret))
     pem = public_pem("RS256")
     for secret in (pem, pem.strip(), json.dumps(public_jwk("RS256", "k1")).encode()):
         for header in (HEADER, HEADER | {"kid": "k1"}):
@@ -287,7 +287,7 @@ def test_a_public_key_is_no_hmac_secret(tmp_path: Path, with_secret: bool) -> No
 
 def test_an_asymmetric_signature_under_another_algorithms_name_is_refused(tmp_path: Path) -> None:
     keys = [public_jwk(algorithm, "k1") for algorithm in ASYMMETRIC]
-    authenticator = Authenticator(config_for(tmp_path, keys))
+    authenticator = TokenVerifier(config_for(tmp_path, keys))
     for algorithm in ASYMMETRIC:
         signature = token(private_key(algorithm), algorithm).rsplit(".", 1)[1]
         for claimed in {*ASYMMETRIC, "HS256"} - {algorithm}:
@@ -296,7 +296,7 @@ def test_an_asymmetric_signature_under_another_algorithms_name_is_refused(tmp_pa
 
 
 def test_an_algorithm_that_is_switched_off_is_refused(tmp_path: Path) -> None:
-    authenticator = Authenticator(config_for(tmp_path, [public_jwk("RS256")], algorithms=["RS256"]))
+    authenticator = TokenVerifier(config_for(tmp_path, [public_jwk("RS256")], algorithms=["RS256"]))
     assert authenticator.verify(token(private_key("RS256"), "RS256"), NOW_S)
     assert "signed with one of RS256" in refusal(authenticator, token()).message
 
@@ -304,7 +304,7 @@ def test_an_algorithm_that_is_switched_off_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "extra", [{"crit": ["exp"], "exp": 1}, {"b64": False}, {"crit": []}, {"kid": 5}, {"kid": {}}]
 )
-def test_header_extensions_are_refused(authenticator: Authenticator, extra: dict[str, Any]) -> None:
+def test_header_extensions_are_refused(authenticator: TokenVerifier, extra: dict[str, Any]) -> None:
     assert refusal(authenticator, signed(HEADER | extra, claims())).code == "UNAUTHENTICATED"
 
 
@@ -316,7 +316,7 @@ def test_header_extensions_are_refused(authenticator: Authenticator, extra: dict
         *(None, 5, b"a.b.c", ["a.b.c"], {"token": "a.b.c"}),
     ],
 )
-def test_what_is_no_jwt_is_refused(authenticator: Authenticator, text: Any) -> None:
+def test_what_is_no_jwt_is_refused(authenticator: TokenVerifier, text: Any) -> None:
     assert refusal(authenticator, text).code == "UNAUTHENTICATED"
 
 
@@ -325,18 +325,18 @@ def test_what_is_no_jwt_is_refused(authenticator: Authenticator, text: Any) -> N
     [b"", b"null", b"[]", b"5", b'"ann"', b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 5000, b"{}" * 2],
 )
 def test_a_payload_that_is_no_object_is_refused(tmp_path: Path, payload: bytes) -> None:
-    authenticator = Authenticator(config_for(tmp_path, token_bytes_max=1 << 20))
+    authenticator = TokenVerifier(config_for(tmp_path, token_bytes_max=1 << 20))
     for text in (signed(HEADER, payload), f"{part(payload)}.{part(claims())}.{part(b'x')}"):
         assert refusal(authenticator, text).code == "UNAUTHENTICATED"
 
 
 def test_a_huge_token_is_refused_unread(tmp_path: Path) -> None:
-    authenticator = Authenticator(config_for(tmp_path, token_bytes_max=1000))
+    authenticator = TokenVerifier(config_for(tmp_path, token_bytes_max=1000))
     assert "at most 1000 bytes" in refusal(authenticator, token(padding="x" * 1000)).message
     assert "at most 1000 bytes" in refusal(authenticator, "a" * 10_000_000).message
 
 
-def test_every_changed_character_is_noticed(authenticator: Authenticator) -> None:
+def test_every_changed_character_is_noticed(authenticator: TokenVerifier) -> None:
     good = token()
     assert authenticator.verify(good, NOW_S)
     for index, character in enumerate(good):
@@ -347,13 +347,13 @@ def test_every_changed_character_is_noticed(authenticator: Authenticator) -> Non
                 )
 
 
-def test_every_cut_is_noticed(authenticator: Authenticator) -> None:
+def test_every_cut_is_noticed(authenticator: TokenVerifier) -> None:
     good = token()
     for index in range(len(good)):
         assert refusal(authenticator, good[:index]).code == "UNAUTHENTICATED"
 
 
-def test_a_refusal_repeats_neither_secret_nor_claims(authenticator: Authenticator) -> None:
+def test_a_refusal_repeats_neither_secret_nor_claims(authenticator: TokenVerifier) -> None:
     private = "c0nfidential"
     for text in (
         token(b"x" * 32, sub=private),
@@ -370,7 +370,7 @@ def test_a_refusal_repeats_neither_secret_nor_claims(authenticator: Authenticato
 
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
-def test_pyjwt_agrees_on_mutated_tokens(data: st.DataObject, shared_authenticator: Authenticator) -> None:
+def test_pyjwt_agrees_on_mutated_tokens(data: st.DataObject, shared_authenticator: TokenVerifier) -> None:
     good = token()
     text = list(good)
     for _ in range(data.draw(st.integers(0, 2))):
@@ -391,7 +391,7 @@ def test_pyjwt_agrees_on_mutated_tokens(data: st.DataObject, shared_authenticato
     )
 )
 @settings(max_examples=300, deadline=None)
-def test_no_text_does_more_than_be_refused(text: str, shared_authenticator: Authenticator) -> None:
+def test_no_text_does_more_than_be_refused(text: str, shared_authenticator: TokenVerifier) -> None:
     assert refusal(shared_authenticator, text).code == "UNAUTHENTICATED"
 
 
@@ -405,7 +405,7 @@ JSON_VALUES = st.recursive(
 @given(changed=st.dictionaries(CLAIM_NAMES, JSON_VALUES))
 @settings(max_examples=100, deadline=None)
 def test_no_claims_do_more_than_be_refused(
-    changed: dict[str, Any], shared_authenticator: Authenticator
+    changed: dict[str, Any], shared_authenticator: TokenVerifier
 ) -> None:
     text = signed(HEADER, claims() | changed)
     try:
@@ -416,15 +416,15 @@ def test_no_claims_do_more_than_be_refused(
 
 
 @pytest.fixture(scope="module")
-def shared_authenticator(tmp_path_factory: pytest.TempPathFactory) -> Authenticator:
-    return Authenticator(config_for(tmp_path_factory.mktemp("keys")))
+def shared_authenticator(tmp_path_factory: pytest.TempPathFactory) -> TokenVerifier:
+    return TokenVerifier(config_for(tmp_path_factory.mktemp("keys")))
 
 
 # ------------------------------------------------------------------------------------------- issuing
 
 
 def test_an_issued_token_is_accepted(tmp_path: Path) -> None:
-    authenticator = Authenticator(config_for(tmp_path, issuer="me", audience="gateway"))
+    authenticator = TokenVerifier(config_for(tmp_path, issuer="me", audience="gateway"))
     text = issue(
         SECRET,
         "ann",
@@ -458,4 +458,4 @@ def test_nothing_is_issued_that_would_be_refused(user_id: str, grants: dict[str,
 
 def test_wrong_default_grants_are_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"auth\.default_grants: 'event' is no grant"):
-        Authenticator(config_for(tmp_path, default_grants={"event": "viewer"}))
+        TokenVerifier(config_for(tmp_path, default_grants={"event": "viewer"}))

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gateway.cli.client import GatewayAccess, Resource, submit
 from gateway.cli.edit import edit_command
-from gateway.cli.client import Endpoint, Resource, submit
 from tests.cli.commands import Running, arguments, environment, gateway, running, served
 
 CREATE = '{"op": "add", "path": "/title", "value": "Lunch"}'
@@ -247,7 +247,7 @@ async def test_an_edit_whose_answer_was_lost_is_committed_once(tmp_path):
             [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
             port = listener.socket.getsockname()[1]
             nursery.start_soon(trio.serve_listeners, proxy.handle, [listener])
-            endpoint = Endpoint(f"ws://127.0.0.1:{port}/realtime", made.out.strip())
+            endpoint = GatewayAccess(f"ws://127.0.0.1:{port}/realtime", made.out.strip())
             edited = await submit(endpoint, Resource("event", "42"), [json.loads(CREATE)], create=True)
             nursery.cancel_scope.cancel()
         assert proxy.cuts == 1

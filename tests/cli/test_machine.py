@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.cli import machine
-from gateway.runtime import interpreter
-from gateway.config import Config
 from gateway.cli.machine import Finding, findings, fsync_time_ms
+from gateway.config import Config
+from gateway.runtime import interpreter
 
 
 def found(config: Config) -> dict[str, Finding]:
@@ -42,7 +42,7 @@ def test_kernels_that_are_switched_off_are_a_hint(config, monkeypatch):
 def test_a_narrow_range_of_ports_is_a_hint(config, monkeypatch, tmp_path):
     narrow = tmp_path / "ports"
     narrow.write_text("40000\t41000\n")
-    monkeypatch.setattr(doctor, "PORT_RANGE", narrow)
+    monkeypatch.setattr(machine, "PORT_RANGE", narrow)
     finding = found(config)["port range"]
     assert finding.status == "hint"
     assert "1,001" in finding.found
@@ -50,15 +50,15 @@ def test_a_narrow_range_of_ports_is_a_hint(config, monkeypatch, tmp_path):
 
 
 def test_a_kernel_that_says_nothing_is_no_fault(config, monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "PORT_RANGE", tmp_path / "missing")
-    monkeypatch.setattr(tuning, "SOMAXCONN", tmp_path / "missing")
+    monkeypatch.setattr(machine, "PORT_RANGE", tmp_path / "missing")
+    monkeypatch.setattr(interpreter, "SOMAXCONN", tmp_path / "missing")
     assert found(config)["port range"].status == "ok"
     assert found(config)["listen backlog"].status == "ok"
 
 
 def test_a_slow_or_full_disk_is_told(config, monkeypatch):
-    monkeypatch.setattr(doctor, "FSYNC_GOOD_MS", 0.0)
-    monkeypatch.setattr(doctor, "FREE_BYTES_MIN", 1 << 62)
+    monkeypatch.setattr(machine, "FSYNC_GOOD_MS", 0.0)
+    monkeypatch.setattr(machine, "FREE_BYTES_MIN", 1 << 62)
     assert found(config)["disk"].status == "hint"
     assert found(config)["free space"].status == "bad"
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trio
 
-from gateway.cli.client import Endpoint, Link, Resource, View, connected
+from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
 from gateway.errors import Unreachable
 from tests.cli.commands import arguments, environment, gateway, running, served
 
@@ -24,7 +24,7 @@ async def token(data, *grants: str) -> str:
     return made.out.strip()
 
 
-async def heard(link: Link, kind: str) -> None:
+async def heard(link: GatewayLink, kind: str) -> None:
     """Read until a message of this kind."""
     while (await link.receive())["type"] != kind:
         pass
@@ -48,7 +48,7 @@ async def test_the_first_start_makes_a_secret_for_its_owner_only_and_says_so(tmp
 
 async def test_sigterm_tells_clients_to_go_elsewhere_and_ends_with_status_0(tmp_path):
     async with served(tmp_path) as server:
-        endpoint = Endpoint(server.url, await token(tmp_path))
+        endpoint = GatewayAccess(server.url, await token(tmp_path))
         async with connected(endpoint, "client") as link:
             await link.subscribe(View(Resource("event", "42")), visible=True)
             await heard(link, "PRESENCE_STATE")
@@ -62,7 +62,7 @@ async def test_sigterm_tells_clients_to_go_elsewhere_and_ends_with_status_0(tmp_
 
 async def test_a_second_signal_ends_it_at_once(tmp_path):
     async with served(tmp_path, "--set", "timeouts.drain_grace_s=60") as server:
-        endpoint = Endpoint(server.url, await token(tmp_path))
+        endpoint = GatewayAccess(server.url, await token(tmp_path))
         async with connected(endpoint, "client") as link:
             await link.receive()
             # A client that doesn't answer the closing handshake holds the drain up.

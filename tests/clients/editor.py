@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot import Replica, Submission
+from gateway.ot import Outgoing, Replica
 from tests.clients.wire import Closed, Message, Payload, Wire
 
 
@@ -19,7 +19,7 @@ class Editor:
         self.wire: Wire | None = None
         self.errors: list[Payload] = []
         self.acknowledged: dict[int, int] = {}  # seq -> version
-        self._outgoing: list[Submission] = []
+        self._outgoing: list[Outgoing] = []
 
     @property
     def view(self) -> Any:
@@ -59,7 +59,7 @@ class Editor:
         assert self.replica is not None
         self._queue(self.replica.undo())
 
-    def _queue(self, submission: Submission | None) -> None:
+    def _queue(self, submission: Outgoing | None) -> None:
         if submission is not None:
             self._outgoing.append(submission)
 

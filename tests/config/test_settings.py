@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.config import SECTIONS, Config, LimitsSettings, load, rows
-from gateway.errors import ConfigError
 from gateway.config.fields import of
+from gateway.errors import ConfigError
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -19,8 +19,8 @@ import websockets
 from websockets.trio.client import ClientConnection, connect
 
 from gateway.config import Config
-from gateway.runtime.metrics import Counters
 from gateway.ports import Ack, Admission, Connection, Group, Own, Rejection, Transport, UpgradeRequest
+from gateway.runtime.metrics import Counters
 from tests.transport.wire import (
     BINARY,
     CLOSE,

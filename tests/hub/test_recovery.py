@@ -9,15 +9,15 @@ from typing import Any
 import orjson
 import trio
 
-from gateway.wire.announcement import encode
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.hub.hub import Hub
-from gateway.runtime.metrics import Counters
+from gateway.hub.recovery import former_of
 from gateway.ports import Batch, ClientKey, Committed, Record, Reserved, Submitted
 from gateway.redislink.chains import Chains
-from gateway.hub.recovery import former_of
 from gateway.rooms.room import Room
 from gateway.rooms.window import entries_of
+from gateway.runtime.metrics import Counters
+from gateway.wire.announcement import encode
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, NotingListener
 from tests.simulation.history import FragileHistory, WatchfulLog
 from tests.simulation.network import Group

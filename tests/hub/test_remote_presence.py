@@ -14,9 +14,9 @@ from gateway.admission import Features
 from gateway.bus.local import LocalHub
 from gateway.bus.local_presence import LeaseTable
 from gateway.config import Config
-from gateway.sessions.endpoint import Gate
 from gateway.hub.hub import Hub
 from gateway.runtime.metrics import Counters
+from gateway.sessions.endpoint import Endpoint
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, Node, Passport, Weather
 from tests.simulation.history import FragileHistory
 from tests.simulation.network import Group, Link
@@ -277,7 +277,7 @@ async def test_a_node_without_leases_keeps_presence_to_itself(autojump_clock):
         alone.bus.publish = lambda resource, payload: published.append(payload)
         clock = alone.hub.wall_ms, trio.current_time
         hub = Hub(CONFIG, alone.log, alone.bus, RULES, Counters(), Group, *clock)
-        alone.gate = Gate("alone", CONFIG, hub, Counters(), Passport(), Features(CONFIG), 10)
+        alone.gate = Endpoint("alone", CONFIG, hub, Counters(), Passport(), Features(CONFIG), 10)
         await world.nursery.start(hub.run)
         ann, bob = await world.client(alone, "ann"), await world.client(alone, "bob")
         bob.move(1)

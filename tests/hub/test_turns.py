@@ -14,10 +14,10 @@ from gateway import ot
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.hub.hub import Hub
 from gateway.log.memory import MemoryHistory, MemoryLog
-from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, Outcome, Reserved
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
+from gateway.runtime.metrics import Counters
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES
 from tests.simulation.network import Group
 

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from gateway.wire.announcement import Announcement
 from gateway.errors import LogUnavailable
-from gateway.log.archive import Archiver, Entry, Kind, Mark
+from gateway.log.archive import ArchiveEntry, Archiver, Kind, Mark
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.ports import Record, Snapshot
+from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import NOW_MS, ROOM, record
 from tests.servers import shared_postgres
 
@@ -21,7 +21,7 @@ class MemoryOutbox:
     """Outboxes of a log, the resources `event:N` being of partition N modulo `partitions`."""
 
     def __init__(self, partitions: int = 4) -> None:
-        self.entries: dict[int, list[Entry]] = {number: [] for number in range(partitions)}
+        self.entries: dict[int, list[ArchiveEntry]] = {number: [] for number in range(partitions)}
         self.documents: dict[tuple[str, int, int], bytes] = {}
         self.kept: dict[str, list[Record]] = {}
         self.heads: dict[str, tuple[int, int]] = {}
@@ -31,7 +31,7 @@ class MemoryOutbox:
 
     def add(self, kind: Kind, news: Announcement) -> None:
         entries = self.entries[int(news.resource.partition(":")[2]) % len(self.entries)]
-        entries.append(Entry(f"{len(entries)}", kind, news, NOW_MS, 1))
+        entries.append(ArchiveEntry(f"{len(entries)}", kind, news, NOW_MS, 1))
 
     def append(self, resource: str, *records: Record, epoch: int = 1, nonce: str | None = None) -> None:
         base = records[0].version - 1
@@ -41,7 +41,7 @@ class MemoryOutbox:
     def waiting(self) -> int:
         return sum(map(len, self.entries.values()))
 
-    async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[Entry]]:
+    async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[ArchiveEntry]]:
         await trio.lowlevel.checkpoint()
         self.taken_without = set(without)
         if self.failure is not None:

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from gateway.wire.announcement import Announcement, decode
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.ports import Committed, Forked, OpLog, Stale
+from gateway.wire.announcement import Announcement, decode
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import ROOM, LogContract, append, batch, committed, record
 

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 import trio
 
-from gateway.wire.announcement import Announcement
 from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.postgres import PostgresArchive, migrate, migrations
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
+from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import NOW_MS, ROOM, record
 from tests.servers import postgres_server, shared_postgres
 

@@ -29,5 +29,5 @@ DEFAULT = list(KERNELS)[-1]
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The kernel that `gateway.ot` uses in this test."""
     chosen = KERNELS[request.param]
-    monkeypatch.setattr(face, "_kernel", chosen)
+    monkeypatch.setattr(api, "_kernel", chosen)
     return chosen

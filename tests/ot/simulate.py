@@ -47,7 +47,7 @@ class Server:
     def head(self) -> Any:
         return self.snapshots[-1]
 
-    def submit(self, client: int, submission: ot.Submission) -> tuple[str, Change | None, bool]:
+    def submit(self, client: int, submission: ot.Outgoing) -> tuple[str, Change | None, bool]:
         """(answer, change, duplicate); answer is ack, too_old or refused."""
         known = self.answers.get((client, submission.seq))
         if known is not None:
@@ -199,7 +199,7 @@ class Thin(Party):
             self.send(random.choice(("UNDO", "UNDO", "REDO")))
             return
         patch, _ = generate.patch(random, self.document, random.choice((1, 1, 2)))
-        self.send(ot.Submission(random.randrange(1 << 60), self.version, patch))
+        self.send(ot.Outgoing(random.randrange(1 << 60), self.version, patch))
 
     def receive(self, message: tuple[Any, ...]) -> None:
         kind, change, _ = message

@@ -27,12 +27,12 @@ def replica(document: Any = None, **extra: Any) -> ot.Replica:
 def test_one_in_flight_the_rest_goes_together() -> None:
     mine = replica()
     first = mine.edit([add("/l/-", "b")])
-    assert first == ot.Submission(1, 7, [add("/l/1", "b")])
+    assert first == ot.Outgoing(1, 7, [add("/l/1", "b")])
     assert mine.edit([add("/l/-", "c")]) is None
     assert mine.edit([replace("/t", "y")]) is None
     assert mine.view == {"l": ["a", "b", "c"], "t": "y", "n": 1}
     second = mine.acknowledged(1, 8)
-    assert second == ot.Submission(2, 8, [add("/l/2", "c"), replace("/t", "y")])
+    assert second == ot.Outgoing(2, 8, [add("/l/2", "c"), replace("/t", "y")])
     assert mine.acknowledged(2, 9) is None and mine.is_settled
     assert mine.view == mine.document and mine.version == 9
 
@@ -52,7 +52,7 @@ def test_a_remote_change_passes_what_is_pending() -> None:
     assert mine.document == {"l": ["theirs", "a"], "t": "z", "n": 1}
     assert mine.view["l"] == ["theirs", "buffered", "flying", "a"]
     submission = mine.acknowledged(1, 9, [add("/l/1", "flying")])
-    assert submission == ot.Submission(2, 9, [add("/l/1", "buffered")])
+    assert submission == ot.Outgoing(2, 9, [add("/l/1", "buffered")])
 
 
 def test_known_versions_are_ignored_and_a_gap_is_told() -> None:
@@ -95,7 +95,7 @@ def test_a_refused_submission_leaves_the_view() -> None:
     mine.edit([add("/new/inner", 1), replace("/t", "kept")])
     submission = mine.withdraw()
     assert mine.view == {"l": ["a"], "t": "kept", "n": 1}
-    assert submission == ot.Submission(2, 7, [replace("/t", "kept")])
+    assert submission == ot.Outgoing(2, 7, [replace("/t", "kept")])
 
 
 def test_resend_is_the_same_again_whatever_came_since() -> None:
@@ -111,7 +111,7 @@ def test_resubmit_on_the_present_version_keeps_seq_and_tests() -> None:
     mine.edit([{"op": "test", "path": "/l/0", "value": "a"}, replace("/l/0", "b")])
     mine.receive(8, [add("/l/0", "theirs")])
     test = {"op": "test", "path": "/l/1", "value": "a"}
-    assert mine.resubmit() == ot.Submission(1, 8, [test, replace("/l/1", "b")])
+    assert mine.resubmit() == ot.Outgoing(1, 8, [test, replace("/l/1", "b")])
     mine.receive(9, [{"op": "remove", "path": "/l/1"}])
     assert mine.resubmit() is None
     assert mine.refused[0].code == "CONFLICT" and mine.view == {"l": ["theirs"], "t": "x", "n": 1}
@@ -146,9 +146,9 @@ def test_undo_and_redo_are_edits() -> None:
     mine.edit([replace("/t", "y")])
     mine.acknowledged(1, 8)
     mine.receive(9, [add("/l/0", "theirs")])
-    assert mine.undo() == ot.Submission(2, 9, [replace("/t", "x")])
+    assert mine.undo() == ot.Outgoing(2, 9, [replace("/t", "x")])
     assert mine.redo() is None and mine.view["t"] == "y"
-    assert mine.acknowledged(2, 10) == ot.Submission(3, 10, [replace("/t", "y")])
+    assert mine.acknowledged(2, 10) == ot.Outgoing(3, 10, [replace("/t", "y")])
     assert mine.redo() is None and mine.acknowledged(3, 11) is None
     assert mine.view == mine.document == {"l": ["theirs", "a"], "t": "y", "n": 1}
 
@@ -169,7 +169,7 @@ def test_a_state_instead_of_changes_is_merged() -> None:
     mine.reload(state, 20)
     assert mine.document is state
     assert mine.view == {"l": ["new", "a", "flying"], "t": "mine", "n": 5}
-    assert mine.resend() == ot.Submission(1, 7, [add("/l/1", "flying")])
+    assert mine.resend() == ot.Outgoing(1, 7, [add("/l/1", "flying")])
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -181,7 +181,7 @@ def test_a_state_that_holds_the_submission(told: bool) -> None:
     if not told:  # the resend is answered by the version that it has had since
         submission = mine.acknowledged(1, 15)
     assert mine.view == {"l": ["a", "flying"], "t": "mine", "n": 1}
-    assert submission == ot.Submission(2, 20, [replace("/t", "mine")])
+    assert submission == ot.Outgoing(2, 20, [replace("/t", "mine")])
 
 
 def test_a_committed_test_that_a_merged_state_seemed_to_fail() -> None:
@@ -214,7 +214,7 @@ def test_a_state_in_which_the_removed_looks_replaced_does_not_hide_the_removal()
     submission = mine.acknowledged(1, 21)  # committed as it was sent: it removes her at the head as well
     assert mine.document == {"l": [{"id": "bob"}]}
     assert mine.view == {"l": [{"id": "bob"}, "later"]}
-    assert submission == ot.Submission(2, 21, [add("/l/1", "later")])
+    assert submission == ot.Outgoing(2, 21, [add("/l/1", "later")])
 
 
 def test_a_client_without_the_strategies_is_corrected() -> None:

@@ -293,12 +293,12 @@ def test_moves_alone_converge_and_terminate() -> None:
 def test_work_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     one = [("ins", ("l", 0), n) for n in range(30)]
     assert len(ot.transform(one, one)[0]) == 30
-    monkeypatch.setattr(face, "CALLS_PER_PAIR", 0)
-    monkeypatch.setattr(face, "CALLS_SPARE", 899)
+    monkeypatch.setattr(api, "CALLS_PER_PAIR", 0)
+    monkeypatch.setattr(api, "CALLS_SPARE", 899)
     with pytest.raises(PatchError) as caught:
         ot.transform(one, one)
     assert caught.value.code == "CONFLICT"
-    monkeypatch.setattr(face, "CALLS_SPARE", 900)
+    monkeypatch.setattr(api, "CALLS_SPARE", 900)
     ot.transform(one, one)
 
 

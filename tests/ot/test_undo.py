@@ -39,7 +39,7 @@ class Author:
     def redo(self) -> bool:
         return self._take(self.stacks.redo())
 
-    def _take(self, entry: ot.Entry | None) -> bool:
+    def _take(self, entry: ot.UndoEntry | None) -> bool:
         if entry is not None:
             self.commit(entry.operations, entry.label)
         return entry is not None
@@ -269,8 +269,8 @@ def test_where_the_work_cap_is_passed_undo_is_given_up_rather_than_wrong(
 ) -> None:
     author = Author(EVENT)
     author.own(add("/list/0", 1))
-    monkeypatch.setattr(face, "CALLS_PER_PAIR", 0)
-    monkeypatch.setattr(face, "CALLS_SPARE", 0)
+    monkeypatch.setattr(api, "CALLS_PER_PAIR", 0)
+    monkeypatch.setattr(api, "CALLS_SPARE", 0)
     author.other(add("/list/0", 2))
     assert not author.undo()
 

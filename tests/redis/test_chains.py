@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.wire.announcement import Announcement, encode
 from gateway.ports import Batch, Opening, Record, Snapshot
 from gateway.redislink.chains import Chains
+from gateway.wire.announcement import Announcement, encode
 
 ROOM = "event:1"
 EPOCH = 7

@@ -157,7 +157,9 @@ async def test_the_log_works_over_tls(tmp_path: Path) -> None:
                 await committed(log, filled(await log.open(ROOM), 3))
                 assert len(await history(log)) == 3
             with pytest.raises(LogUnavailable, match="certificate"):
-                await trio.to_thread.run_sync(checks.gather, parse(f"rediss://127.0.0.1:{port}"), RedisSettings())
+                await trio.to_thread.run_sync(
+                    checks.gather, parse(f"rediss://127.0.0.1:{port}"), RedisSettings()
+                )
             distrusted = Link(parse(f"rediss://127.0.0.1:{port}"), RedisSettings())
             await nursery.start(distrusted.run)
             await eventually(lambda: "certificate" in distrusted.last_error)

@@ -14,16 +14,16 @@ from gateway import ot
 from gateway.admission import Features
 from gateway.bus.redis import RedisBus
 from gateway.config import Config
-from gateway.sessions.endpoint import Gate
 from gateway.hub.hub import Hub
 from gateway.log.archive import Archiver
 from gateway.log.batches import unix_ms
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
-from gateway.runtime.metrics import Counters
 from gateway.ports import Record
 from gateway.rooms.window import entries_of
+from gateway.runtime.metrics import Counters
+from gateway.sessions.endpoint import Endpoint
 from tests.redis.parts import flush, fresh, running
 from tests.servers import shared_postgres, shared_redis
 from tests.simulation.cluster import CONFIG, RULES, Passport
@@ -54,7 +54,7 @@ class Node:
             unix_ms,  # as the log has it, which forgets seqs by the time in them
             trio.current_time,
         )
-        self.gate = Gate(name, config, self.hub, self.counters, Passport(), Features(config), 10_000)
+        self.gate = Endpoint(name, config, self.hub, self.counters, Passport(), Features(config), 10_000)
 
 
 @asynccontextmanager

@@ -9,13 +9,13 @@ import pytest
 import redis
 import trio
 
-from gateway.wire import announcement
 from gateway.bus.redis import RedisBus
 from gateway.errors import LogTrimmed
 from gateway.log.redis import RedisLog
 from gateway.ports import Absent, Committed, Failed, Forked, Reserved, Snapshot
 from gateway.redislink.chains import head_version
 from gateway.redislink.keys import keys_of
+from gateway.wire import announcement
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import ROOM, batch, committed, filled, history, record
 from tests.proxy import tcp_proxy

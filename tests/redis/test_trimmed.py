@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 import trio
 
-from gateway.node.backends import backend_of
 from gateway.errors import LogTrimmed
+from gateway.node.backends import backend_of
 from tests.redis.parts import fresh
 from tests.redis.test_flushed import RESOURCE, Node, node
 from tests.simulation.cluster import CONFIG

@@ -47,7 +47,7 @@ def test_pauses_of_the_collector_are_measured():
 
 
 async def test_a_loop_that_is_blocked_shows_in_the_lag(monkeypatch):
-    monkeypatch.setattr(tuning, "LAG_INTERVAL_S", 0.02)
+    monkeypatch.setattr(interpreter, "LAG_INTERVAL_S", 0.02)
     counters = Counters()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(interpreter.measure_loop_lag, counters)
@@ -80,7 +80,7 @@ def test_a_hard_limit_that_is_too_low_gets_the_command_that_raises_it():
 
 
 def test_a_backlog_that_the_kernel_cuts_gets_the_command_that_raises_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "SOMAXCONN", tmp_path / "somaxconn")
+    monkeypatch.setattr(interpreter, "SOMAXCONN", tmp_path / "somaxconn")
     assert interpreter.backlog_remedy(4096) is None
     (tmp_path / "somaxconn").write_text("128\n")
     assert "net.core.somaxconn=4096" in (interpreter.backlog_remedy(4096) or "")

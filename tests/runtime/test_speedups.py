@@ -12,7 +12,7 @@ import pytest
 
 from gateway.runtime import speedups
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SEEDS = 25
 
 # Prints what became of each seed: who changed what in which order, and the documents at the end.
@@ -47,7 +47,12 @@ def test_the_core_is_what_has_c_types_beside_it() -> None:
 
 def test_a_core_that_was_built_is_imported_unless_it_is_switched_off() -> None:
     built = all(list((ROOT / Path(*name.split("."))).parent.glob("*.so")) for name in speedups.CORE)
-    code = "import gateway.rooms.room, gateway.sessions.session; print(gateway.rooms.room.__file__, gateway.sessions.session.__file__)"
+    code = """
+from gateway.rooms import room
+from gateway.sessions import session
+
+print(room.__file__, session.__file__)
+"""
     found = run("-c", code, mode="require" if built else "auto").split()
     assert all(path.endswith(".so" if built else ".py") for path in found)
     assert all(path.endswith(".py") for path in run("-c", code, mode="off").split())

@@ -8,17 +8,17 @@ from typing import Any
 
 import trio
 
-from gateway.wire import announcement
-from gateway.admission import Features, Identity, Schemas, parse_grants
+from gateway.admission import Features, Schemas, TokenIdentity, parse_grants
 from gateway.bus.local import LocalBus, LocalHub
 from gateway.bus.local_presence import LeaseTable, LocalLeases
 from gateway.config import Config
 from gateway.errors import LogUnavailable
-from gateway.sessions.endpoint import Gate
 from gateway.hub.hub import Hub
-from gateway.runtime.metrics import Counters
 from gateway.ports import Batch, BusListener, Failed, Group, Outcome
 from gateway.redislink.chains import Chains
+from gateway.runtime.metrics import Counters
+from gateway.sessions.endpoint import Endpoint
+from gateway.wire import announcement
 from tests.simulation.history import FragileHistory, WatchfulLog
 
 CONFIG = Config().with_(
@@ -127,8 +127,8 @@ class StormyBus(LocalBus):
 class Passport:
     """An authenticator to whom the token is the user's name."""
 
-    def verify(self, token: str, now_s: float) -> Identity:
-        return Identity(token, token, "", 1e12, (), EDITOR)
+    def verify(self, token: str, now_s: float) -> TokenIdentity:
+        return TokenIdentity(token, token, "", 1e12, (), EDITOR)
 
 
 class Node:
@@ -159,7 +159,7 @@ class Node:
             trio.current_time,
             LocalLeases(lease_table, name, config.redis),
         )
-        self.gate = Gate(name, config, self.hub, self.counters, Passport(), Features(config), 10_000)
+        self.gate = Endpoint(name, config, self.hub, self.counters, Passport(), Features(config), 10_000)
         self.connections: dict[Any, None] = {}  # what ends with the node
         self._scope = trio.CancelScope()
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.wire.announcement import Announcement, encode
 from gateway.bus.local import LocalBus
 from gateway.log.batches import next_epoch
 from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.ports import Batch, Committed, Forked, Opening, Outcome, Record, Stale
 from gateway.redislink.chains import Chains, head_version
+from gateway.wire.announcement import Announcement, encode
 
 
 class FragileHistory(MemoryHistory):

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import trio
 
-from gateway.runtime.metrics import Counters
 from gateway.ports import Ack, Admission, Connection, Own, UpgradeRequest
+from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import Outbox
 from tests.simulation.cluster import Node
 

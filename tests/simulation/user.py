@@ -164,7 +164,7 @@ class User:
             message = {"type": kind, "payload": payload} | ({"id": message_id} if message_id else {})
             self._link.say(orjson.dumps(message))
 
-    def _submit(self, submission: ot.Submission | None) -> None:
+    def _submit(self, submission: ot.Outgoing | None) -> None:
         if submission is None or not self._synced:
             return  # what is in flight is sent after the next SUBSCRIBE_ACK
         payload = {
@@ -232,7 +232,7 @@ class User:
         self._epoch, self._elsewhere = epoch, False
         return anew
 
-    def _change(self, change: dict[str, Any]) -> ot.Submission | None:
+    def _change(self, change: dict[str, Any]) -> ot.Outgoing | None:
         """Apply a change; what may be sent now, if it was the one in flight."""
         in_flight = self.replica.in_flight
         own = change["client_id"] == f"client-{self.name}"

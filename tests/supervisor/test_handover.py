@@ -17,8 +17,8 @@ import trio
 from websockets.exceptions import InvalidStatus
 
 from gateway.config import Config
-from gateway.sessions.endpoint import CROWD
 from gateway.node import Node
+from gateway.sessions.endpoint import CROWD
 from gateway.transport.siblings import Place
 from tests.cli.commands import Server
 from tests.clients.transports import TRANSPORTS

@@ -12,9 +12,9 @@ import pytest
 import trio
 
 from gateway.config import Config
-from gateway.runtime.metrics import Counters
 from gateway.node import make_transport
 from gateway.ports import Ack, Admission, Connection, Rejection, UpgradeRequest
+from gateway.runtime.metrics import Counters
 from tests.clients.transports import TRANSPORTS
 
 # Text, pings, reserved bits, opcodes, fragments, UTF-8, closing, auto-fragmentation.

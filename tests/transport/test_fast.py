@@ -12,8 +12,8 @@ import trio.lowlevel
 
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.runtime.metrics import Counters
 from gateway.ports import Own
+from gateway.runtime.metrics import Counters
 from gateway.transport.fast import FastTransport, obstacle
 from tests.contracts.transport_contract import (
     TOPIC,
@@ -146,17 +146,17 @@ class TestFastTransport(TransportContract):
 
     async def test_a_task_that_is_free_again_serves_the_next_connection(self) -> None:
         async with self.serving() as served:
-            tasks = []
+            tasks: list[list[int]] = []
             for _ in range(5):
                 async with served.connect() as client:
                     await ask(client, do="echo", text="here")
-                    tasks.append(self.seats(served))
+                    tasks.append(self.tasks(served))
                 await served.core.until_left(len(tasks))
-            assert len({seat for seats in tasks for seat in seats}) == 1
+            assert len({task for found in tasks for task in found}) == 1
 
-    def seats(self, served: Served) -> list[int]:
+    def tasks(self, served: Served) -> list[int]:
         connections = served.transport._shared.connections.values()  # type: ignore[attr-defined]
-        return [id(connection.seat) for connection in connections]
+        return [id(connection.task) for connection in connections]
 
     async def test_work_that_is_awaited_ends_with_its_connection_and_the_task_serves_on(self) -> None:
         async with self.serving(timeouts={"stall_timeout_s": 0.2, "ping_interval_s": 0.05}) as served:

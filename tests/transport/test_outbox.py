@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.runtime.metrics import Counters
 from gateway.ports import Ack
+from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import ACK_BYTES, Outbox
 
 LIMIT = 1000

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.ports import Batch, Record
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
-from gateway.ports import Batch, Record
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 numbers = st.integers(0, 2**53)

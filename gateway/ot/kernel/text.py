@@ -1,6 +1,6 @@
 """Text deltas: a tuple of components over code points.
 
-A positive `int` retains, a negative one deletes, a `str` inserts. Neighbours of one kind are merged, zero
+A positive `int` retains, a negative one deletes, a `str` inserts. RemotePresence of one kind are merged, zero
 lengths and a trailing retain are left out, the order of components is kept.
 """
 

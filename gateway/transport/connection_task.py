@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from gateway.transport.fast_connection import FastConnection
 
 # Tasks kept for connections to come.
-SEATS_IDLE_MAX = 256
+TASKS_IDLE_MAX = 256
 
 
-class Seat:
+class ConnectionTask:
     """The task of one connection; when that is over it waits among `idle` for another.
 
     Starting and ending a task costs as much as half a handshake: clients that come and go don't pay it.
@@ -21,7 +21,7 @@ class Seat:
 
     __slots__ = ("_idle", "_parked", "connection")
 
-    def __init__(self, idle: list[Seat]) -> None:
+    def __init__(self, idle: list[ConnectionTask]) -> None:
         self.connection: FastConnection | None = None
         self._idle = idle
         self._parked: trio.lowlevel.Task | None = None
@@ -33,7 +33,7 @@ class Seat:
                 connection = self.connection
                 if connection is not None and connection.gone:
                     self._leave()
-                    if len(self._idle) >= SEATS_IDLE_MAX:
+                    if len(self._idle) >= TASKS_IDLE_MAX:
                         return
                     self._idle.append(self)
                 elif connection is not None and connection.work is not None:
@@ -55,7 +55,7 @@ class Seat:
 
         For callers that have nothing of the session on their stack.
         """
-        if self._parked is None or len(self._idle) >= SEATS_IDLE_MAX:
+        if self._parked is None or len(self._idle) >= TASKS_IDLE_MAX:
             return False
         self._leave()
         self._idle.append(self)
