@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from benchmarks import measure, node, peers
-from gateway.admission import Authenticator
+from gateway.admission import TokenVerifier
 from gateway.config import Config
 
 PEERS = (
@@ -57,7 +57,7 @@ def verification_us(tokens: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         secret_file = Path(folder, "secret")
         secret_file.write_text(node.SECRET)
-        authenticator = Authenticator(Config().with_(auth={"secret_file": str(secret_file)}))
+        authenticator = TokenVerifier(Config().with_(auth={"secret_file": str(secret_file)}))
     shown = [node.token(number) for number in range(tokens)]
     now_s, before_s = time.time(), time.thread_time()
     for token in shown:

@@ -74,5 +74,9 @@ def test_a_simulated_cluster_has_the_same_history_on_both() -> None:
 
 
 def test_messages_do_the_same_without_compiled_modules() -> None:
-    tests = ["tests/acceptance/test_messages.py", "tests/acceptance/test_errors.py", "tests/test_rescue.py"]
+    tests = [
+        "tests/acceptance/test_messages.py",
+        "tests/acceptance/test_errors.py",
+        "tests/hub/test_recovery.py",
+    ]
     run("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, mode="off")
