@@ -33,8 +33,10 @@ export interface ClientOptions {
   store?: Store;
   /** Is the user seen by others? Default: true. `client.setVisible` changes it. */
   visible?: boolean;
-  /** Start disconnected ("work offline"); `client.connect()` connects. Default: connect at once. */
+  /** False: start disconnected ("work offline"); `client.connect()` connects. Default: connect at once. */
   connect?: boolean;
+  /** In the background: keep the socket (default), or close it and poll each 5 minutes (saves battery). */
+  background?: "keep" | "poll";
   /** What the platform gives; each part has a default that fits browsers and Node. */
   environment?: Partial<Environment>;
   /** Members' strategies, where the client is to predict the server's merges: `{event: {"/tags": {...}}}`. */
@@ -233,8 +235,12 @@ export interface ViewChange {
   readonly after: Json;
   /** `local`: this object's `edit`, `undo` or `redo`. `remote`: everything else. */
   readonly origin: "local" | "remote";
-  /** What happened to the text at a JSON pointer, to carry offsets: UTF-16 delta, or null when it was replaced. */
-  textDelta(path: string): TextDelta | null;
+  /**
+   * Where a UTF-16 offset in the text at a JSON pointer went (a caret, a selection's end), or null where there
+   * is no text any more. With `stays` text inserted exactly there comes after it; default: before it when
+   * `origin` is local, after it when remote.
+   */
+  carry(path: string, offset: number, stays?: boolean): number | null;
 }
 
 /** A document edited together with others. Its snapshot is what there is to show. */

@@ -1,0 +1,52 @@
+/** A value that changes and tells: the one implementation of `Readable`. */
+
+import type { Readable } from "./api.js";
+
+export class Listeners<A extends readonly unknown[] = []> {
+  #all = new Set<(...args: A) => void>();
+
+  add(listener: (...args: A) => void): () => void {
+    // Wrapped, so that the same function may be added twice and removed once.
+    const entry = (...args: A) => listener(...args);
+    this.#all.add(entry);
+    return () => {
+      this.#all.delete(entry);
+    };
+  }
+
+  /** A listener that throws doesn't keep the others, or the client, from working: its error is the page's. */
+  tell(...args: A): void {
+    for (const listener of [...this.#all]) {
+      try {
+        listener(...args);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+}
+
+export class Cell<S> implements Readable<S> {
+  #snapshot: S;
+  #listeners = new Listeners();
+
+  constructor(snapshot: S) {
+    this.#snapshot = snapshot;
+  }
+
+  get snapshot(): S {
+    return this.#snapshot;
+  }
+
+  subscribe = (listener: () => void): (() => void) => this.#listeners.add(listener);
+
+  /** Members that are equal to what they were change nothing. */
+  update(changes: Partial<S>): void {
+    const names = Object.keys(changes) as (keyof S)[];
+    if (names.every((name) => Object.is(changes[name], this.#snapshot[name]))) return;
+    this.#snapshot = Object.freeze({ ...this.#snapshot, ...changes });
+    this.#listeners.tell();
+  }
+}

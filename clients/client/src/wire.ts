@@ -1,0 +1,62 @@
+/** The messages of the wire (docs/reference/protocol.md), as far as the client reads them. */
+
+import type { Json, Patch } from "./api.js";
+
+export type Payload = Record<string, Json>;
+
+export interface Message {
+  type: string;
+  id: string;
+  timestamp: number;
+  payload: Payload;
+}
+
+/** A committed change, in answers to SUBSCRIBE and SYNC_REQUEST and over HTTP. */
+export interface Change {
+  version: number;
+  operations: Patch;
+  client_id: string;
+  user_id: string;
+  timestamp: number;
+  seq?: number;
+  undoes?: number;
+  conflicts?: WireConflict[];
+}
+
+export interface WireConflict {
+  index: number;
+  path: string;
+  kind: "overwrote" | "dropped";
+  base?: Json;
+  theirs?: Json;
+  version?: number;
+  user_id?: string;
+  timestamp?: number;
+}
+
+/** What the server says that a client misses: SUBSCRIBE_ACK, SYNC_RESPONSE, or an HTTP poll. */
+export interface Missing {
+  version: number;
+  epoch: number;
+  state?: Json;
+  changes?: Change[];
+  acks?: { seq?: number; version: number }[];
+  seq_last?: number;
+}
+
+export const SUBPROTOCOL = "collab.v1";
+
+export const keyOf = (type: string, id: string): string => `${type}:${id}`;
+
+/** The resource that a message is about, or null. */
+export function resourceOf(payload: Payload): string | null {
+  const type = payload.resource_type ?? payload.resource;
+  const { resource_id: id } = payload;
+  return typeof type === "string" && typeof id === "string" ? keyOf(type, id) : null;
+}
+
+/** A random name of 22 characters; not a secret. */
+export function randomName(random: () => number): string {
+  const letters = "0123456789abcdefghijklmnopqrstuvwxyz";
+  return Array.from({ length: 22 }, () => letters[Math.floor(random() * letters.length)]).join("");
+}
