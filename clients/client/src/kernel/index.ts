@@ -1,2 +1,23 @@
 /** The editing kernel: pure functions over immutable JSON documents, and the replica of one document. */
-export {};
+
+export { canonical } from "./canonical.js";
+export { composed } from "./compose.js";
+export { difference } from "./difference.js";
+export { apply, find, type Operation, type Operations } from "./documents.js";
+export { emit, type Patch, type PatchOperation, settle } from "./emit.js";
+export { invert } from "./inverse.js";
+export { DEFAULT_LIMITS, type Limits, lower, type Strategies, type Strategy } from "./lower.js";
+export { formatPointer, type Path, parsePointer } from "./paths.js";
+export { GapError, Replica, type ReplicaOptions, type SavedReplica, type Submission } from "./replica.js";
+export {
+  carriedOffset,
+  composeDelta,
+  type Delta,
+  difference as textDifference,
+  type TextComponent,
+  toCodePoints,
+  toUnits,
+} from "./text.js";
+export { against, rebase, transform } from "./transform.js";
+export { type UndoEntry, UndoStacks } from "./undo.js";
+export { equal, type Json, type JsonArray, type JsonObject, PatchError } from "./values.js";

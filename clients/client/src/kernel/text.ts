@@ -1,0 +1,250 @@
+/**
+ * Text deltas over code points, and strings, which count in UTF-16 code units.
+ *
+ * A positive number retains, a negative one deletes, a string inserts. Neighbours of one kind are merged, zero
+ * lengths and a trailing retain are left out, the order of components is kept.
+ */
+
+import { checkString, INVALID, isArray, isObject, type Json, PatchError } from "./values.js";
+
+export type Delta = readonly (string | number)[];
+/** The wire form: `[5, "hi", {"d": 3}]` retains 5, inserts "hi" and deletes 3. */
+export type TextComponent = number | string | { readonly d: number };
+
+const SURROGATE = /[\ud800-\udfff]/;
+// Edits of one text follow each other: what the last one left needs no look at every unit of it.
+let lastFlat = "";
+
+/** Is every code point of the text one unit? */
+function isFlat(text: string): boolean {
+  if (text === lastFlat) return true;
+  if (SURROGATE.test(text)) return false;
+  lastFlat = text;
+  return true;
+}
+
+/** The unit at which the code point `count` after the one at `unit` starts; past the end where it has fewer. */
+function unitAfter(text: string, unit: number, count: number): number {
+  let at = unit;
+  for (let left = count; left > 0; left--) at += (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;
+  return at;
+}
+
+/** How many code points there are. */
+export function length(text: string): number {
+  let count = text.length;
+  for (let i = 0; i < text.length; i++) if ((text.charCodeAt(i) & 0xfc00) === 0xdc00) count--;
+  return count;
+}
+
+/** A place counted in code points, for a place counted in UTF-16 units (a textarea's `selectionStart`). */
+export const toCodePoints = (text: string, units: number): number => length(text.slice(0, units));
+
+/** A place counted in UTF-16 units, for a place counted in code points. */
+export const toUnits = (text: string, codePoints: number): number =>
+  Math.min(text.length, unitAfter(text, 0, codePoints));
+
+/** Append a component, merged with its neighbour when both are of one kind. */
+export function push(delta: (string | number)[], component: string | number): void {
+  if (!component) return;
+  const last = delta[delta.length - 1];
+  if (typeof last === "string" && typeof component === "string") delta[delta.length - 1] = last + component;
+  else if (typeof last === "number" && typeof component === "number" && last > 0 === component > 0) {
+    delta[delta.length - 1] = last + component;
+  } else delta.push(component);
+}
+
+/** The normal form of a delta built with `push`. */
+export function sealed(delta: (string | number)[]): Delta {
+  const last = delta[delta.length - 1];
+  if (typeof last === "number" && last > 0) delta.pop();
+  return delta;
+}
+
+/** The delta of the one span in which two strings differ. */
+export function difference(old: string, now: string): Delta {
+  const limit = Math.min(old.length, now.length);
+  let start = 0;
+  while (start < limit && old[start] === now[start]) start++;
+  let end = 0;
+  while (end < limit - start && old[old.length - 1 - end] === now[now.length - 1 - end]) end++;
+  // No cut goes through a surrogate pair.
+  if (isLow(old, start) || isLow(now, start)) start--;
+  if (isLow(old, old.length - end) || isLow(now, now.length - end)) end--;
+  const delta: (string | number)[] = [];
+  push(delta, length(old.slice(0, start)));
+  push(delta, -length(old.slice(start, old.length - end)));
+  push(delta, now.slice(start, now.length - end));
+  return sealed(delta);
+}
+
+const isLow = (text: string, unit: number): boolean => (text.charCodeAt(unit) & 0xfc00) === 0xdc00;
+
+/** The text after `delta`; PatchError when it reaches past the end. */
+export function applyDelta(text: string, delta: Delta): string {
+  const flat = isFlat(text);
+  let result = "";
+  let at = 0;
+  for (const component of delta) {
+    if (typeof component === "string") {
+      result += component;
+      continue;
+    }
+    const count = Math.abs(component);
+    const end = flat ? at + count : unitAfter(text, at, count);
+    if (component > 0) result += text.slice(at, end);
+    at = end;
+  }
+  if (at > text.length) throw new PatchError(INVALID, "the text ends before the delta does");
+  result += text.slice(at);
+  if (flat && delta.every((component) => typeof component === "number" || !SURROGATE.test(component))) {
+    lastFlat = result;
+  }
+  return result;
+}
+
+/** The delta that leads back to `text`. */
+export function invertDelta(text: string, delta: Delta): Delta {
+  const inverse: (string | number)[] = [];
+  let at = 0;
+  for (const component of delta) {
+    if (typeof component === "string") {
+      push(inverse, -length(component));
+      continue;
+    }
+    const end = unitAfter(text, at, Math.abs(component));
+    push(inverse, component > 0 ? component : text.slice(at, end));
+    at = end;
+  }
+  return sealed(inverse);
+}
+
+/** `delta` against a concurrent one; on a tie the earlier one's insertion stands left. */
+export function transformDelta(delta: Delta, other: Delta, later: boolean): Delta {
+  const result: (string | number)[] = [];
+  let index = 0; // of the component of `delta` that is being used up
+  let used = 0; // how much of it is
+  for (const component of other) {
+    if (typeof component === "string") {
+      const own = delta[index];
+      if (!later && typeof own === "string") {
+        push(result, own);
+        index++;
+      }
+      push(result, length(component));
+      continue;
+    }
+    let left = Math.abs(component);
+    while (left > 0 && index < delta.length) {
+      const own = delta[index] as string | number;
+      if (typeof own === "string") {
+        push(result, own);
+        index++;
+        continue;
+      }
+      const span = Math.abs(own) - used;
+      const taken = Math.min(span, left);
+      if (component > 0) push(result, own > 0 ? taken : -taken);
+      left -= taken;
+      used += taken;
+      if (taken === span) {
+        index++;
+        used = 0;
+      }
+    }
+    if (component > 0) push(result, left);
+  }
+  for (; index < delta.length; index++) {
+    const own = delta[index] as string | number;
+    push(result, typeof own === "number" ? own - Math.sign(own) * used : own);
+    used = 0;
+  }
+  return sealed(result);
+}
+
+/** One delta that does what `first` and then `second` do. */
+export function composeDelta(first: Delta, second: Delta): Delta {
+  const result: (string | number)[] = [];
+  const queue = first.slice();
+  /** Take at most `count` code points of what `first` leaves, its deletions on the way included. */
+  const take = (count: number, keep: boolean): void => {
+    for (let left = count; left > 0; ) {
+      const head = queue.shift() ?? left; // past the end of `first` everything is retained
+      if (typeof head === "number" && head < 0) {
+        push(result, head);
+        continue;
+      }
+      const size = typeof head === "string" ? length(head) : head;
+      const taken = Math.min(size, left);
+      const cut = typeof head === "string" ? unitAfter(head, 0, taken) : taken;
+      if (taken < size) queue.unshift(typeof head === "string" ? head.slice(cut) : head - taken);
+      if (typeof head === "number") push(result, keep ? taken : -taken);
+      else if (keep) push(result, head.slice(0, cut));
+      left -= taken;
+    }
+  };
+  for (const component of second) {
+    if (typeof component === "string") push(result, component);
+    else take(Math.abs(component), component > 0);
+  }
+  for (const rest of queue) push(result, rest);
+  return sealed(result);
+}
+
+/** Where a place in a text (in code points) stands after `delta`; `stays`: left of what is inserted at it. */
+export function carriedOffset(delta: Delta, offset: number, stays = false): number {
+  let at = offset;
+  let position = 0;
+  for (const component of delta) {
+    if (position > at) break;
+    if (typeof component === "string") {
+      const size = length(component);
+      if (position < at || !stays) at += size;
+      position += size;
+    } else if (component > 0) position += component;
+    else at = Math.max(position, at + component);
+  }
+  return at;
+}
+
+/** The delta of a `text` operation's value against the present text. */
+export function readDelta(value: unknown, text: string, utf16: boolean): Delta {
+  if (!isArray(value))
+    throw new PatchError(INVALID, "a text operation's value must be an array of components");
+  const delta: (string | number)[] = [];
+  let at = 0;
+  for (const component of value) {
+    if (typeof component === "string") {
+      push(delta, checkString(component));
+      continue;
+    }
+    const size = sizeOf(component);
+    const end = utf16 ? at + size : unitAfter(text, at, Math.min(size, text.length + 1));
+    if (end > text.length) throw new PatchError(INVALID, "a text component reaches past the end of the text");
+    if (utf16 && isLow(text, end)) {
+      throw new PatchError(INVALID, "a text component ends inside a surrogate pair");
+    }
+    const count = utf16 ? length(text.slice(at, end)) : size;
+    push(delta, typeof component === "number" ? count : -count);
+    at = end;
+  }
+  return sealed(delta);
+}
+
+function sizeOf(component: Json): number {
+  let size: Json | undefined = component;
+  if (isObject(component)) {
+    size = component.d;
+    if (size === undefined || Object.keys(component).length !== 1) {
+      throw new PatchError(INVALID, 'a text component is a number, a string or {"d": number}');
+    }
+  }
+  if (!Number.isInteger(size) || (size as number) < 0) {
+    throw new PatchError(INVALID, "a text component's length must be an integer, 0 or more");
+  }
+  return size as number;
+}
+
+/** The wire form of a delta, in code points. */
+export const writeDelta = (delta: Delta): TextComponent[] =>
+  delta.map((part) => (typeof part === "number" && part < 0 ? { d: -part } : part));

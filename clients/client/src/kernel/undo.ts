@@ -1,0 +1,116 @@
+/**
+ * Undo and redo of one author's changes among everybody's.
+ *
+ * Entries are the inverses of the author's changes; the top one stands on the present document, each next one
+ * on the document that the one above it would leave.
+ */
+
+import { composed, isSame } from "./compose.js";
+import { apply, type Operation, type Operations } from "./documents.js";
+import { settle } from "./emit.js";
+import { invert } from "./inverse.js";
+import { EARLIER_MOVE_CUT, LATER_WRITE_LOST, transform } from "./transform.js";
+import { type Json, PatchError } from "./values.js";
+
+const ENTRIES_MAX = 1000;
+
+export interface UndoEntry {
+  readonly operations: Operations;
+  /** The change that they take back. */
+  readonly label: number;
+}
+
+export class UndoStacks {
+  undo: readonly UndoEntry[] = [];
+  redo: readonly UndoEntry[] = [];
+
+  clear(): void {
+    this.undo = this.redo = [];
+  }
+
+  /**
+   * The author's own change; `undoes` is the label of the change that it takes back: the top of a stack. With
+   * `joins` it is one with the last change, as the letters of a word are.
+   */
+  local(document: Json, operations: Operations, label: number, undoes?: number, joins = false): void {
+    if (undoes === undefined) {
+      this.redo = [];
+      this.undo = pushed(this.undo, document, operations, label, joins);
+    } else if (this.undo.at(-1)?.label === undoes) {
+      this.undo = withoutTop(this.undo, document, operations);
+      this.redo = pushed(this.redo, document, operations, label, false);
+    } else if (this.redo.at(-1)?.label === undoes) {
+      this.redo = withoutTop(this.redo, document, operations);
+      this.undo = pushed(this.undo, document, operations, label, false);
+    } else this.remote(document, operations);
+  }
+
+  /** Somebody else's change: carried past every entry, which may shrink or vanish. */
+  remote(document: Json, operations: Operations): void {
+    this.undo = carried(this.undo, document, operations);
+    this.redo = carried(this.redo, document, operations);
+  }
+}
+
+function pushed(
+  stack: readonly UndoEntry[],
+  document: Json,
+  operations: Operations,
+  label: number,
+  joins: boolean,
+): readonly UndoEntry[] {
+  const inverse = invert(document, operations);
+  if (!inverse.length) return stack;
+  const top = stack.at(-1);
+  if (joins && top?.label === label - 1)
+    return [...stack.slice(0, -1), { operations: composed([...inverse, ...top.operations]), label }];
+  return [...stack.slice(1 - ENTRIES_MAX), { operations: inverse, label }];
+}
+
+/** The stack below its top, now that `operations` were committed for that. */
+function withoutTop(
+  stack: readonly UndoEntry[],
+  document: Json,
+  operations: Operations,
+): readonly UndoEntry[] {
+  const below = stack.slice(0, -1);
+  const top = stack.at(-1)?.operations ?? [];
+  if (isSame(settle(document, top), operations)) return below;
+  // Something else was committed (normalised, or past a late change): the entries below, which stand on what
+  // this one would have left, are brought to what there is.
+  return carried(below, apply(document, top), [...invert(document, top), ...operations]);
+}
+
+/**
+ * A stack past a change of the document that its top stands on. An entry that would take away what the change
+ * wrote is dropped whole; where the work cap is passed, the rest of the stack is.
+ */
+function carried(stack: readonly UndoEntry[], document: Json, operations: Operations): readonly UndoEntry[] {
+  const kept: UndoEntry[] = [];
+  let change = operations;
+  let above: Operations[] = []; // entries passed since `base`, not yet applied to it
+  let base = document;
+  try {
+    for (const entry of stack.slice().reverse()) {
+      const { earlier, later, losses } = transform(entry.operations, change);
+      if (takesAway(earlier, losses)) {
+        base = above.reduce(apply, base);
+        above = [];
+        change = [...invert(base, entry.operations), ...change];
+      } else {
+        change = later;
+        if (earlier.length) kept.push({ operations: earlier, label: entry.label });
+      }
+      above.push(entry.operations);
+    }
+  } catch (error) {
+    if (!(error instanceof PatchError)) throw error;
+    // The entries that were reached are right, and below them nothing is known.
+  }
+  return kept.reverse();
+}
+
+/** Would the inverse, still removing or replacing something, undo a later write as well? */
+const takesAway = (inverse: readonly Operation[], losses: number): boolean =>
+  (losses & (EARLIER_MOVE_CUT | LATER_WRITE_LOST)) !== 0 &&
+  inverse.some(([kind]) => kind === "rem" || kind === "set" || kind === "mov");
