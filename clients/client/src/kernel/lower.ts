@@ -41,8 +41,18 @@ import {
   TOO_LARGE,
 } from "./values.js";
 
-/** How concurrent edits of a field merge; sets are arrays of items keyed by that member, or by themselves. */
-export type Strategy = "text" | "counter" | readonly ["set", string?];
+/**
+ * How concurrent edits of a field merge, as a schema's `x-merge` has it. The items of a set are known by the
+ * member named, or by themselves; a `grow` is a set from which nothing is removed.
+ */
+export type Strategy =
+  | "register"
+  | "text"
+  | "counter"
+  | "set"
+  | "grow"
+  | { readonly set: string }
+  | { readonly grow: string };
 /** By JSON Pointer. Other fields are registers: the last writer wins. */
 export type Strategies = Readonly<Record<string, Strategy>>;
 
@@ -131,7 +141,13 @@ function indexed<Result>(index: number, step: () => Result): Result {
   }
 }
 
-const isSet = (strategy: Strategy | undefined): strategy is readonly ["set", string?] => isArray(strategy);
+/** What a strategy says of an array that is a set: the member that is its items' id, "" for themselves. */
+function idOf(strategy: Strategy | undefined): string | undefined {
+  if (typeof strategy === "object") return "set" in strategy ? strategy.set : strategy.grow;
+  return strategy === "set" || strategy === "grow" ? "" : undefined;
+}
+
+const isSet = (strategy: Strategy): boolean => idOf(strategy) !== undefined;
 
 const strategyAt = (strategies: Strategies, path: Path): Strategy | undefined =>
   strategies[formatPointer(path)];
@@ -176,11 +192,11 @@ function lowerWithSets(document: Json, patch: Patch, strategies: Strategies, bou
 function knownItem(document: Json, operation: Operation, strategies: Strategies, bounds: Bounds): number {
   if (operation[0] !== "ins") return -1;
   const container = operation[1].slice(0, -1);
-  const rule = strategyAt(strategies, container);
-  if (!isSet(rule)) return -1;
+  const key = idOf(strategyAt(strategies, container));
+  if (key === undefined) return -1;
   const items = get(document, container) as readonly Json[];
   bounds.charge(SLOTS_PER_COMPARISON * items.length);
-  return indexOf(items, operation[2], rule);
+  return indexOf(items, operation[2], key);
 }
 
 /** The new item where the old one was, so that it beats a concurrent removal. */
@@ -204,15 +220,13 @@ function toOldPlace(gap: Path, known: number): Operation[] {
 }
 
 /** Where in a set an item with the same id stands, or -1. */
-function indexOf(items: readonly Json[], value: Json, rule: readonly ["set", string?]): number {
-  const id = itemId(value, rule);
-  return id === null ? -1 : items.findIndex((item) => equal(itemId(item, rule), id));
+function indexOf(items: readonly Json[], value: Json, key: string): number {
+  const id = itemId(value, key);
+  return id === null ? -1 : items.findIndex((item) => equal(itemId(item, key), id));
 }
 
-/** The id of a set's item: the item itself, or its member `rule[1]`; null where it has none. */
-function itemId(item: Json, [, key]: readonly ["set", string?]): Json {
-  return key === undefined ? item : (child(item, key) ?? null);
-}
+/** The id of a set's item; null where it has none. */
+const itemId = (item: Json, key: string): Json => (key ? (child(item, key) ?? null) : item);
 
 /** The operations of one entry of a patch. */
 function lowerEntry(document: Json, entry: unknown, strategies: Strategies, bounds: Bounds): Operation[] {

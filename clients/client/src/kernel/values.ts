@@ -134,8 +134,10 @@ export function measure(value: Json, depthMax: number, bytesMax: number): number
         }
         const keys = Object.keys(node);
         total += 2 + keys.length;
-        if (isArray(node)) below.push(...node);
-        else for (const key of keys) (total += utf8Length(key) + 3), below.push(node[key] as Json);
+        for (const key of keys) {
+          if (!isArray(node)) total += utf8Length(key) + 3;
+          below.push((node as JsonObject)[key] as Json);
+        }
       } else if (typeof node === "string") total += 2 + utf8Length(node);
       else total += typeof node === "number" ? String(node).length : 4;
       if (total > bytesMax) throw new PatchError(TOO_LARGE, `the values would pass ${bytesMax} bytes`);
