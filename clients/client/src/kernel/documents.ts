@@ -6,7 +6,7 @@ import {
   CONFLICT,
   equal,
   has,
-  INVALID,
+  invalid,
   isArray,
   isObject,
   type Json,
@@ -33,8 +33,7 @@ export type Operations = readonly Operation[];
 /** Containers that the same run of operations copied before: they change in place. */
 export type Own = Set<Json> | null;
 
-export const missing = (path: Path): PatchError =>
-  new PatchError(INVALID, `nothing is at ${shown(formatPointer(path))}`);
+export const missing = (path: Path): PatchError => invalid(`nothing is at ${shown(formatPointer(path))}`);
 
 /** The child of `parent` under `token`, if there is one. */
 export function child(parent: Json | undefined, token: string | number | undefined): Json | undefined {
@@ -123,5 +122,5 @@ function editedValue(value: Json, edit: Edit): Json {
   if (edit[0] === "set") return edit[2];
   if (edit[0] === "txt" && typeof value === "string") return applyDelta(value, edit[2]);
   if (edit[0] === "inc" && Number.isSafeInteger(value)) return (value as number) + edit[2];
-  throw new PatchError(INVALID, `${edit[0]} does not fit there`);
+  throw invalid(`${edit[0]} does not fit there`);
 }

@@ -8,7 +8,7 @@ export { emit, type Patch, type PatchOperation, settle } from "./emit.js";
 export { invert } from "./inverse.js";
 export { DEFAULT_LIMITS, type Limits, lower, type Strategies, type Strategy } from "./lower.js";
 export { formatPointer, type Path, parsePointer } from "./paths.js";
-export { GapError, Replica, type ReplicaOptions, type SavedReplica, type Submission } from "./replica.js";
+export { GapError, type Outgoing, Replica, type ReplicaOptions, type SavedReplica } from "./replica.js";
 export {
   carriedOffset,
   composeDelta,

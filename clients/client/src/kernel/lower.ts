@@ -30,15 +30,14 @@ import {
   checkInteger,
   checkValue,
   equal,
-  has,
-  INVALID,
+  invalid,
   isArray,
   isObject,
   type Json,
   type JsonObject,
-  measure,
   PatchError,
   TOO_LARGE,
+  walk,
 } from "./values.js";
 
 /**
@@ -56,48 +55,20 @@ export type Strategy =
 /** By JSON Pointer. Other fields are registers: the last writer wins. */
 export type Strategies = Readonly<Record<string, Strategy>>;
 
+/** What a client asks of its own patches. What `copy` may add, the server alone counts. */
 export interface Limits {
   /** Containers in one another, of the document and so of path plus value. */
   depthMax: number;
   patchOperationsMax: number;
-  /** What the `copy` operations of one patch may add, in bytes of compact JSON. */
-  copiedBytesMax: number;
 }
 
-export const DEFAULT_LIMITS: Limits = { depthMax: 64, patchOperationsMax: 1000, copiedBytesMax: 1 << 20 };
+export const DEFAULT_LIMITS: Limits = { depthMax: 64, patchOperationsMax: 1000 };
 
-// Slots of containers that a patch may have copied on its way, for each byte that it may add by `copy`: a
-// thousand edits of one huge array would take seconds. Comparing an item's id costs as much as copying 8.
-const SLOTS_PER_BYTE = 5;
-const SLOTS_PER_COMPARISON = 8;
-const SLOTS_PER_TRANSFORM = 16;
-
-/** What one lowering may use. Without limits, what the server committed is taken as it is. */
-class Bounds {
-  own: Own = null;
-  depthMax: number;
-  copiedBytesLeft: number;
-  #slotsLeft: number;
-
-  constructor(readonly limits: Limits | null) {
-    this.depthMax = limits?.depthMax ?? Infinity;
-    this.copiedBytesLeft = limits?.copiedBytesMax ?? Infinity;
-    this.#slotsLeft = SLOTS_PER_BYTE * this.copiedBytesLeft;
-  }
-
-  charge(slots: number): void {
-    this.#slotsLeft -= slots;
-    if (this.#slotsLeft < 0) {
-      throw new PatchError(TOO_LARGE, "the patch edits large containers too often: send it in parts");
-    }
-  }
-
-  /** The value of an entry, as it is stored at `tokens`. */
-  value(entry: JsonObject, depth: number): Json {
-    const value = entry.value;
-    if (value === undefined) throw new PatchError(INVALID, `${shown(String(entry.op))} needs a value`);
-    return this.limits ? checkValue(value, this.depthMax - depth) : value;
-  }
+/** Of one lowering. Without limits, what the server committed is taken as it is. */
+interface Context {
+  readonly strategies: Strategies;
+  readonly limits: Limits | null;
+  readonly own: Own;
 }
 
 /**
@@ -112,22 +83,24 @@ export function lower(
   strategies: Strategies = {},
   limits: Limits | null = DEFAULT_LIMITS,
 ): Operation[] {
-  if (!isArray(patch)) throw new PatchError(INVALID, "a patch must be an array of operations");
+  if (!isArray(patch)) throw invalid("a patch must be an array of operations");
   if (limits && patch.length > limits.patchOperationsMax) {
     throw new PatchError(TOO_LARGE, `the patch has more than ${limits.patchOperationsMax} operations`);
   }
-  const bounds = new Bounds(limits);
-  const isSeveral = patch.length > 1;
-  if (isSeveral && Object.values(strategies).some(isSet))
-    return lowerWithSets(document, patch, strategies, bounds);
-  if (isSeveral) bounds.own = new Set();
+  if (patch.length > 1 && Object.values(strategies).some(isSet)) {
+    return lowerWithSets(document, patch, strategies, limits);
+  }
+  const context = { strategies, limits, own: new Set<Json>() };
   const operations: Operation[] = [];
-  let before = document;
+  let view = document;
   for (const [index, entry] of patch.entries()) {
-    const found = indexed(index, () => lowerEntry(before, entry, strategies, bounds));
-    operations.push(...found);
-    if (index === patch.length - 1) break;
-    before = indexed(index, () => found.reduce((node, one) => applyOne(node, one, bounds.own), before));
+    const lowered = indexed(index, () => {
+      const found = lowerEntry(view, entry, context);
+      if (index < patch.length - 1)
+        view = found.reduce((node, one) => applyOne(node, one, context.own), view);
+      return found;
+    });
+    operations.push(...lowered);
   }
   return operations;
 }
@@ -159,7 +132,12 @@ const strategyAt = (strategies: Strategies, path: Path): Strategy | undefined =>
  * view, on which the paths after it stand. `detour` leads from that view to what there really is; whatever is
  * lowered on the view is carried past it.
  */
-function lowerWithSets(document: Json, patch: Patch, strategies: Strategies, bounds: Bounds): Operation[] {
+function lowerWithSets(
+  document: Json,
+  patch: Patch,
+  strategies: Strategies,
+  limits: Limits | null,
+): Operation[] {
   const others = Object.fromEntries(Object.entries(strategies).filter(([, rule]) => !isSet(rule)));
   const operations: Operation[] = [];
   let view = document;
@@ -167,15 +145,14 @@ function lowerWithSets(document: Json, patch: Patch, strategies: Strategies, bou
   let detour: Operation[] = [];
   for (const [index, entry] of patch.entries()) {
     const literal = indexed(index, () => {
-      const lowered = lowerEntry(view, entry, others, bounds);
+      const lowered = lowerEntry(view, entry, { strategies: others, limits, own: null });
       view = apply(view, lowered);
-      bounds.charge(SLOTS_PER_TRANSFORM * detour.length);
       return lowered;
     });
     const { earlier, later } = transform(detour, literal);
     detour = earlier;
     for (const operation of later) {
-      const known = knownItem(real, operation, strategies, bounds);
+      const known = knownItem(real, operation, strategies);
       let fresh: Operation[] = [operation];
       if (operation[0] === "ins" && known >= 0) {
         detour.push(...toOldPlace(operation[1], known));
@@ -189,14 +166,11 @@ function lowerWithSets(document: Json, patch: Patch, strategies: Strategies, bou
 }
 
 /** Where the item that an insertion into a set would double stands, or -1. */
-function knownItem(document: Json, operation: Operation, strategies: Strategies, bounds: Bounds): number {
+function knownItem(document: Json, operation: Operation, strategies: Strategies): number {
   if (operation[0] !== "ins") return -1;
   const container = operation[1].slice(0, -1);
   const key = idOf(strategyAt(strategies, container));
-  if (key === undefined) return -1;
-  const items = get(document, container) as readonly Json[];
-  bounds.charge(SLOTS_PER_COMPARISON * items.length);
-  return indexOf(items, operation[2], key);
+  return key === undefined ? -1 : indexOf(get(document, container) as readonly Json[], operation[2], key);
 }
 
 /** The new item where the old one was, so that it beats a concurrent removal. */
@@ -229,63 +203,66 @@ function indexOf(items: readonly Json[], value: Json, key: string): number {
 const itemId = (item: Json, key: string): Json => (key ? (child(item, key) ?? null) : item);
 
 /** The operations of one entry of a patch. */
-function lowerEntry(document: Json, entry: unknown, strategies: Strategies, bounds: Bounds): Operation[] {
-  if (!isObject(entry)) throw new PatchError(INVALID, "an operation must be an object");
-  const { op, path: pointer } = entry;
-  if (typeof op !== "string") throw new PatchError(INVALID, "an operation needs a string op");
-  if (typeof pointer !== "string") throw new PatchError(INVALID, "an operation needs a string path");
-  const tokens = parsePointer(pointer);
-  switch (op) {
+function lowerEntry(document: Json, entry: unknown, context: Context): Operation[] {
+  if (!isObject(entry)) throw invalid("an operation must be an object");
+  const tokens = parsePointer(stringIn(entry, "path"));
+  switch (stringIn(entry, "op")) {
     case "replace": {
-      const value = bounds.value(entry, tokens.length);
-      return lowerSet(document, locate(document, tokens, bounds), value, strategies);
+      const value = argument(entry, tokens, context);
+      return lowerSet(document, locate(document, tokens), value, context);
     }
-    case "add": {
-      const value = bounds.value(entry, tokens.length);
-      return lowerAdd(document, locatePlace(document, tokens, bounds), value, strategies, bounds);
-    }
+    case "add":
+      return lowerAdd(document, tokens, argument(entry, tokens, context), context);
     case "remove":
-      if (!tokens.length) throw new PatchError(INVALID, "the root can't be removed by an edit");
-      return [["rem", locate(document, tokens, bounds)]];
+      if (!tokens.length) throw invalid("the root can't be removed by an edit");
+      return [["rem", locate(document, tokens)]];
     case "test":
-      return [lowerTest(document, tokens, entry, bounds)];
+      return [lowerTest(document, tokens, argument(entry, [], context))];
     case "move":
-      return lowerMove(document, sourceOf(entry), tokens, bounds);
+      return lowerMove(document, parsePointer(stringIn(entry, "from")), tokens, context);
     case "copy": {
-      const value = get(document, locate(document, sourceOf(entry), bounds));
-      bounds.copiedBytesLeft -= measure(value, bounds.depthMax - tokens.length, bounds.copiedBytesLeft);
-      bounds.own?.clear(); // what is an operation's value must not change in place any more
-      return lowerAdd(document, locatePlace(document, tokens, bounds), value, strategies, bounds);
+      const value = get(document, locate(document, parsePointer(stringIn(entry, "from"))));
+      return captured(lowerAdd(document, tokens, fitting(value, tokens, context), context), context);
     }
     case "text":
-      return lowerText(document, locate(document, tokens, bounds), entry);
+      return lowerText(document, locate(document, tokens), entry);
     case "inc":
-      return lowerInc(document, locate(document, tokens, bounds), bounds.value(entry, 0));
+      return lowerInc(document, locate(document, tokens), argument(entry, [], context));
   }
-  throw new PatchError(INVALID, `unknown op ${shown(op)}`);
+  throw invalid(`unknown op ${shown(entry.op as string)}`);
 }
 
-function sourceOf(entry: JsonObject): string[] {
-  const { from } = entry;
-  if (typeof from !== "string")
-    throw new PatchError(INVALID, `${shown(String(entry.op))} needs a string from`);
-  return parsePointer(from);
+function stringIn(entry: JsonObject, key: string): string {
+  const value = entry[key];
+  if (typeof value !== "string") throw invalid(`an operation needs a string ${key}`);
+  return value;
+}
+
+/** The value of an entry, as it is stored at `tokens`. */
+function argument(entry: JsonObject, tokens: Path, { limits }: Context): Json {
+  const { value } = entry;
+  if (value === undefined) throw invalid("an operation needs a value");
+  return limits ? checkValue(value, limits.depthMax - tokens.length) : value;
+}
+
+/** `value`, a part of the document, if it doesn't come to stand too deep at `place`. */
+function fitting(value: Json, place: Path, { limits }: Context): Json {
+  if (limits) walk(value, limits.depthMax - place.length);
+  return value;
+}
+
+/** Operations whose value is a part of the document, which must not change in place any more. */
+function captured(operations: Operation[], { own }: Context): Operation[] {
+  own?.clear();
+  return operations;
 }
 
 /** The typed path of an existing node. */
-function locate(document: Json, tokens: readonly string[], bounds: Bounds): Path {
+function locate(document: Json, tokens: readonly string[]): Path {
   const path: (string | number)[] = [];
   let node = document;
   for (const token of tokens) {
-    if (isArray(node)) {
-      bounds.charge(node.length);
-      const index = parseIndex(token);
-      if (index < 0) throw new PatchError(INVALID, `${shown(token)} is not the index of an element`);
-      path.push(index);
-    } else {
-      if (bounds.limits && isObject(node)) bounds.charge(Object.keys(node).length);
-      path.push(token);
-    }
+    path.push(isArray(node) ? indexOfToken(token) : token);
     const next = child(node, path[path.length - 1]);
     if (next === undefined) throw missing(path);
     node = next;
@@ -293,38 +270,35 @@ function locate(document: Json, tokens: readonly string[], bounds: Bounds): Path
   return path;
 }
 
+function indexOfToken(token: string): number {
+  const index = parseIndex(token);
+  if (index < 0) throw invalid(`${shown(token)} is not an index of an array`);
+  return index;
+}
+
 /** The typed path of where a value may be added: [] is the root, a number at the end is a gap. */
-function locatePlace(document: Json, tokens: readonly string[], bounds: Bounds): Path {
+function locatePlace(document: Json, tokens: readonly string[]): Path {
   const token = tokens[tokens.length - 1];
   if (token === undefined) return [];
-  const container = locate(document, tokens.slice(0, -1), bounds);
+  const container = locate(document, tokens.slice(0, -1));
   const parent = get(document, container);
   if (isObject(parent)) return [...container, token];
   if (!isArray(parent)) throw missing([...container, token]);
-  const size = parent.length;
-  bounds.charge(size);
-  const index = token === "-" ? size : parseIndex(token);
-  if (index < 0 || index > size) {
-    throw new PatchError(INVALID, `${shown(token)} is not the index of a place in an array of ${size}`);
-  }
+  const index = token === "-" ? parent.length : indexOfToken(token);
+  if (index > parent.length) throw missing([...container, index]);
   return [...container, index];
 }
 
-function lowerAdd(
-  document: Json,
-  place: Path,
-  value: Json,
-  strategies: Strategies,
-  bounds: Bounds,
-): Operation[] {
-  if (!isGap(place)) return lowerSet(document, place, value, strategies);
+function lowerAdd(document: Json, tokens: readonly string[], value: Json, context: Context): Operation[] {
+  const place = locatePlace(document, tokens);
+  if (!isGap(place)) return lowerSet(document, place, value, context);
   const insertion: Operation = ["ins", place, value];
-  const known = knownItem(document, insertion, strategies, bounds);
+  const known = knownItem(document, insertion, context.strategies);
   return known < 0 ? [insertion] : inPlaceOf(known, place, value);
 }
 
 /** A value for a member, an element or the root, as its field's strategy has it. */
-function lowerSet(document: Json, path: Path, value: Json, strategies: Strategies): Operation[] {
+function lowerSet(document: Json, path: Path, value: Json, { strategies }: Context): Operation[] {
   const rule = strategyAt(strategies, path);
   const old = rule && find(document, path);
   if (rule === "text" && typeof old === "string" && typeof value === "string") {
@@ -338,11 +312,10 @@ function lowerSet(document: Json, path: Path, value: Json, strategies: Strategie
   return [["set", path, value]];
 }
 
-function lowerTest(document: Json, tokens: readonly string[], entry: JsonObject, bounds: Bounds): Operation {
-  const value = bounds.value(entry, 0);
+function lowerTest(document: Json, tokens: readonly string[], value: Json): Operation {
   let path: Path;
   try {
-    path = locate(document, tokens, bounds);
+    path = locate(document, tokens);
   } catch (error) {
     throw error instanceof PatchError ? new PatchError(CONFLICT, `test failed: ${error.message}`) : error;
   }
@@ -350,50 +323,37 @@ function lowerTest(document: Json, tokens: readonly string[], entry: JsonObject,
   return ["tst", path, value];
 }
 
-function lowerMove(document: Json, from: string[], tokens: string[], bounds: Bounds): Operation[] {
-  const isIntoItself = startsWith(tokens, from);
-  const source = locate(document, from, bounds);
-  if (isIntoItself && tokens.length === from.length) return [];
-  if (isIntoItself) throw new PatchError(INVALID, "a node can't move into itself");
+function lowerMove(document: Json, from: string[], tokens: string[], context: Context): Operation[] {
+  const source = locate(document, from);
+  if (startsWith(tokens, from)) {
+    if (tokens.length === from.length) return [];
+    throw invalid("a node can't move into itself");
+  }
   const value = get(document, source);
-  if (!tokens.length) return captured(["set", [], value], bounds);
-  const place = locatePlace(applyOne(document, ["rem", source], null), tokens, bounds);
-  if (bounds.limits) measure(value, bounds.depthMax - place.length, Infinity);
+  if (!tokens.length) return captured([["set", [], value]], context);
+  const place = locatePlace(applyOne(document, ["rem", source], null), tokens);
+  fitting(value, place, context);
   const target = beforeRemove(place, source);
   if (isGap(place)) return isOwnPlace(source, target) ? [] : [["mov", source, target]];
-  if (startsWith(source, place)) return captured(["set", place, value], bounds);
+  if (startsWith(source, place)) return captured([["set", place, value]], context);
   const move: Operation = ["mov", source, target];
   return find(document, target) === undefined ? [move] : [["rem", target], move];
 }
 
-/** An operation whose value is a part of the document, which must not change in place any more. */
-function captured(operation: Operation, bounds: Bounds): Operation[] {
-  bounds.own?.clear();
-  return [operation];
-}
-
-function textAt(document: Json, path: Path): string {
+function lowerText(document: Json, path: Path, { value, unit = "codepoint" }: JsonObject): Operation[] {
   const text = get(document, path);
-  if (typeof text !== "string")
-    throw new PatchError(INVALID, `no string is at ${shown(formatPointer(path))}`);
-  return text;
-}
-
-function lowerText(document: Json, path: Path, entry: JsonObject): Operation[] {
-  const text = textAt(document, path);
-  const unit = has(entry, "unit") ? entry.unit : "codepoint";
+  if (typeof text !== "string") throw invalid(`text needs a string at ${shown(formatPointer(path))}`);
   if (unit !== "codepoint" && unit !== "utf16") {
-    throw new PatchError(INVALID, "the unit of a text operation is codepoint or utf16");
+    throw invalid("the unit of a text operation is codepoint or utf16");
   }
-  if (!has(entry, "value")) throw new PatchError(INVALID, "text needs a value");
-  const delta = readDelta(entry.value, text, unit === "utf16");
+  const delta = readDelta(value, text, unit === "utf16");
   return delta.length ? [["txt", path, delta]] : [];
 }
 
 function lowerInc(document: Json, path: Path, amount: Json): Operation[] {
   const target = get(document, path);
   if (typeof amount !== "number" || typeof target !== "number" || !Number.isInteger(amount + target)) {
-    throw new PatchError(INVALID, `inc needs an integer, and an integer at ${shown(formatPointer(path))}`);
+    throw invalid(`inc needs integers, the value and what is at ${shown(formatPointer(path))}`);
   }
   checkInteger(target + checkInteger(amount));
   return amount ? [["inc", path, amount]] : [];

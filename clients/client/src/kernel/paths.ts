@@ -5,7 +5,7 @@
  * insertion's place is a *gap*: the index before which something will stand.
  */
 
-import { checkString, INVALID, PatchError } from "./values.js";
+import { checkString, invalid } from "./values.js";
 
 export type Path = readonly (string | number)[];
 
@@ -17,11 +17,11 @@ export const shown = (text: string): string =>
 export function parsePointer(pointer: string): string[] {
   if (!pointer) return [];
   if (pointer[0] !== "/") {
-    throw new PatchError(INVALID, `path ${shown(pointer)} must be empty or start with /`);
+    throw invalid(`path ${shown(pointer)} must be empty or start with /`);
   }
   checkString(pointer);
   if (/~(?![01])/.test(pointer)) {
-    throw new PatchError(INVALID, `in a path, ~ must be followed by 0 or 1: ${shown(pointer)}`);
+    throw invalid(`in a path, ~ must be followed by 0 or 1: ${shown(pointer)}`);
   }
   const tokens = pointer.slice(1).split("/");
   return pointer.includes("~")

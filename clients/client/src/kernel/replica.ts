@@ -18,14 +18,14 @@ import { UndoStacks } from "./undo.js";
 import { type Json, PatchError } from "./values.js";
 
 /** What an OP carries: `seq`, the version that the author saw, the patch. A resend is the same again. */
-export interface Submission {
+export interface Outgoing {
   readonly seq: number;
   readonly baseVersion: number;
   readonly patch: Patch;
 }
 
 interface InFlight {
-  readonly submission: Submission;
+  readonly submission: Outgoing;
   /** On the replica's `document`, so carried past what came since. */
   readonly operations: Operations;
   /** Another patch went out under its seq before. */
@@ -82,7 +82,7 @@ export class Replica {
     replica.#inFlight = saved.inFlight;
     replica.#buffer = saved.buffer.slice();
     const pending = saved.inFlight ? [saved.inFlight.operations, ...saved.buffer] : saved.buffer;
-    replica.view = pending.reduce(apply, saved.document);
+    replica.view = pending.map(withoutTests).reduce(apply, saved.document);
     return replica;
   }
 
@@ -97,7 +97,7 @@ export class Replica {
   }
 
   /** What was sent and not answered yet. */
-  get inFlight(): Submission | null {
+  get inFlight(): Outgoing | null {
     return this.#inFlight?.submission ?? null;
   }
 
@@ -137,7 +137,7 @@ export class Replica {
   }
 
   /** Put what waits in flight, as one patch, when the wire is free: what is to be sent now, if anything. */
-  next(): Submission | null {
+  next(): Outgoing | null {
     if (this.#inFlight) return null;
     let { document } = this;
     const operations: Operations[number][] = [];
@@ -245,12 +245,12 @@ export class Replica {
   }
 
   /** After a reconnect: the submission in flight as it was sent, else what waits. */
-  resend(): Submission | null {
+  resend(): Outgoing | null {
     return this.inFlight ?? this.next();
   }
 
   /** After VERSION_TOO_OLD, which consumed no seq: the submission in flight on the present version. */
-  resubmit(): Submission | null {
+  resubmit(): Outgoing | null {
     if (!this.#inFlight) return this.next();
     const { seq } = this.#inFlight.submission;
     const operations = settle(this.document, this.#inFlight.operations, true);
@@ -307,3 +307,6 @@ export class Replica {
     this.view = view;
   }
 }
+
+/** What operations do: a test that has come to fail is found when they are to be sent. */
+const withoutTests = (operations: Operations): Operations => operations.filter(([kind]) => kind !== "tst");

@@ -5,7 +5,7 @@
  * lengths and a trailing retain are left out, the order of components is kept.
  */
 
-import { checkString, INVALID, isArray, isObject, type Json, PatchError } from "./values.js";
+import { checkString, invalid, isArray, isObject, type Json } from "./values.js";
 
 export type Delta = readonly (string | number)[];
 /** The wire form: `[5, "hi", {"d": 3}]` retains 5, inserts "hi" and deletes 3. */
@@ -95,7 +95,7 @@ export function applyDelta(text: string, delta: Delta): string {
     if (component > 0) result += text.slice(at, end);
     at = end;
   }
-  if (at > text.length) throw new PatchError(INVALID, "the text ends before the delta does");
+  if (at > text.length) throw invalid("the text ends before the delta does");
   result += text.slice(at);
   if (flat && delta.every((component) => typeof component === "number" || !SURROGATE.test(component))) {
     lastFlat = result;
@@ -209,8 +209,7 @@ export function carriedOffset(delta: Delta, offset: number, stays = false): numb
 
 /** The delta of a `text` operation's value against the present text. */
 export function readDelta(value: unknown, text: string, utf16: boolean): Delta {
-  if (!isArray(value))
-    throw new PatchError(INVALID, "a text operation's value must be an array of components");
+  if (!isArray(value)) throw invalid("a text operation's value must be an array of components");
   const delta: (string | number)[] = [];
   let at = 0;
   for (const component of value) {
@@ -220,9 +219,9 @@ export function readDelta(value: unknown, text: string, utf16: boolean): Delta {
     }
     const size = sizeOf(component);
     const end = utf16 ? at + size : unitAfter(text, at, Math.min(size, text.length + 1));
-    if (end > text.length) throw new PatchError(INVALID, "a text component reaches past the end of the text");
+    if (end > text.length) throw invalid("a text component reaches past the end of the text");
     if (utf16 && isLow(text, end)) {
-      throw new PatchError(INVALID, "a text component ends inside a surrogate pair");
+      throw invalid("a text component ends inside a surrogate pair");
     }
     const count = utf16 ? length(text.slice(at, end)) : size;
     push(delta, typeof component === "number" ? count : -count);
@@ -236,11 +235,11 @@ function sizeOf(component: Json): number {
   if (isObject(component)) {
     size = component.d;
     if (size === undefined || Object.keys(component).length !== 1) {
-      throw new PatchError(INVALID, 'a text component is a number, a string or {"d": number}');
+      throw invalid('a text component is a number, a string or {"d": number}');
     }
   }
   if (!Number.isInteger(size) || (size as number) < 0) {
-    throw new PatchError(INVALID, "a text component's length must be an integer, 0 or more");
+    throw invalid("a text component's length must be an integer, 0 or more");
   }
   return size as number;
 }

