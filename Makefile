@@ -11,7 +11,7 @@ SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
 
-.PHONY: venv serve test check bench fuzz conformance demo simulate clean
+.PHONY: venv serve test check bench fuzz twins conformance demo simulate clean
 
 venv: $(VENV)/.installed
 
@@ -25,12 +25,14 @@ serve: venv
 
 test: venv
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m tests.nodejs test
 
 check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_imports.py
+	$(BIN)/python -m tests.nodejs check
 
 bench: venv
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
@@ -38,6 +40,10 @@ bench: venv
 
 fuzz: venv
 	$(BIN)/python -m tests.ot.fuzz --seconds $(SECONDS) $(ARGS)
+
+twins: venv
+	$(BIN)/python -m tests.typescript.differential
+	$(BIN)/python -m tests.typescript.rooms
 
 conformance: venv
 	$(BIN)/python -m tests.transport.conformance $(ARGS)
@@ -50,5 +56,5 @@ simulate: venv
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 clean:
-	rm -rf $(VENV) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache clients/node_modules clients/*/dist
 	find _speedups gateway -name '*.so' -delete

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-CLIENTS = Path(__file__).parent.parent / "clients"
+ROOT = Path(__file__).parent.parent
+CLIENTS = ROOT / "clients"
+TOOLS = ROOT / "build" / "node"
 LOCK_FILE = CLIENTS / "package-lock.json"
 STAMP = CLIENTS / "node_modules" / ".installed"
 NODE_MAJOR_MIN = 20
@@ -45,16 +48,30 @@ def runs(node: Path) -> bool:
     return int(answer.stdout.lstrip("v").split(".")[0]) >= NODE_MAJOR_MIN
 
 
+def tools() -> Path:
+    """`node`, `npm` and `npx` that find each other: the wheel's `npm` can't find its parts."""
+    folder = bin_folder()
+    scripts = folder.parent / "lib" / "node_modules" / "npm" / "bin"
+    if not (scripts / "npm-cli.js").exists():
+        return folder
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    for name, script in (("node", None), ("npm", "npm-cli.js"), ("npx", "npx-cli.js")):
+        words = [folder / "node"] if script is None else [folder / "node", scripts / script]
+        text = "#!/bin/sh\nexec " + " ".join(shlex.quote(str(word)) for word in words) + ' "$@"\n'
+        tool = TOOLS / name
+        if not tool.exists() or tool.read_text() != text:
+            tool.write_text(text)
+            tool.chmod(0o755)
+    return TOOLS
+
+
 def environment() -> dict[str, str]:
     """The process's, with Node first on PATH, so that npm's scripts find the same one."""
-    return {**os.environ, "PATH": f"{bin_folder()}{os.pathsep}{os.environ.get('PATH', '')}"}
+    return {**os.environ, "PATH": f"{tools()}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
 def npm(*arguments: str) -> int:
-    folder = bin_folder()
-    script = folder.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    command = [str(folder / "node"), str(script)] if script.exists() else ["npm"]
-    return subprocess.run([*command, *arguments], cwd=CLIENTS, env=environment()).returncode
+    return subprocess.run([str(tools() / "npm"), *arguments], cwd=CLIENTS, env=environment()).returncode
 
 
 def install() -> None:
