@@ -115,14 +115,17 @@ function indexed<Result>(index: number, step: () => Result): Result {
 }
 
 /** What a strategy says of an array that is a set: the member that is its items' id, "" for themselves. */
-function idOf(strategy: Strategy | undefined): string | undefined {
+export function idOf(strategy: Strategy | undefined): string | undefined {
   if (typeof strategy === "object") return "set" in strategy ? strategy.set : strategy.grow;
   return strategy === "set" || strategy === "grow" ? "" : undefined;
 }
 
+export const grows = (strategy: Strategy | undefined): boolean =>
+  strategy === "grow" || (typeof strategy === "object" && "grow" in strategy);
+
 const isSet = (strategy: Strategy): boolean => idOf(strategy) !== undefined;
 
-const strategyAt = (strategies: Strategies, path: Path): Strategy | undefined =>
+export const strategyAt = (strategies: Strategies, path: Path): Strategy | undefined =>
   strategies[formatPointer(path)];
 
 /**
@@ -200,7 +203,7 @@ function indexOf(items: readonly Json[], value: Json, key: string): number {
 }
 
 /** The id of a set's item; null where it has none. */
-const itemId = (item: Json, key: string): Json => (key ? (child(item, key) ?? null) : item);
+export const itemId = (item: Json, key: string): Json => (key ? (child(item, key) ?? null) : item);
 
 /** The operations of one entry of a patch. */
 function lowerEntry(document: Json, entry: unknown, context: Context): Operation[] {
