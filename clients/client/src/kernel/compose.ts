@@ -9,6 +9,9 @@ import { equal, type Json } from "./values.js";
 export const isSame = (one: Operations, other: Operations): boolean =>
   equal(one as unknown as Json, other as unknown as Json);
 
+// A text edited in so many places isn't gathered further: that would cost each letter a walk over all of them.
+const COMPONENTS_MAX = 200;
+
 /** `operations`, neighbours that edit one text, one counter or one value made one. */
 export function composed(operations: Operations): Operation[] {
   const result: Operation[] = [];
@@ -25,7 +28,7 @@ export function composed(operations: Operations): Operation[] {
 function joined(first: Operation, second: Operation): Operation[] | undefined {
   if (!first[1] || !second[1] || !samePath(first[1], second[1])) return undefined;
   const path = first[1];
-  if (first[0] === "txt" && second[0] === "txt") {
+  if (first[0] === "txt" && second[0] === "txt" && first[2].length < COMPONENTS_MAX) {
     const delta = composeDelta(first[2], second[2]);
     return delta.length ? [["txt", path, delta]] : [];
   }

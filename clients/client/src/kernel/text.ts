@@ -12,19 +12,27 @@ export type Delta = readonly (string | number)[];
 export type TextComponent = number | string | { readonly d: number };
 
 const SURROGATE = /[\ud800-\udfff]/;
-// Edits of one text follow each other: what the last one left needs no look at every unit of it.
-let lastFlat = "";
+// Long texts known to be flat, the latest last. Edits of one text follow each other: what one left needs no
+// search.
+const flat: string[] = [];
+const FLAT_MAX = 4;
+const LONG_MIN = 100;
+
+function remember(text: string): void {
+  if (text.length >= LONG_MIN && flat.push(text) > FLAT_MAX) flat.shift();
+}
 
 /** Is every code point of the text one unit? */
 function isFlat(text: string): boolean {
-  if (text === lastFlat) return true;
+  if (flat.includes(text)) return true;
   if (SURROGATE.test(text)) return false;
-  lastFlat = text;
+  remember(text);
   return true;
 }
 
 /** The unit at which the code point `count` after the one at `unit` starts; past the end where it has fewer. */
 function unitAfter(text: string, unit: number, count: number): number {
+  if (isFlat(text)) return unit + count;
   let at = unit;
   for (let left = count; left > 0; left--) at += (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1;
   return at;
@@ -82,7 +90,6 @@ const isLow = (text: string, unit: number): boolean => (text.charCodeAt(unit) & 
 
 /** The text after `delta`; PatchError when it reaches past the end. */
 export function applyDelta(text: string, delta: Delta): string {
-  const flat = isFlat(text);
   let result = "";
   let at = 0;
   for (const component of delta) {
@@ -90,16 +97,15 @@ export function applyDelta(text: string, delta: Delta): string {
       result += component;
       continue;
     }
-    const count = Math.abs(component);
-    const end = flat ? at + count : unitAfter(text, at, count);
+    const end = unitAfter(text, at, Math.abs(component));
     if (component > 0) result += text.slice(at, end);
     at = end;
   }
   if (at > text.length) throw invalid("the text ends before the delta does");
   result += text.slice(at);
-  if (flat && delta.every((component) => typeof component === "number" || !SURROGATE.test(component))) {
-    lastFlat = result;
-  }
+  const staysFlat = (component: string | number) =>
+    typeof component === "number" || !SURROGATE.test(component);
+  if (isFlat(text) && delta.every(staysFlat)) remember(result);
   return result;
 }
 
@@ -165,29 +171,40 @@ export function transformDelta(delta: Delta, other: Delta, later: boolean): Delt
 /** One delta that does what `first` and then `second` do. */
 export function composeDelta(first: Delta, second: Delta): Delta {
   const result: (string | number)[] = [];
-  const queue = first.slice();
-  /** Take at most `count` code points of what `first` leaves, its deletions on the way included. */
-  const take = (count: number, keep: boolean): void => {
-    for (let left = count; left > 0; ) {
-      const head = queue.shift() ?? left; // past the end of `first` everything is retained
-      if (typeof head === "number" && head < 0) {
-        push(result, head);
-        continue;
-      }
-      const size = typeof head === "string" ? length(head) : head;
-      const taken = Math.min(size, left);
-      const cut = typeof head === "string" ? unitAfter(head, 0, taken) : taken;
-      if (taken < size) queue.unshift(typeof head === "string" ? head.slice(cut) : head - taken);
-      if (typeof head === "number") push(result, keep ? taken : -taken);
-      else if (keep) push(result, head.slice(0, cut));
-      left -= taken;
-    }
+  let index = 0; // of the component of `first` that comes next
+  let rest: string | number | undefined = first[0]; // what is left of it
+  const next = (): void => {
+    rest = first[++index];
   };
   for (const component of second) {
-    if (typeof component === "string") push(result, component);
-    else take(Math.abs(component), component > 0);
+    if (typeof component === "string") {
+      push(result, component);
+      continue;
+    }
+    const isKept = component > 0;
+    let left = Math.abs(component);
+    while (left > 0) {
+      if (typeof rest === "number" && rest < 0) {
+        push(result, rest);
+        next();
+      } else if (typeof rest === "string") {
+        const size = length(rest);
+        const cut = unitAfter(rest, 0, Math.min(size, left));
+        if (isKept) push(result, rest.slice(0, cut));
+        if (size > left) rest = rest.slice(cut);
+        else next();
+        left -= Math.min(size, left);
+      } else {
+        const taken = Math.min(rest ?? left, left); // past the end of `first` everything is retained
+        push(result, isKept ? taken : -taken);
+        if (rest === taken) next();
+        else if (rest !== undefined) rest -= taken;
+        left -= taken;
+      }
+    }
   }
-  for (const rest of queue) push(result, rest);
+  if (rest !== undefined) push(result, rest);
+  for (const component of first.slice(index + 1)) push(result, component);
   return sealed(result);
 }
 
