@@ -6,8 +6,9 @@
  * changes. All text offsets here are UTF-16 offsets, as `selectionStart` and `String.length` count.
  */
 
-/** Any JSON value. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+import type { Json, Patch, PatchOperation, Strategies } from "./kernel/index.js";
+
+export type { Json, Patch, PatchOperation, Strategies };
 
 /** Something that changes, readable at any time. */
 export interface Readable<S> {
@@ -44,12 +45,6 @@ export interface ClientOptions {
   /** Typing is sent at most once in so many milliseconds (at most five patches a second). Default: 200. */
   typingIntervalMs?: number;
 }
-
-/** How one member merges: the server's schema says the same (docs/reference/merging.md). */
-export type Strategy = "register" | "text" | "counter" | { set: string } | { grow: string };
-
-/** JSON pointer of a member (without array indexes) to its strategy. */
-export type Strategies = Record<string, Strategy>;
 
 /** A client: one connection for all its documents. */
 export interface Client {
@@ -152,19 +147,6 @@ export interface Problem {
 }
 
 // -------------------------------------------------------------------------------------------------- documents
-
-/** One operation of a JSON Patch (RFC 6902), or `text` / `inc` (docs/reference/merging.md). */
-export type PatchOperation =
-  | { op: "add" | "replace" | "test"; path: string; value: Json }
-  | { op: "remove"; path: string }
-  | { op: "move" | "copy"; from: string; path: string }
-  | { op: "text"; path: string; value: TextDelta; unit?: "utf16" }
-  | { op: "inc"; path: string; value: number };
-
-export type Patch = readonly PatchOperation[];
-
-/** Retain (a number), insert (a string), delete (`{d: n}`). */
-export type TextDelta = readonly (number | string | { readonly d: number })[];
 
 export interface DocumentOptions {
   /**
@@ -443,8 +425,6 @@ export interface Environment {
   locks: Locks | null;
   /** A channel among the tabs of an origin. Null: no other tabs. */
   channel: ((name: string) => Channel) | null;
-  /** Remembers a tab's client id over a reload (`sessionStorage`). Null: it doesn't. */
-  tab: { get(): string | null; set(clientId: string): void } | null;
 }
 
 /** Something that is on or off, and tells. */
@@ -465,9 +445,7 @@ export interface Socket {
 }
 
 export interface Locks {
-  /** Resolves with a release function when this client has the lock; null where somebody else has it. */
-  tryAcquire(name: string): Promise<(() => void) | null>;
-  /** Waits for the lock; the signal gives up. */
+  /** Waits for the lock and resolves with its release; the signal gives up (the promise rejects). */
   acquire(name: string, signal: AbortSignal): Promise<() => void>;
 }
 

@@ -20,6 +20,8 @@ export class RequestError extends Error {
     readonly code: string,
     message: string,
     readonly status: number,
+    /** The problem as the server told it. */
+    readonly problem: Readonly<Record<string, unknown>> = {},
   ) {
     super(message);
   }

@@ -18,6 +18,7 @@ export {
   type TextComponent,
   toCodePoints,
   toUnits,
+  writeDelta,
 } from "./text.js";
 export { against, rebase, transform } from "./transform.js";
 export { type UndoEntry, UndoStacks } from "./undo.js";

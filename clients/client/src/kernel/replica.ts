@@ -55,6 +55,8 @@ export class GapError extends Error {
 
 export class Replica {
   view: Json;
+  /** Told what each change does to the view, before the method that makes it returns. */
+  onView: ((before: Json, operations: Operations, after: Json) => void) | null = null;
   readonly undoStacks = new UndoStacks();
   /** Edits that were withdrawn because a `test` in them came to fail. */
   readonly refused: PatchError[] = [];
@@ -126,14 +128,16 @@ export class Replica {
   }
 
   #add(operations: Operations, undoes?: number, joins = false): void {
-    const view = apply(this.view, operations);
+    const before = this.view;
+    const view = apply(before, operations);
     // An edit waits in the form in which it will be sent: that is what both ends transform.
-    this.undoStacks.local(this.view, settle(this.view, operations), ++this.#edits, undoes, joins);
+    this.undoStacks.local(before, settle(before, operations), ++this.#edits, undoes, joins);
     this.view = view;
     const last = this.#buffer.at(-1);
     const joint = last?.length === 1 && operations.length === 1 ? composed([...last, ...operations]) : [];
     if (joint.length === 1) this.#buffer[this.#buffer.length - 1] = joint;
     else this.#buffer.push(operations);
+    this.onView?.(before, operations, view);
   }
 
   /** Put what waits in flight, as one patch, when the wire is free: what is to be sent now, if anything. */
@@ -302,9 +306,11 @@ export class Replica {
       return later;
     });
     const view = after ?? apply(this.view, change);
-    this.undoStacks.remote(this.view, change);
+    const before = this.view;
+    this.undoStacks.remote(before, change);
     this.#buffer = buffer;
     this.view = view;
+    if (change.length) this.onView?.(before, change, view);
   }
 }
 

@@ -1,0 +1,318 @@
+/**
+ * The way to the server: one socket for all documents, and polling where there can't be one.
+ *
+ *     waiting --timer, network, user--> opening --AUTH_ACK--> online
+ *        ^                                 |  \                 |
+ *        +------ a socket ended (closing.ts says how) ----------+
+ *                                          |  `--> polling --timer--> opening
+ *                                          `-----> denied
+ *
+ * `#enter` is the only way from one phase to another: it ends whatever the old one had going.
+ */
+
+import type { ClientOptions, Connection, ConnectionReason, ConnectionState, Environment } from "../api.js";
+import { Cell } from "../cell.js";
+import type { Message, Payload } from "../wire.js";
+import { type Bounds, DEFAULT_BOUNDS, delayMs } from "./backoff.js";
+import { type Verdict, verdictOf } from "./closing.js";
+import { Link } from "./link.js";
+
+/** What uses the connection. */
+export interface Peer {
+  onOnline(link: Link): void;
+  onOffline(): void;
+  onMessage(message: Message): void;
+  /** Send and fetch everything over HTTP; rejects where the server can't be reached. */
+  poll(): Promise<void>;
+  /** This client's name at the server is taken (4409). */
+  onDenied(reason: ConnectionReason): void;
+}
+
+type Phase = "paused" | "waiting" | "opening" | "online" | "polling" | "denied" | "closed";
+
+const POLL_MS = 30_000;
+const POLL_BACKGROUND_MS = 300_000;
+const POLL_SOON_MS = 1_000;
+/** So many sockets in a row that never opened, and polling is tried. */
+const UNOPENED_MAX = 3;
+/** So many fresh tokens in a row that the server refused, and no more are tried. */
+const TOKENS_REFUSED_MAX = 3;
+const TOKEN_TIMEOUT_MS = 30_000;
+/** A connection that lasted so long worked: the next back-off starts from the beginning. */
+const WORKED_MS = 5_000;
+
+export class ServerConnection {
+  readonly state: Cell<Connection>;
+  #phase: Phase = "paused";
+  #link: Link | null = null;
+  #timer: unknown = null;
+  #turn = 0; // counts phases, so that what was started in an older one is recognised
+  #bounds: Bounds = DEFAULT_BOUNDS;
+  #failures = 0;
+  #unopened = 0;
+  #tokensRefused = 0;
+  #onlineSince = 0;
+  #isPolling = false; // between polls a socket is tried, which isn't shown
+  #isPaced = false; // the server set the pace: no event cuts the wait short
+  #goAwayUntil = 0;
+  #unsubscribe: (() => void)[] = [];
+
+  constructor(
+    private readonly options: ClientOptions,
+    private readonly clientId: () => string,
+    private readonly environment: Environment,
+    private readonly peer: Peer,
+  ) {
+    this.state = new Cell<Connection>({
+      state: "connecting",
+      reason: null,
+      retryAt: null,
+      userId: options.userId ?? null,
+      isPaused: false,
+    });
+    const { network, foreground, activity } = environment;
+    const events = [
+      network?.subscribe(() => this.#onNetwork()),
+      foreground?.subscribe(() => this.#onForeground()),
+      activity?.subscribe(() => this.#onActivity()),
+    ];
+    this.#unsubscribe = events.filter((end) => end !== undefined);
+  }
+
+  get link(): Link | null {
+    return this.#phase === "online" ? this.#link : null;
+  }
+
+  connect(): void {
+    if (this.#phase === "online" || this.#phase === "opening" || this.#phase === "closed") return;
+    this.#failures = 0;
+    this.#tokensRefused = 0;
+    this.state.update({ isPaused: false });
+    this.#attempt();
+  }
+
+  disconnect(): void {
+    if (this.#phase === "closed") return;
+    this.#isPolling = false;
+    this.#enter("paused", "reconnecting", "disconnected");
+    this.state.update({ isPaused: true });
+  }
+
+  close(): void {
+    for (const end of this.#unsubscribe) end();
+    this.#enter("closed", "denied", "disconnected");
+  }
+
+  /** There is something to send: wakes an idle connection, and polls soon. */
+  nudge(): void {
+    if (this.#phase === "polling") this.#after(POLL_SOON_MS, () => this.#poll());
+    else this.#onActivity();
+  }
+
+  // ---------------------------------------------------------------------------------------------- phases
+
+  #enter(phase: Phase, state: ConnectionState, reason: ConnectionReason | null, retryAt?: number): void {
+    const wasOnline = this.#phase === "online";
+    this.#phase = phase;
+    this.#turn++;
+    this.environment.clearTimeout(this.#timer);
+    if (phase !== "online") {
+      this.#link?.close();
+      this.#link = null;
+    }
+    if (wasOnline && phase !== "online") this.peer.onOffline();
+    this.state.update({ state, reason, retryAt: retryAt ?? null });
+  }
+
+  /** One timer at a time, ended by the next phase. */
+  #after(ms: number, then: () => void): void {
+    this.environment.clearTimeout(this.#timer);
+    this.#timer = this.environment.setTimeout(then, ms);
+  }
+
+  #wait(reason: ConnectionReason, ms: number | null, isPaced = false): void {
+    this.#isPaced = isPaced;
+    const retryAt = ms === null ? undefined : this.environment.now() + ms;
+    this.#enter("waiting", "reconnecting", reason, retryAt);
+    if (ms !== null) this.#after(ms, () => this.#attempt());
+  }
+
+  #backOff(reason: ConnectionReason): void {
+    const shown = this.environment.network?.isOn() === false ? "offline" : reason;
+    this.#wait(shown, delayMs(this.#failures++, this.#bounds, this.environment.random));
+  }
+
+  #deny(reason: ConnectionReason): void {
+    this.#isPolling = false;
+    this.#enter("denied", "denied", reason);
+    this.peer.onDenied(reason);
+  }
+
+  // ----------------------------------------------------------------------------------------- the socket
+
+  #attempt(): void {
+    const { state, reason } = this.state.snapshot;
+    const shown = this.#isPolling || state === "connecting" ? state : "reconnecting";
+    this.#enter("opening", this.#isPolling ? "polling" : shown, reason);
+    void this.#open(this.#turn);
+  }
+
+  async #open(turn: number): Promise<void> {
+    this.#after(TOKEN_TIMEOUT_MS, () => this.#ended({ next: "retry", reason: "token" }));
+    let token: string;
+    try {
+      token = await this.options.getToken();
+    } catch {
+      if (turn === this.#turn) this.#ended({ next: "retry", reason: "token" });
+      return;
+    }
+    if (turn !== this.#turn) return;
+    this.environment.clearTimeout(this.#timer);
+    const { url, userId } = this.options;
+    const auth: Payload = { token, client_id: this.clientId(), protocol: 1 };
+    if (userId !== undefined) auth.user_id = userId;
+    const link = new Link(url, auth, this.environment, {
+      onAuthenticated: (payload) => this.#onAuthenticated(payload),
+      onMessage: (message) => this.#onMessage(message),
+      onClosed: (code, reason, isOpened) => this.#onClosed(link, code, reason, isOpened),
+    });
+    this.#link = link;
+    link.open();
+  }
+
+  #onAuthenticated(payload: Payload): void {
+    const link = this.#link as Link;
+    if (this.#phase === "online") return; // a renewed token
+    const { reconnect, user_id: userId } = payload as { reconnect?: Bounds; user_id?: string };
+    if (reconnect && reconnect.min_ms >= 0 && reconnect.max_ms >= reconnect.min_ms) this.#bounds = reconnect;
+    this.#unopened = 0;
+    this.#tokensRefused = 0;
+    this.#isPolling = false;
+    this.#goAwayUntil = 0;
+    this.#onlineSince = this.environment.now();
+    this.#enter("online", "online", null);
+    this.state.update({ userId: userId ?? null });
+    this.peer.onOnline(link);
+  }
+
+  #onMessage(message: Message): void {
+    if (message.type === "AUTH_EXPIRING") void this.#renew(this.#turn);
+    else if (message.type === "GOAWAY") {
+      const ms = Number(message.payload.reconnect_after_ms ?? 0);
+      this.#goAwayUntil = this.environment.now() + ms;
+    } else if (this.#phase === "online") this.peer.onMessage(message);
+  }
+
+  async #renew(turn: number): Promise<void> {
+    try {
+      const token = await this.options.getToken();
+      if (turn === this.#turn) this.#link?.send("AUTH", { token });
+    } catch {
+      // The server closes with 4401 when the old token ends, and the way back asks again.
+    }
+  }
+
+  #onClosed(link: Link, code: number, reason: string, isOpened: boolean): void {
+    if (link !== this.#link) return;
+    if (this.#phase === "online" && this.environment.now() - this.#onlineSince >= WORKED_MS) {
+      this.#failures = 0;
+    }
+    if (!isOpened) this.#unopened++;
+    this.#ended(verdictOf(code, reason));
+  }
+
+  #ended({ next, reason, afterMs }: Verdict): void {
+    const now = this.environment.now();
+    if (next === "deny") this.#deny(reason);
+    else if (next === "user") this.#wait(reason, null);
+    else if (next === "token") this.#onTokenRefused();
+    else if (next === "poll") this.#startPolling(reason);
+    else if (afterMs !== undefined) this.#wait(reason, this.#jittered(afterMs), true);
+    else if (this.#goAwayUntil > now) this.#wait(reason, this.#goAwayUntil - now, true);
+    else if (this.#isPolling || this.#unopened >= UNOPENED_MAX) this.#startPolling(reason);
+    else this.#backOff(reason);
+  }
+
+  #jittered(ms: number): number {
+    return Math.round(ms * (1 + this.environment.random() / 4));
+  }
+
+  #onTokenRefused(): void {
+    if (++this.#tokensRefused >= TOKENS_REFUSED_MAX) this.#deny("token");
+    else if (this.#tokensRefused === 1) this.#attempt();
+    else this.#backOff("token");
+  }
+
+  // -------------------------------------------------------------------------------------------- polling
+
+  #startPolling(reason: ConnectionReason): void {
+    this.#isPolling = true;
+    this.#enter("polling", "polling", reason);
+    this.#poll();
+  }
+
+  async #poll(): Promise<void> {
+    const turn = ++this.#turn;
+    this.environment.clearTimeout(this.#timer);
+    try {
+      await this.peer.poll();
+    } catch {
+      if (turn === this.#turn) this.#onPollFailed();
+      return;
+    }
+    if (turn === this.#turn) this.#after(this.#jittered(this.#pollMs()), () => this.#onPollDue());
+  }
+
+  #pollMs(): number {
+    return this.#isInBackground() ? POLL_BACKGROUND_MS : POLL_MS;
+  }
+
+  /** Sockets may work again: they are tried before each poll, except where polling is to save the battery. */
+  #onPollDue(): void {
+    if (this.#isSavingPower()) void this.#poll();
+    else this.#attempt();
+  }
+
+  #onPollFailed(): void {
+    const { reason } = this.state.snapshot;
+    if (reason === "killed" || reason === "not_enabled" || this.#isSavingPower()) {
+      this.#after(this.#jittered(this.#pollMs()), () => this.#onPollDue());
+      return;
+    }
+    this.#isPolling = false;
+    this.#unopened = UNOPENED_MAX - 1; // neither way works: the next failure tries both again
+    this.#backOff("lost");
+  }
+
+  // --------------------------------------------------------------------------------------------- events
+
+  #isInBackground(): boolean {
+    return this.environment.foreground?.isOn() === false;
+  }
+
+  #isSavingPower(): boolean {
+    return this.options.background === "poll" && this.#isInBackground();
+  }
+
+  #onNetwork(): void {
+    if (this.environment.network?.isOn()) this.#wake();
+    else if (this.#phase === "online") this.#backOff("offline");
+  }
+
+  #onForeground(): void {
+    if (this.#isSavingPower()) {
+      if (this.#phase === "online" || this.#phase === "opening") this.#startPolling(null as never);
+    } else if (!this.#isInBackground()) this.#wake();
+  }
+
+  /** Something changed for the better: a back-off ends, and a connection has to show that it lives. */
+  #wake(): void {
+    if (this.#phase === "waiting" && !this.#isPaced) this.#attempt();
+    else if (this.#phase === "polling") this.#onPollDue();
+    else if (this.#phase === "online") this.#link?.probe();
+  }
+
+  #onActivity(): void {
+    if (this.#phase === "waiting" && this.state.snapshot.reason === "idle") this.#attempt();
+  }
+}

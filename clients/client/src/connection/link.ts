@@ -1,0 +1,111 @@
+/** One socket: authenticates, reads and writes messages, and notices when the other end is gone. */
+
+import type { Environment, Socket } from "../api.js";
+import { type Message, type Payload, SUBPROTOCOL } from "../wire.js";
+
+export interface LinkEvents {
+  onAuthenticated(payload: Payload): void;
+  onMessage(message: Message): void;
+  /** Once; `isOpened`: the handshake had succeeded. */
+  onClosed(code: number, reason: string, isOpened: boolean): void;
+}
+
+const OPEN_TIMEOUT_MS = 15_000;
+/** Without a word for so long, the server is asked for one ... */
+const QUIET_MS = 20_000;
+/** ... and without an answer the connection counts as lost. */
+const ANSWER_TIMEOUT_MS = 10_000;
+const LOST = 1006;
+
+export class Link {
+  limits: Payload = {};
+  features: readonly string[] = [];
+  #socket: Socket | null = null;
+  #isOpened = false;
+  #timer: unknown = null;
+  #sent = 0;
+
+  constructor(
+    private readonly url: string,
+    private readonly auth: Payload,
+    private readonly environment: Environment,
+    private readonly events: LinkEvents,
+  ) {}
+
+  open(): void {
+    this.#after(OPEN_TIMEOUT_MS, () => this.#lost());
+    let socket: Socket;
+    try {
+      socket = this.environment.webSocket(this.url, [SUBPROTOCOL]);
+    } catch {
+      this.#after(0, () => this.#lost());
+      return;
+    }
+    this.#socket = socket;
+    socket.onopen = () => {
+      this.#isOpened = true;
+      this.send("AUTH", this.auth);
+    };
+    socket.onmessage = (event) => this.#onMessage(event.data);
+    socket.onclose = (event) => this.#onClosed(event.code, event.reason);
+    socket.onerror = () => {}; // a close follows
+  }
+
+  /** Sends a message and gives its id; on a socket that is closing it goes nowhere, and `onClosed` follows. */
+  send(type: string, payload: Payload, id: string = String(++this.#sent)): string {
+    this.#socket?.send(JSON.stringify({ type, id, timestamp: this.environment.now(), payload }));
+    return id;
+  }
+
+  /** Make the server show that it is there. */
+  probe(): void {
+    this.send("PING", {});
+    this.#after(ANSWER_TIMEOUT_MS, () => this.#lost());
+  }
+
+  /** Ends it without a word to `events`. */
+  close(): void {
+    this.#detach()?.close(1000, "");
+  }
+
+  #detach(): Socket | null {
+    const socket = this.#socket;
+    this.environment.clearTimeout(this.#timer);
+    this.#socket = null;
+    if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
+    return socket;
+  }
+
+  #after(ms: number, then: () => void): void {
+    this.environment.clearTimeout(this.#timer);
+    this.#timer = this.environment.setTimeout(then, ms);
+  }
+
+  #lost(): void {
+    const isOpened = this.#isOpened;
+    this.close();
+    this.events.onClosed(LOST, "", isOpened);
+  }
+
+  #onClosed(code: number, reason: string): void {
+    this.#detach();
+    this.events.onClosed(code, reason, this.#isOpened);
+  }
+
+  #onMessage(data: unknown): void {
+    // In the background no PING is sent: an idle client is closed after a while (4408), which saves both ends.
+    this.#after(QUIET_MS, () => this.#onQuiet());
+    const message = JSON.parse(String(data)) as Message;
+    if (message.type === "AUTH_ACK") {
+      const { limits, features } = message.payload as { limits?: Payload; features?: string[] };
+      this.limits = limits ?? this.limits;
+      this.features = features ?? this.features;
+      this.events.onAuthenticated(message.payload);
+    } else this.events.onMessage(message);
+  }
+
+  #onQuiet(): void {
+    if (this.environment.foreground?.isOn() === false) this.#after(QUIET_MS, () => this.#onQuiet());
+    else this.probe();
+  }
+}

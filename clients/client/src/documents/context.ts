@@ -1,0 +1,26 @@
+/** What a document needs of its client. */
+
+import type { Environment, Problem, Strategies } from "../api.js";
+import type { HttpApi } from "../http.js";
+import type { Keeper } from "../store/keeper.js";
+import type { Payload } from "../wire.js";
+
+/** Where messages go while there is a connection. */
+export interface Sender {
+  send(type: string, payload: Payload, id?: string): string;
+}
+
+export interface DocumentContext {
+  readonly environment: Environment;
+  readonly keeper: Keeper;
+  readonly http: HttpApi;
+  readonly typingIntervalMs: number;
+  clientId(): string;
+  strategies(type: string): Strategies;
+  link(): Sender | null;
+  isVisible(): boolean;
+  /** There is something to send, and no connection that would. */
+  nudge(): void;
+  onProblem(problem: Problem): void;
+  onChanged(): void;
+}

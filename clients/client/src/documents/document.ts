@@ -1,0 +1,234 @@
+/** A document as the application holds it. */
+
+import type {
+  Conflict,
+  DocumentOptions,
+  DocumentSnapshot,
+  HistoryPage,
+  HistoryQuery,
+  Json,
+  Patch,
+  PatchOperation,
+  PresenceRoom,
+  Resolution,
+  SharedDocument,
+  ViewChange,
+} from "../api.js";
+import { EditError, StoreFullError } from "../errors.js";
+import { resourcePath } from "../http.js";
+import { PatchError, textDifference, writeDelta } from "../kernel/index.js";
+import { patchOf, valueAt } from "./conflicts.js";
+import type { DocumentContext } from "./context.js";
+import { poll } from "./polling.js";
+import { DocumentState } from "./state.js";
+import { Bursts, isTyping } from "./typing.js";
+import { DocumentWire } from "./wire.js";
+
+export class Document<T = Json> implements SharedDocument<T> {
+  readonly options: DocumentOptions = {};
+  readonly state: DocumentState;
+  readonly wire: DocumentWire;
+  readonly subscribe: (listener: () => void) => () => void;
+  #bursts = new Bursts();
+
+  constructor(
+    readonly type: string,
+    readonly id: string,
+    private readonly context: DocumentContext,
+    private readonly release: () => void,
+  ) {
+    this.state = new DocumentState(type, id, context);
+    this.wire = new DocumentWire(this.state, this.options);
+    this.subscribe = this.state.cell.subscribe;
+  }
+
+  get snapshot(): DocumentSnapshot<T> {
+    return this.state.cell.snapshot as DocumentSnapshot<T>;
+  }
+
+  get presence(): PresenceRoom {
+    return this.state.presence;
+  }
+
+  // --------------------------------------------------------------------------------------------- edits
+
+  edit(operations: PatchOperation | Patch): void {
+    const patch = (Array.isArray(operations) ? operations : [operations]) as Patch;
+    if (!patch.length) return;
+    this.#checkEditable();
+    const isTyped = isTyping(patch);
+    const joins = this.#bursts.joins(patch, this.context.environment.now());
+    try {
+      this.#edited(() => this.state.replicator.edit(patch, joins), isTyped);
+    } catch (error) {
+      if (!(error instanceof PatchError)) throw error;
+      throw new EditError(error.code, error.message, error.index ?? null);
+    }
+    if (isTyped) this.presence.setTyping(true);
+  }
+
+  #checkEditable(): void {
+    const { replicator, role, status, key } = this.state;
+    if (role === "viewer" || status === "forbidden") {
+      throw new EditError("FORBIDDEN", `${key} may be viewed, not edited.`);
+    }
+    if (!replicator.replica) throw new EditError("NOT_READY", `${key} isn't loaded: await ready() first.`);
+  }
+
+  #edited(work: () => void, isTyped = false): void {
+    this.state.edited(work);
+    this.wire.outbox.request(isTyped);
+    if (!this.state.isLive) this.context.nudge();
+    this.state.refresh();
+  }
+
+  set(path: string, value: Json): void {
+    this.edit(patchOf(this.state.view, path, value));
+  }
+
+  remove(path: string): void {
+    this.edit({ op: "remove", path });
+  }
+
+  setText(path: string, text: string): void {
+    const now = valueAt(this.state.view, path);
+    if (now === text) return;
+    if (typeof now !== "string") this.set(path, text);
+    else this.edit({ op: "text", path, value: writeDelta(textDifference(now, text)) });
+  }
+
+  create(value: T): void {
+    const { replicator } = this.state;
+    if (!replicator.replica) {
+      // Offline, and never seen: made now, and merged with what is there when the server answers.
+      replicator.begin();
+      this.state.becomeReady();
+    }
+    this.edit({ op: "add", path: "", value: value as Json });
+  }
+
+  delete(): Promise<void> {
+    this.edit({ op: "replace", path: "", value: null });
+    return this.saved();
+  }
+
+  undo(): void {
+    this.#takeBack(() => this.state.replicator.undo());
+  }
+
+  redo(): void {
+    this.#takeBack(() => this.state.replicator.redo());
+  }
+
+  #takeBack(work: () => void): void {
+    this.#checkEditable();
+    this.#bursts.end();
+    this.#edited(work);
+  }
+
+  ready(): Promise<void> {
+    return this.state.ready.wait(1, this.state.status === "loading" ? 0 : 1);
+  }
+
+  saved(): Promise<void> {
+    const { settled, pending } = this.state.replicator;
+    return this.state.saved.wait(settled + pending, settled);
+  }
+
+  async stored(): Promise<void> {
+    if (!this.state.isStored) await this.state.store();
+    if (!this.state.isStored) throw new StoreFullError(`${this.state.key} has edits that aren't stored.`);
+  }
+
+  // ----------------------------------------------------------------------------------------- conflicts
+
+  resolve(conflictId: string, resolution: Resolution): void {
+    const { state } = this;
+    const conflict = state.conflicts.find((one) => one.id === conflictId);
+    if (!conflict) return;
+    state.conflicts = state.conflicts.filter((one) => one !== conflict);
+    if (conflict.kind === "refused") this.#decide(conflict, resolution);
+    else this.#write(conflict, resolution, conflict.kind === "overwrote" ? "mine" : "theirs");
+    void state.store();
+    state.refresh();
+  }
+
+  /** `standing`: the side that is in the document now. */
+  #write(conflict: Conflict, resolution: Resolution, standing: "mine" | "theirs"): void {
+    if (resolution === standing) return;
+    const value = typeof resolution === "string" ? conflict[resolution] : resolution.value;
+    this.edit(patchOf(this.state.view, conflict.path, value));
+  }
+
+  /** A refused patch is one: with more than one conflict it is sent, and the answers are edits upon it. */
+  #decide(conflict: Conflict, resolution: Resolution): void {
+    const { state } = this;
+    const isAlone = !state.conflicts.some((one) => one.kind === "refused");
+    const isSent = resolution === "mine" || !isAlone;
+    state.replicator.decide(isSent);
+    state.conflicts = state.conflicts.map(asOverwriting);
+    this.#write(conflict, resolution, isSent ? "mine" : "theirs");
+    this.wire.outbox.request(false);
+  }
+
+  // ------------------------------------------------------------------------------------------ the past
+
+  at(when: number | Date): Promise<{ version: number; document: T | null }> {
+    return this.context.http.at<T>(resourcePath(this.type, this.id), when);
+  }
+
+  history(query: HistoryQuery = {}): Promise<HistoryPage> {
+    return this.context.http.history(resourcePath(this.type, this.id), query);
+  }
+
+  async restore(version: number): Promise<void> {
+    const { document } = await this.at(version);
+    this.edit(this.state.replicator.patchTo(document as Json));
+  }
+
+  onChange(listener: (change: ViewChange) => void): () => void {
+    return this.state.changes.add(listener);
+  }
+
+  close(): void {
+    this.release();
+  }
+
+  // -------------------------------------------------------------------------------- for the client only
+
+  poll(): Promise<void> {
+    return poll(this.state, this.wire);
+  }
+
+  onOffline(): void {
+    this.state.isLive = false;
+    this.state.presence.leave();
+    this.state.refresh();
+  }
+
+  tellVisible(): void {
+    this.state.send("PRESENCE_UPDATE", { visible: this.context.isVisible() });
+    if (this.context.isVisible()) this.state.presence.resume();
+  }
+
+  /** This client has another name now, under which the server knows nothing of it: states are merged. */
+  startOver(): void {
+    this.wire.needsState = true;
+    this.state.replicator.epoch = -1;
+  }
+
+  /** Nobody has it open: over. */
+  async end(): Promise<void> {
+    this.state.send("UNSUBSCRIBE", {});
+    this.state.isLive = false;
+    this.state.status = "closed";
+    this.wire.outbox.close();
+    this.presence.setTyping(false);
+    this.state.presence.close();
+    await this.state.store();
+    this.state.refresh();
+  }
+}
+
+const asOverwriting = (one: Conflict): Conflict =>
+  one.kind === "refused" ? { ...one, kind: "overwrote" } : one;

@@ -1,0 +1,64 @@
+/** One document over HTTP, where there is no socket: fetch what is missing, send what waits. */
+
+import type { Json, Role } from "../api.js";
+import { RequestError } from "../errors.js";
+import { resourcePath } from "../http.js";
+import { GapError, PatchError } from "../kernel/index.js";
+import type { Change, Missing } from "../wire.js";
+import type { ServerError } from "./replicator.js";
+import type { DocumentState } from "./state.js";
+import type { DocumentWire } from "./wire.js";
+
+type Fetched = Missing & { document: Json; role?: Role };
+
+/** One round. Rejects where there is no answer; a refusal is told to the document. */
+export async function poll(state: DocumentState, wire: DocumentWire): Promise<void> {
+  try {
+    await fetchMissing(state, wire);
+    await sendPending(state, wire);
+  } catch (error) {
+    if (!(error instanceof RequestError) || error.status >= 500) throw error;
+    if (error.status === 403) state.forbid(error.message);
+    else state.context.onProblem({ code: "ERROR", message: error.message, type: state.type, id: state.id });
+  } finally {
+    state.remember();
+    state.refresh();
+  }
+}
+
+async function fetchMissing(state: DocumentState, wire: DocumentWire): Promise<void> {
+  const { version, epoch } = wire.subscription();
+  const seen = version === undefined ? {} : { since: version as number, epoch: epoch as number };
+  const { http } = state.context;
+  const answer = await http.request("GET", resourcePath(state.type, state.id), seen);
+  if (!answer) return;
+  const { document, role, ...missing } = answer as unknown as Fetched;
+  if (role) state.role = role;
+  try {
+    wire.resume(missing.changes ? missing : { ...missing, state: document });
+  } catch (error) {
+    if (!(error instanceof GapError || error instanceof PatchError) || wire.needsState) throw error;
+    wire.needsState = true;
+    await fetchMissing(state, wire);
+  }
+}
+
+async function sendPending(state: DocumentState, wire: DocumentWire): Promise<void> {
+  const { replicator, context } = state;
+  const path = `${resourcePath(state.type, state.id)}/operations`;
+  replicator.unsent();
+  for (let next = replicator.next(); next; next = replicator.next()) {
+    await state.store();
+    try {
+      const answer = await context.http.request("POST", path, {}, wire.payloadOf(next));
+      const { version, operations, conflicts } = answer as unknown as Change;
+      replicator.acknowledge(next.seq, version, operations, conflicts);
+      void state.store();
+    } catch (error) {
+      if (error instanceof GapError) return fetchMissing(state, wire); // others were faster: the rest goes next time
+      if (!(error instanceof RequestError) || error.status >= 500) throw error;
+      wire.onRefused({ ...error.problem, code: error.code, message: error.message } as ServerError);
+      return;
+    }
+  }
+}

@@ -1,0 +1,192 @@
+/** What is known of one document, as its snapshot tells it and its record keeps it. */
+
+import type { Conflict, DocumentSnapshot, DocumentStatus, Json, Role, ViewChange } from "../api.js";
+import { Cell, Listeners } from "../cell.js";
+import { RequestError } from "../errors.js";
+import type { Operations } from "../kernel/index.js";
+import { Room } from "../presence/room.js";
+import { keyOf, type Payload } from "../wire.js";
+import { viewChange } from "./change.js";
+import type { DocumentContext } from "./context.js";
+import { Replicator, type SavedReplicator } from "./replicator.js";
+import { Waiters } from "./waiters.js";
+
+/** So many confirmed states are remembered, to place cursors that were told of an older one. */
+const REMEMBERED = 32;
+const SAVE_AFTER_MS = 1_000;
+
+type Saved = SavedReplicator & { conflicts: readonly Conflict[]; role: Role | null };
+
+export class DocumentState {
+  readonly key: string;
+  readonly cell: Cell<DocumentSnapshot<Json>>;
+  readonly replicator: Replicator;
+  readonly presence: Room;
+  readonly changes = new Listeners<[ViewChange]>();
+  readonly saved = new Waiters();
+  readonly ready = new Waiters();
+  conflicts: readonly Conflict[] = [];
+  status: DocumentStatus = "loading";
+  role: Role | null = null;
+  isLive = false;
+  #isEditing = false;
+  #edits = 0;
+  #storedEdits = 0;
+  #confirmed = new Map<number, Json>();
+  #saveTimer: unknown = null;
+
+  constructor(
+    readonly type: string,
+    readonly id: string,
+    readonly context: DocumentContext,
+  ) {
+    this.key = keyOf(type, id);
+    this.replicator = new Replicator(() => context.clientId(), context.strategies(type), {
+      onView: (before, operations, after, author) => this.#onView(before, operations, after, author),
+      onConflicts: (found) => {
+        this.conflicts = [...this.conflicts, ...found];
+      },
+    });
+    this.presence = new Room({
+      environment: context.environment,
+      clientId: () => context.clientId(),
+      view: () => this.view,
+      confirmed: (version) => this.#confirmedAt(version),
+      send: (payload) => this.send("PRESENCE_UPDATE", payload),
+    });
+    this.cell = new Cell(this.#snapshot());
+  }
+
+  get view(): Json {
+    return this.replicator.replica?.view ?? null;
+  }
+
+  #snapshot(): DocumentSnapshot<Json> {
+    const { replica, pending } = this.replicator;
+    return {
+      status: this.status,
+      view: this.view,
+      version: replica?.version ?? 0,
+      role: this.role,
+      canEdit: this.status === "ready" && this.role !== "viewer",
+      isDeleted: this.status === "ready" && this.view === null,
+      pending,
+      isStored: this.#storedEdits >= this.#edits,
+      isLive: this.isLive,
+      canUndo: !!replica?.undoStacks.undo.length,
+      canRedo: !!replica?.undoStacks.redo.length,
+      conflicts: this.conflicts,
+    };
+  }
+
+  refresh(): void {
+    this.saved.reached(this.replicator.settled);
+    this.cell.update(this.#snapshot());
+    this.context.onChanged();
+  }
+
+  #onView(before: Json, operations: Operations, after: Json, author: string | null): void {
+    this.presence.onView(before, operations, after, author);
+    this.changes.tell(viewChange(before, operations, after, this.#isEditing ? "local" : "remote"));
+  }
+
+  send(type: string, payload: Payload, id?: string): void {
+    const name = { resource_type: this.type, resource_id: this.id };
+    if (this.isLive || type === "SUBSCRIBE") this.context.link()?.send(type, { ...name, ...payload }, id);
+  }
+
+  // ------------------------------------------------------------------------------------------- changes
+
+  /** Something of the user's that changes the view, and is to be kept and sent. */
+  edited(work: () => void): void {
+    this.#isEditing = true;
+    try {
+      work();
+    } finally {
+      this.#isEditing = false;
+    }
+    this.#edits++;
+    void this.store();
+  }
+
+  becomeReady(): void {
+    this.status = "ready";
+    this.ready.reached(1);
+  }
+
+  forbid(message: string): void {
+    this.isLive = false;
+    this.status = "forbidden";
+    this.ready.reached(1);
+    this.presence.leave();
+    this.saved.reject(new RequestError("FORBIDDEN", message, 403));
+  }
+
+  /** After each message: the confirmed document as it is now. */
+  remember(): void {
+    const { replica } = this.replicator;
+    if (!replica || this.#confirmed.has(replica.version)) return;
+    this.#confirmed.set(replica.version, replica.document);
+    const [oldest] = this.#confirmed.keys();
+    if (this.#confirmed.size > REMEMBERED) this.#confirmed.delete(oldest as number);
+  }
+
+  #confirmedAt(version: number | null): { version: number; document: Json } {
+    const { replica } = this.replicator;
+    const then = version === null ? undefined : this.#confirmed.get(version);
+    if (then !== undefined) return { version: version as number, document: then };
+    return { version: replica?.version ?? 0, document: replica?.document ?? null };
+  }
+
+  // --------------------------------------------------------------------------------------------- store
+
+  /** Is every edit made so far durable? */
+  get isStored(): boolean {
+    return this.#storedEdits >= this.#edits;
+  }
+
+  storeSoon(): void {
+    this.#saveTimer ??= this.context.environment.setTimeout(() => void this.store(), SAVE_AFTER_MS);
+  }
+
+  async store(): Promise<void> {
+    const { environment, keeper } = this.context;
+    environment.clearTimeout(this.#saveTimer);
+    this.#saveTimer = null;
+    const edits = this.#edits;
+    // Which documents have something to send is found by key, without reading each of them.
+    void keeper.save(`queue/${this.key}`, () => (this.replicator.pending ? 1 : undefined));
+    const isStored = await keeper.save(`doc/${this.key}`, () => this.#record());
+    if (isStored && edits > this.#storedEdits) {
+      this.#storedEdits = edits;
+      this.refresh();
+    }
+  }
+
+  #record(): Json | undefined {
+    const saved = this.replicator.save();
+    if (!saved) return undefined;
+    const record: Saved = { ...saved, conflicts: this.conflicts, role: this.role };
+    return record as unknown as Json;
+  }
+
+  /** What the store has, unless the server was faster. */
+  async restore(): Promise<void> {
+    const { keeper } = this.context;
+    const saved = (await keeper.load(`doc/${this.key}`)) as unknown as Saved | undefined;
+    if (!saved || this.replicator.replica || this.status === "closed") return;
+    try {
+      this.replicator.restore(saved);
+    } catch (cause) {
+      void keeper.save(`corrupt/${this.key}`, () => saved as unknown as Json);
+      const message = `What was stored of ${this.key} doesn't fit together; it was set aside.`;
+      this.context.onProblem({ code: "STORE_CORRUPT", message, type: this.type, id: this.id, cause });
+      return;
+    }
+    this.conflicts = saved.conflicts;
+    this.role = saved.role;
+    this.remember();
+    this.becomeReady();
+    this.refresh();
+  }
+}

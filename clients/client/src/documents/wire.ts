@@ -1,0 +1,189 @@
+/** One document on the wire: what is subscribed, what each message means, and what goes out when. */
+
+import type { DocumentOptions, Json, Patch, Problem, Role } from "../api.js";
+import { EditError } from "../errors.js";
+import { PatchError } from "../kernel/index.js";
+import type { Change, Message, Missing, Payload } from "../wire.js";
+import { Outbox } from "./outbox.js";
+import { GapError, type Replicator, type ServerError } from "./replicator.js";
+import type { DocumentState } from "./state.js";
+
+type Next = NonNullable<ReturnType<Replicator["next"]>>;
+type Told = Missing & Change & { current_version: number; id: string; operation: Patch[number] };
+
+const CHANGES_MAX = 1_000;
+const RETRY_MS = 5_000;
+
+export class DocumentWire {
+  readonly outbox: Outbox;
+  /** Changes that were told don't fit: the next answer must be a state. */
+  needsState = false;
+
+  constructor(
+    private readonly state: DocumentState,
+    private readonly options: DocumentOptions,
+  ) {
+    const { environment, typingIntervalMs } = state.context;
+    this.outbox = new Outbox(environment, typingIntervalMs, () => void this.#flush());
+  }
+
+  // --------------------------------------------------------------------------------------- subscribing
+
+  /** What SUBSCRIBE asks for. */
+  subscription(): Payload {
+    const { type, id, replicator } = this.state;
+    const { replica, epoch } = replicator;
+    const seen: Payload = replica && !this.needsState ? { version: replica.version, epoch } : {};
+    return { resource: type, resource_id: id, ...seen };
+  }
+
+  onOnline(): void {
+    this.state.replicator.unsent();
+  }
+
+  subscribe(): void {
+    this.onOnline();
+    const visible = this.state.context.isVisible();
+    const payload = { ...this.subscription(), visible, max_changes: CHANGES_MAX };
+    this.state.send("SUBSCRIBE", payload, "subscribe");
+  }
+
+  #subscribeAgain(needsState: boolean): void {
+    this.state.isLive = false;
+    this.needsState = needsState;
+    this.subscribe();
+  }
+
+  #subscribeLater(error: ServerError): void {
+    if (error.code === "TOO_LARGE") this.#tell("ERROR", error);
+    const again = () => {
+      if (!this.state.isLive && this.state.status !== "closed") this.subscribe();
+    };
+    this.state.context.environment.setTimeout(again, error.retry_after_ms ?? RETRY_MS);
+  }
+
+  // ----------------------------------------------------------------------------------------- receiving
+
+  onMessage({ type, payload }: Message): void {
+    const { state } = this;
+    if (type.startsWith("PRESENCE_")) {
+      if (state.isLive) state.presence.onMessage(type, payload);
+      return;
+    }
+    try {
+      this.#onMessage(type, payload);
+    } catch (error) {
+      // Versions are missing, or what came doesn't fit: ask again, at last for the whole state.
+      if (!(error instanceof GapError || error instanceof PatchError)) throw error;
+      this.#subscribeAgain(error instanceof PatchError);
+    }
+    state.remember();
+    state.refresh();
+  }
+
+  #onMessage(type: string, payload: Payload): void {
+    const { state } = this;
+    const told = payload as unknown as Told;
+    if (type === "SUBSCRIBE_ACK") this.#onSubscribed(told, payload.role as Role);
+    else if (type === "SYNC_RESPONSE") this.resume({ ...told, version: told.current_version });
+    else if (type === "ERROR") this.#onError(payload.ref as string | null, payload as unknown as ServerError);
+    else if (type === "ROLE_CHANGED") this.#onRole(payload.role as Role | null);
+    else if (!state.isLive)
+      return; // of a subscription before: the answer to the new one has it all
+    else if (type === "OP_BROADCAST") {
+      state.replicator.receive(told.version, told.operations ?? [told.operation], told.client_id);
+      state.storeSoon();
+    } else if (type === "OP_ACK") this.#onAcknowledged(told);
+  }
+
+  #onSubscribed(missing: Missing, role: Role): void {
+    const { state } = this;
+    state.role = role;
+    this.resume(missing);
+    state.isLive = true;
+    state.presence.resume();
+    this.outbox.request(false);
+  }
+
+  resume(missing: Missing): void {
+    this.needsState = false;
+    this.state.replicator.resume(missing);
+    this.state.becomeReady();
+    void this.state.store();
+  }
+
+  #onAcknowledged({ id, version, operations, conflicts }: Told): void {
+    const { replicator } = this.state;
+    replicator.acknowledge(Number(id.slice("op-".length)), version, operations, conflicts);
+    void this.state.store();
+    if (replicator.isDue && !this.outbox.isWaiting) this.outbox.request(true);
+  }
+
+  #onRole(role: Role | null): void {
+    this.state.role = role;
+    if (role === null) this.state.forbid("The token doesn't grant this any more.");
+  }
+
+  #onError(ref: string | null, error: ServerError): void {
+    const { state } = this;
+    const flying = state.replicator.replica?.inFlight;
+    if (flying && ref === `op-${flying.seq}`) this.onRefused(error);
+    else if (error.code === "FORBIDDEN" && (ref === "subscribe" || ref === null)) state.forbid(error.message);
+    else if (ref === "subscribe") this.#subscribeLater(error);
+    else this.#tell("ERROR", error);
+  }
+
+  /** The submission in flight was not committed. */
+  onRefused(error: ServerError): void {
+    const verdict = this.state.replicator.refuse(error);
+    if (verdict.next === "later") this.outbox.block(verdict.afterMs);
+    else if (verdict.next === "refused") this.#onWithdrawn(error, verdict.operations);
+    else if (verdict.next === "subscribe") this.#subscribeAgain(false);
+    else if (verdict.next === "reload") this.#subscribeAgain(true);
+    else if (verdict.next === "sent") this.outbox.request(false);
+    void this.state.store();
+  }
+
+  #onWithdrawn(error: ServerError, operations: Patch): void {
+    this.state.saved.reject(new EditError(error.code, error.message, error.index ?? null));
+    this.#tell("EDIT_REFUSED", error, operations);
+    this.outbox.request(false);
+  }
+
+  #tell(code: Problem["code"], error: ServerError, operations?: Patch): void {
+    const { type, id, context } = this.state;
+    const refusal = error as unknown as Record<string, Json>;
+    context.onProblem({ code, message: error.message, type, id, refusal, ...(operations && { operations }) });
+  }
+
+  // ------------------------------------------------------------------------------------------- sending
+
+  async #flush(): Promise<void> {
+    const { state } = this;
+    const link = state.context.link();
+    const next = state.isLive && link ? state.replicator.next() : null;
+    if (!next || !link) return;
+    state.replicator.sent();
+    this.outbox.sent();
+    // What goes out is stored before: a client that ends now sends the same again, under the same `seq`.
+    await state.store();
+    if (link !== state.context.link() || !state.isLive) return;
+    link.send("OP", this.payloadOf(next), `op-${next.seq}`);
+  }
+
+  payloadOf(next: Next): Payload {
+    const { type, id, context, replicator } = this.state;
+    const isAsked = this.options.onConflict === "ask" && !next.isForced;
+    return {
+      resource_type: type,
+      resource_id: id,
+      operations: next.patch as unknown as Json,
+      version: next.baseVersion,
+      client_id: context.clientId(),
+      seq: next.seq,
+      epoch: replicator.epoch,
+      ...(next.isForced && { force: true }),
+      ...(isAsked && { on_conflict: "refuse" }),
+    };
+  }
+}

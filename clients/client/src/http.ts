@@ -1,0 +1,145 @@
+/** The HTTP API beside the socket: polling, history, time travel, lists and search. */
+
+import type {
+  ClientOptions,
+  Environment,
+  HistoryPage,
+  HistoryQuery,
+  Json,
+  ListPage,
+  ListQuery,
+  SearchQuery,
+  Summary,
+} from "./api.js";
+import { RequestError } from "./errors.js";
+import type { Change, Payload } from "./wire.js";
+
+type Query = Record<string, string | number | Date | undefined>;
+
+const TIMEOUT_MS = 20_000;
+
+export class HttpApi {
+  #base: string;
+  /** Polling presents one token after the other: each request a valid one, and not one for each request. */
+  #token: Promise<string> | null = null;
+
+  constructor(
+    private readonly options: ClientOptions,
+    private readonly environment: Environment,
+  ) {
+    this.#base = options.url.replace(/^ws/, "http").replace(/\/realtime\/?$/, "/v1");
+  }
+
+  /** The answer's body; null for 304. Rejects with a `RequestError`, or fetch's own error without an answer. */
+  async request(method: string, path: string, query: Query = {}, body?: Json): Promise<Payload | null> {
+    const first = await this.#send(method, path, query, body);
+    // A token that ended since it was asked for is renewed once.
+    const response =
+      first.status === 401 && this.#forget() ? await this.#send(method, path, query, body) : first;
+    if (response.status === 304) return null;
+    const answer = (await response.json().catch(() => ({}))) as Payload;
+    if (response.ok) return answer;
+    const code = String(answer.code ?? `HTTP_${response.status}`);
+    const message = String(answer.detail ?? answer.title ?? answer.message ?? response.statusText);
+    throw new RequestError(code, message, response.status, answer);
+  }
+
+  #forget(): boolean {
+    this.#token = null;
+    return true;
+  }
+
+  /** Called on each way back: the next request asks for a fresh token. */
+  renew(): void {
+    this.#token = null;
+  }
+
+  async #send(method: string, path: string, query: Query, body?: Json): Promise<Response> {
+    this.#token ??= Promise.resolve(this.options.getToken());
+    let token: string;
+    try {
+      token = await this.#token;
+    } catch (error) {
+      this.#token = null;
+      throw error;
+    }
+    const aborter = new AbortController();
+    const timer = this.environment.setTimeout(() => aborter.abort(), TIMEOUT_MS);
+    const headers: Record<string, string> = { authorization: `Bearer ${token}` };
+    if (body !== undefined) headers["content-type"] = "application/json";
+    try {
+      return await this.environment.fetch(this.#base + path + text(query), {
+        method,
+        headers,
+        signal: aborter.signal,
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+    } finally {
+      this.environment.clearTimeout(timer);
+    }
+  }
+
+  async at<T>(path: string, when: number | Date): Promise<{ version: number; document: T | null }> {
+    const query = typeof when === "number" ? { version: when } : { at: when };
+    const answer = await this.request("GET", path, query);
+    return { version: Number(answer?.version), document: (answer?.document ?? null) as T | null };
+  }
+
+  async history(path: string, { userId, ...query }: HistoryQuery): Promise<HistoryPage> {
+    const answer = await this.request("GET", `${path}/history`, { ...query, user_id: userId });
+    const { changes = [], next = null } = (answer ?? {}) as unknown as { changes?: Change[]; next?: number };
+    return { next, entries: changes.map(entryOf) };
+  }
+
+  async list(type: string, { calendarId, ...query }: ListQuery): Promise<ListPage> {
+    const path = `/resources/${encodeURIComponent(type)}`;
+    const answer = await this.request("GET", path, { ...query, calendar_id: calendarId });
+    const { items = [], next = null } = (answer ?? {}) as unknown as { items?: Payload[]; next?: string };
+    return { next, items: items.map(summaryOf) };
+  }
+
+  async search({ userId, ...query }: SearchQuery): Promise<Json> {
+    return this.request("GET", "/search", { ...query, user_id: userId });
+  }
+}
+
+export const resourcePath = (type: string, id: string): string =>
+  `/resources/${encodeURIComponent(type)}/${encodeURIComponent(id)}`;
+
+function text(query: Query): string {
+  const parts = Object.entries(query).flatMap(([name, value]) => {
+    if (value === undefined) return [];
+    return [`${name}=${encodeURIComponent(value instanceof Date ? value.toISOString() : value)}`];
+  });
+  return parts.length ? `?${parts.join("&")}` : "";
+}
+
+const entryOf = (change: Change) => ({
+  version: change.version,
+  userId: change.user_id,
+  clientId: change.client_id,
+  timestamp: change.timestamp,
+  operations: change.operations,
+  undoes: change.undoes ?? null,
+});
+
+/** A summary of the wire, as the application sees it. */
+export function summaryOf(item: Payload): Summary {
+  const {
+    resource,
+    resource_type,
+    resource_id,
+    version,
+    title = null,
+    start_time = null,
+    end_time = null,
+  } = item;
+  return {
+    type: String(resource_type ?? resource),
+    id: String(resource_id),
+    version: Number(version),
+    title: title as string | null,
+    start_time: start_time as string | null,
+    end_time: end_time as string | null,
+  };
+}

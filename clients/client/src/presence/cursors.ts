@@ -1,0 +1,52 @@
+/** Cursors between texts: the sender's, the confirmed one, the view, and the one counted in UTF-16. */
+
+import type { Cursor, Json } from "../api.js";
+import { carried } from "../documents/change.js";
+import { valueAt } from "../documents/conflicts.js";
+import { carriedOffset, type Operations, textDifference, toCodePoints, toUnits } from "../kernel/index.js";
+
+export const NOWHERE: Cursor = Object.freeze({ field: "" });
+
+/** A field is a member's name (`title`), or a JSON pointer. */
+const textAt = (document: Json, field: string): Json | undefined =>
+  valueAt(document, field.startsWith("/") ? field : `/${field}`);
+
+/** The cursor with its offsets changed; an offset that becomes null is left out. */
+function mapped(cursor: Cursor, change: (offset: number) => number | null): Cursor {
+  const { field, position, anchor } = cursor;
+  const [at, from] = [position, anchor].map((offset) => (offset === undefined ? null : change(offset)));
+  return { field, ...(at == null ? {} : { position: at }), ...(from == null ? {} : { anchor: from }) };
+}
+
+/** Offsets in UTF-16 units, as code points. */
+export function fromUnits(cursor: Cursor, view: Json): Cursor {
+  const text = textAt(view, cursor.field);
+  return mapped(cursor, (offset) => (typeof text === "string" ? toCodePoints(text, offset) : offset));
+}
+
+/** Offsets in code points, as UTF-16 units. */
+export function toUnitsOf(cursor: Cursor, view: Json): Cursor {
+  const text = textAt(view, cursor.field);
+  return mapped(cursor, (offset) => (typeof text === "string" ? toUnits(text, offset) : offset));
+}
+
+/** A cursor in one document's text, in another's. `stays`: before what is inserted right at it. */
+export function between(cursor: Cursor, from: Json, to: Json, stays: boolean): Cursor {
+  const [before, after] = [textAt(from, cursor.field), textAt(to, cursor.field)];
+  if (typeof before !== "string" || typeof after !== "string") return { field: cursor.field };
+  const delta = textDifference(before, after);
+  return mapped(cursor, (offset) => carriedOffset(delta, offset, stays));
+}
+
+/** A cursor past a change of the view; the same object where it stays. */
+export function carriedCursor(
+  cursor: Cursor,
+  change: { before: Json; after: Json; operations: Operations },
+  stays: boolean,
+): Cursor {
+  if (cursor.position === undefined) return cursor;
+  const { field } = cursor;
+  if (textAt(change.before, field) === textAt(change.after, field)) return cursor;
+  const path = field.startsWith("/") ? field : `/${field}`;
+  return mapped(cursor, (offset) => carried(change, path, offset, stays));
+}

@@ -1,0 +1,155 @@
+/** Who is in a document, and where: others' cursors carried through changes, one's own told and carried. */
+
+import type { Cursor, Environment, Json, Presence, PresenceRoom, PresenceSnapshot } from "../api.js";
+import { Cell } from "../cell.js";
+import type { Operations } from "../kernel/index.js";
+import type { Payload } from "../wire.js";
+import { between, carriedCursor, fromUnits, NOWHERE, toUnitsOf } from "./cursors.js";
+
+/** What a room needs of its document. */
+export interface RoomContext {
+  readonly environment: Environment;
+  clientId(): string;
+  /** The confirmed document, as it was at a version as far as that is known; null: as it is. */
+  confirmed(version: number | null): { version: number; document: Json };
+  view(): Json;
+  /** Goes nowhere while there is no live connection: `resume` tells everything to the next. */
+  send(payload: Payload): void;
+}
+
+interface Entry {
+  presence: Presence;
+  /** Offsets in code points, in the view's text. */
+  cursor: Cursor;
+  /** What the application sees: the same object as long as nothing changes. */
+  shown: Presence | null;
+}
+
+/** Moves are told at once, then each so many milliseconds. */
+const MOVE_MS = 100;
+const TYPING_MS = 5_000;
+const NOBODY: PresenceSnapshot = Object.freeze({ others: Object.freeze([]), self: null, count: 0 });
+
+export class Room implements PresenceRoom {
+  #cell = new Cell<PresenceSnapshot>(NOBODY);
+  #entries = new Map<string, Entry>();
+  #count = 0;
+  #own = NOWHERE;
+  #isTyping = false;
+  #toldAt = Number.NEGATIVE_INFINITY;
+  #tellTimer: unknown = null;
+  #typingTimer: unknown = null;
+
+  constructor(private readonly context: RoomContext) {}
+
+  get snapshot(): PresenceSnapshot {
+    return this.#cell.snapshot;
+  }
+
+  subscribe = (listener: () => void): (() => void) => this.#cell.subscribe(listener);
+
+  // ------------------------------------------------------------------------------------------- oneself
+
+  setCursor(cursor: Cursor | null): void {
+    this.#own = fromUnits(cursor ?? NOWHERE, this.context.view());
+    if (cursor === null) this.setTyping(false);
+    this.#tellSoon();
+  }
+
+  setTyping(isTyping: boolean): void {
+    const { environment } = this.context;
+    environment.clearTimeout(this.#typingTimer);
+    if (isTyping) this.#typingTimer = environment.setTimeout(() => this.setTyping(false), TYPING_MS);
+    if (isTyping === this.#isTyping) return;
+    this.#isTyping = isTyping;
+    this.#tellSoon();
+  }
+
+  #tellSoon(): void {
+    const { environment } = this.context;
+    environment.clearTimeout(this.#tellTimer);
+    const wait = this.#toldAt + MOVE_MS - environment.now();
+    if (wait <= 0) this.#tell();
+    else this.#tellTimer = environment.setTimeout(() => this.#tell(), wait);
+  }
+
+  /** One's own cursor goes out as it stands in the confirmed text, which is the one that others have. */
+  #tell(): void {
+    const { environment } = this.context;
+    this.#toldAt = environment.now();
+    const { version, document } = this.context.confirmed(null);
+    const cursor = between(this.#own, this.context.view(), document, false);
+    const place = cursor.position === undefined ? cursor : { ...cursor, version };
+    this.context.send({ cursor: place as unknown as Payload, is_typing: this.#isTyping });
+  }
+
+  // -------------------------------------------------------------------------------------------- others
+
+  /** A new connection: tell it where this user is. */
+  resume(): void {
+    if (this.#own.field || this.#isTyping) this.#tell();
+  }
+
+  /** No connection: nobody is known to be here. */
+  leave(): void {
+    this.#entries.clear();
+    this.#count = 0;
+    this.#show();
+  }
+
+  onMessage(type: string, payload: Payload): void {
+    if (type === "PRESENCE_STATE") {
+      this.#entries.clear();
+      for (const presence of payload.presences as unknown as Presence[]) this.#put(presence);
+      this.#count = Number(payload.count ?? this.#entries.size);
+    } else if (type === "PRESENCE_LEAVE") {
+      if (this.#entries.delete(String(payload.session_id))) this.#count--;
+    } else {
+      const presence = payload as unknown as Presence;
+      if (!this.#entries.has(presence.session_id)) this.#count++;
+      this.#put(presence);
+    }
+    this.#show();
+  }
+
+  /** Into the view: from the text at the version that the sender saw, past what came since and what is pending. */
+  #put(presence: Presence): void {
+    const { version = null } = presence.cursor as Cursor & { version?: number };
+    const { document } = this.context.confirmed(version);
+    const cursor = between(presence.cursor, document, this.context.view(), true);
+    this.#entries.set(presence.session_id, { presence, cursor, shown: null });
+  }
+
+  /** The view changed: cursors go along. Its author's own cursor stands after what was inserted at it. */
+  onView(before: Json, operations: Operations, after: Json, author: string | null): void {
+    const change = { before, after, operations };
+    this.#own = carriedCursor(this.#own, change, author !== this.context.clientId());
+    for (const entry of this.#entries.values()) {
+      const moved = carriedCursor(entry.cursor, change, author !== entry.presence.client_id);
+      if (moved === entry.cursor) continue;
+      entry.cursor = moved;
+      entry.shown = null;
+    }
+    this.#show();
+  }
+
+  #show(): void {
+    const view = this.context.view();
+    const clientId = this.context.clientId();
+    const others: Presence[] = [];
+    let self: Presence | null = null;
+    for (const entry of this.#entries.values()) {
+      entry.shown ??= Object.freeze({ ...entry.presence, cursor: toUnitsOf(entry.cursor, view) });
+      if (entry.presence.client_id === clientId) self = entry.shown;
+      else others.push(entry.shown);
+    }
+    const old = this.#cell.snapshot.others;
+    const isSame = old.length === others.length && others.every((one, at) => one === old[at]);
+    this.#cell.update({ others: isSame ? old : others, self, count: this.#count });
+  }
+
+  close(): void {
+    this.context.environment.clearTimeout(this.#tellTimer);
+    this.context.environment.clearTimeout(this.#typingTimer);
+  }
+}

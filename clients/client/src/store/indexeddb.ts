@@ -1,0 +1,75 @@
+/** A store in the browser's IndexedDB: one database, one object store, keys and values as they are. */
+
+import type { Json, Store } from "../api.js";
+import { StoreCorruptError, StoreFullError } from "../errors.js";
+
+const RECORDS = "records";
+
+/** Opened at the first use. `factory` is `globalThis.indexedDB` unless given. */
+export function indexedDbStore(name: string, factory: IDBFactory = globalThis.indexedDB): Store {
+  let opened: Promise<IDBDatabase> | null = null;
+  const database = (): Promise<IDBDatabase> => {
+    opened ??= open(factory, name);
+    opened.catch(() => {
+      opened = null; // the next use tries again
+    });
+    return opened;
+  };
+
+  async function run<R>(
+    mode: IDBTransactionMode,
+    work: (records: IDBObjectStore) => IDBRequest<R> | null,
+  ): Promise<R> {
+    const transaction = (await database()).transaction(RECORDS, mode);
+    const request = work(transaction.objectStore(RECORDS));
+    return new Promise((resolve, reject) => {
+      transaction.oncomplete = () => resolve(request?.result as R);
+      transaction.onabort = () => reject(told(transaction.error ?? request?.error));
+    });
+  }
+
+  return {
+    read: (key) => run<Json | undefined>("readonly", (records) => records.get(key)),
+    write: (changes) =>
+      run<never>("readwrite", (records) => {
+        for (const [key, value] of changes) {
+          if (value === undefined) records.delete(key);
+          else records.put(value, key);
+        }
+        return null;
+      }),
+    keys: async (prefix) => {
+      const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
+      return (await run("readonly", (records) => records.getAllKeys(range))) as string[];
+    },
+    close: async () => {
+      const wasOpened = opened;
+      opened = null;
+      (await wasOpened?.catch(() => null))?.close();
+    },
+  };
+}
+
+function open(factory: IDBFactory, name: string): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = factory.open(name, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(RECORDS);
+    request.onerror = () => reject(told(request.error));
+    request.onsuccess = () => {
+      const database = request.result;
+      // Another tab may want to delete or upgrade it: this one mustn't be in the way.
+      database.onversionchange = () => database.close();
+      resolve(database);
+    };
+  });
+}
+
+/** The browser's error as the contract of `Store` has it. */
+function told(error: DOMException | null | undefined): Error {
+  const message = error?.message ?? "the transaction was aborted";
+  if (error?.name === "QuotaExceededError") return new StoreFullError(message, { cause: error });
+  if (error?.name === "DataError" || error?.name === "NotReadableError") {
+    return new StoreCorruptError(message, { cause: error });
+  }
+  return error ?? new Error(message);
+}

@@ -1,0 +1,90 @@
+/** Writes documents to the store: together, latest state only, and on when there is trouble. */
+
+import type { Environment, Json, Problem, Store } from "../api.js";
+import { StoreCorruptError, StoreFullError } from "../errors.js";
+
+const RETRY_MS = 30_000;
+
+export class Keeper {
+  #dirty = new Map<string, () => Json | undefined>();
+  #waiting: ((isStored: boolean) => void)[] = [];
+  #isWriting = false;
+  #isFailing = false;
+  #timer: unknown = null;
+
+  constructor(
+    private readonly store: Store,
+    private readonly environment: Environment,
+    private readonly onProblem: (problem: Problem) => void,
+  ) {}
+
+  /** What is stored, as it was saved; undefined where there is nothing or it can't be read. */
+  async load(key: string): Promise<Json | undefined> {
+    try {
+      return await this.store.read(key);
+    } catch (error) {
+      this.#tell(error, `What was stored as ${key} can't be read; it comes from the server.`);
+      return undefined;
+    }
+  }
+
+  /** Keys that are stored; none where the store doesn't answer. */
+  async keys(prefix: string): Promise<string[]> {
+    try {
+      return await this.store.keys(prefix);
+    } catch (error) {
+      this.#tell(error, "The store can't be read.");
+      return [];
+    }
+  }
+
+  /** Save what `state` gives when its turn comes (undefined deletes). True when it is durable, false when not. */
+  save(key: string, state: () => Json | undefined): Promise<boolean> {
+    this.#dirty.set(key, state);
+    const done = new Promise<boolean>((resolve) => this.#waiting.push(resolve));
+    if (!this.#isWriting) void this.#write();
+    return done;
+  }
+
+  async close(): Promise<void> {
+    this.environment.clearTimeout(this.#timer);
+    if (this.#dirty.size && !this.#isWriting) await this.#write();
+    else if (this.#isWriting) await new Promise<boolean>((resolve) => this.#waiting.push(resolve));
+    await this.store.close().catch(() => {});
+  }
+
+  async #write(): Promise<void> {
+    this.#isWriting = true;
+    this.environment.clearTimeout(this.#timer);
+    do {
+      const [states, waiting] = [this.#dirty, this.#waiting];
+      this.#dirty = new Map();
+      this.#waiting = [];
+      const isStored = await this.#writeAll(states);
+      for (const done of waiting) done(isStored);
+      if (!isStored) break;
+    } while (this.#dirty.size);
+    this.#isWriting = false;
+    for (const done of this.#waiting.splice(0)) done(!this.#isFailing);
+  }
+
+  async #writeAll(states: Map<string, () => Json | undefined>): Promise<boolean> {
+    try {
+      await this.store.write(new Map([...states].map(([key, state]) => [key, state()])));
+      this.#isFailing = false;
+    } catch (error) {
+      for (const [key, state] of states) if (!this.#dirty.has(key)) this.#dirty.set(key, state);
+      if (!this.#isFailing) this.#tell(error, "Edits aren't stored here; they are kept in memory.");
+      this.#isFailing = true;
+      this.#timer = this.environment.setTimeout(() => void this.#write(), RETRY_MS);
+    }
+    return !this.#isFailing;
+  }
+
+  #tell(cause: unknown, message: string): void {
+    const isFull = cause instanceof StoreFullError;
+    const code =
+      cause instanceof StoreCorruptError ? "STORE_CORRUPT" : isFull ? "STORE_FULL" : "STORE_UNAVAILABLE";
+    this.onProblem({ code, message: isFull ? `${message} Make room on the device.` : message, cause });
+  }
+}

@@ -1,0 +1,121 @@
+/** The platform and the other end of the wire, in memory, for tests that turn the clock themselves. */
+
+import type { Environment, Signal, Socket } from "@collab/client";
+
+interface Sent {
+  type: string;
+  id: string;
+  payload: Record<string, unknown>;
+}
+
+/** One socket, seen from the server's end. */
+export class FakeSocket implements Socket {
+  onopen: (() => void) | null = null;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onclose: ((event: { code: number; reason: string }) => void) | null = null;
+  onerror: ((event: unknown) => void) | null = null;
+  readonly bufferedAmount = 0;
+  readonly sent: Sent[] = [];
+  isClosedByClient = false;
+
+  send(text: string): void {
+    this.sent.push(JSON.parse(text) as Sent);
+  }
+
+  close(): void {
+    this.isClosedByClient = true;
+  }
+
+  /** The last message of a type that the client sent. */
+  last(type: string): Sent | undefined {
+    return this.sent.filter((message) => message.type === type).at(-1);
+  }
+
+  accept(): void {
+    this.onopen?.();
+  }
+
+  tell(type: string, payload: object = {}): void {
+    this.onmessage?.({ data: JSON.stringify({ type, id: "s", timestamp: 0, payload }) });
+  }
+
+  end(code: number, reason = ""): void {
+    this.onclose?.({ code, reason });
+  }
+
+  /** Opened and authenticated. */
+  admit(payload: object = {}): void {
+    this.accept();
+    this.tell("AUTH_ACK", { user_id: "ann", limits: {}, ...payload });
+  }
+}
+
+export class FakeSignal implements Signal {
+  #isOn = true;
+  #listeners = new Set<() => void>();
+
+  isOn(): boolean {
+    return this.#isOn;
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  turn(isOn: boolean): void {
+    this.#isOn = isOn;
+    this.tell();
+  }
+
+  tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+}
+
+/** What a client asked over HTTP, and what it gets. */
+export type Answer = (method: string, url: URL, body: unknown) => { status: number; body?: object } | Error;
+
+export class FakePlatform {
+  readonly sockets: FakeSocket[] = [];
+  readonly requests: string[] = [];
+  readonly network = new FakeSignal();
+  readonly foreground = new FakeSignal();
+  readonly activity = new FakeSignal();
+  jitter = 0.5;
+  answer: Answer = () => new TypeError("fetch failed");
+
+  get socket(): FakeSocket {
+    const last = this.sockets.at(-1);
+    if (!last) throw new Error("no socket was opened");
+    return last;
+  }
+
+  environment(): Partial<Environment> {
+    return {
+      webSocket: () => {
+        this.sockets.push(new FakeSocket());
+        return this.socket;
+      },
+      fetch: async (url, init) => {
+        const method = init.method ?? "GET";
+        this.requests.push(`${method} ${new URL(url).pathname}${new URL(url).search}`);
+        const body = init.body === undefined ? undefined : JSON.parse(String(init.body));
+        const answer = this.answer(method, new URL(url), body);
+        if (answer instanceof Error) throw answer;
+        const isEmpty = answer.status === 304;
+        return new Response(isEmpty ? null : JSON.stringify(answer.body ?? {}), { status: answer.status });
+      },
+      random: () => this.jitter,
+      network: this.network,
+      foreground: this.foreground,
+      activity: this.activity,
+      locks: null,
+      channel: null,
+    };
+  }
+}

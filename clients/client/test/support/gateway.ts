@@ -1,0 +1,99 @@
+/** A gateway process of the test's own, on free ports and a directory of its own. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const ROOT = resolve(fileURLToPath(import.meta.url), "../../../../..");
+const READY = /ready ws=(\S+) admin=(\S+) pid=(\d+)/;
+
+/** The Python that has the gateway's dependencies. */
+function python(): string {
+  const own = join(ROOT, ".venv/bin/python");
+  return process.env.GATEWAY_PYTHON ?? (existsSync(own) ? own : "python3");
+}
+
+export interface Claims {
+  grants?: Record<string, string>;
+  ttlS?: number;
+  name?: string;
+}
+
+export class Gateway {
+  url = "";
+  admin = "";
+  readonly log: string[] = [];
+  #process: ChildProcess | null = null;
+
+  private constructor(
+    readonly data: string,
+    private readonly settings: Record<string, string | number | boolean>,
+  ) {}
+
+  static async start(settings: Record<string, string | number | boolean> = {}): Promise<Gateway> {
+    const gateway = new Gateway(mkdtempSync(join(tmpdir(), "gateway-")), {
+      "limits.operations_per_minute": 0,
+      ...settings,
+    });
+    await gateway.run();
+    return gateway;
+  }
+
+  /** Start the process; after `kill`, again on the same data and the same port. */
+  async run(): Promise<void> {
+    const port = this.url ? new URL(this.url).port : "0";
+    const options = ["--port", port, "--admin-port", "0", "--data", this.data, "--log-level", "warning"];
+    const sets = Object.entries(this.settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);
+    const started = spawn(python(), ["-m", "gateway", "serve", ...options, ...sets], {
+      cwd: ROOT,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, PYTHONPATH: ROOT },
+    });
+    this.#process = started;
+    started.stderr.on("data", (text) => this.log.push(String(text)));
+    for await (const line of createInterface(started.stdout)) {
+      const found = READY.exec(line);
+      if (!found) continue;
+      [, this.url = "", this.admin = ""] = found;
+      started.stdout.resume();
+      return;
+    }
+    throw new Error(`the gateway didn't start: ${this.log.join("")}`);
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const running = this.#process;
+    this.#process = null;
+    if (!running || running.exitCode !== null) return;
+    const ended = new Promise((done) => running.once("exit", done));
+    running.kill(signal);
+    await ended;
+  }
+
+  kill(): Promise<void> {
+    return this.#end("SIGKILL");
+  }
+
+  terminate(): Promise<void> {
+    return this.#end("SIGTERM");
+  }
+
+  async close(): Promise<void> {
+    await this.#end("SIGTERM");
+    rmSync(this.data, { recursive: true, force: true });
+  }
+
+  /** A token of this node; without grants one that may do everything with events and calendars. */
+  token(user: string, { grants, ttlS = 3600, name = user }: Claims = {}): string {
+    const secret = readFileSync(join(this.data, "jwt-secret"), "utf8").trim();
+    const granted = grants ?? { "event:*": "admin", "calendar:*": "admin" };
+    const claims = { sub: user, name, exp: Date.now() / 1000 + ttlS, grants: granted };
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const text = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
+    return `${text}.${createHmac("sha256", secret).update(text).digest("base64url")}`;
+  }
+}
