@@ -7,18 +7,28 @@ WITHOUT_ENSUREPIP = ($(PYTHON) -m venv --clear --without-pip $(VENV) && \
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet pip)
 CORE := $(wildcard gateway/*/*.pxd)
 KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd _speedups/*.pxi gateway/ot/kernel/*.py) $(CORE) $(CORE:.pxd=.py)
+CORES := $(shell nproc 2>/dev/null || echo 1)
+# Every Python that the gateway supports, where it is installed.
+PYTHONS := $(foreach n,11 12 13 14,$(shell command -v python3.$(n)))
 SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
 
-.PHONY: venv serve test check bench fuzz twins conformance demo simulate clean
+.PHONY: venv serve test test-all coverage check docs bench fuzz twins conformance demo simulate clean
 
-venv: $(VENV)/.installed
+venv: $(VENV)/.compiled
 
-$(VENV)/.installed: pyproject.toml setup.py $(KERNELS)
-	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || $(WITHOUT_ENSUREPIP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-	touch $@
+$(VENV)/.installed: pyproject.toml setup.py
+	@echo "venv: making an environment in $(VENV) of $$($(PYTHON) --version), with everything that tests and docs need"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || $(WITHOUT_ENSUREPIP)
+	GATEWAY_KERNELS=later $(BIN)/python -m pip install --disable-pip-version-check --editable '.[test,docs]'
+	@touch $@
+
+$(VENV)/.compiled: $(VENV)/.installed $(KERNELS)
+	@echo "venv: compiling the kernels and the core (a minute or two; only what changed is compiled again)"
+	$(BIN)/python setup.py --quiet build_ext --inplace --parallel $(CORES)
+	@$(BIN)/python -c 'from gateway.runtime import speedups; print("venv: ready;", speedups.summary())'
+	@touch $@
 
 serve: venv
 	$(BIN)/gateway serve $(ARGS)
@@ -27,11 +37,31 @@ test: venv
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 	$(BIN)/python -m tests.nodejs test
 
+# The same on every Python, each in an environment of its own.
+test-all:
+	@for python in $(PYTHONS); do \
+		echo "test-all: $$python"; \
+		$(MAKE) test PYTHON=$$python VENV=$(VENV)-$$(basename $$python) ARGS='$(ARGS)' || exit 1; \
+	done
+
+# What is compiled can't be traced, so the core's own tests run as plain Python too.
+coverage: venv
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(ARGS)
+	GATEWAY_SPEEDUPS=off $(BIN)/coverage run -m pytest $(PLAIN)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+docs: venv
+	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -d out/doctrees docs out/docs
+	@echo "docs: open out/docs/index.html"
+
 check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_imports.py
+	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -d out/doctrees docs out/docs
 	$(BIN)/python -m tests.nodejs check
 
 bench: venv

@@ -1,30 +1,47 @@
-"""Builds the compiled kernels; without a compiler the package installs pure."""
+"""Builds the compiled kernels; without a compiler the package installs pure.
+
+`GATEWAY_KERNELS=later` installs without them, for who runs `setup.py build_ext --inplace` next and wants to
+see its progress (`make venv` does).
+"""
 
 from __future__ import annotations
 
 import ast
+import itertools
+import os
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 KERNEL = Path("gateway/ot/kernel")
-OPTIMISE = ["-O3", "-fno-strict-aliasing"]
+# -w: what a compiler says about generated C is of no use to anybody.
+OPTIMISE = ["-O3", "-fno-strict-aliasing", "-w"]
+WITHOUT_CYTHON = "setup.py: Cython is missing, so nothing is compiled. Get it: pip install 'cython>=3.1,<4'"
 # Types come from the .pxd alone: versions of Cython differ in what they make of annotations.
 DIRECTIVES = {"language_level": 3, "annotation_typing": False}
 
 
 def extensions() -> list[Extension]:
     """One extension for each `_speedups/*.pyx`; none of them is required for an install."""
+    if os.environ.get("GATEWAY_KERNELS") == "later":
+        return []
     try:
         from Cython.Build import cythonize
     except ImportError:
+        if "build_ext" in sys.argv:
+            sys.exit(WITHOUT_CYTHON)
+        print(f"{WITHOUT_CYTHON} Everything will run as plain Python, more slowly.", file=sys.stderr)
         return []
     sources = [*sorted(Path("_speedups").glob("*.pyx")), joined_kernel()]
     modules = [Extension(f"_speedups.{p.stem}", [str(p)], extra_compile_args=OPTIMISE) for p in sources]
     modules += [
         Extension(".".join(p.with_suffix("").parts), [str(p)], extra_compile_args=OPTIMISE) for p in core()
     ]
-    built: list[Extension] = cythonize(modules, build_dir="build", compiler_directives=DIRECTIVES)
+    built: list[Extension] = cythonize(
+        modules, build_dir="build", compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1
+    )
     for module in built:
         module.optional = True  # cythonize() drops the flag, so it is set on its result
     return built
@@ -96,4 +113,16 @@ class WithoutAnnotations(ast.NodeTransformer):
         return ast.fix_missing_locations(ast.copy_location(ast.Assign([node.target], node.value), node))
 
 
-setup(ext_modules=extensions())
+class BuildWithProgress(build_ext):
+    """Says which extension is being compiled: all of them take a minute."""
+
+    def build_extensions(self) -> None:
+        self.numbers = itertools.count(1)
+        super().build_extensions()
+
+    def build_extension(self, ext: Extension) -> None:
+        print(f"compiling {next(self.numbers)} of {len(self.extensions)}: {ext.name}", flush=True)
+        super().build_extension(ext)
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildWithProgress})

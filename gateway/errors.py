@@ -33,8 +33,8 @@ class ConfigError(GatewayError):
 class PatchError(GatewayError):
     """A patch, or one of its operations, can't be carried out.
 
-    `code` is one of PROTOCOL.md section 8 (`INVALID_OPERATION`, `CONFLICT`, `TOO_LARGE`); `index` is the
-    position of the failing operation in the patch, or None where the patch as a whole is at fault.
+    `code` is one of docs/reference/protocol.md#errors (`INVALID_OPERATION`, `CONFLICT`, `TOO_LARGE`);
+    `index` is the failing operation's position in the patch, or None where the whole patch is at fault.
     """
 
     def __init__(self, code: str, message: str, index: int | None = None) -> None:
@@ -44,7 +44,7 @@ class PatchError(GatewayError):
 
 
 class Refusal(GatewayError):
-    """A client's message is refused: it becomes an ERROR of PROTOCOL.md section 8.
+    """A client's message is refused: it becomes an ERROR (docs/reference/protocol.md#error).
 
     `details` are further members of the payload (`retry_after_ms`, `version`, `server_state`, `outcome`).
     """
@@ -57,7 +57,7 @@ class Refusal(GatewayError):
 
 
 class Disconnect(GatewayError):
-    """A connection ends with a close code of PROTOCOL.md section 8 and a reason for people."""
+    """A connection ends with a close code (docs/reference/protocol.md#close-codes) and a reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}")

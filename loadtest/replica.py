@@ -1,6 +1,6 @@
 """A replica: the document of a thin client, which applies what arrives, in order.
 
-Written from RFC 6902 and PROTOCOL.md alone and independent of the gateway's own code, since it judges it.
+Written from RFC 6902 and docs/reference/protocol.md alone, without the gateway's code, which it judges.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _put(document: Any, path: str, value: Any) -> Any:
 
 
 def apply_text(text: str, components: Sequence[Any]) -> str:
-    """Retain n, insert a string, delete {"d": n}; offsets are code points (SEMANTICS.md section 2)."""
+    """Retain n, insert a string, delete {"d": n}; offsets are code points."""
     parts: list[str] = []
     at = 0
     for component in components:

@@ -104,8 +104,8 @@ class Copy:
 class Evidence:
     """Everything known about one document after the run.
 
-    `history` are the server's changes above `history_after`, as PROTOCOL.md section 3 shapes them; `state`
-    and `version` are what a fresh subscriber gets.
+    `history` are the server's changes above `history_after`, as in docs/reference/protocol.md; `state` and
+    `version` are what a fresh subscriber gets.
     """
 
     resource_id: str

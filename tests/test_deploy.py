@@ -143,7 +143,7 @@ def test_the_dashboard_shows_every_metric_of_the_gateway():
         for target in panel["targets"]
         for selector in selectors(parsed(target["expr"]))
     }
-    # The name of this gauge ends like a counter's (RFC-002 section 6.1).
+    # The name of this gauge ends like a counter's.
     names = {re.sub(r"_total$", "", metric.name) for metric in METRICS.values()}
     assert names <= shown, names - shown
 

@@ -72,8 +72,8 @@ class Resources(Protocol):
         ...
 
     async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:
-        """At most `limit` changes with versions above `after`, ascending: the JSON bodies of PROTOCOL.md
-        section 3 as the log keeps them."""
+        """At most `limit` changes with versions above `after`, ascending: the JSON bodies of
+        docs/reference/protocol.md#the-change as the log keeps them."""
         ...
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal
 
-# The status of each error code of PROTOCOL.md section 8 that can reach this side.
+# The status of each error code (docs/reference/protocol.md#errors) that can reach this side.
 STATUSES = {
     "INVALID_MESSAGE": 400,
     "UNAUTHENTICATED": 401,

@@ -1,6 +1,6 @@
 """What a resource schema says beyond JSON Schema.
 
-- `x-merge`: how concurrent edits of a member merge (SEMANTICS.md, per-field strategies): `"register"` (the
+- `x-merge`: how concurrent edits of a member merge (docs/reference/merging.md#strategies): `"register"` (the
   last writer wins, the default), `"text"`, `"counter"`, `"set"` (items are their own ids) or
   `{"set": "user_id"}` (items are objects with that id).
 - `x-html: true`: strings here are HTML and are sanitised.

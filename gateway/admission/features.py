@@ -1,4 +1,4 @@
-"""Who is let in at all: on/off, kill switch, gradual rollout, segments (RFC-002 section 9.2)."""
+"""Who is let in at all: on/off, kill switch, gradual rollout, segments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what: the grants of a token, resolved for one resource (PROTOCOL.md section 2).
+"""Who may do what: the grants of a token, resolved for one resource (docs/reference/protocol.md#tokens).
 
 A grant maps a pattern to a role. Patterns are `type:id`, `type:prefix*`, `type:*` and `*`; the most specific
 one decides: the exact one, else the longest prefix.

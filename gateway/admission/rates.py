@@ -1,4 +1,4 @@
-"""How fast a user may edit (RFC-002 section 7.2) and who doesn't care (PROTOCOL.md section 8). Pure."""
+"""How fast a user may edit, and who doesn't care (docs/reference/protocol.md#limits). Pure."""
 
 from __future__ import annotations
 

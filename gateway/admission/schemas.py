@@ -1,4 +1,4 @@
-"""The JSON Schema of each resource type, compiled for each top-level member (PROTOCOL.md section 5).
+"""The JSON Schema of each resource type, compiled for each top-level member.
 
 An edit is checked in what it touches: a member that is invalid already blocks no edit elsewhere. Shipped
 types are in `gateway/schemas`; an operator's directory (`schemas.directory`) adds types

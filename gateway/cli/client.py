@@ -36,7 +36,7 @@ CLOSE_TIMEOUT_S = 1.0
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 15.0
 MESSAGE_BYTES_MAX = 1 << 30
-# Trying again later may help with these; not with the other codes and closes of PROTOCOL.md section 8.
+# Trying again later may help with these; not with the other codes of docs/reference/protocol.md#errors.
 PASSING_CODES = frozenset({"UNAVAILABLE", "RATE_LIMITED", "INTERNAL"})
 FINAL_CLOSES = frozenset({1008, 4401, 4403})
 

@@ -6,7 +6,7 @@ import time
 
 from gateway.ports import Batch, Failed, Record
 
-# A resend is found among so many submissions of a client (PROTOCOL.md section 4).
+# A resend is found among so many submissions of a client (docs/reference/protocol.md#resends).
 SUBMISSIONS_KEPT = 16
 
 

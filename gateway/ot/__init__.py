@@ -2,7 +2,8 @@
 
 Pure functions over immutable data. A *document* is what a JSON parser gives (None, bool, int, float, str,
 list, dict) and is never changed: a new one shares with the old what was not touched. An *operation list* is
-a list of tuples (kernel/documents.py) that can be compared and pickled. The contract is SEMANTICS.md.
+a list of tuples (kernel/documents.py) that can be compared and pickled. The rules are
+docs/reference/merging.md.
 
 A submission's way: `lower` at its base, `rebase` over what was committed since, `normalise` and `settle` at
 the head, `apply`, `emit` for others. Errors are `gateway.errors.PatchError`.

@@ -42,7 +42,7 @@ def _patch_error(error: Any) -> PatchError:
 
 
 def apply_patch(document: Any, patch: Patch, limits: Limits = DEFAULT_LIMITS) -> Any:
-    """The document after a JSON Patch: RFC 6902 to the letter, and `text` and `inc` (SEMANTICS.md section 2).
+    """The document after a JSON Patch: RFC 6902 to the letter, and `text` and `inc`.
 
     `document` is not changed; containers that the patch doesn't touch are shared with the result, so treat
     both as immutable. All or nothing.

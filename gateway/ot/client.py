@@ -3,7 +3,8 @@
     document --in flight--> ... --buffer--> view
 
 `document` is the server's state at `version`; `view` is what the user sees. One submission is in flight,
-later edits wait and go together. Whatever the server says is carried past both (SEMANTICS.md section 1).
+later edits wait and go together. Whatever the server says is carried past both
+(docs/reference/merging.md#the-life-of-a-submission).
 """
 
 from __future__ import annotations

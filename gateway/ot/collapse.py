@@ -1,4 +1,4 @@
-"""The form of a change for plain clients: exactly one RFC 6902 operation (PROTOCOL.md section 1)."""
+"""The form of a change for plain clients: exactly one RFC 6902 operation."""
 
 from __future__ import annotations
 

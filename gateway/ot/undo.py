@@ -1,4 +1,4 @@
-"""Undo and redo of one author's changes among everybody's, SEMANTICS.md section 4.
+"""Undo and redo of one author's changes among everybody's (docs/reference/merging.md#undo-and-redo).
 
 Pure: a server replays a history into it when UNDO arrives, a client's replica keeps one all along. Entries
 are the inverses of the author's changes; the top one stands on the present document, each next one on the

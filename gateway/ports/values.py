@@ -12,8 +12,8 @@ from typing import Any
 class Record:
     """One change, as the log keeps it.
 
-    `body` is the change of PROTOCOL.md section 3 as JSON (`version`, `operations`, `client_id`, `user_id`,
-    `seq?`, `op_id`, `timestamp`, `undoes?`), kept byte for byte; the other fields repeat what a log indexes.
+    `body` is the change as JSON (docs/reference/protocol.md#the-change), kept byte for byte; the other fields
+    repeat what a log indexes.
     `digest` identifies the submitted operations; `undoes` is the version that this change undoes or redoes.
     """
 

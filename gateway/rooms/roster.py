@@ -1,4 +1,4 @@
-"""Who is here: the presence entries of one resource, and what is told about them (PROTOCOL.md section 6).
+"""Who is here: the presence entries of one resource, and what is told about them.
 
 Small rooms announce each join, leave and update; further updates of one client within the update interval
 are conflated, the latest wins. A *crowded* room (more visible members than `members_max`) tells instead, at

@@ -27,7 +27,7 @@ DESCRIPTORS_RESERVED = 256
 GC_THRESHOLDS = (50_000, 1_000_000, 1_000)
 
 # A worker thread (the log) waits this long for the GIL of a busy loop; the interpreter's default is ten times
-# that, and makes a 1.4 ms commit take 5.9 ms (DESIGN.md section 4).
+# that, and makes a 1.4 ms commit take 5.9 ms.
 SWITCH_INTERVAL_S = 0.0005
 
 LAG_INTERVAL_S = 0.25

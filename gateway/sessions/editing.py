@@ -1,4 +1,4 @@
-"""What a client's edits do: OP, UNDO and REDO (PROTOCOL.md sections 4 and 5), until their room has them.
+"""What a client's edits do, until their room has them: OP, UNDO, REDO (docs/reference/protocol.md#editing).
 
 Handlers as in `handlers.py`: they return None when the edit is in its room, or a coroutine where the log has
 to be asked first (a base that left the window, a client's first seq in a room, an UNDO).

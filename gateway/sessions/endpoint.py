@@ -66,7 +66,7 @@ class Endpoint:
     # ------------------------------------------------------------------------------------- handshakes
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:
-        """Let a handshake in, or say why not (PROTOCOL.md section 1)."""
+        """Let a handshake in, or say why not (docs/reference/protocol.md#connecting)."""
         rejection = self._rejection(request)
         if rejection is not None:
             return rejection

@@ -1,4 +1,4 @@
-"""What each message of a client does (PROTOCOL.md sections 2-7): one function a type, listed in `HANDLERS`.
+"""What each message of a client does (docs/reference/protocol.md): one function a type, listed in `HANDLERS`.
 
 A handler raises Refusal, PatchError, LogUnavailable or Disconnect; its session turns them into answers. It
 returns None when it is done, or a coroutine where it has to wait for the log.

@@ -1,4 +1,4 @@
-"""The messages of the wire: reading, checking and writing them (PROTOCOL.md).
+"""The messages of the wire: reading, checking and writing them (docs/reference/protocol.md).
 
 Reading never trusts: `decode` and the `*_of` readers raise `Refusal("INVALID_MESSAGE", ...)` whose text says
 what is wrong, where, and what would be right. Writing makes UTF-8 JSON with all four members of a message.

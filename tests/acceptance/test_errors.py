@@ -1,4 +1,4 @@
-"""Every error code and close code of PROTOCOL.md section 8, provoked on a real node."""
+"""Every error code and close code of docs/reference/protocol.md, provoked on a real node."""
 
 from __future__ import annotations
 

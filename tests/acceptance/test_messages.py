@@ -1,4 +1,4 @@
-"""Every message of PROTOCOL.md, with what it promises, against a real node."""
+"""Every message of docs/reference/protocol.md, with what it promises, against a real node."""
 
 from __future__ import annotations
 

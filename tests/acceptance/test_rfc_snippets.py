@@ -1,4 +1,4 @@
-"""The snippets of RFC-002 as they stand: sections 2.2 (onopen), 8.2 (integration test), 8.3 (k6)."""
+"""The snippets of RFC-002 as they stand: a page's onopen, its integration test, its k6 script."""
 
 from __future__ import annotations
 

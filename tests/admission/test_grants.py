@@ -25,7 +25,7 @@ grant_sets = st.dictionaries(patterns, st.sampled_from(ROLES), max_size=8)
 
 
 def most_specific(grants: dict[str, str], resource: str) -> str | None:
-    """The rule of PROTOCOL.md section 2, said plainly."""
+    """The rule of docs/reference/protocol.md#tokens, said plainly."""
     if resource in grants:
         return grants[resource]
     fitting = [pattern for pattern in grants if pattern[-1] == "*" and resource.startswith(pattern[:-1])]

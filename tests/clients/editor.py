@@ -1,4 +1,4 @@
-"""A full client: optimistic edits on `gateway.ot.Replica`, the wire by PROTOCOL.md (extended)."""
+"""A full client: optimistic edits on `gateway.ot.Replica`, the wire as an extended client."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Two clients without any operational transformation, written from PROTOCOL.md and RFC-002 alone.
+"""Two clients without any operational transformation, written from docs/reference/protocol.md alone.
 
-`Follower` keeps a document by applying OP_ACKs and OP_BROADCASTs in order (the *thin* client of PROTOCOL.md
-section 4). On top of it `ThinEditor` edits: it sends what the user did against the version that the user
-saw, and takes whatever the server made of it. Offline it queues, as one patch against its base.
+`Follower` keeps a document by applying OP_ACKs and OP_BROADCASTs in order (the *thin* client of
+docs/how-to/write-a-client.md). On top of it `ThinEditor` edits: it sends what the user did against the
+version that the user saw, and takes whatever the server made of it. Offline it queues, as one patch against
+its base.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A connection to the gateway as PROTOCOL.md describes it, on the public `websockets` package alone.
+"""A connection to the gateway as docs/reference/protocol.md has it, on the public `websockets` package alone.
 
-Every message is checked for what the protocol promises of all messages: the four members, and that
-timestamps never decrease within a resource.
+Every message is checked for what the protocol promises of all messages: the four members, that timestamps
+never decrease within a resource, and that each field is one that the page names.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 import trio
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import ClientConnection, connect
+
+from tests.docs.contract import check_received
 
 Message = dict[str, Any]
 Payload = dict[str, Any]
@@ -76,6 +78,7 @@ class Wire:
         assert isinstance(message["id"], str) and message["id"]
         assert isinstance(message["timestamp"], int)
         assert isinstance(message["payload"], dict)
+        check_received(message)
         resource = f"{message['payload'].get('resource_type')}:{message['payload'].get('resource_id')}"
         if not resource.startswith("None") and message["type"] != "ERROR":
             last = self._stamps.get(resource, 0)

@@ -1,4 +1,4 @@
-"""A small server that speaks PROTOCOL.md, with faults that can be switched on: what the harness must convict.
+"""A small server of the protocol, with faults that can be switched on: what the harness must convict.
 
 Right without OT because it knows one kind of edit only, `replace` of a top-level member (and `add` at the
 root), which it applies at head: the later one wins. Run as a program it prints the ready line of

@@ -30,7 +30,7 @@ class Change:
 
 
 class Server:
-    """One log of one document, with the rules of SEMANTICS.md section 1."""
+    """One log of one document, with the rules of docs/reference/merging.md."""
 
     def __init__(self, document: Any, strategies: Any) -> None:
         self.snapshots = [document]

@@ -1,4 +1,4 @@
-"""From a JSON Patch (RFC 6902 with `text` and `inc`) to kernel operations, SEMANTICS.md section 2."""
+"""From a JSON Patch (RFC 6902 with `text` and `inc`) to kernel operations."""
 
 from __future__ import annotations
 

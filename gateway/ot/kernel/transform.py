@@ -1,4 +1,4 @@
-"""Transformation of concurrent operations, SEMANTICS.md section 3.
+"""Transformation of concurrent operations (docs/reference/merging.md#transform).
 
 `against(a, b, later)` is T(a, b): what `a` becomes after `b`, both defined on one document. `later` tells
 whether `a` comes after `b` in the server's order. [] means that nothing is left to do. With it TP1 holds:

@@ -15,7 +15,7 @@ ABSENT: Any = object()  # stands for a member that isn't there
 
 
 class KernelError(ValueError):
-    """An operation can't be carried out: `code` of PROTOCOL.md section 8, `index` in the patch or None."""
+    """An operation can't be carried out: `code` is an ERROR's, `index` in the patch or None."""
 
     def __init__(self, code: str, message: str, index: int | None = None) -> None:
         super().__init__(code, message, index)

@@ -1,0 +1,204 @@
+"""What README and docs tell a person to type works, and prints what they say that it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from subprocess import STDOUT
+
+import click
+import pytest
+import trio
+
+from gateway.cli import gateway
+from tests.cli.commands import COMMAND_TIMEOUT_S, ROOT, environment, served
+from tests.docs.markdown import Block, blocks, commands, pages, typed
+
+README = ROOT / "README.md"
+DEPLOY = ROOT / "docs" / "how-to" / "deploy.md"
+# Each is played on a gateway of its own, in one shell, from its first block to its last.
+TOURS = (
+    (README, "A tour in five minutes"),
+    (ROOT / "docs" / "tutorial" / "first-edit.md", ""),
+    (ROOT / "docs" / "how-to" / "write-a-client.md", ""),
+)
+
+# What differs from run to run: times and epochs, names and numbers of processes and messages.
+VARYING = (
+    (re.compile(r"\b1[0-9]{12}\b"), "TIME"),
+    (re.compile(r"\bpid=[0-9]+"), "pid=N"),
+    (re.compile(r'"op_id":"[^"]+"'), '"op_id":"ID"'),
+    (re.compile(r":[0-9]{4,5}\b"), ":PORT"),
+)
+
+# Stands for curl, which a machine need not have.
+CURL = """
+import sys, httpx
+method, headers, url = "GET", {}, ""
+words = iter(sys.argv[1:])
+for word in words:
+    if word == "-X":
+        method = next(words)
+    elif word == "-H":
+        name, _, value = next(words).partition(": ")
+        headers[name] = value
+    elif word != "-s":
+        url = word
+print(httpx.request(method, url, headers=headers).text)
+"""
+
+
+def shown(block: str) -> list[tuple[str, str]]:
+    """(command, what it prints) of a console block."""
+    return re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+
+
+def comparable(text: str) -> str:
+    for pattern, name in VARYING:
+        text = pattern.sub(name, text)
+    return text
+
+
+def programs(folder: Path) -> None:
+    """Executables `gateway`, `python` and `curl` that are this environment's."""
+    (folder / "curl.py").write_text(CURL)
+    words = {"gateway": "-m gateway", "python": "", "curl": str(folder / "curl.py")}
+    for name, arguments in words.items():
+        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+        (folder / name).chmod(0o755)
+
+
+async def printed_by(script: str, folder: Path, **variables: str) -> str:
+    with trio.fail_after(2 * COMMAND_TIMEOUT_S):
+        done = await trio.run_process(
+            ["sh", "-c", script],
+            capture_stdout=True,
+            stderr=STDOUT,
+            check=False,
+            cwd=folder,
+            env=environment(PATH=f"{folder}:{os.environ['PATH']}", **variables),
+        )
+    return done.stdout.decode()
+
+
+def steps(found: list[Block]) -> Iterator[tuple[str, str]]:
+    """The commands of a tour and what they print, but for the one that starts the gateway."""
+    for block in found:
+        if block.language == "console":
+            yield from (pair for pair in shown(block.text) if pair[0] != "make serve")
+
+
+def scripts(found: list[Block]) -> dict[str, str]:
+    """The programs that a tour has its reader write, by the name under which it runs them."""
+    names = [name for command, _ in steps(found) for name in re.findall(r"^python (\w+\.py)$", command)]
+    texts = [block.text for block in found if block.language == "python"]
+    return dict(zip(names, texts, strict=True))
+
+
+@pytest.mark.parametrize(("page", "heading"), TOURS, ids=[page.stem for page, _ in TOURS])
+async def test_a_tour_prints_what_it_says(page, heading, tmp_path):
+    programs(tmp_path)
+    found = blocks(page, heading)
+    tour = list(steps(found))
+    assert tour
+    async with served(tmp_path / "data") as server:
+        ports = [url.removesuffix("/realtime").rpartition(":")[2] for url in (server.url, server.admin)]
+
+        def moved(text: str) -> str:
+            """To the ports of this test's gateway."""
+            return text.replace(":8787", f":{ports[0]}").replace(":8788", f":{ports[1]}")
+
+        for name, text in scripts(found).items():
+            (tmp_path / name).write_text(moved(text))
+        # One shell runs it all, as a person's would; a marker before each command takes the output apart.
+        script = "\n".join(f"echo '@@@'\n{moved(command)}" for command, _ in tour)
+        outputs = (await printed_by(script, tmp_path, GATEWAY_SERVER_PORT=ports[0])).split("@@@\n")[1:]
+        for (command, expected), output in zip(tour, outputs, strict=True):
+            assert comparable(output) == comparable(expected), command
+
+
+@pytest.mark.parametrize(("page", "heading"), TOURS[:2], ids=[page.stem for page, _ in TOURS[:2]])
+async def test_a_gateway_that_starts_says_what_the_page_says(page, heading, tmp_path):
+    [(_, expected)] = [pair for pair in shown(blocks(page, heading)[0].text) if pair[0] == "make serve"]
+    async with served(tmp_path / "data") as server:
+        ready = f"ready ws={server.url} admin={server.admin} pid={server.command.process.pid}"
+    assert comparable(expected.strip()) == comparable(ready)
+
+
+async def test_the_settings_are_shown_as_it_says(tmp_path):
+    programs(tmp_path)
+    for block in blocks(README, "Where to go next"):
+        for command, expected in shown(block.text):
+            assert await printed_by(command, tmp_path) == expected
+
+
+async def test_the_file_of_settings_is_valid(tmp_path):
+    programs(tmp_path)
+    [text] = [block.text for block in blocks(DEPLOY) if block.language == "toml"]
+    (tmp_path / "gateway.toml").write_text(text)
+    listed = await printed_by("gateway config --config gateway.toml document_bytes origins", tmp_path)
+    assert "limits.document_bytes_max = 1_048_576 bytes" in listed
+    assert 'server.origins = ["https://calendar.example"]' in listed
+    assert "gateway.toml:" in listed
+
+
+# ------------------------------------------------------ what can't be run here is at least understood
+
+
+def parsed(command: click.Command, words: list[str]) -> None:
+    """Raises UsageError where a command doesn't have such an option, or such a command."""
+    context = click.Context(command)
+    if isinstance(command, click.Group):
+        command, words = command.get_command(context, words[0]) or command, words[1:]
+        assert not isinstance(command, click.Group), f"there is no such command: {words}"
+    command.make_parser(context).parse_args(words)
+
+
+def check(command: str) -> None:
+    """A command line names a program, a target or a module that is there, with options that it has."""
+    inner = re.sub(r"^[A-Z_]+=\$\((.*)\)$", r"\1", command)
+    words = [word for word in shlex.split(inner) if not re.fullmatch(r"[A-Z_]+=\S*", word)]
+    program = words[0].removeprefix(".venv/bin/") if words else "sh"
+    if program == "gateway":
+        parsed(gateway, words[1:])
+    elif words[:3] == ["python", "-m", "loadtest"]:
+        parsed(import_module("loadtest.cli.main").main, words[3:])
+    elif words[:2] == ["python", "-m"]:
+        assert find_spec(words[2]), f"there is no module {words[2]}"
+    elif program == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert words[1] in targets, f"there is no target {words[1]}"
+    else:
+        assert program in ("sh", "curl", "kill", "python", "pre-commit", "pip"), f"unknown: {command}"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_a_page_is_one_that_exists(page):
+    for command in typed(page):
+        check(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gateway serve --frobnicate",
+        "gateway fly",
+        "python -m gatewey",
+        "make tea",
+        "python -m loadtest run --fast x",
+    ],
+)
+def test_a_command_that_does_not_exist_is_noticed(command):
+    with pytest.raises((AssertionError, click.UsageError)):
+        check(command)
+
+
+def test_commands_are_found_in_the_pages():
+    assert list(commands("$ a\nits output\n$ b --c  # why\n")) == ["a", "b --c"]
+    assert len([command for page in pages() for command in typed(page)]) > 50

@@ -1,0 +1,136 @@
+"""docs/reference/protocol.md and the code name the same messages, fields, error codes and close codes."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from gateway.sessions.handlers import HANDLERS
+from gateway.sessions.session import CLOSING_CODES
+from tests.cli.commands import ROOT
+from tests.docs import contract
+
+# Where payloads are read and written.
+WIRE = ("wire", "sessions", "rooms")
+# Where connections are closed.
+CLOSERS = (*WIRE, "admission", "transport")
+
+
+@cache
+def trees(*folders: str) -> tuple[ast.Module, ...]:
+    paths = [path for folder in folders for path in sorted((ROOT / "gateway" / folder).rglob("*.py"))]
+    return tuple(ast.parse(path.read_text()) for path in paths)
+
+
+def nodes(*folders: str) -> Iterator[ast.AST]:
+    for tree in trees(*folders):
+        yield from ast.walk(tree)
+
+
+def called(node: ast.AST) -> str:
+    """The last name of what a node calls."""
+    if not isinstance(node, ast.Call):
+        return ""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def text(node: ast.AST) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def messages_sent() -> set[str]:
+    """What is written by `encode("TYPE", ...)` and `send("TYPE", ...)`, or named as a message of presence."""
+    found = set()
+    for node in nodes(*WIRE, "hub", "node"):
+        if called(node) in ("encode", "send") and node.args:
+            found.add(text(node.args[0]))
+        if (text(node) or "").startswith("PRESENCE_"):
+            found.add(text(node))
+    return {name for name in found if name and re.fullmatch("[A-Z_]+", name)}
+
+
+def fields_of_code() -> set[str]:
+    """The members of payloads that are read (`text_of(payload, "token")`, `payload.get`) or written."""
+    found: set[str | None] = set()
+    for node in nodes(*WIRE):
+        if called(node).endswith("_of") and isinstance(node, ast.Call):
+            found.update(map(text, node.args[1:]))
+        if called(node) == "get" and ast.unparse(node.func) in ("payload.get", "value.get"):
+            found.add(text(node.args[0]))
+        if called(node) == "Refusal":
+            found.update(keyword.arg for keyword in node.keywords)
+        if isinstance(node, ast.Dict):
+            found.update(text(key) for key in node.keys if key is not None)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            found.add(text(node.slice))
+        if isinstance(node, ast.Compare) and ast.unparse(node.comparators[0]) == "payload":
+            found.add(text(node.left))
+    return {name for name in found if name and re.fullmatch("[a-z][a-z_]*", name)}
+
+
+def error_codes_of_code() -> set[str]:
+    """The codes that a Refusal, a PatchError or a kernel's error is made with."""
+    found = set()
+    for path in (ROOT / "gateway").rglob("*.py"):
+        found |= set(re.findall(r"(?:Refusal|PatchError|unavailable)\(\s*\"([A-Z_]+)\"", path.read_text()))
+    kernel = (ROOT / "gateway" / "ot" / "kernel" / "values.py").read_text()
+    return found | set(re.findall(r"^[A-Z_]+ = \"([A-Z_]{6,})\"", kernel, re.MULTILINE))
+
+
+def close_codes_of_code() -> set[int]:
+    found = set()
+    for node in nodes(*CLOSERS):
+        if called(node) in ("close", "Disconnect", "say_close"):
+            found |= {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+        if isinstance(node, ast.Assign) and re.search("CODE|CLOSE", ast.unparse(node.targets[0])):
+            found |= {part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)}
+    kernels = "".join(path.read_text() for path in (ROOT / "_speedups").glob("*.pyx"))
+    found |= {int(number) for number in re.findall(r"\b1(?:00\d|01[0-5])\b", kernels)}
+    found |= set(CLOSING_CODES.values())
+    return {code for code in found if type(code) is int and (1000 < code < 1016 or 4000 < code < 5000)}
+
+
+def test_it_names_the_messages_of_clients():
+    documented = contract.sent_by("client")
+    assert documented == set(HANDLERS)
+
+
+def test_it_names_the_messages_of_the_server():
+    assert contract.sent_by("server") == messages_sent()
+
+
+def test_it_names_every_field_that_is_read_or_written():
+    assert fields_of_code() - contract.field_names() == set()
+
+
+def test_every_field_that_it_names_is_read_or_written():
+    assert contract.field_names() - fields_of_code() == set()
+
+
+def test_it_names_the_error_codes():
+    assert set(contract.error_codes()) == error_codes_of_code() | set(CLOSING_CODES)
+
+
+@pytest.mark.parametrize("code", sorted(contract.error_codes()))
+def test_it_says_which_errors_close(code):
+    assert contract.error_codes()[code] == CLOSING_CODES.get(code)
+
+
+def test_it_names_the_close_codes():
+    # 1000 is the client's own; 1002 and 1007 may be a library's, whose source isn't ours.
+    assert contract.close_codes() - {1000, 1002, 1007} == close_codes_of_code() - {1002, 1007}
+
+
+def test_a_field_that_it_does_not_name_is_noticed():
+    message = {"type": "PONG", "payload": {"extra": 1}}
+    with pytest.raises(AssertionError, match=r"extra.*PONG"):
+        contract.check_received(message)
+
+
+def test_a_message_that_it_does_not_name_is_noticed():
+    with pytest.raises(AssertionError, match="GOSSIP"):
+        contract.check_received({"type": "GOSSIP", "payload": {}})
