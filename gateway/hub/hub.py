@@ -17,7 +17,7 @@ from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal, retry_after_ms
 from gateway.hub import replay
 from gateway.hub.committer import Committer
-from gateway.hub.recovery import Loaded, bring_back
+from gateway.hub.recovery import Recovery
 from gateway.hub.remote_presence import RemotePresence
 from gateway.ports import (
     Absent,
@@ -34,7 +34,7 @@ from gateway.ports import (
 )
 from gateway.rooms.context import RoomContext
 from gateway.rooms.room import Room
-from gateway.rooms.window import Entry, entries_of
+from gateway.rooms.window import Entry
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 from gateway.wire import announcement
@@ -101,6 +101,7 @@ class Hub:
         )
         self.committer = Committer(log, counters, now_s, self._after_commit)
         self._bus = bus
+        self._recovery = Recovery(log, rules, counters)
         self._rooms: dict[str, Room] = {}
         self._opening: dict[str, Pending] = {}
         self._catching_up: set[str] = set()
@@ -168,7 +169,8 @@ class Hub:
         opening = self._opening[resource] = Pending()
         try:
             await self._bus.subscribe(resource)
-            room = (await self._load(resource)).room
+            loaded = await replay.load(self.log, resource, self.config.log.seq_kept)
+            room = Room(resource, self._context, loaded.history)
             if self._neighbours is not None:
                 await self._neighbours.fill(room)
             self._rooms[resource] = room
@@ -184,26 +186,6 @@ class Hub:
             self._hear(resource, payload)
         return room
 
-    async def _load(self, resource: str) -> Loaded:
-        opened = await self.log.open(resource)
-        document = orjson.loads(opened.snapshot.document)
-        entries = entries_of(document, opened.records)
-        version, timestamp_ms = opened.snapshot.version, 0
-        if entries:
-            document, version = entries[-1].after, entries[-1].record.version
-            timestamp_ms = entries[-1].record.timestamp
-        elif version:
-            timestamp_ms = await self._timestamp_of(resource, version)
-        room = Room(resource, self._context, opened.epoch, version, document, timestamp_ms)
-        room.snapshot_version = opened.snapshot.version
-        for entry in entries:
-            room.window.append(entry)
-        return Loaded(opened, room, timestamp_ms)
-
-    async def _timestamp_of(self, resource: str, version: int) -> int:
-        records = await self.log.read(resource, version - 1, 1)
-        return records[0].timestamp if records else 0
-
     async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
         """Bring a client's latest submissions from the log, so that its resends are recognised."""
         key = ClientKey(room.resource, user_id, client_id)
@@ -215,41 +197,42 @@ class Hub:
             except LogUnavailable as error:
                 self.counters.log_errors += 1
                 raise unavailable(error) from error
-            if room.epoch == epoch and room.window.covers(version, room.version):
+            history = room.history
+            if history.epoch == epoch and history.covers(version):
                 break
         memory = {item.seq: (item.version, item.digest) for item in reversed(submitted)}
-        for kept in room.window.since(version, room.version):  # what came while the log was asked
+        for kept in history.since(version):  # what came while the log was asked
             record = kept.record()
             if record.seq is not None and (record.user_id, record.client_id) == (user_id, client_id):
                 memory[record.seq] = (record.version, record.digest)
-        room.clients.setdefault((user_id, client_id), memory)
+        history.learn(user_id, client_id, memory)
 
     # ----------------------------------------------------------------------------------- older versions
 
     async def bodies_after(self, room: Room, version: int) -> Sequence[bytes]:
         """The changes after `version` up to the head, as JSON. The head is the one at the return."""
         bodies: list[bytes] = []
-        while (upto := room.version - len(room.window)) > version:
+        while (upto := room.history.start) > version:
             before = version
             async for record in replay.records_after(self.log, room.resource, version, upto):
                 bodies.append(record.body)
                 version = record.version
             if version == before:  # the log doesn't have what the room is said to continue
                 await self.catch_up(room)
-        bodies += [kept.body for kept in room.window.since(version, room.version)]
+        bodies += [kept.body for kept in room.history.since(version)]
         return bodies
 
     async def entries_after(self, room: Room, version: int) -> Sequence[Entry]:
         """The changes after `version` up to the head, with their documents. The head is the one at return."""
         entries: list[Entry] = []
-        while (upto := room.version - len(room.window)) > version:
+        while (upto := room.history.start) > version:
             before = version
             async for entry in replay.entries_after(self.log, room.resource, version, upto):
                 entries.append(entry)
                 version = entry.record.version
             if version == before:
                 await self.catch_up(room)
-        entries += [kept.entry() for kept in room.window.since(version, room.version)]
+        entries += [kept.entry() for kept in room.history.since(version)]
         return entries
 
     async def lower_at(self, room: Room, base: int, patch: list[dict[str, Any]], strict: bool) -> Lowered:
@@ -263,7 +246,7 @@ class Hub:
             document = await replay.document_at(self.log, room.resource, base)
             strategies = self.rules.strategies(room.type)
             operations: ot.Operations = ot.lower(document, patch, strategies, self.patch_limits)
-            while (upto := room.version - len(room.window)) > base:
+            while (upto := room.history.start) > base:
                 before = base
                 async for entry in replay.entries_after(self.log, room.resource, base, upto):
                     operations = ot.rebase(operations, [entry.operations], strict)
@@ -284,9 +267,10 @@ class Hub:
             self._take_announced(room, announced)
         limits = self.config.limits
         room.trim(limits.window_versions_max, limits.window_bytes_max)
-        if room.version - room.snapshot_version >= self.config.log.snapshot_versions:
-            room.snapshot_version = room.version
-            self._start(self._save_snapshot, room.resource, room.epoch, room.version, room.document)
+        history = room.history
+        if history.version - history.snapshot_version >= self.config.log.snapshot_versions:
+            history.snapshot_version = history.version
+            self._start(self._save_snapshot, room.resource, history.epoch, history.version, history.document)
         if isinstance(outcome, Absent | Forked):
             return self._reopen(room)
         if isinstance(outcome, Failed) and outcome.outcome == "unknown":
@@ -347,7 +331,7 @@ class Hub:
     def _take_announced(self, room: Room, announced: Announcement) -> None:
         """Apply what another node committed, or find out what this room lacks."""
         self.committer.heard(room, announced)
-        forked = announced.epoch != room.epoch or not replay.agrees(room, announced.records)
+        forked = announced.epoch != room.epoch or not room.history.agrees(announced.records)
         if forked or not room.receive(announced.records):
             self._catch_up_soon(room.resource)
 
@@ -414,16 +398,17 @@ class Hub:
         known: set[Hashable] = set()
         while True:
             version = room.version
-            loaded = await self._load(room.resource)
-            if (loaded.room.epoch, loaded.room.version) == (room.epoch, version) and ot.identical(
-                loaded.room.document, room.document
+            loaded = await replay.load(self.log, room.resource, self.config.log.seq_kept)
+            fresh = loaded.history
+            if (fresh.epoch, fresh.version) == (room.epoch, version) and ot.identical(
+                fresh.document, room.document
             ):
                 return True  # another one who caught up was faster
-            if await bring_back(self.log, self.counters, room, loaded, known):
+            if await self._recovery.bring_back(room.resource, room.history, loaded, known):
                 break
         if room.appending or room.version != version:
             return False
-        room.replace_history(loaded.room)
+        room.replace_history(loaded.history)
         return True
 
     async def _receive_upto(self, room: Room, version: int) -> bool:
@@ -474,7 +459,7 @@ class Hub:
             self._bound_windows()
 
     async def _evict(self, room: Room) -> None:
-        if room.version > room.snapshot_version:
+        if room.version > room.history.snapshot_version:
             await self._save_snapshot(room.resource, room.epoch, room.version, room.document)
         if room.subscriber_count or room.busy or self._rooms.get(room.resource) is not room:
             return
@@ -490,13 +475,13 @@ class Hub:
 
     def _bound_windows(self) -> None:
         """Keep all windows within their budget: the rooms that were idle longest give theirs up first."""
-        total = sum(room.window.bytes for room in self._rooms.values())
+        total = sum(room.history.window.bytes for room in self._rooms.values())
         budget = self.config.limits.windows_bytes_max
         if total > budget:
             for room in sorted(self._rooms.values(), key=lambda room: room.idle_since_s):
-                total -= room.window.bytes
+                total -= room.history.window.bytes
                 room.trim(0, 0)
-                total += room.window.bytes
+                total += room.history.window.bytes
                 if total <= budget:
                     break
         self.counters.window_bytes = total

@@ -23,8 +23,10 @@ import trio
 from gateway import ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
 from gateway.hub import replay
-from gateway.ports import Batch, Committed, Duplicates, Failed, Opening, OpLog, Record, Reserved
-from gateway.rooms.room import Room
+from gateway.hub.replay import Loaded
+from gateway.ports import Batch, Committed, Duplicates, Failed, OpLog, Record, Reserved, Rules
+from gateway.rooms.admit import admit
+from gateway.rooms.history import History
 from gateway.rooms.window import Entry, Kept
 from gateway.runtime.metrics import Counters
 
@@ -34,14 +36,6 @@ logger = logging.getLogger(__name__)
 RESTORER_USER_ID = "gateway"
 # So many changes of others are looked through; beyond that a history counts as another one altogether.
 COMPARED_MAX = 10_000
-
-
-class Loaded(NamedTuple):
-    """What the log has now: its answer, a room at its head, and when that head was made (Unix ms)."""
-
-    opening: Opening
-    room: Room
-    timestamp_ms: int
 
 
 class Change(NamedTuple):
@@ -81,24 +75,40 @@ class Plan(NamedTuple):
     lost: int
 
 
-async def bring_back(
-    log: OpLog, counters: Counters, room: Room, loaded: Loaded, known: set[Hashable]
-) -> bool:
-    """Append what `room` has and the log lacks; False: the log has moved on, load it again and retry.
+class Recovery:
+    """Brings changes back into a log, under the rules that all changes obey."""
 
-    Then `loaded.room` is at the new head. `known` collects what the log turned out to have, for the next try.
-    Raises LogUnavailable.
-    """
-    fresh, epoch, version = loaded.room, room.epoch, room.version
-    plan = await _plan(log, room, loaded, known)
-    if plan is None:
-        return False
-    if plan.records:
-        batch = Batch(room.resource, fresh.epoch, fresh.version, secrets.token_hex(8), plan.records)
-        [outcome] = await log.append([batch])
+    def __init__(self, log: OpLog, rules: Rules, counters: Counters) -> None:
+        self._log = log
+        self._rules = rules
+        self._counters = counters
+
+    async def bring_back(self, resource: str, own: History, loaded: Loaded, known: set[Hashable]) -> bool:
+        """Append what `own` has and the log lacks; False: the log has moved on, load it again and retry.
+
+        Then `loaded.history` is at the new head. `known` collects what the log turned out to have, for the
+        next try. Raises LogUnavailable.
+        """
+        fresh, epoch, version = loaded.history, own.epoch, own.version
+        plan = await self._plan(resource, own, loaded, known)
+        if plan is None or (plan.records and not await self._append(resource, fresh, plan, known)):
+            return False
+        self._count(plan)
+        if plan.records or plan.lost:
+            logger.warning(
+                "%s: the log had lost changes before version %d (epoch %d): %d came back, up to version %d "
+                "(epoch %d), one of them for %d; %d are lost",
+                *(resource, version, epoch, len(plan.records), fresh.version, fresh.epoch),
+                *(plan.folded, plan.lost),
+            )
+        return True
+
+    async def _append(self, resource: str, fresh: History, plan: Plan, known: set[Hashable]) -> bool:
+        batch = Batch(resource, fresh.epoch, fresh.version, secrets.token_hex(8), plan.records)
+        [outcome] = await self._log.append([batch])
         if isinstance(outcome, Failed):
             if outcome.outcome == "unknown":  # rather counted twice than not at all
-                _count(counters, plan)
+                self._count(plan)
             raise LogUnavailable(outcome.message, outcome.outcome)
         if isinstance(outcome, Duplicates):
             known.update(_key(plan.records[place]) for place in outcome.versions)
@@ -106,40 +116,31 @@ async def bring_back(
             await trio.sleep(outcome.seconds)
         if not isinstance(outcome, Committed):
             return False
-        fresh.receive(plan.records)
-    _count(counters, plan)
-    if plan.records or plan.lost:
-        logger.warning(
-            "%s: the log had lost changes before version %d (epoch %d): %d came back, up to version %d "
-            "(epoch %d), one of them for %d; %d are lost",
-            *(room.resource, version, epoch, len(plan.records), fresh.version, fresh.epoch),
-            *(plan.folded, plan.lost),
-        )
-    return True
+        for entry in fresh.entries_for(plan.records) or ():
+            fresh.advance(entry)
+        return True
 
+    def _count(self, plan: Plan) -> None:
+        self._counters.changes_rescued += len(plan.records)
+        self._counters.changes_folded += plan.folded
+        self._counters.changes_lost += plan.lost
 
-def _count(counters: Counters, plan: Plan) -> None:
-    counters.changes_rescued += len(plan.records)
-    counters.changes_folded += plan.folded
-    counters.changes_lost += plan.lost
-
-
-async def _plan(log: OpLog, room: Room, loaded: Loaded, known: set[Hashable]) -> Plan | None:
-    if room.version == 0 or room.epoch < loaded.opening.purged:
-        return Plan([], 0, 0)
-    opening = loaded.opening
-    # A room that missed an epoch may have parted from the history before the present one began.
-    followed = room.epoch != opening.epoch and room.epoch >= opening.follows
-    restarted = opening.restarted if followed else None
-    comparison = _Comparison(room, restarted, loaded.room)
-    if not await comparison.read(log):
-        return None
-    divergence = comparison.divergence()
-    replayer = Replayer(comparison, divergence, loaded, known)
-    for change in divergence.changes:
-        replayer.carry(change)
-        await trio.lowlevel.checkpoint()
-    return Plan(replayer.records, replayer.folded, divergence.unknown + replayer.lost)
+    async def _plan(self, resource: str, own: History, loaded: Loaded, known: set[Hashable]) -> Plan | None:
+        opening = loaded.opening
+        if own.version == 0 or own.epoch < opening.purged:
+            return Plan([], 0, 0)
+        # A room that missed an epoch may have parted from the history before the present one began.
+        followed = own.epoch != opening.epoch and own.epoch >= opening.follows
+        restarted = opening.restarted if followed else None
+        comparison = _Comparison(resource, own, restarted, loaded.history)
+        if not await comparison.read(self._log):
+            return None
+        divergence = comparison.divergence()
+        replayer = Replayer(resource, self._rules, comparison, divergence, loaded.history, known)
+        for change in divergence.changes:
+            replayer.carry(change)
+            await trio.lowlevel.checkpoint()
+        return Plan(replayer.records, replayer.folded, divergence.unknown + replayer.lost)
 
 
 def former_of(record: Record) -> tuple[int, int] | None:
@@ -158,18 +159,18 @@ def _key(record: Record) -> Hashable:
 
 
 class _Comparison:
-    """A room's history beside the log's, which begins at `lowest`."""
+    """A room's history, as it is now, beside the log's, which begins at `lowest`."""
 
-    def __init__(self, room: Room, restarted: int | None, fresh: Room) -> None:
-        self.epoch = room.epoch
-        self.version = room.version
-        self.document = room.document
-        self.start = room.version - len(room.window)
-        self.kept: Sequence[Kept] = room.window.since(self.start, room.version)
+    def __init__(self, resource: str, own: History, restarted: int | None, fresh: History) -> None:
+        self.epoch = own.epoch
+        self.version = own.version
+        self.document = own.document
+        self.start = own.start
+        self.kept: Sequence[Kept] = own.since(self.start)
         self.theirs: list[Entry] = []
         self.head = fresh.version
         self.lowest = min(self.start if restarted is None else min(self.start, restarted), fresh.version)
-        self._resource = room.resource
+        self._resource = resource
         self._restarted = restarted
         self._head_document = fresh.document
         self._comparable = self.head - self.lowest <= COMPARED_MAX
@@ -289,14 +290,22 @@ class Replayer:
     """Carries a room's lost changes past what others wrote: `records` go on the log's head."""
 
     def __init__(
-        self, comparison: _Comparison, divergence: Divergence, loaded: Loaded, known: set[Hashable]
+        self,
+        resource: str,
+        rules: Rules,
+        comparison: _Comparison,
+        divergence: Divergence,
+        fresh: History,
+        known: set[Hashable],
     ) -> None:
         self.records: list[Record] = []
         self.folded = 0
         self.lost = 0
-        self._fresh = loaded.room
-        self._document = loaded.room.document
-        self._timestamp_ms = loaded.timestamp_ms
+        self._resource = resource
+        self._rules = rules
+        self._version = fresh.version
+        self._document = fresh.document
+        self._timestamp_ms = fresh.timestamp_ms
         self._remote: ot.Operations = divergence.remote
         self._epoch = comparison.epoch
         self._same = divergence.same
@@ -316,9 +325,9 @@ class Replayer:
         try:
             remote, carried = ot.transform(self._remote, change.operations)
             merged = ot.apply(self._document, carried)
-            operations, after = self._fresh.admit(self._document, carried)
+            operations, after = admit(self._rules, self._resource.partition(":")[0], self._document, carried)
         except (PatchError, Refusal) as error:
-            logger.warning("%s: version %d doesn't fit: %s", self._fresh.resource, change.version, error)
+            logger.warning("%s: version %d doesn't fit: %s", self._resource, change.version, error)
             self._leave_out(change)
             self.lost += change.stands_for
             return
@@ -339,7 +348,7 @@ class Replayer:
         return Record(change.version, body, RESTORER_USER_ID, "", None, "", self._timestamp_ms, None)
 
     def _append(self, change: Change, record: Record, patch: ot.Patch) -> None:
-        version = self._fresh.version + len(self.records) + 1
+        version = self._version + len(self.records) + 1
         self._places[change.version] = version
         self.folded += change.stands_for if change.body is None else 0
         self._timestamp_ms = max(self._timestamp_ms, record.timestamp)

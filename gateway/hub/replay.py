@@ -1,33 +1,48 @@
-"""Older states of a resource, rebuilt from the log: the nearest snapshot and what came after it.
+"""A resource's history from the log: as it is now, and older states, from the nearest snapshot on.
 
 Long replays let other tasks run every so often; none of them holds the whole history in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 
 import orjson
 import trio
 
-from gateway.ports import OpLog, Record
-from gateway.rooms.room import Room
-from gateway.rooms.window import Entry, entry_of
+from gateway.ports import Opening, OpLog, Record
+from gateway.rooms.history import History
+from gateway.rooms.window import Entry, entries_of, entry_of
 
 PAGE_RECORDS = 500
 REPLAYED_BETWEEN_CHECKPOINTS = 64
 
 
-def agrees(room: Room, records: Sequence[Record]) -> bool:
-    """Whether those of consecutive changes that the room has already are the same as its own."""
-    before = records[0].version - 1 if records else room.version
-    if before >= room.version:
-        return True
-    if not room.window.covers(before, room.version):
-        return False
-    own = room.window.since(before, room.version)
-    return all(kept.body == record.body for kept, record in zip(own, records, strict=False))
+class Loaded(NamedTuple):
+    """What the log has now: its answer, and the history that this makes."""
+
+    opening: Opening
+    history: History
+
+
+async def load(log: OpLog, resource: str, seq_kept: int) -> Loaded:
+    """The history up to the log's head; raises LogUnavailable."""
+    opening = await log.open(resource)
+    document = orjson.loads(opening.snapshot.document)
+    entries = entries_of(document, opening.records)
+    version, timestamp_ms = opening.snapshot.version, 0
+    if entries:
+        document, version = entries[-1].after, entries[-1].record.version
+        timestamp_ms = entries[-1].record.timestamp
+    elif version:
+        newest = await log.read(resource, version - 1, 1)
+        timestamp_ms = newest[0].timestamp if newest else 0
+    history = History(opening.epoch, version, document, timestamp_ms, seq_kept)
+    history.snapshot_version = opening.snapshot.version
+    for entry in entries:
+        history.window.append(entry)
+    return Loaded(opening, history)
 
 
 async def records_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncIterator[Record]:

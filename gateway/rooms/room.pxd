@@ -2,11 +2,13 @@
 
 cimport cython
 
-from gateway.rooms.broadcast cimport Form, deliver
+from gateway.rooms.admit cimport admit
+from gateway.rooms.audience cimport Audience
+from gateway.rooms.history cimport History
 from gateway.rooms.submission cimport Staged, Submission, record_of
 from gateway.rooms.context cimport RoomContext
-from gateway.ports.values cimport Ack, Own, Record
-from gateway.rooms.window cimport Entry, Kept, Window, entries_of
+from gateway.ports.values cimport Ack, Record
+from gateway.rooms.window cimport Entry, Kept
 
 
 @cython.final
@@ -14,14 +16,8 @@ cdef class Room:
     cdef readonly str resource
     cdef readonly str type
     cdef readonly str id
-    cdef readonly object epoch
-    cdef readonly object version
-    cdef readonly object document
-    cdef readonly Window window
-    cdef public object snapshot_version
-    cdef readonly bint pristine
-    cdef readonly dict clients
-    cdef readonly object bytes_bound
+    cdef readonly History history
+    cdef readonly Audience audience
     cdef readonly object inflight
     cdef public object idle_since_s
     cdef readonly object turn
@@ -30,41 +26,32 @@ cdef class Room:
     cdef RoomContext _shared
     cdef object _pending
     cdef list _staged
-    cdef dict _members
-    cdef dict _forms
     cdef dict _name
-    cdef object _timestamp_ms
     cdef object __weakref__
 
     cpdef object stamp_ms(self)
+    cpdef dict name(self)
     cpdef submit(self, Submission submission)
-    @cython.locals(submission=Submission, staged=Staged, seqs=set, key=tuple)
+    @cython.locals(submission=Submission, staged=Staged, seqs=set, key=tuple, history=History)
     cpdef object prepare(self)
     cdef Staged _stage(self, Submission submission, object document, object version, object stamp_ms)
     @cython.locals(patch=list, record=Record)
     cdef Entry _committable(self, Submission submission, object document, object version, object stamp_ms)
-    cpdef tuple admit(self, object document, object operations)
     @cython.locals(concurrent=list, kept=Kept, staged=Staged)
     cdef object _rebased(self, Submission submission, object document, object version)
     cdef _check_growth(self, object document, object operations, object after)
-    cpdef dict memory_of(self, object user_id, object client_id)
     cpdef bint knows(self, Submission submission) except -1
-    @cython.locals(memory=dict)
     cdef bint _answered_before(self, Submission submission) except -1
     cpdef _refuse(self, Submission submission, object refusal)
     cdef _release(self, Submission submission)
-    cpdef dict name(self)
     cpdef settle(self, object outcome)
-    @cython.locals(item=Staged, submission=Submission, memory=dict)
+    @cython.locals(item=Staged)
     cdef _commit(self, list staged)
-    @cython.locals(fresh=list, entries=list, entry=Entry, record=Record, memory=dict)
+    @cython.locals(entries=list, entry=Entry)
     cpdef bint receive(self, object records) except -1
     @cython.locals(shared=RoomContext, submission=Submission)
     cdef _tell(self, list entries, list submissions)
-    @cython.locals(form=Form, submission=Submission)
-    cpdef replace_history(self, Room fresh)
-    @cython.locals(record=Record)
-    cdef _advance(self, Entry entry)
-    @cython.locals(submission=Submission, staged=Staged)
+    @cython.locals(submission=Submission)
+    cpdef replace_history(self, History history)
+    @cython.locals(submission=Submission, staged=Staged, history=History)
     cpdef trim(self, Py_ssize_t versions_max, Py_ssize_t bytes_max)
-    cdef _remember(self, dict memory, object seq, object version, object digest)

@@ -1,4 +1,4 @@
-"""One resource on one worker: its head, its recent history, what is being committed, and who looks on.
+"""One resource on one worker: its history, what is being committed, and who looks on.
 
 A submission arrives lowered to operations on its base. `prepare` stages all that is pending: transforms it
 over what came since, checks it at head and makes the records of one batch; the hub appends the batch, and
@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import orjson
-
 from gateway import ot
 from gateway.errors import PatchError, Refusal
 from gateway.ports import (
@@ -30,13 +28,15 @@ from gateway.ports import (
     Outcome,
     Stale,
 )
-from gateway.ports.values import Ack, Own, Record
-from gateway.rooms.broadcast import Form, deliver
+from gateway.ports.values import Ack, Record
+from gateway.rooms.admit import admit
+from gateway.rooms.audience import Audience
 from gateway.rooms.context import RoomContext
+from gateway.rooms.history import History
 from gateway.rooms.roster import Roster
 from gateway.rooms.submission import Staged, Submission, record_of
 from gateway.rooms.turn import Turn
-from gateway.rooms.window import Entry, Window, entries_of
+from gateway.rooms.window import Entry
 from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -46,74 +46,77 @@ RETRY_BUSY_MS = 200
 BATCH_CHANGES_MAX = 64
 
 
-ClientMemory = dict[int, tuple[int, str]]  # seq -> (version, digest), oldest first
-
-
 def _too_busy(who: str) -> Refusal:
     text = f"{who} too many edits on their way; send it again later."
     return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=RETRY_BUSY_MS)
 
 
 class Room:
-    """See the module's docstring. `resource` is `type:id`; `version` 0 and document None: never written."""
+    """See the module's docstring. `resource` is `type:id`."""
 
     __slots__ = (
-        "_forms", "_members", "_name", "_pending", "_shared", "_staged", "_timestamp_ms", "bytes_bound",
-        "clients", "document", "epoch", "id", "idle_since_s", "inflight", "pending_bytes", "pristine",
-        "resource", "roster", "snapshot_version", "turn", "type", "version", "window",
+        "_name", "_pending", "_shared", "_staged", "audience", "history", "id", "idle_since_s", "inflight",
+        "pending_bytes", "resource", "roster", "turn", "type",
     )  # fmt: skip
 
-    def __init__(
-        self, resource: str, shared: RoomContext, epoch: int, version: int, document: Any, timestamp_ms: int
-    ) -> None:
+    def __init__(self, resource: str, shared: RoomContext, history: History) -> None:
         self.resource = resource
         self.type, _, self.id = resource.partition(":")
-        self._name = {"resource_id": self.id, "resource_type": self.type}
-        self._shared = shared
-        self.epoch = epoch
-        self.version = version
-        self.document = document
-        self.window = Window()
-        self.snapshot_version = version
-        self.pristine = version == 0  # nothing was written before it was opened, so `clients` is complete
-        self.clients: dict[tuple[str, str], ClientMemory] = {}
-        self.bytes_bound = 0 if document is None else len(orjson.dumps(document))
+        self.history = history
+        self.audience = Audience(resource, shared.make_group, shared.counters)
         self.inflight: Batch | None = None
         self.idle_since_s = shared.now_s()
         self.turn = Turn()
         self.pending_bytes = 0
+        self._name = {"resource_id": self.id, "resource_type": self.type}
+        self._shared = shared
         self._pending: deque[Submission] = deque()
         self._staged: list[Staged] = []
-        self._members: dict[Connection, Form] = {}
-        self._forms: dict[bool, Form] = {}
-        self._timestamp_ms = timestamp_ms
         share = None if shared.share is None else partial(shared.share, resource)
         self.roster = Roster(
-            self.type, self.id, shared.config.presence, self.announce, self._roster_due, share
+            self.type, self.id, shared.config.presence, self.audience.announce, self._roster_due, share
         )
+
+    # --------------------------------------------------------------------------------------- the head
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the history."""
+        return self.history.epoch
+
+    @property
+    def version(self) -> int:
+        """The head's version."""
+        return self.history.version
+
+    @property
+    def document(self) -> Any:
+        """The head's document."""
+        return self.history.document
+
+    def stamp_ms(self) -> int:
+        """The present time, never less than what this resource was stamped with before."""
+        return self.history.stamp(self._shared.wall_ms())
+
+    def name(self) -> dict[str, str]:
+        """The members of a payload that name this resource."""
+        return self._name
 
     # ------------------------------------------------------------------------------------ subscribers
 
     def add(self, connection: Connection, extended: bool) -> None:
         """Subscribe a connection to later changes, in its form."""
-        self.remove(connection)
-        form = self._forms.get(extended)
-        if form is None:
-            form = self._forms[extended] = Form(extended, self._shared.make_group())
-        form.group.add(connection)
-        self._members[connection] = form
+        self.audience.add(connection, extended)
 
     def remove(self, connection: Connection) -> None:
         """End a connection's subscription, if it has one."""
-        form = self._members.pop(connection, None)
-        if form is not None:
-            form.group.discard(connection)
+        if self.audience.discard(connection):
             self.idle_since_s = self._shared.now_s()
 
     @property
     def subscriber_count(self) -> int:
         """How many connections look on."""
-        return len(self._members)
+        return len(self.audience)
 
     @property
     def appending(self) -> bool:
@@ -124,21 +127,6 @@ class Room:
     def busy(self) -> bool:
         """Whether a submission is on its way."""
         return self.inflight is not None or bool(self._pending)
-
-    def stamp_ms(self) -> int:
-        """The present time, never less than what this resource was stamped with before."""
-        wall_ms = self._shared.wall_ms()
-        if wall_ms > self._timestamp_ms:
-            self._timestamp_ms = wall_ms
-        return self._timestamp_ms
-
-    def announce(self, message: bytes, author: Connection | None) -> None:
-        """Tell everyone but `author` something that a slow reader may miss (presence)."""
-        for form in self._forms.values():
-            if len(form.group):
-                own = {author: {0: Own(None)}} if author is not None else {}
-                form.group.publish((message,), own, self.resource, droppable=True)
-        self._shared.counters.presence_sent += len(self._members)
 
     def _roster_due(self) -> None:
         self._shared.on_roster(self)
@@ -162,7 +150,8 @@ class Room:
         """Stage what is pending, up to a bound, as a batch for the log; None when nothing is to append."""
         if self.inflight is not None:
             return None
-        document, version = self.document, self.version
+        history = self.history
+        document, version = history.document, history.version
         stamp_ms = self.stamp_ms()
         seqs: set[tuple[str, str, int]] = set()
         for _ in range(min(len(self._pending), BATCH_CHANGES_MAX)):
@@ -184,7 +173,7 @@ class Room:
                 self._shared.on_work(self)
             return None
         records = [staged.entry.record for staged in self._staged]
-        self.inflight = Batch(self.resource, self.epoch, self.version, messages.next_id(), records)
+        self.inflight = Batch(self.resource, history.epoch, history.version, messages.next_id(), records)
         return self.inflight
 
     def _stage(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Staged | None:
@@ -203,7 +192,7 @@ class Room:
     def _committable(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Entry:
         """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
         operations = self._rebased(submission, document, version - 1)
-        operations, after = self.admit(document, operations)
+        operations, after = admit(self._shared.rules, self.type, document, operations)
         if after is None and document is not None and not submission.may_delete:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
         self._check_growth(document, operations, after)
@@ -211,30 +200,10 @@ class Room:
         record = record_of(submission, version, patch, stamp_ms)
         return Entry(record, submission.op_id, patch, operations, document, after)
 
-    def admit(self, document: Any, operations: ot.Operations) -> tuple[ot.Operations, Any]:
-        """Operations in the form in which they are committed on `document`, and the document after.
-
-        Raises Refusal, PatchError where the rules don't allow it.
-        """
-        rules = self._shared.rules
-        operations = ot.normalise(document, operations, rules.strategies(self.type))
-        after = ot.apply(document, operations)  # with the tests, which settle leaves out
-        operations = ot.settle(document, operations)
-        if operations:
-            touched = ot.touched(operations)
-            rules.check(self.type, after, touched)
-            cleaning = rules.sanitise(self.type, after, touched)
-            if cleaning:
-                operations = ot.settle(
-                    document, [*operations, *ot.lower(after, cleaning, rules.strategies(self.type))]
-                )
-                after = ot.apply(document, operations)
-        return operations, after
-
     def _rebased(self, submission: Submission, document: Any, version: int) -> ot.Operations:
         if submission.expected not in (None, version):
             raise self._conflict(f"The head is version {version} by now.", document, version)
-        concurrent = [kept.operations for kept in self.window.since(submission.base, self.version)]
+        concurrent = [kept.operations for kept in self.history.since(submission.base)]
         concurrent += [staged.entry.operations for staged in self._staged]
         if not concurrent:
             return submission.operations
@@ -248,44 +217,31 @@ class Room:
         return operations
 
     def _check_growth(self, document: Any, operations: ot.Operations, after: Any) -> None:
-        """Bound the document: growth is added up, and the document is measured only near the limit."""
-        limits = self._shared.config.limits
-        self.bytes_bound += ot.growth(document, operations, self._shared.patch_limits)
-        if self.bytes_bound <= limits.document_bytes_max:
-            return
-        self.bytes_bound = len(orjson.dumps(after))
-        if self.bytes_bound > limits.document_bytes_max:
-            text = f"The document would exceed {limits.document_bytes_max} bytes; remove something first."
+        bytes_max = self._shared.config.limits.document_bytes_max
+        growth = ot.growth(document, operations, self._shared.patch_limits)
+        if not self.history.grow(growth, after, bytes_max):
+            text = f"The document would exceed {bytes_max} bytes; remove something first."
             raise Refusal("TOO_LARGE", text)
 
     # ------------------------------------------------------------------------- resends and refusals
 
-    def memory_of(self, user_id: str, client_id: str) -> ClientMemory | None:
-        """The client's latest submissions; None when they have to be loaded from the log first."""
-        memory = self.clients.get((user_id, client_id))
-        if memory is None and self.pristine:
-            memory = self.clients[(user_id, client_id)] = {}
-        return memory
-
     def knows(self, submission: Submission) -> bool:
         """Whether it is a resend of what is committed already."""
-        if submission.seq is None:
-            return False
-        return submission.seq in self.clients.get((submission.user_id, submission.client_id), ())
+        known = self.history.submitted(submission.user_id, submission.client_id, submission.seq)
+        return known is not None
 
     def _answered_before(self, submission: Submission) -> bool:
         """Answer a resend of what is committed already; True when there was nothing else to do."""
-        if submission.seq is None:
+        seq = submission.seq
+        if seq is None:
             return False
-        memory = self.clients.get((submission.user_id, submission.client_id), {})
-        known = memory.get(submission.seq)
+        known = self.history.submitted(submission.user_id, submission.client_id, seq)
         if known is not None:
             self._answer_duplicate(submission, *known)
             return True
-        if not memory or submission.seq > next(reversed(memory)):
-            return False  # newer than the last one: the usual case
-        if len(memory) >= self._shared.config.log.seq_kept and submission.seq < min(memory):
-            text = f"seq {submission.seq} is older than the last {len(memory)}, which are kept; resume first."
+        if self.history.forgot(submission.user_id, submission.client_id, seq):
+            kept = self._shared.config.log.seq_kept
+            text = f"seq {seq} is older than the last {kept}, which are kept; resume first."
             self._refuse(submission, Refusal("SEQ_TOO_OLD", text))
             return True
         return False
@@ -327,10 +283,6 @@ class Room:
         self._shared.counters.pending_bytes -= submission.size
         self._shared.counters.pending_changes -= 1
 
-    def name(self) -> dict[str, str]:
-        """The members of a payload that name this resource."""
-        return self._name
-
     # ------------------------------------------------------------------------------ the log's answers
 
     def settle(self, outcome: Outcome) -> None:
@@ -339,7 +291,7 @@ class Room:
         staged, self._staged = self._staged, []
         assert batch is not None, "an answer without a batch"
         if isinstance(outcome, Committed):
-            assert self.version == batch.base, "committed on another head than it was staged on"
+            assert self.history.version == batch.base, "committed on another head than it was staged on"
             self._commit(staged)
         elif isinstance(outcome, Failed):
             self._fail(staged, outcome)
@@ -376,15 +328,8 @@ class Room:
 
     def _commit(self, staged: list[Staged]) -> None:
         for item in staged:
-            submission = item.submission
-            self._advance(item.entry)
-            self._release(submission)
-            if submission.seq is not None:
-                client = submission.user_id, submission.client_id
-                memory = self.clients.get(client)
-                if memory is None:
-                    memory = self.clients[client] = {}
-                self._remember(memory, submission.seq, self.version, submission.digest)
+            self.history.advance(item.entry)
+            self._release(item.submission)
         self._shared.counters.operations_committed += len(staged)
         self._tell([item.entry for item in staged], [item.submission for item in staged])
         for item in staged:
@@ -395,68 +340,53 @@ class Room:
 
         False, with nothing applied, when there is a gap before them or they are another history's.
         """
-        fresh = [record for record in records if record.version > self.version]
-        if not fresh:
-            return True
-        if fresh[0].version != self.version + 1:
+        entries = self.history.entries_for(records)
+        if entries is None:
             return False
-        try:
-            entries = entries_of(self.document, fresh)
-        except PatchError:
-            return False
-        for entry in entries:
-            record = entry.record
-            self._advance(entry)
-            memory = self.memory_of(record.user_id, record.client_id)
-            if memory is not None and record.seq is not None:
-                self._remember(memory, record.seq, record.version, record.digest)
-        self._tell(entries, [])
-        limits = self._shared.config.limits
-        self.trim(limits.window_versions_max, limits.window_bytes_max)
+        if entries:
+            for entry in entries:
+                self.history.advance(entry)
+            self._tell(entries, [])
+            limits = self._shared.config.limits
+            self.trim(limits.window_versions_max, limits.window_bytes_max)
         return True
 
     def _tell(self, entries: list[Entry], submissions: list[Submission]) -> None:
-        shared, forms = self._shared, self._forms.values()
-        shared.counters.deliveries += deliver(
-            forms, self._members, entries, submissions, self._name, self.resource, self.stamp_ms()
-        )
-        now_s = shared.now_s()
-        others = max(0, len(self._members) - 1)
+        shared = self._shared
+        self.audience.tell(entries, submissions, self._name, self.stamp_ms())
+        self.idle_since_s = now_s = shared.now_s()
+        others = max(0, len(self.audience) - 1)
         for submission in submissions:
             shared.counters.message_latency_seconds.observe(now_s - submission.arrived_s, others)
 
-    def replace_history(self, fresh: Room) -> None:
-        """Take the head of a room just opened: history is another one now. Subscribers get the state."""
-        self.epoch, self.version, self.document = fresh.epoch, fresh.version, fresh.document
-        self.window, self.snapshot_version = fresh.window, fresh.snapshot_version
-        self.pristine, self.bytes_bound = fresh.pristine, fresh.bytes_bound
-        self.clients = fresh.clients
-        self._timestamp_ms = max(self._timestamp_ms, fresh._timestamp_ms)
+    def replace_history(self, history: History) -> None:
+        """Another history is the log's now. Subscribers get its state, what was on its way is refused."""
+        history.stamp(self.history.timestamp_ms)
+        self.history = history
         pending, self._pending = self._pending, deque()
         for submission in pending:
             self._refuse(submission, self._other_history())
-        message = self.state_message(())
-        for form in self._forms.values():
-            form.group.publish((message,), {}, self.resource)
+        self.audience.send(self.state_message(()))
 
     def check_epoch(self, epoch: int) -> None:
         """Raise Refusal VERSION_TOO_OLD unless the history is still that of `epoch`."""
-        if self.epoch != epoch:
+        if self.history.epoch != epoch:
             refusal = self._other_history()
             refusal.details.update(self.name())
             raise refusal
 
     def _other_history(self) -> Refusal:
         text = "The resource's history is another one now (epoch): resume and resubmit."
-        return Refusal("VERSION_TOO_OLD", text, version=self.version)
+        return Refusal("VERSION_TOO_OLD", text, version=self.history.version)
 
     def state_message(self, acks: Sequence[Ack]) -> bytes:
         """The SYNC_RESPONSE that brings a subscriber to the head, with the acknowledgements it replaces."""
+        history = self.history
         payload: dict[str, Any] = {
             **self.name(),
-            "current_version": self.version,
-            "epoch": self.epoch,
-            "state": self.document,
+            "current_version": history.version,
+            "epoch": history.epoch,
+            "state": history.document,
         }
         if acks:
             payload["acks"] = [
@@ -465,27 +395,13 @@ class Room:
             ]
         return messages.encode("SYNC_RESPONSE", payload, self.stamp_ms())
 
-    def _advance(self, entry: Entry) -> None:
-        record = entry.record
-        self.document = entry.after
-        self.version = record.version
-        if record.timestamp > self._timestamp_ms:
-            self._timestamp_ms = record.timestamp
-        self.window.append(entry)
-        self.idle_since_s = self._shared.now_s()
-
     def trim(self, versions_max: int, bytes_max: int) -> None:
         """Bound the window, but keep what submissions on their way are based on."""
-        if self.window.exceeds(versions_max, bytes_max):
-            oldest = self.version
+        history = self.history
+        if history.window.exceeds(versions_max, bytes_max):
+            oldest = history.version
             for submission in self._pending:
                 oldest = min(oldest, submission.base)
             for staged in self._staged:  # a log that knows more sends them back
                 oldest = min(oldest, staged.submission.base)
-            self.window.trim(versions_max, bytes_max, self.version - oldest)
-
-    def _remember(self, memory: ClientMemory, seq: int, version: int, digest: str) -> None:
-        memory[seq] = (version, digest)
-        kept = self._shared.config.log.seq_kept
-        while len(memory) > kept:
-            del memory[next(iter(memory))]
+            history.trim(versions_max, bytes_max, oldest)

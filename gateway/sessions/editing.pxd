@@ -3,15 +3,15 @@
 cimport cython
 
 from gateway.wire.messages cimport Message, flag_of, integer_of, optional_integer_of, patch_of
+from gateway.rooms.history cimport History
 from gateway.rooms.room cimport Room
 from gateway.sessions.session cimport ClientSession, SessionContext, Subscription
 from gateway.rooms.submission cimport Submission
-from gateway.rooms.window cimport Window
 
 
 @cython.locals(subscription=Subscription)
 cdef Subscription _editable(ClientSession session, dict payload)
-@cython.locals(subscription=Subscription, submission=Submission, room=Room)
+@cython.locals(subscription=Subscription, submission=Submission, room=Room, history=History)
 cpdef object op(ClientSession session, Message message, bytes raw)
 @cython.locals(payload=dict, room=Room, shared=SessionContext, patch=list, submission=Submission)
 cdef Submission _submission_of(ClientSession session, Subscription subscription, Message message, bytes raw)

@@ -52,12 +52,12 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
     subscription = _editable(session, message.payload)
     room = subscription.room
     submission = _submission_of(session, subscription, message, raw)
-    head = room.version
-    base = submission.base
+    history, seq = room.history, submission.seq
+    head, base = history.version, submission.base
     if (
         head - session.shared.config.limits.rebase_versions_max <= base <= head
-        and room.window.covers(base, head)
-        and (submission.seq is None or room.memory_of(submission.user_id, submission.client_id) is not None)
+        and history.covers(base)
+        and (seq is None or history.memory_of(submission.user_id, submission.client_id) is not None)
     ):
         _submit(session, room, submission)
         return None
@@ -75,7 +75,7 @@ def _submission_of(
     strict = messages.flag_of(payload, "strict", False)
     seq = messages.optional_integer_of(payload, "seq", low=1)
     patch = messages.patch_of(payload, shared.config.limits.patch_operations_max, raw)
-    if messages.optional_integer_of(payload, "epoch") not in (None, room.epoch):
+    if messages.optional_integer_of(payload, "epoch") not in (None, room.history.epoch):
         text = "The resource's history is another one now (epoch): resume and resubmit."
         raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
     submission = Submission(
@@ -105,7 +105,7 @@ def _submit(session: ClientSession, room: Room, submission: Submission) -> None:
         _hand_over(session, room, submission)
         return
     session.charge()
-    document = room.window.document_at(submission.base, room.version, room.document)
+    document = room.history.document_at(submission.base)
     hub = session.shared.hub
     try:
         submission.operations = ot.lower(
@@ -132,15 +132,16 @@ def _refusal_of(room: Room, error: PatchError) -> Refusal:
 async def _submit_later(session: ClientSession, room: Room, submission: Submission) -> None:
     """The same, where something must come from the log first, or to be refused after asking."""
     hub, epoch = session.shared.hub, room.epoch
-    if submission.seq is not None and room.memory_of(submission.user_id, submission.client_id) is None:
-        await hub.load_client(room, submission.user_id, submission.client_id)
+    author = submission.user_id, submission.client_id
+    if submission.seq is not None and room.history.memory_of(*author) is None:
+        await hub.load_client(room, *author)
     base = submission.base
     if base > room.version and not room.knows(submission):
         await hub.catch_up(room)
     if not room.knows(submission):
         room.check_epoch(epoch)
         _check_base(session, room, base)
-    if room.knows(submission) or room.window.covers(base, room.version):
+    if room.knows(submission) or room.history.covers(base):
         _submit(session, room, submission)
         return
     session.charge()
@@ -184,10 +185,9 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     seq = messages.optional_integer_of(message.payload, "seq", low=1)
     identity, client_id = session.known_identity(), session.known_client_id()
     await session.settled(0)  # what the client sent before is what it sees
-    if seq is not None and room.memory_of(identity.user_id, client_id) is None:
+    if seq is not None and room.history.memory_of(identity.user_id, client_id) is None:
         await session.shared.hub.load_client(room, identity.user_id, client_id)
-    known = seq is not None and seq in (room.memory_of(identity.user_id, client_id) or ())
-    if known:
+    if room.history.submitted(identity.user_id, client_id, seq) is not None:
         found = Undo((), room.version, 0)
     else:
         session.charge()

@@ -71,7 +71,7 @@ class Cluster:
         await self._nursery.start(hub.run)
         room = await hub.open(ROOM)
         if upto is not None:
-            room.window.trim(upto, 1 << 30)
+            room.history.window.trim(upto, 1 << 30)
         return hub, room
 
     def append(self, *records: Record) -> None:

@@ -1,0 +1,37 @@
+# The C form of gateway/rooms/history.py.
+
+cimport cython
+
+from gateway.ports.values cimport Record
+from gateway.rooms.window cimport Entry, Kept, Window, entries_of
+
+
+@cython.final
+cdef class History:
+    cdef readonly object epoch
+    cdef readonly object version
+    cdef readonly object document
+    cdef readonly Window window
+    cdef public object snapshot_version
+    cdef readonly object timestamp_ms
+    cdef readonly bint pristine
+    cdef readonly object bytes_bound
+    cdef dict _clients
+    cdef Py_ssize_t _seq_kept
+
+    cpdef object stamp(self, object wall_ms)
+    @cython.locals(fresh=list, record=Record)
+    cpdef list entries_for(self, object records)
+    @cython.locals(record=Record, memory=dict)
+    cpdef advance(self, Entry entry)
+    cpdef bint grow(self, object growth, object after, object bytes_max) except -1
+    cpdef bint covers(self, object version) except -1
+    cpdef list since(self, object version)
+    cpdef object document_at(self, object version)
+    cpdef trim(self, Py_ssize_t versions_max, Py_ssize_t bytes_max, object oldest)
+    cpdef dict memory_of(self, object user_id, object client_id)
+    @cython.locals(memory=dict)
+    cpdef tuple submitted(self, object user_id, object client_id, object seq)
+    @cython.locals(memory=dict)
+    cpdef bint forgot(self, object user_id, object client_id, object seq) except -1
+    cpdef remember(self, dict memory, object seq, object version, object digest)

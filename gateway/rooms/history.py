@@ -1,0 +1,156 @@
+"""What a room knows of its resource's history: the head, the changes before it, and who submitted what.
+
+A value: it is loaded from the log, compared, replaced as a whole, and knows nothing of subscribers, of
+edits on their way or of the log itself (`hub/replay.py` loads one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from gateway.errors import PatchError
+from gateway.ports.values import Record
+from gateway.rooms.window import Entry, Kept, Window, entries_of
+
+ClientMemory = dict[int, tuple[int, str]]  # seq -> (version, digest), oldest first
+
+
+class History:
+    """One resource's history up to the head, `version` of `epoch`. Version 0 and no document: never written.
+
+    `timestamp_ms` is the newest that anything of the resource was stamped with. `bytes_bound` is an upper
+    bound of the document's size. Of each client that is known here the last `seq_kept` submissions are
+    remembered; `pristine`: nothing was written before this was loaded, so no client is unknown.
+    """
+
+    __slots__ = (
+        "_clients", "_seq_kept", "bytes_bound", "document", "epoch", "pristine", "snapshot_version",
+        "timestamp_ms", "version", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self, epoch: int, version: int, document: Any, timestamp_ms: int = 0, seq_kept: int = 16
+    ) -> None:
+        self.epoch = epoch
+        self.version = version
+        self.document = document
+        self.window = Window()
+        self.snapshot_version = version
+        self.timestamp_ms = timestamp_ms
+        self.pristine = version == 0
+        self.bytes_bound = 0 if document is None else len(orjson.dumps(document))
+        self._clients: dict[tuple[str, str], ClientMemory] = {}
+        self._seq_kept = seq_kept
+
+    # ------------------------------------------------------------------------------------ going on
+
+    def stamp(self, wall_ms: int) -> int:
+        """The present time, never less than what the resource was stamped with before."""
+        if wall_ms > self.timestamp_ms:
+            self.timestamp_ms = wall_ms
+        return self.timestamp_ms
+
+    def entries_for(self, records: Sequence[Record]) -> list[Entry] | None:
+        """What these consecutive changes add; None: a gap is before them, or they don't fit the head."""
+        fresh = [record for record in records if record.version > self.version]
+        if not fresh:
+            return []
+        if fresh[0].version != self.version + 1:
+            return None
+        try:
+            return entries_of(self.document, fresh)
+        except PatchError:
+            return None
+
+    def advance(self, entry: Entry) -> None:
+        """The change after the head. Its author is remembered, if it is one whose submissions are known."""
+        record = entry.record
+        self.document = entry.after
+        self.version = record.version
+        if record.timestamp > self.timestamp_ms:
+            self.timestamp_ms = record.timestamp
+        self.window.append(entry)
+        if record.seq is not None:
+            memory = self.memory_of(record.user_id, record.client_id)
+            if memory is not None:
+                self.remember(memory, record.seq, record.version, record.digest)
+
+    def agrees(self, records: Sequence[Record]) -> bool:
+        """Whether those of consecutive changes that are known here are the same as the own ones."""
+        before = records[0].version - 1 if records else self.version
+        if before >= self.version:
+            return True
+        if not self.covers(before):
+            return False
+        return all(
+            kept.body == record.body for kept, record in zip(self.since(before), records, strict=False)
+        )
+
+    def grow(self, growth: int, after: Any, bytes_max: int) -> bool:
+        """Whether a document that grows by so much stays within a bound.
+
+        Growth is added up, and the document is measured only near the limit.
+        """
+        self.bytes_bound += growth
+        if self.bytes_bound > bytes_max:
+            self.bytes_bound = len(orjson.dumps(after))
+        return self.bytes_bound <= bytes_max
+
+    # -------------------------------------------------------------------------------- what came before
+
+    @property
+    def start(self) -> int:
+        """The oldest version that the window covers."""
+        return self.version - len(self.window)
+
+    def covers(self, version: int) -> bool:
+        """Whether `since(version)` and `document_at(version)` can be answered."""
+        return self.window.covers(version, self.version)
+
+    def since(self, version: int) -> list[Kept]:
+        """The changes after a version; raises LookupError where the window doesn't reach back to it."""
+        return self.window.since(version, self.version)
+
+    def document_at(self, version: int) -> Any:
+        """The document right after a version that is covered."""
+        return self.window.document_at(version, self.version, self.document)
+
+    def trim(self, versions_max: int, bytes_max: int, oldest: int) -> None:
+        """Bound the window, but keep what came after the version `oldest`."""
+        self.window.trim(versions_max, bytes_max, self.version - oldest)
+
+    # --------------------------------------------------------------------------------- who did what
+
+    def memory_of(self, user_id: str, client_id: str) -> ClientMemory | None:
+        """A client's latest submissions; None when they have to be loaded from the log first."""
+        memory = self._clients.get((user_id, client_id))
+        if memory is None and self.pristine:
+            memory = self._clients[(user_id, client_id)] = {}
+        return memory
+
+    def learn(self, user_id: str, client_id: str, memory: ClientMemory) -> None:
+        """A client's latest submissions, as they were loaded; who is known already stays as it is."""
+        self._clients.setdefault((user_id, client_id), memory)
+
+    def submitted(self, user_id: str, client_id: str, seq: int | None) -> tuple[int, str] | None:
+        """The version and digest that a submission has, if it is committed and remembered."""
+        if seq is None:
+            return None
+        memory = self._clients.get((user_id, client_id))
+        return None if memory is None else memory.get(seq)
+
+    def forgot(self, user_id: str, client_id: str, seq: int) -> bool:
+        """Whether a submission is older than those that are remembered of its client."""
+        memory = self._clients.get((user_id, client_id))
+        if not memory or seq > next(reversed(memory)):
+            return False  # newer than the last one: the usual case
+        return len(memory) >= self._seq_kept and seq < min(memory)
+
+    def remember(self, memory: ClientMemory, seq: int, version: int, digest: str) -> None:
+        """A client's newest submission; the oldest is forgotten for it."""
+        memory[seq] = (version, digest)
+        while len(memory) > self._seq_kept:
+            del memory[next(iter(memory))]
