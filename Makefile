@@ -14,7 +14,7 @@ SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
 
-.PHONY: venv serve test test-all coverage check docs bench fuzz twins conformance demo simulate clean
+.PHONY: venv serve test test-all clients coverage check docs bench fuzz twins conformance demo simulate clean
 
 venv: $(VENV)/.compiled
 
@@ -55,6 +55,9 @@ coverage: venv
 docs: venv
 	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -d out/doctrees docs out/docs
 	@echo "docs: open out/docs/index.html"
+
+clients: venv
+	$(BIN)/python -m tests.nodejs build
 
 check: venv
 	$(BIN)/ruff check .
