@@ -281,7 +281,8 @@ class GatewayClient implements Client, Peer {
     }
     for (const { wire } of documents) wire.onOnline();
     const resources = documents.map(({ wire }) => wire.subscription());
-    link.send("SUBSCRIBE", { resources, visible: this.#isVisible, max_changes: 1000 }, "subscribe");
+    const ref = link.send("SUBSCRIBE", { resources, visible: this.#isVisible, max_changes: 1000 });
+    for (const { wire } of documents) wire.subscribeRef = ref;
   }
 
   onOffline(): void {
@@ -297,8 +298,15 @@ class GatewayClient implements Client, Peer {
       if (type === "ERROR") calendar?.onForbidden();
       else calendar?.onMessage(type, payload);
     } else if (key !== null) this.#documents.get(key)?.item.wire.onMessage(message);
-    else if (type === "ERROR")
-      this.#tell({ code: "ERROR", message: String(payload.message), refusal: payload });
+    else if (type === "ERROR") this.#onError(message);
+  }
+
+  /** An error that names no resource is the answer to a SUBSCRIBE, or to nothing that is known. */
+  #onError(message: Message): void {
+    const { ref, message: text } = message.payload;
+    const asked = [...this.#attached].filter(({ wire }) => ref !== null && wire.subscribeRef === ref);
+    for (const { wire } of asked) wire.onMessage(message);
+    if (!asked.length) this.#tell({ code: "ERROR", message: String(text), refusal: message.payload });
   }
 
   async poll(): Promise<void> {
@@ -321,7 +329,7 @@ class GatewayClient implements Client, Peer {
     const isStored = all.every((one) => one.isStored);
     const { state } = this.connection.snapshot;
     const isConnected = state === "online" || state === "polling";
-    const waiting = isConnected ? "saving" : isStored ? "offline" : "unsaved";
+    const waiting = isConnected ? "saving" : this.#keeper.isFailing ? "unsaved" : "offline";
     this.sync.update({
       pending,
       isStored,

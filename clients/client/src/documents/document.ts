@@ -20,6 +20,7 @@ import { PatchError, textDifference, writeDelta } from "../kernel/index.js";
 import { patchOf, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { poll } from "./polling.js";
+import { NO_EPOCH } from "./replicator.js";
 import { DocumentState } from "./state.js";
 import { Bursts, isTyping } from "./typing.js";
 import { DocumentWire } from "./wire.js";
@@ -214,7 +215,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   /** This client has another name now, under which the server knows nothing of it: states are merged. */
   startOver(): void {
     this.wire.needsState = true;
-    this.state.replicator.epoch = -1;
+    this.state.replicator.epoch = NO_EPOCH;
   }
 
   /** Nobody has it open: over. */

@@ -7,6 +7,7 @@ export class Outbox {
   #dueAt = Number.POSITIVE_INFINITY;
   #sentAt = Number.NEGATIVE_INFINITY;
   #blockedUntil = 0;
+  #isUrgent = false; // among what waits there is something else than typing
 
   constructor(
     private readonly environment: Environment,
@@ -17,7 +18,8 @@ export class Outbox {
   /** There is something to send; typing may wait for more of it. */
   request(isTyping: boolean): void {
     const now = this.environment.now();
-    const from = isTyping ? this.#sentAt + this.intervalMs : now;
+    this.#isUrgent ||= !isTyping;
+    const from = !this.#isUrgent ? this.#sentAt + this.intervalMs : now;
     const dueAt = Math.max(now, from, this.#blockedUntil);
     if (dueAt >= this.#dueAt) return;
     this.#clear();
@@ -40,6 +42,7 @@ export class Outbox {
 
   sent(): void {
     this.#sentAt = this.environment.now();
+    this.#isUrgent = false;
   }
 
   /** The server wants to hear nothing for so long; what there is goes then. */

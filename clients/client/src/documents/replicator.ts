@@ -51,6 +51,8 @@ export interface ReplicatorEvents {
 }
 
 const LATER_MS = 1_000;
+/** No history is known: the server's state is merged with what there is. */
+export const NO_EPOCH = -1;
 
 export class Replicator {
   replica: Replica | null = null;
@@ -90,7 +92,7 @@ export class Replicator {
 
   /** Nothing is known of the document: edits start from nothing, and from no history. */
   begin(): void {
-    this.epoch = -1;
+    this.epoch = NO_EPOCH;
     this.#follow(new Replica(null, 0, this.#options()));
   }
 

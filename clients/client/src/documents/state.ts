@@ -7,12 +7,11 @@ import type { Operations } from "../kernel/index.js";
 import { Room } from "../presence/room.js";
 import { keyOf, type Payload } from "../wire.js";
 import { viewChange } from "./change.js";
+import { Confirmed } from "./confirmed.js";
 import type { DocumentContext } from "./context.js";
 import { Replicator, type SavedReplicator } from "./replicator.js";
 import { Waiters } from "./waiters.js";
 
-/** So many confirmed states are remembered, to place cursors that were told of an older one. */
-const REMEMBERED = 32;
 const SAVE_AFTER_MS = 1_000;
 
 type Saved = SavedReplicator & { conflicts: readonly Conflict[]; role: Role | null };
@@ -32,7 +31,7 @@ export class DocumentState {
   #isEditing = false;
   #edits = 0;
   #storedEdits = 0;
-  #confirmed = new Map<number, Json>();
+  #confirmed = new Confirmed();
   #saveTimer: unknown = null;
 
   constructor(
@@ -51,8 +50,14 @@ export class DocumentState {
       environment: context.environment,
       clientId: () => context.clientId(),
       view: () => this.view,
-      confirmed: (version) => this.#confirmedAt(version),
-      send: (payload) => this.send("PRESENCE_UPDATE", payload),
+      confirmed: () => {
+        const { replica } = this.replicator;
+        return { version: replica?.version ?? 0, document: replica?.document ?? null };
+      },
+      since: (version) => this.#confirmed.since(version),
+      send: (payload) => {
+        this.send("PRESENCE_UPDATE", payload);
+      },
     });
     this.cell = new Cell(this.#snapshot());
   }
@@ -90,9 +95,10 @@ export class DocumentState {
     this.changes.tell(viewChange(before, operations, after, this.#isEditing ? "local" : "remote"));
   }
 
-  send(type: string, payload: Payload, id?: string): void {
-    const name = { resource_type: this.type, resource_id: this.id };
-    if (this.isLive || type === "SUBSCRIBE") this.context.link()?.send(type, { ...name, ...payload }, id);
+  /** The message's id; null where there is no connection, or nothing subscribed yet. */
+  send(type: string, payload: Payload): string | null {
+    const link = this.isLive || type === "SUBSCRIBE" ? this.context.link() : null;
+    return link?.send(type, { resource_type: this.type, resource_id: this.id, ...payload }) ?? null;
   }
 
   // ------------------------------------------------------------------------------------------- changes
@@ -122,20 +128,10 @@ export class DocumentState {
     this.saved.reject(new RequestError("FORBIDDEN", message, 403));
   }
 
-  /** After each message: the confirmed document as it is now. */
-  remember(): void {
+  /** After each message: the confirmed document as it is now, and who made it so. */
+  remember(author: string | null = null): void {
     const { replica } = this.replicator;
-    if (!replica || this.#confirmed.has(replica.version)) return;
-    this.#confirmed.set(replica.version, replica.document);
-    const [oldest] = this.#confirmed.keys();
-    if (this.#confirmed.size > REMEMBERED) this.#confirmed.delete(oldest as number);
-  }
-
-  #confirmedAt(version: number | null): { version: number; document: Json } {
-    const { replica } = this.replicator;
-    const then = version === null ? undefined : this.#confirmed.get(version);
-    if (then !== undefined) return { version: version as number, document: then };
-    return { version: replica?.version ?? 0, document: replica?.document ?? null };
+    if (replica) this.#confirmed.add(replica.version, replica.document, author);
   }
 
   // --------------------------------------------------------------------------------------------- store

@@ -5,7 +5,7 @@ import { EditError } from "../errors.js";
 import { PatchError } from "../kernel/index.js";
 import type { Change, Message, Missing, Payload } from "../wire.js";
 import { Outbox } from "./outbox.js";
-import { GapError, type Replicator, type ServerError } from "./replicator.js";
+import { GapError, NO_EPOCH, type Replicator, type ServerError } from "./replicator.js";
 import type { DocumentState } from "./state.js";
 
 type Next = NonNullable<ReturnType<Replicator["next"]>>;
@@ -18,6 +18,8 @@ export class DocumentWire {
   readonly outbox: Outbox;
   /** Changes that were told don't fit: the next answer must be a state. */
   needsState = false;
+  /** The id of the SUBSCRIBE that has no answer yet. */
+  subscribeRef: string | null = null;
 
   constructor(
     private readonly state: DocumentState,
@@ -33,7 +35,8 @@ export class DocumentWire {
   subscription(): Payload {
     const { type, id, replicator } = this.state;
     const { replica, epoch } = replicator;
-    const seen: Payload = replica && !this.needsState ? { version: replica.version, epoch } : {};
+    const isKnown = replica && !this.needsState && epoch !== NO_EPOCH;
+    const seen: Payload = isKnown ? { version: replica.version, epoch } : {};
     return { resource: type, resource_id: id, ...seen };
   }
 
@@ -45,7 +48,7 @@ export class DocumentWire {
     this.onOnline();
     const visible = this.state.context.isVisible();
     const payload = { ...this.subscription(), visible, max_changes: CHANGES_MAX };
-    this.state.send("SUBSCRIBE", payload, "subscribe");
+    this.subscribeRef = this.state.send("SUBSCRIBE", payload);
   }
 
   #subscribeAgain(needsState: boolean): void {
@@ -77,7 +80,8 @@ export class DocumentWire {
       if (!(error instanceof GapError || error instanceof PatchError)) throw error;
       this.#subscribeAgain(error instanceof PatchError);
     }
-    state.remember();
+    const author = type === "OP_ACK" ? state.context.clientId() : payload.client_id;
+    state.remember((author ?? null) as string | null);
     state.refresh();
   }
 
@@ -128,8 +132,9 @@ export class DocumentWire {
     const { state } = this;
     const flying = state.replicator.replica?.inFlight;
     if (flying && ref === `op-${flying.seq}`) this.onRefused(error);
-    else if (error.code === "FORBIDDEN" && (ref === "subscribe" || ref === null)) state.forbid(error.message);
-    else if (ref === "subscribe") this.#subscribeLater(error);
+    else if (error.code === "FORBIDDEN" && (ref === this.subscribeRef || ref === null)) {
+      state.forbid(error.message);
+    } else if (ref === this.subscribeRef) this.#subscribeLater(error);
     else this.#tell("ERROR", error);
   }
 

@@ -7,6 +7,9 @@ import { carriedOffset, type Operations, textDifference, toCodePoints, toUnits }
 
 export const NOWHERE: Cursor = Object.freeze({ field: "" });
 
+export const isSame = (one: Cursor, other: Cursor): boolean =>
+  one.field === other.field && one.position === other.position && one.anchor === other.anchor;
+
 /** A field is a member's name (`title`), or a JSON pointer. */
 const textAt = (document: Json, field: string): Json | undefined =>
   valueAt(document, field.startsWith("/") ? field : `/${field}`);
@@ -33,6 +36,7 @@ export function toUnitsOf(cursor: Cursor, view: Json): Cursor {
 /** A cursor in one document's text, in another's. `stays`: before what is inserted right at it. */
 export function between(cursor: Cursor, from: Json, to: Json, stays: boolean): Cursor {
   const [before, after] = [textAt(from, cursor.field), textAt(to, cursor.field)];
+  if (before === after) return cursor;
   if (typeof before !== "string" || typeof after !== "string") return { field: cursor.field };
   const delta = textDifference(before, after);
   return mapped(cursor, (offset) => carriedOffset(delta, offset, stays));

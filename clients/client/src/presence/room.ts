@@ -2,16 +2,18 @@
 
 import type { Cursor, Environment, Json, Presence, PresenceRoom, PresenceSnapshot } from "../api.js";
 import { Cell } from "../cell.js";
+import type { Step } from "../documents/confirmed.js";
 import type { Operations } from "../kernel/index.js";
 import type { Payload } from "../wire.js";
-import { between, carriedCursor, fromUnits, NOWHERE, toUnitsOf } from "./cursors.js";
+import { between, carriedCursor, fromUnits, isSame, NOWHERE, toUnitsOf } from "./cursors.js";
 
 /** What a room needs of its document. */
 export interface RoomContext {
   readonly environment: Environment;
   clientId(): string;
-  /** The confirmed document, as it was at a version as far as that is known; null: as it is. */
-  confirmed(version: number | null): { version: number; document: Json };
+  confirmed(): { version: number; document: Json };
+  /** The confirmed changes since a version, as far as they are remembered. */
+  since(version: number): Step[];
   view(): Json;
   /** Goes nowhere while there is no live connection: `resume` tells everything to the next. */
   send(payload: Payload): void;
@@ -51,8 +53,11 @@ export class Room implements PresenceRoom {
   // ------------------------------------------------------------------------------------------- oneself
 
   setCursor(cursor: Cursor | null): void {
-    this.#own = fromUnits(cursor ?? NOWHERE, this.context.view());
+    const own = fromUnits(cursor ?? NOWHERE, this.context.view());
     if (cursor === null) this.setTyping(false);
+    // Where typing alone moved the caret, the edit tells it to the others.
+    if (isSame(own, this.#own)) return;
+    this.#own = own;
     this.#tellSoon();
   }
 
@@ -77,7 +82,7 @@ export class Room implements PresenceRoom {
   #tell(): void {
     const { environment } = this.context;
     this.#toldAt = environment.now();
-    const { version, document } = this.context.confirmed(null);
+    const { version, document } = this.context.confirmed();
     const cursor = between(this.#own, this.context.view(), document, false);
     const place = cursor.position === undefined ? cursor : { ...cursor, version };
     this.context.send({ cursor: place as unknown as Payload, is_typing: this.#isTyping });
@@ -114,10 +119,14 @@ export class Room implements PresenceRoom {
 
   /** Into the view: from the text at the version that the sender saw, past what came since and what is pending. */
   #put(presence: Presence): void {
-    const { version = null } = presence.cursor as Cursor & { version?: number };
-    const { document } = this.context.confirmed(version);
-    const cursor = between(presence.cursor, document, this.context.view(), true);
-    this.#entries.set(presence.session_id, { presence, cursor, shown: null });
+    const { version, ...told } = presence.cursor as Cursor & { version?: number };
+    const confirmed = this.context.confirmed();
+    const steps = this.context.since(version ?? confirmed.version);
+    const cursor = steps.reduce<Cursor>((at, { before, after, author }) => {
+      return between(at, before, after, author !== presence.client_id);
+    }, told);
+    const inView = between(cursor, confirmed.document, this.context.view(), true);
+    this.#entries.set(presence.session_id, { presence, cursor: inView, shown: null });
   }
 
   /** The view changed: cursors go along. Its author's own cursor stands after what was inserted at it. */
@@ -144,8 +153,8 @@ export class Room implements PresenceRoom {
       else others.push(entry.shown);
     }
     const old = this.#cell.snapshot.others;
-    const isSame = old.length === others.length && others.every((one, at) => one === old[at]);
-    this.#cell.update({ others: isSame ? old : others, self, count: this.#count });
+    const isOld = old.length === others.length && others.every((one, at) => one === old[at]);
+    this.#cell.update({ others: isOld ? old : others, self, count: this.#count });
   }
 
   close(): void {

@@ -9,7 +9,8 @@ export class Keeper {
   #dirty = new Map<string, () => Json | undefined>();
   #waiting: ((isStored: boolean) => void)[] = [];
   #isWriting = false;
-  #isFailing = false;
+  /** Did the last write fail? Then edits are in memory only. */
+  isFailing = false;
   #timer: unknown = null;
 
   constructor(
@@ -65,20 +66,20 @@ export class Keeper {
       if (!isStored) break;
     } while (this.#dirty.size);
     this.#isWriting = false;
-    for (const done of this.#waiting.splice(0)) done(!this.#isFailing);
+    for (const done of this.#waiting.splice(0)) done(!this.isFailing);
   }
 
   async #writeAll(states: Map<string, () => Json | undefined>): Promise<boolean> {
     try {
       await this.store.write(new Map([...states].map(([key, state]) => [key, state()])));
-      this.#isFailing = false;
+      this.isFailing = false;
     } catch (error) {
       for (const [key, state] of states) if (!this.#dirty.has(key)) this.#dirty.set(key, state);
-      if (!this.#isFailing) this.#tell(error, "Edits aren't stored here; they are kept in memory.");
-      this.#isFailing = true;
+      if (!this.isFailing) this.#tell(error, "Edits aren't stored here; they are kept in memory.");
+      this.isFailing = true;
       this.#timer = this.environment.setTimeout(() => void this.#write(), RETRY_MS);
     }
-    return !this.#isFailing;
+    return !this.isFailing;
   }
 
   #tell(cause: unknown, message: string): void {

@@ -1,0 +1,140 @@
+/** Documents on a real gateway: undo, roles, deletion, refusals, and what an application sees meanwhile. */
+
+import type { Problem } from "@collab/client";
+import { EditError } from "@collab/client";
+import { expect, test } from "vitest";
+import { People } from "./support/people.js";
+import { until } from "./support/until.js";
+
+const people = new People();
+
+test("an edit shows at once, is pending, and then saved", async () => {
+  const { client, document } = await people.event("ann");
+  const seen: string[] = [];
+  document.subscribe(() => seen.push(`${document.snapshot.view?.title} ${document.snapshot.pending}`));
+  document.set("/title", "Stand-up");
+  expect(document.snapshot.view).toEqual({ title: "Stand-up" });
+  expect(document.snapshot.pending).toBe(1);
+  expect(client.sync.snapshot).toMatchObject({ state: "saving", pending: 1 });
+  await document.saved();
+  expect(document.snapshot).toMatchObject({ pending: 0, version: 2, isLive: true, isStored: true });
+  expect(client.sync.snapshot).toEqual({ state: "saved", pending: 0, isStored: true });
+  expect(seen[0]).toBe("Stand-up 1");
+  expect(seen.at(-1)).toBe("Stand-up 0");
+});
+
+test("a snapshot is the same object until something changes", async () => {
+  const { document } = await people.event("ann");
+  const before = document.snapshot;
+  expect(document.snapshot).toBe(before);
+  document.set("/title", "Other");
+  expect(document.snapshot).not.toBe(before);
+  expect(before.view?.title).toBe("Sync");
+});
+
+test("typing is sent at most five times a second, and undone by the burst", async () => {
+  const { document } = await people.event("ann", { description: "" });
+  const start = document.snapshot.version;
+  for (let key = 1; key <= 20; key++) {
+    document.setText("/description", "x".repeat(key));
+    await new Promise((done) => setTimeout(done, 20));
+  }
+  await document.saved();
+  const patches = document.snapshot.version - start;
+  expect(patches).toBeGreaterThan(0);
+  expect(patches).toBeLessThan(10); // one each 20 ms would be 20
+  document.undo();
+  expect(document.snapshot.view?.description).toBe("");
+  document.redo();
+  expect(document.snapshot.view?.description).toBe("x".repeat(20));
+  await document.saved();
+});
+
+test("undo takes back one's own edits and leaves others'", async () => {
+  const { document: ann } = await people.event("ann", { title: "Sync", location: "Room 1" });
+  const { document: ben } = await people.join("ben", ann.id);
+  ann.set("/title", "Stand-up");
+  ben.set("/location", "Room 2");
+  await until(ann, (now) => now.view?.location === "Room 2");
+  expect(ann.snapshot).toMatchObject({ canUndo: true, canRedo: false });
+  ann.undo();
+  expect(ann.snapshot.view).toEqual({ title: "Sync", location: "Room 2" });
+  expect(ann.snapshot.canRedo).toBe(true);
+  await ann.saved();
+  await until(ben, (now) => now.view?.title === "Sync" && now.view.location === "Room 2");
+});
+
+test("a viewer sees and doesn't edit", async () => {
+  const { document } = await people.event("ann");
+  const { document: eve } = await people.join("eve", document.id, {}, { grants: { "event:*": "viewer" } });
+  expect(eve.snapshot).toMatchObject({ role: "viewer", canEdit: false, view: { title: "Sync" } });
+  expect(() => eve.set("/title", "Mine")).toThrow(EditError);
+});
+
+test("what the token doesn't grant is forbidden, and says so", async () => {
+  const { document } = await people.event("ann");
+  const { document: eve } = await people.join(
+    "eve",
+    document.id,
+    {},
+    { grants: { "event:other": "viewer" } },
+  );
+  expect(eve.snapshot.status).toBe("forbidden");
+  expect(() => eve.set("/title", "Mine")).toThrow(/may be viewed/);
+});
+
+test("an edit of nothing is refused before it is sent", async () => {
+  const { document } = await people.event("ann");
+  const before = document.snapshot;
+  expect(() => document.remove("/nothing")).toThrow(EditError);
+  expect(() =>
+    document.edit([
+      { op: "replace", path: "/title", value: "A" },
+      { op: "remove", path: "/no" },
+    ]),
+  ).toThrow();
+  expect(document.snapshot).toBe(before);
+});
+
+test("an edit that the schema refuses leaves the view, and its author is told", async () => {
+  const { client, document } = await people.event("ann");
+  const problems: Problem[] = [];
+  client.onProblem((problem) => problems.push(problem));
+  document.set("/start_time", "tomorrow");
+  document.set("/location", "Room 1");
+  await expect(document.saved()).rejects.toMatchObject({ code: "INVALID_OPERATION" });
+  await until(document, (now) => now.pending === 0);
+  expect(document.snapshot.view).toEqual({ title: "Sync", location: "Room 1" });
+  expect(problems[0]).toMatchObject({ code: "EDIT_REFUSED", type: "event", id: document.id });
+  expect(problems[0]?.operations).toEqual([{ op: "add", path: "/start_time", value: "tomorrow" }]);
+});
+
+test("deleting is for everybody, and creating begins anew", async () => {
+  const { document: ann } = await people.event("ann");
+  const { document: ben } = await people.join("ben", ann.id);
+  await ann.delete();
+  await until(ben, (now) => now.isDeleted);
+  expect(ben.snapshot.view).toBeNull();
+  ben.create({ title: "Again" });
+  await ben.saved();
+  await until(ann, (now) => now.view?.title === "Again");
+});
+
+test("opened twice it is one object, and the last close ends it", async () => {
+  const { client, document } = await people.event("ann");
+  const again = client.open("event", document.id);
+  expect(again).toBe(document);
+  again.close();
+  document.set("/title", "Still");
+  await document.saved();
+  document.close();
+  await until(document, (now) => now.status === "closed");
+});
+
+test("closed with something pending, it is sent first", async () => {
+  const { document: ann } = await people.event("ann");
+  const { document: ben } = await people.join("ben", ann.id);
+  ben.set("/title", "Last words");
+  ben.close();
+  await until(ann, (now) => now.view?.title === "Last words");
+});

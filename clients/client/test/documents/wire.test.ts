@@ -1,0 +1,422 @@
+/** What a document does with the server's answers, the other end played by the test. */
+
+import {
+  type Client,
+  createClient,
+  type Json,
+  memoryStore,
+  type Problem,
+  type SharedDocument,
+} from "@collab/client";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { FakePlatform } from "../support/fake.js";
+import type { Event } from "../support/people.js";
+
+const ID = { resource_type: "event", resource_id: "1" };
+
+let platform: FakePlatform;
+let client: Client;
+let document: SharedDocument<Event>;
+let problems: Problem[];
+
+beforeEach(async () => {
+  vi.useFakeTimers();
+  platform = new FakePlatform();
+  problems = [];
+});
+afterEach(async () => {
+  await client.close();
+  vi.useRealTimers();
+});
+
+const settle = () => vi.advanceTimersByTimeAsync(0);
+const tell = (type: string, payload: object = {}) => platform.socket.tell(type, { ...ID, ...payload });
+const ops = () => platform.socket.sent.filter((message) => message.type === "OP");
+const op = () => ops().at(-1);
+
+/** A document that is online with a state. */
+async function start(
+  state: Json = { title: "Sync" },
+  options: object = {},
+  values = new Map<string, Json>(),
+) {
+  client = createClient({
+    url: "ws://gateway/realtime",
+    getToken: () => "token",
+    store: memoryStore(values),
+    environment: platform.environment(),
+  });
+  client.onProblem((problem) => problems.push(problem));
+  document = client.open<Event>("event", "1", options);
+  await settle();
+  platform.socket.admit();
+  await settle();
+  tell("SUBSCRIBE_ACK", { resource: "event", version: 5, epoch: 1, role: "editor", state });
+  await settle();
+}
+
+/** The connection is lost and comes back. */
+async function reconnect(answer: object): Promise<void> {
+  platform.socket.end(1006);
+  platform.network.tell();
+  await settle();
+  platform.socket.admit();
+  await settle();
+  tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", ...answer });
+  await settle();
+}
+
+test("an edit goes with its base, its seq and the epoch, and the rest waits for its answer", async () => {
+  await start();
+  document.set("/title", "One");
+  document.set("/location", "Room 1");
+  document.set("/location", "Room 2");
+  await settle();
+  expect(ops()).toHaveLength(1);
+  expect(op()?.payload).toEqual({
+    ...ID,
+    operations: [{ op: "replace", path: "/title", value: "One" }],
+    version: 5,
+    client_id: client.clientId,
+    seq: 1,
+    epoch: 1,
+  });
+  tell("OP_ACK", { id: "op-1", version: 6 });
+  await settle();
+  expect(ops()).toHaveLength(2);
+  expect(op()?.payload).toMatchObject({ version: 6, seq: 2 });
+  expect(op()?.payload.operations).toEqual([{ op: "add", path: "/location", value: "Room 2" }]);
+});
+
+describe("after a connection was lost", () => {
+  test("the same submission goes again, under the same seq", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    const first = op()?.payload;
+    await reconnect({ version: 5, changes: [] });
+    expect(op()?.payload).toEqual(first);
+    tell("OP_ACK", { id: "op-1", version: 6, duplicate: true });
+    await document.saved();
+    expect(document.snapshot).toMatchObject({ view: { title: "One" }, version: 6, pending: 0 });
+  });
+
+  test("one that had arrived is recognised among the changes", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    const own = { client_id: client.clientId, user_id: "ann", op_id: "x", timestamp: 1, seq: 1 };
+    const change = { ...own, version: 6, operations: [{ op: "replace", path: "/title", value: "One" }] };
+    await reconnect({ version: 6, changes: [change] });
+    await document.saved();
+    expect(ops()).toHaveLength(0);
+    expect(document.snapshot).toMatchObject({ view: { title: "One" }, version: 6, pending: 0 });
+  });
+
+  test("one that had arrived is recognised by the newest seq, where a state came", async () => {
+    await start();
+    document.set("/title", "One");
+    document.set("/location", "Room 1");
+    await settle();
+    await reconnect({ version: 900, state: { title: "Later" }, seq_last: 1 });
+    expect(document.snapshot.view).toEqual({ title: "Later", location: "Room 1" });
+    expect(op()?.payload).toMatchObject({ version: 900, seq: 2 });
+    expect(op()?.payload.operations).toEqual([{ op: "add", path: "/location", value: "Room 1" }]);
+  });
+
+  test("what was edited offline is one patch against the base that its author saw", async () => {
+    await start();
+    client.disconnect();
+    await settle();
+    document.set("/title", "Mine");
+    document.set("/location", "Room 1");
+    client.connect();
+    await settle();
+    platform.socket.admit();
+    await settle();
+    const theirs = { version: 6, client_id: "b", user_id: "ben", op_id: "x", timestamp: 1 };
+    const changes = [{ ...theirs, operations: [{ op: "replace", path: "/title", value: "Theirs" }] }];
+    tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", version: 6, changes });
+    await settle();
+    expect(op()?.payload).toMatchObject({ version: 5, seq: 1 });
+    expect(op()?.payload.operations).toHaveLength(2);
+  });
+});
+
+describe("a version that is missing", () => {
+  test("is asked for", async () => {
+    await start();
+    const author = { client_id: "b", user_id: "ben" };
+    tell("OP_BROADCAST", { ...author, version: 7, operation: { op: "add", path: "/tags", value: [] } });
+    expect(platform.socket.last("SUBSCRIBE")?.payload).toMatchObject({ version: 5, epoch: 1 });
+    expect(document.snapshot.isLive).toBe(false);
+    const operations = [{ op: "replace", path: "/title", value: "Six" }];
+    const six = { ...author, version: 6, operations };
+    const seven = { ...author, version: 7, operations: [{ op: "add", path: "/tags", value: [] }] };
+    tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", version: 7, changes: [six, seven] });
+    expect(document.snapshot).toMatchObject({ view: { title: "Six", tags: [] }, version: 7, isLive: true });
+  });
+
+  test("that doesn't fit is replaced by the state", async () => {
+    await start();
+    tell("OP_BROADCAST", { client_id: "b", version: 6, operation: { op: "remove", path: "/nothing" } });
+    expect(platform.socket.last("SUBSCRIBE")?.payload).not.toHaveProperty("version");
+    tell("SUBSCRIBE_ACK", {
+      resource: "event",
+      epoch: 1,
+      role: "editor",
+      version: 6,
+      state: { title: "New" },
+    });
+    expect(document.snapshot.view).toEqual({ title: "New" });
+  });
+});
+
+test("a reader that was too slow gets a state, with the answers that it replaces", async () => {
+  await start();
+  document.set("/title", "One");
+  await settle();
+  const acks = [{ id: "op-1", seq: 1, version: 40 }];
+  tell("SYNC_RESPONSE", { current_version: 60, epoch: 1, state: { title: "Later" }, acks });
+  await document.saved();
+  expect(document.snapshot).toMatchObject({ view: { title: "Later" }, version: 60, pending: 0 });
+});
+
+describe("a refusal", () => {
+  test.each(["RATE_LIMITED", "UNAVAILABLE"])("%s is heeded and tried again", async (code) => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    tell("ERROR", { code, message: "later", ref: "op-1", retry_after_ms: 3_000 });
+    document.set("/location", "Room 1");
+    await vi.advanceTimersByTimeAsync(2_900);
+    expect(ops()).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(ops()).toHaveLength(2);
+    expect(op()?.payload).toEqual(ops()[0]?.payload);
+  });
+
+  test("of one operation leaves the others of its patch", async () => {
+    await start();
+    client.disconnect();
+    await settle();
+    document.set("/title", "One");
+    document.set("/start_time", "tomorrow");
+    document.set("/location", "Room 1");
+    client.connect();
+    await settle();
+    platform.socket.admit();
+    await settle();
+    tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", version: 5, changes: [] });
+    await settle();
+    tell("ERROR", {
+      code: "INVALID_OPERATION",
+      message: "no date",
+      ref: "op-1",
+      index: 1,
+      path: "/start_time",
+    });
+    await settle();
+    expect(document.snapshot.view).toEqual({ title: "One", location: "Room 1" });
+    expect(op()?.payload.operations).toEqual([
+      { op: "replace", path: "/title", value: "One" },
+      { op: "add", path: "/location", value: "Room 1" },
+    ]);
+    expect(problems).toMatchObject([{ code: "EDIT_REFUSED", refusal: { code: "INVALID_OPERATION" } }]);
+    expect(problems[0]?.operations).toEqual([{ op: "add", path: "/start_time", value: "tomorrow" }]);
+  });
+
+  test("for a base that is too old is answered by merging the states", async () => {
+    await start({ title: "Sync", description: "cake" });
+    document.setText("/description", "cake and tea");
+    document.set("/location", "Room 1");
+    await settle();
+    await reconnect({ version: 9_000, state: { title: "Later", description: "Bring cake" } });
+    tell("ERROR", { code: "VERSION_TOO_OLD", message: "merge", ref: "op-1" });
+    await settle();
+    expect(document.snapshot.view).toEqual({
+      title: "Later",
+      description: "Bring cake and tea",
+      location: "Room 1",
+    });
+    expect(op()?.payload).toMatchObject({ version: 9_000 });
+    tell("OP_ACK", { id: op()?.id, version: 9_001 });
+    await document.saved();
+  });
+
+  test("for a seq that belongs to something else gets another one", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    tell("ERROR", { code: "SEQ_REUSED", message: "other content", ref: "op-1" });
+    await settle();
+    expect(op()).toMatchObject({ id: "op-2", payload: { seq: 2 } });
+    tell("OP_ACK", { id: "op-2", version: 6 });
+    await document.saved();
+    expect(document.snapshot.view).toEqual({ title: "One" });
+  });
+
+  test("for another epoch asks for the state", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    tell("ERROR", { code: "VERSION_TOO_OLD", message: "another history", ref: "op-1" });
+    await settle();
+    expect(platform.socket.last("SUBSCRIBE")?.payload).not.toHaveProperty("version");
+    tell("SUBSCRIBE_ACK", {
+      resource: "event",
+      epoch: 2,
+      role: "editor",
+      version: 1,
+      state: { title: "Sync" },
+    });
+    await settle();
+    expect(op()?.payload).toMatchObject({ version: 1, epoch: 2 });
+    expect(document.snapshot.view).toEqual({ title: "One" });
+  });
+});
+
+test("a seq that the server knows is not used again", async () => {
+  client = createClient({
+    url: "ws://gateway/realtime",
+    getToken: () => "token",
+    store: memoryStore(),
+    environment: platform.environment(),
+  });
+  document = client.open<Event>("event", "1");
+  await settle();
+  platform.socket.admit();
+  await settle();
+  tell("SUBSCRIBE_ACK", { resource: "event", version: 5, epoch: 1, role: "editor", state: {}, seq_last: 41 });
+  document.set("/title", "One");
+  await settle();
+  expect(op()?.payload.seq).toBe(42);
+});
+
+describe("a role", () => {
+  test("that becomes less ends editing, and at last seeing", async () => {
+    await start();
+    tell("ROLE_CHANGED", { role: "viewer" });
+    expect(document.snapshot).toMatchObject({ role: "viewer", canEdit: false });
+    expect(() => document.set("/title", "One")).toThrow(/not edited/);
+    tell("ROLE_CHANGED", { role: null });
+    expect(document.snapshot).toMatchObject({ status: "forbidden", isLive: false });
+  });
+});
+
+const CONFLICT = {
+  index: 0,
+  path: "/title",
+  kind: "overwrote",
+  base: "Sync",
+  theirs: "Theirs",
+  version: 6,
+  user_id: "ben",
+  timestamp: 7,
+};
+
+describe("a conflict that was committed", () => {
+  async function conflict(): Promise<string> {
+    await start();
+    document.set("/title", "Mine");
+    await settle();
+    tell("OP_BROADCAST", {
+      client_id: "b",
+      version: 6,
+      operations: [{ op: "replace", path: "/title", value: "Theirs" }],
+    });
+    tell("OP_ACK", { id: "op-1", version: 7, conflicts: [CONFLICT] });
+    const [found] = document.snapshot.conflicts;
+    expect(found).toEqual({
+      id: found?.id,
+      path: "/title",
+      kind: "overwrote",
+      base: "Sync",
+      mine: "Mine",
+      theirs: "Theirs",
+      userId: "ben",
+      version: 6,
+      timestamp: 7,
+    });
+    return found?.id ?? "";
+  }
+
+  test.each([
+    ["mine", "mine" as const, "Mine", 1],
+    ["theirs", "theirs" as const, "Theirs", 2],
+    ["a merge", { value: "Both" }, "Both", 2],
+  ])("is resolved as %s", async (_name, resolution, title, edits) => {
+    const id = await conflict();
+    document.resolve(id, resolution);
+    await settle();
+    expect(document.snapshot.conflicts).toEqual([]);
+    expect(document.snapshot.view?.title).toBe(title);
+    expect(ops()).toHaveLength(edits);
+  });
+});
+
+describe("a conflict that is asked about", () => {
+  async function asked(): Promise<string> {
+    await start({ title: "Sync" }, { onConflict: "ask" });
+    document.set("/title", "Mine");
+    await settle();
+    expect(op()?.payload.on_conflict).toBe("refuse");
+    const theirs = [{ op: "replace", path: "/title", value: "Theirs" }];
+    tell("OP_BROADCAST", { client_id: "b", version: 6, operations: theirs });
+    tell("ERROR", { code: "CONFLICT", message: "seen?", ref: "op-1", conflicts: [CONFLICT], version: 6 });
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(ops()).toHaveLength(1); // it waits for the user
+    expect(document.snapshot.conflicts).toMatchObject([{ kind: "refused", mine: "Mine", theirs: "Theirs" }]);
+    return document.snapshot.conflicts[0]?.id ?? "";
+  }
+
+  test("mine goes again as it was, forced", async () => {
+    const id = await asked();
+    document.resolve(id, "mine");
+    await settle();
+    expect(op()?.payload).toMatchObject({ seq: 1, version: 5, force: true });
+    expect(document.snapshot.view?.title).toBe("Mine");
+  });
+
+  test("theirs drops it", async () => {
+    const id = await asked();
+    document.resolve(id, "theirs");
+    await settle();
+    expect(document.snapshot).toMatchObject({ view: { title: "Theirs" }, pending: 0 });
+    expect(ops()).toHaveLength(1);
+  });
+
+  test("a merge is a new edit", async () => {
+    const id = await asked();
+    document.resolve(id, { value: "Both" });
+    await settle();
+    expect(document.snapshot.view?.title).toBe("Both");
+    expect(op()?.payload).toMatchObject({ seq: 2, version: 6 });
+    expect(op()?.payload).not.toHaveProperty("force");
+  });
+});
+
+test("over HTTP the same edits go out, and the same answers come", async () => {
+  await start();
+  platform.answer = (method, url, body) => {
+    if (method === "GET" && url.searchParams.get("since") === "5") {
+      const theirs = { version: 6, client_id: "b", user_id: "ben", op_id: "x", timestamp: 1 };
+      const changes = [{ ...theirs, operations: [{ op: "add", path: "/location", value: "Room 1" }] }];
+      return { status: 200, body: { version: 6, epoch: 1, changes } };
+    }
+    if (method === "POST") {
+      expect(body).toMatchObject({ version: 5, seq: 1, client_id: client.clientId, epoch: 1 });
+      return { status: 200, body: { ...ID, version: 7 } };
+    }
+    return { status: 304 };
+  };
+  platform.socket.end(4403, "killed");
+  document.set("/title", "Mine");
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(client.connection.snapshot.state).toBe("polling");
+  expect(document.snapshot).toMatchObject({
+    view: { title: "Mine", location: "Room 1" },
+    version: 7,
+    pending: 0,
+  });
+});

@@ -1,0 +1,152 @@
+/** Offline and back, on a real gateway: the durable queue, crashes, and long absences. */
+
+import { type Json, memoryStore } from "@collab/client";
+import { expect, test } from "vitest";
+import { type Event, People } from "./support/people.js";
+import { until } from "./support/until.js";
+
+const people = new People();
+
+test("edits made offline arrive, merged with what others did meanwhile", async () => {
+  const { document: ann } = await people.event("ann", { title: "Sync", description: "Bring cake." });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.setText("/description", "Bring cake and tea.");
+  ben.set("/location", "Room 2");
+  expect(client.sync.snapshot).toMatchObject({ state: "offline", pending: 2 });
+  ann.setText("/description", "Please bring cake.");
+  await ann.saved();
+  client.connect();
+  await ben.saved();
+  const merged = { title: "Sync", description: "Please bring cake and tea.", location: "Room 2" };
+  expect(ben.snapshot.view).toEqual(merged);
+  await until(ann, (now) => now.view?.location === "Room 2");
+  expect(ann.snapshot.view).toEqual(merged);
+});
+
+test("a client that is closed offline with 150 edits has them all, once, when it is opened again", async () => {
+  const values = new Map<string, Json>();
+  const first = people.client("ann", { store: memoryStore(values) });
+  const document = first.open<Event>("event", people.newId());
+  await document.ready();
+  document.create({ description: "", tags: [] });
+  await document.saved();
+  first.disconnect();
+  await until(first.connection, (now) => now.isPaused);
+  for (let edit = 0; edit < 100; edit++)
+    document.setText("/description", `${document.snapshot.view?.description}x`);
+  for (let edit = 0; edit < 50; edit++) document.edit({ op: "add", path: "/tags/-", value: `tag ${edit}` });
+  await document.stored();
+  expect(document.snapshot).toMatchObject({ pending: 150, isStored: true });
+  // The tab is gone without a word: what counts is what the store has now.
+  const left = new Map(structuredClone([...values]));
+  await first.close();
+
+  const offline = people.client("ann", { store: memoryStore(left), connect: false });
+  const again = offline.open<Event>("event", document.id);
+  await again.ready();
+  expect(again.snapshot.view?.description).toHaveLength(100);
+  expect(again.snapshot).toMatchObject({ pending: 150, isLive: false });
+  offline.connect();
+  await again.saved();
+  const { document: ben } = await people.join("ben", document.id);
+  expect(ben.snapshot.view).toEqual(again.snapshot.view);
+  expect(ben.snapshot.view?.description).toBe("x".repeat(100));
+  expect(ben.snapshot.view?.tags).toHaveLength(50);
+  expect([...left.keys()].filter((key) => key.startsWith("queue/"))).toEqual([]);
+});
+
+test("what was kept is sent although nobody opens the document again", async () => {
+  const values = new Map<string, Json>();
+  const { document: ann } = await people.event("ann");
+  const first = people.client("ben", { store: memoryStore(values) });
+  const document = first.open<Event>("event", ann.id);
+  await document.ready();
+  first.disconnect();
+  await until(first.connection, (now) => now.isPaused);
+  document.set("/title", "From the train");
+  await document.stored();
+  await first.close();
+  people.client("ben", { store: memoryStore(values) });
+  await until(ann, (now) => now.view?.title === "From the train");
+});
+
+test("an event that is made offline is there when the network is", async () => {
+  const client = people.client("ann", { connect: false });
+  const document = client.open<Event>("event", people.newId());
+  document.create({ title: "New" });
+  document.set("/location", "Room 1");
+  expect(document.snapshot.view).toEqual({ title: "New", location: "Room 1" });
+  client.connect();
+  await document.saved();
+  const { document: ben } = await people.join("ben", document.id);
+  expect(ben.snapshot.view).toEqual({ title: "New", location: "Room 1" });
+});
+
+test("a server that is killed and comes back loses nothing", async () => {
+  const { document: ann } = await people.event("ann", { description: "" });
+  const { document: ben } = await people.join("ben", ann.id);
+  ann.setText("/description", "before ");
+  await people.gateway.kill();
+  ann.setText("/description", "before and meanwhile");
+  ben.set("/title", "Ben's");
+  await until(ann, (now) => !now.isLive);
+  await people.gateway.run();
+  await Promise.all([ann.saved(), ben.saved()]);
+  await until(ann, (now) => now.view?.title === "Ben's");
+  await until(ben, (now) => now.view?.description === "before and meanwhile");
+}, 60_000);
+
+test("after a history that is gone, states are merged", async () => {
+  const values = new Map<string, Json>();
+  const { document: ann } = await people.event("ann", {
+    title: "Sync",
+    description: "Bring cake.",
+    tags: ["a"],
+  });
+  const first = people.client("ben", { store: memoryStore(values) });
+  const ben = first.open<Event>("event", ann.id);
+  await ben.ready();
+  first.disconnect();
+  await until(first.connection, (now) => now.isPaused);
+  ben.set("/title", "Ben's");
+  ben.edit({ op: "add", path: "/tags/-", value: "ben" });
+  ben.setText("/description", "Bring cake and tea.");
+  await ben.stored();
+  await first.close();
+  ann.set("/title", "Ann's");
+  ann.setText("/description", "Please bring cake.");
+  ann.edit({ op: "add", path: "/tags/-", value: "ann" });
+  await ann.saved();
+  // As after a restore from a backup: the epoch that the store knows is another one.
+  const key = `doc/event:${ann.id}`;
+  values.set(key, { ...(values.get(key) as object), epoch: 12345 } as Json);
+  const second = people.client("ben", { store: memoryStore(values) });
+  const again = second.open<Event>("event", ann.id);
+  await until(again, (now) => now.isLive && now.pending === 0);
+  expect(again.snapshot.view).toMatchObject({ title: "Ann's", description: "Please bring cake and tea." });
+  expect([...(again.snapshot.view?.tags ?? [])].sort()).toEqual(["a", "ann", "ben"]);
+  expect(again.snapshot.conflicts).toMatchObject([
+    { kind: "merged", path: "/title", base: "Sync", mine: "Ben's", theirs: "Ann's" },
+  ]);
+  again.resolve(again.snapshot.conflicts[0]?.id ?? "", "mine");
+  expect(again.snapshot.conflicts).toEqual([]);
+  await until(ann, (now) => now.view?.title === "Ben's");
+});
+
+test("more changes than the server tells one by one come as a state", async () => {
+  const { document: ann } = await people.event("ann", { title: "Sync", description: "" });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.setText("/description", "Ben was here.");
+  for (let edit = 0; edit < 1_010; edit++) {
+    ann.set("/title", `Sync ${edit}`);
+    await ann.saved();
+  }
+  client.connect();
+  await ben.saved();
+  expect(ben.snapshot.view).toEqual({ title: "Sync 1009", description: "Ben was here." });
+  await until(ann, (now) => now.view?.description === "Ben was here.");
+}, 60_000);
