@@ -3,10 +3,33 @@
 
 cimport cython
 
+# errors
+
+cdef str CONFLICT, INVALID, TOO_LARGE
+
+# budget
+
+cdef long long UNBOUNDED_UNITS
+cdef int SLOT_UNITS, MEMBER_UNITS, NODE_UNITS, ENTRY_UNITS, LEVEL_UNITS, APART_UNITS, PAIR_UNITS, STEP_UNITS
+cdef int COMPONENT_UNITS, SLOT_BYTES, MEMBER_BYTES
+cdef str TOO_MUCH, TOO_MANY_CONCURRENT
+
+@cython.final
+@cython.freelist(8)
+cdef class Budget:
+    cdef readonly long long units, left, kept_bytes
+    cdef bint merging
+    cpdef int charge(self, long long units) except -1
+    cdef int charge_array(self, Py_ssize_t size) except -1
+    cdef int charge_object(self, Py_ssize_t size) except -1
+    @cython.locals(size=Py_ssize_t)
+    cdef int charge_text(self, str text) except -1
+
+cdef Budget drawn(Budget budget)
+
 # values
 
 cdef object INTEGER_MAX
-cdef str CONFLICT, INVALID, TOO_LARGE
 cdef object UNBOUNDED_BYTES, ABSENT
 
 cdef str check_string(str text)
@@ -14,8 +37,9 @@ cdef object check_integer(object value)
 @cython.locals(kind=object)
 cdef object check_scalar(object value)
 cdef bint is_negative_zero(object value) except -1
-@cython.locals(level=list, below=list, depth=Py_ssize_t, rewrite=bint)
 cpdef object check_value(object value, Py_ssize_t depth_max)
+@cython.locals(level=list, below=list, depth=Py_ssize_t, rewrite=bint)
+cdef object checked(object value, Py_ssize_t depth_max, Budget budget)
 @cython.locals(found=bint, members=dict, items=list)
 cdef bint check_members(object container, list below) except -1
 cdef bint check_child(object child, list below) except -1
@@ -23,16 +47,22 @@ cdef object without_negative_zeros(object value)
 cdef object copy_value(object value)
 cpdef bint equal(object one, object other) except -1
 cpdef bint identical(object one, object other) except -1
-cdef bint same(object one, object other, bint exact) except -1
-cdef bint same_members(dict one, dict other, bint exact) except -1
+cdef bint same(object one, object other, bint exact, Budget budget) except -1
+cdef bint same_members(dict one, dict other, bint exact, Budget budget) except -1
 @cython.locals(i=Py_ssize_t)
-cdef bint same_items(list one, list other, bint exact) except -1
-@cython.locals(level=list, below=list, depth=Py_ssize_t, total=longlong)
+cdef bint same_items(list one, list other, bint exact, Budget budget) except -1
 cpdef long long measure(object value, Py_ssize_t depth_max, long long bytes_max) except -1
+@cython.locals(level=list, below=list, depth=Py_ssize_t, total=longlong, size=longlong)
+cdef long long measured(object value, Py_ssize_t depth_max, long long bytes_max, Budget budget) except -1
+@cython.locals(level=list, below=list, height=Py_ssize_t)
+cdef int check_height(object value, Py_ssize_t height_max, Budget budget) except -1
+cdef int add_containers(object container, list below) except -1
 cdef long long within(long long total, long long bytes_max) except -1
 @cython.locals(total=longlong)
 cdef long long own_bytes(object container, list below) except -1
 cdef long long scalar_bytes(object value) except -1
+@cython.locals(size=longlong, rest=longlong)
+cdef long long integer_bytes(object value) except -1
 cdef long long string_bytes(str text) except -1
 
 # paths
@@ -54,8 +84,6 @@ cdef tuple with_component(tuple path, Py_ssize_t depth, Py_ssize_t component)
 cdef tuple after_insert(tuple path, tuple at, bint stays)
 @cython.locals(depth=Py_ssize_t, index=Py_ssize_t, gone=Py_ssize_t)
 cdef tuple after_remove(tuple path, tuple removed)
-@cython.locals(depth=Py_ssize_t, index=Py_ssize_t, gone=Py_ssize_t)
-cdef tuple before_remove(tuple path, tuple removed)
 @cython.locals(depth=Py_ssize_t, index=Py_ssize_t, gap=Py_ssize_t, shifted=tuple)
 cdef tuple after_move(tuple path, tuple source, tuple target, bint is_place, bint stays)
 @cython.locals(depth=Py_ssize_t)
@@ -64,7 +92,10 @@ cdef bint is_own_place(tuple source, tuple target) except -1
 # text
 
 cdef object push(list delta, object component)
+@cython.locals(i=Py_ssize_t)
 cdef tuple sealed(list delta)
+@cython.locals(joined=list, texts=list)
+cdef list with_joined_texts(list delta)
 @cython.locals(limit=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, delta=list)
 cdef tuple difference(str old, str new)
 @cython.locals(parts=list, position=Py_ssize_t)
@@ -74,10 +105,48 @@ cdef tuple invert_delta(str text, tuple delta)
 @cython.locals(result=list, index=Py_ssize_t, used=Py_ssize_t, left=Py_ssize_t, span=Py_ssize_t, taken=Py_ssize_t)
 cdef tuple transform_delta(tuple delta, tuple other, bint later)
 cdef tuple transform_rest(tuple delta, list result, Py_ssize_t index, Py_ssize_t used)
-@cython.locals(delta=list, position=Py_ssize_t, span=Py_ssize_t)
-cdef tuple read_delta(object value, str text, bint utf16)
-cdef Py_ssize_t read_span(object component, str text, Py_ssize_t position, bint utf16) except -1
+cdef object LENGTH_MAX
+cdef list components_of(object value, Budget budget)
+@cython.locals(delta=list)
+cdef tuple read_delta(list components, str text, bint utf16, Budget budget)
+@cython.locals(i=Py_ssize_t, length=Py_ssize_t, span=Py_ssize_t)
+cdef int read_components(list components, Py_ssize_t first, str text, Py_ssize_t position, bint utf16, list delta,
+                         Budget budget) except -1
+cdef Py_ssize_t length_of(object component) except -1
+cdef Py_ssize_t codepoint_span(str text, Py_ssize_t position, Py_ssize_t length) except -1
+@cython.locals(at=Py_ssize_t)
+cdef Py_ssize_t utf16_span(str text, Py_ssize_t position, Py_ssize_t units) except -1
 cdef list write_delta(tuple delta)
+
+# longtext
+
+cdef int PIECE_LENGTH, LONG_LENGTH
+
+cdef Py_ssize_t extra_units(str text) except -1
+@cython.final
+cdef class LongText:
+    cdef Py_ssize_t length, extra_total, before, rest
+    cdef list pieces, extra
+    cdef str whole(self, Budget budget)
+    @cython.locals(size=Py_ssize_t, i=Py_ssize_t, start=Py_ssize_t, units=Py_ssize_t, pieces=list, extra=list)
+    cdef object put(self, Py_ssize_t first, Py_ssize_t count, str text)
+    @cython.locals(before=Py_ssize_t, index=Py_ssize_t, last=Py_ssize_t, size=Py_ssize_t, span=Py_ssize_t)
+    cdef Py_ssize_t find(self, Py_ssize_t offset, bint utf16) except -1
+    @cython.locals(lead=Py_ssize_t, reach=Py_ssize_t, i=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t,
+                   before=Py_ssize_t, start=Py_ssize_t, delta=list, result=tuple)
+    cdef tuple read_and_edit(self, list components, bint utf16, Budget budget)
+    @cython.locals(lead=Py_ssize_t, reach=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t, before=Py_ssize_t,
+                   within=tuple, back=list)
+    cdef tuple edit(self, tuple delta, Budget budget)
+    cdef str taken(self, Py_ssize_t first, Py_ssize_t last, Budget budget)
+
+cdef LongText long_text(str text, Budget budget)
+@cython.locals(lead=Py_ssize_t)
+cdef tuple shifted(tuple delta, Py_ssize_t before)
+@cython.locals(reach=Py_ssize_t)
+cdef Py_ssize_t reach_of(tuple delta) except -1
+@cython.locals(growth=Py_ssize_t)
+cdef Py_ssize_t growth_of_delta(tuple delta) except? -1
 
 # documents
 
@@ -91,22 +160,26 @@ cdef object child_of(object parent, tuple path, Py_ssize_t depth)
 cpdef object get(object document, tuple path)
 cdef bint has(object document, tuple path) except -1
 @cython.locals(members=dict, items=list)
-cdef object shallow(object container, tuple path, Py_ssize_t depth)
+cdef object shallow(object container, tuple path, Py_ssize_t depth, Budget budget)
 cdef Py_ssize_t OWN_MAX
 @cython.locals(i=Py_ssize_t)
 cdef bint is_own(object container, list own) except -1
-cdef object copied(object container, tuple path, Py_ssize_t depth, list own)
+cdef object copied(object container, tuple path, Py_ssize_t depth, list own, Budget budget)
 cdef list own_of(object operations)
-@cython.locals(own=list)
-cpdef object apply(object document, object operations)
+@cython.locals(own=list, draws=Budget, index=Py_ssize_t, count=Py_ssize_t, end=Py_ssize_t)
+cpdef object apply(object document, object operations, Budget budget)
+@cython.locals(path=tuple, end=Py_ssize_t)
+cdef Py_ssize_t texts_upto(object document, object operations, Py_ssize_t first) except -1
+@cython.locals(path=tuple, text=LongText, i=Py_ssize_t)
+cdef object apply_texts(object document, object operations, Py_ssize_t first, Py_ssize_t end, list own, Budget budget)
 @cython.locals(kind=str, place=tuple)
-cdef object apply_one(object document, tuple operation, list own)
-cdef object check_test(object document, tuple operation)
+cdef object apply_one(object document, tuple operation, list own, Budget budget)
+cdef object check_test(object document, tuple operation, Budget budget)
 @cython.locals(last=Py_ssize_t, depth=Py_ssize_t)
-cdef object edited(object document, str kind, tuple path, object argument, list own)
+cdef object edited(object document, str kind, tuple path, object argument, list own, Budget budget)
 @cython.locals(last=Py_ssize_t)
-cdef object edit_container(object parent, str kind, tuple path, object argument)
-cdef object edited_value(object value, str kind, object argument)
+cdef object edit_container(object parent, str kind, tuple path, object argument, Budget budget)
+cdef object edited_value(object value, str kind, object argument, Budget budget)
 
 # transform
 
@@ -117,13 +190,13 @@ cdef tuple moved_to(tuple operation, tuple path)
 cpdef list against(tuple a, tuple b, bint later)
 @cython.locals(operation=tuple)
 cdef object known(object operations)
-@cython.locals(kind=str, delta=tuple)
-cdef object past(tuple a, tuple b, bint later)
+@cython.locals(kind=str, delta=tuple, at=tuple)
+cdef object past(tuple a, tuple b, bint later, Budget budget)
 cdef object gone(tuple a)
 @cython.locals(kind=str, path=tuple)
 cdef object against_remove(tuple a, tuple removed, bint later)
 @cython.locals(kind=str, path=tuple, at=tuple)
-cdef object against_set(tuple a, tuple b, bint later)
+cdef object against_set(tuple a, tuple b, bint later, Budget budget)
 @cython.locals(kind=str, path=tuple, source=tuple, target=tuple, result=tuple, destination=tuple)
 cdef object against_move(tuple a, tuple b, bint later)
 @cython.locals(kind=str, at=tuple, source=tuple, target=tuple)
@@ -141,9 +214,11 @@ cdef int loss(tuple operation, object result, bint later) except -1
 cdef class Work:
     cdef long long calls_left
     cdef int losses
+    cdef Budget budget
 
 @cython.locals(work=Work, passed=list, crossed=list, operation=tuple)
-cpdef tuple transform(object earlier, object later, long long calls_per_pair, long long calls_spare)
+cpdef tuple transform(object earlier, object later, long long calls_per_pair, long long calls_spare,
+                      Budget budget)
 @cython.locals(passed=list, index=Py_ssize_t, other=tuple, rest=list)
 cdef list pass_one(tuple operation, list earlier, list crossed, Work work)
 @cython.locals(ahead=list, is_later=list, operation=tuple, others=list)
@@ -151,75 +226,97 @@ cdef list pass_several(list operations, list earlier, list crossed, Work work)
 cdef object meet(tuple earlier, tuple later, list passed, Work work)
 @cython.locals(path=tuple, at=tuple)
 cdef bint are_apart(tuple a, tuple b) except -1
-cdef bint goes_past(tuple later, tuple earlier) except -1
-@cython.locals(current=list, work=Work, pairs=longlong)
-cpdef list rebase(object operations, object window, bint strict, long long pairs_max)
+cdef bint goes_past(tuple later, tuple earlier, Budget budget) except -1
+@cython.locals(current=list, work=Work)
+cpdef list rebase(object operations, object window, bint strict, Budget budget)
 @cython.locals(crossed=list, last=Py_ssize_t, index=Py_ssize_t, operation=tuple, other=tuple)
 cdef list pass_all(list operations, list earlier, Work work)
 
 # lower
 
-cdef int SLOTS_PER_BYTE, SLOTS_PER_COMPARISON
+cdef tuple ADDING
 
 @cython.final
 @cython.no_gc
 @cython.freelist(4)
 cdef class Bounds:
-    cdef Py_ssize_t depth_max
+    cdef Py_ssize_t depth_max, index
     cdef long long copied_bytes_left
-    cdef long long slots_left
     cdef list own
-    cdef int charge(self, long long slots) except -1
+    cdef Budget budget
     cdef int share(self) except -1
 
-@cython.locals(bounds=Bounds, operations=list, index=Py_ssize_t, done=Py_ssize_t)
+@cython.locals(bounds=Bounds, operations=list)
 cpdef tuple lower(object document, object patch, object strategies, Py_ssize_t depth_max,
-                  Py_ssize_t operations_max, long long copied_bytes_max, bint wants_document)
-@cython.locals(operations=list, detour=list, literal=list)
-cdef list lower_with_sets(object document, list patch, object strategies, Bounds bounds)
+                  Py_ssize_t operations_max, long long copied_bytes_max, bint wants_document, Budget budget)
+@cython.locals(done=Py_ssize_t)
+cdef object lower_entries(object document, list patch, object strategies, Bounds bounds, list operations,
+                          bint wants_document)
+cdef dict checked_entry(list patch, Py_ssize_t index)
+cdef bint begins_texts(list patch, Py_ssize_t index) except -1
+cdef bint is_text_at(object entry, str pointer) except -1
+@cython.locals(budget=Budget, pointer=str, path=tuple, text=str, long=LongText, components=list, delta=tuple)
+cdef object lower_texts(object document, list patch, Bounds bounds, list operations)
+cdef bint adds_to_sets(list patch, object strategies) except -1
+@cython.locals(budget=Budget, detour=list, literal=list, real_own=list)
+cdef object lower_with_sets(object document, list patch, object strategies, Bounds bounds, list operations)
 cdef Py_ssize_t known_item(object document, tuple operation, object strategies, Bounds bounds) except -2
 cdef list to_old_place(tuple insertion, Py_ssize_t known)
-@cython.locals(tokens=list, name=str)
+@cython.locals(budget=Budget, tokens=list, name=str)
 cdef object lower_entry(object document, dict entry, object strategies, Bounds bounds, list operations)
 cdef object argument(dict entry)
 cdef list source_of(dict entry)
-cdef tuple locate(object document, list tokens, Bounds bounds)
+cdef tuple locate(object document, list tokens)
 @cython.locals(depth=Py_ssize_t, token=str, members=dict, items=list, index=Py_ssize_t)
-cdef object descend(object node, list path, Py_ssize_t count, Bounds bounds)
+cdef object descend(object node, list path, Py_ssize_t count)
 @cython.locals(last=Py_ssize_t, token=str, size=Py_ssize_t, index=Py_ssize_t)
-cdef tuple locate_place(object document, list tokens, Bounds bounds)
-@cython.locals(known=Py_ssize_t, items=list)
+cdef tuple locate_place(object document, list tokens)
+@cython.locals(known=Py_ssize_t)
 cdef object lower_add(object document, tuple place, object value, object strategies, Bounds bounds, list operations)
-cdef Py_ssize_t index_of(list items, object value, object rule) except -2
+cdef Py_ssize_t index_of(list items, object value, object rule, Budget budget) except -2
 cdef object item_id(object item, object rule)
-cdef object lower_set(object document, tuple path, object value, object strategies, list operations)
+cdef object lower_set(object document, tuple path, object value, object strategies, Bounds bounds, list operations)
 cdef tuple lower_test(object document, list tokens, dict entry, Bounds bounds)
 @cython.locals(source=tuple, place=tuple, target=tuple, is_same=bint, is_into_itself=bint)
 cdef object lower_move(object document, list source_tokens, list tokens, Bounds bounds, list operations)
-cdef object lower_text(object document, tuple path, dict entry, list operations)
+@cython.locals(keys=list, hole=Py_ssize_t, last=Py_ssize_t, depth=Py_ssize_t, is_beside=bint, leaves=bint)
+cdef tuple locate_target(object document, list tokens, tuple source)
+@cython.locals(token=str, is_place=bint, index=Py_ssize_t)
+cdef Py_ssize_t index_in(list tokens, Py_ssize_t depth, Py_ssize_t size) except -2
+cdef str text_at(object document, tuple path)
+cdef bint is_utf16(dict entry) except -1
+@cython.locals(text=str, delta=tuple)
+cdef object lower_text(object document, tuple path, dict entry, Budget budget, list operations)
 cdef object lower_inc(object document, tuple path, object amount, list operations)
+@cython.locals(budget=Budget, before=longlong, size=longlong)
 cdef object captured(object value, list tokens, Bounds bounds)
 
 # emit
 
-@cython.locals(patch=list, last=Py_ssize_t, index=Py_ssize_t, own=list)
-cpdef list emit(object document, object operations, bint tests)
+@cython.locals(patch=list, last=Py_ssize_t, index=Py_ssize_t, own=list, draws=Budget)
+cpdef list emit(object document, object operations, bint tests, Budget budget)
+cdef bint moves_nodes(tuple operation) except -1
 @cython.locals(kind=str, pointer=str, replaces=bint)
 cdef object emit_one(object document, tuple operation, bint tests, list patch)
 cdef list hops(object document, tuple move)
-cpdef object settle(object document, object operations, bint tests)
+cpdef object settle(object document, object operations, bint tests, Budget budget)
 cdef bint needs_hops(tuple move) except -1
 @cython.locals(result=list, own=list)
-cdef list settled(object document, object operations, bint tests)
-@cython.locals(kept=list, own=list)
-cpdef object normalise(object document, object operations, object strategies)
+cdef list settled(object document, object operations, bint tests, Budget budget)
+@cython.locals(kept=list, own=list, draws=Budget)
+cpdef object normalise(object document, object operations, object strategies, Budget budget)
 cpdef object touched(object operations)
 
 # inverse
 
-cpdef list invert(object document, object operations)
+@cython.locals(inverses=list, draws=Budget, own=list, index=Py_ssize_t, count=Py_ssize_t, end=Py_ssize_t)
+cpdef list invert(object document, object operations, Budget budget)
+@cython.locals(path=tuple, text=LongText, i=Py_ssize_t)
+cdef object invert_texts(object document, object operations, Py_ssize_t first, Py_ssize_t end, list inverses,
+                         list own, Budget budget)
 @cython.locals(kind=str, path=tuple)
-cdef tuple invert_one(object document, tuple operation)
-cpdef long long growth(object document, object operations, Py_ssize_t depth_max) except -1
+cdef tuple invert_one(object document, tuple operation, Budget budget)
+@cython.locals(draws=Budget, own=list, last=Py_ssize_t, index=Py_ssize_t, total=longlong)
+cpdef long long growth(object document, object operations, Py_ssize_t depth_max, Budget budget) except -1
 @cython.locals(kind=str, path=tuple, place=tuple, total=longlong)
-cdef long long growth_of(object document, tuple operation, Py_ssize_t depth_max) except -1
+cdef long long growth_of(object document, tuple operation, Py_ssize_t depth_max, Budget budget) except -1

@@ -20,6 +20,7 @@ from gateway.ot.api import (
     Strategies,
     apply,
     apply_patch,
+    budget,
     check_value,
     emit,
     equal,
@@ -41,10 +42,12 @@ from gateway.ot.canonical import canonical, canonical_hash
 from gateway.ot.client import Outgoing, Replica
 from gateway.ot.collapse import collapse, plain
 from gateway.ot.difference import difference
+from gateway.ot.kernel.budget import Budget
 from gateway.ot.undo import UndoEntry, UndoStacks
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "Budget",
     "Limits",
     "Operation",
     "Operations",
@@ -56,6 +59,7 @@ __all__ = [
     "UndoStacks",
     "apply",
     "apply_patch",
+    "budget",
     "canonical",
     "canonical_hash",
     "check_value",

@@ -3,11 +3,11 @@
 cimport cython
 
 
-cpdef object lower(object document, object patch, object strategies=*, object limits=*)
-cpdef object apply(object document, object operations)
-cpdef object rebase(object operations, object window, bint strict=*, object limits=*)
-cpdef object emit(object document, object operations, bint tests=*)
-cpdef object settle(object document, object operations, bint tests=*)
-cpdef object normalise(object document, object operations, object strategies)
+cpdef object lower(object document, object patch, object strategies=*, object limits=*, object budget=*)
+cpdef object apply(object document, object operations, object budget=*)
+cpdef object rebase(object operations, object window, bint strict=*, object budget=*)
+cpdef object emit(object document, object operations, bint tests=*, object budget=*)
+cpdef object settle(object document, object operations, bint tests=*, object budget=*)
+cpdef object normalise(object document, object operations, object strategies, object budget=*)
 cpdef object touched(object operations)
-cpdef object growth(object document, object operations, object limits=*)
+cpdef object growth(object document, object operations, object limits=*, object budget=*)

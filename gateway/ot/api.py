@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.errors import PatchError
 from gateway.ot import kernel as pure
+from gateway.ot.kernel.budget import Budget
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, LATER_GONE, LATER_WRITE_LOST
 from gateway.runtime import speedups
 
@@ -28,20 +29,31 @@ class Limits:
     """Containers in one another, of the document and so of path plus value."""
     patch_operations_max: int = 1000
     copied_bytes_max: int = 1 << 20
-    """What the `copy` operations of one patch may add, in bytes of compact JSON. Five times as many slots of
-    arrays and objects may be copied on the way, which bounds a patch of many edits in one huge container."""
-    rebase_pairs_max: int = 250_000
-    """Pairs of a submission's and concurrent committed operations that `rebase` takes on, about 0.1 s."""
+    """What the `copy` operations of one patch may add, in bytes of compact JSON."""
+    work_units_max: int = 20_000_000
+    """What `lower` or `rebase` may do where no budget is given, in units of about a nanosecond."""
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def budget(units: int) -> Budget:
+    """A budget of so many units of about a nanosecond each, to be drawn on by several functions.
+
+    Where it runs out they raise PatchError: `rebase` `CONFLICT`, for concurrent edits are what there is too
+    much of, the others `TOO_LARGE`.
+    """
+    made: Budget = _kernel.Budget(units)
+    return made
 
 
 def _patch_error(error: Any) -> PatchError:
     return PatchError(error.code, error.message, error.index)
 
 
-def apply_patch(document: Any, patch: Patch, limits: Limits = DEFAULT_LIMITS) -> Any:
+def apply_patch(
+    document: Any, patch: Patch, limits: Limits = DEFAULT_LIMITS, budget: Budget | None = None
+) -> Any:
     """The document after a JSON Patch: RFC 6902 to the letter, and `text` and `inc`.
 
     `document` is not changed; containers that the patch doesn't touch are shared with the result, so treat
@@ -59,13 +71,18 @@ def apply_patch(document: Any, patch: Patch, limits: Limits = DEFAULT_LIMITS) ->
             limits.patch_operations_max,
             limits.copied_bytes_max,
             True,
+            _kernel.Budget(limits.work_units_max) if budget is None else budget,
         )[1]
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
 
 
 def lower(
-    document: Any, patch: Patch, strategies: Strategies | None = None, limits: Limits = DEFAULT_LIMITS
+    document: Any,
+    patch: Patch,
+    strategies: Strategies | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    budget: Budget | None = None,
 ) -> list[Operation]:
     """The kernel operations of a JSON Patch against the document that its author saw.
 
@@ -84,20 +101,21 @@ def lower(
             limits.patch_operations_max,
             limits.copied_bytes_max,
             False,
+            _kernel.Budget(limits.work_units_max) if budget is None else budget,
         )[0]
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return operations
 
 
-def apply(document: Any, operations: Operations) -> Any:
-    """The document after `operations`, path-copied.
+def apply(document: Any, operations: Operations, budget: Budget | None = None) -> Any:
+    """The document after `operations`, path-copied; `budget.kept_bytes` grows by what the copies take.
 
     Raises PatchError: `CONFLICT` when a `tst` fails or lost its target, `INVALID_OPERATION` when an operation
     doesn't fit the document (never for what `transform` yields).
     """
     try:
-        return _kernel.apply(document, operations)
+        return _kernel.apply(document, operations, budget)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
 
@@ -112,11 +130,13 @@ def transform(earlier: Operations, later: Operations) -> tuple[list[Operation], 
     return earlier_after, later_after
 
 
-def transform_losses(earlier: Operations, later: Operations) -> tuple[list[Operation], list[Operation], int]:
+def transform_losses(
+    earlier: Operations, later: Operations, budget: Budget | None = None
+) -> tuple[list[Operation], list[Operation], int]:
     """As `transform`, and what was lost, as bits of kernel/transform.py (0: nothing)."""
     try:
         result: tuple[list[Operation], list[Operation], int] = _kernel.transform(
-            earlier, later, CALLS_PER_PAIR, CALLS_SPARE
+            earlier, later, CALLS_PER_PAIR, CALLS_SPARE, budget
         )
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
@@ -127,15 +147,16 @@ def rebase(
     operations: Operations,
     window: Iterable[Operations],
     strict: bool = False,
-    limits: Limits = DEFAULT_LIMITS,
+    budget: Budget | None = None,
 ) -> list[Operation]:
     """A submission's operations past the committed ones of each version after its base, oldest first.
 
-    Raises PatchError `CONFLICT` past the work cap of `transform` or `rebase_pairs_max` (the author merges and
-    submits on the head), and with `strict` when an operation became nothing or a move became a removal.
+    Raises PatchError `CONFLICT` past the work cap of `transform` or the budget (the author merges and submits
+    on the head), and with `strict` when an operation became nothing or a move became a removal.
     """
     try:
-        rebased: list[Operation] = _kernel.rebase(operations, window, strict, limits.rebase_pairs_max)
+        draws = _kernel.Budget(DEFAULT_LIMITS.work_units_max) if budget is None else budget
+        rebased: list[Operation] = _kernel.rebase(operations, window, strict, draws)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return rebased
@@ -146,29 +167,31 @@ def survives(losses: int) -> bool:
     return not losses & (LATER_GONE | LATER_WRITE_LOST)
 
 
-def invert(document: Any, operations: Operations) -> list[Operation]:
+def invert(document: Any, operations: Operations, budget: Budget | None = None) -> list[Operation]:
     """The operations that undo `operations`, which stand on `document`; tests are left out."""
     try:
-        inverses: list[Operation] = _kernel.invert(document, operations)
+        inverses: list[Operation] = _kernel.invert(document, operations, budget)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return inverses
 
 
-def emit(document: Any, operations: Operations, tests: bool = False) -> Patch:
+def emit(document: Any, operations: Operations, tests: bool = False, budget: Budget | None = None) -> Patch:
     """The JSON Patch that does to `document` what `operations` do; with `tests` also their `test`s.
 
     Standard RFC 6902 but for `text` (in code points) and `inc`. No `from` is a prefix of its `path`.
     Tests are not checked here: `apply` does that.
     """
     try:
-        patch: Patch = _kernel.emit(document, operations, tests)
+        patch: Patch = _kernel.emit(document, operations, tests, budget)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return patch
 
 
-def settle(document: Any, operations: Operations, tests: bool = False) -> Operations:
+def settle(
+    document: Any, operations: Operations, tests: bool = False, budget: Budget | None = None
+) -> Operations:
     """The committed form of `operations`: `lower(document, emit(document, operations))`, but cheaper.
 
     With `tests`, both keep the tests.
@@ -176,16 +199,18 @@ def settle(document: Any, operations: Operations, tests: bool = False) -> Operat
     This is what the log holds and what a client keeps in flight, so both transform what was on the wire.
     """
     try:
-        settled: Operations = _kernel.settle(document, operations, tests)
+        settled: Operations = _kernel.settle(document, operations, tests, budget)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return settled
 
 
-def normalise(document: Any, operations: Operations, strategies: Strategies | None) -> Operations:
+def normalise(
+    document: Any, operations: Operations, strategies: Strategies | None, budget: Budget | None = None
+) -> Operations:
     """At commit, on the head: `operations` without an `ins` into a `set` of an item whose id is there."""
     try:
-        kept: Operations = _kernel.normalise(document, operations, strategies)
+        kept: Operations = _kernel.normalise(document, operations, strategies, budget)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return kept
@@ -197,7 +222,9 @@ def touched(operations: Operations) -> set[str] | None:
     return members
 
 
-def growth(document: Any, operations: Operations, limits: Limits = DEFAULT_LIMITS) -> int:
+def growth(
+    document: Any, operations: Operations, limits: Limits = DEFAULT_LIMITS, budget: Budget | None = None
+) -> int:
     """At most how many bytes of compact JSON `operations` add to `document`; walks only what they insert.
 
     A room adds this up and measures (`size`) only when the sum passes the document limit. This is also where
@@ -206,7 +233,7 @@ def growth(document: Any, operations: Operations, limits: Limits = DEFAULT_LIMIT
     +-(2^53-1).
     """
     try:
-        added: int = _kernel.growth(document, operations, limits.depth_max)
+        added: int = _kernel.growth(document, operations, limits.depth_max, budget)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return added

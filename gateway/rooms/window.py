@@ -19,7 +19,7 @@ from gateway.runtime import speedups
 _collector = speedups.load("collector")
 
 # What is in the log was accepted once; limits that were lowered since don't hold against it.
-LOGGED = ot.Limits(depth_max=1 << 30, patch_operations_max=1 << 30, copied_bytes_max=1 << 60)
+LOGGED = ot.Limits(1 << 30, 1 << 30, 1 << 60, 1 << 60)
 
 
 class Entry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -26,11 +25,9 @@ def test_patch_length() -> None:
 
 def test_a_bomb_of_doubling_copies_is_refused_before_it_grows() -> None:
     patch = [{"op": "copy", "from": "", "path": f"/{n}"} for n in range(60)]
-    started = time.process_time()
     assert refused({"a": "x" * 1000}, patch) == "TOO_LARGE"
     patch = [{"op": "copy", "from": "/a", "path": "/a/-"} for _ in range(500)]
     assert refused({"a": ["x" * 1000]}, patch) == "TOO_LARGE"
-    assert time.process_time() - started < 2.0
 
 
 def test_copies_within_the_bound_are_made() -> None:
@@ -81,36 +78,3 @@ def test_increments_stay_exact_at_the_head_too() -> None:
         ot.growth(head, rebased)
     assert caught.value.code == "INVALID_OPERATION"
     assert ot.apply(head, rebased) == {"n": 2**53 + 2}  # a replica's view may go there until it is refused
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"op": "add", "path": "/l/0", "value": 1},
-        {"op": "remove", "path": "/l/0"},
-        {"op": "replace", "path": "/l/7", "value": 1},
-        {"op": "inc", "path": "/l/7", "value": 1},
-        {"op": "move", "from": "/l/0", "path": "/l/-"},
-        {"op": "add", "path": "/l/5", "value": "new"},
-    ],
-)
-def test_many_edits_of_one_huge_array_are_refused(entry: dict[str, Any]) -> None:
-    document = {"l": [0] * 200_000}
-    strategies = {("l",): ("set",)} if entry.get("value") == "new" else None
-    assert ot.lower(document, [entry] * 2, strategies)
-    started = time.process_time()
-    with pytest.raises(PatchError) as caught:
-        ot.lower(document, [entry] * 1000, strategies)
-    assert caught.value.code == "TOO_LARGE"
-    assert time.process_time() - started < 1.0
-
-
-def test_a_long_text_is_edited_in_linear_time() -> None:
-    document = {"t": "x" * 200_000}
-    patch = [{"op": "text", "path": "/t", "value": [1, "y"] * 5000}]
-    started = time.process_time()
-    operations = ot.lower(document, patch)
-    ot.transform(operations, operations)
-    after = ot.apply(document, operations)
-    assert ot.apply(after, ot.invert(document, operations)) == document
-    assert time.process_time() - started < 2.0

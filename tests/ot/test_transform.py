@@ -307,10 +307,11 @@ def test_a_bomb_of_many_operations_on_many_versions_is_refused() -> None:
     with pytest.raises(PatchError) as caught:
         ot.rebase(many, [many] * 200)
     assert caught.value.code == "CONFLICT"
-    limits = ot.Limits(rebase_pairs_max=6)
-    assert len(ot.rebase(many[:2], [many[:1]] * 3, limits=limits)) == 2
-    with pytest.raises(PatchError):
-        ot.rebase(many[:2], [many[:1]] * 4, limits=limits)
+    budget = ot.budget(3_000)
+    assert len(ot.rebase(many[:2], [many[:1]] * 3, budget=budget)) == 2
+    with pytest.raises(PatchError) as caught:
+        ot.rebase(many[:2], [many[:1]] * 4, budget=budget)  # the same budget: it counts the whole way
+    assert caught.value.code == "CONFLICT"
 
 
 def test_what_fits_no_document_ends_too() -> None:

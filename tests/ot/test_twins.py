@@ -59,7 +59,7 @@ def test_every_public_function_is_in_both(kernel: ModuleType) -> None:
 
 def test_errors_travel(kernel: ModuleType) -> None:
     with pytest.raises(kernel.KernelError) as caught:
-        kernel.apply({}, [("rem", ("a",))])
+        kernel.apply({}, [("rem", ("a",))], None)
     again = pickle.loads(pickle.dumps(kernel.KernelError("CONFLICT", "why", 3)))
     assert (again.code, again.message, again.index) == ("CONFLICT", "why", 3)
     assert isinstance(caught.value, ValueError) and caught.value.code == "INVALID_OPERATION"

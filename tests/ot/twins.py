@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from random import Random
 from types import ModuleType
 from typing import Any
 
+from gateway.ot.kernel.budget import Budget
 from tests.ot import generate
 
 STRATEGIES = {("text",): "text", ("count",): "counter", ("list",): ("set",), ("a",): ("set", "a")}
 LIMITS = (64, 1000, 1 << 20)
+# Stands for a budget: each kernel gets one of its own, and both must have drawn as much on it.
+BUDGET = object()
+UNITS = 20_000
 
 
 def outcome(function: Any, *arguments: Any) -> Any:
@@ -18,6 +23,16 @@ def outcome(function: Any, *arguments: Any) -> Any:
         return ("result", repr(function(*arguments)))
     except ValueError as error:
         return ("error", getattr(error, "code", None), str(error), getattr(error, "index", None))
+
+
+def outcome_and_work(function: Any, arguments: tuple[Any, ...]) -> Any:
+    """The outcome, and what is left of the budget where there is one."""
+    if BUDGET not in arguments:
+        return outcome(function, *arguments)
+    kernel = sys.modules[function.__module__]
+    budget = getattr(kernel, "Budget", Budget)(UNITS)
+    given = [budget if argument is BUDGET else argument for argument in arguments]
+    return outcome(function, *given), budget.left, budget.kept_bytes
 
 
 def hostile(random: Random, document: Any) -> dict[str, Any]:
@@ -61,9 +76,9 @@ def check(one: ModuleType, other: ModuleType, seed: int) -> None:
     lowered = []
     for patch in patches:
         arguments = (document, patch, strategies, *LIMITS, random.random() < 0.5)
-        same(seed, one.lower, other.lower, *arguments)
-        if outcome(one.lower, *arguments)[0] == "result":
-            lowered.append(one.lower(*arguments)[0])
+        same(seed, one.lower, other.lower, *arguments, BUDGET)
+        if outcome(one.lower, *arguments, None)[0] == "result":
+            lowered.append(one.lower(*arguments, None)[0])
     if len(lowered) == 2:
         check_operations(one, other, seed, document, lowered, strategies)
 
@@ -72,26 +87,26 @@ def check_operations(
     one: ModuleType, other: ModuleType, seed: int, document: Any, lowered: Any, strategies: Any
 ) -> None:
     earlier, later = lowered
-    same(seed, one.transform, other.transform, earlier, later, 20, 1000)
-    same(seed, one.transform, other.transform, earlier, later, 0, 1)
+    same(seed, one.transform, other.transform, earlier, later, 20, 1000, BUDGET)
+    same(seed, one.transform, other.transform, earlier, later, 0, 1, BUDGET)
     for strict in (False, True):
-        same(seed, one.rebase, other.rebase, later, [earlier], strict, 10)
-    head = one.apply(document, earlier)
-    past = one.transform(earlier, later, 20, 1000)[1]
-    same(seed, one.apply, other.apply, head, past)
-    same(seed, one.apply, other.apply, document, past)  # where it need not fit
-    same(seed, one.invert, other.invert, head, past)
-    same(seed, one.normalise, other.normalise, head, past, strategies)
+        same(seed, one.rebase, other.rebase, later, [earlier], strict, BUDGET)
+    head = one.apply(document, earlier, None)
+    past = one.transform(earlier, later, 20, 1000, None)[1]
+    same(seed, one.apply, other.apply, head, past, BUDGET)
+    same(seed, one.apply, other.apply, document, past, BUDGET)  # where it need not fit
+    same(seed, one.invert, other.invert, head, past, BUDGET)
+    same(seed, one.normalise, other.normalise, head, past, strategies, BUDGET)
     same(seed, one.touched, other.touched, past)
-    same(seed, one.growth, other.growth, head, past, 5)
+    same(seed, one.growth, other.growth, head, past, 5, BUDGET)
     same(seed, one.measure, other.measure, head, 4, 200)
     for tests in (False, True):
-        same(seed, one.emit, other.emit, head, past, tests)
-        same(seed, one.settle, other.settle, head, past, tests)
+        same(seed, one.emit, other.emit, head, past, tests, BUDGET)
+        same(seed, one.settle, other.settle, head, past, tests, BUDGET)
     same(seed, one.equal, other.equal, head, document)
     same(seed, one.check_value, other.check_value, [head, -0.0], 4)
 
 
 def same(seed: int, one: Any, other: Any, *arguments: Any) -> None:
-    first, second = outcome(one, *arguments), outcome(other, *arguments)
+    first, second = (outcome_and_work(function, arguments) for function in (one, other))
     assert first == second, (seed, one.__name__, arguments, first, second)

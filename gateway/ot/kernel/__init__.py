@@ -8,17 +8,23 @@ braces: the joined source is written anew, and Cython doesn't read nested ones.
 
 from __future__ import annotations
 
+from gateway.ot.kernel.budget import Budget
 from gateway.ot.kernel.documents import apply, get
 from gateway.ot.kernel.emit import emit, normalise, settle, touched
+from gateway.ot.kernel.errors import KernelError
 from gateway.ot.kernel.inverse import growth, invert
 from gateway.ot.kernel.lower import lower
 from gateway.ot.kernel.transform import against, rebase, transform
-from gateway.ot.kernel.values import KernelError, check_value, equal, identical, measure
+from gateway.ot.kernel.values import check_value, equal, identical, measure
 
-SOURCES = ("values", "paths", "text", "documents", "transform", "lower", "emit", "inverse")
+SOURCES = (
+    "errors", "budget", "values", "paths", "text", "longtext", "documents", "transform", "lower", "emit",
+    "inverse",
+)  # fmt: skip
 
 __all__ = [
     "SOURCES",
+    "Budget",
     "KernelError",
     "against",
     "apply",

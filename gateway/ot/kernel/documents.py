@@ -16,9 +16,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.ot.kernel.budget import COMPONENT_UNITS, ENTRY_UNITS, LEVEL_UNITS, Budget, drawn
+from gateway.ot.kernel.errors import CONFLICT, INVALID, KernelError
+from gateway.ot.kernel.longtext import LONG_LENGTH, long_text
 from gateway.ot.kernel.paths import Path, after_remove, format_pointer, shown
 from gateway.ot.kernel.text import apply_delta
-from gateway.ot.kernel.values import ABSENT, CONFLICT, INVALID, KernelError, equal
+from gateway.ot.kernel.values import ABSENT, same
 
 Operation = tuple[Any, ...]
 
@@ -74,13 +77,15 @@ def has(document: Any, path: Path) -> bool:
     return type(parent) is list and type(token) is int and token < len(parent)
 
 
-def shallow(container: Any, path: Path, depth: int) -> Any:
+def shallow(container: Any, path: Path, depth: int, budget: Budget) -> Any:
     """A copy of one container, the one at `path[:depth]`."""
     if type(container) is dict:
         members: dict[Any, Any] = container
+        budget.charge_object(len(members))
         return members.copy()
     if type(container) is list:
         items: list[Any] = container
+        budget.charge_array(len(items))
         return items[:]
     raise missing(path[: depth + 1])
 
@@ -95,9 +100,9 @@ def is_own(container: Any, own: list[Any] | None) -> bool:
     return False
 
 
-def copied(container: Any, path: Path, depth: int, own: list[Any] | None) -> Any:
+def copied(container: Any, path: Path, depth: int, own: list[Any] | None, budget: Budget) -> Any:
     """A copy of the container at `path[:depth]`, which is the run's own from now on."""
-    copy = shallow(container, path, depth)
+    copy = shallow(container, path, depth, budget)
     if own is not None:
         if len(own) >= OWN_MAX:
             own.clear()
@@ -110,15 +115,49 @@ def own_of(operations: Any) -> list[Any] | None:
     return [] if len(operations) > 1 else None
 
 
-def apply(document: Any, operations: Any) -> Any:
+def apply(document: Any, operations: Any, budget: Budget | None) -> Any:
     """The document after `operations`; containers off their paths are shared with the old one."""
+    draws = drawn(budget)
     own = own_of(operations)
-    for operation in operations:
-        document = apply_one(document, operation, own)
+    index = 0
+    count = len(operations)
+    while index < count:
+        end = texts_upto(document, operations, index)
+        if end > index + 1:
+            document = apply_texts(document, operations, index, end, own, draws)
+            index = end
+        else:
+            document = apply_one(document, operations[index], own, draws)
+            index += 1
     return document
 
 
-def apply_one(document: Any, operation: Operation, own: list[Any] | None) -> Any:
+def texts_upto(document: Any, operations: Any, first: int) -> int:
+    """Where a series of edits of one long text that begins at `first` ends; `first` where none does."""
+    if first + 1 == len(operations) or operations[first][0] != TXT or operations[first + 1][0] != TXT:
+        return first
+    path = operations[first][1]
+    text = get(document, path)
+    end = first
+    if type(text) is str and len(text) > LONG_LENGTH:
+        while end < len(operations) and operations[end][0] == TXT and operations[end][1] == path:
+            end += 1
+    return end
+
+
+def apply_texts(
+    document: Any, operations: Any, first: int, end: int, own: list[Any] | None, budget: Budget
+) -> Any:
+    """The document after the edits `first ... end` of one long text."""
+    path = operations[first][1]
+    text = long_text(get(document, path), budget)
+    for i in range(first, end):
+        budget.charge(ENTRY_UNITS + COMPONENT_UNITS * len(operations[i][2]))
+        text.edit(operations[i][2], budget)
+    return edited(document, SET, path, text.whole(budget), own, budget)
+
+
+def apply_one(document: Any, operation: Operation, own: list[Any] | None, budget: Budget) -> Any:
     """The document after one operation.
 
     What is in `own` changes in place: containers that the same run of operations copied before, and that are
@@ -127,18 +166,19 @@ def apply_one(document: Any, operation: Operation, own: list[Any] | None) -> Any
     given = operation[0]
     kind: Any = KINDS.get(given, given)
     path = operation[1]
+    budget.charge(ENTRY_UNITS)
     if kind is TST:
-        check_test(document, operation)
+        check_test(document, operation, budget)
         return document
     if kind is MOV:
         value = get(document, path)
-        document = edited(document, REM, path, None, own)
+        document = edited(document, REM, path, None, own, budget)
         place = after_remove(operation[2], path)
-        return edited(document, INS if type(place[-1]) is int else SET, place, value, own)
-    return edited(document, kind, path, operation[2] if len(operation) > 2 else None, own)
+        return edited(document, INS if type(place[-1]) is int else SET, place, value, own, budget)
+    return edited(document, kind, path, operation[2] if len(operation) > 2 else None, own, budget)
 
 
-def check_test(document: Any, operation: Operation) -> None:
+def check_test(document: Any, operation: Operation, budget: Budget) -> None:
     path = operation[1]
     if path is None:
         raise KernelError(CONFLICT, "what the patch tests was removed by a concurrent edit")
@@ -146,51 +186,57 @@ def check_test(document: Any, operation: Operation) -> None:
         found = get(document, path)
     except KernelError as error:
         raise KernelError(CONFLICT, error.message) from None
-    if not equal(found, operation[2]):
+    if not same(found, operation[2], False, budget):
         raise KernelError(CONFLICT, f"the value at {shown(format_pointer(path))} is not the one tested for")
 
 
-def edited(document: Any, kind: str, path: Path, argument: Any, own: list[Any] | None) -> Any:
+def edited(document: Any, kind: str, path: Path, argument: Any, own: list[Any] | None, budget: Budget) -> Any:
     """The document with one edit; the containers on `path` are the run's own."""
     last = len(path) - 1
     if last < 0:
-        return edited_value(document, kind, argument)
-    root = document if is_own(document, own) else copied(document, path, 0, own)
+        return edited_value(document, kind, argument, budget)
+    budget.charge(LEVEL_UNITS * last)
+    root = document if is_own(document, own) else copied(document, path, 0, own, budget)
     parent = root
     for depth in range(last):
         child = child_of(parent, path, depth)
         if not is_own(child, own):
-            child = copied(child, path, depth + 1, own)
+            child = copied(child, path, depth + 1, own, budget)
             parent[path[depth]] = child
         parent = child
-    edit_container(parent, kind, path, argument)
+    edit_container(parent, kind, path, argument, budget)
     return root
 
 
-def edit_container(parent: Any, kind: str, path: Path, argument: Any) -> None:
+def edit_container(parent: Any, kind: str, path: Path, argument: Any, budget: Budget) -> None:
     """Carry out an edit in its own, already copied container."""
     last = len(path) - 1
     token = path[last]
     if kind is INS:
         if type(parent) is not list or type(token) is not int or not 0 <= token <= len(parent):
             raise missing(path)
+        budget.charge(len(parent) >> 1)
         parent.insert(token, argument)
     elif kind is SET and type(parent) is dict and type(token) is str:
         parent[token] = argument
     elif kind is REM:
         child_of(parent, path, last)
+        if type(parent) is list:
+            budget.charge((len(parent) - token) >> 1)
         del parent[token]
     else:
-        parent[token] = edited_value(child_of(parent, path, last), kind, argument)
+        parent[token] = edited_value(child_of(parent, path, last), kind, argument, budget)
 
 
-def edited_value(value: Any, kind: str, argument: Any) -> Any:
+def edited_value(value: Any, kind: str, argument: Any, budget: Budget) -> Any:
     """The new value of a node that stays where it is."""
     if kind is SET:
         return argument
     if kind is TXT:
         if type(value) is not str:
             raise KernelError(INVALID, "a text operation needs a string")
+        budget.charge_text(value)
+        budget.charge(COMPONENT_UNITS * len(argument))
         return apply_delta(value, argument)
     if kind is INC:
         if type(value) is not int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.ot.kernel.budget import ENTRY_UNITS, Budget, drawn
 from gateway.ot.kernel.documents import (
     INC,
     INS,
@@ -24,16 +25,24 @@ from gateway.ot.kernel.text import write_delta
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
 
 
-def emit(document: Any, operations: Any, tests: bool) -> list[dict[str, Any]]:
+def emit(document: Any, operations: Any, tests: bool, budget: Budget | None) -> list[dict[str, Any]]:
     """The JSON Patch of `operations` on `document`, their tests included or left out."""
     patch: list[dict[str, Any]] = []
+    draws = drawn(budget)
     own = own_of(operations)
     last = len(operations) - 1
     for index, operation in enumerate(operations):
+        draws.charge(ENTRY_UNITS)
         emit_one(document, operation, tests, patch)
-        if index < last and operation[0] != TST:
-            document = apply_one(document, operation, own)
+        if index < last and moves_nodes(operation):
+            document = apply_one(document, operation, own, draws)
     return patch
+
+
+def moves_nodes(operation: Operation) -> bool:
+    """Does an operation change which nodes there are? What one text or number is, emission doesn't ask."""
+    kind = operation[0]
+    return bool(kind != TST and kind != TXT and kind != INC)
 
 
 def emit_one(document: Any, operation: Operation, tests: bool, patch: list[dict[str, Any]]) -> None:
@@ -76,11 +85,11 @@ def hops(document: Any, move: Operation) -> list[Operation]:
     return [(MOV, source, end), (MOV, last, destination)]
 
 
-def settle(document: Any, operations: Any, tests: bool) -> Any:
+def settle(document: Any, operations: Any, tests: bool, budget: Budget | None) -> Any:
     """`operations` as they are committed: what `lower` makes of what `emit` writes."""
     for operation in operations:
         if (operation[0] == TST and not tests) or (operation[0] == MOV and needs_hops(operation)):
-            return settled(document, operations, tests)
+            return settled(document, operations, tests, drawn(budget))
     return operations
 
 
@@ -89,7 +98,7 @@ def needs_hops(move: Operation) -> bool:
     return is_inside(after_remove(move[2], move[1]), move[1])
 
 
-def settled(document: Any, operations: Any, tests: bool) -> list[Operation]:
+def settled(document: Any, operations: Any, tests: bool, budget: Budget) -> list[Operation]:
     result: list[Operation] = []
     own = own_of(operations)
     for operation in operations:
@@ -97,26 +106,27 @@ def settled(document: Any, operations: Any, tests: bool) -> list[Operation]:
             result.extend(hops(document, operation))
         elif tests or operation[0] != TST:
             result.append(operation)
-        if operation[0] != TST:
-            document = apply_one(document, operation, own)
+        if moves_nodes(operation):
+            document = apply_one(document, operation, own, budget)
     return result
 
 
-def normalise(document: Any, operations: Any, strategies: Any) -> Any:
+def normalise(document: Any, operations: Any, strategies: Any, budget: Budget | None) -> Any:
     """`operations` without insertions into a `set` of an item whose id is there at that point."""
     if not strategies or not may_duplicate(operations, strategies):
         return operations
     kept: list[Operation] = []
+    draws = drawn(budget)
     rest = list(operations)
     own = own_of(rest)
     while rest:
         operation = rest.pop(0)
-        if operation[0] == INS and is_duplicate(document, operation, strategies):
+        if operation[0] == INS and is_duplicate(document, operation, strategies, draws):
             # What follows in the list was written for a document with the item in it.
-            _, rest, _ = transform([(REM, operation[1])], rest, CALLS_PER_PAIR, CALLS_SPARE)
+            _, rest, _ = transform([(REM, operation[1])], rest, CALLS_PER_PAIR, CALLS_SPARE, draws)
             continue
         kept.append(operation)
-        document = apply_one(document, operation, own)
+        document = apply_one(document, operation, own, draws)
     return kept
 
 
@@ -129,12 +139,12 @@ def may_duplicate(operations: Any, strategies: Any) -> bool:
     return False
 
 
-def is_duplicate(document: Any, operation: Operation, strategies: Any) -> bool:
+def is_duplicate(document: Any, operation: Operation, strategies: Any, budget: Budget) -> bool:
     container = operation[1][:-1]
     rule = strategies.get(container)
     if rule is None or rule[0] != SET:
         return False
-    return index_of(get(document, container), operation[2], rule) >= 0
+    return index_of(get(document, container), operation[2], rule, budget) >= 0
 
 
 def touched(operations: Any) -> set[str] | None:

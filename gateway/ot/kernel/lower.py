@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.ot.kernel.budget import ENTRY_UNITS, NODE_UNITS, Budget, drawn
 from gateway.ot.kernel.documents import (
     INC,
     INS,
@@ -15,14 +16,17 @@ from gateway.ot.kernel.documents import (
     Operation,
     apply_one,
     check_test,
+    edited,
     get,
     has,
     missing,
     own_of,
 )
+from gateway.ot.kernel.errors import CONFLICT, INVALID, TOO_LARGE, KernelError
+from gateway.ot.kernel.longtext import LONG_LENGTH, long_text
 from gateway.ot.kernel.paths import (
     Path,
-    before_remove,
+    after_remove,
     format_pointer,
     is_own_place,
     parse_index,
@@ -30,48 +34,35 @@ from gateway.ot.kernel.paths import (
     shown,
     starts_with,
 )
-from gateway.ot.kernel.text import difference, read_delta
+from gateway.ot.kernel.text import apply_delta, components_of, difference, read_delta
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
 from gateway.ot.kernel.values import (
     ABSENT,
-    CONFLICT,
     INTEGER_MAX,
-    INVALID,
-    TOO_LARGE,
-    UNBOUNDED_BYTES,
-    KernelError,
+    check_height,
     check_integer,
-    check_value,
+    checked,
     copy_value,
-    equal,
-    measure,
+    measured,
+    same,
 )
 
-# Slots of containers that a patch may have copied on its way, for each byte that it may add by `copy`. An
-# edit copies the containers on its path: a thousand edits of one huge array would keep the loop for seconds.
-SLOTS_PER_BYTE = 5
-# Comparing an item's id costs as much as copying so many slots.
-SLOTS_PER_COMPARISON = 8
-# And carrying an operation past another one, so many.
-SLOTS_PER_TRANSFORM = 16
+# What may put an item into an array.
+ADDING = ("add", "copy", "move")
 
 
 class Bounds:
-    """What one lowering may use: depth, bytes that `copy` may add, slots of containers to copy.
+    """What one lowering may use: depth, bytes that `copy` may add, and its budget of work.
 
-    `own` is what `apply_one` may change in place.
+    `own` is what `apply_one` may change in place; `index` the entry of the patch that is being lowered.
     """
 
-    def __init__(self, depth_max: int, copied_bytes_max: int, own: list[Any] | None) -> None:
+    def __init__(self, depth_max: int, copied_bytes_max: int, own: list[Any] | None, budget: Budget) -> None:
         self.depth_max = depth_max
         self.own = own
         self.copied_bytes_left = copied_bytes_max
-        self.slots_left = SLOTS_PER_BYTE * min(copied_bytes_max, 1 << 60)
-
-    def charge(self, slots: int) -> None:
-        self.slots_left -= slots
-        if self.slots_left < 0:
-            raise KernelError(TOO_LARGE, "the patch edits large containers too often: send it in parts")
+        self.budget = budget
+        self.index = 0
 
     def share(self) -> None:
         """A part of the document becomes an operation's value: it must not change in place any more."""
@@ -87,62 +78,129 @@ def lower(
     operations_max: int,
     copied_bytes_max: int,
     wants_document: bool,
+    budget: Budget | None,
 ) -> tuple[list[Operation], Any]:
     """Operations of a patch, and the document after it where it is wanted (else one from on the way)."""
     if type(patch) is not list:
         raise KernelError(INVALID, "a patch must be an array of operations")
     if len(patch) > operations_max:
         raise KernelError(TOO_LARGE, f"the patch has {len(patch)} operations, the limit is {operations_max}")
-    bounds = Bounds(depth_max, copied_bytes_max, own_of(patch))
-    if strategies and len(patch) > 1 and has_sets(strategies):
-        return lower_with_sets(document, patch, strategies, bounds), document
+    bounds = Bounds(depth_max, copied_bytes_max, own_of(patch), drawn(budget))
     operations: list[Operation] = []
-    index = 0
-    done = 0
     try:
-        for entry in patch:
-            if type(entry) is not dict:
-                raise KernelError(INVALID, "an operation must be an object")
-            while done < len(operations):
-                document = apply_one(document, operations[done], bounds.own)
-                done += 1
-            lower_entry(document, entry, strategies, bounds, operations)
-            index += 1
-        while wants_document and done < len(operations):
-            document = apply_one(document, operations[done], bounds.own)
-            done += 1
+        if strategies and len(patch) > 1 and adds_to_sets(patch, strategies):
+            lower_with_sets(document, patch, strategies, bounds, operations)
+        else:
+            document = lower_entries(document, patch, strategies, bounds, operations, wants_document)
     except KernelError as error:
-        raise KernelError(error.code, error.message, index) from None
+        raise KernelError(error.code, error.message, bounds.index) from None
     return operations, document
 
 
-def has_sets(strategies: Any) -> bool:
-    return any(rule[0] == SET for rule in strategies.values())
+def lower_entries(
+    document: Any,
+    patch: list[Any],
+    strategies: Any,
+    bounds: Bounds,
+    operations: list[Operation],
+    wants_document: bool,
+) -> Any:
+    """Append the operations of a patch; the document after it where it is wanted."""
+    done = 0
+    while bounds.index < len(patch):
+        while done < len(operations):
+            document = apply_one(document, operations[done], bounds.own, bounds.budget)
+            done += 1
+        if begins_texts(patch, bounds.index):
+            document = lower_texts(document, patch, bounds, operations)
+            done = len(operations)
+        else:
+            lower_entry(document, checked_entry(patch, bounds.index), strategies, bounds, operations)
+            bounds.index += 1
+    while wants_document and done < len(operations):
+        document = apply_one(document, operations[done], bounds.own, bounds.budget)
+        done += 1
+    return document
 
 
-def lower_with_sets(document: Any, patch: list[Any], strategies: Any, bounds: Bounds) -> list[Operation]:
-    """The operations of a patch of several, where some arrays are sets.
+def checked_entry(patch: list[Any], index: int) -> dict[str, Any]:
+    entry = patch[index]
+    if type(entry) is not dict:
+        raise KernelError(INVALID, "an operation must be an object")
+    return entry
+
+
+def begins_texts(patch: list[Any], index: int) -> bool:
+    """Are this entry and the next one `text` operations at one path?"""
+    if index + 1 == len(patch) or type(patch[index]) is not dict:
+        return False
+    pointer = patch[index].get("path")
+    if type(pointer) is not str or not is_text_at(patch[index], pointer):
+        return False
+    return is_text_at(patch[index + 1], pointer)
+
+
+def is_text_at(entry: Any, pointer: str) -> bool:
+    return type(entry) is dict and entry.get("op") == "text" and entry.get("path") == pointer
+
+
+def lower_texts(document: Any, patch: list[Any], bounds: Bounds, operations: list[Operation]) -> Any:
+    """Append the operations of several `text` entries at one path; the document after them.
+
+    Where the text is long it is held in pieces meanwhile: copying it for each entry would cost their product.
+    """
+    budget = bounds.budget
+    pointer: str = patch[bounds.index]["path"]
+    path = locate(document, parse_pointer(pointer))
+    text = text_at(document, path)
+    long = long_text(text, budget) if len(text) > LONG_LENGTH else None
+    while bounds.index < len(patch) and is_text_at(patch[bounds.index], pointer):
+        entry = patch[bounds.index]
+        budget.charge(ENTRY_UNITS)
+        components = components_of(argument(entry), budget)
+        if long is not None:
+            delta = long.read_and_edit(components, is_utf16(entry), budget)
+        else:
+            delta = read_delta(components, text, is_utf16(entry), budget)
+            budget.charge_text(text)
+            text = apply_delta(text, delta)
+        if delta:
+            operations.append((TXT, path, delta))
+        bounds.index += 1
+    return edited(document, SET, path, text if long is None else long.whole(budget), bounds.own, budget)
+
+
+def adds_to_sets(patch: list[Any], strategies: Any) -> bool:
+    """May the patch add an item to an array that is a set?"""
+    sets = {format_pointer(path) for path, rule in strategies.items() if rule[0] == SET}
+    for entry in patch:
+        if type(entry) is dict and entry.get("op") in ADDING:
+            pointer = entry.get("path")
+            if type(pointer) is str and pointer[: pointer.rfind("/")] in sets:
+                return True
+    return False
+
+
+def lower_with_sets(
+    document: Any, patch: list[Any], strategies: Any, bounds: Bounds, operations: list[Operation]
+) -> None:
+    """Append the operations of a patch of several, where some arrays are sets.
 
     An `add` of an id that is there takes the old item's place, so the array is one shorter than in the
     author's view, on which the paths after it stand. `detour` leads from that view to what there really is;
     whatever is lowered on the view is carried past it.
     """
     others = {path: rule for path, rule in strategies.items() if rule[0] != SET}
+    budget = bounds.budget
     real = document
-    operations: list[Operation] = []
+    real_own: list[Any] = []
     detour: list[Operation] = []
-    for index, entry in enumerate(patch):
+    while bounds.index < len(patch):
         literal: list[Operation] = []
-        try:
-            if type(entry) is not dict:
-                raise KernelError(INVALID, "an operation must be an object")
-            lower_entry(document, entry, others, bounds, literal)
-            for operation in literal:
-                document = apply_one(document, operation, None)
-            bounds.charge(SLOTS_PER_TRANSFORM * len(detour))
-        except KernelError as error:
-            raise KernelError(error.code, error.message, index) from None
-        detour, carried, _ = transform(detour, literal, CALLS_PER_PAIR, CALLS_SPARE)
+        lower_entry(document, checked_entry(patch, bounds.index), others, bounds, literal)
+        for operation in literal:
+            document = apply_one(document, operation, bounds.own, budget)
+        detour, carried, _ = transform(detour, literal, CALLS_PER_PAIR, CALLS_SPARE, budget)
         for operation in carried:
             known = known_item(real, operation, strategies, bounds)
             if known >= 0:
@@ -152,9 +210,9 @@ def lower_with_sets(document: Any, patch: list[Any], strategies: Any, bounds: Bo
             else:
                 fresh = [operation]
             for item in fresh:
-                real = apply_one(real, item, None)
+                real = apply_one(real, item, real_own, budget)
             operations.extend(fresh)
-    return operations
+        bounds.index += 1
 
 
 def known_item(document: Any, operation: Operation, strategies: Any, bounds: Bounds) -> int:
@@ -164,9 +222,7 @@ def known_item(document: Any, operation: Operation, strategies: Any, bounds: Bou
     rule = strategies.get(operation[1][:-1])
     if rule is None or rule[0] != SET:
         return -1
-    items = get(document, operation[1][:-1])
-    bounds.charge(SLOTS_PER_COMPARISON * len(items))
-    return index_of(items, operation[2], rule)
+    return index_of(get(document, operation[1][:-1]), operation[2], rule, bounds.budget)
 
 
 def to_old_place(insertion: Operation, known: int) -> list[Operation]:
@@ -192,28 +248,30 @@ def lower_entry(
     if type(pointer) is not str:
         raise KernelError(INVALID, "an operation needs a string path")
     name: str = given
+    budget = bounds.budget
+    budget.charge(ENTRY_UNITS)
     tokens = parse_pointer(pointer)
     if name == "replace":
-        value = check_value(argument(entry), bounds.depth_max - len(tokens))
-        lower_set(document, locate(document, tokens, bounds), value, strategies, operations)
+        value = checked(argument(entry), bounds.depth_max - len(tokens), budget)
+        lower_set(document, locate(document, tokens), value, strategies, bounds, operations)
     elif name == "add":
-        value = check_value(argument(entry), bounds.depth_max - len(tokens))
-        lower_add(document, locate_place(document, tokens, bounds), value, strategies, bounds, operations)
+        value = checked(argument(entry), bounds.depth_max - len(tokens), budget)
+        lower_add(document, locate_place(document, tokens), value, strategies, bounds, operations)
     elif name == "remove":
         if not tokens:
             raise KernelError(INVALID, "the root can't be removed by an edit")
-        operations.append((REM, locate(document, tokens, bounds)))
+        operations.append((REM, locate(document, tokens)))
     elif name == "test":
         operations.append(lower_test(document, tokens, entry, bounds))
     elif name == "move":
         lower_move(document, source_of(entry), tokens, bounds, operations)
     elif name == "copy":
-        value = captured(get(document, locate(document, source_of(entry), bounds)), tokens, bounds)
-        lower_add(document, locate_place(document, tokens, bounds), value, strategies, bounds, operations)
+        value = captured(get(document, locate(document, source_of(entry))), tokens, bounds)
+        lower_add(document, locate_place(document, tokens), value, strategies, bounds, operations)
     elif name == "text":
-        lower_text(document, locate(document, tokens, bounds), entry, operations)
+        lower_text(document, locate(document, tokens), entry, budget, operations)
     elif name == "inc":
-        lower_inc(document, locate(document, tokens, bounds), argument(entry), operations)
+        lower_inc(document, locate(document, tokens), argument(entry), operations)
     else:
         raise KernelError(INVALID, f"unknown op {shown(name)}")
 
@@ -234,25 +292,23 @@ def source_of(entry: dict[str, Any]) -> list[str]:
     return parse_pointer(pointer)
 
 
-def locate(document: Any, tokens: list[Any], bounds: Bounds) -> Path:
+def locate(document: Any, tokens: list[Any]) -> Path:
     """The typed path of an existing node; `tokens` becomes it too."""
-    descend(document, tokens, len(tokens), bounds)
+    descend(document, tokens, len(tokens))
     return tuple(tokens)
 
 
-def descend(node: Any, path: list[Any], count: int, bounds: Bounds) -> Any:
+def descend(node: Any, path: list[Any], count: int) -> Any:
     """The node at the first `count` tokens of `path`, which become typed."""
     for depth in range(count):
         token = path[depth]
         if type(node) is dict:
             members: dict[str, Any] = node
-            bounds.charge(len(members))
             node = members.get(token, ABSENT)
             if node is ABSENT:
                 raise missing(tuple(path[: depth + 1]))
         elif type(node) is list:
             items: list[Any] = node
-            bounds.charge(len(items))
             index = parse_index(token)
             if index < 0:
                 raise KernelError(INVALID, f"{shown(token)} is not the index of an element")
@@ -265,7 +321,7 @@ def descend(node: Any, path: list[Any], count: int, bounds: Bounds) -> Any:
     return node
 
 
-def locate_place(document: Any, tokens: list[Any], bounds: Bounds) -> Path:
+def locate_place(document: Any, tokens: list[Any]) -> Path:
     """The typed path of where a value may be added: () is the root, an `int` at the end is a gap.
 
     `tokens` becomes it too.
@@ -273,14 +329,13 @@ def locate_place(document: Any, tokens: list[Any], bounds: Bounds) -> Path:
     if not tokens:
         return ()
     last = len(tokens) - 1
-    parent = descend(document, tokens, last, bounds)
+    parent = descend(document, tokens, last)
     if type(parent) is dict:
         return tuple(tokens)
     if type(parent) is not list:
         raise missing(tuple(tokens))
     token = tokens[last]
     size = len(parent)
-    bounds.charge(size)
     index = size if token == "-" else parse_index(token)
     if index < 0:
         raise KernelError(INVALID, f"{shown(token)} is not the index of a place in an array")
@@ -294,26 +349,25 @@ def lower_add(
     document: Any, place: Path, value: Any, strategies: Any, bounds: Bounds, operations: list[Operation]
 ) -> None:
     if not place or type(place[-1]) is str:
-        lower_set(document, place, value, strategies, operations)
+        lower_set(document, place, value, strategies, bounds, operations)
         return
     rule = strategies.get(place[:-1]) if strategies else None
     if rule is not None and rule[0] == SET:
-        items = get(document, place[:-1])
-        bounds.charge(SLOTS_PER_COMPARISON * len(items))
-        known = index_of(items, value, rule)
+        known = index_of(get(document, place[:-1]), value, rule, bounds.budget)
         if known >= 0:  # in place, so that it beats a concurrent remove
             place = (*place[:-1], known)
             operations.append((REM, place))
     operations.append((INS, place, value))
 
 
-def index_of(items: list[Any], value: Any, rule: Any) -> int:
+def index_of(items: list[Any], value: Any, rule: Any, budget: Budget) -> int:
     """Where in a set an item with the same id stands, or -1."""
     key = item_id(value, rule)
     if key is None:
         return -1
+    budget.charge(NODE_UNITS * len(items))
     for index, item in enumerate(items):
-        if equal(item_id(item, rule), key):
+        if same(item_id(item, rule), key, False, budget):
             return index
     return -1
 
@@ -325,7 +379,9 @@ def item_id(item: Any, rule: Any) -> Any:
     return item.get(rule[1]) if type(item) is dict else None
 
 
-def lower_set(document: Any, path: Path, value: Any, strategies: Any, operations: list[Operation]) -> None:
+def lower_set(
+    document: Any, path: Path, value: Any, strategies: Any, bounds: Bounds, operations: list[Operation]
+) -> None:
     """A value for a member, an element or the root, as its field's strategy has it."""
     rule = strategies.get(path) if strategies else None
     if rule is None:
@@ -334,6 +390,7 @@ def lower_set(document: Any, path: Path, value: Any, strategies: Any, operations
     if rule == "text" and type(value) is str:
         old = get(document, path) if has(document, path) else None
         if type(old) is str:
+            bounds.budget.charge(len(old) + len(value))
             delta = difference(old, value)
             if delta:
                 operations.append((TXT, path, delta))
@@ -348,13 +405,13 @@ def lower_set(document: Any, path: Path, value: Any, strategies: Any, operations
 
 
 def lower_test(document: Any, tokens: list[str], entry: dict[str, Any], bounds: Bounds) -> Operation:
-    value = check_value(argument(entry), bounds.depth_max)
+    value = checked(argument(entry), bounds.depth_max, bounds.budget)
     try:
-        path = locate(document, tokens, bounds)
+        path = locate(document, tokens)
     except KernelError as error:
         raise KernelError(CONFLICT, f"test failed: {error.message}") from None
     operation = (TST, path, value)
-    check_test(document, operation)
+    check_test(document, operation, bounds.budget)
     return operation
 
 
@@ -363,7 +420,7 @@ def lower_move(
 ) -> None:
     is_same = source_tokens == tokens
     is_into_itself = tokens[: len(source_tokens)] == source_tokens
-    source = locate(document, source_tokens, bounds)
+    source = locate(document, source_tokens)
     if is_same:
         return
     if is_into_itself:
@@ -373,9 +430,10 @@ def lower_move(
         bounds.share()
         operations.append((SET, (), value))
         return
-    place = locate_place(apply_one(document, (REM, source), None), tokens, bounds)
-    measure(value, bounds.depth_max - len(place), UNBOUNDED_BYTES)
-    target = before_remove(place, source)
+    target = locate_target(document, tokens, source)
+    place = after_remove(target, source)
+    if len(place) > len(source):  # else it nests no deeper than it did
+        check_height(value, bounds.depth_max - len(place), bounds.budget)
     if type(place[-1]) is not str:
         if not is_own_place(source, target):
             operations.append((MOV, source, target))
@@ -388,14 +446,67 @@ def lower_move(
         operations.append((MOV, source, target))
 
 
-def lower_text(document: Any, path: Path, entry: dict[str, Any], operations: list[Operation]) -> None:
+def locate_target(document: Any, tokens: list[str], source: Path) -> Path:
+    """The place that a move's `path` names, in coordinates from before it.
+
+    `tokens` count from after the removal of `source`. The document without it needn't be made: only in the
+    array that it leaves do they differ.
+    """
+    keys: list[Any] = []
+    hole = len(source) - 1
+    last = len(tokens) - 1
+    is_beside = True  # do the tokens up to here lead to the source too?
+    node = document
+    for depth in range(last + 1):
+        key: Any = tokens[depth]
+        if type(node) is list:
+            leaves = is_beside and depth == hole
+            key = index_in(tokens, depth, len(node) - 1 if leaves else len(node))
+            if leaves and key >= source[hole]:
+                key += 1
+        elif type(node) is not dict or (depth < last and key not in node):
+            raise missing(tuple(tokens[: depth + 1]))
+        is_beside = is_beside and depth < hole and key == source[depth]
+        keys.append(key)
+        if depth < last:
+            node = node[key]
+    return tuple(keys)
+
+
+def index_in(tokens: list[str], depth: int, size: int) -> int:
+    """The index that a token names in an array of `size`: of a place where it is the last one."""
+    token = tokens[depth]
+    is_place = depth == len(tokens) - 1
+    index = size if is_place and token == "-" else parse_index(token)
+    if index < 0:
+        wanted = "a place in an array" if is_place else "an element"
+        raise KernelError(INVALID, f"{shown(token)} is not the index of {wanted}")
+    if is_place and index > size:
+        raise KernelError(INVALID, f"index {index} is past the end of the array, {size}")
+    if not is_place and index >= size:
+        raise missing((*tokens[:depth], index))
+    return index
+
+
+def text_at(document: Any, path: Path) -> str:
     text = get(document, path)
     if type(text) is not str:
         raise KernelError(INVALID, f"text needs a string at {shown(format_pointer(path))}")
+    return text
+
+
+def is_utf16(entry: dict[str, Any]) -> bool:
     unit = entry.get("unit", "codepoint")
     if unit != "codepoint" and unit != "utf16":
         raise KernelError(INVALID, "the unit of a text operation is codepoint or utf16")
-    delta = read_delta(argument(entry), text, unit == "utf16")
+    return bool(unit == "utf16")
+
+
+def lower_text(
+    document: Any, path: Path, entry: dict[str, Any], budget: Budget, operations: list[Operation]
+) -> None:
+    text = text_at(document, path)
+    delta = read_delta(components_of(argument(entry), budget), text, is_utf16(entry), budget)
     if delta:
         operations.append((TXT, path, delta))
 
@@ -413,5 +524,9 @@ def lower_inc(document: Any, path: Path, amount: Any, operations: list[Operation
 
 def captured(value: Any, tokens: list[str], bounds: Bounds) -> Any:
     """A copy for `copy`, charged to the patch: doubling can't outgrow the bound."""
-    bounds.copied_bytes_left -= measure(value, bounds.depth_max - len(tokens), bounds.copied_bytes_left)
+    budget = bounds.budget
+    before = budget.left
+    size = measured(value, bounds.depth_max - len(tokens), bounds.copied_bytes_left, budget)
+    bounds.copied_bytes_left -= size
+    budget.charge(before - budget.left)  # copying walks it once more
     return copy_value(value)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.kernel.values import INVALID, KernelError, check_string
+from gateway.ot.kernel.errors import INVALID, KernelError
+from gateway.ot.kernel.values import check_string
 
 Path = tuple[Any, ...]
 
@@ -114,16 +115,6 @@ def after_remove(path: Path, removed: Path) -> Path:
     index: int = path[depth]
     gone: int = removed[depth]
     return with_component(path, depth, index - 1) if index > gone else path
-
-
-def before_remove(path: Path, removed: Path) -> Path:
-    """The inverse of `after_remove`: a path after the removal in coordinates from before it."""
-    depth = len(removed) - 1
-    if type(removed[depth]) is str or len(path) <= depth or not shares(path, removed, depth):
-        return path
-    index: int = path[depth]
-    gone: int = removed[depth]
-    return with_component(path, depth, index + 1) if index >= gone else path
 
 
 def after_move(path: Path, source: Path, target: Path, is_place: bool, stays: bool) -> Path:

@@ -1,6 +1,6 @@
 """Text deltas: a tuple of components over code points.
 
-A positive `int` retains, a negative one deletes, a `str` inserts. RemotePresence of one kind are merged, zero
+A positive `int` retains, a negative one deletes, a `str` inserts. Neighbours of one kind are merged, zero
 lengths and a trailing retain are left out, the order of components is kept.
 """
 
@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.kernel.values import INVALID, KernelError, check_string
+from gateway.ot.kernel.budget import COMPONENT_UNITS, Budget
+from gateway.ot.kernel.errors import INVALID, KernelError
+from gateway.ot.kernel.values import check_string
 
 Delta = tuple[Any, ...]
 
+# Beyond any text's length: what a component asks for is cut to it, so that lengths are machine integers.
+LENGTH_MAX = 2**60
+
 
 def push(delta: list[Any], component: Any) -> None:
-    """Append a component, merged with its neighbour when both are of one kind."""
+    """Append a component; a number is merged with its neighbour where both are of one kind."""
     if not component:
         return
-    if delta:
+    if delta and type(component) is int:
         last = delta[-1]
-        if type(last) is str:
-            if type(component) is str:
-                delta[-1] = last + component
-                return
-        elif type(component) is int and (last > 0) == (component > 0):
+        if type(last) is int and (last > 0) == (component > 0):
             delta[-1] = last + component
             return
     delta.append(component)
@@ -33,7 +34,27 @@ def sealed(delta: list[Any]) -> Delta:
     """The normal form of a delta built with `push`."""
     if delta and type(delta[-1]) is int and delta[-1] > 0:
         delta.pop()
+    for i in range(1, len(delta)):
+        if type(delta[i]) is str and type(delta[i - 1]) is str:
+            return tuple(with_joined_texts(delta))
     return tuple(delta)
+
+
+def with_joined_texts(delta: list[Any]) -> list[Any]:
+    """Insertions beside each other as one; joined at once, or many would cost their square."""
+    joined: list[Any] = []
+    texts: list[str] = []
+    for component in delta:
+        if type(component) is str:
+            texts.append(component)
+            continue
+        if texts:
+            joined.append("".join(texts))
+            texts = []
+        joined.append(component)
+    if texts:
+        joined.append("".join(texts))
+    return joined
 
 
 def difference(old: str, new: str) -> Delta:
@@ -131,24 +152,42 @@ def transform_rest(delta: Delta, result: list[Any], index: int, used: int) -> De
     return sealed(result)
 
 
-def read_delta(value: Any, text: str, utf16: bool) -> Delta:
-    """The delta of a `text` operation's value, such as `[5, "hi", {"d": 3}]`, against the present text."""
+def components_of(value: Any, budget: Budget) -> list[Any]:
+    """The components of a `text` operation's value, such as `[5, "hi", {"d": 3}]`."""
     if type(value) is not list:
         raise KernelError(INVALID, "a text operation's value must be an array of components")
+    budget.charge(COMPONENT_UNITS * len(value))
+    return value
+
+
+def read_delta(components: list[Any], text: str, utf16: bool, budget: Budget) -> Delta:
+    """The delta of a `text` operation's components against the present text."""
     delta: list[Any] = []
-    position = 0
-    for component in value:
-        if type(component) is str:
-            push(delta, check_string(component))
-            continue
-        span = read_span(component, text, position, utf16)
-        position += span
-        push(delta, -span if type(component) is dict else span)
+    read_components(components, 0, text, 0, utf16, delta, budget)
     return sealed(delta)
 
 
-def read_span(component: Any, text: str, position: int, utf16: bool) -> int:
-    """The length in code points of a retain or delete component."""
+def read_components(
+    components: list[Any], first: int, text: str, position: int, utf16: bool, delta: list[Any], budget: Budget
+) -> None:
+    """Push the components from `first` on to `delta`; they begin at `position` of `text`."""
+    for i in range(first, len(components)):
+        component = components[i]
+        if type(component) is str:
+            push(delta, check_string(component))
+            continue
+        length = length_of(component)
+        if utf16:
+            budget.charge(min(length, len(text) - position))
+            span = utf16_span(text, position, length)
+        else:
+            span = codepoint_span(text, position, length)
+        position += span
+        push(delta, -span if type(component) is dict else span)
+
+
+def length_of(component: Any) -> int:
+    """The length, in the operation's unit, of a component that retains or deletes."""
     length = component
     if type(component) is dict:
         if len(component) != 1 or "d" not in component:
@@ -156,10 +195,16 @@ def read_span(component: Any, text: str, position: int, utf16: bool) -> int:
         length = component["d"]
     if type(length) is not int or length < 0:
         raise KernelError(INVALID, "a text component's length must be an integer, 0 or more")
-    if utf16:
-        return utf16_span(text, position, length)
+    return min(length, LENGTH_MAX)
+
+
+def past_the_end(length: int) -> KernelError:
+    return KernelError(INVALID, f"a text component reaches past the end of the text, {length}")
+
+
+def codepoint_span(text: str, position: int, length: int) -> int:
     if length > len(text) - position:
-        raise KernelError(INVALID, f"a text component reaches past the end of the text, {len(text)}")
+        raise past_the_end(len(text))
     return length
 
 
@@ -168,7 +213,7 @@ def utf16_span(text: str, position: int, units: int) -> int:
     at = position
     while units > 0:
         if at == len(text):
-            raise KernelError(INVALID, "a text component reaches past the end of the text")
+            raise past_the_end(len(text))
         units -= 2 if text[at] > "\uffff" else 1
         at += 1
     if units < 0:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.ot.kernel.budget import APART_UNITS, COMPONENT_UNITS, PAIR_UNITS, STEP_UNITS, Budget, drawn
 from gateway.ot.kernel.documents import INC, INS, KINDS, MOV, REM, SET, TST, TXT, Operation
+from gateway.ot.kernel.errors import CONFLICT, KernelError
 from gateway.ot.kernel.paths import (
     Path,
     after_insert,
@@ -20,7 +22,7 @@ from gateway.ot.kernel.paths import (
     starts_with,
 )
 from gateway.ot.kernel.text import transform_delta
-from gateway.ot.kernel.values import CONFLICT, KernelError, identical
+from gateway.ot.kernel.values import same
 
 CALLS_PER_PAIR = 20
 CALLS_SPARE = 1000
@@ -40,7 +42,7 @@ def moved_to(operation: Operation, path: Path) -> Operation:
 
 def against(a: Operation, b: Operation, later: bool) -> list[Operation]:
     """T(a, b)."""
-    result = past(known([a])[0], known([b])[0], later)
+    result = past(known([a])[0], known([b])[0], later, drawn(None))
     return result if type(result) is list else [result]
 
 
@@ -65,15 +67,17 @@ def known(operations: Any) -> Any:
     return operations
 
 
-def past(a: Operation, b: Operation, later: bool) -> Any:
+def past(a: Operation, b: Operation, later: bool, budget: Budget) -> Any:
     """T(a, b): the operation where it is exactly one, which spares a list, else a list."""
+    at = b[1]
+    budget.charge(PAIR_UNITS if at is None else PAIR_UNITS + STEP_UNITS * len(at))
     if a[1] is None:
         return a
     if a[0] is MOV:
         return move_against(a, b, later)
     kind = b[0]
     if kind is SET:
-        return against_set(a, b, later)
+        return against_set(a, b, later, budget)
     if kind is INS:
         return moved_to(a, after_insert(a[1], b[1], not later and a[0] is INS))
     if kind is REM:
@@ -81,6 +85,7 @@ def past(a: Operation, b: Operation, later: bool) -> Any:
     if kind is MOV:
         return against_move(a, b, later)
     if kind is TXT and a[0] is TXT and a[1] == b[1]:
+        budget.charge(COMPONENT_UNITS * (len(a[2]) + len(b[2])))
         delta = transform_delta(a[2], b[2], later)
         return (TXT, a[1], delta) if delta else []
     return a  # a test or an increment changes no other operation
@@ -105,7 +110,7 @@ def against_remove(a: Operation, removed: Path, later: bool) -> Any:
     return gone(a)
 
 
-def against_set(a: Operation, b: Operation, later: bool) -> Any:
+def against_set(a: Operation, b: Operation, later: bool, budget: Budget) -> Any:
     path = a[1]
     at = b[1]
     if not starts_with(path, at):
@@ -114,7 +119,7 @@ def against_set(a: Operation, b: Operation, later: bool) -> Any:
     if len(path) > len(at):
         return gone(a)
     if kind is SET:
-        return a if later and not identical(a[2], b[2]) else []
+        return a if later and not same(a[2], b[2], True, budget) else []
     if kind is INS or kind is TST or (kind is REM and later):
         return a
     return []
@@ -229,16 +234,17 @@ def loss(operation: Operation, result: Any, later: bool) -> int:
 class Work:
     """What one transformation of lists may still do, and what it lost so far."""
 
-    def __init__(self, calls_left: int) -> None:
+    def __init__(self, calls_left: int, budget: Budget) -> None:
         self.calls_left = calls_left
+        self.budget = budget
         self.losses = 0
 
 
 def transform(
-    earlier: Any, later: Any, calls_per_pair: int, calls_spare: int
+    earlier: Any, later: Any, calls_per_pair: int, calls_spare: int, budget: Budget | None
 ) -> tuple[list[Operation], list[Operation], int]:
     """Two concurrent lists, each past the other, and the loss bits."""
-    work = Work(calls_per_pair * len(earlier) * len(later) + calls_spare)
+    work = Work(calls_per_pair * len(earlier) * len(later) + calls_spare, drawn(budget))
     passed = list(known(earlier))
     crossed: list[Operation] = []
     for operation in known(later):
@@ -251,6 +257,7 @@ def pass_one(
 ) -> list[Operation]:
     """Take one later operation past all earlier ones, to `crossed`; the earlier ones past it."""
     passed: list[Operation] = []
+    work.budget.charge(APART_UNITS * len(earlier))
     for index in range(len(earlier)):
         other = earlier[index]
         if are_apart(operation, other):
@@ -302,8 +309,8 @@ def meet(earlier: Operation, later: Operation, passed: list[Operation], work: Wo
     work.calls_left -= 1
     if work.calls_left < 0:
         raise KernelError(CONFLICT, "the edit meets too many concurrent ones to be merged")
-    others = past(earlier, later, False)
-    own = past(later, earlier, True)
+    others = past(earlier, later, False, work.budget)
+    own = past(later, earlier, True, work.budget)
     work.losses |= loss(earlier, others, False) | loss(later, own, True)
     if type(others) is list:
         if others:
@@ -322,31 +329,28 @@ def are_apart(a: Operation, b: Operation) -> bool:
     return type(at[0]) is str and a[0] is not MOV and b[0] is not MOV
 
 
-def goes_past(later: Operation, earlier: Operation) -> bool:
+def goes_past(later: Operation, earlier: Operation, budget: Budget) -> bool:
     """Is a later operation surely the same past an earlier one: apart from it, or written over it?"""
     if later[0] is SET and earlier[0] is SET and later[1] == earlier[1]:
-        return not identical(later[2], earlier[2])
+        return not same(later[2], earlier[2], True, budget)
     return are_apart(later, earlier)
 
 
-def rebase(operations: Any, window: Any, strict: bool, pairs_max: int) -> list[Operation]:
+def rebase(operations: Any, window: Any, strict: bool, budget: Budget | None) -> list[Operation]:
     """`operations` past a sequence of committed lists; with `strict`, CONFLICT when something is lost."""
     current: list[Operation] = list(known(operations))
-    work = Work(0)
-    pairs = 0
+    work = Work(0, drawn(budget))
+    work.budget.merging = True
     for change in window:
         committed = known(change)
-        if len(committed) == 1 and len(current) == 1 and goes_past(current[0], committed[0]):
+        work.budget.charge(PAIR_UNITS + APART_UNITS * len(committed))
+        if len(committed) == 1 and len(current) == 1 and goes_past(current[0], committed[0], work.budget):
             continue
-        pairs += len(committed) * len(current)
-        if pairs > pairs_max:
-            raise KernelError(
-                CONFLICT, f"the edit meets more than {pairs_max} pairs of concurrent operations"
-            )
         work.calls_left = CALLS_PER_PAIR * len(committed) * len(current) + CALLS_SPARE
         current = pass_all(current, list(committed), work)
         if strict and work.losses & (LATER_GONE | LATER_WRITE_LOST):
             raise KernelError(CONFLICT, "a concurrent edit took what this strict patch changes")
+    work.budget.merging = False
     return current
 
 
@@ -354,6 +358,7 @@ def pass_all(operations: list[Operation], earlier: list[Operation], work: Work) 
     """Later operations past earlier ones, which are done with then: the last one need not move them."""
     crossed: list[Operation] = []
     last = len(operations) - 1
+    work.budget.charge(APART_UNITS * len(earlier))
     for index in range(last):
         earlier = pass_one(operations[index], earlier, crossed, work)
     if last < 0:
@@ -362,7 +367,7 @@ def pass_all(operations: list[Operation], earlier: list[Operation], work: Work) 
     for index in range(len(earlier)):
         other = earlier[index]
         if not are_apart(operation, other):
-            own = past(operation, other, True)
+            own = past(operation, other, True, work.budget)
             work.losses |= loss(operation, own, True)
             if type(own) is list:
                 if own:

@@ -1,4 +1,4 @@
-# ruff: noqa: SIM110 (plain loops compile to C, generators do not)
+# ruff: noqa: SIM110, PERF401 (plain loops compile to C, generators do not)
 """JSON values: what is allowed in a document, equality, copies, sizes."""
 
 from __future__ import annotations
@@ -6,25 +6,12 @@ from __future__ import annotations
 from math import copysign, isfinite
 from typing import Any
 
+from gateway.ot.kernel.budget import NODE_UNITS, Budget, drawn
+from gateway.ot.kernel.errors import INVALID, TOO_LARGE, KernelError
+
 INTEGER_MAX = 2**53 - 1
-CONFLICT = "CONFLICT"
-INVALID = "INVALID_OPERATION"
-TOO_LARGE = "TOO_LARGE"
 UNBOUNDED_BYTES = 2**62
 ABSENT: Any = object()  # stands for a member that isn't there
-
-
-class KernelError(ValueError):
-    """An operation can't be carried out: `code` is an ERROR's, `index` in the patch or None."""
-
-    def __init__(self, code: str, message: str, index: int | None = None) -> None:
-        super().__init__(code, message, index)
-        self.code = code
-        self.message = message
-        self.index = index
-
-    def __str__(self) -> str:
-        return self.message
 
 
 def check_string(text: str) -> str:
@@ -64,7 +51,12 @@ def is_negative_zero(value: Any) -> bool:
 
 
 def check_value(value: Any, depth_max: int) -> Any:
-    """`value` as it is stored, or KernelError. Walks level by level, so depth costs no stack."""
+    """`value` as it is stored, or KernelError."""
+    return checked(value, depth_max, drawn(None))
+
+
+def checked(value: Any, depth_max: int, budget: Budget) -> Any:
+    """As `check_value`. Walks level by level, so depth costs no stack."""
     if type(value) is not dict and type(value) is not list:
         return check_scalar(value)
     level = [value]
@@ -76,6 +68,7 @@ def check_value(value: Any, depth_max: int) -> Any:
             raise KernelError(TOO_LARGE, f"the value nests deeper than {depth_max} containers")
         below: list[Any] = []
         for container in level:
+            budget.charge(NODE_UNITS * (1 + len(container)))
             rewrite |= check_members(container, below)
         level = below
     return without_negative_zeros(value) if rewrite else value
@@ -125,22 +118,26 @@ def copy_value(value: Any) -> Any:
 
 def equal(one: Any, other: Any) -> bool:
     """Equality of the `test` operation (RFC 6902 section 4.6): 1 and 1.0 are equal, 1 and true are not."""
-    return same(one, other, False)
+    return same(one, other, False, drawn(None))
 
 
 def identical(one: Any, other: Any) -> bool:
     """The same JSON but for the order of members: 1, 1.0 and true all differ."""
-    return same(one, other, True)
+    return same(one, other, True, drawn(None))
 
 
-def same(one: Any, other: Any, exact: bool) -> bool:
+def same(one: Any, other: Any, exact: bool, budget: Budget) -> bool:
     if one is other:
         return True
+    budget.charge(NODE_UNITS)
     kind = type(one)
     if kind is dict:
-        return type(other) is dict and same_members(one, other, exact)
+        return type(other) is dict and same_members(one, other, exact, budget)
     if kind is list:
-        return type(other) is list and same_items(one, other, exact)
+        return type(other) is list and same_items(one, other, exact, budget)
+    if kind is str and type(other) is str:
+        budget.charge(len(one) >> 3)
+        return bool(one == other)
     if kind is type(other):
         return bool(one == other)
     if exact or (kind is not int and kind is not float):
@@ -148,30 +145,38 @@ def same(one: Any, other: Any, exact: bool) -> bool:
     return (type(other) is int or type(other) is float) and one == other
 
 
-def same_members(one: dict[str, Any], other: dict[str, Any], exact: bool) -> bool:
+def same_members(one: dict[str, Any], other: dict[str, Any], exact: bool, budget: Budget) -> bool:
     if len(one) != len(other):
         return False
+    budget.charge(2 * NODE_UNITS * len(one))
     for key, child in one.items():
-        if key not in other or not same(child, other[key], exact):
+        if key not in other or not same(child, other[key], exact, budget):
             return False
     return True
 
 
-def same_items(one: list[Any], other: list[Any], exact: bool) -> bool:
+def same_items(one: list[Any], other: list[Any], exact: bool, budget: Budget) -> bool:
     if len(one) != len(other):
         return False
+    budget.charge(3 * len(one))
     for i in range(len(one)):
-        if not same(one[i], other[i], exact):
+        if not same(one[i], other[i], exact, budget):
             return False
     return True
 
 
 def measure(value: Any, depth_max: int, bytes_max: int) -> int:
     """About the bytes of `value` as compact JSON; TOO_LARGE when it passes a limit, which ends the walk."""
+    return measured(value, depth_max, bytes_max, drawn(None))
+
+
+def measured(value: Any, depth_max: int, bytes_max: int, budget: Budget) -> int:
+    """As `measure`."""
     total = 0
     level = [value]
     if type(value) is not dict and type(value) is not list:
         total = within(scalar_bytes(value), bytes_max)
+        budget.charge(NODE_UNITS + (total >> 2))
         level = []
     depth = 0
     while level:
@@ -180,9 +185,34 @@ def measure(value: Any, depth_max: int, bytes_max: int) -> int:
             raise KernelError(TOO_LARGE, f"the value would nest deeper than {depth_max} containers")
         below: list[Any] = []
         for container in level:
-            total = within(total + own_bytes(container, below), bytes_max)
+            budget.charge(2 * NODE_UNITS * (1 + len(container)))
+            size = own_bytes(container, below)
+            budget.charge(size >> 2)
+            total = within(total + size, bytes_max)
         level = below
     return total
+
+
+def check_height(value: Any, height_max: int, budget: Budget) -> None:
+    """TOO_LARGE where `value` nests deeper than `height_max` containers."""
+    level = [value] if type(value) is dict or type(value) is list else []
+    height = 0
+    while level:
+        height += 1
+        if height > height_max:
+            raise KernelError(TOO_LARGE, f"the value would nest deeper than {height_max} containers")
+        below: list[Any] = []
+        for container in level:
+            budget.charge(NODE_UNITS * (1 + len(container)))
+            add_containers(container, below)
+        level = below
+
+
+def add_containers(container: Any, below: list[Any]) -> None:
+    """The containers in a container go to `below`."""
+    for child in container.values() if type(container) is dict else container:
+        if type(child) is dict or type(child) is list:
+            below.append(child)
 
 
 def within(total: int, bytes_max: int) -> int:
@@ -209,9 +239,23 @@ def own_bytes(container: Any, below: list[Any]) -> int:
 def scalar_bytes(value: Any) -> int:
     if type(value) is str:
         return string_bytes(value)
-    if type(value) is int or type(value) is float:
+    if type(value) is int:
+        return integer_bytes(value)
+    if type(value) is float:
         return len(repr(value))
     return 4
+
+
+def integer_bytes(value: int) -> int:
+    """The digits of an integer, and its sign; faster than writing it."""
+    if value > INTEGER_MAX or value < -INTEGER_MAX:
+        return len(repr(value))
+    size = 1 if value >= 0 else 2
+    rest = value if value >= 0 else -value
+    while rest >= 10:
+        rest //= 10
+        size += 1
+    return size
 
 
 def string_bytes(text: str) -> int:
