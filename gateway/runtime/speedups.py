@@ -35,9 +35,10 @@ CORE = (
     "gateway.rooms.window",
     "gateway.sessions.editing",
     "gateway.sessions.session",
-    "gateway.transport.fast",
+    "gateway.transport.fast_arrival",
     "gateway.transport.fast_connection",
-    "gateway.transport.fast_handover",
+    "gateway.transport.fast_context",
+    "gateway.transport.fast_group",
     "gateway.wire.announcement",
     "gateway.wire.messages",
 )

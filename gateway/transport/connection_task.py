@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import Protocol
 
 import trio
 
-if TYPE_CHECKING:
-    from gateway.transport.fast_connection import FastConnection
-
 # Tasks kept for connections to come.
 TASKS_IDLE_MAX = 256
+
+
+class Served(Protocol):
+    """A connection, as its task sees it."""
+
+    work: Awaitable[None] | None
+
+    @property
+    def gone(self) -> bool:
+        """Whether its socket is closed."""
+        ...
+
+    async def await_work(self, work: Awaitable[None]) -> None:
+        """Await `work`, which it asked for."""
+        ...
+
+    def end(self) -> None:
+        """The very end: nobody calls it any more."""
+        ...
 
 
 class ConnectionTask:
@@ -22,7 +39,7 @@ class ConnectionTask:
     __slots__ = ("_idle", "_parked", "connection")
 
     def __init__(self, idle: list[ConnectionTask]) -> None:
-        self.connection: FastConnection | None = None
+        self.connection: Served | None = None
         self._idle = idle
         self._parked: trio.lowlevel.Task | None = None
 

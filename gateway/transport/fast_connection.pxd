@@ -3,8 +3,9 @@
 cimport cython
 
 from _speedups.fanout cimport Frame
+from gateway.transport.fast_context cimport TransportContext
 
-cdef int HANDSHAKE, OPEN, CLOSING, GONE
+cdef int OPEN, CLOSING, GONE
 cdef int TEXT
 
 
@@ -15,18 +16,16 @@ cdef class FastConnection:
     cdef public tuple groups
     cdef public object due_s
     cdef object _fd
-    cdef readonly object _shared
+    cdef readonly TransportContext _shared
     cdef int _state
-    cdef object _head
     cdef object _decoder
     cdef object _session
-    cdef object _outbox
+    cdef object _backlog
     cdef public object task
     cdef public object work
     cdef object _awaiting
     cdef object _later
     cdef bint _heard
-    cdef double _progress_s
     cdef double _ping_s
     cdef double _unanswered_s
     cdef object _close_code

@@ -1,39 +1,32 @@
-"""One client's socket in the fast transport.
+"""One client's WebSocket in the fast transport.
 
-A connection goes through HANDSHAKE, OPEN and CLOSING to GONE. The shared poller calls `ready`, which reads,
-decodes and hands messages to the session without any task switch; the connection's own `ConnectionTask`
-holds its lifetime, awaits what `Session.receive` wants awaited (the socket isn't read meanwhile), and tells
-the session at the very end that it is over.
+A connection goes from OPEN through CLOSING to GONE. The shared poller calls `ready`, which reads, decodes and
+hands messages to the session without any task switch; the connection's own `ConnectionTask` holds its
+lifetime, awaits what `Session.receive` wants awaited (the socket isn't read meanwhile), and tells the session
+at the very end that it is over.
 
 Writing: frames go to the connection's slot of the fan-out kernel. What the kernel refuses comes back as a
-report, lands in the outbox and is written from there whenever the socket can take more; until the outbox is
+report, lands in the backlog and is written from there whenever the socket can take more; until the backlog is
 idle again the slot stays blocked, so everything newer queues behind it.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from _speedups import frames
 from _speedups.fanout import FULL, QUEUED, REFUSED, Frame
-from gateway.ports import Ack, Rejection, Session
-from gateway.transport import fast_compression, upgrade
-from gateway.transport.fast_loop import READ, WRITE, read_some, shut_down_writing
-from gateway.transport.outbox import Outbox
-
-if TYPE_CHECKING:
-    from gateway.transport.connection_task import ConnectionTask
-    from gateway.transport.fast import FastGroup, TransportContext
+from gateway.ports import Ack, Connection, Group, Session
+from gateway.transport.connection_task import ConnectionTask
+from gateway.transport.fast_backlog import Backlog
+from gateway.transport.fast_context import TransportContext
+from gateway.transport.fast_loop import READ, WRITE, shut_down_writing
 
 logger = logging.getLogger(__name__)
 
-# Buffers of one gathering write (the kernel's IOV_MAX is 1024).
-BUFFERS_MAX = 256
 CLOSE_INTERNAL = 1011
 CLOSE_SLOW = 4429
 ABNORMAL = 1006
@@ -41,40 +34,46 @@ ABNORMAL = 1006
 PING = Frame(frames.encode(frames.PING, b""))
 
 # What a connection goes through.
-HANDSHAKE, OPEN, CLOSING, GONE = range(4)
+OPEN, CLOSING, GONE = range(3)
 
 TEXT = frames.TEXT
 
 
 class FastConnection:
-    """Implements `gateway.ports.Connection` over one accepted descriptor."""
+    """Implements `gateway.ports.Connection` over a descriptor whose handshake was accepted."""
 
     __slots__ = (
-        "_awaiting", "_close_code", "_decoder", "_fd", "_head", "_heard", "_later", "_outbox",
-        "_ping_s", "_progress_s", "_session", "_shared", "_state", "_unanswered_s", "due_s", "form",
-        "groups", "handle", "remote", "task", "work"
+        "_awaiting", "_backlog", "_close_code", "_decoder", "_fd", "_heard", "_later", "_ping_s", "_session",
+        "_shared", "_state", "_unanswered_s", "due_s", "form", "groups", "handle", "remote", "task", "work"
     )  # fmt: skip
 
-    def __init__(self, fd: int, remote: str, task: ConnectionTask, shared: TransportContext) -> None:
+    def __init__(
+        self, fd: int, remote: str, form: int, task: ConnectionTask, shared: TransportContext
+    ) -> None:
         self.remote = remote
-        self.handle = shared.slots.add(fd)
-        self.form = 0  # how frames are encoded: 0 plain, else compressed with a window of 8 + form bits
-        self.groups: tuple[FastGroup, ...] = ()
+        self.handle = shared.slots.add(fd, form)
+        self.form = form  # how frames are encoded: 0 plain, else compressed with a window of 8 + form bits
+        self.groups: tuple[Group, ...] = ()
         self.due_s: float | None = None
         self._fd = fd
         self._shared = shared
-        self._state = HANDSHAKE
-        self._head: bytes | None = b""  # of the handshake, until it is whole
-        self._decoder: frames.Decoder | None = None
+        self._state = OPEN
+        self._decoder: frames.Decoder | None = frames.Decoder(
+            shared.limits.frame_bytes_max, deflate=bool(form)
+        )
         self._session: Session | None = None
-        self._outbox: Outbox | None = None
+        self._backlog: Backlog | None = None
         self.task = task
         self.work: Awaitable[None] | None = None
         self._awaiting: trio.CancelScope | None = None
         self._later: list[frames.Event] | None = None  # events after the one that is awaited
         self._heard = True
-        self._progress_s = self._ping_s = self._unanswered_s = 0.0
+        self._ping_s = shared.poller.now_s + shared.timeouts.ping_interval_s
+        self._unanswered_s = 0.0
         self._close_code: int | None = ABNORMAL
+        task.connection = self
+        shared.remember(self)
+        shared.sweep.at(self._ping_s, self)
         shared.poller.watch(fd, READ, self)
 
     # ------------------------------------------------------------------------------ lifetime
@@ -84,12 +83,56 @@ class FastConnection:
         """Whether the socket is closed."""
         return self._state == GONE
 
-    def begin(self) -> None:
-        """The socket was just accepted: when many wait, their requests are here already."""
-        self.ready(READ)
-        if self._state == HANDSHAKE:
-            shared = self._shared
-            shared.sweep.at(shared.poller.now_s + shared.timeouts.upgrade_timeout_s, self)
+    def begin(self, answer: bytes, open_session: Callable[[Connection], Session], rest: bytes) -> None:
+        """Answer the handshake, in one write with whatever the session sends at once.
+
+        `rest` came after the request.
+        """
+        try:
+            self._shared.slots.post(self.handle, Frame(answer))
+            self._session = open_session(self)
+            self._shared.flusher.wake()
+            if rest and self._decoder is not None:
+                self._handle(self._decoder.feed(rest))
+        except Exception:
+            self._broken("opening it")
+
+    def adopt(
+        self, adopted_by: Callable[[Connection], Session], awaited: bytes, later: Sequence[bytes]
+    ) -> None:
+        """Go on where another worker stopped: with the message that it awaited, and those after it."""
+        try:
+            self._later = [(frames.TEXT, each) for each in later]
+            self._session = adopted_by(self)
+            if self._later is not None:  # it isn't closed already
+                self.work = self._session.receive(awaited)  # counted where it was read
+            if self.work is None:
+                self._resume()
+            else:
+                self._watch()
+                self._wake()
+        except Exception:
+            self._broken("taking it over")
+
+    def unhandled(self, awaited: bytes) -> tuple[int, tuple[bytes, ...]] | None:
+        """For another worker: the descriptor, and the messages from the awaited one on.
+
+        None when something holds it here.
+        """
+        self._flush_now()  # what was queued for it comes before what the other worker writes
+        later, decoder = self._later, self._decoder
+        if later is None or decoder is None or self._backlog is not None:
+            return None  # it is closing, or slow
+        texts = [event[1] for event in later if event[0] == frames.TEXT]
+        if not decoder.idle or len(texts) < len(later):
+            return None
+        return self._fd, (awaited, *texts)
+
+    def depart(self) -> None:
+        """It is another worker's now. The socket lives on, so its registration doesn't end by itself."""
+        self._shared.poller.remove(self._fd)
+        self._close_code = None
+        self._close_socket()
 
     def end(self) -> None:
         """The very end, called by the task: the session is told."""
@@ -135,12 +178,12 @@ class FastConnection:
         for group in self.groups:
             group.discard(self)
         self._shared.forget(self, self._close_code)
-        if self._outbox is not None:
-            self._outbox.discard()
+        if self._backlog is not None:
+            self._backlog.discard()
         self._shared.slots.remove(self.handle)
         self._shared.poller.end(self._fd)
         self._shared.sweep.cancel(self)
-        self._outbox = self._later = self._decoder = self._head = None
+        self._backlog = self._later = self._decoder = None
 
     def _broken(self, doing: str) -> None:
         """A bug of ours: it ends this connection and nothing else."""
@@ -153,7 +196,7 @@ class FastConnection:
     def ready(self, flags: int) -> None:
         """The poller says that the socket can be read or written, or that the peer is gone."""
         try:
-            if self._outbox is not None and flags & ~READ:
+            if self._backlog is not None and flags & ~READ:
                 self._drain()
             if flags & ~WRITE and self._later is None and self.work is None and self._state != GONE:
                 self._read()
@@ -162,7 +205,6 @@ class FastConnection:
 
     def _read(self) -> None:
         if self._decoder is None:
-            self._read_undecoded()
             return
         try:
             events = self._decoder.receive(self._fd)
@@ -182,7 +224,7 @@ class FastConnection:
                 self._handle_other(event)
             if self._state == GONE:
                 return
-            if self.work is not None or (self._outbox is not None and self._congested()):
+            if self.work is not None or (self._backlog is not None and self._congested()):
                 self._later = events[index + 1 :]
                 self._watch()
                 return
@@ -198,7 +240,7 @@ class FastConnection:
             self._wake()
 
     def _congested(self) -> bool:
-        return self._outbox is not None and self._outbox.congested and self._state == OPEN
+        return self._backlog is not None and self._backlog.congested and self._state == OPEN
 
     def _resume(self) -> None:
         """What held up the reading is over: go on with the events after it, then with the socket."""
@@ -231,70 +273,6 @@ class FastConnection:
         assert self._session is not None
         self._session.receive_binary()
 
-    # ------------------------------------------------------------------------------ handshake
-
-    def _read_undecoded(self) -> None:
-        """Read a handshake, or throw away what follows one that was refused."""
-        data = read_some(self._fd)
-        if data == b"":
-            self._peer_left()
-        elif data is not None and self._head is not None:
-            self._take_head(self._head, data)
-
-    def _take_head(self, before: bytes, data: bytes) -> None:
-        head = before + data
-        end = head.find(b"\r\n\r\n", max(0, len(before) - 3)) + 4
-        bytes_max = self._shared.limits.upgrade_bytes_max
-        if 4 <= end <= bytes_max:
-            self._shake_hands(head[:end], head[end:])
-        elif len(head) > bytes_max:
-            self._refuse(Rejection(431, f"the request's headers are longer than {bytes_max} bytes", {}))
-        else:
-            self._head = head
-
-    def _shake_hands(self, head: bytes, rest: bytes) -> None:
-        decision = self._shared.decide(head, self.remote)
-        if isinstance(decision, Rejection):
-            self._refuse(decision)
-            return
-        self._open(decision)
-        if rest and self._decoder is not None:
-            self._handle(self._decoder.feed(rest))
-
-    def _open(self, accepted: upgrade.Accepted) -> None:
-        """Answer 101, in one write with whatever the session sends at once."""
-        shared, shake = self._shared, accepted.handshake
-        window_bits, extension = 0, ""
-        if shared.compression:
-            window_bits, extension = fast_compression.agree(shake.request.headers)
-        self._begin(window_bits - 8 if window_bits else 0)
-        answer = upgrade.acceptance(shake.key, accepted.admission.subprotocol, extension)
-        shared.slots.post(self.handle, Frame(answer))
-        self._session = accepted.admission.open(self)
-        shared.flusher.wake()
-
-    def _begin(self, form: int) -> None:
-        """It is a WebSocket from now on, whose frames are encoded like this."""
-        shared = self._shared
-        self._head = None
-        self._decoder = frames.Decoder(shared.limits.frame_bytes_max, deflate=bool(form))
-        if form:  # the slot was opened before it was known
-            self.form = form
-            shared.slots.remove(self.handle)
-            self.handle = shared.slots.add(self._fd, form)
-        self._state = OPEN
-        self._ping_s = shared.poller.now_s + shared.timeouts.ping_interval_s
-        shared.sweep.at(self._ping_s, self)
-        shared.remember(self)
-
-    def _refuse(self, rejection: Rejection) -> None:
-        self._shared.counters.connections_rejected[str(rejection.status)] += 1
-        self._state = CLOSING
-        self._head = None
-        self._shared.slots.post(self.handle, Frame(upgrade.refusal(rejection)))
-        self._begin_closing()
-        self._shut_down_writing()
-
     # ------------------------------------------------------------------------------ sending
 
     def send(
@@ -322,16 +300,15 @@ class FastConnection:
             self.enqueue((frame,))
 
     def enqueue(self, queue: Sequence[Frame], offset: int = 0) -> None:
-        """Put frames into the outbox; the first `offset` bytes of the first one are written already."""
+        """Put frames into the backlog; the first `offset` bytes of the first one are written already."""
         if self._state == GONE:
             return
-        if self._outbox is None:
-            self._outbox = Outbox(self._shared.limits.outbox_bytes_max, self._shared.counters)
-            self._make_progress()
-        fits = True
-        for frame in queue:
-            fits &= self._outbox.push(frame.data, frame.topic, frame.droppable, frame.ack, offset)
-            offset = 0
+        if self._backlog is None:
+            shared = self._shared
+            now_s = trio.current_time()
+            self._backlog = Backlog(self._fd, shared.limits.outbox_bytes_max, shared.counters, now_s)
+            self._expect_progress(self._backlog)
+        fits = self._backlog.push_frames(queue, offset)
         self._watch()
         if not fits and self._state == OPEN:
             self._give_up()
@@ -353,24 +330,20 @@ class FastConnection:
         else:
             self.enqueue(queue, offset)
 
-    # ------------------------------------------------------------------------------ the outbox
+    # ------------------------------------------------------------------------------ the backlog
 
     def _drain(self) -> None:
-        """Write from the outbox until the socket is full again or the outbox idle."""
-        outbox = self._outbox
-        assert outbox is not None
-        while self._refilled(outbox):
-            try:
-                written = os.writev(self._fd, outbox.buffers(BUFFERS_MAX))
-            except BlockingIOError:
-                break
-            except OSError:
-                self._drop()
-                return
-            outbox.advance(written)
-            self._make_progress()
-        if outbox.idle or (self._state == CLOSING and not len(outbox)):
-            self._outbox = None
+        """Write from the backlog until the socket is full again or the backlog idle."""
+        backlog = self._backlog
+        assert backlog is not None
+        try:
+            backlog.write(self._filled, trio.current_time())
+        except OSError:
+            self._drop()
+            return
+        self._expect_progress(backlog)
+        if backlog.idle or (self._state == CLOSING and not len(backlog)):
+            self._backlog = None
             if self._state == OPEN:
                 self._shared.slots.unblock(self.handle)
             elif self._decoder is None or self._decoder.ended:  # nothing that we read matters any more
@@ -380,27 +353,28 @@ class FastConnection:
         else:
             self._watch()
 
-    def _refilled(self, outbox: Outbox) -> bool:
+    def _filled(self) -> bool:
         """Whether there is something to write, a stale topic's state included."""
+        backlog = self._backlog
+        assert backlog is not None
         if self._state != OPEN:
-            return len(outbox) > 0
+            return len(backlog) > 0
         assert self._session is not None
-        session, encode, form = self._session, self._shared.encode, self.form
+        session, shared, form = self._session, self._shared, self.form
 
         def framed(payload: bytes | None) -> bytes | None:
-            return None if payload is None else encode(payload, form)
+            return None if payload is None else shared.encode(payload, form)
 
         return (
-            outbox.refill(
+            backlog.refill(
                 lambda topic, acks: framed(session.resync(topic, acks)),
                 lambda topic: framed(session.presence_state(topic)),
             )
-            or len(outbox) > 0
+            or len(backlog) > 0
         )
 
-    def _make_progress(self) -> None:
-        self._progress_s = trio.current_time()
-        due_s = self._progress_s + self._shared.timeouts.stall_timeout_s
+    def _expect_progress(self, backlog: Backlog) -> None:
+        due_s = backlog.progress_s + self._shared.timeouts.stall_timeout_s
         if self._state == OPEN and (self.due_s is None or self.due_s > due_s):
             self._shared.sweep.at(due_s, self)
 
@@ -409,7 +383,7 @@ class FastConnection:
         if self._state == GONE:
             return
         reading = self.work is None and not self._congested()
-        flags = (READ if reading else 0) | (WRITE if self._outbox is not None else 0)
+        flags = (READ if reading else 0) | (WRITE if self._backlog is not None else 0)
         self._shared.poller.watch(self._fd, flags, self)
 
     # ------------------------------------------------------------------------------ closing
@@ -423,8 +397,8 @@ class FastConnection:
 
     def _give_up(self) -> None:
         """A reader too slow to be helped: all that isn't begun is thrown away."""
-        assert self._outbox is not None
-        self._outbox.clear()
+        assert self._backlog is not None
+        self._backlog.clear()
         self.close(CLOSE_SLOW, "too slow to read")
 
     def _answer_close(self, code: int) -> None:
@@ -433,14 +407,14 @@ class FastConnection:
             self._close_code = code
             payload = b"" if code == 1005 else frames.close_payload(code)
             self._last_frame(Frame(frames.encode(frames.CLOSE, payload)))
-        if self._outbox is None:
+        if self._backlog is None:
             self._peer_left()
 
     def _last_frame(self, frame: Frame) -> None:
         if self._shared.slots.post(self.handle, frame) == REFUSED:
-            assert self._outbox is not None
+            assert self._backlog is not None
             self._state = CLOSING
-            self._outbox.push(frame.data)
+            self._backlog.push(frame.data)
         self._begin_closing()
 
     def _begin_closing(self) -> None:
@@ -455,17 +429,15 @@ class FastConnection:
 
     def _shut_down_writing(self) -> None:
         """Send our FIN and go on reading, so that unread input doesn't reset what we wrote last."""
-        if self._state != GONE and self._outbox is None and not shut_down_writing(self._fd):
+        if self._state != GONE and self._backlog is None and not shut_down_writing(self._fd):
             self._drop()
 
     # ------------------------------------------------------------------------------ timers
 
     def check(self, now_s: float) -> None:
-        """The sweep's call: handshake or close overdue, reader stalled, time for a ping."""
+        """The sweep's call: close overdue, reader stalled, time for a ping."""
         try:
-            if self._state == HANDSHAKE:
-                self._refuse(Rejection(408, "the handshake took too long", {}))
-            elif self._state == CLOSING:
+            if self._state == CLOSING:
                 self._drop()
             elif self._state == OPEN:
                 self._check_open(now_s)
@@ -473,21 +445,23 @@ class FastConnection:
             self._broken("checking its timers")
 
     def _check_open(self, now_s: float) -> None:
-        stall_s = self._progress_s + self._shared.timeouts.stall_timeout_s
-        if self._outbox is not None and now_s >= stall_s:
+        backlog, stall_timeout_s = self._backlog, self._shared.timeouts.stall_timeout_s
+        if backlog is not None and now_s >= backlog.progress_s + stall_timeout_s:
             self._shared.counters.slow_closes += 1
             self._give_up()
             return
         if now_s >= self._ping_s:
             self._ping(now_s)
         if self._state == OPEN:
-            due_s = self._ping_s if self._outbox is None else min(self._ping_s, stall_s)
+            due_s = self._ping_s
+            if self._backlog is not None:
+                due_s = min(due_s, self._backlog.progress_s + stall_timeout_s)
             self._shared.sweep.at(due_s, self)
 
     def _ping(self, now_s: float) -> None:
         """Send a ping; a peer that has left one unanswered for `stall_timeout_s` is gone."""
         timeouts = self._shared.timeouts
-        reading = self.work is None and self._outbox is None
+        reading = self.work is None and self._backlog is None
         if self._heard or not reading:  # silence proves nothing while nothing is read
             self._unanswered_s = now_s
         elif now_s - self._unanswered_s >= timeouts.stall_timeout_s:

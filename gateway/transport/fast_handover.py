@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import trio
 
-from _speedups import frames
 from gateway.ports import Endpoint
 from gateway.transport.fast_connection import FastConnection
 from gateway.transport.siblings import FdMessage, Place, Siblings
@@ -40,54 +39,17 @@ class Handover(NamedTuple):
     messages: tuple[bytes, ...]
 
 
-class MovableConnection(FastConnection):
-    """A connection that can go to another worker, or came from one."""
-
-    __slots__ = ()
-
-    def unhandled(self, message: bytes) -> tuple[int, tuple[bytes, ...]] | None:
-        """The descriptor, and the messages from this awaited one on; None when something holds it here."""
-        self._flush_now()  # what was queued for it comes before what the other worker writes
-        later, decoder = self._later, self._decoder
-        if later is None or decoder is None or self._outbox is not None:
-            return None  # it is closing, or slow
-        texts = [event[1] for event in later if event[0] == frames.TEXT]
-        if not decoder.idle or len(texts) < len(later):
-            return None
-        return self._fd, (message, *texts)
-
-    def depart(self) -> None:
-        """It is another worker's now. The socket lives on, so its registration doesn't end by itself."""
-        self._shared.poller.remove(self._fd)
-        self._close_code = None
-        self._close_socket()
-
-    def arrive(self, endpoint: Endpoint, handover: Handover) -> None:
-        """Go on where the other worker stopped."""
-        try:
-            self._begin(handover.form)
-            message, *later = handover.messages
-            self._later = [(frames.TEXT, each) for each in later]
-            self._session = endpoint.adopt(handover.state, self)
-            if self._later is not None:  # it isn't closed already
-                self.work = self._session.receive(message)  # counted where it was read
-            if self.work is None:
-                self._resume()
-            else:
-                self._watch()
-                self._wake()
-        except Exception:
-            self._broken("taking it over")
-
-
 class Handovers:
     """The clients that this worker sends to others and takes from them.
 
-    `connect` makes a connection of a descriptor and the peer's address.
+    `connect` makes a connection of a descriptor, the peer's address, and its form.
     """
 
     def __init__(
-        self, place: Place, connect: Callable[[int, str], MovableConnection], endpoint: Callable[[], Endpoint]
+        self,
+        place: Place,
+        connect: Callable[[int, str, int], FastConnection],
+        endpoint: Callable[[], Endpoint],
     ) -> None:
         self._place = place
         self._connect = connect
@@ -103,7 +65,7 @@ class Handovers:
         self._siblings.close()
 
     async def hand_over(
-        self, connection: MovableConnection, resource: str, pack: Callable[[], Any], message: bytes
+        self, connection: FastConnection, resource: str, pack: Callable[[], Any], message: bytes
     ) -> bool:
         """See `gateway.ports.Transport.hand_over`."""
         home = self._place.home(resource)
@@ -115,7 +77,7 @@ class Handovers:
         return sent
 
     def _packed(
-        self, connection: MovableConnection, resource: str, pack: Callable[[], Any], message: bytes
+        self, connection: FastConnection, resource: str, pack: Callable[[], Any], message: bytes
     ) -> FdMessage | None:
         unhandled = connection.unhandled(message)
         if unhandled is None:
@@ -135,7 +97,9 @@ class Handovers:
             ):
                 os.close(fd)
             else:
-                self._connect(fd, handover.remote).arrive(endpoint, handover)
+                awaited, *later = handover.messages
+                connection = self._connect(fd, handover.remote, handover.form)
+                connection.adopt(partial(endpoint.adopt, handover.state), awaited, later)
         except Exception:  # as of another version of this program, while workers are replaced
             logger.exception("a client of another worker is lost")
             os.close(fd)

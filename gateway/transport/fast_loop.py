@@ -88,6 +88,7 @@ class Poller:
             self.remove(fd)
         elif fd in self._owners:
             self._epoll.modify(fd, flags)
+            self._owners[fd] = owner
         else:
             self._epoll.register(fd, flags)
             self._owners[fd] = owner

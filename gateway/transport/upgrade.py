@@ -43,25 +43,38 @@ def bad_request(message: str) -> Rejection:
     return Rejection(400, message, {})
 
 
+class HeadReader:
+    """Collects a request's head, as its bytes arrive."""
+
+    __slots__ = ("_buffer", "_bytes_max")
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._buffer = b""
+
+    def feed(self, data: bytes | bytearray) -> tuple[bytes, bytes] | Rejection | None:
+        """(head, what came after it) once the empty line is there, else None; a Rejection of a long one."""
+        before = len(self._buffer)
+        self._buffer += data
+        end = self._buffer.find(b"\r\n\r\n", max(0, before - 3)) + 4
+        if max(end, len(self._buffer) if end < 4 else 0) > self._bytes_max:
+            return Rejection(431, f"the request's headers are longer than {self._bytes_max} bytes", {})
+        return None if end < 4 else (self._buffer[:end], self._buffer[end:])
+
+
 async def read_head(
     receive: Callable[[], Awaitable[bytes | bytearray]], bytes_max: int
 ) -> tuple[bytes, bytes] | Rejection | None:
-    """Read up to the empty line: (head, what came after it), or None when the peer left first.
+    """Read up to the empty line, see `HeadReader.feed`; None when the peer left first.
 
-    `receive` returns some bytes, b"" at the end. A head of more than `bytes_max` is a Rejection.
+    `receive` returns some bytes, b"" at the end.
     """
-    buffer = bytearray()
-    while True:
-        data = await receive()
-        if not data:
-            return None
-        searched = max(0, len(buffer) - 3)
-        buffer += data
-        end = buffer.find(b"\r\n\r\n", searched)
-        if max(end, len(buffer) if end < 0 else 0) > bytes_max:
-            return Rejection(431, f"the request's headers are longer than {bytes_max} bytes", {})
-        if end >= 0:
-            return bytes(buffer[: end + 4]), bytes(buffer[end + 4 :])
+    reader = HeadReader(bytes_max)
+    while data := await receive():
+        found = reader.feed(data)
+        if found is not None:
+            return found
+    return None
 
 
 def decide(endpoint: Endpoint, head: bytes, remote: str) -> Accepted | Rejection:

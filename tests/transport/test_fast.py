@@ -168,6 +168,33 @@ class TestFastTransport(TransportContract):
             async with served.connect() as other:
                 assert (await ask(other, do="echo", text="here"))["text"] == "here"
 
+    async def test_a_socket_whose_request_never_comes_or_is_refused_takes_no_task_and_no_slot(self) -> None:
+        async with self.serving() as served:
+            silent, refused = await served.dial(), await served.dial()
+            await refused.send(request("/elsewhere"))
+            assert b" 404 " in (await refused.head()).splitlines()[0]
+            shared, arrivals = self.shared_and_arrivals(served)
+            assert len(arrivals) == 2
+            assert not shared.connections
+            assert len(shared.slots) == 0
+            silent.stream.socket.close()
+            refused.stream.socket.close()
+            while len(arrivals):
+                await trio.sleep(0.01)
+            assert not any(shared.sweep._buckets.values())
+
+    async def test_sockets_whose_requests_never_came_are_closed_with_the_transport(self) -> None:
+        async with self.serving() as served:
+            silent = await served.dial()
+            async with served.connect() as client:
+                await ask(client, do="echo", text="accepted after the silent one")
+            served.scope.cancel()
+            assert await silent.stream.receive_some() == b""
+
+    def shared_and_arrivals(self, served: Served) -> Any:
+        transport = served.transport
+        return transport._shared, transport._arrivals  # type: ignore[attr-defined]
+
     async def test_a_closed_connection_is_held_by_nothing(self) -> None:
         async with self.serving() as served:
             async with served.connect() as client:

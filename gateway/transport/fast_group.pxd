@@ -1,28 +1,11 @@
-# The C form of gateway/transport/fast.py.
+# The C form of gateway/transport/fast_group.py.
 
 cimport cython
 
 from _speedups.fanout cimport Frame
-from gateway.transport.fast_connection cimport FastConnection
 from gateway.ports.values cimport Own
-
-
-@cython.final
-cdef class TransportContext:
-    cdef readonly object limits
-    cdef readonly object timeouts
-    cdef readonly bint compression
-    cdef readonly object counters
-    cdef readonly object slots
-    cdef readonly dict connections
-    cdef readonly object poller
-    cdef readonly object flusher
-    cdef readonly object sweep
-    cdef public object endpoint
-    cdef Py_ssize_t _compression_bytes_min
-
-    cpdef bytes encode(self, bytes payload, int form, int opcode=*)
-    cpdef flush_soon(self)
+from gateway.transport.fast_connection cimport FastConnection
+from gateway.transport.fast_context cimport TransportContext
 
 
 @cython.final

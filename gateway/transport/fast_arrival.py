@@ -1,0 +1,135 @@
+"""Sockets that were just accepted, until it is known what they want.
+
+An `Arrival` reads one request. A WebSocket's goes on as a connection, for which `welcome` is called;
+everything else is answered here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+from gateway.ports import Endpoint, Rejection
+from gateway.transport import upgrade
+from gateway.transport.fast_context import TransportContext
+from gateway.transport.fast_loop import READ, read_some, shut_down_writing
+
+logger = logging.getLogger(__name__)
+
+Welcome = Callable[[int, str, upgrade.Accepted, bytes], None]
+"""Takes a descriptor, the peer's address, the accepted handshake, and what came after its head."""
+
+
+class Arrivals:
+    """All of them."""
+
+    def __init__(self, shared: TransportContext, welcome: Welcome) -> None:
+        self.shared = shared
+        self.welcome = welcome
+        self._there: set[Arrival] = set()
+
+    def __len__(self) -> int:
+        return len(self._there)
+
+    def add(self, fd: int, remote: str) -> None:
+        """A socket was accepted: when many wait, their requests are here already."""
+        arrival = Arrival(fd, remote, self)
+        self._there.add(arrival)
+        arrival.ready(READ)
+        arrival.wait()
+
+    def discard(self, arrival: Arrival) -> None:
+        """Its socket is closed, or a connection's."""
+        self._there.discard(arrival)
+
+    def close(self) -> None:
+        """Close them all at once."""
+        for arrival in tuple(self._there):
+            arrival.drop()
+
+    def decide(self, head: bytes, remote: str) -> upgrade.Accepted | Rejection:
+        """What becomes of a request."""
+        endpoint: Endpoint = self.shared.known_endpoint()
+        return upgrade.decide(endpoint, head, remote)
+
+
+class Arrival:
+    """One of them: reads its request; after a refusal also what still comes, so that the peer gets that."""
+
+    __slots__ = ("_arrivals", "_fd", "_reader", "due_s", "remote")
+
+    def __init__(self, fd: int, remote: str, arrivals: Arrivals) -> None:
+        self.remote = remote
+        self.due_s: float | None = None
+        self._fd = fd
+        self._arrivals = arrivals
+        self._reader: upgrade.HeadReader | None = upgrade.HeadReader(
+            arrivals.shared.limits.upgrade_bytes_max
+        )  # None once it was refused
+
+    def wait(self) -> None:
+        """Have the poller call when more comes, unless it's over already."""
+        shared = self._arrivals.shared
+        if self._reader is not None and self._fd >= 0:
+            shared.sweep.at(shared.poller.now_s + shared.timeouts.upgrade_timeout_s, self)
+            shared.poller.watch(self._fd, READ, self)
+
+    def ready(self, flags: int) -> None:
+        """The poller says that there is something to read, or that the peer is gone."""
+        data = read_some(self._fd)
+        if data == b"":
+            self.drop()
+        elif data is not None and self._reader is not None:
+            try:
+                self._take(self._reader.feed(data))
+            except Exception:
+                logger.exception("%s: error during its handshake", self.remote)
+                self._arrivals.shared.counters.internal_errors += 1
+                self.drop()
+
+    def _take(self, found: tuple[bytes, bytes] | Rejection | None) -> None:
+        if isinstance(found, Rejection):
+            self._refuse(found)
+        elif found is not None:
+            decision = self._arrivals.decide(found[0], self.remote)
+            if isinstance(decision, Rejection):
+                self._refuse(decision)
+            else:
+                self._arrivals.welcome(self._leave(), self.remote, decision, found[1])
+
+    def _refuse(self, rejection: Rejection) -> None:
+        """Answer, send our FIN and go on reading, so that unread input doesn't reset what we wrote."""
+        shared = self._arrivals.shared
+        shared.counters.connections_rejected[str(rejection.status)] += 1
+        self._reader = None
+        try:
+            os.write(self._fd, upgrade.refusal(rejection))  # whole: nothing else was written to it
+        except OSError:
+            self.drop()
+            return
+        if shut_down_writing(self._fd):
+            shared.sweep.at(shared.poller.now_s + shared.timeouts.close_timeout_s, self)
+            shared.poller.watch(self._fd, READ, self)
+        else:
+            self.drop()
+
+    def check(self, now_s: float) -> None:
+        """The sweep's call: the request, or the peer's end, is overdue."""
+        if self._reader is None:
+            self.drop()
+        else:
+            self._refuse(Rejection(408, "the handshake took too long", {}))
+
+    def drop(self) -> None:
+        """Close the socket; idempotent."""
+        if self._fd >= 0:
+            fd = self._leave()
+            self._arrivals.shared.poller.end(fd)
+
+    def _leave(self) -> int:
+        """The descriptor, which is the caller's from now on."""
+        fd, self._fd = self._fd, -1
+        self._arrivals.discard(self)
+        self._arrivals.shared.sweep.cancel(self)
+        return fd
