@@ -179,7 +179,7 @@ class TestFastTransport(TransportContract):
             assert len(shared.slots) == 0
             silent.stream.socket.close()
             refused.stream.socket.close()
-            while len(arrivals):
+            while len(arrivals):  # noqa: ASYNC110  (arrivals do not signal)
                 await trio.sleep(0.01)
             assert not any(shared.sweep._buckets.values())
 
