@@ -1,33 +1,141 @@
-"""HTML in documents: what could run in a reader's browser is taken out (nh3, the ammonia sanitiser)."""
+"""HTML in documents: what could run in a reader's browser is taken out (nh3, the ammonia sanitiser).
+
+What HTML costs to parse is bounded before it is parsed: most of it is linear, but open elements are looked
+through at each tag, and formatting elements (`b`, `font`, ...) that were left open are opened again,
+attributes and all, in each block that follows. 20 KB could become a million elements.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import nh3
 
 from gateway.admission.annotations import EACH, Place
+from gateway.errors import Refusal
 
-# What an HTML parser takes for the start of a tag, a comment or a declaration (HTML standard 13.2.5.6).
-_MARKUP = re.compile(r"<[A-Za-z/!?]")
+# Cleaning what was cleaned changes nothing, nearly always; what doesn't settle so soon becomes text.
 _ROUNDS_MAX = 4
+# Elements, with their attributes, that can be opened again in one text: up to 100 ms and 30 MB.
+_REOPENED_MAX = 250_000
+# Of equal formatting elements only so many are opened again (HTML standard 13.2.4.3).
+_EQUAL_MAX = 3
+# HTML that takes about 2 ms at most is cleaned where it is found.
+_AT_ONCE_BYTES = 4096
+_AT_ONCE_TAGS = 400
+_AT_ONCE_REOPENED = 2000
+# What was cleaned elsewhere is kept until it is asked for; more rooms at once than this clean again.
+_KEPT_BYTES_MAX = 16 << 20
+
+# Every tag begins so (HTML standard 13.2.5.6); what is counted beside tags makes the bounds stricter only.
+_TAG = re.compile(r"<[A-Za-z/]")
+_FORMATTING = re.compile(
+    r"<(?=(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s/>])", re.IGNORECASE
+)
+# A start tag without surprises, of which it is certain where it ends.
+_START_TAG = re.compile(
+    r"""<[A-Za-z]+(?>(?:[\s/]+[^\s"'<>/=]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'=<>`]+))?)*)[\s/]*>"""
+)
+_GAP = re.compile(r"[\s/]+")
 
 
-def sanitised(text: str) -> str:
-    """The text without scripts, handlers and unknown tags; idempotent.
+class Weight(NamedTuple):
+    """What decides how long a text takes: its tags, and what can be opened again."""
 
-    Text without anything that looks like markup is returned as it is: "R&D, a < b" isn't HTML-escaped.
-    """
-    for _ in range(_ROUNDS_MAX):
-        if not _MARKUP.search(text):
-            return text
-        cleaned = nh3.clean(_with_unfinished_tags_as_text(text))
-        if cleaned == text:
-            return text
-        text = cleaned
-    return nh3.clean_text(text)  # no fixed point in sight: all of it becomes text
+    tags: int
+    reopened: int
+
+
+class Unsanitised(Exception):
+    """These texts take longer than a task may: clean them in a thread, `Sanitiser.clean`, and ask again."""
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(f"{len(texts)} texts to be sanitised first")
+        self.texts = texts
+
+
+class Sanitiser:
+    """Cleans HTML of at most so many bytes and tags."""
+
+    def __init__(self, bytes_max: int, tags_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._tags_max = tags_max
+        self._kept: OrderedDict[str, str | Refusal] = OrderedDict()
+        self._kept_bytes = 0
+
+    def sanitised(self, text: str) -> str:
+        """HTML without scripts, handlers and unknown tags; idempotent.
+
+        Raises Refusal TOO_LARGE, and Unsanitised where that takes long and hasn't been done yet.
+        """
+        known = self._kept.get(text)
+        if known is None:
+            if not self._is_quick(text):
+                raise Unsanitised([text])
+            return self._cleaned(text)
+        if isinstance(known, Refusal):
+            raise known
+        return known
+
+    def clean(self, text: str) -> str:
+        """The same whatever time it takes: any thread may call it. Raises Refusal TOO_LARGE."""
+        return self._cleaned(text)
+
+    def keep(self, text: str, outcome: str | Refusal) -> None:
+        """Remember what became of a text, for `sanitised`."""
+        self._kept[text] = outcome
+        self._kept_bytes += len(text)
+        while self._kept_bytes > _KEPT_BYTES_MAX and len(self._kept) > 1:
+            self._kept_bytes -= len(self._kept.popitem(last=False)[0])
+
+    def _is_quick(self, text: str) -> bool:
+        if len(text) > _AT_ONCE_BYTES:
+            return False
+        weight = weighed(text)
+        return weight.tags <= _AT_ONCE_TAGS and weight.reopened <= _AT_ONCE_REOPENED
+
+    def _cleaned(self, text: str) -> str:
+        for _ in range(_ROUNDS_MAX):
+            self._check(text)
+            cleaned = nh3.clean(_with_unfinished_tags_as_text(text))
+            if cleaned == text:
+                return text
+            text = cleaned
+        return nh3.clean_text(text)
+
+    def _check(self, text: str) -> None:
+        if len(text) > self._bytes_max:
+            raise _too_large(f"it has {len(text)} characters, at most {self._bytes_max} are allowed")
+        weight = weighed(text)
+        if weight.tags > self._tags_max:
+            raise _too_large(f"it has {weight.tags} tags, at most {self._tags_max} are allowed")
+        if weight.reopened > _REOPENED_MAX:
+            raise _too_large(
+                "it has too many different formatting elements (b, font, ...) for so many tags; use fewer of "
+                "them, with fewer attributes"
+            )
+
+
+def weighed(text: str) -> Weight:
+    """The weight of a text, or more; in linear time."""
+    tags = len(_TAG.findall(text))
+    equal: Counter[str] = Counter()
+    parts = 0
+    for start in _FORMATTING.finditer(text):
+        tag = _START_TAG.match(text, start.start())
+        if tag is None:  # where it ends is anybody's guess
+            return Weight(tags, tags * len(text))
+        equal[tag[0]] += 1
+        if equal[tag[0]] <= _EQUAL_MAX:
+            parts += 1 + len(_GAP.findall(tag[0]))
+    return Weight(tags, tags * parts)
+
+
+def _too_large(problem: str) -> Refusal:
+    return Refusal("TOO_LARGE", f"HTML is too much to be made safe: {problem}. Nothing was changed.")
 
 
 def _with_unfinished_tags_as_text(text: str) -> str:
@@ -36,21 +144,19 @@ def _with_unfinished_tags_as_text(text: str) -> str:
     return text[:end] + text[end:].replace("<", "&lt;")
 
 
-def cleanings(place: Place, value: Any, pointer: str = "") -> Iterator[dict[str, Any]]:
-    """RFC 6902 operations that sanitise the strings of `value` at `place`, where that changes them."""
+def strings_at(place: Place, value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
+    """The strings of `value` at `place`, each with its JSON Pointer."""
     if not place:
-        if isinstance(value, str) and _MARKUP.search(value):
-            cleaned = sanitised(value)
-            if cleaned != value:
-                yield {"op": "replace", "path": pointer, "value": cleaned}
+        if isinstance(value, str):
+            yield pointer, value
         return
     step, rest = place[0], place[1:]
     if step is EACH:
         if isinstance(value, list):
             for index, item in enumerate(value):
-                yield from cleanings(rest, item, f"{pointer}/{index}")
+                yield from strings_at(rest, item, f"{pointer}/{index}")
     elif isinstance(value, dict) and step in value:
-        yield from cleanings(rest, value[step], f"{pointer}/{escaped(step)}")
+        yield from strings_at(rest, value[step], f"{pointer}/{escaped(step)}")
 
 
 def escaped(token: str) -> str:

@@ -17,9 +17,11 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from gateway.admission import characters, formats
 from gateway.admission.annotations import Annotations, Strategy, read_annotations
 from gateway.admission.grants import RESOURCE_TYPE
-from gateway.admission.markup import cleanings, escaped
+from gateway.admission.instants import instant
+from gateway.admission.markup import Sanitiser, escaped, strings_at
 from gateway.config import Config
 from gateway.config.fields import suggestion
 from gateway.errors import ConfigError, Refusal
@@ -35,15 +37,6 @@ _ROOT_KEYWORDS = frozenset(
     }
 )
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_FORMATS = {
-    "date-time": "a date and time as in RFC 3339, such as 2025-12-15T14:00:00Z",
-    "date": "a date as in RFC 3339, such as 2025-12-15",
-    "time": "a time as in RFC 3339, such as 14:00:00Z",
-    "email": "an e-mail address",
-    "uri": "an absolute URI",
-}
-_CLEAN_LINE = r"^\P{Cc}*$"
-_CLEAN_TEXT = r"^[\P{Cc}\t\n\r]*$"
 
 
 class Schemas:
@@ -55,6 +48,7 @@ class Schemas:
         for name, text, where in _files(config.schemas.directory):
             self._types[name] = _ResourceSchema(name, _parsed(text, where), where, strict)
         self.types = frozenset(self._types)
+        self.sanitiser = Sanitiser(config.limits.html_bytes_max, config.limits.html_tags_max)
 
     def strategies(self, resource_type: str) -> Mapping[tuple[str, ...], Strategy]:
         """How the fields of a type merge, as `gateway.ot.lower` takes it."""
@@ -74,24 +68,32 @@ class Schemas:
             schema.check_members(document, schema.required.union(document))
         else:
             schema.check_members(document, touched)
+        schema.check_order(document, touched)
 
     def sanitise(
         self, resource_type: str, document: Any, touched: Collection[str] | None
     ) -> list[dict[str, Any]]:
-        """RFC 6902 operations that clean the HTML among the touched members; usually none."""
+        """RFC 6902 operations that clean the HTML among the touched members; usually none.
+
+        Raises Refusal TOO_LARGE for HTML that would take too long.
+        """
         places = self._types[resource_type].annotations.html
         if not places or not isinstance(document, dict):
             return []
         wanted = document if touched is None else touched
+        found = [pair for place in places if place[0] in wanted for pair in strings_at(place, document)]
+        cleaned = [(pointer, text, self.sanitiser.clean(text)) for pointer, text in found]
         return [
-            operation for place in places if place[0] in wanted for operation in cleanings(place, document)
+            {"op": "replace", "path": pointer, "value": clean}
+            for pointer, text, clean in cleaned
+            if clean != text
         ]
 
 
 class _ResourceSchema:
     """One type: a validator for each member that its schema names, and one for the others."""
 
-    __slots__ = ("_members", "_multiline", "_name", "_others", "annotations", "required")
+    __slots__ = ("_members", "_name", "_others", "annotations", "required")
 
     def __init__(self, name: str, schema: dict[str, Any], where: str, strict: bool) -> None:
         _check_root(schema, where)
@@ -110,7 +112,6 @@ class _ResourceSchema:
             else _compiled({"$schema": _DRAFT, **shared, **others}, f"{where}, additionalProperties")
         )
         self.annotations: Annotations = read_annotations(schema, where)
-        self._multiline = self.annotations.multiline
         self.required = frozenset(schema.get("required", ()))
 
     def check_members(self, document: dict[str, Any], names: Iterable[str]) -> None:
@@ -128,9 +129,20 @@ class _ResourceSchema:
                 if not validator.is_valid(value):
                     raise self._invalid(name, validator, value)
                 if type(value) is not str or not value.isprintable():
-                    self._check_characters(name, value, name in self._multiline)
+                    known = self.annotations
+                    self._check_characters(name, value, name in known.multiline, name in known.bidi)
             except (UnicodeEncodeError, orjson.JSONEncodeError):
                 raise self.refused(name, "the value can't be written as UTF-8 JSON") from None
+
+    def check_order(self, document: dict[str, Any], touched: Iterable[str] | None) -> None:
+        """Refuse an edit that leaves one point in time before another that it must not precede."""
+        for later, earlier in self.annotations.not_before:
+            if touched is not None and later not in touched and earlier not in touched:
+                continue
+            end, start = instant(document.get(later)), instant(document.get(earlier))
+            if end is not None and start is not None and end < start:
+                problem = f"must not be before {earlier} ({document[earlier]}); to move both, use one patch"
+                raise self.refused(later, f"{later} ({document[later]}) {problem}")
 
     def refused(self, name: str, problem: str, path: Iterable[str | int] = ()) -> Refusal:
         """The refusal of one edit: where, what is wrong, and the way out."""
@@ -148,21 +160,19 @@ class _ResourceSchema:
             near = suggestion(name[:64], self._members)
             raise self.refused(name, f"{self._name} has no such member{near}")
         try:
-            if (not name.isprintable() or name == "__proto__") and not _CLEAN_LINES.is_valid({name: None}):
-                raise self.refused("", f"{name[:64]!r} can't be the name of a member")
+            unfit = characters.name_problem(name)
+            if unfit is not None:
+                raise self.refused("", unfit)
             if not self._others.is_valid(value):
                 raise self._invalid(name, self._others, value)
-            self._check_characters(name, value, True)
+            self._check_characters(name, value, multiline=True, bidi=False)
         except (UnicodeEncodeError, orjson.JSONEncodeError):
             raise self.refused("", "a member's name or value can't be written as UTF-8 JSON") from None
 
-    def _check_characters(self, name: str, value: Any, multiline: bool) -> None:
-        """Refuse control characters, and names of members that would poison a browser's objects."""
-        if _suspicious(orjson.dumps(value)):
-            validator = _CLEAN_TEXTS if multiline else _CLEAN_LINES
-            if not validator.is_valid(value):
-                error = next(iter(validator.iter_errors(value)))
-                raise self.refused(name, _unclean(error, multiline), error.instance_path)
+    def _check_characters(self, name: str, value: Any, multiline: bool, bidi: bool) -> None:
+        found = characters.problem(value, multiline, bidi)
+        if found is not None:
+            raise self.refused(name, *found)
 
     def _invalid(self, name: str, validator: jsonschema_rs.Validator, value: Any) -> Refusal:
         error = next(iter(validator.iter_errors(value)))
@@ -174,21 +184,9 @@ def _explained(error: jsonschema_rs.ValidationError) -> str:
     kind = error.kind
     if isinstance(kind, jsonschema_rs.ValidationErrorKind.Enum):
         return f"the value must be one of {', '.join(json.dumps(option) for option in kind.options)}"
-    if isinstance(kind, jsonschema_rs.ValidationErrorKind.Format) and kind.format in _FORMATS:
-        return f"the value must be {_FORMATS[kind.format]}"
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.Format) and kind.format in formats.WANTED:
+        return f"the value must be {formats.WANTED[kind.format]}"
     return error.message
-
-
-def _unclean(error: jsonschema_rs.ValidationError, multiline: bool) -> str:
-    if "propertyNames" in error.schema_path:
-        return "the names of members must not hold control characters, or be __proto__"
-    allowed = " other than tab and line breaks" if multiline else ""
-    return f"control characters{allowed} are not allowed"
-
-
-def _suspicious(data: bytes) -> bool:
-    """Whether JSON written by orjson can hold a control character or `__proto__`; False is certain."""
-    return b"\\" in data or b"\x7f" in data or b"\xc2" in data or b"__proto__" in data
 
 
 def _compiled(schema: dict[str, Any], where: str) -> jsonschema_rs.Validator:
@@ -196,6 +194,8 @@ def _compiled(schema: dict[str, Any], where: str) -> jsonschema_rs.Validator:
     try:
         return jsonschema_rs.validator_for(
             schema,
+            formats=dict(formats.FORMATS),
+            email_options=formats.EMAIL,
             validate_formats=True,
             ignore_unknown_formats=False,
             retriever=_retrieve_nothing,
@@ -212,21 +212,6 @@ def _compiled(schema: dict[str, Any], where: str) -> jsonschema_rs.Validator:
 
 def _retrieve_nothing(uri: str) -> Any:
     raise ValueError(f"$ref to {uri}: put the definition into $defs, other documents are not fetched")
-
-
-def _clean(pattern: str) -> jsonschema_rs.Validator:
-    """Every string and member name in the value matches, at any depth."""
-    node = {
-        "pattern": pattern,
-        "items": {"$ref": "#"},
-        "additionalProperties": {"$ref": "#"},
-        "propertyNames": {"pattern": _CLEAN_LINE, "not": {"const": "__proto__"}},
-    }
-    return _compiled({"$schema": _DRAFT, **node}, "control characters")
-
-
-_CLEAN_LINES = _clean(_CLEAN_LINE)
-_CLEAN_TEXTS = _clean(_CLEAN_TEXT)
 
 
 def _files(directory: str) -> list[tuple[str, str, str]]:

@@ -104,6 +104,12 @@ class LimitsSettings(Section):
     patch_operations_max: int = tunable(1000, "Operations in one patch", least=1, most=100_000)
     depth_max: int = tunable(64, "Nesting of a message and of a document", least=4, most=200)
     document_bytes_max: int = tunable(MIB, "Largest document", unit="bytes", least=64, most=256 * MIB)
+    html_bytes_max: int = tunable(
+        64 * KIB, "One string that a schema declares HTML", unit="bytes", least=64, most=MIB
+    )
+    html_tags_max: int = tunable(
+        10_000, "Tags in one string that a schema declares HTML", unit="tags", least=1, most=50_000
+    )
     subscriptions_max: int = tunable(100, "Subscriptions of one connection", least=1, most=100_000)
     unacknowledged_max: int = tunable(
         64, "Submissions of one connection under way; then it isn't read", least=1, most=10_000

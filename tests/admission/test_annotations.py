@@ -1,4 +1,4 @@
-"""x-merge, x-html and x-multiline: what they give and where they are refused."""
+"""x-merge, x-html and the others: what they give and where they are refused."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def test_a_member_may_be_named_like_an_annotation() -> None:
 
 def test_other_tools_annotations_and_data_are_left_alone() -> None:
     found = read(
-        a={"x-order": 1, "x-ui": {"widget": "y"}, "default": {"x-html": True}, "enum": [{"x-html": 1}]}
+        a={"x-rank": 1, "x-ui": {"widget": "y"}, "default": {"x-html": True}, "enum": [{"x-html": 1}]}
     )
-    assert found == ({}, (), frozenset())
+    assert found == ({}, (), frozenset(), frozenset(), ())
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,13 @@ def test_other_tools_annotations_and_data_are_left_alone() -> None:
         ({"x-merge": None}, "x-merge must be"),
         ({"x-html": "yes"}, "x-html must be true or false"),
         ({"x-multiline": 1}, "x-multiline must be true or false"),
+        ({"x-bidi": 1}, "x-bidi must be true or false"),
+        ({"x-not-before": "b"}, "x-not-before must name another member"),
+        ({"x-not-before": "a"}, "x-not-before must name another member"),
+        ({"x-not-before": 5}, "x-not-before must name another member"),
+        ({"items": {"x-not-before": "a"}}, "x-not-before belongs to a member of the resource itself"),
+        ({"properties": {"b": {"x-not-before": "a"}}}, "belongs to a member of the resource itself"),
+        ({"anyOf": [{"x-not-before": "a"}]}, "inside of anyOf has no effect"),
         ({"x-htlm": True}, "unknown annotation x-htlm"),
         ({"x-mrege": "text"}, "unknown annotation x-mrege"),
         ({"items": {"x-merge": "text"}}, "belongs to a member"),
@@ -86,6 +93,23 @@ def test_a_wrong_annotation_or_one_without_effect_is_refused(member: dict[str, A
 def test_definitions_can_not_carry_annotations() -> None:
     with pytest.raises(ConfigError, match=r"inside of \$defs has no effect"):
         read_annotations({"$defs": {"t": {"x-html": True}}}, "task.json")
+
+
+def test_bidirectional_controls_and_order_are_members_of_the_resource() -> None:
+    found = read(
+        a={"x-bidi": True},
+        b={"items": {"x-bidi": True}},
+        c={"x-bidi": False},
+        start={"format": "date-time"},
+        end={"format": "date-time", "x-not-before": "start"},
+    )
+    assert found.bidi == {"a", "b"}
+    assert found.not_before == (("end", "start"),)
+
+
+def test_the_root_is_no_html() -> None:
+    with pytest.raises(ConfigError, match="x-html belongs to a member"):
+        read_annotations({"x-html": True}, "task.json")
 
 
 def test_the_root_does_not_merge() -> None:

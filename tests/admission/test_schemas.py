@@ -21,7 +21,7 @@ STRICT = Schemas(Config().with_(schemas={"strict_schema": True}))
 EVENT = {
     "title": "Planning",
     "start_time": "2025-12-15T14:00:00Z",
-    "end_time": "2025-12-15T15:00:00.5+09:00",
+    "end_time": "2025-12-16T00:30:00.5+09:00",
     "description": "First line\r\n\tsecond line",
     "location": "Room 山",
     "tags": ["team", "q1"],
@@ -172,7 +172,19 @@ def test_line_breaks_and_tabs_are_for_texts_only(character: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "é", "©", "\u200d👩‍💻", "\u2028", "\\n", '"quoted"', "\\", "山\u3000田", "\u202e", "a\\u0000"],
+    [
+        "",
+        "é",
+        "©",
+        "\u200d👩‍💻",
+        "\u2028",
+        "\\n",
+        '"quoted"',
+        "\\",
+        "山\u3000田",
+        "\u200e",
+        "a\\u0000",
+    ],
 )
 def test_other_characters_pass(text: str) -> None:
     SHIPPED.check("event", {"title": text, "description": text, "tags": [text], "mine": {text: text}}, None)
@@ -376,25 +388,53 @@ def test_the_strategies_of_an_event_are_what_lowering_takes() -> None:
 # --------------------------------------------------------------------------------------------- HTML
 
 
-def test_html_of_an_event_is_cleaned_by_a_patch() -> None:
-    document = {"title": "<b>x</b>", "description": "R&D <script>alert(1)</script><b onclick=x>hi</b>"}
-    operations = SHIPPED.sanitise("event", document, {"description"})
-    assert operations == [{"op": "replace", "path": "/description", "value": "R&amp;D <b>hi</b>"}]
-    assert SHIPPED.sanitise("event", document, None) == operations
+@pytest.fixture
+def pages(tmp_path: Path) -> Schemas:
+    body = {"type": "string", "x-html": True, "x-merge": "text"}
+    return with_schema(tmp_path, {"properties": {"title": {"type": "string"}, "body": body}}, "page.json")
+
+
+def test_html_is_cleaned_by_a_patch(pages: Schemas) -> None:
+    document = {"title": "<b>x</b>", "body": "R&D <script>alert(1)</script><b onclick=x>hi</b>"}
+    operations = pages.sanitise("page", document, {"body"})
+    assert operations == [{"op": "replace", "path": "/body", "value": "R&amp;D <b>hi</b>"}]
+    assert pages.sanitise("page", document, None) == operations
     cleaned = ot.apply_patch(document, operations)
     assert cleaned["title"] == "<b>x</b>"
-    assert SHIPPED.sanitise("event", cleaned, None) == []
+    assert pages.sanitise("page", cleaned, None) == []
 
 
-def test_only_touched_html_is_cleaned() -> None:
-    document = {"title": "x", "description": "<script>alert(1)</script>"}
-    assert SHIPPED.sanitise("event", document, {"title"}) == []
-    assert SHIPPED.sanitise("event", document, ()) == []
+def test_only_touched_html_is_cleaned(pages: Schemas) -> None:
+    document = {"title": "x", "body": "<script>alert(1)</script>"}
+    assert pages.sanitise("page", document, {"title"}) == []
+    assert pages.sanitise("page", document, ()) == []
 
 
-@pytest.mark.parametrize("document", [None, [], "x", {}, {"description": 5}, {"description": ["<script>"]}])
-def test_what_holds_no_html_text_needs_no_cleaning(document: Any) -> None:
-    assert SHIPPED.sanitise("event", document, None) == []
+@pytest.mark.parametrize("document", [None, [], "x", {}, {"body": 5}, {"body": ["<script>"]}])
+def test_what_holds_no_html_text_needs_no_cleaning(pages: Schemas, document: Any) -> None:
+    assert pages.sanitise("page", document, None) == []
+
+
+TYPED = [
+    "see <https://x.y/?a=1&b=2>",
+    "if a<b then c>d",
+    "mail <ann@x.y> today",
+    "<script>alert(1)</script>",
+    "<b>R&D</b> &amp; &lt;",
+    "Grüße 山\u200d👩‍💻 \u200f\u061c",
+    "\u2067שלום\u2069 \u202bعربي\u202c",
+]
+
+
+@pytest.mark.parametrize("text", TYPED)
+@pytest.mark.parametrize(
+    ("resource_type", "member"), [("event", "title"), ("event", "description"), ("calendar", "description")]
+)
+def test_strings_of_the_shipped_types_are_text_and_stay_as_typed(
+    resource_type: str, member: str, text: str
+) -> None:
+    SHIPPED.check(resource_type, {member: text}, {member})
+    assert SHIPPED.sanitise(resource_type, {member: text}, {member}) == []
 
 
 def test_html_inside_of_arrays_and_objects_is_found(tmp_path: Path) -> None:
@@ -409,3 +449,92 @@ def test_html_inside_of_arrays_and_objects_is_found(tmp_path: Path) -> None:
     assert schemas.sanitise("task", document, {"box"})[0]["path"] == "/box/a~1b~0"
     document = ot.apply_patch(document, schemas.sanitise("task", document, None))
     assert schemas.sanitise("task", document, None) == []
+
+
+# ------------------------------------------------------------------------------------ order, links, e-mail
+
+
+def test_an_event_does_not_end_before_it_starts() -> None:
+    document = {"start_time": "2025-12-15T14:00:00Z", "end_time": "2025-12-15T13:59:59.999Z", "title": "x"}
+    for touched in ({"start_time"}, {"end_time"}, None, {"title", "end_time"}):
+        assert problem(document, touched).startswith(
+            "/end_time: end_time (2025-12-15T13:59:59.999Z) must not be before start_time (2025-12-15T14:00"
+        )
+    SHIPPED.check("event", document, {"title"})  # it blocks no edit elsewhere
+    SHIPPED.check("event", document | {"end_time": "2025-12-15T15:00:00+01:00"}, None)  # the same instant
+    SHIPPED.check("event", {"end_time": "2025-12-15T13:00:00Z"}, None)
+
+
+def test_what_is_no_time_is_told_so_and_not_compared() -> None:
+    document = {"start_time": "later", "end_time": "2025-12-15T14:00:00Z"}
+    SHIPPED.check("event", document, {"end_time"})
+    assert problem(document, None).startswith("/start_time: the value must be a date and time")
+
+
+LINK_FORMATS = ["uri", "iri", "uri-reference", "iri-reference"]
+
+
+@pytest.mark.parametrize("name", LINK_FORMATS)
+def test_links_lead_where_nothing_runs(tmp_path: Path, name: str) -> None:
+    schemas = with_schema(tmp_path, {"properties": {"link": {"type": "string", "format": name}}})
+    for link in ("https://x.y/?a=1&b=2", "HTTP://x.y", "mailto:ann@x.y", "tel:+4912345"):
+        schemas.check("task", {"link": link}, None)
+    for link in (
+        *("javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "vbscript:x", "blob:https://x.y"),
+        *("file:///etc/passwd", "ftp://x.y", "http:x.y", "https://", " https://x.y", "java\nscript:alert(1)"),
+        *("https://x.y/ a", "http://[::1", "\u0001javascript:alert(1)"),
+    ):
+        assert "http, https, mailto or tel URI" in problem({"link": link}, None, "task", schemas), link
+    if name.endswith("reference"):
+        schemas.check("task", {"link": "/docs/a?b=1#c"}, None)
+    else:
+        problem({"link": "/docs/a"}, None, "task", schemas)
+
+
+@pytest.mark.parametrize("address", ["ann@example.com", "a.b+c@x.y", "ann@intranet", "jörg@münchen.de"])
+def test_addresses_of_attendees(address: str) -> None:
+    SHIPPED.check("event", {"attendees": [{"user_id": "a", "email": address}]}, None)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "ann",
+            "@x.y",
+            "ann@",
+            "a@b@c",
+            "a..b@x.y",
+            ".a@x.y",
+            "a b@x.y",
+            "a@x.y ",
+            "a@x\n.y",
+        ),
+        *("Ann <ann@x.y>", "ann@[127.0.0.1]", "<script>@x.y", "x" * 65 + "@x.y", "a@" + "x" * 300 + ".y"),
+    ],
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    document = {"attendees": [{"user_id": "a", "email": address}]}
+    assert problem(document).startswith("/attendees/0/email: the value must be an e-mail address")
+
+
+# ---------------------------------------------------------------------------------- bidirectional controls
+
+UNTIDY = ["a\u202eb", "\u202dx\u202c", "\u202ax", "x\u2066y", "\u2067x\u202c", "\u202bx\n\u202cy", "\u2068"]
+
+
+@pytest.mark.parametrize("text", UNTIDY)
+def test_text_may_not_be_shown_in_another_order(text: str) -> None:
+    assert "bidirectional" in problem({"description": text}, {"description"})
+    assert "/of_my_own/1/x: bidirectional" in problem({"of_my_own": ["a", {"x": text}]})
+    assert problem({"attendees": [{"user_id": text}]}).startswith("/attendees/0/user_id: ")
+    problem({f"{text}": 1})
+    problem({"of_my_own": {text: 1}})
+
+
+@pytest.mark.parametrize("text", UNTIDY)
+def test_a_schema_may_allow_any_order(tmp_path: Path, text: str) -> None:
+    schemas = with_schema(tmp_path, {"properties": {"text": {"x-bidi": True, "x-multiline": True}}})
+    schemas.check("task", {"text": text}, None)
+    schemas.check("task", {"text": ["x", text]}, {"text"})
+    problem({"text": "\x00"}, None, "task", schemas)
