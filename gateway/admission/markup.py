@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import nh3
 
 from gateway.admission.annotations import EACH, Place
 from gateway.errors import Refusal
+from gateway.ports import Unsanitised
 
 # Cleaning what was cleaned changes nothing, nearly always; what doesn't settle so soon becomes text.
 _ROUNDS_MAX = 4
@@ -49,14 +50,6 @@ class Weight(NamedTuple):
     reopened: int
 
 
-class Unsanitised(Exception):
-    """These texts take longer than a task may: clean them in a thread, `Sanitiser.clean`, and ask again."""
-
-    def __init__(self, texts: list[str]) -> None:
-        super().__init__(f"{len(texts)} texts to be sanitised first")
-        self.texts = texts
-
-
 class Sanitiser:
     """Cleans HTML of at most so many bytes and tags."""
 
@@ -75,20 +68,18 @@ class Sanitiser:
         if known is None:
             if not self._is_quick(text):
                 raise Unsanitised([text])
-            return self._cleaned(text)
+            return self.cleaned(text)
         if isinstance(known, Refusal):
             raise known
         return known
 
-    def clean(self, text: str) -> str:
-        """The same whatever time it takes: any thread may call it. Raises Refusal TOO_LARGE."""
-        return self._cleaned(text)
-
-    def keep(self, text: str, outcome: str | Refusal) -> None:
-        """Remember what became of a text, for `sanitised`."""
-        self._kept[text] = outcome
-        self._kept_bytes += len(text)
-        while self._kept_bytes > _KEPT_BYTES_MAX and len(self._kept) > 1:
+    def keep(self, outcomes: Mapping[str, str | Refusal]) -> None:
+        """Remember what became of texts, for `sanitised`."""
+        for text, outcome in outcomes.items():
+            self._kept_bytes += 0 if text in self._kept else len(text)
+            self._kept[text] = outcome
+            self._kept.move_to_end(text)
+        while self._kept_bytes > _KEPT_BYTES_MAX and len(self._kept) > len(outcomes):
             self._kept_bytes -= len(self._kept.popitem(last=False)[0])
 
     def _is_quick(self, text: str) -> bool:
@@ -97,7 +88,8 @@ class Sanitiser:
         weight = weighed(text)
         return weight.tags <= _AT_ONCE_TAGS and weight.reopened <= _AT_ONCE_REOPENED
 
-    def _cleaned(self, text: str) -> str:
+    def cleaned(self, text: str) -> str:
+        """The same, however long it takes; any thread may call it."""
         for _ in range(_ROUNDS_MAX):
             self._check(text)
             cleaned = nh3.clean(_with_unfinished_tags_as_text(text))

@@ -25,6 +25,7 @@ from gateway.admission.markup import Sanitiser, escaped, strings_at
 from gateway.config import Config
 from gateway.config.fields import suggestion
 from gateway.errors import ConfigError, Refusal
+from gateway.ports import Unsanitised
 
 _TYPE = re.compile(RESOURCE_TYPE)
 _MESSAGE_LENGTH_MAX = 240
@@ -48,7 +49,7 @@ class Schemas:
         for name, text, where in _files(config.schemas.directory):
             self._types[name] = _ResourceSchema(name, _parsed(text, where), where, strict)
         self.types = frozenset(self._types)
-        self.sanitiser = Sanitiser(config.limits.html_bytes_max, config.limits.html_tags_max)
+        self._sanitiser = Sanitiser(config.limits.html_bytes_max, config.limits.html_tags_max)
 
     def strategies(self, resource_type: str) -> Mapping[tuple[str, ...], Strategy]:
         """How the fields of a type merge, as `gateway.ot.lower` takes it."""
@@ -75,19 +76,37 @@ class Schemas:
     ) -> list[dict[str, Any]]:
         """RFC 6902 operations that clean the HTML among the touched members; usually none.
 
-        Raises Refusal TOO_LARGE for HTML that would take too long.
+        Raises Refusal TOO_LARGE, and Unsanitised for what takes so long that a thread should do it first.
         """
         places = self._types[resource_type].annotations.html
         if not places or not isinstance(document, dict):
             return []
         wanted = document if touched is None else touched
         found = [pair for place in places if place[0] in wanted for pair in strings_at(place, document)]
-        cleaned = [(pointer, text, self.sanitiser.clean(text)) for pointer, text in found]
-        return [
-            {"op": "replace", "path": pointer, "value": clean}
-            for pointer, text, clean in cleaned
-            if clean != text
-        ]
+        operations: list[dict[str, Any]] = []
+        waiting: list[str] = []
+        for pointer, text in found:
+            try:
+                safe = self._sanitiser.sanitised(text)
+            except Unsanitised as unsanitised:
+                waiting += unsanitised.texts
+                continue
+            if safe != text:
+                operations.append({"op": "replace", "path": pointer, "value": safe})
+        if waiting:
+            raise Unsanitised(waiting)
+        return operations
+
+    def cleaned(self, text: str) -> str | Refusal:
+        """HTML made safe, or why it can't be; any thread may ask."""
+        try:
+            return self._sanitiser.cleaned(text)
+        except Refusal as refusal:
+            return refusal
+
+    def keep(self, outcomes: Mapping[str, str | Refusal]) -> None:
+        """What became of the texts of an Unsanitised, for the next `sanitise`."""
+        self._sanitiser.keep(outcomes)
 
 
 class _ResourceSchema:

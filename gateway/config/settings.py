@@ -169,6 +169,9 @@ class TimeoutsSettings(Section):
         10.0, "From GOAWAY to the end of a draining node", unit="s", least=0, most=3600
     )
     append_timeout_s: float = tunable(5.0, "An append, else UNAVAILABLE", unit="s", least=0.01, most=600)
+    sanitise_timeout_s: float = tunable(
+        2.0, "Making one HTML string safe, else TOO_LARGE", unit="s", least=0.01, most=60
+    )
     token_expiring_s: float = tunable(
         30.0, "AUTH_EXPIRING before a token's end", unit="s", least=0, most=3600
     )

@@ -14,6 +14,7 @@ import trio
 from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.hub.lane import Lane
 from gateway.hub.pace import Pace
+from gateway.hub.sanitising import Sanitising
 from gateway.ports import Batch, Committed, Failed, OpLog, Outcome, Reserved, Stale
 from gateway.rooms.room import Room
 from gateway.runtime.metrics import Counters, Histogram
@@ -38,12 +39,19 @@ class Committer:
     """
 
     def __init__(
-        self, log: OpLog, counters: Counters, now_s: Callable[[], float], after: AfterCommit
+        self,
+        log: OpLog,
+        counters: Counters,
+        now_s: Callable[[], float],
+        after: AfterCommit,
+        sanitising: Sanitising,
     ) -> None:
         self._log = log
         self._counters = counters
         self._now_s = now_s
         self._after = after
+        self._sanitising = sanitising
+        self._being_sanitised: set[Room] = set()
         self._lanes: dict[int, Lane] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -93,11 +101,28 @@ class Committer:
             if batch is not None:
                 prepared.append((room, batch))
                 changes += len(batch.records)
+            if room.unsanitised:
+                self._sanitise_for(room)
             if slices.over:
                 await slices.pause()
         if changes:
             _observe(self._counters.step_seconds["transform"], slices.worked_s, changes)
         return prepared
+
+    def _sanitise_for(self, room: Room) -> None:
+        if room not in self._being_sanitised:
+            assert self._nursery is not None, "the committer isn't running"
+            self._being_sanitised.add(room)
+            self._nursery.start_soon(self._sanitise, room)
+
+    async def _sanitise(self, room: Room) -> None:
+        """Have the HTML cleaned that a room waits for, and go on with the room."""
+        try:
+            await self._sanitising.clean(room.unsanitised)
+        finally:
+            self._being_sanitised.discard(room)
+        room.unsanitised = ()
+        self.add(room)
 
     async def _commit(self, lane: Lane, prepared: Sequence[tuple[Room, Batch]]) -> None:
         if not prepared:

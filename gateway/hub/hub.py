@@ -19,6 +19,7 @@ from gateway.hub import replay
 from gateway.hub.committer import Committer
 from gateway.hub.recovery import Recovery
 from gateway.hub.remote_presence import RemotePresence
+from gateway.hub.sanitising import Sanitising
 from gateway.ports import (
     Absent,
     Bus,
@@ -99,7 +100,8 @@ class Hub:
             patch_operations_max=limits.patch_operations_max,
             copied_bytes_max=limits.document_bytes_max,
         )
-        self.committer = Committer(log, counters, now_s, self._after_commit)
+        sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
+        self.committer = Committer(log, counters, now_s, self._after_commit, sanitising)
         self._bus = bus
         self._recovery = Recovery(log, rules, counters)
         self._rooms: dict[str, Room] = {}

@@ -24,7 +24,7 @@ from gateway import ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
 from gateway.hub import replay
 from gateway.hub.replay import Loaded
-from gateway.ports import Batch, Committed, Duplicates, Failed, OpLog, Record, Reserved, Rules
+from gateway.ports import Batch, Committed, Duplicates, Failed, OpLog, Record, Reserved, Rules, Unsanitised
 from gateway.rooms.admit import admit
 from gateway.rooms.history import History
 from gateway.rooms.window import Entry, Kept
@@ -325,7 +325,7 @@ class Replayer:
         try:
             remote, carried = ot.transform(self._remote, change.operations)
             merged = ot.apply(self._document, carried)
-            operations, after = admit(self._rules, self._resource.partition(":")[0], self._document, carried)
+            operations, after = self._admitted(carried)
         except (PatchError, Refusal) as error:
             logger.warning("%s: version %d doesn't fit: %s", self._resource, change.version, error)
             self._leave_out(change)
@@ -334,6 +334,15 @@ class Replayer:
         self._remote = [*remote, *ot.difference(merged, after)]
         self._append(change, record, ot.emit(self._document, operations))
         self._document = after
+
+    def _admitted(self, operations: ot.Operations) -> tuple[ot.Operations, Any]:
+        """What the rules make of them; HTML is cleaned on the spot, for that is rare here."""
+        resource_type = self._resource.partition(":")[0]
+        while True:
+            try:
+                return admit(self._rules, resource_type, self._document, operations)[:2]
+            except Unsanitised as waiting:
+                self._rules.keep({text: self._rules.cleaned(text) for text in waiting.texts})
 
     def _leave_out(self, change: Change) -> None:
         self._remote = [*ot.invert(change.before, change.operations), *self._remote]

@@ -4,7 +4,16 @@ Adapters implement these protocols; `node/` is the only place that chooses betwe
 written `type:id` (`event:42`); a *change* is one committed submission; times are Unix milliseconds.
 """
 
-from gateway.ports.admission import AbuseWatch, Authenticator, Identity, Person, RateLimit, Role, Rules
+from gateway.ports.admission import (
+    AbuseWatch,
+    Authenticator,
+    Identity,
+    Person,
+    RateLimit,
+    Role,
+    Rules,
+    Unsanitised,
+)
 from gateway.ports.bus import Bus, BusListener, LeaseListener, Leases, Member
 from gateway.ports.log import (
     Absent,
@@ -73,5 +82,6 @@ __all__ = [
     "Stale",
     "Submitted",
     "Transport",
+    "Unsanitised",
     "UpgradeRequest",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
+
+from gateway.errors import Refusal
 
 Role = Literal["viewer", "editor", "admin"]
 
@@ -36,6 +38,17 @@ class Authenticator(Protocol):
     def verify(self, token: str, now_s: float) -> Identity: ...
 
 
+class Unsanitised(Exception):
+    """HTML that takes longer to make safe than the event loop may be held: `texts`.
+
+    Clean each (`Rules.cleaned`) in a thread, hand all to `Rules.keep`, and ask again.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        super().__init__(f"{len(texts)} texts to be made safe first")
+        self.texts = texts
+
+
 class Rules(Protocol):
     """What documents of each resource type may look like, and how their fields merge."""
 
@@ -53,7 +66,18 @@ class Rules(Protocol):
     def sanitise(
         self, resource_type: str, document: Any, touched: Collection[str] | None
     ) -> list[dict[str, Any]]:
-        """RFC 6902 operations that clean the touched HTML fields; usually none."""
+        """RFC 6902 operations that clean the touched HTML fields; usually none.
+
+        Raises Refusal TOO_LARGE, and Unsanitised.
+        """
+        ...
+
+    def cleaned(self, text: str) -> str | Refusal:
+        """HTML made safe, or why it can't be; any thread may ask."""
+        ...
+
+    def keep(self, outcomes: Mapping[str, str | Refusal]) -> None:
+        """What became of the texts of an Unsanitised, for the next `sanitise`."""
         ...
 
 

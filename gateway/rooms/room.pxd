@@ -22,6 +22,7 @@ cdef class Room:
     cdef public object idle_since_s
     cdef readonly object turn
     cdef readonly Py_ssize_t pending_bytes
+    cdef public object unsanitised
     cdef readonly object roster
     cdef RoomContext _shared
     cdef object _pending

@@ -27,6 +27,7 @@ from gateway.ports import (
     Forked,
     Outcome,
     Stale,
+    Unsanitised,
 )
 from gateway.ports.values import Ack, Record
 from gateway.rooms.admit import admit
@@ -52,11 +53,15 @@ def _too_busy(who: str) -> Refusal:
 
 
 class Room:
-    """See the module's docstring. `resource` is `type:id`."""
+    """See the module's docstring. `resource` is `type:id`.
+
+    While there is `unsanitised` HTML nothing more is staged: the committer has it cleaned, and empties it.
+    """
 
     __slots__ = (
         "_name", "_pending", "_shared", "_staged", "audience", "history", "id", "idle_since_s", "inflight",
         "pending_bytes", "resource", "roster", "turn", "type",
+        "unsanitised",
     )  # fmt: skip
 
     def __init__(self, resource: str, shared: RoomContext, history: History) -> None:
@@ -68,6 +73,7 @@ class Room:
         self.idle_since_s = shared.now_s()
         self.turn = Turn()
         self.pending_bytes = 0
+        self.unsanitised: Sequence[str] = ()
         self._name = {"resource_id": self.id, "resource_type": self.type}
         self._shared = shared
         self._pending: deque[Submission] = deque()
@@ -148,7 +154,7 @@ class Room:
 
     def prepare(self) -> Batch | None:
         """Stage what is pending, up to a bound, as a batch for the log; None when nothing is to append."""
-        if self.inflight is not None:
+        if self.inflight is not None or self.unsanitised:
             return None
         history = self.history
         document, version = history.document, history.version
@@ -168,8 +174,11 @@ class Room:
             if staged is not None:
                 self._staged.append(staged)
                 document, version = staged.entry.after, version + 1
+            elif self.unsanitised:
+                self._pending.appendleft(submission)
+                break
         if not self._staged:
-            if self._pending:
+            if self._pending and not self.unsanitised:
                 self._shared.on_work(self)
             return None
         records = [staged.entry.record for staged in self._staged]
@@ -183,6 +192,8 @@ class Room:
             self._refuse(submission, refusal)
         except PatchError as error:
             self._refuse(submission, self.refusal_of(error, document, version - 1))
+        except Unsanitised as waiting:
+            self.unsanitised = waiting.texts
         except Exception:
             reference = secrets.token_hex(4)
             logger.exception("bug %s while staging an edit of %s", reference, self.resource)
@@ -192,7 +203,8 @@ class Room:
     def _committable(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Entry:
         """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
         operations = self._rebased(submission, document, version - 1)
-        operations, after = admit(self._shared.rules, self.type, document, operations)
+        admitted = admit(self._shared.rules, self.type, document, operations)
+        operations, after, submission.sanitised = admitted
         if after is None and document is not None and not submission.may_delete:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
         self._check_growth(document, operations, after)

@@ -26,6 +26,7 @@ cdef class Submission:
     cdef public object digest
     cdef public bint strict
     cdef public object undoes
+    cdef public list sanitised
 
 
 @cython.final

@@ -42,12 +42,13 @@ class Submission:
 
     The rest is set where it is needed: `ref` is the id that its message had; `on_nothing`: at its base there
     was no document; `may_delete`: it may leave none behind; `expected`: the only head that it may stand on;
-    `digest` identifies its content, for resends by `seq`; `undoes`: the version that it undoes or redoes.
+    `digest` identifies its content, for resends by `seq`; `undoes`: the version that it undoes or redoes;
+    `sanitised`: paths whose values were made safe.
     """
 
     __slots__ = (
         "arrived_s", "author", "base", "client_id", "digest", "expected", "may_delete", "on_nothing", "op_id",
-        "operations", "patch", "ref", "seq", "size", "strict", "undoes", "user_id",
+        "operations", "patch", "ref", "sanitised", "seq", "size", "strict", "undoes", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,7 @@ class Submission:
         self.digest = ""
         self.strict = False
         self.undoes: int | None = None
+        self.sanitised: list[str] = []
 
 
 class Staged:

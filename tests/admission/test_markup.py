@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.admission import markup
-from gateway.admission.markup import Sanitiser, Unsanitised
+from gateway.admission.markup import Sanitiser
 from gateway.config import Config
 from gateway.errors import Refusal
+from gateway.ports import Unsanitised
 
 LIMITS = Config().limits
 
 
 def sanitised(text: str) -> str:
-    return Sanitiser(LIMITS.html_bytes_max, LIMITS.html_tags_max).clean(text)
+    return Sanitiser(LIMITS.html_bytes_max, LIMITS.html_tags_max).cleaned(text)
 
 
 ATTACKS = [
@@ -183,10 +184,10 @@ def test_what_is_quick_is_cleaned_at_once_and_the_rest_in_a_thread() -> None:
         with pytest.raises(Unsanitised) as caught:
             sanitiser.sanitised(text)
         assert caught.value.texts == [text]
-    sanitiser.keep("x" * 5000, sanitiser.clean("x" * 5000))
+    sanitiser.keep({"x" * 5000: sanitiser.cleaned("x" * 5000)})
     assert sanitiser.sanitised("x" * 5000) == "x" * 5000
     refusal = Refusal("TOO_LARGE", "no")
-    sanitiser.keep(EXPENSIVE[0], refusal)
+    sanitiser.keep({EXPENSIVE[0]: refusal})
     with pytest.raises(Refusal) as refused:
         sanitiser.sanitised(EXPENSIVE[0])
     assert refused.value is refusal
@@ -196,7 +197,14 @@ def test_only_so_much_of_what_was_cleaned_is_kept(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(markup, "_KEPT_BYTES_MAX", 20_000)
     sanitiser = Sanitiser(LIMITS.html_bytes_max, LIMITS.html_tags_max)
     for letter in "abc":
-        sanitiser.keep(letter * 9000, letter)
+        sanitiser.keep({letter * 9000: letter})
     with pytest.raises(Unsanitised):
         sanitiser.sanitised("a" * 9000)
     assert sanitiser.sanitised("c" * 9000) == "c"
+
+
+def test_what_is_asked_for_together_is_kept_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markup, "_KEPT_BYTES_MAX", 20_000)
+    sanitiser = Sanitiser(LIMITS.html_bytes_max, LIMITS.html_tags_max)
+    sanitiser.keep({letter * 9000: letter for letter in "abcd"})
+    assert [sanitiser.sanitised(letter * 9000) for letter in "abcd"] == list("abcd")

@@ -14,6 +14,7 @@ from gateway import ot
 from gateway.admission import Schemas
 from gateway.config import Config
 from gateway.errors import ConfigError, Refusal
+from gateway.ports import Unsanitised
 
 SHIPPED = Schemas(Config())
 STRICT = Schemas(Config().with_(schemas={"strict_schema": True}))
@@ -413,6 +414,17 @@ def test_only_touched_html_is_cleaned(pages: Schemas) -> None:
 @pytest.mark.parametrize("document", [None, [], "x", {}, {"body": 5}, {"body": ["<script>"]}])
 def test_what_holds_no_html_text_needs_no_cleaning(pages: Schemas, document: Any) -> None:
     assert pages.sanitise("page", document, None) == []
+
+
+def test_all_html_that_takes_long_is_asked_for_at_once(tmp_path: Path) -> None:
+    schemas = with_schema(tmp_path, {"properties": {"bodies": {"items": {"x-html": True}}}})
+    long = ["<p>x</p>" * 1000, "<p>y</p>" * 1000]
+    document = {"bodies": ["<b onclick=x>", *long]}
+    with pytest.raises(Unsanitised) as caught:
+        schemas.sanitise("task", document, None)
+    assert caught.value.texts == long
+    schemas.keep({text: schemas.cleaned(text) for text in long})
+    assert [operation["path"] for operation in schemas.sanitise("task", document, None)] == ["/bodies/0"]
 
 
 TYPED = [
