@@ -1,0 +1,179 @@
+import type { SharedDocument } from "@collab/client";
+import { act, fireEvent, render, screen } from "@testing-library/react-native";
+import { useSyncExternalStore } from "react";
+import { AppState, Text, TextInput } from "react-native";
+import { FakePlatform } from "../../client/test/support/fake.js";
+import { createNativeClient } from "../src/client.js";
+import type { NetInfoLike } from "../src/platform.js";
+
+interface Event {
+  title: string;
+}
+
+const MINUTE_MS = 60_000;
+
+jest.setTimeout(MINUTE_MS); // the first to render loads React Native
+const seen = { version: 3, epoch: 1 };
+
+/** The app's state, as the system would change it. */
+class System {
+  readonly listeners = new Set<(state: string) => void>();
+
+  constructor() {
+    AppState.currentState = "active";
+    jest.spyOn(AppState, "addEventListener").mockImplementation((_, listener) => {
+      this.listeners.add(listener as (state: string) => void);
+      return { remove: () => this.listeners.delete(listener as (state: string) => void) } as never;
+    });
+  }
+
+  goes(state: "active" | "inactive" | "background"): void {
+    AppState.currentState = state;
+    for (const listener of this.listeners) listener(state);
+  }
+}
+
+class Network implements NetInfoLike {
+  readonly listeners = new Set<(state: { isConnected: boolean | null }) => void>();
+
+  addEventListener(listener: (state: { isConnected: boolean | null }) => void): () => void {
+    this.listeners.add(listener);
+    listener({ isConnected: null });
+    return () => this.listeners.delete(listener);
+  }
+
+  is(isConnected: boolean): void {
+    for (const listener of this.listeners) listener({ isConnected });
+  }
+}
+
+const settled = (ms = 0) => act(() => jest.advanceTimersByTimeAsync(ms));
+
+describe("a client of an app", () => {
+  let platform: FakePlatform;
+  let system: System;
+  let network: Network;
+
+  beforeEach(() => {
+    jest.useFakeTimers();
+    platform = new FakePlatform();
+    system = new System();
+    network = new Network();
+  });
+
+  afterEach(() => {
+    jest.restoreAllMocks();
+    jest.useRealTimers();
+  });
+
+  function opened() {
+    const { webSocket, fetch } = platform.environment();
+    const client = createNativeClient({
+      url: "wss://gateway.test/realtime",
+      getToken: () => "token",
+      netInfo: network,
+      environment: { webSocket: webSocket!, fetch: fetch!, random: () => 0 },
+    });
+    return { client, event: client.open<Event>("event", "1") };
+  }
+
+  async function online() {
+    const made = opened();
+    await settled();
+    platform.socket.admit();
+    await settled();
+    const state = { title: "Tea" };
+    platform.socket.tell("SUBSCRIBE_ACK", {
+      resource: "event",
+      resource_id: "1",
+      ...seen,
+      role: "editor",
+      state,
+    });
+    await settled();
+    return made;
+  }
+
+  it("closes its socket in the background and polls each five minutes, and is back at once", async () => {
+    const { client } = await online();
+    const { socket } = platform;
+    platform.answer = () => ({ status: 304 });
+    system.goes("background");
+    await settled(1000);
+    expect(client.connection.snapshot.state).toBe("polling");
+    expect(socket.isClosedByClient).toBe(true);
+    platform.requests.length = 0;
+    await settled(15 * MINUTE_MS);
+    expect(platform.requests).toHaveLength(3);
+    system.goes("active");
+    await settled();
+    expect(platform.socket).not.toBe(socket);
+    platform.socket.admit();
+    await settled();
+    expect(client.connection.snapshot.state).toBe("online");
+    await client.close();
+  });
+
+  it("keeps its socket while a call comes in", async () => {
+    const { client } = await online();
+    system.goes("inactive");
+    await settled(1000);
+    platform.socket.tell("PONG"); // it had to show that it lives
+    await settled(MINUTE_MS / 4);
+    expect(client.connection.snapshot.state).toBe("online");
+    await client.close();
+  });
+
+  it("knows that the network is gone, and comes back at once when it is there again", async () => {
+    const { client } = await online();
+    network.is(false);
+    const tries = platform.sockets.length;
+    expect(client.connection.snapshot).toMatchObject({ state: "reconnecting", reason: "offline" });
+    network.is(true);
+    await settled();
+    expect(platform.sockets).toHaveLength(tries + 1);
+    await client.close();
+  });
+
+  it("lets go of the system when it is closed", async () => {
+    const { client } = await online();
+    await client.close();
+    expect(system.listeners.size).toBe(0);
+    expect(network.listeners.size).toBe(0);
+  });
+
+  it("shows a document on a screen, and what is typed there is sent", async () => {
+    const { client, event } = await online();
+    render(<Title event={event} />);
+    expect(screen.getByText("Tea")).toBeTruthy();
+    fireEvent.changeText(screen.getByLabelText("Title"), "Coffee");
+    expect(screen.getByText("Coffee")).toBeTruthy();
+    await settled(1000);
+    expect(platform.socket.last("OP")?.payload).toMatchObject({
+      operations: [{ op: "replace", path: "/title", value: "Coffee" }],
+      version: 3,
+    });
+    const operations = [{ op: "replace", path: "/title", value: "Cocoa" }];
+    const change = {
+      resource_type: "event",
+      resource_id: "1",
+      operations,
+      version: 4,
+      client_id: "x",
+      user_id: "x",
+    };
+    act(() => platform.socket.tell("OP_BROADCAST", change));
+    expect(screen.getByText("Coffee")).toBeTruthy(); // the later one wins
+    await act(() => client.close());
+  });
+});
+
+function Title({ event }: { event: SharedDocument<Event> }) {
+  const { view } = useSyncExternalStore(event.subscribe.bind(event), () => event.snapshot);
+  return (
+    <>
+      <Text>{view?.title}</Text>
+      <TextInput accessibilityLabel="Title" onChangeText={(title) => event.set("/title", title)} />
+    </>
+  );
+}
