@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const ROOT = resolve(fileURLToPath(import.meta.url), "../../../../..");
+const ROOT = process.env.GATEWAY_ROOT ?? resolve(fileURLToPath(import.meta.url), "../../../../..");
 const READY = /ready ws=(\S+) admin=(\S+) pid=(\d+)/;
 
 /** The Python that has the gateway's dependencies. */

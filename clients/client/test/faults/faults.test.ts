@@ -1,0 +1,11 @@
+/** The trial with faults, small: `npm run faults` runs it at full size. */
+
+import { expect, test } from "vitest";
+import { trial } from "./trial.js";
+
+test("four clients, a bad network and a killed server: nothing is lost, nothing twice, all equal", async () => {
+  const rates = { everyMs: 1_500, delayMs: 10, stallMs: 500 };
+  const result = await trial({ clients: 4, edits: 100, seed: 7, pauseMs: 40, kills: 1, rates });
+  expect(result).toMatchObject({ edits: 400, lost: 0, repeated: 0, differing: 0, refused: 0 });
+  expect(result.offlineArrivedPercent).toBe(100);
+}, 120_000);

@@ -1,0 +1,232 @@
+/**
+ * Many clients edit one event while the network, the server and their users do their worst: at the end every
+ * edit is there, once, and all have the same document.
+ */
+
+import { type Client, createClient, memoryStore, type SharedDocument } from "@collab/client";
+import { Gateway } from "../support/gateway.js";
+import { until } from "../support/until.js";
+import { FaultProxy, type FaultRates } from "./proxy.js";
+import { generator } from "./random.js";
+
+export interface TrialOptions {
+  clients: number;
+  edits: number;
+  seed: number;
+  /** The mean pause between a client's edits, in ms. */
+  pauseMs: number;
+  rates: FaultRates;
+  /** So many times the server is killed and started again. */
+  kills: number;
+}
+
+export interface TrialResult {
+  edits: number;
+  editsOffline: number;
+  /** Edits that aren't there at the end, or are there twice. */
+  lost: number;
+  lostOffline: number;
+  repeated: number;
+  differing: number;
+  refused: number;
+  conflicts: number;
+  /** The share of edits that needed nobody's decision, in percent. */
+  automaticPercent: number;
+  /** The share of offline edits that arrived, in percent. */
+  offlineArrivedPercent: number;
+  faults: Record<string, number>;
+  versions: number;
+  seconds: number;
+}
+
+interface Board {
+  title: string;
+  location: string;
+  description: string;
+  tags: string[];
+}
+
+interface Mark {
+  text: string;
+  isTag: boolean;
+  isOffline: boolean;
+}
+
+const ID = "board";
+
+class Author {
+  readonly marks: Mark[] = [];
+  readonly client: Client;
+  readonly document: SharedDocument<Board>;
+  refused = 0;
+  registers = 0;
+  registersOffline = 0;
+  conflicts = 0;
+  isOffline = false;
+
+  constructor(
+    gateway: Gateway,
+    url: string,
+    private readonly name: string,
+    private readonly random: () => number,
+  ) {
+    this.client = createClient({
+      url,
+      getToken: () => gateway.token(name),
+      userId: name,
+      store: memoryStore(),
+    });
+    this.client.onProblem((problem) => {
+      if (problem.code === "EDIT_REFUSED") this.refused++;
+    });
+    this.document = this.client.open<Board>("event", ID);
+    this.document.subscribe(() => this.#settleConflicts());
+  }
+
+  /** The author decides for what stands, and goes on. */
+  #settleConflicts(): void {
+    const [first] = this.document.snapshot.conflicts;
+    if (!first) return;
+    this.conflicts++;
+    this.document.resolve(first.id, "mine");
+  }
+
+  #pick(count: number): number {
+    return Math.floor(this.random() * count);
+  }
+
+  /** One edit: mostly a word typed somewhere, else a tag, else a member that others write as well. */
+  edit(count: number): void {
+    const kind = this.random();
+    const text = `${this.name}.${count}`;
+    if (kind < 0.6) {
+      this.#type(`${text} `);
+      this.marks.push({ text, isTag: false, isOffline: this.isOffline });
+    } else if (kind < 0.8) {
+      this.document.edit({ op: "add", path: "/tags/-", value: text });
+      this.marks.push({ text, isTag: true, isOffline: this.isOffline });
+    } else {
+      this.document.set(this.random() < 0.5 ? "/title" : "/location", text);
+      this.registers++;
+      if (this.isOffline) this.registersOffline++;
+    }
+  }
+
+  /** A word goes between words, so that it can be found again. */
+  #type(word: string): void {
+    const now = this.document.snapshot.view?.description ?? "";
+    const at = now.lastIndexOf(" ", this.#pick(now.length + 1)) + 1;
+    this.document.edit({ op: "text", path: "/description", value: [at, word], unit: "utf16" });
+  }
+
+  toggle(): void {
+    this.isOffline = !this.isOffline;
+    if (this.isOffline) this.client.disconnect();
+    else this.client.connect();
+  }
+
+  /** The user's last offline time is over. */
+  online(): void {
+    if (this.isOffline) this.toggle();
+  }
+}
+
+const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
+
+async function write(author: Author, options: TrialOptions, random: () => number): Promise<void> {
+  for (let edit = 0; edit < options.edits; edit++) {
+    author.edit(edit);
+    if (random() < 0.01) author.toggle();
+    await sleep(random() * 2 * options.pauseMs);
+  }
+  author.online();
+}
+
+async function kill(gateway: Gateway, times: number, everyMs: number): Promise<void> {
+  for (let count = 0; count < times; count++) {
+    await sleep(everyMs);
+    await gateway.kill();
+    await gateway.run();
+  }
+}
+
+export async function trial(options: TrialOptions): Promise<TrialResult> {
+  const gateway = await Gateway.start();
+  const random = generator(options.seed);
+  const proxy = await FaultProxy.start(
+    Number(new URL(gateway.url).port),
+    generator(options.seed + 1),
+    options.rates,
+  );
+  const startedAt = Date.now();
+  const maker = new Author(gateway, gateway.url, "maker", random);
+  const authors: Author[] = [];
+  try {
+    await maker.document.ready();
+    maker.document.create({ title: "", location: "", description: "", tags: [] });
+    await maker.document.saved();
+    for (let count = 0; count < options.clients; count++) {
+      authors.push(new Author(gateway, proxy.url, `c${count}`, random));
+    }
+    await Promise.all(authors.map((author) => author.document.ready()));
+    const length = options.edits * options.pauseMs;
+    const killing = kill(gateway, options.kills, length / (options.kills + 1));
+    await Promise.all(authors.map((author) => write(author, options, random)));
+    await killing;
+    proxy.heal();
+    for (const author of authors) author.client.connect();
+    return await judged(authors, maker, proxy, startedAt);
+  } finally {
+    await Promise.all([maker, ...authors].map((author) => author.client.close()));
+    await proxy.close();
+    await gateway.close();
+  }
+}
+
+async function judged(
+  authors: Author[],
+  maker: Author,
+  proxy: FaultProxy,
+  startedAt: number,
+): Promise<TrialResult> {
+  await Promise.all(authors.map((author) => until(author.document, (now) => now.isLive && !now.pending)));
+  await until(maker.document, (now) => now.isLive);
+  const version = Math.max(...authors.map((author) => author.document.snapshot.version));
+  await Promise.all([...authors, maker].map((one) => until(one.document, (now) => now.version >= version)));
+  const board = maker.document.snapshot.view as Board;
+  const text = JSON.stringify(board);
+  const words = counts(board.description.split(" "));
+  const tags = counts(board.tags);
+  const marks = authors.flatMap((author) => author.marks);
+  const found = (mark: Mark) => (mark.isTag ? tags : words).get(mark.text) ?? 0;
+  const lost = marks.filter((mark) => found(mark) === 0);
+  const sum = (value: (author: Author) => number) =>
+    authors.reduce((total, author) => total + value(author), 0);
+  const edits = marks.length + sum((author) => author.registers);
+  const offline = marks.filter((mark) => mark.isOffline).length + sum((author) => author.registersOffline);
+  const lostOffline = lost.filter((mark) => mark.isOffline).length;
+  const conflicts = sum((author) => author.conflicts);
+  const refused = sum((author) => author.refused);
+  const percent = (part: number, whole: number) => Math.round((10_000 * part) / Math.max(1, whole)) / 100;
+  return {
+    edits,
+    editsOffline: offline,
+    lost: lost.length,
+    lostOffline,
+    repeated: marks.filter((mark) => found(mark) > 1).length,
+    differing: authors.filter((author) => JSON.stringify(author.document.snapshot.view) !== text).length,
+    refused,
+    conflicts,
+    automaticPercent: percent(edits - conflicts - refused, edits),
+    offlineArrivedPercent: percent(offline - lostOffline, offline),
+    faults: proxy.faults,
+    versions: version,
+    seconds: Math.round((Date.now() - startedAt) / 1000),
+  };
+}
+
+function counts(words: readonly string[]): Map<string, number> {
+  const result = new Map<string, number>();
+  for (const word of words) result.set(word, (result.get(word) ?? 0) + 1);
+  return result;
+}
