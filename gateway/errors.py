@@ -111,3 +111,9 @@ class Unreachable(GatewayError):
     def __init__(self, message: str, wait_s: float | None = None) -> None:
         super().__init__(message)
         self.wait_s = wait_s
+
+
+def unavailable(error: LogUnavailable) -> Refusal:
+    """The refusal of what the log was needed for, and can't be reached."""
+    text = f"The log cannot be reached: {error}. Try again."
+    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())

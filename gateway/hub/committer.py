@@ -7,16 +7,17 @@ the next batches. An idle lane commits one change at once, a busy one gathers fo
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
 from gateway.errors import LogUnavailable, retry_after_ms
+from gateway.hub.catch_up import CatchUp
 from gateway.hub.lane import Lane
 from gateway.hub.pace import Pace
 from gateway.hub.sanitising import Sanitising
-from gateway.ports import Batch, Committed, Failed, OpLog, Outcome, Reserved, Stale
-from gateway.rooms.room import Room
+from gateway.ports import Batch, Failed, OpLog, Outcome, Reserved
+from gateway.rooms.room import Next, Room
 from gateway.runtime.metrics import Counters, Histogram
 from gateway.runtime.timeslice import Slices
 from gateway.wire.announcement import Announcement
@@ -24,7 +25,6 @@ from gateway.wire.announcement import Announcement
 logger = logging.getLogger(__name__)
 
 APPEND_CHANGES_MAX = 1000
-AfterCommit = Callable[[Room, Outcome], Awaitable[None] | None]
 
 
 def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
@@ -33,27 +33,27 @@ def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
 
 
 class Committer:
-    """Brings rooms' batches to the log and its answers back.
-
-    `after` is called for each answer, and awaited where it returns an awaitable.
-    """
+    """Brings rooms' batches to the log and its answers back. `after` is called for each room answered."""
 
     def __init__(
         self,
         log: OpLog,
         counters: Counters,
         now_s: Callable[[], float],
-        after: AfterCommit,
+        catch_up: CatchUp,
         sanitising: Sanitising,
+        after: Callable[[Room], None],
     ) -> None:
         self._log = log
         self._counters = counters
         self._now_s = now_s
+        self._catch_up = catch_up
         self._after = after
         self._sanitising = sanitising
         self._being_sanitised: set[Room] = set()
         self._lanes: dict[int, Lane] = {}
         self._nursery: trio.Nursery | None = None
+        self._round: trio.Event | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until cancelled."""
@@ -64,22 +64,31 @@ class Committer:
 
     def add(self, room: Room) -> None:
         """The room has something to append."""
+        self._lane(room).add(room)
+
+    def forget(self, room: Room) -> None:
+        """The room is evicted."""
+        self._lane(room).forget(room)
+
+    def _lane(self, room: Room) -> Lane:
         number = self._log.lane(room.resource)
         lane = self._lanes.get(number)
         if lane is None:
             assert self._nursery is not None, "the committer isn't running"
             lane = self._lanes[number] = Lane()
             self._nursery.start_soon(self._serve, lane)
-        lane.add(room)
+        return lane
 
     def heard(self, room: Room, announced: Announcement) -> None:
         """Others have had their turn, if what they announce is news to the room."""
-        if not announced.records or announced.records[-1].version <= room.version:
-            return
-        waits = room.turn.until_s > 0
-        room.turn.heard(trio.current_time())
-        if waits and (lane := self._lanes.get(self._log.lane(room.resource))) is not None:
-            lane.take_back(room)
+        if announced.records and announced.records[-1].version > room.history.version:
+            self._lane(room).heard(room)
+
+    async def next_round(self) -> None:
+        """Wait until a lane has served its rooms once more."""
+        if self._round is None:
+            self._round = trio.Event()
+        await self._round.wait()
 
     async def _serve(self, lane: Lane) -> None:
         pace = Pace(self._log.pace_s)
@@ -88,7 +97,11 @@ class Committer:
             await pace.wait(lane.append_s)
             prepared = await self._prepared(lane)
             pace.carried(len(prepared))
-            await self._commit(lane, prepared)
+            if prepared:
+                await self._commit(lane, prepared)
+            if self._round is not None:
+                self._round.set()
+                self._round = None
 
     async def _prepared(self, lane: Lane) -> Sequence[tuple[Room, Batch]]:
         """The batches of the next round trip: of the rooms that waited longest, up to a bound."""
@@ -125,25 +138,31 @@ class Committer:
         self.add(room)
 
     async def _commit(self, lane: Lane, prepared: Sequence[tuple[Room, Batch]]) -> None:
-        if not prepared:
-            return
         outcomes = await self._append(lane, [batch for _, batch in prepared])
         slices = Slices(self._now_s)
         changes = 0
         for (room, batch), outcome in zip(prepared, outcomes, strict=True):
             changes += len(batch.records)
-            self._count(batch, outcome)
-            if isinstance(outcome, Committed):
-                lane.committed(room)
-            elif isinstance(outcome, Reserved):
-                lane.reserved(room, outcome.seconds)
-            room.settle(outcome)
-            work = self._after(room, outcome)
-            if work is not None:
-                await work
+            self._counters.batches += 1
+            self._counters.batch_changes.observe(len(batch.records))
+            await self._settle(lane, room, outcome)
             if slices.over:
                 await slices.pause()
         _observe(self._counters.step_seconds["fan_out"], slices.worked_s, changes)
+
+    async def _settle(self, lane: Lane, room: Room, outcome: Outcome) -> None:
+        """Bring the log's answer to its room, and do what that leaves to do."""
+        following = room.settle(outcome)
+        if following is Next.DONE:
+            lane.committed(room)
+        elif isinstance(outcome, Reserved):
+            lane.reserved(room, outcome.seconds)
+        self._catch_up.landed(room)
+        self._after(room)
+        if following is Next.REOPEN:
+            await self._catch_up.reopen(room)
+        elif following is Next.CATCH_UP:
+            self._catch_up.soon(room.resource)
 
     async def _append(self, lane: Lane, batches: Sequence[Batch]) -> Sequence[Outcome]:
         started_s = self._now_s()
@@ -162,12 +181,3 @@ class Committer:
         changes = sum(len(batch.records) for batch in batches)
         self._counters.step_seconds["commit"].observe(took_s, changes)
         return outcomes
-
-    def _count(self, batch: Batch, outcome: Outcome) -> None:
-        self._counters.batches += 1
-        self._counters.batch_changes.observe(len(batch.records))
-        if isinstance(outcome, Stale | Reserved):
-            self._counters.batches_stale += 1
-        elif isinstance(outcome, Failed):
-            self._counters.batches_failed += 1
-            self._counters.log_errors += 1

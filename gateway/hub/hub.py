@@ -1,76 +1,41 @@
-"""Resource -> room on one worker: opens and evicts rooms, brings older versions, follows the bus.
+"""Resource -> room on one worker: opens rooms, evicts idle ones, and bounds what the others keep.
 
-Rooms never wait; the hub does, and the committer (`committer.py`), which appends what rooms have pending.
+Rooms never wait. The committer (`committer.py`) appends what they have pending, the listener (`listener.py`)
+gives them what others committed, and what they lack is brought from the log (`catch_up.py`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection
+from typing import Any
 
 import orjson
 import trio
 
 from gateway import ot
 from gateway.config import Config
-from gateway.errors import LogTrimmed, LogUnavailable, Refusal, retry_after_ms
+from gateway.errors import LogUnavailable, unavailable
 from gateway.hub import replay
+from gateway.hub.catch_up import CatchUp
 from gateway.hub.committer import Committer
-from gateway.hub.recovery import Recovery
+from gateway.hub.listener import Listener
 from gateway.hub.remote_presence import RemotePresence
 from gateway.hub.sanitising import Sanitising
 from gateway.ports import (
-    Absent,
     Bus,
-    ClientKey,
-    Failed,
-    Forked,
     Group,
     Leases,
     OpLog,
-    Outcome,
     Rules,
     Snapshot,
 )
 from gateway.rooms.context import RoomContext
 from gateway.rooms.room import Room
-from gateway.rooms.window import Entry
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
-from gateway.wire import announcement
-from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
-
-CATCH_UP_PAUSE_S = 1.0
-LANDING_POLL_S = 0.02
-# Announcements of one room that are kept while an append is under way.
-HELD_MAX = 256
-
-
-def unavailable(error: LogUnavailable) -> Refusal:
-    """The refusal of what the log was needed for, and can't be reached."""
-    text = f"The log cannot be reached: {error}. Try again."
-    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
-
-
-class Pending:
-    """A room that is being opened: who waits for it, and what the bus brought meanwhile."""
-
-    __slots__ = ("done", "missed")
-
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.missed: list[bytes] = []
-
-
-class Lowered(NamedTuple):
-    """Operations on the document at version `base`; `on_nothing`: there was none where they began."""
-
-    operations: ot.Operations
-    base: int
-    on_nothing: bool
 
 
 class Hub:
@@ -100,20 +65,19 @@ class Hub:
             patch_operations_max=limits.patch_operations_max,
             copied_bytes_max=limits.document_bytes_max,
         )
-        sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
-        self.committer = Committer(log, counters, now_s, self._after_commit, sanitising)
         self._bus = bus
-        self._recovery = Recovery(log, rules, counters)
         self._rooms: dict[str, Room] = {}
-        self._opening: dict[str, Pending] = {}
-        self._catching_up: set[str] = set()
-        self._held: dict[str, list[Announcement]] = {}
+        self._opening: dict[str, trio.Event] = {}
         self._rosters: dict[Room, None] = {}
         self._rosters_due = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._neighbours: RemotePresence | None = None
         if leases is not None:
             self._neighbours = RemotePresence(config.presence, bus, leases, self._rooms, wall_ms, now_s)
+        self.catch_up = CatchUp(config, log, rules, counters, self._rooms, self.patch_limits, wall_ms)
+        sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
+        self._committer = Committer(log, counters, now_s, self.catch_up, sanitising, self._settled)
+        self.listener = Listener(self._rooms, self._committer, self.catch_up, self._neighbours, counters)
         self._context = RoomContext(
             config,
             rules,
@@ -122,11 +86,11 @@ class Hub:
             make_group,
             wall_ms,
             now_s,
-            self.committer.add,
+            self._committer.add,
             self._has_roster_due,
             None if self._neighbours is None else self._neighbours.share,
         )
-        bus.attach(self)
+        bus.attach(self.listener)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Commit, tell presence, tidy up; until cancelled."""
@@ -134,7 +98,8 @@ class Hub:
             self._nursery = nursery
             nursery.start_soon(self._tell_presence)
             nursery.start_soon(self._tidy_up)
-            await nursery.start(self.committer.run)
+            await nursery.start(self.catch_up.run)
+            await nursery.start(self._committer.run)
             if self._neighbours is not None:
                 await nursery.start(self._neighbours.run)
             task_status.started()
@@ -148,6 +113,11 @@ class Hub:
     def busy(self) -> bool:
         """Whether any submission is on its way."""
         return any(room.busy for room in self._rooms.values())
+
+    async def idle(self) -> None:
+        """Wait until no submission is on its way."""
+        while self.busy:
+            await self._committer.next_round()
 
     # ------------------------------------------------------------------------------------- opening
 
@@ -165,10 +135,11 @@ class Hub:
             opening = self._opening.get(resource)
             if opening is None:
                 return await self._open(resource)
-            await opening.done.wait()
+            await opening.wait()
 
     async def _open(self, resource: str) -> Room:
-        opening = self._opening[resource] = Pending()
+        opening = self._opening[resource] = trio.Event()
+        self.listener.expect(resource)
         try:
             await self._bus.subscribe(resource)
             loaded = await replay.load(self.log, resource, self.config.log.seq_kept)
@@ -181,103 +152,26 @@ class Hub:
             raise unavailable(error) from error
         finally:
             del self._opening[resource]
-            opening.done.set()
+            opening.set()
+            self.listener.opened(resource)
         self.counters.rooms += 1
         self.counters.rooms_opened += 1
-        for payload in opening.missed:
-            self._hear(resource, payload)
         return room
-
-    async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
-        """Bring a client's latest submissions from the log, so that its resends are recognised."""
-        key = ClientKey(room.resource, user_id, client_id)
-        since_ms = self.wall_ms() - int(self.config.log.seq_kept_h * 3_600_000)
-        while True:
-            epoch, version = room.epoch, room.version
-            try:
-                [submitted] = await self.log.recent([key], since_ms)
-            except LogUnavailable as error:
-                self.counters.log_errors += 1
-                raise unavailable(error) from error
-            history = room.history
-            if history.epoch == epoch and history.covers(version):
-                break
-        memory = {item.seq: (item.version, item.digest) for item in reversed(submitted)}
-        for kept in history.since(version):  # what came while the log was asked
-            record = kept.record()
-            if record.seq is not None and (record.user_id, record.client_id) == (user_id, client_id):
-                memory[record.seq] = (record.version, record.digest)
-        history.learn(user_id, client_id, memory)
-
-    # ----------------------------------------------------------------------------------- older versions
-
-    async def bodies_after(self, room: Room, version: int) -> Sequence[bytes]:
-        """The changes after `version` up to the head, as JSON. The head is the one at the return."""
-        bodies: list[bytes] = []
-        while (upto := room.history.start) > version:
-            before = version
-            async for record in replay.records_after(self.log, room.resource, version, upto):
-                bodies.append(record.body)
-                version = record.version
-            if version == before:  # the log doesn't have what the room is said to continue
-                await self.catch_up(room)
-        bodies += [kept.body for kept in room.history.since(version)]
-        return bodies
-
-    async def entries_after(self, room: Room, version: int) -> Sequence[Entry]:
-        """The changes after `version` up to the head, with their documents. The head is the one at return."""
-        entries: list[Entry] = []
-        while (upto := room.history.start) > version:
-            before = version
-            async for entry in replay.entries_after(self.log, room.resource, version, upto):
-                entries.append(entry)
-                version = entry.record.version
-            if version == before:
-                await self.catch_up(room)
-        entries += [kept.entry() for kept in room.history.since(version)]
-        return entries
-
-    async def lower_at(self, room: Room, base: int, patch: list[dict[str, Any]], strict: bool) -> Lowered:
-        """A patch on a base that left the window: its operations past what came since, on a newer base.
-
-        Raises PatchError like `ot.lower` and `ot.rebase`, Refusal VERSION_TOO_OLD where the log no longer has
-        that base, or has another history by now.
-        """
-        epoch = room.epoch
-        try:
-            document = await replay.document_at(self.log, room.resource, base)
-            strategies = self.rules.strategies(room.type)
-            operations: ot.Operations = ot.lower(document, patch, strategies, self.patch_limits)
-            while (upto := room.history.start) > base:
-                before = base
-                async for entry in replay.entries_after(self.log, room.resource, base, upto):
-                    operations = ot.rebase(operations, [entry.operations], strict)
-                    base = entry.record.version
-                if base == before:
-                    await self.catch_up(room)
-        except LogTrimmed as error:
-            text = f"{error}: resume, merge and resubmit."
-            raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name()) from error
-        room.check_epoch(epoch)
-        return Lowered(operations, base, document is None)
 
     # ------------------------------------------------------------------------------------- after commits
 
-    def _after_commit(self, room: Room, outcome: Outcome) -> Awaitable[None] | None:
-        """What the log's answer asks for beyond the room itself; an awaitable where that has to wait."""
-        for announced in self._held.pop(room.resource, ()):
-            self._take_announced(room, announced)
+    def _settled(self, room: Room) -> None:
+        """An append of the room was answered."""
+        self.listener.release(room)
         limits = self.config.limits
         room.trim(limits.window_versions_max, limits.window_bytes_max)
         history = room.history
         if history.version - history.snapshot_version >= self.config.log.snapshot_versions:
             history.snapshot_version = history.version
-            self._start(self._save_snapshot, room.resource, history.epoch, history.version, history.document)
-        if isinstance(outcome, Absent | Forked):
-            return self._reopen(room)
-        if isinstance(outcome, Failed) and outcome.outcome == "unknown":
-            self._catch_up_soon(room.resource)
-        return None
+            assert self._nursery is not None, "the hub isn't running"
+            self._nursery.start_soon(
+                self._save_snapshot, room.resource, history.epoch, history.version, history.document
+            )
 
     async def _save_snapshot(self, resource: str, epoch: int, version: int, document: Any) -> None:
         try:
@@ -285,14 +179,6 @@ class Hub:
         except LogUnavailable:
             self.counters.log_errors += 1
             logger.warning("no snapshot of %s at %d: the log cannot be reached", resource, version)
-
-    async def _reopen(self, room: Room) -> None:
-        """The log says that its history isn't the room's: take the log's, and bring subscribers there."""
-        try:
-            await self.catch_up(room)
-        except LogUnavailable:
-            self.counters.log_errors += 1
-            self._catch_up_soon(room.resource)
 
     async def purge(self, resource: str) -> Room:
         """Erase a resource; its room goes on, empty, in a new epoch. Raises Refusal UNAVAILABLE."""
@@ -302,129 +188,10 @@ class Hub:
         except LogUnavailable as error:
             self.counters.log_errors += 1
             raise unavailable(error) from error
-        await self._reopen(room)
+        await self.catch_up.reopen(room)
         return room
 
-    # ---------------------------------------------------------------------------------------------- bus
-
-    def on_message(self, resource: str, payload: bytes) -> None:
-        """An announcement of the log, or another node's presence."""
-        self.counters.bus_received += 1
-        self._hear(resource, payload)
-
-    def _hear(self, resource: str, payload: bytes) -> None:
-        room = self._rooms.get(resource)
-        if room is None:
-            opening = self._opening.get(resource)
-            if opening is not None:
-                opening.missed.append(payload)
-            return
-        if not announcement.is_announcement(payload):
-            if self._neighbours is not None:
-                self._neighbours.on_message(room, payload)
-            return
-        announced = announcement.decode_heard(payload)
-        if room.appending:
-            self.committer.heard(room, announced)
-            self._hold(resource, announced)
-        else:
-            self._take_announced(room, announced)
-
-    def _take_announced(self, room: Room, announced: Announcement) -> None:
-        """Apply what another node committed, or find out what this room lacks."""
-        self.committer.heard(room, announced)
-        forked = announced.epoch != room.epoch or not room.history.agrees(announced.records)
-        if forked or not room.receive(announced.records):
-            self._catch_up_soon(room.resource)
-
-    def _hold(self, resource: str, announced: Announcement) -> None:
-        """Keep an announcement until the append under way is answered, which may contradict it."""
-        held = self._held.setdefault(resource, [])
-        held.append(announced)
-        if len(held) > HELD_MAX:
-            held.clear()
-            self._catch_up_soon(resource)
-
-    def on_gap(self, resource: str | None) -> None:
-        """Announcements may have been lost: compare with the log."""
-        self.counters.bus_gaps += 1
-        for name in [resource] if resource is not None else list(self._rooms):
-            self._catch_up_soon(name)
-            if self._neighbours is not None:
-                self._neighbours.reconcile_soon(name)
-
-    def _catch_up_soon(self, resource: str) -> None:
-        if resource not in self._catching_up:
-            self._catching_up.add(resource)
-            self._start(self._catch_up_until_done, resource)
-
-    async def _catch_up_until_done(self, resource: str) -> None:
-        """Bring a room to the log's head, trying until the log answers."""
-        try:
-            while (room := self._rooms.get(resource)) is not None:
-                try:
-                    await self.catch_up(room)
-                    return
-                except LogUnavailable:
-                    self.counters.log_errors += 1
-                    await trio.sleep(CATCH_UP_PAUSE_S)
-        finally:
-            self._catching_up.discard(resource)
-
-    async def catch_up(self, room: Room) -> None:
-        """Bring a room to the log's head now; raises LogUnavailable."""
-        while not await self._caught_up(room):  # noqa: ASYNC110  (rooms do not signal their landings)
-            await trio.sleep(LANDING_POLL_S)
-
-    async def _caught_up(self, room: Room) -> bool:
-        """One try; False while an append is under way, for what was read may hold its batch already.
-
-        The append's own answer carries that batch out, so that its author gets the OP_ACK.
-        """
-        known = room.version  # the log may not end before this: it was read after
-        opened = await self.log.open(room.resource)
-        records = opened.records
-        head = records[-1].version if records else opened.snapshot.version
-        if opened.epoch == room.epoch and known <= head <= room.version:
-            return True
-        if room.appending:
-            return False
-        if opened.epoch != room.epoch or head < known:
-            return await self._take_other_history(room)
-        if records and room.receive(records):
-            return True
-        return await self._receive_upto(room, head)  # the snapshot may be beyond the room's head
-
-    async def _take_other_history(self, room: Room) -> bool:
-        """Go over to the log's history, and bring back into it what only the room knows; False: try again."""
-        known: set[Hashable] = set()
-        while True:
-            version = room.version
-            loaded = await replay.load(self.log, room.resource, self.config.log.seq_kept)
-            fresh = loaded.history
-            if (fresh.epoch, fresh.version) == (room.epoch, version) and ot.identical(
-                fresh.document, room.document
-            ):
-                return True  # another one who caught up was faster
-            if await self._recovery.bring_back(room.resource, room.history, loaded, known):
-                break
-        if room.appending or room.version != version:
-            return False
-        room.replace_history(loaded.history)
-        return True
-
-    async def _receive_upto(self, room: Room, version: int) -> bool:
-        missing = replay.records_after(self.log, room.resource, room.version, version)
-        records = [record async for record in missing]
-        if room.appending:
-            return False
-        return room.receive(records) or await self._take_other_history(room)
-
     # --------------------------------------------------------------------------------------- background
-
-    def _start(self, function: Callable[..., Any], *arguments: Any) -> None:
-        assert self._nursery is not None, "the hub isn't running"
-        self._nursery.start_soon(function, *arguments)
 
     def _has_roster_due(self, room: Room) -> None:
         self._rosters[room] = None
@@ -466,14 +233,15 @@ class Hub:
         if room.subscriber_count or room.busy or self._rooms.get(room.resource) is not room:
             return
         del self._rooms[room.resource]
+        self._committer.forget(room)
         self.counters.rooms -= 1
         self.counters.rooms_evicted += 1
-        closing = self._opening[room.resource] = Pending()  # whoever wants the room waits for the bus
+        closing = self._opening[room.resource] = trio.Event()  # whoever wants the room waits for the bus
         try:
             await self._bus.unsubscribe(room.resource)
         finally:
             del self._opening[room.resource]
-            closing.done.set()
+            closing.set()
 
     def _bound_windows(self) -> None:
         """Keep all windows within their budget: the rooms that were idle longest give theirs up first."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import trio
 
+from gateway.hub.turn import Turn
 from gateway.rooms.room import Room
 
 # For how long a room is left to others, in appends' usual durations; waiting longer costs more than it saves.
@@ -23,11 +24,12 @@ _NEWEST = 0.2
 class Lane:
     """See the module; rooms are in the order in which they asked. `append_s`: an append's usual duration."""
 
-    __slots__ = ("_ready", "_wakeup", "_yielded", "append_s")
+    __slots__ = ("_ready", "_turns", "_wakeup", "_yielded", "append_s")
 
     def __init__(self) -> None:
         self._ready: dict[Room, None] = {}
-        self._yielded: dict[Room, None] = {}
+        self._yielded: dict[Room, Turn] = {}
+        self._turns: dict[Room, Turn] = {}  # of the rooms that others change too
         self.append_s = 0.0
         self._wakeup = trio.Event()
 
@@ -35,16 +37,30 @@ class Lane:
         """The room has something to append; adding it again changes nothing."""
         if room in self._yielded:
             return
-        if room.turn.until_s > trio.current_time():
-            self._yielded[room] = None
+        turn = self._turns.get(room)
+        if turn is not None and turn.until_s > trio.current_time():
+            self._yielded[room] = turn
         else:
             self._ready[room] = None
         self._wakeup.set()
 
-    def take_back(self, room: Room) -> None:
-        """The others have had their turn, if it was theirs."""
-        if room in self._yielded:
-            del self._yielded[room]
+    def forget(self, room: Room) -> None:
+        """The room is no more."""
+        self._turns.pop(room, None)
+
+    def heard(self, room: Room) -> None:
+        """Others have changed the room: they have had their turn, if it was theirs."""
+        self._turn(room).heard(trio.current_time())
+        self._take_back(room)
+
+    def _turn(self, room: Room) -> Turn:
+        turn = self._turns.get(room)
+        if turn is None:
+            turn = self._turns[room] = Turn()
+        return turn
+
+    def _take_back(self, room: Room) -> None:
+        if self._yielded.pop(room, None) is not None:
             self._ready[room] = None
             self._wakeup.set()
 
@@ -54,26 +70,30 @@ class Lane:
 
     def committed(self, room: Room) -> None:
         """A batch of the room was committed: it's the others' turn, if there are any."""
+        turn = self._turns.get(room)
+        if turn is None:
+            return
         now_s = trio.current_time()
-        room.turn.give(now_s, min(YIELD_APPENDS * self.append_s, YIELD_MAX_S))
-        if room.turn.until_s > now_s:
-            self._yield(room)
+        turn.give(now_s, min(YIELD_APPENDS * self.append_s, YIELD_MAX_S))
+        if turn.until_s > now_s:
+            self._yield(room, turn)
 
-    def _yield(self, room: Room) -> None:
+    def _yield(self, room: Room, turn: Turn) -> None:
         if room in self._ready:  # it has got more to append meanwhile
             del self._ready[room]
-            self._yielded[room] = None
+            self._yielded[room] = turn
 
     def reserved(self, room: Room, seconds: float) -> None:
         """For so long the log takes nothing of the room, unless others change it before."""
-        room.turn.leave(trio.current_time() + seconds)
-        self._yield(room)
+        turn = self._turn(room)
+        turn.leave(trio.current_time() + seconds)
+        self._yield(room, turn)
 
     async def wait(self) -> None:
         """Until it is some room's turn."""
         self.take_due_back()
         while not self._ready:
-            due_s = min((room.turn.until_s for room in self._yielded), default=float("inf"))
+            due_s = min((turn.until_s for turn in self._yielded.values()), default=float("inf"))
             self._wakeup = trio.Event()
             with trio.move_on_at(due_s):
                 await self._wakeup.wait()
@@ -90,5 +110,5 @@ class Lane:
     def take_due_back(self) -> None:
         """Rooms that were left to others for long enough can be popped."""
         now_s = trio.current_time()
-        for room in [room for room in self._yielded if room.turn.until_s <= now_s]:
-            self.take_back(room)
+        for room in [room for room, turn in self._yielded.items() if turn.until_s <= now_s]:
+            self._take_back(room)

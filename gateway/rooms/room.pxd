@@ -20,7 +20,6 @@ cdef class Room:
     cdef readonly Audience audience
     cdef readonly object inflight
     cdef public object idle_since_s
-    cdef readonly object turn
     cdef readonly Py_ssize_t pending_bytes
     cdef public object unsanitised
     cdef readonly object roster
@@ -45,7 +44,9 @@ cdef class Room:
     cdef bint _answered_before(self, Submission submission) except -1
     cpdef _refuse(self, Submission submission, object refusal)
     cdef _release(self, Submission submission)
-    cpdef settle(self, object outcome)
+    cpdef object settle(self, object outcome)
+    @cython.locals(item=Staged)
+    cdef object _judged(self, object outcome, object batch, list staged)
     @cython.locals(item=Staged)
     cdef _commit(self, list staged)
     @cython.locals(entries=list, entry=Entry)

@@ -13,12 +13,14 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from functools import partial
 from typing import Any
 
 from gateway import ot
 from gateway.errors import PatchError, Refusal
 from gateway.ports import (
+    Absent,
     Batch,
     Committed,
     Connection,
@@ -26,6 +28,7 @@ from gateway.ports import (
     Failed,
     Forked,
     Outcome,
+    Reserved,
     Stale,
     Unsanitised,
 )
@@ -36,7 +39,6 @@ from gateway.rooms.context import RoomContext
 from gateway.rooms.history import History
 from gateway.rooms.roster import Roster
 from gateway.rooms.submission import Staged, Submission, record_of
-from gateway.rooms.turn import Turn
 from gateway.rooms.window import Entry
 from gateway.wire import messages
 
@@ -52,6 +54,16 @@ def _too_busy(who: str) -> Refusal:
     return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=RETRY_BUSY_MS)
 
 
+class Next(Enum):
+    """What the log's answer to a batch leaves to do."""
+
+    DONE = "it is committed"
+    NOTHING = "it was refused to its authors"
+    AGAIN = "it was not committed, and is pending again"
+    REOPEN = "the log's history isn't the room's: take the log's"
+    CATCH_UP = "nobody can say whether it is committed: look into the log"
+
+
 class Room:
     """See the module's docstring. `resource` is `type:id`.
 
@@ -60,8 +72,7 @@ class Room:
 
     __slots__ = (
         "_name", "_pending", "_shared", "_staged", "audience", "history", "id", "idle_since_s", "inflight",
-        "pending_bytes", "resource", "roster", "turn", "type",
-        "unsanitised",
+        "pending_bytes", "resource", "roster", "type", "unsanitised",
     )  # fmt: skip
 
     def __init__(self, resource: str, shared: RoomContext, history: History) -> None:
@@ -71,7 +82,6 @@ class Room:
         self.audience = Audience(resource, shared.make_group, shared.counters)
         self.inflight: Batch | None = None
         self.idle_since_s = shared.now_s()
-        self.turn = Turn()
         self.pending_bytes = 0
         self.unsanitised: Sequence[str] = ()
         self._name = {"resource_id": self.id, "resource_type": self.type}
@@ -297,28 +307,37 @@ class Room:
 
     # ------------------------------------------------------------------------------ the log's answers
 
-    def settle(self, outcome: Outcome) -> None:
-        """Carry out the log's answer to the batch in flight (the hub reopens after Absent and Forked)."""
+    def settle(self, outcome: Outcome) -> Next:
+        """Carry out the log's answer to the batch in flight; returns what it leaves to do."""
         batch, self.inflight = self.inflight, None
         staged, self._staged = self._staged, []
         assert batch is not None, "an answer without a batch"
+        following = self._judged(outcome, batch, staged)
+        if self._pending:
+            self._shared.on_work(self)
+        return following
+
+    def _judged(self, outcome: Outcome, batch: Batch, staged: list[Staged]) -> Next:
         if isinstance(outcome, Committed):
             assert self.history.version == batch.base, "committed on another head than it was staged on"
             self._commit(staged)
-        elif isinstance(outcome, Failed):
+            return Next.DONE
+        if isinstance(outcome, Failed):
             self._fail(staged, outcome)
-        elif isinstance(outcome, Forked):
+            return Next.CATCH_UP if outcome.outcome == "unknown" else Next.NOTHING
+        if isinstance(outcome, Forked):
             for item in staged:
                 self._refuse(item.submission, self._other_history())
-        else:
-            if isinstance(outcome, Duplicates):
-                staged = self._answer_duplicates(staged, outcome.versions)
-            for item in reversed(staged):
-                self._pending.appendleft(item.submission)
-            if isinstance(outcome, Stale):
-                self.receive(outcome.records)
-        if self._pending:
-            self._shared.on_work(self)
+            return Next.REOPEN
+        if isinstance(outcome, Duplicates):
+            staged = self._answer_duplicates(staged, outcome.versions)
+        for item in reversed(staged):
+            self._pending.appendleft(item.submission)
+        if isinstance(outcome, Stale | Reserved):
+            self._shared.counters.batches_stale += 1
+        if isinstance(outcome, Stale):
+            self.receive(outcome.records)
+        return Next.REOPEN if isinstance(outcome, Absent) else Next.AGAIN
 
     def _answer_duplicates(
         self, staged: Sequence[Staged], versions: Mapping[int, tuple[int, str]]
@@ -333,6 +352,8 @@ class Room:
         return rest
 
     def _fail(self, staged: Sequence[Staged], outcome: Failed) -> None:
+        self._shared.counters.batches_failed += 1
+        self._shared.counters.log_errors += 1
         for item in staged:
             text = f"The change could not be stored: {outcome.message}"
             details = {"outcome": outcome.outcome, "retry_after_ms": outcome.retry_after_ms}

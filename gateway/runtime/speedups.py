@@ -33,6 +33,7 @@ CORE = (
     "gateway.rooms.room",
     "gateway.rooms.submission",
     "gateway.rooms.window",
+    "gateway.sessions.context",
     "gateway.sessions.editing",
     "gateway.sessions.session",
     "gateway.transport.fast_arrival",

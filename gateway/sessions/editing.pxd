@@ -5,7 +5,8 @@ cimport cython
 from gateway.wire.messages cimport Message, flag_of, integer_of, optional_integer_of, patch_of
 from gateway.rooms.history cimport History
 from gateway.rooms.room cimport Room
-from gateway.sessions.session cimport ClientSession, SessionContext, Subscription
+from gateway.sessions.context cimport SessionContext
+from gateway.sessions.session cimport ClientSession, Subscription
 from gateway.rooms.submission cimport Submission
 
 

@@ -16,7 +16,8 @@ from gateway import ot
 from gateway.errors import PatchError, Refusal
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
-from gateway.sessions.session import ClientSession, Subscription, Work
+from gateway.sessions.context import Work
+from gateway.sessions.session import ClientSession, Subscription
 from gateway.sessions.undo import Undo, find_undo
 from gateway.wire import messages
 from gateway.wire.messages import Message
@@ -134,10 +135,10 @@ async def _submit_later(session: ClientSession, room: Room, submission: Submissi
     hub, epoch = session.shared.hub, room.epoch
     author = submission.user_id, submission.client_id
     if submission.seq is not None and room.history.memory_of(*author) is None:
-        await hub.load_client(room, *author)
+        await hub.catch_up.load_client(room, *author)
     base = submission.base
     if base > room.version and not room.knows(submission):
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
     if not room.knows(submission):
         room.check_epoch(epoch)
         _check_base(session, room, base)
@@ -146,7 +147,7 @@ async def _submit_later(session: ClientSession, room: Room, submission: Submissi
         return
     session.charge()
     try:
-        lowered = await hub.lower_at(room, base, submission.patch, submission.strict)
+        lowered = await hub.catch_up.lower_at(room, base, submission.patch, submission.strict)
     except PatchError as error:
         raise _refusal_of(room, error) from None
     submission.operations, submission.base, submission.on_nothing = lowered
@@ -186,7 +187,7 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     identity, client_id = session.known_identity(), session.known_client_id()
     await session.settled(0)  # what the client sent before is what it sees
     if seq is not None and room.history.memory_of(identity.user_id, client_id) is None:
-        await session.shared.hub.load_client(room, identity.user_id, client_id)
+        await session.shared.hub.catch_up.load_client(room, identity.user_id, client_id)
     if room.history.submitted(identity.user_id, client_id, seq) is not None:
         found = Undo((), room.version, 0)
     else:

@@ -13,9 +13,10 @@ from gateway.hub.hub import Hub
 from gateway.ports import Admission, Connection, Rejection, UpgradeRequest
 from gateway.runtime.metrics import Counters
 from gateway.sessions import handlers
+from gateway.sessions.context import SessionContext
 from gateway.sessions.handoff import HandOver, SessionState, stays
 from gateway.sessions.registry import Registry
-from gateway.sessions.session import ClientSession, SessionContext
+from gateway.sessions.session import ClientSession
 from gateway.wire.messages import SUBPROTOCOL
 
 PATH = "/realtime"
@@ -23,7 +24,6 @@ SWEEP_INTERVAL_S = 0.25
 FULL_RETRY_AFTER_S = 5
 # A draining node spreads its clients' return: so many a second.
 RECONNECTS_PER_S = 500
-DRAIN_POLL_S = 0.02
 # So many readers of one resource keep the worker busy that it is at home in: more stay where they are.
 CROWD = 100
 
@@ -137,8 +137,7 @@ class Endpoint:
         self.draining = True
         with trio.move_on_after(self._config.timeouts.drain_grace_s):
             self._say_goodbye()
-            while self._hub.busy:  # noqa: ASYNC110  (rooms don't signal: it matters only here)
-                await trio.sleep(DRAIN_POLL_S)
+            await self._hub.idle()
             for session in list(self._registry.sessions):
                 session.close(1001, "this node is shutting down")
             await self._registry.emptied()

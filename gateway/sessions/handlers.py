@@ -11,13 +11,13 @@ from typing import Any
 
 import orjson
 
-from gateway.config import Config
 from gateway.errors import Disconnect, LogTrimmed, Refusal
 from gateway.ports import Identity
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
 from gateway.sessions import editing
-from gateway.sessions.session import ClientSession, Handler, Subscription
+from gateway.sessions.context import Handler
+from gateway.sessions.session import ClientSession, Subscription
 from gateway.wire import messages
 from gateway.wire.messages import Message
 
@@ -81,38 +81,14 @@ def _review_roles(session: ClientSession, identity: Identity) -> None:
 
 def acknowledge_auth(session: ClientSession) -> None:
     """Send AUTH_ACK."""
-    global _announced
-    config = session.shared.config
-    if _announced is None or _announced[0] is not config:
-        _announced = config, orjson.Fragment(orjson.dumps(_limits_of(config)))
     payload = {
         "user_id": session.known_identity().user_id,
         "client_id": session.client_id,
         "session_id": session.id,
         "node": session.shared.node,
-        "limits": _announced[1],
+        "limits": session.shared.limits,
     }
     session.send("AUTH_ACK", payload)
-
-
-_announced: tuple[Config, orjson.Fragment] | None = None
-
-
-def _limits_of(config: Config) -> dict[str, int]:
-    """What AUTH_ACK tells of the limits."""
-    limits = config.limits
-    return {
-        "message_bytes_max": limits.message_bytes_max,
-        "patch_operations_max": limits.patch_operations_max,
-        "document_bytes_max": limits.document_bytes_max,
-        "depth_max": limits.depth_max,
-        "subscriptions_max": limits.subscriptions_max,
-        "unacknowledged_max": limits.unacknowledged_max,
-        "operations_per_minute": limits.operations_per_minute,
-        "operations_burst": limits.operations_burst,
-        "changes_max": limits.changes_max,
-        "idle_timeout_ms": int(config.timeouts.idle_timeout_s * 1000),
-    }
 
 
 def ping(session: ClientSession, message: Message, raw: bytes) -> None:
@@ -159,7 +135,7 @@ async def _missing(session: ClientSession, room: Room, seen: _Seen) -> dict[str,
     hub = session.shared.hub
     if seen.beyond(room):
         # The client comes from a node that was ahead of this one, unless the log says otherwise.
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
     if seen.takes_changes(room) and seen.version is not None:
         epoch = room.epoch
         try:
@@ -173,12 +149,12 @@ async def _missing(session: ClientSession, room: Room, seen: _Seen) -> dict[str,
 
 async def _changes_after(session: ClientSession, room: Room, version: int) -> list[Any]:
     """The changes after `version` in the session's form; the head is the one at the return."""
-    hub = session.shared.hub
+    catch_up = session.shared.hub.catch_up
     if session.extended:
-        return [orjson.Fragment(body) for body in await hub.bodies_after(room, version)]
+        return [orjson.Fragment(body) for body in await catch_up.bodies_after(room, version)]
     return [
         {**orjson.loads(entry.record.body), "operations": operations_of(entry, False)}
-        for entry in await hub.entries_after(room, version)
+        for entry in await catch_up.entries_after(room, version)
     ]
 
 

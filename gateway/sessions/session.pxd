@@ -5,20 +5,7 @@ cimport cython
 from gateway.wire.messages cimport Message
 from gateway.rooms.room cimport Room
 from gateway.rooms.submission cimport Submission
-
-
-@cython.final
-cdef class SessionContext:
-    cdef readonly str node
-    cdef readonly object config
-    cdef readonly object hub
-    cdef readonly object counters
-    cdef readonly object authenticator
-    cdef readonly object rate_limit
-    cdef readonly object admits
-    cdef readonly object handlers
-    cdef readonly object registry
-    cdef readonly object hand_over
+from gateway.sessions.context cimport SessionContext
 
 
 @cython.final

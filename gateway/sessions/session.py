@@ -8,64 +8,25 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any
 
 import trio
 
-from gateway.config import Config
-from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal
-from gateway.hub.hub import Hub, unavailable
-from gateway.ports import AbuseWatch, Ack, Authenticator, Connection, Identity, RateLimit, Role
+from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal, unavailable
+from gateway.ports import AbuseWatch, Ack, Connection, Identity, Role
 from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
-from gateway.runtime.metrics import Counters
-from gateway.sessions.handoff import HandOver, SessionState
-from gateway.sessions.registry import REPLACED, Registry
+from gateway.sessions.context import Handler, SessionContext, Work
+from gateway.sessions.handoff import SessionState
+from gateway.sessions.registry import REPLACED
 from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
 CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
 BEFORE_AUTH = frozenset({"AUTH", "PING"})
-
-Work = Coroutine[Any, Any, None]
-Handler = Callable[["ClientSession", messages.Message, bytes], Work | None]
-
-
-class SessionContext:
-    """What the sessions of a worker share. `node` is its name, `admits` takes an authenticator's identity,
-    `hand_over` is its transport's."""
-
-    __slots__ = (
-        "admits", "authenticator", "config", "counters", "hand_over", "handlers", "hub", "node", "rate_limit",
-        "registry",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        node: str,
-        config: Config,
-        hub: Hub,
-        counters: Counters,
-        authenticator: Authenticator,
-        rate_limit: RateLimit,
-        admits: Callable[[Any], bool],
-        handlers: Mapping[str, Handler],
-        registry: Registry,
-        hand_over: HandOver,
-    ) -> None:
-        self.node = node
-        self.config = config
-        self.hub = hub
-        self.counters = counters
-        self.authenticator = authenticator
-        self.rate_limit = rate_limit
-        self.admits = admits
-        self.handlers = handlers
-        self.registry = registry
-        self.hand_over = hand_over
 
 
 class Subscription:

@@ -86,7 +86,7 @@ async def _replayed(hub: Hub, room: Room, key: ClientKey, root: int, redo: bool)
     """The top of the stack after a replay of `root ...` to head."""
     stacks = ot.UndoStacks(hub.config.limits.undo_versions_max)
     base = root - 1
-    for entry in await hub.entries_after(room, base):
+    for entry in await hub.catch_up.entries_after(room, base):
         record = entry.record
         if (record.user_id, record.client_id) == (key.user_id, key.client_id):
             stacks.local(entry.before, entry.operations, record.version, record.undoes)

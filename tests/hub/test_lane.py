@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from gateway.hub.lane import YIELD_APPENDS, YIELD_MAX_S, Lane
+from gateway.hub.turn import INTERVAL_YIELDS
 from gateway.rooms.room import Room
-from gateway.rooms.turn import INTERVAL_YIELDS
 from tests.hub.test_recovery import Cluster
 
 APPEND_S = 0.01
@@ -33,10 +33,10 @@ def used_lane(append_s: float = APPEND_S) -> Lane:
     return lane
 
 
-def hear_often(room: Room) -> None:
+def hear_often(lane: Lane, room: Room) -> None:
     """Others have changed the room again and again."""
     for _ in range(20):
-        room.turn.heard(trio.current_time())
+        lane.heard(room)
 
 
 async def seconds_until(lane: Lane, room: Room) -> float:
@@ -68,7 +68,7 @@ async def test_a_room_that_nobody_else_changes_is_never_left_to_others(autojump_
 async def test_a_room_that_others_change_is_left_to_them_for_a_while(autojump_clock, append_s, expected_s):
     async with rooms(1) as (room,):
         lane = used_lane(append_s)
-        hear_often(room)
+        hear_often(lane, room)
         lane.committed(room)
         lane.add(room)
         assert lane.pop() is None
@@ -78,13 +78,13 @@ async def test_a_room_that_others_change_is_left_to_them_for_a_while(autojump_cl
 async def test_a_change_of_the_others_ends_the_wait(autojump_clock):
     async with rooms(1) as (room,), trio.open_nursery() as nursery:
         lane = used_lane()
-        hear_often(room)
+        hear_often(lane, room)
         lane.committed(room)
         lane.add(room)
 
         async def be_heard() -> None:
             await trio.sleep(YIELD_S / 4)
-            lane.take_back(room)
+            lane.heard(room)
 
         nursery.start_soon(be_heard)
         assert abs(await seconds_until(lane, room) - YIELD_S / 4) < 1e-6
@@ -93,7 +93,7 @@ async def test_a_change_of_the_others_ends_the_wait(autojump_clock):
 async def test_a_room_that_got_more_to_append_during_its_append_is_left_to_others_too(autojump_clock):
     async with rooms(2) as (room, other):
         lane = used_lane()
-        hear_often(room)
+        hear_often(lane, room)
         lane.add(room)
         lane.add(other)
         lane.committed(room)
@@ -104,7 +104,7 @@ async def test_a_room_that_got_more_to_append_during_its_append_is_left_to_other
 async def test_a_room_that_others_changed_long_ago_is_not_left_to_them(autojump_clock):
     async with rooms(1) as (room,):
         lane = used_lane()
-        hear_often(room)
+        hear_often(lane, room)
         await trio.sleep(INTERVAL_YIELDS * YIELD_S)
         lane.committed(room)
         lane.add(room)
@@ -114,7 +114,7 @@ async def test_a_room_that_others_changed_long_ago_is_not_left_to_them(autojump_
 async def test_a_room_whose_wait_is_over_is_popped_once_however_often_it_asks(autojump_clock):
     async with rooms(1) as (room,):
         lane = used_lane()
-        hear_often(room)
+        hear_often(lane, room)
         lane.committed(room)
         lane.add(room)
         await trio.sleep(2 * YIELD_S)
@@ -128,7 +128,7 @@ async def test_others_who_change_a_room_now_and_then_are_not_waited_for(autojump
         lane = used_lane()
         for _ in range(20):
             await trio.sleep(2 * INTERVAL_YIELDS * YIELD_S)
-            room.turn.heard(trio.current_time())
+            lane.heard(room)
         lane.committed(room)
         lane.add(room)
         assert await seconds_until(lane, room) == 0

@@ -113,7 +113,7 @@ async def test_a_lost_end_comes_back_with_its_authors_in_a_new_epoch():
         hub, room = await found.room()
         before, epoch = room.document, room.epoch
         found.history.lose_end(ROOM, 1)
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
         assert room.epoch > epoch
         assert room.document == found.document == before
         assert [former_of(record) for record in found.records] == [None, (epoch, 2), (epoch, 3), (epoch, 4)]
@@ -139,7 +139,7 @@ async def test_what_comes_back_waits_while_the_head_is_reserved_for_another_node
 
         hub.log.append = reserved
         found.history.lose_end(ROOM, 1)
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
         assert len(appends) == 2 and appends[1] - appends[0] >= 0.1
         assert found.counted == (1, 0, 0)
 
@@ -152,7 +152,7 @@ async def test_what_others_wrote_meanwhile_stays_and_lost_edits_are_carried_past
         hub, room = await found.room()
         found.history.lose_end(ROOM, 1)
         found.append(change(2, text("__"), by="bob"))
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
         assert room.document["description"] == "__abcdefghi"
         assert [fields(record, "operations") for record in found.records[2:]] == [
             [text(5, "def")],
@@ -169,9 +169,9 @@ async def test_several_rooms_bring_a_change_back_once_and_each_adds_what_only_it
         longer, other = await found.room()
         found.history.lose_all(ROOM)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(shorter.catch_up, room)
-            nursery.start_soon(longer.catch_up, other)
-        await shorter.catch_up(room)
+            nursery.start_soon(shorter.catch_up.now, room)
+            nursery.start_soon(longer.catch_up.now, other)
+        await shorter.catch_up.now(room)
         assert found.document["tags"] == room.document["tags"] == other.document["tags"] == ["a", "b"]
         assert len(found.records) == 3
         assert found.counted == (3, 0, 0)
@@ -185,7 +185,7 @@ async def test_an_edit_that_its_author_sent_again_is_not_brought_back_too():
         hub, room = await found.room()
         found.history.lose_end(ROOM, 1)
         found.append(change(2, tag("a"), 1))
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
         assert room.document["tags"] == ["a", "b"]
         assert [record.seq for record in found.records] == [None, 1, 2]
 
@@ -199,7 +199,7 @@ async def test_changes_that_left_the_window_come_back_folded_into_one():
         epoch = room.epoch
         found.history.archived[ROOM] = 3
         found.history.lose_all(ROOM)
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
         assert found.document["tags"] == ["2", "3", "4", "5", "6", "7"]
         folded = found.records[3]
         assert (folded.user_id, folded.client_id, former_of(folded)) == ("gateway", "", (epoch, 5))
@@ -212,7 +212,7 @@ async def test_without_anything_left_the_rooms_state_is_the_first_change():
         found.append(change(1, FIRST), change(2, tag("a")))
         hub, room = await found.room(0)
         found.history.lose_all(ROOM)
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
         assert (len(found.records), found.document["tags"], room.version) == (1, ["a"], 1)
         assert found.counted == (1, 2, 0)
 
@@ -224,7 +224,7 @@ async def test_where_nobody_can_tell_what_was_lost_the_log_wins_and_it_is_counte
         hub, room = await found.room(0)
         found.history.lose_end(ROOM, 1)
         found.append(change(2, tag("kept"), by="bob"))
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
         assert room.document == found.document
         assert room.document["tags"] == ["kept"]
         assert found.counted == (0, 0, 1)
@@ -241,7 +241,7 @@ async def test_a_room_that_missed_an_epoch_does_not_undo_what_that_one_had():
         found.append(change(2, tag("kept"), by="bob"))
         found.history.archived[ROOM] = 2
         found.history.lose_all(ROOM)
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
         assert room.document == found.document
         assert room.document["tags"] == ["kept"], "its author was told that it is in the log"
         assert found.counted == (0, 0, 3), "where they part isn't known: at least so many are lost"
@@ -252,7 +252,7 @@ async def test_what_was_purged_stays_purged():
         found.append(change(1, FIRST))
         hub, room = await found.room()
         found.history.purge(ROOM)
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
         assert (room.version, room.document, found.records) == (0, None, [])
         assert found.counted == (0, 0, 0)
 
@@ -265,7 +265,7 @@ async def test_an_undo_still_names_what_it_undoes():
         hub, room = await found.room()
         found.history.lose_end(ROOM, 1)
         found.append(change(2, text("x"), by="bob"))
-        await hub.catch_up(room)
+        await hub.catch_up.now(room)
         assert [record.undoes for record in found.records] == [None, None, None, 3]
         assert fields(found.records[3], "undoes") == [3]
 
@@ -280,7 +280,7 @@ async def test_an_announcement_on_another_history_is_noticed_at_once():
         epoch = room.epoch
         batch = Batch(ROOM, elsewhere.epoch, 1, "theirs", [change(2, tag("kept"), by="bob")])
         await other.log.append([batch])
-        listener = NotingListener(hub, hub.log._chains)
+        listener = NotingListener(hub.listener, hub.log._chains)
         listener.on_message(ROOM, encode(batch, "nonce"))
         with trio.fail_after(5):
             while room.epoch == epoch:  # noqa: ASYNC110  (nothing signals it)

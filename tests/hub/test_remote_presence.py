@@ -209,7 +209,7 @@ async def test_a_gap_of_the_bus_brings_the_members_at_once(autojump_clock):
         await world.client(two, "bob")
         await trio.sleep(0.5)
         assert sorted(ann.seen) == ["ann"]
-        one.hub.on_gap(ROOM)
+        one.hub.listener.on_gap(ROOM)
         await ann.sees("ann", "bob")
 
 
@@ -237,7 +237,7 @@ async def test_what_is_no_presence_harms_nobody(autojump_clock, caplog):
         one, two = await world.node("one"), await world.node("two")
         ann = await world.client(one, "ann")
         for payload in (b"", b"nonsense", b"[]", b'["PRESENCE_JOIN","x",1,"s",{}]', b"7"):
-            one.hub.on_message(ROOM, payload)
+            one.hub.listener.on_message(ROOM, payload)
         await world.client(two, "bob")
         await ann.sees("ann", "bob")
         assert len([record for record in caplog.records if "no presence" in record.message]) == 5

@@ -170,7 +170,7 @@ class Node:
                 nursery.start_soon(self.bus.post_late_ones)
                 await nursery.start(self.hub.run)
                 nursery.start_soon(self.gate.sweep)
-                nursery.start_soon(self._compare_heads, self.hub)
+                nursery.start_soon(self._compare_heads, self.hub.listener)
                 task_status.started()
 
     async def _compare_heads(self, listener: BusListener) -> None:

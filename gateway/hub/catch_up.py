@@ -1,0 +1,226 @@
+"""What rooms lack, from the log: changes up to its head, and what left their windows.
+
+A room that misses changes, or whose history isn't the log's any more, is brought to the log's head: now, or
+soon and until the log answers. Whoever needs changes that left a room's window reads them from the log up
+to where the window begins; where the log has none of them, the room isn't what the log has, and catches up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import trio
+
+from gateway import ot
+from gateway.config import Config
+from gateway.errors import LogTrimmed, LogUnavailable, Refusal, unavailable
+from gateway.hub import replay
+from gateway.hub.recovery import Recovery
+from gateway.ports import ClientKey, OpLog, Record, Rules
+from gateway.rooms.room import Room
+from gateway.rooms.window import Entry
+from gateway.runtime.metrics import Counters
+
+PAUSE_S = 1.0
+
+Item = TypeVar("Item", Record, Entry)
+Read = Callable[[OpLog, str, int, int], AsyncIterator[Item]]
+
+
+class Lowered(NamedTuple):
+    """Operations on the document at version `base`; `on_nothing`: there was none where they began."""
+
+    operations: ot.Operations
+    base: int
+    on_nothing: bool
+
+
+class CatchUp:
+    """See the module. `rooms` are the open ones; `run` must be running for what is to be done soon."""
+
+    def __init__(
+        self,
+        config: Config,
+        log: OpLog,
+        rules: Rules,
+        counters: Counters,
+        rooms: Mapping[str, Room],
+        patch_limits: ot.Limits,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._config = config
+        self._log = log
+        self._rules = rules
+        self._counters = counters
+        self._rooms = rooms
+        self._patch_limits = patch_limits
+        self._wall_ms = wall_ms
+        self._recovery = Recovery(log, rules, counters)
+        self._under_way: set[str] = set()
+        self._landings: dict[Room, trio.Event] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    # ----------------------------------------------------------------------------------- to the head
+
+    def soon(self, resource: str) -> None:
+        """Bring a room to the log's head, trying until the log answers."""
+        if resource not in self._under_way:
+            self._under_way.add(resource)
+            assert self._nursery is not None, "nobody catches up"
+            self._nursery.start_soon(self._until_done, resource)
+
+    async def _until_done(self, resource: str) -> None:
+        try:
+            while (room := self._rooms.get(resource)) is not None:
+                try:
+                    await self.now(room)
+                    return
+                except LogUnavailable:
+                    self._counters.log_errors += 1
+                    await trio.sleep(PAUSE_S)
+        finally:
+            self._under_way.discard(resource)
+
+    async def reopen(self, room: Room) -> None:
+        """The log says that its history isn't the room's: take the log's, and bring subscribers there."""
+        try:
+            await self.now(room)
+        except LogUnavailable:
+            self._counters.log_errors += 1
+            self.soon(room.resource)
+
+    async def now(self, room: Room) -> None:
+        """Bring a room to the log's head; raises LogUnavailable."""
+        while not await self._tried(room):
+            await self._landing(room)
+
+    def landed(self, room: Room) -> None:
+        """An append of the room was answered."""
+        if (landing := self._landings.pop(room, None)) is not None:
+            landing.set()
+
+    async def _landing(self, room: Room) -> None:
+        """Wait while an append is under way."""
+        if room.appending:
+            await self._landings.setdefault(room, trio.Event()).wait()
+
+    async def _tried(self, room: Room) -> bool:
+        """One try; False while an append is under way, for what was read may hold its batch already.
+
+        The append's own answer carries that batch out, so that its author gets the OP_ACK.
+        """
+        known = room.version  # the log may not end before this: it was read after
+        opened = await self._log.open(room.resource)
+        records = opened.records
+        head = records[-1].version if records else opened.snapshot.version
+        if opened.epoch == room.epoch and known <= head <= room.version:
+            return True
+        if room.appending:
+            return False
+        if opened.epoch != room.epoch or head < known:
+            return await self._take_other_history(room)
+        if records and room.receive(records):
+            return True
+        return await self._receive_upto(room, head)  # the snapshot may be beyond the room's head
+
+    async def _take_other_history(self, room: Room) -> bool:
+        """Go over to the log's history, and bring back into it what only the room knows; False: try again."""
+        known: set[Hashable] = set()
+        while True:
+            version = room.version
+            loaded = await replay.load(self._log, room.resource, self._config.log.seq_kept)
+            fresh = loaded.history
+            if (fresh.epoch, fresh.version) == (room.epoch, version) and ot.identical(
+                fresh.document, room.document
+            ):
+                return True  # another one who caught up was faster
+            if await self._recovery.bring_back(room.resource, room.history, loaded, known):
+                break
+        if room.appending or room.version != version:
+            return False
+        room.replace_history(fresh)
+        return True
+
+    async def _receive_upto(self, room: Room, version: int) -> bool:
+        missing = replay.records_after(self._log, room.resource, room.version, version)
+        records = [record async for record in missing]
+        if room.appending:
+            return False
+        return room.receive(records) or await self._take_other_history(room)
+
+    # ----------------------------------------------------------------------------- what left the window
+
+    async def _left(self, room: Room, version: int, read: Read[Item]) -> AsyncIterator[Item]:
+        """What came after `version` up to where the window begins. It begins there still at the end."""
+        while (start := room.history.start) > version:
+            before = version
+            async for item in read(self._log, room.resource, version, start):
+                version += 1
+                yield item
+            if version == before:  # the log doesn't have what the room is said to continue
+                await self.now(room)
+
+    async def bodies_after(self, room: Room, version: int) -> Sequence[bytes]:
+        """The changes after `version` up to the head, as JSON. The head is the one at the return."""
+        bodies = []
+        async for record in self._left(room, version, replay.records_after):
+            bodies.append(record.body)
+            version = record.version
+        return bodies + [kept.body for kept in room.history.since(version)]
+
+    async def entries_after(self, room: Room, version: int) -> Sequence[Entry]:
+        """The changes after `version` up to the head, with their documents. The head is the one at return."""
+        entries = []
+        async for entry in self._left(room, version, replay.entries_after):
+            entries.append(entry)
+            version = entry.record.version
+        return entries + [kept.entry() for kept in room.history.since(version)]
+
+    async def lower_at(self, room: Room, base: int, patch: list[dict[str, Any]], strict: bool) -> Lowered:
+        """A patch on a base that left the window: its operations past what came since, on a newer base.
+
+        Raises PatchError like `ot.lower` and `ot.rebase`, Refusal VERSION_TOO_OLD where the log no longer has
+        that base, or has another history by now.
+        """
+        epoch = room.epoch
+        try:
+            document = await replay.document_at(self._log, room.resource, base)
+            strategies = self._rules.strategies(room.type)
+            operations: ot.Operations = ot.lower(document, patch, strategies, self._patch_limits)
+            async for entry in self._left(room, base, replay.entries_after):
+                operations = ot.rebase(operations, [entry.operations], strict)
+                base = entry.record.version
+        except LogTrimmed as error:
+            text = f"{error}: resume, merge and resubmit."
+            raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name()) from error
+        room.check_epoch(epoch)
+        return Lowered(operations, base, document is None)
+
+    async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
+        """Bring a client's latest submissions, so that its resends are recognised; raises UNAVAILABLE."""
+        key = ClientKey(room.resource, user_id, client_id)
+        since_ms = self._wall_ms() - int(self._config.log.seq_kept_h * 3_600_000)
+        while True:
+            epoch, version = room.epoch, room.version
+            try:
+                [submitted] = await self._log.recent([key], since_ms)
+            except LogUnavailable as error:
+                self._counters.log_errors += 1
+                raise unavailable(error) from error
+            history = room.history
+            if history.epoch == epoch and history.covers(version):
+                break
+        memory = {item.seq: (item.version, item.digest) for item in reversed(submitted)}
+        for kept in history.since(version):  # what came while the log was asked
+            record = kept.record()
+            if record.seq is not None and (record.user_id, record.client_id) == (user_id, client_id):
+                memory[record.seq] = (record.version, record.digest)
+        history.learn(user_id, client_id, memory)

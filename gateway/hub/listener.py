@@ -1,0 +1,99 @@
+"""What the bus brings the rooms of a worker: changes that others committed, and news of other nodes' members.
+
+The bus is at most once, so it only spares a look into the log: whatever doesn't follow what a room has makes
+the room catch up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.hub.catch_up import CatchUp
+from gateway.hub.committer import Committer
+from gateway.hub.remote_presence import RemotePresence
+from gateway.rooms.room import Room
+from gateway.runtime.metrics import Counters
+from gateway.wire import announcement
+from gateway.wire.announcement import Announcement
+
+# Announcements of one room that are kept while an append is under way.
+HELD_MAX = 256
+
+
+class Listener:
+    """The port `BusListener` over the open `rooms`. `neighbours` is None where a node knows no others."""
+
+    def __init__(
+        self,
+        rooms: Mapping[str, Room],
+        committer: Committer,
+        catch_up: CatchUp,
+        neighbours: RemotePresence | None,
+        counters: Counters,
+    ) -> None:
+        self._rooms = rooms
+        self._committer = committer
+        self._catch_up = catch_up
+        self._neighbours = neighbours
+        self._counters = counters
+        self._missed: dict[str, list[bytes]] = {}
+        self._held: dict[str, list[Announcement]] = {}
+
+    def on_message(self, resource: str, payload: bytes) -> None:
+        """An announcement of the log, or another node's presence."""
+        self._counters.bus_received += 1
+        self._hear(resource, payload)
+
+    def on_gap(self, resource: str | None) -> None:
+        """Announcements may have been lost: compare with the log."""
+        self._counters.bus_gaps += 1
+        for name in [resource] if resource is not None else list(self._rooms):
+            self._catch_up.soon(name)
+            if self._neighbours is not None:
+                self._neighbours.reconcile_soon(name)
+
+    def expect(self, resource: str) -> None:
+        """A room is being opened: what comes for it meanwhile is kept."""
+        self._missed[resource] = []
+
+    def opened(self, resource: str) -> None:
+        """A room is open, or couldn't be."""
+        for payload in self._missed.pop(resource):
+            self._hear(resource, payload)
+
+    def release(self, room: Room) -> None:
+        """An append was answered: what was announced meanwhile can be compared with it."""
+        for announced in self._held.pop(room.resource, ()):
+            self._take(room, announced)
+
+    def _hear(self, resource: str, payload: bytes) -> None:
+        room = self._rooms.get(resource)
+        if room is None:
+            if resource in self._missed:
+                self._missed[resource].append(payload)
+        elif announcement.is_announcement(payload):
+            self._hear_changes(room, announcement.decode_heard(payload))
+        elif self._neighbours is not None:
+            self._neighbours.on_message(room, payload)
+
+    def _hear_changes(self, room: Room, announced: Announcement) -> None:
+        if room.appending:
+            self._committer.heard(room, announced)
+            self._hold(room.resource, announced)
+        else:
+            self._take(room, announced)
+
+    def _take(self, room: Room, announced: Announcement) -> None:
+        """Apply what another node committed, or find out what this room lacks."""
+        self._committer.heard(room, announced)
+        forked = announced.epoch != room.epoch or not room.history.agrees(announced.records)
+        if forked or not room.receive(announced.records):
+            self._catch_up.soon(room.resource)
+
+    def _hold(self, resource: str, announced: Announcement) -> None:
+        """Keep an announcement until the append under way is answered, which may contradict it."""
+        held = self._held.setdefault(resource, [])
+        held.append(announced)
+        if len(held) > HELD_MAX:
+            held.clear()
+            self._catch_up.soon(resource)

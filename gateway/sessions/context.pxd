@@ -1,0 +1,18 @@
+# The C form of gateway/sessions/context.py.
+
+cimport cython
+
+
+@cython.final
+cdef class SessionContext:
+    cdef readonly str node
+    cdef readonly object config
+    cdef readonly object hub
+    cdef readonly object counters
+    cdef readonly object authenticator
+    cdef readonly object rate_limit
+    cdef readonly object admits
+    cdef readonly object handlers
+    cdef readonly object registry
+    cdef readonly object hand_over
+    cdef readonly object limits

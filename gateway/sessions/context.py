@@ -1,0 +1,74 @@
+"""What the sessions of a worker share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from gateway.config import Config
+from gateway.hub.hub import Hub
+from gateway.ports import Authenticator, RateLimit
+from gateway.runtime.metrics import Counters
+from gateway.sessions.handoff import HandOver
+from gateway.sessions.registry import Registry
+from gateway.wire.messages import Message
+
+if TYPE_CHECKING:
+    from gateway.sessions.session import ClientSession
+
+Work = Coroutine[Any, Any, None]
+Handler = Callable[["ClientSession", Message, bytes], Work | None]
+
+
+class SessionContext:
+    """What the sessions of a worker share. `node` is its name, `admits` takes an authenticator's identity,
+    `hand_over` is its transport's; `limits` are those that AUTH_ACK tells, as JSON."""
+
+    __slots__ = (
+        "admits", "authenticator", "config", "counters", "hand_over", "handlers", "hub", "limits", "node",
+        "rate_limit", "registry",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        node: str,
+        config: Config,
+        hub: Hub,
+        counters: Counters,
+        authenticator: Authenticator,
+        rate_limit: RateLimit,
+        admits: Callable[[Any], bool],
+        handlers: Mapping[str, Handler],
+        registry: Registry,
+        hand_over: HandOver,
+    ) -> None:
+        self.node = node
+        self.config = config
+        self.hub = hub
+        self.counters = counters
+        self.authenticator = authenticator
+        self.rate_limit = rate_limit
+        self.admits = admits
+        self.handlers = handlers
+        self.registry = registry
+        self.hand_over = hand_over
+        self.limits = orjson.Fragment(orjson.dumps(limits_of(config)))
+
+
+def limits_of(config: Config) -> dict[str, int]:
+    """What AUTH_ACK tells of the limits."""
+    limits = config.limits
+    return {
+        "message_bytes_max": limits.message_bytes_max,
+        "patch_operations_max": limits.patch_operations_max,
+        "document_bytes_max": limits.document_bytes_max,
+        "depth_max": limits.depth_max,
+        "subscriptions_max": limits.subscriptions_max,
+        "unacknowledged_max": limits.unacknowledged_max,
+        "operations_per_minute": limits.operations_per_minute,
+        "operations_burst": limits.operations_burst,
+        "changes_max": limits.changes_max,
+        "idle_timeout_ms": int(config.timeouts.idle_timeout_s * 1000),
+    }

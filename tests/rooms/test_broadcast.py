@@ -1,0 +1,78 @@
+"""A committed change as messages, and who gets which."""
+
+from __future__ import annotations
+
+import orjson
+
+from gateway.rooms.broadcast import acknowledgement, broadcast, operations_of
+from gateway.rooms.submission import Submission
+from gateway.rooms.window import entry_of
+from tests.rooms.parts import EVENT, START_MS, Author, Table, record, titled
+
+NAME = {"resource_id": "1", "resource_type": "event"}
+TWO = [*titled("a"), {"op": "add", "path": "/tags/0", "value": "x"}]
+
+
+def payload(message: bytes):
+    return orjson.loads(message)["payload"]
+
+
+def submission(patch, extended=True):
+    return Submission(Author("ann", extended=extended), "ann", "ann-client", "op", 1, patch, (), 0.0, 10)
+
+
+def test_one_operation_goes_as_operation_and_several_as_operations():
+    one = payload(broadcast(entry_of(EVENT, record(2, titled("a"))), True, NAME, START_MS))
+    assert one["operation"] == titled("a")[0] and "operations" not in one
+    several = payload(broadcast(entry_of(EVENT, record(2, TWO)), True, NAME, START_MS))
+    assert several["operations"] == TWO and "operation" not in several
+    assert (several["version"], several["client_id"], several["user_id"]) == (2, "ann-client", "ann")
+    assert several["op_id"] == "op-2"
+
+
+def test_a_plain_client_gets_rfc_6902_alone():
+    text = [{"op": "text", "path": "/description", "value": [3, "d"]}]
+    entry = entry_of(EVENT, record(2, text))
+    assert payload(broadcast(entry, True, NAME, START_MS))["operation"] == text[0]
+    plain = payload(broadcast(entry, False, NAME, START_MS))
+    assert plain["operation"] == {"op": "replace", "path": "/description", "value": "abcd"}
+
+
+def test_a_change_that_merged_away_is_a_noop_for_plain_clients():
+    entry = entry_of(EVENT, record(2, []))
+    assert payload(broadcast(entry, False, NAME, START_MS))["operation"] == {"op": "noop"}
+    assert payload(broadcast(entry, True, NAME, START_MS))["operations"] == []
+    assert operations_of(entry, False) == []
+
+
+def test_an_acknowledgement_has_operations_only_where_they_are_not_the_submitted_ones():
+    entry = entry_of(EVENT, record(2, titled("a")))
+    assert "operations" not in payload(acknowledgement(entry, submission(titled("a")), NAME, START_MS))
+    other = payload(acknowledgement(entry, submission(titled("b")), NAME, START_MS))
+    assert other["operations"] == titled("a")
+    undo = submission(titled("a"))
+    undo.undoes = 1
+    assert payload(acknowledgement(entry, undo, NAME, START_MS))["operations"] == titled("a")
+
+
+def test_an_audience_gets_each_form_once_and_its_author_nothing_twice():
+    table = Table()
+    mine, extended, plain = table.reader(), table.reader(), table.reader(extended=False)
+    audience = table.room.audience
+    entry = entry_of(EVENT, record(2, TWO))
+    own = submission(TWO)
+    own.author.connection = mine
+    audience.tell([entry], [own], NAME, START_MS)
+    assert mine.kinds() == ["OP_ACK"]
+    assert extended.kinds() == ["OP_BROADCAST"]
+    assert set(plain.kinds()) == {"OP_BROADCAST"}
+    assert table.counters.deliveries == 2
+
+
+def test_presence_goes_to_everyone_but_its_author_and_may_be_dropped():
+    table = Table()
+    mine, other = table.reader(), table.reader()
+    table.room.audience.announce(b'{"type":"PRESENCE_UPDATE","payload":{}}', mine)
+    assert mine.messages == []
+    assert other.messages[0]["droppable"]
+    assert table.counters.presence_sent == 2

@@ -1,0 +1,169 @@
+"""Who is here: joins, leaves, updates conflated, crowds, and the members of other nodes."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from gateway.config import PresenceSettings
+from gateway.rooms.roster import JOIN, LEAVE, UPDATE, Presence, Roster
+
+START_MS = 1_700_000_000_000
+
+
+class Person:
+    def __init__(self, name: str) -> None:
+        self.user_id = name
+        self.name = name.title()
+        self.avatar_url = ""
+
+
+class Place:
+    """A roster, what it told, what it shared, and how often it asked for a tick."""
+
+    def __init__(self, **settings) -> None:
+        self.told: list[tuple[str, dict, object]] = []
+        self.shared: list[tuple[str, str]] = []
+        self.asked = 0
+        config = PresenceSettings(**settings)
+        self.roster = Roster("event", "1", config, self._announce, self._ask, self._share)
+
+    def _announce(self, message, author) -> None:
+        parsed = orjson.loads(message)
+        self.told.append((parsed["type"], parsed["payload"], author))
+
+    def _ask(self) -> None:
+        self.asked += 1
+
+    def _share(self, kind, entry) -> None:
+        self.shared.append((kind, entry.session_id))
+
+    def join(self, name: str, node: str = "", number: int = 0, now_ms: int = START_MS) -> Presence:
+        connection = None if node else name
+        entry = Presence(f"session-{name}", f"client-{name}", Person(name), connection, now_ms)
+        entry.node, entry.number = node, number
+        if node:
+            self.roster.admit(entry, now_ms)
+        else:
+            self.roster.join(entry, now_ms)
+        return entry
+
+    def take(self) -> list[str]:
+        told, self.told = self.told, []
+        return [kind for kind, _, _ in told]
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place()
+
+
+def move(place, entry, position, now_ms):
+    place.roster.update(entry, now_ms, {"field": "title", "position": position}, None)
+
+
+def test_a_join_and_a_leave_are_told_to_the_others(place):
+    entry = place.join("ann")
+    place.roster.leave("session-ann", START_MS)
+    place.roster.leave("session-ann", START_MS)
+    assert [(kind, author) for kind, _, author in place.told] == [(JOIN, "ann"), (LEAVE, "ann")]
+    payload = place.told[0][1]
+    assert (payload["user_id"], payload["client_id"]) == ("ann", "client-ann")
+    assert (payload["resource_type"], payload["resource_id"]) == ("event", "1")
+    assert payload["user"]["name"] == "Ann" and payload["user"]["color"].startswith("#")
+    assert entry.session_id not in [member.session_id for member in place.roster.entries()]
+
+
+def test_the_first_update_is_told_at_once_and_the_next_ones_as_one(place):
+    ann = place.join("ann")
+    place.take()
+    move(place, ann, 1, START_MS + 1000)
+    assert place.take() == [UPDATE]
+    for position in (2, 3):
+        move(place, ann, position, START_MS + 1010)
+    assert (place.take(), place.roster.due, place.asked) == ([], True, 1)
+    place.roster.tick(START_MS + 1020)
+    assert place.take() == [], "the interval isn't over"
+    place.roster.tick(START_MS + 1050)
+    assert [payload["cursor"]["position"] for _, payload, _ in place.told] == [3]
+    assert not place.roster.due
+
+
+def test_who_left_meanwhile_is_not_told_of_any_more(place):
+    ann = place.join("ann")
+    move(place, ann, 1, START_MS + 1000)
+    move(place, ann, 2, START_MS + 1001)
+    place.roster.leave("session-ann", START_MS + 1002)
+    place.take()
+    place.roster.tick(START_MS + 2000)
+    assert place.take() == []
+
+
+def test_a_client_id_that_becomes_known_is_told(place):
+    ann = place.join("ann")
+    place.roster.rename(ann, "known", START_MS + 1)
+    assert place.told[-1][0] == UPDATE and place.told[-1][1]["client_id"] == "known"
+
+
+def test_the_state_lists_everyone_with_the_count(place):
+    place.join("ann")
+    place.join("bob")
+    message = orjson.loads(place.roster.state(START_MS))
+    assert message["type"] == "PRESENCE_STATE"
+    assert [entry["user_id"] for entry in message["payload"]["presences"]] == ["ann", "bob"]
+    assert message["payload"]["count"] == 2
+
+
+def test_a_crowded_room_tells_the_state_of_those_who_are_active_now_and_then():
+    place = Place(members_max=2, refresh_interval_ms=1000.0, active_s=60.0)
+    ann, _, _ = place.join("ann"), place.join("bob"), place.join("cem")
+    place.take()
+    move(place, ann, 1, START_MS + 2000)
+    assert place.take() == [] and place.roster.due
+    place.roster.tick(START_MS + 2000)
+    [(kind, payload, author)] = place.told
+    assert (kind, author, payload["count"]) == ("PRESENCE_STATE", None, 3)
+    assert [entry["user_id"] for entry in payload["presences"]] == ["ann"]
+    place.take()
+    move(place, ann, 2, START_MS + 2500)
+    place.roster.tick(START_MS + 2500)
+    assert place.take() == [], "one refresh a second"
+    state = orjson.loads(place.roster.state(START_MS + 2500 + 61_000))
+    assert state["payload"]["presences"] == [], "ann moved her cursor a minute ago"
+
+
+def test_an_edit_makes_a_member_of_a_crowd_active():
+    place = Place(members_max=1)
+    place.join("ann")
+    place.join("bob")
+    place.roster.edited("session-bob", START_MS + 5)
+    place.roster.edited("session-nobody", START_MS + 5)
+    state = orjson.loads(place.roster.state(START_MS + 6))
+    assert [entry["user_id"] for entry in state["payload"]["presences"]] == ["bob"]
+
+
+def test_own_news_are_shared_with_other_nodes_and_theirs_are_not(place):
+    place.join("ann")
+    place.join("bob", node="two#1", number=1)
+    assert place.shared == [(JOIN, "session-ann")]
+    assert place.take() == [JOIN, JOIN]
+
+
+def test_of_another_nodes_member_only_newer_news_count(place):
+    place.join("bob", node="two#1", number=3)
+    place.take()
+    place.join("bob", node="two#1", number=2)
+    assert place.take() == []
+    place.join("bob", node="two#1", number=4, now_ms=START_MS + 9)
+    assert place.take() == [UPDATE]
+    place.roster.expel("session-bob", START_MS)
+    assert place.take() == [LEAVE]
+
+
+def test_a_member_of_this_node_is_neither_replaced_nor_expelled_by_others(place):
+    ann = place.join("ann")
+    place.take()
+    place.join("ann", node="two#1", number=9)
+    place.roster.expel("session-ann", START_MS)
+    assert place.take() == []
+    assert place.roster.get("session-ann") is ann
