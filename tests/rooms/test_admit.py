@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway import ot
+from gateway.admission import Schemas
 from gateway.errors import PatchError, Refusal
 from gateway.rooms.admit import admit
-from tests.rooms.parts import EVENT, RULES, titled
+from tests.rooms.parts import CONFIG, EVENT, RULES, titled
 
 
 def admitted(document, patch):
@@ -16,8 +17,8 @@ def admitted(document, patch):
 
 
 def test_an_edit_is_committed_as_it_is():
-    operations, after = admitted(EVENT, titled("new"))
-    assert after["title"] == "new"
+    operations, after, sanitised = admitted(EVENT, titled("new"))
+    assert (after["title"], sanitised) == ("new", [])
     assert ot.emit(EVENT, operations) == titled("new")
 
 
@@ -27,13 +28,17 @@ def test_what_the_schema_does_not_allow_is_refused_by_its_member():
 
 
 def test_a_member_that_is_invalid_already_blocks_no_edit_elsewhere():
-    _, after = admitted(EVENT | {"start_time": "yesterday"}, titled("new"))
+    _, after, _ = admitted(EVENT | {"start_time": "yesterday"}, titled("new"))
     assert after["title"] == "new"
 
 
-def test_markup_is_made_safe():
-    _, after = admitted(EVENT, [{"op": "replace", "path": "/description", "value": "a<script>x</script>"}])
-    assert "script" not in after["description"]
+def test_html_is_made_safe_where_the_schema_says_that_it_is_html(tmp_path):
+    (tmp_path / "page.json").write_text('{"properties": {"body": {"type": "string", "x-html": true}}}')
+    rules = Schemas(CONFIG.with_(schemas={"directory": str(tmp_path)}))
+    operations = ot.lower({"body": ""}, [{"op": "replace", "path": "/body", "value": "a<script>x</script>"}])
+    _, after, sanitised = admit(rules, "page", {"body": ""}, operations)
+    assert "script" not in after["body"]
+    assert sanitised == ["/body"]
 
 
 def test_a_test_that_fails_at_head_refuses_the_patch():
