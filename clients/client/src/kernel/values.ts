@@ -90,8 +90,15 @@ export function walk(value: unknown, depthMax: number, visit?: (node: unknown) =
 
 /** A copy of `value` as it is stored, or PatchError. */
 export function checkValue(value: unknown, depthMax: number): Json {
+  let text: string;
+  try {
+    text = JSON.stringify(value); // -0 becomes 0
+  } catch (error) {
+    // Too deep for the stack, or an object that holds itself.
+    throw error instanceof RangeError ? new PatchError(TOO_LARGE, String(error)) : invalid(String(error));
+  }
   walk(value, depthMax, checkNode);
-  return JSON.parse(JSON.stringify(value)); // -0 becomes 0 on the way
+  return JSON.parse(text);
 }
 
 /** The same JSON whatever the order of members. A number has no kind here: 1 and 1.0 are one. */

@@ -46,6 +46,12 @@ describe("values", () => {
     },
   );
 
+  it("that hold themselves are refused", () => {
+    const endless: { me?: unknown; too?: unknown } = {};
+    endless.me = endless.too = endless;
+    expect(() => set(endless)).toThrow(expect.objectContaining({ code: "INVALID_OPERATION" }));
+  });
+
   it("are copied, so that whoever edits keeps what is theirs", () => {
     const mine = { tags: ["a"] };
     const document = stored(mine);
