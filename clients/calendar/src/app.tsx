@@ -1,0 +1,168 @@
+/** The calendar: sign in, then a month, or an event. */
+
+import type { Client, ClientOptions, Connection } from "@collab/client";
+import { ConnectionBadge, GatewayProvider, useClient, useSyncStatus } from "@collab/react";
+import { type FormEvent, type ReactNode, useEffect, useState } from "react";
+import { EventPage } from "./event-page.js";
+import { MonthPage } from "./month-page.js";
+import { useRoute } from "./route.js";
+import { signIn, type User, useSession } from "./session.js";
+
+const SOCKET = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/realtime`;
+
+export function App(): ReactNode {
+  const { user, remembered, enter, leave } = useSession();
+  const options = user && clientOptions(user);
+  if (!user || !options) return <SignIn remembered={remembered} enter={enter} />;
+  return (
+    <GatewayProvider key={user.id} options={options}>
+      <Page user={user} leave={leave} />
+    </GatewayProvider>
+  );
+}
+
+function clientOptions({ id, name }: User): ClientOptions {
+  const schemas = { event: { "/description": "text", "/attendees": { set: "user_id" } } } as const;
+  return { url: SOCKET, userId: id, schemas, getToken: async () => (await signIn(name)).token };
+}
+
+function SignIn({
+  remembered,
+  enter,
+}: {
+  remembered: string;
+  enter(name: string): Promise<void>;
+}): ReactNode {
+  const [name, setName] = useState(remembered);
+  const [problem, setProblem] = useState("");
+  const tryToEnter = (as: string) => enter(as).catch((error: Error) => setProblem(error.message));
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once, after a reload
+  useEffect(() => {
+    if (remembered) void tryToEnter(remembered);
+  }, []);
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if (name.trim()) void tryToEnter(name.trim());
+    else setProblem("Type a name first.");
+  };
+  return (
+    <main className="sign-in">
+      <h1>Calendar</h1>
+      <form onSubmit={submit}>
+        <label>
+          Your name
+          <input
+            value={name}
+            maxLength={60}
+            autoComplete="nickname"
+            onChange={(e) => setName(e.target.value)}
+          />
+        </label>
+        <button type="submit" className="primary">
+          Sign in
+        </button>
+        {problem && <p role="alert">{problem}</p>}
+      </form>
+      <p className="note">
+        This is the gateway’s demo: any name will do, there is no password, and everybody who can reach this
+        page sees the same calendar. Open it in two tabs, under two names, and edit one event together.
+      </p>
+    </main>
+  );
+}
+
+function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
+  const route = useRoute();
+  return (
+    <>
+      <header className="bar">
+        <a className="home" href="#/">
+          Calendar
+        </a>
+        <Controls />
+        <span className="me">
+          {user.name}{" "}
+          <button type="button" className="link" onClick={leave}>
+            Sign out
+          </button>
+        </span>
+      </header>
+      <main>
+        {route.page === "event" ? (
+          <EventPage id={route.id} key={route.id} />
+        ) : (
+          <MonthPage month={route.month} />
+        )}
+      </main>
+      <Problems />
+    </>
+  );
+}
+
+function Controls(): ReactNode {
+  const client = useClient();
+  const { connection } = useSyncStatus();
+  const [isVisible, setVisible] = useState(true);
+  return (
+    <div className="controls">
+      <ConnectionBadge />
+      <Switch
+        label="Work offline"
+        isOn={connection.isPaused}
+        set={(isOn) => (isOn ? client.disconnect() : client.connect())}
+      />
+      <Switch
+        label="Invisible"
+        isOn={!isVisible}
+        set={(isOn) => {
+          setVisible(!isOn);
+          client.setVisible(!isOn);
+        }}
+      />
+      <Denied client={client} connection={connection} />
+    </div>
+  );
+}
+
+function Switch({ label, isOn, set }: { label: string; isOn: boolean; set(isOn: boolean): void }): ReactNode {
+  return (
+    <button type="button" role="switch" className="switch" aria-checked={isOn} onClick={() => set(!isOn)}>
+      {label}
+    </button>
+  );
+}
+
+const DENIED: Partial<Record<NonNullable<Connection["reason"]>, string>> = {
+  token: "The gateway doesn’t take this sign-in.",
+  origin: "The gateway doesn’t allow this address.",
+  replaced: "This calendar was opened elsewhere under the same name of the tab.",
+};
+
+function Denied({ client, connection }: { client: Client; connection: Connection }): ReactNode {
+  if (connection.state !== "denied" || connection.isPaused) return null;
+  return (
+    <span role="alert" className="denied">
+      {(connection.reason && DENIED[connection.reason]) ?? "Not connected."}{" "}
+      <button type="button" onClick={() => client.connect()}>
+        Try again
+      </button>
+    </span>
+  );
+}
+
+/** What went wrong and nobody asked for: told once, until it is read. */
+function Problems(): ReactNode {
+  const client = useClient();
+  const [message, setMessage] = useState("");
+  useEffect(() => client.onProblem((problem) => setMessage(problem.message)), [client]);
+  return (
+    message && (
+      <div role="alert" className="problem">
+        {message}{" "}
+        <button type="button" onClick={() => setMessage("")}>
+          Dismiss
+        </button>
+      </div>
+    )
+  );
+}

@@ -1,0 +1,32 @@
+/** Dates of a month's page, and between the document's RFC 3339 and an input's local time. */
+
+/** The weeks that show a month (`2026-11`): rows of seven days, Monday first. */
+export function weeksOf(month: string): Date[][] {
+  const [year, number] = month.split("-").map(Number) as [number, number];
+  const first = new Date(year, number - 1, 1);
+  const offset = (first.getDay() + 6) % 7;
+  const days = new Date(year, number, 0).getDate();
+  const weeks = Math.ceil((offset + days) / 7);
+  return Array.from({ length: weeks }, (_, week) =>
+    Array.from({ length: 7 }, (_, day) => new Date(year, number - 1, 1 - offset + week * 7 + day)),
+  );
+}
+
+/** `2026-11-26`, in local time. */
+export function dayOf(date: Date): string {
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
+
+/** An input's `2026-11-26T14:00` of an RFC 3339 time; "" of nothing. */
+export function localTime(value: unknown): string {
+  const date = typeof value === "string" ? new Date(value) : null;
+  if (!date || Number.isNaN(date.getTime())) return "";
+  return `${dayOf(date)}T${two(date.getHours())}:${two(date.getMinutes())}`;
+}
+
+/** RFC 3339 of an input's local time. */
+export function instant(local: string): string {
+  return new Date(local).toISOString().replace(".000Z", "Z");
+}
+
+const two = (value: number) => String(value).padStart(2, "0");

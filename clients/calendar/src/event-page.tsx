@@ -1,0 +1,208 @@
+/** One event, edited together. */
+
+import type { Conflict, Json, SharedDocument } from "@collab/client";
+import {
+  ConflictDialog,
+  CursorOverlay,
+  HistoryPanel,
+  PresenceIndicators,
+  useClient,
+  useField,
+  usePresence,
+  useRealtimeEvent,
+  useTextField,
+} from "@collab/react";
+import { type ReactNode, useState } from "react";
+import { instant, localTime } from "./dates.js";
+import { type Attendee, describe, type EventDocument, labelOf } from "./event.js";
+
+type Document = SharedDocument<EventDocument> | null;
+
+export function EventPage({ id }: { id: string }): ReactNode {
+  const event = useRealtimeEvent<EventDocument>(id);
+  const { document, view, status, canEdit } = event;
+  if (status === "loading") return <p className="note">Opening the event…</p>;
+  if (status === "forbidden") return <Nothing text="This sign-in may not see the event." />;
+  if (view === null) return <Nothing text="There is no such event (any more)." />;
+  return (
+    <div className="event">
+      <Form document={document} canEdit={canEdit} />
+      <aside>
+        <People document={document} />
+        <Undo {...event} />
+        <History document={document} version={event.version} canEdit={canEdit} />
+      </aside>
+      <ConflictDialog document={document} labelOf={labelOf} suggest={suggest} />
+    </div>
+  );
+}
+
+function Nothing({ text }: { text: string }): ReactNode {
+  return (
+    <p className="note">
+      {text} <a href="#/">To the month</a>
+    </p>
+  );
+}
+
+function Form({ document, canEdit }: { document: Document; canEdit: boolean }): ReactNode {
+  return (
+    <form className="fields" onSubmit={(event) => event.preventDefault()}>
+      <fieldset disabled={!canEdit}>
+        <Line document={document} path="/title" label="Title" />
+        <div className="pair">
+          <Time document={document} path="/start_time" label="Start" />
+          <Time document={document} path="/end_time" label="End" />
+        </div>
+        <Line document={document} path="/location" label="Location" />
+        <Text document={document} path="/description" label="Description" />
+        <Attendance document={document} />
+      </fieldset>
+    </form>
+  );
+}
+
+interface FieldProps {
+  document: Document;
+  path: string;
+  label: string;
+}
+
+/** A short text that counts as one value: two who change it at once are asked. */
+function Line({ document, path, label }: FieldProps): ReactNode {
+  const field = useTextField<HTMLInputElement, EventDocument>(document, path, { whole: true });
+  return (
+    <label>
+      {label}
+      <span className="collab-field">
+        <input {...field} maxLength={500} />
+        <CursorOverlay document={document} path={path} target={field.ref} />
+      </span>
+    </label>
+  );
+}
+
+/** A long text that several type into at once. */
+function Text({ document, path, label }: FieldProps): ReactNode {
+  const field = useTextField<HTMLTextAreaElement, EventDocument>(document, path);
+  return (
+    <label>
+      {label}
+      <span className="collab-field">
+        <textarea {...field} rows={8} />
+        <CursorOverlay document={document} path={path} target={field.ref} />
+      </span>
+    </label>
+  );
+}
+
+function Time({ document, path, label }: FieldProps): ReactNode {
+  const [value, set] = useField<string, EventDocument>(document, path);
+  return (
+    <label>
+      {label}
+      <input
+        type="datetime-local"
+        value={localTime(value)}
+        onChange={({ target }) => target.value && set(instant(target.value))}
+      />
+    </label>
+  );
+}
+
+const ANSWERS = { ACCEPTED: "Going", TENTATIVE: "Maybe", DECLINED: "Not going" } as const;
+
+function Attendance({ document }: { document: Document }): ReactNode {
+  const me = useClient().connection.snapshot.userId;
+  const [value] = useField<Json, EventDocument>(document, "/attendees");
+  const attendees = (Array.isArray(value) ? value : []) as unknown as Attendee[];
+  const mine = attendees.find(({ user_id }) => user_id === me);
+  const answer = (response_status: Attendee["response_status"]) => {
+    const index = attendees.findIndex(({ user_id }) => user_id === me);
+    if (index >= 0) document?.set(`/attendees/${index}/response_status`, response_status);
+    else document?.edit({ op: "add", path: "/attendees/-", value: { user_id: me, response_status } });
+  };
+  return (
+    <div className="attendance">
+      <fieldset aria-label="Are you coming?" disabled={me === null}>
+        {Object.entries(ANSWERS).map(([status, text]) => (
+          <button
+            key={status}
+            type="button"
+            aria-pressed={mine?.response_status === status}
+            onClick={() => answer(status as Attendee["response_status"])}
+          >
+            {text}
+          </button>
+        ))}
+      </fieldset>
+      <ul aria-label="Attendees">
+        {attendees.map(({ user_id, response_status }) => (
+          <li key={user_id}>
+            {user_id}: {ANSWERS[response_status as keyof typeof ANSWERS] ?? "no answer yet"}
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function People({ document }: { document: Document }): ReactNode {
+  const { others, self, count } = usePresence(document);
+  const listed = others.length + (self ? 1 : 0);
+  return (
+    <section aria-label="People">
+      <h2>People here</h2>
+      <PresenceIndicators presences={others} self={self} />
+      {count > listed && <p className="note">and {count - listed} more</p>}
+    </section>
+  );
+}
+
+function Undo({
+  document,
+  canUndo,
+  canRedo,
+  canEdit,
+}: ReturnType<typeof useRealtimeEvent<EventDocument>>): ReactNode {
+  return (
+    <div className="tools">
+      <button type="button" disabled={!canUndo} onClick={() => document?.undo()}>
+        Undo
+      </button>
+      <button type="button" disabled={!canRedo} onClick={() => document?.redo()}>
+        Redo
+      </button>
+      {canEdit && <Delete document={document} />}
+    </div>
+  );
+}
+
+function Delete({ document }: { document: Document }): ReactNode {
+  const [problem, setProblem] = useState("");
+  const remove = () => document?.delete().catch((error: Error) => setProblem(error.message));
+  return (
+    <>
+      <button type="button" onClick={() => confirm("Delete this event for everybody?") && remove()}>
+        Delete
+      </button>
+      {problem && <span role="alert">{problem}</span>}
+    </>
+  );
+}
+
+function History(props: { document: Document; version: number; canEdit: boolean }): ReactNode {
+  return (
+    <>
+      <h2>History</h2>
+      <HistoryPanel {...props} describe={describe} />
+    </>
+  );
+}
+
+/** What the merge editor begins with: both texts, where it is a text for people. */
+function suggest({ path, mine, theirs }: Conflict): Json | undefined {
+  const isText = ["/title", "/location", "/description"].includes(path);
+  if (!isText || typeof mine !== "string" || typeof theirs !== "string" || mine === theirs) return mine;
+  return [theirs, mine].filter(Boolean).join(path === "/description" ? "\n" : " / ");
+}

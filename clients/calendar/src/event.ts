@@ -1,0 +1,84 @@
+/** An event as this calendar shows it. */
+
+import type { Client, HistoryEntry, Json, PatchOperation } from "@collab/client";
+
+export const CALENDAR = "demo";
+const HOUR_MS = 3_600_000;
+
+export interface Attendee {
+  readonly user_id: string;
+  readonly email?: string;
+  readonly response_status: "NEEDS_ACTION" | "ACCEPTED" | "DECLINED" | "TENTATIVE";
+}
+
+export interface EventDocument {
+  readonly title?: string;
+  readonly location?: string;
+  readonly description?: string;
+  readonly start_time?: string;
+  readonly end_time?: string;
+  readonly attendees?: readonly Attendee[];
+}
+
+/** Makes an event that begins at the next full hour of a day; returns its id. */
+export function createEvent(client: Client, day: Date): string {
+  const id = crypto.randomUUID();
+  const start = new Date(day);
+  if (day.toDateString() === new Date().toDateString()) start.setHours(new Date().getHours() + 1, 0, 0, 0);
+  else start.setHours(9, 0, 0, 0);
+  const instant = (date: Date) => date.toISOString().replace(".000Z", "Z");
+  const document = client.open<Json>("event", id);
+  void document.ready().then(() => {
+    document.create({
+      title: "",
+      location: "",
+      description: "",
+      start_time: instant(start),
+      end_time: instant(new Date(start.getTime() + HOUR_MS)),
+      attendees: [],
+      calendar_id: CALENDAR,
+    });
+    document.close();
+  });
+  return id;
+}
+
+const NAMES: Readonly<Record<string, string>> = {
+  "": "the event",
+  title: "the title",
+  location: "the location",
+  description: "the description",
+  start_time: "the start",
+  end_time: "the end",
+  attendees: "who comes",
+};
+
+/** A member's name for people. */
+export function labelOf(path: string): string {
+  const member = path.split("/")[1] ?? "";
+  return NAMES[member] ?? member;
+}
+
+/** A change in words: "set the title to “Lunch”". */
+export function describe({ operations, undoes }: HistoryEntry): string {
+  const said = [...new Set(operations.map(words))].join(", ");
+  return `${undoes === null ? "" : "took back: "}${said || "nothing was left of it"}`;
+}
+
+function words(operation: PatchOperation): string {
+  const label = labelOf(operation.path);
+  if (operation.op === "text") return `typed in ${label}`;
+  if (operation.op === "remove")
+    return `removed ${operation.path.includes("/", 1) ? `part of ${label}` : label}`;
+  if (operation.path === "")
+    return operation.op === "add" || operation.op === "replace" ? "wrote the event" : operation.op;
+  if ("value" in operation && typeof operation.value === "string")
+    return `set ${label} to “${shown(operation)}”`;
+  return `changed ${label}`;
+}
+
+function shown({ path, value }: { path: string; value?: unknown }): string {
+  if (path === "/start_time" || path === "/end_time") return new Date(String(value)).toLocaleString();
+  const text = String(value);
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}

@@ -1,0 +1,121 @@
+/** A month and its events. */
+
+import type { Summary } from "@collab/client";
+import { useCalendar, useClient } from "@collab/react";
+import type { ReactNode } from "react";
+import { dayOf, weeksOf } from "./dates.js";
+import { CALENDAR, createEvent } from "./event.js";
+import { eventAddress, monthAddress, monthOf } from "./route.js";
+
+const WEEKDAYS = weeksOf("2024-01")[0]!.map((day) => day.toLocaleDateString(undefined, { weekday: "short" }));
+
+export function MonthPage({ month }: { month: string }): ReactNode {
+  const client = useClient();
+  const { items, status } = useCalendar(CALENDAR);
+  const byDay = Map.groupBy?.(items, dayOfEvent) ?? grouped(items);
+  const [year, number] = month.split("-").map(Number) as [number, number];
+  const name = new Date(year, number - 1, 1).toLocaleDateString(undefined, {
+    month: "long",
+    year: "numeric",
+  });
+  const go = (months: number) => monthAddress(monthOf(new Date(year, number - 1 + months, 1)));
+  const add = (day: Date) => {
+    location.hash = eventAddress(createEvent(client, day));
+  };
+  const today = new Date();
+  return (
+    <section className="month" aria-labelledby="month-name" aria-busy={status === "loading"}>
+      <div className="tools">
+        <h1 id="month-name">{name}</h1>
+        <a href={go(-1)} className="button" aria-label="Previous month">
+          ‹
+        </a>
+        <a href={monthAddress(monthOf(today))} className="button">
+          Today
+        </a>
+        <a href={go(1)} className="button" aria-label="Next month">
+          ›
+        </a>
+        <button
+          type="button"
+          className="primary"
+          onClick={() => add(monthOf(today) === month ? today : new Date(year, number - 1, 1))}
+        >
+          New event
+        </button>
+      </div>
+      <table>
+        <thead>
+          <tr>
+            {WEEKDAYS.map((weekday) => (
+              <th key={weekday} scope="col">
+                {weekday}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {weeksOf(month).map((week) => (
+            <tr key={dayOf(week[0]!)}>
+              {week.map((day) => (
+                <Day
+                  key={dayOf(day)}
+                  day={day}
+                  isOutside={day.getMonth() !== number - 1}
+                  events={byDay.get(dayOf(day)) ?? []}
+                />
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function Day({
+  day,
+  isOutside,
+  events,
+}: {
+  day: Date;
+  isOutside: boolean;
+  events: readonly Summary[];
+}): ReactNode {
+  const isToday = dayOf(day) === dayOf(new Date());
+  const kind = [isOutside && "outside", isToday && "today", !events.length && "empty"]
+    .filter(Boolean)
+    .join(" ");
+  return (
+    <td className={kind}>
+      <time dateTime={dayOf(day)} aria-current={isToday ? "date" : undefined}>
+        <span className="weekday">{day.toLocaleDateString(undefined, { weekday: "long" })} </span>
+        {day.getDate()}
+      </time>
+      <ul>
+        {events.map((event) => (
+          <li key={event.id}>
+            <a href={eventAddress(event.id)}>
+              <span className="hour">{timeOf(event)}</span> {event.title || "Untitled"}
+            </a>
+          </li>
+        ))}
+      </ul>
+    </td>
+  );
+}
+
+function timeOf({ start_time }: Summary): string {
+  const options = { hour: "2-digit", minute: "2-digit" } as const;
+  return start_time ? new Date(start_time).toLocaleTimeString(undefined, options) : "";
+}
+
+function dayOfEvent({ start_time }: Summary): string {
+  return start_time ? dayOf(new Date(start_time)) : "";
+}
+
+function grouped(items: readonly Summary[]): Map<string, Summary[]> {
+  const found = new Map<string, Summary[]>();
+  for (const item of items) found.set(dayOfEvent(item), [...(found.get(dayOfEvent(item)) ?? []), item]);
+  return found;
+}

@@ -1,0 +1,34 @@
+/** Where the user is, as the address says: `#/event/ID`, `#/month/2026-11`, or this month. */
+
+import { useSyncExternalStore } from "react";
+
+export type Route =
+  | { readonly page: "month"; readonly month: string }
+  | { readonly page: "event"; readonly id: string };
+
+export const eventAddress = (id: string) => `#/event/${encodeURIComponent(id)}`;
+export const monthAddress = (month: string) => `#/month/${month}`;
+
+export function useRoute(): Route {
+  const hash = useSyncExternalStore(
+    (listener) => {
+      addEventListener("hashchange", listener);
+      return () => removeEventListener("hashchange", listener);
+    },
+    () => location.hash,
+  );
+  return routeOf(hash);
+}
+
+export function routeOf(hash: string, today: Date = new Date()): Route {
+  const [, page, argument] = hash.split("/");
+  if (page === "event" && argument) return { page, id: decodeURIComponent(argument) };
+  const month =
+    page === "month" && argument && /^\d{4}-(0[1-9]|1[0-2])$/.test(argument) ? argument : monthOf(today);
+  return { page: "month", month };
+}
+
+/** `2026-11`, in local time. */
+export function monthOf(date: Date): string {
+  return `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, "0")}`;
+}

@@ -1,0 +1,71 @@
+/** Others' carets and selections over a field. */
+
+import type { Presence, SharedDocument } from "@collab/client";
+import { Fragment, type ReactNode, type RefObject, useLayoutEffect, useRef } from "react";
+import { useField } from "../documents.js";
+import { usePresence } from "../presence.js";
+
+// What decides where a character of the field stands.
+const STYLES = "font letterSpacing lineHeight textAlign padding borderWidth boxSizing width height".split(
+  " ",
+) as readonly ("font" | "padding")[];
+
+export interface CursorOverlayProps<T> {
+  document: SharedDocument<T> | null;
+  /** The field's JSON pointer, as given to `useTextField`. */
+  path: string;
+  /** The field, as `useTextField` gives it. Both stand in one `.collab-field` element. */
+  target: RefObject<HTMLElement | null>;
+}
+
+/** A layer over an input or textarea that shows where others are in its text. */
+export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<T>): ReactNode {
+  const layer = useRef<HTMLDivElement>(null);
+  const [value] = useField<string, T>(document, path);
+  const here = usePresence(document).others.filter(({ cursor }) => cursor.field === path.slice(1));
+  useLayoutEffect(() => {
+    const [field, mirror] = [target.current, layer.current];
+    if (!field || !mirror) return;
+    const computed = getComputedStyle(field);
+    for (const name of STYLES) mirror.style[name] = computed[name];
+    mirror.style.whiteSpace = field.tagName === "TEXTAREA" ? "pre-wrap" : "pre";
+    const scroll = () => mirror.scrollTo?.(field.scrollLeft, field.scrollTop);
+    scroll();
+    field.addEventListener("scroll", scroll);
+    return () => field.removeEventListener("scroll", scroll);
+  });
+  return (
+    <div ref={layer} className="collab-cursors" aria-hidden>
+      {pieces(typeof value === "string" ? value : "", here)}
+    </div>
+  );
+}
+
+/** The text, cut where somebody's caret or selection begins or ends. */
+function pieces(text: string, presences: readonly Presence[]): ReactNode {
+  const at = (offset: number | undefined) => Math.min(Math.max(offset ?? text.length, 0), text.length);
+  const spans = presences.map(({ session_id, user, cursor }) => {
+    const caret = at(cursor.position);
+    const anchor = at(cursor.anchor ?? caret);
+    return { key: session_id, user, caret, from: Math.min(caret, anchor), to: Math.max(caret, anchor) };
+  });
+  const cuts = [...new Set([0, text.length, ...spans.flatMap(({ from, to }) => [from, to])])].sort(
+    (a, b) => a - b,
+  );
+  return cuts.map((cut, index) => {
+    const selected = spans.find(({ from, to }) => from <= cut && cut < to);
+    const piece = text.slice(cut, cuts[index + 1]);
+    return (
+      <Fragment key={cut}>
+        {spans
+          .filter(({ caret }) => caret === cut)
+          .map(({ key, user }) => (
+            <span key={key} className="collab-caret" style={{ borderColor: user.color }}>
+              <b style={{ backgroundColor: user.color }}>{user.name}</b>
+            </span>
+          ))}
+        {selected ? <mark style={{ backgroundColor: `${selected.user.color}55` }}>{piece}</mark> : piece}
+      </Fragment>
+    );
+  });
+}

@@ -1,0 +1,82 @@
+/** Who changed what, when; and back to it. */
+
+import type { HistoryEntry, Patch, SharedDocument } from "@collab/client";
+import { type ReactNode, useEffect, useState } from "react";
+
+export interface HistoryPanelProps<T> {
+  document: SharedDocument<T> | null;
+  /** The version that is shown: a new one reads the history again. */
+  version: number;
+  /** May the user restore? */
+  canEdit?: boolean;
+  nameOf?: (userId: string) => string;
+  /** A change in words. Default: the members that it touched. */
+  describe?: (entry: HistoryEntry) => string;
+  limit?: number;
+}
+
+/** The newest changes of a document, older ones on request; each can be restored, which is an edit like any other. */
+export function HistoryPanel<T>({
+  document,
+  version,
+  canEdit = true,
+  nameOf = (userId) => userId,
+  describe = ({ operations }) => members(operations),
+  limit = 20,
+}: HistoryPanelProps<T>): ReactNode {
+  const [entries, setEntries] = useState<readonly HistoryEntry[]>([]);
+  const [next, setNext] = useState<number | null>(null);
+  const [problem, setProblem] = useState("");
+  const read = async (before?: number) => {
+    try {
+      const page = await document?.history({ limit, ...(before !== undefined && { before }) });
+      setEntries((known) =>
+        page ? (before === undefined ? page.entries : [...known, ...page.entries]) : known,
+      );
+      setNext(page?.next ?? null);
+      setProblem("");
+    } catch (error) {
+      setProblem(`The history can't be read now (${(error as Error).message}).`);
+    }
+  };
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new version is a new history
+  useEffect(() => {
+    void read();
+  }, [document, version]);
+  return (
+    <section className="collab-history" aria-label="History">
+      {problem && <p role="alert">{problem}</p>}
+      <ol>
+        {entries.map((entry) => (
+          <li key={entry.version}>
+            <b>{nameOf(entry.userId)}</b> {describe(entry)}{" "}
+            <time dateTime={new Date(entry.timestamp).toISOString()}>
+              {new Date(entry.timestamp).toLocaleString()}
+            </time>
+            {canEdit && entry.version < version && (
+              <button
+                type="button"
+                aria-label={`Restore version ${entry.version}`}
+                onClick={() =>
+                  document?.restore(entry.version).catch((error: Error) => setProblem(error.message))
+                }
+              >
+                Restore
+              </button>
+            )}
+          </li>
+        ))}
+      </ol>
+      {next !== null && (
+        <button type="button" onClick={() => void read(next)}>
+          Older changes
+        </button>
+      )}
+    </section>
+  );
+}
+
+function members(operations: Patch): string {
+  const names = operations.map(({ path }) => path.split("/")[1] || "everything");
+  return `changed ${[...new Set(names)].join(", ") || "nothing"}`;
+}

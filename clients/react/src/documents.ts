@@ -1,0 +1,88 @@
+/** Documents as hooks. */
+
+import type {
+  Conflict,
+  DocumentOptions,
+  DocumentSnapshot,
+  Json,
+  Resolution,
+  SharedDocument,
+} from "@collab/client";
+import { useCallback } from "react";
+import { useOpened, useReadable } from "./readable.js";
+
+export type LiveDocument<T> = DocumentSnapshot<T> & {
+  /** What edits it; null for the first moment. */
+  readonly document: SharedDocument<T> | null;
+};
+
+const LOADING: DocumentSnapshot<never> = {
+  status: "loading",
+  view: null,
+  version: 0,
+  role: null,
+  canEdit: false,
+  isDeleted: false,
+  pending: 0,
+  isStored: true,
+  isLive: false,
+  canUndo: false,
+  canRedo: false,
+  conflicts: [],
+};
+
+/** A document for as long as the component shows it: its snapshot, and `document` to edit it with. */
+export function useRealtimeDocument<T = Json>(
+  type: string,
+  id: string,
+  options?: DocumentOptions,
+): LiveDocument<T> {
+  const document = useOpened(`${type}:${id}`, (client) => client.open<T>(type, id, options));
+  return { ...useReadable<DocumentSnapshot<T>>(document, LOADING), document };
+}
+
+/** The event `id`, live (RFC-002's hook). */
+export function useRealtimeEvent<T = Json>(id: string, options?: DocumentOptions): LiveDocument<T> {
+  return useRealtimeDocument<T>("event", id, options);
+}
+
+/** The conflicts that nobody has resolved yet, and what resolves one. */
+export function useConflicts<T>(document: SharedDocument<T> | null): {
+  readonly conflicts: readonly Conflict[];
+  resolve(id: string, resolution: Resolution): void;
+} {
+  const conflicts = useReadable<DocumentSnapshot<T>, readonly Conflict[]>(
+    document,
+    LOADING,
+    (s) => s.conflicts,
+  );
+  const resolve = useCallback(
+    (id: string, resolution: Resolution) => document?.resolve(id, resolution),
+    [document],
+  );
+  return { conflicts, resolve };
+}
+
+/** The value at a JSON pointer; undefined where there is none. */
+export function valueAt(view: unknown, path: string): Json | undefined {
+  let value = view;
+  for (const token of path.split("/").slice(1)) {
+    if (value === null || typeof value !== "object") return undefined;
+    value = (value as Record<string, unknown>)[token.replace(/~1/g, "/").replace(/~0/g, "~")];
+  }
+  return value as Json | undefined;
+}
+
+/** One member of a document: its value, and what sets it. Renders again only when the value changes. */
+export function useField<V extends Json = Json, T = Json>(
+  document: SharedDocument<T> | null,
+  path: string,
+): [V | undefined, (value: V) => void] {
+  const value = useReadable<DocumentSnapshot<T>, V | undefined>(
+    document,
+    LOADING,
+    (snapshot) => valueAt(snapshot.view, path) as V | undefined,
+  );
+  const set = useCallback((next: V) => document?.set(path, next), [document, path]);
+  return [value, set];
+}

@@ -1,0 +1,39 @@
+/** The client that a tree of components shares. */
+
+import { type Client, type ClientOptions, createClient } from "@collab/client";
+import { createContext, type ReactNode, useContext, useEffect, useState } from "react";
+
+const Context = createContext<Client | null>(null);
+
+export interface GatewayProviderProps {
+  /** A client that the application made, and closes. */
+  client?: Client;
+  /** Or how to make one: made when the provider mounts, closed when it goes. */
+  options?: ClientOptions;
+  children?: ReactNode;
+}
+
+/** Gives a client to the hooks below it. Its children are rendered once there is one. */
+export function GatewayProvider({ client, options, children }: GatewayProviderProps): ReactNode {
+  const [made, setMade] = useState<Client | null>(null);
+  const { url, userId } = options ?? {};
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another url or user is another client, new callbacks aren't
+  useEffect(() => {
+    if (client || !options) return;
+    const own = createClient(options);
+    setMade(own);
+    return () => {
+      setMade(null);
+      void own.close();
+    };
+  }, [client, url, userId]);
+  const given = client ?? made;
+  return given && <Context.Provider value={given}>{children}</Context.Provider>;
+}
+
+/** The nearest provider's client. */
+export function useClient(): Client {
+  const client = useContext(Context);
+  if (!client) throw new Error("useClient and the other hooks need a <GatewayProvider> around them.");
+  return client;
+}

@@ -1,0 +1,40 @@
+/** What changes outside of React, read so that StrictMode and concurrent rendering are right. */
+
+import type { Client, Readable } from "@collab/client";
+import { useCallback, useEffect, useState, useSyncExternalStore } from "react";
+import { useClient } from "./provider.js";
+
+const nothing = () => () => {};
+
+/** `select` of a readable's snapshot; `fallback` while there is none. `select` must give stable identities. */
+export function useReadable<S, R = S>(
+  readable: Readable<S> | null,
+  fallback: S,
+  select: (snapshot: S) => R = (snapshot) => snapshot as unknown as R,
+): R {
+  const subscribe = useCallback(
+    (listener: () => void) => readable?.subscribe(listener) ?? nothing(),
+    [readable],
+  );
+  return useSyncExternalStore(
+    subscribe,
+    () => select(readable ? readable.snapshot : fallback),
+    () => select(fallback),
+  );
+}
+
+/** Something that `open` gives for as long as the component shows `key`; null until then. */
+export function useOpened<H extends { close(): void }>(key: string, open: (client: Client) => H): H | null {
+  const client = useClient();
+  const [opened, setOpened] = useState<{ key: string; handle: H } | null>(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `key` says what `open` opens
+  useEffect(() => {
+    const handle = open(client);
+    setOpened({ key, handle });
+    return () => {
+      setOpened(null);
+      handle.close();
+    };
+  }, [client, key]);
+  return opened?.key === key ? opened.handle : null;
+}

@@ -1,0 +1,29 @@
+/** Whether one is connected, and whether everything has arrived. */
+
+import type { Connection, Sync } from "@collab/client";
+import { useClient } from "./provider.js";
+import { useReadable } from "./readable.js";
+
+export type SyncStatus = Sync & {
+  readonly connection: Connection;
+  /** For people: "online, saved", "offline, 3 edits kept here". */
+  readonly text: string;
+};
+
+/** The connection's state and what is still to be sent, over all documents. */
+export function useSyncStatus(): SyncStatus {
+  const client = useClient();
+  const sync = useReadable(client.sync, client.sync.snapshot);
+  const connection = useReadable(client.connection, client.connection.snapshot);
+  return { ...sync, connection, text: textOf(sync, connection) };
+}
+
+function textOf({ state, pending }: Sync, { state: link }: Connection): string {
+  if (state === "unsaved") return `not saved: ${edits(pending)} in memory only`;
+  if (link === "online" || link === "polling") return `${link}, ${state === "offline" ? "saving" : state}`;
+  return pending ? `offline, ${edits(pending)} kept here` : "offline";
+}
+
+function edits(count: number): string {
+  return count === 1 ? "1 edit" : `${count} edits`;
+}

@@ -1,0 +1,64 @@
+// Builds the calendar into the gateway's package, which serves it: gateway/demo/static.
+//
+// With --check: builds elsewhere and fails where what is there isn't what the sources give.
+
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { rolldown } from "rolldown";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const SERVED = join(root, "../gateway/demo/static");
+const isCheck = process.argv.includes("--check");
+const target = isCheck ? mkdtempSync(join(tmpdir(), "calendar-")) : SERVED;
+
+const alias = {
+  "@collab/client": join(root, "client/src/index.ts"),
+  "@collab/react": join(root, "react/src/index.ts"),
+};
+
+async function build(folder) {
+  mkdirSync(join(folder, "assets"), { recursive: true });
+  const bundle = await rolldown({
+    input: join(root, "calendar/src/main.tsx"),
+    platform: "browser",
+    resolve: { alias, extensionAlias: { ".js": [".ts", ".tsx", ".js"] } },
+    transform: { jsx: "react-jsx", define: { "process.env.NODE_ENV": '"production"' } },
+  });
+  const { output } = await bundle.generate({ format: "esm", minify: true, codeSplitting: false });
+  await bundle.close();
+  writeFileSync(join(folder, "assets/app.js"), output[0].code);
+  const styles = ["react/src/styles.css", "calendar/src/styles.css"].map((name) =>
+    readFileSync(join(root, name), "utf8"),
+  );
+  writeFileSync(join(folder, "assets/app.css"), styles.join("\n"));
+  writeFileSync(join(folder, "assets/icon.svg"), readFileSync(join(root, "calendar/icon.svg")));
+  writeFileSync(join(folder, "index.html"), readFileSync(join(root, "calendar/index.html")));
+}
+
+function files(folder) {
+  const names = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
+  return names.map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1)).sort();
+}
+
+await build(target);
+if (isCheck) {
+  const stale = files(target).filter((name) => {
+    const served = join(SERVED, name);
+    try {
+      return !readFileSync(served).equals(readFileSync(join(target, name)));
+    } catch {
+      return true;
+    }
+  });
+  rmSync(target, { recursive: true, force: true });
+  if (stale.length) {
+    console.error(
+      `gateway/demo/static is stale (${stale.join(", ")}): run "npm run build -w @collab/calendar" and commit it`,
+    );
+    process.exitCode = 1;
+  }
+}
