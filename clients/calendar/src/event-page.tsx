@@ -136,7 +136,7 @@ function Attendance({ document }: { document: Document }): ReactNode {
           </button>
         ))}
       </fieldset>
-      <ul aria-label="Attendees">
+      <ul aria-label="Attendees" className="attendees">
         {attendees.map(({ user_id, response_status }) => (
           <li key={user_id}>
             {user_id}: {ANSWERS[response_status as keyof typeof ANSWERS] ?? "no answer yet"}

@@ -62,10 +62,10 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new text is what moves the caret
   useLayoutEffect(() => {
-    const selection = moved.current;
+    const [field, selection] = [ref.current, moved.current];
     moved.current = null;
-    if (selection && ref.current?.ownerDocument.activeElement === ref.current)
-      ref.current.setSelectionRange(...selection);
+    if (field && selection && field.ownerDocument.activeElement === field)
+      field.setSelectionRange(...selection);
   }, [text]);
 
   const write = (next: string) => (whole ? document?.set(path, next) : document?.setText(path, next));

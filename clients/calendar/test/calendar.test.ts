@@ -1,0 +1,172 @@
+/** The calendar in a real browser, served by a real gateway. */
+
+import AxeBuilder from "@axe-core/playwright";
+import type { Browser } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { Gateway } from "./gateway.js";
+import { openBrowser, Person } from "./people.js";
+
+let browser: Browser;
+let gateway: Gateway;
+let everybody: Person[] = [];
+
+beforeAll(async () => {
+  browser = await openBrowser();
+}, 120_000);
+
+afterAll(async () => {
+  await browser?.close();
+});
+
+beforeEach(async () => {
+  gateway = new Gateway();
+  await gateway.start();
+}, 60_000);
+
+afterEach(async () => {
+  const errors = everybody.flatMap((person) => person.errors);
+  for (const person of everybody) await person.leave();
+  everybody = [];
+  await gateway.stop();
+  expect(errors).toEqual([]);
+}, 60_000);
+
+async function arrive(name: string, address = gateway.url, options = {}): Promise<Person> {
+  const person = await Person.arrive(browser, address, name, options);
+  everybody.push(person);
+  return person;
+}
+
+/** Two people at one event. */
+async function together(title: string): Promise<[Person, Person, string]> {
+  const ann = await arrive("Ann");
+  const address = await ann.newEvent(title);
+  const bob = await arrive("Bob", address);
+  await bob.sees("Title", title);
+  return [ann, bob, address];
+}
+
+test("a page loads nothing from elsewhere and has no accessibility violation", async () => {
+  const [ann] = await together("Lunch");
+  const requests: string[] = [];
+  ann.page.on("request", (request) => requests.push(request.url()));
+  await ann.page.reload();
+  await ann.textbox("Title").waitFor();
+  expect(requests.filter((url) => !url.startsWith(gateway.url) && !url.startsWith("data:"))).toEqual([]);
+  for (const address of [`${gateway.url}/#/`, ann.page.url()]) {
+    await ann.page.goto(address);
+    await ann.page.getByRole("status", { name: "Sync" }).waitFor();
+    const { violations } = await new AxeBuilder({ page: ann.page }).analyze();
+    expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+  }
+});
+
+test("what one writes the other sees, and who is here", async () => {
+  const [ann, bob] = await together("Lunch");
+  await ann.textbox("Location").fill("Room 7");
+  await bob.sees("Location", "Room 7");
+  await bob.people.nth(1).waitFor();
+  expect((await bob.people.allTextContents()).join(" ")).toMatch(/Ann.*Bob \(you\)/s);
+  await ann.page.goto(`${gateway.url}/#/`);
+  await bob.people.nth(1).waitFor({ state: "detached" });
+});
+
+test("two type into one description at once: carets stay, and both have the same text", async () => {
+  const [ann, bob] = await together("Lunch");
+  await ann.textbox("Description").fill("[ann: ] [bob: ]");
+  await bob.sees("Description", "[ann: ] [bob: ]");
+  const put = (person: Person, at: number) =>
+    person.textbox("Description").evaluate((field, offset) => {
+      (field as HTMLTextAreaElement).focus();
+      (field as HTMLTextAreaElement).setSelectionRange(offset, offset);
+    }, at);
+  await put(ann, 6);
+  await put(bob, 14);
+  const texts = ["the quick brown fox jumps", "over the lazy dog at noon"] as const;
+  await Promise.all([
+    ann.page.keyboard.type(texts[0], { delay: 100 }),
+    bob.page.keyboard.type(texts[1], { delay: 100 }),
+  ]);
+  const expected = `[ann: ${texts[0]}] [bob: ${texts[1]}]`;
+  await Promise.all([ann.sees("Description", expected), bob.sees("Description", expected)]);
+});
+
+test("an edit is taken back and done again", async () => {
+  const [ann, bob] = await together("Lunch");
+  await ann.textbox("Location").fill("Room 7");
+  await bob.sees("Location", "Room 7");
+  await ann.button("Undo").click();
+  await bob.sees("Location", "");
+  await ann.button("Redo").click();
+  await bob.sees("Location", "Room 7");
+});
+
+for (const [answer, result] of [
+  ["Keep mine", "Ann's title"],
+  ["Keep theirs", "Bob's title"],
+  ["Merge", "Both titles"],
+] as const) {
+  test(`a title changed by both while one was offline: ${answer}`, async () => {
+    const [ann, bob] = await together("Lunch");
+    await ann.workOffline(true);
+    await ann.says("offline");
+    await ann.textbox("Title").fill("Ann's title");
+    await bob.textbox("Title").fill("Bob's title");
+    await bob.says("saved");
+    await ann.workOffline(false);
+    await ann.conflict.waitFor();
+    expect(await ann.conflict.textContent()).toContain("Bob's title");
+    if (answer === "Merge") await ann.conflict.getByRole("textbox").fill(result);
+    await ann.conflict.getByRole("button", { name: answer }).click();
+    await ann.conflict.waitFor({ state: "detached" });
+    await Promise.all([ann.sees("Title", result), bob.sees("Title", result)]);
+  });
+}
+
+test("the gateway is killed while somebody types: everything arrives when it is back", async () => {
+  const [ann, bob] = await together("Lunch");
+  await ann.textbox("Description").click();
+  const typing = ann.page.keyboard.type("typed through a crash of the gateway", { delay: 60 });
+  await gateway.kill();
+  await typing;
+  await gateway.start();
+  await ann.says("saved");
+  await bob.sees("Description", "typed through a crash of the gateway");
+});
+
+test("a tab closed offline with 150 edits and opened again: everything there, once", async () => {
+  const [ann, bob, address] = await together("Lunch");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  const text = Array.from({ length: 150 }, (_, number) => String(number % 10)).join("");
+  await ann.textbox("Description").click();
+  await ann.page.keyboard.type(text);
+  await ann.page.waitForTimeout(1000);
+  await ann.page.close();
+  const again = await ann.anotherTab(address);
+  everybody.push(again);
+  await again.sees("Description", text);
+  await again.says("saved");
+  await bob.sees("Description", text);
+});
+
+test("history says who changed what, and restores", async () => {
+  const [ann, bob] = await together("Lunch");
+  await bob.textbox("Location").fill("Room 8");
+  await ann.sees("Location", "Room 8");
+  const history = ann.page.getByRole("region", { name: "History" });
+  await history.getByText("set the location to “Room 8”").waitFor();
+  await history
+    .getByRole("button", { name: /Restore version/ })
+    .first()
+    .click();
+  await bob.sees("Location", "");
+});
+
+test("the month shows an event as soon as somebody made it", async () => {
+  const ann = await arrive("Ann");
+  const bob = await arrive("Bob");
+  await ann.newEvent("Lunch of the team");
+  await bob.page.getByRole("link", { name: /Lunch of the team/ }).click();
+  await bob.sees("Title", "Lunch of the team");
+});

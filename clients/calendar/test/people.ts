@@ -1,0 +1,106 @@
+/** People in front of a real Chromium, each in a browser profile of their own. */
+
+import chromium from "@sparticuz/chromium";
+import { type Browser, type BrowserContext, chromium as launcher, type Page } from "playwright-core";
+
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export async function openBrowser(): Promise<Browser> {
+  // A machine's own Chromium, where CHROMIUM names one; else the one that came with the packages.
+  const executablePath = process.env.CHROMIUM ?? (await chromium.executablePath());
+  return launcher.launch({ executablePath, args: FLAGS, headless: true });
+}
+
+/** Somebody at the calendar. `context` is their profile: a tab closed and opened again finds its store. */
+export class Person {
+  private constructor(
+    readonly name: string,
+    readonly context: BrowserContext,
+    readonly page: Page,
+    readonly errors: string[],
+  ) {}
+
+  /** Opens the address and signs in. */
+  static async arrive(browser: Browser, url: string, name: string, options = {}): Promise<Person> {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
+    return Person.#in(context, url, name);
+  }
+
+  static async #in(context: BrowserContext, url: string, name: string): Promise<Person> {
+    const page = await context.newPage();
+    const errors: string[] = [];
+    page.on("pageerror", (error) => errors.push(String(error)));
+    await page.goto(url);
+    const person = new Person(name, context, page, errors);
+    await person.textbox("Your name").fill(name);
+    await person.button("Sign in").click();
+    await page.getByRole("status", { name: "Sync" }).waitFor();
+    return person;
+  }
+
+  /** Another tab of the same person: same profile, its own session. */
+  anotherTab(url: string): Promise<Person> {
+    return Person.#in(this.context, url, this.name);
+  }
+
+  textbox(name: string) {
+    return this.page.getByRole("textbox", { name, exact: true });
+  }
+
+  button(name: string) {
+    return this.page.getByRole("button", { name, exact: true });
+  }
+
+  get sync() {
+    return this.page.getByRole("status", { name: "Sync" });
+  }
+
+  get people() {
+    return this.page.getByRole("list", { name: "People here" }).getByRole("listitem");
+  }
+
+  get conflict() {
+    return this.page.getByRole("dialog", { name: "Conflict" });
+  }
+
+  async workOffline(isOffline: boolean): Promise<void> {
+    const control = this.page.getByRole("switch", { name: "Work offline" });
+    if ((await control.getAttribute("aria-checked")) !== String(isOffline)) await control.click();
+  }
+
+  /** Makes an event and returns its address. */
+  async newEvent(title: string): Promise<string> {
+    await this.button("New event").click();
+    await this.textbox("Title").fill(title);
+    await this.says("saved");
+    return this.page.url();
+  }
+
+  async says(state: string): Promise<void> {
+    await this.sync.filter({ hasText: state }).waitFor({ timeout: 20_000 });
+  }
+
+  /** Waits until a textbox has a value. */
+  async sees(name: string, value: string): Promise<void> {
+    const handle = await this.textbox(name).elementHandle();
+    await this.page.waitForFunction(
+      ([box, text]) => (box as HTMLInputElement).value === text,
+      [handle, value] as const,
+      {
+        timeout: 20_000,
+      },
+    );
+  }
+
+  async leave(): Promise<void> {
+    await this.context.close();
+  }
+}
