@@ -229,6 +229,9 @@ class Crowd:
             self.counts["unsent"] += 1
         else:
             user.queue.append((intended_ns, operation.kind, operation.number))
+            if user.offline_base is not None:
+                user.kept += 1
+                self.counts["kept_offline"] += 1
             if user.state == "live" and len(user.queue) == 1:
                 self._after(now, QUEUE_RETRY_MS, self._send_queue, user)
 
@@ -367,6 +370,8 @@ class Crowd:
                 self.counts["resent"] += 1
                 self.engine.submit(user.slot, number, intended_ns, payload)
         base, user.offline_base = user.offline_base, None
+        self.counts["resumed_offline"] += user.kept
+        user.kept = 0
         if user.queue and base is not None and not user.plain:
             self.counts["offline_patches"] += 1
             self.counts["merged_offline"] += len(user.queue) - 1

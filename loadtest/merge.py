@@ -74,7 +74,7 @@ def _worst(parts: Sequence[Data]) -> Data:
 def _point(parts: Sequence[Data]) -> Data:
     """One moment: rates and connections add up, of latencies the worst machine's are shown."""
     worst = max(parts, key=lambda part: part["delivery_ms"]["p95"] or 0.0)
-    rates = ("scheduled_per_s", "answered_per_s", "operations_per_s", "deliveries_per_s")
+    rates = ("scheduled_per_s", "due_per_s", "answered_per_s", "operations_per_s", "deliveries_per_s")
     added = ("connections", "waiting", "generator_cpu_cores", *rates)
     return {**worst, **{name: sum(part[name] for part in parts) for name in added}}
 

@@ -1,10 +1,11 @@
 """Outages in the record of a run: when edits went unanswered or undelivered, and when that was over.
 
-In an *outage* a fifth or more of the scheduled edits got no answer, or half or more of the usual deliveries
-didn't come, or the edits that wait for an answer became more than the target for latencies allows and grew
-(a part of the documents was away), each beyond what chance explains. It is over when all flows again, few
-wait, the p95 of deliveries is within its target, and this stays so for CALM intervals. Times are exact to an
-interval; `wait_max_ms` is exact, for it is the longest that a user waited for an acknowledgement. Pure.
+In an *outage* a fifth or more of the edits that were due got no answer, or half or more of the usual
+deliveries didn't come, or the edits that wait for an answer became more than the target for latencies allows
+and grew (a part of the documents was away), each beyond what chance explains. It is over when all flows
+again, few wait, the p95 of deliveries is within its target, and this stays so for CALM intervals. Times are
+exact to an interval; `wait_max_ms` is exact, for it is the longest that a user waited for an acknowledgement.
+Edits of users who are without a connection on purpose are due when they are back. Pure.
 """
 
 from __future__ import annotations
@@ -77,26 +78,23 @@ def _outage(points: Sequence[Point], start: int, resumed: int, end: int) -> Outa
 
 
 def _usual_fanout(points: Sequence[Point]) -> float:
-    """Deliveries for a scheduled edit."""
-    busy = [point for point in points if point["scheduled_per_s"]]
-    found = [point["deliveries_per_s"] / point["scheduled_per_s"] for point in busy]
+    """Deliveries for an edit."""
+    busy = [point for point in points if point["due_per_s"] > 0]
+    found = [point["deliveries_per_s"] / point["due_per_s"] for point in busy]
     return float(statistics.median(found)) if found else 0.0
 
 
 def _missing(point: Point, fanout: float) -> bool:
-    scheduled = point["scheduled_per_s"] * INTERVAL_S
+    due = max(point["due_per_s"], 0.0) * INTERVAL_S
     answered, delivered = point["answered_per_s"] * INTERVAL_S, point["deliveries_per_s"] * INTERVAL_S
-    chance = sqrt(scheduled)  # a Poisson count's standard deviation
-    return bool(
-        answered < ANSWERED_MIN * scheduled - chance
-        or delivered < fanout * (DELIVERED_MIN * scheduled - chance)
-    )
+    chance = sqrt(due)  # a Poisson count's standard deviation
+    return bool(answered < ANSWERED_MIN * due - chance or delivered < fanout * (DELIVERED_MIN * due - chance))
 
 
 def _crowded(points: Sequence[Point], wait_ms: float) -> list[bool]:
     """Where more edits wait than come due within `wait_ms` (Little's law)."""
-    mean = sum(point["scheduled_per_s"] for point in points) / max(len(points), 1)
-    usual = [max(point["scheduled_per_s"], mean) * wait_ms / 1000 for point in points]
+    mean = sum(point["due_per_s"] for point in points) / max(len(points), 1)
+    usual = [max(point["due_per_s"], mean) * wait_ms / 1000 for point in points]
     return [point["waiting"] > count + 2 * sqrt(count) for point, count in zip(points, usual, strict=True)]
 
 

@@ -154,6 +154,11 @@ def _calm(scenario: Scenario, intervals: Sequence[Data], outages: Sequence[Outag
     ]
 
 
+def _due(counts: Counter[str]) -> int:
+    """Edits that somebody expects an answer to; those kept without a connection when the spell is over."""
+    return counts["scheduled"] - counts["kept_offline"] + counts["resumed_offline"]
+
+
 def _series(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     """For the pictures over time: one point an interval."""
     points = []
@@ -161,7 +166,8 @@ def _series(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     measured = {one["number"] for one in _measured(scenario, intervals)}
     for one in intervals:
         total = summed([one])
-        waiting += total.counts["scheduled"] - sum(total.counts[name] for name in SETTLED)
+        due = _due(total.counts)
+        waiting += due - sum(total.counts[name] for name in SETTLED)
         points.append(
             {
                 "measured": one["number"] in measured,
@@ -169,6 +175,7 @@ def _series(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
                 "connections": one["connections"],
                 "waiting": max(waiting, 0),
                 "scheduled_per_s": one["counts"].get("scheduled", 0) / INTERVAL_S,
+                "due_per_s": (due - total.counts["merged_offline"]) / INTERVAL_S,
                 "answered_per_s": sum(one["counts"].get(name, 0) for name in ANSWERS) / INTERVAL_S,
                 "operations_per_s": one["counts"].get("acks", 0) / INTERVAL_S,
                 "deliveries_per_s": one["counts"].get("deliveries", 0) / INTERVAL_S,

@@ -72,7 +72,8 @@ class User:
     """A virtual user. `state` is one of idle, connecting, joining, live, closing, offline.
 
     `number` counts its submissions (they are their ids and seqs); `queue` holds the edits that came due
-    while it had no connection or too many were unanswered, as (intended_ns, kind, index); `postponed` are the
+    while it had no connection or too many were unanswered, as (intended_ns, kind, index); `kept` of them
+    came due in a spell without connection, so nobody expects an answer before it ends; `postponed` are the
     numbers of submissions that wait to be sent again.
     """
 
@@ -84,6 +85,7 @@ class User:
         "epoch",
         "finishing",
         "index",
+        "kept",
         "number",
         "offline_base",
         "plain",
@@ -126,6 +128,7 @@ class User:
         self.return_delay_ms: float | None = None
         self.offline_base: int | None = None  # the version before a spell without connection
         self.queue: list[tuple[int, int, int]] = []
+        self.kept = 0
         self.postponed: set[int] = set()
 
     def next_number(self) -> int:

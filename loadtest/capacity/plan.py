@@ -18,6 +18,10 @@ from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, usl
 GIB = 1 << 30
 
 
+class PlanError(Exception):
+    """There is no plan: what was asked for makes no sense, or can't be reached; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """The load and the target, and what a node is. Memory is per node, `survive` nodes may fail at once."""
@@ -34,7 +38,29 @@ class Wanted:
     kappa: float | None = None
     redis_appends_per_s: float = 80_000.0
 
+    def __post_init__(self) -> None:
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:  # also where it is not a number
+                raise PlanError(f"{name} = {value}: it is from {least:,} to {most:,}")
+        if self.viewers >= self.connections:
+            raise PlanError(
+                f"viewers = {self.viewers:,.0f}: an edit is seen by others, so by fewer than the "
+                f"{self.connections:,.0f} connections"
+            )
 
+
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "connections": (1, 1_000_000_000),
+    "operations_per_user_s": (0, 1000),
+    "viewers": (0, 1_000_000_000),
+    "p95_ms": (0.001, 600_000),
+    "survive": (0, 1000),
+    "cores_a_node": (1, 1024),
+    "node_memory_gib": (0.1, 65_536),
+    "connections_a_worker": (1, 10_000_000),
+    "redis_appends_per_s": (1, 100_000_000),
+}
 ASSUMED_SIGMA, ASSUMED_KAPPA = 0.03, 0.0005
 REDIS_UTILISATION = 0.6
 ARCHIVE_BATCH = 500
@@ -78,6 +104,22 @@ def load_of(wanted: Wanted) -> dict[str, float]:
     }
 
 
+def _cpu_limit(model: CostModel, wanted: Wanted) -> tuple[float, bool]:
+    """(CPU that a worker may need, at most a core; whether the target was ever exceeded).
+
+    A worker's threads may use more than its core where others leave it some; a plan doesn't count on that.
+    """
+    limit, exceeded = model.cpu_limit(wanted.p95_ms)
+    if limit <= model.cpu_base().value:
+        least = min((latency for _, latency in model.latency), default=math.nan)
+        raise PlanError(
+            f"a delivery p95 of {wanted.p95_ms:g} ms is unreachable with any number of nodes: the least that "
+            f"was measured, under the smallest load, is {least:.1f} ms. Allow more, or calibrate on a faster "
+            "machine"
+        )
+    return min(limit, 1.0), exceeded
+
+
 def _workers_by_cpu(cpu: Estimate, base: Estimate, limit: float) -> Estimate:
     """How many workers share the CPU so that none goes over the limit; each has its own base."""
     room = max(limit - base.value, 1e-3)
@@ -103,14 +145,17 @@ def _with_usl(workers: float, sigma: float, kappa: float, most: int) -> float:
 
 
 def plan(model: CostModel, wanted: Wanted) -> Answer:
-    """Answer a load. All that a node does is divided evenly between its workers."""
+    """Answer a load. All that a node does is divided evenly between its workers.
+
+    Raises PlanError where no number of nodes reaches the latency.
+    """
     load = load_of(wanted)
     sigma = ASSUMED_SIGMA if wanted.sigma is None else wanted.sigma
     kappa = ASSUMED_KAPPA if wanted.kappa is None else wanted.kappa
-    limit, exceeded = model.cpu_limit(wanted.p95_ms)
+    workers_a_node = wanted.cores_a_node  # one event loop a core
+    limit, exceeded = _cpu_limit(model, wanted)
     cpu = model.cpu_needed(load)
     by_cpu = _workers_by_cpu(cpu, model.cpu_base(), limit)
-    workers_a_node = max(math.floor(wanted.cores_a_node / max(limit, 1.0)), 1)  # one event loop a core
     usl_factor = _with_usl(1.0, sigma, kappa, workers_a_node)
     needed = {
         "CPU": by_cpu.value * usl_factor,

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from loadtest import scenario as scenarios
 from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, FitError, fit, fit_usl
-from loadtest.capacity.plan import Answer, Wanted, check, plan
+from loadtest.capacity.plan import Answer, PlanError, Wanted, check, plan
 from loadtest.capacity.sweep import merged_points, sweep
 from loadtest.coordinator import Options, RunError, run
 from loadtest.report.figures import cores, milliseconds, number, size
@@ -119,7 +119,10 @@ def plan_command(
         model = fit(merged_points([json.loads(path.read_text()) for path in calibrations]))
     except (FitError, ValueError, KeyError) as error:
         raise click.UsageError(f"no model can be made of this: {error}") from None
-    answer = plan(model, Wanted(**options, **_scaling(scaling)))
+    try:
+        answer = plan(model, Wanted(**options, **_scaling(scaling)))
+    except PlanError as error:
+        raise click.ClickException(str(error)) from None
     _print_model(model)
     _print_answer(answer)
     rows = check(model, merged_points([json.loads(path.read_text()) for path in checks]))

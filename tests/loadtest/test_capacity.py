@@ -20,7 +20,7 @@ from loadtest.capacity.model import (
     nonnegative_fit,
     usl,
 )
-from loadtest.capacity.plan import Answer, Wanted, check, plan
+from loadtest.capacity.plan import Answer, PlanError, Wanted, check, plan
 from loadtest.capacity.sweep import merged_points, obstacle, points_of, sweep, varied
 from loadtest.scenario import Scenario, load
 from tests.loadtest.reports import report
@@ -297,3 +297,41 @@ async def test_repeats_have_schedules_of_their_own() -> None:
 
 def test_a_model_is_made_of_plain_numbers() -> None:
     assert isinstance(exact(), CostModel)
+
+
+def test_a_stricter_latency_never_needs_fewer_nodes() -> None:
+    targets = [5.5, 6.0, 8.0, 12.0, 20.0, 50.0, 100.0, 200.0, 1000.0]
+    nodes = [answer(p95_ms=target, operations_per_user_s=2.0).nodes for target in targets]
+    assert nodes == sorted(nodes, reverse=True)
+    assert nodes[0] > nodes[-1]
+
+
+def test_a_latency_below_all_that_was_measured_is_unreachable() -> None:
+    with pytest.raises(PlanError, match=r"p95 of 1 ms is unreachable.*the least that was measured.*5\.\d ms"):
+        answer(p95_ms=1.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"connections": 0},
+        {"connections": float("nan")},
+        {"operations_per_user_s": -1},
+        {"operations_per_user_s": float("inf")},
+        {"viewers": -1},
+        {"p95_ms": 0},
+        {"survive": -3},
+        {"cores_a_node": 0},
+        {"node_memory_gib": float("nan")},
+        {"connections_a_worker": 0},
+        {"redis_appends_per_s": 0},
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_refused_by_its_name(wrong: dict[str, float]) -> None:
+    with pytest.raises(PlanError, match=next(iter(wrong))):
+        answer(**wrong)
+
+
+def test_an_edit_is_not_seen_by_more_than_are_connected() -> None:
+    with pytest.raises(PlanError, match="fewer than the 100 connections"):
+        answer(connections=100, viewers=100)

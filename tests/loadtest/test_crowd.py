@@ -71,3 +71,16 @@ def test_after_the_end_nothing_is_sent_again() -> None:
     crowd._resubmit(user, 1, flight, {"retry_after_ms": 500}, NOW)
     crowd.run_timers(NOW + 501 * MS)
     assert (in_flight(crowd, user), crowd.in_flight()) == ([], 1)
+
+
+def test_what_comes_due_in_a_spell_without_connection_is_due_when_the_spell_ends() -> None:
+    crowd, user = crowd_of_one()
+    user.state, user.offline_base = "offline", 0
+    write(crowd, 3)
+    assert (crowd.counts["kept_offline"], crowd.counts["resumed_offline"]) == (3, 0)
+    user.state = "live"
+    crowd._catch_up(user, NOW)
+    assert (crowd.counts["resumed_offline"], crowd.counts["merged_offline"]) == (3, 2)
+    assert in_flight(crowd, user) == [1]
+    write(crowd, 1)
+    assert crowd.counts["kept_offline"] == 3

@@ -30,7 +30,7 @@ def points(*steps: tuple[float, float, float | None], rate: float = RATE) -> lis
         {
             "waiting": 0 if steps[number][0] >= 1 else shares[number] * rate * INTERVAL_S,
             "at_s": (number + 1) * INTERVAL_S,
-            "scheduled_per_s": rate,
+            "due_per_s": rate,
             "answered_per_s": answered * rate,
             "deliveries_per_s": delivered * rate * FANOUT,
             "delivery_ms": {"p95": p95},
@@ -146,3 +146,19 @@ def test_the_page_shows_outages() -> None:
     assert "<h2>Outages</h2>" in page
     assert 'class="shade"' in page
     assert "<h2>Outages</h2>" not in render(report())
+
+
+def spell(number: int, kept: int, resumed: int) -> dict[str, Any]:
+    """An interval in which some users are without a connection on purpose, or come back with one patch."""
+    one = interval(number, rate=100 - kept + min(resumed, 1))
+    one["counts"] |= {"scheduled": 100, "kept_offline": kept, "resumed_offline": resumed}
+    one["counts"]["merged_offline"] = max(resumed - 1, 0)
+    return one
+
+
+def test_users_without_a_connection_on_purpose_are_no_outage() -> None:
+    spells = {8: spell(8, 30, 0), 9: spell(9, 30, 0), 10: spell(10, 30, 0), 11: spell(11, 0, 90)}
+    made = report(intervals=[spells.get(number, interval(number)) for number in range(20)])
+    assert made["outages"] == []
+    assert max(point["waiting"] for point in made["series"]) == 0
+    assert made["verdict"]["status"] == "pass"
