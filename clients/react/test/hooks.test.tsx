@@ -1,0 +1,186 @@
+// @vitest-environment jsdom
+/** The hooks and components on a real client that works offline, so that nothing but the screen is looked at. */
+
+import { type Client, createClient, type Json, type SharedDocument } from "@collab/client";
+import {
+  ConflictDialog,
+  ConnectionBadge,
+  GatewayProvider,
+  PresenceIndicators,
+  useCalendar,
+  useField,
+  useRealtimeEvent,
+  useSyncStatus,
+  useTextField,
+} from "@collab/react";
+import { act, cleanup, render, renderHook, screen } from "@testing-library/react";
+import { userEvent } from "@testing-library/user-event";
+import { type ReactNode, StrictMode } from "react";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+interface Event {
+  title: string;
+  description: string;
+}
+
+let client: Client;
+
+beforeEach(() => {
+  const environment = { locks: null, channel: null, tab: null };
+  client = createClient({
+    url: "ws://127.0.0.1:9/realtime",
+    getToken: () => "",
+    connect: false,
+    environment,
+  });
+});
+
+afterEach(async () => {
+  cleanup();
+  await client.close();
+});
+
+const wrapper = ({ children }: { children: ReactNode }) => (
+  <StrictMode>
+    <GatewayProvider client={client}>{children}</GatewayProvider>
+  </StrictMode>
+);
+
+async function made(id: string, event: Event): Promise<SharedDocument<Event>> {
+  const document = client.open<Event>("event", id);
+  await document.ready();
+  document.create(event);
+  return document;
+}
+
+test("a hook shows a document and follows its edits, under StrictMode", async () => {
+  const document = await made("1", { title: "Lunch", description: "" });
+  const { result } = renderHook(() => useRealtimeEvent<Event>("1"), { wrapper });
+  expect(result.current.view?.title).toBe("Lunch");
+  act(() => document.set("/title", "Dinner"));
+  expect(result.current.view?.title).toBe("Dinner");
+  expect(result.current.document).toBe(document);
+});
+
+test("the last component that goes releases the document", async () => {
+  const document = await made("1", { title: "Lunch", description: "" });
+  const { unmount } = renderHook(() => useRealtimeEvent("1"), { wrapper });
+  document.close();
+  expect(document.snapshot.status).toBe("ready");
+  unmount();
+  expect(document.snapshot.status).toBe("closed");
+});
+
+test("another id is another document, and never shows the one before", async () => {
+  await made("1", { title: "One", description: "" });
+  await made("2", { title: "Two", description: "" });
+  const seen: [string, string | undefined][] = [];
+  const { rerender } = renderHook(
+    ({ id }) => {
+      const { view } = useRealtimeEvent<Event>(id);
+      seen.push([id, view?.title]);
+    },
+    { wrapper, initialProps: { id: "1" } },
+  );
+  rerender({ id: "2" });
+  expect(seen).toContainEqual(["2", "Two"]);
+  expect(seen).not.toContainEqual(["2", "One"]);
+});
+
+test("a field renders again only when its own value changes", async () => {
+  const document = await made("1", { title: "Lunch", description: "" });
+  let renders = 0;
+  const { result } = renderHook(
+    () => {
+      renders++;
+      return useField<string, Event>(document, "/title");
+    },
+    { wrapper },
+  );
+  const before = renders;
+  act(() => document.set("/description", "Cake"));
+  expect(renders).toBe(before);
+  act(() => result.current[1]("Dinner"));
+  expect(result.current[0]).toBe("Dinner");
+});
+
+function Field({ document }: { document: SharedDocument<Event> }) {
+  return (
+    <textarea aria-label="Text" {...useTextField<HTMLTextAreaElement, Event>(document, "/description")} />
+  );
+}
+
+test("what is typed is edited, and the caret stays where it was", async () => {
+  const document = await made("1", { title: "", description: "Bring cake" });
+  render(<Field document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const user = userEvent.setup();
+  await user.click(field);
+  field.setSelectionRange(5, 5);
+  await user.keyboard(" me");
+  expect(document.snapshot.view?.description).toBe("Bring me cake");
+  expect(field.selectionStart).toBe(8);
+});
+
+test("a composed text is one edit, put where it belongs when it is done", async () => {
+  const document = await made("1", { title: "", description: "ab" });
+  render(<Field document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const { fireEvent } = await import("@testing-library/react");
+  fireEvent.compositionStart(field);
+  fireEvent.change(field, { target: { value: "aにb" } });
+  expect(document.snapshot.view?.description).toBe("ab");
+  fireEvent.compositionEnd(field);
+  expect(document.snapshot.view?.description).toBe("aにb");
+});
+
+test("events by their ids are summaries in the order of their start", async () => {
+  await made("late", { title: "Late", description: "" });
+  await made("early", { title: "Early", description: "" });
+  const early = client.open("event", "early");
+  const late = client.open("event", "late");
+  early.set("/start_time", "2026-01-01T09:00:00Z");
+  late.set("/start_time", "2026-01-02T09:00:00Z");
+  const { result } = renderHook(() => useCalendar(["late", "early"]), { wrapper });
+  expect(result.current.items.map(({ title }) => title)).toEqual(["Early", "Late"]);
+  act(() => early.set("/title", "Earliest"));
+  expect(result.current.items[0]?.title).toBe("Earliest");
+});
+
+test("the badge and the status say that edits are kept here while offline", async () => {
+  const document = await made("1", { title: "Lunch", description: "" });
+  const { result } = renderHook(() => useSyncStatus(), { wrapper });
+  render(<ConnectionBadge />, { wrapper });
+  await act(() => document.stored());
+  expect(result.current.pending).toBeGreaterThan(0);
+  expect(screen.getByRole("status", { name: "Sync" }).textContent).toMatch(/^offline, \d+ edits? kept here$/);
+});
+
+test("people are listed with their initials and whether they type", () => {
+  const presence = (name: string, is_typing: boolean) => ({
+    user_id: name,
+    user: { id: name, name, avatar_url: "", color: "#336699" },
+    cursor: { field: "" },
+    is_typing,
+    last_seen: 0,
+    client_id: name,
+    session_id: name,
+  });
+  const me = presence("Bob", false);
+  render(<PresenceIndicators presences={[presence("Ann Lee", true)]} self={me} />);
+  const [ann, bob] = screen.getAllByRole("listitem");
+  expect(ann?.textContent).toContain("ALAnn Lee");
+  expect(ann?.querySelector('[aria-label="typing"]')).not.toBeNull();
+  expect(bob?.textContent).toContain("Bob (you)");
+  expect(screen.getByRole("list", { name: "People here" })).not.toBeNull();
+});
+
+test("there is no dialog without a conflict", async () => {
+  const document = await made("1", { title: "Lunch", description: "" });
+  render(<ConflictDialog document={document as unknown as SharedDocument<Json>} />, { wrapper });
+  expect(screen.queryByRole("dialog", { hidden: true })).toBeNull();
+});
+
+test("a hook outside of a provider says what is missing", () => {
+  expect(() => renderHook(() => useSyncStatus())).toThrow(/<GatewayProvider>/);
+});
