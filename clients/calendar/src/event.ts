@@ -28,18 +28,16 @@ export function createEvent(client: Client, day: Date): string {
   else start.setHours(9, 0, 0, 0);
   const instant = (date: Date) => date.toISOString().replace(".000Z", "Z");
   const document = client.open<Json>("event", id);
-  void document.ready().then(() => {
-    document.create({
-      title: "",
-      location: "",
-      description: "",
-      start_time: instant(start),
-      end_time: instant(new Date(start.getTime() + HOUR_MS)),
-      attendees: [],
-      calendar_id: CALENDAR,
-    });
-    document.close();
+  document.create({
+    title: "",
+    location: "",
+    description: "",
+    start_time: instant(start),
+    end_time: instant(new Date(start.getTime() + HOUR_MS)),
+    attendees: [],
+    calendar_id: CALENDAR,
   });
+  void document.stored().finally(() => document.close());
   return id;
 }
 

@@ -12,7 +12,7 @@ const WEEKDAYS = weeksOf("2024-01")[0]!.map((day) => day.toLocaleDateString(unde
 export function MonthPage({ month }: { month: string }): ReactNode {
   const client = useClient();
   const { items, status } = useCalendar(CALENDAR);
-  const byDay = Map.groupBy?.(items, dayOfEvent) ?? grouped(items);
+  const byDay = grouped(items);
   const [year, number] = month.split("-").map(Number) as [number, number];
   const name = new Date(year, number - 1, 1).toLocaleDateString(undefined, {
     month: "long",

@@ -1,6 +1,6 @@
 /** The calendar in a real browser, served by a real gateway. */
 
-import AxeBuilder from "@axe-core/playwright";
+import { AxeBuilder } from "@axe-core/playwright";
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { Gateway } from "./gateway.js";

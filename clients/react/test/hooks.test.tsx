@@ -16,7 +16,7 @@ import {
 import { act, cleanup, render, renderHook, screen } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { type ReactNode, StrictMode } from "react";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 interface Event {
   title: string;
@@ -48,8 +48,8 @@ const wrapper = ({ children }: { children: ReactNode }) => (
 
 async function made(id: string, event: Event): Promise<SharedDocument<Event>> {
   const document = client.open<Event>("event", id);
-  await document.ready();
   document.create(event);
+  await document.ready();
   return document;
 }
 
@@ -62,13 +62,13 @@ test("a hook shows a document and follows its edits, under StrictMode", async ()
   expect(result.current.document).toBe(document);
 });
 
-test("the last component that goes releases the document", async () => {
+test("each opening has its closing, under StrictMode too", async () => {
   const document = await made("1", { title: "Lunch", description: "" });
+  const [opened, closed] = [vi.spyOn(client, "open"), vi.spyOn(document, "close")];
   const { unmount } = renderHook(() => useRealtimeEvent("1"), { wrapper });
-  document.close();
-  expect(document.snapshot.status).toBe("ready");
+  expect(opened.mock.calls.length).toBe(closed.mock.calls.length + 1);
   unmount();
-  expect(document.snapshot.status).toBe("closed");
+  expect(opened.mock.calls.length).toBe(closed.mock.calls.length);
 });
 
 test("another id is another document, and never shows the one before", async () => {

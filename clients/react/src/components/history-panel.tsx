@@ -36,7 +36,7 @@ export function HistoryPanel<T>({
       setNext(page?.next ?? null);
       setProblem("");
     } catch (error) {
-      setProblem(`The history can't be read now (${(error as Error).message}).`);
+      setProblem(`No history now: ${(error as Error).message}`);
     }
   };
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new version is a new history
