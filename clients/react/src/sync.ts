@@ -21,9 +21,9 @@ export function useSyncStatus(): SyncStatus {
 function textOf({ state, pending }: Sync, { state: link }: Connection): string {
   if (state === "unsaved") return `not saved: ${edits(pending)} in memory only`;
   if (link === "online" || link === "polling") return `${link}, ${state === "offline" ? "saving" : state}`;
-  return pending ? `offline, ${edits(pending)} kept here` : "offline";
+  return `offline${pending ? `, ${edits(pending)} kept here` : ""}`;
 }
 
 function edits(count: number): string {
-  return count === 1 ? "1 edit" : `${count} edits`;
+  return `${count} edit${count === 1 ? "" : "s"}`;
 }

@@ -3,6 +3,9 @@
 import type { HistoryEntry, Patch, SharedDocument } from "@collab/client";
 import { type ReactNode, useEffect, useState } from "react";
 
+// While somebody types, the history is read in the pauses.
+const QUIET_MS = 400;
+
 export interface HistoryPanelProps<T> {
   document: SharedDocument<T> | null;
   /** The version that is shown: a new one reads the history again. */
@@ -41,7 +44,8 @@ export function HistoryPanel<T>({
   };
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new version is a new history
   useEffect(() => {
-    void read();
+    const timer = setTimeout(read, QUIET_MS);
+    return () => clearTimeout(timer);
   }, [document, version]);
   return (
     <section className="collab-history" aria-label="History">
