@@ -91,9 +91,8 @@ function shown(value: Json | undefined): string {
 
 /** What was typed, as a value of the kind of `like`; text that isn't JSON stays text. */
 function read(text: string, like: Json | undefined): Json {
-  if (typeof like === "string") return text;
   try {
-    return JSON.parse(text) as Json;
+    return typeof like === "string" ? text : (JSON.parse(text) as Json);
   } catch {
     return text;
   }
