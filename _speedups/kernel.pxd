@@ -183,7 +183,7 @@ cdef object edited_value(object value, str kind, object argument, Budget budget)
 
 # transform
 
-cdef int CALLS_PER_PAIR, CALLS_SPARE, EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST
+cdef int CALLS_PER_PAIR, CALLS_SPARE, EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST, LATER_WRITES_OVER
 
 cdef tuple moved_to(tuple operation, tuple path)
 
@@ -208,7 +208,9 @@ cdef tuple inverse_move(tuple source, tuple target)
 cdef object move_against_move(tuple a, tuple b, bint later)
 @cython.locals(source=tuple, other_source=tuple, other_target=tuple, onward=tuple, place=tuple)
 cdef object same_member(tuple a, tuple b, bint later)
-cdef int loss(tuple operation, object result, bint later) except -1
+cdef int loss(tuple operation, object result) except -1
+@cython.locals(kind=str, path=tuple)
+cdef int later_loss(tuple operation, tuple b, object result) except -1
 @cython.final
 @cython.freelist(4)
 cdef class Work:
@@ -226,9 +228,9 @@ cdef list pass_several(list operations, list earlier, list crossed, Work work)
 cdef object meet(tuple earlier, tuple later, list passed, Work work)
 @cython.locals(path=tuple, at=tuple)
 cdef bint are_apart(tuple a, tuple b) except -1
-cdef bint goes_past(tuple later, tuple earlier, Budget budget) except -1
+cdef bint is_written_over(tuple earlier, tuple later, Budget budget) except -1
 @cython.locals(current=list, work=Work)
-cpdef list rebase(object operations, object window, bint strict, Budget budget)
+cpdef tuple rebase(object operations, object window, Budget budget)
 @cython.locals(crossed=list, last=Py_ssize_t, index=Py_ssize_t, operation=tuple, other=tuple)
 cdef list pass_all(list operations, list earlier, Work work)
 
@@ -244,11 +246,16 @@ cdef class Bounds:
     cdef long long copied_bytes_left
     cdef list own
     cdef Budget budget
+    cdef list ends
+    cdef int end_entry(self, list operations) except -1
     cdef int share(self) except -1
 
-@cython.locals(bounds=Bounds, operations=list)
+@cython.locals(bounds=Bounds)
 cpdef tuple lower(object document, object patch, object strategies, Py_ssize_t depth_max,
                   Py_ssize_t operations_max, long long copied_bytes_max, bint wants_document, Budget budget)
+cdef object check_patch(object patch, Py_ssize_t operations_max)
+@cython.locals(operations=list)
+cdef tuple lower_patch(object document, list patch, object strategies, Bounds bounds, bint wants_document)
 @cython.locals(done=Py_ssize_t)
 cdef object lower_entries(object document, list patch, object strategies, Bounds bounds, list operations,
                           bint wants_document)
@@ -320,3 +327,65 @@ cdef tuple invert_one(object document, tuple operation, Budget budget)
 cpdef long long growth(object document, object operations, Py_ssize_t depth_max, Budget budget) except -1
 @cython.locals(kind=str, path=tuple, place=tuple, total=longlong)
 cdef long long growth_of(object document, tuple operation, Py_ssize_t depth_max, Budget budget) except -1
+
+# conflicts
+
+cdef str OVERWROTE, DROPPED
+cdef Py_ssize_t CONFLICTS_MAX, VALUE_BYTES_MAX, DEPTH_UNBOUNDED
+
+@cython.final
+cdef class Trace:
+    cdef tuple path, below
+    cdef bint is_place, is_dead, is_gone, was_removed, is_replaced
+    cdef object written
+    cdef Py_ssize_t change, around
+    cdef tuple place(self)
+    @cython.locals(kind=str, at=tuple)
+    cdef object step(self, tuple operation, Py_ssize_t index)
+    cdef object step_value(self, tuple at, object value, Py_ssize_t index)
+    cdef object step_removal(self, tuple removed, Py_ssize_t index)
+    @cython.locals(source=tuple, target=tuple, place=tuple)
+    cdef object step_move(self, tuple operation, Py_ssize_t index)
+
+@cython.final
+cdef class Scene:
+    cdef object seen, there, strategies
+    cdef list changes
+    cdef Work work
+    @cython.locals(trace=Trace, index=Py_ssize_t, operation=tuple)
+    cdef Trace traced(self, tuple path, bint is_place)
+    cdef int charge(self, Py_ssize_t index) except -1
+    cdef bint is_same(self, object one, object other) except -1
+    cdef bint is_among(self, object items, object wanted) except -1
+
+@cython.locals(draws=Budget, bounds=Bounds, operations=list, committed=list, changes=list, calls=longlong, scene=Scene)
+cpdef list conflicts(object document, object patch, object window, object strategies, Py_ssize_t depth_max,
+                     Py_ssize_t operations_max, long long copied_bytes_max, Budget budget)
+@cython.locals(found=list, entry=Py_ssize_t, index=Py_ssize_t, operation=tuple, results=list, passed=list)
+cdef list found_conflicts(Scene scene, list operations, list ends)
+@cython.locals(current=list, passed=list, crossed=list, change=list, part=tuple)
+cdef tuple past_changes(tuple operation, list changes, Work work)
+@cython.locals(operation=tuple, following=tuple)
+cdef object replacement(list operations, Py_ssize_t index)
+@cython.locals(kind=str)
+cdef object judge(Scene scene, tuple operation, object wanted, list results)
+@cython.locals(result=tuple, change=Py_ssize_t, chased=tuple)
+cdef object judge_written(Scene scene, tuple operation, object wanted, list results)
+@cython.locals(source=tuple, trace=Trace, target=Trace, change=Py_ssize_t, path=tuple, stands=bint)
+cdef object judge_move(Scene scene, tuple operation, list results)
+@cython.locals(index=Py_ssize_t, operation=tuple, stands=bint)
+cdef bint follow_both(Scene scene, Trace source, Trace target) except -1
+cdef bint is_standing(Trace source, Trace target) except -1
+@cython.locals(kind=str, path=tuple, trace=Trace)
+cdef object judge_dropped(Scene scene, tuple operation, object wanted)
+cdef bint is_kept(Scene scene, tuple path, object base, tuple place) except -1
+@cython.locals(path=tuple, trace=Trace)
+cdef object judge_lost_item(Scene scene, tuple operation)
+@cython.locals(container=tuple, items=list, place=Py_ssize_t)
+cdef object judge_doubled(Scene scene, tuple insertion)
+@cython.locals(depth=Py_ssize_t, index=Py_ssize_t, operation=tuple, at=tuple, is_whole=bint)
+cdef Py_ssize_t writer_at(Scene scene, tuple container, Py_ssize_t place) except -2
+cdef object value_at(object document, tuple path)
+@cython.locals(report=dict, omitted=list)
+cdef dict described(str kind, tuple path, object base, object theirs, Py_ssize_t change)
+cdef bint is_small(object value) except -1

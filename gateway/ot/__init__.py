@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from gateway.ot.api import (
     DEFAULT_LIMITS,
+    Conflict,
     Limits,
     Operation,
     Operations,
@@ -22,6 +23,7 @@ from gateway.ot.api import (
     apply_patch,
     budget,
     check_value,
+    conflicts,
     emit,
     equal,
     growth,
@@ -31,6 +33,7 @@ from gateway.ot.api import (
     lower,
     normalise,
     rebase,
+    rebase_losses,
     settle,
     size,
     survives,
@@ -48,6 +51,7 @@ from gateway.ot.undo import UndoEntry, UndoStacks
 __all__ = [
     "DEFAULT_LIMITS",
     "Budget",
+    "Conflict",
     "Limits",
     "Operation",
     "Operations",
@@ -64,6 +68,7 @@ __all__ = [
     "canonical_hash",
     "check_value",
     "collapse",
+    "conflicts",
     "difference",
     "emit",
     "equal",
@@ -75,6 +80,7 @@ __all__ = [
     "normalise",
     "plain",
     "rebase",
+    "rebase_losses",
     "settle",
     "size",
     "survives",

@@ -17,6 +17,7 @@ Operation = tuple[Any, ...]
 Operations = Sequence[Operation]
 Patch = list[dict[str, Any]]
 Strategies = Mapping[tuple[str, ...], Any]
+Conflict = dict[str, Any]
 
 _kernel: ModuleType = speedups.load("kernel") or pure
 
@@ -154,12 +155,59 @@ def rebase(
     Raises PatchError `CONFLICT` past the work cap of `transform` or the budget (the author merges and submits
     on the head), and with `strict` when an operation became nothing or a move became a removal.
     """
+    rebased, losses = rebase_losses(operations, window, budget)
+    if strict and not survives(losses):
+        raise PatchError("CONFLICT", "a concurrent edit took what this strict patch changes")
+    return rebased
+
+
+def rebase_losses(
+    operations: Operations, window: Iterable[Operations], budget: Budget | None = None
+) -> tuple[list[Operation], int]:
+    """As `rebase`, and what was lost or written over, as bits of kernel/transform.py.
+
+    0: nothing, so `conflicts` has nothing to report.
+    """
     try:
         draws = _kernel.Budget(DEFAULT_LIMITS.work_units_max) if budget is None else budget
-        rebased: list[Operation] = _kernel.rebase(operations, window, strict, draws)
+        rebased: tuple[list[Operation], int] = _kernel.rebase(operations, window, draws)
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return rebased
+
+
+def conflicts(
+    document: Any,
+    patch: Patch,
+    window: Iterable[Operations],
+    strategies: Strategies | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    budget: Budget | None = None,
+) -> list[Conflict]:
+    """What a patch, made on `document`, overwrites of the changes in `window`, or loses to them.
+
+    `window` are the committed changes since, oldest first. Each conflict is a dict: `index`, the operation's
+    place in the patch; `path` where it is at head; `kind`, `overwrote` or `dropped`; `base` and `theirs`, the
+    value that the author saw and the one at head, left out where there is none; `omitted`, the names of those
+    over 4 KiB; `change`, the place in `window` of the newest change that wrote there. At most 100.
+
+    Worth calling where `rebase_losses` tells of losses, or `normalise` took something out. Raises PatchError
+    as `lower` and `rebase` do.
+    """
+    try:
+        found: list[Conflict] = _kernel.conflicts(
+            document,
+            patch,
+            window,
+            strategies,
+            limits.depth_max,
+            limits.patch_operations_max,
+            limits.copied_bytes_max,
+            _kernel.Budget(limits.work_units_max) if budget is None else budget,
+        )
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return found
 
 
 def survives(losses: int) -> bool:

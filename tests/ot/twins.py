@@ -80,6 +80,10 @@ def check(one: ModuleType, other: ModuleType, seed: int) -> None:
         if outcome(one.lower, *arguments, None)[0] == "result":
             lowered.append(one.lower(*arguments, None)[0])
     if len(lowered) == 2:
+        window = [lowered[0], [], lowered[0][:1]]
+        for count in (1, 2):
+            arguments = (document, patches[1], window[:count], strategies, *LIMITS, BUDGET)
+            same(seed, one.conflicts, other.conflicts, *arguments)
         check_operations(one, other, seed, document, lowered, strategies)
 
 
@@ -89,8 +93,7 @@ def check_operations(
     earlier, later = lowered
     same(seed, one.transform, other.transform, earlier, later, 20, 1000, BUDGET)
     same(seed, one.transform, other.transform, earlier, later, 0, 1, BUDGET)
-    for strict in (False, True):
-        same(seed, one.rebase, other.rebase, later, [earlier], strict, BUDGET)
+    same(seed, one.rebase, other.rebase, later, [earlier], BUDGET)
     head = one.apply(document, earlier, None)
     past = one.transform(earlier, later, 20, 1000, None)[1]
     same(seed, one.apply, other.apply, head, past, BUDGET)

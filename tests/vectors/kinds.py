@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from gateway import ot
 from gateway.errors import PatchError
-from tests.ot import generate, twins
+from tests.ot import generate, oracle, twins
 from tests.vectors.forms import read_operations, read_strategies, write_operations, write_strategies
 
 SUITES = Path(__file__).parent.parent / "ot" / "data"
@@ -168,6 +168,45 @@ def invert_outputs(case: Case) -> Case:
     return {"inverse": write_operations(ot.invert(case["document"], read_operations(case["operations"])))}
 
 
+def conflicts_inputs(random: Random) -> Iterator[Case]:
+    for _ in range(150):
+        document, patch, window = oracle.case(random.randrange(1 << 40))
+        if window:
+            yield conflicts_case(document, patch, window, None)
+    for _ in range(150):
+        document = document_of(random)
+        patch = patch_of(random, document, random.choice((1, 2)))
+        head, window = document, []
+        for _ in range(random.choice((1, 1, 3))):
+            change = ot.lower(head, patch_of(random, head, random.choice((1, 2))), twins.STRATEGIES)
+            window.append(ot.settle(head, change))
+            head = ot.apply(head, change)
+        yield conflicts_case(document, patch, window, twins.STRATEGIES)
+
+
+def conflicts_case(document: Any, patch: Any, window: Any, strategies: Any) -> Case:
+    written = [write_operations(change) for change in window]
+    return {
+        "document": document,
+        "patch": patch,
+        "strategies": write_strategies(strategies),
+        "window": written,
+    }
+
+
+def conflicts_outputs(case: Case) -> Case:
+    window = [read_operations(change) for change in case["window"]]
+    strategies = read_strategies(case["strategies"])
+    try:
+        operations = ot.lower(case["document"], case["patch"], strategies)
+    except PatchError as error:
+        return refusal(error)
+    return {
+        "rebased": write_operations(ot.rebase(operations, window)),
+        "conflicts": ot.conflicts(case["document"], case["patch"], window, strategies),
+    }
+
+
 # --------------------------------------------------------------------------------------- hashes
 
 
@@ -190,6 +229,7 @@ KINDS: dict[str, Kind] = {
     "lower": Kind(lower_inputs, lower_outputs),
     "transform": Kind(transform_inputs, transform_outputs),
     "lists": Kind(lists_inputs, transform_outputs),
+    "conflicts": Kind(conflicts_inputs, conflicts_outputs),
     "emit": Kind(single_inputs, emit_outputs),
     "invert": Kind(single_inputs, invert_outputs),
     "canonical": Kind(canonical_inputs, canonical_outputs),

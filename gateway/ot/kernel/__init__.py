@@ -9,6 +9,7 @@ braces: the joined source is written anew, and Cython doesn't read nested ones.
 from __future__ import annotations
 
 from gateway.ot.kernel.budget import Budget
+from gateway.ot.kernel.conflicts import conflicts
 from gateway.ot.kernel.documents import apply, get
 from gateway.ot.kernel.emit import emit, normalise, settle, touched
 from gateway.ot.kernel.errors import KernelError
@@ -19,7 +20,7 @@ from gateway.ot.kernel.values import check_value, equal, identical, measure
 
 SOURCES = (
     "errors", "budget", "values", "paths", "text", "longtext", "documents", "transform", "lower", "emit",
-    "inverse",
+    "inverse", "conflicts",
 )  # fmt: skip
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "against",
     "apply",
     "check_value",
+    "conflicts",
     "emit",
     "equal",
     "get",

@@ -54,7 +54,8 @@ ADDING = ("add", "copy", "move")
 class Bounds:
     """What one lowering may use: depth, bytes that `copy` may add, and its budget of work.
 
-    `own` is what `apply_one` may change in place; `index` the entry of the patch that is being lowered.
+    `own` is what `apply_one` may change in place; `index` the entry of the patch that is being lowered;
+    `ends` how many operations there were after each entry so far.
     """
 
     def __init__(self, depth_max: int, copied_bytes_max: int, own: list[Any] | None, budget: Budget) -> None:
@@ -63,6 +64,12 @@ class Bounds:
         self.copied_bytes_left = copied_bytes_max
         self.budget = budget
         self.index = 0
+        self.ends: list[int] = []
+
+    def end_entry(self, operations: list[Operation]) -> None:
+        """The entry is lowered; the next one."""
+        self.ends.append(len(operations))
+        self.index += 1
 
     def share(self) -> None:
         """A part of the document becomes an operation's value: it must not change in place any more."""
@@ -81,11 +88,21 @@ def lower(
     budget: Budget | None,
 ) -> tuple[list[Operation], Any]:
     """Operations of a patch, and the document after it where it is wanted (else one from on the way)."""
+    check_patch(patch, operations_max)
+    bounds = Bounds(depth_max, copied_bytes_max, own_of(patch), drawn(budget))
+    return lower_patch(document, patch, strategies, bounds, wants_document)
+
+
+def check_patch(patch: Any, operations_max: int) -> None:
     if type(patch) is not list:
         raise KernelError(INVALID, "a patch must be an array of operations")
     if len(patch) > operations_max:
         raise KernelError(TOO_LARGE, f"the patch has {len(patch)} operations, the limit is {operations_max}")
-    bounds = Bounds(depth_max, copied_bytes_max, own_of(patch), drawn(budget))
+
+
+def lower_patch(
+    document: Any, patch: list[Any], strategies: Any, bounds: Bounds, wants_document: bool
+) -> tuple[list[Operation], Any]:
     operations: list[Operation] = []
     try:
         if strategies and len(patch) > 1 and adds_to_sets(patch, strategies):
@@ -116,7 +133,7 @@ def lower_entries(
             done = len(operations)
         else:
             lower_entry(document, checked_entry(patch, bounds.index), strategies, bounds, operations)
-            bounds.index += 1
+            bounds.end_entry(operations)
     while wants_document and done < len(operations):
         document = apply_one(document, operations[done], bounds.own, bounds.budget)
         done += 1
@@ -166,7 +183,7 @@ def lower_texts(document: Any, patch: list[Any], bounds: Bounds, operations: lis
             text = apply_delta(text, delta)
         if delta:
             operations.append((TXT, path, delta))
-        bounds.index += 1
+        bounds.end_entry(operations)
     return edited(document, SET, path, text if long is None else long.whole(budget), bounds.own, budget)
 
 
@@ -212,7 +229,7 @@ def lower_with_sets(
             for item in fresh:
                 real = apply_one(real, item, real_own, budget)
             operations.extend(fresh)
-        bounds.index += 1
+        bounds.end_entry(operations)
 
 
 def known_item(document: Any, operation: Operation, strategies: Any, bounds: Bounds) -> int:

@@ -31,6 +31,7 @@ CALLS_SPARE = 1000
 EARLIER_MOVE_CUT = 1  # a move of the earlier list became a removal
 LATER_GONE = 2  # an operation of the later list became nothing
 LATER_WRITE_LOST = 4  # ... and it was no removal; or a move of it became a removal
+LATER_WRITES_OVER = 8  # an operation of the later list replaces or removes what the earlier one wrote
 
 
 def moved_to(operation: Operation, path: Path) -> Operation:
@@ -218,17 +219,27 @@ def same_member(a: Operation, b: Operation, later: bool) -> Any:
     return [(REM, place), (MOV, onward, place)]
 
 
-def loss(operation: Operation, result: Any, later: bool) -> int:
-    """The loss bits of one T."""
-    if result is operation:
-        return 0
-    if type(result) is not list:
-        if operation[0] is not MOV or result[0] is not REM:
-            return 0
-        return LATER_WRITE_LOST if later else EARLIER_MOVE_CUT
-    if result or not later:
-        return 0
-    return LATER_GONE if operation[0] is REM else LATER_GONE | LATER_WRITE_LOST
+def loss(operation: Operation, result: Any) -> int:
+    """The loss bits of T(operation, b, earlier)."""
+    if type(result) is not list and operation[0] is MOV and result[0] is REM:
+        return EARLIER_MOVE_CUT
+    return 0
+
+
+def later_loss(operation: Operation, b: Operation, result: Any) -> int:
+    """The loss bits of T(operation, b, later)."""
+    kind = operation[0]
+    if type(result) is list:
+        if result:
+            return LATER_WRITES_OVER
+        return LATER_GONE if kind is REM else LATER_GONE | LATER_WRITE_LOST
+    if kind is MOV:
+        return LATER_WRITE_LOST if result[0] is REM else 0
+    if b[1] is not None and (kind is SET or kind is REM):
+        path = operation[1]
+        if starts_with(b[1], path) or (b[0] is MOV and starts_with(b[2], path)):
+            return LATER_WRITES_OVER
+    return 0
 
 
 class Work:
@@ -311,7 +322,7 @@ def meet(earlier: Operation, later: Operation, passed: list[Operation], work: Wo
         raise KernelError(CONFLICT, "the edit meets too many concurrent ones to be merged")
     others = past(earlier, later, False, work.budget)
     own = past(later, earlier, True, work.budget)
-    work.losses |= loss(earlier, others, False) | loss(later, own, True)
+    work.losses |= loss(earlier, others) | later_loss(later, earlier, own)
     if type(others) is list:
         if others:
             passed.extend(others)
@@ -329,29 +340,31 @@ def are_apart(a: Operation, b: Operation) -> bool:
     return type(at[0]) is str and a[0] is not MOV and b[0] is not MOV
 
 
-def goes_past(later: Operation, earlier: Operation, budget: Budget) -> bool:
-    """Is a later operation surely the same past an earlier one: apart from it, or written over it?"""
+def is_written_over(earlier: Operation, later: Operation, budget: Budget) -> bool:
+    """Is a later operation surely the same past an earlier one, for it is written over it?"""
     if later[0] is SET and earlier[0] is SET and later[1] == earlier[1]:
         return not same(later[2], earlier[2], True, budget)
-    return are_apart(later, earlier)
+    return False
 
 
-def rebase(operations: Any, window: Any, strict: bool, budget: Budget | None) -> list[Operation]:
-    """`operations` past a sequence of committed lists; with `strict`, CONFLICT when something is lost."""
+def rebase(operations: Any, window: Any, budget: Budget | None) -> tuple[list[Operation], int]:
+    """`operations` past a sequence of committed lists, and the loss bits: 0 where there is no conflict."""
     current: list[Operation] = list(known(operations))
     work = Work(0, drawn(budget))
     work.budget.merging = True
     for change in window:
         committed = known(change)
         work.budget.charge(PAIR_UNITS + APART_UNITS * len(committed))
-        if len(committed) == 1 and len(current) == 1 and goes_past(current[0], committed[0], work.budget):
-            continue
+        if len(committed) == 1 and len(current) == 1:
+            if are_apart(current[0], committed[0]):
+                continue
+            if is_written_over(committed[0], current[0], work.budget):
+                work.losses |= LATER_WRITES_OVER
+                continue
         work.calls_left = CALLS_PER_PAIR * len(committed) * len(current) + CALLS_SPARE
         current = pass_all(current, list(committed), work)
-        if strict and work.losses & (LATER_GONE | LATER_WRITE_LOST):
-            raise KernelError(CONFLICT, "a concurrent edit took what this strict patch changes")
     work.budget.merging = False
-    return current
+    return current, work.losses
 
 
 def pass_all(operations: list[Operation], earlier: list[Operation], work: Work) -> list[Operation]:
@@ -368,7 +381,7 @@ def pass_all(operations: list[Operation], earlier: list[Operation], work: Work) 
         other = earlier[index]
         if not are_apart(operation, other):
             own = past(operation, other, True, work.budget)
-            work.losses |= loss(operation, own, True)
+            work.losses |= later_loss(operation, other, own)
             if type(own) is list:
                 if own:
                     pass_several(own, earlier[index + 1 :], crossed, work)
