@@ -1,0 +1,117 @@
+"""A hub on a log and a bus in memory, without sessions; the log can be held up, or be away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from gateway import ot
+from gateway.bus.local import LocalBus, LocalHub
+from gateway.config import Config
+from gateway.errors import LogUnavailable
+from gateway.hub.hub import Hub
+from gateway.log.memory import MemoryHistory, MemoryLog
+from gateway.ports import Batch, Opening, Outcome
+from gateway.rooms.room import Room
+from gateway.rooms.submission import Submission
+from gateway.runtime.metrics import Counters
+from tests.rooms.parts import CONFIG, CREATE, RESOURCE, RULES, START_MS, Author, Readers
+
+
+class HeldLog(MemoryLog):
+    """Appends wait for `go`; `away`: nothing is answered. `appends` are the batches of each call."""
+
+    def __init__(self, history: MemoryHistory, bus: LocalBus) -> None:
+        super().__init__(history, bus)
+        self.go = trio.Event()
+        self.go.set()
+        self.away = False
+        self.answers: list[Sequence[Outcome] | Exception] = []  # in the place of the log's own
+        self.appends: list[Sequence[Batch]] = []
+
+    def hold(self) -> None:
+        self.go = trio.Event()
+
+    async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
+        self.appends.append(batches)
+        await self.go.wait()
+        if self.answers:
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        return await super().append(batches)
+
+    async def open(self, resource: str) -> Opening:
+        if self.away:
+            raise LogUnavailable("away", "none")
+        return await super().open(resource)
+
+
+class Worker:
+    """One worker's hub. `history` and `place` are shared by workers of one cluster."""
+
+    def __init__(self, history: MemoryHistory, place: LocalHub, config: Config) -> None:
+        self.counters = Counters()
+        self.bus = LocalBus(place)
+        self.log = HeldLog(history, self.bus)
+        self.hub = Hub(
+            config,
+            *(self.log, self.bus, RULES, self.counters, Readers),
+            lambda: START_MS + int(trio.current_time() * 1000),
+            trio.current_time,
+        )
+
+    async def open(self, resource: str = RESOURCE) -> Room:
+        """The room of a resource whose event exists."""
+        room = await self.hub.open(resource)
+        if room.document is None:
+            await self.commit(room, Author("creator"), CREATE)
+        return room
+
+    def submit(
+        self, room: Room, author: Author, patch: list[dict[str, Any]], base: int | None = None
+    ) -> None:
+        """An edit, on the head for None."""
+        base = room.version if base is None else base
+        document = room.history.document_at(base)
+        operations = ot.lower(document, patch, RULES.strategies(room.type), self.hub.patch_limits)
+        names = (author, author.name, f"{author.name}-client", f"{author.name}-{len(author.versions)}")
+        room.submit(Submission(*names, base, patch, operations, trio.current_time(), 10))
+
+    async def commit(self, room: Room, author: Author, patch: list[dict[str, Any]]) -> None:
+        """An edit, until it is answered."""
+        self.submit(room, author, patch)
+        await self.hub.idle()
+
+
+class Cluster:
+    """Workers on one history and one bus."""
+
+    def __init__(self, nursery: trio.Nursery, config: Config) -> None:
+        self.history = MemoryHistory(START_MS, lambda: START_MS)
+        self._nursery = nursery
+        self._place = LocalHub()
+        self._config = config
+
+    async def worker(self) -> Worker:
+        worker = Worker(self.history, self._place, self._config)
+        await self._nursery.start(worker.bus.run)
+        await self._nursery.start(worker.hub.run)
+        return worker
+
+
+@asynccontextmanager
+async def cluster(config: Config = CONFIG) -> AsyncIterator[Cluster]:
+    """Ends everything at the end."""
+    async with trio.open_nursery() as nursery:
+        yield Cluster(nursery, config)
+        nursery.cancel_scope.cancel()
+
+
+async def quiet() -> None:
+    """Until every task waits, on a clock that jumps."""
+    await trio.testing.wait_all_tasks_blocked()

@@ -1,0 +1,147 @@
+"""Bringing rooms to the log's head, and what left their windows from the log."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from gateway import ot
+from gateway.errors import LogTrimmed, LogUnavailable, Refusal
+from gateway.hub.catch_up import PAUSE_S
+from gateway.ports import Snapshot
+from tests.hub.parts import cluster, quiet
+from tests.rooms.parts import RESOURCE, Author, Reader, titled
+
+
+async def behind(found, *titles):
+    """A worker whose room misses these changes, and the room."""
+    worker, other = await found.worker(), await found.worker()
+    room, theirs = await worker.open(), await other.open()
+    worker.bus.post = lambda resource, payload: None  # announcements don't come
+    for title in titles:
+        await other.commit(theirs, Author("bob"), titled(title))
+    return worker, room
+
+
+def room_reader(room):
+    reader = Reader()
+    room.add(reader, True)
+    return reader
+
+
+async def test_a_room_gets_what_it_missed(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, "a", "b")
+        reader = room_reader(room)
+        await worker.hub.catch_up.now(room)
+        assert room.document["title"] == "b"
+        assert [payload["version"] for _, payload in reader.take()] == [2, 3]
+
+
+async def test_a_snapshot_beyond_the_head_hides_no_change(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, *"abcdef")
+        epoch, head = found.history.head(RESOURCE)
+        found.history.save_snapshot(RESOURCE, epoch, Snapshot(head, b'{"title":"f"}'))
+        reader = room_reader(room)
+        await worker.hub.catch_up.now(room)
+        assert [payload["version"] for _, payload in reader.take()] == [2, 3, 4, 5, 6, 7]
+
+
+async def test_it_waits_for_the_append_under_way_whose_author_gets_the_acknowledgement(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room = await behind(found, "theirs")
+        mine = room_reader(room)
+        ann = Author("ann", mine)
+        worker.log.hold()
+        worker.submit(room, ann, titled("mine"))
+        await quiet()
+        nursery.start_soon(worker.hub.catch_up.now, room)
+        await quiet()
+        assert room.version == 1
+        worker.log.go.set()
+        await worker.hub.idle()
+        assert mine.kinds() == ["OP_BROADCAST", "OP_ACK"]
+        assert (ann.versions, room.version) == ([3], 3)
+
+
+async def test_soon_tries_until_the_log_answers(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, "a")
+        worker.log.away = True
+        worker.hub.catch_up.soon(RESOURCE)
+        worker.hub.catch_up.soon(RESOURCE)
+        await trio.sleep(2.5 * PAUSE_S)
+        assert (room.version, worker.counters.log_errors) == (1, 3)
+        worker.log.away = False
+        await trio.sleep(PAUSE_S)
+        assert room.version == 2
+
+
+async def test_now_says_that_the_log_is_away(autojump_clock):
+    async with cluster() as found:
+        worker, room = await behind(found, "a")
+        worker.log.away = True
+        with pytest.raises(LogUnavailable):
+            await worker.hub.catch_up.now(room)
+
+
+async def test_changes_come_from_the_log_and_from_the_window_without_a_seam(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room = await worker.open()
+        for title in "abcdef":
+            await worker.commit(room, Author("ann"), titled(title))
+        room.trim(2, 1 << 30)
+        bodies = await worker.hub.catch_up.bodies_after(room, 2)
+        entries = await worker.hub.catch_up.entries_after(room, 2)
+        assert [entry.record.version for entry in entries] == [3, 4, 5, 6, 7]
+        assert [entry.record.body for entry in entries] == list(bodies)
+        assert [entry.before["title"] for entry in entries] == list("abcde")
+        assert await worker.hub.catch_up.bodies_after(room, 7) == []
+
+
+async def test_a_patch_on_a_base_that_left_the_window_is_carried_up_to_it(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room = await worker.open()
+        for word in ("x", "y", "z"):
+            patch = [{"op": "text", "path": "/description", "value": [word]}]
+            await worker.commit(room, Author("ann"), patch)
+        room.trim(1, 1 << 30)
+        patch = [{"op": "text", "path": "/description", "value": [3, "!"]}]
+        lowered = await worker.hub.catch_up.lower_at(room, 1, patch, False)
+        assert lowered.base == room.history.start == 3
+        assert not lowered.on_nothing
+        after = ot.apply(room.history.document_at(3), lowered.operations)
+        assert after["description"] == "yxabc!"
+
+
+async def test_a_base_that_the_log_has_no_more_is_too_old(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room = await worker.open()
+        await worker.commit(room, Author("ann"), titled("a"))
+        room.trim(0, 0)
+
+        async def trimmed(resource, version):
+            raise LogTrimmed("the log begins later", "none")
+
+        worker.log.snapshot = trimmed
+        with pytest.raises(Refusal) as caught:
+            await worker.hub.catch_up.lower_at(room, 1, titled("b"), False)
+        assert (caught.value.code, caught.value.details["version"]) == ("VERSION_TOO_OLD", 2)
+
+
+async def test_a_clients_submissions_are_learned_with_what_came_meanwhile(autojump_clock):
+    async with cluster() as found:
+        first = await found.worker()
+        room = await first.open()
+        who = Author("ann")
+        first.submit(room, who, titled("a"))
+        await first.hub.idle()
+        second = await found.worker()
+        again = await second.hub.open(RESOURCE)
+        assert again.history.memory_of("ann", "ann-client") is None
+        await second.hub.catch_up.load_client(again, "ann", "ann-client")
+        assert again.history.memory_of("ann", "ann-client") == {}, "she sent no seq"

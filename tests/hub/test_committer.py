@@ -1,0 +1,118 @@
+"""Group commit: what goes together, and what follows from the log's answer."""
+
+from __future__ import annotations
+
+import pytest
+import trio.testing
+
+from gateway.errors import LogUnavailable
+from gateway.hub.committer import APPEND_CHANGES_MAX
+from gateway.ports import Absent, Failed, Forked
+from gateway.rooms.room import BATCH_CHANGES_MAX
+from tests.hub.parts import cluster, quiet
+from tests.rooms.parts import Author, titled
+
+
+async def test_an_idle_room_commits_one_edit_at_once(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room, ann = await worker.open(), Author("ann")
+        await worker.commit(room, ann, titled("a"))
+        assert (ann.versions, room.version) == ([2], 2)
+        assert [len(batch.records) for batch in worker.log.appends[-1]] == [1]
+
+
+async def test_edits_that_come_while_an_append_is_under_way_are_the_next_batch(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room, ann = await worker.open(), Author("ann")
+        worker.log.appends.clear()
+        worker.log.hold()
+        for number in range(4):
+            worker.submit(room, ann, titled(f"{number}"))
+            await quiet()
+        worker.log.go.set()
+        await worker.hub.idle()
+        assert [len(batch.records) for [batch] in worker.log.appends] == [1, 3]
+        assert ann.versions == [2, 3, 4, 5]
+
+
+async def test_rooms_share_a_round_trip_up_to_a_bound(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        many = APPEND_CHANGES_MAX // BATCH_CHANGES_MAX + 2
+        rooms = [await worker.open(f"event:{number}") for number in range(many)]
+        worker.log.appends.clear()
+        ann = Author("ann")
+        for room in rooms:
+            for number in range(BATCH_CHANGES_MAX):
+                worker.submit(room, ann, titled(f"{number}"))
+        await worker.hub.idle()
+        first = worker.log.appends[0]
+        assert sum(len(batch.records) for batch in first) >= APPEND_CHANGES_MAX
+        assert len(first) < many
+        assert len(ann.versions) == many * BATCH_CHANGES_MAX
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(LogUnavailable("away", "none"), "none"), (RuntimeError("a bug"), "unknown")],
+)
+async def test_a_log_that_raises_refuses_the_batch_with_what_is_known_of_it(autojump_clock, error, outcome):
+    async with cluster() as found:
+        worker = await found.worker()
+        room, ann = await worker.open(), Author("ann")
+        worker.log.answers = [error]
+        await worker.commit(room, ann, titled("a"))
+        [refusal] = ann.refusals
+        assert (refusal.code, refusal.details["outcome"]) == ("UNAVAILABLE", outcome)
+        assert worker.counters.internal_errors == (outcome == "unknown")
+        await worker.commit(room, ann, titled("b"))
+        assert ann.versions == [2]
+
+
+async def test_what_became_of_a_batch_without_an_answer_is_looked_up(autojump_clock):
+    async with cluster() as found:
+        worker, other = await found.worker(), await found.worker()
+        room, ann = await worker.open(), Author("ann")
+        theirs = await other.open()
+        worker.bus.post = lambda resource, payload: None  # announcements don't come
+        await other.commit(theirs, Author("bob"), titled("theirs"))
+        worker.log.answers = [[Failed("no answer", "unknown", 100)]]
+        await worker.commit(room, ann, titled("a"))
+        await quiet()
+        assert room.document["title"] == "theirs"
+
+
+@pytest.mark.parametrize("outcome", [Absent(), Forked(0)])
+async def test_a_history_that_is_not_the_logs_is_replaced_before_the_next_append(autojump_clock, outcome):
+    async with cluster() as found:
+        worker, other = await found.worker(), await found.worker()
+        room, ann = await worker.open(), Author("ann")
+        theirs = await other.open()
+        worker.bus.post = lambda resource, payload: None
+        await other.commit(theirs, Author("bob"), titled("theirs"))
+        worker.log.answers = [[outcome]]
+        await worker.commit(room, ann, titled("a"))
+        assert room.version == 2 + len(ann.versions)
+        await worker.commit(room, ann, titled("b"))
+        assert (room.document["title"], ann.versions[-1]) == ("b", room.version)
+
+
+async def test_idle_waits_for_what_is_on_its_way(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker = await found.worker()
+        room, done = await worker.open(), trio.Event()
+
+        async def wait() -> None:
+            await worker.hub.idle()
+            done.set()
+
+        worker.log.hold()
+        worker.submit(room, Author("ann"), titled("a"))
+        nursery.start_soon(wait)
+        await quiet()
+        assert worker.hub.busy and not done.is_set()
+        worker.log.go.set()
+        await quiet()
+        assert done.is_set()

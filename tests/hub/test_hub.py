@@ -1,0 +1,139 @@
+"""Opening and evicting rooms, and what bounds them."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from gateway.errors import Refusal
+from tests.hub.parts import cluster, quiet
+from tests.rooms.parts import CONFIG, RESOURCE, Author, Reader, titled
+
+IDLE = CONFIG.with_(timeouts={"room_idle_s": 5.0})
+
+
+async def test_a_room_is_opened_once_however_many_want_it(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        opened = []
+
+        async def open_it() -> None:
+            opened.append(await worker.hub.open(RESOURCE))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(open_it)
+        assert len(set(map(id, opened))) == 1
+        assert (worker.counters.rooms_opened, worker.hub.get(RESOURCE)) == (1, opened[0])
+
+
+async def test_a_room_that_cannot_be_opened_is_unavailable_and_can_be_later(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        worker.log.away = True
+        with pytest.raises(Refusal) as caught:
+            await worker.hub.open(RESOURCE)
+        assert caught.value.code == "UNAVAILABLE"
+        assert caught.value.details["outcome"] == "none"
+        assert worker.hub.get(RESOURCE) is None
+        worker.log.away = False
+        assert (await worker.hub.open(RESOURCE)).version == 0
+
+
+async def test_what_is_announced_while_a_room_opens_is_not_missed(autojump_clock):
+    async with cluster() as found:
+        worker, other = await found.worker(), await found.worker()
+        theirs = await other.open()
+        read = worker.log.open
+
+        async def slow(resource):
+            opening = await read(resource)
+            await other.commit(theirs, Author("bob"), titled("late"))
+            await quiet()
+            return opening
+
+        worker.log.open = slow
+        room = await worker.hub.open(RESOURCE)
+        worker.log.open = read
+        await quiet()
+        assert (room.version, room.document["title"]) == (2, "late")
+
+
+async def test_an_idle_room_is_evicted_with_a_snapshot_of_its_head(autojump_clock):
+    async with cluster(IDLE) as found:
+        worker = await found.worker()
+        room = await worker.open()
+        await trio.sleep(8)
+        assert worker.hub.get(RESOURCE) is None
+        assert found.history.snapshot(RESOURCE, 1).version == room.version == 1
+        assert (worker.counters.rooms, worker.counters.rooms_evicted) == (0, 1)
+        assert (await worker.hub.open(RESOURCE)).document == room.document
+
+
+async def test_a_room_with_subscribers_stays_and_gives_up_its_window(autojump_clock):
+    async with cluster(IDLE) as found:
+        worker = await found.worker()
+        room = await worker.open()
+        room.add(Reader(), True)
+        await trio.sleep(8)
+        assert worker.hub.get(RESOURCE) is room
+        assert room.history.start == room.version
+
+
+async def test_a_room_that_is_wanted_while_it_is_evicted_opens_again(autojump_clock):
+    async with cluster(IDLE) as found:
+        worker = await found.worker()
+        room = await worker.open()
+        leave = worker.bus.unsubscribe
+
+        async def slow(resource):
+            await trio.sleep(1)
+            await leave(resource)
+
+        worker.bus.unsubscribe = slow
+        while worker.hub.get(RESOURCE) is not None:  # noqa: ASYNC110  (nothing signals it)
+            await trio.sleep(0.1)
+        again = await worker.hub.open(RESOURCE)
+        assert again is not room
+        other = await found.worker()
+        await other.commit(await other.open(), Author("bob"), titled("b"))
+        await quiet()
+        assert again.version == 2, "it listens"
+
+
+async def test_the_windows_of_a_worker_are_bounded_the_idlest_give_theirs_up(autojump_clock):
+    config = CONFIG.with_(limits={"windows_bytes_max": 20_000})
+    async with cluster(config) as found:
+        worker = await found.worker()
+        old, new = await worker.open("event:old"), await worker.open("event:new")
+        for room in (old, new):
+            for number in range(10):
+                await worker.commit(room, Author("ann"), titled(f"{number}"))
+            await trio.sleep(0.1)
+        await trio.sleep(1)
+        assert old.history.start == old.version
+        assert new.history.start < new.version
+        assert worker.counters.window_bytes == new.history.window.bytes <= 20_000
+
+
+async def test_a_snapshot_is_saved_each_so_many_changes(autojump_clock):
+    async with cluster(CONFIG.with_(log={"snapshot_versions": 3})) as found:
+        worker = await found.worker()
+        room = await worker.open()
+        for title in "abc":
+            await worker.commit(room, Author("ann"), titled(title))
+        await quiet()
+        assert found.history.snapshot(RESOURCE, 10).version == 3
+
+
+async def test_a_purged_resource_goes_on_empty_in_a_new_epoch(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room = await worker.open()
+        reader, epoch = Reader(), room.epoch
+        room.add(reader, True)
+        assert await worker.hub.purge(RESOURCE) is room
+        assert (room.version, room.document) == (0, None)
+        assert room.epoch > epoch
+        [(kind, payload)] = reader.take()
+        assert (kind, payload["state"]) == ("SYNC_RESPONSE", None)

@@ -1,0 +1,124 @@
+"""Sessions of one worker on a clock that jumps: the real hub and handlers, connections in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import trio
+
+from gateway.admission import Features, TokenIdentity, parse_grants
+from gateway.config import Config
+from gateway.errors import Refusal
+from gateway.ports import Admission, UpgradeRequest
+from gateway.rooms.room import Room
+from gateway.sessions.endpoint import Endpoint
+from gateway.sessions.session import ClientSession
+from tests.hub import parts as hubs
+from tests.rooms.parts import CONFIG, START_MS, Reader
+
+GRANTS = {
+    "viewer": {"event:*": "viewer"},
+    "editor": {"event:*": "editor", "calendar:*": "editor"},
+    "admin": {"event:*": "admin"},
+}
+
+
+class Office:
+    """An authenticator to whom a token is `user` or `user:role`, or `user:role:seconds` to its end."""
+
+    def verify(self, token: str, now_s: float) -> TokenIdentity:
+        user, _, rest = token.partition(":")
+        role, _, lifetime = rest.partition(":")
+        if role == "forged":
+            raise Refusal("UNAUTHENTICATED", "The token's signature is wrong.")
+        expires_at = now_s + float(lifetime or 1e9)
+        grants = GRANTS.get(role or "editor", {})
+        return TokenIdentity(user, user.title(), "", expires_at, (), parse_grants(grants))
+
+
+class Client:
+    """A connection and its session."""
+
+    def __init__(self, endpoint: Endpoint, extended: bool, headers: dict[str, str]) -> None:
+        self.reader = Reader()
+        offered = {"sec-websocket-protocol": "collab.v1"} if extended else {}
+        admission = endpoint.admit(UpgradeRequest("/realtime", headers | offered, "in memory"))
+        assert isinstance(admission, Admission), admission
+        session = admission.open(self.reader)
+        assert isinstance(session, ClientSession)
+        self.session = session
+        self._number = 0
+
+    async def say(self, kind: str, **payload: Any) -> list[tuple[str, dict[str, Any]]]:
+        """Send a message; returns what came by the time it was handled."""
+        self._number += 1
+        message = {"type": kind, "id": f"m{self._number}", "payload": payload}
+        return await self.raw(orjson.dumps(message))
+
+    async def raw(self, payload: bytes) -> list[tuple[str, dict[str, Any]]]:
+        work = self.session.receive(payload)
+        if work is not None:
+            await work
+        return self.reader.take()
+
+    async def edit(self, operation: Any, version: int, **payload: Any) -> list[tuple[str, dict[str, Any]]]:
+        """An OP on event 1; returns what came by the time it was answered."""
+        patch = {"operations": operation} if isinstance(operation, list) else {"operation": operation}
+        said = await self.say("OP", resource_id="1", version=version, **patch, **payload)
+        await self.session.settled(0)
+        return said + self.reader.take()
+
+    async def subscribe(self, ident: str = "1", **payload: Any) -> list[tuple[str, dict[str, Any]]]:
+        return await self.say("SUBSCRIBE", resource="event", resource_id=ident, **payload)
+
+    def leave(self) -> None:
+        """The connection ends."""
+        self.session.closed()
+
+
+class Desk:
+    """A worker whose endpoint lets clients in."""
+
+    def __init__(self, worker: hubs.Worker, config: Config) -> None:
+        self.worker = worker
+        self.hub = worker.hub
+        self.counters = worker.counters
+        self.features = Features(config)
+        self.endpoint = Endpoint("node", config, worker.hub, worker.counters, Office(), self.features, 100)
+
+    async def client(
+        self, name: str | None = "ann", extended: bool = True, subscribed: bool = False, **headers: str
+    ) -> Client:
+        """A connection; authenticated as `name` (a token of `Office`), unless that is None."""
+        client = Client(self.endpoint, extended, headers)
+        if name is not None:
+            user = name.partition(":")[0]
+            await client.say("AUTH", token=name, client_id=f"{user}-client")
+        if subscribed:
+            await client.subscribe()
+        client.reader.take()
+        return client
+
+    def room(self, ident: str = "1") -> Room:
+        room = self.hub.get(f"event:{ident}")
+        assert room is not None
+        return room
+
+
+@asynccontextmanager
+async def desk(config: Config = CONFIG) -> AsyncIterator[Desk]:
+    """One worker, whose event 1 exists."""
+    async with hubs.cluster(config) as found:
+        worker = await found.worker()
+        await worker.open()
+        made = Desk(worker, config)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(made.endpoint.sweep)
+            yield made
+            nursery.cancel_scope.cancel()
+
+
+__all__ = ["CONFIG", "START_MS", "Client", "Desk", "desk"]

@@ -1,0 +1,165 @@
+"""Edits from their message to their room: what is checked before, and what is asked of the log."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from tests.rooms.parts import CREATE, titled
+from tests.sessions.parts import CONFIG, desk
+from tests.sessions.test_handlers import one
+
+A, B = titled("a")[0], titled("b")[0]
+
+
+async def test_an_edit_is_acknowledged_with_its_id_and_version(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        payload = one(await client.edit(A, 1), "OP_ACK")
+        assert (payload["version"], payload["id"]) == (2, "m3")
+        assert client.session.unacknowledged == 0
+
+
+async def test_a_viewer_does_not_edit(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann:viewer", subscribed=True)
+        payload = one(await client.edit(A, 1), "ERROR")
+        assert (payload["code"], payload["resource_id"]) == ("FORBIDDEN", "1")
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ({"operation": A, "operations": [A]}, "INVALID_MESSAGE"),
+        ({"operations": []}, "INVALID_MESSAGE"),
+        ({"operations": ["x"]}, "INVALID_MESSAGE"),
+        ({"operation": A, "version": -1}, "INVALID_MESSAGE"),
+        ({"operation": A, "version": "1"}, "INVALID_MESSAGE"),
+        ({"operation": A, "seq": 0}, "INVALID_MESSAGE"),
+        ({"operation": A, "client_id": "another"}, "INVALID_MESSAGE"),
+        ({"operation": {"op": "replace", "path": "/no/where", "value": 1}}, "INVALID_OPERATION"),
+        ({"operation": {"op": "test", "path": "/title", "value": "other"}}, "CONFLICT"),
+        ({"operation": A, "version": 9}, "VERSION_AHEAD"),
+        ({"operation": A, "epoch": 7}, "VERSION_TOO_OLD"),
+    ],
+)
+async def test_an_edit_that_is_not_right_is_refused_and_the_connection_stays(autojump_clock, payload, code):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        said = await client.say("OP", **({"resource_id": "1", "version": 1} | payload))
+        assert one(said, "ERROR")["code"] == code
+        assert (client.reader.closed_with, client.session.unacknowledged) == (None, 0)
+
+
+async def test_an_edit_needs_a_subscription(autojump_clock):
+    async with desk() as found:
+        client = await found.client()
+        assert one(await client.edit(A, 1), "ERROR")["code"] == "NOT_SUBSCRIBED"
+
+
+async def test_the_first_edit_names_the_client_of_a_bearer_token(autojump_clock):
+    async with desk() as found:
+        client = await found.client(None, authorization="Bearer ann")
+        await client.subscribe()
+        assert one(await client.edit(A, 1), "ERROR")["code"] == "INVALID_MESSAGE"
+        one(await client.edit(A, 1, client_id="mine"), "OP_ACK")
+        assert client.session.client_id == "mine"
+
+
+async def test_a_base_that_left_the_window_is_rebuilt_from_the_log(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        for version in range(1, 5):
+            await client.edit([{"op": "add", "path": "/tags/-", "value": f"{version}"}], version)
+        found.room().trim(0, 0)
+        await client.edit({"op": "text", "path": "/description", "value": ["x"]}, 1)
+        assert found.room().document["description"] == "xabc"
+
+
+async def test_a_base_too_far_behind_is_refused_with_the_head(autojump_clock):
+    async with desk(CONFIG.with_(limits={"rebase_versions_max": 2})) as found:
+        client = await found.client(subscribed=True)
+        for version in range(1, 5):
+            await client.edit(A, version)
+        payload = one(await client.edit(B, 1), "ERROR")
+        assert (payload["code"], payload["version"]) == ("VERSION_TOO_OLD", 5)
+
+
+async def test_a_resend_is_answered_and_costs_nothing(autojump_clock):
+    config = CONFIG.with_(limits={"operations_per_minute": 60, "operations_burst": 1})
+    async with desk(config) as found:
+        client = await found.client(subscribed=True)
+        first = one(await client.edit(A, 1, seq=1), "OP_ACK")
+        again = one(await client.edit(A, 1, seq=1), "OP_ACK")
+        assert again["version"] == first["version"] and again["duplicate"]
+        limited = one(await client.edit(B, 2, seq=2), "ERROR")
+        assert limited["code"] == "RATE_LIMITED"
+        assert 0 < limited["retry_after_ms"] <= 1000
+
+
+async def test_a_client_that_comes_back_is_recognised_by_what_the_log_has_of_it(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        await client.edit(A, 1, seq=1)
+        found.worker.hub._rooms.clear()  # as after a restart
+        again = await found.client(subscribed=True)
+        payload = one(await again.edit(A, 1, seq=1), "OP_ACK")
+        assert (payload["version"], payload["duplicate"]) == (2, True)
+
+
+async def test_who_goes_on_over_the_rate_without_heeding_it_is_closed(autojump_clock):
+    limits = {"operations_per_minute": 60, "operations_burst": 1, "rate_abuse_s": 2.0}
+    async with desk(CONFIG.with_(limits=limits)) as found:
+        client = await found.client(subscribed=True)
+        for _ in range(100):
+            await client.edit(A, 1)
+            await trio.sleep(0.05)
+            if client.reader.closed_with:
+                break
+        assert client.reader.closed_with == 4429
+
+
+async def test_an_edit_of_a_deleted_event_needs_its_creation(autojump_clock):
+    async with desk() as found:
+        admin = await found.client("ann:admin", subscribed=True)
+        await admin.edit({"op": "add", "path": "", "value": None}, 1)
+        assert found.room().document is None
+        assert one(await admin.edit(A, 2), "ERROR")["code"] == "INVALID_OPERATION"
+        one(await admin.edit(CREATE, 2), "OP_ACK")
+        assert found.room().document["title"] == "T"
+
+
+async def test_undo_and_redo_take_back_the_clients_last_change(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        await ann.edit(A, 1)
+        await bob.edit([{"op": "add", "path": "/tags/-", "value": "b"}], 2)
+        await ann.say("UNDO", resource_id="1")
+        await ann.session.settled(0)
+        assert found.room().document["title"] == "T"
+        assert found.room().document["tags"] == ["b"]
+        ann.reader.take()
+        await ann.say("REDO", resource_id="1")
+        await ann.session.settled(0)
+        ack = one(ann.reader.take(), "OP_ACK")
+        assert (ack["version"], ack["operations"]) == (5, [A])
+        assert (found.counters.undos, found.counters.redos) == (1, 1)
+
+
+async def test_there_may_be_nothing_to_undo(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        assert one(await client.say("UNDO", resource_id="1"), "ERROR")["code"] == "NOTHING_TO_UNDO"
+
+
+async def test_an_undo_sent_again_is_answered_with_its_version(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        await client.edit(A, 1, seq=1)
+        said = []
+        for _ in range(2):
+            said += await client.say("UNDO", resource_id="1", seq=2)
+            await client.session.settled(0)
+            said += client.reader.take()
+        assert [(kind, payload["version"]) for kind, payload in said] == [("OP_ACK", 3)] * 2
+        assert found.room().version == 3

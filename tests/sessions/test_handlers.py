@@ -1,0 +1,218 @@
+"""What each message does: AUTH, SUBSCRIBE, SYNC_REQUEST, PRESENCE_UPDATE and their like."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rooms.parts import EVENT, titled
+from tests.sessions.parts import CONFIG, desk
+
+
+def one(said, kind):
+    """The payload of the only message of its kind."""
+    [payload] = [payload for found, payload in said if found == kind]
+    return payload
+
+
+# ------------------------------------------------------------------------------------------------ AUTH
+
+
+async def test_auth_tells_who_one_is_and_what_is_allowed(autojump_clock):
+    async with desk() as found:
+        client = await found.client(None)
+        payload = one(await client.say("AUTH", token="ann", client_id="c1", user_id="ann"), "AUTH_ACK")
+        assert (payload["user_id"], payload["client_id"], payload["node"]) == ("ann", "c1", "node")
+        assert payload["session_id"] == client.session.id
+        assert payload["limits"]["unacknowledged_max"] == CONFIG.limits.unacknowledged_max
+
+
+async def test_a_bearer_token_needs_no_auth_and_is_acknowledged_unasked(autojump_clock):
+    async with desk() as found:
+        client = await found.client(None, authorization="Bearer ann")
+        assert client.session.identity.user_id == "ann"
+        payload = one(await client.say("AUTH", client_id="c1"), "AUTH_ACK")
+        assert payload["client_id"] == "c1"
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ({"client_id": "c"}, "UNAUTHENTICATED"),
+        ({"token": "ann:forged", "client_id": "c"}, "UNAUTHENTICATED"),
+        ({"token": "ann", "client_id": "c", "user_id": "bob"}, "UNAUTHENTICATED"),
+        ({"token": "ann"}, "INVALID_MESSAGE"),
+        ({"token": "ann", "client_id": "c", "protocol": 2}, "INVALID_MESSAGE"),
+        ({"token": 7, "client_id": "c"}, "INVALID_MESSAGE"),
+    ],
+)
+async def test_an_auth_that_is_not_right_is_refused(autojump_clock, payload, code):
+    async with desk() as found:
+        client = await found.client(None)
+        assert one(await client.say("AUTH", **payload), "ERROR")["code"] == code
+        assert client.reader.closed_with == (4401 if code == "UNAUTHENTICATED" else None)
+
+
+async def test_a_connection_stays_its_users_and_its_clients(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann")
+        other = one(await client.say("AUTH", token="ann", client_id="another"), "ERROR")
+        assert other["code"] == "INVALID_MESSAGE"
+        assert one(await client.say("AUTH", token="bob"), "ERROR")["code"] == "UNAUTHENTICATED"
+
+
+async def test_protocol_1_makes_a_connection_extended_its_subscriptions_too(autojump_clock):
+    async with desk() as found:
+        plain = await found.client("ann", extended=False, subscribed=True)
+        await plain.say("AUTH", protocol=1)
+        assert plain.session.extended
+        bob = await found.client("bob", subscribed=True)
+        plain.reader.take()
+        patch = [{"op": "text", "path": "/description", "value": ["x"]}]
+        await bob.edit(patch, 1)
+        assert one(plain.reader.take(), "OP_BROADCAST")["operation"] == patch[0]
+
+
+async def test_who_is_not_admitted_is_closed(autojump_clock):
+    async with desk(CONFIG.with_(features={"enabled": False})) as found:
+        client = await found.client("ann")
+        assert client.reader.closed_with == 4403
+
+
+# ------------------------------------------------------------------------------------------- SUBSCRIBE
+
+
+async def test_a_subscription_brings_the_state_then_who_is_there(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann")
+        said = await client.subscribe()
+        assert [kind for kind, _ in said] == ["SUBSCRIBE_ACK", "PRESENCE_STATE"]
+        payload = said[0][1]
+        assert (payload["resource"], payload["resource_id"]) == ("event", "1")
+        assert (payload["version"], payload["role"], payload["state"]) == (1, "editor", EVENT)
+        assert said[1][1]["count"] == 1
+
+
+async def test_who_resumes_gets_the_changes_since_or_the_state_when_they_are_too_many(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob")
+        for number in range(3):
+            await ann.edit(titled(f"{number}")[0], 1 + number)
+        epoch = found.room().epoch
+        ack = one(await bob.subscribe(version=2, epoch=epoch), "SUBSCRIBE_ACK")
+        assert [change["version"] for change in ack["changes"]] == [3, 4]
+        assert ack["changes"][0]["client_id"] == "ann-client"
+        assert "state" in one(await bob.subscribe(version=1, epoch=epoch, max_changes=2), "SUBSCRIBE_ACK")
+        assert "state" in one(await bob.subscribe(version=2, epoch=epoch - 1), "SUBSCRIBE_ACK")
+        assert "state" in one(await bob.subscribe(version=9, epoch=epoch), "SUBSCRIBE_ACK")
+        assert one(await bob.subscribe(version=4, epoch=epoch), "SUBSCRIBE_ACK")["changes"] == []
+
+
+async def test_what_is_not_granted_cannot_be_subscribed(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann:nobody")
+        payload = one(await client.subscribe(), "ERROR")
+        assert (payload["code"], found.counters.subscriptions) == ("FORBIDDEN", 0)
+
+
+async def test_subscriptions_are_bounded_and_one_more_of_the_same_is_none(autojump_clock):
+    async with desk(CONFIG.with_(limits={"subscriptions_max": 2})) as found:
+        client = await found.client("ann")
+        for ident in ("1", "2", "2"):
+            one(await client.subscribe(ident), "SUBSCRIBE_ACK")
+        assert one(await client.subscribe("3"), "ERROR")["code"] == "TOO_LARGE"
+        await client.say("UNSUBSCRIBE", resource="event", resource_id="2")
+        one(await client.subscribe("3"), "SUBSCRIBE_ACK")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"resource_id": "1"},
+        {"resource": "planet", "resource_id": "1"},
+        {"resource": "event", "resource_id": " "},
+    ],
+)
+async def test_a_subscription_names_what_it_is_for(autojump_clock, payload):
+    async with desk() as found:
+        client = await found.client("ann")
+        assert one(await client.say("SUBSCRIBE", **payload), "ERROR")["code"] == "INVALID_MESSAGE"
+
+
+async def test_nothing_comes_after_an_unsubscription(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        said = await ann.say("UNSUBSCRIBE", resource="event", resource_id="1")
+        assert said[-1] == (
+            "UNSUBSCRIBE_ACK",
+            {"resource": "event", "resource_id": "1", "resource_type": "event"},
+        )
+        await bob.edit(titled("b")[0], 1)
+        assert ann.reader.take() == []
+
+
+async def test_a_renewed_token_that_grants_less_ends_what_it_does_not_grant(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann", subscribed=True)
+        await client.say("AUTH", token="ann:nobody")
+        assert "event:1" not in client.session.subscriptions
+        assert found.room().subscriber_count == 0
+
+
+# ------------------------------------------------------------------------------------------------ sync
+
+
+async def test_a_sync_brings_plain_clients_flat_operations_and_extended_ones_changes(autojump_clock):
+    async with desk() as found:
+        plain, extended = await found.client("ann", False, True), await found.client("bob", True, True)
+        await extended.edit(titled("a")[0], 1)
+        await extended.edit(titled("b")[0], 2)
+        plain.reader.take()
+        response = one(await plain.say("SYNC_REQUEST", resource_id="1", last_version=1), "SYNC_RESPONSE")
+        assert response["operations"] == [titled("a")[0], titled("b")[0]]
+        assert response["current_version"] == 3
+        response = one(await extended.say("SYNC_REQUEST", resource_id="1", last_version=2), "SYNC_RESPONSE")
+        assert [change["version"] for change in response["changes"]] == [3]
+
+
+async def test_what_is_not_subscribed_can_be_read_when_it_is_named_and_granted(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann")
+        named = {"resource_id": "1", "resource_type": "event", "last_version": 0}
+        assert "changes" in one(await client.say("SYNC_REQUEST", **named), "SYNC_RESPONSE")
+        bare = await client.say("SYNC_REQUEST", resource_id="1", last_version=0)
+        assert one(bare, "ERROR")["code"] == "NOT_SUBSCRIBED"
+        stranger = await found.client("bob:nobody")
+        assert one(await stranger.say("SYNC_REQUEST", **named), "ERROR")["code"] == "FORBIDDEN"
+
+
+# -------------------------------------------------------------------------------------------- presence
+
+
+async def test_a_cursor_is_told_to_the_others(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        ann.reader.take()
+        cursor = {"field": "title", "position": 3}
+        assert await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=cursor, is_typing=True) == []
+        payload = one(ann.reader.take(), "PRESENCE_UPDATE")
+        assert (payload["user_id"], payload["is_typing"]) == ("bob", True)
+        assert {key: payload["cursor"][key] for key in cursor} == cursor
+
+
+async def test_one_can_be_invisible_and_appear(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob")
+        assert one(await bob.subscribe(visible=False), "PRESENCE_STATE")["count"] == 1
+        assert ann.reader.take() == []
+        await bob.say("PRESENCE_UPDATE", resource_id="1", visible=True)
+        assert ann.reader.kinds() == ["PRESENCE_JOIN"]
+        await bob.say("PRESENCE_UPDATE", resource_id="1", visible=False)
+        assert ann.reader.kinds() == ["PRESENCE_LEAVE"]
+
+
+async def test_a_ping_is_answered_with_its_id(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann")
+        await client.say("PING")
+        client.session.receive(b'{"type": "PING", "id": "mine"}')
+        assert client.reader.messages[-1]["id"] == "mine"

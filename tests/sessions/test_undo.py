@@ -1,0 +1,63 @@
+"""A client's undo and redo stacks, rebuilt from the log."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import Refusal
+from gateway.ports import OwnChange
+from gateway.sessions.undo import _stacks, find_undo
+from tests.rooms.parts import titled
+from tests.sessions.parts import desk
+
+
+def versions(changes):
+    """The versions on the undo and on the redo stack."""
+    undo, redo = _stacks([OwnChange(*change) for change in changes])
+    return [step.version for step in undo], [step.version for step in redo]
+
+
+@pytest.mark.parametrize(
+    ("changes", "undo", "redo"),
+    [
+        ([], [], []),
+        ([(1, None), (4, None)], [1, 4], []),
+        ([(1, None), (2, None), (3, 2)], [1], [3]),
+        ([(1, None), (2, 1), (3, 2)], [3], []),
+        ([(1, None), (2, 1), (5, None)], [5], []),
+        ([(1, None), (2, None), (3, 1)], [], [3]),  # the entry above had become empty
+        ([(1, None), (2, 99)], [1], []),
+    ],
+)
+def test_stacks_are_those_that_the_changes_make(changes, undo, redo):
+    assert versions(changes) == (undo, redo)
+
+
+async def test_what_was_taken_back_is_found_with_what_others_wrote_since(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        await ann.edit({"op": "text", "path": "/description", "value": ["xx"]}, 1)
+        await bob.edit({"op": "text", "path": "/description", "value": ["y"]}, 2)
+        undo = await find_undo(found.hub, found.room(), "ann", "ann-client", False)
+        assert (undo.base, undo.undoes) == (3, 2)
+        with pytest.raises(Refusal) as caught:
+            await find_undo(found.hub, found.room(), "ann", "ann-client", True)
+        assert caught.value.code == "NOTHING_TO_UNDO"
+
+
+async def test_a_change_of_which_others_left_nothing_is_passed_over(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        await ann.edit([{"op": "add", "path": "/tags/-", "value": "a"}], 1)
+        await ann.edit({"op": "add", "path": "/location", "value": "here"}, 2)
+        await bob.edit({"op": "remove", "path": "/location"}, 3)
+        undo = await find_undo(found.hub, found.room(), "ann", "ann-client", False)
+        assert undo.undoes == 2
+
+
+async def test_only_ones_own_changes_are_taken_back(autojump_clock):
+    async with desk() as found:
+        bob = await found.client("bob", subscribed=True)
+        await bob.edit(titled("b")[0], 1)
+        with pytest.raises(Refusal):
+            await find_undo(found.hub, found.room(), "ann", "ann-client", False)

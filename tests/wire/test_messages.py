@@ -1,0 +1,131 @@
+"""Reading and writing messages: what is wrong is said, and where."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from gateway.errors import Refusal
+from gateway.wire import messages
+
+
+def refused(function, *arguments, **named):
+    with pytest.raises(Refusal) as caught:
+        function(*arguments, **named)
+    assert caught.value.code == "INVALID_MESSAGE"
+    return caught.value
+
+
+def test_a_message_needs_its_type_alone():
+    message = messages.decode(b'{"type": "PING"}')
+    assert (message.type, message.id, message.payload) == ("PING", None, {})
+
+
+@pytest.mark.parametrize(
+    ("payload", "word"),
+    [
+        (b"\xff", "JSON"),
+        (b"[" * 2000, "JSON"),
+        (b'"text"', "object"),
+        (b'{"type": 5}', "type"),
+        (b'{"type": "X", "id": ""}', "id"),
+        (b'{"type": "X", "id": "%s"}' % (b"x" * 129), "id"),
+        (b'{"type": "X", "timestamp": true}', "timestamp"),
+        (b'{"type": "X", "payload": []}', "payload"),
+    ],
+)
+def test_what_is_no_message_is_refused_with_what_is_wrong(payload, word):
+    assert word in refused(messages.decode, payload).message
+
+
+def test_a_refused_message_is_referred_to_by_its_id():
+    assert refused(messages.decode, b'{"id": "m7", "payload": 1}').details == {"ref": "m7"}
+
+
+@pytest.mark.parametrize("value", [None, "", 7, True, "x" * 11])
+def test_a_text_is_a_string_of_bounded_length(value):
+    assert "payload.name" in refused(messages.text_of, {"name": value}, "name", 10).message
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "1", 2**53])
+def test_an_integer_is_one_that_every_client_can_hold(value):
+    refused(messages.integer_of, {"version": value}, "version")
+
+
+def test_what_is_optional_may_be_missing_or_null():
+    assert messages.optional_text_of({}, "name") is None
+    assert messages.optional_integer_of({"seq": None}, "seq", low=1) is None
+    assert "missing" in refused(messages.integer_of, {}, "version").message
+    assert messages.flag_of({}, "visible", True) is True
+    refused(messages.flag_of, {"visible": 1}, "visible", True)
+
+
+@pytest.mark.parametrize("ident", ["a", "A-z0.9_~:@", "x" * 128])
+def test_a_resource_id_is_made_of_what_urls_carry(ident):
+    assert messages.resource_id_of({"resource_id": ident}) == ident
+
+
+@pytest.mark.parametrize("ident", ["", "a b", "x" * 129, "a\n", "ä", 5, None])
+def test_other_resource_ids_are_refused(ident):
+    refused(messages.resource_id_of, {"resource_id": ident})
+
+
+OPERATION = {"op": "replace", "path": "/title", "value": "x"}
+
+
+def test_one_operation_is_a_patch_of_one():
+    assert messages.patch_of({"operation": OPERATION}, 2, b"") == [OPERATION]
+    assert messages.patch_of({"operations": [OPERATION] * 2}, 2, b"") == [OPERATION] * 2
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"operation": OPERATION, "operations": []},
+        {"operations": {}},
+        {"operations": []},
+        {"operation": 5},
+    ],
+)
+def test_what_is_no_patch_is_refused(payload):
+    refused(messages.patch_of, payload, 2, b"")
+
+
+def test_a_patch_is_bounded():
+    with pytest.raises(Refusal) as caught:
+        messages.patch_of({"operations": [OPERATION] * 3}, 2, b"")
+    assert caught.value.code == "TOO_LARGE"
+
+
+def test_an_integer_that_the_parser_made_a_float_is_refused():
+    raw = b'{"operation": {"op": "replace", "path": "/n", "value": [123456789012345678901234]}}'
+    with pytest.raises(Refusal) as caught:
+        messages.patch_of(orjson.loads(raw), 2, raw)
+    assert caught.value.code == "INVALID_OPERATION"
+
+
+def test_a_cursor_has_a_field_and_maybe_a_position():
+    assert messages.cursor_of({}) is None
+    assert messages.cursor_of({"cursor": {"field": "title", "more": 1}}) == {"field": "title"}
+    assert messages.cursor_of({"cursor": {"field": "title", "position": 3}})["position"] == 3
+    for cursor in (5, {}, {"field": 5}, {"field": "x" * 257}, {"field": "title", "position": -1}):
+        refused(messages.cursor_of, {"cursor": cursor})
+
+
+def test_what_is_written_has_all_four_members_and_ids_of_its_own():
+    first, second = (orjson.loads(messages.encode("PONG", {}, 7)) for _ in range(2))
+    assert set(first) == {"type", "id", "timestamp", "payload"}
+    assert (first["type"], first["timestamp"]) == ("PONG", 7)
+    assert first["id"] != second["id"]
+    assert orjson.loads(messages.encode("PONG", {}, 7, "mine"))["id"] == "mine"
+
+
+def test_an_error_has_its_code_its_text_and_what_it_refers_to():
+    refusal = Refusal("VERSION_AHEAD", "text", version=7)
+    assert messages.error_payload(refusal, "m1") == {
+        "code": "VERSION_AHEAD",
+        "message": "text",
+        "ref": "m1",
+        "version": 7,
+    }
