@@ -14,7 +14,7 @@ const alias = [
 export default defineConfig({
   resolve: { alias },
   test: {
-    include: ["{client,react,calendar}/test/**/*.test.{ts,tsx}"],
+    include: ["{client,react,calendar,electron}/test/**/*.test.{ts,tsx}"],
     passWithNoTests: true,
     maxWorkers: 2,
   },
