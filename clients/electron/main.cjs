@@ -5,7 +5,7 @@ const { join, normalize, sep } = require("node:path");
 const { pathToFileURL } = require("node:url");
 
 // A scheme with an origin of its own: modules don't load from file: addresses. Allow app://example in the
-// gateway's `server.allowed_origins`.
+// gateway's `server.origins`.
 protocol.registerSchemesAsPrivileged([
   { scheme: "app", privileges: { standard: true, secure: true, supportFetchAPI: true } },
 ]);

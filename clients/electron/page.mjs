@@ -5,7 +5,7 @@ import { bridgedStore } from "./store.mjs";
 
 const parameters = new URLSearchParams(location.search);
 const client = createClient({
-  url: parameters.get("gateway") ?? "ws://127.0.0.1:8765/realtime",
+  url: parameters.get("gateway") ?? "ws://127.0.0.1:8787/realtime",
   getToken: () => parameters.get("token") ?? "",
   store: bridgedStore(window.collabFiles),
 });

@@ -1,10 +1,14 @@
-import type { SharedDocument } from "@collab/client";
 import { act, fireEvent, render, screen } from "@testing-library/react-native";
-import { useSyncExternalStore } from "react";
 import { AppState, Text, TextInput } from "react-native";
 import { FakePlatform } from "../../client/test/support/fake.js";
-import { createNativeClient } from "../src/client.js";
-import type { NetInfoLike } from "../src/platform.js";
+import {
+  createNativeClient,
+  GatewayProvider,
+  type NetInfoLike,
+  useRealtimeEvent,
+  useSyncStatus,
+  useTextField,
+} from "../src/index.js";
 
 interface Event {
   title: string;
@@ -143,37 +147,65 @@ describe("a client of an app", () => {
   });
 
   it("shows a document on a screen, and what is typed there is sent", async () => {
-    const { client, event } = await online();
-    render(<Title event={event} />);
-    expect(screen.getByText("Tea")).toBeTruthy();
-    fireEvent.changeText(screen.getByLabelText("Title"), "Coffee");
-    expect(screen.getByText("Coffee")).toBeTruthy();
+    const { client } = await online();
+    render(
+      <GatewayProvider client={client}>
+        <Screen />
+      </GatewayProvider>,
+    );
+    const field = await screen.findByLabelText("Title");
+    expect(field.props.value).toBe("Tea");
+    expect(screen.getByText("saved")).toBeTruthy();
+    fireEvent.changeText(field, "Teas");
+    expect(field.props.value).toBe("Teas");
+    expect(screen.getByText("saving")).toBeTruthy();
     await settled(1000);
     expect(platform.socket.last("OP")?.payload).toMatchObject({
-      operations: [{ op: "replace", path: "/title", value: "Coffee" }],
+      operations: [{ op: "text", path: "/title", value: [3, "s"] }],
       version: 3,
     });
-    const operations = [{ op: "replace", path: "/title", value: "Cocoa" }];
-    const change = {
-      resource_type: "event",
-      resource_id: "1",
-      operations,
-      version: 4,
-      client_id: "x",
-      user_id: "x",
-    };
-    act(() => platform.socket.tell("OP_BROADCAST", change));
-    expect(screen.getByText("Coffee")).toBeTruthy(); // the later one wins
+    await act(() => client.close());
+  });
+
+  it("leaves the caret where it was when somebody else types", async () => {
+    const { client } = await online();
+    render(
+      <GatewayProvider client={client}>
+        <Screen />
+      </GatewayProvider>,
+    );
+    const field = await screen.findByLabelText("Title");
+    fireEvent(field, "selectionChange", { nativeEvent: { selection: { start: 1, end: 2 } } });
+    expect(field.props.selection).toBeUndefined();
+    act(() => platform.socket.tell("OP_BROADCAST", byAnother(4, ["Green "])));
+    expect(field.props.value).toBe("Green Tea");
+    expect(field.props.selection).toEqual({ start: 7, end: 8 });
+    fireEvent(field, "selectionChange", { nativeEvent: { selection: { start: 7, end: 8 } } });
+    expect(field.props.selection).toBeUndefined();
+    fireEvent(field, "blur");
+    act(() => platform.socket.tell("OP_BROADCAST", byAnother(5, ["Hot "])));
+    expect(field.props.value).toBe("Hot Green Tea");
+    expect(field.props.selection).toBeUndefined();
     await act(() => client.close());
   });
 });
 
-function Title({ event }: { event: SharedDocument<Event> }) {
-  const { view } = useSyncExternalStore(event.subscribe.bind(event), () => event.snapshot);
+const byAnother = (version: number, value: unknown[]) => ({
+  resource_type: "event",
+  resource_id: "1",
+  operations: [{ op: "text", path: "/title", value }],
+  version,
+  client_id: "other",
+  user_id: "bob",
+});
+
+function Screen() {
+  const { document } = useRealtimeEvent<Event>("1");
+  const { state } = useSyncStatus();
   return (
     <>
-      <Text>{view?.title}</Text>
-      <TextInput accessibilityLabel="Title" onChangeText={(title) => event.set("/title", title)} />
+      <Text>{state}</Text>
+      <TextInput accessibilityLabel="Title" {...useTextField(document, "/title")} />
     </>
   );
 }

@@ -9,6 +9,7 @@ import {
   type Operations,
   type Patch,
   PatchError,
+  rebase,
   settle,
   transform,
 } from "@collab/client/kernel";
@@ -70,6 +71,12 @@ for (const name of ["transform", "lists"]) {
     expect(apply(apply(fields.document, fields.later), earlier)).toEqual(fields.after);
   });
 }
+
+// What an edit overwrote is the server's to say; the client gets it with the answer.
+plays<LowerCase & { window: Operations[]; rebased: Operations }>("conflicts", (fields) => {
+  const { document, patch, strategies, window, rebased } = fields;
+  expect(rebase(lower(document, patch, strategiesOf(strategies)), window)).toEqual(rebased);
+});
 
 plays<{ document: Json; operations: Operations; patch: Patch; settled: Operations }>("emit", (fields) => {
   expect(emit(fields.document, fields.operations)).toEqual(fields.patch);
