@@ -397,6 +397,8 @@ export interface SearchQuery {
  * `StoreFullError`; a value that can't be read makes `read` reject with a `StoreCorruptError`.
  */
 export interface Store {
+  /** Tabs whose stores have the same name share one: one of them owns it, the others follow. None: not shared. */
+  readonly name?: string;
   read(key: string): Promise<Json | undefined>;
   /** Undefined deletes. */
   write(changes: ReadonlyMap<string, Json | undefined>): Promise<void>;

@@ -1,4 +1,4 @@
-/** A client: its documents and calendars, the connection that they share, and the store. */
+/** A client: its documents and calendars, the connection that they share, the store, and its tabs. */
 
 import type {
   Calendar,
@@ -12,40 +12,28 @@ import type {
   ListPage,
   ListQuery,
   Problem,
-  Readable,
   SearchQuery,
   SharedDocument,
   Store,
   Strategies,
   Sync,
 } from "./api.js";
-import { LiveCalendar } from "./calendars.js";
 import { Cell, Listeners } from "./cell.js";
 import { type Peer, ServerConnection } from "./connection/connection.js";
 import type { Link } from "./connection/link.js";
 import type { DocumentContext } from "./documents/context.js";
-import { Document } from "./documents/document.js";
 import { environmentOf } from "./environment.js";
 import { HttpApi } from "./http.js";
+import { Registry } from "./registry.js";
 import { SCHEMAS } from "./schemas.js";
 import { indexedDbStore } from "./store/indexeddb.js";
 import { Keeper } from "./store/keeper.js";
 import { memoryStore } from "./store/memory.js";
-import { keyOf, type Message, randomName, resourceOf } from "./wire.js";
+import { type Meta, Tabs } from "./tabs/tabs.js";
+import { type Message, randomName } from "./wire.js";
 
 const TYPING_INTERVAL_MS = 200;
 const META = "client";
-
-/** What one store's client is called, and whose it is. */
-interface Meta {
-  clientId: string;
-  userId: string | null;
-}
-
-interface Held<T> {
-  item: T;
-  holders: number;
-}
 
 /** A client of the gateway at `options.url`; it connects at once unless told not to. */
 export function createClient(options: ClientOptions): Client {
@@ -53,38 +41,49 @@ export function createClient(options: ClientOptions): Client {
 }
 
 class GatewayClient implements Client, Peer {
-  readonly connection: Readable<Connection>;
-  readonly sync: Cell<Sync> = new Cell<Sync>({ state: "offline", pending: 0, isStored: true });
-  #clientId: string;
-  #userId: string | null;
-  #connection: ServerConnection;
+  readonly connection: Cell<Connection>;
+  readonly sync = new Cell<Sync>({ state: "offline", pending: 0, isStored: true });
+  #meta: Meta;
+  #server: ServerConnection;
   #environment: Environment;
   #http: HttpApi;
   #keeper: Keeper;
-  #documents = new Map<string, Held<Document<Json>>>();
-  #calendars = new Map<string, Held<LiveCalendar>>();
-  #attached = new Set<Document<Json>>(); // those whose record was looked for: they take part in the wire
+  #registry: Registry;
+  #tabs: Tabs;
   #problems = new Listeners<[Problem]>();
-  #context: DocumentContext;
   #isVisible: boolean;
   #started: Promise<void>;
 
   constructor(private readonly options: ClientOptions) {
-    this.#environment = environmentOf(options.environment);
-    this.#clientId = options.clientId ?? randomName(this.#environment.random);
-    this.#userId = options.userId ?? null;
+    const environment = environmentOf(options.environment);
+    this.#environment = environment;
+    this.#meta = {
+      clientId: options.clientId ?? randomName(environment.random),
+      userId: options.userId ?? null,
+    };
     this.#isVisible = options.visible ?? true;
-    this.#http = new HttpApi(options, this.#environment);
-    this.#keeper = new Keeper(this.#store(), this.#environment, (problem) => this.#tell(problem));
-    this.#connection = new ServerConnection(options, () => this.#clientId, this.#environment, this);
-    this.connection = this.#connection.state;
-    this.#context = this.#contextOf();
-    this.connection.subscribe(() => this.#refresh());
-    this.#started = this.#start();
+    this.#http = new HttpApi(options, environment);
+    const store = this.#store();
+    this.#keeper = new Keeper(store, environment, (problem) => this.#tell(problem));
+    this.#server = new ServerConnection(options, () => this.clientId, environment, this);
+    this.#registry = new Registry(this.#contextOf(), () => this.#started);
+    this.connection = new Cell(this.#server.state.snapshot);
+    this.#tabs = new Tabs(store.name ?? null, environment, this.#keeper, this.#registry, {
+      lead: () => this.#lead(),
+      meta: () => this.#meta,
+      connection: () => this.connection.snapshot,
+      onLeader: (meta, connection) => {
+        this.#meta = meta;
+        this.#onConnection(connection);
+      },
+      wish: (isOnline, isVisible) => this.#onWish(isOnline, isVisible),
+    });
+    this.#server.state.subscribe(() => this.#onConnection(this.#server.state.snapshot));
+    this.#started = this.#tabs.start();
   }
 
   get clientId(): string {
-    return this.#clientId;
+    return this.#meta.clientId;
   }
 
   #store(): Store {
@@ -100,113 +99,41 @@ class GatewayClient implements Client, Peer {
       keeper: this.#keeper,
       http: this.#http,
       typingIntervalMs: this.options.typingIntervalMs ?? TYPING_INTERVAL_MS,
-      clientId: () => this.#clientId,
+      clientId: () => this.clientId,
       strategies: (type) => strategies[type] ?? {},
-      link: () => this.#connection.link,
+      link: () => this.#tabs.link(this.#server.link),
       isVisible: () => this.#isVisible,
-      nudge: () => this.#connection.nudge(),
+      nudge: () => this.#server.nudge(),
       onProblem: (problem) => this.#tell(problem),
       onChanged: () => this.#refresh(),
     };
   }
 
-  async #start(): Promise<void> {
+  /** The store is this client's: its name, and what the last one left in it. */
+  async #lead(): Promise<void> {
     const meta = (await this.#keeper.load(META)) as unknown as Meta | undefined;
-    if (meta?.clientId && !this.options.clientId) this.#clientId = meta.clientId;
-    this.#userId ??= meta?.userId ?? null;
+    if (meta?.clientId && !this.options.clientId) this.#meta.clientId = meta.clientId;
+    this.#meta.userId ??= meta?.userId ?? null;
     this.#remember();
-    for (const key of await this.#keeper.keys("queue/")) this.#openQueued(key.slice("queue/".length));
-    if (this.options.connect !== false) this.#connection.connect();
-    else this.#connection.disconnect();
+    for (const key of await this.#keeper.keys("queue/"))
+      this.#registry.openQueued(key.slice("queue/".length));
+    if (this.options.connect === false) this.#server.disconnect();
+    else this.#server.connect();
   }
 
   #remember(): void {
-    const meta = { clientId: this.#clientId, userId: this.#userId };
+    const meta = { ...this.#meta };
     void this.#keeper.save(META, () => meta);
   }
 
-  /** Edits that were kept when the last client ended are sent, whether or not somebody opens their document. */
-  #openQueued(key: string): void {
-    const at = key.indexOf(":");
-    const document = this.#hold(key.slice(0, at), key.slice(at + 1));
-    const end = document.subscribe(() => {
-      if (document.snapshot.pending || document.snapshot.status === "loading") return;
-      end();
-      document.close();
-    });
-  }
+  // ------------------------------------------------------------------------------------ for the application
 
-  // ------------------------------------------------------------------------------------------ documents
-
-  open<T = Json>(type: string, id: string, options: DocumentOptions = {}): SharedDocument<T> {
-    const document = this.#hold(type, id);
-    Object.assign(document.options, options);
-    return document as unknown as SharedDocument<T>;
-  }
-
-  #hold(type: string, id: string): Document<Json> {
-    const key = keyOf(type, id);
-    let held = this.#documents.get(key);
-    if (!held) {
-      const document = new Document<Json>(type, id, this.#context, () => this.#release(key));
-      held = { item: document, holders: 0 };
-      this.#documents.set(key, held);
-      void this.#attach(document);
-    }
-    held.holders++;
-    return held.item;
-  }
-
-  /** A document takes part once its record was looked for: what was kept comes before what the server says. */
-  async #attach(document: Document<Json>): Promise<void> {
-    await this.#started;
-    await document.state.restore();
-    if (document.snapshot.status === "closed") return;
-    this.#attached.add(document);
-    if (this.#connection.link) document.wire.subscribe();
-    else this.#connection.nudge();
-  }
-
-  #release(key: string): void {
-    const held = this.#documents.get(key);
-    if (!held || --held.holders > 0) return;
-    // What isn't sent yet goes first; and a page that closes and opens at once keeps its subscription.
-    const end = () => {
-      if (held.holders > 0 || held.item.snapshot.pending) return;
-      ended();
-      this.#documents.delete(key);
-      this.#attached.delete(held.item);
-      void held.item.end();
-    };
-    const ended = held.item.subscribe(end);
-    queueMicrotask(end);
+  open<T = Json>(type: string, id: string, options?: DocumentOptions): SharedDocument<T> {
+    return this.#registry.open(type, id, options) as unknown as SharedDocument<T>;
   }
 
   calendar(id: string): Calendar {
-    let held = this.#calendars.get(id);
-    if (!held) {
-      const calendar = new LiveCalendar(id, this.#http, () => this.#releaseCalendar(id));
-      held = { item: calendar, holders: 0 };
-      this.#calendars.set(id, held);
-      const link = this.#connection.link;
-      if (link) this.#subscribeCalendar(link, calendar);
-      else this.#connection.nudge();
-    }
-    held.holders++;
-    return held.item;
-  }
-
-  #releaseCalendar(id: string): void {
-    const held = this.#calendars.get(id);
-    if (!held || --held.holders > 0) return;
-    this.#calendars.delete(id);
-    this.#connection.link?.send("UNSUBSCRIBE", { resource: "calendar", resource_id: id, children: true });
-  }
-
-  #subscribeCalendar(link: Link, calendar: LiveCalendar): void {
-    if (link.features.includes("children")) {
-      link.send("SUBSCRIBE", { resource: "calendar", resource_id: calendar.id, children: true }, "children");
-    } else calendar.poll().catch(() => {});
+    return this.#registry.calendar(id);
   }
 
   list(type: string, query: ListQuery = {}): Promise<ListPage> {
@@ -217,27 +144,36 @@ class GatewayClient implements Client, Peer {
     return this.#http.search(query);
   }
 
-  // ----------------------------------------------------------------------------------------- connection
-
   connect(): void {
+    void this.#started.then(() => this.#tabs.wish(true));
+  }
+
+  #onWish(isOnline?: boolean, isVisible?: boolean): void {
+    if (isVisible !== undefined) this.#show(isVisible);
+    if (isOnline === false) this.#server.disconnect();
+    if (!isOnline) return;
     if (this.connection.snapshot.reason === "replaced") this.#rename();
-    void this.#started.then(() => this.#connection.connect());
+    this.#server.connect();
   }
 
   /** Another connection goes by this client's name: a new name, under which nothing has been sent yet. */
   #rename(): void {
-    this.#clientId = randomName(this.#environment.random);
+    this.#meta.clientId = randomName(this.#environment.random);
     this.#remember();
-    for (const { item } of this.#documents.values()) item.startOver();
+    for (const document of this.#registry.documents) document.startOver();
   }
 
   disconnect(): void {
-    void this.#started.then(() => this.#connection.disconnect());
+    void this.#started.then(() => this.#tabs.wish(false));
   }
 
   setVisible(visible: boolean): void {
+    void this.#started.then(() => this.#tabs.wish(undefined, visible));
+  }
+
+  #show(visible: boolean): void {
     this.#isVisible = visible;
-    for (const { item } of this.#documents.values()) item.tellVisible();
+    for (const document of this.#registry.documents) document.tellVisible();
   }
 
   onProblem(listener: (problem: Problem) => void): () => void {
@@ -245,78 +181,56 @@ class GatewayClient implements Client, Peer {
   }
 
   async saved(): Promise<void> {
-    await Promise.all([...this.#documents.values()].map(({ item }) => item.saved()));
+    await Promise.all(this.#registry.documents.map((document) => document.saved()));
   }
 
   async close(): Promise<void> {
+    this.#tabs.abandon();
     await this.#started;
-    this.#connection.close();
-    await Promise.all([...this.#documents.values()].map(({ item }) => item.end()));
+    this.#server.close();
+    await this.#registry.end();
     await this.#keeper.close();
+    this.#tabs.close();
   }
 
   // ------------------------------------------------------------------------- what the connection tells
 
   onOnline(link: Link): void {
-    const { userId } = this.connection.snapshot;
-    if (this.#userId !== null && userId !== this.#userId) {
-      const message = `The store holds edits of ${this.#userId}, the token is ${userId}'s: use a store for each user.`;
+    const { userId } = this.#server.state.snapshot;
+    if (this.#meta.userId !== null && userId !== this.#meta.userId) {
+      const owner = this.#meta.userId;
+      const message = `The store holds edits of ${owner}, the token is ${userId}'s: use a store for each user.`;
       this.#tell({ code: "STORE_OTHER_USER", message });
-      this.#connection.disconnect();
+      this.#server.disconnect();
       return;
     }
-    this.#userId = userId;
+    this.#meta.userId = userId;
     this.#remember();
     this.#http.renew();
-    this.#subscribe(link);
-    for (const { item } of this.#calendars.values()) this.#subscribeCalendar(link, item);
-  }
-
-  /** Where the server takes it, all documents in one message. */
-  #subscribe(link: Link): void {
-    const documents = [...this.#attached];
-    if (!link.features.includes("subscribe_many") || documents.length < 2) {
-      for (const { wire } of documents) wire.subscribe();
-      return;
-    }
-    for (const { wire } of documents) wire.onOnline();
-    const resources = documents.map(({ wire }) => wire.subscription());
-    const ref = link.send("SUBSCRIBE", { resources, visible: this.#isVisible, max_changes: 1000 });
-    for (const { wire } of documents) wire.subscribeRef = ref;
+    this.#registry.onOnline(link);
   }
 
   onOffline(): void {
-    for (const document of this.#attached) document.onOffline();
-    for (const { item } of this.#calendars.values()) item.onOffline();
+    this.#registry.onOffline();
   }
 
   onMessage(message: Message): void {
-    const { type, payload } = message;
-    const key = resourceOf(payload);
-    if (type.startsWith("CHILD") || (type === "ERROR" && payload.ref === "children")) {
-      const calendar = this.#calendars.get(String(payload.resource_id))?.item;
-      if (type === "ERROR") calendar?.onForbidden();
-      else calendar?.onMessage(type, payload);
-    } else if (key !== null) this.#documents.get(key)?.item.wire.onMessage(message);
-    else if (type === "ERROR") this.#onError(message);
-  }
-
-  /** An error that names no resource is the answer to a SUBSCRIBE, or to nothing that is known. */
-  #onError(message: Message): void {
-    const { ref, message: text } = message.payload;
-    const asked = [...this.#attached].filter(({ wire }) => ref !== null && wire.subscribeRef === ref);
-    for (const { wire } of asked) wire.onMessage(message);
-    if (!asked.length) this.#tell({ code: "ERROR", message: String(text), refusal: message.payload });
+    this.#registry.onMessage(message);
   }
 
   async poll(): Promise<void> {
     this.#http.renew();
-    for (const document of this.#attached) await document.poll();
-    for (const { item } of this.#calendars.values()) await item.poll();
+    await this.#registry.poll();
   }
 
   onDenied(reason: ConnectionReason): void {
     this.#tell({ code: "DENIED", message: `The connection was denied: ${reason}.` });
+  }
+
+  #onConnection(connection: Connection): void {
+    this.connection.update(connection);
+    this.#tabs.tellLeading();
+    this.#refresh();
   }
 
   #tell(problem: Problem): void {
@@ -324,15 +238,14 @@ class GatewayClient implements Client, Peer {
   }
 
   #refresh(): void {
-    const all = [...this.#documents.values()].map(({ item }) => item.snapshot);
+    const all = this.#registry.documents.map((document) => document.snapshot);
     const pending = all.reduce((sum, one) => sum + one.pending, 0);
-    const isStored = all.every((one) => one.isStored);
     const { state } = this.connection.snapshot;
     const isConnected = state === "online" || state === "polling";
     const waiting = isConnected ? "saving" : this.#keeper.isFailing ? "unsaved" : "offline";
     this.sync.update({
       pending,
-      isStored,
+      isStored: all.every((one) => one.isStored),
       state: pending ? waiting : isConnected ? "saved" : "offline",
     });
   }

@@ -7,6 +7,8 @@ import type { Payload } from "../wire.js";
 
 /** Where messages go while there is a connection. */
 export interface Sender {
+  /** What the server said that it can do beyond the basics. */
+  readonly features: readonly string[];
   send(type: string, payload: Payload, id?: string): string;
 }
 

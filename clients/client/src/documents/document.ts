@@ -99,13 +99,14 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   create(value: T): void {
-    const { replicator } = this.state;
-    if (!replicator.replica) {
-      // Offline, and never seen: made now, and merged with what is there when the server answers.
-      replicator.begin();
-      this.state.becomeReady();
-    }
+    if (!this.state.replicator.replica) this.begin();
     this.edit({ op: "add", path: "", value: value as Json });
+  }
+
+  /** Offline, and never seen: from nothing, and merged with what is there when the server answers. */
+  begin(): void {
+    this.state.replicator.begin();
+    this.state.becomeReady();
   }
 
   delete(): Promise<void> {
@@ -133,11 +134,25 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   saved(): Promise<void> {
     const { settled, pending } = this.state.replicator;
-    return this.state.saved.wait(settled + pending, settled);
+    const own = this.state.saved.wait(settled + pending, settled);
+    return this.state.leading ? own.then(() => this.#settledThere()) : own;
+  }
+
+  /** The tab that has the queue has everything acknowledged. */
+  #settledThere(): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (this.snapshot.pending) return;
+        end();
+        resolve();
+      };
+      const end = this.subscribe(look);
+      look();
+    });
   }
 
   async stored(): Promise<void> {
-    if (!this.state.isStored) await this.state.store();
+    if (!this.snapshot.isStored) await this.state.store();
     if (!this.state.isStored) throw new StoreFullError(`${this.state.key} has edits that aren't stored.`);
   }
 
@@ -145,6 +160,10 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   resolve(conflictId: string, resolution: Resolution): void {
     const { state } = this;
+    if (state.leading) {
+      state.send("RESOLVE", { conflict: conflictId, resolution: resolution as Json });
+      return;
+    }
     const conflict = state.conflicts.find((one) => one.id === conflictId);
     if (!conflict) return;
     state.conflicts = state.conflicts.filter((one) => one !== conflict);

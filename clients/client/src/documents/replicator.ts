@@ -119,6 +119,19 @@ export class Replicator {
     }
   }
 
+  /** From following another tab to its queue: the stored state, and what was edited here upon it. */
+  takeOver(saved: SavedReplicator | null): void {
+    const old = this.replica;
+    this.epoch = NO_EPOCH;
+    if (!saved) return;
+    this.restore(saved);
+    if (!old) return;
+    const stored = this.replica as Replica;
+    const { patch } = merge(old.document, old.view, stored.view, this.strategies);
+    if (patch.length) this.edit(patch);
+    this.#show(old.view, stored.view);
+  }
+
   // ------------------------------------------------------------------------------------ the user's side
 
   /** An edit of the view; throws the kernel's PatchError. */

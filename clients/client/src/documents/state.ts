@@ -1,10 +1,19 @@
 /** What is known of one document, as its snapshot tells it and its record keeps it. */
 
-import type { Conflict, DocumentSnapshot, DocumentStatus, Json, Role, ViewChange } from "../api.js";
+import type {
+  Conflict,
+  DocumentSnapshot,
+  DocumentStatus,
+  Json,
+  Role,
+  Strategies,
+  ViewChange,
+} from "../api.js";
 import { Cell, Listeners } from "../cell.js";
 import { RequestError } from "../errors.js";
 import type { Operations } from "../kernel/index.js";
 import { Room } from "../presence/room.js";
+import type { Standing } from "../tabs/notes.js";
 import { keyOf, type Payload } from "../wire.js";
 import { viewChange } from "./change.js";
 import { Confirmed } from "./confirmed.js";
@@ -22,6 +31,9 @@ export class DocumentState {
   readonly replicator: Replicator;
   readonly presence: Room;
   readonly changes = new Listeners<[ViewChange]>();
+  readonly operations = new Listeners<[before: Json, operations: Operations, author: string | null]>();
+  /** Where another tab has the queue: how this document stands there. */
+  leading: Standing | null = null;
   readonly saved = new Waiters();
   readonly ready = new Waiters();
   conflicts: readonly Conflict[] = [];
@@ -68,20 +80,40 @@ export class DocumentState {
 
   #snapshot(): DocumentSnapshot<Json> {
     const { replica, pending } = this.replicator;
+    const { leading } = this;
     return {
       status: this.status,
       view: this.view,
-      version: replica?.version ?? 0,
+      version: leading?.version ?? replica?.version ?? 0,
       role: this.role,
       canEdit: this.status === "ready" && this.role !== "viewer",
       isDeleted: this.status === "ready" && this.view === null,
-      pending,
-      isStored: this.#storedEdits >= this.#edits,
-      isLive: this.isLive,
+      pending: pending + (leading?.pending ?? 0),
+      isStored: leading ? !pending && leading.isStored : this.isStored,
+      isLive: this.isLive && leading?.isLive !== false,
       canUndo: !!replica?.undoStacks.undo.length,
       canRedo: !!replica?.undoStacks.redo.length,
-      conflicts: this.conflicts,
+      conflicts: leading?.conflicts ?? this.conflicts,
     };
+  }
+
+  get strategies(): Strategies {
+    return this.context.strategies(this.type);
+  }
+
+  /** News of the tab that has the queue. */
+  follow(standing: Standing): void {
+    this.leading = standing;
+    this.role = standing.role;
+    this.refresh();
+  }
+
+  /** This tab has the queue now: what is stored, and upon it what this tab had not handed over. */
+  async takeOver(): Promise<void> {
+    this.leading = null;
+    const saved = (await this.context.keeper.load(`doc/${this.key}`)) as unknown as Saved | undefined;
+    this.replicator.takeOver(saved ?? null);
+    this.conflicts = saved?.conflicts ?? [];
   }
 
   refresh(): void {
@@ -92,6 +124,7 @@ export class DocumentState {
 
   #onView(before: Json, operations: Operations, after: Json, author: string | null): void {
     this.presence.onView(before, operations, after, author);
+    this.operations.tell(before, operations, author);
     this.changes.tell(viewChange(before, operations, after, this.#isEditing ? "local" : "remote"));
   }
 

@@ -36,7 +36,8 @@ export class DocumentWire {
     const { type, id, replicator } = this.state;
     const { replica, epoch } = replicator;
     const isKnown = replica && !this.needsState && epoch !== NO_EPOCH;
-    const seen: Payload = isKnown ? { version: replica.version, epoch } : {};
+    const isNew = replica && epoch === NO_EPOCH && !replica.version;
+    const seen: Payload = isKnown ? { version: replica.version, epoch } : isNew ? { is_new: true } : {};
     return { resource: type, resource_id: id, ...seen };
   }
 

@@ -29,6 +29,7 @@ export function indexedDbStore(name: string, factory: IDBFactory = globalThis.in
   }
 
   return {
+    name,
     read: (key) => run<Json | undefined>("readonly", (records) => records.get(key)),
     write: (changes) =>
       run<never>("readwrite", (records) => {

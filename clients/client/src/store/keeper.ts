@@ -9,6 +9,8 @@ export class Keeper {
   #dirty = new Map<string, () => Json | undefined>();
   #waiting: ((isStored: boolean) => void)[] = [];
   #isWriting = false;
+  /** False in a tab that follows another: nothing is read or written, and nothing counts as stored by it. */
+  isOwner = false;
   /** Did the last write fail? Then edits are in memory only. */
   isFailing = false;
   #timer: unknown = null;
@@ -21,6 +23,7 @@ export class Keeper {
 
   /** What is stored, as it was saved; undefined where there is nothing or it can't be read. */
   async load(key: string): Promise<Json | undefined> {
+    if (!this.isOwner) return undefined;
     try {
       return await this.store.read(key);
     } catch (error) {
@@ -41,6 +44,7 @@ export class Keeper {
 
   /** Save what `state` gives when its turn comes (undefined deletes). True when it is durable, false when not. */
   save(key: string, state: () => Json | undefined): Promise<boolean> {
+    if (!this.isOwner) return Promise.resolve(true);
     this.#dirty.set(key, state);
     const done = new Promise<boolean>((resolve) => this.#waiting.push(resolve));
     if (!this.#isWriting) void this.#write();

@@ -91,7 +91,7 @@ export class FaultProxy {
       if (!isPassed()) return;
       const dueAt = Math.max(last, Date.now() + this.random() * (this.#rates?.delayMs ?? 0));
       last = dueAt;
-      this.#later(dueAt - Date.now(), () => {
+      this.#later(Math.max(0, dueAt - Date.now()), () => {
         if (!to.destroyed) to.write(piece);
       });
     });

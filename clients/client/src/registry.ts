@@ -1,0 +1,171 @@
+/** The documents and calendars that a client has open, and what the connection has for them. */
+
+import type { Calendar, DocumentOptions, Json, Problem } from "./api.js";
+import { LiveCalendar } from "./calendars.js";
+import type { DocumentContext, Sender } from "./documents/context.js";
+import { Document } from "./documents/document.js";
+import type { Standing } from "./tabs/notes.js";
+import { keyOf, type Message, resourceOf } from "./wire.js";
+
+interface Held<T> {
+  item: T;
+  holders: number;
+}
+
+const CHANGES_MAX = 1_000;
+
+export class Registry {
+  #documents = new Map<string, Held<Document<Json>>>();
+  #calendars = new Map<string, Held<LiveCalendar>>();
+  #attached = new Set<Document<Json>>(); // those whose record was looked for: they take part in the wire
+
+  constructor(
+    private readonly context: DocumentContext,
+    /** Kept when it is known who owns the store: nothing is read from it before. */
+    private readonly started: () => Promise<unknown>,
+  ) {}
+
+  get documents(): Document<Json>[] {
+    return [...this.#documents.values()].map(({ item }) => item);
+  }
+
+  // -------------------------------------------------------------------------------------------- opening
+
+  open(type: string, id: string, options: DocumentOptions = {}): Document<Json> {
+    const key = keyOf(type, id);
+    let held = this.#documents.get(key);
+    if (!held) {
+      const document = new Document<Json>(type, id, this.context, () => this.#release(key));
+      held = { item: document, holders: 0 };
+      this.#documents.set(key, held);
+      void this.#attach(document);
+    }
+    held.holders++;
+    Object.assign(held.item.options, options);
+    return held.item;
+  }
+
+  /** A document takes part once its record was looked for: what was kept comes before what the server says. */
+  async #attach(document: Document<Json>): Promise<void> {
+    await this.started();
+    await document.state.restore();
+    if (document.snapshot.status === "closed") return;
+    this.#attached.add(document);
+    if (this.context.link()) document.wire.subscribe();
+    else this.context.nudge();
+  }
+
+  #release(key: string): void {
+    const held = this.#documents.get(key);
+    if (!held || --held.holders > 0) return;
+    // What isn't sent yet goes first; and a page that closes and opens at once keeps its subscription.
+    const end = () => {
+      if (held.holders > 0 || held.item.snapshot.pending || this.#documents.get(key) !== held) return;
+      ended();
+      this.#documents.delete(key);
+      this.#attached.delete(held.item);
+      void held.item.end();
+    };
+    const ended = held.item.subscribe(end);
+    queueMicrotask(end);
+  }
+
+  /** Edits that were kept when the last client ended are sent, whether or not somebody opens their document. */
+  openQueued(key: string): void {
+    const at = key.indexOf(":");
+    const document = this.open(key.slice(0, at), key.slice(at + 1));
+    const end = document.subscribe(() => {
+      if (document.snapshot.pending || document.snapshot.status === "loading") return;
+      end();
+      document.close();
+    });
+  }
+
+  calendar(id: string): Calendar {
+    let held = this.#calendars.get(id);
+    if (!held) {
+      const calendar = new LiveCalendar(id, this.context.http, () => this.#releaseCalendar(id));
+      held = { item: calendar, holders: 0 };
+      this.#calendars.set(id, held);
+      const link = this.context.link();
+      if (link) this.#subscribeCalendar(link, calendar);
+      else this.context.nudge();
+    }
+    held.holders++;
+    return held.item;
+  }
+
+  #releaseCalendar(id: string): void {
+    const held = this.#calendars.get(id);
+    if (!held || --held.holders > 0) return;
+    this.#calendars.delete(id);
+    this.context.link()?.send("UNSUBSCRIBE", { resource: "calendar", resource_id: id, children: true });
+  }
+
+  /** Where the server tells of a calendar's events it is asked to; else they are listed once a connection. */
+  #subscribeCalendar(link: Sender, calendar: LiveCalendar): void {
+    if (!link.features.includes("children")) calendar.poll().catch(() => {});
+    else
+      link.send("SUBSCRIBE", { resource: "calendar", resource_id: calendar.id, children: true }, "children");
+  }
+
+  // ----------------------------------------------------------------------------------------- connection
+
+  onOnline(link: Sender): void {
+    this.#subscribe(link);
+    for (const { item } of this.#calendars.values()) this.#subscribeCalendar(link, item);
+  }
+
+  /** Where the server takes it, all documents in one message. */
+  #subscribe(link: Sender): void {
+    const documents = [...this.#attached];
+    if (!link.features.includes("subscribe_many") || documents.length < 2) {
+      for (const { wire } of documents) wire.subscribe();
+      return;
+    }
+    for (const { wire } of documents) wire.onOnline();
+    const resources = documents.map(({ wire }) => wire.subscription());
+    const visible = this.context.isVisible();
+    const ref = link.send("SUBSCRIBE", { resources, visible, max_changes: CHANGES_MAX });
+    for (const { wire } of documents) wire.subscribeRef = ref;
+  }
+
+  onOffline(): void {
+    for (const document of this.#attached) document.onOffline();
+    for (const { item } of this.#calendars.values()) item.onOffline();
+  }
+
+  onMessage(message: Message): void {
+    const { type, payload } = message;
+    const key = resourceOf(payload);
+    if (type.startsWith("CHILD") || (type === "ERROR" && payload.ref === "children")) {
+      const calendar = this.#calendars.get(String(payload.resource_id))?.item;
+      if (type === "ERROR") calendar?.onForbidden();
+      else calendar?.onMessage(type, payload);
+    } else if (key !== null) this.#documents.get(key)?.item.wire.onMessage(message);
+    else if (type === "ERROR") this.#onError(message);
+  }
+
+  /** An error that names no resource is the answer to a SUBSCRIBE, or to nothing that is known. */
+  #onError(message: Message): void {
+    const { ref, message: text } = message.payload;
+    const asked = [...this.#attached].filter(({ wire }) => ref !== null && wire.subscribeRef === ref);
+    for (const { wire } of asked) wire.onMessage(message);
+    const problem: Problem = { code: "ERROR", message: String(text), refusal: message.payload };
+    if (!asked.length) this.context.onProblem(problem);
+  }
+
+  onStanding(key: string, standing: Standing): void {
+    this.#documents.get(key)?.item.state.follow(standing);
+  }
+
+  /** Everything over HTTP. Rejects where there is no answer. */
+  async poll(): Promise<void> {
+    for (const document of this.#attached) await document.poll();
+    for (const { item } of this.#calendars.values()) await item.poll();
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.documents.map((document) => document.end()));
+  }
+}

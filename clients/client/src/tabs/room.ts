@@ -1,0 +1,162 @@
+/**
+ * A document of the leading tab, as a server's room for the other tabs.
+ *
+ * Its history is that of the leading tab's view: a tab's edit is lowered at the version that the tab saw, carried
+ * past what came since and made in the leading tab, whose own changes and the server's go to the tabs like
+ * anybody's. So an edit is in every tab at once, and in one queue, with or without a server.
+ */
+
+import type { Json, Patch } from "../api.js";
+import type { Document } from "../documents/document.js";
+import { emit, lower, type Operations, rebase } from "../kernel/index.js";
+import { fromUnits, toUnitsOf } from "../presence/cursors.js";
+import type { Payload } from "../wire.js";
+import type { Standing } from "./notes.js";
+
+/** So many changes of the view are remembered; a tab that is further behind gets the state. */
+const REMEMBERED = 200;
+
+export interface RoomEvents {
+  tell(tab: string, type: string, payload: object): void;
+  onStanding(standing: Standing): void;
+}
+
+interface Change {
+  before: Json;
+  operations: Operations;
+}
+
+export class TabRoom {
+  #tabs = new Map<string, number>(); // to the newest `seq` known of each
+  #version = 1;
+  #changes: Change[] = [];
+  #acting: { tab: string; id: string } | null = null;
+  #ends: (() => void)[];
+
+  constructor(
+    private readonly document: Document<Json>,
+    private readonly epoch: number,
+    private readonly events: RoomEvents,
+  ) {
+    this.#ends = [
+      document.state.operations.add((before, operations, author) => this.#onView(before, operations, author)),
+      document.subscribe(() => events.onStanding(this.standing())),
+      document.presence.subscribe(() => this.#tellPresence([...this.#tabs.keys()])),
+    ];
+  }
+
+  get isEmpty(): boolean {
+    return this.#tabs.size === 0;
+  }
+
+  standing(): Standing {
+    const { version, role, pending, isStored, isLive, conflicts } = this.document.snapshot;
+    return { version, role, pending, isStored, isLive, conflicts };
+  }
+
+  async onSay(tab: string, type: string, id: string, payload: Payload): Promise<void> {
+    if (type === "SUBSCRIBE") await this.#subscribe(tab, id, payload);
+    else if (type === "OP") this.#edit(tab, id, payload);
+    else if (type === "RESOLVE") this.document.resolve(String(payload.conflict), payload.resolution as never);
+    else if (type === "PRESENCE_UPDATE") this.#place(payload);
+  }
+
+  async #subscribe(tab: string, ref: string, payload: Payload): Promise<void> {
+    // Made in a tab, and never seen anywhere: it is made here as well, before the server is asked.
+    if (payload.is_new && this.document.snapshot.status === "loading") this.document.begin();
+    await this.document.ready();
+    if (this.document.snapshot.status === "forbidden") {
+      this.events.tell(tab, "ERROR", { code: "FORBIDDEN", message: "The token doesn't grant it.", ref });
+      return;
+    }
+    const seq = this.#tabs.get(tab) ?? 0;
+    this.#tabs.set(tab, seq);
+    const { role } = this.document.snapshot;
+    const state = this.document.state.view;
+    const version = this.#version;
+    this.events.tell(tab, "SUBSCRIBE_ACK", { version, epoch: this.epoch, role, state, seq_last: seq });
+    this.events.onStanding(this.standing());
+    this.#tellPresence([tab]);
+  }
+
+  leave(tab: string): void {
+    this.#tabs.delete(tab);
+  }
+
+  end(): void {
+    for (const end of this.#ends) end();
+    this.document.close();
+  }
+
+  // --------------------------------------------------------------------------------------------- edits
+
+  #edit(tab: string, id: string, payload: Payload): void {
+    const seq = Number(payload.seq);
+    const behind = this.#version - Number(payload.version);
+    const start = this.#changes[this.#changes.length - behind];
+    if (behind < 0 || (behind > 0 && !start) || payload.epoch !== this.epoch) {
+      this.events.tell(tab, "ERROR", { code: "VERSION_TOO_OLD", message: "Ask for the state.", ref: id });
+      return;
+    }
+    try {
+      this.#commit(tab, id, payload.operations as unknown as Patch, behind, start?.before);
+      this.#tabs.set(tab, seq);
+    } catch (error) {
+      const { code = "INVALID_OPERATION", message } = error as { code?: string; message: string };
+      this.events.tell(tab, "ERROR", { code, message, ref: id });
+    }
+  }
+
+  #commit(tab: string, id: string, patch: Patch, behind: number, before: Json | undefined): void {
+    const { view } = this.document.state;
+    const since = behind ? this.#changes.slice(-behind).map(({ operations }) => operations) : [];
+    const strategies = this.document.state.strategies;
+    const operations = rebase(lower(before ?? view, patch, strategies), since);
+    const merged = emit(view, operations);
+    this.#acting = { tab, id };
+    try {
+      if (merged.length) this.document.edit(merged);
+      this.document.wire.outbox.request(false); // the tab has waited for more typing already
+      // A change that others left nothing of takes its version all the same, as the server has it.
+      if (this.#acting) this.#onView(view, [], null);
+    } finally {
+      this.#acting = null;
+    }
+  }
+
+  /** A change of the leading tab's view: the tab that made it gets the answer, the others the change. */
+  #onView(before: Json, operations: Operations, author: string | null): void {
+    this.#version++;
+    this.#changes.push({ before, operations });
+    if (this.#changes.length > REMEMBERED) this.#changes.shift();
+    const acting = this.#acting;
+    this.#acting = null;
+    const patch = emit(before, operations);
+    const version = this.#version;
+    for (const tab of this.#tabs.keys()) {
+      if (tab === acting?.tab) this.events.tell(tab, "OP_ACK", { id: acting.id, version, operations: patch });
+      else this.events.tell(tab, "OP_BROADCAST", { version, operations: patch, client_id: author });
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------ presence
+
+  #tellPresence(tabs: string[]): void {
+    const { others, self, count } = this.document.presence.snapshot;
+    const { view } = this.document.state;
+    const presences = [...others, ...(self ? [self] : [])].map((one) => {
+      return { ...one, cursor: { ...fromUnits(one.cursor, view), version: this.#version } };
+    });
+    for (const tab of tabs) this.events.tell(tab, "PRESENCE_STATE", { presences, count });
+  }
+
+  /** The user is where the last tab that said so has them. */
+  #place(payload: Payload): void {
+    const { presence, state } = this.document;
+    const cursor = payload.cursor as unknown as
+      | { field: string; position?: number; anchor?: number }
+      | undefined;
+    if (cursor) presence.setCursor(toUnitsOf(cursor, state.view));
+    if (typeof payload.is_typing === "boolean") presence.setTyping(payload.is_typing);
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * The tabs of one store: the one that holds the lock leads, the others follow.
+ *
+ * The leading tab has the socket and the queue. A following one talks to it over a channel as it would to the
+ * server (room.ts); when the leading one ends, the lock comes to another, which goes on with what is stored.
+ */
+
+import type { Channel, Connection, Environment, Json } from "../api.js";
+import type { Sender } from "../documents/context.js";
+import type { Registry } from "../registry.js";
+import type { Keeper } from "../store/keeper.js";
+import { type Payload, randomName } from "../wire.js";
+import { TabHost } from "./host.js";
+import type { Meta, Note } from "./notes.js";
+
+export type { Meta } from "./notes.js";
+
+/** What the client does in either role. */
+export interface TabsEvents {
+  /** The store is this tab's: connect with what it holds. */
+  lead(): Promise<void>;
+  meta(): Meta;
+  onLeader(meta: Meta, connection: Connection): void;
+  connection(): Connection;
+  wish(isOnline?: boolean, isVisible?: boolean): void;
+}
+
+export class Tabs {
+  #channel: Channel | null = null;
+  #host: TabHost | null = null;
+  #leader: string | null = null;
+  #tab: string;
+  #giveUp = new AbortController();
+  #release: (() => void) | null = null;
+  #decided: () => void = () => {};
+  #said = 0;
+
+  constructor(
+    /** The store's; null where it is not shared. */
+    private readonly name: string | null,
+    private readonly environment: Environment,
+    private readonly keeper: Keeper,
+    private readonly registry: Registry,
+    private readonly events: TabsEvents,
+  ) {
+    this.#tab = randomName(environment.random);
+  }
+
+  /** Does this tab have the socket and the store? */
+  get isLeading(): boolean {
+    return this.keeper.isOwner;
+  }
+
+  /** Resolves when it is clear who leads. */
+  start(): Promise<void> {
+    const { locks, channel } = this.environment;
+    if (this.name === null || !locks || !channel) {
+      this.keeper.isOwner = true;
+      return this.events.lead();
+    }
+    this.#channel = channel(this.name);
+    this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
+    locks.acquire(this.name, this.#giveUp.signal).then(
+      (release) => this.#lead(release),
+      () => this.#decided(), // closed before it was this tab's turn
+    );
+    this.#post({ kind: "hello" });
+    return new Promise((resolve) => {
+      this.#decided = resolve;
+    });
+  }
+
+  async #lead(release: () => void): Promise<void> {
+    if (this.#giveUp.signal.aborted) return release();
+    this.#release = release;
+    this.#leader = null;
+    this.registry.onOffline();
+    this.keeper.isOwner = true;
+    for (const document of this.registry.documents) await document.state.takeOver();
+    const epoch = Math.floor(this.environment.random() * 2 ** 40);
+    this.#host = new TabHost(this.#tab, this.registry, (note) => this.#post(note), epoch);
+    await this.events.lead();
+    this.#decided();
+    this.tellLeading();
+  }
+
+  #post(note: Note): void {
+    this.#channel?.post(note as unknown as Json);
+  }
+
+  /** The leading tab's word to the others; nothing from a following one. */
+  tellLeading(): void {
+    if (!this.#host) return;
+    const { leader } = this.#host;
+    this.#post({ kind: "leading", leader, meta: this.events.meta(), connection: this.events.connection() });
+  }
+
+  #onNote(note: Note): void {
+    if (this.#host) this.#onFollower(note, this.#host);
+    else this.#onLeader(note);
+  }
+
+  #onFollower(note: Note, host: TabHost): void {
+    if (note.kind === "hello") this.tellLeading();
+    else if (note.kind === "say" && note.leader === host.leader) host.onSay(note);
+    else if (note.kind === "bye") host.onBye(note.tab);
+    else if (note.kind === "wish") this.events.wish(note.isOnline, note.isVisible);
+  }
+
+  #onLeader(note: Note): void {
+    if (note.kind === "leading") this.#follow(note);
+    else if (note.kind === "tell" && note.tab === this.#tab) this.registry.onMessage(note.message);
+    else if (note.kind === "standing" && note.leader === this.#leader) {
+      this.registry.onStanding(note.key, note.standing);
+    }
+  }
+
+  #follow({ leader, meta, connection }: Note & { kind: "leading" }): void {
+    const isNew = leader !== this.#leader;
+    this.events.onLeader(meta, connection);
+    if (!isNew) return;
+    this.registry.onOffline();
+    this.#leader = leader;
+    this.#decided();
+    this.registry.onOnline(this.#sender(leader));
+  }
+
+  /** Where this tab's messages go: the server, or the leading tab. */
+  link(server: Sender | null): Sender | null {
+    if (this.isLeading) return server;
+    return this.#leader === null ? null : this.#sender(this.#leader);
+  }
+
+  #senders = new Map<string, Sender>();
+
+  #sender(leader: string): Sender {
+    let sender = this.#senders.get(leader);
+    if (!sender) {
+      const send = (type: string, payload: Payload, id = `tab-${++this.#said}`) => {
+        this.#post({ kind: "say", leader, tab: this.#tab, type, id, payload });
+        return id;
+      };
+      sender = { send, features: [] };
+      this.#senders.set(leader, sender);
+    }
+    return sender;
+  }
+
+  /** A following tab's application wants something of the client that only the leading tab can do. */
+  wish(isOnline?: boolean, isVisible?: boolean): void {
+    if (this.isLeading) this.events.wish(isOnline, isVisible);
+    else {
+      const online = isOnline === undefined ? {} : { isOnline };
+      this.#post({ kind: "wish", ...online, ...(isVisible === undefined ? {} : { isVisible }) });
+    }
+  }
+
+  /** The lock isn't wanted any more. */
+  abandon(): void {
+    this.#giveUp.abort();
+  }
+
+  close(): void {
+    if (!this.#host) this.#post({ kind: "bye", tab: this.#tab });
+    this.#host = null;
+    this.#channel?.close();
+    this.#channel = null;
+    this.#release?.();
+  }
+}
