@@ -112,6 +112,7 @@ class GatewayClient implements Client, Peer {
   /** The store is this client's: its name, and what the last one left in it. */
   async #lead(): Promise<void> {
     const meta = (await this.#keeper.load(META)) as unknown as Meta | undefined;
+    if (this.#isOthers(meta?.userId ?? null)) return;
     if (meta?.clientId && !this.options.clientId) this.#meta.clientId = meta.clientId;
     this.#meta.userId ??= meta?.userId ?? null;
     this.#remember();
@@ -119,6 +120,17 @@ class GatewayClient implements Client, Peer {
       this.#registry.openQueued(key.slice("queue/".length));
     if (this.options.connect === false) this.#server.disconnect();
     else this.#server.connect();
+  }
+
+  /** Is the store another user's? Then it is left alone, and so is the server. */
+  #isOthers(owner: string | null): boolean {
+    const { userId } = this.#meta;
+    if (owner === null || userId === null || owner === userId) return false;
+    const message = `Store and token are of two users, ${owner} and ${userId}: use a store for each.`;
+    this.#tell({ code: "STORE_OTHER_USER", message });
+    this.#keeper.isOwner = false;
+    this.#server.disconnect();
+    return true;
   }
 
   #remember(): void {
@@ -197,13 +209,7 @@ class GatewayClient implements Client, Peer {
 
   onOnline(link: Link): void {
     const { userId } = this.#server.state.snapshot;
-    if (this.#meta.userId !== null && userId !== this.#meta.userId) {
-      const owner = this.#meta.userId;
-      const message = `The store holds edits of ${owner}, the token is ${userId}'s: use a store for each user.`;
-      this.#tell({ code: "STORE_OTHER_USER", message });
-      this.#server.disconnect();
-      return;
-    }
+    if (this.#isOthers(userId)) return;
     this.#meta.userId = userId;
     this.#remember();
     this.#http.renew();

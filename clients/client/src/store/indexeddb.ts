@@ -21,7 +21,13 @@ export function indexedDbStore(name: string, factory: IDBFactory = globalThis.in
     work: (records: IDBObjectStore) => IDBRequest<R> | null,
   ): Promise<R> {
     const transaction = (await database()).transaction(RECORDS, mode);
-    const request = work(transaction.objectStore(RECORDS));
+    let request: IDBRequest<R> | null;
+    try {
+      request = work(transaction.objectStore(RECORDS));
+    } catch (error) {
+      transaction.abort();
+      throw told(error as DOMException);
+    }
     return new Promise((resolve, reject) => {
       transaction.oncomplete = () => resolve(request?.result as R);
       transaction.onabort = () => reject(told(transaction.error ?? request?.error));

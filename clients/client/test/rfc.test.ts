@@ -1,0 +1,167 @@
+/** RFC-002's snippets for clients, as they stand, against a real gateway. */
+
+import { randomUUID } from "node:crypto";
+import type { Presence } from "@collab/client";
+import { afterEach, describe, expect, expectTypeOf, it, test } from "vitest";
+import { People } from "./support/people.js";
+import { until } from "./support/until.js";
+
+const people = new People();
+const sockets: WebSocket[] = [];
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.close();
+});
+
+interface Received {
+  type: string;
+  // biome-ignore lint/suspicious/noExplicitAny: RFC-002 section 2.2 has it so
+  payload: any;
+}
+
+test("2.2: a browser's own WebSocket authenticates, subscribes and sees a change", async () => {
+  const { document } = await people.event("ann");
+  const [jwt_token, user, event_id] = [people.gateway.token("ben"), { id: "ben" }, document.id];
+  const uuid = randomUUID;
+  const messages: Received[] = [];
+  let onChange = () => {};
+  const handleMessage = (data: Received) => {
+    messages.push(data);
+    if (data.type === "OP_BROADCAST") onChange();
+    if (data.type === "PRESENCE_STATE") document.set("/title", "Updated Meeting Title");
+  };
+  const changed = new Promise<void>((resolve) => {
+    onChange = resolve;
+  });
+
+  const ws = new WebSocket(people.gateway.url);
+  sockets.push(ws);
+  ws.onopen = () => {
+    // Send authentication
+    ws.send(
+      JSON.stringify({ type: "AUTH", payload: { token: jwt_token, client_id: uuid(), user_id: user.id } }),
+    );
+
+    // Subscribe to event updates
+    ws.send(JSON.stringify({ type: "SUBSCRIBE", payload: { resource: "event", resource_id: event_id } }));
+  };
+  ws.onmessage = (message) => {
+    const data = JSON.parse(message.data);
+    handleMessage(data);
+  };
+
+  await changed;
+  const types = messages.map((message) => message.type);
+  expect(types.slice(0, 2)).toEqual(["AUTH_ACK", "SUBSCRIBE_ACK"]);
+  const broadcast = messages.find((message) => message.type === "OP_BROADCAST");
+  expect(broadcast?.payload.operation).toEqual({
+    op: "replace",
+    path: "/title",
+    value: "Updated Meeting Title",
+  });
+});
+
+test("2.4: people are what the RFC's components take", async () => {
+  interface RfcPresence {
+    user_id: string;
+    user: { id: string; name: string; avatar_url: string; color: string };
+    cursor: { field: string; position?: number };
+    is_typing: boolean;
+    last_seen: number;
+    client_id: string;
+  }
+  expectTypeOf<Presence>().toExtend<Readonly<RfcPresence>>();
+  const { document: ann } = await people.event("ann", { title: "Sync" });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  ben.presence.setCursor({ field: "title", position: 2 });
+  const { others } = await until(ann.presence, (now) => now.others[0]?.cursor.position === 2);
+  expect(others[0]).toMatchObject({
+    user_id: "ben",
+    user: { id: "ben", name: "ben", avatar_url: "", color: expect.stringMatching(/^#[0-9a-f]{6}$/) },
+    cursor: { field: "title", position: 2 },
+    is_typing: false,
+    last_seen: expect.any(Number),
+    client_id: client.clientId,
+  });
+});
+
+/** What section 8.2 takes for granted: a thin client that waits for messages. */
+class WebSocketClient {
+  #socket: WebSocket | null = null;
+  #messages: Received[] = [];
+  #version = 0;
+  #resource = { resource_type: "", resource_id: "" };
+  #clientId = randomUUID();
+  #onMessage = () => {};
+
+  constructor(private readonly token: string) {}
+
+  async connect(): Promise<void> {
+    const socket = new WebSocket(people.gateway.url);
+    sockets.push(socket);
+    this.#socket = socket;
+    socket.onmessage = (message) => {
+      this.#messages.push(JSON.parse(message.data));
+      this.#onMessage();
+    };
+    await new Promise((open) => {
+      socket.onopen = open;
+    });
+    this.#send("AUTH", { token: this.token, client_id: this.#clientId });
+    await this.waitForMessage("AUTH_ACK");
+  }
+
+  #send(type: string, payload: object): void {
+    this.#socket?.send(JSON.stringify({ type, payload }));
+  }
+
+  async subscribe(type: string, id: string): Promise<void> {
+    this.#resource = { resource_type: type, resource_id: id };
+    this.#send("SUBSCRIBE", { resource: type, resource_id: id });
+    this.#version = (await this.waitForMessage("SUBSCRIBE_ACK")).payload.version;
+  }
+
+  async sendOperation(operation: object): Promise<void> {
+    this.#send("OP", { ...this.#resource, operation, version: this.#version, client_id: this.#clientId });
+  }
+
+  async waitForMessage(type: string, timeoutMs = 5000): Promise<Received> {
+    const endAt = Date.now() + timeoutMs;
+    for (;;) {
+      const at = this.#messages.findIndex((message) => message.type === type);
+      if (at >= 0) return this.#messages.splice(at, 1)[0] as Received;
+      if (Date.now() > endAt) throw new Error(`no ${type} in ${timeoutMs} ms`);
+      await new Promise<void>((come) => {
+        this.#onMessage = come;
+        setTimeout(come, 100);
+      });
+    }
+  }
+}
+
+describe("8.2: Realtime Collaboration", () => {
+  it("should sync changes between multiple clients", async () => {
+    const { document } = await people.event("ann");
+    const [token1, token2, eventId] = [people.gateway.token("ben"), people.gateway.token("eve"), document.id];
+
+    // Setup: 2 clients connected to same event
+    const client1 = new WebSocketClient(token1);
+    const client2 = new WebSocketClient(token2);
+
+    await client1.connect();
+    await client2.connect();
+
+    await client1.subscribe("event", eventId);
+    await client2.subscribe("event", eventId);
+
+    // Client 1 edits title
+    await client1.sendOperation({ op: "replace", path: "/title", value: "New Title" });
+
+    // Client 2 should receive update
+    const update = await client2.waitForMessage("OP_BROADCAST", 5000);
+
+    expect(update.payload.operation.path).toBe("/title");
+    expect(update.payload.operation.value).toBe("New Title");
+    // ... and so does this package's own client.
+    await until(document, (now) => now.view?.title === "New Title");
+  });
+});

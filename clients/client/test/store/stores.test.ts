@@ -1,0 +1,125 @@
+/** One contract for every store, and what each of them does in trouble. */
+
+import "fake-indexeddb/auto";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  indexedDbStore,
+  type Json,
+  memoryStore,
+  type Store,
+  StoreCorruptError,
+  StoreFullError,
+} from "@collab/client";
+import { fileStore } from "@collab/client/node";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+
+const directory = mkdtempSync(join(tmpdir(), "store-"));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+let count = 0;
+
+const STORES: [string, () => () => Store][] = [
+  [
+    "memory",
+    () => {
+      const values = new Map<string, Json>();
+      return () => memoryStore(values);
+    },
+  ],
+  [
+    "IndexedDB",
+    () => {
+      const name = `store ${++count}`;
+      return () => indexedDbStore(name);
+    },
+  ],
+  [
+    "files",
+    () => {
+      const folder = join(directory, String(++count));
+      return () => fileStore(folder);
+    },
+  ],
+];
+
+describe.each(STORES)("a store in %s", (_name, make) => {
+  const opened: Store[] = [];
+  afterEach(async () => {
+    for (const store of opened.splice(0)) await store.close();
+  });
+  const open = (place: () => Store) => {
+    const store = place();
+    opened.push(store);
+    return store;
+  };
+
+  test("keeps what was written for whoever opens it next", async () => {
+    const place = make();
+    const first = open(place);
+    const value = { text: "ü 🎂", list: [1, null, true], nested: { a: {} } };
+    await first.write(new Map<string, Json>([["doc/event:1", value]]));
+    await first.close();
+    const second = open(place);
+    expect(await second.read("doc/event:1")).toEqual(value);
+    expect(await second.read("doc/event:2")).toBeUndefined();
+  });
+
+  test("writes several at once, and undefined deletes", async () => {
+    const store = open(make());
+    await store.write(
+      new Map<string, Json>([
+        ["a", 1],
+        ["b", 2],
+      ]),
+    );
+    await store.write(
+      new Map<string, Json | undefined>([
+        ["a", undefined],
+        ["b", 3],
+      ]),
+    );
+    expect(await store.read("a")).toBeUndefined();
+    expect(await store.read("b")).toBe(3);
+  });
+
+  test("lists keys by their beginning, whatever is in them", async () => {
+    const store = open(make());
+    const keys = ["queue/event:a.b~c:@-1", "queue/event:2", "doc/event:2"];
+    await store.write(new Map(keys.map((key) => [key, 1])));
+    expect((await store.keys("queue/")).sort()).toEqual(["queue/event:2", "queue/event:a.b~c:@-1"]);
+  });
+
+  test("the last of writes that overlap wins", async () => {
+    const store = open(make());
+    const writes = Array.from({ length: 20 }, (_, value) => store.write(new Map([["a", value]])));
+    await Promise.all(writes);
+    expect(await store.read("a")).toBe(19);
+  });
+});
+
+test("a file that isn't JSON is told, and set aside", async () => {
+  const folder = join(directory, "corrupt");
+  const store = fileStore(folder);
+  await store.write(new Map([["doc", 1]]));
+  writeFileSync(join(folder, "doc.json"), '{"half":');
+  await expect(store.read("doc")).rejects.toBeInstanceOf(StoreCorruptError);
+  expect(await store.read("doc")).toBeUndefined();
+  expect(readdirSync(folder)).toEqual(["doc.json.corrupt"]);
+});
+
+test("a full IndexedDB is told as such", async () => {
+  const store = indexedDbStore(`store ${++count}`);
+  await store.write(new Map([["a", 1]]));
+  const put = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = () => {
+    throw new DOMException("no room", "QuotaExceededError");
+  };
+  try {
+    await expect(store.write(new Map([["a", 2]]))).rejects.toBeInstanceOf(StoreFullError);
+  } finally {
+    IDBObjectStore.prototype.put = put;
+  }
+  expect(await store.read("a")).toBe(1);
+  await store.close();
+});

@@ -1,0 +1,88 @@
+/** A client whose store is full, broken or somebody else's: told, and nothing lost that is elsewhere. */
+
+import {
+  type Json,
+  memoryStore,
+  type Problem,
+  type Store,
+  StoreCorruptError,
+  StoreFullError,
+} from "@collab/client";
+import { expect, test, vi } from "vitest";
+import { type Event, People } from "../support/people.js";
+import { until } from "../support/until.js";
+
+const people = new People();
+
+test("with a full store edits go on, are told to be in memory only, and arrive", async () => {
+  let isFull = false;
+  const inner = memoryStore();
+  const store: Store = {
+    ...inner,
+    write: (changes) => (isFull ? Promise.reject(new StoreFullError("no room")) : inner.write(changes)),
+  };
+  const { client, document } = await people.event("ann", { title: "Sync" }, { store });
+  const problems: Problem[] = [];
+  client.onProblem((problem) => problems.push(problem));
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  isFull = true;
+  document.set("/title", "Unstored");
+  await expect(document.stored()).rejects.toBeInstanceOf(StoreFullError);
+  document.set("/location", "Room 1");
+  await expect(document.stored()).rejects.toBeInstanceOf(StoreFullError);
+  expect(problems.map((problem) => problem.code)).toEqual(["STORE_FULL"]); // once, not for each edit
+  expect(document.snapshot.isStored).toBe(false);
+  expect(client.sync.snapshot).toMatchObject({ state: "unsaved", pending: 2, isStored: false });
+  client.connect();
+  await document.saved();
+  const { document: ben } = await people.join("ben", document.id);
+  expect(ben.snapshot.view).toEqual({ title: "Unstored", location: "Room 1" });
+});
+
+test("a record that can't be read is told, and the document comes from the server", async () => {
+  const { document: ann } = await people.event("ann");
+  const inner = memoryStore();
+  const store: Store = {
+    ...inner,
+    read: (key) =>
+      key.startsWith("doc/") ? Promise.reject(new StoreCorruptError("broken")) : inner.read(key),
+  };
+  const client = people.client("ben", { store });
+  const problems: Problem[] = [];
+  client.onProblem((problem) => problems.push(problem));
+  const document = client.open<Event>("event", ann.id);
+  await document.ready();
+  expect(document.snapshot.view).toEqual({ title: "Sync" });
+  expect(problems.map((problem) => problem.code)).toEqual(["STORE_CORRUPT"]);
+});
+
+test("a record that makes no sense is set aside, and the document comes from the server", async () => {
+  const { document: ann } = await people.event("ann");
+  const key = `doc/event:${ann.id}`;
+  const values = new Map<string, Json>([
+    [key, { replica: { document: {}, version: 1, buffer: [[["rem", ["x"]]]] } }],
+  ]);
+  const client = people.client("ben", { store: memoryStore(values) });
+  const problems: Problem[] = [];
+  client.onProblem((problem) => problems.push(problem));
+  const document = client.open<Event>("event", ann.id);
+  await document.ready();
+  expect(document.snapshot.view).toEqual({ title: "Sync" });
+  expect(problems.map((problem) => problem.code)).toEqual(["STORE_CORRUPT"]);
+  await vi.waitFor(() => expect(values.has(`corrupt/event:${ann.id}`)).toBe(true));
+});
+
+test("another user's store is left alone", async () => {
+  const values = new Map<string, Json>();
+  const { document } = await people.event("ann", { title: "Sync" }, { store: memoryStore(values) });
+  document.set("/title", "Ann's");
+  await document.stored();
+  const before = structuredClone(values.get(`doc/event:${document.id}`));
+  const left = new Map<string, Json>(structuredClone([...values]));
+  const client = people.client("ben", { store: memoryStore(left) });
+  const problem = new Promise<Problem>((resolve) => client.onProblem(resolve));
+  expect(await problem).toMatchObject({ code: "STORE_OTHER_USER" });
+  expect(client.connection.snapshot.isPaused).toBe(true);
+  expect(left.get(`doc/event:${document.id}`)).toEqual(before);
+});
