@@ -24,6 +24,7 @@ import trio
 
 from gateway.log.sqlite import SqliteLog
 from gateway.log.sqlite_store import Writer, prepare
+from gateway.log.watermark import Watermark
 from gateway.ports import Batch, ClientKey, Committed, Record, Snapshot
 
 ROOMS = 200
@@ -116,7 +117,9 @@ class Commits(threading.Thread):
 
     def __init__(self, directory: str, commits: int) -> None:
         super().__init__()
-        self._writer = Writer(prepare(Path(directory) / "log.sqlite3", 1))
+        self._writer = Writer(
+            prepare(Path(directory) / "log.sqlite3", 1), Watermark(Path(directory) / "log.newest")
+        )
         self._commits = commits
         self.times_s: list[float] = []
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gateway.config import Config
+from gateway.log.sqlite import DATABASE
+from gateway.log.sqlite_check import check
 from gateway.runtime import interpreter, speedups
 
 Status = Literal["ok", "hint", "bad"]
@@ -37,7 +39,7 @@ class Finding(NamedTuple):
 
 
 def findings(config: Config) -> Iterator[Finding]:
-    """Look at everything; takes well under a second unless the disk is slow."""
+    """Look at everything; well under a second but for a slow disk and a long log, which is read whole."""
     yield _python()
     yield from _kernels(config)
     yield _descriptors(config)
@@ -45,6 +47,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield _ports()
     yield _collector()
     yield from _disk(Path(config.server.data_dir))
+    yield from _stored(Path(config.server.data_dir) / DATABASE)
 
 
 def _python() -> Finding:
@@ -125,6 +128,22 @@ def _disk(data: Path) -> Iterator[Finding]:
     fast = fsync_ms <= FSYNC_GOOD_MS
     remedy = "" if fast else "each commit waits so long: use a local SSD with power-loss protection"
     yield Finding("disk", "ok" if fast else "hint", f"fsync of a page takes {fsync_ms:.2f} ms", remedy)
+
+
+def _stored(database: Path) -> Iterator[Finding]:
+    """Whether what is stored is what was written, where there is an embedded log."""
+    if not database.exists():
+        return
+    checked = check(database)
+    found = f"{checked.changes:,} changes in {database}"
+    if checked.without_checksum:
+        found += f", {checked.without_checksum:,} from before there were checksums"
+    if not checked.damaged:
+        yield Finding("stored changes", "ok", found)
+        return
+    found += f"; {checked.damaged:,} damaged: {', '.join(checked.named)}"
+    remedy = "restore a backup; the gateway refuses to serve what is damaged, and leaves it as it is"
+    yield Finding("stored changes", "bad", found, remedy)
 
 
 def fsync_time_ms(directory: Path) -> float:

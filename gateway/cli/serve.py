@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import click
 import trio
@@ -17,7 +18,8 @@ from rich.markup import escape
 from gateway.admission import create_secret, secret_path
 from gateway.cli.options import Settings, reachable, settings
 from gateway.config import Config
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
+from gateway.log.sqlite import DATABASE
 from gateway.node import Addresses, Node
 from gateway.runtime import interpreter, speedups
 from gateway.sessions.endpoint import PATH
@@ -47,6 +49,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 )
 @click.option("--redis-cluster", metavar="URL", help="A Redis Cluster instead, by any of its nodes.")
 @click.option("--postgres", metavar="DSN", help="PostgreSQL for the whole history; see `gateway migrate`.")
+@click.option("--new", is_flag=True, help="Begin an empty log although a secret is there.")
 @click.option("--node", metavar="NAME", help="Name of this node.  [default: host name and a suffix]")
 @click.option(
     "--log-level",
@@ -67,6 +70,7 @@ def serve_command(
     redis: str | None,
     redis_cluster: str | None,
     postgres: str | None,
+    new: bool,
     node: str | None,
     log_level: str,
     settings: Settings,
@@ -90,11 +94,26 @@ def serve_command(
     further |= {"redis.urls": redis, "redis.cluster_url": redis_cluster, "postgres.dsn": postgres}
     config = settings.load(further)
     logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+    _refuse_vanished(config, new)
     _prepare(config)
     if config.server.workers == 1:
         _run(Node(config))
     else:
         _run(Supervisor(config, log_level.upper(), lambda: settings.load(further)))
+
+
+def _refuse_vanished(config: Config, new: bool) -> None:
+    """An embedded log that is gone while its directory's secret is there isn't silently begun anew."""
+    shared = config.redis.urls or config.redis.cluster_url
+    secret = secret_path(config)
+    if new or shared or config.auth.secret_file or secret is None or not secret.exists():
+        return
+    if (Path(config.server.data_dir) / DATABASE).exists():
+        return
+    raise ConfigError(
+        f"{secret} is there, but no {DATABASE} beside it: did the log vanish? Restore it from a backup, or "
+        "begin an empty one with --new"
+    )
 
 
 def _prepare(config: Config) -> None:

@@ -1,6 +1,6 @@
 """A resource's history from the log: as it is now, and older states, from the nearest snapshot on.
 
-Long replays let other tasks run every so often; none of them holds the whole history in memory.
+Long replays let other tasks run between changes; none of them holds the whole history in memory.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import trio
 
 from gateway.ports import Opening, OpLog, Record
 from gateway.rooms.history import History
-from gateway.rooms.window import Entry, entries_of, entry_of
+from gateway.rooms.window import Entry, entry_of
+from gateway.runtime.timeslice import Slices
 
 PAGE_RECORDS = 500
-REPLAYED_BETWEEN_CHECKPOINTS = 64
 
 
 class Loaded(NamedTuple):
@@ -30,10 +30,15 @@ async def load(log: OpLog, resource: str, seq_kept: int) -> Loaded:
     """The history up to the log's head; raises LogUnavailable."""
     opening = await log.open(resource)
     document = orjson.loads(opening.snapshot.document)
-    entries = entries_of(document, opening.records)
+    entries: list[Entry] = []
+    slices = Slices(trio.current_time)
+    for record in opening.records:
+        entries.append(entry_of(document, record))
+        document = entries[-1].after
+        await slices.pause()
     version, timestamp_ms = opening.snapshot.version, 0
     if entries:
-        document, version = entries[-1].after, entries[-1].record.version
+        version = entries[-1].record.version
         timestamp_ms = entries[-1].record.timestamp
     elif version:
         newest = await log.read(resource, version - 1, 1)
@@ -60,21 +65,19 @@ async def document_at(log: OpLog, resource: str, version: int) -> Any:
     """The document right after `version` (None: there was none); raises LogUnavailable."""
     snapshot = await log.snapshot(resource, version)
     document = orjson.loads(snapshot.document)
-    replayed = 0
+    slices = Slices(trio.current_time)
     async for record in records_after(log, resource, snapshot.version, version):
         document = entry_of(document, record).after
-        replayed += 1
-        if replayed % REPLAYED_BETWEEN_CHECKPOINTS == 0:
-            await trio.lowlevel.checkpoint()
+        await slices.pause()
     return document
 
 
 async def entries_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncIterator[Entry]:
     """The changes `after + 1 ... upto` with the documents that they were made on."""
     document = await document_at(log, resource, after)
+    slices = Slices(trio.current_time)
     async for record in records_after(log, resource, after, upto):
         entry = entry_of(document, record)
         document = entry.after
         yield entry
-        if record.version % REPLAYED_BETWEEN_CHECKPOINTS == 0:
-            await trio.lowlevel.checkpoint()
+        await slices.pause()

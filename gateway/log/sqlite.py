@@ -7,6 +7,7 @@ own connections and don't wait for commits.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -20,10 +21,16 @@ from gateway.errors import LogLocked, LogUnavailable
 from gateway.log.batches import unix_ms
 from gateway.log.pool import Pool
 from gateway.log.sqlite_store import Reader, Writer, connect, prepare
+from gateway.log.watermark import Watermark
 from gateway.log.writer_thread import Serial
-from gateway.ports import Batch, ClientKey, Opening, Outcome, OwnChange, Record, Snapshot, Submitted
+from gateway.ports import Batch, ClientKey, Failed, Opening, Outcome, OwnChange, Record, Snapshot, Submitted
+
+logger = logging.getLogger(__name__)
 
 DATABASE = "log.sqlite3"
+WATERMARK = "log.newest"
+# Any resource will do, for it needn't exist.
+CHECK_RESOURCE = "event:readyz"
 LOCK = "lock"
 READERS = 2
 # While one lane's append is on its way to the disk, the other's rooms make their next batches.
@@ -83,12 +90,16 @@ class SqliteLog:
         except OSError as error:
             raise LogUnavailable(f"{directory} can't hold the log: {error}", "none") from error
         try:
-            self._writer = Writer(prepare(self._path, wall_ms()))
+            connection = prepare(self._path, wall_ms())
         except LogUnavailable:
             self._lock.release()
             raise
+        self._watermark = Watermark(directory / WATERMARK)
+        self._writer = Writer(connection, self._watermark)
+        self._lost()
         self._readers = Pool(lambda: Reader(connect(self._path, writing=False)), READERS)
         self._closed = False
+        self.trouble = ""
         self.pace_s = 0.0  # an append already takes its time
         self._writing = Serial("log")
 
@@ -99,7 +110,23 @@ class SqliteLog:
         return await self._read(lambda reader: reader.open(resource))
 
     async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
-        return await self._write(lambda: self._writer.append(batches))
+        outcomes = await self._write(lambda: self._writer.append(batches))
+        for outcome in outcomes:
+            if isinstance(outcome, Failed):
+                self._failing(outcome.message)
+            elif self.trouble:
+                self._writable()
+        return outcomes
+
+    async def check(self) -> None:
+        """Raise LogUnavailable where the log can't be read, or couldn't be written and still can't."""
+        await self.open(CHECK_RESOURCE)
+        if self.trouble:
+            try:
+                await self._write(self._writer.probe)
+            except LogUnavailable as error:
+                raise LogUnavailable(f"the log can't be written: {error}", "none") from error
+            self._writable()
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         return await self._read(lambda reader: reader.read(resource, after, limit))
@@ -132,6 +159,26 @@ class SqliteLog:
         self._readers.close()
         self._writer.close()
         self._lock.release()
+
+    def _lost(self) -> None:
+        """Say so where the database ends before what was acknowledged."""
+        known, found = self._watermark.get(), self._writer.newest_id()
+        if known > found:
+            logger.error(
+                "%s ends at its change %d, but %d was acknowledged: up to %d changes are lost (a write-ahead "
+                "log without its end?). Restore a backup, or go on: who saw more is brought to what there is",
+                self._path, found, known, known - found,
+            )  # fmt: skip
+            self._watermark.set(found)
+
+    def _failing(self, message: str) -> None:
+        if not self.trouble:
+            logger.error("%s: %s. Edits are refused until it can be", self._path, message)
+        self.trouble = message
+
+    def _writable(self) -> None:
+        logger.warning("%s can be written again", self._path)
+        self.trouble = ""
 
     async def _write(self, work: Callable[[], T]) -> T:
         return await self._writing.run(lambda: self._guarded(work))

@@ -1,7 +1,8 @@
--- The embedded log, version 1 (PRAGMA user_version).
+-- The embedded log, version 2 (PRAGMA user_version).
 --
 -- A resource that was never written has no row, version 0 and the log's standing epoch. Its head is the version
 -- of its newest change. `nonce` is that of the batch, on the batch's first change. `body` is JSON in UTF-8.
+-- `checksum` is the CRC-32 of the body or document; version 1 had none, so what it wrote has NULL.
 
 CREATE TABLE log (
     standing_epoch INTEGER NOT NULL
@@ -25,7 +26,8 @@ CREATE TABLE change (
     timestamp INTEGER NOT NULL,
     undoes INTEGER,
     nonce TEXT,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    checksum INTEGER
 ) STRICT;
 
 CREATE UNIQUE INDEX change_version ON change (resource, version);
@@ -35,5 +37,6 @@ CREATE TABLE snapshot (
     resource INTEGER NOT NULL,
     version INTEGER NOT NULL,
     document BLOB NOT NULL,
+    checksum INTEGER,
     PRIMARY KEY (resource, version)
 ) STRICT;

@@ -13,11 +13,13 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import orjson
 
 from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, unix_ms
+from gateway.log.watermark import Watermark
 from gateway.ports import (
     Batch,
     ClientKey,
@@ -34,19 +36,21 @@ from gateway.ports import (
     Submitted,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BUSY_TIMEOUT_S = 2.0
 CACHE_BYTES = 32 << 20
 CHECK_TIME_MAX_S = 2.0
 RECORDS_A_STEP = 1000
+PROBE_BYTES = 256 << 10
 
 # ?1: [[resource, epoch, base, nonce, [record, ...]], ...], a record being [user, client, seq, digest,
-# timestamp, undoes, offset, size]; ?2: the bodies, back to back. A batch whose epoch or base isn't the
-# head's adds no row.
+# timestamp, undoes, offset, size, checksum]; ?2: the bodies, back to back. A batch whose epoch or base isn't
+# the head's adds no row.
 _APPEND = """
-INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body)
+INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body,
+                    checksum)
 SELECT r.id, (b.value->>2) + 1 + c.key, c.value->>0, c.value->>1, c.value->>2, c.value->>3, c.value->>4,
-       c.value->>5, iif(c.key, NULL, b.value->>3), substr(?2, c.value->>6, c.value->>7)
+       c.value->>5, iif(c.key, NULL, b.value->>3), substr(?2, c.value->>6, c.value->>7), c.value->>8
 FROM json_each(?1) AS b
 CROSS JOIN resource AS r ON r.name = b.value->>0 AND r.epoch = b.value->>1
 CROSS JOIN json_each(b.value->4) AS c
@@ -62,12 +66,13 @@ FROM resource AS r WHERE name = ?
 """
 _RECORDS = """
 SELECT json_group_array(
-           json_array(version, user_id, client_id, seq, digest, timestamp, undoes, length(body))
+           json_array(version, user_id, client_id, seq, digest, timestamp, undoes, length(body), checksum)
        ), group_concat(CAST(body AS TEXT), '')
 FROM (SELECT * FROM change WHERE resource = ? AND version > ? ORDER BY version LIMIT ?)
 """
 _SNAPSHOT = """
-SELECT version, document FROM snapshot WHERE resource = ? AND version <= ? ORDER BY version DESC LIMIT 1
+SELECT version, document, checksum FROM snapshot
+WHERE resource = ? AND version <= ? ORDER BY version DESC LIMIT 1
 """
 # The ids come from the index alone; only the newest rows are fetched.
 _RECENT = f"""
@@ -94,8 +99,8 @@ _STORED_SUBMISSION = """
 SELECT version, digest FROM change WHERE resource = ? AND user_id = ? AND client_id = ? AND seq = ?
 """
 _SAVE_SNAPSHOT = """
-INSERT OR REPLACE INTO snapshot (resource, version, document)
-SELECT id, ?3, ?4 FROM resource AS r WHERE name = ?1 AND epoch = ?2
+INSERT OR REPLACE INTO snapshot (resource, version, document, checksum)
+SELECT id, ?3, ?4, ?5 FROM resource AS r WHERE name = ?1 AND epoch = ?2
 AND ?3 BETWEEN 1 AND (SELECT max(version) FROM change WHERE resource = r.id)
 """
 _REMEDY = "Restore it from a backup, or start with another data directory; the gateway leaves it as it is."
@@ -108,6 +113,22 @@ _WRITER_PRAGMAS = (
     "secure_delete = ON",
 )
 NOTHING = Snapshot(0, b"null")
+# From format 1 to 2.
+_ADD_CHECKSUMS = """
+BEGIN; ALTER TABLE change ADD COLUMN checksum INTEGER; ALTER TABLE snapshot ADD COLUMN checksum INTEGER;
+PRAGMA user_version = 2; COMMIT;
+"""
+
+
+class Damaged(sqlite3.DatabaseError):
+    """What is stored isn't what was written."""
+
+
+def verified(body: bytes, checksum: int | None, what: str) -> bytes:
+    """A body that has its checksum, if it has one; raises Damaged."""
+    if checksum is not None and crc32(body) != checksum:
+        raise Damaged(f"{what} isn't what was written; `gateway doctor` finds all that is damaged")
+    return body
 
 
 def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
@@ -156,6 +177,8 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> None:
         schema = resources.files("gateway.log").joinpath("sqlite_schema.sql").read_text()
         epoch = f"INSERT INTO log VALUES ({now_ms})"
         connection.executescript(f"BEGIN; {schema}; {epoch}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;")
+    elif version == 1:
+        connection.executescript(_ADD_CHECKSUMS)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -183,6 +206,11 @@ class Reader:
 
     def close(self) -> None:
         self.connection.close()
+
+    def newest_id(self) -> int:
+        """The id of the change that was appended last; 0: there is none."""
+        row: tuple[int] = self.connection.execute("SELECT ifnull(max(id), 0) FROM change").fetchone()
+        return row[0]
 
     @contextlib.contextmanager
     def transaction(self, kind: str = "") -> Iterator[None]:
@@ -232,7 +260,10 @@ class Reader:
 
     def _snapshot(self, number: int, version: int) -> Snapshot:
         row = self.connection.execute(_SNAPSHOT, (number, version)).fetchone()
-        return NOTHING if row is None else Snapshot(*row)
+        if row is None:
+            return NOTHING
+        version_found, document, checksum = row
+        return Snapshot(version_found, verified(document, checksum, f"the snapshot at {version_found}"))
 
     def _records(self, number: int, after: int, limit: int) -> list[Record]:
         records: list[Record] = []
@@ -248,14 +279,29 @@ class Reader:
 
 def _split(rows: Sequence[Sequence[Any]], bodies: bytes) -> Iterator[Record]:
     offset = 0
-    for version, user_id, client_id, seq, digest, timestamp, undoes, size in rows:
-        body = bodies[offset : offset + size]
+    for version, user_id, client_id, seq, digest, timestamp, undoes, size, checksum in rows:
+        body = verified(bodies[offset : offset + size], checksum, f"the change {version}")
         offset += size
         yield Record(version, body, user_id, client_id, seq, digest, timestamp, undoes)
 
 
 class Writer(Reader):
     """The one writer. Its appends settle every batch on its own: all of it is stored, or nothing."""
+
+    def __init__(self, connection: sqlite3.Connection, watermark: Watermark) -> None:
+        super().__init__(connection)
+        self._watermark = watermark
+
+    def close(self) -> None:
+        super().close()
+        self._watermark.close()
+
+    def probe(self) -> None:
+        """Write as much as a large edit, and take it away; raises sqlite3.Error where that can't be done."""
+        with self.transaction("IMMEDIATE"):
+            self.connection.execute("CREATE TABLE IF NOT EXISTS probe (body BLOB)")
+            self.connection.execute(f"INSERT INTO probe VALUES (zeroblob({PROBE_BYTES}))")
+        self.connection.execute("DROP TABLE probe")
 
     def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
         """The port's `append`; a failing disk gives `Failed`."""
@@ -269,7 +315,7 @@ class Writer(Reader):
         return [outcomes[place] for place in range(len(batches))]
 
     def save_snapshot(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
-        self.connection.execute(_SAVE_SNAPSHOT, (resource, epoch, *snapshot))
+        self.connection.execute(_SAVE_SNAPSHOT, (resource, epoch, *snapshot, crc32(snapshot.document)))
 
     def purge(self, resource: str, now_ms: int) -> int:
         """Erase the resource, from the write-ahead log too."""
@@ -280,6 +326,7 @@ class Writer(Reader):
             self.connection.execute("DELETE FROM snapshot WHERE resource = ?", (number,))
             self._set_epoch(resource, epoch)
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._watermark.set(self.newest_id())
         return epoch
 
     def _append(self, batches: dict[int, Batch], outcomes: dict[int, Outcome]) -> None:
@@ -308,13 +355,17 @@ class Writer(Reader):
         """Add the batches that continue their heads; returns the number of rows, 0 where one is a resend."""
         index, bodies = _pack(batches)
         try:
-            if not any(batch.base == 0 for batch in batches):
-                return self.connection.execute(_APPEND, (index, bodies)).rowcount
-            with self.transaction("IMMEDIATE"):
-                self.connection.execute(_CREATE, (index,))
-                return self.connection.execute(_APPEND, (index, bodies)).rowcount
+            if any(batch.base == 0 for batch in batches):
+                with self.transaction("IMMEDIATE"):
+                    self.connection.execute(_CREATE, (index,))
+                    done = self.connection.execute(_APPEND, (index, bodies))
+            else:
+                done = self.connection.execute(_APPEND, (index, bodies))
         except sqlite3.IntegrityError:
             return 0
+        if done.rowcount and done.lastrowid:
+            self._watermark.set(done.lastrowid)
+        return done.rowcount
 
     def _refusal(self, batch: Batch) -> Outcome | None:
         number, epoch, version = self.head(batch.resource)
@@ -363,7 +414,7 @@ def _pack(batches: Sequence[Batch]) -> tuple[str, bytes]:
         rows = []
         for record in batch.records:
             _, body, user_id, client_id, seq, digest, timestamp, undoes = record.fields()
-            rows.append((user_id, client_id, seq, digest, timestamp, undoes, offset, len(body)))
+            rows.append((user_id, client_id, seq, digest, timestamp, undoes, offset, len(body), crc32(body)))
             bodies.append(body)
             offset += len(body)
         index.append((batch.resource, batch.epoch, batch.base, batch.nonce, rows))

@@ -76,7 +76,7 @@ def backend_of(config: Config, name: str) -> Backend:
     check_settings(config)
     if config.redis.urls or config.redis.cluster_url:
         return ClusterBackend(config, name)
-    return LocalBackend(SqliteLog(config.server.data_dir), LocalBus())
+    return EmbeddedBackend(SqliteLog(config.server.data_dir), LocalBus())
 
 
 class LocalBackend:
@@ -107,6 +107,22 @@ class LocalBackend:
 
     def measure(self, counters: Counters) -> None:
         """Nothing is counted elsewhere."""
+
+
+class EmbeddedBackend(LocalBackend):
+    """The log in the data directory, which knows when it can't be written."""
+
+    def __init__(self, log: SqliteLog, bus: Bus) -> None:
+        super().__init__(log, bus)
+        self._sqlite = log
+
+    async def check(self) -> None:
+        """See the port."""
+        await self._sqlite.check()
+
+    def measure(self, counters: Counters) -> None:
+        """See the port."""
+        counters.log_unwritable = int(bool(self._sqlite.trouble))
 
 
 class ClusterBackend:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.errors import PatchError
 from gateway.ot.api import Operations, apply, invert, settle, transform_losses
+from gateway.ot.kernel.budget import Budget
 from gateway.ot.kernel.documents import MOV, REM, SET
 from gateway.ot.kernel.transform import EARLIER_MOVE_CUT, LATER_WRITE_LOST
 
@@ -52,30 +53,50 @@ class UndoStacks:
         self._redo.clear()
 
     def local(
-        self, document_before: Any, operations: Operations, label: Hashable, undoes: Hashable | None = None
+        self,
+        document_before: Any,
+        operations: Operations,
+        label: Hashable,
+        undoes: Hashable | None = None,
+        budget: Budget | None = None,
     ) -> None:
         """The author's own change. `undoes`: the label of the change that it takes back.
 
         When that is the top of the undo stack, this is an undo; when it is the top of the redo stack, a redo.
-        When it is neither, for it is older than what was told, the change is taken as a remote one.
+        When it is neither, for it is older than what was told, the change is taken as a remote one. What the
+        budget isn't enough for is forgotten.
         """
         if undoes is None:
             self._redo.clear()
-            self._push(self._undo, document_before, operations, label)
+            self._push(self._undo, document_before, operations, label, budget)
         elif self._undo and self._undo[-1].label == undoes:
-            self._take_back(self._undo, self._redo, document_before, operations, label)
+            self._take_back(self._undo, self._redo, document_before, operations, label, budget)
         elif self._redo and self._redo[-1].label == undoes:
-            self._take_back(self._redo, self._undo, document_before, operations, label)
+            self._take_back(self._redo, self._undo, document_before, operations, label, budget)
         else:
-            self.remote(document_before, operations)
+            self.remote(document_before, operations, budget)
 
-    def remote(self, document_before: Any, operations: Operations) -> None:
-        """Somebody else's change: carried past every entry, which may shrink or vanish."""
-        self._undo = carried(self._undo, document_before, operations)
-        self._redo = carried(self._redo, document_before, operations)
+    def remote(self, document_before: Any, operations: Operations, budget: Budget | None = None) -> None:
+        """Somebody else's change: carried past every entry, which may shrink or vanish.
 
-    def _push(self, stack: list[UndoEntry], document: Any, operations: Operations, label: Hashable) -> None:
-        inverse = invert(document, operations)
+        The entries that the budget isn't enough for are forgotten, the oldest first.
+        """
+        self._undo = carried(self._undo, document_before, operations, budget)
+        self._redo = carried(self._redo, document_before, operations, budget)
+
+    def _push(
+        self,
+        stack: list[UndoEntry],
+        document: Any,
+        operations: Operations,
+        label: Hashable,
+        budget: Budget | None,
+    ) -> None:
+        try:
+            inverse = invert(document, operations, budget)
+        except PatchError:  # it can't be taken back, nor what is older, which stands on its inverse
+            stack.clear()
+            return
         if inverse:
             stack.append(UndoEntry(inverse, label))
             del stack[: -self._entries_max]
@@ -87,34 +108,41 @@ class UndoStacks:
         document: Any,
         operations: Operations,
         label: Hashable,
+        budget: Budget | None,
     ) -> None:
         """Move the top of one stack to the other, now that `operations` were committed for it."""
         entry = source.pop()
         if settle(document, entry.operations) != operations:
             # Something else was committed (normalised, or past a late change): the entries below, which
             # stand on what this one would have left, are brought to what there is.
-            detour = [*invert(document, entry.operations), *operations]
-            source[:] = carried(source, apply(document, entry.operations), detour)
-        self._push(sink, document, operations, label)
+            try:
+                detour = [*invert(document, entry.operations, budget), *operations]
+            except PatchError:
+                source.clear()
+                return
+            source[:] = carried(source, apply(document, entry.operations), detour, budget)
+        self._push(sink, document, operations, label, budget)
 
 
-def carried(stack: list[UndoEntry], document: Any, operations: Operations) -> list[UndoEntry]:
+def carried(
+    stack: list[UndoEntry], document: Any, operations: Operations, budget: Budget | None = None
+) -> list[UndoEntry]:
     """A stack past a change of the document that its top stands on.
 
-    An entry that would take away what the change wrote is dropped whole. Where the work cap is passed, the
-    rest of the stack is.
+    An entry that would take away what the change wrote is dropped whole. Where the work cap or the
+    budget is passed, the rest of the stack is.
     """
     kept: list[UndoEntry] = []
     change = operations
     above: list[Any] = []  # entries passed since `document`, not yet applied to it
     try:
         for entry in reversed(stack):
-            inverse, past, losses = transform_losses(entry.operations, change)
+            inverse, past, losses = transform_losses(entry.operations, change, budget)
             if _takes_away(inverse, losses):
                 for operation in above:
-                    document = apply(document, operation)
+                    document = apply(document, operation, budget)
                 above.clear()
-                change = [*invert(document, entry.operations), *change]
+                change = [*invert(document, entry.operations, budget), *change]
             else:
                 change = past
                 if inverse:

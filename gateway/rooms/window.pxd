@@ -49,6 +49,7 @@ cdef class Window:
 cpdef Entry entry_of(object before, Record record)
 @cython.locals(entry=Entry, record=Record)
 cpdef list entries_of(object document, object records)
-@cython.locals(weight=Py_ssize_t)
+@cython.locals(weight=Py_ssize_t, paths=set)
 cdef Py_ssize_t _weight(bytes body, object operations, object before) except -1
-cdef Py_ssize_t _text_length(object document, tuple path) except -1
+@cython.locals(copied=Py_ssize_t, depth=Py_ssize_t, size=Py_ssize_t)
+cdef Py_ssize_t _copied_bytes(object document, tuple path, set paths) except -1

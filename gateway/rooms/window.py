@@ -1,6 +1,7 @@
 """A room's recent history: the changes after some version, each with the document it was made on.
 
-Documents are path-copied, so an entry costs what its change touched. The window is bounded in versions and
+Documents are path-copied, so an entry costs the containers on the paths that its change touched: little for a
+title, megabytes for one element of a huge array. The window is bounded in versions and
 in bytes; what left it is rebuilt from the log (`history.py`).
 """
 
@@ -12,7 +13,8 @@ from typing import Any
 import orjson
 
 from gateway import ot
-from gateway.ot.kernel.documents import TXT
+from gateway.ot.kernel.documents import MOV, TST
+from gateway.ot.kernel.paths import Path
 from gateway.ports.values import Record
 from gateway.runtime import speedups
 
@@ -157,23 +159,49 @@ class Window:
         del self._changes[:excess]
 
 
-# Measured on calendar events: an operation list with its tuples, and the members of the copied containers.
-_OBJECTS_BYTES = 1100
+# Measured: an operation list with its tuples and the entry itself; a slot of a copied array, a member of a
+# copied object.
+_OBJECTS_BYTES = 600
+_SLOT_BYTES = 8
+_MEMBER_BYTES = 100
 
 
 def _weight(body: bytes, operations: ot.Operations, before: Any) -> int:
-    """The body, the objects, and the strings that text edits copied."""
+    """The body, the objects, and what the change copied: both documents have it of their own."""
     weight = len(body) + _OBJECTS_BYTES
+    paths: set[Path] | None = set() if len(operations) > 1 else None
     for operation in operations:
-        if operation[0] == TXT:
-            weight += _text_length(before, operation[1])
+        if operation[0] != TST:
+            weight += _copied_bytes(before, operation[1], paths)
+            if operation[0] == MOV:
+                weight += _copied_bytes(before, operation[2], paths)
     return weight
 
 
-def _text_length(document: Any, path: tuple[str | int, ...]) -> int:
-    try:
-        for token in path:
+def _copied_bytes(document: Any, path: Path, paths: set[Path] | None) -> int:
+    """The containers on a path of a change, those of `paths` left out, and the text at its end.
+
+    What an earlier operation of the change made isn't there yet: it came with the body.
+    """
+    copied = 0
+    for depth, token in enumerate(path):
+        if paths is not None and path[:depth] in paths:
+            size = 0
+        elif type(document) is dict:
+            size = _MEMBER_BYTES * len(document)
+        elif type(document) is list:
+            size = _SLOT_BYTES * len(document)
+        else:
+            return copied
+        copied += size
+        if paths is not None:
+            paths.add(path[:depth])
+        try:
             document = document[token]
-        return len(document)
-    except (LookupError, TypeError):  # made by an earlier operation of the same change
-        return 0
+        except (LookupError, TypeError):
+            return copied
+    if type(document) is str and (paths is None or path not in paths):
+        if paths is not None:
+            paths.add(path)
+        copied += len(document) if document.isascii() else 4 * len(document)
+    return copied

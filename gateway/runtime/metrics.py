@@ -183,6 +183,7 @@ class Counters:
         "gateway_changes_lost", "Changes known to be lost for good, each counted by every worker that knew it"
     )
     log_errors: int = _count("gateway_log_errors", "Calls of the log that failed")
+    log_unwritable: int = _gauge("gateway_log_unwritable", "1 while the log can't be written")
     pending_changes: int = _gauge("gateway_pending_changes", "Submissions accepted and not yet committed")
     pending_bytes: int = _gauge("gateway_pending_bytes", "Bytes of submissions not yet committed")
 

@@ -51,3 +51,34 @@ def test_a_window_never_pretends_to_reach_back_further_than_it_does() -> None:
     assert not made.covers(5, 10)
     with pytest.raises(LookupError, match="version 5"):
         made.since(5, 10)
+
+
+def changes_of(document: object, patches: list[list[dict[str, object]]]) -> Window:
+    """A window of changes that were made on a document."""
+    made = Window()
+    records = []
+    for version, patch in enumerate(patches, 1):
+        change = {"version": version, "operations": patch, "op_id": f"{version}", "timestamp": 0}
+        body = orjson.dumps(change | {"user_id": "u", "client_id": "c"})
+        records.append(Record(version, body, "u", "c", None, "", 0, None))
+    for entry in entries_of(document, records):
+        made.append(entry)
+    return made
+
+
+def test_a_change_weighs_the_containers_that_it_copied() -> None:
+    """Each of 250 edits of an array of half a million keeps another copy of it alive: 4 MB, not 1 KB."""
+    patch: list[dict[str, object]] = [{"op": "replace", "path": "/l/7", "value": 1}]
+    made = changes_of({"l": [0] * 500_000, "title": "x"}, [patch] * 20)
+    assert made.bytes >= 20 * 4_000_000
+    made.trim(200, 256 << 10)
+    assert made.bytes <= 256 << 10
+
+
+def test_what_one_change_copies_once_weighs_once() -> None:
+    one: list[dict[str, object]] = [{"op": "replace", "path": "/l/7", "value": 1}]
+    document = {"l": [0] * 100_000, "t": "x" * 100_000}
+    single, several = changes_of(document, [one]).bytes, changes_of(document, [one * 50]).bytes
+    assert several < single + 50 * 200
+    typed: list[dict[str, object]] = [{"op": "text", "path": "/t", "value": [1, "y"]}]
+    assert 100_000 <= changes_of(document, [typed * 50]).bytes < 110_000

@@ -1,0 +1,142 @@
+"""The embedded log tells what is damaged, lost or can't be written; it serves none of it silently."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import LogUnavailable
+from gateway.log.sqlite import DATABASE, WATERMARK
+from gateway.log.sqlite_check import check
+from gateway.log.watermark import Watermark
+from gateway.ports import Failed, Snapshot
+from tests.contracts.log_contract import ROOM, batch, committed, record
+from tests.log.test_sqlite import file_size, file_size_max, opened
+
+
+def changed(directory: Path, statement: str) -> None:
+    """Change the stored data behind the log's back."""
+    connection = sqlite3.connect(directory / DATABASE)
+    assert connection.execute(statement).rowcount == 1
+    connection.commit()
+    connection.close()
+
+
+async def filled_log(directory: Path, changes: int = 3) -> None:
+    async with opened(directory) as log:
+        await committed(log, batch(await log.open(ROOM), *(record(n) for n in range(1, changes + 1))))
+        await log.save_snapshot(ROOM, (await log.open(ROOM)).epoch, Snapshot(1, b'{"title": "x"}'))
+
+
+LETTER = """
+UPDATE change SET body = CAST(replace(CAST(body AS TEXT), 'version', 'versiom') AS BLOB) WHERE version = 2
+"""
+
+
+async def test_a_letter_changed_in_a_stored_change_is_not_served(tmp_path: Path) -> None:
+    await filled_log(tmp_path)
+    assert check(tmp_path / DATABASE).damaged == 0
+    changed(tmp_path, LETTER)
+    async with opened(tmp_path) as log:
+        with pytest.raises(LogUnavailable, match=r"change 2 isn't what was written.*doctor"):
+            await log.read(ROOM, 0, 10)
+        assert len(await log.read(ROOM, 2, 10)) == 1  # what is sound is served
+    found = check(tmp_path / DATABASE)
+    assert (found.changes, found.damaged, found.named) == (3, 1, [f"change 2 of {ROOM}"])
+
+
+async def test_a_changed_snapshot_is_not_served(tmp_path: Path) -> None:
+    await filled_log(tmp_path)
+    changed(tmp_path, 'UPDATE snapshot SET document = CAST(\'{"title": "y"}\' AS BLOB)')
+    async with opened(tmp_path) as log:
+        with pytest.raises(LogUnavailable, match="the snapshot at 1 isn't what was written"):
+            await log.open(ROOM)
+    assert check(tmp_path / DATABASE).named == [f"the snapshot of {ROOM} at 1"]
+
+
+async def test_a_change_that_is_gone_is_found(tmp_path: Path) -> None:
+    await filled_log(tmp_path)
+    changed(tmp_path, "DELETE FROM change WHERE version = 2")
+    assert check(tmp_path / DATABASE).named == [f"{ROOM} has 2 of its 3 changes"]
+
+
+async def test_a_log_from_before_checksums_gets_them_for_what_is_new(tmp_path: Path) -> None:
+    await filled_log(tmp_path)
+    connection = sqlite3.connect(tmp_path / DATABASE)
+    for table in ("change", "snapshot"):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    assert check(tmp_path / DATABASE).without_checksum == 3
+    async with opened(tmp_path) as log:
+        opening = await log.open(ROOM)
+        assert len(opening.records) == 2
+        await committed(log, batch(opening, record(4)))
+        assert len(await log.read(ROOM, 0, 10)) == 4
+    found = check(tmp_path / DATABASE)
+    assert (found.changes, found.without_checksum, found.damaged) == (4, 3, 0)
+
+
+async def test_what_a_recovered_wal_lost_is_said_at_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await filled_log(tmp_path, 2)
+    kept = (tmp_path / DATABASE).read_bytes()
+    async with opened(tmp_path) as log:
+        await committed(log, batch(await log.open(ROOM), record(3), record(4), record(5)))
+    (tmp_path / DATABASE).write_bytes(kept)  # as if the write-ahead log had lost its end
+    with caplog.at_level(logging.ERROR):
+        async with opened(tmp_path):
+            pass
+    assert "ends at its change 2, but 5 was acknowledged: up to 3 changes are lost" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.ERROR):
+        async with opened(tmp_path):
+            pass
+    assert "lost" not in caplog.text  # it is said once
+
+
+async def test_a_purge_is_no_loss(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with opened(tmp_path) as log:
+        await committed(log, batch(await log.open(ROOM), record(1), record(2)))
+        await log.purge(ROOM)
+    with caplog.at_level(logging.ERROR):
+        async with opened(tmp_path):
+            pass
+    assert "lost" not in caplog.text
+
+
+def test_a_watermark_that_is_torn_counts_as_none(tmp_path: Path) -> None:
+    path = tmp_path / WATERMARK
+    mark = Watermark(path)
+    assert mark.get() == 0
+    mark.set(7)
+    assert mark.get() == 7
+    path.write_bytes(b"\xff" * 4 + path.read_bytes()[4:])
+    assert mark.get() == 0
+    path.write_bytes(b"abc")
+    assert mark.get() == 0
+    mark.close()
+
+
+async def test_a_log_that_cannot_be_written_says_so_until_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path) as log:
+        await committed(log, batch(await log.open(ROOM), record(1)))
+        await log.check()
+        full = file_size_max(file_size(tmp_path / f"{DATABASE}-wal"))
+        with full, caplog.at_level(logging.WARNING):
+            [outcome] = await log.append([batch(await log.open(ROOM), record(2, value="x" * 200_000))])
+            assert isinstance(outcome, Failed)
+            assert "can't be written" in caplog.text and log.trouble
+            with pytest.raises(LogUnavailable, match="can't be written"):
+                await log.check()
+        await log.check()
+        assert not log.trouble
+        assert "can be written again" in caplog.text
+        await committed(log, batch(await log.open(ROOM), record(2)))
