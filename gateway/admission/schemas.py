@@ -171,6 +171,7 @@ class _ResourceSchema:
         return Refusal(
             "INVALID_OPERATION",
             f"{where}{problem[:_MESSAGE_LENGTH_MAX]}. Nothing was changed: correct and resend the edit.",
+            **({"path": pointer} if len(pointer) <= _MESSAGE_LENGTH_MAX else {}),
         )
 
     def _check_other(self, name: str, value: Any) -> None:

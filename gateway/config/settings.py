@@ -110,7 +110,7 @@ class LimitsSettings(Section):
     html_tags_max: int = tunable(
         10_000, "Tags in one string that a schema declares HTML", unit="tags", least=1, most=50_000
     )
-    subscriptions_max: int = tunable(100, "Subscriptions of one connection", least=1, most=100_000)
+    subscriptions_max: int = tunable(1000, "Subscriptions of one connection", least=1, most=100_000)
     unacknowledged_max: int = tunable(
         64, "Submissions of one connection under way; then it isn't read", least=1, most=10_000
     )
@@ -177,6 +177,20 @@ class TimeoutsSettings(Section):
     )
     room_idle_s: float = tunable(
         60.0, "A room without subscribers stays open", unit="s", least=0, most=86_400
+    )
+    reconnect_min_s: float = tunable(
+        0.5,
+        "Shortest delay before a client connects again (told in AUTH_ACK)",
+        unit="s",
+        least=0.01,
+        most=600,
+    )
+    reconnect_max_s: float = tunable(
+        30.0,
+        "Longest delay before a client connects again (told in AUTH_ACK)",
+        unit="s",
+        least=0.01,
+        most=3600,
     )
     close_timeout_s: float = tunable(5.0, "A closing handshake", unit="s", least=0.01, most=600)
 
@@ -352,6 +366,11 @@ class Config:
             raise ConfigError(
                 f"limits.changes_default = {self.limits.changes_default}: must not exceed "
                 f"limits.changes_max = {self.limits.changes_max}"
+            )
+        if self.timeouts.reconnect_max_s < self.timeouts.reconnect_min_s:
+            raise ConfigError(
+                f"timeouts.reconnect_max_s = {self.timeouts.reconnect_max_s:g}: must not be below "
+                f"timeouts.reconnect_min_s = {self.timeouts.reconnect_min_s:g}"
             )
         if self.redis.urls and self.redis.cluster_url:
             raise ConfigError("redis.urls and redis.cluster_url exclude each other: set one")

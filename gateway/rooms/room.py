@@ -54,6 +54,27 @@ def _too_busy(who: str) -> Refusal:
     return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=RETRY_BUSY_MS)
 
 
+def locate(refusal: Refusal, patch: list[dict[str, Any]], index: int | None = None) -> None:
+    """Have a refusal say which operation of the patch failed, as far as that can be told.
+
+    Without an `index` it is the last one that touches the member of the refusal's `path`, or the only one.
+    """
+    details = refusal.details
+    if index is None and len(patch) == 1:
+        index = 0
+    elif index is None and "path" in details:
+        member = details["path"].split("/")[1:2]
+        touching = [
+            n for n, operation in enumerate(patch) if operation["path"].split("/")[1:2] in (member, [])
+        ]
+        index = touching[-1] if touching else None
+    if index is not None and index < len(patch):
+        details["index"] = index
+        path = patch[index].get("path")
+        if "path" not in details and isinstance(path, str):
+            details["path"] = path
+
+
 class Next(Enum):
     """What the log's answer to a batch leaves to do."""
 
@@ -199,9 +220,10 @@ class Room:
         try:
             return Staged(submission, self._committable(submission, document, version, stamp_ms))
         except Refusal as refusal:
+            locate(refusal, submission.patch)
             self._refuse(submission, refusal)
         except PatchError as error:
-            self._refuse(submission, self.refusal_of(error, document, version - 1))
+            self._refuse(submission, self.refusal_of(error, submission.patch, document, version - 1))
         except Unsanitised as waiting:
             self.unsanitised = waiting.texts
         except Exception:
@@ -283,12 +305,17 @@ class Room:
             )
         submission.author.committed(submission, version)
 
-    def refusal_of(self, error: PatchError, document: Any, version: int) -> Refusal:
+    def refusal_of(
+        self, error: PatchError, patch: list[dict[str, Any]], document: Any, version: int
+    ) -> Refusal:
         """The ERROR for a patch that can't be carried out on this document."""
         where = "" if error.index is None else f" (operation {error.index})"
         if error.code == "CONFLICT":
-            return self._conflict(f"{error}{where}", document, version)
-        return Refusal(error.code, f"{error}{where}")
+            refusal = self._conflict(f"{error}{where}", document, version)
+        else:
+            refusal = Refusal(error.code, f"{error}{where}")
+        locate(refusal, patch, error.index)
+        return refusal
 
     def _conflict(self, text: str, document: Any, version: int) -> Refusal:
         self._shared.counters.conflicts += 1

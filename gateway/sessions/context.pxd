@@ -16,3 +16,4 @@ cdef class SessionContext:
     cdef readonly object registry
     cdef readonly object hand_over
     cdef readonly object limits
+    cdef readonly object reconnect

@@ -24,11 +24,11 @@ Handler = Callable[["ClientSession", Message, bytes], Work | None]
 
 class SessionContext:
     """What the sessions of a worker share. `node` is its name, `admits` takes an authenticator's identity,
-    `hand_over` is its transport's; `limits` are those that AUTH_ACK tells, as JSON."""
+    `hand_over` is its transport's; `limits` and `reconnect` are what AUTH_ACK tells, as JSON."""
 
     __slots__ = (
         "admits", "authenticator", "config", "counters", "hand_over", "handlers", "hub", "limits", "node",
-        "rate_limit", "registry",
+        "rate_limit", "reconnect", "registry",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +55,7 @@ class SessionContext:
         self.registry = registry
         self.hand_over = hand_over
         self.limits = orjson.Fragment(orjson.dumps(limits_of(config)))
+        self.reconnect = orjson.Fragment(orjson.dumps(reconnect_of(config)))
 
 
 def limits_of(config: Config) -> dict[str, int]:
@@ -72,3 +73,9 @@ def limits_of(config: Config) -> dict[str, int]:
         "changes_max": limits.changes_max,
         "idle_timeout_ms": int(config.timeouts.idle_timeout_s * 1000),
     }
+
+
+def reconnect_of(config: Config) -> dict[str, int]:
+    """Between which bounds a client chooses its delay before it connects again."""
+    timeouts = config.timeouts
+    return {"min_ms": int(timeouts.reconnect_min_s * 1000), "max_ms": int(timeouts.reconnect_max_s * 1000)}

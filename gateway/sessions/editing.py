@@ -95,7 +95,7 @@ def _submission_of(
     submission.strict = strict
     if seq is not None:
         submission.seq = seq
-        submission.digest = _digest(patch)
+        submission.digest = _digest(patch, payload["version"])
     return submission
 
 
@@ -113,7 +113,7 @@ def _submit(session: ClientSession, room: Room, submission: Submission) -> None:
             document, submission.patch, hub.rules.strategies(room.type), hub.patch_limits
         )
     except PatchError as error:
-        raise _refusal_of(room, error) from None
+        raise _refusal_of(room, error, submission) from None
     submission.on_nothing = document is None
     _hand_over(session, room, submission)
 
@@ -124,8 +124,8 @@ def _hand_over(session: ClientSession, room: Room, submission: Submission) -> No
     session.unacknowledged += 1
 
 
-def _refusal_of(room: Room, error: PatchError) -> Refusal:
-    refusal = room.refusal_of(error, room.document, room.version)
+def _refusal_of(room: Room, error: PatchError, submission: Submission) -> Refusal:
+    refusal = room.refusal_of(error, submission.patch, room.document, room.version)
     refusal.details.update(room.name())
     return refusal
 
@@ -149,7 +149,7 @@ async def _submit_later(session: ClientSession, room: Room, submission: Submissi
     try:
         lowered = await hub.catch_up.lower_at(room, base, submission.patch, submission.strict)
     except PatchError as error:
-        raise _refusal_of(room, error) from None
+        raise _refusal_of(room, error, submission) from None
     submission.operations, submission.base, submission.on_nothing = lowered
     _hand_over(session, room, submission)
 
@@ -165,8 +165,9 @@ def _check_base(session: ClientSession, room: Room, base: int) -> None:
         raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
 
 
-def _digest(patch: Sequence[Mapping[str, Any]]) -> str:
-    content = orjson.dumps(patch, option=orjson.OPT_SORT_KEYS)
+def _digest(patch: Sequence[Mapping[str, Any]], version: int) -> str:
+    """What tells a resend from another edit: the same operations may mean another edit on another base."""
+    content = orjson.dumps((version, patch), option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(content, digest_size=12).hexdigest()
 
 

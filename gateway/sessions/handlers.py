@@ -6,12 +6,14 @@ returns None when it is done, or a coroutine where it has to wait for the log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
+import trio
 
-from gateway.errors import Disconnect, LogTrimmed, Refusal
+from gateway.errors import Disconnect, LogTrimmed, LogUnavailable, Refusal
 from gateway.ports import Identity
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
@@ -22,6 +24,10 @@ from gateway.wire import messages
 from gateway.wire.messages import Message
 
 PROTOCOL_VERSION = 1
+# What a client may count on beyond the RFC, by name.
+FEATURES = ("subscribe_many", "seq_last", "role_changed")
+# So many rooms are opened side by side for one SUBSCRIBE.
+OPENED_AT_ONCE = 16
 
 # --------------------------------------------------------------------------------------- connection
 
@@ -62,21 +68,26 @@ def present_token(session: ClientSession, token: str, user_id: str | None = None
         session.refuse(Refusal("FORBIDDEN", text), None)
         raise Disconnect(4403, "not admitted")
     session.authenticated(identity)
-    _review_roles(session, identity)
+    review_roles(session, identity)
 
 
-def _review_roles(session: ClientSession, identity: Identity) -> None:
-    """A renewed token may grant less: what isn't granted any more ends."""
+def review_roles(session: ClientSession, identity: Identity) -> None:
+    """What was granted may have changed: the client is told, and what isn't granted any more ends."""
     for resource, subscription in list(session.subscriptions.items()):
         room = subscription.room
         role = identity.role(room.type, room.id)
+        if role == subscription.role:
+            continue
+        if session.extended:
+            session.send("ROLE_CHANGED", {"resource": room.type, **room.name(), "role": role}, room)
         if role is not None:
             subscription.role = role
             continue
         session.leave(subscription)
         del session.subscriptions[resource]
-        text = f"The new token doesn't grant {resource}; the subscription has ended."
-        session.refuse(Refusal("FORBIDDEN", text, **room.name()), None)
+        if not session.extended:
+            text = f"The token doesn't grant {resource} any more; the subscription has ended."
+            session.refuse(Refusal("FORBIDDEN", text, **room.name()), None)
 
 
 def acknowledge_auth(session: ClientSession) -> None:
@@ -87,6 +98,8 @@ def acknowledge_auth(session: ClientSession) -> None:
         "session_id": session.id,
         "node": session.shared.node,
         "limits": session.shared.limits,
+        "reconnect": session.shared.reconnect,
+        "features": FEATURES,
     }
     session.send("AUTH_ACK", payload)
 
@@ -159,8 +172,53 @@ async def _changes_after(session: ClientSession, room: Room, version: int) -> li
 
 
 async def subscribe(session: ClientSession, message: Message, raw: bytes) -> None:
-    """SUBSCRIBE: SUBSCRIBE_ACK with what the client misses, then every change, and PRESENCE_STATE."""
+    """SUBSCRIBE: SUBSCRIBE_ACK with what the client misses, then every change, and PRESENCE_STATE.
+
+    For each of many `resources`: its own SUBSCRIBE_ACK or ERROR.
+    """
     payload = message.payload
+    resources = messages.resources_of(payload, session.shared.config.limits.subscriptions_max)
+    if resources is None:
+        await _subscribe(session, payload, raw)
+        return
+    granted = [name for item in resources if (name := _granted(session, item)) is not None]
+    if granted and await session.hand_over(granted[0], raw):
+        return
+    await _open_side_by_side(session, granted)
+    shared: Mapping[str, Any] = {key: payload[key] for key in ("max_changes", "visible") if key in payload}
+    for item in resources:
+        try:
+            await _subscribe(session, {**shared, **item}, raw)
+        except (Refusal, LogUnavailable) as error:
+            refusal = session.refusal_of(error)
+            session.name_resource(refusal, item)
+            session.refuse(refusal, message.id)
+
+
+def _granted(session: ClientSession, item: Mapping[str, Any]) -> str | None:
+    """The resource that an item names, if it may be read; what is wrong with others shows later."""
+    resource_type, ident = item.get("resource", item.get("resource_type")), item.get("resource_id")
+    if resource_type not in session.shared.hub.rules.types or not messages.is_resource_id(ident):
+        return None
+    name = f"{resource_type}:{ident}"
+    return name if session.known_identity().role(*name.split(":", 1)) is not None else None
+
+
+async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -> None:
+    """Open rooms; who can't be opened says so when it is subscribed."""
+    limit = trio.CapacityLimiter(OPENED_AT_ONCE)
+
+    async def open_one(resource: str) -> None:
+        async with limit:
+            with suppress(Refusal):
+                await session.shared.hub.open(resource)
+
+    async with trio.open_nursery() as nursery:
+        for resource in resources:
+            nursery.start_soon(open_one, resource)
+
+
+async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: bytes) -> None:
     resource_type, resource_id = _named_resource(session, payload)
     seen = _Seen(session, payload, messages.optional_integer_of(payload, "version"))
     visible = messages.flag_of(payload, "visible", True)
@@ -174,6 +232,7 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     if await session.hand_over(resource, raw):
         return
     room = await session.shared.hub.open(resource)
+    await _recall(session, room)
     missing = await _missing(session, room, seen)
     if session.connection is None:
         return
@@ -181,6 +240,7 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     if subscription is None:
         subscription = session.subscriptions[resource] = Subscription(room, role)
         session.shared.counters.subscriptions += 1
+    subscription.role = role
     _count_sync(session, missing)
     acknowledgement = {
         "resource": room.type,
@@ -188,6 +248,7 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
         "version": room.version,
         "epoch": room.epoch,
         "role": role,
+        **_seq_last(session, room),
         **missing,
     }
     session.send("SUBSCRIBE_ACK", acknowledgement, room)
@@ -197,6 +258,22 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     else:
         session.vanish(subscription)
     session.connection.send(room.roster.state(room.stamp_ms()), room.resource, droppable=True)
+
+
+async def _recall(session: ClientSession, room: Room) -> None:
+    """Have the room know what this client submitted, for `seq_last`."""
+    if session.extended and session.client_id is not None:
+        author = session.known_identity().user_id, session.client_id
+        if room.history.memory_of(*author) is None:
+            await session.shared.hub.catch_up.load_client(room, *author)
+
+
+def _seq_last(session: ClientSession, room: Room) -> dict[str, int]:
+    """`seq_last`: the newest `seq` that is known of this client, 0 for none; for extended clients."""
+    if not session.extended or session.client_id is None:
+        return {}
+    memory = room.history.memory_of(session.known_identity().user_id, session.client_id)
+    return {} if memory is None else {"seq_last": max(memory, default=0)}
 
 
 def _count_sync(session: ClientSession, missing: Mapping[str, Any]) -> None:

@@ -88,19 +88,18 @@ class ClientSession:
         """Handle one text message; an awaitable is to be awaited before the next one."""
         shared = self.shared
         self._last_message_s = shared.hub.now_s()
-        ref: str | None = None
+        message: messages.Message | None = None
         try:
             limit = shared.config.limits.message_bytes_max
             if len(payload) > limit:
                 raise Refusal("TOO_LARGE", f"A message has at most {limit} bytes; this one {len(payload)}.")
             message = messages.decode(payload)
-            ref = message.id
             work = self._handler(message)(self, message, payload)
         except Exception as error:
-            self._failed(error, ref)
+            self._failed(error, message)
             return None
         if work is not None:
-            return self._finish(work, ref)
+            return self._finish(work, message)
         self._invalid_in_a_row = 0
         if self.unacknowledged >= shared.config.limits.unacknowledged_max:
             return self.settled(shared.config.limits.unacknowledged_max - 1)
@@ -179,28 +178,50 @@ class ClientSession:
             raise Refusal("UNAUTHENTICATED", "Send AUTH first, or a bearer token with the handshake.")
         return handler
 
-    async def _finish(self, work: Work, ref: str | None) -> None:
+    async def _finish(self, work: Work, message: messages.Message) -> None:
         try:
             await work
             self._invalid_in_a_row = 0
         except Exception as error:
-            self._failed(error, ref)
+            self._failed(error, message)
 
-    def _failed(self, error: Exception, ref: str | None) -> None:
-        if isinstance(error, Refusal):
-            self.refuse(error, ref)
-        elif isinstance(error, PatchError):
-            self.refuse(Refusal(error.code, str(error)), ref)
-        elif isinstance(error, LogUnavailable):
-            self.shared.counters.log_errors += 1
-            self.refuse(unavailable(error), ref)
-        elif isinstance(error, Disconnect):
+    def _failed(self, error: Exception, message: messages.Message | None) -> None:
+        if isinstance(error, Disconnect):
             self.close(error.code, error.reason)
-        else:
-            reference = secrets.token_hex(4)
-            logger.error("bug %s in session %s", reference, self.id, exc_info=error)
-            self.shared.counters.internal_errors += 1
-            self.refuse(Refusal("INTERNAL", f"A bug in the gateway, logged as {reference}."), ref)
+            return
+        refusal = self.refusal_of(error)
+        ref = None
+        if message is not None:
+            ref = message.id
+            self.name_resource(refusal, message.payload)
+        self.refuse(refusal, ref)
+
+    def refusal_of(self, error: Exception) -> Refusal:
+        """What is answered to an error; a bug is logged."""
+        if isinstance(error, Refusal):
+            return error
+        if isinstance(error, PatchError):
+            return Refusal(error.code, str(error))
+        if isinstance(error, LogUnavailable):
+            self.shared.counters.log_errors += 1
+            return unavailable(error)
+        reference = secrets.token_hex(4)
+        logger.error("bug %s in session %s", reference, self.id, exc_info=error)
+        self.shared.counters.internal_errors += 1
+        return Refusal("INTERNAL", f"A bug in the gateway, logged as {reference}.")
+
+    def name_resource(self, refusal: Refusal, payload: Mapping[str, Any]) -> None:
+        """Have a refusal say which resource it is about, where the payload names one."""
+        ident, named = payload.get("resource_id"), payload.get("resource_type", payload.get("resource"))
+        if "resource_id" in refusal.details or not messages.is_resource_id(ident):
+            return
+        types = self.shared.hub.rules.types
+        if named is None:
+            found = [name for name in types if f"{name}:{ident}" in self.subscriptions]
+            named = found[0] if len(found) == 1 else None
+        refusal.details["resource_id"] = ident
+        if isinstance(named, str) and named in types:
+            refusal.details["resource_type"] = named
 
     def refuse(self, refusal: Refusal, ref: str | None) -> None:
         """Answer with ERROR, and close where the code asks for it."""

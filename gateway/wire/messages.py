@@ -137,6 +137,11 @@ def flag_of(payload: Mapping[str, Any], key: str, default: bool) -> bool:
     raise invalid(f"payload.{key} must be true or false.")
 
 
+def is_resource_id(value: object) -> bool:
+    """Whether this can be a resource's id."""
+    return isinstance(value, str) and RESOURCE_ID.match(value) is not None
+
+
 def resource_id_of(payload: Mapping[str, Any]) -> str:
     """The required `resource_id`."""
     value = payload.get("resource_id")
@@ -146,17 +151,35 @@ def resource_id_of(payload: Mapping[str, Any]) -> str:
 
 
 def cursor_of(payload: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The optional `cursor: {field, position?}` of a presence update."""
+    """The optional `cursor: {field, position?, anchor?, version?}` of a presence update."""
     value = payload.get("cursor")
     if value is None:
         return None
     if not isinstance(value, dict):
-        raise invalid("payload.cursor must be an object {field, position?}.")
+        raise invalid("payload.cursor must be an object {field, position?, anchor?, version?}.")
     field = value.get("field")
     if not isinstance(field, str) or len(field) > FIELD_LENGTH_MAX:
         raise invalid(f"payload.cursor.field must be a string of at most {FIELD_LENGTH_MAX} characters.")
-    position = optional_integer_of(value, "position")
-    return {"field": field} if position is None else {"field": field, "position": position}
+    numbers = {
+        "position": optional_integer_of(value, "position"),
+        "anchor": optional_integer_of(value, "anchor"),
+        "version": optional_integer_of(value, "version"),
+    }
+    return {"field": field} | {name: number for name, number in numbers.items() if number is not None}
+
+
+def resources_of(payload: Mapping[str, Any], length_max: int) -> list[dict[str, Any]] | None:
+    """The optional `resources` of SUBSCRIBE: objects that name one each; None where there are none."""
+    value = payload.get("resources")
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value) or not value:
+        raise invalid(
+            "payload.resources must be a list of objects {resource, resource_id, version?, epoch?}."
+        )
+    if len(value) > length_max:
+        raise Refusal("TOO_LARGE", f"payload.resources has at most {length_max} items; subscribe to fewer.")
+    return value
 
 
 def _check_integers(patch: list[dict[str, Any]], raw: bytes) -> None:

@@ -51,6 +51,27 @@ async def test_an_edit_that_is_not_right_is_refused_and_the_connection_stays(aut
         assert (client.reader.closed_with, client.session.unacknowledged) == (None, 0)
 
 
+async def test_an_error_says_which_resource_which_operation_and_where(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        bad = {"op": "replace", "path": "/no/where", "value": 1}
+        error = one(await client.edit([A, bad], 1), "ERROR")
+        assert (error["resource_type"], error["resource_id"]) == ("event", "1")
+        assert (error["index"], error["path"]) == (1, "/no/where")
+        wrong = {"op": "add", "path": "/start_time", "value": "yesterday"}
+        error = one(await client.edit([A, wrong, B], 1), "ERROR")
+        assert (error["code"], error["index"], error["path"]) == ("INVALID_OPERATION", 1, "/start_time")
+        error = one(await client.say("OP", resource_id="1", version="x", operation=A), "ERROR")
+        assert (error["code"], error["resource_id"]) == ("INVALID_MESSAGE", "1")
+
+
+async def test_the_same_seq_on_another_base_is_another_edit(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        await client.edit(A, 1, seq=1)
+        assert one(await client.edit(A, 2, seq=1), "ERROR")["code"] == "SEQ_REUSED"
+
+
 async def test_an_edit_needs_a_subscription(autojump_clock):
     async with desk() as found:
         client = await found.client()

@@ -24,6 +24,8 @@ async def test_auth_tells_who_one_is_and_what_is_allowed(autojump_clock):
         assert (payload["user_id"], payload["client_id"], payload["node"]) == ("ann", "c1", "node")
         assert payload["session_id"] == client.session.id
         assert payload["limits"]["unacknowledged_max"] == CONFIG.limits.unacknowledged_max
+        assert payload["reconnect"] == {"min_ms": 500, "max_ms": 30_000}
+        assert "subscribe_many" in payload["features"]
 
 
 async def test_a_bearer_token_needs_no_auth_and_is_acknowledged_unasked(autojump_clock):
@@ -150,12 +152,77 @@ async def test_nothing_comes_after_an_unsubscription(autojump_clock):
         assert ann.reader.take() == []
 
 
-async def test_a_renewed_token_that_grants_less_ends_what_it_does_not_grant(autojump_clock):
+@pytest.mark.parametrize("extended", [True, False])
+async def test_a_renewed_token_that_grants_less_ends_what_it_does_not_grant(autojump_clock, extended):
     async with desk() as found:
-        client = await found.client("ann", subscribed=True)
-        await client.say("AUTH", token="ann:nobody")
+        client = await found.client("ann", extended, subscribed=True)
+        said = await client.say("AUTH", token="ann:nobody")
+        if extended:
+            assert one(said, "ROLE_CHANGED")["role"] is None
+        else:
+            assert one(said, "ERROR")["code"] == "FORBIDDEN"
         assert "event:1" not in client.session.subscriptions
         assert found.room().subscriber_count == 0
+
+
+async def test_a_renewed_token_with_another_role_says_so_and_one_with_the_same_does_not(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann", subscribed=True)
+        said = await client.say("AUTH", token="ann:viewer")
+        payload = one(said, "ROLE_CHANGED")
+        assert (payload["resource"], payload["resource_id"], payload["role"]) == ("event", "1", "viewer")
+        assert one(await client.edit(titled("a")[0], 1), "ERROR")["code"] == "FORBIDDEN"
+        assert [kind for kind, _ in await client.say("AUTH", token="ann:viewer")] == ["AUTH_ACK"]
+
+
+async def test_many_resources_are_subscribed_by_one_message_each_answered_by_itself(autojump_clock):
+    async with desk(CONFIG.with_(limits={"subscriptions_max": 4})) as found:
+        client = await found.client("ann")
+        resources = [
+            {"resource": "event", "resource_id": "1", "version": 1, "epoch": found.room().epoch},
+            {"resource": "event", "resource_id": "2"},
+            {"resource": "planet", "resource_id": "3"},
+            {"resource": "event", "resource_id": "4"},
+        ]
+        said = await client.say("SUBSCRIBE", resources=resources, visible=False)
+        acks = [payload for kind, payload in said if kind == "SUBSCRIBE_ACK"]
+        assert [ack["resource_id"] for ack in acks] == ["1", "2", "4"]
+        assert (acks[0]["changes"], acks[1]["state"]) == ([], None)
+        error = one(said, "ERROR")
+        assert (error["code"], error["ref"], error["resource_id"]) == ("INVALID_MESSAGE", "m2", "3")
+        assert len(found.room().roster) == 0
+        await client.edit(titled("a")[0], 1)
+        assert found.room().version == 2
+
+
+@pytest.mark.parametrize(
+    ("resources", "code"),
+    [([], "INVALID_MESSAGE"), ("1", "INVALID_MESSAGE"), ([1], "INVALID_MESSAGE"), ([{}] * 5, "TOO_LARGE")],
+)
+async def test_a_list_of_resources_is_one_of_bounded_length(autojump_clock, resources, code):
+    async with desk(CONFIG.with_(limits={"subscriptions_max": 4})) as found:
+        client = await found.client("ann")
+        assert one(await client.say("SUBSCRIBE", resources=resources), "ERROR")["code"] == code
+
+
+async def test_many_resources_are_bounded_as_single_ones_are(autojump_clock):
+    async with desk(CONFIG.with_(limits={"subscriptions_max": 4})) as found:
+        client = await found.client("ann", subscribed=True)
+        resources = [{"resource": "event", "resource_id": f"n{number}"} for number in range(4)]
+        error = one(await client.say("SUBSCRIBE", resources=resources), "ERROR")
+        assert (error["code"], error["resource_id"]) == ("TOO_LARGE", "n3")
+
+
+async def test_a_client_learns_its_newest_seq(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann")
+        assert one(await client.subscribe(), "SUBSCRIBE_ACK")["seq_last"] == 0
+        await client.edit(titled("a")[0], 1, seq=7)
+        found.worker.hub._rooms.clear()  # as after a restart
+        again = await found.client("ann")
+        assert one(await again.subscribe(), "SUBSCRIBE_ACK")["seq_last"] == 7
+        plain = await found.client("bob", extended=False)
+        assert "seq_last" not in one(await plain.subscribe(), "SUBSCRIBE_ACK")
 
 
 # ------------------------------------------------------------------------------------------------ sync

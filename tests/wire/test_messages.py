@@ -109,6 +109,8 @@ def test_a_cursor_has_a_field_and_maybe_a_position():
     assert messages.cursor_of({}) is None
     assert messages.cursor_of({"cursor": {"field": "title", "more": 1}}) == {"field": "title"}
     assert messages.cursor_of({"cursor": {"field": "title", "position": 3}})["position"] == 3
+    whole = {"field": "title", "position": 3, "anchor": 1, "version": 7}
+    assert messages.cursor_of({"cursor": whole}) == whole
     for cursor in (5, {}, {"field": 5}, {"field": "x" * 257}, {"field": "title", "position": -1}):
         refused(messages.cursor_of, {"cursor": cursor})
 
