@@ -11,7 +11,13 @@ from typing import Any
 
 import orjson
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
+from trio_websocket import (
+    ConnectionClosed,
+    ConnectionRejected,
+    HandshakeError,
+    WebSocketConnection,
+    open_websocket_url,
+)
 
 from loadtest import content
 
@@ -100,4 +106,13 @@ async def connect(url: str, token: str, user_id: str, resource_type: str) -> Asy
             await client.request("AUTH", auth, "AUTH_ACK")
             yield client
     except (HandshakeError, OSError, ConnectionClosed) as error:
-        raise Unreachable(f"{url}: {error}") from None
+        raise Unreachable(f"{url}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Why, in words; some errors of sockets and handshakes have none of their own."""
+    if isinstance(error, ConnectionRejected):
+        return f"it answers HTTP {error.status_code}, not a WebSocket"
+    if isinstance(error, ConnectionClosed) and error.reason is not None:
+        return f"it closes with {error.reason.code} {error.reason.reason or error.reason.name}"
+    return str(error) or repr(error)

@@ -1,8 +1,10 @@
 """Two reports side by side: what changed beyond noise, and what got worse.
 
 Noise is judged from the half-second intervals of the measured stages: the difference of two means counts
-when the bootstrap's 95 % interval of it leaves out zero. Figures of a whole run (memory, CPU a delivery) have
-no intervals and count past the threshold alone.
+when the bootstrap's 95 % interval of it leaves out zero. So does one that is plain to see: a figure of the
+whole run that doubled or halved, for a few bad moments move it and hardly the mean of the intervals. A change
+that nobody would feel (`Figure.least`) never counts. Figures of a whole run (memory, CPU a delivery) have no
+intervals and count past the threshold alone.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import numpy as np
 Data = Mapping[str, Any]
 RESAMPLES = 2000
 STATUSES = ("pass", "invalid", "fail")
+FELT_MS = 0.5  # of latency: below it the clockwork of the generator shows
+PLAIN = 2.0  # times as much, or as little, is a change whatever the intervals say
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Figure:
     better: int
     value: Callable[[Data], float | None]
     interval: Callable[[Data], float | None] | None = None
+    least: float = 0.0  # a smaller difference is no change
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ def _latency(metric: str, key: str) -> Figure:
         -1,
         lambda report: report["latency_ms"][metric][key],
         (lambda point: point[f"{metric}_ms"][key]) if metric in ("delivery", "ack") else None,
+        least=FELT_MS,
     )
 
 
@@ -107,7 +113,10 @@ def compare(before: Data, after: Data, threshold: float = 0.1) -> list[Change]:
             continue
         relative = (new - old) / old
         series = _intervals(before, figure), _intervals(after, figure)
-        significant = differs(*series) if all(series) else abs(relative) > threshold
+        significant = abs(new - old) >= figure.least and (
+            max(new / old, old / max(new, 1e-12)) >= PLAIN
+            or (differs(*series) if all(series) else abs(relative) > threshold)
+        )
         worse = -figure.better * relative
         changes.append(Change(figure, old, new, relative, significant, significant and worse > threshold))
     return changes

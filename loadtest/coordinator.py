@@ -23,8 +23,10 @@ from typing import Any
 import orjson
 import trio
 
+from loadtest import preflight
 from loadtest import server as servers
 from loadtest.observe import Observer, Pids
+from loadtest.preflight import PreflightError
 from loadtest.recorder import INTERVAL_S, joined
 from loadtest.scenario import Disruption, Scenario
 from loadtest.schedule import Schedule
@@ -95,7 +97,10 @@ class Generator:
     async def run(self, log: Path | None = None) -> None:
         """Start the process and read its lines until it ends."""
         self.process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "loadtest.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "loadtest.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is the coordinator's to heed
         )
         try:
             await self._tell(self.config)
@@ -140,11 +145,7 @@ class Generator:
             self.ready.set()
 
 
-async def _end_on_sigterm() -> None:
-    """A SIGTERM ends a run like Ctrl-C: the embedded server is stopped, too."""
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async for _ in signals:
-            raise RunError("the run was ended from outside")
+SIGNALS = {signal.SIGTERM: "from outside", signal.SIGINT: "by Ctrl-C"}
 
 
 class Run:
@@ -161,6 +162,7 @@ class Run:
         self.start_ns = 0
         self.started_at = 0.0
         self.server_died = ""
+        self.ended_early = ""
         self.disruptions: list[dict[str, Any]] = []
         self._disrupting = False
 
@@ -173,8 +175,7 @@ class Run:
         processes = scenario.generator.processes or max(1, round(own / CONNECTIONS_A_PROCESS + 0.499))
         processes = min(processes, max(scenario.population.documents // machines, 1))
         secret = self.server.secret if self.server else self.options.secret
-        if secret is None:
-            raise RunError("a server at --url needs --token-secret-file, to sign the users' tokens")
+        assert secret is not None, "looked at before"
         common = {
             "scenario": scenario.document(),
             "url": self.url,
@@ -187,9 +188,12 @@ class Run:
         return [{**common, "part": number - 1 + machines * i} for i in range(processes)]
 
     async def go(self) -> dict[str, Any]:
-        """Everything, to the report; raises RunError."""
+        """Everything, to the report; raises RunError.
+
+        A run that is ended early has a report of what was measured until then, which says nothing: invalid.
+        """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_sigterm)
+            await nursery.start(self._end_early, nursery.cancel_scope)
             for generator in self.generators:
                 nursery.start_soon(generator.run)
             await self._ready()
@@ -205,7 +209,18 @@ class Run:
                     await generator.ended.wait()
             await self._sample(full=True)
             nursery.cancel_scope.cancel()
+        if self.ended_early and not self.progress.intervals:
+            raise RunError(f"{self.ended_early}, before anything was measured")
         return self._report()
+
+    async def _end_early(
+        self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            task_status.started()
+            number = await anext(aiter(signals))
+            self.ended_early = f"the run was ended {SIGNALS[signal.Signals(number)]}"
+            scope.cancel()
 
     async def _ready(self) -> None:
         self.progress.phase = "making documents"
@@ -307,12 +322,14 @@ class Run:
         results = []
         for generator in self.generators:
             if generator.result is None:
+                if self.ended_early:
+                    continue
                 failure = generator.failure or "a generator process died"
                 findings.notes.append(failure)
                 continue
             results.append(generator.result)
             findings.merge(Findings.of(generator.result["findings"]))
-        died = len(self.generators) - len(results)
+        died = 0 if self.ended_early else len(self.generators) - len(results)
         return summarise(
             self.scenario,
             self.progress.intervals,
@@ -324,6 +341,7 @@ class Run:
             processes=len(self.generators),
             died=died,
             server_died=self.server_died,
+            ended_early=self.ended_early,
             embedded=self.server is not None,
             disruptions=self.disruptions,
         )
@@ -338,13 +356,27 @@ async def _server(options: Options) -> AsyncIterator[EmbeddedServer | None]:
         yield server
 
 
+async def _preflight(options: Options) -> None:
+    """Raises PreflightError where a server of somebody else's can't be tested as asked."""
+    if options.url is None:
+        return
+    preflight.check_url(options.url)
+    if options.secret is None:
+        raise PreflightError("a server at --url needs --token-secret-file, to sign the users' tokens")
+    resource_type = options.scenario.population.resource_type
+    await preflight.check_server(options.url, options.secret, time.time(), resource_type)
+    if options.admin_url is not None:
+        await preflight.check_admin(options.admin_url)
+
+
 async def run(options: Options) -> dict[str, Any]:
-    """Run a scenario; raises RunError or ServerError when it couldn't take place."""
+    """Run a scenario; raises PreflightError, RunError or ServerError when it couldn't take place."""
     if options.url is None and options.share[1] > 1:
         raise RunError("several machines need a server of their own: give --url")
     if options.url is not None and options.scenario.disruptions:
         raise RunError("only an embedded server can be killed or restarted: leave out --url")
     Schedule(options.scenario)  # fails early on what can't be scheduled
+    await _preflight(options)
     problems: list[Exception] = []
     async with _server(options) as server:
         try:

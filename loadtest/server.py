@@ -72,7 +72,7 @@ class EmbeddedServer:
         with self.output.open("ab") as output:
             start = self.output.stat().st_size
             self._process = await trio.lowlevel.open_process(
-                command, stdout=output, stderr=output, env=environment
+                command, stdout=output, stderr=output, env=environment, start_new_session=True
             )
         with trio.move_on_after(READY_TIMEOUT_S):
             while not self._ready(self.output.read_text(errors="replace")[start:]):

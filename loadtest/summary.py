@@ -216,6 +216,7 @@ def summarise(
     processes: int = 1,
     died: int = 0,
     server_died: str = "",
+    ended_early: str = "",
     embedded: bool = True,
     disruptions: Sequence[Data] = (),
 ) -> Data:
@@ -233,7 +234,7 @@ def summarise(
         closes.update(result["closes"])
     whole.counts["died"] += died
     others = _others_cores(scenario, intervals, samples)
-    verdict = conclude(scenario, whole, calm, findings, server_died, others, outages)
+    verdict = conclude(scenario, whole, calm, findings, server_died, others, outages, errors, ended_early)
     generator = {**_generator(measured), "processes": processes, "untimed": whole.counts["untimed"]}
     generator |= {"engine": results[0]["engine"] if results else "?", "missed": whole.counts["missed"]}
     generator |= {"cpu_s": whole.cpu_s, "others_cores": others}

@@ -267,16 +267,18 @@ def conclude(
     server_died: str = "",
     others_cores: float | None = None,
     outages: Sequence[Outage] = (),
+    errors: Mapping[str, int] | None = None,
+    ended_early: str = "",
 ) -> Verdict:
     """The verdict of a run; `measured` is what its latencies are judged by.
 
     Faults of the server make it `fail`, whoever was short of what. Missed targets make it `fail` too, unless
     the generator was the limit, or other processes of the machine (`others_cores`) took what was missing:
-    then the run says nothing, `invalid`.
+    then the run says nothing, `invalid`. So does one that was ended early. `errors`: the server's, by code.
     """
     wrong = _faults(findings) + ([server_died] if server_died else [])
-    limits = generator_limits(scenario, whole, measured)
-    missed = missed_targets(scenario, whole, measured) + missed_recoveries(scenario, outages)
+    limits = generator_limits(scenario, whole, measured) if not ended_early else [ended_early]
+    missed = missed_targets(scenario, whole, measured, errors or {}) + missed_recoveries(scenario, outages)
     if missed and others_cores is not None and others_cores > OTHERS_CORES_MAX:
         limits.append(f"other processes used {others_cores:.2f} cores of this machine")
     status: Status = "pass"
@@ -286,7 +288,8 @@ def conclude(
         status = "invalid"
     elif missed:
         status = "fail"
-    reasons = [*wrong, *(f"generator: {limit}" for limit in limits), *missed, *findings.reasons]
+    about = "" if ended_early else "generator: "
+    reasons = [*wrong, *(f"{about}{limit}" for limit in limits), *missed, *findings.reasons]
     return Verdict(status, findings.counts, reasons, findings.notes)
 
 
@@ -317,7 +320,9 @@ def generator_limits(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]
     return found
 
 
-def missed_targets(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]:
+def missed_targets(
+    scenario: Scenario, whole: Sum, measured: Sum, errors: Mapping[str, int] | None = None
+) -> list[str]:
     """Which targets of the scenario were not reached."""
     targets, counts = scenario.targets, whole.counts
     missed = []
@@ -339,15 +344,20 @@ def missed_targets(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]:
             missed.append(f"target: {metric} {percentile} is {value:.1f} ms, {limit_ms:.0f} ms wanted")
     scheduled = counts["scheduled"] - counts["merged_offline"] - counts["unsent"]
     if scheduled > 0:
-        missed += _missed_shares(scenario, counts, scheduled)
+        missed += _missed_shares(scenario, counts, scheduled, errors or {})
     return missed
 
 
-def _missed_shares(scenario: Scenario, counts: Counter[str], scheduled: int) -> list[str]:
+def _missed_shares(
+    scenario: Scenario, counts: Counter[str], scheduled: int, errors: Mapping[str, int]
+) -> list[str]:
     targets, missed = scenario.targets, []
     refused = (counts["refused"] + counts["stalled"]) / scheduled
     if targets.refused_max is not None and refused > targets.refused_max:
-        missed.append(f"target: {refused:.2%} of the edits were refused, {targets.refused_max:.2%} allowed")
+        why = f" ({refusals(errors)})" if errors else ""
+        missed.append(
+            f"target: {refused:.2%} of the edits were refused, {targets.refused_max:.2%} allowed{why}"
+        )
     achieved = (counts["acks"] + counts["nothing_to_undo"]) / scheduled
     if targets.operations_achieved_min is not None and achieved < targets.operations_achieved_min:
         missed.append(
@@ -355,6 +365,19 @@ def _missed_shares(scenario: Scenario, counts: Counter[str], scheduled: int) -> 
             f"{targets.operations_achieved_min:.2%} wanted"
         )
     return missed
+
+
+REMEDIES = {
+    "RATE_LIMITED": "raise limits.operations_per_minute on the server (0: no limit), or have users edit less",
+    "UNAVAILABLE": "the server's log couldn't keep up or be reached",
+    "FORBIDDEN": "the server's grants don't allow it",
+}
+
+
+def refusals(errors: Mapping[str, int]) -> str:
+    """The server's errors, the most frequent first, with the way out where there is one."""
+    ordered = sorted(errors.items(), key=lambda item: -item[1])[:3]
+    return "; ".join(f"{count:,} x {code}: {REMEDIES.get(code, 'see the log')}" for code, count in ordered)
 
 
 def missed_recoveries(scenario: Scenario, outages: Sequence[Outage]) -> list[str]:

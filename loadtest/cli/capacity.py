@@ -16,10 +16,11 @@ from loadtest import scenario as scenarios
 from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, FitError, fit, fit_usl
 from loadtest.capacity.plan import Answer, PlanError, Wanted, check, plan
 from loadtest.capacity.sweep import merged_points, sweep
-from loadtest.coordinator import Options, RunError, run
+from loadtest.cli.errors import no_run
+from loadtest.coordinator import Options, run
+from loadtest.preflight import check_files
 from loadtest.report.figures import cores, milliseconds, number, size
 from loadtest.scenario import Scenario
-from loadtest.server import ServerError
 
 console = Console(highlight=False)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -45,26 +46,44 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--scale", default=1.0, show_default=True, help="The scenario's users and documents, times this."
 )
 @click.option("--rate-scale", default=1.0, show_default=True, help="Its rates of edits, times this.")
+@click.option(
+    "--url", help="The gateway under test; without it each step starts one. ws://HOST:PORT/realtime"
+)
+@click.option("--admin-url", help="Its admin HTTP, for whole histories. http://HOST:PORT")
+@click.option("--token-secret-file", type=READABLE, help="The secret that signs tokens: DATA/jwt-secret.")
 @click.option("--json", "json_file", type=FILE, help="Write the calibration, for `plan`.")
 def sweep_command(
-    scenario: str, scale: float, rate_scale: float, json_file: Path | None, **options: Any
+    scenario: str,
+    scale: float,
+    rate_scale: float,
+    json_file: Path | None,
+    url: str | None,
+    admin_url: str | None,
+    token_secret_file: Path | None,
+    **options: Any,
 ) -> None:
-    """Find the knee of SCENARIO on an embedded gateway: step up until latency, CPU or verdict gives out."""
+    """Find the knee of SCENARIO: step up until latency, CPU or verdict gives out.
+
+    Each step starts a gateway of its own. With --url all go to that one, whose CPU and memory are unknown
+    here, so that a plan can't be made of it.
+    """
     try:
         base = scenarios.load(scenario).scaled(scale, rates=rate_scale)
     except scenarios.ScenarioError as error:
         raise click.UsageError(str(error)) from None
 
+    secret = token_secret_file.read_bytes().strip() if token_secret_file else None
+    with no_run():
+        check_files((json_file,))
+
     async def one(varied: Scenario) -> Mapping[str, Any]:
-        return await run(Options(varied))
+        return await run(Options(varied, url=url, admin_url=admin_url, secret=secret))
 
     async def all_steps() -> dict[str, Any]:
         return await sweep(base, run=one, say=console.print, **options)
 
-    try:
+    with no_run():
         calibration = trio.run(all_steps)
-    except (RunError, ServerError) as error:
-        raise click.ClickException(str(error)) from None
     knee = calibration["knee"]
     reached = "none" if knee["value"] is None else number(knee["value"])
     console.print(f"knee: {reached} {options['vary']}; beyond it: {knee['why']}", style="bold")
@@ -228,29 +247,20 @@ def _drain_row(answer: Answer) -> tuple[str, str, str]:
 
 def _print_check(rows: list[dict[str, Any]]) -> None:
     table = Table(title="\nPredicted and measured", box=None, padding=(0, 2), title_justify="left")
-    for name in (
-        "stage",
-        "operations/s",
-        "deliveries/s",
-        "CPU predicted",
-        "measured",
-        "PSS predicted",
-        "measured",
-    ):
-        table.add_column(name, justify="left" if name == "stage" else "right", style="")
-    table.add_column("p95 predicted", justify="right")
-    table.add_column("measured", justify="right")
+    for name in ("stage", "", "predicted", "measured", "off by"):
+        table.add_column(name, justify="left" if name in ("stage", "") else "right")
     for row in rows:
-        cpu, memory, p95 = row["cpu_cores"], row["pss_bytes"], row["p95_ms"]
-        table.add_row(
-            row["stage"],
-            number(row["operations_per_s"]),
-            number(row["deliveries_per_s"]),
-            f"{cpu['predicted']:.2f} ({cpu['low']:.2f} to {cpu['high']:.2f})",
-            f"{cpu['measured']:.2f}",
-            size(memory["predicted"]),
-            size(memory["measured"]),
-            milliseconds(p95["predicted"]),
-            milliseconds(p95["measured"]),
-        )
+        load = f"{number(row['operations_per_s'])} op/s, {number(row['deliveries_per_s'])} deliveries/s"
+        table.add_row(row["stage"], load)
+        cpu = row["cpu_cores"]
+        interval = f"{cpu['predicted']:.2f} ({cpu['low']:.2f} to {cpu['high']:.2f})"
+        table.add_row("", "CPU, cores", interval, f"{cpu['measured']:.2f}", _off(cpu))
+        for name, figure, show in (("PSS", "pss_bytes", size), ("p95", "p95_ms", milliseconds)):
+            one = row[figure]
+            table.add_row("", name, show(one["predicted"]), show(one["measured"]), _off(one))
     console.print(table)
+
+
+def _off(figure: Mapping[str, float | None]) -> str:
+    predicted, measured = figure["predicted"], figure["measured"]
+    return f"{predicted / measured - 1:+.0%}" if predicted is not None and measured else ""

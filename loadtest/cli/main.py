@@ -16,13 +16,15 @@ from rich.table import Table
 
 from loadtest import scenario as scenarios
 from loadtest.cli.capacity import plan_command, sweep_command
+from loadtest.cli.errors import no_run
 from loadtest.compare import Change, compare, differences_of_place, verdict_worse
-from loadtest.coordinator import Options, RunError, run
+from loadtest.coordinator import Options, run
 from loadtest.merge import MergeError, merge
+from loadtest.preflight import check_files
 from loadtest.report.figures import number
 from loadtest.report.page import render
 from loadtest.report.terminal import LiveView, print_report
-from loadtest.server import GATEWAY, ServerError
+from loadtest.server import GATEWAY
 
 EXIT = {"pass": 0, "fail": 1, "invalid": 2}
 console = Console(highlight=False)
@@ -144,25 +146,14 @@ def run_command(
         loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
     secret = token_secret_file.read_bytes().strip() if token_secret_file else None
     command = shlex.split(server_command) if server_command else GATEWAY
-    with LiveView(console) as live:
+    with no_run():
+        check_files((json_file, html_file))
+    with no_run(), LiveView(console) as live:
         wanted = Options(loaded, secret=secret, server_command=command, on_progress=live.show, **options)
-        report = _run(wanted)
+        report = trio.run(run, wanted)
     print_report(report, console)
     _save(report, json_file, html_file)
     raise SystemExit(EXIT[report["verdict"]["status"]])
-
-
-def _run(options: Options) -> dict[str, Any]:
-    try:
-        return trio.run(run, options)
-    except (RunError, ServerError) as error:
-        raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:
-        raise click.Abort from None
-    except BaseExceptionGroup as group:
-        if group.subgroup(KeyboardInterrupt):
-            raise click.Abort from None
-        raise
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,11 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         (["run", "smoke", "--share", "3/2"], "N is from 1 to M"),
         (["run", "smoke", "--share", "half"], "a share looks like 2/3"),
         (["sweep", "nothing", "--start", "1"], "no scenario"),
+        (["run", "smoke", "--url", "http://127.0.0.1:1/"], "a server's address looks like ws://"),
+        (["run", "smoke", "--url", "wss://127.0.0.1:1/"], "before its TLS proxy"),
+        (["run", "smoke", "--url", "ws://127.0.0.1:1/realtime"], "needs --token-secret-file"),
+        (["run", "smoke", "--json", "no/such/folder/r.json"], "there is no folder"),
+        (["sweep", "smoke", "--start", "1", "--json", "no/such/folder/c.json"], "there is no folder"),
     ],
 )
 def test_a_wrong_call_says_what_would_be_right(arguments: list[str], said: str) -> None:
@@ -144,3 +152,84 @@ def test_a_plan_names_what_binds_and_checks_its_prediction(tmp_path: Path) -> No
     assert made["answer"]["nodes"] >= 2
     assert made["check"][0]["cpu_cores"]["measured"] == pytest.approx(0.5)
     assert made["costs"]["cpu_us_of_deliveries_per_s"]["value"] == pytest.approx(5, rel=0.01)
+
+
+def serving(tmp_path: Path) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        str(REFERENCE),
+        "--fault",
+        "none",
+        "--port",
+        "0",
+        "--data",
+        str(tmp_path / "data"),
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_server_that_is_not_there_is_told_before_anything_else(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x" * 32)
+    result = call("run", "smoke", "--url", "ws://127.0.0.1:1/realtime", "--token-secret-file", secret)
+    assert result.exit_code == 2
+    assert "no user can connect: ws://127.0.0.1:1/realtime: " in result.output
+    assert not result.output.rstrip().endswith("realtime:")
+
+
+def test_an_admin_address_that_does_not_answer_is_told_before_the_run(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        try:
+            assert server.stdout is not None
+            url = re.search(r"ws://[^\s]+", server.stdout.readline())
+            assert url is not None
+            secret = tmp_path / "data" / "jwt-secret"
+            reach = ["--url", url.group(), "--token-secret-file", secret]
+            result = call("run", "smoke", *reach, "--admin-url", "http://127.0.0.1:1")
+        finally:
+            server.kill()
+    assert result.exit_code == 2
+    assert "the admin HTTP doesn't answer: " in result.output
+
+
+def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
+    scenario, made = tmp_path / "long.toml", tmp_path / "r.json"
+    hold = '[[stages]]\nname = "hold"\nduration_s = 120\nconnections = 8\noperations_per_s = 60\n[population]'
+    scenario.write_text(SCENARIO.replace("LAG", "1000").replace("[population]", hold))
+    server = f"{sys.executable} {REFERENCE} --fault none"
+    command = [sys.executable, "-m", "loadtest", "run", scenario, "--json", made, "--server-command", server]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with started as process:
+        assert process.stdout is not None
+        said = process.stdout.readline() + process.stdout.readline()  # progress, each 5 s
+        process.send_signal(signal.SIGINT)
+        said += process.stdout.read()
+    assert process.returncode == 2, said
+    assert "Traceback" not in said
+    assert "the run was ended by Ctrl-C" in said
+    report = json.loads(made.read_text())
+    assert report["verdict"]["status"] == "invalid"
+    assert report["counts"]["acks"] > 0
+
+
+def test_a_sweep_may_be_of_a_server_that_runs_already() -> None:
+    assert "--url" in call("sweep", "--help").output
+
+
+def test_a_prediction_fits_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    points = saved(tmp_path / "cal.json", {"points": calibration()})
+    run_report = saved(tmp_path / "run.json", report())
+    options = ["--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4]
+    result = call("plan", points, *options, "--check", run_report)
+    table = result.output.partition("Predicted and measured")[2]
+    assert max(map(len, table.splitlines())) <= 80
+    assert all(word in table for word in ("CPU, cores", "PSS", "p95", "off by"))
+
+
+def test_an_unreachable_latency_is_no_plan(tmp_path: Path) -> None:
+    points = saved(tmp_path / "cal.json", {"points": calibration()})
+    options = ["--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4, "--p95-ms", 1]
+    result = call("plan", points, *options)
+    assert result.exit_code == 1
+    assert "unreachable" in result.output

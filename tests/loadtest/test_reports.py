@@ -304,3 +304,15 @@ def test_a_fault_seen_by_one_machine_is_everybodys() -> None:
 def test_what_is_not_one_run_does_not_merge(parts: list[dict[str, Any]]) -> None:
     with pytest.raises(MergeError):
         merge(parts)
+
+
+def test_a_tail_that_grew_sevenfold_is_no_noise_though_few_intervals_show_it() -> None:
+    calm, hit = report(), report()
+    for metric in ("delivery", "ack"):
+        hit["latency_ms"][metric]["p99"] = 7.46 * calm["latency_ms"][metric]["p99"]
+    assert "delivery p99" in regressions(calm, hit)
+
+
+def test_a_third_of_a_millisecond_is_no_regression() -> None:
+    before, after = report(delivery_ms=1.0), report(delivery_ms=1.35)
+    assert not {name for name in regressions(before, after) if name.startswith("delivery")}

@@ -1,0 +1,27 @@
+"""What keeps a run from taking place, as a command says it: exit status 2, for nothing was found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from loadtest.coordinator import RunError
+from loadtest.preflight import PreflightError
+from loadtest.server import ServerError
+
+
+class NoRun(click.ClickException):
+    """The run says nothing about the server."""
+
+    exit_code = 2
+
+
+@contextmanager
+def no_run() -> Iterator[None]:
+    """Tell in one line why there was no run."""
+    try:
+        yield
+    except (RunError, PreflightError, ServerError) as error:
+        raise NoRun(str(error)) from None

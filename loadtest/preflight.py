@@ -1,0 +1,88 @@
+"""Looked at before a run, so that nobody waits for minutes to read that a name was wrong.
+
+The server's address, a token that it takes, its admin HTTP, and the files that the report goes to.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import trio
+
+from loadtest.client import ClientError, connect
+from loadtest.users import token
+
+TIMEOUT_S = 10.0
+TOKEN_LIFE_S = 600
+
+
+class PreflightError(Exception):
+    """A run can't take place as it was asked for; the message says what to change."""
+
+
+def check_files(paths: Iterable[Path | None]) -> None:
+    """Raises PreflightError where a report can't be written."""
+    for path in paths:
+        if path is None:
+            continue
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise PreflightError(f"{path}: there is no folder {folder}; make it first")
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            raise PreflightError(f"{path} can't be written here")
+
+
+def check_url(url: str) -> None:
+    """Raises PreflightError where a server's address isn't one."""
+    parts = urlsplit(url)
+    if parts.scheme == "wss":
+        raise PreflightError(f"{url}: the generator speaks ws:// only; test the gateway before its TLS proxy")
+    if parts.scheme != "ws" or not parts.hostname:
+        raise PreflightError(f"{url}: a server's address looks like ws://HOST:8787/realtime")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise PreflightError(f"{url}: {error}") from None
+
+
+async def check_server(url: str, secret: bytes, now_s: float, resource_type: str) -> None:
+    """Connect and authenticate once; raises PreflightError with the server's reason."""
+    user_id = "preflight"
+    bearer = token(secret, user_id, "editor", int(now_s) + TOKEN_LIFE_S)
+    problem = ""
+    try:
+        with trio.fail_after(TIMEOUT_S):
+            async with connect(url, bearer, user_id, resource_type):
+                return
+    except trio.TooSlowError:
+        problem = f"{url} didn't answer in {TIMEOUT_S:.0f} s"
+    except ClientError as error:
+        problem = str(error)
+    if "UNAUTHENTICATED" in problem:
+        problem += " (is --token-secret-file that of this server, DATA/jwt-secret?)"
+    raise PreflightError(f"no user can connect: {problem}")
+
+
+async def check_admin(admin_url: str) -> None:
+    """Ask the admin HTTP whether it is alive; raises PreflightError."""
+    await trio.to_thread.run_sync(_ask_admin, admin_url)
+
+
+def _ask_admin(admin_url: str) -> None:
+    parts = urlsplit(admin_url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise PreflightError(f"{admin_url}: an admin address looks like http://HOST:8788")
+    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/healthz")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise PreflightError(f"{admin_url}: the admin HTTP doesn't answer: {error or repr(error)}") from None
+    finally:
+        connection.close()
+    if status != 200:
+        raise PreflightError(f"{admin_url}/healthz answers {status}: is this the gateway's admin address?")
