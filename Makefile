@@ -9,7 +9,7 @@ CORE := $(wildcard gateway/*/*.pxd)
 KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd _speedups/*.pxi gateway/ot/kernel/*.py) $(CORE) $(CORE:.pxd=.py)
 CORES := $(shell nproc 2>/dev/null || echo 1)
 # Every Python that the gateway supports, where it is installed.
-PYTHONS := $(foreach n,11 12 13 14,$(shell command -v python3.$(n)))
+PYTHONS = $(foreach n,11 12 13 14,$(shell python3.$(n) -c 'import sys; print(sys.executable)' 2>/dev/null))
 SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
@@ -40,7 +40,7 @@ test: venv
 # The same on every Python, each in an environment of its own.
 test-all:
 	@for python in $(PYTHONS); do \
-		echo "test-all: $$python"; \
+		echo "test-all: $$($$python --version)"; \
 		$(MAKE) test PYTHON=$$python VENV=$(VENV)-$$(basename $$python) ARGS='$(ARGS)' || exit 1; \
 	done
 
