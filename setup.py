@@ -10,6 +10,7 @@ import ast
 import itertools
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -119,6 +120,17 @@ class BuildWithProgress(build_ext):
     def build_extensions(self) -> None:
         self.numbers = itertools.count(1)
         super().build_extensions()
+
+    def copy_extensions_to_source(self) -> None:
+        """Also remove what isn't compiled any more: it would be imported in place of its source."""
+        super().copy_extensions_to_source()
+        wanted = {Path(self.get_ext_fullpath(ext.name)).resolve() for ext in self.extensions}
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        for folder in ("gateway", "_speedups"):
+            for path in Path(folder).rglob(f"*{suffix}"):
+                if path.resolve() not in wanted:
+                    print(f"removing {path}: it isn't compiled any more", flush=True)
+                    path.unlink()
 
     def build_extension(self, ext: Extension) -> None:
         print(f"compiling {next(self.numbers)} of {len(self.extensions)}: {ext.name}", flush=True)

@@ -50,3 +50,11 @@ def test_the_map_names_every_folder_of_the_package():
 def test_it_can_be_read_at_one_sitting():
     assert len(PAGE.read_text().splitlines()) <= LINES_MAX
     assert len((ROOT / "README.md").read_text().splitlines()) < README_LINES_MAX
+
+
+def test_decisions_are_numbered_one_after_the_other():
+    folder = ROOT / "docs" / "explanation" / "decisions"
+    pages = sorted(folder.glob("[0-9]*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        assert page.read_text().startswith(f"# {int(page.name[:4])}. "), page.name

@@ -1,4 +1,4 @@
-"""Conflicts: what an edit overwrote, or lost, on its way past concurrent changes (SEMANTICS.md section 3a).
+"""Conflicts: what an edit overwrote, or lost, on its way past concurrent changes.
 
 Each operation of a patch is taken past the concurrent changes alone, and what its author saw at its place is
 compared with what is there. An operation that survives as `set` or `rem` where the two differ *overwrote*
