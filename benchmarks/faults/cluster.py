@@ -19,6 +19,7 @@ import psutil
 import trio
 
 from benchmarks.faults.network import Network, network
+from gateway.admission import create_secret
 from loadtest.observe import Pids
 from tests.deploy.haproxy import Place, haproxy
 from tests.servers import (
@@ -205,6 +206,7 @@ async def running(shape: Shape, settings: Mapping[str, Any]) -> AsyncIterator[Cl
             if shape.proxy:
                 families = partial(_families, cluster)
                 cluster.network = await stack.enter_async_context(network(cluster.redis[0].port, families))
+            create_secret(directory / "data" / "jwt-secret")
             words = _words(cluster, dsn, settings, directory / "data")
             for number in range(1, shape.nodes + 1):
                 node = Node(number, words, directory)

@@ -110,6 +110,11 @@ class _Admin:
         except (LogUnavailable, trio.TooSlowError) as error:
             reason = str(error) or f"no answer in {CHECK_TIMEOUT_S:g} s"
             return _json({"status": "log unavailable", "reason": reason, "node": self._state.name}, 503)
+        problems = list(self._state.problems)
+        if not self._state.can_verify:
+            return _json({"status": "no keys", "problems": problems, "node": self._state.name}, 503)
+        if problems:
+            return _json({"status": "degraded", "problems": problems, "node": self._state.name})
         return _json({"status": "ready", "node": self._state.name})
 
     async def metrics(self, request: Request) -> Response:

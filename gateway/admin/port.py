@@ -85,6 +85,16 @@ class State(Protocol):
     @property
     def draining(self) -> bool: ...
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """What an operator should mend though the node serves, for people."""
+        ...
+
+    @property
+    def can_verify(self) -> bool:
+        """Whether there is any key to verify tokens with."""
+        ...
+
     def counters(self) -> Counters:
         """The counters with every gauge up to date."""
         ...

@@ -5,11 +5,12 @@ A key's type fixes its algorithm, so a public key can't be taken for an HMAC sec
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,11 +34,16 @@ _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
 
 class Key(NamedTuple):
-    """One key, as PyJWT takes it, and the algorithm that it is for."""
+    """One key, as PyJWT takes it, and the algorithm that it is for. `id` is the same in every worker."""
 
     algorithm: str
     kid: str | None
     material: Any
+    id: str
+
+
+def _id_of(algorithm: str, content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=12, person=algorithm.encode()).hexdigest()
 
 
 class PreparedHmac(HMACAlgorithm):
@@ -51,26 +57,65 @@ class PreparedHmac(HMACAlgorithm):
         return key if isinstance(key, bytes) else super().prepare_key(key)
 
 
+class _KeyFile:
+    """The keys of one file, as it is now. Raises ConfigError where it can't be used at first."""
+
+    def __init__(self, path: Path, read: Callable[[Path], list[Key]]) -> None:
+        self.problem = ""
+        self._path = path
+        self._read = read
+        self._stamp = _stamp(path)
+        self._doubted = False
+        self.keys = read(path)
+
+    def refresh(self) -> bool:
+        """Look at the file again; True where that changed something.
+
+        No file, or nothing in it, means that its keys are revoked; but whoever writes a file in place empties
+        it for a moment, so that has to be seen twice. A file that can't be used leaves the keys as they are.
+        """
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return False
+        is_empty = stamp is None or stamp.size == 0
+        if is_empty and not self._doubted:
+            self._doubted = True
+            return False
+        self._stamp, self._doubted = stamp, False
+        if is_empty:
+            self.keys, self.problem = [], f"{self._path} is gone or empty: its keys are revoked"
+            return True
+        try:
+            self.keys, self.problem = self._read(self._path), ""
+        except ConfigError as error:
+            self.problem = f"the keys of {self._path} stay as they were, for it can't be used: {error}"
+        return True
+
+
 class KeyRing:
     """The keys of the configured files; `refresh` reads a file again after it changed.
 
-    `sole` is the only key, where there is only one.
-
-    Raises ConfigError when a file can't be used, or when there is no key at all. A file that turns bad later
-    is logged, and the keys read before stay in use.
+    Raises ConfigError when a file can't be used, or when there is no key at all. `sole` is the only key,
+    where there is only one; `revision` counts the times that keys changed; `problems` are for people.
     """
 
     def __init__(self, config: Config) -> None:
         auth = config.auth
         self._algorithms = auth.algorithms
-        self._files = [Path(auth.jwks_file)] if auth.jwks_file else []
-        self._secret_path = secret_path(config) if "HS256" in auth.algorithms else None
-        if self._secret_path is not None:
-            self._files.append(self._secret_path)
+        self._files = [_KeyFile(Path(auth.jwks_file), _read_jwks)] if auth.jwks_file else []
+        secret = secret_path(config) if "HS256" in auth.algorithms else None
+        if secret is not None:
+            self._files.append(_KeyFile(secret, lambda path: [read_secret(path)]))
         self._check_interval_s = auth.keys_check_s
         self._checked_at_s: float | None = None
-        self._stamps = self._read_stamps()
-        self._take(self._read())
+        self.revision = 0
+        self.problems: list[str] = []
+        self._take()
+        if not self._by_algorithm:
+            raise ConfigError(
+                "there is no key to verify tokens with: set auth.secret_file or auth.jwks_file to a file "
+                f"with keys of auth.algorithms ({', '.join(self._algorithms)})"
+            )
 
     def candidates(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         """Keys that may have made a signature: those that the token names, else those without a name."""
@@ -79,44 +124,40 @@ class KeyRing:
             return keys
         return [key for key in keys if key.kid == kid] or [key for key in keys if key.kid is None]
 
+    def holds(self, key_id: str) -> bool:
+        """Whether a key is still in use."""
+        return key_id in self._ids
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any key."""
+        return bool(self._by_algorithm)
+
     def refresh(self, now_s: float) -> None:
         """Look for changed files, at most once in `auth.keys_check_s`."""
         if self._checked_at_s is not None and 0 <= now_s - self._checked_at_s < self._check_interval_s:
             return
         self._checked_at_s = now_s
-        stamps = self._read_stamps()
-        if stamps == self._stamps:
+        changed = [file for file in self._files if file.refresh()]
+        if not changed:
             return
-        self._stamps = stamps
-        try:
-            self._take(self._read())
-        except ConfigError as error:
-            logger.warning("the keys in use stay, for the changed ones can't be used: %s", error)
-        else:
-            logger.info("read %d keys again", sum(map(len, self._by_algorithm.values())))
+        self._take()
+        for file in changed:
+            if file.problem:
+                logger.error("%s", file.problem)
+            else:
+                logger.info("read %d keys again", len(file.keys))
 
-    def _take(self, by_algorithm: dict[str, list[Key]]) -> None:
-        self._by_algorithm = by_algorithm
-        keys = [key for group in by_algorithm.values() for key in group]
-        self.sole = keys[0] if len(keys) == 1 else None
-
-    def _read_stamps(self) -> list[tuple[int, int, int] | None]:
-        return [_stamp(path) for path in self._files]
-
-    def _read(self) -> dict[str, list[Key]]:
-        keys: list[Key] = []
-        for path in self._files:
-            keys += [read_secret(path)] if path == self._secret_path else _read_jwks(path)
-        usable: dict[str, list[Key]] = {}
-        for key in keys:
+    def _take(self) -> None:
+        self._by_algorithm: dict[str, list[Key]] = {}
+        for key in (key for file in self._files for key in file.keys):
             if key.algorithm in self._algorithms:
-                usable.setdefault(key.algorithm, []).append(key)
-        if not usable:
-            raise ConfigError(
-                "there is no key to verify tokens with: set auth.secret_file or auth.jwks_file to a file "
-                f"with keys of auth.algorithms ({', '.join(self._algorithms)})"
-            )
-        return usable
+                self._by_algorithm.setdefault(key.algorithm, []).append(key)
+        keys = [key for group in self._by_algorithm.values() for key in group]
+        self.sole = keys[0] if len(keys) == 1 else None
+        self._ids = frozenset(key.id for key in keys)
+        self.problems = [file.problem for file in self._files if file.problem]
+        self.revision += 1
 
 
 def secret_path(config: Config) -> Path | None:
@@ -141,7 +182,7 @@ def read_secret(path: Path) -> Key:
         raise ConfigError(
             f"{path} holds an asymmetric key, not an HS256 secret: public keys belong into auth.jwks_file"
         ) from None
-    return Key("HS256", None, material)
+    return Key("HS256", None, material, _id_of("HS256", secret))
 
 
 def create_secret(path: Path) -> bool:
@@ -173,12 +214,24 @@ def _publish_secret(path: Path, aside: Path) -> bool:
     return True
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+class _Stamp(NamedTuple):
+    """What tells one content of a file from another; `problem`: why it can't even be looked at."""
+
+    modified_ns: int
+    size: int
+    inode: int
+    problem: str = ""
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """None where there is no file."""
     try:
         status = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    except OSError as error:
+        return _Stamp(0, -1, 0, str(error))
+    return _Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _read_bytes(path: Path, what: str) -> bytes:
@@ -216,7 +269,8 @@ def _read_jwk(entry: object, where: str) -> Key | None:
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{where} can't be used: {error.__class__.__name__}") from None
     _check_strength(algorithm, made.key, where)
-    return Key(algorithm, kid, made.key)
+    content = json.dumps(public, sort_keys=True).encode()
+    return Key(algorithm, kid, made.key, _id_of(algorithm, content))
 
 
 def _is_for_verifying(entry: Mapping[str, Any], algorithm: str) -> bool:

@@ -16,9 +16,13 @@ class RateLimiter:
     __slots__ = ("_full_at", "_tolerance_s", "interval_s")
 
     def __init__(self, per_minute: int, burst: int) -> None:
+        self.set(per_minute, burst)
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # in order of the last operation
+
+    def set(self, per_minute: int, burst: int) -> None:
+        """Another rate from now on."""
         self.interval_s = 60.0 / per_minute if per_minute else 0.0
         self._tolerance_s = self.interval_s * (burst - 1)
-        self._full_at: OrderedDict[str, float] = OrderedDict()  # in order of the last operation
 
     def take(self, user_id: str, now_s: float) -> int:
         """Count one operation; 0, or the milliseconds to wait before one would be allowed.

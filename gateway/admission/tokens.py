@@ -32,7 +32,8 @@ AVATAR_URL_LENGTH_MAX = 2048
 
 
 class TokenIdentity(NamedTuple):
-    """Who a token speaks for. `name` is the user id where the token has none; `expires_at` is Unix s."""
+    """Who a token speaks for. `name` is the user id where the token has none; `expires_at` is Unix s;
+    `key_id` is the key that verified it."""
 
     user_id: str
     name: str
@@ -40,6 +41,7 @@ class TokenIdentity(NamedTuple):
     expires_at: float
     segments: tuple[str, ...]
     grants: Grants
+    key_id: str = ""
 
     def role(self, resource_type: str, resource_id: str) -> Role | None:
         """The role for one resource, or None where nothing is granted."""
@@ -74,7 +76,8 @@ class TokenVerifier:
         wrong and never repeats claims or signature.
         """
         self._keys.refresh(now_s)
-        claims = _claims_of(self._verified_payload(token))
+        key, payload = self._verified(token)
+        claims = _claims_of(payload)
         expires_at = self._check_times(claims, now_s)
         if self._issuer or self._audience:
             self._check_parties(claims)
@@ -85,21 +88,44 @@ class TokenVerifier:
         avatar = _text_claim(claims, "avatar_url", AVATAR_URL_LENGTH_MAX) if "avatar_url" in claims else ""
         segments = _segments_of(claims["segments"]) if "segments" in claims else ()
         return TokenIdentity(
-            user_id, name, avatar, expires_at, segments, self._grants_of(claims.get("grants"))
+            user_id, name, avatar, expires_at, segments, self._grants_of(claims.get("grants")), key.id
         )
 
-    def _verified_payload(self, token: str) -> bytes:
-        """The payload of a token whose signature is right."""
+    @property
+    def keys_revision(self) -> int:
+        """Changes whenever the keys did."""
+        return self._keys.revision
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong with the keys, for people."""
+        return self._keys.problems
+
+    @property
+    def can_verify(self) -> bool:
+        """Whether there is any key."""
+        return self._keys.any
+
+    def refresh(self, now_s: float) -> None:
+        """Look for keys that changed."""
+        self._keys.refresh(now_s)
+
+    def trusts(self, identity: TokenIdentity) -> bool:
+        """Whether the key that verified this identity is still in use."""
+        return self._keys.holds(identity.key_id)
+
+    def _verified(self, token: str) -> tuple[Key, bytes]:
+        """The payload of a token whose signature is right, and the key that made it."""
         if not isinstance(token, str) or not token.isascii() or len(token) > self._auth.token_bytes_max:
             raise _refused(f"it must be an ASCII string of at most {self._auth.token_bytes_max} bytes")
         sole = self._keys.sole  # saves PyJWT's second reading, for a third of the time
         payload = None if sole is None else self._signed_by(sole, token)
-        if payload is not None:
-            return payload
+        if sole is not None and payload is not None:
+            return sole, payload
         for key in self._candidates(token):
             payload = self._signed_by(key, token)
             if payload is not None:
-                return payload
+                return key, payload
         raise _refused("its signature is wrong: it was signed with another key, or changed since")
 
     def _candidates(self, token: str) -> Sequence[Key]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 import click
 
 from gateway.cli.options import Settings, settings
 from gateway.config import Row, rows
-from gateway.config.fields import Value
+from gateway.config.fields import in_toml
 
 VALUE_WIDTH = 46
 
@@ -47,22 +46,11 @@ def _matches(row: Row, words: tuple[str, ...]) -> bool:
 def _lines(row: Row) -> str:
     """A setting on two lines: what it is set to and by whom, and what it means."""
     unit = f" {row.unit}" if row.unit else ""
-    value = f"{row.name} = {_shown(row.value)}{unit}"
+    value = f"{row.name} = {in_toml(row.value)}{unit}"
     if row.source == "default":
         first = f"{value:<{VALUE_WIDTH}}  default"
     else:
         bold = click.style(f"{value:<{VALUE_WIDTH}}", bold=True)
-        first = f"{bold}  {row.source}; default {_shown(row.default)}"
+        first = f"{bold}  {row.source}; default {in_toml(row.default)}"
     bounds = f" ({row.bounds})" if row.bounds else ""
     return f"{first}\n    {click.style(f'{row.help}{bounds}', dim=True)}"
-
-
-def _shown(value: Value) -> str:
-    """A value as the TOML file would have it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return "[" + ", ".join(json.dumps(item) for item in value) + "]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items()) + "}"
-    return json.dumps(value) if isinstance(value, str) else f"{value:,}".replace(",", "_")

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import click
@@ -80,7 +80,8 @@ def serve_command(
     Prints one line when clients can connect, e.g. `ready ws=ws://127.0.0.1:8787/realtime
     admin=http://127.0.0.1:8788 pid=123`. SIGTERM or SIGINT drains it: clients are told to go elsewhere, what
     is on its way is committed. A second signal ends it at once; nothing acknowledged is lost then either.
-    With several workers SIGHUP replaces them one by one, with the settings read again.
+    SIGHUP reads the settings again: several workers are replaced one by one, a lone one takes what it can
+    (features, origins, the rate limit) and says what needs a restart.
 
     \b
     gateway serve
@@ -97,7 +98,7 @@ def serve_command(
     _refuse_vanished(config, new)
     _prepare(config)
     if config.server.workers == 1:
-        _run(Node(config))
+        _run(Node(config), lambda: settings.load(further))
     else:
         _run(Supervisor(config, log_level.upper(), lambda: settings.load(further)))
 
@@ -118,9 +119,7 @@ def _refuse_vanished(config: Config, new: bool) -> None:
 
 def _prepare(config: Config) -> None:
     """What has to be there before a node: a secret, descriptors, and a word about what could be better."""
-    path = secret_path(config)
-    if path is not None and not config.auth.secret_file and create_secret(path):
-        logger.info("made the signing secret %s (readable by you only); whoever has it can sign tokens", path)
+    _prepare_secret(config)
     remedies = [
         interpreter.raise_descriptors(config.server.connections_max),
         interpreter.backlog_remedy(config.server.listen_backlog),
@@ -134,10 +133,25 @@ def _prepare(config: Config) -> None:
         logger.warning("%s", remedy)
 
 
-def _run(node: Node | Supervisor) -> None:
+def _prepare_secret(config: Config) -> None:
+    """Make the signing secret of a lone node; the nodes of a cluster have to be given the same one."""
+    path = secret_path(config)
+    if path is None or config.auth.secret_file or path.exists():
+        return
+    if config.redis.urls or config.redis.cluster_url:
+        raise ConfigError(
+            f"{path} isn't there, and a node of a cluster invents no secret: other nodes would refuse its "
+            "tokens. Give the same to every node: `openssl rand -base64 48 > FILE; chmod 600 FILE`, then "
+            "--set auth.secret_file=FILE; or use auth.jwks_file"
+        )
+    if create_secret(path):
+        logger.info("made the signing secret %s (readable by you only); whoever has it can sign tokens", path)
+
+
+def _run(node: Node | Supervisor, reload: Callable[[], Config] | None = None) -> None:
     """Serve until drained. A lone error of the operator leaves the nurseries as itself."""
     try:
-        trio.run(_serve, node)
+        trio.run(_serve, node, reload)
     except BaseExceptionGroup as group:
         errors, others = group.split(GatewayError)
         if errors is None or others is not None:
@@ -148,13 +162,10 @@ def _run(node: Node | Supervisor) -> None:
         raise error from None
 
 
-async def _serve(node: Node | Supervisor) -> None:
-    heeded = [signal.SIGTERM, signal.SIGINT]
-    if isinstance(node, Supervisor):
-        heeded.append(signal.SIGHUP)
-    with trio.open_signal_receiver(*heeded) as signals:
+async def _serve(node: Node | Supervisor, reload: Callable[[], Config] | None) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, node, signals)
+            nursery.start_soon(_obey, node, signals, reload)
             nursery.start_soon(_serve_until_drained, node, nursery.cancel_scope)
 
 
@@ -165,12 +176,14 @@ async def _serve_until_drained(node: Node | Supervisor, scope: trio.CancelScope)
     scope.cancel()
 
 
-async def _obey(node: Node | Supervisor, signals: AsyncIterator[int]) -> None:
-    """The first signal drains; the second ends the process, as an unhandled one would have."""
+async def _obey(
+    node: Node | Supervisor, signals: AsyncIterator[int], reload: Callable[[], Config] | None
+) -> None:
+    """SIGHUP reloads. Of the others the first drains; the second ends the process, as an unhandled one would
+    have."""
     async for number in signals:
-        if number == signal.SIGHUP and isinstance(node, Supervisor):
-            logger.info("SIGHUP: replacing the workers one by one")
-            node.roll()
+        if number == signal.SIGHUP:
+            _reload(node, reload)
             continue
         if node.draining:
             os._exit(128 + number)
@@ -179,6 +192,17 @@ async def _obey(node: Node | Supervisor, signals: AsyncIterator[int]) -> None:
         logger.info("%s: draining for at most %g s; a second signal ends at once", name, grace_s)
         _notify("STOPPING=1")
         node.drain()
+
+
+def _reload(node: Node | Supervisor, reload: Callable[[], Config] | None) -> None:
+    if isinstance(node, Supervisor):
+        logger.info("SIGHUP: replacing the workers one by one")
+        node.roll()
+    elif reload is not None:
+        try:
+            node.reload(reload())
+        except ConfigError as error:
+            logger.error("SIGHUP: the settings stay as they are: %s", error)
 
 
 def _notify(state: str) -> None:

@@ -14,7 +14,7 @@ from gateway.config.settings import (
     ServerSettings,
     TimeoutsSettings,
 )
-from gateway.config.sources import Row, load, rows
+from gateway.config.sources import Row, changed_settings, load, rows
 
 __all__ = [
     "SECTIONS",
@@ -30,6 +30,7 @@ __all__ = [
     "SchemasSettings",
     "ServerSettings",
     "TimeoutsSettings",
+    "changed_settings",
     "load",
     "rows",
 ]

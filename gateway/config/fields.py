@@ -6,8 +6,10 @@ The tunables themselves are declared in `gateway.config`, each once.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field
 from typing import Any, Literal
@@ -17,7 +19,7 @@ from gateway.errors import ConfigError
 Value = bool | int | float | str | tuple[str, ...] | Mapping[str, str]
 
 _SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_SIZE = re.compile(r"([0-9]+) ?([kmg]ib|b)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9][0-9_]*) ?([kmg]ib|b)?", re.IGNORECASE)
 _TRUTH = {
     "true": True,
     "yes": True,
@@ -28,13 +30,15 @@ _TRUTH = {
     "off": False,
     "0": False,
 }
+# What a TOML value of each type begins with, where that tells it from a shorter form.
+_OPENERS = {bool: "", int: "", float: "", str: "\"'", tuple: "[", dict: "{"}
 _KINDS = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
     str: "a string",
-    tuple: "a list of strings",
-    dict: "a table of strings",
+    tuple: 'a list of strings, such as ["a", "b"]',
+    dict: 'a table of strings, such as {"a" = "b"}',
 }
 
 
@@ -98,9 +102,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 def read(declared: Tunable, value: object, origin: Literal["text", "toml"]) -> object:
     """A value from a configuration source, in the tunable's type where it can be; otherwise unchanged.
 
-    `text` is what the environment and the command line hold: any type is written as a string there. In TOML
-    only sizes may be (`"256 KiB"`). `checked` judges the result.
+    `text` is what the environment and the command line hold: any type is written as a string there, as in
+    TOML (as `gateway config` prints it) or shorter. In TOML only sizes may be strings (`"256 KiB"`).
+    `checked` judges the result.
     """
+    if origin == "text" and isinstance(value, str) and value.strip()[:1] in _OPENERS[type(declared.default)]:
+        return _from_toml(value)
     if not isinstance(value, str) or isinstance(declared.default, str):
         return value
     if type(declared.default) is int and declared.unit == "bytes":
@@ -125,6 +132,31 @@ def checked(name: str, declared: Tunable, value: object) -> Value:
                 near = suggestion(choice, declared.choices)
                 raise ConfigError(f"{name} = {shown}: {choice!r} is not allowed{near}")
     return normal
+
+
+def _from_toml(text: str) -> object:
+    """A TOML value; the text itself where it isn't one."""
+    try:
+        document = tomllib.loads(f"value = {text.strip()}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    return document["value"] if len(document) == 1 else text
+
+
+def in_toml(value: Value) -> str:
+    """A value as the TOML file has it, and as the command line and the environment may."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_quoted, value)) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quoted(key)} = {_quoted(text)}" for key, text in value.items()) + "}"
+    return _quoted(value) if isinstance(value, str) else f"{value:,}".replace(",", "_")
+
+
+def _quoted(text: str) -> str:
+    """A basic string: as in JSON, but for what JSON may write raw or in two halves."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _size(text: str) -> object:

@@ -230,7 +230,7 @@ class AuthSettings(Section):
     issued_ahead_s: float = tunable(60.0, "How far iat may lie in the future", unit="s", least=0, most=3600)
     token_bytes_max: int = tunable(16 * KIB, "Largest token", unit="bytes", least=512, most=16 * MIB)
     keys_check_s: float = tunable(
-        1.0, "Between looks at the key files for changes", unit="s", least=0, most=3600
+        0.25, "Between looks at the key files for changes", unit="s", least=0, most=3600
     )
     default_grants: Mapping[str, str] = tunable(
         {}, 'Grants of a token without any, e.g. {"event:*" = "viewer"}'

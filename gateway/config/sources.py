@@ -45,6 +45,16 @@ def rows(config: Config) -> Iterator[Row]:
             yield Row(name, shown, declared.unit, declared.default, declared.bounds, source, declared.help)
 
 
+def changed_settings(old: Config, new: Config) -> set[str]:
+    """The names of the settings whose values differ."""
+    return {
+        f"{section}.{name}"
+        for section, kind in SECTIONS.items()
+        for name in names_of(kind)
+        if getattr(getattr(old, section), name) != getattr(getattr(new, section), name)
+    }
+
+
 def load(
     path: str | Path | None = None,
     overrides: Mapping[str, object] | None = None,

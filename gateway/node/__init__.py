@@ -27,7 +27,8 @@ from starlette.applications import Starlette
 from gateway.admin import app, server
 from gateway.admission import Features, Schemas, TokenVerifier
 from gateway.bus.local import LocalBus
-from gateway.config import Config
+from gateway.config import Config, FeaturesSettings, changed_settings
+from gateway.config.settings import names_of
 from gateway.errors import ConfigError
 from gateway.hub.hub import Hub
 from gateway.node.backends import LocalBackend, backend_of
@@ -40,6 +41,15 @@ from gateway.transport.portable import PortableTransport
 from gateway.transport.siblings import Place
 
 logger = logging.getLogger(__name__)
+
+
+# Settings that a running node can take.
+LIVE = frozenset(
+    {
+        *(f"features.{name}" for name in names_of(FeaturesSettings)),
+        *("server.origins", "limits.operations_per_minute", "limits.operations_burst"),
+    }
+)
 
 
 class Addresses(NamedTuple):
@@ -191,6 +201,19 @@ class Node:
         )
         return app.application(context)
 
+    def reload(self, config: Config) -> None:
+        """Take what of these settings can be taken while clients are connected; says what can't."""
+        changed = changed_settings(self.config, config)
+        for name in sorted(changed - LIVE):
+            logger.warning("%s has changed: it takes effect after a restart", name)
+        taken: dict[str, dict[str, object]] = {}
+        for name in sorted(changed & LIVE):
+            section, _, key = name.partition(".")
+            taken.setdefault(section, {})[key] = getattr(getattr(config, section), key)
+            logger.info("%s has changed, and is in force", name)
+        self.config = self.config.with_(**taken)
+        self.endpoint.reload(self.config)
+
     def drain(self) -> None:
         """Begin the end; `run` returns when it is done."""
         self._drain_asked.set()
@@ -202,9 +225,20 @@ class Node:
         """Whether the end has begun."""
         return self._drain_asked.is_set()
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """What an operator should mend though the node serves, for people."""
+        return self._authenticator.problems
+
+    @property
+    def can_verify(self) -> bool:
+        """Whether there is any key to verify tokens with."""
+        return self._authenticator.can_verify
+
     def counters(self) -> Counters:
         """The counters, up to date."""
         self._backend.measure(self.metrics)
+        self.metrics.key_problems = len(self._authenticator.problems)
         return self.metrics
 
     async def check(self) -> None:

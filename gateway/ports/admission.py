@@ -33,9 +33,24 @@ class Identity(Person, Protocol):
 
 
 class Authenticator(Protocol):
-    """Verifies tokens; raises Refusal UNAUTHENTICATED or TOKEN_EXPIRED."""
+    """Verifies tokens, with keys that may change."""
 
-    def verify(self, token: str, now_s: float) -> Identity: ...
+    @property
+    def keys_revision(self) -> int:
+        """Changes whenever the keys did."""
+        ...
+
+    def refresh(self, now_s: float) -> None:
+        """Look for keys that changed; `now_s` is Unix time."""
+        ...
+
+    def verify(self, token: str, now_s: float) -> Identity:
+        """Who the token speaks for; raises Refusal UNAUTHENTICATED or TOKEN_EXPIRED."""
+        ...
+
+    def trusts(self, identity: Any) -> bool:
+        """Whether the key that verified this identity, an own one, is still in use."""
+        ...
 
 
 class Unsanitised(Exception):
@@ -91,6 +106,10 @@ class AbuseWatch(Protocol):
 
 class RateLimit(Protocol):
     """How fast a user may edit."""
+
+    def set(self, per_minute: int, burst: int) -> None:
+        """Another rate from now on; 0 a minute is no limit."""
+        ...
 
     def take(self, user_id: str, now_s: float) -> int:
         """Count one operation: 0, or the milliseconds to wait before one would be allowed."""

@@ -184,6 +184,7 @@ class Counters:
     )
     log_errors: int = _count("gateway_log_errors", "Calls of the log that failed")
     log_unwritable: int = _gauge("gateway_log_unwritable", "1 while the log can't be written")
+    key_problems: int = _highest("gateway_key_problems", "Key files that are gone or can't be used")
     pending_changes: int = _gauge("gateway_pending_changes", "Submissions accepted and not yet committed")
     pending_bytes: int = _gauge("gateway_pending_bytes", "Bytes of submissions not yet committed")
 

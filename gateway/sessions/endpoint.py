@@ -6,12 +6,13 @@ from functools import partial
 
 import trio
 
-from gateway.admission import KILLED_CODE, Features, RateLimiter, TokenVerifier, origin_allowed
+from gateway.admission import KILLED_CODE, Features, RateLimiter, origin_allowed
 from gateway.config import Config
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
-from gateway.ports import Admission, Connection, Rejection, UpgradeRequest
+from gateway.ports import Admission, Authenticator, Connection, Rejection, UpgradeRequest
 from gateway.runtime.metrics import Counters
+from gateway.runtime.timeslice import Slices
 from gateway.sessions import handlers
 from gateway.sessions.context import SessionContext
 from gateway.sessions.handoff import HandOver, SessionState, stays
@@ -37,12 +38,14 @@ class Endpoint:
         config: Config,
         hub: Hub,
         counters: Counters,
-        authenticator: TokenVerifier,
+        authenticator: Authenticator,
         features: Features,
         connections_max: int,
         hand_over: HandOver = stays,
     ) -> None:
         self.draining = False
+        self._authenticator = authenticator
+        self._keys_revision = authenticator.keys_revision
         self._config = config
         self._counters = counters
         self._features = features
@@ -102,6 +105,16 @@ class Endpoint:
                 session.close(disconnect.code, disconnect.reason)
         return session
 
+    def reload(self, config: Config) -> None:
+        """Other flags, origins and rates; who isn't admitted any more is closed."""
+        self._config = config
+        self._features.apply(config)
+        limits = config.limits
+        self._shared.rate_limit.set(limits.operations_per_minute, limits.operations_burst)
+        for session in list(self._registry.sessions):
+            if session.identity is not None and not self._shared.admits(session.identity):
+                session.close(KILLED_CODE, "collaboration is switched off")
+
     # -------------------------------------------------------------------------------- other workers
 
     def welcomes(self, resource: str) -> bool:
@@ -117,6 +130,7 @@ class Endpoint:
         session.unpack(state)
         if self._features.killed or not self._shared.admits(state.identity):
             session.close(KILLED_CODE, "collaboration is switched off")
+        self._review_key(session)
         return session
 
     # --------------------------------------------------------------------------------------- liveness
@@ -126,6 +140,23 @@ class Endpoint:
         while True:
             await trio.sleep(SWEEP_INTERVAL_S)
             self._registry.sweep(self._hub.now_s())
+            self._authenticator.refresh(self._hub.wall_ms() / 1000)
+            if self._authenticator.keys_revision != self._keys_revision:
+                self._keys_revision = self._authenticator.keys_revision
+                await self._review_keys()
+
+    async def _review_keys(self) -> None:
+        """Close the sessions whose token was signed with a key that is no longer in use."""
+        slices = Slices(self._hub.now_s)
+        for session in list(self._registry.sessions):
+            self._review_key(session)
+            if slices.over:
+                await slices.pause()
+
+    def _review_key(self, session: ClientSession) -> None:
+        if session.identity is not None and not self._authenticator.trusts(session.identity):
+            text = "The key that signed the token was withdrawn; get a new token and connect again."
+            session.refuse(Refusal("UNAUTHENTICATED", text), None)
 
     # -------------------------------------------------------------------------------------- farewell
 

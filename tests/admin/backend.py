@@ -103,6 +103,8 @@ class NodeState:
 
     def __init__(self, resources: LogResources) -> None:
         self.draining = False
+        self.problems: list[str] = []
+        self.can_verify = True
         self.counted = Counters()
         self._resources = resources
 

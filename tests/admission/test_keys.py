@@ -8,6 +8,7 @@ import logging
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def test_changed_keys_are_read_again_within_a_second(tmp_path: Path) -> None:
     new = token(private_key("ES256", "new"), "ES256", {"kid": "new"})
     assert accepts(authenticator, old)
     replaced(Path(config.auth.jwks_file), json.dumps({"keys": [public_jwk("ES256", "new", "new")]}))
-    assert not accepts(authenticator, new, NOW_S + 0.5)
+    assert not accepts(authenticator, new, NOW_S + 0.2)
     assert accepts(authenticator, new, NOW_S + 1)
     assert not accepts(authenticator, old, NOW_S + 1)
 
@@ -206,27 +207,106 @@ def test_a_changed_secret_is_read_again(tmp_path: Path) -> None:
     assert not accepts(authenticator, token(), NOW_S + 1)
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"{}"])
-def test_a_file_that_turned_bad_is_logged_once_and_the_keys_stay(
+@pytest.mark.parametrize("content", [b"short", b"{}"])
+def test_a_file_that_turned_bad_is_told_once_and_the_keys_stay(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     config = config_for(tmp_path)
     authenticator = TokenVerifier(config)
+    identity = authenticator.verify(token(), NOW_S)
     with caplog.at_level(logging.WARNING):
         replaced(Path(config.auth.secret_file), content)
         assert accepts(authenticator, token(), NOW_S + 1)
         assert accepts(authenticator, token(), NOW_S + 2)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert SECRET.decode() not in caplog.text
+    [problem] = authenticator.problems
+    assert "stay as they were" in problem
+    assert authenticator.trusts(identity)
     replaced(Path(config.auth.secret_file), b"z" * 32)
     assert accepts(authenticator, token(b"z" * 32), NOW_S + 3)
+    assert not authenticator.problems
+    assert not authenticator.trusts(identity)
 
 
-def test_a_file_that_vanished_leaves_its_keys_in_use(tmp_path: Path) -> None:
+def revoke_by_deleting(path: Path) -> None:
+    path.unlink()
+
+
+def revoke_by_emptying(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def revoke_by_an_empty_set(path: Path) -> None:
+    replaced(path, '{"keys": []}')
+
+
+@pytest.mark.parametrize("revoke", [revoke_by_deleting, revoke_by_emptying, revoke_by_an_empty_set])
+def test_keys_that_are_gone_are_revoked(tmp_path: Path, revoke: Callable[[Path], None]) -> None:
+    config = config_for(tmp_path, [public_jwk("ES256")], secret=False)
+    authenticator = TokenVerifier(config)
+    shown = token(private_key("ES256"), "ES256")
+    identity = authenticator.verify(shown, NOW_S)
+    assert authenticator.trusts(identity) and authenticator.can_verify
+    revision = authenticator.keys_revision
+    revoke(Path(config.auth.jwks_file))
+    authenticator.refresh(NOW_S + 0.3)
+    authenticator.refresh(NOW_S + 0.6)
+    assert not authenticator.trusts(identity)
+    assert authenticator.keys_revision > revision
+    assert not authenticator.can_verify
+    assert not accepts(authenticator, shown, NOW_S + 0.6)
+    replaced(Path(config.auth.jwks_file), json.dumps({"keys": [public_jwk("ES256")]}))
+    assert accepts(authenticator, shown, NOW_S + 1)
+    assert authenticator.trusts(identity) and not authenticator.problems
+
+
+def test_the_secret_is_revoked_by_deleting_it(tmp_path: Path) -> None:
+    config = config_for(tmp_path, [public_jwk("ES256")])
+    authenticator = TokenVerifier(config)
+    identities = [
+        authenticator.verify(token(), NOW_S),
+        authenticator.verify(token(private_key("ES256"), "ES256"), NOW_S),
+    ]
+    Path(config.auth.secret_file).unlink()
+    authenticator.refresh(NOW_S + 1)
+    authenticator.refresh(NOW_S + 2)
+    assert [authenticator.trusts(identity) for identity in identities] == [False, True]
+    assert "is gone or empty: its keys are revoked" in authenticator.problems[0]
+    assert authenticator.can_verify
+
+
+def test_a_file_that_is_written_in_place_is_empty_for_a_moment_only(tmp_path: Path) -> None:
     config = config_for(tmp_path)
     authenticator = TokenVerifier(config)
-    Path(config.auth.secret_file).unlink()
-    assert accepts(authenticator, token(), NOW_S + 1)
+    identity = authenticator.verify(token(), NOW_S)
+    path = Path(config.auth.secret_file)
+    path.write_bytes(b"")
+    authenticator.refresh(NOW_S + 1)
+    path.write_bytes(SECRET)
+    authenticator.refresh(NOW_S + 2)
+    assert authenticator.trusts(identity)
+    assert not authenticator.problems
+
+
+def test_a_key_that_left_the_set_is_not_trusted(tmp_path: Path) -> None:
+    keys = [public_jwk("ES256", "old", "old"), public_jwk("ES256", "new", "new")]
+    config = config_for(tmp_path, keys, secret=False)
+    authenticator = TokenVerifier(config)
+    old, new = (
+        authenticator.verify(token(private_key("ES256", name), "ES256", {"kid": name}), NOW_S)
+        for name in ("old", "new")
+    )
+    replaced(Path(config.auth.jwks_file), json.dumps({"keys": keys[1:]}))
+    authenticator.refresh(NOW_S + 1)
+    assert (authenticator.trusts(old), authenticator.trusts(new)) == (False, True)
+
+
+def test_two_workers_know_a_key_by_the_same_name(tmp_path: Path) -> None:
+    config = config_for(tmp_path, [public_jwk("RS256")])
+    one, two = TokenVerifier(config), TokenVerifier(config)
+    for shown in (token(), token(private_key("RS256"), "RS256")):
+        assert two.trusts(one.verify(shown, NOW_S))
 
 
 def test_a_clock_that_went_back_does_not_stop_the_looking(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import trio
 
+from gateway.admission import create_secret
+
 ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT_S = 30
 COMMAND_TIMEOUT_S = 30
@@ -35,6 +37,9 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def arguments(*words: str) -> list[str]:
+    """A command line; before a node of a cluster its secret is made, as an operator has to."""
+    if "serve" in words and not {"--redis", "--redis-cluster"}.isdisjoint(words) and "--data" in words:
+        create_secret(Path(words[words.index("--data") + 1]) / "jwt-secret")
     return [sys.executable, "-m", "gateway", *words]
 
 

@@ -6,11 +6,12 @@ import pickle
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gateway.config import SECTIONS, Config, LimitsSettings, load, rows
-from gateway.config.fields import of
+from gateway.config import SECTIONS, Config, LimitsSettings, changed_settings, load, rows
+from gateway.config.fields import in_toml, of
 from gateway.errors import ConfigError
 
 
@@ -241,3 +242,62 @@ def test_rows_show_each_tunable_once_with_unit_bounds_and_help() -> None:
 def test_passwords_are_not_shown(name: str, value: object, shown: object) -> None:
     config = load(overrides={name: value}, environ={})
     assert next(row.value for row in rows(config) if row.name == name) == shown
+
+
+# ------------------------------------------------------------------------------------ TOML as text
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_gateway_config_prints_is_taken_by_the_command_line_and_the_environment(section: str) -> None:
+    for item in fields(getattr(Config(), section)):
+        default = getattr(getattr(Config(), section), item.name)
+        for given in (
+            load(overrides={f"{section}.{item.name}": in_toml(default)}, environ={}),
+            load(environ={f"GATEWAY_{section}_{item.name}".upper(): in_toml(default)}),
+        ):
+            assert getattr(getattr(given, section), item.name) == default
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("server.origins", ("http://a",)),
+        ("server.origins", ("http://a", "https://b,c", 'quo"ted', "back\\slash", "né 👩", "\x7f", "a\tb")),
+        ("server.origins", ()),
+        ("auth.default_grants", {"event:*": "viewer", "a,b=c": "editor"}),
+        ("auth.default_grants", {}),
+        ("server.node", 'a "node"'),
+        ("redis.urls", ("redis://:p,w@h:1", "redis://h:2")),
+    ],
+)
+def test_lists_and_tables_of_any_strings_survive_as_text(name: str, value: Any) -> None:
+    section, _, key = name.partition(".")
+    assert getattr(getattr(load(overrides={name: in_toml(value)}, environ={}), section), key) == value
+
+
+def test_the_shorter_forms_are_taken_too() -> None:
+    config = load(overrides={"server.origins": "http://a, http://b", "server.node": "plain"}, environ={})
+    assert config.server.origins == ("http://a", "http://b")
+    assert config.server.node == "plain"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("server.origins", '["http://a"', r'a list of strings, such as \["a", "b"\]'),
+        ("server.origins", "[1, 2]", "a list of strings"),
+        ("server.origins", '["a"]\nport = 1', "a list of strings"),
+        ("auth.default_grants", '{"event:*" = 1}', "a table of strings"),
+        ("auth.default_grants", '{"event:*": "viewer"}', "a table of strings, such as"),
+        ("auth.default_grants", "{" * 5000, "a table of strings"),
+    ],
+)
+def test_text_that_looks_like_toml_and_isn_t_is_refused(name: str, text: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=wanted):
+        load(overrides={name: text}, environ={})
+
+
+def test_changes_between_two_configurations_have_names() -> None:
+    changed = Config().with_(server={"origins": ("http://a",)}, features={"kill_switch": True})
+    assert changed_settings(Config(), changed) == {"server.origins", "features.kill_switch"}
+    assert changed_settings(changed, changed) == set()
