@@ -2,11 +2,13 @@
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 
+const require = createRequire(import.meta.url);
 const only = process.argv[2]; // "publint" or "attw"
 const PACKAGES = ["client", "react", "react-native"];
 
@@ -18,14 +20,36 @@ async function lint(folder, archive) {
   else console.log(`${pkg.name}: publint has nothing to say`);
 }
 
+/** Style sheets have no types. */
+function withoutStyles(folder) {
+  const { exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const styles = Object.keys(exports).filter((path) => path.endsWith(".css"));
+  return styles.length ? ["--exclude-entrypoints", ...styles] : [];
+}
+
+/** Each entry loads as ESM and as CJS, and gives the same names. React Native's needs its own bundler. */
+async function load(folder) {
+  const { name, exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  for (const [path, target] of Object.entries(exports)) {
+    if (typeof target === "string") continue;
+    const entry = name + path.slice(1);
+    const [imported, required] = [await import(entry), require(entry)].map((one) => Object.keys(one).sort());
+    const isSame = imported.join() === required.filter((key) => key !== "__esModule").join();
+    console.log(`${entry}: ${imported.length} names${isSame ? "" : ", others in CJS than in ESM"}`);
+    if (!isSame) process.exitCode = 1;
+  }
+}
+
 for (const folder of PACKAGES) {
   const packed = mkdtempSync(join(tmpdir(), "pack-"));
   try {
     execFileSync("npm", ["pack", "--silent", "--pack-destination", packed], { cwd: folder, stdio: "ignore" });
     const archive = join(packed, readdirSync(packed)[0]);
     if (only !== "attw") await lint(folder, archive);
+    if (!only && folder !== "react-native") await load(folder);
     if (only !== "publint") {
-      execFileSync("attw", [archive, "--profile", "node16", "--format", "ascii"], { stdio: "inherit" });
+      const options = ["--profile", "node16", "--format", "ascii", ...withoutStyles(folder)];
+      execFileSync("attw", [archive, ...options], { stdio: "inherit" });
     }
   } finally {
     rmSync(packed, { recursive: true, force: true });
