@@ -138,3 +138,15 @@ test("closed with something pending, it is sent first", async () => {
   ben.close();
   await until(ann, (now) => now.view?.title === "Last words");
 });
+
+test("of a patch with one bad operation the others are kept", async () => {
+  const { client, document } = await people.event("ann");
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  document.set("/title", "Stand-up");
+  document.set("/start_time", "tomorrow");
+  document.set("/location", "Room 1");
+  client.connect();
+  await until(document, (now) => now.pending === 0 && now.isLive);
+  expect(document.snapshot.view).toEqual({ title: "Stand-up", location: "Room 1" });
+});
