@@ -14,7 +14,7 @@ import trio
 from _speedups import frames
 from _speedups.fanout import Frame
 from gateway.config import Config
-from gateway.ports import Ack, Admission, Connection, Rejection, Transport, UpgradeRequest
+from gateway.ports import Ack, Admission, Connection, HttpService, Rejection, Transport, UpgradeRequest
 from gateway.runtime.interpreter import raise_descriptors, runtime
 from gateway.runtime.metrics import Counters
 from gateway.transport.fast import FastTransport
@@ -51,6 +51,10 @@ class EchoSession:
 
 class EchoEndpoint:
     """Lets everybody in."""
+
+    def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
+        """Nobody."""
+        return None
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:
         return Admission(None, EchoSession)

@@ -15,9 +15,11 @@ from typing import Any
 import click
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.admin import exposition, openapi
+from gateway.admin import exposition
+from gateway.admin import openapi as admin_openapi
 from gateway.cli import gateway
 from gateway.config import Config, Row, rows
+from gateway.http import openapi as service_openapi
 from gateway.runtime.metrics import METRICS, Counters
 
 MARK = re.compile(r"<!-- generated: (\w+) -->")
@@ -113,9 +115,25 @@ def metrics() -> Iterator[str]:
 
 
 def http() -> Iterator[str]:
-    """Every path and method of the OpenAPI description."""
-    described = openapi.description(["event", "calendar"], Config().limits.document_bytes_max)
-    for path, item in described["paths"].items():
+    """Every path and method of the service port's OpenAPI description."""
+    yield from endpoints(_described(service_openapi.description))
+
+
+def admin_http() -> Iterator[str]:
+    """Those that only the admin port has."""
+    service = _described(service_openapi.description)
+    admin = _described(admin_openapi.description)
+    yield from endpoints({path: item for path, item in admin.items() if path not in service})
+
+
+def _described(description: Callable[[list[str], int], Mapping[str, Any]]) -> Mapping[str, Any]:
+    paths: Mapping[str, Any] = description(["event", "calendar"], Config().limits.document_bytes_max)["paths"]
+    return paths
+
+
+def endpoints(paths: Mapping[str, Any]) -> Iterator[str]:
+    """What each of these paths offers."""
+    for path, item in paths.items():
         for method in ("get", "put", "post", "delete"):
             if method in item:
                 yield from endpoint(f"{method.upper()} {path}", item[method], item.get("parameters", []))
@@ -198,5 +216,6 @@ PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
     "settings": settings,
     "metrics": metrics,
     "http": http,
+    "admin_http": admin_http,
     "commands": commands,
 }

@@ -14,7 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.admin.exposition import text
-from gateway.admin.problems import STATUSES
+from gateway.http.problems import STATUSES
 from gateway.runtime.metrics import METRICS, Counters
 
 DEPLOY = Path(__file__).parent.parent / "deploy"

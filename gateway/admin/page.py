@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from string import Template
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Gateway $name</title>
 <meta name="viewport" content="width=device-width">

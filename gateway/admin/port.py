@@ -1,80 +1,10 @@
-"""What the admin HTTP asks of the core: resources at any version, and the node's state."""
+"""What the admin HTTP asks of the node: its state."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 from gateway.runtime.metrics import Counters
-
-
-class Revision(NamedTuple):
-    """A resource right after `version`. `document` is JSON bytes, b"null" where there is none.
-
-    `timestamp` (Unix ms) is when that version was committed; None at version 0.
-    """
-
-    version: int
-    epoch: int
-    document: bytes
-    timestamp: int | None
-
-
-class Written(NamedTuple):
-    """A committed write: the resource's new version and its epoch."""
-
-    version: int
-    epoch: int
-
-
-class Resources(Protocol):
-    """The resources of the node, for somebody who isn't a WebSocket client; writes are made by `user_id`.
-
-    Roles, the shapes of ids and the sizes of what is passed have been checked. Every method raises
-    LogUnavailable when the log can't be reached, and Refusal where one is named.
-    """
-
-    def types(self) -> Sequence[str]:
-        """The resource types that are served."""
-        ...
-
-    async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
-        """The resource at a version, at head for None. A resource never written is version 0 and null.
-
-        Raises Refusal VERSION_AHEAD for a version beyond the head.
-        """
-        ...
-
-    async def put(
-        self,
-        user_id: str,
-        resource_type: str,
-        resource_id: str,
-        document: Any,
-        expected_version: int | None,
-    ) -> Written:
-        """Replace the whole document (create it, where there is none) by an ordinary change through the room.
-
-        `document` is parsed JSON, not null. Subscribers get the change; the schema is checked. With
-        `expected_version` the write is refused (Refusal CONFLICT, details `version`) unless that is the head.
-        Raises Refusal INVALID_OPERATION, TOO_LARGE, UNAVAILABLE.
-        """
-        ...
-
-    async def delete(
-        self, user_id: str, resource_type: str, resource_id: str, expected_version: int | None
-    ) -> Written:
-        """Commit the change that sets the root to null; history stays. A null document stays as it is."""
-        ...
-
-    async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
-        """Erase history and documents; version 0 of a new epoch, and subscribers are brought there."""
-        ...
-
-    async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:
-        """At most `limit` changes with versions above `after`, ascending: the JSON bodies of
-        docs/reference/protocol.md#the-change as the log keeps them."""
-        ...
 
 
 class State(Protocol):

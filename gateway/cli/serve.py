@@ -20,7 +20,7 @@ from gateway.cli.options import Settings, reachable, settings
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError
 from gateway.log.sqlite import DATABASE
-from gateway.node import Addresses, Node
+from gateway.node import Addresses, Node, faces
 from gateway.runtime import interpreter, speedups
 from gateway.sessions.endpoint import PATH
 from gateway.supervisor import Supervisor
@@ -50,6 +50,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 @click.option("--redis-cluster", metavar="URL", help="A Redis Cluster instead, by any of its nodes.")
 @click.option("--postgres", metavar="DSN", help="PostgreSQL for the whole history; see `gateway migrate`.")
 @click.option("--new", is_flag=True, help="Begin an empty log although a secret is there.")
+@click.option("--demo/--no-demo", default=None, help="The demo calendar at /.  [default: on loopback]")
 @click.option("--node", metavar="NAME", help="Name of this node.  [default: host name and a suffix]")
 @click.option(
     "--log-level",
@@ -71,6 +72,7 @@ def serve_command(
     redis_cluster: str | None,
     postgres: str | None,
     new: bool,
+    demo: bool | None,
     node: str | None,
     log_level: str,
     settings: Settings,
@@ -91,6 +93,7 @@ def serve_command(
     """
     options = {"host": host, "port": port, "admin_port": admin_port, "transport": transport}
     options |= {"tls_cert": tls_cert, "tls_key": tls_key, "node": node, "workers": workers}
+    options["demo"] = None if demo is None else ("on" if demo else "off")
     further = {f"server.{name}": value for name, value in options.items()}
     further |= {"redis.urls": redis, "redis.cluster_url": redis_cluster, "postgres.dsn": postgres}
     config = settings.load(further)
@@ -221,6 +224,9 @@ def _announce(node: Node | Supervisor, addresses: Addresses) -> None:
     click.echo(f"ready ws={websocket} admin={admin} pid={os.getpid()}")
     sys.stdout.flush()
     _notify("READY=1")
+    if faces.demo_wanted(node.config):
+        page = f"http{secure}://{_authority(addresses.websocket[0])}/"
+        logger.info("the demo calendar: open %s in two tabs", page)
     if sys.stdout.isatty():
         directions = _directions(node.config, websocket, admin)
         Console(highlight=False, soft_wrap=True).print(directions)

@@ -57,6 +57,14 @@ class ServerSettings(Section):
     connections_max: int = tunable(
         19_000, "Of one process; beyond it a handshake gets 503", unit="connections", least=1, most=1_000_000
     )
+    http_connections_max: int = tunable(
+        1000, "HTTP connections of one process beside the WebSockets; then 503", least=1, most=1_000_000
+    )
+    demo: str = tunable(
+        "auto",
+        "The demo calendar at /, with a sign-in for everybody; auto: where host is loopback",
+        choices=("auto", "on", "off"),
+    )
     listen_backlog: int = tunable(4096, "Handshakes that may wait to be accepted", least=1, most=65535)
     origins: tuple[str, ...] = tunable(
         (), 'Web origins that may connect; "*" allows every one; none: no browser'

@@ -24,19 +24,21 @@ from typing import NamedTuple
 import trio
 from starlette.applications import Starlette
 
-from gateway.admin import app, server
 from gateway.admission import Features, Schemas, TokenVerifier
 from gateway.bus.local import LocalBus
 from gateway.config import Config, FeaturesSettings, changed_settings
 from gateway.config.settings import names_of
 from gateway.errors import ConfigError
+from gateway.http import server
+from gateway.http.requests import HttpContext
 from gateway.hub.hub import Hub
+from gateway.node import faces
 from gateway.node.backends import LocalBackend, backend_of
 from gateway.node.resources import HubResources
 from gateway.ports import Bus, OpLog, Transport
 from gateway.runtime import interpreter, speedups
 from gateway.runtime.metrics import Counters
-from gateway.sessions.endpoint import PATH, Endpoint
+from gateway.sessions.endpoint import Endpoint
 from gateway.transport.portable import PortableTransport
 from gateway.transport.siblings import Place
 
@@ -141,6 +143,8 @@ class Node:
             interpreter.connections_possible(config.server.connections_max),
             self.transport.hand_over,
         )
+        self._resources = HubResources(self.hub, self.endpoint.context)
+        self.http: server.HttpServer | None = None
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
         self._admin_ended = trio.Event()
@@ -162,7 +166,10 @@ class Node:
             task_status.started(addresses)
             await self._drain_asked.wait()
             self.transport.stop_accepting()
-            await self.endpoint.drain()
+            async with trio.open_nursery() as draining:
+                draining.start_soon(self.endpoint.drain)
+                if self.http is not None:
+                    draining.start_soon(self.http.drain)
             self._drained.set()
             if self._admin:  # whoever asks how it is gets a whole answer
                 with trio.move_on_after(server.GRACEFUL_TIMEOUT_S):
@@ -173,6 +180,7 @@ class Node:
         await nursery.start(self._backend.bus.run)
         await nursery.start(self.hub.run)
         websocket = await nursery.start(self.transport.serve, self.endpoint)
+        nursery.start_soon(self._serve_http, websocket[0][1])
         nursery.start_soon(self.endpoint.sweep)
         nursery.start_soon(interpreter.measure_loop_lag, self.metrics)
         nursery.start_soon(interpreter.collect_when_quiet)
@@ -189,17 +197,30 @@ class Node:
         await server.serve(application, bound, self._drained.wait, task_status=task_status)
         self._admin_ended.set()
 
+    async def _serve_http(self, port: int) -> None:
+        """Answer what comes to the service port and is no handshake, until cancelled."""
+        config = self.config
+        demo = faces.demo_origins(config, port) if faces.demo_wanted(config) else []
+        self.endpoint.origins = (*config.server.origins, *demo)
+        limits = config.limits
+        context = HttpContext(
+            self._resources,
+            self._authenticator,
+            limits.document_bytes_max,
+            limits.message_bytes_max,
+            ending=self._drain_asked,
+        )
+        application = faces.service_application(config, context, self._authenticator, demo)
+        self.http = server.HttpServer(application, config.server.http_connections_max, self.metrics)
+        self.endpoint.http_service = self.http
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.http.close()
+
     def admin_application(self, websocket: tuple[str, int]) -> Starlette:
         """The admin HTTP of this worker, whose clients connect to `websocket`."""
-        scheme = "wss" if self.config.server.tls_cert else "ws"
-        context = app.AdminContext(
-            HubResources(self.hub),
-            self,
-            self._authenticator,
-            self.config.limits.document_bytes_max,
-            f"{scheme}://{websocket[0]}:{websocket[1]}{PATH}",
-        )
-        return app.application(context)
+        return faces.admin_application(self.config, self._resources, self, self._authenticator, websocket)
 
     def reload(self, config: Config) -> None:
         """Take what of these settings can be taken while clients are connected; says what can't."""

@@ -5,23 +5,28 @@ A write is an ordinary change through the room; its author (`_Waiting`) has no c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 import trio
 
 from gateway import ot
-from gateway.admin.port import Revision, Written
-from gateway.errors import LogUnavailable, PatchError, Refusal
+from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
+from gateway.http.port import News, Revision, Written
 from gateway.hub import replay
 from gateway.hub.hub import Hub
-from gateway.ports import Connection
+from gateway.ports import Connection, Identity
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
+from gateway.sessions import single
+from gateway.sessions.context import SessionContext
 from gateway.wire import messages
 
-CLIENT_ID = "admin-http"
+# Changes in an answer weigh at most this; beyond it the document is sent.
+NEWS_BYTES_MAX = 1 << 20
+CLIENT_ID = "http"
 
 
 class _Waiting:
@@ -52,10 +57,11 @@ class _Waiting:
 
 
 class HubResources:
-    """The port `gateway.admin.port.Resources` over a hub."""
+    """The port `gateway.http.port.Resources` over a hub; `sessions`: what edits share with the connected."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, sessions: SessionContext) -> None:
         self._hub = hub
+        self._sessions = sessions
 
     def types(self) -> Sequence[str]:
         """The resource types that are served."""
@@ -78,6 +84,60 @@ class HubResources:
             return None
         records = await self._hub.log.read(room.resource, version - 1, 1)
         return records[0].timestamp if records else None
+
+    async def version_at(self, resource_type: str, resource_id: str, at_ms: int) -> int:
+        """The newest version that isn't younger than this: timestamps never decrease, so halving finds it."""
+        room = await self._hub.open(f"{resource_type}:{resource_id}")
+        known, beyond = 0, room.version + 1
+        while beyond - known > 1:
+            middle = (known + beyond) // 2
+            stamp_ms = await self._timestamp(room, middle)
+            if stamp_ms is not None and stamp_ms <= at_ms:
+                known = middle
+            else:
+                beyond = middle
+        return known
+
+    @asynccontextmanager
+    async def watched(
+        self, resource_type: str, resource_id: str, changed: Callable[[], None]
+    ) -> AsyncIterator[None]:
+        """Meanwhile `changed` is called for each change."""
+        room = await self._hub.open(f"{resource_type}:{resource_id}")
+        with room.watched(changed):
+            yield
+
+    async def news(self, resource_type: str, resource_id: str, since: int, epoch: int | None) -> News:
+        """The changes where there are few of them, else the document."""
+        room = await self._hub.open(f"{resource_type}:{resource_id}")
+        if epoch in (None, room.history.epoch) and since > room.version:
+            await self._hub.catch_up.now(room)  # the caller comes from a node that was ahead
+        current = room.history.epoch
+        if epoch not in (None, current) or not 0 <= room.version - since <= self._changes_max:
+            return self._whole(room)
+        if since == room.version:
+            return News(room.version, current)
+        try:
+            bodies = await self._hub.catch_up.bodies_after(room, since)
+        except LogTrimmed:
+            return self._whole(room)
+        if room.history.epoch != current or sum(map(len, bodies)) > NEWS_BYTES_MAX:
+            return self._whole(room)
+        return News(since + len(bodies), current, changes=bodies)
+
+    @property
+    def _changes_max(self) -> int:
+        return self._hub.config.limits.changes_default
+
+    def _whole(self, room: Room) -> News:
+        return News(room.version, room.history.epoch, document=orjson.dumps(room.document))
+
+    async def submit(
+        self, identity: Identity, resource_type: str, resource_id: str, payload: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Commit an edit as a client's OP."""
+        room = await self._hub.open(f"{resource_type}:{resource_id}")
+        return await single.submit(self._sessions, identity, room, payload)
 
     async def put(
         self,
@@ -114,7 +174,15 @@ class HubResources:
             raise
         return [record.body for record in records]
 
+    def _charge(self, user_id: str) -> None:
+        """Count a write against the user's rate; raises Refusal RATE_LIMITED."""
+        retry_after_ms = self._sessions.rate_limit.take(user_id, self._hub.now_s())
+        if retry_after_ms:
+            text = f"Too many edits; wait {retry_after_ms} ms."
+            raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
+
     async def _replace(self, room: Room, user_id: str, document: Any, expected: int | None) -> Written:
+        self._charge(user_id)
         base = room.version
         if expected not in (None, base):
             raise Refusal("CONFLICT", f"The head is version {base}, not {expected}.", version=base)

@@ -108,8 +108,25 @@ class Admission(NamedTuple):
     open: Callable[[Connection], Session]
 
 
+class HttpService(Protocol):
+    """Answers requests that are no handshakes, over the connections that they came on."""
+
+    @property
+    def full(self) -> bool:
+        """Whether it can't take another connection."""
+        ...
+
+    async def serve(self, stream: Any) -> None:
+        """Serve a connection to its end: a `gateway.http.stream.RequestStream`. Never raises."""
+        ...
+
+
 class Endpoint(Protocol):
     """What the core gives a transport: who may come in."""
+
+    def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
+        """Who answers a request that is no handshake; None: nobody, it should have been one."""
+        ...
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection: ...
 

@@ -21,6 +21,7 @@ cdef class Audience:
     cdef object _counters
     cdef dict _members
     cdef dict _forms
+    cdef readonly list watchers
 
     @cython.locals(form=Form)
     cpdef add(self, object connection, bint extended)

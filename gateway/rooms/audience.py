@@ -26,7 +26,7 @@ class Form:
 class Audience:
     """The subscribers of one resource, `topic`. `make_group` makes the group of a form's subscribers."""
 
-    __slots__ = ("_counters", "_forms", "_make_group", "_members", "_topic")
+    __slots__ = ("_counters", "_forms", "_make_group", "_members", "_topic", "watchers")
 
     def __init__(self, topic: str, make_group: Callable[[], Group], counters: Counters) -> None:
         self._topic = topic
@@ -34,6 +34,7 @@ class Audience:
         self._counters = counters
         self._members: dict[Connection, Form] = {}
         self._forms: dict[bool, Form] = {}
+        self.watchers: list[Callable[[], None]] = []  # of those who aren't connected: called for each change
 
     def __len__(self) -> int:
         return len(self._members)
@@ -59,6 +60,8 @@ class Audience:
         """Something that all get, in order with the changes."""
         for form in self._forms.values():
             form.group.publish((message,), {}, self._topic)
+        for changed in self.watchers:
+            changed()
 
     def announce(self, message: bytes, author: Connection | None) -> None:
         """Tell everyone but `author` something that a slow reader may miss (presence)."""
@@ -102,3 +105,5 @@ class Audience:
                 group.publish(payloads, own, self._topic)
                 sent += count * len(payloads)
         self._counters.deliveries += sent
+        for changed in self.watchers:
+            changed()

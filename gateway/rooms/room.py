@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -150,10 +151,21 @@ class Room:
         if self.audience.discard(connection):
             self.idle_since_s = self._shared.now_s()
 
+    @contextmanager
+    def watched(self, changed: Callable[[], None]) -> Iterator[None]:
+        """Meanwhile `changed` is called for each change, and the room stays open."""
+        watchers = self.audience.watchers
+        watchers.append(changed)
+        try:
+            yield
+        finally:
+            watchers.remove(changed)
+            self.idle_since_s = self._shared.now_s()
+
     @property
     def subscriber_count(self) -> int:
-        """How many connections look on."""
-        return len(self.audience)
+        """How many look on."""
+        return len(self.audience) + len(self.audience.watchers)
 
     @property
     def appending(self) -> bool:

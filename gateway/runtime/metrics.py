@@ -120,6 +120,7 @@ class Counters:
     connections_handed_over: int = _count(
         "websocket_connections_handed_over", "Connections that went on in another worker of the node"
     )
+    http_connections: int = _gauge("gateway_http_connections", "HTTP connections of the service port")
     slow_closes: int = _count(
         "websocket_slow_closes", "Connections closed because nothing could be written for stall_timeout_s"
     )

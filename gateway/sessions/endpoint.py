@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import trio
@@ -10,7 +11,7 @@ from gateway.admission import KILLED_CODE, Features, RateLimiter, origin_allowed
 from gateway.config import Config
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
-from gateway.ports import Admission, Authenticator, Connection, Rejection, UpgradeRequest
+from gateway.ports import Admission, Authenticator, Connection, HttpService, Rejection, UpgradeRequest
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 from gateway.sessions import handlers
@@ -46,6 +47,8 @@ class Endpoint:
         self.draining = False
         self._authenticator = authenticator
         self._keys_revision = authenticator.keys_revision
+        self.http_service: HttpService | None = None
+        self.origins: Sequence[str] = config.server.origins
         self._config = config
         self._counters = counters
         self._features = features
@@ -66,7 +69,22 @@ class Endpoint:
             hand_over,
         )
 
+    @property
+    def context(self) -> SessionContext:
+        """What its sessions share."""
+        return self._shared
+
     # ------------------------------------------------------------------------------------- handshakes
+
+    def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
+        """Who answers a request that is no handshake; None where it had to be one."""
+        service = self.http_service
+        if service is None or request.target.partition("?")[0] == PATH:
+            return None
+        if service.full:
+            text = "this node answers too many HTTP connections; try again later"
+            return Rejection(503, text, {"Retry-After": str(FULL_RETRY_AFTER_S)})
+        return service
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:
         """Let a handshake in, or say why not (docs/reference/protocol.md#connecting)."""
@@ -80,7 +98,7 @@ class Endpoint:
     def _rejection(self, request: UpgradeRequest) -> Rejection | None:
         if request.target.partition("?")[0] != PATH:
             return Rejection(404, f"there is nothing here; connect to {PATH}", {})
-        if not origin_allowed(request.headers.get("origin"), self._config.server.origins):
+        if not origin_allowed(request.headers.get("origin"), self.origins):
             return Rejection(403, "this Origin may not connect; the operator can add it to origins", {})
         retry_after = {"Retry-After": str(FULL_RETRY_AFTER_S)}
         if self.draining:

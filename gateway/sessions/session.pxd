@@ -21,7 +21,7 @@ cdef class ClientSession:
     cdef readonly str id
     cdef readonly bint extended
     cdef readonly object identity
-    cdef readonly object client_id
+    cdef public object client_id
     cdef readonly dict subscriptions
     cdef public Py_ssize_t unacknowledged
     cdef public object due

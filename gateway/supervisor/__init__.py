@@ -18,9 +18,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
-from gateway.admin import server
 from gateway.config import Config
 from gateway.errors import GatewayError
+from gateway.http import server
 from gateway.node import Addresses, made_name
 from gateway.node.backends import check_settings
 from gateway.runtime.metrics import METRICS, Counters

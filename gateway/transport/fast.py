@@ -21,7 +21,8 @@ import trio
 from _speedups import sockets
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.ports import Connection, Endpoint
+from gateway.http.stream import RequestStream
+from gateway.ports import Connection, Endpoint, HttpService
 from gateway.runtime.metrics import Counters
 from gateway.transport import fast_compression, upgrade
 from gateway.transport.connection_task import ConnectionTask
@@ -70,7 +71,7 @@ class FastTransport:
         self._config = config
         self._reuse_port = place is not None
         self._shared = TransportContext(config, counters)
-        self._arrivals = Arrivals(self._shared, self._welcome)
+        self._arrivals = Arrivals(self._shared, self._welcome, self._pass_on)
         self._accepting = trio.CancelScope()
         self._idle: list[ConnectionTask] = []
         self._connections: trio.Nursery | None = None
@@ -163,6 +164,16 @@ class FastTransport:
         answer = upgrade.acceptance(shake.key, accepted.admission.subprotocol, extension)
         connection = self._connect(fd, remote, window_bits - 8 if window_bits else 0)
         connection.begin(answer, accepted.admission.open, rest)
+
+    def _pass_on(self, fd: int, service: HttpService, received: bytes) -> None:
+        """No handshake: another server answers on this socket."""
+        assert self._connections is not None, "accepted before it serves"
+        bare = trio.socket.from_stdlib_socket(socket.socket(fileno=fd))
+        timeouts = self._config.timeouts
+        stream = RequestStream(
+            trio.SocketStream(bare), bare, received, timeouts.stall_timeout_s, timeouts.close_timeout_s
+        )
+        self._connections.start_soon(service.serve, stream)
 
     def _arrived(self, fd: int, remote: str, form: int) -> FastConnection:
         """Another worker gave this client away."""

@@ -9,6 +9,7 @@ from gateway.transport.fast_context cimport TransportContext
 cdef class Arrivals:
     cdef readonly TransportContext shared
     cdef readonly object welcome
+    cdef readonly object pass_on
     cdef set _there
 
 

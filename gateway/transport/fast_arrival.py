@@ -1,7 +1,7 @@
 """Sockets that were just accepted, until it is known what they want.
 
-An `Arrival` reads one request. A WebSocket's goes on as a connection, for which `welcome` is called;
-everything else is answered here.
+An `Arrival` reads one request. A WebSocket's goes on as a connection, for which `welcome` is called; other
+requests go to an HTTP server (`pass_on`); refusals are answered here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from gateway.ports import Endpoint, Rejection
+from gateway.ports import HttpService, Rejection
 from gateway.transport import upgrade
 from gateway.transport.fast_context import TransportContext
 from gateway.transport.fast_loop import READ, read_some, shut_down_writing
@@ -19,14 +19,17 @@ logger = logging.getLogger(__name__)
 
 Welcome = Callable[[int, str, upgrade.Accepted, bytes], None]
 """Takes a descriptor, the peer's address, the accepted handshake, and what came after its head."""
+PassOn = Callable[[int, HttpService, bytes], None]
+"""Takes a descriptor, who answers the requests that come on it, and what was read of them."""
 
 
 class Arrivals:
     """All of them."""
 
-    def __init__(self, shared: TransportContext, welcome: Welcome) -> None:
+    def __init__(self, shared: TransportContext, welcome: Welcome, pass_on: PassOn) -> None:
         self.shared = shared
         self.welcome = welcome
+        self.pass_on = pass_on
         self._there: set[Arrival] = set()
 
     def __len__(self) -> int:
@@ -48,10 +51,9 @@ class Arrivals:
         for arrival in tuple(self._there):
             arrival.drop()
 
-    def decide(self, head: bytes, remote: str) -> upgrade.Accepted | Rejection:
+    def decide(self, head: bytes, remote: str) -> upgrade.Accepted | HttpService | Rejection:
         """What becomes of a request."""
-        endpoint: Endpoint = self.shared.known_endpoint()
-        return upgrade.decide(endpoint, head, remote)
+        return upgrade.decide(self.shared.known_endpoint(), head, remote)
 
 
 class Arrival:
@@ -95,8 +97,11 @@ class Arrival:
             decision = self._arrivals.decide(found[0], self.remote)
             if isinstance(decision, Rejection):
                 self._refuse(decision)
-            else:
+            elif isinstance(decision, upgrade.Accepted):
                 self._arrivals.welcome(self._leave(), self.remote, decision, found[1])
+            else:
+                self._arrivals.shared.poller.remove(self._fd)
+                self._arrivals.pass_on(self._leave(), decision, found[0] + found[1])
 
     def _refuse(self, rejection: Rejection) -> None:
         """Answer, send our FIN and go on reading, so that unread input doesn't reset what we wrote."""

@@ -12,12 +12,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
 from gateway.config import Config
-from gateway.ports import Connection, Endpoint, Own, Rejection
+from gateway.http.stream import RequestStream
+from gateway.ports import Connection, Endpoint, HttpService, Own, Rejection
 from gateway.runtime.metrics import Counters
 from gateway.transport import upgrade
 from gateway.transport.listening import address_text, addresses, listen, tls_context
@@ -61,6 +62,13 @@ class PortableGroup:
                     member.send(payload, topic, droppable)
                 elif mine.payload is not None:
                     member.send(mine.payload, topic, droppable, mine.ack)
+
+
+class _Passed(NamedTuple):
+    """Who answers the requests of a connection that begins with no handshake, and what was read of them."""
+
+    service: HttpService
+    received: bytes
 
 
 class PortableTransport:
@@ -131,6 +139,8 @@ class PortableTransport:
             with trio.move_on_after(self._config.timeouts.close_timeout_s):
                 await stream.send_all(upgrade.refusal(opening))
                 await socket.linger()
+        elif isinstance(opening, _Passed):
+            await self._pass_on(opening, stream, socket)
         elif opening is not None:
             # No checkpoint since the endpoint decided, so it can rely on the count of connections.
             connection = PortableConnection(self._config, self._counters, socket, remote)
@@ -138,13 +148,24 @@ class PortableTransport:
 
     async def _opening(
         self, endpoint: Endpoint, stream: trio.abc.Stream, remote: str
-    ) -> tuple[upgrade.Accepted, bytes] | Rejection | None:
+    ) -> tuple[upgrade.Accepted, bytes] | _Passed | Rejection | None:
         receive = partial(stream.receive_some, RECEIVE_BYTES)
         head = await upgrade.read_head(receive, self._config.limits.upgrade_bytes_max)
         if head is None or isinstance(head, Rejection):
             return head
         decision = upgrade.decide(endpoint, head[0], remote)
-        return decision if isinstance(decision, Rejection) else (decision, head[1])
+        if isinstance(decision, upgrade.Accepted):
+            return decision, head[1]
+        return decision if isinstance(decision, Rejection) else _Passed(decision, head[0] + head[1])
+
+    async def _pass_on(self, passed: _Passed, stream: trio.abc.Stream, socket: MeteredStream) -> None:
+        """No handshake: another server answers on this socket."""
+        timeouts = self._config.timeouts
+        await passed.service.serve(
+            RequestStream(
+                stream, socket.bare, passed.received, timeouts.stall_timeout_s, timeouts.close_timeout_s
+            )
+        )
 
     async def _secured(self, socket: MeteredStream) -> trio.abc.Stream:
         if self._tls is None:

@@ -68,6 +68,11 @@ class MeteredStream(trio.abc.Stream):
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             return
 
+    @property
+    def bare(self) -> trio.socket.SocketType:
+        """The socket itself."""
+        return self._stream.socket
+
     def close_now(self) -> None:
         self._stream.socket.close()
 

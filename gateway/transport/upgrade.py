@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import httptools
 
-from gateway.ports import Admission, Endpoint, Rejection, UpgradeRequest
+from gateway.ports import Admission, Endpoint, HttpService, Rejection, UpgradeRequest
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SWITCHING_PROTOCOLS = (
@@ -77,11 +77,18 @@ async def read_head(
     return None
 
 
-def decide(endpoint: Endpoint, head: bytes, remote: str) -> Accepted | Rejection:
-    """Parse a request's head and ask the endpoint about it. `remote` is the peer's address."""
+def decide(endpoint: Endpoint, head: bytes, remote: str) -> Accepted | HttpService | Rejection:
+    """Parse a request's head and ask the endpoint about it. `remote` is the peer's address.
+
+    An HttpService: the request is no handshake, and that answers it.
+    """
     handshake = parse(head, remote)
     if isinstance(handshake, Rejection):
         return handshake
+    if handshake.request.headers.get("upgrade", "").lower() != "websocket":
+        service = endpoint.http(handshake.request)
+        if service is not None:
+            return service
     admission = endpoint.admit(handshake.request)
     if isinstance(admission, Rejection):
         return admission

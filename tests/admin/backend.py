@@ -14,11 +14,11 @@ import orjson
 import trio
 
 from gateway.admin.app import AdminContext, application
-from gateway.admin.port import Revision, Written
-from gateway.admin.server import bind, serve
 from gateway.admission import TokenVerifier, issue, parse_grant_arguments
 from gateway.config import Config
 from gateway.errors import LogUnavailable, Refusal
+from gateway.http.port import Revision, Written
+from gateway.http.server import bind, serve
 from gateway.log.memory import MemoryLog
 from gateway.ports import Batch, Record
 from gateway.runtime.metrics import Counters

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from gateway.admin.app import HISTORY_BYTES_MAX
-from gateway.admin.server import bind
 from gateway.errors import ConfigError
+from gateway.http.history import HISTORY_BYTES_MAX
+from gateway.http.server import bind
 from tests.admin.backend import DOCUMENT_BYTES_MAX, backend, token
 
 EVENT = "/v1/resources/event/42"
@@ -229,6 +229,7 @@ async def test_the_openapi_description_names_every_route_and_its_references_reso
             "/metrics",
             "/v1/resources/{type}/{id}",
             "/v1/resources/{type}/{id}/history",
+            "/v1/resources/{type}/{id}/operations",
         }
         for reference in references(description):
             found = description

@@ -41,6 +41,7 @@ async def served(data: Path) -> AsyncIterator[Served]:
     config = Config().with_(
         server={"data_dir": str(data), "port": 0, "admin_port": 0, "node": "node-1"},
         timeouts={"drain_grace_s": 1.0},
+        limits={"operations_per_minute": 0},
     )
     create_secret(data / "jwt-secret")
     secret = (data / "jwt-secret").read_bytes()

@@ -19,7 +19,17 @@ import websockets
 from websockets.trio.client import ClientConnection, connect
 
 from gateway.config import Config
-from gateway.ports import Ack, Admission, Connection, Group, Own, Rejection, Transport, UpgradeRequest
+from gateway.ports import (
+    Ack,
+    Admission,
+    Connection,
+    Group,
+    HttpService,
+    Own,
+    Rejection,
+    Transport,
+    UpgradeRequest,
+)
 from gateway.runtime.metrics import Counters
 from tests.transport.wire import (
     BINARY,
@@ -136,11 +146,15 @@ class Core:
         self.gate = trio.Event()
         self.left = trio.Event()
         self.connections_max = 10_000
+        self.http_service: HttpService | None = None
 
     def room(self, topic: str) -> Room:
         if topic not in self.rooms:
             self.rooms[topic] = Room(topic, self.transport.group())
         return self.rooms[topic]
+
+    def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
+        return self.http_service if request.target.startswith("/v1/") else None
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:
         self.requests.append(request)

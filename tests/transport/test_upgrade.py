@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ports import Admission, Connection, Rejection, Session, UpgradeRequest
+from gateway.ports import Admission, Connection, HttpService, Rejection, Session, UpgradeRequest
 from gateway.transport import upgrade
 
 # The example of RFC 6455 section 1.3.
@@ -38,6 +38,10 @@ def open_nothing(connection: Connection) -> Session:
 
 class OnePath:
     """Admits /realtime."""
+
+    def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
+        """Nobody."""
+        return None
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:
         if request.target != "/realtime":

@@ -1,7 +1,8 @@
-"""Errors of the admin HTTP as problem details (RFC 9457): what is wrong, and the way out."""
+"""Errors of the HTTP side as problem details (RFC 9457): what is wrong, and the way out."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,8 @@ from gateway.errors import LogTrimmed, LogUnavailable, Refusal
 # The status of each error code (docs/reference/protocol.md#errors) that can reach this side.
 STATUSES = {
     "INVALID_MESSAGE": 400,
+    "SEQ_REUSED": 409,
+    "SEQ_TOO_OLD": 409,
     "UNAUTHENTICATED": 401,
     "TOKEN_EXPIRED": 401,
     "FORBIDDEN": 403,
@@ -105,3 +108,12 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 async def on_bug(request: Request, error: Exception) -> Response:
     """Anything else is a bug: the server logs it, and the caller learns nothing of the inside."""
     return response(Problem(500, "A bug; it was logged. Trying again may help.", code="INTERNAL"))
+
+
+HANDLERS: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+    Problem: on_problem,
+    Refusal: on_refusal,
+    LogUnavailable: on_log_unavailable,
+    HTTPException: on_http_exception,
+    Exception: on_bug,
+}

@@ -1,0 +1,138 @@
+"""The demo's page and files, read once, and `POST /demo/sign-in`: a short token for whoever asks.
+
+For trying things out on one's own machine. A page of another origin gets nothing, whatever name it has given
+this address (DNS rebinding): requests must name one of the demo's own hosts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import re
+import secrets
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.errors import Refusal
+from gateway.http.problems import Problem
+from gateway.http.requests import json_body, json_response
+
+STATIC = Path(__file__).parent / "static"
+# Nothing of the page comes from elsewhere, and nothing of it can be framed.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self' {sockets}; manifest-src 'self'; form-action 'none'; frame-ancestors 'none'; "
+    "base-uri 'none'"
+)
+TOKEN_TTL_S = 900.0
+NAME_LENGTH_MAX = 64
+BODY_BYTES_MAX = 4096
+GRANTS = {"event:*": "admin", "calendar:*": "admin"}
+# Build tools put a hash of the content into these names: they never change.
+HASHED = re.compile(r"assets/.*[-.][A-Za-z0-9_-]{8,}\.[a-z0-9]+")
+NOTICE = "Demo: anyone who reaches this port gets a token by giving a name."
+
+
+class DemoContext(NamedTuple):
+    """`sign(user_id, name, grants, ttl_s)` makes a token, `user_of(token)` reads one; Refusal for a bad one.
+
+    `origins`: those that the page has here, like `http://localhost:8787`.
+    """
+
+    sign: Callable[[str, str, dict[str, str], float], str]
+    user_of: Callable[[str], str]
+    now_s: Callable[[], float]
+    origins: Collection[str]
+
+
+class StaticFile(NamedTuple):
+    """One file of the page, as it is sent."""
+
+    content: bytes
+    media_type: str
+    etag: str
+    cache: str
+
+
+class Demo:
+    """See the module's docstring."""
+
+    def __init__(self, context: DemoContext, folder: Path = STATIC) -> None:
+        self._context = context
+        self._files = {path: _read(folder, path) for path in _paths(folder)}
+
+    def routes(self) -> list[Route]:
+        """The page's, behind everything else."""
+        return [
+            Route("/demo/sign-in", self.sign_in, methods=["POST"]),
+            Route("/", self.file, methods=["GET"]),
+            Route("/{path:path}", self.file, methods=["GET"]),
+        ]
+
+    async def file(self, request: Request) -> Response:
+        """A file of the page."""
+        self._check_host(request)
+        path = request.path_params.get("path", "index.html")
+        found = self._files.get(path)
+        if found is None:
+            if path == "index.html":
+                raise Problem(404, "The demo's page isn't built: run `make calendar`.")
+            raise Problem(404, f"Nothing is served at {request.url.path}; / is the demo's page.")
+        headers = {"Cache-Control": found.cache, "ETag": found.etag}
+        if path.endswith(".html"):
+            sockets = " ".join(origin.replace("http", "ws", 1) for origin in self._context.origins)
+            headers["Content-Security-Policy"] = PAGE_POLICY.format(sockets=sockets)
+        if request.headers.get("if-none-match") == found.etag:
+            return Response(status_code=304, headers=headers)
+        return Response(found.content, headers=headers, media_type=found.media_type)
+
+    async def sign_in(self, request: Request) -> Response:
+        """A token for a name; with the token of before, one for the same user."""
+        self._check_host(request)
+        asked = await json_body(request, BODY_BYTES_MAX, "an object with a name")
+        name = asked.get("name") if isinstance(asked, dict) else None
+        if not isinstance(name, str) or not name.strip() or len(name) > NAME_LENGTH_MAX:
+            raise Problem(
+                400, f"name must be a string of 1 to {NAME_LENGTH_MAX} characters.", code="INVALID_MESSAGE"
+            )
+        context, name = self._context, name.strip()
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        user_id = f"demo-{secrets.token_hex(6)}"
+        if scheme.lower() == "bearer":
+            user_id = context.user_of(token.strip())
+            if not user_id.startswith("demo-"):
+                raise Refusal("FORBIDDEN", "Only tokens of the demo are renewed here.")
+        try:
+            made = context.sign(user_id, name, GRANTS, TOKEN_TTL_S)
+        except ValueError as error:
+            raise Problem(400, f"{error}.", code="INVALID_MESSAGE") from None
+        fields = {"token": made, "user_id": user_id, "name": name, "notice": NOTICE}
+        return json_response({**fields, "expires_at": int(context.now_s() + TOKEN_TTL_S) * 1000})
+
+    def _check_host(self, request: Request) -> None:
+        """Refuse what isn't asked of the demo's own address by its own page, or by no page."""
+        origins = self._context.origins
+        hosts = {origin.partition("://")[2] for origin in origins}
+        origin = request.headers.get("origin")
+        if request.headers.get("host", "").lower() not in hosts or (
+            origin is not None and origin.lower() not in origins
+        ):
+            raise Problem(403, f"The demo is for {', '.join(sorted(origins))} only.", code="FORBIDDEN")
+
+
+def _paths(folder: Path) -> list[str]:
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != ".gitkeep")
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _read(folder: Path, path: str) -> StaticFile:
+    content = (folder / path).read_bytes()
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    cache = "public, max-age=31536000, immutable" if HASHED.fullmatch(path) else "no-cache"
+    return StaticFile(content, kind, etag, cache)

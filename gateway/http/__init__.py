@@ -1,0 +1,1 @@
+"""HTTP beside the socket: resources, history and lists for who has no WebSocket."""

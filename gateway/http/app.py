@@ -1,0 +1,61 @@
+"""What the service port answers over HTTP, beside the WebSockets that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from gateway.http import problems
+from gateway.http.headers import SecurityHeaders
+from gateway.http.openapi import description
+from gateway.http.requests import HttpContext, json_response
+from gateway.http.resources import ResourceRoutes
+
+METHODS = ("GET", "PUT", "POST", "DELETE")
+REQUEST_HEADERS = ("Authorization", "Content-Type", "If-Match", "If-None-Match")
+ANSWER_HEADERS = ("ETag", "Link", "Retry-After")
+PREFLIGHT_MAX_AGE_S = 600
+
+
+def application(
+    context: HttpContext, allows_origin: Callable[[str], bool], pages: Sequence[BaseRoute] = ()
+) -> ASGIApp:
+    """The ASGI application. `allows_origin`: which web pages may read answers; `pages` are served beside."""
+
+    async def openapi(request: Request) -> Response:
+        """The description of everything here."""
+        return json_response(description(context.resources.types(), context.document_bytes_max))
+
+    app = Starlette(
+        routes=[
+            Route("/openapi.json", openapi, methods=["GET"]),
+            *ResourceRoutes(context).routes(),
+            *pages,
+        ],
+        exception_handlers=problems.HANDLERS,
+    )
+    return SecurityHeaders(_Cors(app, allows_origin))
+
+
+class _Cors(CORSMiddleware):
+    """Cross-origin requests of the pages that may open a WebSocket here (the Fetch standard, section 3.2)."""
+
+    def __init__(self, app: ASGIApp, allows_origin: Callable[[str], bool]) -> None:
+        super().__init__(
+            app,
+            allow_methods=METHODS,
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=ANSWER_HEADERS,
+            max_age=PREFLIGHT_MAX_AGE_S,
+        )
+        self._allows_origin = allows_origin
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        """By the same list as a handshake's."""
+        return self._allows_origin(origin)

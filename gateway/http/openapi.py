@@ -1,0 +1,259 @@
+"""The OpenAPI 3.1 description of the service port's HTTP, served at /openapi.json, and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+
+def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonObject:
+    """The whole description, for these resource types."""
+    return document(
+        "Collaboration gateway",
+        "Read, wait for, edit and list what the WebSocket edits too; the same tokens, limits and errors.",
+        resource_paths(resource_types, document_bytes_max, purges=False),
+    )
+
+
+def document(title: str, text: str, paths: JsonObject) -> JsonObject:
+    """An OpenAPI document of these paths."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": _version(), "description": text},
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "schemas": SCHEMAS,
+            "responses": {
+                "Problem": content("application/problem+json", "Problem", "What is wrong, and the way out"),
+                "Unchanged": {"description": "Nothing is new", "headers": ETAG},
+            },
+        },
+    }
+
+
+def resource_paths(resource_types: Sequence[str], document_bytes_max: int, purges: bool) -> JsonObject:
+    """What is served of a resource; `purges`: to operators."""
+    parameters = _path_parameters(resource_types)
+    resource = "/v1/resources/{type}/{id}"
+    return {
+        resource: {
+            "parameters": parameters,
+            "get": _read(),
+            "put": _put(document_bytes_max),
+            "delete": _delete(purges),
+        },
+        f"{resource}/operations": {"parameters": parameters, "post": _operations()},
+        f"{resource}/history": {"parameters": parameters, "get": _history()},
+    }
+
+
+def _version() -> str:
+    try:
+        return version("collab-gateway")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _object(properties: Mapping[str, Any], *optional: str) -> JsonObject:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": dict(properties), "required": required}
+
+
+STRING = {"type": "string"}
+_VERSION = {"type": "integer", "minimum": 0}
+ETAG: JsonObject = {"ETag": {"schema": STRING, "description": "The version, quoted"}}
+_UNIX_MS = {"type": "integer", "description": "Unix milliseconds"}
+_NAMED = {"resource": STRING, "resource_id": STRING}
+
+SCHEMAS: JsonObject = {
+    "Health": _object({"status": STRING, "node": STRING, "reason": STRING}, "reason"),
+    "Revision": _object(
+        {
+            **_NAMED,
+            "version": _VERSION,
+            "epoch": _VERSION,
+            "timestamp": {"type": ["integer", "null"], "description": "Unix milliseconds of the change"},
+            "document": {"description": "The document right after that version; null: there is none"},
+            "changes": {"type": "array", "items": {"$ref": "#/components/schemas/Change"}},
+        },
+        *("timestamp", "document", "changes"),
+    ),
+    "Acknowledged": _object(
+        {
+            "resource_id": STRING,
+            "resource_type": STRING,
+            "version": _VERSION,
+            "id": STRING,
+            "operations": {"type": "array", "items": {"type": "object"}},
+            "duplicate": {"type": "boolean"},
+            "conflicts": {"type": "array", "items": {"type": "object"}},
+            "sanitised": {"type": "array", "items": STRING},
+        },
+        *("operations", "duplicate", "conflicts", "sanitised"),
+    ),
+    "Edit": _object(
+        {
+            "operations": {"type": "array", "items": {"type": "object"}, "description": "A JSON Patch"},
+            "operation": {"type": "object", "description": "One operation, instead of several"},
+            "version": {**_VERSION, "description": "The version that the author saw"},
+            "client_id": {"type": "string", "minLength": 1, "maxLength": 128},
+            "seq": {"type": "integer", "minimum": 1, "description": "Makes a resend safe"},
+            "epoch": _VERSION,
+            "on_conflict": {"enum": ["merge", "refuse"]},
+            "force": {"type": "boolean"},
+        },
+        *("operations", "operation", "seq", "epoch", "on_conflict", "force"),
+    ),
+    "Written": _object({**_NAMED, "version": _VERSION, "epoch": _VERSION}),
+    "Change": _object(
+        {
+            "version": _VERSION,
+            "operations": {"type": "array", "items": {"type": "object"}},
+            "client_id": STRING,
+            "user_id": STRING,
+            "seq": _VERSION,
+            "op_id": STRING,
+            "timestamp": _UNIX_MS,
+            "undoes": _VERSION,
+        },
+        "seq",
+        "undoes",
+    ),
+    "History": _object(
+        {
+            **_NAMED,
+            "changes": {"type": "array", "items": {"$ref": "#/components/schemas/Change"}},
+            "next": {"type": ["string", "null"], "description": "Where it goes on; null at the end"},
+        }
+    ),
+    "Problem": _object(
+        {
+            "type": STRING,
+            "title": STRING,
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "What is wrong, and the way out"},
+            "code": {"type": "string", "description": "An error code of the wire protocol"},
+            "version": _VERSION,
+            "epoch": _VERSION,
+            "retry_after_ms": {"type": "integer"},
+            "outcome": {"enum": ["none", "unknown"]},
+        },
+        *("code", "version", "epoch", "retry_after_ms", "outcome"),
+    ),
+}
+
+
+def content(media_type: str, schema: str, text: str) -> JsonObject:
+    return {
+        "description": text,
+        "content": {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+    }
+
+
+def _secured(summary: str, role: str, schema: str, *problems: int) -> JsonObject:
+    """An operation on a resource: needs a token that grants `role`."""
+    problem = {"$ref": "#/components/responses/Problem"}
+    statuses = sorted({400, 401, 403, 404, 410, 429, 503, *problems})
+    return {
+        "summary": summary,
+        "description": f"Needs a token that grants `{role}`.",
+        "security": [{"token": []}],
+        "responses": {
+            "200": {**content("application/json", schema, summary), "headers": ETAG},
+            **{str(status): problem for status in statuses},
+        },
+    }
+
+
+def _parameter(place: str, name: str, schema: JsonObject, text: str, required: bool = False) -> JsonObject:
+    return {"in": place, "name": name, "schema": schema, "description": text, "required": required}
+
+
+def _path_parameters(resource_types: Sequence[str]) -> list[JsonObject]:
+    shape = {"type": "string", "pattern": "^[A-Za-z0-9._~:@-]{1,128}$"}
+    return [
+        _parameter("path", "type", {"enum": list(resource_types)}, "Resource type", required=True),
+        _parameter("path", "id", shape, "Resource id", required=True),
+    ]
+
+
+def _read() -> JsonObject:
+    operation = _secured(
+        "The document, now or at a time; or what is new since a version", "viewer", "Revision"
+    )
+    operation["parameters"] = [
+        _parameter("query", "version", _VERSION, "Time travel; head when left out"),
+        _parameter("query", "at", STRING, "Time travel: an instant (RFC 3339) or Unix ms"),
+        _parameter("query", "since", _VERSION, "What came after this version: changes, or the document"),
+        _parameter("query", "epoch", _VERSION, "The history that `since` belongs to"),
+        _parameter(
+            "query",
+            "wait",
+            {"type": "integer", "minimum": 0, "maximum": 30},
+            "Seconds to wait for something new, with `since`",
+        ),
+        _parameter("header", "If-None-Match", STRING, "304 if this is the version still"),
+    ]
+    operation["responses"]["304"] = {"$ref": "#/components/responses/Unchanged"}
+    return operation
+
+
+def _operations() -> JsonObject:
+    operation = _secured(
+        "An edit, answered when it is committed", "editor", "Acknowledged", 408, 409, 412, 413, 422
+    )
+    operation["requestBody"] = {
+        "required": True,
+        "description": "The payload of an OP; the resource may be left out",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Edit"}}},
+    }
+    return operation
+
+
+def _preconditions() -> list[JsonObject]:
+    return [_parameter("header", "If-Match", STRING, 'Only if the head is this version, e.g. `"17"`')]
+
+
+def _put(document_bytes_max: int) -> JsonObject:
+    operation = _secured("Replace the whole document, or create it", "editor", "Written", 408, 412, 413, 422)
+    operation["parameters"] = [
+        *_preconditions(),
+        _parameter("header", "If-None-Match", {"const": "*"}, "Only if there is no document"),
+    ]
+    operation["requestBody"] = {
+        "required": True,
+        "description": f"The document: at most {document_bytes_max} bytes, and not null",
+        "content": {"application/json": {"schema": {}}},
+    }
+    operation["responses"]["201"] = content("application/json", "Written", "Created")
+    return operation
+
+
+def _delete(purges: bool) -> JsonObject:
+    operation = _secured("Delete the document; history stays", "admin", "Written", 412, 422)
+    purge = _parameter("query", "purge", {"type": "boolean"}, "Erase history too; a new epoch begins")
+    operation["parameters"] = [*_preconditions(), *([purge] if purges else [])]
+    return operation
+
+
+def _history() -> JsonObject:
+    operation = _secured("Who changed what when, oldest first", "viewer", "History")
+    whole = {"type": "integer", "minimum": 1}
+    operation["parameters"] = [
+        _parameter("query", "from", {**whole, "default": 1}, "First version"),
+        _parameter("query", "before", whole, "Only versions below this one"),
+        _parameter("query", "user_id", {"type": "string", "minLength": 1, "maxLength": 256}, "Of this user"),
+        _parameter("query", "since", STRING, "From this instant on: RFC 3339 or Unix ms"),
+        _parameter("query", "until", STRING, "Before this instant"),
+        _parameter(
+            "query",
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+            "Changes in a page; it may hold fewer: follow `next`",
+        ),
+    ]
+    return operation

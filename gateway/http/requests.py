@@ -1,0 +1,181 @@
+"""What a request asks for, read and checked: every mistake is a problem that says the way out."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+import trio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from gateway.http.port import Resources
+from gateway.http.problems import Problem
+from gateway.ports import Authenticator, Identity, Role
+from gateway.wire.messages import RESOURCE_ID
+
+BODY_TIMEOUT_S = 30.0
+INTEGER_MAX = (1 << 53) - 1
+
+
+class HttpContext(NamedTuple):
+    """What the routes work with. `now_s` is Unix time; `ending` is set when the node begins to drain."""
+
+    resources: Resources
+    authenticator: Authenticator
+    document_bytes_max: int
+    message_bytes_max: int
+    now_s: Callable[[], float] = time.time
+    ending: trio.Event | None = None
+
+
+class Target(NamedTuple):
+    """The resource that a request is about, and who asks."""
+
+    type: str
+    id: str
+    identity: Identity
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """Its members in an answer."""
+        return {"resource": self.type, "resource_id": self.id}
+
+
+def identity_of(context: HttpContext, request: Request) -> Identity:
+    """Who asks, by the bearer token; raises Problem, Refusal."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        detail = "Send the header `Authorization: Bearer TOKEN`; `gateway token` makes one."
+        raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"}, code="UNAUTHENTICATED")
+    return context.authenticator.verify(token.strip(), context.now_s())
+
+
+def type_of(context: HttpContext, request: Request) -> str:
+    """The resource type that the path names."""
+    resource_type: str = request.path_params["type"]
+    types = context.resources.types()
+    if resource_type not in types:
+        raise Problem(
+            404, f"There is no resource type {resource_type!r}; this node serves {', '.join(types)}."
+        )
+    return resource_type
+
+
+def target_of(context: HttpContext, request: Request, role: Role) -> Target:
+    """The resource that the path names, for a caller whose token grants the role there."""
+    identity = identity_of(context, request)
+    resource_type, resource_id = type_of(context, request), request.path_params["id"]
+    if not RESOURCE_ID.match(resource_id):
+        raise Problem(
+            400, "A resource id is 1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -.", id=resource_id
+        )
+    if not identity.allows(resource_type, resource_id, role):
+        grant = f"{resource_type}:{resource_id}={role}"
+        raise Problem(403, f"This token doesn't allow it; one with the grant {grant} does.", code="FORBIDDEN")
+    return Target(resource_type, resource_id, identity)
+
+
+def known_parameters(request: Request, names: Collection[str]) -> None:
+    """Refuse query parameters that aren't among these, or that are there twice."""
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in names:
+            offered = f"; it takes {', '.join(names)}" if names else ""
+            raise Problem(400, f"{name[:40]!r} is no parameter of this request{offered}.")
+        if name in seen:
+            raise Problem(400, f"The parameter {name} is there twice.")
+        seen.add(name)
+
+
+def whole_number(request: Request, name: str, least: int, most: int = INTEGER_MAX) -> int | None:
+    """A query parameter that is a whole number; None where it is missing."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,16}", text, re.ASCII) or not least <= int(text) <= most:
+        bounds = f"from {least} to {most}" if most < INTEGER_MAX else f"of at least {least}"
+        raise Problem(400, f"{name} must be a whole number {bounds}; it was {text[:40]}.")
+    return int(text)
+
+
+def instant_ms(request: Request, name: str) -> int | None:
+    """A query parameter that is an instant, as Unix ms: RFC 3339, or Unix ms itself."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,15}", text, re.ASCII):
+        return int(text)
+    try:
+        found = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that wasn't escaped
+        if found.tzinfo is None:
+            raise ValueError(text)
+        return int(found.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise Problem(
+            400,
+            f"{name} must be an instant such as 2030-01-31T09:00:00Z, or Unix ms; it was {text[:40]}.",
+        ) from None
+
+
+def flag(request: Request, name: str) -> bool:
+    """A query parameter that is true or false; false where it is missing."""
+    text = request.query_params.get(name, "false")
+    if text not in ("true", "false"):
+        raise Problem(400, f"{name} must be true or false; it was {text[:40]}.")
+    return text == "true"
+
+
+async def json_body(request: Request, bytes_max: int, what: str) -> Any:
+    """The body, parsed; `what` it should be is for people."""
+    body = await _body(request, bytes_max, what)
+    try:
+        return orjson.loads(body)
+    except ValueError as error:
+        raise Problem(400, f"The body must be {what}, as JSON: {error}.", code="INVALID_MESSAGE") from None
+
+
+async def _body(request: Request, bytes_max: int, what: str) -> bytes:
+    """The request's body, at most `bytes_max`, within BODY_TIMEOUT_S."""
+    received = bytearray()
+    try:
+        with trio.fail_after(BODY_TIMEOUT_S):
+            async with aclosing(request.stream()) as stream:
+                async for chunk in stream:
+                    received += chunk
+                    if len(received) > bytes_max:
+                        text = f"{what[0].upper()}{what[1:]} has at most {bytes_max:,} bytes."
+                        raise Problem(413, text, code="TOO_LARGE")
+    except trio.TooSlowError:
+        raise Problem(408, f"The body didn't arrive in {BODY_TIMEOUT_S:g} s.") from None
+    except ClientDisconnect:
+        raise Problem(400, "The body ended early.") from None
+    return bytes(received)
+
+
+def json_response(fields: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer that nobody stores."""
+    return Response(
+        orjson.dumps(fields),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        media_type="application/json",
+    )
+
+
+def etag(version: int) -> dict[str, str]:
+    """The header that names this state of a resource."""
+    return {"ETag": f'"{version}"'}
+
+
+def version_of_etag(value: str | None) -> int:
+    """The version that an If-Match names."""
+    found = re.fullmatch(r'(?:W/)?"?([0-9]{1,16})"?', value or "", re.ASCII)
+    if found is None:
+        raise Problem(400, f'If-Match must be a version, e.g. "17"; it was {(value or "")[:40]}.')
+    return int(found[1])

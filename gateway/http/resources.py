@@ -1,0 +1,196 @@
+"""Resources over HTTP: read, waited for, travelled in time, edited, replaced, deleted, and their history.
+
+/v1/resources/{type}/{id}[?version=N|at=TIME|since=V&epoch=E&wait=S]   GET, PUT, DELETE
+/v1/resources/{type}/{id}/operations                                   POST
+/v1/resources/{type}/{id}/history[?from=&before=&user_id=&since=&until=&limit=]   GET
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.http.history import Page, page_of
+from gateway.http.port import Revision, Written
+from gateway.http.problems import Problem
+from gateway.http.requests import (
+    HttpContext,
+    Target,
+    etag,
+    flag,
+    instant_ms,
+    json_body,
+    json_response,
+    known_parameters,
+    target_of,
+    version_of_etag,
+    whole_number,
+)
+from gateway.http.waiting import until_changed
+
+WAIT_MAX_S = 30
+
+
+class ResourceRoutes:
+    """The handlers. Each checks the token and the role before it says anything about a resource.
+
+    `purges`: DELETE takes `purge`, for operators.
+    """
+
+    def __init__(self, context: HttpContext, purges: bool = False) -> None:
+        self._context = context
+        self._resources = context.resources
+        self._purges = purges
+
+    def routes(self) -> list[Route]:
+        """What is served."""
+        resource = "/v1/resources/{type}/{id}"
+        return [
+            Route(resource, self.resource, methods=["GET", "PUT", "DELETE"]),
+            Route(f"{resource}/operations", self.operations, methods=["POST"]),
+            Route(f"{resource}/history", self.history, methods=["GET"]),
+        ]
+
+    async def resource(self, request: Request) -> Response:
+        """One route for all methods, so that a 405 names them all."""
+        handlers = {"PUT": self.put, "DELETE": self.delete}
+        return await handlers.get(request.method, self.read)(request)
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    async def read(self, request: Request) -> Response:
+        """The document now or at a time, or what is new since a version."""
+        target = target_of(self._context, request, "viewer")
+        if "since" in request.query_params:
+            return await self._news(request, target)
+        known_parameters(request, ("version", "at", "since", "epoch", "wait"))
+        for name in ("epoch", "wait"):
+            if name in request.query_params:
+                raise Problem(400, f"{name} goes with since.")
+        revision = await self._revision(request, target)
+        if revision.document == b"null":
+            raise _nothing_there(target, revision)
+        fields = {**target.named, "version": revision.version, "epoch": revision.epoch}
+        fields |= {"timestamp": revision.timestamp, "document": orjson.Fragment(revision.document)}
+        if request.headers.get("if-none-match") == f'"{revision.version}"':
+            return Response(status_code=304, headers={"Cache-Control": "no-store", **etag(revision.version)})
+        return json_response(fields, headers=etag(revision.version))
+
+    async def _revision(self, request: Request, target: Target) -> Revision:
+        version = whole_number(request, "version", least=0)
+        at_ms = instant_ms(request, "at")
+        if at_ms is not None:
+            if version is not None:
+                raise Problem(400, "Send either version or at.")
+            version = await self._resources.version_at(target.type, target.id, at_ms)
+        return await self._resources.read(target.type, target.id, version)
+
+    async def _news(self, request: Request, target: Target) -> Response:
+        """Long poll: the changes since a version, at once or when there are any."""
+        known_parameters(request, ("since", "epoch", "wait"))
+        since = whole_number(request, "since", least=0)
+        epoch = whole_number(request, "epoch", least=0)
+        wait_s = whole_number(request, "wait", least=0, most=WAIT_MAX_S) or 0
+        assert since is not None
+        resources = self._resources
+        changed = trio.Event()
+        async with resources.watched(target.type, target.id, changed.set):
+            news = await resources.news(target.type, target.id, since, epoch)
+            if (
+                not news.any
+                and wait_s
+                and await until_changed(changed, wait_s, request, self._context.ending)
+            ):
+                news = await resources.news(target.type, target.id, since, epoch)
+        headers = {"Cache-Control": "no-store", **etag(news.version)}
+        if not news.any:
+            return Response(status_code=304, headers=headers)
+        fields: dict[str, Any] = {**target.named, "version": news.version, "epoch": news.epoch}
+        if news.changes is not None:
+            fields["changes"] = [orjson.Fragment(body) for body in news.changes]
+        else:
+            fields["document"] = orjson.Fragment(news.document or b"null")
+        return json_response(fields, headers=headers)
+
+    async def history(self, request: Request) -> Response:
+        """Who changed what when, a page at a time."""
+        target = target_of(self._context, request, "viewer")
+        page = Page.of(request)
+        changes, next_url = await page_of(self._resources, target, page, request.url.path)
+        fields = {**target.named, "changes": [orjson.Fragment(body) for body in changes], "next": next_url}
+        return json_response(fields, headers={"Link": f'<{next_url}>; rel="next"'} if next_url else {})
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    async def operations(self, request: Request) -> Response:
+        """An edit: an OP's payload, answered as its OP_ACK."""
+        target = target_of(self._context, request, "editor")
+        known_parameters(request, ())
+        payload = await json_body(request, self._context.message_bytes_max, "the payload of an OP")
+        if not isinstance(payload, dict):
+            raise Problem(400, "The body must be the payload of an OP: an object.", code="INVALID_MESSAGE")
+        named = {"resource_type": target.type, "resource_id": target.id}
+        for name, value in named.items():
+            if payload.get(name, value) != value:
+                raise Problem(
+                    400, f"{name} must be {value!r}, as in the path, or left out.", code="INVALID_MESSAGE"
+                )
+        acknowledged: Mapping[str, Any] = await self._resources.submit(
+            target.identity, target.type, target.id, {**payload, **named}
+        )
+        return json_response(acknowledged, headers=etag(acknowledged["version"]))
+
+    async def put(self, request: Request) -> Response:
+        """Replace the whole document, or create it."""
+        target = target_of(self._context, request, "editor")
+        known_parameters(request, ())
+        document = await json_body(request, self._context.document_bytes_max, "the document")
+        if document is None:
+            raise Problem(400, "null is no document; use DELETE to remove one.")
+        expected = await self._expected_version(request, target)
+        written = await self._resources.put(
+            target.identity.user_id, target.type, target.id, document, expected
+        )
+        return _written(target, written, 201 if written.version == 1 else 200)
+
+    async def delete(self, request: Request) -> Response:
+        """Delete the document; an operator may erase its history too."""
+        target = target_of(self._context, request, "admin")
+        known_parameters(request, ("purge",) if self._purges else ())
+        user_id = target.identity.user_id
+        if self._purges and flag(request, "purge"):
+            return _written(target, await self._resources.purge(user_id, target.type, target.id))
+        expected = await self._expected_version(request, target)
+        return _written(target, await self._resources.delete(user_id, target.type, target.id, expected))
+
+    async def _expected_version(self, request: Request, target: Target) -> int | None:
+        """The version that the write must follow, from If-Match or `If-None-Match: *`; None for any."""
+        match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+        if none_match is None:
+            return version_of_etag(match) if match not in (None, "*") else None
+        if none_match != "*" or match is not None:
+            raise Problem(400, 'Use either `If-Match: "VERSION"` or `If-None-Match: *`.')
+        revision = await self._resources.read(target.type, target.id, None)
+        if revision.document != b"null":
+            detail = f"{target.type}:{target.id} exists, at version {revision.version}."
+            raise Problem(412, detail, code="CONFLICT", version=revision.version)
+        return revision.version
+
+
+def _written(target: Target, written: Written, status: int = 200) -> Response:
+    fields = {**target.named, "version": written.version, "epoch": written.epoch}
+    return json_response(fields, status, etag(written.version))
+
+
+def _nothing_there(target: Target, revision: Revision) -> Problem:
+    name = f"{target.type}:{target.id}"
+    detail = f"{name} was never written; PUT creates it."
+    if revision.version:
+        detail = f"{name} doesn't exist at version {revision.version}; its history says why, PUT creates it."
+    return Problem(404, detail, version=revision.version, epoch=revision.epoch)

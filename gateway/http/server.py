@@ -1,0 +1,206 @@
+"""An ASGI application on sockets: hypercorn's HTTP/1.1 on Trio, bounded and inside the caller's nurseries.
+
+No HTTP/2: what a peer can make one connection do is bounded by answering one request after the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+
+import h11
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState, LifespanState
+from hypercorn.utils import parse_socket_addr
+from starlette.types import ASGIApp
+
+from gateway.errors import ConfigError
+from gateway.http.stream import RequestStream
+from gateway.runtime.metrics import Counters
+
+BACKLOG = 128
+GRACEFUL_TIMEOUT_S = 2.0
+KEEP_ALIVE_TIMEOUT_S = 15.0
+REQUEST_LINE_BYTES_MAX = 16 * 1024
+# Of a connection of the operators' port, on which nobody waits for news.
+STALL_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 2.0
+# Connections of the operators' port.
+OPERATORS_MAX = 256
+
+# Bugs of the application, and not that it runs.
+logger = logging.getLogger("gateway.http.server")
+logger.setLevel(logging.WARNING)
+
+
+class _Http1(H11Protocol):
+    """HTTP/1.1 and nothing else: an offer to upgrade to HTTP/2 is ignored (RFC 9110 section 7.8)."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """There is no other."""
+
+
+class _Connection(TCPServer):
+    """hypercorn's connection over a stream of ours."""
+
+    stream: RequestStream  # type: ignore[assignment]
+
+    async def run(self) -> None:
+        """Answer requests until either side ends."""
+        bare = self.stream.socket
+        client = parse_socket_addr(bare.family, bare.getpeername())
+        server = parse_socket_addr(bare.family, bare.getsockname())
+        async with TaskGroup() as self._task_group:
+            self.protocol = _Http1(  # type: ignore[assignment]
+                self.app,
+                self.config,
+                self.context,
+                self._task_group,
+                ConnectionState(self.state),
+                self.stream.encrypted,
+                client,
+                server,
+                self.protocol_send,
+            )
+            await self.idle_task.restart(self._task_group, self._idle_timeout)
+            await self._read_data()
+            await self.idle_task.stop()
+
+
+class HttpServer:
+    """Answers the requests of each stream that it is given, `connections_max` at a time."""
+
+    def __init__(self, app: ASGIApp, connections_max: int, counters: Counters | None = None) -> None:
+        self._app = ASGIWrapper(app)  # type: ignore[arg-type]
+        self._config = _hypercorn_config()
+        self._context = WorkerContext(None)
+        self._connections_max = connections_max
+        self._counters = counters
+        self._streams: set[RequestStream] = set()
+        self._emptied = trio.Event()
+
+    @property
+    def full(self) -> bool:
+        """Whether another connection would be too many."""
+        return len(self._streams) >= self._connections_max
+
+    async def serve(self, stream: RequestStream) -> None:
+        """Serve a connection to its end; never raises for what a peer or the application does."""
+        self._streams.add(stream)
+        if self._counters is not None:
+            self._counters.http_connections += 1
+        try:
+            await self._connection(stream).run()
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as group:
+            logger.debug("a peer left: %s", group.exceptions)
+        except* Exception:
+            logger.exception("a connection failed")
+        finally:
+            stream.close_now()
+            self._streams.discard(stream)
+            if self._counters is not None:
+                self._counters.http_connections -= 1
+            if not self._streams:
+                self._emptied.set()
+                self._emptied = trio.Event()
+
+    def _connection(self, stream: RequestStream) -> _Connection:
+        state = LifespanState({})
+        return _Connection(self._app, self._config, self._context, state, stream)  # type: ignore[arg-type]
+
+    async def drain(self) -> None:
+        """Have idle connections end, and the others after their answer; waits GRACEFUL_TIMEOUT_S for them."""
+        await self._context.terminated.set()
+        with trio.move_on_after(GRACEFUL_TIMEOUT_S):
+            while self._streams:
+                await self._emptied.wait()
+
+    def close(self) -> None:
+        """End every connection at once."""
+        for stream in self._streams:
+            stream.close_now()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound TCP socket; port 0 takes a free one. Raises ConfigError when the address can't be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"can't listen on {host}: {error.strerror}; set server.host") from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise ConfigError(
+            f"can't listen on {host}:{port} for the admin HTTP: {error.strerror}; set --admin-port to a free "
+            "port, or to 0"
+        ) from error
+    return bound
+
+
+async def serve(
+    app: ASGIApp,
+    bound: socket.socket,
+    until: Callable[[], Awaitable[None]],
+    *,
+    task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the operators' port until `until` returns, then let running requests end.
+
+    Takes the socket over; started with its host and port once it listens.
+    """
+    server = HttpServer(app, OPERATORS_MAX)
+    host, port = bound.getsockname()[:2]
+    bound.setblocking(False)
+    bound.listen(BACKLOG)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
+
+    async def connected(stream: trio.SocketStream) -> None:
+        if server.full:
+            await stream.aclose()
+        else:
+            wrapped = RequestStream(stream, stream.socket, b"", STALL_TIMEOUT_S, CLOSE_TIMEOUT_S)
+            await server.serve(wrapped)
+
+    async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
+        try:
+            await accepting.start(_accept, listener, connected, connections)
+            task_status.started((host, port))
+            await until()
+            accepting.cancel_scope.cancel()
+            await server.drain()
+        finally:
+            server.close()
+            connections.cancel_scope.cancel()
+
+
+async def _accept(
+    listener: trio.SocketListener,
+    connected: Callable[[trio.SocketStream], Awaitable[None]],
+    connections: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    task_status.started()
+    await trio.serve_listeners(connected, [listener], handler_nursery=connections)
+
+
+def _hypercorn_config() -> HypercornConfig:
+    config = HypercornConfig()
+    config.accesslog = None
+    config.errorlog = logger
+    config.keep_alive_timeout = KEEP_ALIVE_TIMEOUT_S
+    config.h11_max_incomplete_size = REQUEST_LINE_BYTES_MAX
+    config.include_server_header = False
+    return config

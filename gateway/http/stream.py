@@ -1,0 +1,76 @@
+"""A socket whose first request was read before it was known to be HTTP: what a server reads and writes."""
+
+from __future__ import annotations
+
+import socket
+from math import inf
+
+import trio
+
+
+class RequestStream(trio.abc.Stream):
+    """Reads `received` first, then the stream. `bare` is the socket below it.
+
+    A send that doesn't move for `stall_timeout_s` breaks it. Closing sends our FIN; what still comes is
+    thrown away for `close_timeout_s`, so that unread input doesn't reset what was written. `close_now` ends
+    it.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        bare: trio.socket.SocketType,
+        received: bytes,
+        stall_timeout_s: float,
+        close_timeout_s: float,
+    ) -> None:
+        self.socket = bare
+        self._stream = stream
+        self._received = received
+        self._stall_timeout_s = stall_timeout_s
+        self._close_timeout_s = close_timeout_s
+        self._reading: trio.CancelScope | None = None
+        self._discarding_until_s = inf
+        self._ending = False
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS lies between."""
+        return isinstance(self._stream, trio.SSLStream)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with trio.move_on_after(self._stall_timeout_s) as sending:
+            await self._stream.send_all(data)
+        if sending.cancelled_caught:
+            self.close_now()
+            raise trio.BrokenResourceError(f"the peer read nothing for {self._stall_timeout_s:g} s")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._received:
+            received, self._received = self._received, b""
+            return received
+        data: bytes | bytearray = b""
+        with trio.CancelScope(deadline=self._discarding_until_s) as self._reading:
+            data = await self._stream.receive_some(max_bytes)
+            while data and self._ending:
+                data = await self._stream.receive_some(max_bytes)
+        return b"" if self._ending else data
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if not self._ending:
+            self._ending = True
+            self._discarding_until_s = trio.current_time() + self._close_timeout_s
+            if self._reading is not None:
+                self._reading.deadline = self._discarding_until_s
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.close_now()
+
+    def close_now(self) -> None:
+        """Close the socket; whoever waits for it is told."""
+        self.socket.close()

@@ -1,0 +1,83 @@
+"""One edit of somebody who has no connection: what OP does, and its answer.
+
+The edit goes the whole way of a connected client's, through a session of its own: the same checks, the same
+rate, the same resends by `seq`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import trio
+
+from gateway.errors import Refusal
+from gateway.ports import Ack, Identity
+from gateway.rooms.room import Room
+from gateway.sessions.context import SessionContext
+from gateway.sessions.session import ClientSession, Subscription
+
+RETRY_AFTER_MS = 1000
+
+
+class _Answers:
+    """The session's `Connection`: keeps the one message that answers the edit."""
+
+    remote = "http"
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.message: dict[str, Any] | None = None
+
+    def send(
+        self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
+    ) -> None:
+        """Take the answer; there is no other message that such a session gets."""
+        if self.message is None:
+            self.message = orjson.loads(payload)
+            self.answered.set()
+
+    def close(self, code: int, reason: str) -> None:
+        """The session ends without an answer: the node does."""
+        self.answered.set()
+
+
+def _nothing() -> None:
+    """Called for each change meanwhile."""
+
+
+async def submit(
+    shared: SessionContext, identity: Identity, room: Room, payload: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The payload of the OP_ACK; raises the Refusal of the ERROR. `payload` is an OP's for this room."""
+    answers = _Answers()
+    session = ClientSession(shared, answers, extended=True)
+    session.authenticated(identity)
+    client_id = payload.get("client_id")
+    if isinstance(client_id, str):
+        session.client_id = client_id  # without a claim: the client may be connected beside this
+    role = identity.role(room.type, room.id)
+    assert role is not None, "checked before"
+    session.subscriptions[room.resource] = Subscription(room, role)
+    shared.counters.subscriptions += 1
+    try:
+        with room.watched(_nothing):  # it stays open
+            work = session.receive(orjson.dumps({"type": "OP", "payload": payload}))
+            if work is not None:
+                await work
+            await answers.answered.wait()
+    finally:
+        session.closed()
+    return _outcome(answers.message)
+
+
+def _outcome(message: Mapping[str, Any] | None) -> dict[str, Any]:
+    if message is None:
+        text = "This node is shutting down; send it again, with its seq if it had one."
+        raise Refusal("UNAVAILABLE", text, outcome="unknown", retry_after_ms=RETRY_AFTER_MS)
+    payload: dict[str, Any] = message["payload"]
+    if message["type"] == "ERROR":
+        details = {name: payload[name] for name in payload if name not in ("code", "message", "ref")}
+        raise Refusal(payload["code"], payload["message"], **details)
+    return payload

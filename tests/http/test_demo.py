@@ -1,0 +1,90 @@
+"""The demo's page and its sign-in, from a real node on loopback."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from gateway.config import Config
+from gateway.demo import pages
+from gateway.node.faces import demo_wanted
+from tests.http.node import served
+from tests.transport.wire import request
+
+PAGE = b"<!doctype html><title>Calendar</title><script src=/assets/app-0a1b2c3d.js></script>"
+
+
+@pytest.fixture
+def built(tmp_path, monkeypatch):
+    """A built page, as the build would leave it."""
+    static = tmp_path / "static"
+    (static / "assets").mkdir(parents=True)
+    (static / "index.html").write_bytes(PAGE)
+    (static / "assets" / "app-0a1b2c3d.js").write_text("export {}")
+    monkeypatch.setattr(pages.Demo.__init__, "__defaults__", (static,))
+    return tmp_path / "data"
+
+
+async def sign_in(node, name: object, **headers: str) -> httpx.Response:
+    return await node.client.post(
+        "/demo/sign-in", json={"name": name}, headers={"Authorization": "", **headers}
+    )
+
+
+async def test_the_page_and_its_files_are_served_with_strict_headers(built):
+    async with served(built, "fast", server={"demo": "on"}) as node:
+        page = await node.client.get("/")
+        assert (page.content, page.headers["content-type"]) == (PAGE, "text/html; charset=utf-8")
+        policy = page.headers["content-security-policy"]
+        assert "script-src 'self';" in policy
+        assert f"ws://127.0.0.1:{node.port}" in policy
+        assert "unsafe" not in policy
+        script = await node.client.get("/assets/app-0a1b2c3d.js")
+        assert script.headers["content-type"].startswith("text/javascript")
+        assert "immutable" in script.headers["cache-control"]
+        again = await node.client.get("/", headers={"If-None-Match": page.headers["etag"]})
+        assert again.status_code == 304
+        assert (await node.client.get("/assets/../../pages.py")).status_code == 404
+        assert (await node.client.get("/assets/nothing.js")).status_code == 404
+
+
+async def test_who_signs_in_gets_a_short_token_that_edits_and_connects(built):
+    async with served(built, "fast", server={"demo": "on"}) as node:
+        signed = (await sign_in(node, " Ann ")).json()
+        assert signed["name"] == "Ann"
+        headers = {"Authorization": f"Bearer {signed['token']}"}
+        put = await node.client.put("/v1/resources/event/1", json={"title": "x"}, headers=headers)
+        assert put.status_code == 201
+        renewed = (await sign_in(node, "Ann", **headers)).json()
+        assert renewed["user_id"] == signed["user_id"]
+        assert (await sign_in(node, "Ann")).json()["user_id"] != signed["user_id"]
+        for name in ("", "  ", 7, "x" * 65, "a\nb"):
+            assert (await sign_in(node, name)).status_code == 400
+        others = await sign_in(node, "Eve", Authorization=f"Bearer {node.token({}, user='root')}")
+        assert others.status_code == 403
+
+
+async def test_the_page_of_the_demo_may_connect_and_other_pages_get_nothing(built):
+    async with served(built, "fast", server={"demo": "on"}) as node:
+        for origin, status in ((f"http://localhost:{node.port}", b"101"), ("http://evil.test", b"403")):
+            bare = await node.dial()
+            await bare.send(request(origin=origin))
+            assert status in (await bare.head()).splitlines()[0]
+        rebound = await sign_in(node, "Eve", Host=f"evil.test:{node.port}")
+        assert rebound.status_code == 403
+        foreign = await sign_in(node, "Eve", Origin="http://evil.test")
+        assert foreign.status_code == 403
+        assert "token" not in foreign.json()
+
+
+async def test_without_the_demo_there_is_neither_page_nor_sign_in(built):
+    async with served(built, "fast", server={"demo": "off"}) as node:
+        assert (await node.client.get("/")).status_code == 404
+        assert (await sign_in(node, "Ann")).status_code == 404
+
+
+def test_the_demo_is_for_ones_own_machine_unless_it_is_asked_for():
+    for host, wanted in (("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False)):
+        assert demo_wanted(Config().with_(server={"host": host})) is wanted
+    assert demo_wanted(Config().with_(server={"host": "0.0.0.0", "demo": "on"}))
+    assert not demo_wanted(Config().with_(server={"demo": "off"}))

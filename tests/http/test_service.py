@@ -1,0 +1,313 @@
+"""HTTP on the service port, on both transports: reading, waiting, editing, replacing, history, errors."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+import trio
+
+from gateway.cli.client import Resource, View
+from tests.http.node import TRANSPORTS, served
+
+EVENT = "/v1/resources/event/42"
+EDITS = f"{EVENT}/operations"
+
+pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
+
+
+def retitled(title: str, version: int, **more: object) -> dict[str, object]:
+    """An OP's payload."""
+    operation = {"op": "add", "path": "/title", "value": title}
+    return {"operations": [operation], "version": version, "client_id": "poller", **more}
+
+
+async def test_what_http_writes_the_socket_sees_and_the_other_way_round(tmp_path, transport):
+    async with served(tmp_path, transport) as node, node.linked() as link:
+        assert (await node.client.put(EVENT, json={"title": "Launch"})).status_code == 201
+        view = View(Resource("event", "42"))
+        await link.subscribe(view, visible=True)
+        answer = await node.client.post(EDITS, json=retitled("Lunch", 1))
+        assert answer.status_code == 200
+        assert (answer.json()["version"], answer.headers["etag"]) == (2, '"2"')
+        with trio.fail_after(10):
+            while view.version != 2:
+                view.receive(await link.receive())
+        assert view.document == {"title": "Lunch"}
+        read = await node.client.get(EVENT)
+        assert (read.json()["document"], read.headers["etag"]) == ({"title": "Lunch"}, '"2"')
+
+
+async def test_a_read_of_what_one_has_is_304(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        assert (await node.client.get(EVENT, headers={"If-None-Match": '"1"'})).status_code == 304
+        assert (await node.client.get(EVENT, headers={"If-None-Match": '"0"'})).status_code == 200
+
+
+async def test_since_gives_changes_and_past_a_limit_or_another_epoch_the_document(tmp_path, transport):
+    async with served(tmp_path, transport, limits={"changes_default": 3}) as node:
+        for number in range(5):
+            await node.client.put(EVENT, json={"title": str(number)})
+        epoch = (await node.client.get(EVENT)).json()["epoch"]
+        some = (await node.client.get(EVENT, params={"since": 3, "epoch": epoch})).json()
+        assert [change["version"] for change in some["changes"]] == [4, 5]
+        assert "document" not in some
+        for asked in ({"since": 0}, {"since": 4, "epoch": epoch + 1}, {"since": 9}):
+            whole = (await node.client.get(EVENT, params=asked)).json()
+            assert (whole["version"], whole["document"]) == (5, {"title": "4"})
+        assert (await node.client.get(EVENT, params={"since": 5, "epoch": epoch})).status_code == 304
+
+
+async def test_a_long_poll_is_answered_by_the_change_it_waits_for(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        answers: list[httpx.Response] = []
+
+        async def poll() -> None:
+            answers.append(await node.client.get(EVENT, params={"since": 1, "wait": 30}))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(poll)
+            await waiting(node, 3)
+            await node.client.post(EDITS, json=retitled("Lunch", 1))
+        assert [answer.json()["changes"][0]["version"] for answer in answers] == [2, 2, 2]
+        assert watchers(node) == 0
+
+
+async def test_a_long_poll_without_news_ends_with_304_and_one_whose_client_left_ends_too(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        assert (await node.client.get(EVENT, params={"since": 1, "wait": 1})).status_code == 304
+        bare = await node.dial()
+        token = node.token({"*": "viewer"})
+        await bare.send(
+            f"GET {EVENT}?since=1&wait=30 HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n".encode()
+        )
+        await waiting(node, 1)
+        bare.stream.socket.close()
+        await waiting(node, 0)
+
+
+async def test_a_long_poll_ends_when_the_node_drains(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        async with trio.open_nursery() as nursery:
+
+            async def poll() -> None:
+                assert (await node.client.get(EVENT, params={"since": 1, "wait": 30})).status_code == 304
+
+            nursery.start_soon(poll)
+            await waiting(node, 1)
+            node.node.drain()
+
+
+def watchers(node) -> int:
+    room = node.node.hub.get("event:42")
+    return 0 if room is None else len(room.audience.watchers)
+
+
+async def waiting(node, count: int) -> None:
+    with trio.fail_after(10):
+        while watchers(node) != count:  # noqa: ASYNC110  (rooms don't tell who waits)
+            await trio.sleep(0.01)
+
+
+async def test_an_edit_goes_by_the_rules_of_an_op(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        created = {"op": "add", "path": "", "value": {"title": "Launch"}}
+        first = await node.client.post(EDITS, json={**retitled("", 0), "operations": [created]})
+        assert first.json()["version"] == 1
+        once = await node.client.post(EDITS, json=retitled("Lunch", 1, seq=1))
+        again = await node.client.post(EDITS, json=retitled("Lunch", 1, seq=1))
+        assert (once.json()["version"], again.json()["version"]) == (2, 2)
+        assert again.json()["duplicate"] is True
+        reused = await node.client.post(EDITS, json=retitled("Dinner", 1, seq=1))
+        assert (reused.status_code, reused.json()["code"]) == (409, "SEQ_REUSED")
+        ahead = await node.client.post(EDITS, json=retitled("Dinner", 9))
+        assert (ahead.status_code, ahead.json()["code"]) == (404, "VERSION_AHEAD")
+        wrong = await node.client.post(EDITS, json=retitled("x", 2) | {"operations": [{"op": "add"}]})
+        assert (wrong.status_code, wrong.json()["code"]) == (422, "INVALID_OPERATION")
+        typed = await node.client.post(EDITS, json=retitled("x", 2) | {"version": "2"})
+        assert (typed.status_code, typed.json()["code"]) == (400, "INVALID_MESSAGE")
+        failed = [{"op": "test", "path": "/title", "value": "Launch"}]
+        conflict = await node.client.post(EDITS, json=retitled("x", 2) | {"operations": failed})
+        assert (conflict.status_code, conflict.json()["code"]) == (412, "CONFLICT")
+        other = await node.client.post(EDITS, json=retitled("x", 2, resource_id="43"))
+        assert other.status_code == 400
+
+
+async def test_an_edit_over_http_leaves_the_socket_of_its_client_open(tmp_path, transport):
+    async with served(tmp_path, transport) as node, node.linked("poller") as link:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        view = View(Resource("event", "42"))
+        await link.subscribe(view, visible=True)
+        assert (await node.client.post(EDITS, json=retitled("Lunch", 1))).status_code == 200
+        with trio.fail_after(10):
+            while view.version != 2:
+                view.receive(await link.receive())
+
+
+async def test_roles_and_tokens_are_the_sockets(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        viewer, nobody = node.bearer(event="viewer"), node.bearer(calendar="admin")
+        assert (await node.client.get(EVENT, headers=viewer)).status_code == 200
+        for headers, status in ((viewer, 403), (nobody, 403), ({"Authorization": "Bearer x"}, 401)):
+            refused = await node.client.post(EDITS, json=retitled("x", 1), headers=headers)
+            assert refused.status_code == status
+            assert refused.headers["content-type"] == "application/problem+json"
+        assert (await node.client.get(EVENT, headers=nobody)).status_code == 403
+        assert (await node.client.delete(EVENT, headers=node.bearer(event="editor"))).status_code == 403
+
+
+async def test_writes_count_against_the_users_rate_whichever_way_they_come(tmp_path, transport):
+    rate = {"operations_per_minute": 60, "operations_burst": 2}
+    async with served(tmp_path, transport, limits=rate) as node:
+        assert (await node.client.put(EVENT, json={})).status_code == 201
+        assert (await node.client.post(EDITS, json=retitled("x", 1))).status_code == 200
+        for refused in (
+            await node.client.put(EVENT, json={"title": "y"}),
+            await node.client.post(EDITS, json=retitled("z", 2)),
+            await node.client.delete(EVENT),
+        ):
+            assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMITED")
+            assert int(refused.headers["retry-after"]) >= 1
+            assert refused.json()["retry_after_ms"] > 0
+
+
+async def test_put_and_delete_keep_to_if_match(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        stale = await node.client.put(EVENT, json={}, headers={"If-Match": '"7"'})
+        assert (stale.status_code, stale.json()["code"]) == (412, "CONFLICT")
+        assert (await node.client.put(EVENT, json={}, headers={"If-Match": '"1"'})).status_code == 200
+        assert (await node.client.delete(EVENT, headers={"If-Match": '"1"'})).status_code == 412
+        assert (await node.client.delete(EVENT, headers={"If-Match": '"2"'})).status_code == 200
+        assert (await node.client.get(EVENT)).status_code == 404
+        assert (await node.client.delete(EVENT, params={"purge": "true"})).status_code == 400
+
+
+async def test_time_travel_by_version_and_by_time(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        for title in ("one", "two", "three"):
+            await node.client.put(EVENT, json={"title": title})
+            await trio.sleep(0.005)
+        second = (await node.client.get(EVENT, params={"version": 2})).json()
+        assert second["document"] == {"title": "two"}
+        at = (await node.client.get(EVENT, params={"at": second["timestamp"]})).json()
+        assert (at["version"], at["document"]) == (2, {"title": "two"})
+        later = await node.client.get(EVENT, params={"at": "2100-01-01T00:00:00+02:00"})
+        assert later.json()["version"] == 3
+        assert (await node.client.get(EVENT, params={"at": "1999-01-01T00:00:00Z"})).status_code == 404
+        assert (await node.client.get(EVENT, params={"at": "yesterday"})).status_code == 400
+
+
+async def test_history_is_filtered_and_goes_on(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        for number in range(6):
+            user = "bob" if number % 2 else "ann"
+            await node.client.put(EVENT, json={"n": number}, headers=node.bearer(user, event="editor"))
+        history = f"{EVENT}/history"
+
+        async def versions(**params: object) -> list[int]:
+            answer = (await node.client.get(history, params=params)).json()
+            return [change["version"] for change in answer["changes"]]
+
+        assert await versions(user_id="bob") == [2, 4, 6]
+        assert await versions(user_id="bob", limit=2) == [2, 4]
+        assert await versions(**{"from": 3, "before": 6}) == [3, 4, 5]
+        stamps = [change["timestamp"] for change in (await node.client.get(history)).json()["changes"]]
+        assert await versions(since=stamps[3])
+        assert await versions(until=stamps[0]) == []
+        page, seen = f"{history}?limit=2&user_id=bob", []
+        while page:
+            answer = (await node.client.get(page)).json()
+            seen += [change["version"] for change in answer["changes"]]
+            page = answer["next"]
+        assert seen == [2, 4, 6]
+        unknown = await node.client.get(history, params={"form": 1})
+        assert unknown.status_code == 400
+        assert "from" in unknown.json()["detail"]
+
+
+async def test_pages_of_allowed_origins_may_read_answers_and_others_may_not(tmp_path, transport):
+    origins = {"origins": ("https://calendar.test",)}
+    async with served(tmp_path, transport, server=origins) as node:
+        await node.client.put(EVENT, json={})
+        preflight = {"Origin": "https://calendar.test", "Access-Control-Request-Method": "PUT"}
+        allowed = await node.client.options(EVENT, headers=preflight)
+        assert allowed.status_code == 200
+        assert allowed.headers["access-control-allow-origin"] == "https://calendar.test"
+        foreign = {"Origin": "https://evil.test"}
+        assert "access-control-allow-origin" not in (await node.client.get(EVENT, headers=foreign)).headers
+        refused = await node.client.options(EVENT, headers=preflight | foreign)
+        assert refused.status_code == 400
+        read = await node.client.get(EVENT, headers={"Origin": "https://calendar.test"})
+        assert read.headers["access-control-allow-origin"] == "https://calendar.test"
+        assert "ETag" in read.headers["access-control-expose-headers"]
+
+
+async def test_a_kept_connection_answers_one_request_after_the_other_pipelined_ones_too(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        bare = await node.dial()
+        one = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        await bare.send(one * 2 + one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        received = b""
+        with trio.fail_after(10):
+            while piece := await bare.stream.receive_some():
+                received += piece
+        assert received.count(b"HTTP/1.1 200") == 3
+
+
+async def test_http2_is_not_spoken(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        bare = await node.dial()
+        await bare.send(
+            b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\n"
+            b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
+        )
+        with trio.fail_after(10):
+            assert (await bare.stream.receive_some()).startswith(b"HTTP/1.1 200")
+        known = await node.dial()
+        await known.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+        with trio.fail_after(10):
+            assert (await known.stream.receive_some()).startswith(b"HTTP/1.1 404")
+
+
+async def test_beyond_its_bound_a_connection_is_refused_and_the_others_go_on(tmp_path, transport):
+    async with served(tmp_path, transport, server={"http_connections_max": 2}) as node:
+        held = [await node.dial() for _ in range(2)]
+        for bare in held:
+            await bare.send(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+            await bare.stream.receive_some()
+        refused = await node.client.get(EVENT)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"]
+        held[0].stream.socket.close()
+        with trio.fail_after(10):
+            while node.node.metrics.http_connections == 2:  # noqa: ASYNC110  (a counter)
+                await trio.sleep(0.01)
+        assert (await node.client.get(EVENT)).status_code == 404
+        held[1].stream.socket.close()
+
+
+async def test_a_body_that_is_too_large_is_refused_and_the_answer_arrives(tmp_path, transport):
+    async with served(tmp_path, transport, limits={"document_bytes_max": 4096}) as node:
+        refused = await node.client.put(EVENT, content=b'"' + b"x" * 500_000 + b'"')
+        assert (refused.status_code, refused.json()["code"]) == (413, "TOO_LARGE")
+
+
+async def test_the_whole_flag_and_the_kill_switch_close_sockets_and_leave_http(tmp_path, transport):
+    async with served(tmp_path, transport, features={"kill_switch": True}) as node:
+        assert (await node.client.put(EVENT, json={"title": "Launch"})).status_code == 201
+        assert (await node.client.post(EDITS, json=retitled("Lunch", 1))).status_code == 200
+
+
+async def test_every_answer_says_what_a_browser_must_not_do_with_it(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        for path in ("/openapi.json", EVENT, "/nothing"):
+            headers = (await node.client.get(path)).headers
+            assert headers["x-content-type-options"] == "nosniff"
+            assert "default-src 'none'" in headers["content-security-policy"]
