@@ -210,7 +210,7 @@ class Node:
             limits.message_bytes_max,
             ending=self._drain_asked,
         )
-        application = faces.service_application(config, context, self._authenticator, demo)
+        application = faces.service_application(config, context, demo)
         self.http = server.HttpServer(application, config.server.http_connections_max, self.metrics)
         self.endpoint.http_service = self.http
         try:

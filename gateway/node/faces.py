@@ -50,16 +50,14 @@ def demo_origins(config: Config, port: int) -> list[str]:
     return [f"{scheme}://{host}:{port}" for host in hosts]
 
 
-def service_application(
-    config: Config, context: HttpContext, verifier: TokenVerifier, demo: Sequence[str]
-) -> ASGIApp:
+def service_application(config: Config, context: HttpContext, demo: Sequence[str]) -> ASGIApp:
     """The service port's HTTP. `demo`: the origins of the demo's page; none: there is no demo."""
     allowed = (*config.server.origins, *demo)
-    pages = Demo(_demo_context(config, verifier, demo)).routes() if demo else []
+    pages = Demo(_demo_context(config, demo)).routes() if demo else []
     return service.application(context, lambda origin: origin_allowed(origin, allowed), pages)
 
 
-def _demo_context(config: Config, verifier: TokenVerifier, origins: Sequence[str]) -> DemoContext:
+def _demo_context(config: Config, origins: Sequence[str]) -> DemoContext:
     path = secret_path(config)
     if path is None:
         raise ConfigError("the demo signs tokens itself: set auth.secret_file, or leave server.demo off")
@@ -73,7 +71,7 @@ def _demo_context(config: Config, verifier: TokenVerifier, origins: Sequence[str
         )
 
     logger.warning("%s --no-demo switches it off", NOTICE)
-    return DemoContext(sign, lambda token: verifier.verify(token, time.time()).user_id, time.time, origins)
+    return DemoContext(sign, time.time, origins)
 
 
 def admin_application(
