@@ -8,6 +8,9 @@ from gateway.admission.tokens import TokenIdentity
 from gateway.config import Config
 
 KILLED_CODE = 4403
+# The reasons of that close: for everybody, or for this user.
+KILLED = "killed"
+NOT_ENABLED = "not_enabled"
 _BUCKETS = 10_000
 
 

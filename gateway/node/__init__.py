@@ -201,7 +201,7 @@ class Node:
         """Answer what comes to the service port and is no handshake, until cancelled."""
         config = self.config
         demo = faces.demo_origins(config, port) if faces.demo_wanted(config) else []
-        self.endpoint.origins = (*config.server.origins, *demo)
+        self.endpoint.demo_origins = demo
         limits = config.limits
         context = HttpContext(
             self._resources,
@@ -210,7 +210,7 @@ class Node:
             limits.message_bytes_max,
             ending=self._drain_asked,
         )
-        application = faces.service_application(config, context, demo)
+        application = faces.service_application(config, context, self.endpoint.allows_origin, demo)
         self.http = server.HttpServer(application, config.server.http_connections_max, self.metrics)
         self.endpoint.http_service = self.http
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
 from starlette.applications import Starlette
@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from gateway.admin import app as admin
 from gateway.admin.port import State
-from gateway.admission import TokenVerifier, issue, origin_allowed, read_secret, secret_path
+from gateway.admission import TokenVerifier, issue, read_secret, secret_path
 from gateway.config import Config
 from gateway.demo.pages import NOTICE, Demo, DemoContext
 from gateway.errors import ConfigError
@@ -50,11 +50,12 @@ def demo_origins(config: Config, port: int) -> list[str]:
     return [f"{scheme}://{host}:{port}" for host in hosts]
 
 
-def service_application(config: Config, context: HttpContext, demo: Sequence[str]) -> ASGIApp:
+def service_application(
+    config: Config, context: HttpContext, allows_origin: Callable[[str], bool], demo: Sequence[str]
+) -> ASGIApp:
     """The service port's HTTP. `demo`: the origins of the demo's page; none: there is no demo."""
-    allowed = (*config.server.origins, *demo)
     pages = Demo(_demo_context(config, demo)).routes() if demo else []
-    return service.application(context, lambda origin: origin_allowed(origin, allowed), pages)
+    return service.application(context, allows_origin, pages)
 
 
 def _demo_context(config: Config, origins: Sequence[str]) -> DemoContext:

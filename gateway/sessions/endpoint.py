@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from gateway.admission import KILLED_CODE, Features, RateLimiter, origin_allowed
+from gateway.admission import KILLED, KILLED_CODE, NOT_ENABLED, Features, RateLimiter, origin_allowed
 from gateway.config import Config
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
@@ -19,6 +19,7 @@ from gateway.sessions.context import SessionContext
 from gateway.sessions.handoff import HandOver, SessionState, stays
 from gateway.sessions.registry import Registry
 from gateway.sessions.session import ClientSession
+from gateway.sessions.turned_away import CODE_FULL, CODE_ORIGIN, Refused, TurnedAway
 from gateway.wire.messages import SUBPROTOCOL
 
 PATH = "/realtime"
@@ -28,6 +29,12 @@ FULL_RETRY_AFTER_S = 5
 RECONNECTS_PER_S = 500
 # So many readers of one resource keep the worker busy that it is at home in: more stay where they are.
 CROWD = 100
+
+
+def _try_later(text: str) -> Refused:
+    retry_after_s = FULL_RETRY_AFTER_S
+    rejection = Rejection(503, text, {"Retry-After": str(retry_after_s)})
+    return Refused(rejection, CODE_FULL, f"retry_after_ms={retry_after_s * 1000}")
 
 
 class Endpoint:
@@ -48,7 +55,8 @@ class Endpoint:
         self._authenticator = authenticator
         self._keys_revision = authenticator.keys_revision
         self.http_service: HttpService | None = None
-        self.origins: Sequence[str] = config.server.origins
+        self.demo_origins: Sequence[str] = ()
+        self._turned_away = TurnedAway(counters, hub.now_s)
         self._config = config
         self._counters = counters
         self._features = features
@@ -88,23 +96,27 @@ class Endpoint:
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:
         """Let a handshake in, or say why not (docs/reference/protocol.md#connecting)."""
-        rejection = self._rejection(request)
-        if rejection is not None:
-            return rejection
+        if request.target.partition("?")[0] != PATH:
+            return Rejection(404, f"there is nothing here; connect to {PATH}", {})
+        refused = self._refused(request)
+        if refused is not None:
+            return self._turned_away.answer(request, refused)
         offered = request.headers.get("sec-websocket-protocol", "").split(",")
         extended = SUBPROTOCOL in (name.strip() for name in offered)
         return Admission(SUBPROTOCOL if extended else None, partial(self._open, request, extended))
 
-    def _rejection(self, request: UpgradeRequest) -> Rejection | None:
-        if request.target.partition("?")[0] != PATH:
-            return Rejection(404, f"there is nothing here; connect to {PATH}", {})
-        if not origin_allowed(request.headers.get("origin"), self.origins):
-            return Rejection(403, "this Origin may not connect; the operator can add it to origins", {})
-        retry_after = {"Retry-After": str(FULL_RETRY_AFTER_S)}
+    def allows_origin(self, origin: str | None) -> bool:
+        """Whether a page of this origin may connect; None is no page."""
+        return origin_allowed(origin, (*self._config.server.origins, *self.demo_origins))
+
+    def _refused(self, request: UpgradeRequest) -> Refused | None:
+        if not self.allows_origin(request.headers.get("origin")):
+            text = "this Origin may not connect; the operator can add it to origins"
+            return Refused(Rejection(403, text, {}), CODE_ORIGIN, "origin")
         if self.draining:
-            return Rejection(503, "this node is shutting down; connect to another one", retry_after)
+            return _try_later("this node is shutting down; connect to another one")
         if self._counters.connections >= self._connections_max:
-            return Rejection(503, "this node is full; try again later, or another one", retry_after)
+            return _try_later("this node is full; try again later, or another one")
         return None
 
     def _open(self, request: UpgradeRequest, extended: bool, connection: Connection) -> ClientSession:
@@ -112,7 +124,7 @@ class Endpoint:
         self._counters.connections_accepted += 1
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if self._features.killed:
-            session.close(KILLED_CODE, "collaboration is switched off")
+            session.close(KILLED_CODE, KILLED)
         elif scheme.lower() == "bearer":
             try:
                 handlers.present_token(session, token.strip())
@@ -131,7 +143,7 @@ class Endpoint:
         self._shared.rate_limit.set(limits.operations_per_minute, limits.operations_burst)
         for session in list(self._registry.sessions):
             if session.identity is not None and not self._shared.admits(session.identity):
-                session.close(KILLED_CODE, "collaboration is switched off")
+                session.close(KILLED_CODE, KILLED if self._features.killed else NOT_ENABLED)
 
     # -------------------------------------------------------------------------------- other workers
 
@@ -147,7 +159,7 @@ class Endpoint:
         session = ClientSession(self._shared, connection, state.extended)
         session.unpack(state)
         if self._features.killed or not self._shared.admits(state.identity):
-            session.close(KILLED_CODE, "collaboration is switched off")
+            session.close(KILLED_CODE, KILLED if self._features.killed else NOT_ENABLED)
         self._review_key(session)
         return session
 

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import trio
 
+from gateway.admission import KILLED_CODE, NOT_ENABLED
 from gateway.errors import Disconnect, LogTrimmed, LogUnavailable, Refusal
 from gateway.ports import Identity
 from gateway.rooms.broadcast import operations_of
@@ -66,7 +67,7 @@ def present_token(session: ClientSession, token: str, user_id: str | None = None
     if not shared.admits(identity):
         text = "Collaboration is switched off for this user; fall back to polling."
         session.refuse(Refusal("FORBIDDEN", text), None)
-        raise Disconnect(4403, "not admitted")
+        raise Disconnect(KILLED_CODE, NOT_ENABLED)
     session.authenticated(identity)
     review_roles(session, identity)
 

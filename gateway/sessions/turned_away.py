@@ -1,0 +1,97 @@
+"""Browsers that may not come in: a page can't read the status of a refused handshake, but a close code.
+
+So the handshake is accepted and closed at once, while few are on their way out; beyond that, and for whoever
+is no browser, it is refused over HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from gateway.ports import Ack, Admission, Connection, Rejection, UpgradeRequest
+from gateway.runtime.metrics import Counters
+
+logger = logging.getLogger(__name__)
+
+# Accepted only to be closed, at a time.
+LEAVING_MAX = 256
+# Who is turned away is logged once in so long, each origin of the latest of them.
+LOG_INTERVAL_S = 60.0
+ORIGINS_MAX = 1000
+ORIGIN_LENGTH_SHOWN = 200
+
+CODE_ORIGIN = 4403
+CODE_FULL = 4503
+
+
+class Refused(NamedTuple):
+    """A handshake that is refused: over HTTP, or by this close code and reason."""
+
+    rejection: Rejection
+    code: int
+    reason: str
+
+
+class TurnedAway:
+    """Those who are on their way out. `now_s` is monotonic."""
+
+    def __init__(self, counters: Counters, now_s: Callable[[], float]) -> None:
+        self.leaving = 0
+        self._counters = counters
+        self._now_s = now_s
+        self._logged_s: OrderedDict[str, float] = OrderedDict()
+
+    def answer(self, request: UpgradeRequest, refused: Refused) -> Admission | Rejection:
+        """How this handshake is refused."""
+        origin = request.headers.get("origin", "")
+        self._log(origin, refused)
+        if not origin or self.leaving >= LEAVING_MAX:
+            return refused.rejection
+
+        def opened(connection: Connection) -> _Leaving:
+            self._counters.connections_rejected[str(refused.rejection.status)] += 1
+            connection.close(refused.code, refused.reason)
+            return _Leaving(self)
+
+        return Admission(None, opened)
+
+    def _log(self, origin: str, refused: Refused) -> None:
+        now_s = self._now_s()
+        if now_s - self._logged_s.get(origin, -LOG_INTERVAL_S) < LOG_INTERVAL_S:
+            return
+        self._logged_s[origin] = now_s
+        self._logged_s.move_to_end(origin)
+        if len(self._logged_s) > ORIGINS_MAX:
+            self._logged_s.popitem(last=False)
+        shown = repr(origin[:ORIGIN_LENGTH_SHOWN]) if origin else "no Origin"
+        logger.warning("a handshake with %s is refused: %s", shown, refused.rejection.message)
+
+
+class _Leaving:
+    """The `Session` of one of them: hears nothing."""
+
+    def __init__(self, turned_away: TurnedAway) -> None:
+        self._turned_away = turned_away
+        turned_away.leaving += 1
+
+    def receive(self, payload: bytes) -> Awaitable[None] | None:
+        """Nobody listens."""
+        return None
+
+    def receive_binary(self) -> None:
+        """Nobody listens."""
+
+    def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
+        """It reads nothing."""
+        return None
+
+    def presence_state(self, topic: str) -> bytes | None:
+        """It reads nothing."""
+        return None
+
+    def closed(self) -> None:
+        """It is gone."""
+        self._turned_away.leaving -= 1
