@@ -65,7 +65,7 @@ export class LiveCalendar implements Calendar {
       this.#show(this.snapshot.isLive);
     } catch (error) {
       if (!(error instanceof RequestError) || error.status >= 500) throw error;
-      this.onForbidden();
+      if (error.status === 403) this.onForbidden();
     }
   }
 

@@ -3,6 +3,7 @@
 import type {
   ClientOptions,
   Environment,
+  HistoryEntry,
   HistoryPage,
   HistoryQuery,
   Json,
@@ -17,6 +18,8 @@ import type { Change, Payload } from "./wire.js";
 type Query = Record<string, string | number | Date | undefined>;
 
 const TIMEOUT_MS = 20_000;
+const HISTORY_LIMIT = 50;
+const HISTORY_SPAN = 500;
 
 export class HttpApi {
   #base: string;
@@ -81,14 +84,48 @@ export class HttpApi {
 
   async at<T>(path: string, when: number | Date): Promise<{ version: number; document: T | null }> {
     const query = typeof when === "number" ? { version: when } : { at: when };
-    const answer = await this.request("GET", path, query);
+    const answer = await this.document(path, query);
     return { version: Number(answer?.version), document: (answer?.document ?? null) as T | null };
   }
 
-  async history(path: string, { userId, ...query }: HistoryQuery): Promise<HistoryPage> {
-    const answer = await this.request("GET", `${path}/history`, { ...query, user_id: userId });
-    const { changes = [], next = null } = (answer ?? {}) as unknown as { changes?: Change[]; next?: number };
-    return { next, entries: changes.map(entryOf) };
+  /** A document, or that there is none at a version: that is an answer as well. Null: nothing is new. */
+  async document(path: string, query: Query = {}): Promise<Payload | null> {
+    try {
+      return await this.request("GET", path, query);
+    } catch (error) {
+      const isNothing = error instanceof RequestError && error.status === 404 && "version" in error.problem;
+      if (!isNothing) throw error;
+      return { ...(error.problem as Payload), document: null };
+    }
+  }
+
+  /** Newest first: the server tells a history from its beginning, so it is asked for one span after the other. */
+  async history(path: string, head: number, query: HistoryQuery): Promise<HistoryPage> {
+    const { from = 1, before = head + 1, limit = HISTORY_LIMIT, userId, since, until } = query;
+    const filters = { user_id: userId, since, until };
+    const isFiltered = Object.values(filters).some((value) => value !== undefined);
+    const entries: HistoryEntry[] = [];
+    let end = before;
+    while (end > from && entries.length < limit) {
+      const start = Math.max(from, end - (isFiltered ? HISTORY_SPAN : limit - entries.length));
+      const found = await this.#span(path, { ...filters, from: start, before: end, limit: HISTORY_SPAN });
+      entries.push(...found.reverse());
+      end = start;
+    }
+    const [last] = entries.splice(limit).length ? entries.slice(-1) : [];
+    return { entries, next: last?.version ?? (end > from ? end : null) };
+  }
+
+  /** All changes of a span, however many answers they come in. */
+  async #span(path: string, query: Query): Promise<HistoryEntry[]> {
+    const found: HistoryEntry[] = [];
+    for (let from: string | null = String(query.from); from; ) {
+      const answer = await this.request("GET", `${path}/history`, { ...query, from });
+      const { changes = [], next } = (answer ?? {}) as { changes?: unknown; next?: string | null };
+      found.push(...(changes as Change[]).map(entryOf));
+      from = next ? new URL(next, this.#base).searchParams.get("from") : null;
+    }
+    return found;
   }
 
   async list(type: string, { calendarId, ...query }: ListQuery): Promise<ListPage> {

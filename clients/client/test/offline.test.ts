@@ -150,3 +150,22 @@ test("more changes than the server tells one by one come as a state", async () =
   expect(ben.snapshot.view).toEqual({ title: "Sync 1009", description: "Ben was here." });
   await until(ann, (now) => now.view?.description === "Ben was here.");
 }, 60_000);
+
+test("an offline queue that is too long for one message goes in several", async () => {
+  const { document: ann } = await people.event("ann", { tags: [] });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  const problems: string[] = [];
+  client.onProblem((problem) => problems.push(problem.code));
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  const long = "x".repeat(10_000);
+  for (let tag = 0; tag < 60; tag++) ben.edit({ op: "add", path: "/tags/-", value: `${tag} ${long}` });
+  ben.set("/title", "T".repeat(300_000)); // this one is too long in whatever company
+  ben.set("/location", "Room 1");
+  client.connect();
+  await until(ben, (now) => now.isLive && now.pending === 0);
+  await until(ann, (now) => now.view?.location === "Room 1" && now.view.tags?.length === 60);
+  expect(ann.snapshot.view).toEqual(ben.snapshot.view);
+  expect(ben.snapshot.view?.title).toBeUndefined();
+  expect(problems).toEqual(["EDIT_REFUSED"]);
+}, 60_000);

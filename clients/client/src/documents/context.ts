@@ -9,6 +9,8 @@ import type { Payload } from "../wire.js";
 export interface Sender {
   /** What the server said that it can do beyond the basics. */
   readonly features: readonly string[];
+  /** `message_bytes_max`, where there is one. */
+  readonly limits: Payload;
   send(type: string, payload: Payload, id?: string): string;
 }
 

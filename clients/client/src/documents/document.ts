@@ -133,7 +133,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   saved(): Promise<void> {
-    const { settled, pending } = this.state.replicator;
+    const { settled, pending } = this.state.replicator.flight;
     const own = this.state.saved.wait(settled + pending, settled);
     return this.state.leading ? own.then(() => this.#settledThere()) : own;
   }
@@ -198,7 +198,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   history(query: HistoryQuery = {}): Promise<HistoryPage> {
-    return this.context.http.history(resourcePath(this.type, this.id), query);
+    return this.context.http.history(resourcePath(this.type, this.id), this.snapshot.version, query);
   }
 
   async restore(version: number): Promise<void> {

@@ -5,7 +5,7 @@ import { RequestError } from "../errors.js";
 import { resourcePath } from "../http.js";
 import { GapError, PatchError } from "../kernel/index.js";
 import type { Change, Missing } from "../wire.js";
-import type { ServerError } from "./replicator.js";
+import type { ServerError } from "./refusals.js";
 import type { DocumentState } from "./state.js";
 import type { DocumentWire } from "./wire.js";
 
@@ -30,7 +30,7 @@ async function fetchMissing(state: DocumentState, wire: DocumentWire): Promise<v
   const { version, epoch } = wire.subscription();
   const seen = version === undefined ? {} : { since: version as number, epoch: epoch as number };
   const { http } = state.context;
-  const answer = await http.request("GET", resourcePath(state.type, state.id), seen);
+  const answer = await http.document(resourcePath(state.type, state.id), seen);
   if (!answer) return;
   const { document, role, ...missing } = answer as unknown as Fetched;
   if (role) state.role = role;
@@ -46,7 +46,7 @@ async function fetchMissing(state: DocumentState, wire: DocumentWire): Promise<v
 async function sendPending(state: DocumentState, wire: DocumentWire): Promise<void> {
   const { replicator, context } = state;
   const path = `${resourcePath(state.type, state.id)}/operations`;
-  replicator.unsent();
+  replicator.flight.isSent = false;
   for (let next = replicator.next(); next; next = replicator.next()) {
     await state.store();
     try {

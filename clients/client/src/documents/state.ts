@@ -79,7 +79,8 @@ export class DocumentState {
   }
 
   #snapshot(): DocumentSnapshot<Json> {
-    const { replica, pending } = this.replicator;
+    const { replica } = this.replicator;
+    const { pending } = this.replicator.flight;
     const { leading } = this;
     return {
       status: this.status,
@@ -117,7 +118,7 @@ export class DocumentState {
   }
 
   refresh(): void {
-    this.saved.reached(this.replicator.settled);
+    this.saved.reached(this.replicator.flight.settled);
     this.cell.update(this.#snapshot());
     this.context.onChanged();
   }
@@ -184,7 +185,7 @@ export class DocumentState {
     this.#saveTimer = null;
     const edits = this.#edits;
     // Which documents have something to send is found by key, without reading each of them.
-    void keeper.save(`queue/${this.key}`, () => (this.replicator.pending ? 1 : undefined));
+    void keeper.save(`queue/${this.key}`, () => (this.replicator.flight.pending ? 1 : undefined));
     const isStored = await keeper.save(`doc/${this.key}`, () => this.#record());
     if (isStored && edits > this.#storedEdits) {
       this.#storedEdits = edits;

@@ -2,17 +2,20 @@
 
 import type { DocumentOptions, Json, Patch, Problem, Role } from "../api.js";
 import { EditError } from "../errors.js";
-import { PatchError } from "../kernel/index.js";
+import { GapError, type Outgoing, PatchError } from "../kernel/index.js";
 import type { Change, Message, Missing, Payload } from "../wire.js";
+import type { Sender } from "./context.js";
 import { Outbox } from "./outbox.js";
-import { GapError, NO_EPOCH, type Replicator, type ServerError } from "./replicator.js";
+import { type ServerError, verdictOn } from "./refusals.js";
+import { NO_EPOCH } from "./replicator.js";
 import type { DocumentState } from "./state.js";
 
-type Next = NonNullable<ReturnType<Replicator["next"]>>;
 type Told = Missing & Change & { current_version: number; id: string; operation: Patch[number] };
 
 const CHANGES_MAX = 1_000;
 const RETRY_MS = 5_000;
+/** More than what an OP has around its operations. */
+const ENVELOPE_BYTES = 1_024;
 
 export class DocumentWire {
   readonly outbox: Outbox;
@@ -42,7 +45,7 @@ export class DocumentWire {
   }
 
   onOnline(): void {
-    this.state.replicator.unsent();
+    this.state.replicator.flight.isSent = false;
   }
 
   subscribe(): void {
@@ -141,12 +144,14 @@ export class DocumentWire {
 
   /** The submission in flight was not committed. */
   onRefused(error: ServerError): void {
-    const verdict = this.state.replicator.refuse(error);
+    const { replicator } = this.state;
+    replicator.flight.isSent = false;
+    const verdict = verdictOn(error, replicator);
     if (verdict.next === "later") this.outbox.block(verdict.afterMs);
     else if (verdict.next === "refused") this.#onWithdrawn(error, verdict.operations);
     else if (verdict.next === "subscribe") this.#subscribeAgain(false);
     else if (verdict.next === "reload") this.#subscribeAgain(true);
-    else if (verdict.next === "sent") this.outbox.request(false);
+    else if (verdict.next === "again") this.outbox.request(false);
     void this.state.store();
   }
 
@@ -169,7 +174,11 @@ export class DocumentWire {
     const link = state.context.link();
     const next = state.isLive && link ? state.replicator.next() : null;
     if (!next || !link) return;
-    state.replicator.sent();
+    if (isTooLarge(next, link)) {
+      this.onRefused({ code: "TOO_LARGE", message: "It is longer than the server takes in one message." });
+      return;
+    }
+    state.replicator.flight.isSent = true;
     this.outbox.sent();
     // What goes out is stored before: a client that ends now sends the same again, under the same `seq`.
     await state.store();
@@ -177,9 +186,10 @@ export class DocumentWire {
     link.send("OP", this.payloadOf(next), `op-${next.seq}`);
   }
 
-  payloadOf(next: Next): Payload {
+  payloadOf(next: Outgoing): Payload {
     const { type, id, context, replicator } = this.state;
-    const isAsked = this.options.onConflict === "ask" && !next.isForced;
+    const { isForced } = replicator.flight;
+    const isAsked = this.options.onConflict === "ask" && !isForced;
     return {
       resource_type: type,
       resource_id: id,
@@ -187,9 +197,17 @@ export class DocumentWire {
       version: next.baseVersion,
       client_id: context.clientId(),
       seq: next.seq,
-      epoch: replicator.epoch,
-      ...(next.isForced && { force: true }),
+      ...(replicator.epoch !== NO_EPOCH && { epoch: replicator.epoch }),
+      ...(isForced && { force: true }),
       ...(isAsked && { on_conflict: "refuse" }),
     };
   }
+}
+
+/** The server would close the connection for it. */
+function isTooLarge({ patch }: Outgoing, link: Sender): boolean {
+  const text = JSON.stringify(patch);
+  // As UTF-8: a unit is at most three bytes.
+  const others = text.match(/[^\0-\x7f]/g)?.length ?? 0;
+  return text.length + 2 * others + ENVELOPE_BYTES > Number(link.limits.message_bytes_max ?? Infinity);
 }

@@ -140,7 +140,7 @@ export class Tabs {
         this.#post({ kind: "say", leader, tab: this.#tab, type, id, payload });
         return id;
       };
-      sender = { send, features: [] };
+      sender = { send, features: [], limits: {} };
       this.#senders.set(leader, sender);
     }
     return sender;

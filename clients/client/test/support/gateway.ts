@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -47,6 +47,8 @@ export class Gateway {
   async run(): Promise<void> {
     const port = this.url ? new URL(this.url).port : "0";
     const options = ["--port", port, "--admin-port", "0", "--data", this.data, "--log-level", "warning"];
+    this.configure("");
+    options.push("--config", this.#config);
     const sets = Object.entries(this.settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);
     const started = spawn(python(), ["-m", "gateway", "serve", ...options, ...sets], {
       cwd: ROOT,
@@ -63,6 +65,16 @@ export class Gateway {
       return;
     }
     throw new Error(`the gateway didn't start: ${this.log.join("")}`);
+  }
+
+  get #config(): string {
+    return join(this.data, "gateway.toml");
+  }
+
+  /** The configuration file, which a running gateway reads again. */
+  configure(toml: string): void {
+    writeFileSync(this.#config, toml);
+    this.#process?.kill("SIGHUP");
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {

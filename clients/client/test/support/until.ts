@@ -15,7 +15,7 @@ export function until<S>(source: Readable<S>, holds: (snapshot: S) => boolean): 
     };
     const timer = setTimeout(() => {
       end();
-      reject(new Error(`it never came: ${JSON.stringify(source.snapshot)}`));
+      reject(new Error(`it never came: ${JSON.stringify(source.snapshot).slice(0, 2_000)}`));
     }, LIMIT_MS);
     const end = source.subscribe(look);
     look();

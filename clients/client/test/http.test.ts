@@ -1,0 +1,75 @@
+/** HTTP beside the socket, on a real gateway: polling while real time is switched off, and the past. */
+
+import { expect, test } from "vitest";
+import { People } from "./support/people.js";
+import { until } from "./support/until.js";
+
+const people = new People();
+
+test("while real time is switched off edits come and go over HTTP, and then by socket again", async () => {
+  const soon = 0.02; // in place of 30 s and 1 s: the pauses of polling
+  const environment = {
+    setTimeout: (callback: () => void, ms: number) => setTimeout(callback, ms * soon),
+    clearTimeout: (timer: unknown) => clearTimeout(timer as NodeJS.Timeout),
+  };
+  const { client, document: ann } = await people.event("ann", { title: "Sync" }, { environment });
+  const { client: other, document: ben } = await people.join("ben", ann.id, { environment });
+  people.gateway.configure("[features]\nkill_switch = true\n");
+  await until(client.connection, (now) => now.state === "polling");
+  await until(other.connection, (now) => now.state === "polling" && now.reason !== "lost");
+  ann.set("/title", "By HTTP");
+  expect(client.sync.snapshot.state).toBe("saving");
+  await ann.saved();
+  await until(ben, (now) => now.view?.title === "By HTTP");
+  ben.setText("/description", "also by HTTP");
+  await ben.saved();
+  await until(ann, (now) => now.view?.description === "also by HTTP");
+  people.gateway.configure("");
+  await until(client.connection, (now) => now.state === "online");
+  await until(ann, (now) => now.isLive);
+  ann.set("/location", "Room 1");
+  await ann.saved();
+  await until(ben, (now) => now.view?.location === "Room 1");
+}, 60_000);
+
+test("the past can be read, searched by who and when, and brought back", async () => {
+  const { document: ann } = await people.event("ann", { title: "0" });
+  const { document: ben } = await people.join("ben", ann.id);
+  for (let edit = 1; edit <= 12; edit++) {
+    const author = edit % 3 ? ann : ben;
+    await until(author, (now) => now.version === edit);
+    author.set("/title", String(edit));
+    await author.saved();
+  }
+  await until(ann, (now) => now.version === 13);
+  const first = await ann.history({ limit: 5 });
+  expect(first.entries.map((entry) => entry.version)).toEqual([13, 12, 11, 10, 9]);
+  expect(first.entries[0]).toMatchObject({
+    userId: "ben",
+    operations: [{ op: "replace", path: "/title", value: "12" }],
+    undoes: null,
+  });
+  const second = await ann.history({ limit: 100, before: first.next ?? 0 });
+  expect(second.entries.map((entry) => entry.version)).toEqual([8, 7, 6, 5, 4, 3, 2, 1]);
+  expect(second.next).toBeNull();
+  const bens = await ann.history({ userId: "ben", limit: 3 });
+  expect(bens.entries.map((entry) => entry.version)).toEqual([13, 10, 7]);
+  expect((await ann.history({ userId: "ben", limit: 3, before: bens.next ?? 0 })).entries).toHaveLength(1);
+
+  expect(await ann.at(5)).toEqual({ version: 5, document: { title: "4" } });
+  expect((await ann.at(new Date(first.entries[0]?.timestamp ?? 0))).version).toBe(13);
+  await ann.restore(5);
+  await ann.saved();
+  await until(ben, (now) => now.view?.title === "4");
+  ann.undo();
+  await until(ben, (now) => now.view?.title === "12");
+});
+
+test("a document that isn't there, and one that isn't granted, are told over HTTP as by socket", async () => {
+  const client = people.client("ann", {}, { grants: { "event:mine": "viewer" } });
+  const mine = client.open("event", "mine");
+  await mine.ready();
+  const other = client.open("event", "other");
+  await expect(other.at(0)).rejects.toMatchObject({ code: "FORBIDDEN", status: 403 });
+  expect(await mine.at(0)).toEqual({ version: 0, document: null });
+});
