@@ -320,6 +320,7 @@ class Edited(NamedTuple):
 
     version: int
     operations: Sequence[Mapping[str, Any]] | None
+    conflicts: Sequence[Mapping[str, Any]] = ()
 
 
 async def submit(
@@ -328,14 +329,14 @@ async def submit(
     patch: Sequence[Mapping[str, Any]],
     *,
     create: bool = False,
-    strict: bool = False,
+    refuse: bool = False,
 ) -> Edited:
     """Commit one atomic patch against the head; with `create`, an empty document is made first.
 
     A connection lost on the way is made again and the same submission is resent (`seq`), so it is committed
     once. Raises ClientError when it is refused, Unreachable when it didn't get through in SUBMIT_TIMEOUT_S.
     """
-    submission = _Submission(endpoint, resource, patch, create, strict)
+    submission = _Submission(endpoint, resource, patch, create, refuse)
     error: Unreachable | None = None
     with trio.move_on_after(SUBMIT_TIMEOUT_S):
         while True:
@@ -358,13 +359,13 @@ class _Submission:
         resource: Resource,
         patch: Sequence[Mapping[str, Any]],
         create: bool,
-        strict: bool,
+        refuse: bool,
     ) -> None:
         self._endpoint = endpoint
         self._resource = resource
         self._patch = list(patch)
         self._create = create
-        self._strict = strict
+        self._on_conflict = "refuse" if refuse else "merge"
         self._client_id = f"edit-{secrets.token_hex(8)}"
         self.op: dict[str, Any] | None = None
 
@@ -379,7 +380,8 @@ class _Submission:
                 if kind == "ERROR":
                     raise _refusal(payload)
                 if kind == "OP_ACK":
-                    return Edited(payload["version"], payload.get("operations"))
+                    committed = payload.get("operations")
+                    return Edited(payload["version"], committed, payload.get("conflicts", []))
                 if kind == "SUBSCRIBE_ACK":
                     view.receive(message)
                     await link.send("OP", self._op(view), self._client_id)
@@ -397,7 +399,7 @@ class _Submission:
                 "version": view.version,
                 "client_id": self._client_id,
                 "seq": 1,
-                "strict": self._strict,
+                "on_conflict": self._on_conflict,
             }
         return self.op
 

@@ -17,7 +17,7 @@ from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
 @click.argument("resource", type=resource_of)
 @click.argument("patch", default="-")
 @click.option("--create", is_flag=True, help="Begin with an empty document where there is none.")
-@click.option("--strict", is_flag=True, help="Refuse rather than merge with a concurrent change.")
+@click.option("--refuse", is_flag=True, help="Refuse the edit, rather than merge it, where it has conflicts.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @reaching
 @settings
@@ -25,7 +25,7 @@ def edit_command(
     resource: Resource,
     patch: str,
     create: bool,
-    strict: bool,
+    refuse: bool,
     as_json: bool,
     reach: Reach,
     settings: Settings,
@@ -45,13 +45,15 @@ def edit_command(
     where = reach.endpoint(settings.load(), resource, "editor")
 
     async def edit() -> None:
-        edited = await submit(where, resource, operations, create=create, strict=strict)
+        edited = await submit(where, resource, operations, create=create, refuse=refuse)
         if as_json:
-            click.echo(json.dumps({"version": edited.version, "operations": edited.operations}))
+            click.echo(json.dumps(edited._asdict()))
             return
         click.echo(f"{resource} is at version {edited.version}")
         if edited.operations is not None and edited.operations != operations:
             click.echo(f"as it was committed: {json.dumps(edited.operations, ensure_ascii=False)}")
+        for conflict in edited.conflicts:
+            click.echo(f"conflict: {json.dumps(conflict, ensure_ascii=False)}")
 
     trio.run(edit)
 

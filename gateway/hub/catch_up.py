@@ -18,6 +18,7 @@ from gateway.errors import LogTrimmed, LogUnavailable, Refusal, unavailable
 from gateway.hub import replay
 from gateway.hub.recovery import Recovery
 from gateway.ports import ClientKey, OpLog, Record, Rules
+from gateway.rooms.conflicts import Began, Earlier
 from gateway.rooms.room import Room
 from gateway.rooms.window import Entry
 from gateway.runtime.metrics import Counters
@@ -29,11 +30,11 @@ Read = Callable[[OpLog, str, int, int], AsyncIterator[Item]]
 
 
 class Lowered(NamedTuple):
-    """Operations on the document at version `base`; `on_nothing`: there was none where they began."""
+    """Operations on the document at version `base`, and where they began."""
 
     operations: ot.Operations
     base: int
-    on_nothing: bool
+    began: Began
 
 
 class CatchUp:
@@ -184,25 +185,29 @@ class CatchUp:
             version = entry.record.version
         return entries + [kept.entry() for kept in room.history.since(version)]
 
-    async def lower_at(self, room: Room, base: int, patch: list[dict[str, Any]], strict: bool) -> Lowered:
+    async def lower_at(self, room: Room, base: int, patch: list[dict[str, Any]]) -> Lowered:
         """A patch on a base that left the window: its operations past what came since, on a newer base.
 
         Raises PatchError like `ot.lower` and `ot.rebase`, Refusal VERSION_TOO_OLD where the log no longer has
         that base, or has another history by now.
         """
         epoch = room.epoch
+        changes: list[Earlier] = []
+        losses = 0
         try:
             document = await replay.document_at(self._log, room.resource, base)
             strategies = self._rules.strategies(room.type)
             operations: ot.Operations = ot.lower(document, patch, strategies, self._patch_limits)
             async for entry in self._left(room, base, replay.entries_after):
-                operations = ot.rebase(operations, [entry.operations], strict)
+                operations, lost = ot.rebase_losses(operations, [entry.operations])
+                losses |= lost
+                changes.append(Earlier(entry.operations, entry.record))
                 base = entry.record.version
         except LogTrimmed as error:
             text = f"{error}: resume, merge and resubmit."
             raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name()) from error
         room.check_epoch(epoch)
-        return Lowered(operations, base, document is None)
+        return Lowered(operations, base, Began(document, changes, losses))
 
     async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
         """Bring a client's latest submissions, so that its resends are recognised; raises UNAVAILABLE."""

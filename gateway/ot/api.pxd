@@ -5,7 +5,7 @@ cimport cython
 
 cpdef object lower(object document, object patch, object strategies=*, object limits=*, object budget=*)
 cpdef object apply(object document, object operations, object budget=*)
-cpdef object rebase(object operations, object window, bint strict=*, object budget=*)
+cpdef object rebase(object operations, object window, object budget=*)
 cpdef object rebase_losses(object operations, object window, object budget=*)
 cpdef object conflicts(object document, object patch, object window, object strategies=*, object limits=*,
                        object budget=*)

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.errors import PatchError
 from gateway.ot import kernel as pure
 from gateway.ot.kernel.budget import Budget
-from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, LATER_GONE, LATER_WRITE_LOST
+from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE
 from gateway.runtime import speedups
 
 Operation = tuple[Any, ...]
@@ -145,20 +145,14 @@ def transform_losses(
 
 
 def rebase(
-    operations: Operations,
-    window: Iterable[Operations],
-    strict: bool = False,
-    budget: Budget | None = None,
+    operations: Operations, window: Iterable[Operations], budget: Budget | None = None
 ) -> list[Operation]:
     """A submission's operations past the committed ones of each version after its base, oldest first.
 
     Raises PatchError `CONFLICT` past the work cap of `transform` or the budget (the author merges and submits
-    on the head), and with `strict` when an operation became nothing or a move became a removal.
+    on the head).
     """
-    rebased, losses = rebase_losses(operations, window, budget)
-    if strict and not survives(losses):
-        raise PatchError("CONFLICT", "a concurrent edit took what this strict patch changes")
-    return rebased
+    return rebase_losses(operations, window, budget)[0]
 
 
 def rebase_losses(
@@ -208,11 +202,6 @@ def conflicts(
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return found
-
-
-def survives(losses: int) -> bool:
-    """Did every later operation of `transform_losses` keep an effect (what `strict` asks for)?"""
-    return not losses & (LATER_GONE | LATER_WRITE_LOST)
 
 
 def invert(document: Any, operations: Operations, budget: Budget | None = None) -> list[Operation]:

@@ -65,12 +65,15 @@ class Record:
 class Ack:
     """The acknowledgement that a queued payload carries; a resync lists those it replaces."""
 
-    __slots__ = ("id", "seq", "version")
+    __slots__ = ("conflicts", "id", "seq", "version")
 
-    def __init__(self, id: str, seq: int | None, version: int) -> None:
+    def __init__(
+        self, id: str, seq: int | None, version: int, conflicts: list[dict[str, Any]] | None = None
+    ) -> None:
         self.id = id
         self.seq = seq
         self.version = version
+        self.conflicts = conflicts
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Ack):

@@ -90,7 +90,7 @@ class Audience:
             if connection is None:
                 continue
             entry = entries[index]
-            ack = Ack(submission.op_id, submission.seq, entry.record.version)
+            ack = Ack(submission.op_id, submission.seq, entry.record.version, submission.conflicts)
             message = acknowledgement(entry, submission, name, stamp_ms)
             if connection in self._members:
                 own.setdefault(connection, {})[index] = Own(message, ack)

@@ -43,6 +43,8 @@ def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str
     payload["id"] = submission.op_id
     if submission.undoes is not None or entry.patch != submission.patch:
         payload["operations"] = operations_of(entry, submission.author.extended)
+    if submission.conflicts:
+        payload["conflicts"] = submission.conflicts
     if submission.sanitised:
         payload["sanitised"] = submission.sanitised
     return messages.encode("OP_ACK", payload, stamp_ms)

@@ -118,6 +118,14 @@ class History:
         """The document right after a version that is covered."""
         return self.window.document_at(version, self.version, self.document)
 
+    def conflicts_of(self, version: int) -> list[dict[str, Any]]:
+        """What the change `version` overwrote or lost, as far as the window has it."""
+        if not self.start < version <= self.version:
+            return []
+        change = orjson.loads(self.since(version - 1)[0].body)
+        conflicts: list[dict[str, Any]] = change.get("conflicts", [])
+        return conflicts
+
     def trim(self, versions_max: int, bytes_max: int, oldest: int) -> None:
         """Bound the window, but keep what came after the version `oldest`."""
         self.window.trim(versions_max, bytes_max, self.version - oldest)

@@ -35,10 +35,14 @@ cdef class Room:
     @cython.locals(submission=Submission, staged=Staged, seqs=set, key=tuple, history=History)
     cpdef object prepare(self)
     cdef Staged _stage(self, Submission submission, object document, object version, object stamp_ms)
-    @cython.locals(patch=list, record=Record)
+    @cython.locals(patch=list, record=Record, concurrent=list)
     cdef Entry _committable(self, Submission submission, object document, object version, object stamp_ms)
-    @cython.locals(concurrent=list, kept=Kept, staged=Staged)
-    cdef object _rebased(self, Submission submission, object document, object version)
+    @cython.locals(concurrent=list, staged=Staged)
+    cdef list _concurrent(self, Submission submission)
+    @cython.locals(first=Py_ssize_t, window=list)
+    cdef tuple _rebased(self, Submission submission, list concurrent, object document, object version)
+    cdef _find_conflicts(self, Submission submission, list concurrent, object rebased, long losses, object document,
+                         object version)
     cdef _check_growth(self, object document, object operations, object after)
     cpdef bint knows(self, Submission submission) except -1
     cdef bint _answered_before(self, Submission submission) except -1

@@ -36,6 +36,7 @@ from gateway.ports import (
 from gateway.ports.values import Ack, Record
 from gateway.rooms.admit import admit
 from gateway.rooms.audience import Audience
+from gateway.rooms.conflicts import Concurrent, found_conflicts
 from gateway.rooms.context import RoomContext
 from gateway.rooms.history import History
 from gateway.rooms.roster import Roster
@@ -48,6 +49,7 @@ logger = logging.getLogger(__name__)
 RETRY_BUSY_MS = 200
 # Each submission is transformed over those staged before it: larger batches cost more than round trips.
 BATCH_CHANGES_MAX = 64
+REFUSED = "refused"  # among the kinds of conflicts that are counted
 
 
 def _too_busy(who: str) -> Refusal:
@@ -74,6 +76,16 @@ def locate(refusal: Refusal, patch: list[dict[str, Any]], index: int | None = No
         path = patch[index].get("path")
         if "path" not in details and isinstance(path, str):
             details["path"] = path
+
+
+def _acknowledged(ack: Ack) -> dict[str, Any]:
+    """One of a SYNC_RESPONSE's `acks`."""
+    shown: dict[str, Any] = {"id": ack.id, "version": ack.version}
+    if ack.seq is not None:
+        shown["seq"] = ack.seq
+    if ack.conflicts:
+        shown["conflicts"] = ack.conflicts
+    return shown
 
 
 class Next(Enum):
@@ -246,9 +258,12 @@ class Room:
 
     def _committable(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Entry:
         """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
-        operations = self._rebased(submission, document, version - 1)
-        admitted = admit(self._shared.rules, self.type, document, operations)
+        concurrent = self._concurrent(submission)
+        rebased, losses = self._rebased(submission, concurrent, document, version - 1)
+        admitted = admit(self._shared.rules, self.type, document, rebased)
         operations, after, submission.sanitised = admitted
+        if concurrent:
+            self._find_conflicts(submission, concurrent, rebased, losses, document, version - 1)
         if after is None and document is not None and not submission.may_delete:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
         self._check_growth(document, operations, after)
@@ -256,21 +271,60 @@ class Room:
         record = record_of(submission, version, patch, stamp_ms)
         return Entry(record, submission.op_id, patch, operations, document, after)
 
-    def _rebased(self, submission: Submission, document: Any, version: int) -> ot.Operations:
+    def _concurrent(self, submission: Submission) -> list[Concurrent]:
+        """The changes that the submission's author hadn't seen, oldest first."""
+        concurrent: list[Concurrent] = list(self.history.since(submission.base))
+        if self._staged:
+            concurrent.extend([staged.entry for staged in self._staged])
+        if submission.began is not None:
+            concurrent[:0] = submission.began.changes
+        return concurrent
+
+    def _rebased(
+        self, submission: Submission, concurrent: list[Concurrent], document: Any, version: int
+    ) -> tuple[ot.Operations, int]:
+        """The operations past those changes, and what they lost (as `ot.rebase_losses` says it)."""
         if submission.expected not in (None, version):
             raise self._conflict(f"The head is version {version} by now.", document, version)
-        concurrent = [kept.operations for kept in self.history.since(submission.base)]
-        concurrent += [staged.entry.operations for staged in self._staged]
         if not concurrent:
-            return submission.operations
+            return submission.operations, 0
         if submission.on_nothing and document is not None:
             raise self._conflict("The resource was created by somebody else meanwhile.", document, version)
-        operations = ot.rebase(submission.operations, concurrent, submission.strict)
+        began = submission.began
+        first = 0 if began is None else len(began.changes)
+        window = [change.operations for change in concurrent[first:]]
+        operations, losses = ot.rebase_losses(submission.operations, window)
         if operations != submission.operations:
             self._shared.counters.operations_transformed += 1
             if not operations:
                 self._shared.counters.operations_merged += 1
-        return operations
+        return operations, losses if began is None else losses | began.losses
+
+    def _find_conflicts(
+        self,
+        submission: Submission,
+        concurrent: list[Concurrent],
+        rebased: ot.Operations,
+        losses: int,
+        document: Any,
+        version: int,
+    ) -> None:
+        """Note what the submission overwrites or lost; raises Refusal where it asks for that."""
+        submission.conflicts = []
+        strategies = self._shared.rules.strategies(self.type)
+        if submission.undoes is not None or not (
+            losses or ot.normalise(document, rebased, strategies) is not rebased
+        ):
+            return
+        began = submission.began
+        base = self.history.document_at(submission.base) if began is None else began.document
+        found = found_conflicts(submission, base, concurrent, strategies, self._shared.patch_limits)
+        submission.conflicts = found
+        if found and submission.refuses:
+            text = "Others changed what this edit changes: see conflicts. To insist, send it with force."
+            refusal = self._conflict(text, document, version)
+            refusal.details["conflicts"] = found
+            raise refusal
 
     def _check_growth(self, document: Any, operations: ot.Operations, after: Any) -> None:
         bytes_max = self._shared.config.limits.document_bytes_max
@@ -310,11 +364,13 @@ class Room:
         self._shared.counters.resends += 1
         self._release(submission)
         if submission.author.connection is not None:
-            ack = {**self.name(), "version": version, "id": submission.op_id, "duplicate": True}
-            message = messages.encode("OP_ACK", ack, self.stamp_ms())
-            submission.author.connection.send(
-                message, self.resource, ack=Ack(submission.op_id, submission.seq, version)
-            )
+            payload = {**self.name(), "version": version, "id": submission.op_id, "duplicate": True}
+            conflicts = self.history.conflicts_of(version)
+            if conflicts:
+                payload["conflicts"] = conflicts
+            message = messages.encode("OP_ACK", payload, self.stamp_ms())
+            ack = Ack(submission.op_id, submission.seq, version, conflicts)
+            submission.author.connection.send(message, self.resource, ack=ack)
         submission.author.committed(submission, version)
 
     def refusal_of(
@@ -330,7 +386,7 @@ class Room:
         return refusal
 
     def _conflict(self, text: str, document: Any, version: int) -> Refusal:
-        self._shared.counters.conflicts += 1
+        self._shared.counters.conflicts[REFUSED] += 1
         return Refusal("CONFLICT", text, server_state=document, version=version)
 
     def _refuse(self, submission: Submission, refusal: Refusal) -> None:
@@ -402,6 +458,8 @@ class Room:
         for item in staged:
             self.history.advance(item.entry)
             self._release(item.submission)
+            for conflict in item.submission.conflicts:
+                self._shared.counters.conflicts[conflict["kind"]] += 1
         self._shared.counters.operations_committed += len(staged)
         self._tell([item.entry for item in staged], [item.submission for item in staged])
         for item in staged:
@@ -461,10 +519,7 @@ class Room:
             "state": history.document,
         }
         if acks:
-            payload["acks"] = [
-                {"id": ack.id, "version": ack.version} | ({} if ack.seq is None else {"seq": ack.seq})
-                for ack in acks
-            ]
+            payload["acks"] = [_acknowledged(ack) for ack in acks]
         return messages.encode("SYNC_RESPONSE", payload, self.stamp_ms())
 
     def trim(self, versions_max: int, bytes_max: int) -> None:

@@ -24,7 +24,9 @@ cdef class Submission:
     cdef public object expected
     cdef public object seq
     cdef public object digest
-    cdef public bint strict
+    cdef public bint refuses
+    cdef public object began
+    cdef public list conflicts
     cdef public object undoes
     cdef public list sanitised
 

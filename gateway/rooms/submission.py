@@ -43,12 +43,15 @@ class Submission:
     The rest is set where it is needed: `ref` is the id that its message had; `on_nothing`: at its base there
     was no document; `may_delete`: it may leave none behind; `expected`: the only head that it may stand on;
     `digest` identifies its content, for resends by `seq`; `undoes`: the version that it undoes or redoes;
-    `sanitised`: paths whose values were made safe.
+    `sanitised`: paths whose values were made safe; `refuses`: it is refused rather than merged where it has
+    `conflicts`, which are those found when it was staged last; `began`: where its patch began, if that isn't
+    `base` (a `rooms.conflicts.Began`).
     """
 
     __slots__ = (
-        "arrived_s", "author", "base", "client_id", "digest", "expected", "may_delete", "on_nothing", "op_id",
-        "operations", "patch", "ref", "sanitised", "seq", "size", "strict", "undoes", "user_id",
+        "arrived_s", "author", "base", "began", "client_id", "conflicts", "digest",
+        "expected", "may_delete", "on_nothing", "op_id", "operations", "patch", "ref", "refuses", "sanitised",
+        "seq", "size", "undoes", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -78,7 +81,9 @@ class Submission:
         self.expected: int | None = None
         self.seq: int | None = None
         self.digest = ""
-        self.strict = False
+        self.refuses = False
+        self.began: Any = None
+        self.conflicts: list[dict[str, Any]] = []
         self.undoes: int | None = None
         self.sanitised: list[str] = []
 
@@ -107,6 +112,8 @@ def record_of(submission: Submission, version: int, patch: ot.Patch, timestamp_m
         change["seq"] = submission.seq
     if submission.undoes is not None:
         change["undoes"] = submission.undoes
+    if submission.conflicts:
+        change["conflicts"] = submission.conflicts
     return Record(
         version,
         orjson.dumps(change),

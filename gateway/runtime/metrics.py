@@ -151,8 +151,10 @@ class Counters:
         "gateway_operations_refused", "code", "Submissions that were refused, by error code"
     )
     resends: int = _count("gateway_resends", "Submissions recognised by their seq and answered as duplicates")
-    conflicts: int = _count(
-        "gateway_conflicts", "Submissions that met a concurrent change of the same place (merged or refused)"
+    conflicts: Counter[str] = _keyed(
+        "gateway_conflicts",
+        "kind",
+        "Operations that overwrote something unseen, or were dropped; edits refused with CONFLICT",
     )
     undos: int = _count("gateway_undos", "UNDOs that found something to undo")
     redos: int = _count("gateway_redos", "REDOs that found something to redo")

@@ -71,9 +71,7 @@ def _submission_of(
     """What an OP asks for, not lowered yet; raises Refusal."""
     payload, room, shared = message.payload, subscription.room, session.shared
     base = messages.integer_of(payload, "version")
-    if messages.flag_of(payload, "force", False):
-        base = room.version
-    strict = messages.flag_of(payload, "strict", False)
+    refuses = messages.refuses_conflicts(payload)
     seq = messages.optional_integer_of(payload, "seq", low=1)
     patch = messages.patch_of(payload, shared.config.limits.patch_operations_max, raw)
     if messages.optional_integer_of(payload, "epoch") not in (None, room.history.epoch):
@@ -92,7 +90,7 @@ def _submission_of(
     )
     submission.ref = message.id
     submission.may_delete = subscription.role == "admin"
-    submission.strict = strict
+    submission.refuses = refuses
     if seq is not None:
         submission.seq = seq
         submission.digest = _digest(patch, payload["version"])
@@ -147,10 +145,11 @@ async def _submit_later(session: ClientSession, room: Room, submission: Submissi
         return
     session.charge()
     try:
-        lowered = await hub.catch_up.lower_at(room, base, submission.patch, submission.strict)
+        lowered = await hub.catch_up.lower_at(room, base, submission.patch)
     except PatchError as error:
         raise _refusal_of(room, error, submission) from None
-    submission.operations, submission.base, submission.on_nothing = lowered
+    submission.operations, submission.base, submission.began = lowered
+    submission.on_nothing = lowered.began.document is None
     _hand_over(session, room, submission)
 
 

@@ -19,6 +19,7 @@ cpdef object optional_text_of(dict payload, object key, Py_ssize_t length_max=*)
 cpdef object optional_integer_of(dict payload, object key, object low=*)
 cpdef object integer_of(dict payload, object key, object low=*)
 cpdef bint flag_of(dict payload, object key, bint default) except -1
+cpdef bint refuses_conflicts(dict payload) except -1
 cpdef object resource_id_of(dict payload)
 cdef _check_integers(list patch, bytes raw)
 @cython.locals(patch=object)

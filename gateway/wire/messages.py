@@ -142,6 +142,14 @@ def is_resource_id(value: object) -> bool:
     return isinstance(value, str) and RESOURCE_ID.match(value) is not None
 
 
+def refuses_conflicts(payload: Mapping[str, Any]) -> bool:
+    """Whether an edit asks to be refused where it has conflicts, and doesn't insist (`force`)."""
+    wanted = payload.get("on_conflict", "merge")
+    if wanted not in ("merge", "refuse"):
+        raise invalid("payload.on_conflict must be 'merge' or 'refuse'.")
+    return not flag_of(payload, "force", False) and bool(wanted == "refuse")
+
+
 def resource_id_of(payload: Mapping[str, Any]) -> str:
     """The required `resource_id`."""
     value = payload.get("resource_id")

@@ -254,27 +254,6 @@ async def test_an_edit_that_merged_away_still_takes_a_version(node: Gateway) -> 
         assert (await plain.take("OP_BROADCAST", version=3))["operation"] == {"op": "noop"}
 
 
-async def test_force_takes_the_head_as_base(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann, value={**EVENT, "tags": ["a", "b"]})
-        await subscribe(bob, resource)
-        await submit(ann, resource, 1, {"op": "remove", "path": "/tags/0"})
-        await submit(bob, resource, 1, {"op": "remove", "path": "/tags/0"}, force=True)
-        assert (await state(ann, resource))[1]["tags"] == []
-
-
-async def test_strict_refuses_what_would_merge_away(node: Gateway) -> None:
-    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
-        resource = await created(ann, value={**EVENT, "tags": ["a"]})
-        await subscribe(bob, resource)
-        await submit(ann, resource, 1, {"op": "remove", "path": "/tags/0"})
-        with pytest.raises(Refused) as refused:
-            await submit(bob, resource, 1, {"op": "remove", "path": "/tags/0"}, strict=True)
-        payload = refused.value.payload
-        assert (payload["code"], payload["version"]) == ("CONFLICT", 2)
-        assert payload["server_state"] == {**EVENT, "tags": []}
-
-
 async def test_text_edits_of_the_same_field_are_both_kept(node: Gateway) -> None:
     async with signed_in(node) as ann, signed_in(node, "bob") as bob:
         resource = await created(ann, value={**EVENT, "description": "one three"})
