@@ -110,9 +110,10 @@ async def test_a_patch_on_a_base_that_left_the_window_is_carried_up_to_it(autoju
             await worker.commit(room, Author("ann"), patch)
         room.trim(1, 1 << 30)
         patch = [{"op": "text", "path": "/description", "value": [3, "!"]}]
-        lowered = await worker.hub.catch_up.lower_at(room, 1, patch, False)
+        lowered = await worker.hub.catch_up.lower_at(room, 1, patch)
         assert lowered.base == room.history.start == 3
-        assert not lowered.on_nothing
+        assert lowered.began.document["description"] == "abc"
+        assert [change.record.version for change in lowered.began.changes] == [2, 3]
         after = ot.apply(room.history.document_at(3), lowered.operations)
         assert after["description"] == "yxabc!"
 
@@ -129,7 +130,7 @@ async def test_a_base_that_the_log_has_no_more_is_too_old(autojump_clock):
 
         worker.log.snapshot = trimmed
         with pytest.raises(Refusal) as caught:
-            await worker.hub.catch_up.lower_at(room, 1, titled("b"), False)
+            await worker.hub.catch_up.lower_at(room, 1, titled("b"))
         assert (caught.value.code, caught.value.details["version"]) == ("VERSION_TOO_OLD", 2)
 
 
