@@ -53,16 +53,31 @@ def found_conflicts(
     window = [change.operations for change in concurrent]
     found = []
     for conflict in ot.conflicts(document, submission.patch, window, strategies, limits):
-        index = conflict.pop("change")
-        if index >= 0:
-            record = _record_of(concurrent[index])
-            if (record.user_id, record.client_id) == (submission.user_id, submission.client_id):
-                continue
-            conflict["version"] = record.version
-            conflict["user_id"] = record.user_id
-            conflict["timestamp"] = record.timestamp
-        found.append(conflict)
+        index = conflict["change"]
+        record = _record_of(concurrent[index]) if index >= 0 else None
+        if record is None or not _is_author(submission, record):
+            found.append(_told(conflict, record))
     return _bounded(found)
+
+
+def _is_author(submission: Submission, record: Record) -> bool:
+    return record.user_id == submission.user_id and record.client_id == submission.client_id
+
+
+def _told(conflict: ot.Conflict, record: Record | None) -> dict[str, Any]:
+    """A conflict as it goes out; `record` is the change that wrote the other value, where there is one."""
+    told = {"index": conflict["index"], "path": conflict["path"], "kind": conflict["kind"]}
+    if "base" in conflict:
+        told["base"] = conflict["base"]
+    if "theirs" in conflict:
+        told["theirs"] = conflict["theirs"]
+    if "omitted" in conflict:
+        told["omitted"] = conflict["omitted"]
+    if record is not None:
+        told["version"] = record.version
+        told["user_id"] = record.user_id
+        told["timestamp"] = record.timestamp
+    return told
 
 
 def _record_of(change: Concurrent) -> Record:
