@@ -447,8 +447,10 @@ export interface Socket {
 }
 
 export interface Locks {
-  /** Waits for the lock and resolves with its release; the signal gives up (the promise rejects). */
-  acquire(name: string, signal: AbortSignal): Promise<() => void>;
+  /** Waits for the lock and resolves with its release. The signal gives up: the promise rejects. */
+  acquire(name: string, options: { signal: AbortSignal; onLost: () => void }): Promise<() => void>;
+  /** Takes it from whoever has it, whose `onLost` is called. */
+  steal(name: string, options: { onLost: () => void }): Promise<() => void>;
 }
 
 export interface Channel {

@@ -70,6 +70,7 @@ class GatewayClient implements Client, Peer {
     this.connection = new Cell(this.#server.state.snapshot);
     this.#tabs = new Tabs(store.name ?? null, environment, this.#keeper, this.#registry, {
       lead: () => this.#lead(),
+      stepDown: () => this.#server.disconnect(),
       meta: () => this.#meta,
       connection: () => this.connection.snapshot,
       onLeader: (meta, connection) => {

@@ -73,12 +73,19 @@ function activityOf(globals: Globals): Environment["activity"] {
 function locksOf({ navigator }: Globals): Locks | null {
   const manager = navigator?.locks;
   if (!manager) return null;
+  const request = (name: string, options: LockOptions, onLost: () => void) =>
+    new Promise<() => void>((resolve, reject) => {
+      let end: (() => void) | null = null;
+      const held = () =>
+        new Promise<void>((release) => {
+          end = release;
+          resolve(release);
+        });
+      manager.request(name, options, held).catch((error) => (end ? onLost() : reject(error)));
+    });
   return {
-    acquire: (name, signal) =>
-      new Promise((resolve, reject) => {
-        const held = () => new Promise<void>((release) => resolve(release));
-        manager.request(name, { signal }, held).catch(reject);
-      }),
+    acquire: (name, { signal, onLost }) => request(name, { signal }, onLost),
+    steal: (name, { onLost }) => request(name, { steal: true }, onLost),
   };
 }
 

@@ -1,6 +1,6 @@
 /** Many tabs of one user, on a real gateway, with the platform's own Web Locks and BroadcastChannel. */
 
-import { type Client, type Json, memoryStore, type Store } from "@collab/client";
+import { type Channel, type Client, type Json, memoryStore, type Store } from "@collab/client";
 import { describe, expect, test } from "vitest";
 import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -88,6 +88,38 @@ describe.skipIf(!hasLocks)("tabs", () => {
     expect([...(ben.snapshot.view?.tags ?? [])].sort()).toEqual(["first", "second", "third"]);
     expect(second.snapshot.view).toEqual(ben.snapshot.view);
   });
+
+  test("a leading tab that was put to sleep is replaced, and follows when it wakes up", async () => {
+    const { document: ben } = await people.event("ben", { tags: [] });
+    const store = shared();
+    let isAsleep = false;
+    const channel = (name: string): Channel => {
+      const inner = new BroadcastChannel(name);
+      const own: Channel = {
+        onmessage: null,
+        post: (note) => isAsleep || inner.postMessage(note),
+        close: () => inner.close(),
+      };
+      inner.onmessage = (event) => isAsleep || own.onmessage?.((event as MessageEvent).data);
+      return own;
+    };
+    const one = people.client("ann", { store: store(), environment: { channel } });
+    const first = await opened(one, ben.id);
+    first.edit({ op: "add", path: "/tags/-", value: "first" });
+    await first.saved();
+    isAsleep = true;
+    const two = people.client("ann", { store: store() });
+    const second = await opened(two, ben.id);
+    expect(second.snapshot.view?.tags).toEqual(["first"]);
+    second.edit({ op: "add", path: "/tags/-", value: "second" });
+    await second.saved();
+    isAsleep = false;
+    first.edit({ op: "add", path: "/tags/-", value: "awake" });
+    await until(second, (now) => now.view?.tags?.length === 3 && now.pending === 0);
+    await until(ben, (now) => now.view?.tags?.length === 3);
+    await until(first, (now) => now.view?.tags?.length === 3);
+    expect(first.snapshot.view).toEqual(ben.snapshot.view);
+  }, 30_000);
 
   test("a tab types while the other does, and the texts are equal", async () => {
     const { document: ben } = await people.event("ben", { description: "" });

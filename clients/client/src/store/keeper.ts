@@ -68,7 +68,7 @@ export class Keeper {
       const isStored = await this.#writeAll(states);
       for (const done of waiting) done(isStored);
       if (!isStored) break;
-    } while (this.#dirty.size);
+    } while (this.#dirty.size && this.isOwner);
     this.#isWriting = false;
     for (const done of this.#waiting.splice(0)) done(!this.isFailing);
   }

@@ -15,10 +15,15 @@ import type { Meta, Note } from "./notes.js";
 
 export type { Meta } from "./notes.js";
 
+/** So long may the leading tab be silent before it is asked, and then before it is replaced. */
+const SILENCE_MS = 3_000;
+
 /** What the client does in either role. */
 export interface TabsEvents {
   /** The store is this tab's: connect with what it holds. */
   lead(): Promise<void>;
+  /** It is another's: no connection of one's own. */
+  stepDown(): void;
   meta(): Meta;
   onLeader(meta: Meta, connection: Connection): void;
   connection(): Connection;
@@ -31,6 +36,8 @@ export class Tabs {
   #leader: string | null = null;
   #tab: string;
   #giveUp = new AbortController();
+  #isClosed = false;
+  #silence: unknown = null;
   #release: (() => void) | null = null;
   #decided: () => void = () => {};
   #said = 0;
@@ -60,18 +67,48 @@ export class Tabs {
     }
     this.#channel = channel(this.name);
     this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
-    locks.acquire(this.name, this.#giveUp.signal).then(
-      (release) => this.#lead(release),
-      () => this.#decided(), // closed before it was this tab's turn
-    );
-    this.#post({ kind: "hello" });
+    this.#seek();
+    this.#ask();
     return new Promise((resolve) => {
       this.#decided = resolve;
     });
   }
 
+  /** Waits for the lock, or takes it. */
+  #seek(isStealing = false): void {
+    const { locks } = this.environment;
+    const { signal } = (this.#giveUp = new AbortController());
+    const onLost = () => this.#stepDown();
+    const name = this.name as string;
+    const wanted = isStealing ? locks?.steal(name, { onLost }) : locks?.acquire(name, { signal, onLost });
+    wanted?.then(
+      (release) => (signal.aborted ? release() : this.#lead(release)),
+      () => this.#isClosed && this.#decided(), // closed before it was this tab's turn
+    );
+  }
+
+  /** The leading tab has to show that it lives: one that was put to sleep (on phones they are) can't lead. */
+  #ask(): void {
+    this.#post({ kind: "hello" });
+    this.#await(() => {
+      if (this.environment.foreground?.isOn() === false) return;
+      this.#giveUp.abort();
+      this.#seek(true);
+    });
+  }
+
+  #await(onSilence: () => void): void {
+    this.environment.clearTimeout(this.#silence);
+    this.#silence = this.environment.setTimeout(onSilence, SILENCE_MS);
+  }
+
+  #heard(): void {
+    this.environment.clearTimeout(this.#silence);
+    this.#silence = null;
+  }
+
   async #lead(release: () => void): Promise<void> {
-    if (this.#giveUp.signal.aborted) return release();
+    this.#heard();
     this.#release = release;
     this.#leader = null;
     this.registry.onOffline();
@@ -82,6 +119,19 @@ export class Tabs {
     await this.events.lead();
     this.#decided();
     this.tellLeading();
+  }
+
+  /** Another tab took the lead while this one was asleep: what it has is merged there. */
+  #stepDown(): void {
+    if (this.#isClosed) return;
+    this.#host?.end();
+    this.#host = null;
+    this.#release = null;
+    this.keeper.isOwner = false;
+    this.events.stepDown();
+    this.registry.onOffline();
+    this.#seek();
+    this.#ask();
   }
 
   #post(note: Note): void {
@@ -108,6 +158,7 @@ export class Tabs {
   }
 
   #onLeader(note: Note): void {
+    if (note.kind === "leading" || note.kind === "tell" || note.kind === "standing") this.#heard();
     if (note.kind === "leading") this.#follow(note);
     else if (note.kind === "tell" && note.tab === this.#tab) this.registry.onMessage(note.message);
     else if (note.kind === "standing" && note.leader === this.#leader) {
@@ -138,6 +189,7 @@ export class Tabs {
     if (!sender) {
       const send = (type: string, payload: Payload, id = `tab-${++this.#said}`) => {
         this.#post({ kind: "say", leader, tab: this.#tab, type, id, payload });
+        if (type === "OP") this.#await(() => this.#ask());
         return id;
       };
       sender = { send, features: [], limits: {} };
@@ -157,6 +209,8 @@ export class Tabs {
 
   /** The lock isn't wanted any more. */
   abandon(): void {
+    this.#isClosed = true;
+    this.#heard();
     this.#giveUp.abort();
   }
 
