@@ -215,6 +215,9 @@ class PresenceSettings(Section):
     active_s: float = tunable(
         60.0, "An edit or a cursor keeps a member listed", unit="s", least=0.1, most=86_400
     )
+    typing_s: float = tunable(
+        10.0, "Without an update a client is no longer shown as typing", unit="s", least=1, most=3600
+    )
     reconcile_s: float = tunable(
         30.0, "Between comparisons of each room with what other nodes hold", unit="s", least=0.1, most=3600
     )

@@ -217,6 +217,8 @@ class Hub:
             await trio.sleep(1)
             idle_before_s = self.now_s() - self.config.timeouts.room_idle_s
             rooms = self._rooms.values()
+            for room in rooms:
+                room.roster.end_typing(self.wall_ms())
             idle = [room for room in rooms if room.idle_since_s <= idle_before_s and not room.busy]
             slices = Slices(self.now_s)
             for room in idle:

@@ -53,7 +53,8 @@ def encode(entry: Presence) -> bytes:
         "user": [person.user_id, person.name, person.avatar_url],
         "cursor": entry.cursor,
         "is_typing": entry.is_typing,
-        "seen": entry.last_seen_ms,
+        "seen": entry.seen_ms(),
+        "color": entry.color,
         "active": entry.active_ms,
     }
     return orjson.dumps(fields)
@@ -67,6 +68,7 @@ def decode(node: str, session: str, fields: Mapping[str, Any], now_ms: int) -> P
     entry.number = fields["number"]
     entry.cursor = fields["cursor"]
     entry.is_typing = fields["is_typing"]
+    entry.color = fields.get("color", "")  # a node of an older version sends none
     entry.active_ms = min(now_ms, fields["active"])
     return entry
 

@@ -10,18 +10,14 @@ Where several nodes hold sessions, a roster shares its own members' news, and is
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.config import PresenceSettings
 from gateway.ports import Connection, Person
+from gateway.rooms.palette import Palette
 from gateway.wire import messages
 
-COLORS = (
-    "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000",
-    "#808000", "#000075", "#d6336c", "#0b7285", "#5f3dc4", "#2b8a3e", "#c2255c", "#364fc7",
-)  # fmt: skip
 NO_CURSOR: dict[str, Any] = {"field": ""}
 
 JOIN, UPDATE, LEAVE = "PRESENCE_JOIN", "PRESENCE_UPDATE", "PRESENCE_LEAVE"
@@ -29,9 +25,13 @@ JOIN, UPDATE, LEAVE = "PRESENCE_JOIN", "PRESENCE_UPDATE", "PRESENCE_LEAVE"
 Announce = Callable[[bytes, Connection | None], None]
 
 
-def color_of(user_id: str) -> str:
-    """The colour of a user's cursor: the same on every node and every day."""
-    return COLORS[zlib.crc32(user_id.encode()) % len(COLORS)]
+class Client(Protocol):
+    """The session of a member of this node."""
+
+    @property
+    def last_message_ms(self) -> int:
+        """When its last message of any kind came, Unix ms."""
+        ...
 
 
 class Presence:
@@ -40,7 +40,9 @@ class Presence:
     __slots__ = (
         "active_ms",
         "announced_ms",
+        "client",
         "client_id",
+        "color",
         "connection",
         "cursor",
         "is_typing",
@@ -49,6 +51,7 @@ class Presence:
         "number",
         "person",
         "session_id",
+        "typing_ms",
         "waiting",
     )
 
@@ -61,12 +64,19 @@ class Presence:
         self.connection = connection
         self.cursor: dict[str, Any] = NO_CURSOR
         self.is_typing = False
-        self.last_seen_ms = now_ms
+        self.typing_ms = 0  # when it last said that it is typing
+        self.color = ""  # given by the roster of the node that holds the session
+        self.client: Client | None = None
+        self.last_seen_ms = now_ms  # of a member of another node; of one of this node its client knows
         self.active_ms = 0  # when it last edited or moved its cursor; 0 = never
         self.announced_ms = 0
         self.waiting = False  # an update is held back until the interval is over
         self.node = ""  # the incarnation of the other node that holds the session
         self.number = 0  # of the session's latest news: what is older is ignored
+
+    def seen_ms(self) -> int:
+        """When the client was last heard of."""
+        return self.last_seen_ms if self.client is None else self.client.last_message_ms
 
     def payload(self) -> dict[str, Any]:
         """The RFC's flat `Presence`."""
@@ -77,11 +87,11 @@ class Presence:
                 "id": person.user_id,
                 "name": person.name,
                 "avatar_url": person.avatar_url,
-                "color": color_of(person.user_id),
+                "color": self.color,
             },
             "cursor": self.cursor,
             "is_typing": self.is_typing,
-            "last_seen": self.last_seen_ms,
+            "last_seen": self.seen_ms(),
             "client_id": self.client_id,
             "session_id": self.session_id,
         }
@@ -99,10 +109,12 @@ class Roster:
         "_config",
         "_entries",
         "_on_due",
+        "_palette",
         "_refresh_due",
         "_refreshed_ms",
         "_resource",
         "_share",
+        "_typing",
         "_unshared",
         "_waiting",
     )
@@ -121,7 +133,9 @@ class Roster:
         self._announce = announce
         self._on_due = on_due
         self._entries: dict[str, Presence] = {}
+        self._palette = Palette()
         self._waiting: list[Presence] = []
+        self._typing: dict[Presence, None] = {}  # those of this node, who typed longest ago first
         self._refresh_due = False
         self._refreshed_ms = 0
         self._share = share
@@ -151,6 +165,7 @@ class Roster:
     def join(self, entry: Presence, now_ms: int) -> None:
         """A session becomes visible."""
         self._entries[entry.session_id] = entry
+        entry.color = self._palette.take(entry.person.user_id, entry.color)
         self._tell(JOIN, entry, now_ms)
 
     def leave(self, session_id: str, now_ms: int) -> None:
@@ -158,6 +173,8 @@ class Roster:
         entry = self._entries.pop(session_id, None)
         if entry is not None:
             self._unshared.pop(entry, None)
+            self._typing.pop(entry, None)
+            self._palette.give_back(entry.person.user_id)
             self._tell(LEAVE, entry, now_ms)
 
     def update(
@@ -168,6 +185,10 @@ class Roster:
             entry.cursor = cursor
         if is_typing is not None:
             entry.is_typing = is_typing
+        self._typing.pop(entry, None)
+        if entry.is_typing:
+            entry.typing_ms = now_ms
+            self._typing[entry] = None
         entry.last_seen_ms = entry.active_ms = now_ms
         if now_ms - entry.announced_ms >= self._config.update_interval_ms:
             self._tell(UPDATE, entry, now_ms)
@@ -175,6 +196,16 @@ class Roster:
             entry.waiting = True
             self._waiting.append(entry)
             self._on_due()
+
+    def end_typing(self, now_ms: int) -> None:
+        """Who hasn't said for a while that it is typing, or moved its cursor, isn't typing any more."""
+        while self._typing:
+            entry = next(iter(self._typing))
+            if now_ms - entry.typing_ms < self._config.typing_s * 1000:
+                return
+            del self._typing[entry]
+            entry.is_typing = False
+            self._tell(UPDATE, entry, now_ms)
 
     def rename(self, entry: Presence, client_id: str, now_ms: int) -> None:
         """The session's client_id became known."""
@@ -196,6 +227,7 @@ class Roster:
             self.join(entry, now_ms)
         elif known.node and entry.number > known.number:
             self._entries[entry.session_id] = entry
+            entry.color = entry.color or known.color
             if self.crowded or entry.payload() != known.payload():
                 self._tell(UPDATE, entry, now_ms)
 

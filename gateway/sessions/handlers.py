@@ -336,6 +336,8 @@ def presence_update(session: ClientSession, message: Message, raw: bytes) -> Non
     session.appear(subscription)
     if subscription.presence is not None and not (cursor is None and is_typing is None):
         room = subscription.room
+        if cursor is not None and "position" in cursor:
+            cursor.setdefault("version", room.version)
         room.roster.update(subscription.presence, room.stamp_ms(), cursor, is_typing)
 
 

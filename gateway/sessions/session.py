@@ -254,6 +254,12 @@ class ClientSession:
     # ------------------------------------------------------------------------------- port Author
 
     @property
+    def last_message_ms(self) -> int:
+        """When the client's last message came, Unix ms."""
+        hub = self.shared.hub
+        return hub.wall_ms() - int((hub.now_s() - self._last_message_s) * 1000)
+
+    @property
     def connection(self) -> Connection | None:
         """The connection, until it is gone."""
         return self._connection
@@ -332,6 +338,7 @@ class ClientSession:
             client_id = self.client_id or self.id
             now_ms = room.stamp_ms()
             presence = Presence(self.id, client_id, self.known_identity(), self._connection, now_ms)
+            presence.client = self
             subscription.presence = presence
             room.roster.join(presence, now_ms)
             self.shared.counters.presences += 1

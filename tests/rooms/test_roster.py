@@ -105,6 +105,58 @@ def test_a_client_id_that_becomes_known_is_told(place):
     assert place.told[-1][0] == UPDATE and place.told[-1][1]["client_id"] == "known"
 
 
+def test_typing_ends_by_itself_when_nothing_more_is_heard_of_it(place):
+    ann, bob = place.join("ann"), place.join("bob")
+    for entry, later_ms in ((ann, 0), (bob, 3000), (ann, 6000)):
+        place.roster.update(entry, START_MS + later_ms, None, True)
+    place.take()
+    place.roster.end_typing(START_MS + 12_999)
+    assert place.take() == []
+    place.roster.end_typing(START_MS + 13_000)
+    assert [(kind, payload["user_id"], payload["is_typing"]) for kind, payload, _ in place.told] == [
+        (UPDATE, "bob", False)
+    ]
+    place.take()
+    place.roster.leave("session-ann", START_MS + 14_000)
+    place.roster.end_typing(START_MS + 20_000)
+    assert place.take() == [LEAVE]
+
+
+def test_a_cursor_that_moves_keeps_up_the_typing(place):
+    ann = place.join("ann")
+    place.roster.update(ann, START_MS, None, True)
+    move(place, ann, 1, START_MS + 9000)
+    place.take()
+    place.roster.end_typing(START_MS + 11_000)
+    assert place.take() == [] and ann.is_typing
+
+
+def test_as_few_as_possible_share_a_colour(place):
+    colors = [place.join(f"user-{number}").color for number in range(48)]
+    assert len(set(colors[:24])) == 24
+    assert all(colors.count(color) == 2 for color in colors)
+
+
+def test_a_users_sessions_have_one_colour_which_is_free_when_the_last_is_gone(place):
+    ann = place.join("ann")
+    again = Presence("another", "c2", ann.person, None, START_MS)
+    place.roster.join(again, START_MS)
+    assert again.color == ann.color
+    place.roster.leave("session-ann", START_MS)
+    place.roster.leave("another", START_MS)
+    others = {place.join(f"user-{number}").color for number in range(23)}
+    assert len(others) == 23
+    assert place.join("ann").color not in others
+
+
+def test_the_colour_of_another_nodes_member_is_that_nodes_choice(place):
+    entry = Presence("session-bob", "c", Person("bob"), None, START_MS)
+    entry.node, entry.number, entry.color = "two#1", 1, "#e6194b"
+    place.roster.admit(entry, START_MS)
+    assert place.told[0][1]["user"]["color"] == "#e6194b"
+    assert "#e6194b" not in [place.join(f"user-{number}").color for number in range(23)]
+
+
 def test_the_state_lists_everyone_with_the_count(place):
     place.join("ann")
     place.join("bob")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
+import trio
 
 from tests.rooms.parts import EVENT, titled
 from tests.sessions.parts import CONFIG, desk
@@ -263,7 +265,32 @@ async def test_a_cursor_is_told_to_the_others(autojump_clock):
         assert await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=cursor, is_typing=True) == []
         payload = one(ann.reader.take(), "PRESENCE_UPDATE")
         assert (payload["user_id"], payload["is_typing"]) == ("bob", True)
-        assert {key: payload["cursor"][key] for key in cursor} == cursor
+        assert payload["cursor"] == cursor | {"version": 1}, "where it isn't said it is the head"
+        cursor |= {"anchor": 7, "version": 0}
+        await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=cursor)
+        await trio.sleep(0.2)
+        assert one(ann.reader.take(), "PRESENCE_UPDATE")["cursor"] == cursor
+
+
+async def test_typing_ends_by_itself(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        await bob.say("PRESENCE_UPDATE", resource_id="1", is_typing=True)
+        ann.reader.take()
+        await trio.sleep(12)
+        assert one(ann.reader.take(), "PRESENCE_UPDATE")["is_typing"] is False
+
+
+async def test_a_client_was_last_seen_when_its_last_message_came(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        await trio.sleep(20)
+        await bob.say("PING")
+        await trio.sleep(5)
+        state = orjson.loads(ann.session.presence_state("event:1"))
+        seen = {entry["user_id"]: entry["last_seen"] for entry in state["payload"]["presences"]}
+        assert state["timestamp"] - seen["bob"] == 5000
+        assert state["timestamp"] - seen["ann"] >= 25_000
 
 
 async def test_one_can_be_invisible_and_appear(autojump_clock):
