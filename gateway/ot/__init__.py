@@ -42,13 +42,14 @@ from gateway.ot.api import (
 )
 from gateway.ot.canonical import canonical, canonical_hash
 from gateway.ot.client import Outgoing, Replica
-from gateway.ot.collapse import collapse, plain
+from gateway.ot.collapse import NOOP, collapse, plain
 from gateway.ot.difference import difference
 from gateway.ot.kernel.budget import Budget
 from gateway.ot.undo import UndoEntry, UndoStacks
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "NOOP",
     "Budget",
     "Conflict",
     "Limits",

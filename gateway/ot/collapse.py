@@ -1,20 +1,40 @@
-"""The form of a change for plain clients: exactly one RFC 6902 operation."""
+"""The form of a change for plain clients: RFC 6902 operations alone."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.api import Patch, identical
+from gateway.ot.api import Patch, apply_patch, identical
 from gateway.ot.kernel.paths import format_pointer
 
+NOOP = {"op": "noop"}
 STANDARD = frozenset({"add", "remove", "replace", "move", "copy", "test"})
 
 
-def plain(before: Any, patch: Patch, after: Any) -> dict[str, Any]:
-    """The one operation of `patch` where it is one of the standard ones, else `collapse(before, after)`."""
-    if len(patch) == 1 and patch[0]["op"] in STANDARD:
-        return patch[0]
-    return collapse(before, after)
+# More operations than this cost more messages than one `replace` that holds them all.
+PLAIN_OPERATIONS_MAX = 16
+
+
+def plain(before: Any, patch: Patch, after: Any) -> Patch:
+    """The standard operations of `patch`, in order, the others as the `replace` of what they change.
+
+    None where nothing changes. Past `PLAIN_OPERATIONS_MAX` it is one: `collapse(before, after)`.
+    """
+    if len(patch) > PLAIN_OPERATIONS_MAX:
+        return _effective(collapse(before, after))
+    if all(operation["op"] in STANDARD for operation in patch):
+        return patch
+    operations: Patch = []
+    for index, operation in enumerate(patch):
+        then = after if index == len(patch) - 1 else apply_patch(before, [operation])
+        standard = operation["op"] in STANDARD
+        operations += [operation] if standard else _effective(collapse(before, then))
+        before = then
+    return operations
+
+
+def _effective(operation: dict[str, Any]) -> Patch:
+    return [] if operation["op"] == "noop" else [operation]
 
 
 def collapse(before: Any, after: Any) -> dict[str, Any]:
@@ -24,7 +44,7 @@ def collapse(before: Any, after: Any) -> dict[str, Any]:
     children are on both sides.
     """
     if identical(before, after):
-        return {"op": "noop"}
+        return NOOP
     path: list[str | int] = []
     step = _only_difference(before, after)
     while step is not None:

@@ -3,7 +3,7 @@
 cimport cython
 
 from gateway.ports.values cimport Ack, Own
-from gateway.rooms.broadcast cimport acknowledgement, broadcast
+from gateway.rooms.broadcast cimport acknowledgement, broadcast, plain_broadcasts
 from gateway.rooms.submission cimport Submission
 from gateway.rooms.window cimport Entry
 
@@ -33,6 +33,8 @@ cdef class Audience:
     cpdef announce(self, bytes message, object author)
     @cython.locals(
         own=dict, sent=Py_ssize_t, index=Py_ssize_t, count=Py_ssize_t, entry=Entry, submission=Submission,
-        ack=Ack, message=bytes, form=Form, extended=bint, payloads=list,
+        ack=Ack, message=bytes, form=Form, payloads=list,
     )
     cpdef tell(self, list entries, list submissions, dict name, object stamp_ms)
+    @cython.locals(changes=list, payloads=list)
+    cdef Py_ssize_t _tell_plain(self, Form form, list entries, dict own, dict name, object stamp_ms) except? -1

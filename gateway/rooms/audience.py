@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from gateway.ports import Connection, Group
 from gateway.ports.values import Ack, Own
-from gateway.rooms.broadcast import acknowledgement, broadcast
+from gateway.rooms.broadcast import acknowledgement, broadcast, plain_broadcasts
 from gateway.rooms.submission import Submission
 from gateway.rooms.window import Entry
 from gateway.runtime.metrics import Counters
@@ -98,12 +99,45 @@ class Audience:
             else:
                 connection.send(message, self._topic, ack=ack)
         for form in self._forms.values():
-            group, extended = form.group, form.extended
+            group = form.group
             count = len(group)
-            if count:
-                payloads = [broadcast(entry, extended, name, stamp_ms) for entry in entries]
+            if not count:
+                continue
+            if form.extended:
+                payloads = [broadcast(entry, name, stamp_ms) for entry in entries]
                 group.publish(payloads, own, self._topic)
                 sent += count * len(payloads)
+            else:
+                sent += self._tell_plain(form, entries, own, name, stamp_ms)
         self._counters.deliveries += sent
         for changed in self.watchers:
             changed()
+
+    def _tell_plain(
+        self,
+        form: Form,
+        entries: Sequence[Entry],
+        own: Mapping[Connection, Mapping[int, Own]],
+        name: dict[str, Any],
+        stamp_ms: int,
+    ) -> int:
+        """The same in the plain form, in which a change may be several messages.
+
+        Of an author's own changes the first message is replaced, the others are left out. Returns how many
+        were sent beyond those, which count as broadcasts too.
+        """
+        changes = [plain_broadcasts(entry, name, stamp_ms) for entry in entries]
+        first = list(accumulate(map(len, changes), initial=0))
+        nothing = Own(None)
+        left_out = 0
+        replaced: dict[Connection, dict[int, Own]] = {}
+        for connection, acknowledged in own.items():
+            if self._members[connection] is form:
+                mine = replaced[connection] = {}
+                for index, message in acknowledged.items():
+                    mine.update(dict.fromkeys(range(first[index], first[index + 1]), nothing))
+                    mine[first[index]] = message
+                    left_out += len(changes[index]) - 1
+        payloads = [message for change in changes for message in change]
+        form.group.publish(payloads, replaced, self._topic)
+        return len(form.group) * len(payloads) - left_out

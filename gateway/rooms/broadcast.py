@@ -12,23 +12,35 @@ from gateway.wire import messages
 
 
 def operations_of(entry: Entry, extended: bool) -> list[dict[str, Any]]:
-    """A change's operations in a form: for plain clients one RFC 6902 operation, none for a no-op."""
-    if extended:
-        return entry.patch
-    operation = ot.plain(entry.before, entry.patch, entry.after)
-    return [] if operation["op"] == "noop" else [operation]
+    """A change's operations in a form: for plain clients those of RFC 6902."""
+    return entry.patch if extended else ot.plain(entry.before, entry.patch, entry.after)
 
 
-def broadcast(entry: Entry, extended: bool, name: Mapping[str, str], stamp_ms: int) -> bytes:
+def plain_broadcasts(entry: Entry, name: Mapping[str, str], stamp_ms: int) -> list[bytes]:
+    """The OP_BROADCASTs of a change for plain clients: one an operation, all of its version."""
+    operations = operations_of(entry, False) or [ot.NOOP]
+    parts = len(operations)
+    payloads = []
+    for number, operation in enumerate(operations, 1):
+        payload: dict[str, Any] = {**name, "operation": operation}
+        if parts > 1:
+            payload["part"] = [number, parts]
+        payloads.append(_broadcast(entry, payload, stamp_ms))
+    return payloads
+
+
+def broadcast(entry: Entry, name: Mapping[str, str], stamp_ms: int) -> bytes:
     """The OP_BROADCAST of a change. One operation goes by `operation`, more (or none) by `operations`."""
-    record = entry.record
     payload: dict[str, Any] = dict(name)
-    if not extended:
-        payload["operation"] = ot.plain(entry.before, entry.patch, entry.after)
-    elif len(entry.patch) == 1:
+    if len(entry.patch) == 1:
         payload["operation"] = entry.patch[0]
     else:
         payload["operations"] = entry.patch
+    return _broadcast(entry, payload, stamp_ms)
+
+
+def _broadcast(entry: Entry, payload: dict[str, Any], stamp_ms: int) -> bytes:
+    record = entry.record
     payload["version"] = record.version
     payload["client_id"] = record.client_id
     payload["user_id"] = record.user_id

@@ -57,7 +57,7 @@ class Follower:
                     self.submitted.pop(ack["id"], None)
                 self._resume(payload, payload["current_version"])
             case "OP_BROADCAST":
-                self._advance(payload["version"], _operations(payload))
+                self._advance(payload["version"], _operations(payload), *payload.get("part", (1, 1)))
             case "OP_ACK":
                 sent = self.submitted.pop(payload["id"], ())
                 if not payload.get("duplicate"):
@@ -74,12 +74,16 @@ class Follower:
                 self._advance(change["version"], change["operations"])
         assert self.version == version
 
-    def _advance(self, version: int, operations: Sequence[dict[str, Any]]) -> None:
+    def _advance(
+        self, version: int, operations: Sequence[dict[str, Any]], number: int = 1, parts: int = 1
+    ) -> None:
+        """Apply a change, or one of its parts: the version is there with the last."""
         assert self.version is not None and version == self.version + 1, (
             f"{self.client_id}: version {version} after {self.version}"
         )
         self.document = apply(self.document, operations)
-        self.version = version
+        if number == parts:
+            self.version = version
 
 
 def _operations(payload: Payload) -> Sequence[dict[str, Any]]:
