@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -28,6 +29,8 @@ TOURS = (
     (ROOT / "docs" / "tutorial" / "first-edit.md", ""),
     (ROOT / "docs" / "how-to" / "write-a-client.md", ""),
 )
+
+PACKAGES = {json.loads(path.read_text())["name"] for path in (ROOT / "clients").glob("*/package.json")}
 
 # What differs from run to run: times and epochs, names and numbers of processes and messages.
 VARYING = (
@@ -174,6 +177,8 @@ def check(command: str) -> None:
     elif program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert words[1] in targets, f"there is no target {words[1]}"
+    elif words[:2] == ["npm", "install"]:
+        assert words[2] in PACKAGES, f"there is no package {words[2]}"
     else:
         assert program in ("sh", "curl", "kill", "python", "pre-commit", "pip"), f"unknown: {command}"
 
@@ -192,6 +197,7 @@ def test_every_command_of_a_page_is_one_that_exists(page):
         "python -m gatewey",
         "make tea",
         "python -m loadtest run --fast x",
+        "npm install @collab/nothing",
     ],
 )
 def test_a_command_that_does_not_exist_is_noticed(command):

@@ -14,7 +14,7 @@ afterEach(() => {
 
 interface Received {
   type: string;
-  // biome-ignore lint/suspicious/noExplicitAny: RFC-002 section 2.2 has it so
+  // biome-ignore lint/suspicious/noExplicitAny: RFC-002 has it so
   payload: any;
 }
 
