@@ -198,10 +198,12 @@ export interface Conflict {
    * (`onConflict: "ask"`). `merged`: an offline merge kept theirs.
    */
   readonly kind: "overwrote" | "dropped" | "refused" | "merged";
-  /** The value that the author saw; undefined where there was none, or where it was too long to tell. */
+  /** The value that the author saw; undefined where there was none. */
   readonly base: Json | undefined;
   readonly mine: Json | undefined;
   readonly theirs: Json | undefined;
+  /** Those of `base` and `theirs` that are too long to be told; `resolve` fetches what it needs. */
+  readonly omitted: readonly ("base" | "theirs")[];
   /** Who wrote `theirs`, in which version, when (Unix ms); null where nobody knows. */
   readonly userId: string | null;
   readonly version: number | null;

@@ -29,6 +29,7 @@ export interface WireConflict {
   kind: "overwrote" | "dropped";
   base?: Json;
   theirs?: Json;
+  omitted?: ("base" | "theirs")[];
   version?: number;
   user_id?: string;
   timestamp?: number;

@@ -29,6 +29,22 @@ test("a cursor is carried through text changes, in UTF-16 offsets", async () => 
   await ann.saved();
 });
 
+test("a cursor stands after what its owner types at it, and before what others do", async () => {
+  const { document: ann } = await people.event("ann", { description: "abc" });
+  const { document: ben } = await people.join("ben", ann.id);
+  ben.presence.setCursor({ field: "description", position: 1, anchor: 3 });
+  const cursor = () => ann.presence.snapshot.others[0]?.cursor;
+  await until(ann.presence, () => cursor()?.position === 1 && cursor()?.anchor === 3);
+  ben.edit({ op: "text", path: "/description", value: [1, "!"] });
+  await until(ann, (now) => now.view?.description === "a!bc");
+  expect(cursor()).toEqual({ field: "description", position: 2, anchor: 4 });
+  ann.edit({ op: "text", path: "/description", value: [2, "?"] });
+  expect(cursor()).toEqual({ field: "description", position: 2, anchor: 5 });
+  await ann.saved();
+  await until(ben, (now) => now.view?.description === "a!?bc");
+  expect(cursor()).toEqual({ field: "description", position: 2, anchor: 5 });
+});
+
 test("typing shows, and ends by itself when the cursor leaves", async () => {
   const { document: ann } = await people.event("ann", { description: "" });
   const { document: ben } = await people.join("ben", ann.id);

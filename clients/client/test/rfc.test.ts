@@ -1,7 +1,7 @@
 /** RFC-002's snippets for clients, as they stand, against a real gateway. */
 
 import { randomUUID } from "node:crypto";
-import type { Presence } from "@collab/client";
+import { memoryStore, type Presence, type Store } from "@collab/client";
 import { afterEach, describe, expect, expectTypeOf, it, test } from "vitest";
 import { People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -164,4 +164,114 @@ describe("8.2: Realtime Collaboration", () => {
     // ... and so does this package's own client.
     await until(document, (now) => now.view?.title === "New Title");
   });
+});
+
+interface Operation {
+  id: string;
+  op: string;
+  path: string;
+  value: string;
+}
+
+/** RFC-002 section 2.5, with a store in place of its IndexedDB and HTTP for its `sendOperation`. */
+class OfflineQueue {
+  private queue: Operation[] = [];
+  isOnLine = false;
+
+  constructor(
+    private readonly db: Store,
+    private readonly sendOperation: (op: Operation, options?: { force: boolean }) => Promise<void>,
+    private readonly showConflictDialog: (sides: { local: Operation; server: unknown }) => Promise<string>,
+    private readonly showMergeEditor: (local: Operation, server: unknown) => Promise<Operation>,
+  ) {}
+
+  // Add operation to offline queue
+  async enqueue(operation: Operation) {
+    this.queue.push(operation);
+    await this.db.write(new Map([[`offline_queue/${operation.id}`, { ...operation }]]));
+  }
+
+  // When back online, sync queued operations
+  async syncWhenOnline() {
+    if (!this.isOnLine) return;
+
+    for (const key of await this.db.keys("offline_queue/")) {
+      const op = (await this.db.read(key)) as unknown as Operation;
+      try {
+        await this.sendOperation(op);
+        await this.discardOperation(op);
+      } catch (error) {
+        // Conflict detected, need manual resolution
+        const { code, problem } = error as { code: string; problem: { server_state: unknown } };
+        if (code !== "CONFLICT") throw error;
+        await this.handleConflict(op, problem.server_state);
+      }
+    }
+  }
+
+  // Handle conflicts from offline edits
+  async handleConflict(localOp: Operation, serverState: unknown) {
+    // Show conflict resolution UI
+    const resolution = await this.showConflictDialog({ local: localOp, server: serverState });
+
+    if (resolution === "keep_local") {
+      // Force push local changes
+      await this.sendOperation(localOp, { force: true });
+    } else if (resolution !== "keep_server") {
+      // Merge manually
+      const merged = await this.showMergeEditor(localOp, serverState);
+      await this.sendOperation(merged, { force: true });
+    }
+    // Discard local changes
+    await this.discardOperation(localOp);
+  }
+
+  async discardOperation(op: Operation) {
+    await this.db.write(new Map([[`offline_queue/${op.id}`, undefined]]));
+  }
+}
+
+test.each([
+  ["keep_local", "Local"],
+  ["keep_server", "Server"],
+  ["merge", "Local and Server"],
+])("2.5: an offline queue meets a conflict, and the user says %s", async (resolution, title) => {
+  const { document } = await people.event("ann", { title: "Base" });
+  const version = document.snapshot.version;
+  const url = `${people.gateway.url.replace("ws:", "http:").replace("/realtime", "")}/v1/resources/event/${document.id}`;
+  const headers = {
+    authorization: `Bearer ${people.gateway.token("ben")}`,
+    "content-type": "application/json",
+  };
+  const sendOperation = async ({ id: _, ...operation }: Operation, options?: { force: boolean }) => {
+    const body = JSON.stringify({ operation, version, client_id: "ben", on_conflict: "refuse", ...options });
+    const answer = await fetch(`${url}/operations`, { method: "POST", headers, body });
+    if (answer.ok) return;
+    const problem = await answer.json();
+    throw Object.assign(new Error(problem.detail), { code: problem.code, problem });
+  };
+  const asked: unknown[] = [];
+  const db = memoryStore();
+  const queue = new OfflineQueue(
+    db,
+    sendOperation,
+    async (sides) => {
+      asked.push(sides);
+      return resolution;
+    },
+    async (local, server) => ({
+      ...local,
+      value: `${local.value} and ${(server as { title: string }).title}`,
+    }),
+  );
+  const local = { id: "1", op: "replace", path: "/title", value: "Local" };
+  await queue.enqueue(local);
+  await queue.syncWhenOnline(); // not yet: nothing is sent
+  document.set("/title", "Server");
+  await document.saved();
+  queue.isOnLine = true;
+  await queue.syncWhenOnline();
+  expect(asked).toEqual([{ local, server: { title: "Server" } }]);
+  await until(document, (now) => now.view?.title === title);
+  expect(await db.keys("offline_queue/")).toEqual([]);
 });

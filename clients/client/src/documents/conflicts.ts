@@ -28,6 +28,7 @@ export function fromWire(found: WireConflict, version: number, patch: Patch, vie
     base: found.base,
     mine: found.kind === "overwrote" ? valueAt(view, found.path) : submitted,
     theirs: found.theirs,
+    omitted: found.omitted ?? [],
     userId: found.user_id ?? null,
     version: found.version ?? version,
     timestamp: found.timestamp ?? null,
@@ -36,7 +37,8 @@ export function fromWire(found: WireConflict, version: number, patch: Patch, vie
 
 export function fromMerge(found: MergeConflict, version: number): Conflict {
   const { path, base, mine, theirs } = found;
-  return { id: nextId(), kind: "merged", path, base, mine, theirs, userId: null, version, timestamp: null };
+  const nobody = { userId: null, version, timestamp: null };
+  return { id: nextId(), kind: "merged", path, base, mine, theirs, omitted: [], ...nobody };
 }
 
 /** The patch that writes one side of a conflict over what is there. */

@@ -176,8 +176,23 @@ export class Document<T = Json> implements SharedDocument<T> {
   /** `standing`: the side that is in the document now. */
   #write(conflict: Conflict, resolution: Resolution, standing: "mine" | "theirs"): void {
     if (resolution === standing) return;
-    const value = typeof resolution === "string" ? conflict[resolution] : resolution.value;
-    this.edit(patchOf(this.state.view, conflict.path, value));
+    if (resolution === "theirs" && conflict.omitted.includes("theirs")) void this.#fetchTheirs(conflict);
+    else {
+      const value = typeof resolution === "string" ? conflict[resolution] : resolution.value;
+      this.edit(patchOf(this.state.view, conflict.path, value));
+    }
+  }
+
+  async #fetchTheirs(conflict: Conflict): Promise<void> {
+    try {
+      const { document } = await this.at(conflict.version ?? this.snapshot.version);
+      this.edit(patchOf(this.state.view, conflict.path, valueAt(document as Json, conflict.path)));
+    } catch (cause) {
+      this.state.conflicts = [...this.state.conflicts, conflict];
+      const message = "What the others wrote could not be fetched: resolve it again later.";
+      this.context.onProblem({ code: "ERROR", message, type: this.type, id: this.id, cause });
+      this.state.refresh();
+    }
   }
 
   /** A refused patch is one: with more than one conflict it is sent, and the answers are edits upon it. */

@@ -9,6 +9,8 @@ export class Flight {
   isAsking = false;
   /** It goes again although it has conflicts: the user said so. */
   isForced = false;
+  /** The newest version that the user was asked about: what stands there has an answer. */
+  answeredUpTo = 0;
   /** It was sent on the present connection. */
   isSent = false;
   #flying = 0;
@@ -39,5 +41,6 @@ export class Flight {
   ground(): void {
     this.#flying = 0;
     this.isAsking = this.isForced = this.isSent = false;
+    this.answeredUpTo = 0;
   }
 }

@@ -62,6 +62,7 @@ function renumbered(replicator: Replicator): Verdict {
 function asked(found: WireConflict[], replicator: Replicator): Verdict {
   const { inFlight, view, version } = replicator.replica as Replica;
   replicator.flight.isAsking = true;
+  replicator.flight.answeredUpTo = Math.max(...found.map((one) => one.version ?? 0));
   const all = found.map((one) => fromWire(one, version, inFlight?.patch ?? [], view));
   replicator.events.onConflicts(all.map((one) => ({ ...one, kind: "refused" })));
   return { next: "asked" };

@@ -249,8 +249,10 @@ export class Replicator {
     const isFlying = submitted?.seq === seq;
     this.#by(null, () => replica.acknowledged(seq, version, patch));
     if (!isFlying) return;
+    const { answeredUpTo } = this.flight;
     this.#settle();
-    const found = conflicts.map((one) => fromWire(one, version, submitted.patch, replica.view));
+    const unanswered = conflicts.filter((one) => !answeredUpTo || (one.version ?? 0) > answeredUpTo);
+    const found = unanswered.map((one) => fromWire(one, version, submitted.patch, replica.view));
     if (found.length) this.events.onConflicts(found);
   }
 

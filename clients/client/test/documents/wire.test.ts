@@ -334,6 +334,7 @@ describe("a conflict that was committed", () => {
       base: "Sync",
       mine: "Mine",
       theirs: "Theirs",
+      omitted: [],
       userId: "ben",
       version: 6,
       timestamp: 7,

@@ -1,0 +1,99 @@
+/** Conflicts on a real gateway: told, asked about, and resolved each way. */
+
+import { expect, test } from "vitest";
+import { People } from "./support/people.js";
+import { until } from "./support/until.js";
+
+const people = new People();
+
+/** Ann wrote a title while Ben, offline, wrote another; he is on the way back. */
+async function clash(onConflict: "merge" | "ask", theirs = "Ann's") {
+  const { document: ann } = await people.event("ann", { title: "Sync" });
+  const { client } = await people.join("ben", ann.id);
+  const ben = client.open<{ title: string; location?: string }>("event", ann.id, { onConflict });
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.set("/title", "Ben's");
+  ann.set("/title", theirs);
+  await ann.saved();
+  client.connect();
+  const { conflicts } = await until(ben, (now) => now.conflicts.length > 0);
+  return { ann, ben, conflict: conflicts[0] as NonNullable<(typeof conflicts)[0]> };
+}
+
+test("a value that was overwritten unseen is told, with what everybody wrote", async () => {
+  const { ann, ben, conflict } = await clash("merge");
+  expect(conflict).toMatchObject({
+    path: "/title",
+    kind: "overwrote",
+    base: "Sync",
+    mine: "Ben's",
+    theirs: "Ann's",
+    userId: "ann",
+    version: 2,
+    omitted: [],
+  });
+  expect(conflict.timestamp).toBeGreaterThan(0);
+  await until(ann, (now) => now.view?.title === "Ben's"); // committed all the same
+  ben.resolve(conflict.id, "theirs");
+  expect(ben.snapshot.conflicts).toEqual([]);
+  await until(ann, (now) => now.view?.title === "Ann's");
+});
+
+test("mine needs nothing more, and a merge is an edit", async () => {
+  const { ann, ben, conflict } = await clash("merge");
+  ben.resolve(conflict.id, "mine");
+  expect(ben.snapshot.conflicts).toEqual([]);
+  expect(ben.snapshot.view?.title).toBe("Ben's");
+  const other = await clash("merge");
+  other.ben.resolve(other.conflict.id, { value: "Both" });
+  await until(other.ann, (now) => now.view?.title === "Both");
+  await until(ann, (now) => now.view?.title === "Ben's");
+});
+
+test("what is too long to be told is fetched when it is chosen", async () => {
+  const long = "A".repeat(5_000);
+  const { ann, ben, conflict } = await clash("merge", long);
+  expect(conflict).toMatchObject({ theirs: undefined, omitted: ["theirs"] });
+  await until(ann, (now) => now.view?.title === "Ben's");
+  ben.resolve(conflict.id, "theirs");
+  await until(ann, (now) => now.view?.title === long);
+});
+
+test.each([
+  ["mine", "mine" as const, "Ben's"],
+  ["theirs", "theirs" as const, "Ann's"],
+  ["a merge", { value: "Both" }, "Both"],
+])("asked, nothing is overwritten before the answer: %s", async (_name, resolution, title) => {
+  const { ann, ben, conflict } = await clash("ask");
+  expect(conflict).toMatchObject({ kind: "refused", base: "Sync", mine: "Ben's", theirs: "Ann's" });
+  expect(ann.snapshot.view?.title).toBe("Ann's");
+  expect(ben.snapshot).toMatchObject({ pending: 1, view: { title: "Ben's" } });
+  ben.resolve(conflict.id, resolution);
+  await until(ben, (now) => now.pending === 0);
+  await until(ann, (now) => now.view?.title === title);
+  expect(ben.snapshot.view?.title).toBe(title);
+  expect(ben.snapshot.conflicts).toEqual([]);
+});
+
+test("what merges is no conflict", async () => {
+  const { document: ann } = await people.event("ann", {
+    title: "Sync",
+    description: "Bring cake.",
+    tags: [],
+  });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.setText("/description", "Bring cake and tea.");
+  ben.edit({ op: "add", path: "/tags/-", value: "ben" });
+  ben.set("/location", "Room 1");
+  ann.setText("/description", "Please bring cake.");
+  ann.edit({ op: "add", path: "/tags/-", value: "ann" });
+  ann.set("/title", "Stand-up");
+  await ann.saved();
+  client.connect();
+  await ben.saved();
+  expect(ben.snapshot.conflicts).toEqual([]);
+  expect(ben.snapshot.view).toMatchObject({ title: "Stand-up", description: "Please bring cake and tea." });
+});
