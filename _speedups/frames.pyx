@@ -52,6 +52,8 @@ cdef enum:
     CONTROL_BYTES_MAX = 125
     HEAD_BYTES_MAX = 14
     RECEIVE_BYTES = 65536
+    # With compression: what one read inflates to is bounded, zlib's best is 1 : 1032.
+    RECEIVE_DEFLATED_BYTES = 8192
     MASK_POOL_BYTES = 4096
     # A message may come in so many fragments, and one more for each 16 bytes of the size limit: without a
     # bound, empty fragments go on for ever.
@@ -266,13 +268,15 @@ cdef class Decoder:
     def receive(self, int fd):
         """Read once from a socket, without waiting, and decode.
 
-        Returns None when there is nothing to read. At most 64 KiB are read: call again when it's readable.
+        Returns None when there is nothing to read. At most 64 KiB are read, 8 KiB where messages may be
+        compressed: call again when it's readable.
         Raises OSError as `recv` does.
         """
         cdef ssize_t got
         cdef list events
+        cdef size_t most = RECEIVE_DEFLATED_BYTES if self.allows_deflate else RECEIVE_BYTES
         while True:
-            got = recv(fd, receive_buffer, RECEIVE_BYTES, MSG_DONTWAIT)
+            got = recv(fd, receive_buffer, most, MSG_DONTWAIT)
             if got >= 0:
                 break
             if errno == EAGAIN:

@@ -33,6 +33,10 @@ class EchoSession:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    @property
+    def known(self) -> bool:
+        return True
+
     def receive(self, payload: bytes) -> None:
         self._connection.send(payload)
 

@@ -109,6 +109,36 @@ class LimitsSettings(Section):
     upgrade_bytes_max: int = tunable(
         16 * KIB, "Request line and headers of a handshake", unit="bytes", least=KIB, most=MIB
     )
+    handshakes_max: int = tunable(
+        4096, "Handshakes of one process under way; then sockets are closed unread", least=1, most=1_000_000
+    )
+    handshakes_per_address_max: int = tunable(
+        1024, "The same of one address (behind a load balancer: of that one's)", least=1, most=1_000_000
+    )
+    unknown_bytes_max: int = tunable(
+        32 * KIB,
+        "Largest message before AUTH; a larger one closes with 1009",
+        unit="bytes",
+        least=KIB,
+        most=64 * MIB,
+    )
+    unknown_messages_max: int = tunable(
+        32, "Messages before AUTH; more close with 1008", unit="messages", least=1, most=100_000
+    )
+    unfinished_bytes_max: int = tunable(
+        64 * MIB,
+        "Messages of all connections of a process that have begun and not ended; then 1009",
+        unit="bytes",
+        least=KIB,
+        most=64 * 1024 * MIB,
+    )
+    http_pending_bytes_max: int = tunable(
+        64 * MIB,
+        "Answers over HTTP of one process that wait to be read; then connections are cut",
+        unit="bytes",
+        least=KIB,
+        most=64 * 1024 * MIB,
+    )
     patch_operations_max: int = tunable(1000, "Operations in one patch", least=1, most=100_000)
     depth_max: int = tunable(64, "Nesting of a message and of a document", least=4, most=200)
     document_bytes_max: int = tunable(MIB, "Largest document", unit="bytes", least=64, most=256 * MIB)

@@ -22,7 +22,7 @@ from hypercorn.utils import parse_socket_addr
 from starlette.types import ASGIApp
 
 from gateway.errors import ConfigError
-from gateway.http.stream import RequestStream
+from gateway.http.stream import Pending, RequestStream
 from gateway.runtime.metrics import Counters
 
 BACKLOG = 128
@@ -32,8 +32,9 @@ REQUEST_LINE_BYTES_MAX = 16 * 1024
 # Of a connection of the operators' port, on which nobody waits for news.
 STALL_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
-# Connections of the operators' port.
+# Connections of the operators' port, and bytes of answers that may wait to be read there.
 OPERATORS_MAX = 256
+PENDING_BYTES_MAX = 64 << 20
 
 # Bugs of the application, and not that it runs.
 logger = logging.getLogger("gateway.http.server")
@@ -77,7 +78,14 @@ class _Connection(TCPServer):
 class HttpServer:
     """Answers the requests of each stream that it is given, `connections_max` at a time."""
 
-    def __init__(self, app: ASGIApp, connections_max: int, counters: Counters | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        connections_max: int,
+        counters: Counters | None = None,
+        pending_bytes_max: int = PENDING_BYTES_MAX,
+    ) -> None:
+        self._pending = Pending(pending_bytes_max)
         self._app = ASGIWrapper(app)  # type: ignore[arg-type]
         self._config = _hypercorn_config()
         self._context = WorkerContext(None)
@@ -94,6 +102,7 @@ class HttpServer:
     async def serve(self, stream: RequestStream) -> None:
         """Serve a connection to its end; never raises for what a peer or the application does."""
         self._streams.add(stream)
+        stream.pending = self._pending
         if self._counters is not None:
             self._counters.http_connections += 1
         try:

@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf
 
 import trio
+
+
+class Pending:
+    """The bytes of all answers of a server that wait to be read."""
+
+    def __init__(self, bytes_max: float) -> None:
+        self.bytes = 0
+        self._bytes_max = bytes_max
+
+    @contextmanager
+    def of(self, count: int) -> Iterator[bool]:
+        """Meanwhile so many more wait; False: that is too many beside the others."""
+        fits = not self.bytes or self.bytes + count <= self._bytes_max
+        self.bytes += count
+        try:
+            yield fits
+        finally:
+            self.bytes -= count
 
 
 class RequestStream(trio.abc.Stream):
@@ -32,6 +52,7 @@ class RequestStream(trio.abc.Stream):
         self._reading: trio.CancelScope | None = None
         self._discarding_until_s = inf
         self._ending = False
+        self.pending = Pending(inf)
 
     @property
     def encrypted(self) -> bool:
@@ -39,6 +60,13 @@ class RequestStream(trio.abc.Stream):
         return isinstance(self._stream, trio.SSLStream)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with self.pending.of(len(data)) as fits:
+            if not fits:
+                self.close_now()
+                raise trio.BrokenResourceError("too many answers wait to be read")
+            await self._send(data)
+
+    async def _send(self, data: bytes | bytearray | memoryview) -> None:
         with trio.move_on_after(self._stall_timeout_s) as sending:
             await self._stream.send_all(data)
         if sending.cancelled_caught:

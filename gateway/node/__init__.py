@@ -211,7 +211,9 @@ class Node:
             ending=self._drain_asked,
         )
         application = faces.service_application(config, context, self.endpoint.allows_origin, demo)
-        self.http = server.HttpServer(application, config.server.http_connections_max, self.metrics)
+        self.http = server.HttpServer(
+            application, config.server.http_connections_max, self.metrics, limits.http_pending_bytes_max
+        )
         self.endpoint.http_service = self.http
         try:
             await trio.sleep_forever()

@@ -60,6 +60,11 @@ class Group(Protocol):
 class Session(Protocol):
     """One client, as a transport sees it. Handlers never raise; they close the connection instead."""
 
+    @property
+    def known(self) -> bool:
+        """Whether the client has shown who it is: until then little is read of it."""
+        ...
+
     def receive(self, payload: bytes) -> Awaitable[None] | None:
         """Handle one text message. An awaitable must be awaited before the next message is read."""
         ...

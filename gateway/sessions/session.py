@@ -84,6 +84,11 @@ class ClientSession:
 
     # ------------------------------------------------------------------------------ port of transports
 
+    @property
+    def known(self) -> bool:
+        """Whether the client has shown who it is."""
+        return self.identity is not None
+
     def receive(self, payload: bytes) -> Awaitable[None] | None:
         """Handle one text message; an awaitable is to be awaited before the next one."""
         shared = self.shared

@@ -77,6 +77,11 @@ class _Leaving:
         self._turned_away = turned_away
         turned_away.leaving += 1
 
+    @property
+    def known(self) -> bool:
+        """It never will be."""
+        return False
+
     def receive(self, payload: bytes) -> Awaitable[None] | None:
         """Nobody listens."""
         return None

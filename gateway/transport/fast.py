@@ -32,6 +32,7 @@ from gateway.transport.fast_context import TransportContext
 from gateway.transport.fast_group import FastGroup
 from gateway.transport.fast_handover import Handovers
 from gateway.transport.fast_loop import ACCEPT_FULL, ACCEPT_LOST
+from gateway.transport.handshakes import Handshakes
 from gateway.transport.listening import addresses, listen
 from gateway.transport.siblings import Place
 
@@ -71,7 +72,7 @@ class FastTransport:
         self._config = config
         self._reuse_port = place is not None
         self._shared = TransportContext(config, counters)
-        self._arrivals = Arrivals(self._shared, self._welcome, self._pass_on)
+        self._arrivals = Arrivals(self._shared, Handshakes(config, counters), self._welcome, self._pass_on)
         self._accepting = trio.CancelScope()
         self._idle: list[ConnectionTask] = []
         self._connections: trio.Nursery | None = None

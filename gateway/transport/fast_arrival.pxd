@@ -8,6 +8,7 @@ from gateway.transport.fast_context cimport TransportContext
 @cython.final
 cdef class Arrivals:
     cdef readonly TransportContext shared
+    cdef readonly object handshakes
     cdef readonly object welcome
     cdef readonly object pass_on
     cdef set _there

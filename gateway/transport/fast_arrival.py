@@ -14,6 +14,7 @@ from gateway.ports import HttpService, Rejection
 from gateway.transport import upgrade
 from gateway.transport.fast_context import TransportContext
 from gateway.transport.fast_loop import READ, read_some, shut_down_writing
+from gateway.transport.handshakes import Handshakes
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,11 @@ PassOn = Callable[[int, HttpService, bytes], None]
 class Arrivals:
     """All of them."""
 
-    def __init__(self, shared: TransportContext, welcome: Welcome, pass_on: PassOn) -> None:
+    def __init__(
+        self, shared: TransportContext, handshakes: Handshakes, welcome: Welcome, pass_on: PassOn
+    ) -> None:
         self.shared = shared
+        self.handshakes = handshakes
         self.welcome = welcome
         self.pass_on = pass_on
         self._there: set[Arrival] = set()
@@ -37,6 +41,9 @@ class Arrivals:
 
     def add(self, fd: int, remote: str) -> None:
         """A socket was accepted: when many wait, their requests are here already."""
+        if not self.handshakes.enter(remote):
+            os.close(fd)
+            return
         arrival = Arrival(fd, remote, self)
         self._there.add(arrival)
         arrival.ready(READ)
@@ -45,6 +52,7 @@ class Arrivals:
     def discard(self, arrival: Arrival) -> None:
         """Its socket is closed, or a connection's."""
         self._there.discard(arrival)
+        self.handshakes.leave(arrival.remote)
 
     def close(self) -> None:
         """Close them all at once."""

@@ -26,6 +26,9 @@ cdef class FastConnection:
     cdef object _awaiting
     cdef object _later
     cdef bint _heard
+    cdef bint _known
+    cdef int _unknown_messages
+    cdef Py_ssize_t _unfinished_bytes
     cdef double _ping_s
     cdef double _unanswered_s
     cdef object _close_code
@@ -36,6 +39,9 @@ cdef class FastConnection:
     @cython.locals(index=Py_ssize_t, event=tuple)
     cdef _handle(self, list events)
     cpdef _receive(self, bytes payload)
+    cdef _bound_unfinished(self, Py_ssize_t buffered)
+    cdef bint _is_known(self) except -1
+    cdef bint _admits(self, bytes payload) except -1
     cdef bint _congested(self) except -1
     cpdef send(self, bytes payload, object topic=*, bint droppable=*, object ack=*)
     @cython.locals(status=int)

@@ -27,6 +27,8 @@ from gateway.transport.fast_loop import READ, WRITE, shut_down_writing
 
 logger = logging.getLogger(__name__)
 
+CLOSE_VIOLATION = 1008
+CLOSE_TOO_LARGE = 1009
 CLOSE_INTERNAL = 1011
 CLOSE_SLOW = 4429
 ABNORMAL = 1006
@@ -43,8 +45,9 @@ class FastConnection:
     """Implements `gateway.ports.Connection` over a descriptor whose handshake was accepted."""
 
     __slots__ = (
-        "_awaiting", "_backlog", "_close_code", "_decoder", "_fd", "_heard", "_later", "_ping_s", "_session",
-        "_shared", "_state", "_unanswered_s", "due_s", "form", "groups", "handle", "remote", "task", "work"
+        "_awaiting", "_backlog", "_close_code", "_decoder", "_fd", "_heard", "_known", "_later", "_ping_s",
+        "_session", "_shared", "_state", "_unanswered_s", "_unfinished_bytes", "_unknown_messages", "due_s",
+        "form", "groups", "handle", "remote", "task", "work"
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +71,9 @@ class FastConnection:
         self._awaiting: trio.CancelScope | None = None
         self._later: list[frames.Event] | None = None  # events after the one that is awaited
         self._heard = True
+        self._known = False  # what the session said last
+        self._unknown_messages = 0
+        self._unfinished_bytes = 0  # of a message that has begun, as the context counts them
         self._ping_s = shared.poller.now_s + shared.timeouts.ping_interval_s
         self._unanswered_s = 0.0
         self._close_code: int | None = ABNORMAL
@@ -183,6 +189,8 @@ class FastConnection:
         self._shared.slots.remove(self.handle)
         self._shared.poller.end(self._fd)
         self._shared.sweep.cancel(self)
+        self._shared.unfinished_bytes -= self._unfinished_bytes
+        self._unfinished_bytes = 0
         self._backlog = self._later = self._decoder = None
 
     def _broken(self, doing: str) -> None:
@@ -214,6 +222,35 @@ class FastConnection:
         if events is not None:
             self._heard = True
             self._handle(events)
+            if self._decoder is not None and (self._unfinished_bytes or self._decoder.buffered_bytes):
+                self._bound_unfinished(self._decoder.buffered_bytes)
+
+    def _bound_unfinished(self, buffered: int) -> None:
+        """Close where too much is held of messages that have begun: of a stranger, or of all together."""
+        shared = self._shared
+        shared.unfinished_bytes += buffered - self._unfinished_bytes
+        self._unfinished_bytes = buffered
+        if self._state != OPEN or not buffered:
+            return
+        if shared.unfinished_bytes > shared.limits.unfinished_bytes_max:
+            self.close(CLOSE_TOO_LARGE, "too many messages have begun and not ended; send it again later")
+        elif buffered > shared.limits.unknown_bytes_max and not self._is_known():
+            self.close(CLOSE_TOO_LARGE, "too large a message before AUTH")
+
+    def _is_known(self) -> bool:
+        if not self._known:
+            self._known = self._session is not None and self._session.known
+        return self._known
+
+    def _admits(self, payload: bytes) -> bool:
+        """Whether a message of a stranger is within bounds; else the connection closes."""
+        limits = self._shared.limits
+        self._unknown_messages += 1
+        if len(payload) > limits.unknown_bytes_max:
+            self.close(CLOSE_TOO_LARGE, "too large a message before AUTH")
+        elif self._unknown_messages > limits.unknown_messages_max:
+            self.close(CLOSE_VIOLATION, "too many messages before AUTH")
+        return self._state == OPEN
 
     def _handle(self, events: list[frames.Event]) -> None:
         for index, event in enumerate(events):
@@ -232,6 +269,8 @@ class FastConnection:
     def _receive(self, payload: bytes) -> None:
         """Give the session a message; our task awaits it where that is asked for."""
         assert self._session is not None
+        if not self._known and not self._is_known() and not self._admits(payload):
+            return
         counters = self._shared.counters
         counters.messages_received += 1
         counters.bytes_received += len(payload)

@@ -15,6 +15,7 @@ cdef class TransportContext:
     cdef readonly object flusher
     cdef readonly object sweep
     cdef public object endpoint
+    cdef public Py_ssize_t unfinished_bytes
     cdef Py_ssize_t _compression_bytes_min
 
     cpdef bytes encode(self, bytes payload, int form, int opcode=*)

@@ -55,6 +55,7 @@ class TransportContext:
                 )
             )
         )
+        self.unfinished_bytes = 0  # of messages that have begun and not ended, of all connections
         self.endpoint: Endpoint | None = None
         self._compression_bytes_min = server.compression_bytes_min
 

@@ -31,6 +31,8 @@ CONGESTED_PAUSE_S = 0.001
 
 # Connections called between two checkpoints.
 EVENTS_MAX = 64  # a pass is short: the tasks that commit what was read get their turn
+# A pass ends early after so long: what a few connections sent may be much work. The rest is ready still.
+PASS_MAX_S = 0.01
 
 # One read of a handshake, or of what is thrown away.
 RECEIVE_BYTES = 16 * 1024
@@ -75,8 +77,11 @@ class Poller:
     While the node is `congested`, nothing is read: what clients send waits in the kernel, not in rooms.
     """
 
-    def __init__(self, congested: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, congested: Callable[[], bool] = lambda: False, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._congested = congested
+        self._clock = clock
         self._epoll = select.epoll()
         self._owners: dict[int, Ready] = {}
         self._ended: list[int] | None = None  # during a pass: what it closes at its end
@@ -120,10 +125,13 @@ class Poller:
 
     def _pass(self) -> None:
         self._ended = []
+        until_s = self._clock() + PASS_MAX_S
         for fd, flags in self._epoll.poll(0, EVENTS_MAX):
             owner = self._owners.get(fd)
             if owner is not None:
                 owner.ready(flags)
+                if self._clock() > until_s:
+                    break
         ended, self._ended = self._ended, None
         sockets.close(ended)
 

@@ -21,9 +21,10 @@ from gateway.http.stream import RequestStream
 from gateway.ports import Connection, Endpoint, HttpService, Own, Rejection
 from gateway.runtime.metrics import Counters
 from gateway.transport import upgrade
+from gateway.transport.handshakes import Handshakes
 from gateway.transport.listening import address_text, addresses, listen, tls_context
 from gateway.transport.portable_connection import RECEIVE_BYTES, PortableConnection
-from gateway.transport.portable_streams import MeteredStream
+from gateway.transport.portable_streams import MeteredStream, Unclaimed
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ class PortableTransport:
         self._counters = counters
         self._reuse_port = reuse_port
         self._tls = tls_context(config.server)
+        self._handshakes = Handshakes(config, counters)
+        self._unclaimed = Unclaimed(config.limits.unfinished_bytes_max)
         self._accepting = trio.CancelScope()
 
     @property
@@ -120,7 +123,9 @@ class PortableTransport:
     async def _serve_socket(self, endpoint: Endpoint, stream: trio.SocketStream) -> None:
         socket = MeteredStream(stream, self._config.timeouts.stall_timeout_s)
         try:
-            await self._serve_peer(endpoint, socket, address_text(stream.socket.getpeername()))
+            remote = address_text(stream.socket.getpeername())
+            if self._handshakes.enter(remote):
+                await self._serve_peer(endpoint, socket, remote)
         except (trio.BrokenResourceError, OSError) as error:
             logger.debug("a peer left during its handshake: %r", error)
         except Exception:
@@ -131,9 +136,12 @@ class PortableTransport:
 
     async def _serve_peer(self, endpoint: Endpoint, socket: MeteredStream, remote: str) -> None:
         opening = None
-        with trio.move_on_after(self._config.timeouts.upgrade_timeout_s):
-            stream = await self._secured(socket)
-            opening = await self._opening(endpoint, stream, remote)
+        try:
+            with trio.move_on_after(self._config.timeouts.upgrade_timeout_s):
+                stream = await self._secured(socket)
+                opening = await self._opening(endpoint, stream, remote)
+        finally:
+            self._handshakes.leave(remote)
         if isinstance(opening, Rejection):
             self._counters.connections_rejected[str(opening.status)] += 1
             with trio.move_on_after(self._config.timeouts.close_timeout_s):
@@ -143,7 +151,7 @@ class PortableTransport:
             await self._pass_on(opening, stream, socket)
         elif opening is not None:
             # No checkpoint since the endpoint decided, so it can rely on the count of connections.
-            connection = PortableConnection(self._config, self._counters, socket, remote)
+            connection = PortableConnection(self._config, self._counters, socket, remote, self._unclaimed)
             await connection.run(stream, *opening)
 
     async def _opening(

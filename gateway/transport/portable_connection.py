@@ -18,7 +18,7 @@ from gateway.config import Config
 from gateway.ports import Ack, Group, Session
 from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import Outbox
-from gateway.transport.portable_streams import GuardedStream, MeteredStream
+from gateway.transport.portable_streams import GuardedStream, MeteredStream, Unclaimed
 from gateway.transport.upgrade import Accepted
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,12 @@ ABNORMAL = 1006
 class PortableConnection:
     """One client. Implements `gateway.ports.Connection`; `groups` are the ones it is in."""
 
-    def __init__(self, config: Config, counters: Counters, socket: MeteredStream, remote: str) -> None:
+    def __init__(
+        self, config: Config, counters: Counters, socket: MeteredStream, remote: str, unclaimed: Unclaimed
+    ) -> None:
+        self._limits = config.limits
+        self._unclaimed = unclaimed
+        self._unknown_messages = 0
         self.remote = remote
         self.groups: set[Group] = set()
         self._timeouts = config.timeouts
@@ -86,10 +91,12 @@ class PortableConnection:
             stream,
             _plain_request(accepted),
             rest,
-            UNCLAIMED_MESSAGES_MAX * self._message_bytes_max + RECEIVE_BYTES,
+            UNCLAIMED_MESSAGES_MAX * self._limits.unknown_bytes_max + RECEIVE_BYTES,
+            self._unclaimed,
         )
         with self._scope:
             code = await self._serve(guard, accepted)
+        guard.claim()
         if self._scope.cancelled_caught or self._socket.cut:
             return
         with trio.move_on_after(self._timeouts.close_timeout_s):
@@ -141,10 +148,23 @@ class PortableConnection:
                     raise
                 return  # the writer is closing
             guard.claim()
+            if session.known:
+                guard.unclaimed_bytes_max = UNCLAIMED_MESSAGES_MAX * self._message_bytes_max + RECEIVE_BYTES
+            elif not self._admits(message):
+                return
             self._reading = False
             await self._take(message, session)
             self._socket.received_at = trio.current_time()
             self._reading = True
+
+    def _admits(self, message: str | bytes) -> bool:
+        """Whether a message of a stranger is within bounds; else the connection closes."""
+        self._unknown_messages += 1
+        if len(message) > self._limits.unknown_bytes_max:
+            self.close(1009, "too large a message before AUTH")
+        elif self._unknown_messages > self._limits.unknown_messages_max:
+            self.close(1008, "too many messages before AUTH")
+        return self._closing is None
 
     async def _take(self, message: str | bytes, session: Session) -> None:
         if self._closing is not None:

@@ -77,6 +77,14 @@ class MeteredStream(trio.abc.Stream):
         self._stream.socket.close()
 
 
+class Unclaimed:
+    """The bytes of all connections that were read and are no whole message yet, and how many there may be."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes = 0
+        self.bytes_max = bytes_max
+
+
 class GuardedStream(trio.abc.Stream):
     """What trio-websocket reads and writes; the socket below stays open when it closes this.
 
@@ -87,19 +95,27 @@ class GuardedStream(trio.abc.Stream):
     """
 
     def __init__(
-        self, stream: trio.abc.Stream, request: bytes, rest: bytes, unclaimed_bytes_max: int
+        self,
+        stream: trio.abc.Stream,
+        request: bytes,
+        rest: bytes,
+        unclaimed_bytes_max: int,
+        unclaimed: Unclaimed,
     ) -> None:
         self._stream = stream
         self._request = request
         self._rest = rest
         self.opened = trio.Event()
-        self._unclaimed_bytes_max = unclaimed_bytes_max
+        self.unclaimed_bytes_max = unclaimed_bytes_max
+        self._of_all = unclaimed
         self._unclaimed_bytes = 0
         self._closed = False
         self.flooded = False
         self.close_sent = False
 
     def claim(self) -> None:
+        """What was read until now is a message, or lost."""
+        self._of_all.bytes -= self._unclaimed_bytes
         self._unclaimed_bytes = 0
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -124,7 +140,9 @@ class GuardedStream(trio.abc.Stream):
             return data
         received = await self._stream.receive_some(max_bytes)
         self._unclaimed_bytes += len(received)
-        if self._unclaimed_bytes > self._unclaimed_bytes_max:
+        self._of_all.bytes += len(received)
+        of_all = self._of_all
+        if self._unclaimed_bytes > self.unclaimed_bytes_max or of_all.bytes > of_all.bytes_max:
             self.flooded = True
             return b""
         return received

@@ -81,6 +81,10 @@ class Client:
         self.resyncs = 0
         self.topics: set[str] = set()
 
+    @property
+    def known(self) -> bool:
+        return True
+
     def receive(self, payload: bytes) -> Awaitable[None] | None:
         assert isinstance(payload, bytes)
         assert not self.closes

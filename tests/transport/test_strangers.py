@@ -1,0 +1,204 @@
+"""What a client can make a node do before it has shown who it is, and what may wait of all together.
+
+Counted in messages, bytes and sockets; nothing here looks at a clock.
+"""
+
+from __future__ import annotations
+
+import socket
+import zlib
+
+import pytest
+import trio
+import trio.lowlevel
+
+from _speedups import frames
+from gateway.config import Config
+from gateway.runtime.metrics import Counters
+from gateway.transport.fast import FastTransport
+from gateway.transport.fast_loop import PASS_MAX_S, READ, Poller
+from gateway.transport.handshakes import Handshakes
+from gateway.transport.portable import PortableTransport
+from tests.contracts.transport_contract import TransportContract, code_of, raw_answer
+from tests.transport.wire import PING, TEXT, Gone, RawClient, frame, request
+
+ECHO = b'{"do": "echo", "text": "x"}'
+KIB = 1024
+LIMITS = {"message_bytes_max": 256 * KIB, "frame_bytes_max": 256 * KIB, "unknown_bytes_max": 2 * KIB}
+
+
+class Strangers(TransportContract):
+    """For both transports: the core's clients are strangers until a test says otherwise."""
+
+    @pytest.fixture(autouse=True)
+    def unknown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from tests.contracts.transport_contract import Client
+
+        self.known = False
+        monkeypatch.setattr(Client, "known", property(lambda client: self.known))
+
+    async def test_a_large_message_of_a_stranger_closes_whole_or_unfinished(self) -> None:
+        async with self.serving(limits=LIMITS) as served:
+            whole, unfinished = await served.open(), await served.open()
+            await whole.send(frame(TEXT, b"x" * 3000))
+            assert await code_of(whole) == 1009
+            await send_until_closed(unfinished, 200 * KIB)
+            assert await code_of(unfinished) in (1008, 1009)
+            assert served.core.clients[0].received == served.core.clients[1].received == []
+
+    async def test_a_known_client_sends_as_much_as_the_limits_say(self) -> None:
+        async with self.serving(limits=LIMITS) as served:
+            self.known = True
+            client = await served.open()
+            text = "y" * (200 * KIB)
+            await client.send(frame(TEXT, b'{"do": "echo", "text": "first"}'))
+            await raw_answer(client)
+            await client.send(frame(TEXT, b'{"do": "echo", "text": "%s"}' % text.encode()))
+            assert (await raw_answer(client))["text"] == text
+
+    async def test_a_stranger_says_so_many_things_and_no_more(self) -> None:
+        async with self.serving(limits={"unknown_messages_max": 5}) as served:
+            client = await served.open()
+            await client.send(frame(TEXT, ECHO) * 100)
+            assert await code_of(client) == 1008
+            assert len(served.core.clients[0].received) == 5
+
+    async def test_unfinished_messages_of_all_together_are_bounded(self) -> None:
+        bound = {"unfinished_bytes_max": 100 * KIB, "unknown_bytes_max": 64 * KIB}
+        async with self.serving(limits={**LIMITS, **bound}) as served:
+            self.known = True
+            clients = [await served.open() for _ in range(4)]
+            for client in clients:
+                await client.send(frame(TEXT, ECHO))
+                await raw_answer(client)
+            for client in clients:  # 4 x 40 KiB that never end
+                await send_until_closed(client, 40 * KIB)
+            with trio.fail_after(10):
+                while served.counters.connections == 4:  # noqa: ASYNC110  (a counter)
+                    await trio.sleep(0.01)
+            assert 2 <= served.counters.connections < 4
+
+    async def test_handshakes_under_way_are_bounded_by_address(self) -> None:
+        async with self.serving(limits={"handshakes_per_address_max": 2}) as served:
+            held = [await served.dial() for _ in range(2)]
+            for client in held:
+                await client.send(request()[:20])
+            await trio.sleep(0.05)
+            refused = await served.dial()
+            with trio.fail_after(10):
+                assert await ended(refused)
+            assert served.counters.connections_rejected["503"] == 1
+            await held[0].send(request()[20:])
+            assert (await held[0].head()).startswith(b"HTTP/1.1 101")
+            further = await served.open()
+            await further.send(frame(TEXT, ECHO))
+            await raw_answer(further)
+
+
+async def send_until_closed(client: RawClient, size: int) -> None:
+    """Send the beginning of a message, with pings between its pieces."""
+    try:
+        await client.send(frame(TEXT, b"x" * 1000, fin=False))
+        for _ in range(size // 1000):
+            await client.send(frame(0, b"x" * 1000, fin=False) + frame(PING, b""))
+            await trio.lowlevel.checkpoint()
+    except (trio.BrokenResourceError, Gone):
+        return
+
+
+async def ended(client: RawClient) -> bool:
+    try:
+        return await client.stream.receive_some() == b""
+    except trio.BrokenResourceError:
+        return True
+
+
+class TestFastStrangers(Strangers):
+    def make(self, config: Config, counters: Counters) -> FastTransport:
+        return FastTransport(config, counters)
+
+
+class TestPortableStrangers(Strangers):
+    def make(self, config: Config, counters: Counters) -> PortableTransport:
+        return PortableTransport(config, counters)
+
+
+for inherited in [name for name in dir(TransportContract) if name.startswith("test_")]:
+    setattr(Strangers, inherited, None)  # the contract has test modules of its own
+
+
+def test_one_read_of_compressed_pings_is_a_bounded_piece_of_what_was_written() -> None:
+    deflated = frames.deflate(b'{"type": "PING", "payload": "' + b" " * 30_000 + b'"}')
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        sent = frames.encode_masked(TEXT, deflated, True)
+        wrote = theirs.send(sent * (65_000 // len(sent)))
+        decoder = frames.Decoder(256 * KIB, deflate=True)
+        inflated = []
+        while events := decoder.receive(ours.fileno()) if wrote else None:
+            inflated.append(sum(len(event[1]) for event in events if event[0] == TEXT))
+            wrote -= min(wrote, 8 * KIB)
+        assert len(inflated) >= 65_000 // (8 * KIB)
+        assert max(inflated) <= 1032 * 8 * KIB
+        assert sum(inflated) > 10 * max(inflated) / 2
+
+
+def test_the_best_that_zlib_can_do_is_what_the_bound_counts_on() -> None:
+    packed = zlib.compress(b"\0" * (1 << 24), 9)
+    assert (1 << 24) / len(packed) < 1032
+
+
+class Clock:
+    """Each connection that is called takes four tenths of a pass."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_pass_ends_early_when_few_connections_are_much_work_and_the_rest_comes_next() -> None:
+    clock = Clock()
+    poller = Poller(clock=clock)
+    called: list[int] = []
+
+    class Owner:
+        def __init__(self, end: socket.socket) -> None:
+            self.end = end
+
+        def ready(self, flags: int) -> None:
+            called.append(self.end.fileno())
+            self.end.recv(1)
+            clock.now_s += 0.4 * PASS_MAX_S
+
+    pairs = [socket.socketpair() for _ in range(7)]
+    for ours, theirs in pairs:
+        theirs.send(b"x")
+        poller.watch(ours.fileno(), READ, Owner(ours))
+    counts = []
+    while len(called) < 7:
+        before = len(called)
+        poller._pass()
+        counts.append(len(called) - before)
+    assert counts == [3, 3, 1]
+    assert len(set(called)) == 7
+    poller.close()
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+def test_handshakes_are_counted_beside_connections_and_by_address() -> None:
+    config = Config().with_(server={"connections_max": 1}, limits={"handshakes_max": 100})
+    counters = Counters()
+    handshakes = Handshakes(config, counters)
+    counters.connections = 100
+    entered = [handshakes.enter(f"10.0.0.{number}:1") for number in range(40)]
+    assert sum(entered) == 1 + 128 - 100
+    for number, is_in in enumerate(entered):
+        if is_in:
+            handshakes.leave(f"10.0.0.{number}:1")
+    assert len(handshakes) == 0
+    assert not handshakes._by_address
