@@ -48,9 +48,11 @@ async def test_answers_that_nobody_reads_are_bounded_in_bytes_of_all_connections
 
 
 async def test_a_peer_that_reads_nothing_is_cut_after_the_stall_timeout():
-    with connected(stall_s=0.05) as (stream, _):
-        with pytest.raises(trio.BrokenResourceError, match="read nothing"):
-            await stream.send_all(b"x" * 1_000_000)
+    with (
+        connected(stall_s=0.05) as (stream, _),
+        pytest.raises(trio.BrokenResourceError, match="read nothing"),
+    ):
+        await stream.send_all(b"x" * 1_000_000)
 
 
 async def test_after_the_end_what_still_comes_is_thrown_away_and_not_for_ever():
