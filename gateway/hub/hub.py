@@ -37,6 +37,8 @@ from gateway.runtime.timeslice import Slices
 
 logger = logging.getLogger(__name__)
 
+FOLLOW_PAUSE_S = 1.0
+
 
 class Hub:
     """The open rooms of one worker. `run` must be running; without a log methods raise UNAVAILABLE."""
@@ -65,7 +67,7 @@ class Hub:
             patch_operations_max=limits.patch_operations_max,
             copied_bytes_max=limits.document_bytes_max,
         )
-        self._bus = bus
+        self.bus = bus
         self._rooms: dict[str, Room] = {}
         self._opening: dict[str, trio.Event] = {}
         self._rosters: dict[Room, None] = {}
@@ -104,6 +106,17 @@ class Hub:
                 await nursery.start(self._neighbours.run)
             task_status.started()
 
+    async def follow(self, topic: str, heard: Callable[[bytes], None]) -> None:
+        """Have messages of a topic that is no resource given to `heard`; returns when they come."""
+        self.listener.topics[topic] = heard
+        while True:
+            try:
+                await self.bus.subscribe(topic)
+                return
+            except LogUnavailable:
+                self.counters.log_errors += 1
+                await trio.sleep(FOLLOW_PAUSE_S)
+
     @property
     def rooms(self) -> Collection[Room]:
         """The rooms that are open."""
@@ -141,7 +154,7 @@ class Hub:
         opening = self._opening[resource] = trio.Event()
         self.listener.expect(resource)
         try:
-            await self._bus.subscribe(resource)
+            await self.bus.subscribe(resource)
             loaded = await replay.load(self.log, resource, self.config.log.seq_kept)
             room = Room(resource, self._context, loaded.history)
             if self._neighbours is not None:
@@ -240,7 +253,7 @@ class Hub:
         self.counters.rooms_evicted += 1
         closing = self._opening[room.resource] = trio.Event()  # whoever wants the room waits for the bus
         try:
-            await self._bus.unsubscribe(room.resource)
+            await self.bus.unsubscribe(room.resource)
         finally:
             del self._opening[room.resource]
             closing.set()

@@ -6,7 +6,7 @@ the room catch up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gateway.hub.catch_up import CatchUp
 from gateway.hub.committer import Committer
@@ -21,7 +21,10 @@ HELD_MAX = 256
 
 
 class Listener:
-    """The port `BusListener` over the open `rooms`. `neighbours` is None where a node knows no others."""
+    """The port `BusListener` over the open `rooms`. `neighbours` is None where a node knows no others.
+
+    `topics` are what isn't a resource, and who hears it.
+    """
 
     def __init__(
         self,
@@ -36,13 +39,18 @@ class Listener:
         self._catch_up = catch_up
         self._neighbours = neighbours
         self._counters = counters
+        self.topics: dict[str, Callable[[bytes], None]] = {}
         self._missed: dict[str, list[bytes]] = {}
         self._held: dict[str, list[Announcement]] = {}
 
     def on_message(self, resource: str, payload: bytes) -> None:
         """An announcement of the log, or another node's presence."""
         self._counters.bus_received += 1
-        self._hear(resource, payload)
+        topic = self.topics.get(resource)
+        if topic is None:
+            self._hear(resource, payload)
+        else:
+            topic(payload)
 
     def on_gap(self, resource: str | None) -> None:
         """Announcements may have been lost: compare with the log."""

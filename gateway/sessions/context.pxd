@@ -16,4 +16,5 @@ cdef class SessionContext:
     cdef readonly object registry
     cdef readonly object hand_over
     cdef readonly object limits
+    cdef readonly object claims
     cdef readonly object reconnect

@@ -11,6 +11,7 @@ from gateway.config import Config
 from gateway.hub.hub import Hub
 from gateway.ports import Authenticator, RateLimit
 from gateway.runtime.metrics import Counters
+from gateway.sessions.claims import Claims
 from gateway.sessions.handoff import HandOver
 from gateway.sessions.registry import Registry
 from gateway.wire.messages import Message
@@ -27,8 +28,8 @@ class SessionContext:
     `hand_over` is its transport's; `limits` and `reconnect` are what AUTH_ACK tells, as JSON."""
 
     __slots__ = (
-        "admits", "authenticator", "config", "counters", "hand_over", "handlers", "hub", "limits", "node",
-        "rate_limit", "reconnect", "registry",
+        "admits", "authenticator", "claims", "config", "counters", "hand_over", "handlers", "hub", "limits",
+        "node", "rate_limit", "reconnect", "registry",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +55,7 @@ class SessionContext:
         self.handlers = handlers
         self.registry = registry
         self.hand_over = hand_over
+        self.claims = Claims(registry, hub.bus)
         self.limits = orjson.Fragment(orjson.dumps(limits_of(config)))
         self.reconnect = orjson.Fragment(orjson.dumps(reconnect_of(config)))
 

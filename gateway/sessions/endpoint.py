@@ -14,7 +14,7 @@ from gateway.hub.hub import Hub
 from gateway.ports import Admission, Authenticator, Connection, HttpService, Rejection, UpgradeRequest
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
-from gateway.sessions import handlers
+from gateway.sessions import claims, handlers
 from gateway.sessions.context import SessionContext
 from gateway.sessions.handoff import HandOver, SessionState, stays
 from gateway.sessions.registry import Registry
@@ -166,7 +166,12 @@ class Endpoint:
     # --------------------------------------------------------------------------------------- liveness
 
     async def sweep(self) -> None:
-        """Check the sessions whose time has come; until cancelled."""
+        """Check the sessions whose time has come, and hear of other workers' clients; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hub.follow, claims.TOPIC, self._shared.claims.heard)
+            nursery.start_soon(self._sweep)
+
+    async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_INTERVAL_S)
             self._registry.sweep(self._hub.now_s())

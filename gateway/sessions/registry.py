@@ -9,8 +9,6 @@ import trio
 if TYPE_CHECKING:
     from gateway.sessions.session import ClientSession
 
-REPLACED = "replaced by a newer connection of the same client"
-
 
 class Registry:
     """The sessions of a worker: who is connected, and whose liveness is checked when."""
@@ -25,12 +23,11 @@ class Registry:
         """The session that speaks for this client."""
         return self._by_client.get((user_id, client_id))
 
-    def claim(self, session: ClientSession, user_id: str, client_id: str) -> None:
-        """The session speaks for this client from now on; an older connection of it is closed."""
+    def claim(self, session: ClientSession, user_id: str, client_id: str) -> ClientSession | None:
+        """The session speaks for this client from now on; returns the one that did before."""
         older = self.speaker(user_id, client_id)
         self._by_client[(user_id, client_id)] = session
-        if older is not None and older is not session:
-            older.close(4409, REPLACED)
+        return None if older is session else older
 
     def add(self, session: ClientSession, due_s: float) -> None:
         """A session begins; `check` is due then."""

@@ -18,9 +18,9 @@ from gateway.ports import AbuseWatch, Ack, Connection, Identity, Role
 from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
+from gateway.sessions.claims import REPLACED
 from gateway.sessions.context import Handler, SessionContext, Work
 from gateway.sessions.handoff import SessionState
-from gateway.sessions.registry import REPLACED
 from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -365,7 +365,7 @@ class ClientSession:
     def name_client(self, client_id: str) -> None:
         """The connection's client_id is known now: others are told, an older connection of it is closed."""
         self.client_id = client_id
-        self.shared.registry.claim(self, self.known_identity().user_id, client_id)
+        self.shared.claims.claim(self, self.known_identity().user_id, client_id)
         for subscription in self.subscriptions.values():
             if subscription.presence is not None:
                 room = subscription.room

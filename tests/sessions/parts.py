@@ -117,16 +117,24 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(config: Config = CONFIG) -> AsyncIterator[Desk]:
-    """One worker, whose event 1 exists."""
+async def desks(number: int, config: Config = CONFIG) -> AsyncIterator[list[Desk]]:
+    """So many workers of one cluster; event 1 exists."""
     async with hubs.cluster(config) as found:
-        worker = await found.worker()
-        await worker.open()
-        made = Desk(worker, config)
+        made = [Desk(await found.worker(), config) for _ in range(number)]
+        await made[0].worker.open()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(made.endpoint.sweep)
+            for desk in made:
+                nursery.start_soon(desk.endpoint.sweep)
+            await trio.sleep(0.001)  # they hear each other
             yield made
             nursery.cancel_scope.cancel()
 
 
-__all__ = ["CONFIG", "START_MS", "Client", "Desk", "desk"]
+@asynccontextmanager
+async def desk(config: Config = CONFIG) -> AsyncIterator[Desk]:
+    """One worker, whose event 1 exists."""
+    async with desks(1, config) as [made]:
+        yield made
+
+
+__all__ = ["CONFIG", "START_MS", "Client", "Desk", "desk", "desks"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from tests.sessions.parts import desk
+from tests.sessions.parts import desk, desks
 
 
 async def test_a_newer_connection_of_the_same_client_replaces_the_older(autojump_clock):
@@ -49,3 +49,33 @@ async def test_sessions_are_checked_when_they_are_due_and_not_before(autojump_cl
         assert checks != [due]
         client.leave()
         registry.sweep(1e9)
+
+
+async def test_a_newer_connection_at_another_worker_replaces_the_older_one(autojump_clock):
+    async with desks(2) as (one, two):
+        older = await one.client("ann")
+        await trio.sleep(1)
+        newer = await two.client("ann")
+        other = await two.client("bob")
+        await trio.sleep(0.1)
+        assert (older.reader.closed_with, newer.reader.closed_with) == (4409, None)
+        assert other.reader.closed_with is None
+
+
+async def test_the_older_connection_is_closed_too_when_it_claims_last(autojump_clock):
+    async with desks(2) as (one, two):
+        older = await one.client(None)
+        await trio.sleep(1)
+        newer = await two.client("ann")
+        await older.say("AUTH", token="ann", client_id="ann-client")
+        await trio.sleep(0.1)
+        assert (older.reader.closed_with, newer.reader.closed_with) == (4409, None)
+
+
+async def test_what_is_no_claim_harms_nobody(autojump_clock, caplog):
+    async with desk() as found:
+        client = await found.client("ann")
+        for payload in (b"", b"7", b"[1]", b'["ann","ann-client","x","y"]'):
+            found.hub.listener.on_message("~claims", payload)
+        assert client.reader.closed_with is None
+        assert len([record for record in caplog.records if "no claim" in record.message]) == 4
