@@ -4,6 +4,31 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+# What an operation after the first costs, and what typing costs of what it would.
+FURTHER_COST = 1 / 50
+TYPING_SHARE = 1 / 10
+# What a worker gives, before it asks again, of what is left to a user; and of the burst of an unknown user.
+LEASE_SHARE = 1 / 4
+# What is known of a user holds for so long; then others may have spent his allowance.
+KNOWN_S = 5.0
+# How long to wait for another lease: a few round trips.
+LEASE_WAIT_MS = 50
+# Nobody can owe more than this: more says that the clock went back.
+DEBT_MAX_S = 3600.0
+_EPSILON_S = 1e-9  # the sums of many intervals are off by less
+
+
+def cost_of(patch: Sequence[Mapping[str, Any]]) -> float:
+    """What a patch costs of a user's rate: 1 for an operation, a fiftieth for each further one.
+
+    A patch that only types (`text`) costs a tenth: ten keys a second are one edit a second.
+    """
+    cost = 1 + (len(patch) - 1) * FURTHER_COST if patch else 1.0
+    typing = bool(patch) and all(operation.get("op") == "text" for operation in patch)
+    return cost * TYPING_SHARE if typing else cost
 
 
 class RateLimiter:
@@ -11,34 +36,44 @@ class RateLimiter:
 
     Kept as the generic cell rate algorithm (ITU-T I.371): one number a user, the time at which the bucket
     will be full again. A user whose bucket is full is forgotten, so memory follows who was active lately.
-    """
 
-    __slots__ = ("_full_at", "_tolerance_s", "interval_s")
+    Where buckets are shared with other workers (`share`), what was spent here is told to them now and then,
+    and the bucket becomes what all have left of it: more than a bucket holds is a debt, which is waited off.
+    Until then a worker gives away no more than its lease: a part of what was left, or of the burst of a user
+    whom it doesn't know.
+    """
 
     def __init__(self, per_minute: int, burst: int) -> None:
         self.set(per_minute, burst)
         self._full_at: OrderedDict[str, float] = OrderedDict()  # in order of the last operation
+        self._on_due: Callable[[], None] | None = None
+        self._leases: OrderedDict[str, _Lease] = OrderedDict()  # in order of being learned
+        self._untold_s: dict[str, float] = {}
+        self._telling_s: dict[str, float] = {}
 
     def set(self, per_minute: int, burst: int) -> None:
         """Another rate from now on."""
         self.interval_s = 60.0 / per_minute if per_minute else 0.0
-        self._tolerance_s = self.interval_s * (burst - 1)
+        self._burst_s = self.interval_s * burst
 
-    def take(self, user_id: str, now_s: float) -> int:
-        """Count one operation; 0, or the milliseconds to wait before one would be allowed.
+    def take(self, user_id: str, now_s: float, cost: float = 1.0) -> int:
+        """Count an edit of this cost; 0, or the milliseconds to wait before it would be allowed.
 
-        `now_s` is any clock that runs forward. A refused operation isn't counted.
+        `now_s` is any clock that runs forward. A refused edit isn't counted. One that costs more than the
+        whole burst is allowed when the bucket is full, and leaves a debt.
         """
         if not self.interval_s:
             return 0
+        cost_s = cost * self.interval_s
         full_at = self._full_at.get(user_id, 0.0)
-        # A bucket can't be emptier than empty: more than that says that the clock went back.
-        if full_at < now_s or full_at - now_s > self._tolerance_s + 2 * self.interval_s:
+        if full_at < now_s or full_at - now_s > DEBT_MAX_S:
             full_at = now_s
-        wait_s = full_at - now_s - self._tolerance_s
-        if wait_s > 1e-9:  # the sums of many intervals are off by less
+        wait_s = full_at - now_s + min(cost_s, self._burst_s) - self._burst_s
+        if wait_s > _EPSILON_S:
             return math.ceil(wait_s * 1000)
-        self._full_at[user_id] = full_at + self.interval_s
+        if self._on_due is not None and not self._lend(user_id, now_s, cost_s, self._on_due):
+            return LEASE_WAIT_MS
+        self._full_at[user_id] = full_at + cost_s
         self._full_at.move_to_end(user_id)
         self._forget(now_s)
         return 0
@@ -58,6 +93,64 @@ class RateLimiter:
             if self._full_at[user_id] > now_s:
                 return
             del self._full_at[user_id]
+
+    # ------------------------------------------------------------------------------ other workers
+
+    def share(self, on_due: Callable[[], None]) -> None:
+        """Buckets are shared from now on; `on_due`: `spent` should be called soon."""
+        self._on_due = on_due
+
+    def unshare(self) -> None:
+        """Others can't be reached: what is known here has to do, until `share`."""
+        self._on_due = None
+
+    def _lend(self, user_id: str, now_s: float, cost_s: float, on_due: Callable[[], None]) -> bool:
+        """Whether this may be spent before others are asked."""
+        lease = self._leases.get(user_id)
+        known = lease is not None and lease.learned_at_s >= now_s - KNOWN_S
+        if lease is None or not known:
+            lease = _Lease(self._lease_s(self._burst_s * LEASE_SHARE), now_s)
+        lent_s = lease.seconds
+        spent_s = self._untold_s.get(user_id, 0.0) + self._telling_s.get(user_id, 0.0)
+        allowed = spent_s + cost_s <= lent_s + _EPSILON_S or (known and not spent_s)
+        self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + (cost_s if allowed else 0.0)
+        if not known or not allowed or spent_s + cost_s >= lent_s / 2:
+            on_due()
+        return allowed
+
+    def _lease_s(self, seconds: float) -> float:
+        return max(seconds, self.interval_s)
+
+    def spent(self) -> dict[str, float]:
+        """What users spent here since the last time, in seconds of their rate.
+
+        `learn` or `retell` follows.
+        """
+        self._telling_s, self._untold_s = self._untold_s, {}
+        return dict(self._telling_s)
+
+    def retell(self) -> None:
+        """What `spent` gave reached nobody: it's told with the next."""
+        for user_id, seconds in self._telling_s.items():
+            self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + seconds
+        self._telling_s = {}
+
+    def learn(self, full_in_s: Mapping[str, float], now_s: float) -> None:
+        """In how many seconds the buckets of users will be full, by what was spent everywhere."""
+        self._telling_s = {}
+        for user_id, seconds in full_in_s.items():
+            self._full_at[user_id] = now_s + seconds + self._untold_s.get(user_id, 0.0)
+            self._leases[user_id] = _Lease(self._lease_s((self._burst_s - seconds) * LEASE_SHARE), now_s)
+            self._leases.move_to_end(user_id)
+        while self._leases and next(iter(self._leases.values())).learned_at_s < now_s - KNOWN_S:
+            self._leases.popitem(last=False)
+
+
+class _Lease(NamedTuple):
+    """How much of its rate a user may spend at this worker before others are asked."""
+
+    seconds: float
+    learned_at_s: float
 
 
 class AbuseTracker:

@@ -39,6 +39,7 @@ from gateway.ports import Bus, OpLog, Transport
 from gateway.runtime import interpreter, speedups
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
+from gateway.sessions.rates import RateSharing
 from gateway.transport.portable import PortableTransport
 from gateway.transport.siblings import Place
 
@@ -182,6 +183,8 @@ class Node:
         websocket = await nursery.start(self.transport.serve, self.endpoint)
         nursery.start_soon(self._serve_http, websocket[0][1])
         nursery.start_soon(self.endpoint.sweep)
+        if self._backend.rates is not None:
+            nursery.start_soon(RateSharing(self.endpoint.rates, self._backend.rates, self.hub.now_s).run)
         nursery.start_soon(interpreter.measure_loop_lag, self.metrics)
         nursery.start_soon(interpreter.collect_when_quiet)
         admin = []

@@ -14,6 +14,7 @@ import trio
 from gateway.bus.local import LocalBus
 from gateway.bus.redis import RedisBus
 from gateway.bus.redis_presence import RedisPresence
+from gateway.bus.redis_rates import RedisRates
 from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.archive import Archiver
@@ -21,7 +22,7 @@ from gateway.log.postgres import PostgresArchive
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
 from gateway.log.sqlite import SqliteLog
-from gateway.ports import Bus, Leases, OpLog
+from gateway.ports import Bus, Leases, OpLog, RateStore
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
 from gateway.runtime.metrics import Counters
@@ -33,11 +34,12 @@ CHECK_TIMEOUT_S = 1.0
 
 
 class Backend(Protocol):
-    """Log, bus and leases of one worker. `run` comes before any use of them."""
+    """Log, bus, leases and shared rates of one worker. `run` comes before any use of them."""
 
     log: OpLog
     bus: Bus
     leases: Leases | None
+    rates: RateStore | None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until `stop`, or cancelled. Raises ConfigError, LogUnavailable when it can't start."""
@@ -86,6 +88,7 @@ class LocalBackend:
         self.log = log
         self.bus = bus
         self.leases = leases
+        self.rates: RateStore | None = None
         self._stop = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -139,6 +142,7 @@ class ClusterBackend:
         self._log = RedisLog(self._shards, config, self._archive)
         self.log: OpLog = self._log
         self.leases: Leases | None = RedisPresence(self._shards, name)
+        self.rates: RateStore | None = RedisRates(self._shards)
         self._history_versions = config.redis.history_versions
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:

@@ -111,10 +111,21 @@ class RateLimit(Protocol):
         """Another rate from now on; 0 a minute is no limit."""
         ...
 
-    def take(self, user_id: str, now_s: float) -> int:
-        """Count one operation: 0, or the milliseconds to wait before one would be allowed."""
+    def take(self, user_id: str, now_s: float, cost: float = 1.0) -> int:
+        """Count an edit of this cost: 0, or the milliseconds to wait before it would be allowed."""
         ...
 
     def watch(self, abuse_s: float) -> AbuseWatch:
         """A watch for one connection; `abuse_s` over the rate are too much."""
+        ...
+
+
+class RateStore(Protocol):
+    """What users spent of their rates, on all workers."""
+
+    async def spend(self, spent_s: Mapping[str, float]) -> Mapping[str, float]:
+        """Add what users spent, in seconds of their rate; in how many seconds each one's allowance is full.
+
+        Raises LogUnavailable.
+        """
         ...

@@ -13,6 +13,7 @@ touch them together.
 | `{pN}:s:RESOURCE` | hash: version -> document, the snapshots |
 | `{pN}:q:RESOURCE` | hash: the recent submissions of each client |
 | `{pN}:w:RESOURCE` | hash: who is present |
+| `{pN}:u:USER` | when a user's allowance of edits will be full again |
 | `{pN}:n` | sorted set: the leases of the nodes, in the first partition of each server |
 | `{pN}:b:RESOURCE` | sharded channel of the bus |
 """
@@ -53,6 +54,11 @@ def idle(partition: int) -> str:
 
 def presence(resource: str, partitions: int) -> str:
     return f"{tag(partition_of(resource, partitions))}:w:{resource}"
+
+
+def rate(user_id: str, partitions: int) -> str:
+    """What a user has spent of his rate."""
+    return f"{tag(partition_of(user_id, partitions))}:u:{user_id}"
 
 
 def leases(partition: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from gateway import ot
+from gateway.admission import cost_of
 from gateway.errors import PatchError, Refusal
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
@@ -103,7 +104,7 @@ def _submit(session: ClientSession, room: Room, submission: Submission) -> None:
         submission.base = room.version
         _hand_over(session, room, submission)
         return
-    session.charge()
+    session.charge(cost_of(submission.patch))
     document = room.history.document_at(submission.base)
     hub = session.shared.hub
     try:
@@ -143,7 +144,7 @@ async def _submit_later(session: ClientSession, room: Room, submission: Submissi
     if room.knows(submission) or room.history.covers(base):
         _submit(session, room, submission)
         return
-    session.charge()
+    session.charge(cost_of(submission.patch))
     try:
         lowered = await hub.catch_up.lower_at(room, base, submission.patch)
     except PatchError as error:
@@ -191,7 +192,7 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     if room.history.submitted(identity.user_id, client_id, seq) is not None:
         found = Undo((), room.version, 0)
     else:
-        session.charge()
+        session.charge(1.0)
         found = await find_undo(session.shared.hub, room, identity.user_id, client_id, redo)
         counters = session.shared.counters
         counters.undos += not redo

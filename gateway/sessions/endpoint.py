@@ -38,7 +38,7 @@ def _try_later(text: str) -> Refused:
 
 
 class Endpoint:
-    """The `Endpoint` of a worker's transport."""
+    """The `Endpoint` of a worker's transport. `rates` are its users'."""
 
     def __init__(
         self,
@@ -64,13 +64,14 @@ class Endpoint:
         self._hub = hub
         self._registry = Registry()
         limits = config.limits
+        self.rates = RateLimiter(limits.operations_per_minute, limits.operations_burst)
         self._shared = SessionContext(
             node,
             config,
             hub,
             counters,
             authenticator,
-            RateLimiter(limits.operations_per_minute, limits.operations_burst),
+            self.rates,
             features.admits,
             handlers.HANDLERS,
             self._registry,

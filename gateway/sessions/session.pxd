@@ -46,4 +46,4 @@ cdef class ClientSession:
     @cython.locals(subscription=Subscription)
     cpdef Subscription subscription_of(self, dict payload)
     @cython.locals(shared=SessionContext)
-    cpdef charge(self)
+    cpdef charge(self, double cost)

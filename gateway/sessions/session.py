@@ -381,11 +381,11 @@ class ClientSession:
 
     # ------------------------------------------------------------------------------------- liveness
 
-    def charge(self) -> None:
-        """Count one edit against the user's rate; raises Refusal RATE_LIMITED, Disconnect for abuse."""
+    def charge(self, cost: float) -> None:
+        """Count an edit against the user's rate; raises Refusal RATE_LIMITED, Disconnect for abuse."""
         shared, limits = self.shared, self.shared.config.limits
         now_s = shared.hub.now_s()
-        retry_after_ms = shared.rate_limit.take(self.known_identity().user_id, now_s)
+        retry_after_ms = shared.rate_limit.take(self.known_identity().user_id, now_s, cost)
         if not retry_after_ms:
             return
         if self._abuse is None:

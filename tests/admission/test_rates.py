@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admission import AbuseTracker, RateLimiter
+from gateway.admission import AbuseTracker, RateLimiter, cost_of
 
 
 class Bucket:
@@ -171,3 +173,169 @@ def test_who_shares_the_limit_with_a_hammering_device_but_waits_is_not_closed() 
                 closed.append("polite")
             polite_at_s = now_s + max(wait_ms / 1000, 0.01)
     assert set(closed) == {"rude"}
+
+
+# -------------------------------------------------------------------------------------------- costs
+
+
+def test_a_patch_costs_by_its_operations_and_typing_a_tenth() -> None:
+    typed = {"op": "text", "path": "/description", "value": [1, "x"]}
+    written = {"op": "replace", "path": "/title", "value": "x"}
+    assert cost_of([]) == cost_of([written]) == 1
+    assert cost_of([written] * 51) == pytest.approx(2)
+    assert cost_of([typed]) == pytest.approx(0.1)
+    assert cost_of([typed] * 51) == pytest.approx(0.2)
+    assert cost_of([typed, written]) == pytest.approx(1.02)
+
+
+def test_ten_keys_a_second_for_a_minute_are_within_the_default_rate() -> None:
+    limiter = RateLimiter(100, 10)
+    assert {limiter.take("ann", number / 10, 0.1) for number in range(6000)} == {0}
+
+
+def test_an_edit_that_costs_more_than_the_burst_is_allowed_when_the_bucket_is_full_and_paid_off() -> None:
+    limiter = RateLimiter(60, 10)
+    assert limiter.take("ann", 0, 21) == 0
+    assert limiter.take("ann", 0, 1) == 12_000
+    assert limiter.take("ann", 11.9, 1) > 0
+    assert limiter.take("ann", 12, 1) == 0
+    assert limiter.take("ann", 12, 21) > 0
+
+
+def test_another_rate_holds_at_once() -> None:
+    limiter = RateLimiter(60, 1)
+    assert limiter.take("ann", 0) == 0
+    limiter.set(0, 1)
+    assert [limiter.take("ann", 0) for _ in range(100)] == [0] * 100
+
+
+# ----------------------------------------------------------------------------------- several workers
+
+
+class Store:
+    """What all workers share, without a network; `now_s` is the test's."""
+
+    def __init__(self) -> None:
+        self._full_at: dict[str, float] = {}
+
+    def exchange(self, limiter: RateLimiter, now_s: float) -> None:
+        full_in_s = {}
+        for user_id, seconds in limiter.spent().items():
+            self._full_at[user_id] = max(self._full_at.get(user_id, 0.0), now_s) + seconds
+            full_in_s[user_id] = self._full_at[user_id] - now_s
+        limiter.learn(full_in_s, now_s)
+
+
+def shared(workers: int, due: list[RateLimiter] | None = None) -> list[RateLimiter]:
+    """Limiters of several workers; those that have to ask others soon are put into `due`."""
+    limiters = [RateLimiter(100, 10) for _ in range(workers)]
+    for limiter in limiters:
+        limiter.share(partial((due if due is not None else []).append, limiter))
+    return limiters
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_a_user_at_all_workers_at_once_gets_one_rate_a_tenth_at_most_off(workers: int) -> None:
+    limiters, store = shared(workers), Store()
+    allowed = 0
+    for tick in range(6000):  # a minute, an attempt at each worker every 10 ms, an exchange twice a second
+        now_s = 1000 + tick / 100
+        for limiter in limiters:
+            allowed += limiter.take("eve", now_s) == 0
+            if tick % 50 == 0:
+                store.exchange(limiter, now_s)
+    assert 99 <= allowed <= 121  # 100 a minute, and 10 at once
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_burst_at_all_workers_at_once_is_one_burst_and_a_little(workers: int) -> None:
+    due: list[RateLimiter] = []
+    limiters, store = shared(workers, due), Store()
+    allowed = 0
+    for tick in range(200):  # a fifth of a second; who has to ask does so within two milliseconds
+        now_s = 1000 + tick / 1000
+        for limiter in limiters:
+            allowed += limiter.take("eve", now_s) == 0
+        if tick % 2:
+            for limiter in limiters:
+                if limiter in due:
+                    store.exchange(limiter, now_s)
+            due.clear()
+    assert 9 <= allowed <= 12
+
+
+def test_a_user_who_hops_between_workers_gets_one_rate() -> None:
+    limiters, store = shared(6), Store()
+    allowed = 0
+    for tick in range(18_000):  # three minutes, six seconds at each
+        now_s = 1000 + tick / 100
+        limiter = limiters[tick // 600 % 6]
+        allowed += limiter.take("eve", now_s) == 0
+        if tick % 50 == 0:
+            store.exchange(limiter, now_s)
+    assert 297 <= allowed <= 341
+
+
+def test_a_user_who_is_unknown_gets_a_part_of_the_burst_until_something_is_known() -> None:
+    due: list[RateLimiter] = []
+    [limiter] = shared(1, due)
+    assert [limiter.take("ann", 0) for _ in range(4)] == [0, 0, 50, 50]
+    assert due
+    store = Store()
+    store.exchange(limiter, 0)
+    assert [limiter.take("ann", 0) for _ in range(3)] == [0, 0, 50]
+    for _ in range(10):
+        store.exchange(limiter, 0)
+        limiter.take("ann", 0)
+    assert limiter.take("ann", 0) == 600  # the burst is spent, and no more
+
+
+def test_a_slow_editor_is_told_with_the_others_and_not_at_once() -> None:
+    due: list[RateLimiter] = []
+    [limiter] = shared(1, due)
+    limiter.take("ann", 0)
+    Store().exchange(limiter, 0)
+    due.clear()
+    for number in range(10):
+        assert limiter.take("ann", 0.1 * number, 0.1) == 0
+    assert not due
+
+
+def test_a_large_edit_of_an_unknown_user_is_asked_for_and_then_allowed() -> None:
+    limiter, store = shared(1)[0], Store()
+    assert limiter.take("ann", 0, 21) == 50
+    store.exchange(limiter, 0.01)
+    assert limiter.take("ann", 0.01, 21) == 0
+
+
+def test_what_is_spent_during_an_exchange_is_not_lost() -> None:
+    limiter = shared(1)[0]
+    assert limiter.take("ann", 0) == 0
+    assert limiter.spent() == {"ann": pytest.approx(0.6)}
+    assert limiter.take("ann", 0.1) == 0
+    limiter.learn({"ann": 5.4}, 0.2)  # eight of ten were spent elsewhere
+    assert limiter.take("ann", 0.2) > 0
+    assert limiter.spent() == {"ann": pytest.approx(0.6)}
+
+
+def test_what_reached_nobody_is_told_again() -> None:
+    limiter = shared(1)[0]
+    limiter.take("ann", 0)
+    limiter.spent()
+    limiter.take("ann", 0)
+    limiter.retell()
+    assert limiter.spent() == {"ann": pytest.approx(1.2)}
+
+
+def test_a_worker_alone_limits_for_itself() -> None:
+    limiter = shared(1)[0]
+    limiter.unshare()
+    assert [limiter.take("ann", 0) for _ in range(11)] == [0] * 10 + [600]
+
+
+def test_memory_of_what_is_known_follows_who_was_active() -> None:
+    limiter, store = shared(1)[0], Store()
+    for number in range(1000):
+        limiter.take(f"user-{number}", float(number))
+        store.exchange(limiter, float(number))
+    assert len(limiter._leases) < 10

@@ -1,0 +1,114 @@
+"""Rate limits over real sockets: typing is never limited; one rate a user, at all workers and over HTTP."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from tests.cli.commands import Server, served
+from tests.cli.commands import gateway as command
+from tests.clients.desk import created, named, replace, signed_in, submit, subscribe
+from tests.clients.gateway import gateway
+from tests.clients.wire import Refused, Wire, wire
+from tests.servers import redis_server
+
+RATE = 100
+BURST = 10
+
+
+async def test_ten_keys_a_second_for_a_minute_are_never_limited_and_all_arrive(tmp_path: Path) -> None:
+    """With the default limits. A slow machine types later, never faster."""
+    keys = 600
+    with gateway(tmp_path, limits__operations_per_minute=RATE) as node:
+        async with signed_in(node) as ann, signed_in(node, "bob") as bob:
+            resource = await created(ann, value={"description": ""})
+            await subscribe(bob, resource)
+            text = "".join(chr(ord("a") + number % 26) for number in range(keys))
+            for number, key in enumerate(text):
+                typed = {"op": "text", "path": "/description", "value": [number, key] if number else [key]}
+                await submit(ann, resource, number + 1, typed)
+                await trio.sleep(0.1)
+            seen = ""
+            for number in range(keys):
+                broadcast = await bob.take("OP_BROADCAST")
+                assert broadcast["version"] == number + 2
+                seen += broadcast["operation"]["value"][-1]
+            assert seen == text
+
+
+async def test_a_patch_costs_by_its_operations(tmp_path: Path) -> None:
+    with gateway(tmp_path, limits__operations_per_minute=RATE) as node:
+        async with signed_in(node) as ann:
+            resource = await created(ann)  # one
+            for version in range(1, 5):  # four of two each
+                await submit(ann, resource, version, *[replace("/title", f"{version}")] * 51)
+            assert await refused(ann, resource, *[replace("/title", "x")] * 51)
+            ack = await submit(ann, resource, 5, replace("/title", "the tenth"), seq=1)
+            for _ in range(5):  # resends cost nothing
+                again = await submit(ann, resource, 5, replace("/title", "the tenth"), seq=1)
+                assert (again["version"], again["duplicate"]) == (ack["version"], True)
+            assert await refused(ann, resource, replace("/title", "x"))
+        token, (kind, _, ident) = node.token("ann"), resource.partition(":")
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
+            url = f"{node.admin_url}/v1/resources/{kind}/{ident}"
+            answer = await client.put(url, json={"title": "by HTTP"})
+        assert answer.status_code == 429  # the same allowance
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert answer.json()["code"] == "RATE_LIMITED"
+
+
+async def refused(opened: Wire, resource: str, *operations: object) -> bool:
+    with pytest.raises(Refused, match="RATE_LIMITED") as caught:
+        await submit(opened, resource, 1, *operations)
+    return bool(caught.value.payload["retry_after_ms"] > 0)
+
+
+async def edits_allowed(server: Server, bearer: str, client: str, seconds: float) -> int:
+    """How many edits one connection gets through, trying all the time and at an event of its own."""
+    async with wire(server.url, bearer, extended=True) as opened:
+        await opened.take("AUTH_ACK")
+        opened.client_id = client
+        resource, allowed, version = f"event:{client}", 0, 0
+        await subscribe(opened, resource)
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            edit = replace("/title", "x") if version else {"op": "add", "path": "", "value": {"title": ""}}
+            operation = {**named(resource), "operation": edit, "version": version, "client_id": client}
+            try:
+                version = (await opened.ask("OP", operation))["version"]
+                allowed += 1
+            except Refused as error:
+                if error.code != "RATE_LIMITED":
+                    raise
+                await trio.sleep(0.02)
+        return allowed
+
+
+async def test_two_nodes_of_two_workers_give_a_user_one_rate(tmp_path: Path) -> None:
+    """Twelve connections of one user, at whichever worker they came to."""
+    rate, seconds = 600, 6.0
+    options = ("--workers", "2", "--set", f"limits.operations_per_minute={rate}")
+    with redis_server() as redis:
+        shared = (*options, "--redis", redis.url)
+        async with (
+            served(tmp_path, *shared, "--node", "a") as one,
+            served(tmp_path, *shared, "--node", "b") as two,
+        ):
+            words = ("token", "--user", "eve", "--grant", "event:*=editor", "--data", str(tmp_path))
+            bearer = (await command(*words)).out.strip()
+            allowed: list[int] = []
+
+            async def edit(server: Server, client: str) -> None:
+                allowed.append(await edits_allowed(server, bearer, client, seconds))
+
+            began_s = time.monotonic()
+            async with trio.open_nursery() as nursery:
+                for number in range(6):
+                    nursery.start_soon(edit, one, f"one-{number}")
+                    nursery.start_soon(edit, two, f"two-{number}")
+            limit = BURST + rate / 60 * (time.monotonic() - began_s)
+            assert 0.5 * (BURST + rate / 60 * seconds) <= sum(allowed) <= 1.1 * limit
