@@ -96,8 +96,6 @@ cdef object push(list delta, object component)
 cdef tuple sealed(list delta)
 @cython.locals(joined=list, texts=list)
 cdef list with_joined_texts(list delta)
-@cython.locals(limit=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, delta=list)
-cdef tuple difference(str old, str new)
 @cython.locals(parts=list, position=Py_ssize_t)
 cdef str apply_delta(str text, tuple delta)
 @cython.locals(inverse=list, position=Py_ssize_t)
@@ -234,9 +232,61 @@ cpdef tuple rebase(object operations, object window, Budget budget)
 @cython.locals(crossed=list, last=Py_ssize_t, index=Py_ssize_t, operation=tuple, other=tuple)
 cdef list pass_all(list operations, list earlier, Work work)
 
-# lower
+# spans
 
-cdef tuple ADDING
+cdef int ROUNDS_MAX, STEPS_MAX, GAP_LENGTH_MAX, FIRST_ALONE
+
+@cython.locals(delta=list, at=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, new_start=Py_ssize_t, new_end=Py_ssize_t)
+cpdef tuple difference(str old, str new, Budget budget)
+@cython.locals(start=Py_ssize_t, end=Py_ssize_t, new_end=Py_ssize_t, found=list)
+cdef list text_spans(str old, str new, Budget budget)
+@cython.locals(limit=Py_ssize_t, lead=Py_ssize_t, tail=Py_ssize_t)
+cdef tuple trimmed(str old, str new, Py_ssize_t start, Py_ssize_t end, Py_ssize_t new_start, Py_ssize_t new_end)
+@cython.locals(start=Py_ssize_t, end=Py_ssize_t, new_start=Py_ssize_t, new_end=Py_ssize_t, lead=Py_ssize_t,
+               kept=Py_ssize_t, found=list, part=tuple)
+cdef list refined(str old, str new, tuple span, Budget budget)
+@cython.locals(words=list, new_words=list, found=list, offsets=list, new_offsets=list, spans=list, span=tuple, before=tuple)
+cdef list word_spans(str old, str new, Budget budget)
+@cython.locals(i=Py_ssize_t)
+cdef bint is_gap(str text, Py_ssize_t start, Py_ssize_t end) except -1
+cdef bint is_of_word(long code) except -1
+@cython.locals(words=list, start=Py_ssize_t, size=Py_ssize_t, end=Py_ssize_t)
+cdef list words_of(str text)
+@cython.locals(offsets=list)
+cdef list offsets_of(list words)
+@cython.locals(size=Py_ssize_t, new_size=Py_ssize_t, rounds=Py_ssize_t, reached=list, middle=Py_ssize_t, trace=list,
+               count=Py_ssize_t, diagonal=Py_ssize_t, at=Py_ssize_t)
+cdef list compared(list old, list new, Budget budget)
+cdef bint inserts(list reached, Py_ssize_t middle, Py_ssize_t diagonal, Py_ssize_t count) except -1
+@cython.locals(spans=list, at=Py_ssize_t, new_at=Py_ssize_t, count=Py_ssize_t, reached=list, middle=Py_ssize_t,
+               diagonal=Py_ssize_t, before=Py_ssize_t, new_before=Py_ssize_t, after=Py_ssize_t, new_after=Py_ssize_t,
+               last=tuple)
+cdef list traced_back(list trace, Py_ssize_t size, Py_ssize_t new_size)
+
+# sets
+
+cdef str GROW
+cdef int SET_OPERATIONS_MAX
+
+cdef bint is_keyed(object rule) except -1
+cdef object item_id(object item, object rule)
+cdef Py_ssize_t index_of(list items, object value, object rule, Budget budget) except -2
+@cython.locals(keys=list)
+cdef list keys_of(list items, object rule)
+cdef tuple without_doubles(list items, list keys)
+@cython.locals(keys=list, new_keys=list, operations=list, index=Py_ssize_t, wanted=set, kept=list, before=dict)
+cdef list replacing(tuple path, list old, list new, object rule, Budget budget)
+@cython.locals(staying=set, known=set, gap=Py_ssize_t, index=Py_ssize_t, source=Py_ssize_t)
+cdef object place_items(tuple path, list present, list new, list new_keys, list operations, Budget budget)
+cdef Py_ssize_t place_of(list keys, object key, Budget budget) except -1
+@cython.locals(places=dict, tops=list, ends=list, before=dict, length=Py_ssize_t, found=set, count=Py_ssize_t)
+cdef set in_order(list present, list new_keys)
+cdef object change_item(tuple path, object old, object new, list operations, Budget budget)
+cdef list in_utf16_order(object names)
+cdef bytes utf16(str name)
+cdef bint keeps_items(object old, object new, object rule, Budget budget) except -1
+
+# lower
 
 @cython.final
 @cython.no_gc
@@ -265,9 +315,14 @@ cdef bint is_text_at(object entry, str pointer) except -1
 @cython.locals(budget=Budget, pointer=str, path=tuple, text=str, long=LongText, components=list, delta=tuple)
 cdef object lower_texts(object document, list patch, Bounds bounds, list operations)
 cdef bint adds_to_sets(list patch, object strategies) except -1
+@cython.locals(i=Py_ssize_t, operation=tuple, is_touched=bint)
+cdef object check_grows(object document, list operations, Py_ssize_t first, object strategies, Bounds bounds)
+cdef bint has_path(object document, tuple path) except -1
 @cython.locals(budget=Budget, detour=list, literal=list, real_own=list)
 cdef object lower_with_sets(object document, list patch, object strategies, Bounds bounds, list operations)
 cdef Py_ssize_t known_item(object document, tuple operation, object strategies, Bounds bounds) except -2
+@cython.locals(path=tuple, operations=list, index=Py_ssize_t, first=Py_ssize_t)
+cdef list doubles(tuple replaced, object strategies, Bounds bounds)
 cdef list to_old_place(tuple insertion, Py_ssize_t known)
 @cython.locals(budget=Budget, tokens=list, name=str)
 cdef object lower_entry(object document, dict entry, object strategies, Bounds bounds, list operations)
@@ -280,8 +335,6 @@ cdef object descend(object node, list path, Py_ssize_t count)
 cdef tuple locate_place(object document, list tokens)
 @cython.locals(known=Py_ssize_t)
 cdef object lower_add(object document, tuple place, object value, object strategies, Bounds bounds, list operations)
-cdef Py_ssize_t index_of(list items, object value, object rule, Budget budget) except -2
-cdef object item_id(object item, object rule)
 cdef object lower_set(object document, tuple path, object value, object strategies, Bounds bounds, list operations)
 cdef tuple lower_test(object document, list tokens, dict entry, Bounds bounds)
 @cython.locals(source=tuple, place=tuple, target=tuple, is_same=bint, is_into_itself=bint)

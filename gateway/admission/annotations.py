@@ -2,7 +2,8 @@
 
 - `x-merge`: how concurrent edits of a member merge (docs/reference/merging.md#strategies): `"register"` (the
   last writer wins, the default), `"text"`, `"counter"`, `"set"` (items are their own ids) or
-  `{"set": "user_id"}` (items are objects with that id).
+  `{"set": "user_id"}` (items are objects with that id), `"grow"` or `{"grow": "id"}` (a set that nothing
+  leaves).
 - `x-html: true`: strings here are HTML and are always sanitised; all others are text, stored as typed.
 - `x-multiline: true`: strings here may hold tabs and line breaks. `x-html` and `"x-merge": "text"` imply it.
 - `x-bidi: true`: strings here may hold any bidirectional controls (`characters.py`).
@@ -97,13 +98,16 @@ def _holds_annotation(value: Any) -> bool:
 def _strategy(value: Any, at: str) -> Strategy:
     if value in ("register", "text", "counter"):
         return str(value)
-    if value == "set":
-        return ("set",)
-    if isinstance(value, dict) and list(value) == ["set"] and isinstance(value["set"], str):
-        return ("set", value["set"])
-    raise ConfigError(
-        f'{at}: x-merge must be "register", "text", "counter", "set" or {{"set": "name of the id member"}}'
+    if value in ("set", "grow"):
+        return (str(value),)
+    if isinstance(value, dict) and list(value) in (["set"], ["grow"]):
+        ((name, member),) = value.items()
+        if isinstance(member, str):
+            return (name, member)
+    known = (
+        '"register", "text", "counter", "set", "grow", or {"set": M} or {"grow": M}, M being the id\'s member'
     )
+    raise ConfigError(f"{at}: x-merge must be {known}")
 
 
 def _flag(node: dict[str, Any], name: str, at: str) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.ot.api import Operation, identical
+from gateway.ot.kernel.budget import drawn
 from gateway.ot.kernel.documents import INS, REM, SET, TXT
 from gateway.ot.kernel.paths import Path
-from gateway.ot.kernel.text import difference as text_difference
+from gateway.ot.kernel.spans import difference as text_difference
 
 
 def difference(before: Any, after: Any) -> list[Operation]:
@@ -28,7 +29,7 @@ def _compare(before: Any, after: Any, path: Path, operations: list[Operation]) -
     elif kind is list:
         _compare_items(before, after, path, operations)
     else:
-        operations.append((TXT, path, text_difference(before, after)))
+        operations.append((TXT, path, text_difference(before, after, drawn(None))))
 
 
 def _compare_members(

@@ -20,6 +20,8 @@ def test_each_strategy_has_the_form_that_lowering_takes() -> None:
         b={"x-merge": "counter"},
         c={"x-merge": "set"},
         d={"x-merge": {"set": "id"}},
+        g={"x-merge": "grow"},
+        h={"x-merge": {"grow": "id"}},
         e={"x-merge": "register"},
         f={"properties": {"inner": {"x-merge": "text"}}},
     )
@@ -28,6 +30,8 @@ def test_each_strategy_has_the_form_that_lowering_takes() -> None:
         ("b",): "counter",
         ("c",): ("set",),
         ("d",): ("set", "id"),
+        ("g",): ("grow",),
+        ("h",): ("grow", "id"),
         ("f", "inner"): "text",
     }
 

@@ -104,6 +104,65 @@ def lower_inputs(random: Random) -> Iterator[Case]:
         yield {"document": document, "patch": patch, "strategies": write_strategies(strategies)}
 
 
+FIELDS: ot.Strategies = {
+    ("text",): "text",
+    ("people",): ("set", "id"),
+    ("tags",): ("set",),
+    ("log",): ("grow",),
+    ("seen",): ("grow", "id"),
+}
+WORDS = ("bring", "Cake", "and", "tea", "please", "会議", "🎂", "don't", "x", "ｆ")
+SEPARATORS = (" ", " ", ", ", ". ", "\n", "")
+
+
+def strategies_inputs(random: Random) -> Iterator[Case]:
+    """Fields that are replaced whole, or added to, alone and in patches of several."""
+    for _ in range(400):
+        document = {
+            "text": sentence(random),
+            "people": people(random, 1),
+            "tags": random.sample("abcdef", 3),
+            "log": random.sample(range(9), 3),
+            "seen": people(random, 1),
+        }
+        patch = [changed_field(random, document) for _ in range(random.choice((1, 1, 1, 2, 3)))]
+        yield {"document": document, "patch": patch, "strategies": write_strategies(FIELDS)}
+
+
+def sentence(random: Random) -> str:
+    return "".join(random.choice(WORDS) + random.choice(SEPARATORS) for _ in range(random.randrange(14)))
+
+
+def people(random: Random, most: int) -> list[Any]:
+    """Items with ids, of which one may be there `most` times."""
+    ids = random.sample([*range(5), "0", True] * most, random.randrange(7))
+    return [{"id": ident, random.choice("pq"): random.choice((0, "s", [1]))} for ident in ids]
+
+
+def changed_field(random: Random, document: Any) -> Case:
+    field = random.choice(("text", "text", "people", "people", "tags", "log", "seen"))
+    if field == "text":
+        return {"op": "replace", "path": "/text", "value": edited_text(random, document["text"])}
+    if random.random() < 0.3:
+        return {"op": "add", "path": f"/{field}/0", "value": random.choice(("a", 1, {"id": 3}))}
+    if field in ("people", "seen"):
+        kept = (
+            document[field] if field == "seen" else random.sample(document[field], len(document[field]) // 2)
+        )
+        value: Any = [*people(random, random.choice((1, 2))), *kept]
+    else:
+        value = [*random.sample(document[field], random.choice((2, 3))), random.choice("aeh")]
+    return {"op": "replace", "path": f"/{field}", "value": value}
+
+
+def edited_text(random: Random, text: str) -> str:
+    for _ in range(random.randint(1, 4)):
+        start = random.randint(0, len(text))
+        end = min(len(text), start + random.choice((0, 0, 1, 3, 9)))
+        text = text[:start] + random.choice(("", "x", random.choice(WORDS))) + text[end:]
+    return text
+
+
 def lower_outputs(case: Case) -> Case:
     try:
         operations = ot.lower(case["document"], case["patch"], read_strategies(case["strategies"]))
@@ -227,6 +286,7 @@ def canonical_outputs(case: Case) -> Case:
 KINDS: dict[str, Kind] = {
     "json_patch": Kind(json_patch_inputs, json_patch_outputs),
     "lower": Kind(lower_inputs, lower_outputs),
+    "strategies": Kind(strategies_inputs, lower_outputs),
     "transform": Kind(transform_inputs, transform_outputs),
     "lists": Kind(lists_inputs, transform_outputs),
     "conflicts": Kind(conflicts_inputs, conflicts_outputs),

@@ -19,8 +19,8 @@ from gateway.ot.kernel.transform import against, rebase, transform
 from gateway.ot.kernel.values import check_value, equal, identical, measure
 
 SOURCES = (
-    "errors", "budget", "values", "paths", "text", "longtext", "documents", "transform", "lower", "emit",
-    "inverse", "conflicts",
+    "errors", "budget", "values", "paths", "text", "longtext", "documents", "transform", "spans", "sets",
+    "lower", "emit", "inverse", "conflicts",
 )  # fmt: skip
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.ot.kernel.budget import PAIR_UNITS, Budget, drawn
 from gateway.ot.kernel.documents import INC, INS, MOV, REM, SET, TST, TXT, Operation, apply, get
 from gateway.ot.kernel.errors import KernelError
-from gateway.ot.kernel.lower import Bounds, check_patch, index_of, lower_patch
+from gateway.ot.kernel.lower import Bounds, check_patch, lower_patch
 from gateway.ot.kernel.paths import (
     Path,
     after_insert,
@@ -23,6 +23,7 @@ from gateway.ot.kernel.paths import (
     is_own_place,
     starts_with,
 )
+from gateway.ot.kernel.sets import index_of, is_keyed
 from gateway.ot.kernel.text import apply_delta
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, Work, known, pass_one
 from gateway.ot.kernel.values import ABSENT, measure, same
@@ -361,7 +362,7 @@ def judge_doubled(scene: Scene, insertion: Operation) -> dict[str, Any] | None:
     """An insertion into a set that has the id by now is left out: the item that came first stays."""
     container = insertion[1][:-1]
     rule = scene.strategies.get(container) if scene.strategies else None
-    if rule is None or rule[0] != SET:
+    if not is_keyed(rule):
         return None
     items = get(scene.there, container)
     place = index_of(items, insertion[2], rule, scene.work.budget)

@@ -19,8 +19,8 @@ from gateway.ot.kernel.documents import (
     has,
     own_of,
 )
-from gateway.ot.kernel.lower import index_of
 from gateway.ot.kernel.paths import after_remove, format_pointer, is_inside
+from gateway.ot.kernel.sets import index_of, is_keyed
 from gateway.ot.kernel.text import write_delta
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
 
@@ -134,7 +134,7 @@ def may_duplicate(operations: Any, strategies: Any) -> bool:
     for operation in operations:
         if operation[0] == INS:
             rule = strategies.get(operation[1][:-1])
-            if rule is not None and rule[0] == SET:
+            if is_keyed(rule):
                 return True
     return False
 
@@ -142,7 +142,7 @@ def may_duplicate(operations: Any, strategies: Any) -> bool:
 def is_duplicate(document: Any, operation: Operation, strategies: Any, budget: Budget) -> bool:
     container = operation[1][:-1]
     rule = strategies.get(container)
-    if rule is None or rule[0] != SET:
+    if not is_keyed(rule):
         return False
     return index_of(get(document, container), operation[2], rule, budget) >= 0
 

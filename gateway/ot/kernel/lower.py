@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.kernel.budget import ENTRY_UNITS, NODE_UNITS, Budget, drawn
+from gateway.ot.kernel.budget import ENTRY_UNITS, Budget, drawn
 from gateway.ot.kernel.documents import (
     INC,
     INS,
@@ -34,7 +34,9 @@ from gateway.ot.kernel.paths import (
     shown,
     starts_with,
 )
-from gateway.ot.kernel.text import apply_delta, components_of, difference, read_delta
+from gateway.ot.kernel.sets import GROW, index_of, is_keyed, keeps_items, replacing
+from gateway.ot.kernel.spans import difference
+from gateway.ot.kernel.text import apply_delta, components_of, read_delta
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
 from gateway.ot.kernel.values import (
     ABSENT,
@@ -44,11 +46,7 @@ from gateway.ot.kernel.values import (
     checked,
     copy_value,
     measured,
-    same,
 )
-
-# What may put an item into an array.
-ADDING = ("add", "copy", "move")
 
 
 class Bounds:
@@ -132,7 +130,9 @@ def lower_entries(
             document = lower_texts(document, patch, bounds, operations)
             done = len(operations)
         else:
+            first = len(operations)
             lower_entry(document, checked_entry(patch, bounds.index), strategies, bounds, operations)
+            check_grows(document, operations, first, strategies, bounds)
             bounds.end_entry(operations)
     while wants_document and done < len(operations):
         document = apply_one(document, operations[done], bounds.own, bounds.budget)
@@ -187,13 +187,45 @@ def lower_texts(document: Any, patch: list[Any], bounds: Bounds, operations: lis
     return edited(document, SET, path, text if long is None else long.whole(budget), bounds.own, budget)
 
 
+def check_grows(
+    document: Any, operations: list[Operation], first: int, strategies: Any, bounds: Bounds
+) -> None:
+    """Refuse what takes an item out of an array that only grows. Deleting the whole document may."""
+    if not strategies:
+        return
+    for path, rule in strategies.items():
+        if rule[0] != GROW:
+            continue
+        after = document
+        is_touched = False
+        for i in range(first, len(operations)):
+            operation = operations[i]
+            if operation[0] == REM or operation[0] == SET or operation[0] == MOV:
+                is_touched = is_touched or starts_with(operation[1], path) or starts_with(path, operation[1])
+            after = apply_one(after, operation, None, bounds.budget)
+        if is_touched and after is not None and has_path(document, path):
+            kept = get(after, path) if has_path(after, path) else None
+            if not keeps_items(get(document, path), kept, rule, bounds.budget):
+                where = shown(format_pointer(path))
+                raise KernelError(INVALID, f"{where} only grows: nothing can be taken out of it")
+
+
+def has_path(document: Any, path: Path) -> bool:
+    """Is there a node at `path`, whose container may be missing too?"""
+    for token in path:
+        if type(document) is not dict or token not in document:
+            return False
+        document = document[token]
+    return True
+
+
 def adds_to_sets(patch: list[Any], strategies: Any) -> bool:
-    """May the patch add an item to an array that is a set?"""
-    sets = {format_pointer(path) for path, rule in strategies.items() if rule[0] == SET}
+    """May the patch add an item to an array that is a set, or replace one?"""
+    sets = {format_pointer(path) for path, rule in strategies.items() if is_keyed(rule)}
     for entry in patch:
-        if type(entry) is dict and entry.get("op") in ADDING:
+        if type(entry) is dict:
             pointer = entry.get("path")
-            if type(pointer) is str and pointer[: pointer.rfind("/")] in sets:
+            if type(pointer) is str and (pointer in sets or pointer[: pointer.rfind("/")] in sets):
                 return True
     return False
 
@@ -207,7 +239,7 @@ def lower_with_sets(
     author's view, on which the paths after it stand. `detour` leads from that view to what there really is;
     whatever is lowered on the view is carried past it.
     """
-    others = {path: rule for path, rule in strategies.items() if rule[0] != SET}
+    others = {path: rule for path, rule in strategies.items() if not is_keyed(rule)}
     budget = bounds.budget
     real = document
     real_own: list[Any] = []
@@ -215,6 +247,7 @@ def lower_with_sets(
     while bounds.index < len(patch):
         literal: list[Operation] = []
         lower_entry(document, checked_entry(patch, bounds.index), others, bounds, literal)
+        check_grows(document, literal, 0, strategies, bounds)
         for operation in literal:
             document = apply_one(document, operation, bounds.own, budget)
         detour, carried, _ = transform(detour, literal, CALLS_PER_PAIR, CALLS_SPARE, budget)
@@ -224,6 +257,10 @@ def lower_with_sets(
                 detour = [*detour, *to_old_place(operation, known)]
                 place = (*operation[1][:-1], known)
                 fresh = [(REM, place), (INS, place, operation[2])]
+            elif operation[0] == SET and is_keyed(strategies.get(operation[1])):
+                fresh = []
+                lower_set(real, operation[1], operation[2], strategies, bounds, fresh)
+                detour = [*detour, *doubles(operation, strategies, bounds)]
             else:
                 fresh = [operation]
             for item in fresh:
@@ -232,12 +269,27 @@ def lower_with_sets(
         bounds.end_entry(operations)
 
 
+def doubles(replaced: Operation, strategies: Any, bounds: Bounds) -> list[Operation]:
+    """From an array as its author wrote it to what `replacing` makes of it, where an id is twice in it."""
+    path = replaced[1]
+    operations: list[Operation] = []
+    items = replaced[2]
+    if type(items) is list:
+        rule = strategies[path]
+        for index in range(len(items) - 1, -1, -1):
+            first = index_of(items, items[index], rule, bounds.budget)
+            if 0 <= first < index:
+                items = [*items[:index], *items[index + 1 :]]
+                operations.append((REM, (*path, index)))
+    return operations
+
+
 def known_item(document: Any, operation: Operation, strategies: Any, bounds: Bounds) -> int:
     """Where the item that an `ins` into a set would double stands, or -1."""
     if operation[0] != INS:
         return -1
     rule = strategies.get(operation[1][:-1])
-    if rule is None or rule[0] != SET:
+    if not is_keyed(rule):
         return -1
     return index_of(get(document, operation[1][:-1]), operation[2], rule, bounds.budget)
 
@@ -369,31 +421,12 @@ def lower_add(
         lower_set(document, place, value, strategies, bounds, operations)
         return
     rule = strategies.get(place[:-1]) if strategies else None
-    if rule is not None and rule[0] == SET:
+    if is_keyed(rule):
         known = index_of(get(document, place[:-1]), value, rule, bounds.budget)
         if known >= 0:  # in place, so that it beats a concurrent remove
             place = (*place[:-1], known)
             operations.append((REM, place))
     operations.append((INS, place, value))
-
-
-def index_of(items: list[Any], value: Any, rule: Any, budget: Budget) -> int:
-    """Where in a set an item with the same id stands, or -1."""
-    key = item_id(value, rule)
-    if key is None:
-        return -1
-    budget.charge(NODE_UNITS * len(items))
-    for index, item in enumerate(items):
-        if same(item_id(item, rule), key, False, budget):
-            return index
-    return -1
-
-
-def item_id(item: Any, rule: Any) -> Any:
-    """The id of a set's item: the item itself, or its member `rule[1]`; None where it has none."""
-    if len(rule) < 2 or rule[1] is None:
-        return item
-    return item.get(rule[1]) if type(item) is dict else None
 
 
 def lower_set(
@@ -407,8 +440,7 @@ def lower_set(
     if rule == "text" and type(value) is str:
         old = get(document, path) if has(document, path) else None
         if type(old) is str:
-            bounds.budget.charge(len(old) + len(value))
-            delta = difference(old, value)
+            delta = difference(old, value, bounds.budget)
             if delta:
                 operations.append((TXT, path, delta))
             return
@@ -417,6 +449,12 @@ def lower_set(
         if type(old) is int and -INTEGER_MAX <= value - old <= INTEGER_MAX:
             if value != old:
                 operations.append((INC, path, value - old))
+            return
+    elif is_keyed(rule) and type(value) is list:
+        old = get(document, path) if has(document, path) else None
+        fresh = replacing(path, old, value, rule, bounds.budget) if type(old) is list else None
+        if fresh is not None:
+            operations.extend(fresh)
             return
     operations.append((SET, path, value))
 

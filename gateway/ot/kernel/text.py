@@ -57,22 +57,6 @@ def with_joined_texts(delta: list[Any]) -> list[Any]:
     return joined
 
 
-def difference(old: str, new: str) -> Delta:
-    """The delta of the one span in which two strings differ."""
-    limit = min(len(old), len(new))
-    start = 0
-    while start < limit and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < limit - start and old[len(old) - 1 - end] == new[len(new) - 1 - end]:
-        end += 1
-    delta: list[Any] = []
-    push(delta, start)
-    push(delta, start + end - len(old))
-    push(delta, new[start : len(new) - end])
-    return sealed(delta)
-
-
 def apply_delta(text: str, delta: Delta) -> str:
     """The text after `delta`; KernelError when it reaches past the end."""
     parts: list[str] = []

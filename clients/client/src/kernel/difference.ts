@@ -2,7 +2,7 @@
 
 import type { Operation } from "./documents.js";
 import type { Path } from "./paths.js";
-import { difference as textDifference } from "./text.js";
+import { difference as textDifference } from "./spans.js";
 import { equal, has, isArray, isObject, type Json, type JsonArray } from "./values.js";
 
 /** Operations on `before` that give `after`: members one by one, arrays by the span that differs. */

@@ -10,11 +10,11 @@ export { DEFAULT_LIMITS, type Limits, lower, type Strategies, type Strategy } fr
 export { type MergeConflict, type Merged, merge } from "./merge.js";
 export { formatPointer, type Path, parsePointer } from "./paths.js";
 export { GapError, type Outgoing, Replica, type ReplicaOptions, type SavedReplica } from "./replica.js";
+export { difference as textDifference } from "./spans.js";
 export {
   carriedOffset,
   composeDelta,
   type Delta,
-  difference as textDifference,
   type TextComponent,
   toCodePoints,
   toUnits,

@@ -23,13 +23,14 @@ import {
   shown,
   startsWith,
 } from "./paths.js";
-import { difference, readDelta } from "./text.js";
+import { indexOf, keepsItems, replacing } from "./sets.js";
+import { difference } from "./spans.js";
+import { readDelta } from "./text.js";
 import { transform } from "./transform.js";
 import {
   CONFLICT,
   checkInteger,
   checkValue,
-  equal,
   invalid,
   isArray,
   isObject,
@@ -96,6 +97,7 @@ export function lower(
   for (const [index, entry] of patch.entries()) {
     const lowered = indexed(index, () => {
       const found = lowerEntry(view, entry, context);
+      checkGrows(view, found, strategies);
       if (index < patch.length - 1)
         view = found.reduce((node, one) => applyOne(node, one, context.own), view);
       return found;
@@ -149,6 +151,7 @@ function lowerWithSets(
   for (const [index, entry] of patch.entries()) {
     const literal = indexed(index, () => {
       const lowered = lowerEntry(view, entry, { strategies: others, limits, own: null });
+      checkGrows(view, lowered, strategies);
       view = apply(view, lowered);
       return lowered;
     });
@@ -161,11 +164,41 @@ function lowerWithSets(
         detour.push(...toOldPlace(operation[1], known));
         fresh = inPlaceOf(known, operation[1], operation[2]);
       }
+      if (operation[0] === "set" && idOf(strategyAt(strategies, operation[1])) !== undefined) {
+        fresh = lowerSet(real, operation[1], operation[2], { strategies, limits, own: null });
+        detour.push(...doubles(operation[1], operation[2], strategies));
+      }
       real = apply(real, fresh);
       operations.push(...fresh);
     }
   }
   return operations;
+}
+
+/** From an array as its author wrote it to what `replacing` makes of it, where an id is twice in it. */
+function doubles(path: Path, value: Json, strategies: Strategies): Operation[] {
+  const key = idOf(strategyAt(strategies, path));
+  if (!isArray(value) || key === undefined) return [];
+  return value
+    .flatMap((item, index): Operation[] => {
+      const first = indexOf(value, item, key);
+      return first >= 0 && first < index ? [["rem", [...path, index]]] : [];
+    })
+    .reverse();
+}
+
+/** Refuse what takes an item out of an array that only grows. Deleting the whole document may. */
+function checkGrows(document: Json, operations: readonly Operation[], strategies: Strategies): void {
+  for (const [pointer, rule] of Object.entries(strategies)) {
+    if (!grows(rule)) continue;
+    const path = parsePointer(pointer);
+    const touches = ([kind, at]: Operation): boolean =>
+      (kind === "rem" || kind === "set" || kind === "mov") && (startsWith(at, path) || startsWith(path, at));
+    if (!operations.some(touches)) continue;
+    const after = apply(document, operations);
+    if (after === null || keepsItems(find(document, path), find(after, path), idOf(rule) as string)) continue;
+    throw invalid(`${pointer} only grows: nothing can be taken out of it`);
+  }
 }
 
 /** Where the item that an insertion into a set would double stands, or -1. */
@@ -195,15 +228,6 @@ function toOldPlace(gap: Path, known: number): Operation[] {
   if (now === known) return [removal];
   return [removal, ["mov", [...container, now], [...container, known < now ? known : known + 1]]];
 }
-
-/** Where in a set an item with the same id stands, or -1. */
-function indexOf(items: readonly Json[], value: Json, key: string): number {
-  const id = itemId(value, key);
-  return id === null ? -1 : items.findIndex((item) => equal(itemId(item, key), id));
-}
-
-/** The id of a set's item; null where it has none. */
-export const itemId = (item: Json, key: string): Json => (key ? (child(item, key) ?? null) : item);
 
 /** The operations of one entry of a patch. */
 function lowerEntry(document: Json, entry: unknown, context: Context): Operation[] {
@@ -312,7 +336,9 @@ function lowerSet(document: Json, path: Path, value: Json, { strategies }: Conte
     const amount = (value as number) - (old as number);
     if (Number.isSafeInteger(amount)) return amount ? [["inc", path, amount]] : [];
   }
-  return [["set", path, value]];
+  const key = idOf(rule);
+  const replaced = key !== undefined && isArray(old) && isArray(value) && replacing(path, old, value, key);
+  return replaced || [["set", path, value]];
 }
 
 function lowerTest(document: Json, tokens: readonly string[], value: Json): Operation {

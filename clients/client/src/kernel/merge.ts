@@ -8,9 +8,11 @@
 import { difference } from "./difference.js";
 import { child } from "./documents.js";
 import { emit, type PatchOperation } from "./emit.js";
-import { grows, idOf, itemId, type Strategies, strategyAt } from "./lower.js";
+import { grows, idOf, type Strategies, strategyAt } from "./lower.js";
 import { formatPointer, type Path } from "./paths.js";
-import { applyDelta, difference as textDifference, transformDelta } from "./text.js";
+import { itemId } from "./sets.js";
+import { difference as textDifference } from "./spans.js";
+import { applyDelta, transformDelta } from "./text.js";
 import { equal, isArray, isObject, type Json, type JsonArray, type JsonObject, put } from "./values.js";
 
 /** What both sides changed, of which theirs stays. A side on which it isn't there has no value. */

@@ -69,24 +69,8 @@ export function sealed(delta: (string | number)[]): Delta {
   return delta;
 }
 
-/** The delta of the one span in which two strings differ. */
-export function difference(old: string, now: string): Delta {
-  const limit = Math.min(old.length, now.length);
-  let start = 0;
-  while (start < limit && old[start] === now[start]) start++;
-  let end = 0;
-  while (end < limit - start && old[old.length - 1 - end] === now[now.length - 1 - end]) end++;
-  // No cut goes through a surrogate pair.
-  if (isLow(old, start) || isLow(now, start)) start--;
-  if (isLow(old, old.length - end) || isLow(now, now.length - end)) end--;
-  const delta: (string | number)[] = [];
-  push(delta, length(old.slice(0, start)));
-  push(delta, -length(old.slice(start, old.length - end)));
-  push(delta, now.slice(start, now.length - end));
-  return sealed(delta);
-}
-
-const isLow = (text: string, unit: number): boolean => (text.charCodeAt(unit) & 0xfc00) === 0xdc00;
+/** Is this unit the second one of a surrogate pair? */
+export const isLow = (text: string, unit: number): boolean => (text.charCodeAt(unit) & 0xfc00) === 0xdc00;
 
 /** The text after `delta`; PatchError when it reaches past the end. */
 export function applyDelta(text: string, delta: Delta): string {

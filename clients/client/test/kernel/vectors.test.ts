@@ -48,10 +48,12 @@ plays<LowerCase>("json_patch", (fields) => {
   expect({ after, error }).toEqual({ after: fields.after, error: fields.error });
 });
 
-plays<LowerCase>("lower", (fields) => {
-  const { operations, after, error } = fields;
-  expect({ operations, after, error }).toMatchObject(lowered(fields));
-});
+for (const name of ["lower", "strategies"]) {
+  plays<LowerCase>(name, (fields) => {
+    const { operations, after, error } = fields;
+    expect({ operations, after, error }).toMatchObject(lowered(fields));
+  });
+}
 
 interface TransformCase {
   document: Json;
