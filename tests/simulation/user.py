@@ -121,7 +121,8 @@ class User:
 
     def _move(self, position: int) -> None:
         if self._synced:
-            self.cursor = self.present[self.session_id] = {"field": "title", "position": position}
+            self.cursor = {"field": "title", "position": position, "version": self.replica.version}
+            self.present[self.session_id] = self.cursor
             self._say("PRESENCE_UPDATE", {"resource_id": RESOURCE_ID, "cursor": self.cursor})
 
     def settle_down(self) -> None:
