@@ -100,12 +100,11 @@ class Demo:
                 400, f"name must be a string of 1 to {NAME_LENGTH_MAX} characters.", code="INVALID_MESSAGE"
             )
         context, name = self._context, name.strip()
-        user_id = f"demo-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:16]}"
         try:
-            made = context.sign(user_id, name, GRANTS, TOKEN_TTL_S)
+            made = context.sign(name, name, GRANTS, TOKEN_TTL_S)
         except ValueError as error:
             raise Problem(400, f"{error}.", code="INVALID_MESSAGE") from None
-        fields = {"token": made, "user_id": user_id, "name": name, "notice": NOTICE}
+        fields = {"token": made, "user_id": name, "name": name, "notice": NOTICE}
         return json_response({**fields, "expires_at": int(context.now_s() + TOKEN_TTL_S) * 1000})
 
     def _check_host(self, request: Request) -> None:

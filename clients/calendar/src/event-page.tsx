@@ -21,11 +21,12 @@ type Document = SharedDocument<EventDocument> | null;
 export function EventPage({ id }: { id: string }): ReactNode {
   const event = useRealtimeEvent<EventDocument>(id);
   const { document, view, status, canEdit } = event;
-  if (status === "loading") return <p className="note">Opening the event…</p>;
+  if (status === "loading") return <h1 className="note">Opening the event…</h1>;
   if (status === "forbidden") return <Nothing text="This sign-in may not see the event." />;
   if (view === null) return <Nothing text="There is no such event (any more)." />;
   return (
     <div className="event">
+      <h1 className="unseen">Event</h1>
       <Form document={document} canEdit={canEdit} />
       <aside>
         <People document={document} />
@@ -39,9 +40,10 @@ export function EventPage({ id }: { id: string }): ReactNode {
 
 function Nothing({ text }: { text: string }): ReactNode {
   return (
-    <p className="note">
-      {text} <a href="#/">To the month</a>
-    </p>
+    <>
+      <h1>{text}</h1>
+      <a href="#/">To the month</a>
+    </>
   );
 }
 
