@@ -156,11 +156,14 @@ async def test_the_file_of_settings_is_valid(tmp_path):
 
 def parsed(command: click.Command, words: list[str]) -> None:
     """Raises UsageError where a command doesn't have such an option, or such a command."""
-    context = click.Context(command)
     if isinstance(command, click.Group):
-        command, words = command.get_command(context, words[0]) or command, words[1:]
-        assert not isinstance(command, click.Group), f"there is no such command: {words}"
-    command.make_parser(context).parse_args(words)
+        found = command.get_command(click.Context(command), words[0])
+        assert found is not None, f"there is no such command: {words}"
+        command, words = found, words[1:]
+    given, rest, _ = command.make_parser(click.Context(command)).parse_args(words)
+    assert not rest, f"this is one argument too many: {rest}"
+    missing = [param.name for param in command.params if param.required and given.get(param.name) is None]
+    assert not missing, f"this needs {missing}"
 
 
 def check(command: str) -> None:
@@ -194,6 +197,7 @@ def test_every_command_of_a_page_is_one_that_exists(page):
     [
         "gateway serve --frobnicate",
         "gateway fly",
+        "gateway token ann --grant *=viewer",
         "python -m gatewey",
         "make tea",
         "python -m loadtest run --fast x",
