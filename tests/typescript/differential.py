@@ -15,12 +15,31 @@ from typing import Any
 
 from gateway import ot
 from gateway.errors import PatchError
-from gateway.ot.kernel.transform import LATER_WRITES_OVER
+from gateway.ot.kernel.transform import EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST
 from tests.ot import generate, twins
 from tests.typescript.peer import Peer
 from tests.vectors.kinds import plain_numbers
 
 HOSTILE_SHARE = 0.2
+REPLACING_SHARE = 0.3
+WORDS = (
+    "the",
+    "meeting",
+    "is",
+    "at",
+    "ten,",
+    "please",
+    "bring",
+    "cake.",
+    "日本語",
+    "a😀b",
+    "e\u0301",
+    "",
+    "it's",
+)
+# What undo asks of a transformation; a server wants to know more.
+UNDO_LOSSES = EARLIER_MOVE_CUT | LATER_GONE | LATER_WRITE_LOST
+GROWING = {**twins.STRATEGIES, ("list",): ("grow",)}
 INTEGER_TOO_LARGE = 2**60  # 2**70 is a float to JavaScript, as it is once JSON.stringify wrote it
 
 
@@ -34,8 +53,35 @@ def case_of(seed: int) -> dict[str, Any]:
     if random.random() < HOSTILE_SHARE:
         patch = random.choice(patches)
         patch.insert(random.randint(0, len(patch)), expressible(twins.hostile(random, document)))
-    strategies = random.choice((None, twins.STRATEGIES))
+    if random.random() < REPLACING_SHARE:
+        document = {**document, **long_values(random)}
+        patches = [[replacement(random, document)] for _ in range(2)]
+    strategies = random.choice((None, twins.STRATEGIES, GROWING))
     return {"document": document, "strategies": strategies, "patches": patches}
+
+
+def long_values(random: Random) -> dict[str, Any]:
+    """A text of sentences, an array of scalars and one of objects with ids."""
+    text = " ".join(random.choice(WORDS) for _ in range(random.randrange(60)))
+    items = random.sample((True, False, 0, 1, -3, 2.5, "a", "b", "c", "日本語"), random.randrange(8))
+    people = [{"a": name, "b": random.randrange(3)} for name in random.sample("abcdefg", random.randrange(7))]
+    return {"text": text, "list": items, "a": people}
+
+
+def replacement(random: Random, document: dict[str, Any]) -> dict[str, Any]:
+    """A whole text or array that came from the one that is there."""
+    path = random.choice(("text", "list", "a"))
+    old = document[path]
+    parts = old.split(" ") if path == "text" else list(old)
+    for _ in range(random.randrange(5)):
+        at = random.randint(0, len(parts))
+        fresh = {"text": random.choice(WORDS), "list": random.randrange(9), "a": {"a": "h", "b": 1}}[path]
+        parts[at : at + random.randrange(3)] = [fresh] * random.randrange(2)
+    if random.random() < 0.3:
+        random.shuffle(parts)
+    if path == "a":
+        parts = [{**part, "b": random.randrange(3)} if random.random() < 0.2 else part for part in parts]
+    return {"op": "replace", "path": f"/{path}", "value": " ".join(parts) if path == "text" else parts}
 
 
 def expressible(entry: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +129,7 @@ def met(document: Any, earlier: ot.Operations, later: ot.Operations) -> dict[str
     head = ot.apply(document, earlier)
     after = ot.apply(head, past[1])
     return {
-        "transformed": [*past, losses & ~LATER_WRITES_OVER],  # which only servers need
+        "transformed": [*past, losses & UNDO_LOSSES],
         "after": after,
         "inverse": ot.invert(head, past[1]),
         "patches": [ot.emit(head, past[1], tests) for tests in (False, True)],

@@ -6,11 +6,12 @@ export { difference } from "./difference.js";
 export { apply, find, type Operation, type Operations } from "./documents.js";
 export { emit, type Patch, type PatchOperation, settle } from "./emit.js";
 export { invert } from "./inverse.js";
-export { DEFAULT_LIMITS, type Limits, lower, type Strategies, type Strategy } from "./lower.js";
+export { DEFAULT_LIMITS, type Limits, lower } from "./lower.js";
 export { type MergeConflict, type Merged, merge } from "./merge.js";
 export { formatPointer, type Path, parsePointer } from "./paths.js";
 export { GapError, type Outgoing, Replica, type ReplicaOptions, type SavedReplica } from "./replica.js";
 export { difference as textDifference } from "./spans.js";
+export type { Strategies, Strategy } from "./strategies.js";
 export {
   carriedOffset,
   composeDelta,

@@ -23,8 +23,9 @@ import {
   shown,
   startsWith,
 } from "./paths.js";
-import { indexOf, keepsItems, replacing } from "./sets.js";
+import { indexOf, isKept, replacing } from "./sets.js";
 import { difference } from "./spans.js";
+import { grows, idOf, isSet, type Strategies, strategyAt } from "./strategies.js";
 import { readDelta } from "./text.js";
 import { transform } from "./transform.js";
 import {
@@ -40,21 +41,6 @@ import {
   TOO_LARGE,
   walk,
 } from "./values.js";
-
-/**
- * How concurrent edits of a field merge, as a schema's `x-merge` has it. The items of a set are known by the
- * member named, or by themselves; a `grow` is a set from which nothing is removed.
- */
-export type Strategy =
-  | "register"
-  | "text"
-  | "counter"
-  | "set"
-  | "grow"
-  | { readonly set: string }
-  | { readonly grow: string };
-/** By JSON Pointer. Other fields are registers: the last writer wins. */
-export type Strategies = Readonly<Record<string, Strategy>>;
 
 /** What a client asks of its own patches. What `copy` may add, the server alone counts. */
 export interface Limits {
@@ -97,7 +83,7 @@ export function lower(
   for (const [index, entry] of patch.entries()) {
     const lowered = indexed(index, () => {
       const found = lowerEntry(view, entry, context);
-      checkGrows(view, found, strategies);
+      checkGrowing(view, found, strategies);
       if (index < patch.length - 1)
         view = found.reduce((node, one) => applyOne(node, one, context.own), view);
       return found;
@@ -115,20 +101,6 @@ function indexed<Result>(index: number, step: () => Result): Result {
     throw error instanceof PatchError ? new PatchError(error.code, error.message, index) : error;
   }
 }
-
-/** What a strategy says of an array that is a set: the member that is its items' id, "" for themselves. */
-export function idOf(strategy: Strategy | undefined): string | undefined {
-  if (typeof strategy === "object") return "set" in strategy ? strategy.set : strategy.grow;
-  return strategy === "set" || strategy === "grow" ? "" : undefined;
-}
-
-export const grows = (strategy: Strategy | undefined): boolean =>
-  strategy === "grow" || (typeof strategy === "object" && "grow" in strategy);
-
-const isSet = (strategy: Strategy): boolean => idOf(strategy) !== undefined;
-
-export const strategyAt = (strategies: Strategies, path: Path): Strategy | undefined =>
-  strategies[formatPointer(path)];
 
 /**
  * The operations of a patch of several, where some arrays are sets.
@@ -151,7 +123,7 @@ function lowerWithSets(
   for (const [index, entry] of patch.entries()) {
     const literal = indexed(index, () => {
       const lowered = lowerEntry(view, entry, { strategies: others, limits, own: null });
-      checkGrows(view, lowered, strategies);
+      checkGrowing(view, lowered, strategies);
       view = apply(view, lowered);
       return lowered;
     });
@@ -163,8 +135,7 @@ function lowerWithSets(
       if (operation[0] === "ins" && known >= 0) {
         detour.push(...toOldPlace(operation[1], known));
         fresh = inPlaceOf(known, operation[1], operation[2]);
-      }
-      if (operation[0] === "set" && idOf(strategyAt(strategies, operation[1])) !== undefined) {
+      } else if (operation[0] === "set" && isSet(strategyAt(strategies, operation[1]))) {
         fresh = lowerSet(real, operation[1], operation[2], { strategies, limits, own: null });
         detour.push(...doubles(operation[1], operation[2], strategies));
       }
@@ -176,28 +147,33 @@ function lowerWithSets(
 }
 
 /** From an array as its author wrote it to what `replacing` makes of it, where an id is twice in it. */
-function doubles(path: Path, value: Json, strategies: Strategies): Operation[] {
+function doubles(path: Path, written: Json, strategies: Strategies): Operation[] {
+  const operations: Operation[] = [];
   const key = idOf(strategyAt(strategies, path));
-  if (!isArray(value) || key === undefined) return [];
-  return value
-    .flatMap((item, index): Operation[] => {
-      const first = indexOf(value, item, key);
-      return first >= 0 && first < index ? [["rem", [...path, index]]] : [];
-    })
-    .reverse();
+  if (key === undefined || !isArray(written)) return operations;
+  const items = written.slice();
+  for (let index = items.length - 1; index >= 0; index--) {
+    const first = indexOf(items, items[index]!, key);
+    if (first < 0 || first === index) continue;
+    items.splice(index, 1);
+    operations.push(["rem", [...path, index]]);
+  }
+  return operations;
 }
 
-/** Refuse what takes an item out of an array that only grows. Deleting the whole document may. */
-function checkGrows(document: Json, operations: readonly Operation[], strategies: Strategies): void {
+/** Refuses what takes an item out of an array that only grows. Deleting the whole document may. */
+function checkGrowing(document: Json, operations: readonly Operation[], strategies: Strategies): void {
   for (const [pointer, rule] of Object.entries(strategies)) {
-    if (!grows(rule)) continue;
     const path = parsePointer(pointer);
-    const touches = ([kind, at]: Operation): boolean =>
+    const old = grows(rule) ? find(document, path) : undefined;
+    if (!isArray(old)) continue;
+    const isTouched = ([kind, at]: Operation) =>
       (kind === "rem" || kind === "set" || kind === "mov") && (startsWith(at, path) || startsWith(path, at));
-    if (!operations.some(touches)) continue;
+    if (!operations.some(isTouched)) continue;
     const after = apply(document, operations);
-    if (after === null || keepsItems(find(document, path), find(after, path), idOf(rule) as string)) continue;
-    throw invalid(`${pointer} only grows: nothing can be taken out of it`);
+    if (after !== null && !isKept(old, find(after, path), idOf(rule)!)) {
+      throw invalid(`${shown(pointer)} only grows: nothing can be taken out of it`);
+    }
   }
 }
 
@@ -337,8 +313,8 @@ function lowerSet(document: Json, path: Path, value: Json, { strategies }: Conte
     if (Number.isSafeInteger(amount)) return amount ? [["inc", path, amount]] : [];
   }
   const key = idOf(rule);
-  const replaced = key !== undefined && isArray(old) && isArray(value) && replacing(path, old, value, key);
-  return replaced || [["set", path, value]];
+  const items = key !== undefined && isArray(old) && isArray(value) && replacing(path, old, value, key);
+  return items || [["set", path, value]];
 }
 
 function lowerTest(document: Json, tokens: readonly string[], value: Json): Operation {

@@ -8,10 +8,10 @@
 import { difference } from "./difference.js";
 import { child } from "./documents.js";
 import { emit, type PatchOperation } from "./emit.js";
-import { grows, idOf, type Strategies, strategyAt } from "./lower.js";
 import { formatPointer, type Path } from "./paths.js";
 import { itemId } from "./sets.js";
 import { difference as textDifference } from "./spans.js";
+import { grows, idOf, type Strategies, strategyAt } from "./strategies.js";
 import { applyDelta, transformDelta } from "./text.js";
 import { equal, isArray, isObject, type Json, type JsonArray, type JsonObject, put } from "./values.js";
 

@@ -2,187 +2,171 @@
  * The difference of two texts in several spans: what its author changed, and nothing beside it.
  *
  * The common ends are cut. What is left is compared word by word, and what differs then once more character by
- * character, both by Myers' greedy algorithm with a bound on its rounds; beyond it, a span is replaced whole. A
- * replaced span is its deletion, then its insertion.
+ * character, both by Myers' greedy algorithm (An O(ND) Difference Algorithm and Its Variations, 1986) with a
+ * bound on its rounds; beyond it, a span is replaced whole. A replaced span is its deletion, then its insertion.
  */
 
-import { type Delta, isLow, length, push, sealed } from "./text.js";
+import { type Delta, isFlat, push, sealed } from "./text.js";
 
+// Rounds of one comparison: at most so many, and in all about so many steps over what is compared.
 const ROUNDS_MAX = 256;
 const STEPS_MAX = 200_000;
-/** So many characters without a word between two spans don't part them. */
+// So many characters without a word between two spans don't part them.
 const GAP_LENGTH_MAX = 2;
-/** From here on (CJK, emoji) a character is a word. */
+// From here on (CJK, emoji) a character is a word.
 const FIRST_ALONE = 0x2e80;
 
-/** `old[start..end]` is replaced by `now[nowStart..nowEnd]`; counted in code points. */
-interface Span {
-  start: number;
-  end: number;
-  nowStart: number;
-  nowEnd: number;
-}
+/** `old[a:b]` is replaced by `now[c:d]`. */
+type Span = readonly [start: number, end: number, newStart: number, newEnd: number];
+/** Code points: a string itself where each is one unit. */
+type Points = string | readonly string[];
+
+const textOf = (points: Points): string => (typeof points === "string" ? points : points.join(""));
+const pointsOf = (text: string): Points => (isFlat(text) ? text : [...text]);
 
 /** The delta that makes `now` of `old`. */
 export function difference(old: string, now: string): Delta {
-  const [lead, tail] = commonEnds(old, now);
-  const before = Array.from(old.slice(lead, old.length - tail));
-  const after = Array.from(now.slice(lead, now.length - tail));
+  const points = pointsOf(now);
   const delta: (string | number)[] = [];
-  push(delta, length(old.slice(0, lead)));
   let at = 0;
-  for (const span of spansOf(before, after)) {
-    push(delta, span.start - at);
-    push(delta, span.start - span.end);
-    push(delta, after.slice(span.nowStart, span.nowEnd).join(""));
-    at = span.end;
+  for (const [start, end, newStart, newEnd] of textSpans(pointsOf(old), points)) {
+    push(delta, start - at);
+    push(delta, start - end);
+    push(delta, textOf(points.slice(newStart, newEnd)));
+    at = end;
   }
-  push(delta, before.length - at);
-  push(delta, length(old.slice(old.length - tail)));
   return sealed(delta);
 }
 
-/** How many units both texts begin and end with; no cut goes through a surrogate pair. */
-function commonEnds(old: string, now: string): readonly [number, number] {
-  const limit = Math.min(old.length, now.length);
-  let lead = 0;
-  while (lead < limit && old[lead] === now[lead]) lead++;
-  if (isLow(old, lead) || isLow(now, lead)) lead--;
-  let tail = 0;
-  while (tail < limit - lead && old[old.length - 1 - tail] === now[now.length - 1 - tail]) tail++;
-  if (isLow(old, old.length - tail) || isLow(now, now.length - tail)) tail--;
-  return [lead, tail];
+/** The spans in which two texts differ, in order and apart. */
+function textSpans(old: Points, now: Points): Span[] {
+  const [start, end, , newEnd] = trimmed(old, now, [0, old.length, 0, now.length]);
+  if (start === end && start === newEnd) return [];
+  if (start === end || start === newEnd) return [[start, end, start, newEnd]];
+  const spans = wordSpans(old.slice(start, end), now.slice(start, newEnd));
+  return spans.flatMap((span) => refined(old, now, span.map((at) => at + start) as unknown as Span));
 }
 
-function spansOf(old: readonly string[], now: readonly string[]): Span[] {
-  const whole = { start: 0, end: old.length, nowStart: 0, nowEnd: now.length };
-  if (!old.length && !now.length) return [];
-  if (!old.length || !now.length) return [whole];
-  return wordSpans(old, now, whole).flatMap((span) => refined(old, now, span));
+/** A span without its common ends. */
+function trimmed(old: Points, now: Points, [start, end, newStart, newEnd]: Span): Span {
+  const limit = Math.min(end - start, newEnd - newStart);
+  let lead = 0;
+  while (lead < limit && old[start + lead] === now[newStart + lead]) lead++;
+  let tail = 0;
+  while (tail < limit - lead && old[end - 1 - tail] === now[newEnd - 1 - tail]) tail++;
+  return [start + lead, end - tail, newStart + lead, newEnd - tail];
 }
 
 /** A replaced span by its characters, where half of the shorter side or more stays. */
-function refined(old: readonly string[], now: readonly string[], span: Span): Span[] {
-  let { start, end, nowStart, nowEnd } = span;
-  while (start < end && nowStart < nowEnd && old[start] === now[nowStart]) {
-    start++;
-    nowStart++;
-  }
-  while (start < end && nowStart < nowEnd && old[end - 1] === now[nowEnd - 1]) {
-    end--;
-    nowEnd--;
-  }
-  const whole = { start, end, nowStart, nowEnd };
-  if (start === end || nowStart === nowEnd) return [whole];
-  const found = compared(old.slice(start, end), now.slice(nowStart, nowEnd));
+function refined(old: Points, now: Points, span: Span): Span[] {
+  const whole = trimmed(old, now, span);
+  const [start, end, newStart, newEnd] = whole;
+  const size = end - start;
+  const newSize = newEnd - newStart;
+  const found = size && newSize && compared(old.slice(start, end), now.slice(newStart, newEnd));
   if (!found) return [whole];
-  const kept = found.reduce((left, part) => left - (part.end - part.start), end - start);
-  if (2 * kept < Math.min(end - start, nowEnd - nowStart)) return [whole];
-  return found.map((part) => ({
-    start: part.start + start,
-    end: part.end + start,
-    nowStart: part.nowStart + nowStart,
-    nowEnd: part.nowEnd + nowStart,
-  }));
+  const kept = found.reduce((left, [first, last]) => left - (last - first), size);
+  if (2 * kept < Math.min(size, newSize)) return [whole];
+  return found.map(([a, b, c, d]) => [a + start, b + start, c + newStart, d + newStart]);
 }
 
-/** The spans in which two texts differ, in whole words; `whole` where that takes too much work. */
-function wordSpans(old: readonly string[], now: readonly string[], whole: Span): Span[] {
-  const offsets = wordOffsets(old);
-  const nowOffsets = wordOffsets(now);
-  const found = compared(wordsAt(old, offsets), wordsAt(now, nowOffsets));
-  if (!found) return [whole];
+/** The spans in which two texts differ, in whole words; the whole where that takes too much work. */
+function wordSpans(old: Points, now: Points): Span[] {
+  const words = wordsOf(old);
+  const newWords = wordsOf(now);
+  const found = compared(words, newWords);
+  if (!found) return [[0, old.length, 0, now.length]];
+  const [offsets, newOffsets] = [offsetsOf(words), offsetsOf(newWords)];
   const spans: Span[] = [];
-  for (const part of found) {
-    const span = {
-      start: offsets[part.start] as number,
-      end: offsets[part.end] as number,
-      nowStart: nowOffsets[part.nowStart] as number,
-      nowEnd: nowOffsets[part.nowEnd] as number,
-    };
-    const last = spans[spans.length - 1];
-    if (last && isGap(old.slice(last.end, span.start))) {
-      last.end = span.end;
-      last.nowEnd = span.nowEnd;
-    } else spans.push(span);
+  for (const [first, last, newFirst, newLast] of found) {
+    let [start, newStart] = [offsets[first]!, newOffsets[newFirst]!];
+    const before = spans.at(-1);
+    if (before && isGap(old, before[1], start)) {
+      spans.pop();
+      [start, , newStart] = before;
+    }
+    spans.push([start, offsets[last]!, newStart, newOffsets[newLast]!]);
   }
   return spans;
 }
 
-/** Is this too little to part two spans? */
-const isGap = (between: readonly string[]): boolean =>
-  between.length <= GAP_LENGTH_MAX && !between.some((one) => isOfWord(one) || codeOf(one) >= FIRST_ALONE);
-
-const codeOf = (character: string): number => character.codePointAt(0) as number;
-
-/** Does it stand in a word with its neighbours: a letter or digit, or not of ASCII? */
-function isOfWord(character: string): boolean {
-  const code = codeOf(character);
-  return code < 128 ? /[0-9A-Za-z]/.test(character) : code < FIRST_ALONE;
+/** Is there too little between two spans to part them? */
+function isGap(text: Points, start: number, end: number): boolean {
+  if (end - start > GAP_LENGTH_MAX) return false;
+  for (let i = start; i < end; i++) if (isOfWord(text[i]) || codeOf(text[i]) >= FIRST_ALONE) return false;
+  return true;
 }
 
-/** Where each word begins, and the end; what belongs to no word stands alone, character by character. */
-function wordOffsets(text: readonly string[]): number[] {
-  const offsets = [0];
-  let at = 0;
-  while (at < text.length) {
-    const isWord = isOfWord(text[at++] as string);
-    while (isWord && at < text.length && isOfWord(text[at] as string)) at++;
-    offsets.push(at);
+const codeOf = (point: string | undefined): number => point?.codePointAt(0) ?? 0;
+
+/** Is it a character that stands in a word with its neighbours: a letter or digit, or not of ASCII? */
+const isOfWord = (point: string | undefined): boolean =>
+  /^[0-9A-Za-z]/.test(point ?? "") || (codeOf(point) >= 128 && codeOf(point) < FIRST_ALONE);
+
+/** A text in words; what belongs to none stands alone, character by character. */
+function wordsOf(text: Points): Points[] {
+  const words: Points[] = [];
+  let end = 0;
+  for (let start = 0; start < text.length; start = end) {
+    end = start + 1;
+    if (isOfWord(text[start])) while (end < text.length && isOfWord(text[end])) end++;
+    words.push(text.slice(start, end));
   }
+  return words;
+}
+
+/** Where each word begins, and the end. */
+function offsetsOf(words: readonly Points[]): number[] {
+  const offsets = [0];
+  for (const word of words) offsets.push(offsets.at(-1)! + word.length);
   return offsets;
 }
 
-const wordsAt = (text: readonly string[], offsets: readonly number[]): string[] =>
-  offsets.slice(1).map((end, index) => text.slice(offsets[index], end).join(""));
-
 /** The spans of two sequences that Myers' algorithm finds different; undefined beyond the bound. */
-function compared(old: readonly string[], now: readonly string[]): Span[] | undefined {
-  const rounds = Math.min(ROUNDS_MAX, Math.floor(STEPS_MAX / (old.length + now.length)));
-  const middle = rounds + 1;
-  const reached = new Array<number>(2 * rounds + 3).fill(0);
+function compared(old: Points | Points[], now: Points | Points[]): Span[] | undefined {
+  const one = Array.from(old, textOf);
+  const other = Array.from(now, textOf);
+  const rounds = Math.min(ROUNDS_MAX, Math.floor(STEPS_MAX / (one.length + other.length)));
+  const reached: number[] = new Array(2 * rounds + 3).fill(0); // by diagonal: how far along `old`
+  const middle = rounds + 1; // the diagonal 0
   const trace: number[][] = [];
   for (let count = 0; count <= rounds; count++) {
     trace.push(reached.slice(middle - count - 1, middle + count + 2));
     for (let diagonal = -count; diagonal <= count; diagonal += 2) {
-      let at = inserts(reached, middle, diagonal, count)
-        ? (reached[middle + diagonal + 1] as number)
-        : (reached[middle + diagonal - 1] as number) + 1;
-      while (at < old.length && at - diagonal < now.length && old[at] === now[at - diagonal]) at++;
-      reached[middle + diagonal] = at;
-      if (at >= old.length && at - diagonal >= now.length) return tracedBack(trace, old.length, now.length);
+      const place = middle + diagonal;
+      let at = inserts(reached, place, diagonal, count) ? reached[place + 1]! : reached[place - 1]! + 1;
+      while (at < one.length && at - diagonal < other.length && one[at] === other[at - diagonal]) at++;
+      reached[place] = at;
+      if (at >= one.length && at - diagonal >= other.length) return tracedBack(trace, at, at - diagonal);
     }
   }
   return undefined;
 }
 
 /** Is this diagonal reached by an insertion, rather than a deletion? */
-const inserts = (reached: readonly number[], middle: number, diagonal: number, count: number): boolean =>
-  diagonal === -count ||
-  (diagonal !== count &&
-    (reached[middle + diagonal - 1] as number) < (reached[middle + diagonal + 1] as number));
+const inserts = (reached: number[], place: number, diagonal: number, count: number): boolean =>
+  diagonal === -count || (diagonal !== count && reached[place - 1]! < reached[place + 1]!);
 
 /** The way back from both ends, by what was reached before each round. */
-function tracedBack(trace: readonly number[][], size: number, nowSize: number): Span[] {
+function tracedBack(trace: number[][], size: number, newSize: number): Span[] {
   const spans: Span[] = [];
-  let at = size;
-  let nowAt = nowSize;
+  let [at, newAt] = [size, newSize];
   for (let count = trace.length - 1; count > 0; count--) {
-    const reached = trace[count] as number[];
-    const middle = count + 1;
-    const diagonal = at - nowAt;
-    const isInsertion = inserts(reached, middle, diagonal, count);
-    const start = reached[middle + diagonal + (isInsertion ? 1 : -1)] as number;
-    const nowStart = start - diagonal + (isInsertion ? -1 : 1);
-    const end = isInsertion ? start : start + 1;
-    const nowEnd = isInsertion ? nowStart + 1 : nowStart;
-    const last = spans[spans.length - 1];
-    if (last && last.start === end && last.nowStart === nowEnd) {
-      last.start = start;
-      last.nowStart = nowStart;
-    } else spans.push({ start, end, nowStart, nowEnd });
-    at = start;
-    nowAt = nowStart;
+    const reached = trace[count]!;
+    const diagonal = at - newAt;
+    const place = count + 1 + diagonal;
+    const isInsertion = inserts(reached, place, diagonal, count);
+    const before = reached[isInsertion ? place + 1 : place - 1]!;
+    const newBefore = before - diagonal + (isInsertion ? -1 : 1);
+    let end = isInsertion ? before : before + 1;
+    let newEnd = isInsertion ? newBefore + 1 : newBefore;
+    const last = spans.at(-1);
+    if (last?.[0] === end && last[2] === newEnd) {
+      spans.pop();
+      [, end, , newEnd] = last;
+    }
+    spans.push([before, end, newBefore, newEnd]);
+    [at, newAt] = [before, newBefore];
   }
   return spans.reverse();
 }

@@ -23,7 +23,7 @@ function remember(text: string): void {
 }
 
 /** Is every code point of the text one unit? */
-function isFlat(text: string): boolean {
+export function isFlat(text: string): boolean {
   if (flat.includes(text)) return true;
   if (SURROGATE.test(text)) return false;
   remember(text);
@@ -69,8 +69,7 @@ export function sealed(delta: (string | number)[]): Delta {
   return delta;
 }
 
-/** Is this unit the second one of a surrogate pair? */
-export const isLow = (text: string, unit: number): boolean => (text.charCodeAt(unit) & 0xfc00) === 0xdc00;
+const isLow = (text: string, unit: number): boolean => (text.charCodeAt(unit) & 0xfc00) === 0xdc00;
 
 /** The text after `delta`; PatchError when it reaches past the end. */
 export function applyDelta(text: string, delta: Delta): string {
