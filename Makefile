@@ -39,6 +39,7 @@ serve: venv
 test: venv
 	$(PYTEST) -n 2 --dist loadfile $(ARGS)
 	$(BIN)/python -m tests.nodejs test
+	$(BIN)/python -m tests.nodejs e2e
 
 # The same on every Python, each in an environment of its own.
 test-all:

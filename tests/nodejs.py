@@ -67,7 +67,8 @@ def tools() -> Path:
 
 def environment() -> dict[str, str]:
     """The process's, with Node first on PATH, so that npm's scripts find the same one."""
-    return {**os.environ, "PATH": f"{tools()}{os.pathsep}{os.environ.get('PATH', '')}"}
+    path = f"{tools()}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, "GATEWAY_PYTHON": sys.executable}  # the one that gateways run on
 
 
 def npm(*arguments: str) -> int:

@@ -3,7 +3,7 @@
 import { AxeBuilder } from "@axe-core/playwright";
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { Gateway } from "./gateway.js";
+import { Gateway } from "../../client/test/support/gateway.js";
 import { openBrowser, Person } from "./people.js";
 
 let browser: Browser;
@@ -19,20 +19,24 @@ afterAll(async () => {
 });
 
 beforeEach(async () => {
-  gateway = new Gateway();
-  await gateway.start();
+  gateway = await Gateway.start({ "limits.operations_per_minute": 100 }); // the default, for people
 }, 60_000);
 
 afterEach(async () => {
   const errors = everybody.flatMap((person) => person.errors);
   for (const person of everybody) await person.leave();
   everybody = [];
-  await gateway.stop();
+  await gateway.close();
   expect(errors).toEqual([]);
 }, 60_000);
 
-async function arrive(name: string, address = gateway.url, options = {}): Promise<Person> {
-  const person = await Person.arrive(browser, address, name, options);
+/** The page's. */
+function address(): string {
+  return gateway.url.replace("ws:", "http:").replace("/realtime", "");
+}
+
+async function arrive(name: string, url = address(), options = {}): Promise<Person> {
+  const person = await Person.arrive(browser, url, name, options);
   everybody.push(person);
   return person;
 }
@@ -40,10 +44,10 @@ async function arrive(name: string, address = gateway.url, options = {}): Promis
 /** Two people at one event. */
 async function together(title: string): Promise<[Person, Person, string]> {
   const ann = await arrive("Ann");
-  const address = await ann.newEvent(title);
-  const bob = await arrive("Bob", address);
+  const event = await ann.newEvent(title);
+  const bob = await arrive("Bob", event);
   await bob.sees("Title", title);
-  return [ann, bob, address];
+  return [ann, bob, event];
 }
 
 test("a page loads nothing from elsewhere and has no accessibility violation", async () => {
@@ -52,9 +56,9 @@ test("a page loads nothing from elsewhere and has no accessibility violation", a
   ann.page.on("request", (request) => requests.push(request.url()));
   await ann.page.reload();
   await ann.textbox("Title").waitFor();
-  expect(requests.filter((url) => !url.startsWith(gateway.url) && !url.startsWith("data:"))).toEqual([]);
-  for (const address of [`${gateway.url}/#/`, ann.page.url()]) {
-    await ann.page.goto(address);
+  expect(requests.filter((url) => !url.startsWith(address()) && !url.startsWith("data:"))).toEqual([]);
+  for (const url of [`${address()}/#/`, ann.page.url()]) {
+    await ann.page.goto(url);
     await ann.page.getByRole("status", { name: "Sync" }).waitFor();
     const { violations } = await new AxeBuilder({ page: ann.page }).analyze();
     expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
@@ -67,7 +71,7 @@ test("what one writes the other sees, and who is here", async () => {
   await bob.sees("Location", "Room 7");
   await bob.people.nth(1).waitFor();
   expect((await bob.people.allTextContents()).join(" ")).toMatch(/Ann.*Bob \(you\)/s);
-  await ann.page.goto(`${gateway.url}/#/`);
+  await ann.page.goto(`${address()}/#/`);
   await bob.people.nth(1).waitFor({ state: "detached" });
 });
 
@@ -129,13 +133,13 @@ test("the gateway is killed while somebody types: everything arrives when it is 
   const typing = ann.page.keyboard.type("typed through a crash of the gateway", { delay: 60 });
   await gateway.kill();
   await typing;
-  await gateway.start();
+  await gateway.run();
   await ann.says("saved");
   await bob.sees("Description", "typed through a crash of the gateway");
 });
 
 test("a tab closed offline with 150 edits and opened again: everything there, once", async () => {
-  const [ann, bob, address] = await together("Lunch");
+  const [ann, bob, event] = await together("Lunch");
   await ann.workOffline(true);
   await ann.says("offline");
   const text = Array.from({ length: 150 }, (_, number) => String(number % 10)).join("");
@@ -143,7 +147,7 @@ test("a tab closed offline with 150 edits and opened again: everything there, on
   await ann.page.keyboard.type(text);
   await ann.page.waitForTimeout(1000);
   await ann.page.close();
-  const again = await ann.anotherTab(address);
+  const again = await ann.anotherTab(event);
   everybody.push(again);
   await again.sees("Description", text);
   await again.says("saved");
@@ -169,4 +173,45 @@ test("the month shows an event as soon as somebody made it", async () => {
   await ann.newEvent("Lunch of the team");
   await bob.page.getByRole("link", { name: /Lunch of the team/ }).click();
   await bob.sees("Title", "Lunch of the team");
+});
+
+test("the network is cut while both type: all is there when it is back", async () => {
+  const [ann, bob] = await together("Lunch");
+  await ann.context.setOffline(true);
+  await ann.says("offline");
+  await ann.textbox("Description").fill("typed without a network");
+  await bob.textbox("Location").fill("Room 9");
+  await bob.says("saved");
+  await ann.page.waitForTimeout(3000);
+  await ann.context.setOffline(false);
+  await ann.says("online, saved");
+  await Promise.all([ann.sees("Location", "Room 9"), bob.sees("Description", "typed without a network")]);
+});
+
+test("real time is switched off and on again: edits are kept, and all is there afterwards", async () => {
+  const [ann, bob] = await together("Lunch");
+  gateway.configure("[features]\nkill_switch = true\n");
+  await Promise.all([ann.says("polling"), bob.says("polling")]);
+  await ann.textbox("Location").fill("Room 10");
+  gateway.configure("[features]\nkill_switch = false\n");
+  await bob.page.reload();
+  await ann.page.reload();
+  await Promise.all([ann.says("online, saved"), bob.says("online, saved")]);
+  await Promise.all([ann.sees("Location", "Room 10"), bob.sees("Location", "Room 10")]);
+});
+
+test("a duplicated tab is a client of its own: both edit, neither is thrown out", async () => {
+  const [ann, bob, event] = await together("Lunch");
+  const [opened] = await Promise.all([
+    ann.context.waitForEvent("page"),
+    ann.page.evaluate((url) => void window.open(url), event), // with a copy of the tab's session storage
+  ]);
+  const twin = Person.at(opened, ann);
+  await twin.says("saved");
+  await twin.textbox("Location").fill("Room 11");
+  await Promise.all([ann.sees("Location", "Room 11"), bob.sees("Location", "Room 11")]);
+  await ann.textbox("Location").fill("Room 12");
+  await Promise.all([twin.sees("Location", "Room 12"), bob.sees("Location", "Room 12")]);
+  await ann.says("online");
+  await twin.says("online");
 });

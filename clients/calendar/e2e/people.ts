@@ -46,6 +46,12 @@ export class Person {
     return person;
   }
 
+  /** The person at a page that was opened otherwise. */
+  static at(page: Page, { name, context, errors }: Person): Person {
+    page.on("pageerror", (error) => errors.push(String(error)));
+    return new Person(name, context, page, errors);
+  }
+
   /** Another tab of the same person: same profile, its own session. */
   anotherTab(url: string): Promise<Person> {
     return Person.#in(this.context, url, this.name);
