@@ -9,7 +9,7 @@ import { difference } from "./difference.js";
 import { child } from "./documents.js";
 import { emit, type PatchOperation } from "./emit.js";
 import { formatPointer, type Path } from "./paths.js";
-import { itemId } from "./sets.js";
+import { byId } from "./sets.js";
 import { difference as textDifference } from "./spans.js";
 import { grows, idOf, type Strategies, strategyAt } from "./strategies.js";
 import { applyDelta, transformDelta } from "./text.js";
@@ -53,11 +53,13 @@ function mergeNode(sides: Sides, path: Path, context: Context): Side {
     return applyDelta(theirs, transformDelta(textDifference(base, mine), textDifference(base, theirs), true));
   }
   if (rule === "counter" && sides.every(Number.isSafeInteger)) {
-    return (theirs as number) + (mine as number) - (base as number);
+    const count = (theirs as number) + (mine as number) - (base as number);
+    if (Number.isSafeInteger(count)) return count;
   }
   const id = idOf(rule);
   if (id !== undefined && isArray(mine) && isArray(theirs)) {
-    return mergeItems([isArray(base) ? base : [], mine, theirs], path, id, context, grows(rule));
+    const keyed = [isArray(base) ? base : [], mine, theirs].map((items) => keyedBy(items, id));
+    if (keyed.every((items) => items !== undefined)) return mergeItems(keyed, path, context, grows(rule));
   }
   if (isObject(mine) && isObject(theirs)) {
     return mergeMembers([isObject(base) ? base : {}, mine, theirs], path, context);
@@ -75,45 +77,47 @@ function conflicting([base, mine, theirs]: Sides, path: Path, { conflicts }: Con
   return theirs;
 }
 
-function mergeMembers(
-  sides: readonly [JsonObject, JsonObject, JsonObject],
-  path: Path,
-  context: Context,
-): Json {
+/** Conflicts of members come in the order of the names, by UTF-16 units. */
+function mergeMembers(sides: readonly JsonObject[], path: Path, context: Context): Json {
   const merged: JsonObject = {};
-  const [base, mine, theirs] = sides;
-  const keys = new Set([...Object.keys(theirs), ...Object.keys(mine)]);
-  for (const key of keys) {
-    const value = mergeNode(
-      [child(base, key), child(mine, key), child(theirs, key)],
-      [...path, key],
-      context,
-    );
+  for (const key of new Set(sides.flatMap(Object.keys).sort())) {
+    const [base, mine, theirs] = sides.map((members) => child(members, key));
+    const value = mergeNode([base, mine, theirs], [...path, key], context);
     if (value !== undefined) put(merged, key, value);
   }
   return merged;
 }
 
-/** Theirs in their order, without what mine removed; then what mine added. Nothing leaves what only grows. */
+/** The items by id; undefined where they can't be told apart. */
+function keyedBy(items: JsonArray, key: string): Map<Json, Json> | undefined {
+  const found = byId(items, key);
+  return found?.size === items.length ? found : undefined;
+}
+
+/** Theirs in their order, without what mine removed; then what mine added or kept. */
 function mergeItems(
-  [base, mine, theirs]: readonly [JsonArray, JsonArray, JsonArray],
+  sides: readonly Map<Json, Json>[],
   path: Path,
-  id: string,
   context: Context,
   isGrowing: boolean,
 ): Json {
   const merged: Json[] = [];
-  const among = (items: JsonArray, item: Json): Side =>
-    items.find((one) => equal(itemId(one, id), itemId(item, id)));
-  const keep = (item: Json): void => {
-    const own = among(mine, item);
-    const other = among(theirs, item);
-    const isEverywhere = own !== undefined && other !== undefined;
-    const old = isEverywhere || !isGrowing ? among(base, item) : undefined;
-    const value = mergeNode([old, own, other], [...path, merged.length], context);
-    if (value !== undefined) merged.push(value);
-  };
-  theirs.forEach(keep);
-  for (const item of mine) if (among(theirs, item) === undefined) keep(item);
+  const [, own, others] = sides;
+  for (const id of new Set([...others!.keys(), ...own!.keys()])) {
+    const [base, mine, theirs] = sides.map((items) => items.get(id));
+    const item = mergeItem([base, mine, theirs], [...path, merged.length], context, isGrowing);
+    if (item !== undefined) merged.push(item);
+  }
   return merged;
+}
+
+/** What one side removed and the other changed stays; so does all in a set that only grows. */
+function mergeItem(sides: Sides, path: Path, context: Context, isGrowing: boolean): Side {
+  const [base, mine, theirs] = sides;
+  const there = mine ?? theirs;
+  if (mine !== undefined && theirs !== undefined) return mergeNode(sides, path, context);
+  if (base === undefined || isGrowing) return there;
+  if (equal(base, there)) return undefined;
+  conflicting(sides, path, context);
+  return there;
 }

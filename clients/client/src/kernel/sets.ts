@@ -17,7 +17,7 @@ export function indexOf(items: JsonArray, value: Json, key: string): number {
 }
 
 /** The items by id: of each id the last one, in the place of the first. Undefined where one has no plain id. */
-function byId(items: JsonArray, key: string): Map<Json, Json> | undefined {
+export function byId(items: JsonArray, key: string): Map<Json, Json> | undefined {
   const found = new Map<Json, Json>();
   for (const item of items) {
     const id = itemId(item, key);

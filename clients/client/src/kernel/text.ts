@@ -209,7 +209,7 @@ export function carriedOffset(delta: Delta, offset: number, stays = false): numb
 
 /** The delta of a `text` operation's value against the present text. */
 export function readDelta(value: unknown, text: string, utf16: boolean): Delta {
-  if (!isArray(value)) throw invalid("a text operation's value must be an array of components");
+  if (!isArray(value)) throw invalid("a text operation needs an array of components");
   const delta: (string | number)[] = [];
   let at = 0;
   for (const component of value) {

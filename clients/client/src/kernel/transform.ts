@@ -242,7 +242,7 @@ function passSeveral(own: Operation[], rest: Operation[], crossed: Operation[], 
 /** Both transformations of a pair: T(earlier, later) goes to `passed`, T(later, earlier) is returned. */
 function meet(earlier: Operation, later: Operation, passed: Operation[], work: Work): Operation[] {
   if (--work.callsLeft < 0) {
-    throw new PatchError(CONFLICT, "the edit meets too many concurrent ones to be merged");
+    throw new PatchError(CONFLICT, "the edit meets too many others to be merged");
   }
   const others = against(earlier, later, false);
   const own = against(later, earlier, true);

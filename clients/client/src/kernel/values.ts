@@ -54,7 +54,7 @@ export function checkString(text: string): string {
 
 export function checkInteger(value: number): number {
   if (!Number.isSafeInteger(value)) {
-    throw invalid("an integer lies beyond +-(2^53-1), where digits are lost");
+    throw invalid("an integer lies beyond +-(2^53-1)");
   }
   return value;
 }
