@@ -349,7 +349,7 @@ function lowerText(document: Json, path: Path, { value, unit = "codepoint" }: Js
   const text = get(document, path);
   if (typeof text !== "string") throw invalid(`text needs a string at ${shown(formatPointer(path))}`);
   if (unit !== "codepoint" && unit !== "utf16") {
-    throw invalid("the unit of a text operation is codepoint or utf16");
+    throw invalid("a unit is codepoint or utf16");
   }
   const delta = readDelta(value, text, unit === "utf16");
   return delta.length ? [["txt", path, delta]] : [];

@@ -239,7 +239,7 @@ function sizeOf(component: Json): number {
     }
   }
   if (!Number.isInteger(size) || (size as number) < 0) {
-    throw invalid("a text component's length must be an integer, 0 or more");
+    throw invalid("a text component's length must be 0 or more");
   }
   return size as number;
 }
