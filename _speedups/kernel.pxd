@@ -442,3 +442,28 @@ cdef object value_at(object document, tuple path)
 @cython.locals(report=dict, omitted=list)
 cdef dict described(str kind, tuple path, object base, object theirs, Py_ssize_t change)
 cdef bint is_small(object value) except -1
+
+# differences
+
+cpdef object differences(object before, object after, tuple path, list operations, Budget budget)
+cdef object differences_of_members(dict before, dict after, tuple path, list operations, Budget budget)
+@cython.locals(shorter=Py_ssize_t, start=Py_ssize_t, tail=Py_ssize_t, end=Py_ssize_t, new_end=Py_ssize_t, index=Py_ssize_t)
+cdef object differences_of_items(list before, list after, tuple path, list operations, Budget budget)
+
+# merge
+
+@cython.final
+cdef class Merging:
+    cdef object strategies
+    cdef list conflicts
+    cdef Budget budget
+    cdef bint is_same(self, object one, object other) except -1
+    cdef object report(self, tuple path, object base, object mine, object theirs)
+
+@cython.locals(merging=Merging, operations=list)
+cpdef tuple merge(object base, object mine, object theirs, object strategies, Budget budget)
+cdef object merged_node(object base, object mine, object theirs, tuple path, Merging merging)
+cdef str merged_text(str base, str mine, str theirs, Budget budget)
+cdef dict merged_members(dict base, dict mine, dict theirs, tuple path, Merging merging)
+cdef object merged_items(list base, list mine, list theirs, tuple path, object rule, Merging merging)
+cdef object merged_item(object base, object mine, object theirs, tuple path, object rule, Merging merging)

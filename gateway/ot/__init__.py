@@ -24,6 +24,7 @@ from gateway.ot.api import (
     budget,
     check_value,
     conflicts,
+    difference,
     emit,
     equal,
     growth,
@@ -31,6 +32,7 @@ from gateway.ot.api import (
     implementation,
     invert,
     lower,
+    merge,
     normalise,
     rebase,
     rebase_losses,
@@ -43,7 +45,6 @@ from gateway.ot.api import (
 from gateway.ot.canonical import canonical, canonical_hash
 from gateway.ot.client import Outgoing, Replica
 from gateway.ot.collapse import NOOP, collapse, plain
-from gateway.ot.difference import difference
 from gateway.ot.kernel.budget import Budget
 from gateway.ot.undo import UndoEntry, UndoStacks
 
@@ -77,6 +78,7 @@ __all__ = [
     "implementation",
     "invert",
     "lower",
+    "merge",
     "normalise",
     "plain",
     "rebase",

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.errors import PatchError
 from gateway.ot import kernel as pure
-from gateway.ot.kernel.budget import Budget
+from gateway.ot.kernel.budget import UNBOUNDED_UNITS, Budget
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE
 from gateway.runtime import speedups
 
@@ -251,6 +251,34 @@ def normalise(
     except _kernel.KernelError as error:
         raise _patch_error(error) from None
     return kept
+
+
+def difference(before: Any, after: Any) -> list[Operation]:
+    """Operations on `before` that give `after`: members one by one, arrays by the span that differs."""
+    operations: list[Operation] = []
+    _kernel.differences(before, after, (), operations, _kernel.Budget(UNBOUNDED_UNITS))
+    return operations
+
+
+def merge(
+    base: Any,
+    mine: Any,
+    theirs: Any,
+    strategies: Strategies | None = None,
+    budget: Budget | None = None,
+) -> tuple[Patch, list[Conflict]]:
+    """What brings `mine` into `theirs`, where both come from `base` and the log is gone: (patch, conflicts).
+
+    The patch is one on `theirs`. Each conflict is a dict: the `path` where it is in the merged document, and
+    the values `base`, `mine` and `theirs`, left out where there is none; theirs stays. Raises PatchError
+    `TOO_LARGE` where the budget runs out.
+    """
+    draws = _kernel.Budget(DEFAULT_LIMITS.work_units_max) if budget is None else budget
+    try:
+        operations, found = _kernel.merge(base, mine, theirs, strategies, draws)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+    return emit(theirs, operations), found
 
 
 def touched(operations: Operations) -> set[str] | None:

@@ -21,13 +21,13 @@ from gateway.ot.api import (
     Patch,
     Strategies,
     apply,
+    difference,
     emit,
     invert,
     lower,
     settle,
     transform,
 )
-from gateway.ot.difference import difference
 from gateway.ot.kernel.documents import TST
 from gateway.ot.undo import UndoStacks
 

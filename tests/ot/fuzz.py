@@ -16,7 +16,7 @@ from random import Random, SystemRandom
 from gateway import ot
 from gateway.errors import PatchError
 from gateway.ot import kernel as pure
-from tests.ot import generate, histories, laws, oracle, simulate, twins
+from tests.ot import generate, histories, laws, merging, oracle, simulate, twins
 from tests.ot.conftest import DEFAULT, KERNELS
 
 
@@ -60,6 +60,7 @@ CHECKS: dict[str, tuple[Callable[[int], None], int]] = {
     "histories": (undo, 20),
     "hostile": (hostile, 200),
     "conflicts": (oracle.check, 200),
+    "merges": (merging.check, 200),
     "twins": (kernels, 200),
 }
 

@@ -106,6 +106,7 @@ def check_operations(
     for tests in (False, True):
         same(seed, one.emit, other.emit, head, past, tests, BUDGET)
         same(seed, one.settle, other.settle, head, past, tests, BUDGET)
+    same(seed, one.merge, other.merge, document, head, one.apply(document, later, None), strategies, BUDGET)
     same(seed, one.equal, other.equal, head, document)
     same(seed, one.check_value, other.check_value, [head, -0.0], 4)
 

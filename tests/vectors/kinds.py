@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from gateway import ot
 from gateway.errors import PatchError
-from tests.ot import generate, oracle, twins
+from tests.ot import generate, merging, oracle, twins
 from tests.vectors.forms import read_operations, read_strategies, write_operations, write_strategies
 
 SUITES = Path(__file__).parent.parent / "ot" / "data"
@@ -163,6 +163,19 @@ def edited_text(random: Random, text: str) -> str:
     return text
 
 
+def merge_inputs(random: Random) -> Iterator[Case]:
+    for _ in range(200):
+        base, mine, theirs = merging.triple(random)
+        yield {"base": base, "mine": mine, "theirs": theirs, "strategies": write_strategies(merging.FIELDS)}
+
+
+def merge_outputs(case: Case) -> Case:
+    """The patch is any that leads from theirs to `after`."""
+    strategies = read_strategies(case["strategies"])
+    patch, conflicts = ot.merge(case["base"], case["mine"], case["theirs"], strategies)
+    return {"after": ot.apply_patch(case["theirs"], patch), "conflicts": conflicts}
+
+
 def lower_outputs(case: Case) -> Case:
     try:
         operations = ot.lower(case["document"], case["patch"], read_strategies(case["strategies"]))
@@ -290,6 +303,7 @@ KINDS: dict[str, Kind] = {
     "transform": Kind(transform_inputs, transform_outputs),
     "lists": Kind(lists_inputs, transform_outputs),
     "conflicts": Kind(conflicts_inputs, conflicts_outputs),
+    "merge": Kind(merge_inputs, merge_outputs),
     "emit": Kind(single_inputs, emit_outputs),
     "invert": Kind(single_inputs, invert_outputs),
     "canonical": Kind(canonical_inputs, canonical_outputs),

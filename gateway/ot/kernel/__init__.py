@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from gateway.ot.kernel.budget import Budget
 from gateway.ot.kernel.conflicts import conflicts
+from gateway.ot.kernel.differences import differences
 from gateway.ot.kernel.documents import apply, get
 from gateway.ot.kernel.emit import emit, normalise, settle, touched
 from gateway.ot.kernel.errors import KernelError
 from gateway.ot.kernel.inverse import growth, invert
 from gateway.ot.kernel.lower import lower
+from gateway.ot.kernel.merge import merge
 from gateway.ot.kernel.transform import against, rebase, transform
 from gateway.ot.kernel.values import check_value, equal, identical, measure
 
 SOURCES = (
     "errors", "budget", "values", "paths", "text", "longtext", "documents", "transform", "spans", "sets",
-    "lower", "emit", "inverse", "conflicts",
+    "lower", "emit", "inverse", "conflicts", "differences", "merge",
 )  # fmt: skip
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "apply",
     "check_value",
     "conflicts",
+    "differences",
     "emit",
     "equal",
     "get",
@@ -39,6 +42,7 @@ __all__ = [
     "invert",
     "lower",
     "measure",
+    "merge",
     "normalise",
     "rebase",
     "settle",

@@ -6,6 +6,7 @@ import {
   invert,
   type Json,
   lower,
+  merge,
   type Operations,
   type Patch,
   PatchError,
@@ -73,6 +74,21 @@ for (const name of ["transform", "lists"]) {
     expect(apply(apply(fields.document, fields.later), earlier)).toEqual(fields.after);
   });
 }
+
+interface MergeCase {
+  base: Json;
+  mine: Json;
+  theirs: Json;
+  strategies: LowerCase["strategies"];
+  after: Json;
+  conflicts: object[];
+}
+
+plays<MergeCase>("merge", ({ base, mine, theirs, strategies, after, conflicts }) => {
+  const merged = merge(base, mine, theirs, strategiesOf(strategies));
+  expect(apply(theirs, lower(theirs, merged.patch))).toEqual(after);
+  expect(merged.conflicts).toEqual(conflicts);
+});
 
 // What an edit overwrote is the server's to say; the client gets it with the answer.
 plays<LowerCase & { window: Operations[]; rebased: Operations }>("conflicts", (fields) => {
