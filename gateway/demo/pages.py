@@ -84,7 +84,9 @@ class Demo:
             raise Problem(404, f"Nothing is served at {request.url.path}; / is the demo's page.")
         headers = {"Cache-Control": found.cache, "ETag": found.etag}
         if path.endswith(".html"):
-            sockets = " ".join(origin.replace("http", "ws", 1) for origin in self._context.origins)
+            # A policy knows no IPv6 address.
+            named = [origin for origin in self._context.origins if "[" not in origin]
+            sockets = " ".join(origin.replace("http", "ws", 1) for origin in named)
             headers["Content-Security-Policy"] = PAGE_POLICY.format(sockets=sockets)
         if request.headers.get("if-none-match") == found.etag:
             return Response(status_code=304, headers=headers)
