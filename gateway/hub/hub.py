@@ -18,7 +18,9 @@ from gateway.config import Config
 from gateway.errors import LogUnavailable, unavailable
 from gateway.hub import replay
 from gateway.hub.catch_up import CatchUp
+from gateway.hub.children import Children
 from gateway.hub.committer import Committer
+from gateway.hub.index_rules import IndexRules
 from gateway.hub.listener import Listener
 from gateway.hub.remote_presence import RemotePresence
 from gateway.hub.sanitising import Sanitising
@@ -58,7 +60,7 @@ class Hub:
         limits = config.limits
         self.config = config
         self.log = log
-        self.rules = rules
+        self.rules: Rules = IndexRules(rules)
         self.counters = counters
         self.wall_ms = wall_ms
         self.now_s = now_s
@@ -76,13 +78,14 @@ class Hub:
         self._neighbours: RemotePresence | None = None
         if leases is not None:
             self._neighbours = RemotePresence(config.presence, bus, leases, self._rooms, wall_ms, now_s)
-        self.catch_up = CatchUp(config, log, rules, counters, self._rooms, self.patch_limits, wall_ms)
+        self.children = Children(self.open, now_s)
+        self.catch_up = CatchUp(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms)
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self._committer = Committer(log, counters, now_s, self.catch_up, sanitising, self._settled)
         self.listener = Listener(self._rooms, self._committer, self.catch_up, self._neighbours, counters)
         self._context = RoomContext(
             config,
-            rules,
+            self.rules,
             counters,
             self.patch_limits,
             make_group,
@@ -101,6 +104,7 @@ class Hub:
             nursery.start_soon(self._tell_presence)
             nursery.start_soon(self._tidy_up)
             await nursery.start(self.catch_up.run)
+            await nursery.start(self.children.run)
             await nursery.start(self._committer.run)
             if self._neighbours is not None:
                 await nursery.start(self._neighbours.run)
@@ -169,6 +173,7 @@ class Hub:
             self.listener.opened(resource)
         self.counters.rooms += 1
         self.counters.rooms_opened += 1
+        self.children.look(room)
         return room
 
     # ------------------------------------------------------------------------------------- after commits
@@ -176,6 +181,7 @@ class Hub:
     def _settled(self, room: Room) -> None:
         """An append of the room was answered."""
         self.listener.release(room)
+        self.children.look(room)
         limits = self.config.limits
         room.trim(limits.window_versions_max, limits.window_bytes_max)
         history = room.history
@@ -249,6 +255,7 @@ class Hub:
             return
         del self._rooms[room.resource]
         self._committer.forget(room)
+        self.children.forget(room)
         self.counters.rooms -= 1
         self.counters.rooms_evicted += 1
         closing = self._opening[room.resource] = trio.Event()  # whoever wants the room waits for the bus

@@ -1,6 +1,6 @@
 """Resources for callers that aren't WebSocket clients: reads at any version, imports, deletion, history.
 
-A write is an ordinary change through the room; its author (`_Waiting`) has no connection, just an event.
+A write is an ordinary change through the room; its author (`Waiter`) has no connection, just an event.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-import trio
 
 from gateway import ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
 from gateway.http.port import News, Revision, Written
 from gateway.hub import replay
 from gateway.hub.hub import Hub
-from gateway.ports import Connection, Identity
+from gateway.ports import Identity
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
+from gateway.rooms.waiter import Waiter
 from gateway.sessions import single
 from gateway.sessions.context import SessionContext
 from gateway.wire import messages
@@ -27,33 +27,6 @@ from gateway.wire import messages
 # Changes in an answer weigh at most this; beyond it the document is sent.
 NEWS_BYTES_MAX = 1 << 20
 CLIENT_ID = "http"
-
-
-class _Waiting:
-    """The author of one write: waits for its answer."""
-
-    connection: Connection | None = None
-    extended = True
-
-    def __init__(self) -> None:
-        self._answered = trio.Event()
-        self._version = 0
-        self._refusal: Refusal | None = None
-
-    def committed(self, submission: Submission, version: int) -> None:
-        self._version = version
-        self._answered.set()
-
-    def refused(self, submission: Submission, refusal: Refusal) -> None:
-        self._refusal = refusal
-        self._answered.set()
-
-    async def version(self) -> int:
-        """The committed version; raises the Refusal."""
-        await self._answered.wait()
-        if self._refusal is not None:
-            raise self._refusal
-        return self._version
 
 
 class HubResources:
@@ -193,7 +166,7 @@ class HubResources:
             operations = ot.lower(room.document, patch, None, self._hub.patch_limits)
         except PatchError as error:
             raise Refusal(error.code, str(error)) from None
-        author = _Waiting()
+        author = Waiter()
         op_id, arrived_s = messages.next_id(), self._hub.now_s()
         submission = Submission(author, user_id, CLIENT_ID, op_id, base, patch, operations, arrived_s, 0)
         submission.expected = expected

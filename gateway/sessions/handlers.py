@@ -15,10 +15,11 @@ import trio
 
 from gateway.admission import KILLED_CODE, NOT_ENABLED
 from gateway.errors import Disconnect, LogTrimmed, LogUnavailable, Refusal
+from gateway.hub.children import PARENT
 from gateway.ports import Identity
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
-from gateway.sessions import editing
+from gateway.sessions import children, editing
 from gateway.sessions.context import Handler
 from gateway.sessions.session import ClientSession, Subscription
 from gateway.wire import messages
@@ -26,7 +27,7 @@ from gateway.wire.messages import Message
 
 PROTOCOL_VERSION = 1
 # What a client may count on beyond the RFC, by name.
-FEATURES = ("subscribe_many", "seq_last", "role_changed")
+FEATURES = ("subscribe_many", "children", "seq_last", "role_changed")
 # So many rooms are opened side by side for one SUBSCRIBE.
 OPENED_AT_ONCE = 16
 
@@ -74,6 +75,11 @@ def present_token(session: ClientSession, token: str, user_id: str | None = None
 
 def review_roles(session: ClientSession, identity: Identity) -> None:
     """What was granted may have changed: the client is told, and what isn't granted any more ends."""
+    for calendar in [name for name in session.children if identity.role(PARENT, name) is None]:
+        children.unsubscribe_from(session, calendar)
+        text = f"The token doesn't grant {PARENT}:{calendar} any more; its children are no longer told."
+        named = {"resource_type": PARENT, "resource_id": calendar}
+        session.refuse(Refusal("FORBIDDEN", text, **named), None)
     for resource, subscription in list(session.subscriptions.items()):
         room = subscription.room
         role = identity.role(room.type, room.id)
@@ -179,6 +185,9 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     """
     payload = message.payload
     resources = messages.resources_of(payload, session.shared.config.limits.subscriptions_max)
+    if messages.flag_of(payload, "children", False):
+        await children.subscribe(session, payload, raw)
+        return
     if resources is None:
         await _subscribe(session, payload, raw)
         return
@@ -286,6 +295,9 @@ def _count_sync(session: ClientSession, missing: Mapping[str, Any]) -> None:
 
 def unsubscribe(session: ClientSession, message: Message, raw: bytes) -> None:
     """UNSUBSCRIBE: UNSUBSCRIBE_ACK; nothing of the resource comes after it."""
+    if messages.flag_of(message.payload, "children", False):
+        children.unsubscribe(session, message.payload)
+        return
     resource_type, resource_id = _named_resource(session, message.payload)
     subscription = session.subscriptions.pop(f"{resource_type}:{resource_id}", None)
     if subscription is None:

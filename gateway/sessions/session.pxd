@@ -23,6 +23,7 @@ cdef class ClientSession:
     cdef readonly object identity
     cdef public object client_id
     cdef readonly dict subscriptions
+    cdef readonly dict children
     cdef public Py_ssize_t unacknowledged
     cdef public object due
     cdef object _connection

@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal, unavailable
+from gateway.hub.children import Tell
 from gateway.ports import AbuseWatch, Ack, Connection, Identity, Role
 from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
@@ -52,6 +53,7 @@ class ClientSession:
         "_invalid_in_a_row",
         "_last_message_s",
         "_settled",
+        "children",
         "client_id",
         "due",
         "extended",
@@ -70,6 +72,7 @@ class ClientSession:
         self.identity: Identity | None = None
         self.client_id: str | None = None
         self.subscriptions: dict[str, Subscription] = {}
+        self.children: dict[str, Tell] = {}  # of calendars, by their id
         self.unacknowledged = 0
         self.due = 0
         self._connection: Connection | None = connection
@@ -171,6 +174,9 @@ class ClientSession:
         for subscription in self.subscriptions.values():
             self.leave(subscription)
         self.subscriptions.clear()
+        for calendar, tell in self.children.items():
+            self.shared.hub.children.unwatch(calendar, tell)
+        self.children.clear()
 
     # ---------------------------------------------------------------------------------------- messages
 

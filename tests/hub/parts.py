@@ -73,14 +73,21 @@ class Worker:
         return room
 
     def submit(
-        self, room: Room, author: Author, patch: list[dict[str, Any]], base: int | None = None
+        self,
+        room: Room,
+        author: Author,
+        patch: list[dict[str, Any]],
+        base: int | None = None,
+        may_delete: bool = False,
     ) -> None:
         """An edit, on the head for None."""
         base = room.version if base is None else base
         document = room.history.document_at(base)
         operations = ot.lower(document, patch, RULES.strategies(room.type), self.hub.patch_limits)
         names = (author, author.name, f"{author.name}-client", f"{author.name}-{len(author.versions)}")
-        room.submit(Submission(*names, base, patch, operations, trio.current_time(), 10))
+        submission = Submission(*names, base, patch, operations, trio.current_time(), 10)
+        submission.may_delete = may_delete
+        room.submit(submission)
 
     async def commit(self, room: Room, author: Author, patch: list[dict[str, Any]]) -> None:
         """An edit, until it is answered."""

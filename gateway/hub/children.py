@@ -1,0 +1,184 @@
+"""The events of each calendar as summaries: an index that is a resource of the log itself.
+
+The index of calendar C is the hidden resource `children:C`, an object with an item for each event. A worker
+that finds an event's summary changed writes it there by an ordinary change, so that it is ordered, kept and
+told to every node as all changes are. It is late by one append; what a crash left out is made up for when
+the event is opened again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import trio
+
+from gateway import ot
+from gateway.errors import PatchError, Refusal
+from gateway.hub.index_rules import INDEX
+from gateway.rooms.room import Room
+from gateway.rooms.submission import Submission
+from gateway.rooms.waiter import Waiter
+from gateway.wire import messages
+
+logger = logging.getLogger(__name__)
+
+CHILD, PARENT = "event", "calendar"
+FIELDS = ("title", "start_time", "end_time")
+# Of what an index says of an event so many characters are kept.
+TEXT_LENGTH_MAX = 300
+INDEXER = "gateway"
+RETRY_PAUSE_S = 1.0
+
+Items = Mapping[str, Mapping[str, Any]]
+Tell = Callable[[Items, Items], None]
+"""Takes the items that came or changed, and those that went."""
+
+
+def parent_of(document: Any) -> str | None:
+    """The id of the calendar that an event is in."""
+    parent = document.get("calendar_id") if isinstance(document, dict) else None
+    return parent if isinstance(parent, str) and messages.is_resource_id(parent) else None
+
+
+def _shown(value: Any) -> Any:
+    return value[:TEXT_LENGTH_MAX] if isinstance(value, str) else None
+
+
+def summary_of(document: Any, version: int) -> dict[str, Any]:
+    """An event's item in the index."""
+    shown = document if isinstance(document, dict) else {}
+    return {"version": version} | {name: _shown(shown.get(name)) for name in FIELDS}
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one.get(name) == other.get(name) for name in FIELDS)
+
+
+class Watched:
+    """An index that is looked at: what was told of it last, and to whom it is told."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.items: Items = room.document or {}
+        self.tells: dict[Tell, None] = {}
+
+    def changed(self) -> None:
+        """Tell what the index's newest change did."""
+        before, after = self.items, self.room.document or {}
+        self.items = after
+        news = {name: item for name, item in after.items() if before.get(name) is not item}
+        news = {name: item for name, item in news.items() if before.get(name) != item}
+        gone = {name: item for name, item in before.items() if name not in after}
+        if news or gone:
+            for tell in list(self.tells):
+                tell(news, gone)
+
+
+class Children:
+    """Keeps indexes up to date, and tells who looks at them. `run` must be running."""
+
+    def __init__(self, open_room: Callable[[str], Awaitable[Room]], now_s: Callable[[], float]) -> None:
+        self._open = open_room
+        self._now_s = now_s
+        self._parents: dict[Room, str | None] = {}  # as they were last looked at
+        self._due: dict[str, dict[Room, None]] = {}  # calendar -> its events that may have changed
+        self._watched: dict[str, Watched] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    # ------------------------------------------------------------------------------------- keeping
+
+    def look(self, room: Room) -> None:
+        """A room was opened, or an append of it answered: its event may have another summary, or parent."""
+        if room.type != CHILD:
+            return
+        parent, known = parent_of(room.document), self._parents.get(room)
+        if parent is None and known is None:
+            return
+        self._parents[room] = parent
+        for calendar in {parent, known} - {None}:
+            self._index_soon(str(calendar), room)
+
+    def forget(self, room: Room) -> None:
+        """A room is evicted."""
+        self._parents.pop(room, None)
+
+    def _index_soon(self, calendar: str, room: Room) -> None:
+        due = self._due.get(calendar)
+        if due is not None:
+            due[room] = None
+            return
+        assert self._nursery is not None, "nobody keeps indexes"
+        self._due[calendar] = {room: None}
+        self._nursery.start_soon(self._index, calendar)
+
+    async def _index(self, calendar: str) -> None:
+        """Bring the index of a calendar up to date with what is due, several events by one change."""
+        while self._due[calendar]:
+            due, self._due[calendar] = self._due[calendar], {}
+            try:
+                await self._write(calendar, due)
+            except Refusal as refusal:
+                logger.warning("the index of calendar %s isn't up to date: %s", calendar, refusal.message)
+                if refusal.code in ("UNAVAILABLE", "CONFLICT", "VERSION_TOO_OLD"):
+                    self._due[calendar] = due | self._due[calendar]
+                    await trio.sleep(RETRY_PAUSE_S)
+        del self._due[calendar]
+
+    async def _write(self, calendar: str, events: Mapping[Room, None]) -> None:
+        room = await self._open(f"{INDEX}:{calendar}")
+        patch = [] if room.document is not None else [{"op": "add", "path": "", "value": {}}]
+        for event in events:
+            patch += self._differences(calendar, event, room.document or {})
+        if not patch:
+            return
+        try:
+            operations = ot.lower(room.document, patch)
+        except PatchError as error:
+            raise Refusal(error.code, str(error)) from None
+        waiter = Waiter()
+        op_id, arrived_s = messages.next_id(), self._now_s()
+        submission = Submission(waiter, INDEXER, INDEX, op_id, room.version, patch, operations, arrived_s, 0)
+        submission.on_nothing = room.document is None
+        room.submit(submission)
+        await waiter.version()
+
+    def _differences(self, calendar: str, event: Room, items: Items) -> list[dict[str, Any]]:
+        """What brings an event's item up to date, unless another worker knew a newer version of it."""
+        known, path = items.get(event.id), f"/{event.id.replace('~', '~0')}"
+        belongs, item = parent_of(event.document) == calendar, summary_of(event.document, event.version)
+        add = {"op": "add", "path": path, "value": item}
+        if known is None:
+            return [add] if belongs else []
+        if known["version"] > event.version or (belongs and _same(known, item)):
+            return []
+        guard = {"op": "test", "path": f"{path}/version", "value": known["version"]}
+        return [guard, add if belongs else {"op": "remove", "path": path}]
+
+    # ------------------------------------------------------------------------------------- watching
+
+    async def watch(self, calendar: str, tell: Tell) -> Items:
+        """The items of a calendar; from now on `tell` hears of what becomes of them."""
+        room = await self._open(f"{INDEX}:{calendar}")
+        watched = self._watched.get(calendar)
+        if watched is None:
+            watched = self._watched[calendar] = Watched(room)
+            room.audience.watchers.append(watched.changed)
+        watched.tells[tell] = None
+        return watched.items
+
+    def unwatch(self, calendar: str, tell: Tell) -> None:
+        """`tell` hears no more."""
+        watched = self._watched[calendar]
+        del watched.tells[tell]
+        if not watched.tells:
+            del self._watched[calendar]
+            watched.room.audience.watchers.remove(watched.changed)

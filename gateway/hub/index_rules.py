@@ -1,0 +1,47 @@
+"""The rules of a node's resources, and of the indexes that the gateway keeps beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from gateway.errors import Refusal
+from gateway.ports import Rules
+
+# The type of indexes; no client can name it.
+INDEX = "children"
+
+
+class IndexRules:
+    """`rules`, and none for indexes: the gateway alone writes them."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+
+    @property
+    def types(self) -> Collection[str]:
+        """The types that clients may name."""
+        return self._rules.types
+
+    def strategies(self, resource_type: str) -> Any:
+        """See the port."""
+        return None if resource_type == INDEX else self._rules.strategies(resource_type)
+
+    def check(self, resource_type: str, document: Any, touched: Collection[str] | None) -> None:
+        """See the port."""
+        if resource_type != INDEX:
+            self._rules.check(resource_type, document, touched)
+
+    def sanitise(
+        self, resource_type: str, document: Any, touched: Collection[str] | None
+    ) -> list[dict[str, Any]]:
+        """See the port."""
+        return [] if resource_type == INDEX else self._rules.sanitise(resource_type, document, touched)
+
+    def cleaned(self, text: str) -> str | Refusal:
+        """See the port."""
+        return self._rules.cleaned(text)
+
+    def keep(self, outcomes: Mapping[str, str | Refusal]) -> None:
+        """See the port."""
+        self._rules.keep(outcomes)

@@ -1,0 +1,72 @@
+"""A calendar's events as summaries: `children: true` of SUBSCRIBE and UNSUBSCRIBE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.errors import Refusal
+from gateway.hub.children import CHILD, PARENT, Items, Tell
+from gateway.sessions.session import ClientSession
+from gateway.wire import messages
+
+
+def _calendar_of(session: ClientSession, payload: Mapping[str, Any]) -> str:
+    resource_type = session.resource_type_of(payload.get("resource", payload.get("resource_type")))
+    if resource_type != PARENT:
+        raise messages.invalid(f"payload.resource must be {PARENT!r}: only a {PARENT} has children.")
+    return messages.resource_id_of(payload)
+
+
+def _shown(session: ClientSession, items: Items) -> list[dict[str, Any]]:
+    """Of items those that the token grants."""
+    identity = session.known_identity()
+    return [
+        {"resource": CHILD, "resource_id": name, **item}
+        for name, item in items.items()
+        if identity.role(CHILD, name) is not None
+    ]
+
+
+async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: bytes) -> None:
+    """CHILDREN, then CHILD_CHANGED and CHILD_REMOVED."""
+    calendar = _calendar_of(session, payload)
+    if session.known_identity().role(PARENT, calendar) is None:
+        raise Refusal("FORBIDDEN", f"The token doesn't grant {PARENT}:{calendar}.")
+    most = session.shared.config.limits.subscriptions_max
+    if len(session.children) + len(session.subscriptions) >= most:
+        raise Refusal("TOO_LARGE", f"At most {most} subscriptions a connection; unsubscribe from something.")
+    if await session.hand_over(f"{PARENT}:{calendar}", raw):
+        return
+    name = {"resource": PARENT, "resource_id": calendar, "resource_type": PARENT}
+    unsubscribe_from(session, calendar)
+
+    def tell(news: Items, gone: Items) -> None:
+        for item in _shown(session, news):
+            session.send("CHILD_CHANGED", {**name, "item": item})
+        for item in _shown(session, gone):
+            session.send("CHILD_REMOVED", {**name, "item": item})
+
+    items = await session.shared.hub.children.watch(calendar, tell)
+    if session.connection is None or calendar in session.children:
+        session.shared.hub.children.unwatch(calendar, tell)
+        return
+    session.children[calendar] = tell
+    session.send("CHILDREN", {**name, "items": _shown(session, items)})
+
+
+def unsubscribe(session: ClientSession, payload: Mapping[str, Any]) -> None:
+    """UNSUBSCRIBE_ACK; nothing of the calendar's children comes after it."""
+    calendar = _calendar_of(session, payload)
+    if not unsubscribe_from(session, calendar):
+        raise Refusal("NOT_SUBSCRIBED", f"The children of {PARENT}:{calendar} are not subscribed.")
+    session.send("UNSUBSCRIBE_ACK", {"resource": PARENT, "resource_id": calendar, "resource_type": PARENT})
+
+
+def unsubscribe_from(session: ClientSession, calendar: str) -> bool:
+    """End what a session hears of a calendar's children, if it does."""
+    tell: Tell | None = session.children.pop(calendar, None)
+    if tell is None:
+        return False
+    session.shared.hub.children.unwatch(calendar, tell)
+    return True

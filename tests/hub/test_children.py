@@ -1,0 +1,140 @@
+"""The indexes of calendars: kept by ordinary changes, told to who looks at them."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from gateway.hub.children import parent_of, summary_of
+from tests.hub.parts import cluster
+from tests.rooms.parts import EVENT, Author
+
+STANDUP = EVENT | {"title": "Standup", "calendar_id": "work", "start_time": "2026-01-05T09:00:00Z"}
+
+
+async def create(worker, ident, document=STANDUP):
+    room = await worker.hub.open(f"event:{ident}")
+    await worker.commit(room, Author("ann"), [{"op": "add", "path": "", "value": document}])
+    return room
+
+
+async def edit(worker, room, path, value):
+    await worker.commit(room, Author("ann"), [{"op": "add", "path": path, "value": value}])
+
+
+async def items_of(worker, calendar="work"):
+    await trio.sleep(0.1)
+    return (await worker.hub.open(f"children:{calendar}")).document
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.heard = []
+
+    def __call__(self, news, gone) -> None:
+        self.heard += [("changed", name, item["title"]) for name, item in news.items()]
+        self.heard += [("removed", name) for name in gone]
+
+
+async def test_an_events_summary_follows_it_into_another_calendar_and_out(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room = await create(worker, "1")
+        assert await items_of(worker) == {"1": summary_of(STANDUP, 1)}
+        await edit(worker, room, "/title", "Retro")
+        assert (await items_of(worker))["1"]["title"] == "Retro"
+        await edit(worker, room, "/calendar_id", "home")
+        assert await items_of(worker) == {}
+        assert (await items_of(worker, "home"))["1"]["version"] == 3
+        await worker.commit(room, Author("ann"), [{"op": "remove", "path": "/calendar_id"}])
+        assert await items_of(worker, "home") == {}
+
+
+async def test_what_changes_no_summary_changes_no_index(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room = await create(worker, "1")
+        await trio.sleep(0.1)
+        version = (await worker.hub.open("children:work")).version
+        await edit(worker, room, "/description", "something else")
+        await trio.sleep(0.1)
+        assert (await worker.hub.open("children:work")).version == version
+
+
+async def test_an_event_without_a_calendar_costs_no_index(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        await worker.open()
+        await trio.sleep(0.1)
+        assert [room.resource for room in worker.hub.rooms] == ["event:1"]
+
+
+async def test_who_looks_on_hears_at_every_worker(autojump_clock):
+    async with cluster() as found:
+        one, two = await found.worker(), await found.worker()
+        here, there = Watcher(), Watcher()
+        assert await one.hub.children.watch("work", here) == {}
+        assert await two.hub.children.watch("work", there) == {}
+        room = await create(one, "1")
+        await trio.sleep(0.1)
+        await edit(one, room, "/title", "Retro")
+        await trio.sleep(0.1)
+        await edit(one, room, "/calendar_id", "home")
+        await trio.sleep(0.1)
+        expected = [("changed", "1", "Standup"), ("changed", "1", "Retro"), ("removed", "1")]
+        assert here.heard == there.heard == expected
+        two.hub.children.unwatch("work", there)
+        await create(one, "2")
+        await trio.sleep(0.1)
+        assert len(there.heard) == 3
+
+
+async def test_two_workers_that_create_events_at_once_lose_none(autojump_clock):
+    async with cluster() as found:
+        one, two = await found.worker(), await found.worker()
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(create, (one, two)[number % 2], f"{number}")
+        await trio.sleep(5)
+        assert sorted(await items_of(one)) == sorted(map(str, range(10)))
+
+
+async def test_what_a_crash_left_out_is_made_up_for_when_the_event_is_opened(autojump_clock):
+    async with cluster() as found:
+        one = await found.worker()
+        one.hub.children.look = lambda room: None  # it crashed before
+        await create(one, "1")
+        two = await found.worker()
+        assert await items_of(two) is None
+        await two.hub.open("event:1")
+        assert sorted(await items_of(two)) == ["1"]
+
+
+async def test_an_older_version_never_takes_the_place_of_a_newer_one(autojump_clock):
+    async with cluster() as found:
+        one, two = await found.worker(), await found.worker()
+        room = await create(one, "1")
+        late = await two.hub.open("event:1")
+        two.bus.post = lambda resource, payload: None
+        await trio.sleep(0.1)
+        await edit(one, room, "/title", "Retro")
+        await trio.sleep(0.1)
+        assert late.version == 1
+        await two.hub.catch_up.now(await two.hub.open("children:work"))
+        two.hub.children.look(late)
+        assert (await items_of(one))["1"]["title"] == "Retro"
+
+
+async def test_a_deleted_event_is_no_child_any_more(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        room = await create(worker, "a~b")
+        assert sorted(await items_of(worker)) == ["a~b"]
+        worker.submit(room, Author("ann"), [{"op": "add", "path": "", "value": None}], may_delete=True)
+        await worker.hub.idle()
+        assert await items_of(worker) == {}
+
+
+@pytest.mark.parametrize("document", [None, [], {"calendar_id": 7}, {"calendar_id": "no such id!"}])
+def test_what_names_no_calendar_is_in_none(document):
+    assert parent_of(document) is None

@@ -1,0 +1,82 @@
+"""`children: true`: a calendar's events as summaries, as far as the token grants them."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from tests.rooms.parts import EVENT
+from tests.sessions.parts import CONFIG, desk, desks
+from tests.sessions.test_handlers import one
+
+WORK = {"resource": "calendar", "resource_id": "work", "children": True}
+
+
+async def create(client, ident="9", calendar="work"):
+    document = EVENT | {"title": "Standup", "calendar_id": calendar}
+    await client.subscribe(ident)
+    operation = {"op": "add", "path": "", "value": document}
+    await client.say("OP", resource_id=ident, version=0, operation=operation)
+    await client.session.settled(0)
+    await trio.sleep(0.1)
+    client.reader.take()
+
+
+async def test_children_come_then_what_becomes_of_them(autojump_clock):
+    async with desks(2) as (here, there):
+        ann, bob = await here.client("ann"), await there.client("bob")
+        await create(ann, "8")
+        payload = one(await bob.say("SUBSCRIBE", **WORK), "CHILDREN")
+        assert (payload["resource"], payload["resource_id"]) == ("calendar", "work")
+        [item] = payload["items"]
+        assert (item["resource"], item["resource_id"], item["title"], item["version"]) == (
+            *("event", "8", "Standup"),
+            1,
+        )
+        await create(ann, "9")
+        payload = one(bob.reader.take(), "CHILD_CHANGED")
+        assert (payload["resource_id"], payload["item"]["resource_id"]) == ("work", "9")
+        operation = {"op": "remove", "path": "/calendar_id"}
+        await ann.say("OP", resource_id="9", version=1, operation=operation)
+        await trio.sleep(0.1)
+        assert one(bob.reader.take(), "CHILD_REMOVED")["item"]["resource_id"] == "9"
+        one(await bob.say("UNSUBSCRIBE", **WORK), "UNSUBSCRIBE_ACK")
+        await create(ann, "10")
+        assert bob.reader.take() == []
+        assert one(await bob.say("UNSUBSCRIBE", **WORK), "ERROR")["code"] == "NOT_SUBSCRIBED"
+
+
+async def test_only_what_is_granted_is_shown(autojump_clock):
+    async with desk() as found:
+        ann, eve = await found.client("ann"), await found.client("eve:viewer")
+        assert one(await eve.say("SUBSCRIBE", **WORK), "ERROR")["code"] == "FORBIDDEN"
+        await create(ann)
+        assert len(one(await ann.say("SUBSCRIBE", **WORK), "CHILDREN")["items"]) == 1
+        one(await ann.say("AUTH", token="ann:nobody"), "AUTH_ACK")
+        assert ann.session.children == {}
+
+
+@pytest.mark.parametrize(
+    "payload", [{"resource": "event", "resource_id": "1", "children": True}, WORK | {"children": 1}]
+)
+async def test_only_a_calendar_has_children(autojump_clock, payload):
+    async with desk() as found:
+        client = await found.client("ann")
+        assert one(await client.say("SUBSCRIBE", **payload), "ERROR")["code"] == "INVALID_MESSAGE"
+
+
+async def test_calendars_count_among_the_subscriptions_and_go_with_the_connection(autojump_clock):
+    async with desk(CONFIG.with_(limits={"subscriptions_max": 1})) as found:
+        client = await found.client("ann")
+        one(await client.say("SUBSCRIBE", **WORK), "CHILDREN")
+        home = WORK | {"resource_id": "home"}
+        assert one(await client.say("SUBSCRIBE", **home), "ERROR")["code"] == "TOO_LARGE"
+        client.leave()
+        assert found.hub.children._watched == {}
+
+
+async def test_an_index_cannot_be_named_by_a_client(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann:admin")
+        said = await client.say("SUBSCRIBE", resource="children", resource_id="work")
+        assert one(said, "ERROR")["code"] == "INVALID_MESSAGE"
