@@ -84,15 +84,15 @@ export class FaultProxy {
     this.#plan(pair);
   }
 
-  /** Pieces keep their order: each goes no earlier than the one before it. */
+  /** Pieces keep their order: whichever timer fires, the oldest piece goes. */
   #pass(from: Socket, to: Socket, isPassed: () => boolean): void {
-    let last = 0;
-    from.on("data", (piece) => {
+    const waiting: Buffer[] = [];
+    from.on("data", (piece: Buffer) => {
       if (!isPassed()) return;
-      const dueAt = Math.max(last, Date.now() + this.random() * (this.#rates?.delayMs ?? 0));
-      last = dueAt;
-      this.#later(Math.max(0, dueAt - Date.now()), () => {
-        if (!to.destroyed) to.write(piece);
+      waiting.push(piece);
+      this.#later(this.random() * (this.#rates?.delayMs ?? 0), () => {
+        const oldest = waiting.shift() as Buffer;
+        if (!to.destroyed) to.write(oldest);
       });
     });
   }

@@ -53,6 +53,8 @@ interface Mark {
 }
 
 const ID = "board";
+/** Once the network is well everything has to arrive, on a slow machine too. */
+const SETTLE_MS = 90_000;
 
 class Author {
   readonly marks: Mark[] = [];
@@ -189,7 +191,9 @@ async function judged(
   proxy: FaultProxy,
   startedAt: number,
 ): Promise<TrialResult> {
-  await Promise.all(authors.map((author) => until(author.document, (now) => now.isLive && !now.pending)));
+  await Promise.all(
+    authors.map((author) => until(author.document, (now) => now.isLive && !now.pending, SETTLE_MS)),
+  );
   await until(maker.document, (now) => now.isLive);
   const version = Math.max(...authors.map((author) => author.document.snapshot.version));
   await Promise.all([...authors, maker].map((one) => until(one.document, (now) => now.version >= version)));

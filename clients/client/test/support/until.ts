@@ -5,7 +5,11 @@ import type { Readable } from "@collab/client";
 const LIMIT_MS = 20_000;
 
 /** Resolves when the condition holds; it is looked at after each change of `source`. */
-export function until<S>(source: Readable<S>, holds: (snapshot: S) => boolean): Promise<S> {
+export function until<S>(
+  source: Readable<S>,
+  holds: (snapshot: S) => boolean,
+  limitMs = LIMIT_MS,
+): Promise<S> {
   return new Promise((resolve, reject) => {
     const look = () => {
       if (!holds(source.snapshot)) return;
@@ -15,8 +19,12 @@ export function until<S>(source: Readable<S>, holds: (snapshot: S) => boolean): 
     };
     const timer = setTimeout(() => {
       end();
-      reject(new Error(`it never came: ${JSON.stringify(source.snapshot).slice(0, 2_000)}`));
-    }, LIMIT_MS);
+      // What is long (a view) comes last, and is cut.
+      const members = Object.entries(source.snapshot as object).map(([name, value]) => {
+        return `${name}: ${JSON.stringify(value)?.slice(0, 500)}`;
+      });
+      reject(new Error(`it never came: ${members.join(", ")}`));
+    }, limitMs);
     const end = source.subscribe(look);
     look();
   });
