@@ -42,9 +42,9 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
       return { next: "reload" };
     case "CONFLICT":
       if (error.conflicts?.length) return asked(error.conflicts, replicator);
-      return withdrawn(replicator, null);
+      return crowded(replicator);
     default:
-      return withdrawn(replicator, error.index ?? null);
+      return withdrawn(replicator);
   }
 }
 
@@ -68,25 +68,28 @@ function asked(found: WireConflict[], replicator: Replicator): Verdict {
   return { next: "asked" };
 }
 
-/**
- * A refused patch leaves the view. Of several operations only the one to blame does, and the others are made
- * again; where nobody says which it is, half of them go first. A patch with a `test` is all or nothing.
- */
-function withdrawn(replicator: Replicator, index: number | null): Verdict {
-  const patch = replicator.replica?.inFlight?.patch ?? [];
-  const isDivisible = patch.length > 1 && !patch.some((operation) => operation.op === "test");
-  if (isDivisible && index === null) return halved(replicator, patch);
-  replicator.withdraw();
-  if (!isDivisible) return { next: "refused", operations: patch };
-  return { next: "refused", operations: patch.filter((one, at) => at === index || !replicator.again(one)) };
+const hasTest = (replicator: Replicator): boolean =>
+  replicator.replica?.inFlight?.patch.some((operation) => operation.op === "test") ?? false;
+
+/** A `test` failed; or the edit met too many others for the server to merge, and goes on the head instead. */
+function crowded(replicator: Replicator): Verdict {
+  const { inFlight, version } = replicator.replica as Replica;
+  if (hasTest(replicator) || inFlight?.baseVersion === version) return withdrawn(replicator);
+  replicator.requeue();
+  return { next: "again" };
 }
 
-function halved(replicator: Replicator, patch: Patch): Verdict {
-  const { flight } = replicator;
-  const { pending } = flight;
-  replicator.bound(Math.ceil(patch.length / 2), () => replicator.replica?.withdraw());
-  const refused = patch.filter((operation) => !replicator.again(operation));
-  flight.pending = pending; // they are the same edits
-  flight.ground();
-  return refused.length ? { next: "refused", operations: refused } : { next: "again" };
+/**
+ * A refused patch leaves the view. Of several operations half goes first, until the one to blame is alone;
+ * a patch with a `test` is all or nothing.
+ */
+function withdrawn(replicator: Replicator): Verdict {
+  const { inFlight } = (replicator.replica as Replica).toJSON();
+  const count = inFlight?.operations.length ?? 0;
+  if (count > 1 && !hasTest(replicator)) {
+    replicator.requeue(Math.ceil(count / 2));
+    return { next: "again" };
+  }
+  replicator.withdraw();
+  return { next: "refused", operations: inFlight?.submission.patch ?? [] };
 }

@@ -13,6 +13,7 @@ import {
   merge,
   type Operations,
   type Outgoing,
+  PatchError,
   Replica,
   type SavedReplica,
 } from "../kernel/index.js";
@@ -92,11 +93,13 @@ export class Replicator {
     this.#follow(Replica.from(saved, this.#options()));
   }
 
-  /** After `work`, at most so many operations a patch, until everything is sent. */
-  bound(operationsMax: number, work: () => void): void {
-    this.#by(null, work);
+  /** What is in flight waits again, as it stands on the present document; at most so many operations a patch. */
+  requeue(operationsMax = this.#operationsMax): void {
+    const { inFlight, buffer, ...saved } = (this.replica as Replica).toJSON();
+    const operations = inFlight?.operations ?? [];
     this.#operationsMax = operationsMax;
-    this.replace((this.replica as Replica).toJSON());
+    this.replace({ ...saved, inFlight: null, buffer: [...operations.map((one) => [one]), ...buffer] });
+    this.flight.ground();
   }
 
   #options() {
@@ -137,16 +140,6 @@ export class Replicator {
     if (this.#by(this.clientId(), () => this.replica?.redo())) this.flight.pending++;
   }
 
-  /** An operation that was taken back; false where it doesn't fit any more. */
-  again(operation: Patch[number]): boolean {
-    try {
-      this.edit([operation]);
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
   /** The patch from the view to a whole value. */
   patchTo(value: Json): Patch {
     const { view } = this.replica as Replica;
@@ -179,7 +172,7 @@ export class Replicator {
     const isAll = !!this.replica?.isSettled;
     this.flight.land(isAll);
     if (isAll && this.#operationsMax < DEFAULT_LIMITS.patchOperationsMax) {
-      this.bound(DEFAULT_LIMITS.patchOperationsMax, () => {});
+      this.requeue(DEFAULT_LIMITS.patchOperationsMax);
     }
   }
 
@@ -262,7 +255,13 @@ export class Replicator {
     const seq = replica.inFlight?.seq ?? Number.POSITIVE_INFINITY;
     const isIncluded = seq <= seqLast || acks.some((ack) => ack.seq === seq);
     const { document, view } = replica;
-    this.#by(null, () => replica.reload(state, version, isIncluded));
+    try {
+      this.#by(null, () => replica.reload(state, version, isIncluded));
+    } catch (error) {
+      if (!(error instanceof PatchError)) throw error;
+      this.#merge(document, view, state, version); // too much is pending to be carried past what differs
+      return;
+    }
     if (isIncluded) this.#settle();
     else if (!replica.isSettled) this.#before = { document, view, after: replica.view };
   }

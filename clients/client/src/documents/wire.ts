@@ -93,7 +93,7 @@ export class DocumentWire {
     const { state } = this;
     const told = payload as unknown as Told;
     if (type === "SUBSCRIBE_ACK") this.#onSubscribed(told, payload.role as Role);
-    else if (type === "SYNC_RESPONSE") this.resume({ ...told, version: told.current_version });
+    else if (type === "SYNC_RESPONSE") this.#onState({ ...told, version: told.current_version });
     else if (type === "ERROR") this.#onError(payload.ref as string | null, payload as unknown as ServerError);
     else if (type === "ROLE_CHANGED") this.#onRole(payload.role as Role | null);
     else if (!state.isLive)
@@ -118,6 +118,17 @@ export class DocumentWire {
     this.state.replicator.resume(missing);
     this.state.becomeReady();
     void this.state.store();
+  }
+
+  /**
+   * A state in place of changes, for a reader that was too slow. Edits that wait are better carried past the
+   * changes themselves than past what differs: as long as the server tells them, they are asked for.
+   */
+  #onState(missing: Missing): void {
+    const { replica, epoch } = this.state.replicator;
+    const isPending = replica && !replica.isSettled && missing.epoch === epoch;
+    if (isPending && missing.version - replica.version <= CHANGES_MAX) this.#subscribeAgain(false);
+    else this.resume(missing);
   }
 
   #onAcknowledged({ id, version, operations, conflicts }: Told): void {

@@ -172,14 +172,25 @@ describe("a version that is missing", () => {
   });
 });
 
-test("a reader that was too slow gets a state, with the answers that it replaces", async () => {
-  await start();
-  document.set("/title", "One");
-  await settle();
-  const acks = [{ id: "op-1", seq: 1, version: 40 }];
-  tell("SYNC_RESPONSE", { current_version: 60, epoch: 1, state: { title: "Later" }, acks });
-  await document.saved();
-  expect(document.snapshot).toMatchObject({ view: { title: "Later" }, version: 60, pending: 0 });
+describe("a reader that was too slow", () => {
+  test("gets a state, with the answers that it replaces", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    const acks = [{ id: "op-1", seq: 1, version: 40 }];
+    tell("SYNC_RESPONSE", { current_version: 2_000, epoch: 1, state: { title: "Later" }, acks });
+    await document.saved();
+    expect(document.snapshot).toMatchObject({ view: { title: "Later" }, version: 2_000, pending: 0 });
+  });
+
+  test("asks for the changes while it has edits of its own to carry past them", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    tell("SYNC_RESPONSE", { current_version: 60, epoch: 1, state: { title: "Later" }, acks: [] });
+    expect(platform.socket.last("SUBSCRIBE")?.payload).toMatchObject({ version: 5, epoch: 1 });
+    expect(document.snapshot.view).toEqual({ title: "One" });
+  });
 });
 
 describe("a refusal", () => {
@@ -209,21 +220,38 @@ describe("a refusal", () => {
     await settle();
     tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", version: 5, changes: [] });
     await settle();
-    tell("ERROR", {
-      code: "INVALID_OPERATION",
-      message: "no date",
-      ref: "op-1",
-      index: 1,
-      path: "/start_time",
-    });
-    await settle();
-    expect(document.snapshot.view).toEqual({ title: "One", location: "Room 1" });
-    expect(op()?.payload.operations).toEqual([
-      { op: "replace", path: "/title", value: "One" },
-      { op: "add", path: "/location", value: "Room 1" },
+    const sent: unknown[] = [];
+    for (let version = 5; document.snapshot.pending; ) {
+      const operations = op()?.payload.operations as { path: string }[];
+      sent.push(operations.map((operation) => operation.path));
+      const isBad = operations.some((operation) => operation.path === "/start_time");
+      if (isBad) tell("ERROR", { code: "INVALID_OPERATION", message: "no date", ref: op()?.id });
+      else tell("OP_ACK", { id: op()?.id, version: ++version });
+      await vi.advanceTimersByTimeAsync(300); // pieces go as typing does: not all at once
+    }
+    expect(sent).toEqual([
+      ["/title", "/start_time", "/location"],
+      ["/title", "/start_time"],
+      ["/title"],
+      ["/start_time"],
+      ["/location"],
     ]);
+    expect(document.snapshot.view).toEqual({ title: "One", location: "Room 1" });
     expect(problems).toMatchObject([{ code: "EDIT_REFUSED", refusal: { code: "INVALID_OPERATION" } }]);
     expect(problems[0]?.operations).toEqual([{ op: "add", path: "/start_time", value: "tomorrow" }]);
+  });
+
+  test("for meeting too many others sends it again on the head, as it stands there", async () => {
+    await start({ description: "ac" });
+    document.edit({ op: "text", path: "/description", value: [1, "b"] });
+    await settle();
+    const operations = [{ op: "text", path: "/description", value: ["0"] }];
+    tell("OP_BROADCAST", { client_id: "b", version: 6, operations });
+    tell("ERROR", { code: "CONFLICT", message: "too many others", ref: "op-1", version: 6 });
+    await settle();
+    expect(op()?.payload).toMatchObject({ version: 6 });
+    expect(op()?.payload.operations).toEqual([{ op: "text", path: "/description", value: [2, "b"] }]);
+    expect(document.snapshot.view).toEqual({ description: "0abc" });
   });
 
   test("for a base that is too old is answered by merging the states", async () => {
