@@ -22,6 +22,7 @@ from gateway.admin.port import State
 from gateway.errors import LogUnavailable
 from gateway.http import problems
 from gateway.http.headers import SecurityHeaders
+from gateway.http.lists import ListRoutes
 from gateway.http.port import Resources
 from gateway.http.requests import HttpContext, json_response
 from gateway.http.resources import ResourceRoutes
@@ -59,6 +60,7 @@ def application(context: AdminContext) -> Starlette:
             Route("/healthz", admin.healthz, methods=["GET"]),
             Route("/readyz", admin.readyz, methods=["GET"]),
             Route("/metrics", admin.metrics, methods=["GET"]),
+            *ListRoutes(shared).routes(),
             *ResourceRoutes(shared, purges=True).routes(),
         ],
         exception_handlers=problems.HANDLERS,

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from gateway.http import problems
 from gateway.http.headers import SecurityHeaders
+from gateway.http.lists import ListRoutes
 from gateway.http.openapi import description
 from gateway.http.requests import HttpContext, json_response
 from gateway.http.resources import ResourceRoutes
@@ -35,6 +36,7 @@ def application(
     app = Starlette(
         routes=[
             Route("/openapi.json", openapi, methods=["GET"]),
+            *ListRoutes(context).routes(),
             *ResourceRoutes(context).routes(),
             *pages,
         ],

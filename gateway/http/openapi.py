@@ -40,6 +40,7 @@ def resource_paths(resource_types: Sequence[str], document_bytes_max: int, purge
     parameters = _path_parameters(resource_types)
     resource = "/v1/resources/{type}/{id}"
     return {
+        "/v1/resources/{type}": {"parameters": parameters[:1], "get": _list()},
         resource: {
             "parameters": parameters,
             "get": _read(),
@@ -67,6 +68,7 @@ STRING = {"type": "string"}
 _VERSION = {"type": "integer", "minimum": 0}
 ETAG: JsonObject = {"ETag": {"schema": STRING, "description": "The version, quoted"}}
 _UNIX_MS = {"type": "integer", "description": "Unix milliseconds"}
+_OR_NULL = {"type": ["string", "null"]}
 _NAMED = {"resource": STRING, "resource_id": STRING}
 
 SCHEMAS: JsonObject = {
@@ -122,6 +124,22 @@ SCHEMAS: JsonObject = {
         },
         "seq",
         "undoes",
+    ),
+    "Summary": _object(
+        {
+            **_NAMED,
+            "version": _VERSION,
+            "title": _OR_NULL,
+            "start_time": _OR_NULL,
+            "end_time": _OR_NULL,
+            "calendar_id": _OR_NULL,
+        }
+    ),
+    "List": _object(
+        {
+            "items": {"type": "array", "items": {"$ref": "#/components/schemas/Summary"}},
+            "next": {"type": ["string", "null"], "description": "Where it goes on; null at the end"},
+        }
     ),
     "History": _object(
         {
@@ -199,6 +217,23 @@ def _read() -> JsonObject:
         _parameter("header", "If-None-Match", STRING, "304 if this is the version still"),
     ]
     operation["responses"]["304"] = {"$ref": "#/components/responses/Unchanged"}
+    return operation
+
+
+def _list() -> JsonObject:
+    operation = _secured("Summaries of what the token grants, by calendar and time", "viewer", "List")
+    operation["parameters"] = [
+        _parameter("query", "calendar_id", STRING, "Of this calendar"),
+        _parameter("query", "from", STRING, "Not over by this instant: RFC 3339 or Unix ms"),
+        _parameter("query", "to", STRING, "Begun before this instant"),
+        _parameter("query", "after", STRING, "Where the page before ended: follow `next`"),
+        _parameter(
+            "query",
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+            "Summaries in a page; it may hold fewer: follow `next`",
+        ),
+    ]
     return operation
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
 from gateway.ports import Identity
+from gateway.ports.summaries import Listing, Summary
 
 
 class Revision(NamedTuple):
@@ -103,6 +104,10 @@ class Resources(Protocol):
 
     async def version_at(self, resource_type: str, resource_id: str, at_ms: int) -> int:
         """The version that the resource had at a time (Unix ms); 0 before the first."""
+        ...
+
+    async def listed(self, wanted: Listing) -> Sequence[Summary]:
+        """A page of summaries; raises Refusal UNAVAILABLE where there is no index of them."""
         ...
 
     async def submit(

@@ -182,12 +182,13 @@ async def serve(
             wrapped = RequestStream(stream, stream.socket, b"", STALL_TIMEOUT_S, CLOSE_TIMEOUT_S)
             await server.serve(wrapped)
 
-    async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
+    async with trio.open_nursery() as connections:
         try:
-            await accepting.start(_accept, listener, connected, connections)
-            task_status.started((host, port))
-            await until()
-            accepting.cancel_scope.cancel()
+            async with trio.open_nursery() as accepting:
+                await accepting.start(_accept, listener, connected, connections)
+                task_status.started((host, port))
+                await until()
+                accepting.cancel_scope.cancel()
             await server.drain()
         finally:
             server.close()

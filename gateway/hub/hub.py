@@ -81,6 +81,7 @@ class Hub:
         self.children = Children(self.open, now_s)
         self.catch_up = CatchUp(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms)
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
+        self.on_settled: Callable[[Room], None] | None = None  # after each append of a room
         self._committer = Committer(log, counters, now_s, self.catch_up, sanitising, self._settled)
         self.listener = Listener(self._rooms, self._committer, self.catch_up, self._neighbours, counters)
         self._context = RoomContext(
@@ -180,6 +181,8 @@ class Hub:
 
     def _settled(self, room: Room) -> None:
         """An append of the room was answered."""
+        if self.on_settled is not None:
+            self.on_settled(room)
         self.listener.release(room)
         self.children.look(room)
         limits = self.config.limits

@@ -32,6 +32,7 @@ from gateway.errors import ConfigError
 from gateway.http import server
 from gateway.http.requests import HttpContext
 from gateway.hub.hub import Hub
+from gateway.hub.summarise import Summariser
 from gateway.node import faces
 from gateway.node.backends import LocalBackend, backend_of
 from gateway.node.resources import HubResources
@@ -144,11 +145,20 @@ class Node:
             interpreter.connections_possible(config.server.connections_max),
             self.transport.hand_over,
         )
-        self._resources = HubResources(self.hub, self.endpoint.context)
+        self._summariser = self._made_summariser()
+        self._resources = HubResources(self.hub, self.endpoint.context, self._summariser)
         self.http: server.HttpServer | None = None
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
         self._admin_ended = trio.Event()
+
+    def _made_summariser(self) -> Summariser | None:
+        summaries = self._backend.summaries
+        if summaries is None:
+            return None
+        summariser = Summariser(summaries, self.hub.open)
+        self.hub.on_settled = summariser.note
+        return summariser
 
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `drain`, or cancelled; started when clients can connect."""
@@ -180,6 +190,8 @@ class Node:
     async def _start(self, nursery: trio.Nursery) -> Addresses:
         await nursery.start(self._backend.bus.run)
         await nursery.start(self.hub.run)
+        if self._summariser is not None:
+            nursery.start_soon(self._summariser.run)
         websocket = await nursery.start(self.transport.serve, self.endpoint)
         nursery.start_soon(self._serve_http, websocket[0][1])
         nursery.start_soon(self.endpoint.sweep)

@@ -22,7 +22,9 @@ from gateway.log.postgres import PostgresArchive
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
 from gateway.log.sqlite import SqliteLog
+from gateway.log.sqlite_summaries import SqliteSummaries
 from gateway.ports import Bus, Leases, OpLog, RateStore
+from gateway.ports.summaries import Summaries
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
 from gateway.runtime.metrics import Counters
@@ -40,6 +42,7 @@ class Backend(Protocol):
     bus: Bus
     leases: Leases | None
     rates: RateStore | None
+    summaries: Summaries | None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until `stop`, or cancelled. Raises ConfigError, LogUnavailable when it can't start."""
@@ -78,13 +81,22 @@ def backend_of(config: Config, name: str) -> Backend:
     check_settings(config)
     if config.redis.urls or config.redis.cluster_url:
         return ClusterBackend(config, name)
-    return EmbeddedBackend(SqliteLog(config.server.data_dir), LocalBus())
+    data_dir = config.server.data_dir
+    return EmbeddedBackend(SqliteLog(data_dir), LocalBus(), SqliteSummaries(data_dir))
 
 
 class LocalBackend:
     """A log and a bus that need nobody to run them."""
 
-    def __init__(self, log: OpLog, bus: Bus, leases: Leases | None = None) -> None:
+    def __init__(
+        self,
+        log: OpLog,
+        bus: Bus,
+        leases: Leases | None = None,
+        summaries: SqliteSummaries | None = None,
+    ) -> None:
+        self._summaries = summaries
+        self.summaries: Summaries | None = summaries
         self.log = log
         self.bus = bus
         self.leases = leases
@@ -98,6 +110,8 @@ class LocalBackend:
             with trio.CancelScope(shield=True):  # the log outlives who uses it
                 await self._stop.wait()
         finally:
+            if self._summaries is not None:
+                await self._summaries.aclose()
             await self.log.aclose()
 
     def stop(self) -> None:
@@ -115,8 +129,8 @@ class LocalBackend:
 class EmbeddedBackend(LocalBackend):
     """The log in the data directory, which knows when it can't be written."""
 
-    def __init__(self, log: SqliteLog, bus: Bus) -> None:
-        super().__init__(log, bus)
+    def __init__(self, log: SqliteLog, bus: Bus, summaries: SqliteSummaries) -> None:
+        super().__init__(log, bus, summaries=summaries)
         self._sqlite = log
 
     async def check(self) -> None:
@@ -132,6 +146,7 @@ class ClusterBackend:
     """Redis servers, and the archive behind them where there is one."""
 
     def __init__(self, config: Config, name: str) -> None:
+        self.summaries: Summaries | None = None
         self._shards = Shards(config.redis)
         self._archive = PostgresArchive(config.postgres.dsn) if config.postgres.dsn else None
         self._outbox = RedisOutbox(self._shards, config)

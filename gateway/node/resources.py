@@ -16,7 +16,9 @@ from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
 from gateway.http.port import News, Revision, Written
 from gateway.hub import replay
 from gateway.hub.hub import Hub
+from gateway.hub.summarise import Summariser
 from gateway.ports import Identity
+from gateway.ports.summaries import Listing, Summary
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from gateway.rooms.waiter import Waiter
@@ -32,8 +34,9 @@ CLIENT_ID = "http"
 class HubResources:
     """The port `gateway.http.port.Resources` over a hub; `sessions`: what edits share with the connected."""
 
-    def __init__(self, hub: Hub, sessions: SessionContext) -> None:
+    def __init__(self, hub: Hub, sessions: SessionContext, summariser: Summariser | None = None) -> None:
         self._hub = hub
+        self._summariser = summariser
         self._sessions = sessions
 
     def types(self) -> Sequence[str]:
@@ -105,6 +108,13 @@ class HubResources:
     def _whole(self, room: Room) -> News:
         return News(room.version, room.history.epoch, document=orjson.dumps(room.document))
 
+    async def listed(self, wanted: Listing) -> Sequence[Summary]:
+        """A page of the index of summaries."""
+        if self._summariser is None:
+            text = "A cluster keeps no index of summaries; lists are for an embedded gateway."
+            raise Refusal("UNAVAILABLE", text, outcome="none")
+        return await self._summariser.listed(wanted)
+
     async def submit(
         self, identity: Identity, resource_type: str, resource_id: str, payload: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -136,6 +146,8 @@ class HubResources:
     async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
         """Erase history and documents."""
         room = await self._hub.purge(f"{resource_type}:{resource_id}")
+        if self._summariser is not None:
+            self._summariser.note(room)
         return Written(room.version, room.epoch)
 
     async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:

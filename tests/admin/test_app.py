@@ -227,6 +227,7 @@ async def test_the_openapi_description_names_every_route_and_its_references_reso
             "/healthz",
             "/readyz",
             "/metrics",
+            "/v1/resources/{type}",
             "/v1/resources/{type}/{id}",
             "/v1/resources/{type}/{id}/history",
             "/v1/resources/{type}/{id}/operations",

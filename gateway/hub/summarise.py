@@ -1,0 +1,131 @@
+"""Keeps the index of summaries up to date: what rooms committed, a moment later and all at once.
+
+A room that changes ten times a second is written once for all of them. What a crash kept from being written
+is found by comparing with the log at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import trio
+
+from gateway.errors import LogUnavailable, Refusal
+from gateway.ports.summaries import Listing, Summaries, Summary
+from gateway.rooms.room import Room
+
+logger = logging.getLogger(__name__)
+
+GATHER_S = 0.1
+RETRY_S = 1.0
+# Resources that are read again at once, where the index is behind.
+BEHIND_MAX = 200
+INDEXING_TIMEOUT_S = 10.0
+TITLE_LENGTH_MAX = 500
+
+
+class Summariser:
+    """Between the rooms of a worker and the index. `open_room` opens one; `run` is its task."""
+
+    def __init__(self, summaries: Summaries, open_room: Callable[[str], Awaitable[Room]]) -> None:
+        self._summaries = summaries
+        self._open_room = open_room
+        self._changed: dict[str, Room] = {}
+        self._wake = trio.Event()
+        self._complete = trio.Event()  # once the index has all that the log had at the start
+        self._writing = trio.Lock()
+
+    def note(self, room: Room) -> None:
+        """The room has committed something."""
+        self._changed[room.resource] = room
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write what was noted, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._complete_it)
+            while True:
+                await self._wake.wait()
+                await trio.sleep(GATHER_S)
+                self._wake = trio.Event()
+                await self._written()
+
+    async def listed(self, wanted: Listing) -> Sequence[Summary]:
+        """A page of the index, with all that this worker has committed; raises Refusal, LogUnavailable."""
+        with trio.move_on_after(INDEXING_TIMEOUT_S):
+            await self._complete.wait()
+        if not self._complete.is_set():
+            text = "The list is being made from the log; try again in a moment."
+            raise Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=int(RETRY_S * 1000))
+        await self._store()
+        return await self._summaries.listed(wanted)
+
+    async def _written(self) -> None:
+        """Write, again and again until it is done."""
+        while True:
+            try:
+                await self._store()
+                return
+            except LogUnavailable as error:
+                logger.warning("summaries wait to be written: %s", error)
+                await trio.sleep(RETRY_S)
+
+    async def _store(self) -> None:
+        async with self._writing:
+            changed, self._changed = self._changed, {}
+            if not changed:
+                return
+            try:
+                await self._summaries.store([summary_of(room) for room in changed.values()])
+            except BaseException:
+                self._changed = {**changed, **self._changed}
+                raise
+
+    async def _complete_it(self) -> None:
+        """Bring the index to where the log is."""
+        while True:
+            try:
+                behind = await self._summaries.behind(BEHIND_MAX)
+                for name in behind:
+                    self.note(await self._open_room(name))
+                await self._store()
+            except (LogUnavailable, Refusal) as error:
+                logger.warning("the index of summaries is behind: %s", error)
+                await trio.sleep(RETRY_S)
+                continue
+            if len(behind) < BEHIND_MAX:
+                self._complete.set()
+                return
+
+
+def summary_of(room: Room) -> Summary:
+    """What is shown of a room's document."""
+    history, document = room.history, room.document
+    if not isinstance(document, dict):
+        return Summary(room.type, room.id, history.epoch, history.version, document is None)
+    start, end = _text(document, "start_time"), _text(document, "end_time")
+    title, calendar_id = _text(document, "title"), _text(document, "calendar_id")
+    shown = None if title is None else title[:TITLE_LENGTH_MAX]
+    return Summary(
+        room.type, room.id, history.epoch, history.version, False, calendar_id, shown, start, end,
+        instant_ms(start), instant_ms(end),
+    )  # fmt: skip
+
+
+def _text(document: dict[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    return value if isinstance(value, str) else None
+
+
+def instant_ms(text: str | None) -> int | None:
+    """Unix ms of an RFC 3339 time; None for what isn't one. Without an offset it is taken as UTC."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    return int(found.timestamp() * 1000)

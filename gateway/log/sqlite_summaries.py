@@ -1,0 +1,168 @@
+"""The index of summaries beside the embedded log: a database that can be made again from that."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+import trio
+
+from gateway.errors import LogUnavailable
+from gateway.log.sqlite import DATABASE
+from gateway.log.writer_thread import Serial
+from gateway.ports.summaries import Listing, Summary
+
+INDEX = "summaries.sqlite3"
+FORMAT_VERSION = 1
+# The start of what has none: behind all that has one.
+NEVER_MS = 1 << 62
+# What lasts longer is kept apart: nothing else that overlaps a window began so long before it.
+LONG_MS = 32 * 86_400_000
+
+# Nothing is lost with it, so a commit needn't reach the disk; `start` and `end` are Unix ms.
+_PREPARE = f"""
+PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
+CREATE TABLE IF NOT EXISTS summary (
+    name TEXT PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL, epoch INTEGER NOT NULL,
+    version INTEGER NOT NULL, deleted INTEGER NOT NULL, calendar TEXT, start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL, long INTEGER NOT NULL, body BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS summary_by_calendar ON summary (type, calendar, start, id, "end", long)
+    WHERE NOT deleted;
+CREATE INDEX IF NOT EXISTS summary_by_start ON summary (type, start, id, "end", long) WHERE NOT deleted;
+CREATE INDEX IF NOT EXISTS summary_long ON summary (type, start, id, calendar, "end")
+    WHERE long AND NOT deleted;
+PRAGMA user_version = {FORMAT_VERSION};
+"""
+_STORE = """
+INSERT INTO summary SELECT
+    value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
+    value->>9, CAST(value->10 AS BLOB)
+FROM json_each(?) WHERE true ON CONFLICT (name) DO UPDATE SET
+    epoch = excluded.epoch, version = excluded.version, deleted = excluded.deleted,
+    calendar = excluded.calendar, start = excluded.start, "end" = excluded."end", long = excluded.long,
+    body = excluded.body
+WHERE (excluded.epoch, excluded.version) >= (summary.epoch, summary.version)
+"""
+_BEHIND = """
+SELECT r.name FROM log.resource AS r LEFT JOIN summary AS s ON s.name = r.name
+WHERE s.name IS NULL OR s.epoch <> r.epoch
+   OR s.version < ifnull((SELECT max(version) FROM log.change WHERE resource = r.id), 0)
+LIMIT ?
+"""
+
+T = TypeVar("T")
+
+
+class SqliteSummaries:
+    """The port `Summaries` in the log's directory. The log is there before it."""
+
+    def __init__(self, data_dir: str | Path) -> None:
+        directory = Path(data_dir)
+        self._log = directory / DATABASE
+        self._path = directory / INDEX
+        self._connection: sqlite3.Connection | None = None
+        self._thread = Serial("summaries")
+
+    async def store(self, found: Sequence[Summary]) -> None:
+        """See the port."""
+        rows = orjson.dumps([_row(summary) for summary in found])
+        await self._run(lambda connection: connection.execute(_STORE, (rows.decode(),)))
+
+    async def listed(self, wanted: Listing) -> Sequence[Summary]:
+        """See the port."""
+        statement, values = query(wanted)
+        rows = await self._run(lambda connection: connection.execute(statement, values).fetchone())
+        return [Summary(*fields) for fields in orjson.loads(rows[0])]
+
+    async def behind(self, limit: int) -> Sequence[str]:
+        """See the port."""
+        rows = await self._run(lambda connection: connection.execute(_BEHIND, (limit,)).fetchall())
+        return [name for (name,) in rows]
+
+    async def aclose(self) -> None:
+        """Close it; it is made anew by the next use."""
+        with trio.CancelScope(shield=True):
+            await self._thread.run(self._close)
+        self._thread.stop()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def guarded() -> T:
+            try:
+                return work(self._opened())
+            except sqlite3.Error as error:
+                raise LogUnavailable(f"{self._path}: {error}", "none") from error
+
+        return await self._thread.run(guarded)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(
+                f"{self._path.absolute().as_uri()}?mode=rwc",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._path.chmod(0o600)
+            self._connection.executescript(_PREPARE)
+            self._connection.execute("ATTACH ? AS log", (f"{self._log.absolute().as_uri()}?mode=ro",))
+        return self._connection
+
+
+def _row(summary: Summary) -> list[Any]:
+    start_ms = NEVER_MS if summary.start_ms is None else summary.start_ms
+    end_ms = start_ms if summary.end_ms is None else summary.end_ms
+    fixed = [f"{summary.type}:{summary.id}", summary.type, summary.id, summary.epoch, summary.version]
+    times = [start_ms, end_ms, int(end_ms - start_ms > LONG_MS)]
+    return [*fixed, int(summary.deleted), summary.calendar_id, *times, list(summary)]
+
+
+def query(wanted: Listing) -> tuple[str, dict[str, Any]]:
+    """The statement that gives a page as one JSON array, and its values.
+
+    A window is two walks along an index, merged: what began at most LONG_MS before it, and what is long.
+    """
+    conditions = ["NOT deleted", "type = :type"]
+    if wanted.calendar_id is not None:
+        conditions.append("calendar = :calendar")
+    if wanted.to_ms is not None:
+        conditions.append("start < :to")
+    if wanted.after is not None:
+        conditions.append("(start, id) > (:after_start, :after_id)")
+    by = "summary_by_start" if wanted.calendar_id is None else "summary_by_calendar"
+    parts = [(by, conditions)]
+    if wanted.from_ms is not None:
+        overlapping = [*conditions, '("end" > :from OR start >= :from)', "start < :never"]
+        parts = [
+            (by, [*overlapping, "NOT long", "start >= :earliest"]),
+            ("summary_long", [*overlapping, "long"]),
+        ]
+    selects = [
+        f"SELECT start, id, body FROM summary INDEXED BY {index} WHERE {' AND '.join(part)}"
+        for index, part in parts
+    ]
+    page = f"{' UNION ALL '.join(selects)} ORDER BY start, id LIMIT :limit"
+    return f"SELECT json_group_array(json(CAST(body AS TEXT))) FROM ({page})", _values(wanted)
+
+
+def _values(wanted: Listing) -> dict[str, Any]:
+    after, from_ms = wanted.after, wanted.from_ms
+    return {
+        "type": wanted.type,
+        "calendar": wanted.calendar_id,
+        "from": from_ms,
+        "to": wanted.to_ms,
+        "earliest": None if from_ms is None else from_ms - LONG_MS,
+        "never": NEVER_MS,
+        "after_start": NEVER_MS if after is None or after.start_ms is None else after.start_ms,
+        "after_id": None if after is None else after.id,
+        "limit": wanted.limit,
+    }

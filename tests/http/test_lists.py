@@ -1,0 +1,76 @@
+"""Lists over HTTP: what was just written is there, by calendar and time, as far as the token grants it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.lowlevel
+
+from tests.http.node import TRANSPORTS, served
+
+LIST = "/v1/resources/event"
+
+
+def july(day: int, **more: object) -> dict[str, object]:
+    times = {"start_time": f"2030-07-{day:02}T09:00:00Z", "end_time": f"2030-07-{day:02}T10:00:00+00:00"}
+    return {"title": f"On {day}", "calendar_id": "7", **times, **more}
+
+
+async def listed(node, headers=None, **params: object) -> list[str]:
+    """The ids of all pages."""
+    answer = (await node.client.get(LIST, params=params, headers=headers)).json()
+    items = answer["items"]
+    while answer["next"]:
+        answer = (await node.client.get(answer["next"], headers=headers)).json()
+        items += answer["items"]
+    return [item["resource_id"] for item in items]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_month_is_listed_as_it_is_edited(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        for day in (3, 1, 2):
+            await node.client.put(f"{LIST}/{day}", json=july(day))
+        await node.client.put(f"{LIST}/other", json=july(2, calendar_id="8"))
+        month = {"calendar_id": "7", "from": "2030-07-01T00:00:00Z", "to": "2030-08-01T00:00:00Z"}
+        assert await listed(node, **month) == ["1", "2", "3"]
+        assert await listed(node, **month, limit=2) == ["1", "2", "3"]
+        item = (await node.client.get(LIST, params=month)).json()["items"][0]
+        assert item == {"resource": "event", "resource_id": "1", "version": 1, **july(1)}
+        moved = {"op": "replace", "path": "/start_time", "value": "2030-06-01T09:00:00Z"}
+        ended = {"op": "replace", "path": "/end_time", "value": "2030-06-01T10:00:00Z"}
+        edit = {"operations": [moved, ended], "version": 1, "client_id": "c"}
+        assert (await node.client.post(f"{LIST}/2/operations", json=edit)).status_code == 200
+        await node.client.delete(f"{LIST}/3")
+        assert await listed(node, **month) == ["1"]
+        assert await listed(node, to="2030-07-01T00:00:00Z") == ["2"]
+
+
+async def test_only_what_the_token_grants_is_listed(tmp_path):
+    async with served(tmp_path, "fast") as node:
+        for day in range(1, 10):
+            await node.client.put(f"{LIST}/{day}", json=july(day))
+        some = {"Authorization": f"Bearer {node.token({'event:3': 'viewer', 'event:7': 'editor'})}"}
+        assert await listed(node, headers=some) == ["3", "7"]
+        assert await listed(node, headers=some, limit=1) == ["3", "7"]
+        assert await listed(node, headers=node.bearer(calendar="admin")) == []
+        refused = await node.client.get(LIST, headers={"Authorization": ""})
+        assert refused.status_code == 401
+
+
+async def test_what_a_list_does_not_understand_is_refused(tmp_path):
+    async with served(tmp_path, "fast") as node:
+        for params in ({"form": 1}, {"from": "soon"}, {"limit": 0}, {"after": "x"}, {"from": "2030-07-01"}):
+            assert (await node.client.get(LIST, params=params)).status_code == 400
+        assert (await node.client.get("/v1/resources/nothing")).status_code == 404
+
+
+async def test_an_index_that_is_lost_or_was_never_there_is_made_again_from_the_log(tmp_path):
+    async with served(tmp_path, "fast") as node:
+        for day in range(1, 5):
+            await node.client.put(f"{LIST}/{day}", json=july(day))
+        await trio.lowlevel.checkpoint()
+    for left in tmp_path.glob("summaries*"):
+        left.unlink()
+    async with served(tmp_path, "fast") as node:
+        assert await listed(node) == ["1", "2", "3", "4"]
