@@ -210,17 +210,16 @@ async def test_an_edit_is_acknowledged_to_its_author_and_broadcast_to_all_others
         resource = await created(author)
         await subscribe(other, resource)
         await subscribe(plain, resource)
-        ident = await author.send(
-            "OP", op(author, resource, 1, replace("/title", "A"), replace("/tags", ["t"]))
-        )
+        patch = [replace("/title", "A"), {"op": "add", "path": "/location", "value": "here"}]
+        ident = await author.send("OP", op(author, resource, 1, *patch))
         ack = await author.answer_to("OP", ident)
         assert ack == {**named(resource), "version": 2, "id": ident}
         seen = await other.take("OP_BROADCAST")
-        assert seen["operations"] == [replace("/title", "A"), replace("/tags", ["t"])]
+        assert seen["operations"] == patch
         assert (seen["version"], seen["client_id"], seen["user_id"]) == (2, "ann-1", "ann")
         assert seen["op_id"]
         parts = [await plain.take("OP_BROADCAST") for _ in range(2)]
-        assert [part["operation"] for part in parts] == [replace("/title", "A"), replace("/tags", ["t"])]
+        assert [part["operation"] for part in parts] == patch
         assert [(part["version"], part["part"]) for part in parts] == [(2, [1, 2]), (2, [2, 2])]
         assert not author.of_type("OP_BROADCAST")
 
