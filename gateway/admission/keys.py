@@ -193,7 +193,7 @@ def create_secret(path: Path) -> bool:
     if path.exists():
         return False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return _publish_secret(path, path.with_name(f".{path.name}.{secrets.token_hex(8)}"))
     except OSError as error:
         raise ConfigError(f"can't create the signing secret {path}: {error}") from error

@@ -6,6 +6,7 @@ import gc
 import os
 import platform
 import shutil
+import stat
 import statistics
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from gateway.admission import secret_path
 from gateway.config import Config
 from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_check import check
@@ -46,6 +48,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield _backlog(config)
     yield _ports()
     yield _collector()
+    yield from _private_files(config)
     yield from _disk(Path(config.server.data_dir))
     yield from _stored(Path(config.server.data_dir) / DATABASE)
 
@@ -108,6 +111,30 @@ def _collector() -> Finding:
     if not gc.isenabled():
         return Finding("collector", "bad", "switched off", "something calls gc.disable(); memory would grow")
     return Finding("collector", "ok", f"thresholds {thresholds} while serving, start-up frozen")
+
+
+def _private_files(config: Config) -> Iterator[Finding]:
+    """Files that nobody else on this machine should read, or change."""
+    data, secret = Path(config.server.data_dir), secret_path(config)
+    private = {
+        path: 0o077 for path in (secret, data / DATABASE, data / f"{DATABASE}-wal") if path is not None
+    }
+    for name in (config.redis.password_file, config.postgres.password_file, config.server.tls_key):
+        if name:
+            private[Path(name)] = 0o077
+    if config.auth.jwks_file:
+        private[Path(config.auth.jwks_file)] = 0o022  # public keys: reading them is harmless
+    for path, forbidden in private.items():
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue  # not there yet; the start says what is missing
+        if not mode & forbidden:
+            yield Finding("private files", "ok", f"{path} is {mode:04o}")
+            continue
+        others = "change it, and so sign tokens" if forbidden == 0o022 else "read it"
+        remedy = f"others can {others}: chmod {'go-w' if forbidden == 0o022 else '600'} {path}"
+        yield Finding("private files", "bad", f"{path} is {mode:04o}", remedy)
 
 
 def _disk(data: Path) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import click
 
 from gateway.cli.options import Settings, settings
 from gateway.errors import ConfigError
-from gateway.log.postgres import migrate
+from gateway.log.postgres import dsn_of, migrate
 
 
 @click.command("migrate")
@@ -21,7 +21,8 @@ def migrate_command(postgres: str | None, settings: Settings) -> None:
     \b
     gateway migrate --postgres postgresql://gateway@10.0.0.6/gateway
     """
-    dsn = settings.load({"postgres.dsn": postgres}).postgres.dsn
+    archive = settings.load({"postgres.dsn": postgres}).postgres
+    dsn = dsn_of(archive)
     if not dsn:
         raise ConfigError("name the archive: --postgres DSN, or postgres.dsn in the settings")
     steps = migrate(dsn)

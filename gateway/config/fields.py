@@ -106,7 +106,8 @@ def read(declared: Tunable, value: object, origin: Literal["text", "toml"]) -> o
     TOML (as `gateway config` prints it) or shorter. In TOML only sizes may be strings (`"256 KiB"`).
     `checked` judges the result.
     """
-    if origin == "text" and isinstance(value, str) and value.strip()[:1] in _OPENERS[type(declared.default)]:
+    opener = "" if declared.secret and isinstance(declared.default, str) else _OPENERS[type(declared.default)]
+    if origin == "text" and isinstance(value, str) and value.strip()[:1] in opener:
         return _from_toml(value)
     if not isinstance(value, str) or isinstance(declared.default, str):
         return value

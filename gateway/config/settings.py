@@ -298,6 +298,8 @@ class SchemasSettings(Section):
 class RedisSettings(Section):
     urls: tuple[str, ...] = tunable((), "Independent Redis servers, as shards", secret=True)
     cluster_url: str = tunable("", "A Redis Cluster, by any of its nodes", secret=True)
+    password: str = tunable("", "Of servers whose URL has none; as it is, not escaped", secret=True)
+    password_file: str = tunable("", "A file that holds the password")
     durability: str = tunable(
         "memory", "What an acknowledged change survives", choices=("memory", "fsync", "replicated")
     )
@@ -377,6 +379,8 @@ class RedisSettings(Section):
 @dataclass(frozen=True, slots=True)
 class PostgresSettings(Section):
     dsn: str = tunable("", "Archive of the changes; empty: none", secret=True)
+    password: str = tunable("", "Of a DSN that has none; as it is, not escaped", secret=True)
+    password_file: str = tunable("", "A file that holds the password")
 
 
 @dataclass(frozen=True, slots=True)

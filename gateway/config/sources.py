@@ -40,7 +40,7 @@ def rows(config: Config) -> Iterator[Row]:
         for item in fields_of(type(values)):
             name, declared = f"{section}.{item.name}", of(item)
             value = getattr(values, item.name)
-            shown = _masked(value) if declared.secret else value
+            shown = _masked(item.name, value) if declared.secret else value
             source = config.sources.get(name, "default")
             yield Row(name, shown, declared.unit, declared.default, declared.bounds, source, declared.help)
 
@@ -140,11 +140,13 @@ def _lines(text: str) -> dict[str, int]:
     return lines
 
 
-def _masked(value: Value) -> Value:
-    """The value without passwords: `redis://:***@host`, `password=***`."""
+def _masked(name: str, value: Value) -> Value:
+    """The value without passwords: `redis://:***@host`, `password=***`; a password is nothing else."""
     if isinstance(value, tuple):
-        return tuple(_masked(item) for item in value)  # type: ignore[misc]
+        return tuple(_masked(name, item) for item in value)  # type: ignore[misc]
     if not isinstance(value, str):
         return value
-    hidden = re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", value)
+    if name == "password":
+        return "***" if value else ""
+    hidden = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", value, flags=re.DOTALL)  # up to the last @
     return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", hidden, flags=re.IGNORECASE)

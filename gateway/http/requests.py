@@ -17,7 +17,7 @@ from starlette.responses import Response
 from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
-from gateway.wire.messages import RESOURCE_ID
+from gateway.wire.messages import RESOURCE_ID, check_integers
 
 BODY_TIMEOUT_S = 30.0
 INTEGER_MAX = (1 << 53) - 1
@@ -135,9 +135,11 @@ async def json_body(request: Request, bytes_max: int, what: str) -> Any:
     """The body, parsed; `what` it should be is for people."""
     body = await _body(request, bytes_max, what)
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except ValueError as error:
         raise Problem(400, f"The body must be {what}, as JSON: {error}.", code="INVALID_MESSAGE") from None
+    check_integers(bytes(body))
+    return value
 
 
 async def _body(request: Request, bytes_max: int, what: str) -> bytes:

@@ -13,7 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 import psycopg
 from psycopg import Connection, Cursor
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from gateway.config import PostgresSettings
+from gateway.config.passwords import password_of
 from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
 from gateway.log import postgres_statements as sql
 from gateway.log.archive import SavedSnapshot, Transfer
@@ -31,6 +34,18 @@ MIGRATION_LOCK = 0x67617465  # an arbitrary number that only migrations use
 
 T = TypeVar("T")
 Rows = Sequence[Mapping[str, Any]]
+
+
+def dsn_of(settings: PostgresSettings) -> str:
+    """Where the archive is and how to log in, "" where there is none. Raises ConfigError."""
+    password = password_of(settings, "postgres")
+    if not settings.dsn or not password:
+        return settings.dsn
+    try:
+        given = conninfo_to_dict(settings.dsn)
+        return settings.dsn if given.get("password") else make_conninfo(settings.dsn, password=password)
+    except psycopg.ProgrammingError:
+        raise ConfigError("postgres.dsn must be like postgresql://USER@HOST/DATABASE") from None
 
 
 def connect(dsn: str) -> Connection[Any]:

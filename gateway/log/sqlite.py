@@ -43,7 +43,7 @@ class DirectoryLock:
     """Holds a directory against other nodes until it is released or the process ends."""
 
     def __init__(self, directory: Path) -> None:
-        self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -61,11 +61,11 @@ class DirectoryLock:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory that is still there after a power cut."""
+    """Make a directory, for its owner alone, that is still there after a power cut."""
     if path.is_dir():
         return
     make_directory(path.parent)
-    path.mkdir(exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,7 +7,9 @@ statement takes or gives everything in one row: JSON for what is indexed, and th
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -132,7 +134,13 @@ def verified(body: bytes, checksum: int | None, what: str) -> bytes:
 
 
 def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
-    """A connection that any thread may use, one at a time; texts are given as bytes."""
+    """A connection that any thread may use, one at a time; texts are given as bytes.
+
+    The database is its owner's alone, and so are the files beside it, which SQLite makes like it.
+    """
+    if writing:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        _make_private(path)
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={'rwc' if writing else 'ro'}",
         timeout=BUSY_TIMEOUT_S,
@@ -144,6 +152,14 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
     connection.execute(f"PRAGMA cache_size = -{CACHE_BYTES >> 10}")
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
+
+
+def _make_private(path: Path) -> None:
+    """Take other people's rights to the files of a database that an earlier gateway made."""
+    for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        with contextlib.suppress(OSError):  # not there, or not ours: `gateway doctor` tells
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                file.chmod(0o600)
 
 
 def prepare(path: Path, now_ms: int) -> sqlite3.Connection:

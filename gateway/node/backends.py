@@ -18,7 +18,7 @@ from gateway.bus.redis_rates import RedisRates
 from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.archive import Archiver
-from gateway.log.postgres import PostgresArchive
+from gateway.log.postgres import PostgresArchive, dsn_of
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
 from gateway.log.sqlite import SqliteLog
@@ -148,7 +148,7 @@ class ClusterBackend:
     def __init__(self, config: Config, name: str) -> None:
         self.summaries: Summaries | None = None
         self._shards = Shards(config.redis)
-        self._archive = PostgresArchive(config.postgres.dsn) if config.postgres.dsn else None
+        self._archive = PostgresArchive(dsn_of(config.postgres)) if config.postgres.dsn else None
         self._outbox = RedisOutbox(self._shards, config)
         self._archiver = None if self._archive is None else Archiver(self._outbox, self._archive)
         self._stop = trio.Event()

@@ -94,8 +94,11 @@ def _truth(value: object) -> bool:
     return value not in (False, "False", "false", "no", "0")
 
 
-def parse(url: str) -> Address:
-    """The address that a URL names; raises ConfigError for a URL that redis-py refuses."""
+def parse(url: str, password: str = "") -> Address:
+    """The address that a URL names; raises ConfigError for a URL that redis-py refuses.
+
+    `password` is for a URL that has none.
+    """
     try:
         found: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
     except ValueError as error:
@@ -111,7 +114,7 @@ def parse(url: str) -> Address:
         tls=url.startswith("rediss://"),
         label=found.pop("name", ""),
         username=found.pop("username", "") or "",
-        password=found.pop("password", "") or "",
+        password=found.pop("password", "") or password,
         options=tuple(sorted(found.items())),
     )
 

@@ -16,6 +16,7 @@ import redis
 from redis.crc import key_slot
 
 from gateway.config import RedisSettings
+from gateway.config.passwords import password_of
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.redislink.address import Address, parse
 from gateway.redislink.admin import client, text
@@ -72,7 +73,7 @@ class ClusterTopology(Topology):
 
     def __init__(self, config: RedisSettings) -> None:
         self._config = config
-        self._seed = parse(config.cluster_url)
+        self._seed = parse(config.cluster_url, password_of(config, "redis"))
         self._slots = [key_slot(tag(number).encode()) for number in range(config.partitions)]
         self._loads = 0
 
@@ -149,7 +150,7 @@ class ShardTopology(Topology):
 
     def __init__(self, config: RedisSettings) -> None:
         self._config = config
-        self.configured = [parse(url) for url in config.urls]
+        self.configured = [parse(url, password_of(config, "redis")) for url in config.urls]
 
     def load(self, known: Sequence[Address]) -> Table:
         stored = self.stored(known)

@@ -58,6 +58,15 @@ class Histogram:
         return 0.0
 
 
+# Close codes that have a meaning here; a client can send any other, so those are counted together.
+CLOSE_CODES = frozenset({*range(1000, 1016), 4401, 4403, 4408, 4409, 4429, 4503})
+
+
+def close_label(code: int) -> str:
+    """The label of a close code."""
+    return str(code) if code in CLOSE_CODES else "other"
+
+
 Kind = Literal["gauge", "highest", "counter", "keyed", "histogram", "steps"]
 
 

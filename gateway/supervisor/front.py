@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.admin import exposition
+from gateway.http.headers import SecurityHeaders
 from gateway.runtime.metrics import Counters
 from gateway.supervisor.child import Child, WorkerGone
 
@@ -47,7 +48,7 @@ class Workers(Protocol):
 def application(workers: Workers, body_bytes_max: int) -> Starlette:
     """The ASGI application of a node."""
     front = _Front(workers, body_bytes_max)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/healthz", front.healthz, methods=["GET"]),
             Route("/readyz", front.readyz, methods=["GET"]),
@@ -55,6 +56,8 @@ def application(workers: Workers, body_bytes_max: int) -> Starlette:
             Route("/{path:path}", front.relay, methods=METHODS),
         ]
     )
+    app.add_middleware(SecurityHeaders)
+    return app
 
 
 class _Front:

@@ -8,7 +8,7 @@ from _speedups import frames
 from _speedups.fanout import Frame, Slots
 from gateway.config import Config
 from gateway.ports import Endpoint
-from gateway.runtime.metrics import Counters
+from gateway.runtime.metrics import Counters, close_label
 from gateway.transport.fast_loop import Flusher, Poller, Sweep, tick_s
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class TransportContext:
         if code is None:
             self.counters.connections_handed_over += 1
         else:
-            self.counters.connections_closed[str(code)] += 1
+            self.counters.connections_closed[close_label(code)] += 1
 
     def encode(self, payload: bytes, form: int, opcode: int = frames.TEXT) -> bytes:
         """A message's frame for connections of this form (see `FastConnection.form`)."""

@@ -16,7 +16,7 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.config import Config
 from gateway.ports import Ack, Group, Session
-from gateway.runtime.metrics import Counters
+from gateway.runtime.metrics import Counters, close_label
 from gateway.transport.outbox import Outbox
 from gateway.transport.portable_streams import GuardedStream, MeteredStream, Unclaimed
 from gateway.transport.upgrade import Accepted
@@ -135,7 +135,7 @@ class PortableConnection:
             group.discard(self)
         self._outbox.discard()
         self._counters.connections -= 1
-        self._counters.connections_closed[str(self._closing[0])] += 1
+        self._counters.connections_closed[close_label(self._closing[0])] += 1
         if session is not None:
             session.closed()
 

@@ -194,9 +194,18 @@ def _check_integers(patch: list[dict[str, Any]], raw: bytes) -> None:
     """Refuse an integer literal that the parser made a float; only where a float can have come of one."""
     for operation in patch:
         value = operation.get("value")
-        if value is not None and not isinstance(value, (str, int)) and _LONG_DIGITS.search(raw):
-            json.loads(raw, parse_int=_reject_large_integer)
+        if value is not None and not isinstance(value, (str, int)):
+            check_integers(raw)
             return
+
+
+def check_integers(raw: bytes) -> None:
+    """Refuse JSON with an integer that other readers would lose digits of (INVALID_OPERATION)."""
+    if _LONG_DIGITS.search(raw):
+        try:
+            json.loads(raw, parse_int=_reject_large_integer)
+        except RecursionError:
+            raise Refusal("TOO_LARGE", "The JSON is nested too deeply.") from None
 
 
 def patch_of(payload: Mapping[str, Any], length_max: int, raw: bytes) -> list[dict[str, Any]]:

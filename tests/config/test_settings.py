@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from gateway.config import SECTIONS, Config, LimitsSettings, changed_settings, load, rows
 from gateway.config.fields import in_toml, of
+from gateway.config.passwords import password_of
 from gateway.errors import ConfigError
+from gateway.log.postgres import dsn_of
+from gateway.redislink.address import parse
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -237,6 +241,10 @@ def test_rows_show_each_tunable_once_with_unit_bounds_and_help() -> None:
         ("postgres.dsn", r"host=h password='hunter2 it\'s' user=u", "host=h password=*** user=u"),
         ("redis.urls", ("redis://:hunter2@h:1", "redis://h:2"), ("redis://:***@h:1", "redis://h:2")),
         ("redis.cluster_url", "rediss://u:hunt@er2@h", "rediss://u:***@h"),
+        ("redis.cluster_url", "rediss://u:hu/nt er:2@h", "rediss://u:***@h"),
+        ("redis.password", 'p@ss:/w"ord', "***"),
+        ("redis.password", "", ""),
+        ("postgres.password", "a b'c", "***"),
     ],
 )
 def test_passwords_are_not_shown(name: str, value: object, shown: object) -> None:
@@ -251,6 +259,8 @@ def test_passwords_are_not_shown(name: str, value: object, shown: object) -> Non
 def test_what_gateway_config_prints_is_taken_by_the_command_line_and_the_environment(section: str) -> None:
     for item in fields(getattr(Config(), section)):
         default = getattr(getattr(Config(), section), item.name)
+        if of(item).secret and isinstance(default, str):
+            continue  # shown as ***, and taken as it is
         for given in (
             load(overrides={f"{section}.{item.name}": in_toml(default)}, environ={}),
             load(environ={f"GATEWAY_{section}_{item.name}".upper(): in_toml(default)}),
@@ -301,3 +311,42 @@ def test_changes_between_two_configurations_have_names() -> None:
     changed = Config().with_(server={"origins": ("http://a",)}, features={"kill_switch": True})
     assert changed_settings(Config(), changed) == {"server.origins", "features.kill_switch"}
     assert changed_settings(changed, changed) == set()
+
+
+# -------------------------------------------------------------------------------------- passwords
+
+ODD = """ p@s:s/w"o'r\\d %?#& é"""
+
+
+def test_a_password_comes_from_the_environment_or_a_file_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(ODD + "\n", encoding="utf-8")
+    quoted = f'"{ODD}"'
+    assert password_of(load(environ={"GATEWAY_REDIS_PASSWORD": ODD}).redis, "redis") == ODD
+    assert password_of(load(environ={"GATEWAY_REDIS_PASSWORD": quoted}).redis, "redis") == quoted
+    from_file = load(environ={"GATEWAY_POSTGRES_PASSWORD_FILE": str(file)})
+    assert password_of(from_file.postgres, "postgres") == ODD
+    assert password_of(Config().redis, "redis") == ""
+
+
+def test_a_password_file_that_can_not_be_used_says_so(tmp_path: Path) -> None:
+    for settings, wanted in (
+        ({"password_file": str(tmp_path / "none")}, "can't read redis.password_file"),
+        ({"password_file": str(tmp_path)}, "can't read redis.password_file"),
+        ({"password_file": str(tmp_path / "empty")}, "is empty"),
+        ({"password_file": "x", "password": "y"}, "exclude each other"),
+    ):
+        (tmp_path / "empty").write_text("\n")
+        with pytest.raises(ConfigError, match=wanted):
+            password_of(Config().with_(redis=settings).redis, "redis")
+
+
+def test_a_password_that_stands_apart_is_for_an_address_without_one() -> None:
+    assert parse("redis://h:1", ODD).password == ODD
+    assert parse("redis://:own@h:1", ODD).password == "own"
+    postgres = Config().with_(postgres={"dsn": "postgresql://u@h/db", "password": ODD}).postgres
+    assert conninfo_to_dict(dsn_of(postgres))["password"] == ODD
+    given = Config().with_(postgres={"dsn": "postgresql://u:own@h/db", "password": ODD}).postgres
+    assert dsn_of(given) == "postgresql://u:own@h/db"
+    with pytest.raises(ConfigError, match="postgresql://USER@HOST/DATABASE"):
+        dsn_of(Config().with_(postgres={"dsn": "no = such = thing", "password": "x"}).postgres)
