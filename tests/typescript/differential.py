@@ -16,7 +16,7 @@ from typing import Any
 from gateway import ot
 from gateway.errors import PatchError
 from gateway.ot.kernel.transform import EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST
-from tests.ot import generate, twins
+from tests.ot import generate, merging, twins
 from tests.typescript.peer import Peer
 from tests.vectors.kinds import plain_numbers
 
@@ -44,7 +44,7 @@ INTEGER_TOO_LARGE = 2**60  # 2**70 is a float to JavaScript, as it is once JSON.
 
 
 def case_of(seed: int) -> dict[str, Any]:
-    """A document, perhaps strategies, and two patches, of which one may be malformed."""
+    """A document, perhaps strategies, two patches (one may be malformed), and three states to merge."""
     random = Random(seed)
     document = plain_numbers(generate.document(random))
     patches = [
@@ -57,7 +57,8 @@ def case_of(seed: int) -> dict[str, Any]:
         document = {**document, **long_values(random)}
         patches = [[replacement(random, document)] for _ in range(2)]
     strategies = random.choice((None, twins.STRATEGIES, GROWING))
-    return {"document": document, "strategies": strategies, "patches": patches}
+    triple = merging.triple(random)
+    return {"document": document, "strategies": strategies, "patches": patches, "triple": triple}
 
 
 def long_values(random: Random) -> dict[str, Any]:
@@ -139,6 +140,11 @@ def met(document: Any, earlier: ot.Operations, later: ot.Operations) -> dict[str
     }
 
 
+def merged(base: Any, mine: Any, theirs: Any) -> dict[str, Any]:
+    patch, conflicts = ot.merge(base, mine, theirs, merging.FIELDS)
+    return {"after": ot.apply_patch(theirs, patch), "conflicts": conflicts}
+
+
 def sorted_members(operations: list[Any]) -> list[Any]:
     """Differences of members in one order, for objects have another one in JavaScript (indexes first)."""
     return sorted(operations, key=lambda operation: repr(as_json(operation)))
@@ -161,12 +167,13 @@ def compare(peer: Peer, seeds: Iterator[int]) -> int:
         for seed in seeds:
             case = case_of(seed)
             cases.append((seed, case))
-            yield {"call": "case", **case, "strategies": written(case["strategies"])}
+            strategies, fields = written(case["strategies"]), written(merging.FIELDS)
+            yield {"call": "case", **case, "strategies": strategies, "fields": fields}
 
     count = 0
     for answer in peer.ask_all(requests()):
         seed, case = cases.pop(0)
-        wanted = as_json(expected(case))
+        wanted = as_json({**expected(case), "merged": merged(*case["triple"])})
         if "difference" in answer:
             answer["difference"] = sorted_members(answer["difference"])
         for key in wanted.keys() | answer.keys():

@@ -11,6 +11,7 @@ import {
   invert,
   type Json,
   lower,
+  merge,
   type Operations,
   type Patch,
   PatchError,
@@ -26,6 +27,8 @@ interface CaseRequest {
   document: Json;
   strategies: Strategies;
   patches: [Patch, Patch];
+  triple: [base: Json, mine: Json, theirs: Json];
+  fields: Strategies;
 }
 
 interface ReplicaRequest {
@@ -62,6 +65,11 @@ function played({ document, strategies, patches }: CaseRequest): unknown {
   if (!lowered.every(Array.isArray)) return { lowered };
   const [earlier, later] = lowered as unknown as [Operations, Operations];
   return { lowered, ...(outcome(() => met(document, earlier, later)) as object) };
+}
+
+function merged({ triple, fields }: CaseRequest): unknown {
+  const { patch, conflicts } = merge(...triple, fields);
+  return { after: apply(triple[2], lower(triple[2], patch)), conflicts };
 }
 
 function met(document: Json, earlier: Operations, later: Operations): unknown {
@@ -103,7 +111,7 @@ function state(name: number, outgoing: unknown): unknown {
 function answered(
   request: CaseRequest | ReplicaRequest | { call: "reopen"; replica: number; strategies: Strategies },
 ) {
-  if (request.call === "case") return played(request);
+  if (request.call === "case") return { ...(played(request) as object), merged: merged(request) };
   if (request.call !== "reopen") return outcome(() => used(request));
   const saved = JSON.parse(JSON.stringify(replicas.get(request.replica))) as SavedReplica;
   replicas.set(request.replica, Replica.from(saved, { strategies: request.strategies }));
