@@ -1,0 +1,80 @@
+"""Who may come in, and how everyone is sent away."""
+
+from __future__ import annotations
+
+import trio
+
+from gateway.ports import Rejection, UpgradeRequest
+from gateway.sessions.handoff import SessionState
+from gateway.sessions.session import ClientSession
+from tests.rooms.parts import Reader, titled
+from tests.sessions.parts import CONFIG, Office, desk
+
+
+def request(target: str = "/realtime", **headers: str) -> UpgradeRequest:
+    return UpgradeRequest(target, headers, "in memory")
+
+
+async def test_there_is_one_place_to_connect_to(autojump_clock):
+    async with desk() as found:
+        rejection = found.endpoint.admit(request("/elsewhere"))
+        assert isinstance(rejection, Rejection) and rejection.status == 404
+        assert not isinstance(found.endpoint.admit(request("/realtime?x=1")), Rejection)
+
+
+async def test_a_full_node_says_when_to_try_again(autojump_clock):
+    async with desk() as found:
+        found.counters.connections = 100
+        rejection = found.endpoint.admit(request())
+        assert isinstance(rejection, Rejection) and rejection.status == 503
+        assert int(rejection.headers["Retry-After"]) > 0
+        assert not found.endpoint.welcomes("event:1")
+
+
+async def test_everyone_is_told_to_go_when_what_was_on_its_way_is_committed(autojump_clock):
+    async with desk() as found, trio.open_nursery() as nursery:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        for client in (ann, bob):
+            client.reader.take()
+        found.worker.log.hold()
+        await ann.say("OP", resource_id="1", version=1, operation=titled("a")[0])
+        nursery.start_soon(found.endpoint.drain)
+        await trio.testing.wait_all_tasks_blocked()
+        assert isinstance(found.endpoint.admit(request()), Rejection)
+        assert (ann.reader.closed_with, bob.reader.closed_with) == (None, None)
+        found.worker.log.go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        told = dict(ann.reader.take())
+        assert list(told) == ["GOAWAY", "OP_ACK"]
+        assert (ann.reader.closed_with, bob.reader.closed_with) == (1001, 1001)
+        ann.leave()
+        bob.leave()
+
+
+async def test_a_drain_does_not_wait_for_ever(autojump_clock):
+    async with desk(CONFIG.with_(timeouts={"drain_grace_s": 3.0})) as found:
+        ann = await found.client("ann", subscribed=True)
+        found.worker.log.hold()
+        await ann.say("OP", resource_id="1", version=1, operation=titled("a")[0])
+        began_s = trio.current_time()
+        await found.endpoint.drain()
+        assert trio.current_time() - began_s == 3.0
+
+
+async def test_a_session_of_another_worker_goes_on_as_it_was(autojump_clock):
+    async with desk() as found:
+        identity = Office().verify("ann", 0)
+        state = SessionState("abc", 1, True, identity, "ann-client", False)
+        session = found.endpoint.adopt(state, Reader())
+        assert isinstance(session, ClientSession)
+        assert (session.id, session.client_id, session.extended) == ("abc", "ann-client", True)
+
+
+async def test_a_session_that_was_replaced_on_its_way_is_closed(autojump_clock):
+    async with desk() as found:
+        newer = await found.client("ann")
+        reader = Reader()
+        identity = Office().verify("ann", 0)
+        state = SessionState("abc", newer.session.opened_ms - 1, True, identity, "ann-client", False)
+        found.endpoint.adopt(state, reader)
+        assert (reader.closed_with, newer.reader.closed_with) == (4409, None)
