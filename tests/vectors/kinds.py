@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from gateway import ot
 from gateway.errors import PatchError
 from tests.ot import generate, merging, oracle, twins
+from tests.vectors import traces
 from tests.vectors.forms import read_operations, read_strategies, write_operations, write_strategies
 
 SUITES = Path(__file__).parent.parent / "ot" / "data"
@@ -279,6 +280,16 @@ def conflicts_outputs(case: Case) -> Case:
     }
 
 
+def replica_inputs(random: Random) -> Iterator[Case]:
+    for _ in range(24):
+        case = traces.trace(random.randrange(1 << 40))
+        yield {**case, "strategies": write_strategies(case["strategies"])}
+
+
+def replica_outputs(case: Case) -> Case:
+    return {"answers": traces.answers(case, read_strategies(case["strategies"]) or None)}
+
+
 # --------------------------------------------------------------------------------------- hashes
 
 
@@ -306,5 +317,6 @@ KINDS: dict[str, Kind] = {
     "merge": Kind(merge_inputs, merge_outputs),
     "emit": Kind(single_inputs, emit_outputs),
     "invert": Kind(single_inputs, invert_outputs),
+    "replica": Kind(replica_inputs, replica_outputs),
     "canonical": Kind(canonical_inputs, canonical_outputs),
 }
