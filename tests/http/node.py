@@ -28,6 +28,7 @@ class Served:
         self.port = port
         self.client = client
         self._secret = secret
+        self.admin_port = 0
         self.dialled: list[RawClient] = []
 
     async def dial(self) -> RawClient:
@@ -69,6 +70,7 @@ async def served(data: Path, transport: str, **sections: Mapping[str, Any]) -> A
         base = f"http://{host}:{port}"
         async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30) as client:
             serving = Served(node, port, client, secret)
+            serving.admin_port = addresses.admin[0][1]
             try:
                 yield serving
             finally:
