@@ -10,6 +10,8 @@ export interface ServerError {
   code: string;
   message: string;
   index?: number;
+  /** The server's newest version. */
+  version?: number;
   retry_after_ms?: number;
   conflicts?: WireConflict[];
 }
@@ -42,7 +44,7 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
       return { next: "reload" };
     case "CONFLICT":
       if (error.conflicts?.length) return asked(error.conflicts, replicator);
-      return crowded(replicator);
+      return crowded(error, replicator);
     default:
       return withdrawn(replicator);
   }
@@ -68,25 +70,28 @@ function asked(found: WireConflict[], replicator: Replicator): Verdict {
   return { next: "asked" };
 }
 
-const hasTest = (replicator: Replicator): boolean =>
-  replicator.replica?.inFlight?.patch.some((operation) => operation.op === "test") ?? false;
+/** A `test`, and what makes or replaces the whole document, are all or nothing. */
+const isWhole = (replicator: Replicator): boolean =>
+  replicator.replica?.inFlight?.patch.some(({ op, path }) => op === "test" || path === "") ?? false;
 
-/** A `test` failed; or the edit met too many others for the server to merge, and goes on the head instead. */
-function crowded(replicator: Replicator): Verdict {
+/** An operation is to blame; or else the edit met too many others to be merged, and goes on the head instead. */
+function crowded(error: ServerError, replicator: Replicator): Verdict {
   const { inFlight, version } = replicator.replica as Replica;
-  if (hasTest(replicator) || inFlight?.baseVersion === version) return withdrawn(replicator);
+  const head = error.version ?? version;
+  if (error.index !== undefined || isWhole(replicator) || (inFlight?.baseVersion ?? head) >= head) {
+    return withdrawn(replicator);
+  }
   replicator.requeue();
   return { next: "again" };
 }
 
 /**
- * A refused patch leaves the view. Of several operations half goes first, until the one to blame is alone;
- * a patch with a `test` is all or nothing.
+ * A refused patch leaves the view. Of several operations half goes first, until the one to blame is alone.
  */
 function withdrawn(replicator: Replicator): Verdict {
   const { inFlight } = (replicator.replica as Replica).toJSON();
   const count = inFlight?.operations.length ?? 0;
-  if (count > 1 && !hasTest(replicator)) {
+  if (count > 1 && !isWhole(replicator)) {
     replicator.requeue(Math.ceil(count / 2));
     return { next: "again" };
   }

@@ -254,6 +254,26 @@ describe("a refusal", () => {
     expect(document.snapshot.view).toEqual({ description: "0abc" });
   });
 
+  test("of a document that somebody else made meanwhile leaves theirs as it is", async () => {
+    await start(null);
+    document.create({ title: "Mine" });
+    await settle();
+    const operations = [{ op: "add", path: "", value: { title: "Theirs" } }];
+    tell("OP_BROADCAST", { client_id: "b", version: 6, operations });
+    tell("ERROR", {
+      code: "CONFLICT",
+      message: "made meanwhile",
+      ref: "op-1",
+      index: 0,
+      path: "",
+      version: 6,
+    });
+    await settle();
+    expect(document.snapshot).toMatchObject({ view: { title: "Theirs" }, pending: 0 });
+    expect(ops()).toHaveLength(1);
+    expect(problems).toMatchObject([{ code: "EDIT_REFUSED" }]);
+  });
+
   test("for a base that is too old is answered by merging the states", async () => {
     await start({ title: "Sync", description: "cake" });
     document.setText("/description", "cake and tea");
