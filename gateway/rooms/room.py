@@ -474,10 +474,12 @@ class Room:
         if entries is None:
             return False
         if entries:
+            limits = self._shared.config.limits
             for entry in entries:
                 self.history.advance(entry)
+                # A change adds at most what its JSON holds.
+                self.history.grow(len(entry.record.body), entry.after, limits.document_bytes_max)
             self._tell(entries, [])
-            limits = self._shared.config.limits
             self.trim(limits.window_versions_max, limits.window_bytes_max)
         return True
 

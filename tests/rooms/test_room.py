@@ -123,6 +123,15 @@ def test_a_document_that_grows_too_large_is_refused():
     assert [refusal.code for refusal in ann.refusals] == ["TOO_LARGE"]
 
 
+def test_what_others_add_counts_too():
+    table = Table(CONFIG.with_(limits={"document_bytes_max": 500}), [record(1, CREATE)])
+    table.room.receive([record(2, titled("x" * 400), by="bob")])
+    ann = Author("ann")
+    table.edit(ann, [{"op": "add", "path": "/location", "value": "y" * 100}])
+    assert table.room.prepare() is None
+    assert [refusal.code for refusal in ann.refusals] == ["TOO_LARGE"]
+
+
 def test_a_refusal_names_the_resource(table):
     ann = Author("ann")
     table.edit(ann, [{"op": "add", "path": "/start_time", "value": "yesterday"}])
