@@ -173,7 +173,7 @@ interface Operation {
   value: string;
 }
 
-/** RFC-002 section 2.5, with a store in place of its IndexedDB and HTTP for its `sendOperation`. */
+/** RFC-002's offline queue, with a store in place of its IndexedDB and HTTP for its `sendOperation`. */
 class OfflineQueue {
   private queue: Operation[] = [];
   isOnLine = false;
