@@ -84,7 +84,7 @@ test("2.4: people are what the RFC's components take", async () => {
   });
 });
 
-/** What section 8.2 takes for granted: a thin client that waits for messages. */
+/** What the snippet of a test takes for granted: a thin client that waits for messages. */
 class WebSocketClient {
   #socket: WebSocket | null = null;
   #messages: Received[] = [];
