@@ -184,7 +184,10 @@ export class DocumentWire {
     const { state } = this;
     const link = state.context.link();
     const next = state.isLive && link ? state.replicator.next() : null;
-    if (!next || !link) return;
+    if (!next || !link) {
+      state.refresh(); // what waited may have come to nothing, and then it has arrived
+      return;
+    }
     if (isTooLarge(next, link)) {
       this.onRefused({ code: "TOO_LARGE", message: "It is longer than the server takes in one message." });
       return;

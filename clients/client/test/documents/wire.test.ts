@@ -88,6 +88,20 @@ test("an edit goes with its base, its seq and the epoch, and the rest waits for 
   expect(op()?.payload.operations).toEqual([{ op: "add", path: "/location", value: "Room 2" }]);
 });
 
+test("an edit that others left nothing of has nothing to send, and counts as saved", async () => {
+  await start({ description: "a" });
+  document.set("/title", "One");
+  await settle();
+  document.setText("/description", "ab");
+  const saved = document.saved();
+  tell("OP_BROADCAST", { client_id: "b", version: 6, operation: { op: "remove", path: "/description" } });
+  tell("OP_ACK", { id: "op-1", version: 7 });
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(ops()).toHaveLength(1);
+  expect(document.snapshot).toMatchObject({ pending: 0, view: { title: "One" } });
+  await saved;
+});
+
 describe("after a connection was lost", () => {
   test("the same submission goes again, under the same seq", async () => {
     await start();
