@@ -111,7 +111,7 @@ async def test_workers_share_a_port_their_edits_and_their_presence(tmp_path):
         heard = await bob.take("OP_BROADCAST")
         assert heard["operation"] == edit
         await ann.send("PRESENCE_UPDATE", {"resource_id": "42", "cursor": {"field": "title", "position": 2}})
-        moved = await bob.take("PRESENCE_UPDATE", cursor={"field": "title", "position": 2})
+        moved = await bob.take("PRESENCE_UPDATE", cursor={"field": "title", "position": 2, "version": 1})
         assert moved["user_id"] == "ann"
         nursery.cancel_scope.cancel()
 
