@@ -71,7 +71,7 @@ class Fuzzer:
         if self._rng.random() < 0.05:
             query[self._word()] = self._text()
         headers = {
-            name: value.encode("latin-1", "replace")
+            name: value.strip().encode("latin-1", "replace")
             for name, value in self._wanted(parameters, values, "header").items()
         }
         if self._rng.random() < 0.1:
