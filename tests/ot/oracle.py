@@ -115,6 +115,7 @@ class Step:
         self.operation = operation
         self.seen, self.intended, self.there, self.merged = seen, intended, there, merged
         self.may_have_changed = any(other[0] in ("txt", "inc", "set") for other in theirs)
+        self.others_moved = sum(other[0] == "mov" for other in theirs) > 1
         self.was_written_too = any(
             other[0] == self.kind == "set" and ot.identical(other[2], operation[2]) for other in theirs
         )
@@ -206,7 +207,9 @@ class Step:
         if type(wanted[-1]) is str:
             return None if wanted[-1] == stands[-1] else "dropped"
         same = parts(one[: wanted[-1]]) & common == parts(other[: stands[-1]]) & common
-        return None if same else "dropped"
+        if same:
+            return None
+        return ANY if self.others_moved else "dropped"  # what stood before it may have been moved
 
 
 def at_path(document: Any, path: Path) -> Any:
