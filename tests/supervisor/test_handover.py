@@ -142,9 +142,8 @@ async def test_the_older_of_two_connections_gives_way_wherever_they_meet(tmp_pat
         await old.ask("AUTH", {"client_id": "tab"})
         new = await on(nursery, server, bearer, "n1.0")
         await new.ask("AUTH", {"client_id": "tab"})
+        assert await old.closed() == 4409, "at the other worker, without a common resource"
         await subscribed(new, resource_of(0))
-        await old.send("SUBSCRIBE", {"resource": "event", "resource_id": resource_of(0)})
-        assert await old.closed() == 4409
         assert await new.ask("PING") == {}
         newest = await on(nursery, server, bearer, "n1.1")
         await newest.ask("AUTH", {"client_id": "tab"})
