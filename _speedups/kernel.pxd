@@ -10,7 +10,7 @@ cdef str CONFLICT, INVALID, TOO_LARGE
 # budget
 
 cdef long long UNBOUNDED_UNITS
-cdef int SLOT_UNITS, MEMBER_UNITS, NODE_UNITS, ENTRY_UNITS, LEVEL_UNITS, APART_UNITS, PAIR_UNITS, STEP_UNITS
+cdef int SLOT_UNITS, MEMBER_UNITS, NODE_UNITS, CONTAINER_UNITS, ENTRY_UNITS, LEVEL_UNITS, APART_UNITS, PAIR_UNITS, STEP_UNITS
 cdef int COMPONENT_UNITS, SLOT_BYTES, MEMBER_BYTES
 cdef str TOO_MUCH, TOO_MANY_CONCURRENT
 
@@ -131,11 +131,13 @@ cdef class LongText:
     @cython.locals(before=Py_ssize_t, index=Py_ssize_t, last=Py_ssize_t, size=Py_ssize_t, span=Py_ssize_t)
     cdef Py_ssize_t find(self, Py_ssize_t offset, bint utf16) except -1
     @cython.locals(lead=Py_ssize_t, reach=Py_ssize_t, i=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t,
-                   before=Py_ssize_t, start=Py_ssize_t, delta=list, result=tuple)
+                   before=Py_ssize_t, start=Py_ssize_t, wide=bint, delta=list, result=tuple)
     cdef tuple read_and_edit(self, list components, bint utf16, Budget budget)
     @cython.locals(lead=Py_ssize_t, reach=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t, before=Py_ssize_t,
                    within=tuple, back=list)
     cdef tuple edit(self, tuple delta, Budget budget)
+    @cython.locals(i=Py_ssize_t)
+    cdef bint has_extra(self, Py_ssize_t first, Py_ssize_t last) except -1
     cdef str taken(self, Py_ssize_t first, Py_ssize_t last, Budget budget)
 
 cdef LongText long_text(str text, Budget budget)

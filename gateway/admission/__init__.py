@@ -9,7 +9,7 @@ from gateway.admission.features import KILLED, KILLED_CODE, NOT_ENABLED, Feature
 from gateway.admission.grants import Grants, at_least, parse_grant_arguments, parse_grants
 from gateway.admission.keys import create_secret, read_secret, secret_path
 from gateway.admission.origins import origin_allowed
-from gateway.admission.rates import AbuseTracker, RateLimiter, cost_of
+from gateway.admission.rates import AbuseTracker, RateLimiter, Shares, cost_of
 from gateway.admission.schemas import Schemas
 from gateway.admission.tokens import TokenIdentity, TokenVerifier, issue
 
@@ -22,6 +22,7 @@ __all__ = [
     "Grants",
     "RateLimiter",
     "Schemas",
+    "Shares",
     "TokenIdentity",
     "TokenVerifier",
     "at_least",

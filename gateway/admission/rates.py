@@ -153,6 +153,45 @@ class _Lease(NamedTuple):
     learned_at_s: float
 
 
+class Shares:
+    """So much a second for each user, and `burst` at once, paid afterwards: who used more waits for it.
+
+    0 a second is no limit. As in `RateLimiter` a user is one number, and forgotten when nothing is owed.
+    """
+
+    __slots__ = ("_burst_s", "_full_at", "_per_s")
+
+    def __init__(self, per_s: float, burst: float) -> None:
+        self.set(per_s, burst)
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # in order of the last use
+
+    def set(self, per_s: float, burst: float) -> None:
+        """Other shares from now on."""
+        self._per_s = per_s
+        self._burst_s = burst / per_s if per_s else 0.0
+
+    def wait_s(self, user_id: str, now_s: float) -> float:
+        """Seconds until the user may go on; 0: now."""
+        full_at = self._full_at.get(user_id)
+        return 0.0 if full_at is None else max(0.0, full_at - now_s - self._burst_s)
+
+    def spend(self, user_id: str, amount: float, now_s: float) -> None:
+        """The user used so much."""
+        if not self._per_s:
+            return
+        self._full_at[user_id] = max(self._full_at.get(user_id, now_s), now_s) + amount / self._per_s
+        self._full_at.move_to_end(user_id)
+        for _ in range(2):
+            oldest = next(iter(self._full_at))
+            if self._full_at[oldest] > now_s:
+                return
+            del self._full_at[oldest]
+
+    def __len__(self) -> int:
+        """Users that are remembered."""
+        return len(self._full_at)
+
+
 class AbuseTracker:
     """Whether one connection has been over its rate for `abuse_s` without heeding what it was told.
 

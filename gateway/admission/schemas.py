@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from gateway.admission.markup import Sanitiser, escaped, strings_at
 from gateway.config import Config
 from gateway.config.fields import suggestion
 from gateway.errors import ConfigError, Refusal
+from gateway.ot.kernel.documents import INS, MOV, SET, TXT
 from gateway.ports import Unsanitised
 
 _TYPE = re.compile(RESOURCE_TYPE)
@@ -70,6 +71,24 @@ class Schemas:
         else:
             schema.check_members(document, touched)
         schema.check_order(document, touched)
+
+    def check_operations(self, resource_type: str, operations: Sequence[tuple[Any, ...]]) -> None:
+        """Judge the strings and names that operations write, whether or not they are there in the end.
+
+        Raises Refusal INVALID_OPERATION.
+        """
+        schema = self._types[resource_type]
+        for operation in operations:
+            schema.check_operation(operation)
+
+    def may_hide_html(self, resource_type: str, operations: Sequence[tuple[Any, ...]]) -> bool:
+        """Whether one of several operations is in a member with HTML, or of the root."""
+        places = self._types[resource_type].annotations.html
+        if not places or len(operations) < 2:
+            return False
+        members = {place[0] for place in places}
+        paths = (path for operation in operations for path in operation[1:2] + operation[2:3])
+        return any(type(path) is tuple and (not path or path[0] in members) for path in paths)
 
     def sanitise(
         self, resource_type: str, document: Any, touched: Collection[str] | None
@@ -152,6 +171,25 @@ class _ResourceSchema:
                     self._check_characters(name, value, name in known.multiline, name in known.bidi)
             except (UnicodeEncodeError, orjson.JSONEncodeError):
                 raise self.refused(name, "the value can't be written as UTF-8 JSON") from None
+
+    def check_operation(self, operation: tuple[Any, ...]) -> None:
+        """Control and bidirectional characters, and names, in what a kernel operation writes."""
+        kind, path = operation[0], operation[1]
+        name = path[0] if path else ""
+        for token in (*path, *operation[2]) if kind == MOV else path:
+            unfit = characters.name_problem(token) if type(token) is str else None
+            if unfit is not None:
+                raise self.refused("", unfit)
+        known = self.annotations
+        multiline = not path or name in known.multiline or name not in self._members
+        try:
+            if kind in (SET, INS):
+                self._check_characters(name, operation[2], multiline, name in known.bidi)
+            elif kind == TXT:  # a part of a text may leave open what another part closes
+                texts = [component for component in operation[2] if type(component) is str]
+                self._check_characters(name, texts, multiline, bidi=True)
+        except (UnicodeEncodeError, orjson.JSONEncodeError):
+            raise self.refused(name, "the value can't be written as UTF-8 JSON") from None
 
     def check_order(self, document: dict[str, Any], touched: Iterable[str] | None) -> None:
         """Refuse an edit that leaves one point in time before another that it must not precede."""

@@ -148,6 +148,13 @@ class LimitsSettings(Section):
     html_tags_max: int = tunable(
         10_000, "Tags in one string that a schema declares HTML", unit="tags", least=1, most=50_000
     )
+    edit_work_max: int = tunable(
+        20_000_000,
+        "Work that one edit may cause, a nanosecond or so each; a small message a fifth of it",
+        unit="units",
+        least=1_000_000,
+        most=1_000_000_000,
+    )
     subscriptions_max: int = tunable(1000, "Subscriptions of one connection", least=1, most=100_000)
     unacknowledged_max: int = tunable(
         64, "Submissions of one connection under way; then it isn't read", least=1, most=10_000
@@ -171,6 +178,27 @@ class LimitsSettings(Section):
     )
     changes_default: int = tunable(100, "Changes in a resume before the state is sent", least=0, most=100_000)
     changes_max: int = tunable(1000, "Cap of a client's max_changes", least=0, most=100_000)
+    changes_bytes_max: int = tunable(
+        MIB, "Changes in a resume before the state is sent", unit="bytes", least=KIB, most=64 * MIB
+    )
+    reads_per_minute: int = tunable(
+        600,
+        "SUBSCRIBE, SYNC_REQUEST and turns of visibility of one user; each 64 KiB of answer is one more; "
+        "0 switches the limit off",
+        unit="reads/min",
+        least=0,
+        most=10_000_000,
+    )
+    reads_burst: int = tunable(600, "Reads of one user at once", unit="reads", least=1, most=1_000_000)
+    user_cpu_share: float = tunable(
+        0.05,
+        "CPU of a worker for one user's messages, over time; then they wait",
+        least=0.001,
+        most=1,
+    )
+    user_cpu_burst_s: float = tunable(
+        0.25, "CPU of a worker that one user's messages may take at once", unit="s", least=0.001, most=60
+    )
     undo_versions_max: int = tunable(
         1000, "Changes that one client can undo", unit="versions", least=0, most=100_000
     )

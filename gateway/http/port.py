@@ -54,6 +54,14 @@ class Resources(Protocol):
         """The resource types that are served."""
         ...
 
+    def charge_read(self, user_id: str, reads: int = 1) -> None:
+        """Count reads against the user's rate; raises Refusal RATE_LIMITED."""
+        ...
+
+    def spend_bytes(self, user_id: str, size: int) -> None:
+        """An answer of so many bytes goes to this user; that counts as reads too."""
+        ...
+
     async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
         """The resource at a version, at head for None. A resource never written is version 0 and null.
 

@@ -36,6 +36,9 @@ from gateway.http.waiting import until_changed
 
 WAIT_MAX_S = 30
 
+# A document at another time is rebuilt from a snapshot and the changes since.
+TRAVEL_READS = 10
+
 
 class ResourceRoutes:
     """The handlers. Each checks the token and the role before it says anything about a resource.
@@ -67,6 +70,8 @@ class ResourceRoutes:
     async def read(self, request: Request) -> Response:
         """The document now or at a time, or what is new since a version."""
         target = target_of(self._context, request, "viewer")
+        travels = "version" in request.query_params or "at" in request.query_params
+        self._resources.charge_read(target.identity.user_id, TRAVEL_READS if travels else 1)
         if "since" in request.query_params:
             return await self._news(request, target)
         known_parameters(request, ("version", "at", "since", "epoch", "wait"))
@@ -80,7 +85,12 @@ class ResourceRoutes:
         fields |= {"timestamp": revision.timestamp, "document": orjson.Fragment(revision.document)}
         if request.headers.get("if-none-match") == f'"{revision.version}"':
             return Response(status_code=304, headers={"Cache-Control": "no-store", **etag(revision.version)})
-        return json_response(fields, headers=etag(revision.version))
+        return self._paid(target, json_response(fields, headers=etag(revision.version)))
+
+    def _paid(self, target: Target, response: Response) -> Response:
+        """An answer, its bytes on the account of who gets it."""
+        self._resources.spend_bytes(target.identity.user_id, len(response.body))
+        return response
 
     async def _revision(self, request: Request, target: Target) -> Revision:
         version = whole_number(request, "version", least=0)
@@ -116,15 +126,17 @@ class ResourceRoutes:
             fields["changes"] = [orjson.Fragment(body) for body in news.changes]
         else:
             fields["document"] = orjson.Fragment(news.document or b"null")
-        return json_response(fields, headers=headers)
+        return self._paid(target, json_response(fields, headers=headers))
 
     async def history(self, request: Request) -> Response:
         """Who changed what when, a page at a time."""
         target = target_of(self._context, request, "viewer")
         page = Page.of(request)
+        self._resources.charge_read(target.identity.user_id)
         changes, next_url = await page_of(self._resources, target, page, request.url.path)
         fields = {**target.named, "changes": [orjson.Fragment(body) for body in changes], "next": next_url}
-        return json_response(fields, headers={"Link": f'<{next_url}>; rel="next"'} if next_url else {})
+        headers = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
+        return self._paid(target, json_response(fields, headers=headers))
 
     # ------------------------------------------------------------------------------------------ writing
 

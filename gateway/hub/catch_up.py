@@ -7,7 +7,8 @@ to where the window begins; where the log has none of them, the room isn't what 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
 
 import trio
@@ -22,11 +23,12 @@ from gateway.rooms.conflicts import Began, Earlier
 from gateway.rooms.room import Room
 from gateway.rooms.window import Entry
 from gateway.runtime.metrics import Counters
+from gateway.runtime.timeslice import Slices
 
 PAUSE_S = 1.0
 
 Item = TypeVar("Item", Record, Entry)
-Read = Callable[[OpLog, str, int, int], AsyncIterator[Item]]
+Read = Callable[[OpLog, str, int, int], AsyncGenerator[Item, None]]
 
 
 class Lowered(NamedTuple):
@@ -159,37 +161,49 @@ class CatchUp:
 
     # ----------------------------------------------------------------------------- what left the window
 
-    async def _left(self, room: Room, version: int, read: Read[Item]) -> AsyncIterator[Item]:
+    async def _left(self, room: Room, version: int, read: Read[Item]) -> AsyncGenerator[Item, None]:
         """What came after `version` up to where the window begins. It begins there still at the end."""
         while (start := room.history.start) > version:
             before = version
-            async for item in read(self._log, room.resource, version, start):
-                version += 1
-                yield item
+            async with aclosing(read(self._log, room.resource, version, start)) as found:
+                async for item in found:
+                    version += 1
+                    yield item
             if version == before:  # the log doesn't have what the room is said to continue
                 await self.now(room)
 
-    async def bodies_after(self, room: Room, version: int) -> Sequence[bytes]:
-        """The changes after `version` up to the head, as JSON. The head is the one at the return."""
-        bodies = []
-        async for record in self._left(room, version, replay.records_after):
-            bodies.append(record.body)
-            version = record.version
-        return bodies + [kept.body for kept in room.history.since(version)]
+    async def bodies_after(self, room: Room, version: int) -> AsyncGenerator[bytes, None]:
+        """The changes after `version` up to the head, as JSON. The head is the one at the end."""
+        async with aclosing(self._left(room, version, replay.records_after)) as left:
+            async for record in left:
+                yield record.body
+                version = record.version
+        for kept in room.history.since(version):
+            yield kept.body
 
-    async def entries_after(self, room: Room, version: int) -> Sequence[Entry]:
-        """The changes after `version` up to the head, with their documents. The head is the one at return."""
-        entries = []
-        async for entry in self._left(room, version, replay.entries_after):
-            entries.append(entry)
-            version = entry.record.version
-        return entries + [kept.entry() for kept in room.history.since(version)]
+    async def entries_after(self, room: Room, version: int) -> AsyncGenerator[Entry, None]:
+        """The changes after `version` up to the head, with their documents. The head is the one at the end,
+        however much others did between."""
+        slices = Slices(trio.current_time)
+        while version < room.version:
+            async with aclosing(self._left(room, version, replay.entries_after)) as left:
+                async for entry in left:
+                    version = entry.record.version
+                    yield entry
+            for kept in room.history.since(version):
+                version += 1
+                yield kept.entry()
+                if slices.over:
+                    break
+            await slices.pause()
 
-    async def lower_at(self, room: Room, base: int, patch: list[dict[str, Any]]) -> Lowered:
+    async def lower_at(
+        self, room: Room, base: int, patch: list[dict[str, Any]], budget: ot.Budget
+    ) -> Lowered:
         """A patch on a base that left the window: its operations past what came since, on a newer base.
 
-        Raises PatchError like `ot.lower` and `ot.rebase`, Refusal VERSION_TOO_OLD where the log no longer has
-        that base, or has another history by now.
+        One budget holds for the whole way. Raises PatchError like `ot.lower` and `ot.rebase`, Refusal
+        VERSION_TOO_OLD where the log no longer has that base, or has another history by now.
         """
         epoch = room.epoch
         changes: list[Earlier] = []
@@ -197,12 +211,13 @@ class CatchUp:
         try:
             document = await replay.document_at(self._log, room.resource, base)
             strategies = self._rules.strategies(room.type)
-            operations: ot.Operations = ot.lower(document, patch, strategies, self._patch_limits)
-            async for entry in self._left(room, base, replay.entries_after):
-                operations, lost = ot.rebase_losses(operations, [entry.operations])
-                losses |= lost
-                changes.append(Earlier(entry.operations, entry.record))
-                base = entry.record.version
+            operations: ot.Operations = ot.lower(document, patch, strategies, self._patch_limits, budget)
+            async with aclosing(self._left(room, base, replay.entries_after)) as left:
+                async for entry in left:
+                    operations, lost = ot.rebase_losses(operations, [entry.operations], budget)
+                    losses |= lost
+                    changes.append(Earlier(entry.operations, entry.record))
+                    base = entry.record.version
         except LogTrimmed as error:
             text = f"{error}: resume, merge and resubmit."
             raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name()) from error

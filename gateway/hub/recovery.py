@@ -340,7 +340,7 @@ class Replayer:
         resource_type = self._resource.partition(":")[0]
         while True:
             try:
-                return admit(self._rules, resource_type, self._document, operations)[:2]
+                return admit(self._rules, resource_type, self._document, operations, ot.budget())[:2]
             except Unsanitised as waiting:
                 self._rules.keep({text: self._rules.cleaned(text) for text in waiting.texts})
 

@@ -5,7 +5,8 @@ Long replays let other tasks run between changes; none of them holds the whole h
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,6 +18,9 @@ from gateway.rooms.window import Entry, entry_of
 from gateway.runtime.timeslice import Slices
 
 PAGE_RECORDS = 500
+# A page is read whole. How many changes are about so many bytes is told by those before.
+PAGE_BYTES = 4 << 20
+FIRST_PAGE_RECORDS = 16
 
 
 class Loaded(NamedTuple):
@@ -50,15 +54,19 @@ async def load(log: OpLog, resource: str, seq_kept: int) -> Loaded:
     return Loaded(opening, history)
 
 
-async def records_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncIterator[Record]:
+async def records_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncGenerator[Record, None]:
     """The changes `after + 1 ... upto`, as far as the log has them; raises LogUnavailable."""
+    page = FIRST_PAGE_RECORDS
     while after < upto:
-        records = await log.read(resource, after, min(PAGE_RECORDS, upto - after))
+        records = await log.read(resource, after, min(page, upto - after))
+        size = 0
         for record in records:
+            size += len(record.body)
             yield record
         if not records:
             return
         after = records[-1].version
+        page = max(1, min(PAGE_RECORDS, 4 * page, PAGE_BYTES * len(records) // max(1, size)))
 
 
 async def document_at(log: OpLog, resource: str, version: int) -> Any:
@@ -72,12 +80,13 @@ async def document_at(log: OpLog, resource: str, version: int) -> Any:
     return document
 
 
-async def entries_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncIterator[Entry]:
+async def entries_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncGenerator[Entry, None]:
     """The changes `after + 1 ... upto` with the documents that they were made on."""
     document = await document_at(log, resource, after)
     slices = Slices(trio.current_time)
-    async for record in records_after(log, resource, after, upto):
-        entry = entry_of(document, record)
-        document = entry.after
-        yield entry
-        await slices.pause()
+    async with aclosing(records_after(log, resource, after, upto)) as records:
+        async for record in records:
+            entry = entry_of(document, record)
+            document = entry.after
+            yield entry
+            await slices.pause()

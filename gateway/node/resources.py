@@ -6,7 +6,7 @@ A write is an ordinary change through the room; its author (`Waiter`) has no con
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -23,11 +23,10 @@ from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from gateway.rooms.waiter import Waiter
 from gateway.sessions import single
+from gateway.sessions.charges import charge_read, spend_bytes
 from gateway.sessions.context import SessionContext
 from gateway.wire import messages
 
-# Changes in an answer weigh at most this; beyond it the document is sent.
-NEWS_BYTES_MAX = 1 << 20
 CLIENT_ID = "http"
 
 
@@ -42,6 +41,14 @@ class HubResources:
     def types(self) -> Sequence[str]:
         """The resource types that are served."""
         return sorted(self._hub.rules.types)
+
+    def charge_read(self, user_id: str, reads: int = 1) -> None:
+        """Count reads as a session's."""
+        charge_read(self._sessions, user_id, reads)
+
+    def spend_bytes(self, user_id: str, size: int) -> None:
+        """An answer of so many bytes goes to this user."""
+        spend_bytes(self._sessions, user_id, size)
 
     async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
         """The resource at a version, at head for None; raises Refusal VERSION_AHEAD, UNAVAILABLE."""
@@ -93,11 +100,18 @@ class HubResources:
             return self._whole(room)
         if since == room.version:
             return News(room.version, current)
+        bodies: list[bytes] = []
+        left = self._hub.config.limits.changes_bytes_max
         try:
-            bodies = await self._hub.catch_up.bodies_after(room, since)
+            async with aclosing(self._hub.catch_up.bodies_after(room, since)) as found:
+                async for body in found:
+                    left -= len(body)
+                    if left < 0:
+                        return self._whole(room)
+                    bodies.append(body)
         except LogTrimmed:
             return self._whole(room)
-        if room.history.epoch != current or sum(map(len, bodies)) > NEWS_BYTES_MAX:
+        if room.history.epoch != current:
             return self._whole(room)
         return News(since + len(bodies), current, changes=bodies)
 
@@ -182,6 +196,7 @@ class HubResources:
         op_id, arrived_s = messages.next_id(), self._hub.now_s()
         submission = Submission(author, user_id, CLIENT_ID, op_id, base, patch, operations, arrived_s, 0)
         submission.expected = expected
+        submission.units = limits.edit_work_max
         submission.may_delete = document is None
         room.submit(submission)
         return Written(await author.version(), room.epoch)

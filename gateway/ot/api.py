@@ -38,7 +38,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def budget(units: int) -> Budget:
+def budget(units: int = UNBOUNDED_UNITS) -> Budget:
     """A budget of so many units of about a nanosecond each, to be drawn on by several functions.
 
     Where it runs out they raise PatchError: `rebase` `CONFLICT`, for concurrent edits are what there is too

@@ -6,6 +6,7 @@ written `type:id` (`event:42`); a *change* is one committed submission; times ar
 
 from gateway.ports.admission import (
     AbuseWatch,
+    Allowance,
     Authenticator,
     Identity,
     Person,
@@ -51,6 +52,7 @@ __all__ = [
     "AbuseWatch",
     "Ack",
     "Admission",
+    "Allowance",
     "Authenticator",
     "Batch",
     "Bus",

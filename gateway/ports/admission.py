@@ -78,6 +78,15 @@ class Rules(Protocol):
         """Check the touched top-level members (all, when None); raises Refusal INVALID_OPERATION."""
         ...
 
+    def check_operations(self, resource_type: str, operations: Sequence[tuple[Any, ...]]) -> None:
+        """Check what operations write, whether or not it is there in the end; raises Refusal
+        INVALID_OPERATION."""
+        ...
+
+    def may_hide_html(self, resource_type: str, operations: Sequence[tuple[Any, ...]]) -> bool:
+        """Whether several operations may write HTML that isn't there in the end, and so isn't cleaned."""
+        ...
+
     def sanitise(
         self, resource_type: str, document: Any, touched: Collection[str] | None
     ) -> list[dict[str, Any]]:
@@ -101,6 +110,22 @@ class AbuseWatch(Protocol):
 
     def refused(self, now_s: float, retry_after_ms: int) -> bool:
         """Note a refusal for the rate; True when the connection must be closed."""
+        ...
+
+
+class Allowance(Protocol):
+    """What each user may use of something, paid afterwards."""
+
+    def set(self, per_s: float, burst: float) -> None:
+        """Other shares from now on."""
+        ...
+
+    def wait_s(self, user_id: str, now_s: float) -> float:
+        """Seconds until the user may go on; 0: now."""
+        ...
+
+    def spend(self, user_id: str, amount: float, now_s: float) -> None:
+        """The user used so much."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from gateway import ot
@@ -9,23 +10,41 @@ from gateway.ports import Rules
 
 
 def admit(
-    rules: Rules, resource_type: str, document: Any, operations: ot.Operations
+    rules: Rules, resource_type: str, document: Any, operations: ot.Operations, budget: ot.Budget
 ) -> tuple[ot.Operations, Any, list[str]]:
     """Operations as they are committed on `document`, the document after, and the paths that were made safe.
+
+    Every operation is judged, not only what is there in the end: history and extended clients get them all.
 
     Raises Refusal, PatchError where the rules don't allow it; Unsanitised where HTML has to be cleaned first.
     """
     strategies = rules.strategies(resource_type)
-    operations = ot.normalise(document, operations, strategies)
-    after = ot.apply(document, operations)  # with the tests, which settle leaves out
-    operations = ot.settle(document, operations)
+    operations = ot.normalise(document, operations, strategies, budget)
+    after = ot.apply(document, operations, budget)  # with the tests, which settle leaves out
+    operations = ot.settle(document, operations, False, budget)
     sanitised: list[str] = []
     if operations:
         touched = ot.touched(operations)
         cleaning = rules.sanitise(resource_type, after, touched)
         if cleaning:
-            operations = ot.settle(document, [*operations, *ot.lower(after, cleaning, strategies)])
-            after = ot.apply(document, operations)
+            after = ot.apply(after, ot.lower(after, cleaning, strategies, budget=budget), budget)
             sanitised = [operation["path"] for operation in cleaning]
+        if len(operations) > 1:
+            rules.check_operations(resource_type, operations)
+        if cleaning or rules.may_hide_html(resource_type, operations):
+            operations = net(document, after, touched)
+            after = ot.apply(document, operations, budget)
         rules.check(resource_type, after, touched)
     return operations, after, sanitised
+
+
+def net(document: Any, after: Any, touched: Collection[str] | None) -> ot.Operations:
+    """What leads from one document to another whose other members are the same, and nothing on the way."""
+    if touched is None or type(document) is not dict or type(after) is not dict:
+        return ot.settle(document, ot.difference(document, after))
+    return ot.settle(document, ot.difference(part(document, touched), part(after, touched)))
+
+
+def part(document: dict[str, Any], members: Collection[str]) -> dict[str, Any]:
+    """Some members of a document."""
+    return {name: document[name] for name in members if name in document}

@@ -45,6 +45,7 @@ def found_conflicts(
     concurrent: Sequence[Concurrent],
     strategies: ot.Strategies,
     limits: ot.Limits,
+    budget: ot.Budget | None = None,
 ) -> list[dict[str, Any]]:
     """The conflicts of a submission with what came after `document`, which its author saw.
 
@@ -52,7 +53,7 @@ def found_conflicts(
     """
     window = [change.operations for change in concurrent]
     found = []
-    for conflict in ot.conflicts(document, submission.patch, window, strategies, limits):
+    for conflict in ot.conflicts(document, submission.patch, window, strategies, limits, budget):
         index = conflict["change"]
         record = _record_of(concurrent[index]) if index >= 0 else None
         if record is None or not _is_author(submission, record):

@@ -26,6 +26,7 @@ cdef class Room:
     cdef RoomContext _shared
     cdef object _pending
     cdef list _staged
+    cdef long long _work
     cdef dict _name
     cdef object __weakref__
 
@@ -34,16 +35,18 @@ cdef class Room:
     cpdef submit(self, Submission submission)
     @cython.locals(submission=Submission, staged=Staged, seqs=set, key=tuple, history=History)
     cpdef object prepare(self)
+    @cython.locals(units=longlong)
     cdef Staged _stage(self, Submission submission, object document, object version, object stamp_ms)
     @cython.locals(patch=list, record=Record, concurrent=list)
-    cdef Entry _committable(self, Submission submission, object document, object version, object stamp_ms)
+    cdef Entry _committable(self, Submission submission, object document, object version, object stamp_ms,
+                            object budget)
     @cython.locals(concurrent=list, staged=Staged)
     cdef list _concurrent(self, Submission submission)
     @cython.locals(first=Py_ssize_t, window=list)
-    cdef tuple _rebased(self, Submission submission, list concurrent, object document, object version)
+    cdef tuple _rebased(self, Submission submission, list concurrent, object document, object version, object budget)
     cdef _find_conflicts(self, Submission submission, list concurrent, object rebased, long losses, object document,
-                         object version)
-    cdef _check_growth(self, object document, object operations, object after)
+                         object version, object budget)
+    cdef _check_growth(self, object document, object operations, object after, object budget)
     cpdef bint knows(self, Submission submission) except -1
     cdef bint _answered_before(self, Submission submission) except -1
     cpdef _refuse(self, Submission submission, object refusal)

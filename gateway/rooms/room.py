@@ -50,6 +50,12 @@ RETRY_BUSY_MS = 200
 # Each submission is transformed over those staged before it: larger batches cost more than round trips.
 BATCH_CHANGES_MAX = 64
 REFUSED = "refused"  # among the kinds of conflicts that are counted
+# What is staged at once, in units of work: with the last edit's 20 ms at the most, 50 ms without a pause.
+BATCH_UNITS_MAX = 30_000_000
+# Measured: a member of 1 MiB is checked against its schema in up to 8 ms.
+CHECK_UNITS_PER_BYTE = 8
+# Who caused less work isn't told of it: most edits take microseconds.
+TOLD_UNITS = 200_000
 
 
 def _too_busy(who: str) -> Refusal:
@@ -105,8 +111,8 @@ class Room:
     """
 
     __slots__ = (
-        "_name", "_pending", "_shared", "_staged", "audience", "history", "id", "idle_since_s", "inflight",
-        "pending_bytes", "resource", "roster", "type", "unsanitised",
+        "_name", "_pending", "_shared", "_staged", "_work", "audience", "history", "id", "idle_since_s",
+        "inflight", "pending_bytes", "resource", "roster", "type", "unsanitised",
     )  # fmt: skip
 
     def __init__(self, resource: str, shared: RoomContext, history: History) -> None:
@@ -122,6 +128,7 @@ class Room:
         self._shared = shared
         self._pending: deque[Submission] = deque()
         self._staged: list[Staged] = []
+        self._work = 0  # of the batch that is being staged
         share = None if shared.share is None else partial(shared.share, resource)
         self.roster = Roster(
             self.type, self.id, shared.config.presence, self.audience.announce, self._roster_due, share
@@ -215,7 +222,10 @@ class Room:
         document, version = history.document, history.version
         stamp_ms = self.stamp_ms()
         seqs: set[tuple[str, str, int]] = set()
+        self._work = 0
         for _ in range(min(len(self._pending), BATCH_CHANGES_MAX)):
+            if self._work > BATCH_UNITS_MAX:
+                break
             submission = self._pending.popleft()
             if self._answered_before(submission):
                 continue
@@ -241,8 +251,9 @@ class Room:
         return self.inflight
 
     def _stage(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Staged | None:
+        budget = ot.budget(submission.units)
         try:
-            return Staged(submission, self._committable(submission, document, version, stamp_ms))
+            return Staged(submission, self._committable(submission, document, version, stamp_ms, budget))
         except Refusal as refusal:
             locate(refusal, submission.patch)
             self._refuse(submission, refusal)
@@ -254,20 +265,27 @@ class Room:
             reference = secrets.token_hex(4)
             logger.exception("bug %s while staging an edit of %s", reference, self.resource)
             self._refuse(submission, Refusal("INTERNAL", f"A bug in the gateway, logged as {reference}."))
+        finally:
+            units = budget.spent + CHECK_UNITS_PER_BYTE * self.history.bytes_bound
+            self._work += units
+            if units > TOLD_UNITS:
+                submission.author.worked(units)
         return None
 
-    def _committable(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Entry:
+    def _committable(
+        self, submission: Submission, document: Any, version: int, stamp_ms: int, budget: ot.Budget
+    ) -> Entry:
         """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
         concurrent = self._concurrent(submission)
-        rebased, losses = self._rebased(submission, concurrent, document, version - 1)
-        admitted = admit(self._shared.rules, self.type, document, rebased)
+        rebased, losses = self._rebased(submission, concurrent, document, version - 1, budget)
+        admitted = admit(self._shared.rules, self.type, document, rebased, budget)
         operations, after, submission.sanitised = admitted
         if concurrent:
-            self._find_conflicts(submission, concurrent, rebased, losses, document, version - 1)
+            self._find_conflicts(submission, concurrent, rebased, losses, document, version - 1, budget)
         if after is None and document is not None and not submission.may_delete:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
-        self._check_growth(document, operations, after)
-        patch = ot.emit(document, operations)
+        self._check_growth(document, operations, after, budget)
+        patch = ot.emit(document, operations, False, budget)
         record = record_of(submission, version, patch, stamp_ms)
         return Entry(record, submission.op_id, patch, operations, document, after)
 
@@ -281,7 +299,12 @@ class Room:
         return concurrent
 
     def _rebased(
-        self, submission: Submission, concurrent: list[Concurrent], document: Any, version: int
+        self,
+        submission: Submission,
+        concurrent: list[Concurrent],
+        document: Any,
+        version: int,
+        budget: ot.Budget,
     ) -> tuple[ot.Operations, int]:
         """The operations past those changes, and what they lost (as `ot.rebase_losses` says it)."""
         if submission.expected not in (None, version):
@@ -293,7 +316,7 @@ class Room:
         began = submission.began
         first = 0 if began is None else len(began.changes)
         window = [change.operations for change in concurrent[first:]]
-        operations, losses = ot.rebase_losses(submission.operations, window)
+        operations, losses = ot.rebase_losses(submission.operations, window, budget)
         if operations != submission.operations:
             self._shared.counters.operations_transformed += 1
             if not operations:
@@ -308,6 +331,7 @@ class Room:
         losses: int,
         document: Any,
         version: int,
+        budget: ot.Budget,
     ) -> None:
         """Note what the submission overwrites or lost; raises Refusal where it asks for that."""
         submission.conflicts = []
@@ -318,7 +342,7 @@ class Room:
             return
         began = submission.began
         base = self.history.document_at(submission.base) if began is None else began.document
-        found = found_conflicts(submission, base, concurrent, strategies, self._shared.patch_limits)
+        found = found_conflicts(submission, base, concurrent, strategies, self._shared.patch_limits, budget)
         submission.conflicts = found
         if found and submission.refuses:
             text = "Others changed what this edit changes: see conflicts. To insist, send it with force."
@@ -326,9 +350,9 @@ class Room:
             refusal.details["conflicts"] = found
             raise refusal
 
-    def _check_growth(self, document: Any, operations: ot.Operations, after: Any) -> None:
+    def _check_growth(self, document: Any, operations: ot.Operations, after: Any, budget: ot.Budget) -> None:
         bytes_max = self._shared.config.limits.document_bytes_max
-        growth = ot.growth(document, operations, self._shared.patch_limits)
+        growth = ot.growth(document, operations, self._shared.patch_limits, budget)
         if not self.history.grow(growth, after, bytes_max):
             text = f"The document would exceed {bytes_max} bytes; remove something first."
             raise Refusal("TOO_LARGE", text)

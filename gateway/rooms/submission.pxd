@@ -28,6 +28,7 @@ cdef class Submission:
     cdef public object began
     cdef public list conflicts
     cdef public object undoes
+    cdef public long long units
     cdef public list sanitised
 
 

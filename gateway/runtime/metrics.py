@@ -194,6 +194,10 @@ class Counters:
     changes_lost: int = _count(
         "gateway_changes_lost", "Changes known to be lost for good, each counted by every worker that knew it"
     )
+    messages_slow: Counter[str] = _keyed(
+        "gateway_messages_slow", "type", "Messages that held the loop for over 100 ms"
+    )
+    messages_waited: int = _count("gateway_messages_waited", "Messages that waited for a share of CPU")
     log_errors: int = _count("gateway_log_errors", "Calls of the log that failed")
     log_unwritable: int = _gauge("gateway_log_unwritable", "1 while the log can't be written")
     key_problems: int = _highest("gateway_key_problems", "Key files that are gone or can't be used")

@@ -11,6 +11,8 @@ cdef class SessionContext:
     cdef readonly object counters
     cdef readonly object authenticator
     cdef readonly object rate_limit
+    cdef readonly object reads
+    cdef readonly object cpu
     cdef readonly object admits
     cdef readonly object handlers
     cdef readonly object registry

@@ -9,7 +9,7 @@ import orjson
 
 from gateway.config import Config
 from gateway.hub.hub import Hub
-from gateway.ports import Authenticator, RateLimit
+from gateway.ports import Allowance, Authenticator, RateLimit
 from gateway.runtime.metrics import Counters
 from gateway.sessions.claims import Claims
 from gateway.sessions.handoff import HandOver
@@ -25,11 +25,12 @@ Handler = Callable[["ClientSession", Message, bytes], Work | None]
 
 class SessionContext:
     """What the sessions of a worker share. `node` is its name, `admits` takes an authenticator's identity,
-    `hand_over` is its transport's; `limits` and `reconnect` are what AUTH_ACK tells, as JSON."""
+    `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares; `limits`, `reconnect`:
+    what AUTH_ACK tells, as JSON."""
 
     __slots__ = (
-        "admits", "authenticator", "claims", "config", "counters", "hand_over", "handlers", "hub", "limits",
-        "node", "rate_limit", "reconnect", "registry",
+        "admits", "authenticator", "claims", "config", "counters", "cpu", "hand_over", "handlers", "hub",
+        "limits", "node", "rate_limit", "reads", "reconnect", "registry",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +41,8 @@ class SessionContext:
         counters: Counters,
         authenticator: Authenticator,
         rate_limit: RateLimit,
+        reads: Allowance,
+        cpu: Allowance,
         admits: Callable[[Any], bool],
         handlers: Mapping[str, Handler],
         registry: Registry,
@@ -51,6 +54,8 @@ class SessionContext:
         self.counters = counters
         self.authenticator = authenticator
         self.rate_limit = rate_limit
+        self.reads = reads
+        self.cpu = cpu
         self.admits = admits
         self.handlers = handlers
         self.registry = registry

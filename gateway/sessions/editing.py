@@ -16,7 +16,7 @@ from gateway import ot
 from gateway.admission import cost_of
 from gateway.errors import PatchError, Refusal
 from gateway.rooms.room import Room
-from gateway.rooms.submission import Submission
+from gateway.rooms.submission import Submission, units_of
 from gateway.sessions.context import Work
 from gateway.sessions.session import ClientSession, Subscription
 from gateway.sessions.undo import Undo, find_undo
@@ -92,6 +92,7 @@ def _submission_of(
     submission.ref = message.id
     submission.may_delete = subscription.role == "admin"
     submission.refuses = refuses
+    submission.units = units_of(len(raw), shared.config.limits.edit_work_max)
     if seq is not None:
         submission.seq = seq
         submission.digest = _digest(patch, payload["version"])
@@ -107,12 +108,14 @@ def _submit(session: ClientSession, room: Room, submission: Submission) -> None:
     session.charge(cost_of(submission.patch))
     document = room.history.document_at(submission.base)
     hub = session.shared.hub
+    budget = ot.budget(submission.units)
     try:
         submission.operations = ot.lower(
-            document, submission.patch, hub.rules.strategies(room.type), hub.patch_limits
+            document, submission.patch, hub.rules.strategies(room.type), hub.patch_limits, budget
         )
     except PatchError as error:
         raise _refusal_of(room, error, submission) from None
+    submission.units = budget.left
     submission.on_nothing = document is None
     _hand_over(session, room, submission)
 
@@ -145,12 +148,14 @@ async def _submit_later(session: ClientSession, room: Room, submission: Submissi
         _submit(session, room, submission)
         return
     session.charge(cost_of(submission.patch))
+    budget = ot.budget(submission.units)
     try:
-        lowered = await hub.catch_up.lower_at(room, base, submission.patch)
+        lowered = await hub.catch_up.lower_at(room, base, submission.patch, budget)
     except PatchError as error:
         raise _refusal_of(room, error, submission) from None
     submission.operations, submission.base, submission.began = lowered
     submission.on_nothing = lowered.began.document is None
+    submission.units = budget.left
     _hand_over(session, room, submission)
 
 
@@ -206,4 +211,5 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     submission.seq = seq
     submission.digest = message.type
     submission.undoes = found.undoes
+    submission.units = session.shared.config.limits.edit_work_max
     _hand_over(session, room, submission)

@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from gateway.admission import KILLED, KILLED_CODE, NOT_ENABLED, Features, RateLimiter, origin_allowed
+from gateway.admission import KILLED, KILLED_CODE, NOT_ENABLED, Features, RateLimiter, Shares, origin_allowed
 from gateway.config import Config
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
@@ -72,6 +72,8 @@ class Endpoint:
             counters,
             authenticator,
             self.rates,
+            Shares(limits.reads_per_minute / 60, limits.reads_burst),
+            Shares(limits.user_cpu_share, limits.user_cpu_burst_s),
             features.admits,
             handlers.HANDLERS,
             self._registry,
@@ -142,6 +144,8 @@ class Endpoint:
         self._features.apply(config)
         limits = config.limits
         self._shared.rate_limit.set(limits.operations_per_minute, limits.operations_burst)
+        self._shared.reads.set(limits.reads_per_minute / 60, limits.reads_burst)
+        self._shared.cpu.set(limits.user_cpu_share, limits.user_cpu_burst_s)
         for session in list(self._registry.sessions):
             if session.identity is not None and not self._shared.admits(session.identity):
                 session.close(KILLED_CODE, KILLED if self._features.killed else NOT_ENABLED)

@@ -6,8 +6,8 @@ returns None when it is done, or a coroutine where it has to wait for the log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from gateway.ports import Identity
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
 from gateway.sessions import children, editing
+from gateway.sessions.charges import charge_read, spend_bytes
 from gateway.sessions.context import Handler
 from gateway.sessions.session import ClientSession, Subscription
 from gateway.wire import messages
@@ -30,6 +31,8 @@ PROTOCOL_VERSION = 1
 FEATURES = ("subscribe_many", "children", "seq_last", "role_changed")
 # So many rooms are opened side by side for one SUBSCRIBE.
 OPENED_AT_ONCE = 16
+# A turn of visibility is told to everyone: so many of them are one read.
+TOLD_A_READ = 10
 
 # --------------------------------------------------------------------------------------- connection
 
@@ -127,6 +130,15 @@ def _named_resource(session: ClientSession, payload: Mapping[str, Any]) -> tuple
     return resource_type, messages.resource_id_of(payload)
 
 
+def _charge_read(session: ClientSession, reads: int = 1) -> None:
+    charge_read(session.shared, session.known_identity().user_id, reads)
+
+
+def _send_paid(session: ClientSession, kind: str, payload: Mapping[str, Any], room: Room) -> None:
+    """Send an answer to a read: its bytes count."""
+    spend_bytes(session.shared, session.known_identity().user_id, session.send(kind, payload, room))
+
+
 class _Seen:
     """How much of a resource a client has seen, and how many changes it wants at the most."""
 
@@ -162,20 +174,40 @@ async def _missing(session: ClientSession, room: Room, seen: _Seen) -> dict[str,
             changes = await _changes_after(session, room, seen.version)
         except LogTrimmed:
             return {"state": room.document}
-        if room.epoch == epoch:
+        if changes is not None and room.epoch == epoch:
             return {"changes": changes}
     return {"state": room.document}
 
 
-async def _changes_after(session: ClientSession, room: Room, version: int) -> list[Any]:
-    """The changes after `version` in the session's form; the head is the one at the return."""
-    catch_up = session.shared.hub.catch_up
-    if session.extended:
-        return [orjson.Fragment(body) for body in await catch_up.bodies_after(room, version)]
-    return [
-        {**orjson.loads(entry.record.body), "operations": operations_of(entry, False)}
-        for entry in await catch_up.entries_after(room, version)
-    ]
+async def _changes_after(session: ClientSession, room: Room, version: int) -> list[Any] | None:
+    """The changes after `version` in the session's form; the head is the one at the return.
+
+    None: they are more than `changes_bytes_max`, and not all were looked at.
+    """
+    left = session.shared.config.limits.changes_bytes_max
+    changes: list[Any] = []
+    form = _bodies(session, room, version) if session.extended else _plain(session, room, version)
+    async with aclosing(form) as found:
+        async for size, change in found:
+            left -= size
+            if left < 0:
+                return None
+            changes.append(change)
+    return changes
+
+
+async def _bodies(session: ClientSession, room: Room, version: int) -> AsyncGenerator[tuple[int, Any], None]:
+    async with aclosing(session.shared.hub.catch_up.bodies_after(room, version)) as bodies:
+        async for body in bodies:
+            yield len(body), orjson.Fragment(body)
+
+
+async def _plain(session: ClientSession, room: Room, version: int) -> AsyncGenerator[tuple[int, Any], None]:
+    async with aclosing(session.shared.hub.catch_up.entries_after(room, version)) as entries:
+        async for entry in entries:
+            operations = [orjson.dumps(operation) for operation in operations_of(entry, False)]
+            fragments = [orjson.Fragment(operation) for operation in operations]
+            yield sum(map(len, operations)), {**orjson.loads(entry.record.body), "operations": fragments}
 
 
 async def subscribe(session: ClientSession, message: Message, raw: bytes) -> None:
@@ -184,6 +216,7 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     For each of many `resources`: its own SUBSCRIBE_ACK or ERROR.
     """
     payload = message.payload
+    _charge_read(session)
     resources = messages.resources_of(payload, session.shared.config.limits.subscriptions_max)
     if messages.flag_of(payload, "children", False):
         await children.subscribe(session, payload, raw)
@@ -194,6 +227,7 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     granted = [name for item in resources if (name := _granted(session, item)) is not None]
     if granted and await session.hand_over(granted[0], raw):
         return
+    _charge_read(session, len(resources) - 1)
     await _open_side_by_side(session, granted)
     shared: Mapping[str, Any] = {key: payload[key] for key in ("max_changes", "visible") if key in payload}
     for item in resources:
@@ -261,7 +295,7 @@ async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: by
         **_seq_last(session, room),
         **missing,
     }
-    session.send("SUBSCRIBE_ACK", acknowledgement, room)
+    _send_paid(session, "SUBSCRIBE_ACK", acknowledgement, room)
     room.add(session.connection, session.extended)
     if visible:
         session.appear(subscription)
@@ -310,6 +344,7 @@ def unsubscribe(session: ClientSession, message: Message, raw: bytes) -> None:
 async def sync_request(session: ClientSession, message: Message, raw: bytes) -> None:
     """SYNC_REQUEST: what the client misses, without changing its subscription."""
     payload = message.payload
+    _charge_read(session)
     seen = _Seen(session, payload, messages.integer_of(payload, "last_version"))
     room = await _readable_room(session, payload)
     missing = await _missing(session, room, seen)
@@ -318,7 +353,7 @@ async def sync_request(session: ClientSession, message: Message, raw: bytes) -> 
         changes = missing.pop("changes")
         missing["operations"] = [operation for change in changes for operation in change["operations"]]
     response = {**room.name(), "current_version": room.version, "epoch": room.epoch, **missing}
-    session.send("SYNC_RESPONSE", response, room)
+    _send_paid(session, "SYNC_RESPONSE", response, room)
 
 
 async def _readable_room(session: ClientSession, payload: Mapping[str, Any]) -> Room:
@@ -342,6 +377,8 @@ def presence_update(session: ClientSession, message: Message, raw: bytes) -> Non
     cursor = messages.cursor_of(payload)
     is_typing = messages.flag_of(payload, "is_typing", False) if "is_typing" in payload else None
     visible = messages.flag_of(payload, "visible", subscription.presence is not None)
+    if visible != (subscription.presence is not None):  # everyone there is told: it counts as their reads
+        _charge_read(session, 1 + subscription.room.subscriber_count // TOLD_A_READ)
     if not visible:
         session.vanish(subscription)
         return

@@ -32,12 +32,16 @@ cdef class ClientSession:
     cdef Py_ssize_t _invalid_in_a_row
     cdef object _settled
     cdef bint _at_home
+    cdef double _unpaid_s
     cdef readonly object opened_ms
     cdef double _last_message_s
     cdef object __weakref__
 
-    @cython.locals(shared=SessionContext, message=Message)
+    @cython.locals(shared=SessionContext, message=Message, began_s=double)
     cpdef object receive(self, bytes payload)
+    @cython.locals(kind=str)
+    cpdef _held(self, double held_s, Message message, Py_ssize_t size)
+    cpdef worked(self, long long units)
     cdef object _handler(self, Message message)
     cpdef committed(self, Submission submission, object version)
     cpdef refused(self, Submission submission, object refusal)

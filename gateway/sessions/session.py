@@ -22,9 +22,19 @@ from gateway.rooms.submission import Submission
 from gateway.sessions.claims import REPLACED
 from gateway.sessions.context import Handler, SessionContext, Work
 from gateway.sessions.handoff import SessionState
+from gateway.sessions.metered import Metered
 from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
+
+# A message that holds the loop for longer is logged and counted.
+SLOW_S = 0.1
+# CPU is charged when so much has gathered: most messages take microseconds.
+UNPAID_MAX_S = 0.0005
+# Who waits for his share looks again after so long.
+CPU_WAIT_S = 1.0
+# The kernel's unit of work.
+UNIT_S = 1e-9
 
 CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
 BEFORE_AUTH = frozenset({"AUTH", "PING"})
@@ -53,6 +63,7 @@ class ClientSession:
         "_invalid_in_a_row",
         "_last_message_s",
         "_settled",
+        "_unpaid_s",
         "children",
         "client_id",
         "due",
@@ -81,6 +92,7 @@ class ClientSession:
         self._invalid_in_a_row = 0
         self._settled: trio.Event | None = None
         self._at_home = False
+        self._unpaid_s = 0.0  # of CPU, not charged yet
         self.opened_ms = shared.hub.wall_ms()
         self._last_message_s = shared.hub.now_s()
         shared.registry.add(self, self._last_message_s + shared.config.timeouts.auth_timeout_s)
@@ -95,7 +107,9 @@ class ClientSession:
     def receive(self, payload: bytes) -> Awaitable[None] | None:
         """Handle one text message; an awaitable is to be awaited before the next one."""
         shared = self.shared
-        self._last_message_s = shared.hub.now_s()
+        began_s = self._last_message_s = shared.hub.now_s()
+        if self.identity is not None and shared.cpu.wait_s(self.identity.user_id, began_s) > 0:
+            return self._receive_later(payload)
         message: messages.Message | None = None
         try:
             limit = shared.config.limits.message_bytes_max
@@ -105,13 +119,42 @@ class ClientSession:
             work = self._handler(message)(self, message, payload)
         except Exception as error:
             self._failed(error, message)
+            self._held(shared.hub.now_s() - began_s, message, len(payload))
             return None
         if work is not None:
-            return self._finish(work, message)
+            return self._finish(work, message, len(payload))
+        self._held(shared.hub.now_s() - began_s, message, len(payload))
         self._invalid_in_a_row = 0
         if self.unacknowledged >= shared.config.limits.unacknowledged_max:
             return self.settled(shared.config.limits.unacknowledged_max - 1)
         return None
+
+    async def _receive_later(self, payload: bytes) -> None:
+        """Handle a message when its user's share of CPU allows it. Meanwhile the connection isn't read."""
+        self.shared.counters.messages_waited += 1
+        while self._connection is not None and self.identity is not None:
+            wait_s = self.shared.cpu.wait_s(self.identity.user_id, self.shared.hub.now_s())
+            if wait_s <= 0:
+                work = self.receive(payload)
+                if work is not None:
+                    await work
+                return
+            await trio.sleep(min(wait_s, CPU_WAIT_S))
+
+    def _held(self, held_s: float, message: messages.Message | None, size: int) -> None:
+        """The loop was held for this client's message: its user is charged, and what took long is told."""
+        self._unpaid_s += held_s
+        if self._unpaid_s >= UNPAID_MAX_S and self.identity is not None:
+            self.shared.cpu.spend(self.identity.user_id, self._unpaid_s, self.shared.hub.now_s())
+            self._unpaid_s = 0.0
+        if held_s < SLOW_S:
+            return
+        kind = message.type if message is not None and message.type in self.shared.handlers else "unknown"
+        self.shared.counters.messages_slow[kind] += 1
+        logger.warning(
+            "a message held the loop for %.0f ms: %s of %d bytes, session %s, user %s",
+            held_s * 1000, kind, size, self.id, None if self.identity is None else self.identity.user_id,
+        )  # fmt: skip
 
     def receive_binary(self) -> None:
         """Refuse a binary frame."""
@@ -189,9 +232,10 @@ class ClientSession:
             raise Refusal("UNAUTHENTICATED", "Send AUTH first, or a bearer token with the handshake.")
         return handler
 
-    async def _finish(self, work: Work, message: messages.Message) -> None:
+    async def _finish(self, work: Work, message: messages.Message, size: int) -> None:
+        metered = Metered(work, self.shared.hub.now_s, lambda held_s: self._held(held_s, message, size))
         try:
-            await work
+            await metered
             self._invalid_in_a_row = 0
         except Exception as error:
             self._failed(error, message)
@@ -250,11 +294,14 @@ class ClientSession:
 
     def send(
         self, kind: str, payload: Mapping[str, Any], room: Room | None = None, message_id: str | None = None
-    ) -> None:
-        """Send one message; `room`: the one that it is about, whose time it carries."""
-        if self._connection is not None:
-            timestamp_ms = self.shared.hub.wall_ms() if room is None else room.stamp_ms()
-            self._connection.send(messages.encode(kind, payload, timestamp_ms, message_id))
+    ) -> int:
+        """Send one message; `room`: the one that it is about, whose time it carries. Returns its bytes."""
+        if self._connection is None:
+            return 0
+        timestamp_ms = self.shared.hub.wall_ms() if room is None else room.stamp_ms()
+        message = messages.encode(kind, payload, timestamp_ms, message_id)
+        self._connection.send(message)
+        return len(message)
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection; the transport calls `closed` when it is done."""
@@ -400,6 +447,10 @@ class ClientSession:
             raise Disconnect(4429, "over the rate limit without heeding retry_after_ms")
         text = f"At most {limits.operations_per_minute} edits a minute; wait {retry_after_ms} ms."
         raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
+
+    def worked(self, units: int) -> None:
+        """So much work was done for an edit of this client, elsewhere."""
+        self._unpaid_s += units * UNIT_S
 
     def check(self, now_s: float) -> float | None:
         """Close when a time is over; returns when to check again, None when it is over."""

@@ -7,6 +7,7 @@ head is replayed into `ot.UndoStacks`. Where others' edits left nothing of that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import NamedTuple
 
 from gateway import ot
@@ -14,6 +15,9 @@ from gateway.errors import LogTrimmed, Refusal
 from gateway.hub.hub import Hub
 from gateway.ports import ClientKey, OwnChange
 from gateway.rooms.room import Room
+
+# An UNDO replays the history since the edit that it takes back, a slice at a time, for so many edits' work.
+REPLAYED_EDITS_MAX = 20
 
 
 class Undo(NamedTuple):
@@ -66,6 +70,7 @@ async def find_undo(hub: Hub, room: Room, user_id: str, client_id: str, redo: bo
 
 async def _found(hub: Hub, room: Room, key: ClientKey, redo: bool) -> Undo | None:
     limits = hub.config.limits
+    work = _Work(limits.edit_work_max)
     changes = await hub.log.own_changes(key, limits.undo_versions_max)
     oldest = room.version - limits.rebase_versions_max
     steps = [step for step in _stacks(changes[::-1])[redo] if step.root > oldest]
@@ -73,7 +78,7 @@ async def _found(hub: Hub, room: Room, key: ClientKey, redo: bool) -> Undo | Non
     while steps:
         depth = min(depth, len(steps))
         try:
-            found = await _replayed(hub, room, key, min(step.root for step in steps[-depth:]), redo)
+            found = await _replayed(hub, room, key, min(step.root for step in steps[-depth:]), redo, work)
         except LogTrimmed:  # it, and all that is older, can't be taken back any more
             return None
         if found is not None or depth == len(steps):
@@ -82,16 +87,39 @@ async def _found(hub: Hub, room: Room, key: ClientKey, redo: bool) -> Undo | Non
     return None
 
 
-async def _replayed(hub: Hub, room: Room, key: ClientKey, root: int, redo: bool) -> Undo | None:
-    """The top of the stack after a replay of `root ...` to head."""
+class _Work:
+    """What one UNDO may still cause: a replayed change as much as an edit, all of them a few edits'.
+
+    What is dearer than an edit is forgotten by the stacks, the oldest first.
+    """
+
+    def __init__(self, units_max: int) -> None:
+        self._step_max = units_max
+        self._left = REPLAYED_EDITS_MAX * units_max
+
+    def step(self) -> ot.Budget:
+        return ot.budget(min(self._step_max, self._left))
+
+    def did(self, step: ot.Budget) -> None:
+        """A change was replayed; raises Refusal TOO_LARGE where no more may be."""
+        self._left -= step.spent
+        if self._left <= 0:
+            text = "Others' changes since make this too much work to take back: change it by an edit instead."
+            raise Refusal("TOO_LARGE", text)
+
+
+async def _replayed(hub: Hub, room: Room, key: ClientKey, root: int, redo: bool, work: _Work) -> Undo | None:
+    """The top of the stack after a replay of `root ...` to head; other tasks run between the changes."""
     stacks = ot.UndoStacks(hub.config.limits.undo_versions_max)
     base = root - 1
-    for entry in await hub.catch_up.entries_after(room, base):
-        record = entry.record
-        if (record.user_id, record.client_id) == (key.user_id, key.client_id):
-            stacks.local(entry.before, entry.operations, record.version, record.undoes)
-        else:
-            stacks.remote(entry.before, entry.operations)
-        base = record.version
+    async with aclosing(hub.catch_up.entries_after(room, base)) as entries:
+        async for entry in entries:
+            record, step = entry.record, work.step()
+            if (record.user_id, record.client_id) == (key.user_id, key.client_id):
+                stacks.local(entry.before, entry.operations, record.version, record.undoes, step)
+            else:
+                stacks.remote(entry.before, entry.operations, step)
+            base = record.version
+            work.did(step)
     top = stacks.redo() if redo else stacks.undo()
     return None if top is None else Undo(top.operations, base, int(str(top.label)))

@@ -33,9 +33,17 @@ class LogResources:
     def __init__(self) -> None:
         self.log = MemoryLog()
         self.unavailable = False
+        self.reads = 0
+        self.sent_bytes = 0
 
     def types(self) -> Sequence[str]:
         return ("event", "calendar")
+
+    def charge_read(self, user_id: str, reads: int = 1) -> None:
+        self.reads += reads
+
+    def spend_bytes(self, user_id: str, size: int) -> None:
+        self.sent_bytes += size
 
     async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
         opening, records = await self._open(resource_type, resource_id)

@@ -93,12 +93,12 @@ async def test_changes_come_from_the_log_and_from_the_window_without_a_seam(auto
         for title in "abcdef":
             await worker.commit(room, Author("ann"), titled(title))
         room.trim(2, 1 << 30)
-        bodies = await worker.hub.catch_up.bodies_after(room, 2)
-        entries = await worker.hub.catch_up.entries_after(room, 2)
+        bodies = [body async for body in worker.hub.catch_up.bodies_after(room, 2)]
+        entries = [entry async for entry in worker.hub.catch_up.entries_after(room, 2)]
         assert [entry.record.version for entry in entries] == [3, 4, 5, 6, 7]
         assert [entry.record.body for entry in entries] == list(bodies)
         assert [entry.before["title"] for entry in entries] == list("abcde")
-        assert await worker.hub.catch_up.bodies_after(room, 7) == []
+        assert [body async for body in worker.hub.catch_up.bodies_after(room, 7)] == []
 
 
 async def test_a_patch_on_a_base_that_left_the_window_is_carried_up_to_it(autojump_clock):
@@ -110,7 +110,7 @@ async def test_a_patch_on_a_base_that_left_the_window_is_carried_up_to_it(autoju
             await worker.commit(room, Author("ann"), patch)
         room.trim(1, 1 << 30)
         patch = [{"op": "text", "path": "/description", "value": [3, "!"]}]
-        lowered = await worker.hub.catch_up.lower_at(room, 1, patch)
+        lowered = await worker.hub.catch_up.lower_at(room, 1, patch, ot.budget())
         assert lowered.base == room.history.start == 3
         assert lowered.began.document["description"] == "abc"
         assert [change.record.version for change in lowered.began.changes] == [2, 3]
@@ -130,7 +130,7 @@ async def test_a_base_that_the_log_has_no_more_is_too_old(autojump_clock):
 
         worker.log.snapshot = trimmed
         with pytest.raises(Refusal) as caught:
-            await worker.hub.catch_up.lower_at(room, 1, titled("b"))
+            await worker.hub.catch_up.lower_at(room, 1, titled("b"), ot.budget())
         assert (caught.value.code, caught.value.details["version"]) == ("VERSION_TOO_OLD", 2)
 
 

@@ -83,6 +83,9 @@ class Editor:
         self._hub, self._room, self._name, self._pause_s = hub, room, name, pause_s
         self._committed = trio.Event()
 
+    def worked(self, units: int) -> None:
+        pass
+
     def committed(self, submission: Submission, version: int) -> None:
         self.waits_s.append(trio.current_time() - submission.arrived_s)
         self._committed.set()

@@ -117,6 +117,9 @@ class Author:
         self.versions: list[int] = []
         self.refusals: list[Refusal] = []
 
+    def worked(self, units: int) -> None:
+        pass
+
     def committed(self, submission: Submission, version: int) -> None:
         self.versions.append(version)
 

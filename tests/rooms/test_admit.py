@@ -13,7 +13,7 @@ from tests.rooms.parts import CONFIG, EVENT, RULES, titled
 
 def admitted(document, patch):
     operations = ot.lower(document, patch, RULES.strategies("event"))
-    return admit(RULES, "event", document, operations)
+    return admit(RULES, "event", document, operations, ot.budget())
 
 
 def test_an_edit_is_committed_as_it_is():
@@ -36,7 +36,7 @@ def test_html_is_made_safe_where_the_schema_says_that_it_is_html(tmp_path):
     (tmp_path / "page.json").write_text('{"properties": {"body": {"type": "string", "x-html": true}}}')
     rules = Schemas(CONFIG.with_(schemas={"directory": str(tmp_path)}))
     operations = ot.lower({"body": ""}, [{"op": "replace", "path": "/body", "value": "a<script>x</script>"}])
-    _, after, sanitised = admit(rules, "page", {"body": ""}, operations)
+    _, after, sanitised = admit(rules, "page", {"body": ""}, operations, ot.budget())
     assert "script" not in after["body"]
     assert sanitised == ["/body"]
 
@@ -45,5 +45,58 @@ def test_a_test_that_fails_at_head_refuses_the_patch():
     patch = [{"op": "test", "path": "/title", "value": "T"}, *titled("new")]
     operations = ot.lower(EVENT, patch, RULES.strategies("event"))
     with pytest.raises(PatchError) as caught:
-        admit(RULES, "event", EVENT | {"title": "other"}, operations)
+        admit(RULES, "event", EVENT | {"title": "other"}, operations, ot.budget())
     assert caught.value.code == "CONFLICT"
+
+
+# ------------------------------------------------------------------- every operation, not only the outcome
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        [("add", "/location", "a\x00b"), ("remove", "/location", None)],
+        [("add", "/note", {"__proto__": {"admin": True}}), ("remove", "/note", None)],
+        [("add", "/__proto__", {}), ("remove", "/__proto__", None)],
+        [("add", "/note", {}), ("add", "/note/__proto__", 1), ("remove", "/note", None)],
+        [("text", "/description", ["a\x07"]), ("text", "/description", [{"d": 2}])],
+        [("replace", "/title", "\u202eevil"), ("replace", "/title", "good")],
+        [("add", "/tags/0", "\x1b[31m"), ("remove", "/tags/0", None)],
+    ],
+)
+def test_what_a_patch_adds_and_takes_away_is_judged_too(hidden):
+    patch = [{"op": op, "path": path, "value": value} for op, path, value in hidden]
+    with pytest.raises(Refusal) as caught:
+        admitted(EVENT, patch)
+    assert caught.value.code == "INVALID_OPERATION"
+
+
+def test_a_patch_that_is_fine_on_the_way_is_committed_as_it_is():
+    patch = [
+        {"op": "add", "path": "/tags/0", "value": "a"},
+        {"op": "text", "path": "/description", "value": ["\u2067open"]},
+        {"op": "text", "path": "/description", "value": [5, "\u2069"]},
+    ]
+    operations, _, _ = admitted(EVENT, patch)
+    assert ot.emit(EVENT, operations) == patch
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_html_that_is_not_safe_is_in_no_operation(tmp_path, steps):
+    """Neither beside what cleans it, nor in an operation whose work a later one takes away."""
+    (tmp_path / "page.json").write_text(
+        '{"properties": {"body": {"type": "string", "x-html": true}, "n": {"type": "integer"}}}'
+    )
+    rules = Schemas(CONFIG.with_(schemas={"directory": str(tmp_path)}))
+    document = {"body": "<b>x</b>", "n": 1}
+    patch = [
+        {"op": "replace", "path": "/body", "value": "a<script>x</script>"},
+        {"op": "inc", "path": "/n", "value": 1},
+        {"op": "replace", "path": "/body", "value": "<i>safe</i>"},
+    ][:steps]
+    operations = ot.lower(document, patch, rules.strategies("page"))
+    committed, after, _ = admit(rules, "page", document, operations, ot.budget())
+    emitted = ot.emit(document, committed)
+    assert "script" not in repr(emitted) and "script" not in repr(after)
+    assert ot.apply_patch(document, emitted) == after
+    assert after["n"] == (1 if steps == 1 else 2)

@@ -15,11 +15,12 @@ UNBOUNDED_UNITS = 2**62
 SLOT_UNITS = 2  # one slot of an array that is copied
 MEMBER_UNITS = 20  # one member of an object that is copied
 NODE_UNITS = 12  # a value that is looked at, measured or compared
+CONTAINER_UNITS = 60  # ... that is an array or object
 ENTRY_UNITS = 200  # an operation that is lowered, applied, inverted or emitted
 LEVEL_UNITS = 60  # a container on the path of an edit
 APART_UNITS = 12  # a pair of operations in different members of the root
-PAIR_UNITS = 120  # a pair of others
-STEP_UNITS = 25  # each component that the paths of such a pair may share
+PAIR_UNITS = 80  # a pair of others
+STEP_UNITS = 15  # each component that the paths of such a pair may share
 COMPONENT_UNITS = 60  # of a text delta
 
 # What a copy keeps alive, in bytes.

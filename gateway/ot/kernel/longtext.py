@@ -1,3 +1,4 @@
+# ruff: noqa: SIM110 (plain loops compile to C, generators do not)
 """A long text under a series of edits, in pieces: an edit costs the pieces that it touches, not the whole."""
 
 from __future__ import annotations
@@ -97,15 +98,23 @@ class LongText:
         first = self.find(lead, utf16)
         before = self.before
         text = self.taken(first, last, budget)
-        start = utf16_span(text, 0, self.rest) if utf16 else self.rest
+        wide = utf16 and self.has_extra(first, last)
+        start = utf16_span(text, 0, self.rest) if wide else self.rest
         delta: list[Any] = []
         push(delta, before + start)
-        read_components(components, 1 if lead else 0, text, start, utf16, delta, budget)
+        read_components(components, 1 if lead else 0, text, start, wide, delta, budget)
         result = sealed(delta)
         if result:
             self.put(first, last + 1 - first, apply_delta(text, shifted(result, before)))
             self.length += growth_of_delta(result)
         return result
+
+    def has_extra(self, first: int, last: int) -> bool:
+        """Do UTF-16 and code points count these pieces differently?"""
+        for i in range(first, last + 1):
+            if self.extra[i]:
+                return True
+        return False
 
     def edit(self, delta: Delta, budget: Budget) -> Delta:
         """Carry out a delta; the delta that takes it back."""
@@ -130,7 +139,7 @@ class LongText:
         """The pieces `first ... last` as one text, paid for."""
         budget.charge(len(self.pieces))
         text = "".join(self.pieces[first : last + 1])
-        budget.charge(2 * len(text))
+        budget.charge(len(text) >> 2 if text.isascii() else len(text))
         return text
 
 

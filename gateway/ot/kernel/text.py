@@ -161,8 +161,8 @@ def read_components(
             push(delta, check_string(component))
             continue
         length = length_of(component)
-        if utf16:
-            budget.charge(min(length, len(text) - position))
+        if utf16 and not text.isascii():
+            budget.charge(2 * min(length, len(text) - position))
             span = utf16_span(text, position, length)
         else:
             span = codepoint_span(text, position, length)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from math import copysign, isfinite
 from typing import Any
 
-from gateway.ot.kernel.budget import NODE_UNITS, Budget, drawn
+from gateway.ot.kernel.budget import CONTAINER_UNITS, NODE_UNITS, Budget, drawn
 from gateway.ot.kernel.errors import INVALID, TOO_LARGE, KernelError
 
 INTEGER_MAX = 2**53 - 1
@@ -68,7 +68,7 @@ def checked(value: Any, depth_max: int, budget: Budget) -> Any:
             raise KernelError(TOO_LARGE, f"the value nests deeper than {depth_max} containers")
         below: list[Any] = []
         for container in level:
-            budget.charge(NODE_UNITS * (1 + len(container)))
+            budget.charge(CONTAINER_UNITS + NODE_UNITS * len(container))
             rewrite |= check_members(container, below)
         level = below
     return without_negative_zeros(value) if rewrite else value
@@ -185,7 +185,7 @@ def measured(value: Any, depth_max: int, bytes_max: int, budget: Budget) -> int:
             raise KernelError(TOO_LARGE, f"the value would nest deeper than {depth_max} containers")
         below: list[Any] = []
         for container in level:
-            budget.charge(2 * NODE_UNITS * (1 + len(container)))
+            budget.charge(2 * (CONTAINER_UNITS + NODE_UNITS * len(container)))
             size = own_bytes(container, below)
             budget.charge(size >> 2)
             total = within(total + size, bytes_max)
@@ -203,7 +203,7 @@ def check_height(value: Any, height_max: int, budget: Budget) -> None:
             raise KernelError(TOO_LARGE, f"the value would nest deeper than {height_max} containers")
         below: list[Any] = []
         for container in level:
-            budget.charge(NODE_UNITS * (1 + len(container)))
+            budget.charge(CONTAINER_UNITS + NODE_UNITS * len(container))
             add_containers(container, below)
         level = below
 

@@ -1,0 +1,28 @@
+"""What reads cost: their number and their bytes, on one account a user, whichever way they come."""
+
+from __future__ import annotations
+
+import math
+
+from gateway.errors import Refusal
+from gateway.sessions.context import SessionContext
+
+# So many bytes of an answer count as one more read.
+READ_BYTES = 64 << 10
+
+
+def charge_read(shared: SessionContext, user_id: str, reads: int = 1) -> None:
+    """Count reads of a user; raises Refusal RATE_LIMITED."""
+    now_s = shared.hub.now_s()
+    wait_s = shared.reads.wait_s(user_id, now_s)
+    if wait_s > 0:
+        wait_ms = math.ceil(wait_s * 1000)
+        most = shared.config.limits.reads_per_minute
+        text = f"At most {most} reads a minute, of which long ones are several; wait {wait_ms} ms."
+        raise Refusal("RATE_LIMITED", text, retry_after_ms=wait_ms)
+    shared.reads.spend(user_id, reads, now_s)
+
+
+def spend_bytes(shared: SessionContext, user_id: str, size: int) -> None:
+    """An answer of so many bytes went to a user."""
+    shared.reads.spend(user_id, size / READ_BYTES, shared.hub.now_s())

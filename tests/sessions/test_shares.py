@@ -1,0 +1,187 @@
+"""What one client may cost the others: work, bytes, reads and CPU, by counting, never by the clock."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import orjson
+import pytest
+import trio
+
+from gateway.sessions import session as sessions
+from gateway.sessions.charges import spend_bytes
+from gateway.sessions.metered import Metered
+from tests.held import Held
+from tests.rooms.parts import CONFIG
+from tests.sessions.parts import desk
+from tests.sessions.test_handlers import one
+
+UNITS = CONFIG.limits.edit_work_max
+# What a step may hold the loop for: an edit's whole budget, with room for the pure kernel's slowness.
+HELD_MAX_S = 0.5
+
+
+def texts(count, member="description"):
+    return [{"op": "text", "path": f"/{member}", "value": [n, "y", {"d": 1}]} for n in range(count)]
+
+
+async def crowd(found, editors, changes, operations):
+    """A long text, and others' changes of many operations each since version 2."""
+    [first, *others] = [await found.client(f"u{n}", subscribed=True) for n in range(editors)]
+    await first.edit({"op": "replace", "path": "/description", "value": "x" * 20_000}, 1)
+    for n in range(changes):
+        author = others[n % len(others)]
+        await author.edit(texts(operations), found.room().version)
+    return first
+
+
+async def test_an_edit_on_an_old_base_is_paid_for_over_the_whole_way(autojump_clock):
+    """What it meets is in the window, or read from the log: one budget for both."""
+    config = CONFIG.with_(limits={"window_versions_max": 20})
+    async with desk(config) as found:
+        ann = await crowd(found, 3, 40, 400)
+        said = await ann.edit(texts(1000), 2)
+        error = one(said, "ERROR")
+        assert error["code"] == "CONFLICT" and "resume" in error["message"]
+        said = await ann.edit({"op": "replace", "path": "/title", "value": "x"}, 2)  # it meets none of them
+        assert one(said, "OP_ACK")["version"] == 43
+
+
+async def test_an_undo_replays_a_slice_at_a_time_and_is_bounded(autojump_clock, monkeypatch):
+    config = CONFIG.with_(limits={"edit_work_max": 1_000_000})
+    async with desk(config) as found:
+        ann = await found.client("ann", subscribed=True)
+        bob = await found.client("bob", subscribed=True)
+        await ann.edit({"op": "replace", "path": "/description", "value": "x" * 1_000}, 1)
+        for _ in range(12):
+            await ann.edit(texts(100), found.room().version)
+            await bob.edit(texts(100), found.room().version)
+        held, work = (
+            Held(),
+            ann.session.receive(orjson.dumps({"type": "UNDO", "payload": {"resource_id": "1"}})),
+        )
+        await held.run(work)
+        await ann.session.settled(0)
+        assert held.longest_s < HELD_MAX_S
+        [(kind, payload)] = [said for said in ann.reader.take() if said[0] in ("OP_ACK", "ERROR")]
+        assert kind == "OP_ACK" or payload["code"] in ("TOO_LARGE", "NOTHING_TO_UNDO")
+
+
+async def test_answers_are_bounded_in_bytes_in_both_forms(autojump_clock):
+    config = CONFIG.with_(limits={"changes_bytes_max": 20_000})
+    async with desk(config) as found:
+        ann = await found.client("ann", subscribed=True)
+        for n in range(10):
+            await ann.edit({"op": "replace", "path": "/description", "value": f"{n}" * 3_000}, n + 1)
+        await ann.edit({"op": "text", "path": "/description", "value": ["y"]}, 11)
+        for extended, part in ((True, "changes"), (False, "operations")):
+            viewer = await found.client("vera:viewer", extended=extended, subscribed=True)
+            few = {"resource_id": "1", "resource_type": "event", "last_version": 9}
+            assert part in one(await viewer.say("SYNC_REQUEST", **few), "SYNC_RESPONSE")
+            all_of_it = few | {"last_version": 1, "max_changes": 1000}
+            answer = one(await viewer.say("SYNC_REQUEST", **all_of_it), "SYNC_RESPONSE")
+            assert answer["state"]["description"].startswith("y9")
+            assert part not in answer
+
+
+async def test_reads_are_charged_by_number_and_by_bytes(autojump_clock):
+    config = CONFIG.with_(limits={"reads_per_minute": 60, "reads_burst": 5})
+    async with desk(config) as found:
+        viewer = await found.client("vera:viewer", subscribed=True)
+        ask = {"resource_id": "1", "resource_type": "event", "last_version": 1}
+        answers = [(await viewer.say("SYNC_REQUEST", **ask))[0] for _ in range(8)]
+        assert [kind for kind, _ in answers].count("SYNC_RESPONSE") <= 5
+        error = answers[-1][1]
+        assert error["code"] == "RATE_LIMITED" and error["retry_after_ms"] > 0
+        await trio.sleep(error["retry_after_ms"] / 1000 + 0.01)
+        [(kind, _)] = await viewer.say("SYNC_REQUEST", **ask)
+        assert kind == "SYNC_RESPONSE"
+        spend_bytes(viewer.session.shared, "vera", 10 << 20)
+        [(kind, error)] = await viewer.say("SYNC_REQUEST", **ask)
+        assert kind == "ERROR" and error["retry_after_ms"] > 100_000
+        other = await found.client("otto:viewer", subscribed=True)  # somebody else isn't held up
+        assert one(await other.say("SYNC_REQUEST", **ask), "SYNC_RESPONSE")
+
+
+async def test_turning_visible_and_invisible_is_charged(autojump_clock):
+    config = CONFIG.with_(limits={"reads_per_minute": 60, "reads_burst": 5})
+    async with desk(config) as found:
+        watcher = await found.client("ann", subscribed=True)
+        flasher = await found.client("vera:viewer", subscribed=True)
+        watcher.reader.take()
+        for n in range(40):
+            await flasher.say("PRESENCE_UPDATE", resource_id="1", visible=bool(n % 2))
+        assert len(watcher.reader.take()) <= 5
+        typing = await flasher.say("PRESENCE_UPDATE", resource_id="1", is_typing=True)
+        assert typing == []  # what turns nothing isn't charged
+
+
+async def test_a_user_over_his_share_of_cpu_waits_and_nobody_else_does(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        context = ann.session.shared
+        context.cpu.spend("ann", CONFIG.limits.user_cpu_burst_s + 0.5, found.hub.now_s())
+        began_s = trio.current_time()
+        assert bob.session.receive(b'{"type": "PING", "payload": {}}') is None
+        assert bob.reader.kinds() == ["PONG"]
+        await ann.say("PING")
+        assert trio.current_time() - began_s == pytest.approx(0.5 / CONFIG.limits.user_cpu_share, abs=1.1)
+        assert found.counters.messages_waited == 1
+        assert ann.session.receive(b'{"type": "PING", "payload": {}}') is None  # it is paid
+
+
+async def test_work_done_for_an_edit_elsewhere_is_its_users(autojump_clock):
+    async with desk() as found:
+        ann = await found.client("ann", subscribed=True)
+        ann.session.worked(10_000_000_000)
+        await ann.say("PING")
+        assert ann.session.shared.cpu.wait_s("ann", found.hub.now_s()) > 100
+
+
+async def test_a_message_that_holds_the_loop_is_logged_without_its_content(
+    autojump_clock, caplog, monkeypatch
+):
+    monkeypatch.setattr(sessions, "SLOW_S", 0.0)
+    async with desk() as found:
+        ann = await found.client("ann", subscribed=True)
+        with caplog.at_level(logging.WARNING):
+            await ann.edit({"op": "replace", "path": "/title", "value": "a secret"}, 1)
+            await ann.say("SYNC_REQUEST", resource_id="1", last_version=1)
+            ann.session.receive(b"not JSON")
+    told = [record.getMessage() for record in caplog.records if "held the loop" in record.getMessage()]
+    assert any("OP of" in line and ann.session.id in line and "user ann" in line for line in told)
+    assert any("SYNC_REQUEST of" in line for line in told) and any(
+        "unknown of 8 bytes" in line for line in told
+    )
+    assert "secret" not in caplog.text
+    assert found.counters.messages_slow["OP"] == 1
+
+
+async def test_a_batch_ends_when_it_has_been_enough_work(autojump_clock):
+    """64 edits that cost nearly all they may would hold the loop for a second."""
+    async with desk() as found:
+        ann = await found.client("ann", subscribed=True)
+        await ann.edit({"op": "add", "path": "/note", "value": [0] * 100_000}, 1)
+        room = found.room()
+        for n in range(10):
+            patch = [{"op": "add", "path": "/note/0", "value": n} for _ in range(8)]
+            message = {"resource_id": "1", "version": 2, "operations": patch}
+            ann.session.receive(orjson.dumps({"type": "OP", "id": f"{n}", "payload": message}))
+        batch = room.prepare()
+        assert batch is not None and 1 <= len(batch.records) < 10
+        assert room.busy
+
+
+async def test_metered_counts_each_step_and_passes_on_what_is_thrown(autojump_clock):
+    steps = []
+
+    async def work():
+        with trio.move_on_after(1):
+            await trio.sleep(5)
+        await trio.lowlevel.checkpoint()
+        raise ValueError("what it raises")
+
+    with pytest.raises(ValueError, match="what it raises"):
+        await Metered(work(), time.thread_time, steps.append)
+    assert len(steps) >= 3
