@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gateway.errors import Refusal
@@ -31,6 +31,15 @@ class IndexRules:
         """See the port."""
         if resource_type != INDEX:
             self._rules.check(resource_type, document, touched)
+
+    def check_operations(self, resource_type: str, operations: Sequence[tuple[Any, ...]]) -> None:
+        """See the port."""
+        if resource_type != INDEX:
+            self._rules.check_operations(resource_type, operations)
+
+    def may_hide_html(self, resource_type: str, operations: Sequence[tuple[Any, ...]]) -> bool:
+        """See the port."""
+        return resource_type != INDEX and self._rules.may_hide_html(resource_type, operations)
 
     def sanitise(
         self, resource_type: str, document: Any, touched: Collection[str] | None

@@ -20,6 +20,9 @@ class Waiter:
         self._version = 0
         self._refusal: Refusal | None = None
 
+    def worked(self, units: int) -> None:
+        """See the port `Author`; it is on nobody's account."""
+
     def committed(self, submission: Submission, version: int) -> None:
         """See the port `Author`."""
         self._version = version
