@@ -376,9 +376,10 @@ cdef class Engine(_Judge):
             self.fault(MALFORMED, slot, user, -1)
             return 0
         if scan.kind == KIND_BROADCAST:
-            self.deliveries += 1
-            self.advance(slot, user, scan.version)
-            self.arrive(user.document, scan.version, now)
+            if scan.part <= 1:  # the other parts of a plain client's change come with the first
+                self.deliveries += 1
+                self.advance(slot, user, scan.version)
+                self.arrive(user.document, scan.version, now)
             if user.spool is not None:
                 self.keep(user, data, size, None)
         elif scan.kind == KIND_ACK:

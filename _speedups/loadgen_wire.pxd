@@ -29,6 +29,7 @@ cdef struct Scan:
     int64_t current_version
     int64_t number
     int64_t position
+    int64_t part
     bint duplicate
 
 
@@ -178,6 +179,8 @@ cdef inline const char *scan_member(const char *key, size_t size, const char *p,
         read_number(p, end, &out.current_version)
     elif is_key(key, size, b"id", 2) and p[0] == c'"':
         read_number(p + 1, end, &out.number)
+    elif is_key(key, size, b"part", 4) and p[0] == c'[':
+        read_number(p + 1, end, &out.part)
     elif is_key(key, size, b"duplicate", 9):
         out.duplicate = p[0] == c't'
     elif is_key(key, size, b"cursor", 6) and p[0] == c'{':
@@ -215,6 +218,7 @@ cdef inline bint scan_message(const char *p, size_t size, Scan *out) noexcept no
     out.kind = KIND_OTHER
     out.version = out.current_version = out.number = out.position = -1
     out.duplicate = False
+    out.part = 1
     p = skip_blank(p, end)
     if p >= end or p[0] != c'{':
         return False

@@ -13,6 +13,7 @@ DESCRIPTION_MAX = 400  # code points; beyond it replicas delete instead of inser
 _STATUSES = ("NEEDS_ACTION", "ACCEPTED", "DECLINED", "TENTATIVE")
 _WORDS = ("agenda", "budget", "demo", "review", "notes", "plan", "sync", "retro", "日程", "café")
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_ENDS = datetime(2036, 1, 1, tzinfo=UTC)
 
 
 def document(number: int) -> dict[str, Any]:
@@ -30,8 +31,8 @@ def document(number: int) -> dict[str, Any]:
     }
 
 
-def _time(index: int) -> str:
-    return (_EPOCH + timedelta(seconds=index)).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _time(since: datetime, index: int) -> str:
+    return (since + timedelta(seconds=index)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def replace(member: str, value: str) -> str:
@@ -42,7 +43,9 @@ def replace(member: str, value: str) -> str:
 def register_edit(kind: str, index: int) -> str:
     """The JSON of an edit of one top-level member, different for each index."""
     if kind == "times":
-        return replace("start_time" if index & 1 else "end_time", _time(index))
+        # Any start lies before any end, whatever order they come in: a meeting that ends first is refused.
+        member, since = ("start_time", _EPOCH) if index & 1 else ("end_time", _ENDS)
+        return replace(member, _time(since, index))
     if kind == "location":
         return replace("location", f"Room {index:x}")
     return replace("title", f"Meeting {index:x}")

@@ -323,7 +323,16 @@ class Replica:
             self.digests.append(digest(operations))
         if self.undo is not None and body.get("client_id") == self.client_id:
             self.undo.certain = False  # an own change whose acknowledgement was lost
-        self._next(version, operations, None)
+        if body.get("part", (1,))[0] > 1 and version == self.version:
+            self._more_of_the_same(operations)
+        else:
+            self._next(version, operations, None)
+
+    def _more_of_the_same(self, operations: list[Operation]) -> None:
+        """A further part of a change, as plain clients get it."""
+        if self.undo is not None:
+            self.undo.foreign(operations)
+        self.document = apply(self.document, operations)
 
     def _next(self, version: int, operations: list[Operation], own: Own) -> None:
         if version <= self.version:
