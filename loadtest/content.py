@@ -12,7 +12,7 @@ ATTENDEES_MAX = 24
 DESCRIPTION_MAX = 400  # code points; beyond it replicas delete instead of inserting
 _STATUSES = ("NEEDS_ACTION", "ACCEPTED", "DECLINED", "TENTATIVE")
 _WORDS = ("agenda", "budget", "demo", "review", "notes", "plan", "sync", "retro", "日程", "café")
-_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ENDS = datetime(2036, 1, 1, tzinfo=UTC)
 
 
