@@ -43,11 +43,11 @@ def text(node: ast.AST) -> str | None:
 
 
 def messages_sent() -> set[str]:
-    """What is written by `encode("TYPE", ...)` and `send("TYPE", ...)`, or named as a message of presence."""
+    """What is written by `encode("TYPE", ...)`, `send("TYPE", ...)` and their like; all of presence."""
     found = set()
     for node in nodes(*WIRE, "hub", "node"):
-        if called(node) in ("encode", "send") and node.args:
-            found.add(text(node.args[0]))
+        if isinstance(node, ast.Call) and re.search("encode|send", called(node)):
+            found.update(map(text, node.args))
         if (text(node) or "").startswith("PRESENCE_"):
             found.add(text(node))
     return {name for name in found if name and re.fullmatch("[A-Z_]+", name)}
