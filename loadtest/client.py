@@ -115,4 +115,5 @@ def _reason(error: Exception) -> str:
         return f"it answers HTTP {error.status_code}, not a WebSocket"
     if isinstance(error, ConnectionClosed) and error.reason is not None:
         return f"it closes with {error.reason.code} {error.reason.reason or error.reason.name}"
-    return str(error) or repr(error)
+    cause = error.__cause__ or error.__context__  # a handshake that failed hides why
+    return str(error) or (str(cause) if cause is not None else "") or repr(error)

@@ -155,7 +155,9 @@ async def edit_calmly(node: Gateway, stop: trio.Event) -> tuple[int, float]:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_hostile_messages_are_answered_and_harm_nobody(tmp_path: Path, transport: str) -> None:
-    with gateway(tmp_path, server__transport=transport, limits__invalid_messages_max=1_000_000) as node:
+    unlimited = {"limits__reads_per_minute": 0, "limits__user_cpu_share": 1}  # it is about answers, not rates
+    more = {"limits__invalid_messages_max": 1_000_000, **unlimited}
+    with gateway(tmp_path, server__transport=transport, **more) as node:
         attackers = [Attacker(node, number) for number in range(CONNECTIONS)]
         async with signed_in(node, "owner") as owner:
             for attacker in attackers:

@@ -23,6 +23,7 @@ SETTINGS = {
     "limits__outbox_bytes_max": OUTBOX_BYTES_MAX,
     "server__socket_send_bytes": 8192,
     "timeouts__stall_timeout_s": 20,
+    "limits__user_cpu_share": 1,  # one user writes for all, as fast as it can
 }
 EDITS = 600
 PAD = "x" * 2000

@@ -22,6 +22,7 @@ class Follower:
         self.type, _, self.id = resource.partition(":")
         self.client_id = client_id
         self.document: Any = None
+        self._partly: Any = None  # with some of a change's parts
         self.version: int | None = None
         self.epoch: int | None = None
         self.role: str | None = None
@@ -81,9 +82,11 @@ class Follower:
         assert self.version is not None and version == self.version + 1, (
             f"{self.client_id}: version {version} after {self.version}"
         )
-        self.document = apply(self.document, operations)
-        if number == parts:
-            self.version = version
+        if number == 1:
+            self._partly = self.document
+        self._partly = apply(self._partly, operations)
+        if number == parts:  # nobody edits what is half a change
+            self.document, self.version = self._partly, version
 
 
 def _operations(payload: Payload) -> Sequence[dict[str, Any]]:

@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from loadtest.coordinator import Options, Progress, Run, RunError, run
+from loadtest.preflight import PreflightError
 from loadtest.scenario import Scenario, parse
 from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded
 from loadtest.verdict import COUNTED
@@ -231,12 +232,14 @@ async def test_a_server_that_does_not_start_is_told_with_its_words() -> None:
 
 async def test_a_server_that_cannot_be_reached_is_told() -> None:
     options = Options(scenario(), url="ws://127.0.0.1:9/realtime", secret=b"x" * 32)
-    with pytest.raises(RunError, match="documents can't be made"):
+    with pytest.raises(
+        PreflightError, match=r"no user can connect: ws://127.0.0.1:9/realtime: all attempts to connect"
+    ):
         await run(options)
 
 
 async def test_a_remote_server_needs_the_secret_and_is_never_killed() -> None:
-    with pytest.raises(RunError, match="token-secret-file"):
+    with pytest.raises(PreflightError, match="token-secret-file"):
         await run(Options(scenario(), url="ws://127.0.0.1:9/realtime"))
     made = scenario(disruptions=[{"kind": "kill", "at_s": 1}])
     with pytest.raises(RunError, match="leave out --url"):

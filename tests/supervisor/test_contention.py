@@ -11,7 +11,7 @@ from tests.supervisor.test_supervisor import metrics, token
 
 EDITORS = 10
 EDITS = 600
-UNLIMITED = ("--set", "limits.operations_per_minute=0")
+UNLIMITED = ("--set", "limits.operations_per_minute=0", "--set", "limits.user_cpu_share=1")
 
 
 async def test_ten_editors_of_one_document_on_two_nodes_all_get_their_share(tmp_path):
@@ -41,7 +41,7 @@ async def test_ten_editors_of_one_document_on_two_nodes_all_get_their_share(tmp_
             assert min(shares) * EDITORS * 4 >= sum(shares), f"somebody starved: {shares}"
             counted = [await metrics(node) for node in (one, two)]
             assert sum(samples["gateway_operations_transformed_total"] for samples in counted) > 0
-            for name in ("batches_stale", "conflicts", "reservations"):
+            for name in ("batches_stale", "reservations"):
                 assert all(f"gateway_{name}_total" in samples for samples in counted)
             appended = sum(samples["gateway_operations_committed_total"] for samples in counted)
             assert appended == people.acknowledged
