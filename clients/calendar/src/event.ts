@@ -37,7 +37,8 @@ export function createEvent(client: Client, day: Date): string {
     attendees: [],
     calendar_id: CALENDAR,
   });
-  void document.stored().finally(() => document.close());
+  const release = () => document.close(); // a store that is full is told by the client
+  void document.stored().then(release, release);
   return id;
 }
 
