@@ -8,9 +8,9 @@ to the first is its intention, what it does to the second its effect. Where they
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
-from itertools import groupby
 from operator import itemgetter
 from random import Random
 from typing import Any
@@ -109,13 +109,14 @@ class Step:
         there: Any,
         merged: Any,
         theirs: list[ot.Operation],
+        others_moved: Counter[Any],
     ) -> None:
         self.kind = operation[0]
         self.path = operation[1]
         self.operation = operation
         self.seen, self.intended, self.there, self.merged = seen, intended, there, merged
         self.may_have_changed = any(other[0] in ("txt", "inc", "set") for other in theirs)
-        self.others_moved = sum(other[0] == "mov" for other in theirs) > 1
+        self.others_moved = others_moved
         self.was_written_too = any(
             other[0] == self.kind == "set" and ot.identical(other[2], operation[2]) for other in theirs
         )
@@ -140,8 +141,8 @@ class Step:
             # Somebody may have written the same, and somebody else in there since.
             return ANY if self.is_idle and self.was_written_too else "dropped"
         elif self.is_idle:
-            return None
-        if empties(self.there):
+            return ANY if self.was_written_too else None
+        if empties(self.there) or empties(self.seen):
             return ANY  # an empty container leaves no trace
         return None if self.took_what_it_saw() else "overwrote"
 
@@ -174,48 +175,92 @@ class Step:
         if self.is_idle:
             return self.expected_of_idle_move(moved)
         if lost & moved:
-            return "dropped"
+            return self.expected_of_lost_parts(lost & moved, moved - lost)
         if not lost and empties(self.there) > empties(self.merged):
             return ANY
-        return "overwrote" if lost else None
+        if not lost:
+            return None
+        before, after = places(self.there), places(self.merged)
+        return "overwrote" if any(names(before[part]) != names(after[part]) for part in moved) else ANY
 
     def expected_of_gone(self) -> str | None:
-        """Nothing of what was to be moved is there any more: it was removed, or all in it changed."""
-        return "dropped" if self.is_idle and not self.may_have_changed else ANY
+        """Nothing of what was to be moved is there any more: it was removed, or all in it changed or went."""
+        may_be_there = self.may_have_changed or empties(self.there)
+        return "dropped" if self.is_idle and not may_be_there else ANY
+
+    def expected_of_lost_parts(self, lost: Counter[Any], left: Counter[Any]) -> str | None:
+        """Did the rest of the node take the place to which others had moved these parts of it?"""
+        if not left and empties(self.there):
+            return ANY
+        before, after = places(self.there), places(self.merged)
+        paths = [before[part] for part in lost]
+        taken = {
+            path[: depth + 1]
+            for path in paths
+            for depth, token in enumerate(path)
+            if token == self.operation[2][-1]
+        }
+        for part, place in itertools.product(left, taken):
+            depth = len(place)
+            if names(before[part][:depth]) != names(place) == names(after[part][:depth]):
+                return "overwrote"
+        return "dropped"
 
     def expected_of_idle_move(self, moved: Counter[Any]) -> str | None:
         """Nothing was moved: does the node stand where it was wanted?"""
         source, target = self.path, self.operation[2]
         wanted = after_remove(target, source)
-        for at, leaf in leaves(at_path(self.seen, source)):
-            for found, other in leaves(self.merged):
-                if other == leaf and found[len(found) - len(at) :] == at:
-                    stands = found[: len(found) - len(at)]
-                    return self.expected_where_it_stands(wanted, stands, moved)
-        return ANY
+        stands = self.standing_at(source)
+        return ANY if stands is None else self.expected_where_it_stands(wanted, stands, moved)
+
+    def standing_at(self, source: Path) -> Path | None:
+        """Where most leaves of the node say that it is; None where that isn't sure."""
+        found: Counter[Path] = Counter()
+        node = dict(leaves(at_path(self.seen, source)))
+        if empties(self.merged) or any(
+            self.others_moved[part] > 1 for leaf in node.values() for part in parts(leaf)
+        ):
+            return None  # it may have been taken apart
+        merged = {leaf: path for path, leaf in leaves(self.merged)}
+        for at, leaf in node.items():
+            path = merged.get(leaf)
+            if path is not None and path[len(path) - len(at) :] == at:
+                found[path[: len(path) - len(at)]] += 1
+        stands, votes = found.most_common(1)[0] if found else ((), 0)
+        return stands if 2 * votes > len(node) else None
 
     def expected_where_it_stands(self, wanted: Path, stands: Path, moved: Counter[Any]) -> str | None:
         """The same key, or the same elements before it, of a container with the same things in it?"""
         if not wanted or not stands or type(wanted[-1]) is not type(stands[-1]):
             return "dropped"
         one, other = at_path(self.intended, wanted[:-1]), at_path(self.merged, stands[:-1])
-        common = (parts(one) & parts(other)) - moved
-        if 2 * common.total() < ((parts(one) | parts(other)) - moved).total():
+        inside = moved + parts(at_path(self.merged, stands))
+        common = (parts(one) & parts(other)) - inside
+        if 2 * common.total() <= ((parts(one) | parts(other)) - inside).total():
             return ANY  # as good as another container
         if len(wanted) != len(stands):
             return ANY
         if type(wanted[-1]) is str:
             return None if wanted[-1] == stands[-1] else "dropped"
+        common -= self.others_moved
         same = parts(one[: wanted[-1]]) & common == parts(other[: stands[-1]]) & common
-        if same:
-            return None
-        return ANY if self.others_moved else "dropped"  # what stood before it may have been moved
+        return None if same else "dropped"
 
 
 def at_path(document: Any, path: Path) -> Any:
     for token in path:
         document = document[token]
     return document
+
+
+def places(document: Any) -> dict[Any, Path]:
+    """Where each part is."""
+    return {part: path for path, leaf in leaves(document) for part in parts(leaf)}
+
+
+def names(path: Path) -> Path:
+    """A path whose indexes, which shift, are left out."""
+    return tuple(token if type(token) is str else 0 for token in path)
 
 
 def vanished(before: Any, after: Any) -> Iterator[tuple[Path, Any]]:
@@ -227,9 +272,12 @@ def vanished(before: Any, after: Any) -> Iterator[tuple[Path, Any]]:
 def steps(document: Any, patch: ot.Patch, window: list[ot.Operations]) -> Iterator[tuple[int, Step]]:
     """Each operation of a patch with the entry that it stands for."""
     head = document
-    for change in window:
-        head = ot.apply(head, change)
     theirs = [operation for change in window for operation in change]
+    others_moved: Counter[Any] = Counter()
+    for operation in theirs:
+        if operation[0] == "mov":
+            others_moved += parts(at_path(head, operation[1]))
+        head = ot.apply(head, [operation])
     operations = ot.lower(document, patch)
     ends = [len(ot.lower(document, patch[: count + 1])) for count in range(len(patch))]
     seen, there = document, head
@@ -237,7 +285,7 @@ def steps(document: Any, patch: ot.Patch, window: list[ot.Operations]) -> Iterat
         intended = ot.apply(seen, [operation])
         merged = ot.apply(head, ot.rebase(operations[: index + 1], window))
         entry = next(entry for entry, end in enumerate(ends) if index < end)
-        yield entry, Step(operation, seen, intended, there, merged, theirs)
+        yield entry, Step(operation, seen, intended, there, merged, theirs, others_moved)
         seen, there = intended, merged
 
 
@@ -271,7 +319,7 @@ def check(seed: int) -> None:
         found = [(report["index"], report["kind"]) for report in ot.conflicts(document, patch, window)]
         assert losses or not found, ("reported, though nothing was lost", document, patch, window, found)
         context = (document, patch, window, found)
-        for entry, group in groupby(steps(document, patch, window), key=itemgetter(0)):
+        for entry, group in itertools.groupby(steps(document, patch, window), key=itemgetter(0)):
             expected = [step.expected() for _, step in group]
             check_entry(expected, [kind for index, kind in found if index == entry], (entry, *context))
 

@@ -184,6 +184,16 @@ def test_a_move_whose_place_is_gone_loses_the_node_and_says_so() -> None:
     assert (found["kind"], found["path"], found["base"]) == ("dropped", "/a/1", 2)
 
 
+def test_a_member_whose_object_became_an_array_by_a_move_is_reported_not_a_crash() -> None:
+    document = {"object": {"member": 1}, "list": [[2]]}
+    theirs = [remove("/object"), {"op": "move", "from": "/list/0", "path": "/object"}]
+    taken_out = {"op": "move", "from": "/object/0", "path": "/elsewhere"}
+    mine = [{"op": "move", "from": "/object/member", "path": "/wanted"}]
+    assert reported(mine, [*theirs, taken_out], document=document) == [
+        {"index": 0, "path": "/object/member", "kind": "dropped", "change": 0, "base": 1}
+    ]
+
+
 def test_what_was_put_into_a_removed_node_and_taken_out_again_is_named() -> None:
     document = {"a": {"b": 1}, "c": {}}
     theirs = [[add("/a/new", "N")], [{"op": "move", "from": "/a/new", "path": "/c/new"}]]

@@ -98,6 +98,9 @@ class Trace:
             self.written = ABSENT
             self.is_dead = type(removed[-1]) is int
             self.is_place = True  # what comes there later may move on without it
+            if len(removed) < len(self.path):
+                self.below = self.path[len(removed) :] + self.below
+                self.path = removed
         elif not starts_with(removed, self.path):
             self.path = after_remove(self.path, removed)
 
