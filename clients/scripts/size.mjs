@@ -1,31 +1,65 @@
-// The gzipped size of each package's main entry, minified, against its budget. Exits 1 when one is over.
+// What each package's main entry loads: the gzipped size of what comes at once, minified, against its budget, and
+// of the parts that come when they are needed. Exits 1 when one is over. With --modules: what each module takes.
 
 import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
 import { resolve } from "./entries.mjs";
 
 const KB = 1024;
 const BUDGETS = [
-  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 27 * KB },
-  { name: "@collab/client/kernel", input: "client/src/kernel/index.ts", bytesMax: 11 * KB },
+  { name: "@collab/client", input: "client/src/index.ts", bytesMax: 24 * KB },
+  { name: "@collab/client/kernel", input: "client/src/kernel/index.ts", bytesMax: 10.25 * KB },
   { name: "@collab/react", input: "react/src/index.ts", bytesMax: 4 * KB },
 ];
 
-async function minified(input) {
+const gzipped = (code) => gzipSync(code, { level: 9 }).length;
+
+/** The chunks of an entry: those that come at once, and those that come `later`. */
+async function chunksOf(input) {
   const bundle = await rolldown({ input, resolve, platform: "neutral", external: /^[^./]/ });
-  const { output } = await bundle.generate({ format: "esm", minify: true, codeSplitting: false });
+  const { output } = await bundle.generate({ format: "esm", minify: true });
   await bundle.close();
-  return output[0].code;
+  const byName = new Map(output.map((chunk) => [chunk.fileName, chunk]));
+  const atOnce = new Set();
+  const visit = (chunk) => {
+    if (!chunk || atOnce.has(chunk)) return;
+    atOnce.add(chunk);
+    for (const name of chunk.imports) visit(byName.get(name));
+  };
+  visit(output.find((chunk) => chunk.isEntry));
+  return { atOnce: [...atOnce], later: output.filter((chunk) => !atOnce.has(chunk)) };
+}
+
+/** Each module's share of the chunks, by its length before they are minified: gzip has no shares of its own. */
+function modulesOf(chunks) {
+  const lengths = chunks.flatMap(({ modules }) =>
+    Object.entries(modules).map(([path, { renderedLength }]) => [
+      path.replace(/^.*\/src\//, ""),
+      renderedLength,
+    ]),
+  );
+  const total = lengths.reduce((sum, [, length]) => sum + length, 0);
+  const bytes = gzipped(chunks.map(({ code }) => code).join(""));
+  const shares = lengths.map(([path, length]) => [path, Math.round((bytes * length) / total)]);
+  return shares.filter(([, share]) => share).sort((one, other) => other[1] - one[1]);
 }
 
 let isOver = false;
 for (const { name, input, bytesMax } of BUDGETS) {
   if (!existsSync(input)) continue;
-  const code = await minified(input);
-  const bytes = gzipSync(code, { level: 9 }).length;
+  const { atOnce, later } = await chunksOf(input);
+  const code = atOnce.map((chunk) => chunk.code).join("");
+  const bytes = gzipped(code);
   isOver ||= bytes > bytesMax;
   const verdict = bytes > bytesMax ? "OVER" : "ok";
   console.log(`${name}: ${bytes} B gzipped, ${code.length} B minified; at most ${bytesMax} B: ${verdict}`);
+  if (process.argv.includes("--modules")) {
+    for (const [path, share] of modulesOf(atOnce)) console.log(`  ${String(share).padStart(6)} B  ${path}`);
+  }
+  for (const chunk of later) {
+    console.log(`  later: ${basename(chunk.fileName)}, ${gzipped(chunk.code)} B gzipped`);
+  }
 }
 process.exitCode = isOver ? 1 : 0;

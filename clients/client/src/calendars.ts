@@ -3,8 +3,8 @@
 import type { Calendar, CalendarSnapshot, Summary } from "./api.js";
 import { Cell } from "./cell.js";
 import { RequestError } from "./errors.js";
-import { type HttpApi, summaryOf } from "./http.js";
-import { keyOf, type Payload } from "./wire.js";
+import type { HttpApi } from "./http.js";
+import { keyOf, type Payload, summaryOf } from "./wire.js";
 
 const PAGE = 200;
 
@@ -14,7 +14,7 @@ export class LiveCalendar implements Calendar {
 
   constructor(
     readonly id: string,
-    private readonly http: HttpApi,
+    private readonly http: () => Promise<HttpApi>,
     private readonly release: () => void,
   ) {}
 
@@ -54,7 +54,7 @@ export class LiveCalendar implements Calendar {
     let after: string | null = start ?? null;
     try {
       do {
-        const page = await this.http.list("event", {
+        const page = await (await this.http()).list("event", {
           calendarId: this.id,
           limit: PAGE,
           ...(after ? { after } : {}),

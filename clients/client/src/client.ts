@@ -23,13 +23,16 @@ import { type Peer, ServerConnection } from "./connection/connection.js";
 import type { Link } from "./connection/link.js";
 import type { DocumentContext } from "./documents/context.js";
 import { environmentOf } from "./environment.js";
-import { HttpApi } from "./http.js";
+import type { HttpApi } from "./http.js";
+import { lazy } from "./lazy.js";
 import { Registry } from "./registry.js";
 import { SCHEMAS } from "./schemas.js";
-import { indexedDbStore } from "./store/indexeddb.js";
+import { deferredStore } from "./store/deferred.js";
 import { Keeper } from "./store/keeper.js";
 import { memoryStore } from "./store/memory.js";
-import { type Meta, Tabs } from "./tabs/tabs.js";
+import { Alone } from "./tabs/alone.js";
+import type { Lead, LeadEvents } from "./tabs/lead.js";
+import type { Meta } from "./tabs/notes.js";
 import { type Message, randomName } from "./wire.js";
 
 const TYPING_INTERVAL_MS = 200;
@@ -46,12 +49,14 @@ class GatewayClient implements Client, Peer {
   #meta: Meta;
   #server: ServerConnection;
   #environment: Environment;
-  #http: HttpApi;
+  #http: HttpApi | null = null;
+  #loadHttp: () => Promise<HttpApi>;
   #keeper: Keeper;
   #registry: Registry;
-  #tabs: Tabs;
+  #tabs: Lead;
   #problems = new Listeners<[Problem]>();
   #isVisible: boolean;
+  #isClosed = false;
   #started: Promise<void>;
 
   constructor(private readonly options: ClientOptions) {
@@ -62,13 +67,42 @@ class GatewayClient implements Client, Peer {
       userId: options.userId ?? null,
     };
     this.#isVisible = options.visible ?? true;
-    this.#http = new HttpApi(options, environment);
+    this.#loadHttp = lazy(async () => {
+      const { HttpApi } = await import("./http.js");
+      this.#http = new HttpApi(options, environment);
+      return this.#http;
+    });
     const store = this.#store();
     this.#keeper = new Keeper(store, environment, (problem) => this.#tell(problem));
     this.#server = new ServerConnection(options, () => this.clientId, environment, this);
     this.#registry = new Registry(this.#contextOf(), () => this.#started);
     this.connection = new Cell(this.#server.state.snapshot);
-    this.#tabs = new Tabs(store.name ?? null, environment, this.#keeper, this.#registry, {
+    this.#tabs = new Alone(this.#keeper, this.#leadEvents());
+    this.#server.state.subscribe(() => this.#onConnection(this.#server.state.snapshot));
+    this.#started = this.#start(store.name);
+  }
+
+  /** Where others may have the same store open, the tabs agree on who leads; what does that is loaded first. */
+  async #start(name: string | undefined): Promise<void> {
+    const { locks, channel } = this.#environment;
+    if (name !== undefined && locks && channel) {
+      const part = await import("./tabs/tabs.js").catch((cause) => this.#withoutStore(cause));
+      if (this.#isClosed) return;
+      const events = this.#leadEvents();
+      if (part) this.#tabs = new part.Tabs(name, this.#environment, this.#keeper, this.#registry, events);
+    }
+    await this.#tabs.start();
+  }
+
+  /** Two tabs that don't know of each other mustn't write to one store. */
+  #withoutStore(cause: unknown): void {
+    const message = "A part of the client can't be loaded, so edits aren't stored here. Load the page again.";
+    this.#tell({ code: "STORE_UNAVAILABLE", message, cause });
+    this.#keeper.replaceStore(memoryStore());
+  }
+
+  #leadEvents(): LeadEvents {
+    return {
       lead: () => this.#lead(),
       stepDown: () => this.#server.disconnect(),
       meta: () => this.#meta,
@@ -78,9 +112,7 @@ class GatewayClient implements Client, Peer {
         this.#onConnection(connection);
       },
       wish: (isOnline, isVisible) => this.#onWish(isOnline, isVisible),
-    });
-    this.#server.state.subscribe(() => this.#onConnection(this.#server.state.snapshot));
-    this.#started = this.#tabs.start();
+    };
   }
 
   get clientId(): string {
@@ -90,7 +122,8 @@ class GatewayClient implements Client, Peer {
   #store(): Store {
     if (this.options.store) return this.options.store;
     if (typeof globalThis.indexedDB === "undefined") return memoryStore();
-    return indexedDbStore(`collab ${this.options.url} ${this.options.userId ?? ""}`);
+    const name = `collab ${this.options.url} ${this.options.userId ?? ""}`;
+    return deferredStore(name, async () => (await import("./indexeddb.js")).indexedDbStore(name));
   }
 
   #contextOf(): DocumentContext {
@@ -98,7 +131,7 @@ class GatewayClient implements Client, Peer {
     return {
       environment: this.#environment,
       keeper: this.#keeper,
-      http: this.#http,
+      http: this.#loadHttp,
       typingIntervalMs: this.options.typingIntervalMs ?? TYPING_INTERVAL_MS,
       clientId: () => this.clientId,
       strategies: (type) => strategies[type] ?? {},
@@ -149,12 +182,12 @@ class GatewayClient implements Client, Peer {
     return this.#registry.calendar(id);
   }
 
-  list(type: string, query: ListQuery = {}): Promise<ListPage> {
-    return this.#http.list(type, query);
+  async list(type: string, query: ListQuery = {}): Promise<ListPage> {
+    return (await this.#loadHttp()).list(type, query);
   }
 
-  search(query: SearchQuery): Promise<Json> {
-    return this.#http.search(query);
+  async search(query: SearchQuery): Promise<Json> {
+    return (await this.#loadHttp()).search(query);
   }
 
   connect(): void {
@@ -198,6 +231,7 @@ class GatewayClient implements Client, Peer {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#tabs.abandon();
     await this.#started;
     this.#server.close();
@@ -213,7 +247,7 @@ class GatewayClient implements Client, Peer {
     if (this.#isOthers(userId)) return;
     this.#meta.userId = userId;
     this.#remember();
-    this.#http.renew();
+    this.#http?.renew();
     this.#registry.onOnline(link);
   }
 
@@ -226,7 +260,7 @@ class GatewayClient implements Client, Peer {
   }
 
   async poll(): Promise<void> {
-    this.#http.renew();
+    (await this.#loadHttp()).renew();
     await this.#registry.poll();
   }
 

@@ -1,4 +1,4 @@
-/** The HTTP API beside the socket: polling, history, time travel, lists and search. */
+/** The HTTP API beside the socket: polling, history, time travel, lists and search. Loaded when it is needed. */
 
 import type {
   ClientOptions,
@@ -10,10 +10,9 @@ import type {
   ListPage,
   ListQuery,
   SearchQuery,
-  Summary,
 } from "./api.js";
 import { RequestError } from "./errors.js";
-import type { Change, Payload } from "./wire.js";
+import { type Change, type Payload, summaryOf } from "./wire.js";
 
 type Query = Record<string, string | number | Date | undefined>;
 
@@ -82,9 +81,13 @@ export class HttpApi {
     }
   }
 
-  async at<T>(path: string, when: number | Date): Promise<{ version: number; document: T | null }> {
+  async at<T>(
+    type: string,
+    id: string,
+    when: number | Date,
+  ): Promise<{ version: number; document: T | null }> {
     const query = typeof when === "number" ? { version: when } : { at: when };
-    const answer = await this.document(path, query);
+    const answer = await this.document(resourcePath(type, id), query);
     return { version: Number(answer?.version), document: (answer?.document ?? null) as T | null };
   }
 
@@ -100,7 +103,8 @@ export class HttpApi {
   }
 
   /** Newest first: the server tells a history from its beginning, so it is asked for one span after the other. */
-  async history(path: string, head: number, query: HistoryQuery): Promise<HistoryPage> {
+  async history(type: string, id: string, head: number, query: HistoryQuery): Promise<HistoryPage> {
+    const path = resourcePath(type, id);
     const { from = 1, before = head + 1, limit = HISTORY_LIMIT, userId, since, until } = query;
     const filters = { user_id: userId, since, until };
     const isFiltered = Object.values(filters).some((value) => value !== undefined);
@@ -159,24 +163,3 @@ const entryOf = (change: Change) => ({
   operations: change.operations,
   undoes: change.undoes ?? null,
 });
-
-/** A summary of the wire, as the application sees it. */
-export function summaryOf(item: Payload): Summary {
-  const {
-    resource,
-    resource_type,
-    resource_id,
-    version,
-    title = null,
-    start_time = null,
-    end_time = null,
-  } = item;
-  return {
-    type: String(resource_type ?? resource),
-    id: String(resource_id),
-    version: Number(version),
-    title: title as string | null,
-    start_time: start_time as string | null,
-    end_time: end_time as string | null,
-  };
-}

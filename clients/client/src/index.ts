@@ -2,5 +2,4 @@
 export type * from "./api.js";
 export { createClient } from "./client.js";
 export { EditError, RequestError, StoreCorruptError, StoreFullError } from "./errors.js";
-export { indexedDbStore } from "./store/indexeddb.js";
 export { memoryStore } from "./store/memory.js";

@@ -1,6 +1,6 @@
 /** The messages of the wire (docs/reference/protocol.md), as far as the client reads them. */
 
-import type { Json, Patch } from "./api.js";
+import type { Json, Patch, Summary } from "./api.js";
 
 export type Payload = Record<string, Json>;
 
@@ -60,4 +60,25 @@ export function resourceOf(payload: Payload): string | null {
 export function randomName(random: () => number): string {
   const letters = "0123456789abcdefghijklmnopqrstuvwxyz";
   return Array.from({ length: 22 }, () => letters[Math.floor(random() * letters.length)]).join("");
+}
+
+/** A summary of the wire, as the application sees it. */
+export function summaryOf(item: Payload): Summary {
+  const {
+    resource,
+    resource_type,
+    resource_id,
+    version,
+    title = null,
+    start_time = null,
+    end_time = null,
+  } = item;
+  return {
+    type: String(resource_type ?? resource),
+    id: String(resource_id),
+    version: Number(version),
+    title: title as string | null,
+    start_time: start_time as string | null,
+    end_time: end_time as string | null,
+  };
 }

@@ -17,7 +17,7 @@ export interface Sender {
 export interface DocumentContext {
   readonly environment: Environment;
   readonly keeper: Keeper;
-  readonly http: HttpApi;
+  readonly http: () => Promise<HttpApi>;
   readonly typingIntervalMs: number;
   clientId(): string;
   strategies(type: string): Strategies;

@@ -15,11 +15,9 @@ import type {
   ViewChange,
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
-import { resourcePath } from "../http.js";
 import { PatchError, textDifference, writeDelta } from "../kernel/index.js";
 import { patchOf, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
-import { poll } from "./polling.js";
 import { NO_EPOCH } from "./replicator.js";
 import { DocumentState } from "./state.js";
 import { Bursts, isTyping } from "./typing.js";
@@ -208,12 +206,12 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   // ------------------------------------------------------------------------------------------ the past
 
-  at(when: number | Date): Promise<{ version: number; document: T | null }> {
-    return this.context.http.at<T>(resourcePath(this.type, this.id), when);
+  async at(when: number | Date): Promise<{ version: number; document: T | null }> {
+    return (await this.context.http()).at<T>(this.type, this.id, when);
   }
 
-  history(query: HistoryQuery = {}): Promise<HistoryPage> {
-    return this.context.http.history(resourcePath(this.type, this.id), this.snapshot.version, query);
+  async history(query: HistoryQuery = {}): Promise<HistoryPage> {
+    return (await this.context.http()).history(this.type, this.id, this.snapshot.version, query);
   }
 
   async restore(version: number): Promise<void> {
@@ -231,8 +229,9 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   // -------------------------------------------------------------------------------- for the client only
 
-  poll(): Promise<void> {
-    return poll(this.state, this.wire);
+  async poll(): Promise<void> {
+    const { poll } = await import("./polling.js");
+    await poll(this.state, this.wire);
   }
 
   onOffline(): void {

@@ -29,7 +29,7 @@ export async function poll(state: DocumentState, wire: DocumentWire): Promise<vo
 async function fetchMissing(state: DocumentState, wire: DocumentWire): Promise<void> {
   const { version, epoch } = wire.subscription();
   const seen = version === undefined ? {} : { since: version as number, epoch: epoch as number };
-  const { http } = state.context;
+  const http = await state.context.http();
   const answer = await http.document(resourcePath(state.type, state.id), seen);
   if (!answer) return;
   const { document, role, ...missing } = answer as unknown as Fetched;
@@ -45,12 +45,13 @@ async function fetchMissing(state: DocumentState, wire: DocumentWire): Promise<v
 
 async function sendPending(state: DocumentState, wire: DocumentWire): Promise<void> {
   const { replicator, context } = state;
+  const http = await context.http();
   const path = `${resourcePath(state.type, state.id)}/operations`;
   replicator.flight.isSent = false;
   for (let next = replicator.next(); next; next = replicator.next()) {
     await state.store();
     try {
-      const answer = await context.http.request("POST", path, {}, wire.payloadOf(next));
+      const answer = await http.request("POST", path, {}, wire.payloadOf(next));
       const { version, operations, conflicts } = answer as unknown as Change;
       replicator.acknowledge(next.seq, version, operations, conflicts);
       void state.store();

@@ -16,10 +16,15 @@ export class Keeper {
   #timer: unknown = null;
 
   constructor(
-    private readonly store: Store,
+    private store: Store,
     private readonly environment: Environment,
     private readonly onProblem: (problem: Problem) => void,
   ) {}
+
+  /** Before anything was read or written. */
+  replaceStore(store: Store): void {
+    this.store = store;
+  }
 
   /** What is stored, as it was saved; undefined where there is nothing or it can't be read. */
   async load(key: string): Promise<Json | undefined> {

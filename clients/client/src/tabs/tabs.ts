@@ -5,32 +5,19 @@
  * server (room.ts); when the leading one ends, the lock comes to another, which goes on with what is stored.
  */
 
-import type { Channel, Connection, Environment, Json } from "../api.js";
+import type { Channel, Environment, Json } from "../api.js";
 import type { Sender } from "../documents/context.js";
 import type { Registry } from "../registry.js";
 import type { Keeper } from "../store/keeper.js";
 import { type Payload, randomName } from "../wire.js";
 import { TabHost } from "./host.js";
-import type { Meta, Note } from "./notes.js";
-
-export type { Meta } from "./notes.js";
+import type { Lead, LeadEvents } from "./lead.js";
+import type { Note } from "./notes.js";
 
 /** So long may the leading tab be silent before it is asked, and then before it is replaced. */
 const SILENCE_MS = 3_000;
 
-/** What the client does in either role. */
-export interface TabsEvents {
-  /** The store is this tab's: connect with what it holds. */
-  lead(): Promise<void>;
-  /** It is another's: no connection of one's own. */
-  stepDown(): void;
-  meta(): Meta;
-  onLeader(meta: Meta, connection: Connection): void;
-  connection(): Connection;
-  wish(isOnline?: boolean, isVisible?: boolean): void;
-}
-
-export class Tabs {
+export class Tabs implements Lead {
   #channel: Channel | null = null;
   #host: TabHost | null = null;
   #leader: string | null = null;
@@ -43,12 +30,12 @@ export class Tabs {
   #said = 0;
 
   constructor(
-    /** The store's; null where it is not shared. */
-    private readonly name: string | null,
+    /** The store's. */
+    private readonly name: string,
     private readonly environment: Environment,
     private readonly keeper: Keeper,
     private readonly registry: Registry,
-    private readonly events: TabsEvents,
+    private readonly events: LeadEvents,
   ) {
     this.#tab = randomName(environment.random);
   }
@@ -58,15 +45,9 @@ export class Tabs {
     return this.keeper.isOwner;
   }
 
-  /** Resolves when it is clear who leads. */
   start(): Promise<void> {
-    const { locks, channel } = this.environment;
-    if (this.name === null || !locks || !channel) {
-      this.keeper.isOwner = true;
-      return this.events.lead();
-    }
-    this.#channel = channel(this.name);
-    this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
+    this.#channel = this.environment.channel?.(this.name) ?? null;
+    if (this.#channel) this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
     this.#seek();
     this.#ask();
     return new Promise((resolve) => {
@@ -79,7 +60,7 @@ export class Tabs {
     const { locks } = this.environment;
     const { signal } = (this.#giveUp = new AbortController());
     const onLost = () => this.#stepDown();
-    const name = this.name as string;
+    const { name } = this;
     const wanted = isStealing ? locks?.steal(name, { onLost }) : locks?.acquire(name, { signal, onLost });
     wanted?.then(
       (release) => (signal.aborted ? release() : this.#lead(release)),
@@ -138,7 +119,6 @@ export class Tabs {
     this.#channel?.post(note as unknown as Json);
   }
 
-  /** The leading tab's word to the others; nothing from a following one. */
   tellLeading(): void {
     if (!this.#host) return;
     const { leader } = this.#host;
@@ -176,7 +156,6 @@ export class Tabs {
     this.registry.onOnline(this.#sender(leader));
   }
 
-  /** Where this tab's messages go: the server, or the leading tab. */
   link(server: Sender | null): Sender | null {
     if (this.isLeading) return server;
     return this.#leader === null ? null : this.#sender(this.#leader);
@@ -198,7 +177,6 @@ export class Tabs {
     return sender;
   }
 
-  /** A following tab's application wants something of the client that only the leading tab can do. */
   wish(isOnline?: boolean, isVisible?: boolean): void {
     if (this.isLeading) this.events.wish(isOnline, isVisible);
     else {
@@ -207,7 +185,6 @@ export class Tabs {
     }
   }
 
-  /** The lock isn't wanted any more. */
   abandon(): void {
     this.#isClosed = true;
     this.#heard();

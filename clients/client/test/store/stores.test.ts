@@ -4,14 +4,8 @@ import "fake-indexeddb/auto";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  indexedDbStore,
-  type Json,
-  memoryStore,
-  type Store,
-  StoreCorruptError,
-  StoreFullError,
-} from "@collab/client";
+import { type Json, memoryStore, type Store, StoreCorruptError, StoreFullError } from "@collab/client";
+import { indexedDbStore } from "@collab/client/indexeddb";
 import { fileStore } from "@collab/client/node";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 

@@ -1,6 +1,9 @@
 /** The platform and the other end of the wire, in memory, for tests that turn the clock themselves. */
 
 import type { Environment, Signal, Socket } from "@collab/client";
+// What a client loads when it is needed is there already: loading takes time that isn't in the test's hand.
+import "../../src/documents/polling.js";
+import "../../src/http.js";
 
 interface Sent {
   type: string;

@@ -1,7 +1,7 @@
-/** A store in the browser's IndexedDB: one database, one object store, keys and values as they are. */
+/** What only browsers have: a store in their IndexedDB, one database, one object store, keys and values as they are. */
 
-import type { Json, Store } from "../api.js";
-import { StoreCorruptError, StoreFullError } from "../errors.js";
+import type { Json, Store } from "./api.js";
+import { StoreCorruptError, StoreFullError } from "./errors.js";
 
 const RECORDS = "records";
 

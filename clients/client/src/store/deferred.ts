@@ -1,0 +1,22 @@
+/** A store whose code is loaded at its first use. */
+
+import type { Store } from "../api.js";
+import { lazy } from "../lazy.js";
+
+export function deferredStore(name: string, load: () => Promise<Store>): Store {
+  let isUsed = false;
+  const loaded = lazy(load);
+  const store = () => {
+    isUsed = true;
+    return loaded();
+  };
+  return {
+    name,
+    read: async (key) => (await store()).read(key),
+    write: async (changes) => (await store()).write(changes),
+    keys: async (prefix) => (await store()).keys(prefix),
+    close: async () => {
+      if (isUsed) await (await loaded()).close();
+    },
+  };
+}

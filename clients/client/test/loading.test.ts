@@ -1,0 +1,65 @@
+/** Parts of the client that are loaded when they are needed. */
+
+import { type Json, memoryStore, type Problem } from "@collab/client";
+import { afterEach, expect, test, vi } from "vitest";
+import { FakePlatform } from "./support/fake.js";
+
+const NETWORK_ERROR = new TypeError("Failed to fetch dynamically imported module");
+
+afterEach(() => {
+  vi.doUnmock("../src/tabs/tabs.js");
+  vi.doUnmock("../src/http.js");
+  vi.resetModules();
+});
+
+/** A client in one of several tabs of a browser. */
+async function opened(platform: FakePlatform, values: Map<string, Json>) {
+  vi.resetModules();
+  const { createClient } = await import("@collab/client");
+  const locks = { acquire: () => new Promise<never>(() => {}), steal: () => new Promise<never>(() => {}) };
+  const channel = () => ({ onmessage: null, post: () => {}, close: () => {} });
+  const store = { ...memoryStore(values), name: "shared" };
+  const environment = { ...platform.environment(), locks, channel };
+  const client = createClient({ url: "ws://gateway/realtime", getToken: () => "token", store, environment });
+  const problems: Problem[] = [];
+  client.onProblem((problem) => problems.push(problem));
+  return { client, problems };
+}
+
+test("where the part for tabs can't be loaded, nothing shared is touched, edits go out, and the user is told", async () => {
+  vi.doMock("../src/tabs/tabs.js", () => {
+    throw NETWORK_ERROR;
+  });
+  const platform = new FakePlatform();
+  const values = new Map<string, Json>();
+  const { client, problems } = await opened(platform, values);
+  const document = client.open("event", "1");
+  await vi.waitFor(() => expect(platform.sockets).toHaveLength(1));
+  platform.socket.admit();
+  await vi.waitFor(() => expect(platform.socket.last("SUBSCRIBE")).toBeDefined());
+  const state = { title: "Sync" };
+  const acknowledged = { resource: "event", resource_id: "1", version: 1, epoch: 1, role: "editor", state };
+  platform.socket.tell("SUBSCRIBE_ACK", acknowledged);
+  await document.ready();
+  document.set("/title", "Mine");
+  await vi.waitFor(() => expect(platform.socket.last("OP")).toBeDefined());
+  expect(problems.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE"]);
+  expect([...values]).toEqual([]);
+  await client.close();
+});
+
+test("a part that failed to load is loaded at the next try", async () => {
+  let isThere = false;
+  vi.doMock("../src/http.js", async (original) => {
+    if (!isThere) throw NETWORK_ERROR;
+    return original();
+  });
+  const platform = new FakePlatform();
+  platform.answer = () => ({ status: 200, body: { items: [] } });
+  const { client } = await opened(platform, new Map());
+  await expect(client.list("event")).rejects.toThrow();
+  isThere = true;
+  vi.resetModules();
+  await expect(client.list("event")).resolves.toEqual({ items: [], next: null });
+  await client.close();
+});
