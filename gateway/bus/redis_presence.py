@@ -138,9 +138,7 @@ class RedisPresence:
 
     async def _on_each_server(self, command: bytes, function: str, *args: Any) -> dict[Address, Reply]:
         """Call a function for the leases on each server; those that don't answer soon are left out."""
-        first: dict[Address, int] = {}
-        for partition, address in enumerate(self._shards.table.owners):
-            first.setdefault(address, partition)
+        first = self._shards.first_partitions()
         name = self._shards.library.function(function)
         calls = [
             Call(partition, pack((command, name, 1, leases(partition), *args)))

@@ -394,6 +394,13 @@ class RedisSettings(Section):
         least=0,
         most=87_600,
     )
+    evict_memory_percent: float = tunable(
+        85.0,
+        "Of a server's maxmemory; above it archived resources leave Redis sooner, the oldest first",
+        unit="%",
+        least=10,
+        most=100,
+    )
     head_compare_s: float = tunable(
         10.0, "Between comparisons of the open rooms with the log", unit="s", least=0.1, most=3600
     )

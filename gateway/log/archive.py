@@ -120,14 +120,14 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class ArchiveNumbers:
-    """What an archiver counts, and how far it is behind."""
+    """What an archiver counts; `trouble` is why it waits, for people, "" while it doesn't."""
 
     changes: int = 0
     transfers: int = 0
     failures: int = 0
     gaps: int = 0
-    lag_ms: int = 0
     waiting: int = 0
+    trouble: str = ""
     blocked: set[int] = field(default_factory=set)
 
 
@@ -140,6 +140,7 @@ class Archiver:
         self._wall_ms = wall_ms
         self._heads: dict[str, tuple[int, int]] = {}
         self._busy = ENTRIES_A_STEP
+        self._behind_since_ms: int | None = None
         self.numbers = ArchiveNumbers()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -151,6 +152,11 @@ class Archiver:
         finally:
             with trio.move_on_after(1, shield=True):
                 await self._release()
+
+    @property
+    def lag_ms(self) -> int:
+        """The age of the oldest entry that is known not to be archived; it grows while all fails."""
+        return 0 if self._behind_since_ms is None else max(0, self._wall_ms() - self._behind_since_ms)
 
     async def step(self) -> int:
         """Move what waits now; the number of entries. Raises LogUnavailable."""
@@ -173,16 +179,22 @@ class Archiver:
         try:
             moved = await self.step()
         except LogUnavailable as error:
-            self.numbers.failures += 1
-            self._heads.clear()
             logger.warning("the archive waits: %s", error)
-            return RETRY_INTERVAL_S
-        except Exception:
-            self.numbers.failures += 1
-            self._heads.clear()
+            return self._failed(str(error))
+        except Exception as error:
             logger.exception("bug in the archiver")
-            return RETRY_INTERVAL_S
+            return self._failed(repr(error))
+        self.numbers.trouble = ""
         return 0 if moved >= ENTRIES_A_STEP // 2 else IDLE_INTERVAL_S
+
+    def _failed(self, trouble: str) -> float:
+        """Note a step that came to nothing; how long to wait before the next one, in seconds."""
+        self.numbers.failures += 1
+        self.numbers.trouble = trouble
+        self._heads.clear()
+        if self._behind_since_ms is None:
+            self._behind_since_ms = self._wall_ms()
+        return RETRY_INTERVAL_S
 
     async def _release(self) -> None:
         try:
@@ -192,7 +204,7 @@ class Archiver:
 
     def _measure(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
         oldest = [entries[0].stamp_ms for entries in taken.values()]
-        self.numbers.lag_ms = max(0, self._wall_ms() - min(oldest)) if oldest else 0
+        self._behind_since_ms = min(oldest) if oldest else None
         self.numbers.waiting = sum(map(len, taken.values()))
 
     async def _move_alone(self, partition: int, entries: Sequence[ArchiveEntry]) -> None:

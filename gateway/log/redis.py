@@ -39,6 +39,7 @@ from gateway.redislink.chains import head_version
 from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import partition_of
 from gateway.redislink.link import Reply
+from gateway.redislink.memory import FULL_REPLY
 from gateway.redislink.shards import Call, Shards
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
@@ -74,6 +75,7 @@ class RedisLog:
     """The port `OpLog` over Redis servers. Close the shards, not the log.
 
     `reservations` counts the appends that asked for the head, for others had been faster too often.
+    `on_full` is called when a server refuses an append, for it is full.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class RedisLog:
         self.pace_s = PACE_S
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
         self.reservations = 0
+        self.on_full: Callable[[], None] = lambda: None
         self._stales: dict[str, int] = {}
         self._reserved_since_s: dict[str, float] = {}
         self._replicas = config.redis.replicas_min if config.redis.durability == "replicated" else 0
@@ -255,6 +258,10 @@ class RedisLog:
     def _failure(self, error: LinkError | hiredis.ReplyError) -> Failed:
         if isinstance(error, LinkError):
             return Failed(str(error), "unknown" if error.sent else "none", retry_after_ms())
+        if str(error).startswith(FULL_REPLY):
+            self.on_full()
+            text = "Redis is full: edits wait until the archive has freed it, or its maxmemory is raised"
+            return Failed(text, "none", retry_after_ms())
         return Failed(f"redis: {error}", "none", retry_after_ms())
 
     async def _other_outcome(self, batch: Batch, reply: Reply) -> Outcome:

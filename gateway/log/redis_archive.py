@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import hiredis
 import trio
@@ -19,6 +19,7 @@ from gateway.log import redis_codec as codec
 from gateway.log.archive import ArchiveEntry, Kind, Mark
 from gateway.ports import Record
 from gateway.redislink import keys
+from gateway.redislink.address import Address
 from gateway.redislink.errors import LinkError
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards
@@ -32,13 +33,21 @@ ASKED_AT_ONCE = 64
 RENEWALS = 3
 EVICTIONS_A_PARTITION = 100
 EVICTION_INTERVAL_S = 60.0
+# On a server that is nearly full: looked at so often, each time at resources that are idle for half as long.
+PRESSED_INTERVAL_S = 1.0
+PRESSED_IDLE_MIN_MS = 5_000
+# What is kept of the changes of a resource there.
+PRESSED_HISTORY_VERSIONS = 100
 
 
 class RedisOutbox:
     """The port `PartitionOutbox` (gateway.log.archive) over shards that run."""
 
-    def __init__(self, shards: Shards, config: Config) -> None:
+    def __init__(
+        self, shards: Shards, config: Config, pressed: Callable[[Address], bool] = lambda address: False
+    ) -> None:
         self._shards = shards
+        self._pressed = pressed
         self._redis = config.redis
         self._owner = shards.origin.hex()
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
@@ -91,9 +100,10 @@ class RedisOutbox:
         return records[:limit]
 
     async def done(self, marks: Mapping[int, Mark]) -> None:
-        history = self._redis.history_versions
         await self._each(
-            self._codec.call("archived", name, *head, history, name, extra_keys=[keys.idle(partition)])
+            self._codec.call(
+                "archived", name, *head, self._history(partition), name, extra_keys=[keys.idle(partition)]
+            )
             for partition, mark in marks.items()
             for name, head in mark.heads.items()
         )
@@ -106,6 +116,14 @@ class RedisOutbox:
             if reply[0] != b"OK":
                 self._held.pop(partition, None)
 
+    def _history(self, partition: int) -> int:
+        """How many changes of a resource Redis keeps beyond those that the archive waits for."""
+        history = self._redis.history_versions
+        return min(history, PRESSED_HISTORY_VERSIONS) if self._is_pressed(partition) else history
+
+    def _is_pressed(self, partition: int) -> bool:
+        return self._pressed(self._shards.table.owners[partition])
+
     async def release(self) -> None:
         held, self._held = self._held, {}
         await self._each(self._call(b"FCALL", "release", number, self._owner) for number in held)
@@ -113,23 +131,37 @@ class RedisOutbox:
     # -------------------------------------------------------------------------------------- eviction
 
     async def run_evictions(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Evict idle resources of the held partitions now and then, until cancelled."""
+        """Evict idle resources of the held partitions now and then, and sooner where memory is short; until
+        cancelled."""
         task_status.started()
+        usual_ms = idle_ms = int(self._redis.evict_idle_h * 3_600_000)
+        passed_s = 0.0
         while True:
-            await trio.sleep(EVICTION_INTERVAL_S)
-            try:
-                evicted = await self.evict(int(self._redis.evict_idle_h * 3_600_000))
-            except LogUnavailable as error:
-                logger.warning("nothing is evicted: %s", error)
-                continue
-            if evicted:
-                logger.info("%d idle resources left Redis for the archive", evicted)
+            await trio.sleep(PRESSED_INTERVAL_S)
+            passed_s += PRESSED_INTERVAL_S
+            pressed = [number for number in self._held if self._is_pressed(number)]
+            idle_ms = max(PRESSED_IDLE_MIN_MS, idle_ms // 2) if pressed else usual_ms
+            if pressed:
+                await self._try_to_evict(idle_ms, pressed)
+            if passed_s >= EVICTION_INTERVAL_S:
+                passed_s = 0.0
+                await self._try_to_evict(usual_ms, list(self._held))
 
-    async def evict(self, idle_ms: int) -> int:
-        """Remove archived resources that nobody changed for so long; how many."""
+    async def _try_to_evict(self, idle_ms: int, partitions: Sequence[int]) -> None:
+        try:
+            evicted = await self.evict(idle_ms, partitions)
+        except LogUnavailable as error:
+            logger.warning("nothing is evicted: %s", error)
+            return
+        if evicted:
+            logger.info("%d resources, idle for %.0f s, left Redis for the archive", evicted, idle_ms / 1000)
+
+    async def evict(self, idle_ms: int, partitions: Sequence[int] | None = None) -> int:
+        """Remove archived resources that nobody changed for so long, of these partitions (None: of all that
+        are held); how many."""
         now_ms = await self._now_ms()
         before_ms = now_ms - idle_ms
-        held = list(self._held)
+        held = list(self._held) if partitions is None else partitions
         found = await self._each(Call(n, pack(_idle_range(n, before_ms))) for n in held)
         replies = await self._each(
             self._codec.call("evict", name.decode(), before_ms, name, extra_keys=[keys.idle(number)])

@@ -266,7 +266,7 @@ class Node:
     @property
     def problems(self) -> Sequence[str]:
         """What an operator should mend though the node serves, for people."""
-        return self._authenticator.problems
+        return [*self._authenticator.problems, *self._backend.problems]
 
     @property
     def can_verify(self) -> bool:

@@ -7,6 +7,7 @@ the lasting history.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 import trio
@@ -25,7 +26,9 @@ from gateway.log.sqlite import SqliteLog
 from gateway.log.sqlite_summaries import SqliteSummaries
 from gateway.ports import Bus, Leases, OpLog, RateStore
 from gateway.ports.summaries import Summaries
+from gateway.redislink.address import Address
 from gateway.redislink.link import pack
+from gateway.redislink.memory import MemoryWatch
 from gateway.redislink.shards import Call, Shards
 from gateway.runtime.metrics import Counters
 
@@ -58,6 +61,11 @@ class Backend(Protocol):
 
     def measure(self, counters: Counters) -> None:
         """Bring the counters up to date that the parts keep for themselves."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What an operator should know though the node serves, for people."""
         ...
 
 
@@ -125,6 +133,11 @@ class LocalBackend:
     def measure(self, counters: Counters) -> None:
         """Nothing is counted elsewhere."""
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """None that its log knows of."""
+        return ()
+
 
 class EmbeddedBackend(LocalBackend):
     """The log in the data directory, which knows when it can't be written."""
@@ -141,6 +154,11 @@ class EmbeddedBackend(LocalBackend):
         """See the port."""
         counters.log_unwritable = int(bool(self._sqlite.trouble))
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """See the port."""
+        return [f"edits are refused: {self._sqlite.trouble}"] if self._sqlite.trouble else ()
+
 
 class ClusterBackend:
     """Redis servers, and the archive behind them where there is one."""
@@ -149,12 +167,14 @@ class ClusterBackend:
         self.summaries: Summaries | None = None
         self._shards = Shards(config.redis)
         self._archive = PostgresArchive(dsn_of(config.postgres)) if config.postgres.dsn else None
-        self._outbox = RedisOutbox(self._shards, config)
+        self._memory = MemoryWatch(self._shards, config.redis.evict_memory_percent)
+        self._outbox = RedisOutbox(self._shards, config, self._memory.pressed)
         self._archiver = None if self._archive is None else Archiver(self._outbox, self._archive)
         self._stop = trio.Event()
         self._bus = RedisBus(self._shards)
         self.bus: Bus = self._bus
         self._log = RedisLog(self._shards, config, self._archive)
+        self._log.on_full = self._memory.refused
         self.log: OpLog = self._log
         self.leases: Leases | None = RedisPresence(self._shards, name)
         self.rates: RateStore | None = RedisRates(self._shards)
@@ -168,6 +188,7 @@ class ClusterBackend:
             async with trio.open_nursery() as servers:
                 await servers.start(self._shards.run)
                 async with trio.open_nursery() as nursery:
+                    await nursery.start(self._memory.run)
                     await self._start_archiving(nursery)
                     task_status.started()
                     await self._stop.wait()
@@ -194,10 +215,7 @@ class ClusterBackend:
 
     async def check(self) -> None:
         """Raise LogUnavailable when no Redis server answers: with some of them, part of the edits goes on."""
-        first: dict[object, int] = {}
-        for partition, address in enumerate(self._shards.table.owners):
-            first.setdefault(address, partition)
-        calls = [Call(partition, pack((b"PING",))) for partition in first.values()]
+        calls = [Call(partition, pack((b"PING",))) for partition in self._shards.first_partitions().values()]
         replies = await self._shards.calls(calls, timeout_s=CHECK_TIMEOUT_S)
         if all(isinstance(reply, Exception) for reply in replies):
             raise LogUnavailable(f"no Redis server answers: {replies[0]}", "none")
@@ -206,6 +224,7 @@ class ClusterBackend:
         """See the port."""
         counters.bus_lost = self._bus.messages_lost
         counters.reservations = self._log.reservations
+        counters.log_unwritable = int(bool(self._memory.full))
         if self._archiver is not None:
             numbers = self._archiver.numbers
             counters.archive_changes = numbers.changes
@@ -213,4 +232,23 @@ class ClusterBackend:
             counters.archive_gaps = numbers.gaps
             counters.archive_waiting = numbers.waiting
             counters.archive_blocked = len(numbers.blocked)
-            counters.archive_lag_seconds = numbers.lag_ms / 1000
+            counters.archive_lag_seconds = self._archiver.lag_ms / 1000
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """See the port."""
+        found = [self._full(address) for address in self._memory.full]
+        if self._archiver is not None and self._archiver.numbers.trouble:
+            found.append(
+                f"the archive waits: {self._archiver.numbers.trouble}. Edits of what Redis holds go on; what "
+                "it doesn't hold, new resources among it, can't be opened"
+            )
+        return found
+
+    def _full(self, address: Address) -> str:
+        """What is the matter with a full server, and the way out."""
+        limit = self._memory.found[address].limit
+        said = f"redis {address.name} is full (maxmemory {limit} bytes): edits are refused"
+        if self._archive is None:
+            return f"{said} until its maxmemory is raised: without an archive (--postgres) nothing leaves it"
+        return f"{said} until the archive has freed it, which it does by itself; or raise its maxmemory"

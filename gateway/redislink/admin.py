@@ -64,8 +64,10 @@ def client(address: Address, config: RedisSettings) -> Iterator[redis.Redis]:
 
 
 def load(address: Address, config: RedisSettings, library: Library) -> None:
-    """Load a library into a server, unless it's there already."""
+    """Load a library into a server, unless it's there already; a full server takes no new one."""
     with client(address, config) as connection:
+        if connection.function_list(library.name):
+            return
         try:
             connection.function_load(library.text)
         except redis.ResponseError as error:

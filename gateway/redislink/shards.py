@@ -188,8 +188,10 @@ class Shards:
 
     async def _check_partitions(self) -> None:
         """Hold the number of partitions fixed: it decides where the data is."""
-        await self.call(Call(0, pack(("HSETNX", tag(0), "partitions", self.config.partitions))))
-        found = int(await self.call(Call(0, pack(("HGET", tag(0), "partitions")))))
+        looked = Call(0, pack(("HGET", tag(0), "partitions")))
+        if await self.call(looked) is None:  # only then: a full server takes no write
+            await self.call(Call(0, pack(("HSETNX", tag(0), "partitions", self.config.partitions))))
+        found = int(await self.call(looked))
         if found != self.config.partitions:
             raise ConfigError(
                 f"redis.partitions is {self.config.partitions}, but the data is in {found} partitions: set "
@@ -219,6 +221,13 @@ class Shards:
     def lane(self, partition: int) -> int:
         """Partitions of one server share a lane."""
         return self._lanes[partition]
+
+    def first_partitions(self) -> dict[Address, int]:
+        """A partition of each server: the way to ask every server something."""
+        first: dict[Address, int] = {}
+        for partition, address in enumerate(self.table.owners):
+            first.setdefault(address, partition)
+        return first
 
     def server(self, partition: int) -> Server:
         return self._owners[partition]

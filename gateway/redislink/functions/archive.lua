@@ -1,5 +1,7 @@
 -- The archive's side of a partition. Keys: meta, outbox; `archived` and `evict` take a resource's keys and then
 -- the idle set.
+--
+-- All of it may run while the server is full (FREES): this is what frees it.
 
 -- lease: owner lease_ms -> TAKEN (another owner's lease runs) | OK; whoever holds it reads the outbox and drops it
 local function lease(keys, args)
@@ -74,8 +76,8 @@ local function evict(keys, args)
   return {'OK'}
 end
 
-register('lease', lease)
-register('release', release)
-register('done', done)
-register('archived', archived)
-register('evict', evict)
+register('lease', lease, FREES)
+register('release', release, FREES)
+register('done', done, FREES)
+register('archived', archived, FREES)
+register('evict', evict, FREES)

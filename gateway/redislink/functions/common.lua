@@ -12,6 +12,8 @@
 
 local META, OUTBOX, HEAD, CHANGES, SNAPSHOTS, SEEN = 1, 2, 3, 4, 5, 6
 local KEPT = 16
+-- What may run while the server is full. Without this flag it runs no function that could write.
+local FREES = {'allow-oom'}
 
 local function now_ms()
   local time = redis.call('TIME')

@@ -329,12 +329,14 @@ local function recent(keys, args)
   return {'OK', values}
 end
 
-register('open', open)
+-- A full server takes no more changes and no resources back, but everything else: what only writes a few bytes, and
+-- snapshots, since nothing is trimmed that none covers (at most one more a resource, for no changes come).
 register('create', create)
 register('append', append)
-register('fork', fork)
-register('purge', purge)
-register('save_snapshot', save_snapshot)
+register('open', open, FREES)
+register('fork', fork, FREES)
+register('purge', purge, FREES)
+register('save_snapshot', save_snapshot, FREES)
 register('read', read, {'no-writes'})
 register('pages', pages, {'no-writes'})
 register('snapshot_at', snapshot_at, {'no-writes'})

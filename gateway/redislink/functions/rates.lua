@@ -23,4 +23,4 @@ local function spend(keys, args)
   return {'OK', answer}
 end
 
-register('spend', spend)
+register('spend', spend, FREES)

@@ -1,0 +1,156 @@
+"""Redis at its `maxmemory` under load: refused with the reason, told, and mended without a hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+import trio
+
+from tests.cli.commands import Server, gateway, served
+from tests.servers import PostgresServer, RedisServer, postgres_server, redis_server
+from tests.supervisor.test_supervisor import metrics, token
+
+LIMIT_BYTES = 10 << 20
+TEXT = "x" * 40_000
+SETTINGS = (
+    "limits.operations_per_minute=0",
+    "redis.history_versions=8",
+    "log.snapshot_versions=4",
+    "redis.archive_lease_s=1",
+)
+MENDED_WITHIN_S = 60
+
+
+@asynccontextmanager
+async def node(data: Path, server: RedisServer, postgres: str) -> AsyncIterator[Server]:
+    assert (await gateway("migrate", "--postgres", postgres)).status == 0
+    words = [word for setting in SETTINGS for word in ("--set", setting)]
+    async with served(data, "--redis", server.url, "--postgres", postgres, *words) as serving:
+        yield serving
+
+
+class Author:
+    """Writes over HTTP, and remembers what was acknowledged and what refused."""
+
+    def __init__(self, gate: Server, client: httpx.AsyncClient, bearer: str) -> None:
+        self.acknowledged: dict[str, int] = {}
+        self.refusal: dict[str, Any] = {}
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {bearer}"}
+        self._base = gate.url.replace("ws://", "http://").removesuffix("/realtime") + "/v1/resources/event"
+
+    async def write(self, name: str) -> bool:
+        """Whether it was acknowledged."""
+        number = self.acknowledged.get(name, 0) + 1
+        document = {"title": f"edit {number}", "description": TEXT}
+        answer = await self._client.put(
+            f"{self._base}/{name}", json=document, headers=self._headers, timeout=30
+        )
+        if answer.is_success:
+            self.acknowledged[name] = answer.json()["version"]
+        else:
+            self.refusal = answer.json()
+        return answer.is_success
+
+    async def until_refused(self, name: str) -> None:
+        with trio.fail_after(60):
+            while await self.write(name):
+                pass
+
+    async def until_acknowledged(self, name: str) -> None:
+        with trio.fail_after(MENDED_WITHIN_S):
+            while not await self.write(name):  # noqa: ASYNC110  (nothing else tells)
+                await trio.sleep(0.2)
+
+    async def keep_trying(self, name: str) -> None:
+        while True:
+            await self.write(name)
+            await trio.sleep(0.2)
+
+    async def read(self, name: str) -> httpx.Response:
+        return await self._client.get(f"{self._base}/{name}", headers=self._headers, timeout=30)
+
+
+def limits(server: RedisServer) -> redis.Redis:
+    return redis.Redis("127.0.0.1", server.port)
+
+
+@asynccontextmanager
+async def full(
+    data: Path, postgres: PostgresServer, dsn: str
+) -> AsyncIterator[tuple[Server, Author, RedisServer]]:
+    settings = ("--maxmemory", str(LIMIT_BYTES), "--maxmemory-policy", "noeviction")
+    with redis_server(*settings) as server:
+        async with node(data, server, dsn) as gate, httpx.AsyncClient() as client:
+            author = Author(gate, client, await token(gate))
+            yield gate, author, server
+
+
+async def test_a_redis_that_ran_full_without_its_archive_is_well_again_with_it(
+    tmp_path: Path,
+) -> None:
+    with postgres_server("fsync=off") as postgres, postgres.database() as dsn:
+        async with full(tmp_path, postgres, dsn) as (gate, author, _), httpx.AsyncClient() as client:
+            for name in ("1", "2", "3"):
+                assert await author.write(name)
+            postgres.kill()
+            await author.until_refused("1")
+            assert author.refusal["code"] == "UNAVAILABLE"
+            assert "full" in author.refusal["detail"]
+            assert (await author.read("1")).json()["version"] == author.acknowledged["1"], "reading goes on"
+            async with trio.open_nursery() as trying:
+                trying.start_soon(author.keep_trying, "2")
+                await said_full(client, gate)
+                before = await metrics(gate)
+                assert before["gateway_log_unwritable"] == 1
+                assert before["gateway_archive_lag_seconds"] > 0
+                await grown(gate, "gateway_archive_lag_seconds", before)
+                trying.cancel_scope.cancel()
+            postgres.start()
+            for name in ("1", "2", "3"):
+                await author.until_acknowledged(name)
+            with trio.fail_after(MENDED_WITHIN_S):
+                while (await readiness(client, gate))["status"] != "ready":  # noqa: ASYNC110
+                    await trio.sleep(0.2)
+            for name, version in author.acknowledged.items():
+                found = (await author.read(name)).json()
+                assert found["version"] == version
+                assert found["document"]["title"]
+
+
+async def test_a_redis_full_of_what_is_archived_lets_the_oldest_go(tmp_path: Path) -> None:
+    with postgres_server("fsync=off") as postgres, postgres.database() as dsn:
+        async with full(tmp_path, postgres, dsn) as (_, author, server):
+            with limits(server) as direct:
+                for number in range(3 * LIMIT_BYTES // (3 * len(TEXT))):
+                    await author.until_acknowledged(f"r{number}")
+                assert direct.info("memory")["used_memory"] <= LIMIT_BYTES * 1.05
+            for name, version in list(author.acknowledged.items())[::20]:
+                assert (await author.read(name)).json()["version"] == version, name
+
+
+async def readiness(client: httpx.AsyncClient, gate: Server) -> dict[str, Any]:
+    found: dict[str, Any] = (await client.get(f"{gate.admin}/readyz")).json()
+    return found
+
+
+async def grown(gate: Server, name: str, before: dict[str, float]) -> None:
+    """Wait until a sample is greater than it was."""
+    with trio.fail_after(10):
+        while (await metrics(gate))[name] <= before[name]:  # noqa: ASYNC110  (nothing else tells)
+            await trio.sleep(0.1)
+
+
+async def said_full(client: httpx.AsyncClient, gate: Server) -> None:
+    """Wait until the node's health names the full server."""
+    with trio.fail_after(10):
+        while True:
+            found = await readiness(client, gate)
+            if found["status"] == "degraded" and any("is full" in text for text in found["problems"]):
+                return
+            await trio.sleep(0.1)
