@@ -1,63 +1,20 @@
 /** The calendar in a real browser, served by a real gateway. */
 
 import { AxeBuilder } from "@axe-core/playwright";
-import type { Browser } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { Gateway } from "../../client/test/support/gateway.js";
-import { openBrowser, Person } from "./people.js";
+import { expect, test } from "vitest";
+import { Person } from "./people.js";
+import { Stage } from "./stage.js";
 
-let browser: Browser;
-let gateway: Gateway;
-let everybody: Person[] = [];
-
-beforeAll(async () => {
-  browser = await openBrowser();
-}, 120_000);
-
-afterAll(async () => {
-  await browser?.close();
-});
-
-beforeEach(async () => {
-  gateway = await Gateway.start({ "limits.operations_per_minute": 100 }); // the default, for people
-}, 60_000);
-
-afterEach(async () => {
-  const errors = everybody.flatMap((person) => person.errors);
-  for (const person of everybody) await person.leave();
-  everybody = [];
-  await gateway.close();
-  expect(errors).toEqual([]);
-}, 60_000);
-
-/** The page's. */
-function address(): string {
-  return gateway.url.replace("ws:", "http:").replace("/realtime", "");
-}
-
-async function arrive(name: string, url = address(), options = {}): Promise<Person> {
-  const person = await Person.arrive(browser, url, name, options);
-  everybody.push(person);
-  return person;
-}
-
-/** Two people at one event. */
-async function together(title: string): Promise<[Person, Person, string]> {
-  const ann = await arrive("Ann");
-  const event = await ann.newEvent(title);
-  const bob = await arrive("Bob", event);
-  await bob.sees("Title", title);
-  return [ann, bob, event];
-}
+const stage = new Stage();
 
 test("a page loads nothing from elsewhere and has no accessibility violation", async () => {
-  const [ann] = await together("Lunch");
+  const [ann] = await stage.together("Lunch");
   const requests: string[] = [];
   ann.page.on("request", (request) => requests.push(request.url()));
   await ann.page.reload();
   await ann.textbox("Title").waitFor();
-  expect(requests.filter((url) => !url.startsWith(address()) && !url.startsWith("data:"))).toEqual([]);
-  for (const url of [`${address()}/#/`, ann.page.url()]) {
+  expect(requests.filter((url) => !url.startsWith(stage.address) && !url.startsWith("data:"))).toEqual([]);
+  for (const url of [`${stage.address}/#/`, ann.page.url()]) {
     await ann.page.goto(url);
     await ann.page.getByRole("status", { name: "Sync" }).waitFor();
     const { violations } = await new AxeBuilder({ page: ann.page }).analyze();
@@ -66,26 +23,21 @@ test("a page loads nothing from elsewhere and has no accessibility violation", a
 });
 
 test("what one writes the other sees, and who is here", async () => {
-  const [ann, bob] = await together("Lunch");
+  const [ann, bob] = await stage.together("Lunch");
   await ann.textbox("Location").fill("Room 7");
   await bob.sees("Location", "Room 7");
   await bob.people.nth(1).waitFor();
   expect((await bob.people.allTextContents()).join(" ")).toMatch(/Ann.*Bob \(you\)/s);
-  await ann.page.goto(`${address()}/#/`);
+  await ann.page.goto(`${stage.address}/#/`);
   await bob.people.nth(1).waitFor({ state: "detached" });
 });
 
 test("two type into one description at once: carets stay, and both have the same text", async () => {
-  const [ann, bob] = await together("Lunch");
+  const [ann, bob] = await stage.together("Lunch");
   await ann.textbox("Description").fill("[ann: ] [bob: ]");
   await bob.sees("Description", "[ann: ] [bob: ]");
-  const put = (person: Person, at: number) =>
-    person.textbox("Description").evaluate((field, offset) => {
-      (field as HTMLTextAreaElement).focus();
-      (field as HTMLTextAreaElement).setSelectionRange(offset, offset);
-    }, at);
-  await put(ann, 6);
-  await put(bob, 14);
+  await ann.putCaret("Description", 6);
+  await bob.putCaret("Description", 14);
   const texts = ["the quick brown fox jumps", "over the lazy dog at noon"] as const;
   await Promise.all([
     ann.page.keyboard.type(texts[0], { delay: 100 }),
@@ -96,7 +48,7 @@ test("two type into one description at once: carets stay, and both have the same
 });
 
 test("an edit is taken back and done again", async () => {
-  const [ann, bob] = await together("Lunch");
+  const [ann, bob] = await stage.together("Lunch");
   await ann.textbox("Location").fill("Room 7");
   await bob.sees("Location", "Room 7");
   await ann.button("Undo").click();
@@ -111,7 +63,7 @@ for (const [answer, result] of [
   ["Merge", "Both titles"],
 ] as const) {
   test(`a title changed by both while one was offline: ${answer}`, async () => {
-    const [ann, bob] = await together("Lunch");
+    const [ann, bob] = await stage.together("Lunch");
     await ann.workOffline(true);
     await ann.says("offline");
     await ann.textbox("Title").fill("Ann's title");
@@ -128,18 +80,18 @@ for (const [answer, result] of [
 }
 
 test("the gateway is killed while somebody types: everything arrives when it is back", async () => {
-  const [ann, bob] = await together("Lunch");
+  const [ann, bob] = await stage.together("Lunch");
   await ann.textbox("Description").click();
   const typing = ann.page.keyboard.type("typed through a crash of the gateway", { delay: 60 });
-  await gateway.kill();
+  await stage.gateway.kill();
   await typing;
-  await gateway.run();
+  await stage.gateway.run();
   await ann.says("saved");
   await bob.sees("Description", "typed through a crash of the gateway");
 });
 
 test("a tab closed offline with 150 edits and opened again: everything there, once", async () => {
-  const [ann, bob, event] = await together("Lunch");
+  const [ann, bob, event] = await stage.together("Lunch");
   await ann.workOffline(true);
   await ann.says("offline");
   const text = Array.from({ length: 150 }, (_, number) => String(number % 10)).join("");
@@ -148,14 +100,14 @@ test("a tab closed offline with 150 edits and opened again: everything there, on
   await ann.page.waitForTimeout(1000);
   await ann.page.close();
   const again = await ann.anotherTab(event);
-  everybody.push(again);
+  stage.everybody.push(again);
   await again.sees("Description", text);
   await again.says("saved");
   await bob.sees("Description", text);
 });
 
 test("history says who changed what, and restores", async () => {
-  const [ann, bob] = await together("Lunch");
+  const [ann, bob] = await stage.together("Lunch");
   await bob.textbox("Location").fill("Room 8");
   await ann.sees("Location", "Room 8");
   const history = ann.page.getByRole("region", { name: "History" });
@@ -168,15 +120,15 @@ test("history says who changed what, and restores", async () => {
 });
 
 test("the month shows an event as soon as somebody made it", async () => {
-  const ann = await arrive("Ann");
-  const bob = await arrive("Bob");
+  const ann = await stage.arrive("Ann");
+  const bob = await stage.arrive("Bob");
   await ann.newEvent("Lunch of the team");
   await bob.page.getByRole("link", { name: /Lunch of the team/ }).click();
   await bob.sees("Title", "Lunch of the team");
 });
 
 test("the network is cut while both type: all is there when it is back", async () => {
-  const [ann, bob] = await together("Lunch");
+  const [ann, bob] = await stage.together("Lunch");
   await ann.context.setOffline(true);
   await ann.says("offline");
   await ann.textbox("Description").fill("typed without a network");
@@ -189,11 +141,11 @@ test("the network is cut while both type: all is there when it is back", async (
 });
 
 test("real time is switched off and on again: edits are kept, and all is there afterwards", async () => {
-  const [ann, bob] = await together("Lunch");
-  gateway.configure("[features]\nkill_switch = true\n");
+  const [ann, bob] = await stage.together("Lunch");
+  stage.gateway.configure("[features]\nkill_switch = true\n");
   await Promise.all([ann.says("polling"), bob.says("polling")]);
   await ann.textbox("Location").fill("Room 10");
-  gateway.configure("[features]\nkill_switch = false\n");
+  stage.gateway.configure("[features]\nkill_switch = false\n");
   await bob.page.reload();
   await ann.page.reload();
   await Promise.all([ann.says("online, saved"), bob.says("online, saved")]);
@@ -201,7 +153,7 @@ test("real time is switched off and on again: edits are kept, and all is there a
 });
 
 test("a duplicated tab is a client of its own: both edit, neither is thrown out", async () => {
-  const [ann, bob, event] = await together("Lunch");
+  const [ann, bob, event] = await stage.together("Lunch");
   const [opened] = await Promise.all([
     ann.context.waitForEvent("page"),
     ann.page.evaluate((url) => void window.open(url), event), // with a copy of the tab's session storage

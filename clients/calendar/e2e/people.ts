@@ -3,6 +3,7 @@
 import chromium from "@sparticuz/chromium";
 import { type Browser, type BrowserContext, chromium as launcher, type Page } from "playwright-core";
 
+const PATIENCE_MS = 20_000;
 const FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -13,10 +14,12 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-export async function openBrowser(): Promise<Browser> {
+/** With `detour` every connection to the first address (`HOST:PORT`) goes to the second one. */
+export async function openBrowser(detour?: [string, string]): Promise<Browser> {
+  const rule = detour ? [`--host-resolver-rules=MAP ${detour.join(" ")}`] : [];
   // A machine's own Chromium, where CHROMIUM names one; else the one that came with the packages.
   const executablePath = process.env.CHROMIUM ?? (await chromium.executablePath());
-  return launcher.launch({ executablePath, args: FLAGS, headless: true });
+  return launcher.launch({ executablePath, args: [...FLAGS, ...rule], headless: true });
 }
 
 /** Somebody at the calendar. `context` is their profile: a tab closed and opened again finds its store. */
@@ -29,8 +32,15 @@ export class Person {
   ) {}
 
   /** Opens the address and signs in. */
-  static async arrive(browser: Browser, url: string, name: string, options = {}): Promise<Person> {
+  static async arrive(
+    browser: Browser,
+    url: string,
+    name: string,
+    options = {},
+    prepare?: (context: BrowserContext) => Promise<void>,
+  ): Promise<Person> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
+    await prepare?.(context);
     return Person.#in(context, url, name);
   }
 
@@ -90,19 +100,25 @@ export class Person {
     return this.page.url();
   }
 
-  async says(state: string): Promise<void> {
-    await this.sync.filter({ hasText: state }).waitFor({ timeout: 20_000 });
+  /** Puts the caret into a textbox, before the character at an offset. */
+  async putCaret(name: string, offset: number): Promise<void> {
+    await this.textbox(name).evaluate((field, at) => {
+      (field as HTMLTextAreaElement).focus();
+      (field as HTMLTextAreaElement).setSelectionRange(at, at);
+    }, offset);
+  }
+
+  async says(state: string, timeout = PATIENCE_MS): Promise<void> {
+    await this.sync.filter({ hasText: state }).waitFor({ timeout });
   }
 
   /** Waits until a textbox has a value. */
-  async sees(name: string, value: string): Promise<void> {
+  async sees(name: string, value: string, timeout = PATIENCE_MS): Promise<void> {
     const handle = await this.textbox(name).elementHandle();
     await this.page.waitForFunction(
       ([box, text]) => (box as HTMLInputElement).value === text,
       [handle, value] as const,
-      {
-        timeout: 20_000,
-      },
+      { timeout },
     );
   }
 

@@ -1,11 +1,22 @@
-/** When the next patch may go: typing at most once an interval, other edits at once, none while refused. */
+/**
+ * When the next patch may go: typing at most five times in so many intervals, other edits at once, none while refused.
+ *
+ * The first key after a pause goes at once. A key that comes when another patch may go takes along what waits, so
+ * that patches go with keys and not between them; without such a key, what waits goes a little later.
+ */
 
 import type { Environment } from "../api.js";
+
+/** At most so many patches of typing in as many intervals ... */
+const PATCHES_MAX = 5;
+/** ... two of them not closer than this part of one: keys don't come as regularly as a clock. */
+const CLOSEST = 0.75;
+const LATEST = 1.25;
 
 export class Outbox {
   #timer: unknown = null;
   #dueAt = Number.POSITIVE_INFINITY;
-  #sentAt = Number.NEGATIVE_INFINITY;
+  #sentAt: number[] = []; // the latest, oldest first
   #blockedUntil = 0;
   #isUrgent = false; // among what waits there is something else than typing
 
@@ -19,12 +30,19 @@ export class Outbox {
   request(isTyping: boolean): void {
     const now = this.environment.now();
     this.#isUrgent ||= !isTyping;
-    const from = !this.#isUrgent ? this.#sentAt + this.intervalMs : now;
-    const dueAt = Math.max(now, from, this.#blockedUntil);
+    const dueAt = Math.max(now, this.#isUrgent ? now : this.#typingDueAt(now), this.#blockedUntil);
     if (dueAt >= this.#dueAt) return;
     this.#clear();
     if (dueAt <= now) this.flush();
     else this.#arm(dueAt, now);
+  }
+
+  #typingDueAt(now: number): number {
+    const { intervalMs } = this;
+    const last = this.#sentAt.at(-1) ?? Number.NEGATIVE_INFINITY;
+    const first = this.#sentAt.at(-PATCHES_MAX) ?? Number.NEGATIVE_INFINITY;
+    const isClose = now < last + CLOSEST * intervalMs;
+    return Math.max(isClose ? last + LATEST * intervalMs : now, first + PATCHES_MAX * intervalMs);
   }
 
   #arm(dueAt: number, now: number): void {
@@ -41,7 +59,7 @@ export class Outbox {
   }
 
   sent(): void {
-    this.#sentAt = this.environment.now();
+    this.#sentAt = [...this.#sentAt.slice(1 - PATCHES_MAX), this.environment.now()];
     this.#isUrgent = false;
   }
 

@@ -15,7 +15,9 @@ const FAULTS: readonly Fault[] = ["cut", "stall", "lost answers"];
 
 export class FaultProxy {
   readonly faults: Record<Fault | "refused", number> = { cut: 0, stall: 0, "lost answers": 0, refused: 0 };
+  /** Connections are refused. */
   isDown = false;
+  #isCut = false;
   #server: Server;
   #open = new Set<Socket>();
   #timers = new Set<NodeJS.Timeout>();
@@ -41,10 +43,18 @@ export class FaultProxy {
     return `ws://127.0.0.1:${port}/realtime`;
   }
 
-  /** From now on everything passes. */
+  /** From now on everything passes. What was open while the network was cut is lost. */
   heal(): void {
     this.#rates = null;
     this.isDown = false;
+    if (this.#isCut) for (const socket of this.#open) socket.destroy();
+    this.#isCut = false;
+  }
+
+  /** No network: nothing passes, and nobody is told. */
+  cutNetwork(): void {
+    this.#isCut = true;
+    for (const socket of this.#open) socket.pause();
   }
 
   async close(): Promise<void> {
@@ -71,6 +81,7 @@ export class FaultProxy {
     const pair = { client, server, isDeaf: false };
     for (const socket of [client, server]) {
       this.#open.add(socket);
+      if (this.#isCut) socket.pause();
       socket.setNoDelay(true);
       socket.on("error", () => {});
       socket.on("close", () => {

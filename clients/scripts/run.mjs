@@ -1,25 +1,26 @@
-// Runs client/test/faults/main.ts: many clients on a bad network (npm run faults -- --clients 10).
+// Runs a program in TypeScript that stands on the packages' sources: node scripts/run.mjs client/test/faults/main.ts ...
 
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "rolldown";
 import { resolve } from "./entries.mjs";
 
 const clients = fileURLToPath(new URL("..", import.meta.url));
+const [program] = process.argv.splice(2, 1);
 process.env.GATEWAY_ROOT ??= join(clients, "..");
-const folder = mkdtempSync(join(tmpdir(), "faults-"));
+const folder = mkdtempSync(join(clients, "node_modules/.run-")); // from there what is installed is found
 const alias = { "@collab/client": join(clients, "client/src/index.ts") };
 try {
   await build({
-    input: join(clients, "client/test/faults/main.ts"),
+    input: join(clients, program),
     resolve: { ...resolve, alias },
+    external: /^(?!@collab\/)[^./]/,
     platform: "node",
     logLevel: "warn",
-    output: { file: join(folder, "faults.mjs"), format: "esm" },
+    output: { dir: folder, entryFileNames: "main.mjs", format: "esm" },
   });
-  await import(pathToFileURL(join(folder, "faults.mjs")).href);
+  await import(pathToFileURL(join(folder, "main.mjs")).href);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -1,0 +1,74 @@
+/** Where a browser's story plays: a gateway for each test, one browser, and people who come and go. */
+
+import type { Browser } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
+import { FaultProxy } from "../../client/test/faults/proxy.js";
+import { Gateway } from "../../client/test/support/gateway.js";
+import { openBrowser, Person } from "./people.js";
+
+export class Stage {
+  #browser!: Browser;
+  #gateway!: Gateway;
+  #proxy: FaultProxy | null = null;
+  readonly everybody: Person[] = [];
+
+  /** Registers what has to happen before and after each test of a file. No page may have thrown an error. */
+  constructor(settings: Record<string, string | number | boolean> = {}) {
+    beforeAll(async () => {
+      this.#browser = await openBrowser();
+    }, 120_000);
+    afterAll(async () => {
+      await this.#browser?.close();
+    });
+    afterEach(async () => {
+      await this.#proxy?.close();
+      this.#proxy = null;
+    });
+    beforeEach(async () => {
+      // The default rate, for people.
+      this.#gateway = await Gateway.start({ "limits.operations_per_minute": 100, ...settings });
+    }, 60_000);
+    afterEach(async () => {
+      const people = this.everybody.splice(0);
+      const errors = people.flatMap((person) => person.errors);
+      for (const person of people) await person.leave();
+      await this.#gateway.close();
+      expect(errors).toEqual([]);
+    }, 60_000);
+  }
+
+  get gateway(): Gateway {
+    return this.#gateway;
+  }
+
+  /** The page's. */
+  get address(): string {
+    return this.#gateway.url.replace("ws:", "http:").replace("/realtime", "");
+  }
+
+  /** The way of everybody who comes from now on, which can be cut. */
+  async network(): Promise<FaultProxy> {
+    const { host, port } = new URL(this.address);
+    const rates = { everyMs: 1_000, delayMs: 0, stallMs: 0 };
+    this.#proxy = await FaultProxy.start(Number(port), Math.random, rates);
+    this.#proxy.heal();
+    await this.#browser.close();
+    this.#browser = await openBrowser([host, new URL(this.#proxy.url).host]);
+    return this.#proxy;
+  }
+
+  async arrive(name: string, url = this.address, options = {}): Promise<Person> {
+    const person = await Person.arrive(this.#browser, url, name, options);
+    this.everybody.push(person);
+    return person;
+  }
+
+  /** Two people at one event. */
+  async together(title: string): Promise<[Person, Person, string]> {
+    const ann = await this.arrive("Ann");
+    const event = await ann.newEvent(title);
+    const bob = await this.arrive("Bob", event);
+    await bob.sees("Title", title);
+    return [ann, bob, event];
+  }
+}
