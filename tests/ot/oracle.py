@@ -115,7 +115,9 @@ class Step:
         self.path = operation[1]
         self.operation = operation
         self.seen, self.intended, self.there, self.merged = seen, intended, there, merged
-        self.may_have_changed = any(other[0] in ("txt", "inc", "set") for other in theirs)
+        kinds = Counter(other[0] for other in theirs)
+        was_moved_and_filled = kinds["mov"] > 0 and kinds["mov"] + kinds["ins"] > 1
+        self.may_have_changed = kinds["txt"] + kinds["inc"] + kinds["set"] > 0 or was_moved_and_filled
         self.others_moved = others_moved
         self.was_written_too = any(
             other[0] == self.kind == "set" and ot.identical(other[2], operation[2]) for other in theirs
@@ -190,7 +192,9 @@ class Step:
 
     def expected_of_lost_parts(self, lost: Counter[Any], left: Counter[Any]) -> str | None:
         """Did the rest of the node take the place to which others had moved these parts of it?"""
-        if not left and empties(self.there):
+        if any(self.others_moved[part] > 1 for part in lost):
+            return ANY
+        if not left and (empties(self.there) or lost & self.others_moved):
             return ANY
         before, after = places(self.there), places(self.merged)
         paths = [before[part] for part in lost]
@@ -242,7 +246,9 @@ class Step:
             return ANY
         if type(wanted[-1]) is str:
             return None if wanted[-1] == stands[-1] else "dropped"
-        common -= self.others_moved
+        for leaf in (leaf for _, leaf in leaves(other)):
+            if parts(leaf) & self.others_moved:
+                common -= parts(leaf)
         same = parts(one[: wanted[-1]]) & common == parts(other[: stands[-1]]) & common
         return None if same else "dropped"
 

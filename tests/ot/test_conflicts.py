@@ -194,6 +194,15 @@ def test_a_member_whose_object_became_an_array_by_a_move_is_reported_not_a_crash
     ]
 
 
+def test_what_was_moved_out_of_a_removed_node_and_back_is_no_conflict() -> None:
+    document = {"a": [1], "b": []}
+    theirs = (
+        [{"op": "move", "from": "/a/0", "path": "/b/0"}],
+        [{"op": "move", "from": "/b/0", "path": "/a/0"}],
+    )
+    assert reported([remove("/a")], *theirs, document=document) == []
+
+
 def test_what_was_put_into_a_removed_node_and_taken_out_again_is_named() -> None:
     document = {"a": {"b": 1}, "c": {}}
     theirs = [[add("/a/new", "N")], [{"op": "move", "from": "/a/new", "path": "/c/new"}]]

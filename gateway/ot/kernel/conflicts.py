@@ -261,17 +261,28 @@ def judge_written(
     """A `set` or `rem` survives: did it take the place of something that its author hasn't seen?"""
     result = results[-1]
     base = value_at(scene.seen, operation[1])
+    trace = scene.traced(operation[1], False)
+    came_back = len(results) > 1 and are_under(results, trace.place())
     theirs = ABSENT
-    if result[0] is not INS:  # a set that became an insertion: the element is gone
+    if came_back:
+        theirs = value_at(scene.there, trace.place())
+    elif result[0] is not INS:  # a set that became an insertion: the element is gone
         theirs = value_at(apply(scene.there, results[:-1], scene.work.budget), result[1])
-    change = scene.traced(operation[1], False).change
     if not scene.is_same(base, theirs) and (theirs is ABSENT or not scene.is_same(wanted, theirs)):
-        return described(OVERWROTE, result[1], base, theirs, change)
-    if len(results) == 1:
+        return described(OVERWROTE, result[1], base, theirs, trace.change)
+    if len(results) == 1 or came_back:
         return None
     # Others put something there and moved it on: it is removed where it is now.
     chased = results[0][1]
-    return described(OVERWROTE, chased, ABSENT, value_at(scene.there, chased), change)
+    return described(OVERWROTE, chased, ABSENT, value_at(scene.there, chased), trace.change)
+
+
+def are_under(results: list[Operation], place: Path) -> bool:
+    """Is all that a chase removes, before the last result, in the place again?"""
+    for index in range(len(results) - 1):
+        if not starts_with(results[index][1], place):
+            return False
+    return True
 
 
 def judge_move(scene: Scene, operation: Operation, results: list[Operation]) -> dict[str, Any] | None:
