@@ -11,56 +11,23 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import re
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import trio
 
+from benchmarks.gateways import answer, served, summary
 from benchmarks.measure import OUT
-from gateway.admission import issue
 from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
 
 RESOURCE = Resource("event", "long")
-READY = re.compile(r"ready ws=(\S+) admin=(\S+)")
+UNLIMITED = ("--set", "limits.operations_per_minute=0")
 UNDER_WAY = 50
 COLD_ROUNDS = 5
 ROUNDS = 100
 RESUME_CHANGES = 1000
-
-
-@contextmanager
-def served(data: str) -> Iterator[tuple[str, str, str]]:
-    """A node on this directory: (WebSocket address, admin address, an editor's token)."""
-    command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--admin-port", "0", "--data", data]
-    command += ["--log-level", "warning", "--set", "limits.operations_per_minute=0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        found = next(filter(None, map(READY.search, process.stdout)))
-        secret = (Path(data) / "jwt-secret").read_bytes().strip()
-        yield found[1], found[2], issue(secret, "ann", {"event:*": "editor"}, 3600, time.time())
-    finally:
-        process.terminate()
-        process.wait(30)
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-async def answer(link: GatewayLink, kind: str) -> Any:
-    while True:
-        message = await link.receive()
-        if message["type"] == "ERROR":
-            raise RuntimeError(message["payload"])
-        if message["type"] == kind:
-            return message["payload"]
 
 
 async def write(link: GatewayLink, changes: int) -> None:
@@ -146,29 +113,20 @@ async def fill(where: GatewayAccess, changes: int) -> None:
         await write(link, changes)
 
 
-def summary(values: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    return {
-        "median_ms": round(ordered[len(ordered) // 2], 2),
-        "p95_ms": round(ordered[int(len(ordered) * 0.95)], 2),
-        "max_ms": round(ordered[-1], 2),
-    }
-
-
 def run(changes: int) -> dict[str, dict[str, float]]:
     """Fill a log, then measure it cold and warm."""
     rng = random.Random(2)
     cold: dict[str, list[float]] = {"full_sync_cold": [], "time_travel_cold": []}
     with tempfile.TemporaryDirectory() as data:
-        with served(data) as (url, _, token):
-            trio.run(fill, GatewayAccess(url, token), changes)
+        with served(data, *UNLIMITED) as node:
+            trio.run(fill, node.access(), changes)
         for _ in range(COLD_ROUNDS):
-            with served(data) as (url, admin, token):
-                found = trio.run(measure_cold, GatewayAccess(url, token), admin, rng.randint(1, changes))
+            with served(data, *UNLIMITED) as node:
+                found = trio.run(measure_cold, node.access(), node.admin, rng.randint(1, changes))
             for name, took_ms in found.items():
                 cold[f"{name}_cold"].append(took_ms)
-        with served(data) as (url, admin, token):
-            warm = trio.run(measure_warm, GatewayAccess(url, token), admin, changes)
+        with served(data, *UNLIMITED) as node:
+            warm = trio.run(measure_warm, node.access(), node.admin, changes)
     return {name: summary(values) for name, values in {**cold, **warm}.items()}
 
 

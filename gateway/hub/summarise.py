@@ -7,24 +7,32 @@ is found by comparing with the log at the next start.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import trio
 
-from gateway.errors import LogUnavailable, Refusal
+from gateway.errors import LogError, Refusal
 from gateway.ports.summaries import Listing, Summaries, Summary
 from gateway.rooms.room import Room
+from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
 GATHER_S = 0.1
+# Writing takes at most such a share of the time.
+WRITING_SHARE_MAX = 0.1
 RETRY_S = 1.0
+# So many changed resources wait to be written; beyond, the index is compared with the log again.
+CHANGED_MAX = 10_000
+END_TIMEOUT_S = 2.0
 # Resources that are read again at once, where the index is behind.
 BEHIND_MAX = 200
 INDEXING_TIMEOUT_S = 10.0
 TITLE_LENGTH_MAX = 500
+TIME_LENGTH_MAX = 64
 
 
 class Summariser:
@@ -36,22 +44,36 @@ class Summariser:
         self._changed: dict[str, Room] = {}
         self._wake = trio.Event()
         self._complete = trio.Event()  # once the index has all that the log had at the start
+        self._fell_behind = trio.Event()
         self._writing = trio.Lock()
 
     def note(self, room: Room) -> None:
         """The room has committed something."""
+        if len(self._changed) >= CHANGED_MAX and room.resource not in self._changed:
+            self._fell_behind.set()
+            return
         self._changed[room.resource] = room
         self._wake.set()
 
     async def run(self) -> None:
         """Write what was noted, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._complete_it)
-            while True:
-                await self._wake.wait()
-                await trio.sleep(GATHER_S)
-                self._wake = trio.Event()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow)
+                nursery.start_soon(self._write)
+        finally:
+            with trio.move_on_after(END_TIMEOUT_S, shield=True):
                 await self._written()
+
+    async def _write(self) -> None:
+        pause_s = GATHER_S
+        while True:
+            await self._wake.wait()
+            await trio.sleep(pause_s)
+            self._wake = trio.Event()
+            started_s = trio.current_time()
+            await self._written()
+            pause_s = max(GATHER_S, (trio.current_time() - started_s) / WRITING_SHARE_MAX)
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of the index, with all that this worker has committed; raises Refusal, LogUnavailable."""
@@ -69,7 +91,7 @@ class Summariser:
             try:
                 await self._store()
                 return
-            except LogUnavailable as error:
+            except LogError as error:
                 logger.warning("summaries wait to be written: %s", error)
                 await trio.sleep(RETRY_S)
 
@@ -84,21 +106,26 @@ class Summariser:
                 self._changed = {**changed, **self._changed}
                 raise
 
-    async def _complete_it(self) -> None:
-        """Bring the index to where the log is."""
+    async def _follow(self) -> None:
+        """Bring the index to where the log is, and where others write it too, keep it there."""
         while True:
             try:
                 behind = await self._summaries.behind(BEHIND_MAX)
-                for name in behind:
+                for name in behind.names:
                     self.note(await self._open_room(name))
                 await self._store()
-            except (LogUnavailable, Refusal) as error:
+            except (LogError, Refusal) as error:
                 logger.warning("the index of summaries is behind: %s", error)
                 await trio.sleep(RETRY_S)
                 continue
-            if len(behind) < BEHIND_MAX:
+            if behind.is_all:
                 self._complete.set()
-                return
+                interval_s = self._summaries.follow_interval_s
+                with trio.move_on_after(math.inf if interval_s is None else interval_s):
+                    await self._fell_behind.wait()
+                self._fell_behind = trio.Event()
+            elif not behind.names:
+                await trio.sleep(RETRY_S)  # others are at it
 
 
 def summary_of(room: Room) -> Summary:
@@ -106,11 +133,13 @@ def summary_of(room: Room) -> Summary:
     history, document = room.history, room.document
     if not isinstance(document, dict):
         return Summary(room.type, room.id, history.epoch, history.version, document is None)
-    start, end = _text(document, "start_time"), _text(document, "end_time")
     title, calendar_id = _text(document, "title"), _text(document, "calendar_id")
-    shown = None if title is None else title[:TITLE_LENGTH_MAX]
+    if calendar_id is not None and not messages.is_resource_id(calendar_id):
+        calendar_id = None  # no calendar can have that id
+    title = None if title is None else title[:TITLE_LENGTH_MAX]
+    start, end = _time(document, "start_time"), _time(document, "end_time")
     return Summary(
-        room.type, room.id, history.epoch, history.version, False, calendar_id, shown, start, end,
+        room.type, room.id, history.epoch, history.version, False, calendar_id, title, start, end,
         instant_ms(start), instant_ms(end),
     )  # fmt: skip
 
@@ -118,6 +147,11 @@ def summary_of(room: Room) -> Summary:
 def _text(document: dict[str, Any], name: str) -> str | None:
     value = document.get(name)
     return value if isinstance(value, str) else None
+
+
+def _time(document: dict[str, Any], name: str) -> str | None:
+    text = _text(document, name)
+    return None if text is None or len(text) > TIME_LENGTH_MAX else text
 
 
 def instant_ms(text: str | None) -> int | None:

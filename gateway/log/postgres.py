@@ -150,7 +150,7 @@ def _verify(connection: Connection[Any]) -> None:
 # ------------------------------------------------------------------------------------------ storing
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """A name as PostgreSQL can hold it: it has no character 0."""
     return text.replace("\0", "\ufffd")
 
@@ -159,7 +159,7 @@ def _change_rows(changes: Sequence[Announcement]) -> tuple[list[dict[str, Any]],
     rows, bodies, offset = [], [], 1
     for change in changes:
         nonce: str | None = change.nonce
-        resource = _clean(change.resource)
+        resource = clean(change.resource)
         for record in change.records:
             size = len(record.body)
             rows.append(
@@ -167,8 +167,8 @@ def _change_rows(changes: Sequence[Announcement]) -> tuple[list[dict[str, Any]],
                     "r": resource,
                     "e": change.epoch,
                     "v": record.version,
-                    "u": _clean(record.user_id),
-                    "c": _clean(record.client_id),
+                    "u": clean(record.user_id),
+                    "c": clean(record.client_id),
                     "q": record.seq,
                     "d": record.digest,
                     "t": record.timestamp,
@@ -192,15 +192,15 @@ def _copy(
         # In the order of names, so that two transfers don't wait for each other.
         for change in sorted(changes, key=lambda item: item.resource):
             nonce: str | None = change.nonce
-            number, epoch = resources[_clean(change.resource)][0], change.epoch
+            number, epoch = resources[clean(change.resource)][0], change.epoch
             for record in change.records:
                 copy.write_row(
                     (
                         number,
                         record.version,
                         epoch,
-                        _clean(record.user_id),
-                        _clean(record.client_id),
+                        clean(record.user_id),
+                        clean(record.client_id),
                         record.seq,
                         record.digest,
                         record.timestamp,
@@ -215,20 +215,29 @@ def _copy(
 def _snapshot_rows(snapshots: Sequence[SavedSnapshot]) -> tuple[list[dict[str, Any]], list[bytes]]:
     rows, bodies, offset = [], [], 1
     for resource, epoch, (version, document) in snapshots:
-        rows.append({"r": _clean(resource), "e": epoch, "v": version, "p": offset, "l": len(document)})
+        rows.append({"r": clean(resource), "e": epoch, "v": version, "p": offset, "l": len(document)})
         bodies.append(document)
         offset += len(document)
     return rows, bodies
 
 
 def _history_rows(news: Sequence[Announcement]) -> list[dict[str, Any]]:
-    return [{"r": _clean(item.resource), "e": item.epoch, "v": item.base} for item in news]
+    return [{"r": clean(item.resource), "e": item.epoch, "v": item.base} for item in news]
 
 
 def _seen_rows(news: Sequence[Announcement]) -> list[dict[str, Any]]:
     """Each resource and epoch once."""
     seen = dict.fromkeys((item.resource, item.epoch) for item in news)
-    return [{"r": _clean(resource), "e": epoch} for resource, epoch in seen]
+    return [{"r": clean(resource), "e": epoch} for resource, epoch in seen]
+
+
+def _due_rows(transfer: Transfer) -> list[dict[str, Any]]:
+    """Where each resource is now: epoch and version."""
+    heads: dict[str, tuple[int, int]] = {}
+    for item in (*transfer.changes, *transfer.epochs, *transfer.purges):
+        version = item.records[-1].version if item.records else item.base
+        heads[item.resource] = max(heads.get(item.resource, (0, 0)), (item.epoch, version))
+    return [{"r": clean(resource), "e": epoch, "v": version} for resource, (epoch, version) in heads.items()]
 
 
 class _Storing:
@@ -249,6 +258,7 @@ class _Storing:
             for statement in sql.ERASE:
                 self._run(statement, purges)
             self._run(sql.RAISE_EPOCHS, seen)
+            self._run(sql.ADD_DUE, _due_rows(transfer))
 
     def _locked(self, seen: Rows) -> Mapping[str, tuple[int, int]]:
         """Number and epoch of these resources; they stay so until the transaction ends."""
@@ -260,7 +270,7 @@ class _Storing:
         """Copy what is new altogether; look at each change where some are there already, which costs more."""
         if not changes:
             return
-        if all(item.epoch >= resources[_clean(item.resource)][1] for item in changes):
+        if all(item.epoch >= resources[clean(item.resource)][1] for item in changes):
             try:
                 with self._connection.transaction(), self._connection.cursor() as cursor:
                     _copy(cursor, changes, resources)
@@ -311,40 +321,40 @@ class PostgresArchive:
 
     async def verify(self) -> None:
         """Raises ConfigError unless the tables are there and up to date."""
-        await self._run(_verify, "none")
+        await self.run(_verify, "none")
 
     async def store(self, transfer: Transfer) -> None:
         """See `gateway.log.archive.Store`."""
-        await self._run(lambda connection: _Storing(connection).store(transfer), "unknown")
+        await self.run(lambda connection: _Storing(connection).store(transfer), "unknown")
 
     async def heads(self, names: Sequence[str]) -> Mapping[str, tuple[int, int]]:
         """Epoch and version of the resources that the archive has."""
-        asked = {_clean(name): name for name in names}
+        asked = {clean(name): name for name in names}
         rows = await self._rows(sql.HEADS, (list(asked),))
         return {asked[name]: (epoch, version) for name, epoch, version in rows}
 
     async def open(self, resource: str) -> Opening | None:
         """As `OpLog.open`; None where the archive never had the resource."""
-        return await self._run(lambda connection: _open(connection, _clean(resource)), "none")
+        return await self.run(lambda connection: _open(connection, clean(resource)), "none")
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         """As `OpLog.read`."""
-        return _records(await self._rows(sql.RECORDS, (_clean(resource), after, limit)))
+        return _records(await self._rows(sql.RECORDS, (clean(resource), after, limit)))
 
     async def snapshot(self, resource: str, version: int) -> Snapshot:
         """As `OpLog.snapshot`."""
-        return _snapshot(await self._rows(sql.SNAPSHOT, (_clean(resource), version)))
+        return _snapshot(await self._rows(sql.SNAPSHOT, (clean(resource), version)))
 
     async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
         """As `OpLog.own_changes`."""
-        names = [_clean(name) for name in client]
+        names = [clean(name) for name in client]
         return [OwnChange(*row) for row in await self._rows(sql.OWN_CHANGES, (*names, limit))]
 
     async def changes(
         self, user_id: str | None, since: int, until: int, limit: int
     ) -> Sequence[ArchivedChange]:
         """The newest `limit` changes of a user (of all, for None), made between two times, newest first."""
-        user = None if user_id is None else _clean(user_id)
+        user = None if user_id is None else clean(user_id)
         arguments = {"user": user, "since": since, "until": until, "limit": limit}
         return [
             ArchivedChange(name, epoch, superseded, _record(row))
@@ -356,11 +366,12 @@ class PostgresArchive:
         self._pool.close()
 
     async def _rows(self, statement: str, arguments: Any) -> list[Any]:
-        return await self._run(
+        return await self.run(
             lambda connection: connection.execute(statement.encode(), arguments).fetchall(), "none"
         )
 
-    async def _run(self, work: Callable[[Connection[Any]], T], outcome: str) -> T:
+    async def run(self, work: Callable[[Connection[Any]], T], outcome: str) -> T:
+        """Do `work` on a connection, in a thread; `outcome` is that of an edit where it fails."""
         try:
             return await self._pool.run(work)
         except (psycopg.DataError, psycopg.IntegrityError) as error:

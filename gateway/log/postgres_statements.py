@@ -74,6 +74,14 @@ UPDATE gateway.resource AS s SET epoch = h.e
 FROM (SELECT r, max(e) AS e FROM {_HISTORIES} GROUP BY r) AS h
 WHERE s.name = h.r AND s.epoch < h.e
 """
+# Resources whose summary isn't stored yet; see `gateway.log.postgres_summaries`.
+ADD_DUE = f"""
+INSERT INTO gateway.summary_due AS d (name, epoch, version)
+SELECT i.r, i.e, i.v FROM {_HISTORIES} LEFT JOIN gateway.summary AS s ON s.name = i.r
+WHERE s.name IS NULL OR (s.epoch, s.version) < (i.e, i.v) ORDER BY i.r
+ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, version = excluded.version
+WHERE (d.epoch, d.version) < (excluded.epoch, excluded.version)
+"""
 
 HEADS = """
 SELECT name, epoch, coalesce(

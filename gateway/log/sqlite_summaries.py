@@ -13,14 +13,10 @@ import trio
 from gateway.errors import LogUnavailable
 from gateway.log.sqlite import DATABASE
 from gateway.log.writer_thread import Serial
-from gateway.ports.summaries import Listing, Summary
+from gateway.ports.summaries import Behind, Listing, Summary
 
 INDEX = "summaries.sqlite3"
 FORMAT_VERSION = 1
-# The start of what has none: behind all that has one.
-NEVER_MS = 1 << 62
-# What lasts longer is kept apart: nothing else that overlaps a window began so long before it.
-LONG_MS = 32 * 86_400_000
 
 # Nothing is lost with it, so a commit needn't reach the disk; `start` and `end` are Unix ms.
 _PREPARE = f"""
@@ -60,6 +56,8 @@ T = TypeVar("T")
 class SqliteSummaries:
     """The port `Summaries` in the log's directory. The log is there before it."""
 
+    follow_interval_s: float | None = None
+
     def __init__(self, data_dir: str | Path) -> None:
         directory = Path(data_dir)
         self._log = directory / DATABASE
@@ -78,10 +76,10 @@ class SqliteSummaries:
         rows = await self._run(lambda connection: connection.execute(statement, values).fetchone())
         return [Summary(*fields) for fields in orjson.loads(rows[0])]
 
-    async def behind(self, limit: int) -> Sequence[str]:
+    async def behind(self, limit: int) -> Behind:
         """See the port."""
         rows = await self._run(lambda connection: connection.execute(_BEHIND, (limit,)).fetchall())
-        return [name for (name,) in rows]
+        return Behind([name for (name,) in rows], len(rows) < limit)
 
     async def aclose(self) -> None:
         """Close it; it is made anew by the next use."""
@@ -118,10 +116,9 @@ class SqliteSummaries:
 
 
 def _row(summary: Summary) -> list[Any]:
-    start_ms = NEVER_MS if summary.start_ms is None else summary.start_ms
-    end_ms = start_ms if summary.end_ms is None else summary.end_ms
+    start_ms, end_ms, is_long = summary.span()
     fixed = [f"{summary.type}:{summary.id}", summary.type, summary.id, summary.epoch, summary.version]
-    times = [start_ms, end_ms, int(end_ms - start_ms > LONG_MS)]
+    times = [start_ms, end_ms, int(is_long)]
     return [*fixed, int(summary.deleted), summary.calendar_id, *times, list(summary)]
 
 
@@ -150,19 +147,4 @@ def query(wanted: Listing) -> tuple[str, dict[str, Any]]:
         for index, part in parts
     ]
     page = f"{' UNION ALL '.join(selects)} ORDER BY start, id LIMIT :limit"
-    return f"SELECT json_group_array(json(CAST(body AS TEXT))) FROM ({page})", _values(wanted)
-
-
-def _values(wanted: Listing) -> dict[str, Any]:
-    after, from_ms = wanted.after, wanted.from_ms
-    return {
-        "type": wanted.type,
-        "calendar": wanted.calendar_id,
-        "from": from_ms,
-        "to": wanted.to_ms,
-        "earliest": None if from_ms is None else from_ms - LONG_MS,
-        "never": NEVER_MS,
-        "after_start": NEVER_MS if after is None or after.start_ms is None else after.start_ms,
-        "after_id": None if after is None else after.id,
-        "limit": wanted.limit,
-    }
+    return f"SELECT json_group_array(json(CAST(body AS TEXT))) FROM ({page})", wanted.values()

@@ -20,6 +20,7 @@ from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.archive import Archiver
 from gateway.log.postgres import PostgresArchive, dsn_of
+from gateway.log.postgres_summaries import PostgresSummaries
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
 from gateway.log.sqlite import SqliteLog
@@ -164,11 +165,11 @@ class ClusterBackend:
     """Redis servers, and the archive behind them where there is one."""
 
     def __init__(self, config: Config, name: str) -> None:
-        self.summaries: Summaries | None = None
         self._shards = Shards(config.redis)
         self._archive = PostgresArchive(dsn_of(config.postgres)) if config.postgres.dsn else None
         self._memory = MemoryWatch(self._shards, config.redis.evict_memory_percent)
         self._outbox = RedisOutbox(self._shards, config, self._memory.pressed)
+        self.summaries: Summaries | None = PostgresSummaries(self._archive) if self._archive else None
         self._archiver = None if self._archive is None else Archiver(self._outbox, self._archive)
         self._stop = trio.Event()
         self._bus = RedisBus(self._shards)

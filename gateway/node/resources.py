@@ -125,7 +125,7 @@ class HubResources:
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of the index of summaries."""
         if self._summariser is None:
-            text = "A cluster keeps no index of summaries; lists are for an embedded gateway."
+            text = "Lists need the archive: start every gateway of the cluster with --postgres DSN."
             raise Refusal("UNAVAILABLE", text, outcome="none")
         return await self._summariser.listed(wanted)
 

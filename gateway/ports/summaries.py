@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+# The start of what has none: behind all that has one.
+NEVER_MS = 1 << 62
+# What lasts longer is kept apart: nothing else that overlaps a window began so long before it.
+LONG_MS = 32 * 86_400_000
+
 
 class Summary(NamedTuple):
     """What is shown of a resource in a list; `deleted`: there is none any more, at this version.
@@ -24,6 +29,12 @@ class Summary(NamedTuple):
     start_ms: int | None = None
     end_ms: int | None = None
 
+    def span(self) -> tuple[int, int, bool]:
+        """Start and end in Unix ms, NEVER_MS for none; whether it is long."""
+        start_ms = NEVER_MS if self.start_ms is None else self.start_ms
+        end_ms = start_ms if self.end_ms is None else self.end_ms
+        return start_ms, end_ms, end_ms - start_ms > LONG_MS
+
 
 class Cursor(NamedTuple):
     """Where a page goes on: behind this one, by start and id. `start_ms` None: among those without one."""
@@ -42,9 +53,36 @@ class Listing(NamedTuple):
     to_ms: int | None = None
     after: Cursor | None = None
 
+    def values(self) -> dict[str, str | int | None]:
+        """What a statement needs, by name."""
+        after, from_ms = self.after, self.from_ms
+        return {
+            "type": self.type,
+            "calendar": self.calendar_id,
+            "from": from_ms,
+            "to": self.to_ms,
+            "earliest": None if from_ms is None else from_ms - LONG_MS,
+            "never": NEVER_MS,
+            "after_start": NEVER_MS if after is None or after.start_ms is None else after.start_ms,
+            "after_id": None if after is None else after.id,
+            "limit": self.limit,
+        }
+
+
+class Behind(NamedTuple):
+    """Resources (`type:id`) whose summary is older than the log; `is_all`: the index lacks nothing else."""
+
+    names: Sequence[str]
+    is_all: bool
+
 
 class Summaries(Protocol):
-    """An index that follows the log, by and by. Methods raise LogUnavailable."""
+    """An index that follows the log, by and by. Methods raise LogUnavailable.
+
+    `follow_interval_s`: how often to ask what it is behind of, where others write it too; None: at the start.
+    """
+
+    follow_interval_s: float | None
 
     async def store(self, found: Sequence[Summary]) -> None:
         """Put these in; an older version than is there changes nothing."""
@@ -54,6 +92,6 @@ class Summaries(Protocol):
         """By start (those without one last), then by id."""
         ...
 
-    async def behind(self, limit: int) -> Sequence[str]:
-        """Names of resources (`type:id`) whose summary is older than the log."""
+    async def behind(self, limit: int) -> Behind:
+        """At most `limit` of the resources whose summary is to be stored, by whoever asks."""
         ...

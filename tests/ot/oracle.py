@@ -178,10 +178,8 @@ class Step:
             return self.expected_of_idle_move(moved)
         if lost & moved:
             return self.expected_of_lost_parts(lost & moved, moved - lost)
-        if not lost and empties(self.there) > empties(self.merged):
-            return ANY
         if not lost:
-            return None
+            return ANY if empties(self.there) else None
         before, after = places(self.there), places(self.merged)
         return "overwrote" if any(names(before[part]) != names(after[part]) for part in moved) else ANY
 

@@ -279,10 +279,7 @@ def judge_written(
 
 def are_under(results: list[Operation], place: Path) -> bool:
     """Is all that a chase removes, before the last result, in the place again?"""
-    for index in range(len(results) - 1):
-        if not starts_with(results[index][1], place):
-            return False
-    return True
+    return all(starts_with(result[1], place) for result in results[:-1])
 
 
 def judge_move(scene: Scene, operation: Operation, results: list[Operation]) -> dict[str, Any] | None:

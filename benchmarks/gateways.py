@@ -1,0 +1,120 @@
+"""Whole gateways in processes of their own, measured from outside: embedded, or two nodes of a cluster."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.measure import table
+from gateway.admission import create_secret, issue
+from gateway.cli.client import GatewayAccess, GatewayLink
+from gateway.log.postgres import migrate
+from tests.servers import postgres_server, redis_server
+
+SHAPES = ("embedded", "cluster")
+READY = re.compile(r"ready ws=(\S+) admin=(\S+)")
+TOKEN_S = 3600
+
+
+class Gateway(NamedTuple):
+    """A running node: the address of its socket, those of its HTTP, and the secret of its tokens."""
+
+    url: str
+    http: str
+    admin: str
+    secret: bytes
+
+    def access(self, user: str = "ann", grants: Mapping[str, str] | None = None) -> GatewayAccess:
+        """For a WebSocket client; without `grants`, an admin of everything."""
+        return GatewayAccess(
+            self.url, issue(self.secret, user, grants or {"*": "admin"}, TOKEN_S, time.time())
+        )
+
+    def headers(self, user: str = "ann") -> dict[str, str]:
+        """For an HTTP client."""
+        return {"Authorization": f"Bearer {self.access(user).token}"}
+
+
+@contextmanager
+def served(data: str, *words: str) -> Iterator[Gateway]:
+    """`gateway serve` on this directory, with these further options."""
+    if "--redis" in words:  # the nodes of a cluster share one that its operator makes
+        create_secret(Path(data) / "jwt-secret")
+    command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--admin-port", "0", "--data", data]
+    command += ["--log-level", "warning", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = next(filter(None, map(READY.search, process.stdout)))
+        http = found[1].replace("ws", "http", 1).removesuffix("/realtime")
+        yield Gateway(found[1], http, found[2], (Path(data) / "jwt-secret").read_bytes())
+    finally:
+        process.terminate()
+        process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+class Place(NamedTuple):
+    """Two gateways of a cluster with its archive, or an embedded one twice, with its data directory."""
+
+    one: Gateway
+    other: Gateway
+    data: str
+    dsn: str
+
+
+@contextmanager
+def placed(shape: str, *words: str) -> Iterator[Place]:
+    """One embedded gateway, or two nodes with Redis and PostgreSQL."""
+    with ExitStack() as stack:
+        data = stack.enter_context(tempfile.TemporaryDirectory())
+        if shape == "embedded":
+            one = stack.enter_context(served(data, *words))
+            yield Place(one, one, data, "")
+            return
+        redis = stack.enter_context(redis_server())
+        dsn = stack.enter_context(stack.enter_context(postgres_server()).database())
+        migrate(dsn)
+        further = stack.enter_context(tempfile.TemporaryDirectory())
+        shared = ("--redis", redis.url, "--postgres", dsn, *words)
+        nodes = [stack.enter_context(served(directory, *shared)) for directory in (data, further)]
+        yield Place(nodes[0], nodes[1], data, dsn)
+
+
+async def answer(link: GatewayLink, kind: str) -> Any:
+    """The payload of the next message of a kind; others are passed over, an ERROR is raised."""
+    while True:
+        message = await link.receive()
+        if message["type"] == "ERROR":
+            raise RuntimeError(message["payload"])
+        if message["type"] == kind:
+            return message["payload"]
+
+
+def summary(took_ms: Sequence[float]) -> dict[str, float]:
+    """What is shown of many durations."""
+    ordered = sorted(took_ms)
+    return {
+        "median_ms": round(ordered[len(ordered) // 2], 2),
+        "p95_ms": round(ordered[int(len(ordered) * 0.95)], 2),
+        "max_ms": round(ordered[-1], 2),
+    }
+
+
+def shown(title: str, results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """The table of `results`: shape -> what was measured -> its figures."""
+    rows = [
+        [shape, name, *(f"{value:g}" for value in figures.values())]
+        for shape, measured in results.items()
+        for name, figures in measured.items()
+    ]
+    columns = next(iter(next(iter(results.values())).values()))
+    return table(title, ("gateway", "what", *(name.replace("_", " ") for name in columns)), rows)

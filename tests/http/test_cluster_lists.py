@@ -1,0 +1,81 @@
+"""Lists over HTTP in a cluster: what any worker wrote is on all of them, whatever became of that worker."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import httpx
+import trio
+
+from gateway.log.postgres import migrate
+from tests.cli.commands import gateway, served
+from tests.http.node import served as node_served
+from tests.http.test_lists import july, listed
+from tests.servers import redis_server, shared_postgres
+
+LIST = "/v1/resources/event"
+MONTH = {"calendar_id": "7", "from": "2030-07-01T00:00:00Z", "to": "2030-08-01T00:00:00Z"}
+LISTED_WITHIN_S = 60.0
+
+
+async def test_what_one_node_writes_the_other_lists(tmp_path):
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}}
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+        async with (
+            node_served(tmp_path / "one", "fast", **where) as one,
+            node_served(tmp_path / "two", "portable", **where) as two,
+        ):
+            for day in (3, 1, 2):
+                await one.client.put(f"{LIST}/{day}", json=july(day))
+            assert await listed(one, **MONTH) == ["1", "2", "3"]  # what it wrote itself, at once
+            assert await listed(one, **MONTH, limit=2) == ["1", "2", "3"]
+            assert await listed(two, **MONTH) == ["1", "2", "3"]  # the other's list had it stored
+            await one.client.delete(f"{LIST}/2")
+            with trio.fail_after(LISTED_WITHIN_S):
+                while await listed(two, **MONTH) != ["1", "3"]:  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+            assert await listed(two, headers=two.bearer(calendar="admin")) == []
+
+
+async def test_what_a_killed_worker_left_out_is_listed_by_the_next(tmp_path):
+    with redis_server() as server, shared_postgres().database() as dsn:
+        assert (await gateway("migrate", "--postgres", dsn)).status == 0
+        words = ("--redis", server.url, "--postgres", dsn, "--set", "limits.operations_per_minute=0")
+        async with served(tmp_path, *words) as gate:
+            headers = {"Authorization": f"Bearer {await token(tmp_path)}"}
+            async with httpx.AsyncClient(base_url=http_of(gate.url), headers=headers) as client:
+                for day in range(1, 21):
+                    assert (await client.put(f"{LIST}/{day}", json=july(day))).status_code == 201
+            await gate.stop(signal.SIGKILL)  # before it wrote the last of them
+        async with (
+            served(tmp_path, *words) as gate,
+            httpx.AsyncClient(base_url=http_of(gate.url), headers=headers) as client,
+        ):
+            with trio.fail_after(LISTED_WITHIN_S):
+                while len((await client.get(LIST, params=MONTH)).json().get("items", ())) < 20:  # noqa: ASYNC110
+                    await trio.sleep(0.2)
+
+
+async def test_a_cluster_without_an_archive_says_what_lists_need(tmp_path):
+    with redis_server() as server:
+        async with node_served(tmp_path, "fast", redis={"urls": [server.url]}) as node:
+            answer = await node.client.get(LIST)
+            assert answer.status_code == 503
+            assert "--postgres" in answer.json()["detail"]
+
+
+def http_of(url: str) -> str:
+    """The service port's address."""
+    return re.sub(r"^ws(.*)/realtime$", r"http\1", url)
+
+
+async def token(data: Path) -> str:
+    """An admin's."""
+    done = await gateway("token", "--data", str(data), "--user", "ann", "--grant", "*=admin")
+    assert done.status == 0, done.err
+    return done.out.strip()
