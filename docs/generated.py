@@ -95,7 +95,7 @@ def settings() -> Iterator[str]:
 
 def metrics() -> Iterator[str]:
     """All that /metrics publishes, in its order."""
-    published = exposition.text(Counters().export(), False).decode()
+    published = exposition.text(exposition.of_one(Counters())).decode()
     labels = {metric.name: metric.label for metric in METRICS.values()}
     yield from table(
         ("metric", "type", "label", "what it counts"),

@@ -21,7 +21,6 @@ from gateway.admin.openapi import description
 from gateway.admin.port import State
 from gateway.errors import LogUnavailable
 from gateway.http import problems
-from gateway.http.authorship import AuthorshipRoutes
 from gateway.http.headers import SecurityHeaders
 from gateway.http.lists import ListRoutes
 from gateway.http.port import Resources
@@ -30,6 +29,7 @@ from gateway.http.resources import ResourceRoutes
 from gateway.ports import Authenticator
 
 CHECK_TIMEOUT_S = 2.0
+FULL = "full"
 
 
 class AdminContext(NamedTuple):
@@ -63,7 +63,6 @@ def application(context: AdminContext) -> Starlette:
             Route("/metrics", admin.metrics, methods=["GET"]),
             *ListRoutes(shared).routes(),
             *ResourceRoutes(shared, purges=True).routes(),
-            *AuthorshipRoutes(shared).routes(),
         ],
         exception_handlers=problems.HANDLERS,
     )
@@ -102,6 +101,9 @@ class _Admin:
             reason = str(error) or f"no answer in {CHECK_TIMEOUT_S:g} s"
             fields = {"status": "log unavailable", "reason": reason, "node": self._state.name}
             return json_response(fields, 503)
+        if self._state.full:
+            reason = "it takes no more connections (gateway_connections_left)"
+            return json_response({"status": FULL, "reason": reason, "node": self._state.name}, 503)
         found = list(self._state.problems)
         if not self._state.can_verify:
             return json_response({"status": "no keys", "problems": found, "node": self._state.name}, 503)
@@ -110,6 +112,6 @@ class _Admin:
         return json_response({"status": "ready", "node": self._state.name})
 
     async def metrics(self, request: Request) -> Response:
-        exported = self._state.counters().export()
-        text = await trio.to_thread.run_sync(exposition.text, exported, self._state.draining)
+        scrape = exposition.of_one(self._state.counters(), self._state.draining)
+        text = await trio.to_thread.run_sync(exposition.text, scrape)
         return Response(text, headers={"Content-Type": exposition.CONTENT_TYPE})

@@ -2,33 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.runtime.metrics import METRICS, Counters, Histogram, Metric
+from gateway.runtime import speedups
+from gateway.runtime.histogram import Histogram
+from gateway.runtime.metric import Metric
+from gateway.runtime.metrics import METRICS, Counters
 
-Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+KeyedFamily = CounterMetricFamily | GaugeMetricFamily
+Family = KeyedFamily | HistogramMetricFamily
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# The label of what only a node of several workers has.
+SUPERVISOR = "supervisor"
 
 
-def text(exported: Mapping[str, Any], draining: bool) -> bytes:
-    """`Counters.export()` in the exposition format of Prometheus (0.0.4), with the process's own metrics.
+class Process(NamedTuple):
+    """A process of the node: its `worker` label, and what its counters are (None: it counts nothing)."""
+
+    label: str
+    pid: int
+    exported: Mapping[str, Any] | None
+
+
+class Scrape(NamedTuple):
+    """What is shown of a node: its counters together, its processes, and how often workers were replaced."""
+
+    exported: Mapping[str, Any]
+    processes: Sequence[Process]
+    draining: bool = False
+    restarts: int = 0
+
+
+def of_one(counters: Counters, draining: bool = False) -> Scrape:
+    """The scrape of a node that is this process alone."""
+    exported = counters.export()
+    return Scrape(exported, (Process("0", os.getpid(), exported),), draining)
+
+
+def text(scrape: Scrape) -> bytes:
+    """A scrape in the exposition format of Prometheus (0.0.4).
 
     Takes milliseconds (counting 20,000 descriptors among them), so the event loop leaves it to a thread;
     the size depends on the code and not on the load.
     """
     registry = CollectorRegistry()
-    registry.register(CountersCollector(exported, draining))
-    for kind in (ProcessCollector, PlatformCollector, GCCollector):
-        kind(registry=registry)
+    registry.register(CountersCollector(scrape.exported, scrape.draining))
+    registry.register(WorkersCollector(scrape))
+    registry.register(ProcessesCollector(scrape.processes))
+    registry.register(BuildCollector())
     return generate_latest(registry)
+
+
+class WorkersCollector(Collector):
+    """The workers of the node: how many, how often one was replaced, and each gauge by worker."""
+
+    def __init__(self, scrape: Scrape) -> None:
+        self._scrape = scrape
+
+    def collect(self) -> Iterator[Family]:
+        """The families."""
+        workers = [process for process in self._scrape.processes if process.exported is not None]
+        yield GaugeMetricFamily("gateway_workers", "Workers that take clients", len(workers))
+        yield CounterMetricFamily(
+            "gateway_worker_restarts", "Workers that ended unasked and were replaced", self._scrape.restarts
+        )
+        for name, metric in METRICS.items():
+            if metric.kind not in ("gauge", "highest"):
+                continue
+            family = GaugeMetricFamily(
+                f"gateway_worker_{name}", f"{metric.help}, by worker", labels=["worker"]
+            )
+            for process in workers:
+                assert process.exported is not None
+                family.add_metric([process.label], process.exported.get(name, 0))
+            yield family
+
+
+class ProcessesCollector(Collector):
+    """What the system knows of each process: CPU, memory, descriptors, when it began. Labelled `worker`."""
+
+    def __init__(self, processes: Sequence[Process]) -> None:
+        self._processes = processes
+
+    def collect(self) -> Iterator[Family]:
+        """The families of prometheus_client's own collector, one sample a process."""
+        families: dict[str, KeyedFamily] = {}
+        for process in self._processes:
+            for found in _collector(process.pid).collect():
+                if found.name not in families:
+                    families[found.name] = _labelled(found)
+                families[found.name].add_metric([process.label], found.samples[0].value)
+        yield from families.values()
+
+
+def _labelled(found: Any) -> KeyedFamily:
+    """The same family, empty, with a label."""
+    made = CounterMetricFamily if found.type == "counter" else GaugeMetricFamily
+    return made(found.name, found.documentation, labels=["worker"])
+
+
+@lru_cache(maxsize=256)
+def _collector(pid: int) -> ProcessCollector:
+    """One a process: it reads once when the machine was started, which not all kernels tell twice alike."""
+    return ProcessCollector(pid=lambda: pid, registry=None)
+
+
+class BuildCollector(Collector):
+    """What runs, as labels of a 1."""
+
+    def collect(self) -> Iterator[Family]:
+        """One family."""
+        family = GaugeMetricFamily(
+            "gateway_build_info", "1, labelled by what runs", labels=["version", "python", "kernels"]
+        )
+        kernels = "compiled" if all(speedups.report().values()) else "pure"
+        python = ".".join(map(str, sys.version_info[:3]))
+        family.add_metric([gateway_version(), python, kernels], 1)
+        yield family
+
+
+def gateway_version() -> str:
+    """The version of the installed package."""
+    try:
+        return version("collab-gateway")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 class CountersCollector(Collector):
@@ -49,10 +159,13 @@ class CountersCollector(Collector):
 def _family(metric: Metric, value: Any) -> Family:
     if metric.kind in ("gauge", "highest"):
         return GaugeMetricFamily(metric.name, metric.help, value)
+    if metric.kind in ("levels", "highest_levels"):
+        return _keyed(GaugeMetricFamily(metric.name, metric.help, labels=[metric.label]), value)
     if metric.kind == "counter":
         return CounterMetricFamily(metric.name, metric.help, value)
     if metric.kind == "keyed":
-        return _keyed(metric, value)
+        keyed = CounterMetricFamily(metric.name, metric.help, labels=[metric.label])
+        return _keyed(keyed, {**dict.fromkeys(metric.known, 0), **value})
     labels = [metric.label] if metric.label else []
     family = HistogramMetricFamily(metric.name, metric.help, labels=labels)
     histograms: dict[str, Histogram] = value if labels else {"": value}
@@ -61,8 +174,7 @@ def _family(metric: Metric, value: Any) -> Family:
     return family
 
 
-def _keyed(metric: Metric, values: dict[str, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(metric.name, metric.help, labels=[metric.label])
+def _keyed(family: KeyedFamily, values: Mapping[str, float]) -> Family:
     for key, count in sorted(values.items()):
         family.add_metric([key], count)
     return family

@@ -26,6 +26,11 @@ class State(Protocol):
         """Whether there is any key to verify tokens with."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether it takes no more connections."""
+        ...
+
     def counters(self) -> Counters:
         """The counters with every gauge up to date."""
         ...

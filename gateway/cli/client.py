@@ -287,10 +287,16 @@ def _refusal(payload: Message) -> GatewayError:
 
 
 async def follow(
-    endpoint: GatewayAccess, view: View, on_change: Callable[[View, str], None], *, visible: bool = True
+    endpoint: GatewayAccess,
+    view: View,
+    on_change: Callable[[View, str], None],
+    *,
+    visible: bool = True,
+    retry: bool = True,
 ) -> None:
     """Keep a view up to date, across lost connections, until cancelled.
 
+    Without `retry` a lost connection raises Unreachable.
     `on_change(view, status)` is called after each change; `status` is "live", or says why it isn't and when
     the next attempt is. Raises ClientError when another attempt wouldn't help.
     """
@@ -308,6 +314,8 @@ async def follow(
                         backoff_s = BACKOFF_FIRST_S
                         on_change(view, "live")
         except Unreachable as error:
+            if not retry:
+                raise
             wait_s = backoff_s * random.uniform(0.5, 1.5) if error.wait_s is None else error.wait_s
             view.people, view.people_count = {}, 0
             on_change(view, f"{error}; next attempt in {wait_s:.1f} s")

@@ -14,8 +14,9 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from gateway.cli.client import GatewayAccess, Message, Resource, View, follow
+from gateway.cli.client import SUBMIT_TIMEOUT_S, GatewayAccess, Message, Resource, View, follow
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
+from gateway.errors import Unreachable
 
 PEOPLE_SHOWN = 20
 OnChange = Callable[[View, str], None]
@@ -60,14 +61,24 @@ def watch_command(
 
 
 async def _watch(where: GatewayAccess, view: View, visible: bool, once: bool, show: OnChange) -> None:
-    with trio.CancelScope() as scope:
+    if once:
+        await _watch_once(where, view, visible, show)
+    else:
+        await follow(where, view, show, visible=visible)
+
+
+async def _watch_once(where: GatewayAccess, view: View, visible: bool, show: OnChange) -> None:
+    """Until the first state is there; raises Unreachable when it doesn't come."""
+    with trio.move_on_after(SUBMIT_TIMEOUT_S) as scope:
 
         def on_change(view: View, status: str) -> None:
-            show(view, status)
-            if once and view.version is not None:
+            if view.version is not None:
+                show(view, status)
                 scope.cancel()
 
-        await follow(where, view, on_change, visible=visible)
+        await follow(where, view, on_change, visible=visible, retry=False)
+    if view.version is None:
+        raise Unreachable(f"{where.url}: no answer in {SUBMIT_TIMEOUT_S:g} s")
 
 
 def _print(view: View, status: str) -> None:

@@ -118,6 +118,10 @@ class Resources(Protocol):
         """A page of summaries; raises Refusal UNAVAILABLE where there is no index of them."""
         ...
 
+    def refused(self, code: str) -> None:
+        """A write was refused before it came here, with this code."""
+        ...
+
     async def submit(
         self, identity: Identity, resource_type: str, resource_id: str, payload: Mapping[str, Any]
     ) -> dict[str, Any]:

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -63,7 +64,19 @@ class ResourceRoutes:
     async def resource(self, request: Request) -> Response:
         """One route for all methods, so that a 405 names them all."""
         handlers = {"PUT": self.put, "DELETE": self.delete}
-        return await handlers.get(request.method, self.read)(request)
+        if request.method not in handlers:
+            return await self.read(request)
+        with self._refusals_counted():
+            return await handlers[request.method](request)
+
+    @contextmanager
+    def _refusals_counted(self) -> Iterator[None]:
+        """A write that is refused here is counted as one that the core refuses."""
+        try:
+            yield
+        except Problem as problem:
+            self._resources.refused(problem.members.get("code", "INVALID_MESSAGE"))
+            raise
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -142,6 +155,10 @@ class ResourceRoutes:
 
     async def operations(self, request: Request) -> Response:
         """An edit: an OP's payload, answered as its OP_ACK."""
+        with self._refusals_counted():
+            return await self._edited(request)
+
+    async def _edited(self, request: Request) -> Response:
         target = target_of(self._context, request, "editor")
         known_parameters(request, ())
         payload = await json_body(request, self._context.message_bytes_max, "the payload of an OP")

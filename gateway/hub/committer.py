@@ -18,7 +18,8 @@ from gateway.hub.pace import Pace
 from gateway.hub.sanitising import Sanitising
 from gateway.ports import Batch, Failed, OpLog, Outcome, Reserved
 from gateway.rooms.room import Next, Room
-from gateway.runtime.metrics import Counters, Histogram
+from gateway.runtime.histogram import Histogram
+from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 from gateway.wire.announcement import Announcement
 

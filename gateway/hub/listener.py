@@ -95,7 +95,8 @@ class Listener:
         """Apply what another node committed, or find out what this room lacks."""
         self._committer.heard(room, announced)
         forked = announced.epoch != room.epoch or not room.history.agrees(announced.records)
-        if forked or not room.receive(announced.records):
+        arrived_ms = announcement.arrived_ms_of(announced.nonce)
+        if forked or not room.receive(announced.records, arrived_ms):
             self._catch_up.soon(room.resource)
 
     def _hold(self, resource: str, announced: Announcement) -> None:

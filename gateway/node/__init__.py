@@ -35,6 +35,8 @@ from gateway.hub.hub import Hub
 from gateway.hub.summarise import Summariser
 from gateway.node import faces
 from gateway.node.backends import LocalBackend, backend_of
+from gateway.node.capacity import Capacity
+from gateway.node.gauges import Gauges
 from gateway.node.resources import HubResources
 from gateway.ports import Bus, OpLog, Transport
 from gateway.runtime import interpreter, speedups
@@ -135,6 +137,14 @@ class Node:
             now_s,
             self._backend.leases,
         )
+        connections_max = interpreter.connections_possible(config.server.connections_max)
+        self._gauges = Gauges(
+            config,
+            self.metrics,
+            Capacity(self.metrics, connections_max, 1 if place is None else place.workers),
+            lambda: self.hub.rooms,
+            now_s,
+        )
         self.endpoint = Endpoint(
             self.name,
             config,
@@ -142,7 +152,7 @@ class Node:
             self.metrics,
             self._authenticator,
             Features(config),
-            interpreter.connections_possible(config.server.connections_max),
+            connections_max,
             self.transport.hand_over,
         )
         self._summariser = self._made_summariser()
@@ -198,6 +208,8 @@ class Node:
         if self._backend.rates is not None:
             nursery.start_soon(RateSharing(self.endpoint.rates, self._backend.rates, self.hub.now_s).run)
         nursery.start_soon(interpreter.measure_loop_lag, self.metrics)
+        nursery.start_soon(self._gauges.run)
+        nursery.start_soon(self._backend.watch, self.metrics)
         nursery.start_soon(interpreter.collect_when_quiet)
         admin = []
         if self._admin:
@@ -272,6 +284,11 @@ class Node:
     def can_verify(self) -> bool:
         """Whether there is any key to verify tokens with."""
         return self._authenticator.can_verify
+
+    @property
+    def full(self) -> bool:
+        """Whether it takes no more connections."""
+        return self.endpoint.full
 
     def counters(self) -> Counters:
         """The counters, up to date."""

@@ -28,6 +28,7 @@ from gateway.log.sqlite_summaries import SqliteSummaries
 from gateway.ports import Bus, Leases, OpLog, RateStore
 from gateway.ports.summaries import Summaries
 from gateway.redislink.address import Address
+from gateway.redislink.facts import ServerFacts, gather
 from gateway.redislink.link import pack
 from gateway.redislink.memory import MemoryWatch
 from gateway.redislink.shards import Call, Shards
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 CHECK_RESOURCE = "event:readyz"
 CHECK_TIMEOUT_S = 1.0
+# INFO costs a server some tens of microseconds.
+WATCH_INTERVAL_S = 5.0
 
 
 class Backend(Protocol):
@@ -67,6 +70,10 @@ class Backend(Protocol):
     @property
     def problems(self) -> Sequence[str]:
         """What an operator should know though the node serves, for people."""
+        ...
+
+    async def watch(self, counters: Counters) -> None:
+        """Ask now and then how the servers are, until cancelled."""
         ...
 
 
@@ -139,6 +146,9 @@ class LocalBackend:
         """None that its log knows of."""
         return ()
 
+    async def watch(self, counters: Counters) -> None:
+        """There are no servers."""
+
 
 class EmbeddedBackend(LocalBackend):
     """The log in the data directory, which knows when it can't be written."""
@@ -180,6 +190,7 @@ class ClusterBackend:
         self.leases: Leases | None = RedisPresence(self._shards, name)
         self.rates: RateStore | None = RedisRates(self._shards)
         self._history_versions = config.redis.history_versions
+        self._warned: set[str] = set()  # servers, by name
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """See the port."""
@@ -253,3 +264,30 @@ class ClusterBackend:
         if self._archive is None:
             return f"{said} until its maxmemory is raised: without an archive (--postgres) nothing leaves it"
         return f"{said} until the archive has freed it, which it does by itself; or raise its maxmemory"
+
+    async def watch(self, counters: Counters) -> None:
+        """See the port."""
+        while True:
+            facts = await gather(self._shards)
+            counters.redis_unreachable = len(self._shards.first_partitions()) - len(facts)
+            for name, known in facts.items():
+                self._warn_of(name, known)
+                counters.redis_memory_bytes[name] = known.memory_bytes
+                counters.redis_memory_limit_bytes[name] = known.memory_limit_bytes
+                counters.redis_unbounded[name] = int(not known.bounded)
+                counters.redis_evicted_keys[name] = known.evicted_keys
+                counters.redis_replicas[name] = known.replicas
+                counters.redis_replica_lag_bytes[name] = known.replica_lag_bytes
+                counters.redis_persistence_failing[name] = int(not known.persistence_ok)
+                counters.redis_answer_seconds[name] = known.answer_s
+            await trio.sleep(WATCH_INTERVAL_S)
+
+    def _warn_of(self, name: str, known: ServerFacts) -> None:
+        """Say once what nobody is told of otherwise."""
+        if not known.bounded and name not in self._warned:
+            self._warned.add(name)
+            logger.warning(
+                "redis %s has no maxmemory: it grows until its machine has no memory left. Set one below "
+                "that, with maxmemory-policy noeviction",
+                name,
+            )

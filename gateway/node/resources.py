@@ -5,8 +5,8 @@ A write is an ordinary change through the room; its author (`Waiter`) has no con
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 import orjson
@@ -133,7 +133,8 @@ class HubResources:
         self, identity: Identity, resource_type: str, resource_id: str, payload: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Commit an edit as a client's OP."""
-        room = await self._hub.open(f"{resource_type}:{resource_id}")
+        with self._refusals_counted():
+            room = await self._hub.open(f"{resource_type}:{resource_id}")
         return await single.submit(self._sessions, identity, room, payload)
 
     async def put(
@@ -145,21 +146,24 @@ class HubResources:
         expected_version: int | None,
     ) -> Written:
         """Replace the whole document; raises Refusal as the port says."""
-        room = await self._hub.open(f"{resource_type}:{resource_id}")
-        return await self._replace(room, user_id, document, expected_version)
+        with self._refusals_counted():
+            room = await self._hub.open(f"{resource_type}:{resource_id}")
+            return await self._replace(room, user_id, document, expected_version)
 
     async def delete(
         self, user_id: str, resource_type: str, resource_id: str, expected_version: int | None
     ) -> Written:
         """Set the root to null."""
-        room = await self._hub.open(f"{resource_type}:{resource_id}")
-        if room.document is None and not room.busy:
-            return Written(room.version, room.epoch)
-        return await self._replace(room, user_id, None, expected_version)
+        with self._refusals_counted():
+            room = await self._hub.open(f"{resource_type}:{resource_id}")
+            if room.document is None and not room.busy:
+                return Written(room.version, room.epoch)
+            return await self._replace(room, user_id, None, expected_version)
 
     async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
         """Erase history and documents."""
-        room = await self._hub.purge(f"{resource_type}:{resource_id}")
+        with self._refusals_counted():
+            room = await self._hub.purge(f"{resource_type}:{resource_id}")
         if self._summariser is not None:
             self._summariser.note(room)
         return Written(room.version, room.epoch)
@@ -172,6 +176,21 @@ class HubResources:
             self._hub.counters.log_errors += 1
             raise
         return [record.body for record in records]
+
+    def refused(self, code: str) -> None:
+        """A write was refused; a client's OP counts its own."""
+        self._hub.counters.operations_refused[code] += 1
+
+    @contextmanager
+    def _refusals_counted(self) -> Iterator[None]:
+        try:
+            yield
+        except Refusal as refusal:
+            self.refused(refusal.code)
+            raise
+        except LogUnavailable:
+            self.refused("UNAVAILABLE")
+            raise
 
     def _charge(self, user_id: str) -> None:
         """Count a write against the user's rate; raises Refusal RATE_LIMITED."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import trio
 
 from gateway.redislink.address import Address
+from gateway.redislink.facts import fields_of
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards
 
@@ -92,10 +93,9 @@ class MemoryWatch:
 
 def _memory(reply: Reply) -> Memory | None:
     """What INFO says; None where the server gave no answer."""
-    text = reply.decode() if isinstance(reply, bytes) else reply
-    if not isinstance(text, str):
+    fields = fields_of(reply)
+    if fields is None:
         return None
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     try:
         return Memory(int(fields["used_memory"]), int(fields["maxmemory"]))
     except (KeyError, ValueError):

@@ -40,6 +40,10 @@ cdef class Room:
     @cython.locals(patch=list, record=Record, concurrent=list)
     cdef Entry _committable(self, Submission submission, object document, object version, object stamp_ms,
                             object budget)
+    @cython.locals(shared=RoomContext)
+    cdef object _admitted(self, object document, object rebased, object budget)
+    @cython.locals(shared=RoomContext)
+    cdef object _arrived_ms(self, Submission submission)
     @cython.locals(concurrent=list, staged=Staged)
     cdef list _concurrent(self, Submission submission)
     @cython.locals(first=Py_ssize_t, window=list)
@@ -57,7 +61,9 @@ cdef class Room:
     @cython.locals(item=Staged)
     cdef _commit(self, list staged)
     @cython.locals(entries=list, entry=Entry)
-    cpdef bint receive(self, object records) except -1
+    cpdef bint receive(self, object records, object arrived_ms=*) except -1
+    @cython.locals(entry=Entry)
+    cdef _observe_latency(self, list entries, object arrived_ms)
     @cython.locals(shared=RoomContext, submission=Submission)
     cdef _tell(self, list entries, list submissions)
     @cython.locals(submission=Submission)

@@ -42,7 +42,7 @@ from gateway.rooms.history import History
 from gateway.rooms.roster import Roster
 from gateway.rooms.submission import Staged, Submission, record_of
 from gateway.rooms.window import Entry
-from gateway.wire import messages
+from gateway.wire import announcement, messages
 
 logger = logging.getLogger(__name__)
 
@@ -247,8 +247,13 @@ class Room:
                 self._shared.on_work(self)
             return None
         records = [staged.entry.record for staged in self._staged]
-        self.inflight = Batch(self.resource, history.epoch, history.version, messages.next_id(), records)
+        nonce = announcement.new_nonce(self._arrived_ms(self._staged[0].submission))
+        self.inflight = Batch(self.resource, history.epoch, history.version, nonce, records)
         return self.inflight
+
+    def _arrived_ms(self, submission: Submission) -> int:
+        shared = self._shared
+        return shared.wall_ms() - int((shared.now_s() - submission.arrived_s) * 1000)
 
     def _stage(self, submission: Submission, document: Any, version: int, stamp_ms: int) -> Staged | None:
         budget = ot.budget(submission.units)
@@ -278,7 +283,7 @@ class Room:
         """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
         concurrent = self._concurrent(submission)
         rebased, losses = self._rebased(submission, concurrent, document, version - 1, budget)
-        admitted = admit(self._shared.rules, self.type, document, rebased, budget)
+        admitted = self._admitted(document, rebased, budget)
         operations, after, submission.sanitised = admitted
         if concurrent:
             self._find_conflicts(submission, concurrent, rebased, losses, document, version - 1, budget)
@@ -288,6 +293,16 @@ class Room:
         patch = ot.emit(document, operations, False, budget)
         record = record_of(submission, version, patch, stamp_ms)
         return Entry(record, submission.op_id, patch, operations, document, after)
+
+    def _admitted(self, document: Any, rebased: ot.Operations, budget: ot.Budget) -> Any:
+        """What the rules make of it; the time is taken of each batch's first edit."""
+        shared = self._shared
+        if self._staged:
+            return admit(shared.rules, self.type, document, rebased, budget)
+        began_s = shared.now_s()
+        admitted = admit(shared.rules, self.type, document, rebased, budget)
+        shared.counters.step_seconds["admit"].observe(shared.now_s() - began_s)
+        return admitted
 
     def _concurrent(self, submission: Submission) -> list[Concurrent]:
         """The changes that the submission's author hadn't seen, oldest first."""
@@ -489,10 +504,12 @@ class Room:
         for item in staged:
             item.submission.author.committed(item.submission, item.entry.record.version)
 
-    def receive(self, records: Sequence[Record]) -> bool:
+    def receive(self, records: Sequence[Record], arrived_ms: int | None = None) -> bool:
         """Apply changes that others committed, in version order.
 
-        False, with nothing applied, when there is a gap before them or they are another history's.
+        `arrived_ms` is when they came to whoever committed them (Unix ms, by that node's clock); None: not
+        known, so it is taken to be when each was made a change. False, with nothing applied, when there is a
+        gap before them or they are another history's.
         """
         entries = self.history.entries_for(records)
         if entries is None:
@@ -504,6 +521,7 @@ class Room:
                 # A change adds at most what its JSON holds.
                 self.history.grow(len(entry.record.body), entry.after, limits.document_bytes_max)
             self._tell(entries, [])
+            self._observe_latency(entries, arrived_ms)
             self.trim(limits.window_versions_max, limits.window_bytes_max)
         return True
 
@@ -514,6 +532,15 @@ class Room:
         others = max(0, len(self.audience) - 1)
         for submission in submissions:
             shared.counters.message_latency_seconds.observe(now_s - submission.arrived_s, others)
+
+    def _observe_latency(self, entries: list[Entry], arrived_ms: int | None) -> None:
+        """How long others' changes took to all who look on here; 0 at the least, for clocks differ."""
+        now_ms, counters, readers = self._shared.wall_ms(), self._shared.counters, len(self.audience)
+        for entry in entries:
+            since_ms = entry.record.timestamp if arrived_ms is None else arrived_ms
+            latency_s = max(0, now_ms - since_ms) / 1000
+            counters.message_latency_seconds.observe(latency_s, readers)
+            counters.remote_latency_seconds.observe(latency_s, readers)
 
     def replace_history(self, history: History) -> None:
         """Another history is the log's now. Subscribers get its state, what was on its way is refused."""

@@ -9,6 +9,7 @@ import gc
 import resource
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import NamedTuple
 
 import trio
 
-from gateway.runtime.metrics import Counters, Histogram
+from gateway.runtime.histogram import Histogram
+from gateway.runtime.metrics import Counters
 
 # Descriptors that aren't client sockets: log, listeners, admin connections, Redis, imports.
 DESCRIPTORS_RESERVED = 256
@@ -31,6 +33,7 @@ GC_THRESHOLDS = (50_000, 1_000_000, 1_000)
 SWITCH_INTERVAL_S = 0.0005
 
 LAG_INTERVAL_S = 0.25
+LAG_RECENT_S = 30.0
 
 # A moment is quiet when less than this share of a core was used; a node that never is waits no longer than
 # COLLECT_AFTER_MAX_S.
@@ -142,10 +145,14 @@ class _Pauses:
 
 async def measure_loop_lag(counters: Counters) -> None:
     """Observe, four times a second, how much later than due a task runs; until cancelled."""
+    recent: deque[float] = deque(maxlen=int(LAG_RECENT_S / LAG_INTERVAL_S))
     while True:
         due_s = trio.current_time() + LAG_INTERVAL_S
         await trio.sleep_until(due_s)
-        counters.loop_lag_seconds.observe(max(0.0, trio.current_time() - due_s))
+        lag_s = max(0.0, trio.current_time() - due_s)
+        counters.loop_lag_seconds.observe(lag_s)
+        recent.append(lag_s)
+        counters.loop_lag_max_seconds = max(recent)
 
 
 async def collect_when_quiet() -> None:

@@ -8,105 +8,21 @@ imports nothing of the gateway, so every layer may use it.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
-# The buckets of prometheus.DefBuckets, with two finer ones below.
-LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-PAUSE_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
-STEP_BOUNDS_S = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.5, 2.0)
-CHANGES_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
-
-# The steps of one edit, in the order that it takes them.
-STEPS = ("receive", "admit", "transform", "commit", "fan_out", "flush")
-
-
-class Histogram:
-    """Counts of observations by fixed upper bounds (inclusive, ascending), and their sum.
-
-    An observation is one bisection and two additions; `counts` has one more entry than `bounds`, for what
-    lies above the last of them.
-    """
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(self.bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float, times: int = 1) -> None:
-        """Count `value`, `times` times (the deliveries of one broadcast share one observation)."""
-        self.counts[bisect_left(self.bounds, value)] += times
-        self.sum += value * times
-
-    @property
-    def count(self) -> int:
-        """How many observations there were."""
-        return sum(self.counts)
-
-    def quantile(self, share: float) -> float:
-        """The upper bound of the bucket that holds this share (0..1) of the observations; 0.0 when empty."""
-        wanted, seen = share * self.count, 0
-        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
-            seen += count
-            if count and seen >= wanted:
-                return bound
-        return 0.0
-
-
-# Close codes that have a meaning here; a client can send any other, so those are counted together.
-CLOSE_CODES = frozenset({*range(1000, 1016), 4401, 4403, 4408, 4409, 4429, 4503})
-
-
-def close_label(code: int) -> str:
-    """The label of a close code."""
-    return str(code) if code in CLOSE_CODES else "other"
-
-
-Kind = Literal["gauge", "highest", "counter", "keyed", "histogram", "steps"]
-
-
-class Metric(NamedTuple):
-    """How a field of `Counters` is published: Prometheus name (counters without `_total`), help, label."""
-
-    kind: Kind
-    name: str
-    help: str
-    label: str = ""
-
-
-def _gauge(name: str, help: str) -> Any:
-    return field(default=0, metadata={"metric": Metric("gauge", name, help)})
-
-
-def _highest(name: str, help: str) -> Any:
-    """A gauge whose value for several workers is the highest of theirs."""
-    return field(default=0, metadata={"metric": Metric("highest", name, help)})
-
-
-def _count(name: str, help: str) -> Any:
-    return field(default=0, metadata={"metric": Metric("counter", name, help)})
-
-
-def _keyed(name: str, label: str, help: str) -> Any:
-    return field(default_factory=Counter, metadata={"metric": Metric("keyed", name, help, label)})
-
-
-def _histogram(name: str, bounds: Sequence[float], help: str) -> Any:
-    return field(
-        default_factory=lambda: Histogram(bounds), metadata={"metric": Metric("histogram", name, help)}
-    )
-
-
-def _steps(name: str, help: str) -> Any:
-    return field(
-        default_factory=lambda: {step: Histogram(STEP_BOUNDS_S) for step in STEPS},
-        metadata={"metric": Metric("steps", name, help, "step")},
-    )
+from gateway.runtime.histogram import CHANGES_BOUNDS, LATENCY_BOUNDS_S, PAUSE_BOUNDS_S, Histogram
+from gateway.runtime.labels import (
+    AUTH_RESULTS,
+    CLOSE_LABELS,
+    CONFLICT_KINDS,
+    ERROR_CODES,
+    MESSAGE_TYPES,
+    REFUSED_STATUSES,
+)
+from gateway.runtime.metric import Metric, count, gauge, highest, histogram, keyed, levels, steps
 
 
 @dataclass(slots=True, eq=False)
@@ -118,135 +34,220 @@ class Counters:
     """
 
     # Connections
-    connections: int = _gauge("websocket_connections_total", "Total number of active WebSocket connections")
-    connections_accepted: int = _count("websocket_connections_accepted", "Handshakes that were accepted")
-    connections_rejected: Counter[str] = _keyed(
-        "websocket_connections_rejected", "status", "Handshakes that were refused, by HTTP status"
+    connections: int = gauge("websocket_connections_total", "Total number of active WebSocket connections")
+    connections_accepted: int = count("websocket_connections_accepted", "Handshakes that were accepted")
+    connections_rejected: Counter[str] = keyed(
+        "websocket_connections_rejected",
+        "status",
+        "Handshakes that were refused, by HTTP status",
+        REFUSED_STATUSES,
     )
-    connections_closed: Counter[str] = _keyed(
-        "websocket_connections_closed", "code", "Connections that ended, by close code"
+    connections_closed: Counter[str] = keyed(
+        "websocket_connections_closed",
+        "code",
+        "Connections that ended, by close code",
+        CLOSE_LABELS,
     )
-    connections_handed_over: int = _count(
+    connections_handed_over: int = count(
         "websocket_connections_handed_over", "Connections that went on in another worker of the node"
     )
-    http_connections: int = _gauge("gateway_http_connections", "HTTP connections of the service port")
-    slow_closes: int = _count(
+    connections_left: int = gauge(
+        "gateway_connections_left",
+        "How many more connections are taken, by what bounds them first: the number to scale on",
+    )
+    connections_left_by: dict[str, float] = levels(
+        "gateway_connections_left_by",
+        "bound",
+        "The same by each bound: the limit (server.connections_max), descriptors, memory, CPU",
+    )
+    authentications: Counter[str] = keyed(
+        "gateway_authentications",
+        "result",
+        "Tokens shown: accepted, disabled (flags) or the error's code; none: no token within the time",
+        AUTH_RESULTS,
+    )
+    certificate_ends_s: float = highest(
+        "gateway_certificate_ends_timestamp_seconds",
+        "When the TLS certificate ends, Unix time; 0 without one",
+    )
+    http_connections: int = gauge("gateway_http_connections", "HTTP connections of the service port")
+    slow_closes: int = count(
         "websocket_slow_closes", "Connections closed because nothing could be written for stall_timeout_s"
     )
 
     # Messages
-    messages_received: int = _count("websocket_messages_received", "Messages received")
-    bytes_received: int = _count("websocket_bytes_received", "Bytes of messages received")
-    messages_sent: int = _count("websocket_messages_sent", "Total number of messages sent")
-    bytes_sent: int = _count("websocket_bytes_sent", "Bytes of messages sent")
-    deliveries: int = _count("gateway_deliveries", "Changes delivered to subscribers other than the author")
-    message_latency_seconds: Histogram = _histogram(
+    messages_received: int = count("websocket_messages_received", "Messages received")
+    bytes_received: int = count("websocket_bytes_received", "Bytes of messages received")
+    messages_sent: int = count("websocket_messages_sent", "Total number of messages sent")
+    bytes_sent: int = count("websocket_bytes_sent", "Bytes of messages sent")
+    deliveries: int = count("gateway_deliveries", "Changes delivered to subscribers other than the author")
+    message_latency_seconds: Histogram = histogram(
         "websocket_message_latency_seconds",
         LATENCY_BOUNDS_S,
-        "Latency of WebSocket message delivery: from an operation's arrival to the hand-over of its "
-        "broadcast to the sockets, once a delivery",
+        "Latency of WebSocket message delivery: from an operation's arrival, at whatever worker, to the "
+        "hand-over of its broadcast to the sockets, once a delivery",
     )
-    errors: Counter[str] = _keyed("gateway_errors", "code", "ERROR messages sent, by code")
+    remote_latency_seconds: Histogram = histogram(
+        "gateway_remote_latency_seconds",
+        LATENCY_BOUNDS_S,
+        "Of those, what another worker committed: from its arrival there, by the nodes' clocks",
+    )
+    errors: Counter[str] = keyed("gateway_errors", "code", "ERROR messages sent, by code", ERROR_CODES)
 
     # Edits: each ends committed, refused or recognised as a resend
-    operations_committed: int = _count("gateway_operations_committed", "Submissions committed")
-    operations_transformed: int = _count(
-        "gateway_operations_transformed", "Committed submissions whose operations differ from the submitted"
+    operations_committed: int = count("gateway_operations_committed", "Submissions committed")
+    operations_transformed: int = count(
+        "gateway_operations_transformed",
+        "Committed submissions whose operations differ from the submitted",
     )
-    operations_merged: int = _count(
+    operations_merged: int = count(
         "gateway_operations_merged", "Committed submissions of which nothing was left after the transform"
     )
-    operations_refused: Counter[str] = _keyed(
-        "gateway_operations_refused", "code", "Submissions that were refused, by error code"
+    operations_refused: Counter[str] = keyed(
+        "gateway_operations_refused",
+        "code",
+        "Edits that were refused, wherever and over whatever (OP, UNDO, REDO, HTTP), by error code",
+        ERROR_CODES,
     )
-    resends: int = _count("gateway_resends", "Submissions recognised by their seq and answered as duplicates")
-    conflicts: Counter[str] = _keyed(
+    resends: int = count("gateway_resends", "Submissions recognised by their seq and answered as duplicates")
+    conflicts: Counter[str] = keyed(
         "gateway_conflicts",
         "kind",
         "Operations that overwrote something unseen, or were dropped; edits refused with CONFLICT",
+        CONFLICT_KINDS,
     )
-    undos: int = _count("gateway_undos", "UNDOs that found something to undo")
-    redos: int = _count("gateway_redos", "REDOs that found something to redo")
-    step_seconds: dict[str, Histogram] = _steps(
-        "gateway_step_seconds", "Time that an edit spends in each step (may be sampled)"
+    undos: int = count("gateway_undos", "UNDOs that found something to undo")
+    redos: int = count("gateway_redos", "REDOs that found something to redo")
+    step_seconds: dict[str, Histogram] = steps(
+        "gateway_step_seconds",
+        "Time that an edit spends in each step: received and lowered, admitted by its schema (a batch's "
+        "first edit), transformed (which includes that), committed, fanned out, a slice of writing (flush)",
     )
 
     # Commits
-    batches: int = _count("gateway_batches", "Batches appended to the log")
-    batch_changes: Histogram = _histogram("gateway_batch_changes", CHANGES_BOUNDS, "Changes in a batch")
-    commit_seconds: Histogram = _histogram(
+    batches: int = count("gateway_batches", "Batches appended to the log")
+    batch_changes: Histogram = histogram("gateway_batch_changes", CHANGES_BOUNDS, "Changes in a batch")
+    commit_seconds: Histogram = histogram(
         "gateway_commit_seconds", LATENCY_BOUNDS_S, "Round trip of an append to the log"
     )
-    batches_stale: int = _count("gateway_batches_stale", "Batches that another node was ahead of")
-    reservations: int = _count(
+    batches_stale: int = count("gateway_batches_stale", "Batches that another node was ahead of")
+    reservations: int = count(
         "gateway_reservations",
         "Batches that asked for the head, after several in a row were stale",
     )
-    batches_failed: int = _count(
-        "gateway_batches_failed", "Batches that the log didn't take or didn't answer"
-    )
-    changes_rescued: int = _count(
+    batches_failed: int = count("gateway_batches_failed", "Batches that the log didn't take or didn't answer")
+    changes_rescued: int = count(
         "gateway_changes_rescued", "Changes that the log had lost and rooms appended again"
     )
-    changes_folded: int = _count(
+    changes_folded: int = count(
         "gateway_changes_folded", "Changes that the log had lost and that came back folded into one of those"
     )
-    changes_lost: int = _count(
+    changes_lost: int = count(
         "gateway_changes_lost", "Changes known to be lost for good, each counted by every worker that knew it"
     )
-    messages_slow: Counter[str] = _keyed(
-        "gateway_messages_slow", "type", "Messages that held the loop for over 100 ms"
+    messages_slow: Counter[str] = keyed(
+        "gateway_messages_slow",
+        "type",
+        "Messages that held the loop for over 100 ms",
+        MESSAGE_TYPES,
     )
-    messages_waited: int = _count("gateway_messages_waited", "Messages that waited for a share of CPU")
-    log_errors: int = _count("gateway_log_errors", "Calls of the log that failed")
-    log_unwritable: int = _gauge("gateway_log_unwritable", "1 while the log can't be written")
-    key_problems: int = _highest("gateway_key_problems", "Key files that are gone or can't be used")
-    pending_changes: int = _gauge("gateway_pending_changes", "Submissions accepted and not yet committed")
-    pending_bytes: int = _gauge("gateway_pending_bytes", "Bytes of submissions not yet committed")
+    messages_waited: int = count("gateway_messages_waited", "Messages that waited for a share of CPU")
+    log_errors: int = count("gateway_log_errors", "Calls of the log that failed")
+    log_unwritable: int = gauge("gateway_log_unwritable", "1 while the log can't be written")
+    key_problems: int = highest("gateway_key_problems", "Key files that are gone or can't be used")
+    pending_changes: int = gauge("gateway_pending_changes", "Submissions accepted and not yet committed")
+    pending_bytes: int = gauge("gateway_pending_bytes", "Bytes of submissions not yet committed")
 
     # Rooms and sync
-    rooms: int = _gauge("gateway_rooms", "Rooms that are open")
-    rooms_opened: int = _count("gateway_rooms_opened", "Rooms opened from the log")
-    rooms_evicted: int = _count("gateway_rooms_evicted", "Idle rooms that were closed")
-    subscriptions: int = _gauge("gateway_subscriptions", "Subscriptions of all connections")
-    window_bytes: int = _gauge("gateway_window_bytes", "Bytes of documents and changes that rooms keep")
-    syncs_changes: int = _count("gateway_syncs_changes", "Subscribers brought up to date by changes")
-    syncs_state: int = _count("gateway_syncs_state", "Subscribers brought up to date by the document")
+    rooms: int = gauge("gateway_rooms", "Rooms that are open")
+    rooms_opened: int = count("gateway_rooms_opened", "Rooms opened from the log")
+    rooms_evicted: int = count("gateway_rooms_evicted", "Idle rooms that were closed")
+    subscriptions: int = gauge("gateway_subscriptions", "Subscriptions of all connections")
+    window_bytes: int = gauge("gateway_window_bytes", "Bytes of documents and changes that rooms keep")
+    syncs_changes: int = count("gateway_syncs_changes", "Subscribers brought up to date by changes")
+    syncs_state: int = count("gateway_syncs_state", "Subscribers brought up to date by the document")
+
+    room_readers_max: int = highest("gateway_room_readers_max", "Readers of the room that has the most")
+    room_document_bytes_max: int = highest(
+        "gateway_room_document_bytes_max", "Bytes of the largest document of an open room, at most"
+    )
+    room_pending_bytes_max: int = highest(
+        "gateway_room_pending_bytes_max", "Bytes of edits on their way, of the room that has the most"
+    )
 
     # Slow readers, in the order of the steps
-    outbox_bytes: int = _gauge("gateway_outbox_bytes", "Bytes queued for readers that are slow")
-    presence_dropped: int = _count("gateway_presence_dropped", "Presence messages dropped for slow readers")
-    resyncs: int = _count("gateway_resyncs", "Slow readers whose queue was replaced by the document")
+    outbox_bytes: int = gauge("gateway_outbox_bytes", "Bytes queued for readers that are slow")
+    presence_dropped: int = count("gateway_presence_dropped", "Presence messages dropped for slow readers")
+    resyncs: int = count("gateway_resyncs", "Slow readers whose queue was replaced by the document")
 
     # Presence
-    presences: int = _gauge("gateway_presences", "Presence entries known")
-    presence_sent: int = _count("gateway_presence_sent", "Presence messages sent")
+    presences: int = gauge("gateway_presences", "Presence entries known")
+    presence_sent: int = count("gateway_presence_sent", "Presence messages sent")
 
     # Bus
-    bus_received: int = _count("gateway_bus_received", "Announcements received from other nodes")
-    bus_gaps: int = _count("gateway_bus_gaps", "Times that the bus may have lost announcements")
-    bus_lost: int = _count("gateway_bus_lost", "Messages that couldn't be sent to other nodes")
+    bus_received: int = count("gateway_bus_received", "Announcements received from other nodes")
+    bus_gaps: int = count("gateway_bus_gaps", "Times that the bus may have lost announcements")
+    bus_lost: int = count("gateway_bus_lost", "Messages that couldn't be sent to other nodes")
 
     # Archive: what this worker moves to PostgreSQL
-    archive_changes: int = _count("gateway_archive_changes", "Changes moved to the archive")
-    archive_failures: int = _count("gateway_archive_failures", "Attempts to archive that failed, and go on")
-    archive_gaps: int = _count("gateway_archive_gaps", "Times that the log lost what the archive lacks")
-    archive_waiting: int = _gauge("gateway_archive_waiting", "Entries that wait to be archived")
-    archive_blocked: int = _gauge(
+    archive_changes: int = count("gateway_archive_changes", "Changes moved to the archive")
+    archive_failures: int = count("gateway_archive_failures", "Attempts to archive that failed, and go on")
+    archive_gaps: int = count("gateway_archive_gaps", "Times that the log lost what the archive lacks")
+    archive_waiting: int = gauge("gateway_archive_waiting", "Entries that wait to be archived")
+    archive_blocked: int = gauge(
         "gateway_archive_blocked", "Partitions that stand still: the archive holds other changes"
     )
-    archive_lag_seconds: float = _highest(
+    archive_lag_seconds: float = highest(
         "gateway_archive_lag_seconds", "Age of the oldest change that waits to be archived"
     )
 
+    # Redis, as each server tells
+    redis_memory_bytes: dict[str, float] = levels(
+        "gateway_redis_memory_bytes", "server", "Memory that a Redis server uses", highest=True
+    )
+    redis_memory_limit_bytes: dict[str, float] = levels(
+        "gateway_redis_memory_limit_bytes",
+        "server",
+        "Its maxmemory; its machine's memory where that is 0",
+        highest=True,
+    )
+    redis_unbounded: dict[str, float] = levels(
+        "gateway_redis_unbounded", "server", "1 where maxmemory is 0", highest=True
+    )
+    redis_evicted_keys: dict[str, float] = levels(
+        "gateway_redis_evicted_keys", "server", "Keys that it evicted since its start", highest=True
+    )
+    redis_replicas: dict[str, float] = levels(
+        "gateway_redis_replicas", "server", "Replicas that it has", highest=True
+    )
+    redis_replica_lag_bytes: dict[str, float] = levels(
+        "gateway_redis_replica_lag_bytes", "server", "Bytes that its last replica is behind", highest=True
+    )
+    redis_persistence_failing: dict[str, float] = levels(
+        "gateway_redis_persistence_failing",
+        "server",
+        "1 while it can't save or append its file",
+        highest=True,
+    )
+    redis_answer_seconds: dict[str, float] = levels(
+        "gateway_redis_answer_seconds", "server", "How long it took to answer INFO", highest=True
+    )
+    redis_unreachable: int = highest("gateway_redis_unreachable", "Redis servers that don't answer")
+
     # Runtime
-    loop_lag_seconds: Histogram = _histogram(
+    cpu_share: float = gauge("gateway_cpu_share", "Cores that are busy: each worker can use one")
+    disk_free_bytes: int = highest("gateway_disk_free_bytes", "Free bytes of the data directory's disk")
+    disk_bytes: int = highest("gateway_disk_bytes", "Bytes of that disk")
+    loop_lag_max_seconds: float = highest(
+        "gateway_loop_lag_max_seconds", "The latest that a task ran, of the last half minute"
+    )
+    loop_lag_seconds: Histogram = histogram(
         "gateway_loop_lag_seconds", PAUSE_BOUNDS_S, "How late the event loop runs a task that is due"
     )
-    gc_pause_seconds: Histogram = _histogram(
+    gc_pause_seconds: Histogram = histogram(
         "gateway_gc_pause_seconds", PAUSE_BOUNDS_S, "Pauses of the garbage collector"
     )
-    internal_errors: int = _count("gateway_internal_errors", "Bugs: exceptions nobody expected, logged")
+    internal_errors: int = count("gateway_internal_errors", "Bugs: exceptions nobody expected, logged")
 
     def export(self) -> dict[str, Any]:
         """The values as plain JSON data: what a worker sends to whoever answers for the whole node."""
@@ -256,11 +257,19 @@ class Counters:
         """Add what another worker exported: the sum is the node's."""
         for name, value in exported.items():
             ours = getattr(self, name)
-            highest = METRICS[name].kind == "highest"
-            setattr(self, name, max(ours, value) if highest else _merged(ours, value))
+            setattr(self, name, _JOINED.get(METRICS[name].kind, _merged)(ours, value))
 
 
 METRICS: Mapping[str, Metric] = {item.name: item.metadata["metric"] for item in fields(Counters)}
+
+
+def _highest_levels(value: dict[str, float], exported: Mapping[str, float]) -> dict[str, float]:
+    for key, level in exported.items():
+        value[key] = max(value.get(key, level), level)
+    return value
+
+
+_JOINED: Mapping[str, Callable[[Any, Any], Any]] = {"highest": max, "highest_levels": _highest_levels}
 
 
 def _exported(value: Any) -> Any:

@@ -12,6 +12,7 @@ cdef class SessionContext:
     cdef readonly object authenticator
     cdef readonly object rate_limit
     cdef readonly object reads
+    cdef readonly object received
     cdef readonly object cpu
     cdef readonly object admits
     cdef readonly object handlers

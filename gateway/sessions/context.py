@@ -25,12 +25,12 @@ Handler = Callable[["ClientSession", Message, bytes], Work | None]
 
 class SessionContext:
     """What the sessions of a worker share. `node` is its name, `admits` takes an authenticator's identity,
-    `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares; `limits`, `reconnect`:
-    what AUTH_ACK tells, as JSON."""
+    `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares; `received` times what an
+    OP takes until its room has it; `limits`, `reconnect`: what AUTH_ACK tells, as JSON."""
 
     __slots__ = (
         "admits", "authenticator", "claims", "config", "counters", "cpu", "hand_over", "handlers", "hub",
-        "limits", "node", "rate_limit", "reads", "reconnect", "registry",
+        "limits", "node", "rate_limit", "reads", "received", "reconnect", "registry",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +60,7 @@ class SessionContext:
         self.handlers = handlers
         self.registry = registry
         self.hand_over = hand_over
+        self.received = counters.step_seconds["receive"]
         self.claims = Claims(registry, hub.bus)
         self.limits = orjson.Fragment(orjson.dumps(limits_of(config)))
         self.reconnect = orjson.Fragment(orjson.dumps(reconnect_of(config)))

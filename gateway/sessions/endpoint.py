@@ -85,6 +85,11 @@ class Endpoint:
         """What its sessions share."""
         return self._shared
 
+    @property
+    def full(self) -> bool:
+        """Whether it takes no more connections."""
+        return self._counters.connections >= self._connections_max
+
     # ------------------------------------------------------------------------------------- handshakes
 
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
@@ -118,7 +123,7 @@ class Endpoint:
             return Refused(Rejection(403, text, {}), CODE_ORIGIN, "origin")
         if self.draining:
             return _try_later("this node is shutting down; connect to another one")
-        if self._counters.connections >= self._connections_max:
+        if self.full:
             return _try_later("this node is full; try again later, or another one")
         return None
 
@@ -154,7 +159,7 @@ class Endpoint:
 
     def welcomes(self, resource: str) -> bool:
         """Whether there is room for a client of another worker, and for a reader of this resource."""
-        if self.draining or self._counters.connections >= self._connections_max:
+        if self.draining or self.full:
             return False
         room = self._hub.get(resource)
         return room is None or room.subscriber_count < CROWD

@@ -19,6 +19,7 @@ from gateway.hub.children import PARENT
 from gateway.ports import Identity
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
+from gateway.runtime.labels import AUTH_ACCEPTED, AUTH_DISABLED
 from gateway.sessions import children, editing
 from gateway.sessions.charges import charge_read, spend_bytes
 from gateway.sessions.context import Handler
@@ -62,6 +63,19 @@ def auth(session: ClientSession, message: Message, raw: bytes) -> None:
 
 def present_token(session: ClientSession, token: str, user_id: str | None = None) -> None:
     """Verify a token and take its identity; raises Refusal (UNAUTHENTICATED, TOKEN_EXPIRED), Disconnect."""
+    results = session.shared.counters.authentications
+    try:
+        _verify(session, token, user_id)
+    except Refusal as refusal:
+        results[refusal.code] += 1
+        raise
+    except Disconnect:
+        results[AUTH_DISABLED] += 1
+        raise
+    results[AUTH_ACCEPTED] += 1
+
+
+def _verify(session: ClientSession, token: str, user_id: str | None) -> None:
     shared = session.shared
     identity = shared.authenticator.verify(token, shared.hub.wall_ms() / 1000)
     if user_id not in (None, identity.user_id):

@@ -19,6 +19,7 @@ from gateway.ports import AbuseWatch, Ack, Connection, Identity, Role
 from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
+from gateway.runtime.labels import AUTH_NONE
 from gateway.sessions.claims import REPLACED
 from gateway.sessions.context import Handler, SessionContext, Work
 from gateway.sessions.handoff import SessionState
@@ -38,6 +39,7 @@ UNIT_S = 1e-9
 
 CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
 BEFORE_AUTH = frozenset({"AUTH", "PING"})
+EDITS = frozenset({"OP", "UNDO", "REDO"})
 
 
 class Subscription:
@@ -123,7 +125,10 @@ class ClientSession:
             return None
         if work is not None:
             return self._finish(work, message, len(payload))
-        self._held(shared.hub.now_s() - began_s, message, len(payload))
+        held_s = shared.hub.now_s() - began_s
+        self._held(held_s, message, len(payload))
+        if message.type == "OP":
+            shared.received.observe(held_s)
         self._invalid_in_a_row = 0
         if self.unacknowledged >= shared.config.limits.unacknowledged_max:
             return self.settled(shared.config.limits.unacknowledged_max - 1)
@@ -249,6 +254,8 @@ class ClientSession:
         if message is not None:
             ref = message.id
             self.name_resource(refusal, message.payload)
+            if message.type in EDITS:
+                self.shared.counters.operations_refused[refusal.code] += 1
         self.refuse(refusal, ref)
 
     def refusal_of(self, error: Exception) -> Refusal:
@@ -444,6 +451,7 @@ class ClientSession:
         if self._abuse is None:
             self._abuse = shared.rate_limit.watch(limits.rate_abuse_s)
         if self._abuse.refused(now_s, retry_after_ms):
+            shared.counters.operations_refused["RATE_LIMITED"] += 1
             raise Disconnect(4429, "over the rate limit without heeding retry_after_ms")
         text = f"At most {limits.operations_per_minute} edits a minute; wait {retry_after_ms} ms."
         raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
@@ -458,6 +466,7 @@ class ClientSession:
         if self._connection is None:
             return None
         if self.identity is None:
+            self.shared.counters.authentications[AUTH_NONE] += 1
             self.refuse(Refusal("UNAUTHENTICATED", f"No AUTH within {timeouts.auth_timeout_s:g} s."), None)
             return None
         idle_s = self._last_message_s + timeouts.idle_timeout_s

@@ -23,6 +23,7 @@ from gateway.errors import GatewayError
 from gateway.http import server
 from gateway.node import Addresses, made_name
 from gateway.node.backends import check_settings
+from gateway.runtime.metric import GAUGES
 from gateway.runtime.metrics import METRICS, Counters
 from gateway.supervisor import front
 from gateway.supervisor.child import Child, WorkerGone
@@ -237,8 +238,4 @@ def _private_folder() -> AbstractContextManager[str]:
 
 def _without_gauges(child: Child) -> dict[str, object]:
     """What remains of a worker's counters when it is gone."""
-    return {
-        name: value
-        for name, value in child.exported.items()
-        if METRICS[name].kind not in ("gauge", "highest")
-    }
+    return {name: value for name, value in child.exported.items() if METRICS[name].kind not in GAUGES}

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-import psutil
 import trio
 
 from gateway.config import Config
@@ -31,16 +30,6 @@ class WorkerGone(GatewayError):
     """The worker ended before it answered."""
 
 
-class Usage:
-    """What a process has used: CPU seconds since its start, and resident bytes now."""
-
-    __slots__ = ("cpu_s", "resident_bytes")
-
-    def __init__(self, cpu_s: float, resident_bytes: int) -> None:
-        self.cpu_s = cpu_s
-        self.resident_bytes = resident_bytes
-
-
 class Child:
     """One worker process. `run` it once; it's `ready` when clients can connect."""
 
@@ -52,7 +41,6 @@ class Child:
         self.status: int | None = None
         self.addresses: Sequence[tuple[str, int]] = ()
         self.exported: dict[str, Any] = {}
-        self.usage = Usage(0.0, 0)
         self._place = place
         self._config = config
         self._log_level = log_level
@@ -166,7 +154,7 @@ class Child:
             raise WorkerGone(f"worker {self.number} is gone") from None
 
     async def measure(self) -> None:
-        """Wait until `exported` and `usage` are up to date; a worker that hangs never brings them."""
+        """Wait until `exported` is up to date; a worker that hangs never brings them."""
         self._measure_wanted.set()
         await self._measured.wait()
 
@@ -184,10 +172,7 @@ class Child:
     async def _measure(self) -> None:
         try:
             self.exported = (await self.ask({"type": "counters"})).header["counters"]
-            process = psutil.Process(self.pid)
-            times = process.cpu_times()
-            self.usage = Usage(times.user + times.system, process.memory_info().rss)
-        except (WorkerGone, psutil.Error):
+        except WorkerGone:
             logger.debug("worker %d ended while it was measured", self.number)
 
     def drain(self) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import os
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.admin import exposition
+from gateway.admin.app import FULL
 from gateway.http.headers import SecurityHeaders
 from gateway.runtime.metrics import Counters
 from gateway.supervisor.child import Child, WorkerGone
@@ -71,20 +70,33 @@ class _Front:
         return JSONResponse({"status": "ok", "node": self._workers.name})
 
     async def readyz(self, request: Request) -> Response:
-        """Whether new clients should be sent here: a worker takes them, and its log answers."""
+        """Whether new clients should be sent here: some worker takes them, and its log answers."""
         if self._workers.draining:
             return JSONResponse({"status": "draining", "node": self._workers.name}, 503)
-        return await self.relay(request)
+        body = await self._body(request)
+        answer = await self._relay(request, body)
+        for _ in self._workers.serving()[1:]:
+            if answer.status_code == 200 or json.loads(bytes(answer.body))["status"] != FULL:
+                break
+            answer = await self._relay(request, body)
+        return answer
 
     async def metrics(self, request: Request) -> Response:
-        exported = (await self._workers.counters()).export()
-        text = await trio.to_thread.run_sync(exposition.text, exported, self._workers.draining)
-        registry = CollectorRegistry()
-        registry.register(_Processes(self._workers))
-        return Response(text + generate_latest(registry), headers={"Content-Type": exposition.CONTENT_TYPE})
+        workers = self._workers
+        exported = (await workers.counters()).export()
+        processes = [exposition.Process(exposition.SUPERVISOR, os.getpid(), None)]
+        processes += [
+            exposition.Process(str(child.number), child.pid, child.exported) for child in workers.serving()
+        ]
+        scrape = exposition.Scrape(exported, processes, workers.draining, workers.restarts)
+        text = await trio.to_thread.run_sync(exposition.text, scrape)
+        return Response(text, headers={"Content-Type": exposition.CONTENT_TYPE})
 
     async def relay(self, request: Request) -> Response:
         """Let some worker answer, in turn."""
+        return await self._relay(request, await self._body(request))
+
+    async def _relay(self, request: Request, body: bytes) -> Response:
         serving = self._workers.serving()
         if not serving:
             return self._nobody("no worker is ready")
@@ -101,7 +113,7 @@ class _Front:
         }
         try:
             with trio.fail_after(ANSWER_TIMEOUT_S):
-                answer = await child.ask(asked, await self._body(request))
+                answer = await child.ask(asked, body)
         except (WorkerGone, trio.TooSlowError) as error:
             return self._nobody(str(error) or f"no answer in {ANSWER_TIMEOUT_S:g} s")
         response = Response(answer.body, answer.header["status"])
@@ -128,32 +140,3 @@ class _Front:
         except ClientDisconnect:
             pass  # nobody reads the answer either
         return bytes(body)
-
-
-class _Processes(Collector):
-    """What each worker's process uses, beside what all count together."""
-
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
-
-    def collect(self) -> Iterator[Any]:
-        serving = self._workers.serving()
-        yield GaugeMetricFamily("gateway_workers", "Workers that take clients", len(serving))
-        yield CounterMetricFamily(
-            "gateway_worker_restarts", "Workers that ended unasked and were replaced", self._workers.restarts
-        )
-        cpu = CounterMetricFamily(
-            "gateway_worker_cpu_seconds", "CPU time of a worker's process", labels=["worker"]
-        )
-        resident = GaugeMetricFamily(
-            "gateway_worker_resident_bytes", "Resident memory of a worker's process", labels=["worker"]
-        )
-        connections = GaugeMetricFamily(
-            "gateway_worker_connections", "WebSocket connections of a worker", labels=["worker"]
-        )
-        for child in serving:
-            label = [str(child.number)]
-            cpu.add_metric(label, child.usage.cpu_s)
-            resident.add_metric(label, child.usage.resident_bytes)
-            connections.add_metric(label, child.exported.get("connections", 0))
-        yield from (cpu, resident, connections)

@@ -8,7 +8,8 @@ from _speedups import frames
 from _speedups.fanout import Frame, Slots
 from gateway.config import Config
 from gateway.ports import Endpoint
-from gateway.runtime.metrics import Counters, close_label
+from gateway.runtime.labels import close_label
+from gateway.runtime.metrics import Counters
 from gateway.transport.fast_loop import Flusher, Poller, Sweep, tick_s
 
 if TYPE_CHECKING:
@@ -43,7 +44,13 @@ class TransportContext:
         self.slots = Slots(min(JOINED_BYTES_MAX, config.limits.outbox_bytes_max // 4))
         self.connections: dict[int, Any] = {}  # by handle, the open ones
         self.poller = Poller(lambda: counters.pending_changes > PENDING_CHANGES_MAX)
-        self.flusher = Flusher(self.slots, self._report, server.flush_interval_max_ms, server.flush_slice_ms)
+        self.flusher = Flusher(
+            self.slots,
+            self._report,
+            server.flush_interval_max_ms,
+            server.flush_slice_ms,
+            counters.step_seconds["flush"],
+        )
         times = config.timeouts
         self.sweep = Sweep(
             tick_s(

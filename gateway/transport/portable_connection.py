@@ -16,7 +16,8 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.config import Config
 from gateway.ports import Ack, Group, Session
-from gateway.runtime.metrics import Counters, close_label
+from gateway.runtime.labels import close_label
+from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import Outbox
 from gateway.transport.portable_streams import GuardedStream, MeteredStream, Unclaimed
 from gateway.transport.upgrade import Accepted

@@ -17,8 +17,11 @@ import orjson
 
 from gateway.ports import Batch
 from gateway.ports.values import Record
+from gateway.wire.messages import next_id
 
 MAGIC = b"\x01"
+# Between a nonce's identity and the time that it tells.
+ARRIVED = "@"
 _BODY_OFFSET = 5
 
 
@@ -59,6 +62,21 @@ class Announcement:
 
     def __repr__(self) -> str:
         return f"Announcement{self.fields()!r}"
+
+
+def new_nonce(arrived_ms: int) -> str:
+    """A batch's nonce, unique among all nodes; it also tells when the batch's first edit arrived (Unix ms).
+
+    So that whoever delivers the batch on another worker knows how long that took since. To everybody else a
+    nonce is just one that equals itself.
+    """
+    return f"{next_id()}{ARRIVED}{arrived_ms}"
+
+
+def arrived_ms_of(nonce: str) -> int | None:
+    """When the batch's first edit arrived, where its nonce tells."""
+    _, _, told = nonce.rpartition(ARRIVED)
+    return int(told) if told.isdecimal() and told != nonce else None
 
 
 def is_announcement(payload: bytes) -> bool:

@@ -35,12 +35,16 @@ class LogResources:
         self.unavailable = False
         self.reads = 0
         self.sent_bytes = 0
+        self.refusals: list[str] = []
 
     def types(self) -> Sequence[str]:
         return ("event", "calendar")
 
     def charge_read(self, user_id: str, reads: int = 1) -> None:
         self.reads += reads
+
+    def refused(self, code: str) -> None:
+        self.refusals.append(code)
 
     def spend_bytes(self, user_id: str, size: int) -> None:
         self.sent_bytes += size
@@ -113,6 +117,7 @@ class NodeState:
         self.draining = False
         self.problems: list[str] = []
         self.can_verify = True
+        self.full = False
         self.counted = Counters()
         self._resources = resources
 

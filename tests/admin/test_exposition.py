@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from gateway.admin.exposition import text
-from gateway.runtime.metrics import METRICS, STEPS, Counters
+from gateway.admin.exposition import of_one, text
+from gateway.runtime.histogram import STEPS
+from gateway.runtime.labels import ERROR_CODES
+from gateway.runtime.metrics import METRICS, Counters
 
 
 def samples(counters: Counters, draining: bool = False) -> dict[tuple[str, ...], float]:
     """(name, label values...) -> value, as Prometheus would store it."""
 
     def found() -> Iterator[Sample]:
-        for family in text_string_to_metric_families(text(counters.export(), draining).decode()):
+        for family in text_string_to_metric_families(text(of_one(counters, draining)).decode()):
             yield from family.samples
 
     return {(sample.name, *sample.labels.values()): sample.value for sample in found()}
@@ -40,11 +42,13 @@ def test_every_field_of_the_counters_is_published():
     for metric in METRICS.values():
         expected = {
             "gauge": metric.name,
+            "levels": "",
+            "highest_levels": "",
             "highest": metric.name,
             "counter": f"{metric.name}_total",
             "histogram": f"{metric.name}_count",
             "steps": f"{metric.name}_count",
-            "keyed": "",
+            "keyed": f"{metric.name}_total",
         }[metric.kind]
         assert not expected or expected in published
 
@@ -68,5 +72,32 @@ def test_each_step_of_an_edit_has_its_histogram():
 def test_draining_and_the_process_are_there():
     read = samples(Counters(), draining=True)
     assert read["gateway_draining",] == 1
-    assert read["process_resident_memory_bytes",] > 0
-    assert read["process_max_fds",] > 0
+    assert read["process_resident_memory_bytes", "0"] > 0
+    assert read["process_max_fds", "0"] > 0
+
+
+def test_what_can_be_counted_by_a_label_is_there_from_the_start_as_nothing():
+    read = samples(Counters())
+    for code in ERROR_CODES:
+        assert read["gateway_operations_refused_total", code] == 0
+    for name in ("UNAVAILABLE", "INTERNAL"):
+        assert read["gateway_errors_total", name] == 0
+
+
+def test_levels_are_gauges_by_a_label_joined_as_they_say():
+    node = Counters()
+    for used, left in ((5.0, 1), (3.0, 2)):
+        worker = Counters()
+        worker.redis_memory_bytes["redis:1"] = used
+        worker.connections_left_by["memory"] = left
+        node.merge(worker.export())
+    read = samples(node)
+    assert read["gateway_redis_memory_bytes", "redis:1"] == 5.0
+    assert read["gateway_connections_left_by", "memory"] == 3
+
+
+def test_what_runs_is_told():
+    [(_, _, python, version)] = [
+        labels for labels in samples(Counters()) if labels[0] == "gateway_build_info"
+    ]
+    assert version and python.count(".") == 2

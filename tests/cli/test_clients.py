@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import socket
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gateway.admission import create_secret
 from gateway.cli.client import GatewayAccess, Resource, submit
 from gateway.cli.edit import edit_command
 from tests.cli.commands import Running, arguments, environment, gateway, running, served
+from tests.servers import free_port
 
 CREATE = '{"op": "add", "path": "/title", "value": "Lunch"}'
 
@@ -283,3 +286,24 @@ class CuttingProxy:
                 await sink.send_all(chunk)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
+
+
+async def test_a_look_without_a_gateway_ends_with_what_is_wrong(tmp_path):
+    port = free_port()
+    create_secret(tmp_path / "jwt-secret")
+    where = ("--url", f"ws://127.0.0.1:{port}/realtime", "--data", str(tmp_path))
+    ended = await gateway("watch", "event:42", "--once", *where)
+    assert ended.status == 3
+    assert f"no gateway answers at ws://127.0.0.1:{port}" in ended.err
+    assert ended.out == ""
+
+
+async def test_a_look_at_what_accepts_and_never_answers_ends_too(tmp_path):
+    create_secret(tmp_path / "jwt-secret")
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        where = ("--url", f"ws://127.0.0.1:{deaf.getsockname()[1]}/realtime", "--data", str(tmp_path))
+        ended = await gateway("watch", "event:42", "--once", *where)
+    assert ended.status == 3
+    assert ended.err.strip()

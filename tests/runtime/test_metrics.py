@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from gateway.runtime.metrics import METRICS, Counters, Histogram
+from gateway.runtime.histogram import Histogram
+from gateway.runtime.metrics import METRICS, Counters
 
 
 def test_an_observation_counts_in_the_first_bucket_whose_bound_it_does_not_exceed():

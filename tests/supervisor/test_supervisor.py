@@ -130,8 +130,8 @@ async def test_one_admin_port_answers_for_the_node(tmp_path):
         assert counted["gateway_subscriptions"] == 2
         assert counted["gateway_workers"] == 2
         for number in "01":
-            assert counted[f"gateway_worker_resident_bytes/{number}"] > 10_000_000
-            assert counted[f"gateway_worker_cpu_seconds_total/{number}"] > 0
+            assert counted[f"process_resident_memory_bytes/{number}"] > 10_000_000
+            assert counted[f"process_cpu_seconds_total/{number}"] > 0
             assert counted[f"gateway_worker_connections/{number}"] >= 1
         assert (await client.get(f"{server.admin}/healthz")).json() == {"status": "ok", "node": "n1"}
         ready = [(await client.get(f"{server.admin}/readyz")).json() for _ in range(2)]

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from _speedups.fanout import Frame, Members, Slots
+from gateway.runtime.histogram import STEP_BOUNDS_S, Histogram
 from gateway.transport.fast_loop import READ, WRITE, Flusher, Load, Poller, Sweep, tick_s
 
 
@@ -52,7 +53,8 @@ async def test_the_flusher_writes_what_was_queued_in_slices_and_passes_on_report
     for ours, _ in pairs:
         members.add(slots.add(ours.fileno()))
     pairs[7][1].close()
-    flusher = Flusher(slots, reports.append, interval_max_ms=0, slice_ms=0.0)
+    written = Histogram(STEP_BOUNDS_S)
+    flusher = Flusher(slots, reports.append, 0, 0.0, written)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(flusher.run)
         await trio.testing.wait_all_tasks_blocked()

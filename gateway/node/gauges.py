@@ -1,0 +1,88 @@
+"""What is measured now and then, because nobody's event tells it: capacity, disk, certificate, extremes."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+from cryptography import x509
+
+from gateway.config import Config
+from gateway.node.capacity import Capacity
+from gateway.rooms.room import Room
+from gateway.runtime.metrics import Counters
+from gateway.runtime.timeslice import Slices
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S = 2.0
+
+
+class Gauges:
+    """See the module. `rooms` gives the open ones; `run` measures until cancelled."""
+
+    def __init__(
+        self,
+        config: Config,
+        counters: Counters,
+        capacity: Capacity,
+        rooms: Callable[[], Iterable[Room]],
+        now_s: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._counters = counters
+        self._capacity = capacity
+        self._rooms = rooms
+        self._now_s = now_s
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            await trio.to_thread.run_sync(self.measure)
+            await self._measure_rooms()
+            await trio.sleep(INTERVAL_S)
+
+    def measure(self) -> None:
+        """Capacity, disk and certificate; in a thread, for it asks the system."""
+        counters, server = self._counters, self._config.server
+        left = self._capacity.measure()
+        counters.connections_left_by.update(left)
+        counters.connections_left = min(left.values())
+        counters.cpu_share = self._capacity.cpu_share
+        try:
+            disk = shutil.disk_usage(server.data_dir)
+            counters.disk_free_bytes, counters.disk_bytes = disk.free, disk.total
+        except OSError as error:
+            logger.debug("the disk of %s says nothing: %s", server.data_dir, error)
+        if server.tls_cert:
+            counters.certificate_ends_s = certificate_ends_s(Path(server.tls_cert))
+
+    async def _measure_rooms(self) -> None:
+        """The room with the most readers, the largest document, the most edits on their way."""
+        slices = Slices(self._now_s)
+        readers = document_bytes = pending_bytes = 0
+        for room in list(self._rooms()):
+            readers = max(readers, room.subscriber_count)
+            document_bytes = max(document_bytes, room.history.bytes_bound)
+            pending_bytes = max(pending_bytes, room.pending_bytes)
+            if slices.over:
+                await slices.pause()
+        counters = self._counters
+        counters.room_readers_max = readers
+        counters.room_document_bytes_max = document_bytes
+        counters.room_pending_bytes_max = pending_bytes
+
+
+def certificate_ends_s(path: Path) -> float:
+    """When the first of a chain's certificates to end does, Unix s; 0 where the file can't be read."""
+    try:
+        chain: Sequence[x509.Certificate] = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        logger.warning("the certificate %s can't be read: %s", path, error)
+        return 0.0
+    ends = min(certificate.not_valid_after_utc for certificate in chain)
+    return (ends - datetime.fromtimestamp(0, UTC)).total_seconds()

@@ -1,0 +1,49 @@
+"""Counts of observations by fixed upper bounds."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+# The buckets of prometheus.DefBuckets, with two finer ones below.
+LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+PAUSE_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+STEP_BOUNDS_S = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.5, 2.0)
+CHANGES_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
+
+# The steps of one edit, in the order that it takes them.
+STEPS = ("receive", "admit", "transform", "commit", "fan_out", "flush")
+
+
+class Histogram:
+    """Counts of observations by fixed upper bounds (inclusive, ascending), and their sum.
+
+    An observation is one bisection and two additions; `counts` has one more entry than `bounds`, for what
+    lies above the last of them.
+    """
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count `value`, `times` times (the deliveries of one broadcast share one observation)."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.sum += value * times
+
+    @property
+    def count(self) -> int:
+        """How many observations there were."""
+        return sum(self.counts)
+
+    def quantile(self, share: float) -> float:
+        """The upper bound of the bucket that holds this share (0..1) of the observations; 0.0 when empty."""
+        wanted, seen = share * self.count, 0
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            seen += count
+            if count and seen >= wanted:
+                return bound
+        return 0.0

@@ -1,0 +1,39 @@
+"""The values that the labels of metrics have.
+
+Those that are known beforehand are published from the start, as 0: a rate sees the first time then.
+"""
+
+from __future__ import annotations
+
+# The codes of ERROR (docs/reference/protocol.md#errors).
+ERROR_CODES = (
+    "CONFLICT", "FORBIDDEN", "INTERNAL", "INVALID_MESSAGE", "INVALID_OPERATION", "NOTHING_TO_UNDO",
+    "NOT_SUBSCRIBED", "RATE_LIMITED", "SEQ_REUSED", "SEQ_TOO_OLD", "TOKEN_EXPIRED", "TOO_LARGE",
+    "UNAUTHENTICATED", "UNAVAILABLE", "VERSION_AHEAD", "VERSION_TOO_OLD",
+)  # fmt: skip
+# HTTP statuses of refused handshakes.
+REFUSED_STATUSES = ("400", "403", "404", "405", "408", "426", "431", "503")
+
+# The types of messages that clients send.
+MESSAGE_TYPES = (
+    "AUTH", "OP", "PING", "PRESENCE_UPDATE", "REDO", "SUBSCRIBE", "SYNC_REQUEST", "UNDO", "UNSUBSCRIBE",
+    "unknown",
+)  # fmt: skip
+# What an edit did that its author didn't see; and that it was refused for it.
+CONFLICT_KINDS = ("dropped", "overwrote", "refused")
+
+# How showing a token ended, where it wasn't with an error's code.
+AUTH_ACCEPTED, AUTH_DISABLED, AUTH_NONE = "accepted", "disabled", "none"
+AUTH_RESULTS = (AUTH_ACCEPTED, AUTH_DISABLED, AUTH_NONE, "TOKEN_EXPIRED", "UNAUTHENTICATED")
+
+# Close codes that have a meaning here; a client can send any other, so those are counted together.
+CLOSE_CODES = frozenset({*range(1000, 1016), 4401, 4403, 4408, 4409, 4429, 4503})
+CLOSE_LABELS = (
+    "1000", "1001", "1005", "1006", "1008", "1009", "1011", "4401", "4403", "4408", "4409", "4429", "4503",
+    "other",
+)  # fmt: skip
+
+
+def close_label(code: int) -> str:
+    """The label of a close code."""
+    return str(code) if code in CLOSE_CODES else "other"
