@@ -3,19 +3,25 @@
 import type { Readable } from "./api.js";
 
 export class Listeners<A extends readonly unknown[] = []> {
-  #all = new Set<(...args: A) => void>();
+  #all: Set<(...args: A) => void> | null = null; // there are many of these, and most have nobody
+
+  get isEmpty(): boolean {
+    return !this.#all?.size;
+  }
 
   add(listener: (...args: A) => void): () => void {
     // Wrapped, so that the same function may be added twice and removed once.
     const entry = (...args: A) => listener(...args);
+    this.#all ??= new Set();
     this.#all.add(entry);
     return () => {
-      this.#all.delete(entry);
+      this.#all?.delete(entry);
     };
   }
 
   /** A listener that throws doesn't keep the others, or the client, from working: its error is the page's. */
   tell(...args: A): void {
+    if (!this.#all) return;
     for (const listener of [...this.#all]) {
       try {
         listener(...args);

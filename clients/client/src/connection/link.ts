@@ -24,6 +24,7 @@ export class Link {
   #isOpened = false;
   #timer: unknown = null;
   #sent = 0;
+  #heardAt: number | null = null; // null: an answer is awaited
 
   constructor(
     private readonly url: string,
@@ -59,6 +60,7 @@ export class Link {
 
   /** Make the server show that it is there. */
   probe(): void {
+    this.#heardAt = null;
     this.send("PING", {});
     this.#after(ANSWER_TIMEOUT_MS, () => this.#lost());
   }
@@ -93,8 +95,9 @@ export class Link {
   }
 
   #onMessage(data: unknown): void {
-    // In the background no PING is sent: an idle client is closed after a while (4408), which saves both ends.
-    this.#after(QUIET_MS, () => this.#onQuiet());
+    const isWatched = this.#heardAt !== null;
+    this.#heardAt = this.environment.now();
+    if (!isWatched) this.#after(QUIET_MS, () => this.#onQuiet());
     const message = JSON.parse(String(data)) as Message;
     if (message.type === "AUTH_ACK") {
       const { limits, features } = message.payload as { limits?: Payload; features?: string[] };
@@ -104,8 +107,11 @@ export class Link {
     } else this.events.onMessage(message);
   }
 
+  /** In the background no PING is sent: an idle client is closed after a while (4408), which saves both ends. */
   #onQuiet(): void {
-    if (this.environment.foreground?.isOn() === false) this.#after(QUIET_MS, () => this.#onQuiet());
-    else this.probe();
+    const left = (this.#heardAt ?? 0) + QUIET_MS - this.environment.now();
+    const isAsleep = this.environment.foreground?.isOn() === false;
+    if (left <= 0 && !isAsleep) this.probe();
+    else this.#after(left > 0 ? left : QUIET_MS, () => this.#onQuiet());
   }
 }

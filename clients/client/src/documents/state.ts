@@ -12,20 +12,20 @@ import type {
 import { Cell, Listeners } from "../cell.js";
 import { RequestError } from "../errors.js";
 import type { Operations } from "../kernel/index.js";
-import { Room } from "../presence/room.js";
+import { Room, type RoomDocument } from "../presence/room.js";
 import type { Standing } from "../tabs/notes.js";
 import { keyOf, type Payload } from "../wire.js";
 import { viewChange } from "./change.js";
-import { Confirmed } from "./confirmed.js";
+import { Confirmed, type Step } from "./confirmed.js";
 import type { DocumentContext } from "./context.js";
-import { Replicator, type SavedReplicator } from "./replicator.js";
+import { Replicator, type ReplicatorEvents, type SavedReplicator } from "./replicator.js";
 import { Waiters } from "./waiters.js";
 
 const SAVE_AFTER_MS = 1_000;
 
 type Saved = SavedReplicator & { conflicts: readonly Conflict[]; role: Role | null };
 
-export class DocumentState {
+export class DocumentState implements ReplicatorEvents, RoomDocument {
   readonly key: string;
   readonly cell: Cell<DocumentSnapshot<Json>>;
   readonly replicator: Replicator;
@@ -45,6 +45,7 @@ export class DocumentState {
   #storedEdits = 0;
   #confirmed = new Confirmed();
   #saveTimer: unknown = null;
+  #isQueued: boolean | null = null; // as the store was told; null: it has to be
 
   constructor(
     readonly type: string,
@@ -52,30 +53,22 @@ export class DocumentState {
     readonly context: DocumentContext,
   ) {
     this.key = keyOf(type, id);
-    this.replicator = new Replicator(() => context.clientId(), context.strategies(type), {
-      onView: (before, operations, after, author) => this.#onView(before, operations, after, author),
-      onConflicts: (found) => {
-        this.conflicts = [...this.conflicts, ...found];
-      },
-    });
-    this.presence = new Room({
-      environment: context.environment,
-      clientId: () => context.clientId(),
-      view: () => this.view,
-      confirmed: () => {
-        const { replica } = this.replicator;
-        return { version: replica?.version ?? 0, document: replica?.document ?? null };
-      },
-      since: (version) => this.#confirmed.since(version),
-      send: (payload) => {
-        this.send("PRESENCE_UPDATE", payload);
-      },
-    });
+    this.replicator = new Replicator(context.clientId, context.strategies(type), this);
+    this.presence = new Room(this);
     this.cell = new Cell(this.#snapshot());
   }
 
   get view(): Json {
     return this.replicator.replica?.view ?? null;
+  }
+
+  /** What the server has, as far as it was told. */
+  get confirmed(): { version: number; document: Json } {
+    return this.replicator.replica ?? { version: 0, document: null };
+  }
+
+  since(version: number): Step[] {
+    return this.#confirmed.since(version);
   }
 
   #snapshot(): DocumentSnapshot<Json> {
@@ -112,6 +105,7 @@ export class DocumentState {
   /** This tab has the queue now: what is stored, and upon it what this tab had not handed over. */
   async takeOver(): Promise<void> {
     this.leading = null;
+    this.#isQueued = null;
     const saved = (await this.context.keeper.load(`doc/${this.key}`)) as unknown as Saved | undefined;
     this.replicator.takeOver(saved ?? null);
     this.conflicts = saved?.conflicts ?? [];
@@ -119,14 +113,21 @@ export class DocumentState {
 
   refresh(): void {
     this.saved.reached(this.replicator.flight.settled);
+    const before = this.cell.snapshot;
     this.cell.update(this.#snapshot());
-    this.context.onChanged();
+    const { pending, isStored } = this.cell.snapshot;
+    if (pending || before.pending || isStored !== before.isStored) this.context.onChanged();
   }
 
-  #onView(before: Json, operations: Operations, after: Json, author: string | null): void {
+  onView(before: Json, operations: Operations, after: Json, author: string | null): void {
     this.presence.onView(before, operations, after, author);
     this.operations.tell(before, operations, author);
+    if (this.changes.isEmpty) return;
     this.changes.tell(viewChange(before, operations, after, this.#isEditing ? "local" : "remote"));
+  }
+
+  onConflicts(found: readonly Conflict[]): void {
+    this.conflicts = [...this.conflicts, ...found];
   }
 
   /** The message's id; null where there is no connection, or nothing subscribed yet. */
@@ -185,7 +186,11 @@ export class DocumentState {
     this.#saveTimer = null;
     const edits = this.#edits;
     // Which documents have something to send is found by key, without reading each of them.
-    void keeper.save(`queue/${this.key}`, () => (this.replicator.flight.pending ? 1 : undefined));
+    const isQueued = !!this.replicator.flight.pending;
+    if (isQueued !== this.#isQueued) {
+      this.#isQueued = isQueued;
+      void keeper.save(`queue/${this.key}`, () => (this.replicator.flight.pending ? 1 : undefined));
+    }
     const isStored = await keeper.save(`doc/${this.key}`, () => this.#record());
     if (isStored && edits > this.#storedEdits) {
       this.#storedEdits = edits;

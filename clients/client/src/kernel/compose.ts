@@ -9,8 +9,8 @@ import { equal, type Json } from "./values.js";
 export const isSame = (one: Operations, other: Operations): boolean =>
   equal(one as unknown as Json, other as unknown as Json);
 
-// A text edited in so many places isn't gathered further: that would cost each letter a walk over all of them.
-const COMPONENTS_MAX = 200;
+// A text edited in many places isn't gathered further: that would cost each letter a walk over all of them.
+const COMPONENTS_MAX = 48;
 
 /** `operations`, neighbours that edit one text, one counter or one value made one. */
 export function composed(operations: Operations): Operation[] {
@@ -28,7 +28,8 @@ export function composed(operations: Operations): Operation[] {
 function joined(first: Operation, second: Operation): Operation[] | undefined {
   if (!first[1] || !second[1] || !samePath(first[1], second[1])) return undefined;
   const path = first[1];
-  if (first[0] === "txt" && second[0] === "txt" && first[2].length < COMPONENTS_MAX) {
+  if (first[0] === "txt" && second[0] === "txt") {
+    if (first[2].length + second[2].length > COMPONENTS_MAX) return undefined;
     const delta = composeDelta(first[2], second[2]);
     return delta.length ? [["txt", path, delta]] : [];
   }

@@ -164,8 +164,9 @@ function doubles(path: Path, written: Json, strategies: Strategies): Operation[]
 /** Refuses what takes an item out of an array that only grows. Deleting the whole document may. */
 function checkGrowing(document: Json, operations: readonly Operation[], strategies: Strategies): void {
   for (const [pointer, rule] of Object.entries(strategies)) {
+    if (!grows(rule)) continue;
     const path = parsePointer(pointer);
-    const old = grows(rule) ? find(document, path) : undefined;
+    const old = find(document, path);
     if (!isArray(old)) continue;
     const isTouched = ([kind, at]: Operation) =>
       (kind === "rem" || kind === "set" || kind === "mov") && (startsWith(at, path) || startsWith(path, at));

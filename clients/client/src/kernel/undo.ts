@@ -62,8 +62,11 @@ function pushed(
   const inverse = invert(document, operations);
   if (!inverse.length) return stack;
   const top = stack.at(-1);
-  if (joins && top?.label === label - 1)
-    return [...stack.slice(0, -1), { operations: composed([...inverse, ...top.operations]), label }];
+  if (joins && top?.label === label - 1) {
+    const [next, ...rest] = top.operations; // those are composed as far as they can be
+    const operations = [...composed(next ? [...inverse, next] : inverse), ...rest];
+    return [...stack.slice(0, -1), { operations, label }];
+  }
   return [...stack.slice(1 - ENTRIES_MAX), { operations: inverse, label }];
 }
 

@@ -8,15 +8,14 @@ import type { Payload } from "../wire.js";
 import { between, carriedCursor, fromUnits, isSame, NOWHERE, toUnitsOf } from "./cursors.js";
 
 /** What a room needs of its document. */
-export interface RoomContext {
-  readonly environment: Environment;
-  clientId(): string;
-  confirmed(): { version: number; document: Json };
+export interface RoomDocument {
+  readonly context: { readonly environment: Environment; clientId(): string };
+  readonly confirmed: { version: number; document: Json };
   /** The confirmed changes since a version, as far as they are remembered. */
   since(version: number): Step[];
-  view(): Json;
+  readonly view: Json;
   /** Goes nowhere while there is no live connection: `resume` tells everything to the next. */
-  send(payload: Payload): void;
+  send(type: string, payload: Payload): void;
 }
 
 interface Entry {
@@ -42,7 +41,7 @@ export class Room implements PresenceRoom {
   #tellTimer: unknown = null;
   #typingTimer: unknown = null;
 
-  constructor(private readonly context: RoomContext) {}
+  constructor(private readonly document: RoomDocument) {}
 
   get snapshot(): PresenceSnapshot {
     return this.#cell.snapshot;
@@ -53,7 +52,7 @@ export class Room implements PresenceRoom {
   // ------------------------------------------------------------------------------------------- oneself
 
   setCursor(cursor: Cursor | null): void {
-    const own = fromUnits(cursor ?? NOWHERE, this.context.view());
+    const own = fromUnits(cursor ?? NOWHERE, this.document.view);
     if (cursor === null) this.setTyping(false);
     // Where typing alone moved the caret, the edit tells it to the others.
     if (isSame(own, this.#own)) return;
@@ -62,7 +61,7 @@ export class Room implements PresenceRoom {
   }
 
   setTyping(isTyping: boolean): void {
-    const { environment } = this.context;
+    const { environment } = this.document.context;
     environment.clearTimeout(this.#typingTimer);
     if (isTyping) this.#typingTimer = environment.setTimeout(() => this.setTyping(false), TYPING_MS);
     if (isTyping === this.#isTyping) return;
@@ -71,7 +70,7 @@ export class Room implements PresenceRoom {
   }
 
   #tellSoon(): void {
-    const { environment } = this.context;
+    const { environment } = this.document.context;
     environment.clearTimeout(this.#tellTimer);
     const wait = this.#toldAt + MOVE_MS - environment.now();
     if (wait <= 0) this.#tell();
@@ -80,12 +79,12 @@ export class Room implements PresenceRoom {
 
   /** One's own cursor goes out as it stands in the confirmed text, which is the one that others have. */
   #tell(): void {
-    const { environment } = this.context;
+    const { environment } = this.document.context;
     this.#toldAt = environment.now();
-    const { version, document } = this.context.confirmed();
-    const cursor = between(this.#own, this.context.view(), document, false);
+    const { version, document } = this.document.confirmed;
+    const cursor = between(this.#own, this.document.view, document, false);
     const place = cursor.position === undefined ? cursor : { ...cursor, version };
-    this.context.send({ cursor: place as unknown as Payload, is_typing: this.#isTyping });
+    this.document.send("PRESENCE_UPDATE", { cursor: place as unknown as Payload, is_typing: this.#isTyping });
   }
 
   // -------------------------------------------------------------------------------------------- others
@@ -120,19 +119,19 @@ export class Room implements PresenceRoom {
   /** Into the view: from the text at the version that the sender saw, past what came since and what is pending. */
   #put(presence: Presence): void {
     const { version, ...told } = presence.cursor as Cursor & { version?: number };
-    const confirmed = this.context.confirmed();
-    const steps = this.context.since(version ?? confirmed.version);
+    const confirmed = this.document.confirmed;
+    const steps = this.document.since(version ?? confirmed.version);
     const cursor = steps.reduce<Cursor>((at, { before, after, author }) => {
       return between(at, before, after, author !== presence.client_id);
     }, told);
-    const inView = between(cursor, confirmed.document, this.context.view(), true);
+    const inView = between(cursor, confirmed.document, this.document.view, true);
     this.#entries.set(presence.session_id, { presence, cursor: inView, shown: null });
   }
 
   /** The view changed: cursors go along. Its author's own cursor stands after what was inserted at it. */
   onView(before: Json, operations: Operations, after: Json, author: string | null): void {
     const change = { before, after, operations };
-    this.#own = carriedCursor(this.#own, change, author !== this.context.clientId());
+    this.#own = carriedCursor(this.#own, change, author !== this.document.context.clientId());
     for (const entry of this.#entries.values()) {
       const moved = carriedCursor(entry.cursor, change, author !== entry.presence.client_id);
       if (moved === entry.cursor) continue;
@@ -143,8 +142,9 @@ export class Room implements PresenceRoom {
   }
 
   #show(): void {
-    const view = this.context.view();
-    const clientId = this.context.clientId();
+    if (!this.#entries.size && this.snapshot === NOBODY) return;
+    const view = this.document.view;
+    const clientId = this.document.context.clientId();
     const others: Presence[] = [];
     let self: Presence | null = null;
     for (const entry of this.#entries.values()) {
@@ -158,7 +158,8 @@ export class Room implements PresenceRoom {
   }
 
   close(): void {
-    this.context.environment.clearTimeout(this.#tellTimer);
-    this.context.environment.clearTimeout(this.#typingTimer);
+    const { environment } = this.document.context;
+    environment.clearTimeout(this.#tellTimer);
+    environment.clearTimeout(this.#typingTimer);
   }
 }
