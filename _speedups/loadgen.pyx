@@ -106,8 +106,11 @@ cdef class Engine(_Judge):
     cdef list events
     cdef epoll_event ready[EVENTS_MAX]
     cdef readonly int64_t deliveries, acks, presences, messages, bytes_received, bytes_sent, reads
+    cdef public bint raw
+    cdef public int opcode
 
     def __cinit__(self):
+        self.opcode = 1
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise OSError(errno, os.strerror(errno))
@@ -185,13 +188,13 @@ cdef class Engine(_Judge):
         cdef _User user = self.users[slot]
         user.launch(number, intended_ns, payload)
         if user.phase == PHASE_OPEN:
-            self.send_frame(slot, user, 1, payload)
+            self.send_frame(slot, user, self.opcode, payload)
         return user.flying
 
-    def send(self, Py_ssize_t slot, bytes payload, int opcode=1):
+    def send(self, Py_ssize_t slot, bytes payload, int opcode=0):
         cdef _User user = self.users[slot]
         if user.phase == PHASE_OPEN:
-            self.send_frame(slot, user, opcode, payload)
+            self.send_frame(slot, user, opcode or self.opcode, payload)
 
     cdef int send_frame(self, Py_ssize_t slot, _User user, int opcode, bytes payload) except -1:
         cdef size_t size = PyBytes_GET_SIZE(payload)
@@ -346,7 +349,7 @@ cdef class Engine(_Judge):
         cdef int opcode = first & 15
         cdef int code = 1005
         cdef bytes whole
-        if opcode == 1 and first & 0x80:
+        if opcode == self.opcode and first & 0x80:
             self.message(slot, user, data, size, now)
         elif opcode == 9:
             self.send_frame(slot, user, 10, PyBytes_FromStringAndSize(data, size))
@@ -355,7 +358,7 @@ cdef class Engine(_Judge):
                 code = (<unsigned char>data[0] << 8) | <unsigned char>data[1]
                 self.send_frame(slot, user, 8, PyBytes_FromStringAndSize(data, 2))
             self.end(slot, user, code, PyBytes_FromStringAndSize(data + 2, size - 2) if size > 2 else b"", now)
-        elif opcode == 1:
+        elif opcode == self.opcode:
             user.fragments = [PyBytes_FromStringAndSize(data, size)]
         elif opcode == 0 and user.fragments is not None:
             user.fragments.append(PyBytes_FromStringAndSize(data, size))
@@ -372,6 +375,9 @@ cdef class Engine(_Judge):
     cdef int message(self, Py_ssize_t slot, _User user, const char *data, size_t size, int64_t now) except -1:
         cdef Scan scan
         self.messages += 1
+        if self.raw:
+            self.events.append((slot, MESSAGE, (PyBytes_FromStringAndSize(data, size), user.version), now))
+            return 0
         if not scan_message(data, size, &scan):
             self.fault(MALFORMED, slot, user, -1)
             return 0
@@ -396,6 +402,16 @@ cdef class Engine(_Judge):
         else:
             self.other(slot, user, &scan, PyBytes_FromStringAndSize(data, size), now)
         return 0
+
+    def deliver(self, Py_ssize_t slot, int64_t version, int64_t arrived_ns):
+        cdef _User user = self.users[slot]
+        self.deliveries += 1
+        self.advance(slot, user, version)
+        self.arrive(user.document, version, arrived_ns)
+
+    def arrived(self, Py_ssize_t slot, int64_t version, int64_t arrived_ns):
+        self.deliveries += 1
+        self.arrive((<_User>self.users[slot]).document, version, arrived_ns)
 
     cdef int other(self, Py_ssize_t slot, _User user, Scan *scan, bytes payload, int64_t now) except -1:
         cdef int64_t before = user.version

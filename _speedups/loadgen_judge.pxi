@@ -60,6 +60,17 @@ cdef class _Judge:
             self.faults.append((kind, slot, user.version + 1, version))
         return 0
 
+    def step(self, Py_ssize_t slot, int64_t version):
+        self.advance(slot, self.users[slot], version)
+
+    def follow(self, Py_ssize_t slot, int64_t version):
+        (<_User>self.users[slot]).version = version
+
+    def blame(self, int kind, Py_ssize_t slot, int64_t expected, int64_t got, int64_t times=1):
+        self.fault_counts[kind] = self.fault_counts.get(kind, 0) + times
+        if times > 0 and len(self.faults) < FAULTS_MAX:
+            self.faults.append((kind, slot, expected, got))
+
     cdef int arrive(self, _Document document, int64_t version, int64_t now) except -1:
         cdef Entry *entry = document.entry(version, False)
         if entry == NULL or entry.intended_ns == 0:
@@ -110,6 +121,10 @@ cdef class _Judge:
     def missing(self, Py_ssize_t slot):
         cdef _User user = self.users[slot]
         return len(user.missing) if user.missing is not None else 0
+
+    def lacks(self, Py_ssize_t slot, int64_t version):
+        cdef _User user = self.users[slot]
+        return user.missing is not None and version in user.missing
 
     def acknowledge(self, Py_ssize_t slot, int64_t number, int64_t version, int64_t arrived_ns):
         return self.acknowledged(slot, self.users[slot], number, version, arrived_ns)

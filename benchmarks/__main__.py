@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accept, broadcast, echo, edit, measure, memory, node, ot, peers
+from benchmarks import accept, broadcast, echo, edit, measure, memory, node, ot, transports
 
 PROGRAMS: Mapping[str, Callable[[Sequence[str]], object]] = {
     "broadcast": broadcast.run,
@@ -42,16 +42,16 @@ COLUMNS: Mapping[str, tuple[str, str, float]] = {
 }
 PANELS_A_ROW = 4
 ORDER = (
-    peers.FLOOR,
-    peers.FAST,
+    transports.FLOOR,
+    transports.FAST,
     node.NAME,
-    peers.PICOWS,
-    peers.NPM_WS,
-    peers.TRIO_WEBSOCKET,
-    peers.WEBSOCKETS,
-    peers.PORTABLE,
+    transports.PICOWS,
+    transports.NPM_WS,
+    transports.TRIO_WEBSOCKET,
+    transports.WEBSOCKETS,
+    transports.PORTABLE,
 )
-OURS = (peers.FAST, node.NAME, "compiled")
+OURS = (transports.FAST, node.NAME, "compiled")
 # Panels of the picture that compare kernels: a case of benchmarks.ot, and its title.
 CASES: Mapping[str, str] = {
     "apply: 4 operations": "Apply 4 operations, us",

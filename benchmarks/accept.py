@@ -3,9 +3,9 @@
     python -m benchmarks.accept
 
 The gateway is a whole embedded node, and each connection brings its own token (HS256), which is verified and
-answered with AUTH_ACK; the peers are bare: they upgrade and know nobody. Each connection is closed as soon as
-it is answered. "Rate" is connections a second of one core, 1 / CPU. What the gateway spends on verifying the
-token, most of it in PyJWT, is told apart: measured alone, in the benchmark's own process.
+answered with AUTH_ACK; the others are bare: they upgrade and know nobody. Each connection is closed as soon
+as it is answered. "Rate" is connections a second of one core, 1 / CPU. What the gateway spends on verifying
+the token, most of it in PyJWT, is told apart: measured alone, in the benchmark's own process.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from benchmarks import measure, node, peers
+from benchmarks import measure, node, transports
 from gateway.admission import TokenVerifier
 from gateway.config import Config
 
 PEERS = (
-    peers.FLOOR,
+    transports.FLOOR,
     node.NAME,
-    peers.FAST,
-    peers.PICOWS,
-    peers.NPM_WS,
-    peers.TRIO_WEBSOCKET,
-    peers.WEBSOCKETS,
+    transports.FAST,
+    transports.PICOWS,
+    transports.NPM_WS,
+    transports.TRIO_WEBSOCKET,
+    transports.WEBSOCKETS,
 )
 BATCH = 100
 
@@ -42,7 +42,7 @@ def measured(name: str, connections: int) -> dict[str, float]:
     if name == node.NAME:
         requests = [measure.request(node.PATH, node.token(number)) for number in range(connections)]
     start: Callable[[], AbstractContextManager[measure.Server]] = (
-        node.started if name == node.NAME else lambda: peers.started(name)
+        node.started if name == node.NAME else lambda: transports.started(name)
     )
     with start() as server:
         come_and_go(server.port, requests[:BATCH])
@@ -92,10 +92,10 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
     parser.add_argument("--connections", type=int, default=3000)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args(arguments)
-    names = peers.present(PEERS)
+    names = transports.present(PEERS)
     found = measure.repeated(names, options.repeats, lambda name: measured(name, options.connections))
     title = f"Accept: CPU a connection, {options.connections:,} connections"
-    slow = found[peers.TRIO_WEBSOCKET]["cpu_us"]
+    slow = found[transports.TRIO_WEBSOCKET]["cpu_us"]
     rows = [
         [name, f"{value['cpu_us']:.0f}", f"{1e6 / value['cpu_us']:,.0f}", f"{slow / value['cpu_us']:.1f}"]
         for name, value in found.items()

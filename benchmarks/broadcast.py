@@ -12,16 +12,16 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from benchmarks import measure, peers
+from benchmarks import measure, transports
 
 PEERS = (
-    peers.FLOOR,
-    peers.FAST,
-    peers.PICOWS,
-    peers.NPM_WS,
-    peers.TRIO_WEBSOCKET,
-    peers.WEBSOCKETS,
-    peers.PORTABLE,
+    transports.FLOOR,
+    transports.FAST,
+    transports.PICOWS,
+    transports.NPM_WS,
+    transports.TRIO_WEBSOCKET,
+    transports.WEBSOCKETS,
+    transports.PORTABLE,
 )
 
 
@@ -30,7 +30,7 @@ def measured(name: str, clients: int, rounds: int, size: int) -> dict[str, float
     command = measure.masked(b"!all %d" % size)
     round_bytes = clients * measure.frame_bytes(size) + measure.frame_bytes(2)
     with (
-        peers.started(name) as server,
+        transports.started(name) as server,
         measure.herd(server.port, [measure.request()] * (clients + 1)) as herd,
     ):
         author = herd.sockets[0]
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args(arguments)
     found = measure.repeated(
-        peers.present(PEERS),
+        transports.present(PEERS),
         options.repeats,
         lambda name: measured(name, options.clients, options.rounds, options.size),
     )
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
 
 
 def rows_of(found: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
-    floor = found.get(peers.FLOOR, {}).get("cpu_us")
+    floor = found.get(transports.FLOOR, {}).get("cpu_us")
     return [
         [name, f"{value['cpu_us']:.2f}", f"{value['cpu_us'] / floor:.2f}" if floor else "-"]
         for name, value in found.items()

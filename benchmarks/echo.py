@@ -12,16 +12,16 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from benchmarks import measure, peers
+from benchmarks import measure, transports
 
 PEERS = (
-    peers.FLOOR,
-    peers.FAST,
-    peers.PICOWS,
-    peers.NPM_WS,
-    peers.TRIO_WEBSOCKET,
-    peers.WEBSOCKETS,
-    peers.PORTABLE,
+    transports.FLOOR,
+    transports.FAST,
+    transports.PICOWS,
+    transports.NPM_WS,
+    transports.TRIO_WEBSOCKET,
+    transports.WEBSOCKETS,
+    transports.PORTABLE,
 )
 
 
@@ -29,7 +29,7 @@ def measured(name: str, clients: int, rounds: int, size: int) -> dict[str, float
     """CPU microseconds an echo of one peer."""
     message = measure.masked(b"x" * size)
     round_bytes = clients * measure.frame_bytes(size)
-    with peers.started(name) as server, measure.herd(server.port, [measure.request()] * clients) as herd:
+    with transports.started(name) as server, measure.herd(server.port, [measure.request()] * clients) as herd:
         for number in range(rounds + 3):
             if number == 3:  # the first ones warm up
                 before_s = server.cpu_s()
@@ -47,12 +47,12 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args(arguments)
     found = measure.repeated(
-        peers.present(PEERS),
+        transports.present(PEERS),
         options.repeats,
         lambda name: measured(name, options.clients, options.rounds, options.size),
     )
     title = f"Echo: CPU a message, {options.clients:,} connections, {options.size} bytes"
-    slow = found[peers.TRIO_WEBSOCKET]["cpu_us"]
+    slow = found[transports.TRIO_WEBSOCKET]["cpu_us"]
     rows = [
         [name, f"{value['cpu_us']:.2f}", f"{slow / value['cpu_us']:.1f}"] for name, value in found.items()
     ]

@@ -3,7 +3,7 @@
     python -m benchmarks.memory
 
 The gateway is a whole embedded node; each of its connections is authenticated by a token of its own and
-subscribed to an event that six look at. The peers' connections are bare. Memory is the growth of the
+subscribed to an event that six look at. The transports' connections are bare. Memory is the growth of the
 server's resident set; the kernel's socket buffers are not in it. Idle CPU is the node's over a quiet stretch:
 with pings switched off (what the sweeps and the loop cost), and with one a connection each 30 s.
 """
@@ -15,11 +15,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from benchmarks import measure, node, peers
+from benchmarks import measure, node, transports
 from benchmarks.measure import Herd, Server
 from gateway.runtime.interpreter import raise_descriptors
 
-PEERS = (peers.FAST, peers.PICOWS, peers.NPM_WS, peers.TRIO_WEBSOCKET, peers.WEBSOCKETS, peers.PORTABLE)
+PEERS = (
+    transports.FAST,
+    transports.PICOWS,
+    transports.NPM_WS,
+    transports.TRIO_WEBSOCKET,
+    transports.WEBSOCKETS,
+    transports.PORTABLE,
+)
 PEER_CONNECTIONS = 3000
 SUBSCRIBERS = 6
 WARM = 100
@@ -64,7 +71,7 @@ def idle_share(server: Server, herd: Herd, idle_s: float) -> float:
 
 def peer_memory(name: str) -> dict[str, float]:
     """RSS a connection of a peer."""
-    with peers.started(name) as server, measure.herd(server.port, [measure.request()] * WARM) as herd:
+    with transports.started(name) as server, measure.herd(server.port, [measure.request()] * WARM) as herd:
         before = server.rss_bytes()
         herd.open([measure.request()] * PEER_CONNECTIONS)
         herd.settle(0.5)
@@ -79,7 +86,7 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
     raise_descriptors(options.connections + 2 * WARM)
     quiet = node_memory(options.connections, options.idle_s, 3600.0)
     pinging = node_memory(options.connections, options.idle_s, PING_INTERVAL_S)
-    found = {node.NAME: quiet} | measure.repeated(peers.present(PEERS), 1, peer_memory)
+    found = {node.NAME: quiet} | measure.repeated(transports.present(PEERS), 1, peer_memory)
     title = (
         f"Memory of an idle connection ({options.connections:,} of the node, {PEER_CONNECTIONS:,} of others)"
     )

@@ -97,6 +97,10 @@ class Keeper:
             self.changes[document] = []
             self.after[document] = answer["current_version"]
 
+    async def final_states(self, documents: Sequence[int]) -> tuple[dict[int, tuple[int, Any]], list[str]]:
+        """See `final_states`."""
+        return await final_states(self._target, self, documents)
+
     async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
         """Without an admin HTTP: keep up with the documents' versions until cancelled.
 

@@ -27,6 +27,7 @@ from loadtest import preflight
 from loadtest import server as servers
 from loadtest.observe import Observer, Pids
 from loadtest.preflight import PreflightError
+from loadtest.protocols import OURS, UnknownProtocol, find
 from loadtest.recorder import INTERVAL_S, joined
 from loadtest.scenario import Disruption, Scenario
 from loadtest.schedule import Schedule
@@ -66,6 +67,7 @@ class Options:
     start_at: float | None = None  # Unix time; for several machines to begin together
     run_name: str = ""
     server_command: Sequence[str] = servers.GATEWAY
+    protocol: str = OURS
     pids: Callable[[], Pids] | None = None  # who serves at `url`, where that is on this machine
     actions: Sequence[Action] = ()
     on_progress: Callable[[Progress], None] = lambda progress: None
@@ -174,13 +176,15 @@ class Run:
         own = scenario.users / machines
         processes = scenario.generator.processes or max(1, round(own / CONNECTIONS_A_PROCESS + 0.499))
         processes = min(processes, max(scenario.population.documents // machines, 1))
-        secret = self.server.secret if self.server else self.options.secret
-        assert secret is not None, "looked at before"
+        signed = find(self.options.protocol).signed
+        secret = self.server.secret if signed and self.server else self.options.secret
+        assert secret is not None or not signed, "looked at before"
         common = {
             "scenario": scenario.document(),
             "url": self.url,
             "admin_url": self.admin_url,
-            "secret": secret.hex(),
+            "protocol": self.options.protocol,
+            "secret": (secret or b"").hex(),
             "run": self.options.run_name or secrets.token_hex(4),
             "expires_at": int(time.time() + scenario.duration_s + 3600),
             "parts": processes * machines,
@@ -343,6 +347,7 @@ class Run:
             server_died=self.server_died,
             ended_early=self.ended_early,
             embedded=self.server is not None,
+            protocol=self.options.protocol,
             disruptions=self.disruptions,
         )
 
@@ -361,6 +366,8 @@ async def _preflight(options: Options) -> None:
     if options.url is None:
         return
     preflight.check_url(options.url)
+    if not find(options.protocol).signed:
+        return
     if options.secret is None:
         raise PreflightError("a server at --url needs --token-secret-file, to sign the users' tokens")
     resource_type = options.scenario.population.resource_type
@@ -375,6 +382,10 @@ async def run(options: Options) -> dict[str, Any]:
         raise RunError("several machines need a server of their own: give --url")
     if options.url is not None and options.scenario.disruptions:
         raise RunError("only an embedded server can be killed or restarted: leave out --url")
+    try:
+        find(options.protocol)
+    except UnknownProtocol as error:
+        raise RunError(str(error)) from None
     Schedule(options.scenario)  # fails early on what can't be scheduled
     await _preflight(options)
     problems: list[Exception] = []

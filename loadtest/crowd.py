@@ -13,23 +13,21 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-import orjson
-
-from loadtest import content
 from loadtest.engine import CLOSED, MESSAGE, OPENED, REJECTED, Engine, Event
 from loadtest.histogram import Latencies
 from loadtest.schedule import PRESENCE, Life, Operation
-from loadtest.users import Target, User, handshake
+from loadtest.users import Target, User
+
+if TYPE_CHECKING:
+    from loadtest.protocols.port import Protocol
 
 MS = 1_000_000
 CONNECT_TIMEOUT_MS = 15_000
 CLOSE_TIMEOUT_MS = 2_000
 FINISH_TRIES = 40
 RETRY_MS = (200.0, 1_000.0)
-SUBSCRIBE_ID = "subscribe"
-SEQS_KEPT = 16  # the submissions of a client that are remembered, docs/reference/protocol.md#resends
 QUEUE_RETRY_MS = 20.0
 IN_FLIGHT_MAX = 1024  # a user with so many unanswered edits makes no more: the server has stalled
 NORMAL_CLOSE = (1000).to_bytes(2, "big")
@@ -39,8 +37,10 @@ LOCAL_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno
 class Crowd:
     """All users of a process, by slot of the engine and by number in the schedule."""
 
-    def __init__(self, engine: Engine, target: Target, users: Sequence[User], resume: bool) -> None:
-        self.engine, self.target, self.resume = engine, target, resume
+    def __init__(
+        self, engine: Engine, target: Target, users: Sequence[User], resume: bool, protocol: Protocol
+    ) -> None:
+        self.engine, self.target, self.resume, self.protocol = engine, target, resume, protocol
         self.users = list(users)
         self.by_index = {user.index: user for user in users}
         self.counts: Counter[str] = Counter()
@@ -61,7 +61,7 @@ class Crowd:
 
     # ------------------------------------------------------------------------------------------ timers
 
-    def _after(
+    def later(
         self, now: int, delay_ms: float, action: Callable[[User, int], None], user: User, always: bool = False
     ) -> None:
         """Run `action` later, unless (or `always`) the user's connection has changed by then."""
@@ -87,8 +87,7 @@ class Crowd:
         user.timer += 1
         user.return_delay_ms = None
         if not user.request:
-            bearer = self.target.token(user.user_id) if user.plain else None
-            user.request = handshake(self.target, bearer, not user.plain)
+            user.request = self.protocol.request(self.target, user)
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
@@ -105,7 +104,7 @@ class Crowd:
             self._connect_failed(user, now, error)
             return
         user.sock, user.state = sock, "connecting"
-        self._after(now, CONNECT_TIMEOUT_MS, self._connect_late, user)
+        self.later(now, CONNECT_TIMEOUT_MS, self._connect_late, user)
 
     def _connect_failed(self, user: User, now: int, error: OSError) -> None:
         name = errno.errorcode.get(error.errno or 0, "?")
@@ -139,7 +138,7 @@ class Crowd:
             return
         user.state = "connecting"
         user.timer += 1
-        self._after(now, delay_ms, self._reconnect, user)
+        self.later(now, delay_ms, self._reconnect, user)
 
     def _reconnect(self, user: User, now: int) -> None:
         user.connect_ns = now
@@ -152,7 +151,7 @@ class Crowd:
         user.state = "closing"
         user.timer += 1
         self.engine.send(user.slot, NORMAL_CLOSE, 8)
-        self._after(now, CLOSE_TIMEOUT_MS, self._close_late, user)
+        self.later(now, CLOSE_TIMEOUT_MS, self._close_late, user)
 
     def _close_late(self, user: User, now: int) -> None:
         self.counts["close_timeouts"] += 1
@@ -204,7 +203,7 @@ class Crowd:
         """Close once everything is answered; a user doesn't leave with its last edit unsaved."""
         user.finishing += 1
         if (self.engine.in_flight(user.slot) or user.queue) and user.finishing < FINISH_TRIES:
-            self._after(now, CLOSE_TIMEOUT_MS / FINISH_TRIES, self._finish, user)
+            self.later(now, CLOSE_TIMEOUT_MS / FINISH_TRIES, self._finish, user)
         else:
             user.finishing = 0
             self._close(user, now)
@@ -215,15 +214,15 @@ class Crowd:
         self.lags_ns.append(now - intended_ns)
         if operation.kind == PRESENCE:
             if user.state == "live":
-                user.presence_number += 1
-                at_us = (intended_ns - self.zero_ns) // 1000
-                self.engine.send(user.slot, user.writer.presence(user.presence_number, at_us))
-                self.counts["presence_sent"] += 1
+                message = self.protocol.presence(user, (intended_ns - self.zero_ns) // 1000)
+                if message is not None:
+                    self.engine.send(user.slot, message)
+                    self.counts["presence_sent"] += 1
             return
         self.counts["scheduled"] += 1
         if now - intended_ns > self.missed_after_ns:
             self.counts["missed"] += 1
-        if user.state == "live" and not user.queue and self._may_send(user):
+        if user.state == "live" and not user.queue and self.protocol.may_send(self.engine, user):
             self.edit(user, operation.kind, operation.number, intended_ns)
         elif user.state == "idle":
             self.counts["unsent"] += 1
@@ -233,30 +232,20 @@ class Crowd:
                 user.kept += 1
                 self.counts["kept_offline"] += 1
             if user.state == "live" and len(user.queue) == 1:
-                self._after(now, QUEUE_RETRY_MS, self._send_queue, user)
+                self.later(now, QUEUE_RETRY_MS, self.send_queue, user)
 
-    def _may_send(self, user: User) -> bool:
-        """Whether a new edit leaves all unanswered ones among the client's last SEQS_KEPT, which the server
-        remembers: an older one could not be sent again."""
-        if user.plain:
-            return True
-        oldest = min(self.engine.oldest(user.slot) or user.number, min(user.postponed, default=user.number))
-        return user.number + 1 - oldest < SEQS_KEPT
-
-    def _send_queue(self, user: User, now: int) -> None:
+    def send_queue(self, user: User, now: int) -> None:
         """Send what waits, as far as it may be sent."""
-        while user.queue and self._may_send(user):
+        while user.queue and self.protocol.may_send(self.engine, user):
             intended_ns, kind, index = user.queue.pop(0)
             self.edit(user, kind, index, intended_ns)
         if user.queue:
-            self._after(now, QUEUE_RETRY_MS, self._send_queue, user)
+            self.later(now, QUEUE_RETRY_MS, self.send_queue, user)
 
     def edit(self, user: User, kind: int, index: int, intended_ns: int) -> None:
         """Make and send one edit."""
         engine, slot = self.engine, user.slot
-        if user.replica is not None and (user.replica.undo is not None or kind >= 3):
-            user.replica.feed(engine.take_spool(slot))
-        number, payload = user.edit(kind, index, engine.version(slot))
+        number, payload = self.protocol.edit(engine, user, kind, index)
         if engine.submit(slot, number, intended_ns, payload) > IN_FLIGHT_MAX:
             engine.refuse(slot, number)
             self.counts["stalled"] += 1
@@ -265,9 +254,12 @@ class Crowd:
 
     def ping(self, second: int, interval_s: int) -> None:
         """Keep the users alive whose turn it is in this second."""
+        message = self.protocol.ping
+        if message is None:
+            return
         for user in self.users:
             if user.state == "live" and user.index % interval_s == second % interval_s:
-                self.engine.send(user.slot, b'{"type":"PING"}')
+                self.engine.send(user.slot, message)
 
     # ------------------------------------------------------------------------------------- the engine
 
@@ -276,7 +268,7 @@ class Crowd:
         for slot, kind, data, now in events:
             user = self.users[slot]
             if kind == MESSAGE:
-                self._message(user, data[0], data[1], now)
+                self.protocol.received(self, user, data[0], data[1], now)
             elif kind == OPENED:
                 self._opened(user, now)
             elif kind == CLOSED:
@@ -286,21 +278,8 @@ class Crowd:
 
     def _opened(self, user: User, now: int) -> None:
         user.state = "joining"
-        if not user.plain:
-            auth = {
-                "token": self.target.token(user.user_id),
-                "client_id": user.client_id,
-                "user_id": user.user_id,
-            }
-            self.engine.send(user.slot, content.message("AUTH", "auth", auth))
         user.sync_ns = now
-        self._subscribe(user, now)
-
-    def _subscribe(self, user: User, now: int) -> None:
-        payload: dict[str, Any] = {"resource": self.target.resource_type, "resource_id": user.resource_id}
-        if user.subscribed and self.resume and not user.plain:
-            payload |= {"version": self.engine.version(user.slot), "epoch": user.epoch, "max_changes": 1000}
-        self.engine.send(user.slot, content.message("SUBSCRIBE", SUBSCRIBE_ID, payload))
+        self.protocol.opened(self, user, now)
 
     def _closed(self, user: User, code: int, reason: bytes, now: int) -> None:
         if user.sock is not None:
@@ -323,36 +302,25 @@ class Crowd:
         )
         self._come_back(user, now, delay_ms)
 
-    def _message(self, user: User, payload: bytes, before: int, now: int) -> None:
-        message = orjson.loads(payload)
-        kind, body = message["type"], message.get("payload") or {}
-        if kind == "SUBSCRIBE_ACK":
-            self._subscribed(user, body, before, now)
-        elif kind == "AUTH_ACK":
-            self.connect.record((now - user.connect_ns) // 1000)
-        elif kind == "SYNC_RESPONSE":
-            self._synced(user, body, before, now)
-        elif kind == "ERROR":
-            self._error(user, body, now)
-        elif kind == "GOAWAY":
-            user.return_delay_ms = float(body.get("reconnect_after_ms", 0))
-            self.counts["goaways"] += 1
-            self._close(user, now)
+    # ------------------------------------------------------------- what an adapter says about messages
 
-    def _subscribed(self, user: User, body: dict[str, Any], before: int, now: int) -> None:
+    def connected_in(self, user: User, now: int) -> None:
+        """The server knows who the user is."""
+        self.connect.record((now - user.connect_ns) // 1000)
+
+    def joined(self, user: User, now: int) -> None:
+        """The user has its document: it goes on where it was."""
         self.sync.record((now - user.sync_ns) // 1000)
         self.counts["succeeded"] += 1
         self.connected += 1
         user.timer += 1
         user.state = "live"
         user.return_delay_ms = None
-        again, user.subscribed = user.subscribed, True
-        if again and body.get("epoch") == user.epoch and body.get("version", 0) < before:
-            self._backwards(user, before, body.get("version", 0))
-        user.epoch = body.get("epoch")
-        self._catch_up(user, now)
+        user.subscribed = True
+        self.catch_up(user, now)
 
-    def _backwards(self, user: User, before: int, version: int) -> None:
+    def backwards(self, user: User, before: int, version: int) -> None:
+        """The server is at an older version than the user had seen."""
         self.counts["backwards"] += 1
         if len(self.problems) < 20:
             self.problems.append(
@@ -360,11 +328,11 @@ class Crowd:
                 f"had seen version {before}"
             )
 
-    def _catch_up(self, user: User, now: int) -> None:
+    def catch_up(self, user: User, now: int) -> None:
         """Send again what is unanswered, then what queued up."""
         for number, intended_ns, payload in self.engine.in_flight(user.slot):
             self.engine.refuse(user.slot, number)
-            if user.plain:
+            if not self.protocol.resends(user):
                 self.counts["unresolved"] += 1
             else:
                 self.counts["resent"] += 1
@@ -372,50 +340,31 @@ class Crowd:
         base, user.offline_base = user.offline_base, None
         self.counts["resumed_offline"] += user.kept
         user.kept = 0
-        if user.queue and base is not None and not user.plain:
-            self.counts["offline_patches"] += 1
-            self.counts["merged_offline"] += len(user.queue) - 1
-            number, payload = user.offline_patch(base)
-            self.engine.submit(user.slot, number, -1, payload)
+        if user.queue and base is not None:
+            waiting = len(user.queue)
+            patch = self.protocol.patch(user, base)
+            if patch is not None:
+                self.counts["offline_patches"] += 1
+                self.counts["merged_offline"] += waiting - 1
+                self.engine.submit(user.slot, patch[0], -1, patch[1])
         if base is not None:  # what was written without a connection is not timed
             user.queue = [(-1, kind, index) for _, kind, index in user.queue]
-        self._send_queue(user, now)
+        self.send_queue(user, now)
 
-    def _synced(self, user: User, body: dict[str, Any], before: int, now: int) -> None:
-        """The state in place of what was queued for a slow reader, with the acknowledgements among it."""
-        self.counts["resyncs"] += 1
-        if body.get("current_version", 0) < before:
-            self._backwards(user, before, body.get("current_version", 0))
-        for ack in body.get("acks") or ():
-            if self.engine.acknowledge(user.slot, int(ack["id"]), ack["version"], now):
-                self.counts["acks"] += 1
+    def acknowledged(self, user: User, number: int, version: int, now: int) -> bool:
+        """A submission became this version; False where it isn't in flight (any more)."""
+        if not self.engine.acknowledge(user.slot, number, version, now):
+            return False
+        self.counts["acks"] += 1
+        return True
 
-    def _error(self, user: User, body: dict[str, Any], now: int) -> None:
-        code, ref = str(body.get("code", "?")), str(body.get("ref") or "")
-        self.errors[code] += 1
-        if ref == SUBSCRIBE_ID and code == "UNAVAILABLE" and user.state == "joining":
-            self.counts["subscribed_again"] += 1
-            self._after(now, _retry_after_ms(body), self._subscribe, user)
-        if not ref.isdigit():
-            return
-        flight = self.engine.refuse(user.slot, int(ref))
-        if flight is None:
-            return
-        if code == "UNAVAILABLE" and not user.plain:
-            self._resubmit(user, int(ref), flight, body, now)
-            return
-        if user.replica is not None:
-            user.replica.feed(self.engine.take_spool(user.slot))
-            user.replica.refused(flight[1])
-        if code == "NOTHING_TO_UNDO":
-            self.counts["nothing_to_undo"] += 1
-        else:
-            self.counts["unresolved" if code == "SEQ_TOO_OLD" else "refused"] += 1
+    def refused(self, user: User, number: int, outcome: str = "refused") -> None:
+        """A submission came to nothing: refused, nothing_to_undo or unresolved."""
+        if self.engine.refuse(user.slot, number) is not None:
+            self.counts[outcome] += 1
 
-    def _resubmit(
-        self, user: User, number: int, flight: tuple[int, bytes], body: dict[str, Any], now: int
-    ) -> None:
-        """The log couldn't be reached: the same submission again, as its seq makes it safe."""
+    def resubmit(self, user: User, number: int, flight: tuple[int, bytes], delay_ms: float, now: int) -> None:
+        """The server couldn't take it now: the same submission again, which its number makes safe."""
         user.postponed.add(number)
         if self.ending:
             return
@@ -423,12 +372,18 @@ class Crowd:
 
         def again(user: User, now: int) -> None:
             if user.state in ("connecting", "joining"):
-                self._after(now, RETRY_MS[0], again, user, always=True)
+                self.later(now, RETRY_MS[0], again, user, always=True)
                 return
             user.postponed.discard(number)
             self.engine.submit(user.slot, number, flight[0], flight[1])
 
-        self._after(now, _retry_after_ms(body), again, user, always=True)
+        self.later(now, delay_ms, again, user, always=True)
+
+    def go_away(self, user: User, delay_ms: float, now: int) -> None:
+        """The server asks the user to come back later."""
+        user.return_delay_ms = delay_ms
+        self.counts["goaways"] += 1
+        self._close(user, now)
 
     # ------------------------------------------------------------------------------------------ the end
 
@@ -453,10 +408,6 @@ class Crowd:
         self.settle()
         for user in self.users:
             self._drop(user)
-
-
-def _retry_after_ms(body: dict[str, Any]) -> float:
-    return float(body.get("retry_after_ms") or 500)
 
 
 def now_ns() -> int:

@@ -19,7 +19,7 @@ from loadtest.scenario import Scenario
 from loadtest.verdict import Findings, conclude
 
 FORMAT = 1
-ANSWERS = ("acks", "nothing_to_undo", "refused")
+ANSWERS = ("acks", "nothing_to_undo", "no_change", "refused")
 SETTLED = (*ANSWERS, "merged_offline", "unsent", "unresolved", "stalled")
 Data = dict[str, Any]
 
@@ -218,6 +218,7 @@ def summarise(
     server_died: str = "",
     ended_early: str = "",
     embedded: bool = True,
+    protocol: str = "collab",
     disruptions: Sequence[Data] = (),
 ) -> Data:
     """The report of a run. `intervals` are joined over the processes, `results` are the workers' own."""
@@ -241,6 +242,7 @@ def summarise(
     return {
         "format": FORMAT,
         "scenario": scenario.name,
+        "protocol": protocol,
         "started_at": started_at,
         "share": list(share),
         "verdict": verdict.document(),

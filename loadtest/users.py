@@ -8,12 +8,17 @@ import hmac
 import json
 import socket
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import orjson
 
 from loadtest import content
 from loadtest.replica import Replica
 from loadtest.scenario import EDIT_KINDS
+
+if TYPE_CHECKING:
+    from loadtest.protocols.port import UserReplica
 
 
 def token(secret: bytes, user_id: str, grant: str, expires_at: int) -> str:
@@ -86,6 +91,7 @@ class User:
         "finishing",
         "index",
         "kept",
+        "memory",
         "number",
         "offline_base",
         "plain",
@@ -113,7 +119,8 @@ class User:
         self.client_id = f"client-{target.run}-{index}"
         self.resource_id = target.resource_id(document)
         self.writer = content.Writer(target.resource_type, self.resource_id, self.client_id, plain)
-        self.replica: Replica | None = None
+        self.replica: UserReplica | None = None
+        self.memory: Any = None  # what the protocol keeps of the user
         self.editor = True
         self.sock: socket.socket | None = None
         self.source = ""
@@ -135,11 +142,22 @@ class User:
         self.number += 1
         return self.number
 
+    def edited(self, kind: int, index: int, document: Any) -> dict[str, Any]:
+        """The next edit as one operation of a JSON Patch, or a `text`; `document` is None where it is
+        unknown."""
+        name = EDIT_KINDS[kind] if EDIT_KINDS[kind] != "undo" else "title"
+        if isinstance(document, dict) and name in ("description", "attendees"):
+            made = content.informed_edit(name, index, document)
+        else:
+            made = content.blind_edit(name, index)
+        parsed: dict[str, Any] = orjson.loads(made)
+        return parsed
+
     def edit(self, kind: int, index: int, version: int) -> tuple[int, bytes]:
         """(number, payload) of the next edit; a replica must have been fed up to `version`."""
         number, name = self.next_number(), EDIT_KINDS[kind]
         replica = self.replica
-        if replica is not None and replica.undo is not None:
+        if isinstance(replica, Replica) and replica.undo is not None:
             return number, self._undoer_edit(number, name, index, version)
         if name == "undo":
             name = "title"
@@ -152,7 +170,7 @@ class User:
 
     def _undoer_edit(self, number: int, name: str, index: int, version: int) -> bytes:
         """Registers only, and undos while there is something to undo: what the oracle can recompute."""
-        assert self.replica is not None
+        assert isinstance(self.replica, Replica)
         oracle = self.replica.undo
         assert oracle is not None
         if name == "undo" and oracle.certain:

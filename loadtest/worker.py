@@ -16,24 +16,22 @@ from typing import Any
 import orjson
 import trio
 
-from loadtest import content
-from loadtest.audit import Keeper, final_states
-from loadtest.client import ClientError, connect
+from loadtest.client import ClientError
 from loadtest.crowd import MS, Crowd, now_ns
 from loadtest.engine import (
     FAULTS,
     GAP,
-    MALFORMED,
-    TWICE_ACKNOWLEDGED,
     implementation,
     make_engine,
 )
+from loadtest.protocols import find
+from loadtest.protocols.port import UserReplica
 from loadtest.recorder import INTERVAL_S, Recorder
 from loadtest.replica import Replica
 from loadtest.scenario import Scenario, parse
 from loadtest.schedule import SLICE_S, Operation, Schedule
 from loadtest.users import Target, User
-from loadtest.verdict import Acknowledged, Copy, Evidence, Findings, Reader, judge_document
+from loadtest.verdict import Acknowledged, Copy, Evidence, Findings, Reader
 
 SECOND = 1_000_000_000
 AHEAD_S = 0.3  # the schedule is drawn this far ahead
@@ -41,8 +39,6 @@ TICK_S = 0.002  # a busy process looks at its sockets this often
 BUSY = 8  # events in one round
 HEARTBEAT_S = 0.01
 SPOOL_BYTES_MAX = 256 << 20
-SETUP_DOCUMENTS = 8  # of one user: below the burst that a rate limit allows
-SETUP_PARALLEL = 8
 SETTLE_S = 5.0
 READS_AGAIN = 2  # of documents that changed while they were read
 DRAINS_MAX = 8
@@ -53,15 +49,6 @@ def say(kind: str, **members: Any) -> None:
     data = orjson.dumps({"kind": kind, **members}) + b"\n"
     while data:
         data = data[os.write(1, data) :]
-
-
-def _fault_text(kind: int, user: User, expected: int, got: int) -> str:
-    where = f"{user.resource_id}: {user.user_id}"
-    if kind == TWICE_ACKNOWLEDGED:
-        return f"{where} was told that its edit is version {got}, and so was another (acknowledged too early)"
-    if kind == MALFORMED:
-        return f"{where} got a frame or message that can't be read"
-    return f"{where} expected version {expected} and got {got}"
 
 
 class Lines:
@@ -84,11 +71,13 @@ class Lines:
 
 
 class Worker:
-    """See the module. `config`: scenario, url, secret (hex), run, expires_at, part, parts, admin_url."""
+    """See the module. `config`: scenario, protocol, url, secret (hex), run, expires_at, part, parts,
+    admin_url, users (a file, or None)."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.scenario: Scenario = parse(config["scenario"])
         self.schedule = Schedule(self.scenario)
+        self.protocol = find(config["protocol"])
         self.target = Target(
             config["url"],
             bytes.fromhex(config["secret"]),
@@ -99,12 +88,13 @@ class Worker:
         part, parts = config["part"], config["parts"]
         self.documents = range(part, self.scenario.population.documents, parts)
         self.engine = make_engine()
+        self.engine.raw, self.engine.opcode = self.protocol.raw, self.protocol.opcode
         self.local = {document: self.engine.add_document() for document in self.documents}
         self.users = self._users()
-        self.crowd = Crowd(self.engine, self.target, self.users, self.scenario.activity.resume)
+        self.crowd = Crowd(self.engine, self.target, self.users, self.scenario.activity.resume, self.protocol)
         self.crowd.missed_after_ns = int(self.scenario.generator.missed_after_ms * MS)
         self.recorder = Recorder(self.engine, self.crowd)
-        self.keeper = Keeper(self.target, config["admin_url"], part)
+        self.keeper = self.protocol.keeper(self.target, config["admin_url"], part)
         self.admin_url = config["admin_url"]
         self.versions: dict[int, int] = {}
         self._following = trio.CancelScope()
@@ -120,12 +110,13 @@ class Worker:
 
     def _users(self) -> list[User]:
         cast, people = self.schedule.cast, self.scenario.population
-        undo = self.scenario.activity.mix.get("undo", 0.0) > 0
+        undo = self.protocol.undoes and self.scenario.activity.mix.get("undo", 0.0) > 0
         users = []
         for index, document in enumerate(cast.document.tolist()):
             if document not in self.local:
                 continue
-            replica, plain = bool(cast.replica[index]), bool(cast.plain[index])
+            replica = bool(cast.replica[index])
+            plain = self.protocol.plain_clients and bool(cast.plain[index])
             slot = self.engine.add_user(self.local[document], replica)
             user = User(index, slot, document, self.target, plain)
             user.editor = not cast.viewer[index]
@@ -136,7 +127,7 @@ class Worker:
                     and not plain
                     and int(cast.rank[index]) % max(people.replicas, 2) == 0
                 )
-                user.replica = Replica(user.client_id, undoer)
+                user.replica = self.protocol.replica(user, undoer)
             user.source = self._source(index)
             users.append(user)
         return users
@@ -152,20 +143,7 @@ class Worker:
 
     async def set_up(self) -> None:
         """Make the documents."""
-        limiter = trio.CapacityLimiter(SETUP_PARALLEL)
-        documents = list(self.documents)
-        async with trio.open_nursery() as nursery:
-            for start in range(0, len(documents), SETUP_DOCUMENTS):
-                nursery.start_soon(self._make, documents[start : start + SETUP_DOCUMENTS], limiter)
-
-    async def _make(self, documents: list[int], limiter: trio.CapacityLimiter) -> None:
-        async with limiter:
-            user_id = f"setup-{self.target.run}-{documents[0]}"
-            token = self.target.token(user_id)
-            async with connect(self.target.url, token, user_id, self.target.resource_type) as client:
-                for document in documents:
-                    resource_id = self.target.resource_id(document)
-                    await client.create(resource_id, content.document(document), f"{user_id}-client")
+        await self.protocol.set_up(self.target, list(self.documents))
 
     # ------------------------------------------------------------------------------------------ the run
 
@@ -261,8 +239,7 @@ class Worker:
         if self._replicas:
             self._feeding = (self._feeding + 1) % len(self._replicas)
             user = self._replicas[self._feeding]
-            assert user.replica is not None
-            user.replica.feed(self.engine.take_spool(user.slot))
+            self.protocol.catch_up(self.engine, user)
 
     async def _heartbeat(self) -> None:
         """How late this process's loop runs what is due."""
@@ -335,13 +312,14 @@ class Worker:
         for user in self.users:
             by_document.setdefault(user.document, []).append(user)
         for document, (version, state) in states.items():
-            evidence = self._evidence(document, version, state, by_document.get(document, []))
-            findings.merge(judge_document(evidence))
+            its_users = by_document.get(document, [])
+            evidence = self._evidence(document, version, state, its_users)
+            findings.merge(self.protocol.judge(evidence, its_users))
             await trio.lowlevel.checkpoint()
         return self._result(findings)
 
     async def _read_all(self) -> tuple[dict[int, tuple[int, Any]], list[str]]:
-        """As `final_states`, until users and server are at one version, or no time is left.
+        """As the keeper's `final_states`, until users and server are at one version, or no time is left.
 
         What was on its way when the users fell silent may come after a document was read: it's read again.
         What they had seen before must be there the first time.
@@ -349,7 +327,7 @@ class Worker:
         seen: dict[int, int] = {}
         for user in self.users:
             seen[user.document] = max(seen.get(user.document, 0), self.engine.version(user.slot))
-        states, problems = await final_states(self.target, self.keeper, list(self.documents))
+        states, problems = await self.keeper.final_states(list(self.documents))
         sound = {document for document, (version, _) in states.items() if version >= seen.get(document, 0)}
         for _ in range(READS_AGAIN):
             with trio.move_on_after(SETTLE_S):
@@ -360,7 +338,7 @@ class Worker:
             passed &= sound
             if not passed:
                 break
-            again, more = await final_states(self.target, self.keeper, sorted(passed))
+            again, more = await self.keeper.final_states(sorted(passed))
             states.update(again)
             problems += more
         return states, problems
@@ -376,15 +354,15 @@ class Worker:
         findings = Findings()
         for kind, slot, expected, got in self.engine.faults:
             user = self.users[slot]
-            if kind == GAP and not self.engine.missing(slot):
+            if kind == GAP and not self.protocol.missing(self.engine, user):
                 continue  # it came later: reordered
-            findings.add(FAULTS[kind], _fault_text(kind, user, expected, got), 0)
+            findings.add(FAULTS[kind], self.protocol.fault_text(kind, user, expected, got), 0)
         findings.counts.update({FAULTS[kind]: count for kind, count in self.engine.fault_counts.items()})
         for problem in self.crowd.problems:
             findings.add("lost_acknowledged", problem)
         for user in self._replicas:
+            self.protocol.catch_up(self.engine, user)
             assert user.replica is not None
-            user.replica.feed(self.engine.take_spool(user.slot))
             for violation in user.replica.violations:
                 findings.add("undo_violations", f"{user.resource_id}: {user.user_id}, {violation}")
         return findings
@@ -407,7 +385,7 @@ class Worker:
         )
 
     @staticmethod
-    def _copy(user_id: str, replica: Replica) -> Copy:
+    def _copy(user_id: str, replica: UserReplica) -> Copy:
         return Copy(user_id, replica.version, replica.document, replica.problem, replica.digests)
 
     def _acknowledged(self, version: int, slot: int, number: int) -> Acknowledged:
@@ -421,7 +399,9 @@ class Worker:
         last["counts"]["unanswered"] = crowd.in_flight()
         last["counts"]["local_errors"] = sum(crowd.local_errors.values())
         last["counts"]["undos_checked"] = sum(
-            user.replica.undo.checked for user in self._replicas if user.replica and user.replica.undo
+            user.replica.undo.checked
+            for user in self._replicas
+            if isinstance(user.replica, Replica) and user.replica.undo
         )
         return {
             "last": last,

@@ -21,6 +21,7 @@ from loadtest.compare import Change, compare, differences_of_place, verdict_wors
 from loadtest.coordinator import Options, run
 from loadtest.merge import MergeError, merge
 from loadtest.preflight import check_files
+from loadtest.protocols import OURS, SHIPPED
 from loadtest.report.figures import number
 from loadtest.report.page import render
 from loadtest.report.terminal import LiveView, print_report
@@ -114,6 +115,12 @@ def _save(report: Mapping[str, Any], json_file: Path | None, html_file: Path | N
 @click.option("--start-at", type=float, help="Unix time to start at, the same on all machines.")
 @click.option("--run-name", default="", help="Names the documents; the same on all machines.")
 @click.option("--server-command", help="Start this instead of the gateway; it gets --port, --data and so on.")
+@click.option(
+    "--protocol",
+    default=OURS,
+    show_default=True,
+    help="What the server speaks: " + ", ".join(SHIPPED) + ", or a Python file with an adapter, PROTOCOL.",
+)
 def run_command(
     scenario: str,
     scale: float,

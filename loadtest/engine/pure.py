@@ -21,6 +21,10 @@ Whatever else arrives is returned from `poll` as an event `(slot, kind, data, ar
 A *replica* also keeps each message with what it acknowledged, for `loadtest.replica`, in its spool: pairs of
 payload and None, or `(number, the submission's own payload)`. Times are monotonic nanoseconds; an intended
 time of -1 is not timed.
+
+With `raw` every message is such an event and none is judged here: an adapter of `loadtest.protocols` reads
+it, and says what it was by `deliver`, `step`, `follow` and `acknowledge`. `opcode` is 2 where messages are
+binary.
 """
 
 from __future__ import annotations
@@ -141,6 +145,8 @@ class Engine:
         self.deliveries = self.acks = self.presences = self.messages = 0
         self.bytes_received = self.bytes_sent = self.reads = self.spooled_bytes = 0
         self.zero_ns = 0
+        self.raw = False
+        self.opcode = 1
 
     def close(self) -> None:
         self._epoll.close()
@@ -200,14 +206,14 @@ class Engine:
         user = self._users[slot]
         user.flights[number] = (intended_ns, payload)
         if user.phase == "open":
-            self._send_frame(user, 1, payload)
+            self._send_frame(user, self.opcode, payload)
         return len(user.flights)
 
-    def send(self, slot: int, payload: bytes, opcode: int = 1) -> None:
+    def send(self, slot: int, payload: bytes, opcode: int = 0) -> None:
         """Send a message that nobody waits for; nothing happens without a connection."""
         user = self._users[slot]
         if user.phase == "open":
-            self._send_frame(user, opcode, payload)
+            self._send_frame(user, opcode or self.opcode, payload)
 
     def _send_frame(self, user: _User, opcode: int, payload: bytes) -> None:
         frame = masked_frame(opcode, payload, user.mask)
@@ -304,7 +310,7 @@ class Engine:
 
     def _frame(self, slot: int, user: _User, first: int, payload: bytes, now: int) -> None:
         opcode = first & 15
-        if opcode == 1 and first & 0x80:
+        if opcode == self.opcode and first & 0x80:
             self._message(slot, user, payload, now)
         elif opcode == 9:
             self._send_frame(user, 10, payload)
@@ -313,7 +319,7 @@ class Engine:
             if code != 1005:
                 self._send_frame(user, 8, payload[:2])
             self._end(slot, user, code, payload[2:], now)
-        elif opcode == 1:
+        elif opcode == self.opcode:
             user.fragments = [payload]
         elif opcode == 0 and user.fragments is not None:
             user.fragments.append(payload)
@@ -327,6 +333,9 @@ class Engine:
 
     def _message(self, slot: int, user: _User, payload: bytes, now: int) -> None:
         self.messages += 1
+        if self.raw:
+            self._events.append((slot, MESSAGE, (payload, user.version), now))
+            return
         try:
             message = orjson.loads(payload)
             kind, body = message["type"], message["payload"]
@@ -405,6 +414,34 @@ class Engine:
     def _record(self, metric: str, value_ns: int) -> None:
         self._counts[metric][count_index(value_ns // 1000)] += 1
 
+    # --------------------------------------------------------------------------------- other protocols
+
+    def deliver(self, slot: int, version: int, arrived_ns: int) -> None:
+        """Somebody else's change arrived as this version: judge its order, and time it."""
+        user = self._users[slot]
+        self.deliveries += 1
+        self._advance(slot, user, version)
+        self._arrive(user.document, version, arrived_ns)
+
+    def arrived(self, slot: int, version: int, arrived_ns: int) -> None:
+        """The same without the rule of order, which somebody else looks after (see `blame`)."""
+        self.deliveries += 1
+        self._arrive(self._users[slot].document, version, arrived_ns)
+
+    def step(self, slot: int, version: int) -> None:
+        """The user's own change became this version: judge its order."""
+        self._advance(slot, self._users[slot], version)
+
+    def follow(self, slot: int, version: int) -> None:
+        """The user has the whole state as of this version."""
+        self._users[slot].version = version
+
+    def blame(self, kind: int, slot: int, expected: int, got: int, times: int = 1) -> None:
+        """Count a fault that was found outside; with `times` below 0 it is taken back."""
+        self.fault_counts[kind] = self.fault_counts.get(kind, 0) + times
+        if times > 0 and len(self.faults) < FAULTS_MAX:
+            self.faults.append((kind, slot, expected, got))
+
     # ---------------------------------------------------------------------------------------- results
 
     def version(self, slot: int) -> int:
@@ -414,6 +451,10 @@ class Engine:
     def missing(self, slot: int) -> int:
         """How many skipped versions never came."""
         return len(self._users[slot].missing)
+
+    def lacks(self, slot: int, version: int) -> bool:
+        """Whether the user skipped this version, and it hasn't come since."""
+        return version in self._users[slot].missing
 
     def acknowledge(self, slot: int, number: int, version: int, arrived_ns: int) -> tuple[int, bytes] | None:
         """Note an acknowledgement; returns (number, the submission), or None when it isn't in flight."""

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.coordinator import Progress
+from loadtest.protocols import OURS
 from loadtest.recorder import INTERVAL_S, summed
 from loadtest.report.figures import cores, milliseconds, number, seconds, size
 from loadtest.scenario import Scenario
@@ -163,7 +164,9 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     """The verdict and the figures that matter."""
     verdict = report["verdict"]
     status = verdict["status"]
-    console.print(Text(f"\n{status.upper()}  {report['scenario']}", STYLES[status]))
+    spoken = report.get("protocol", OURS)
+    other = "" if spoken == OURS else f"  over {spoken}"
+    console.print(Text(f"\n{status.upper()}  {report['scenario']}{other}", STYLES[status]))
     for reason in verdict["reasons"][:12]:
         console.print(f"  • {reason}", highlight=False, markup=False)
     if len(verdict["reasons"]) > 12:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import accept, broadcast, echo, measure, memory, node, peers
+from benchmarks import accept, broadcast, echo, measure, memory, node, transports
 
 
-@pytest.mark.parametrize("name", [peers.FLOOR, peers.FAST, peers.TRIO_WEBSOCKET])
+@pytest.mark.parametrize("name", [transports.FLOOR, transports.FAST, transports.TRIO_WEBSOCKET])
 def test_broadcast_and_echo_measure_cpu(name: str) -> None:
     assert 0 < broadcast.measured(name, 5, 200, 200)["cpu_us"] < 100_000
     assert 0 < echo.measured(name, 5, 200, 200)["cpu_us"] < 100_000
@@ -29,12 +29,13 @@ def test_what_was_measured_becomes_one_table_and_one_picture(
 ) -> None:
     monkeypatch.setattr(measure, "OUT", tmp_path / "out")
     measure.save(
-        "echo", {"title": "Echo", "results": {peers.FAST: {"cpu_us": 9.71}, peers.FLOOR: {"cpu_us": 5.5}}}
+        "echo",
+        {"title": "Echo", "results": {transports.FAST: {"cpu_us": 9.71}, transports.FLOOR: {"cpu_us": 5.5}}},
     )
-    measure.save("memory", {"title": "Memory", "results": {peers.FAST: {"rss_bytes": 2512.0}}})
+    measure.save("memory", {"title": "Memory", "results": {transports.FAST: {"rss_bytes": 2512.0}}})
     assert program.main(["--render", "--into", str(tmp_path / "docs")]) == 0
     text = (tmp_path / "docs" / "benchmarks.md").read_text()
-    assert f"| {peers.FAST} | 9.7 | 2.5 |" in text
-    assert f"| {peers.FLOOR} | 5.5 |  |" in text
+    assert f"| {transports.FAST} | 9.7 | 2.5 |" in text
+    assert f"| {transports.FLOOR} | 5.5 |  |" in text
     assert (tmp_path / "docs" / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "out" / "echo.json").read_text())["cpus"] >= 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from loadtest.crowd import MS, QUEUE_RETRY_MS, SEQS_KEPT, Crowd
+from loadtest.crowd import MS, QUEUE_RETRY_MS, Crowd
 from loadtest.engine.pure import Engine
+from loadtest.protocols.collab import SEQS_KEPT, Collab
 from loadtest.schedule import Operation
 from loadtest.users import Target, User
 
@@ -15,7 +16,7 @@ def crowd_of_one(plain: bool = False) -> tuple[Crowd, User]:
     engine, target = Engine(), Target("ws://127.0.0.1:9/", b"secret", 2_000_000_000, "run", "event")
     user = User(0, engine.add_user(engine.add_document(), False), 0, target, plain)
     user.state = "live"
-    return Crowd(engine, target, [user], True), user
+    return Crowd(engine, target, [user], True, Collab()), user
 
 
 def in_flight(crowd: Crowd, user: User) -> list[int]:
@@ -47,7 +48,7 @@ def test_what_waits_to_be_sent_again_counts_as_unanswered() -> None:
     write(crowd, SEQS_KEPT)
     flight = crowd.engine.refuse(user.slot, 1)
     assert flight is not None
-    crowd._resubmit(user, 1, flight, {"retry_after_ms": 500}, NOW)
+    crowd.resubmit(user, 1, flight, 500, NOW)
     write(crowd, 1)
     assert len(user.queue) == 1
     assert crowd.in_flight() == SEQS_KEPT + 1
@@ -68,7 +69,7 @@ def test_after_the_end_nothing_is_sent_again() -> None:
     flight = crowd.engine.refuse(user.slot, 1)
     assert flight is not None
     crowd.settle()
-    crowd._resubmit(user, 1, flight, {"retry_after_ms": 500}, NOW)
+    crowd.resubmit(user, 1, flight, 500, NOW)
     crowd.run_timers(NOW + 501 * MS)
     assert (in_flight(crowd, user), crowd.in_flight()) == ([], 1)
 
@@ -79,7 +80,7 @@ def test_what_comes_due_in_a_spell_without_connection_is_due_when_the_spell_ends
     write(crowd, 3)
     assert (crowd.counts["kept_offline"], crowd.counts["resumed_offline"]) == (3, 0)
     user.state = "live"
-    crowd._catch_up(user, NOW)
+    crowd.catch_up(user, NOW)
     assert (crowd.counts["resumed_offline"], crowd.counts["merged_offline"]) == (3, 2)
     assert in_flight(crowd, user) == [1]
     write(crowd, 1)

@@ -1,4 +1,4 @@
-"""The servers that are measured, each in a process of its own: `python -m benchmarks.peers NAME`.
+"""The servers that are measured, each in a process of its own: `python -m benchmarks.transports NAME`.
 
 All do the same: echo text messages, and on "!all SIZE" send one SIZE-byte message to every other connection
 and answer "ok". The first line they print is their port. `floor` (floor.c) and `ws` (ws_peer.cjs) aren't
@@ -212,7 +212,7 @@ def missing(name: str) -> str | None:
 def started(name: str) -> Iterator[Server]:
     """The peer's process, serving."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.peers", name]
+        command = [sys.executable, "-m", "benchmarks.transports", name]
         if name == FLOOR:
             command = [f"{folder}/floor"]
             subprocess.run(["cc", "-O2", "-o", command[0], str(HERE / "floor.c")], check=True)

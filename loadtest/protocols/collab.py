@@ -1,0 +1,160 @@
+"""Our own protocol (docs/reference/protocol.md), for extended clients and those that know RFC-002 only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import trio
+
+from loadtest import content
+from loadtest.audit import Keeper
+from loadtest.client import connect
+from loadtest.engine import Engine
+from loadtest.protocols.port import Protocol
+from loadtest.replica import Replica
+from loadtest.users import Target, User, handshake
+
+if TYPE_CHECKING:
+    from loadtest.crowd import Crowd
+
+SUBSCRIBE_ID = "subscribe"
+SEQS_KEPT = 16  # the submissions of a client that are remembered, docs/reference/protocol.md#resends
+TEXT_EDITED = 3  # from this kind of edit on, an edit is made against the document
+SETUP_DOCUMENTS = 8  # of one user: below the burst that a rate limit allows
+SETUP_PARALLEL = 8
+
+
+class Collab(Protocol):
+    """The gateway's protocol."""
+
+    name = "collab"
+    raw = False
+    signed = True
+    plain_clients = True
+    undoes = True
+    ping = b'{"type":"PING"}'
+
+    def request(self, target: Target, user: User) -> bytes:
+        bearer = target.token(user.user_id) if user.plain else None
+        return handshake(target, bearer, not user.plain)
+
+    def opened(self, crowd: Crowd, user: User, now: int) -> None:
+        if not user.plain:
+            auth = {
+                "token": crowd.target.token(user.user_id),
+                "client_id": user.client_id,
+                "user_id": user.user_id,
+            }
+            crowd.engine.send(user.slot, content.message("AUTH", "auth", auth))
+        self._subscribe(crowd, user)
+
+    def _subscribe(self, crowd: Crowd, user: User) -> None:
+        payload: dict[str, Any] = {"resource": crowd.target.resource_type, "resource_id": user.resource_id}
+        if user.subscribed and crowd.resume and not user.plain:
+            payload |= {"version": crowd.engine.version(user.slot), "epoch": user.epoch, "max_changes": 1000}
+        crowd.engine.send(user.slot, content.message("SUBSCRIBE", SUBSCRIBE_ID, payload))
+
+    def received(self, crowd: Crowd, user: User, payload: bytes, before: int, now: int) -> None:
+        message = orjson.loads(payload)
+        kind, body = message["type"], message.get("payload") or {}
+        if kind == "SUBSCRIBE_ACK":
+            self._subscribed(crowd, user, body, before, now)
+        elif kind == "AUTH_ACK":
+            crowd.connected_in(user, now)
+        elif kind == "SYNC_RESPONSE":
+            self._synced(crowd, user, body, before, now)
+        elif kind == "ERROR":
+            self._error(crowd, user, body, now)
+        elif kind == "GOAWAY":
+            crowd.go_away(user, float(body.get("reconnect_after_ms", 0)), now)
+
+    def _subscribed(self, crowd: Crowd, user: User, body: dict[str, Any], before: int, now: int) -> None:
+        again = user.subscribed
+        if again and body.get("epoch") == user.epoch and body.get("version", 0) < before:
+            crowd.backwards(user, before, body.get("version", 0))
+        user.epoch = body.get("epoch")
+        crowd.joined(user, now)
+
+    def _synced(self, crowd: Crowd, user: User, body: dict[str, Any], before: int, now: int) -> None:
+        """The state in place of what was queued for a slow reader, with the acknowledgements among it."""
+        crowd.counts["resyncs"] += 1
+        if body.get("current_version", 0) < before:
+            crowd.backwards(user, before, body.get("current_version", 0))
+        for ack in body.get("acks") or ():
+            crowd.acknowledged(user, int(ack["id"]), ack["version"], now)
+
+    def _error(self, crowd: Crowd, user: User, body: dict[str, Any], now: int) -> None:
+        code, ref = str(body.get("code", "?")), str(body.get("ref") or "")
+        crowd.errors[code] += 1
+        if ref == SUBSCRIBE_ID and code == "UNAVAILABLE" and user.state == "joining":
+            crowd.counts["subscribed_again"] += 1
+            crowd.later(now, _retry_after_ms(body), lambda user, now: self._subscribe(crowd, user), user)
+        if not ref.isdigit():
+            return
+        flight = crowd.engine.refuse(user.slot, int(ref))
+        if flight is None:
+            return
+        if code == "UNAVAILABLE" and not user.plain:
+            crowd.resubmit(user, int(ref), flight, _retry_after_ms(body), now)
+            return
+        if isinstance(user.replica, Replica):
+            self.catch_up(crowd.engine, user)
+            user.replica.refused(flight[1])
+        outcomes = {"NOTHING_TO_UNDO": "nothing_to_undo", "SEQ_TOO_OLD": "unresolved"}
+        crowd.counts[outcomes.get(code, "refused")] += 1
+
+    def may_send(self, engine: Engine, user: User) -> bool:
+        """Whether a new edit leaves all unanswered ones among the client's last SEQS_KEPT, which the server
+        remembers: an older one could not be sent again."""
+        if user.plain:
+            return True
+        oldest = min(engine.oldest(user.slot) or user.number, min(user.postponed, default=user.number))
+        return user.number + 1 - oldest < SEQS_KEPT
+
+    def edit(self, engine: Engine, user: User, kind: int, index: int) -> tuple[int, bytes]:
+        replica = user.replica
+        if isinstance(replica, Replica) and (replica.undo is not None or kind >= TEXT_EDITED):
+            self.catch_up(engine, user)
+        return user.edit(kind, index, engine.version(user.slot))
+
+    def patch(self, user: User, base: int) -> tuple[int, bytes] | None:
+        return None if user.plain else user.offline_patch(base)
+
+    def resends(self, user: User) -> bool:
+        return not user.plain
+
+    def presence(self, user: User, at_us: int) -> bytes | None:
+        user.presence_number += 1
+        return user.writer.presence(user.presence_number, at_us)
+
+    def catch_up(self, engine: Engine, user: User) -> None:
+        if user.replica is not None:
+            user.replica.feed(engine.take_spool(user.slot))
+
+    async def set_up(self, target: Target, documents: Sequence[int]) -> None:
+        limiter = trio.CapacityLimiter(SETUP_PARALLEL)
+
+        async def make(part: Sequence[int]) -> None:
+            async with limiter:
+                user_id = f"setup-{target.run}-{part[0]}"
+                token = target.token(user_id)
+                async with connect(target.url, token, user_id, target.resource_type) as client:
+                    for document in part:
+                        resource_id = target.resource_id(document)
+                        await client.create(resource_id, content.document(document), f"{user_id}-client")
+
+        async with trio.open_nursery() as nursery:
+            for start in range(0, len(documents), SETUP_DOCUMENTS):
+                nursery.start_soon(make, documents[start : start + SETUP_DOCUMENTS])
+
+    def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
+        return Keeper(target, admin_url, part)
+
+    def replica(self, user: User, undo: bool) -> Replica:
+        return Replica(user.client_id, undo)
+
+
+def _retry_after_ms(body: dict[str, Any]) -> float:
+    return float(body.get("retry_after_ms") or 500)

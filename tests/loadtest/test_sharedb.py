@@ -1,0 +1,69 @@
+"""ShareDB, judged as our own servers are: npm sharedb in a process, its wire protocol, its two types."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from loadtest.protocols import json0, json1
+from loadtest.replica import ReplicaError
+from tests.loadtest.peers import needs, verdict_of
+
+pytestmark = needs("sharedb")
+STATE: dict[str, Any] = {"title": "a", "text": "x日y", "people": [{"n": 0}, {"n": 1}]}
+
+
+@pytest.mark.parametrize("protocol", ["sharedb", "sharedb-json1"])
+async def test_a_right_server_is_not_accused(protocol: str) -> None:
+    verdict = await verdict_of(protocol, "sharedb")
+    assert (verdict["status"], verdict["reasons"]) == ("pass", [])
+    report = verdict["report"]
+    assert report["protocol"] == protocol
+    assert report["counts"]["acks"] > 150
+    assert report["counts"]["offline_spells"] > 0
+    assert report["connections"]["succeeded"] > 18 * 2
+    assert report["latency_ms"]["delivery"]["count"] > 3 * report["counts"]["acks"]
+    assert report["server"]["cpu_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"), [("lose", "gaps"), ("reorder", "reordered"), ("forget", "lost_acknowledged")]
+)
+async def test_a_broken_server_is_convicted_by_name(fault: str, name: str) -> None:
+    verdict = await verdict_of("sharedb", "sharedb", fault, activity={"mix": {"title": 1}})
+    assert (verdict["status"], verdict[name] > 0) == ("fail", True)
+    assert any(reason.startswith(f"{name}: load-") for reason in verdict["reasons"])
+
+
+@pytest.mark.parametrize("kind", [json0, json1])
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        ({"op": "replace", "path": "/title", "value": "b"}, {**STATE, "title": "b"}),
+        ({"op": "replace", "path": "/people/1/n", "value": 5}, {**STATE, "people": [{"n": 0}, {"n": 5}]}),
+        ({"op": "add", "path": "/people/-", "value": 7}, {**STATE, "people": [{"n": 0}, {"n": 1}, 7]}),
+        ({"op": "remove", "path": "/people/0"}, {**STATE, "people": [{"n": 1}]}),
+        ({"op": "text", "path": "/text", "value": [2, "!"]}, {**STATE, "text": "x日!y"}),
+        ({"op": "text", "path": "/text", "value": [1, {"d": 2}]}, {**STATE, "text": "x"}),
+    ],
+)
+def test_an_edit_is_said_in_the_peers_type_and_applied(
+    kind: Any, edit: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    operation = kind.translate(edit, STATE)
+    operations = operation if kind is json0 else [operation]
+    assert kind.apply(copy.deepcopy(STATE), operations) == expected
+
+
+@pytest.mark.parametrize("kind", [json0, json1])
+def test_what_fits_no_document_is_no_edit(kind: Any) -> None:
+    operations = [{"p": ["nobody", 1], "li": 1}] if kind is json0 else [["nobody", 1, {"i": 1}]]
+    with pytest.raises(ReplicaError):
+        kind.apply(copy.deepcopy(STATE), operations)
+
+
+def test_a_json0_deletion_of_another_text_is_told() -> None:
+    with pytest.raises(ReplicaError, match="there is no 'z'"):
+        json0.apply(copy.deepcopy(STATE), [{"p": ["text", 0], "sd": "z"}])
