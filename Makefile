@@ -14,8 +14,8 @@ SEEDS ?= 1000
 SECONDS ?= 60
 ARGS ?=
 PYTEST = $(BIN)/python -m pytest
-# Tests of the core without I/O.
-CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime
+# Tests of what is compiled.
+CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport
 
 .PHONY: venv serve test test-all clients coverage check docs bench fuzz twins conformance demo simulate clean
 
@@ -48,12 +48,12 @@ test-all:
 		$(MAKE) test PYTHON=$$python VENV=$(VENV)-$$(basename $$python) ARGS='$(ARGS)' || exit 1; \
 	done
 
-# Every test, and how much of gateway/ they run; below the floor (pyproject.toml) it fails. What is compiled can't be
-# traced, so the core's own tests run as plain Python too.
+# Every test, and how much of gateway/ they run, their processes included; below the floor (pyproject.toml) it fails.
+# What is compiled can't be traced, so the tests of the core run once more with the core as it is written.
 coverage: venv
 	$(BIN)/coverage erase
 	$(MAKE) test PYTEST='$(BIN)/coverage run -m pytest'
-	GATEWAY_SPEEDUPS=off $(BIN)/coverage run -m pytest $(CORE_TESTS)
+	GATEWAY_SPEEDUPS=kernels $(BIN)/coverage run -m pytest -q -n 2 --dist loadfile $(CORE_TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

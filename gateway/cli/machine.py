@@ -68,7 +68,7 @@ def _kernels(config: Config) -> Iterator[Finding]:
     for name, compiled in report.items():
         if compiled:
             yield Finding(f"kernel {name}", "ok", "compiled")
-        elif speedups.mode() == "off":
+        elif speedups.mode() in speedups.WRITTEN:
             yield Finding(f"kernel {name}", "hint", "switched off", "unset GATEWAY_SPEEDUPS")
         else:
             remedy = "install a C compiler, then `make -B venv` (or reinstall the package)"

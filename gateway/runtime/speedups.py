@@ -2,7 +2,8 @@
 
 The kernels of `_speedups` have pure twins; the modules on the way of an edit (`CORE`) are compiled too, with
 C types from the .pxd beside each. `GATEWAY_SPEEDUPS` decides: `auto` (default) takes what was built,
-`require` refuses to start without it, `off` always takes the pure ones.
+`require` refuses to start without it, `kernels` takes compiled kernels and the core as it is written, to trace
+it, and `off` takes everything as it is written.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
-Mode = Literal["require", "off", "auto"]
+Mode = Literal["require", "kernels", "off", "auto"]
 
 TRANSPORT = ("frames", "fanout", "sockets")
 KERNELS = (*TRANSPORT, "kernel", "collector")
+# The modes in which the core runs as it is written.
+WRITTEN: tuple[Mode, ...] = ("kernels", "off")
 CORE = (
     "gateway.ot.api",
     "gateway.ports.values",
@@ -50,10 +53,10 @@ class SpeedupsError(ImportError):
 
 
 def mode() -> Mode:
-    """The value of `GATEWAY_SPEEDUPS`; raises SpeedupsError when it isn't one of the three."""
+    """The value of `GATEWAY_SPEEDUPS`; raises SpeedupsError when it isn't one of these."""
     value = os.environ.get("GATEWAY_SPEEDUPS", "auto")
-    if value not in ("require", "off", "auto"):
-        raise SpeedupsError(f"GATEWAY_SPEEDUPS={value!r}: use require, off or auto")
+    if value not in get_args(Mode):
+        raise SpeedupsError(f"GATEWAY_SPEEDUPS={value!r}: use one of {', '.join(get_args(Mode))}")
     return cast("Mode", value)
 
 
@@ -76,7 +79,7 @@ def choose_core() -> None:
     Raises SpeedupsError when the compiled core is demanded and wasn't built.
     """
     wanted = mode()
-    if wanted == "off":
+    if wanted in WRITTEN:
         sys.meta_path.insert(0, PureFinder)
     elif wanted == "require" and not core_is_compiled():
         raise _missing("the core")
@@ -84,7 +87,7 @@ def choose_core() -> None:
 
 def core_is_compiled() -> bool:
     """Whether every module of `CORE` was built and isn't switched off."""
-    specs = [importlib.util.find_spec(name) for name in CORE] if mode() != "off" else [None]
+    specs = [importlib.util.find_spec(name) for name in CORE] if mode() not in WRITTEN else [None]
     return all(spec is not None and not str(spec.origin).endswith(".py") for spec in specs)
 
 

@@ -55,7 +55,21 @@ print(room.__file__, session.__file__)
 """
     found = run("-c", code, mode="require" if built else "auto").split()
     assert all(path.endswith(".so" if built else ".py") for path in found)
-    assert all(path.endswith(".py") for path in run("-c", code, mode="off").split())
+    for mode in ("off", "kernels"):
+        assert all(path.endswith(".py") for path in run("-c", code, mode=mode).split())
+
+
+@pytest.mark.parametrize(("mode", "compiled"), [("off", False), ("kernels", True)])
+def test_the_kernels_are_switched_off_apart(mode: str, compiled: bool) -> None:
+    built = all(list((ROOT / "_speedups").glob(f"{name}.*.so")) for name in speedups.KERNELS)
+    code = "from gateway.runtime import speedups; print(all(speedups.load(n) for n in speedups.KERNELS))"
+    assert run("-c", code, mode=mode).strip() == str(compiled and built)
+
+
+def test_an_unknown_mode_is_an_error_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_SPEEDUPS", "fast")
+    with pytest.raises(speedups.SpeedupsError, match="require, kernels, off, auto"):
+        speedups.mode()
 
 
 def test_a_core_that_is_demanded_and_missing_is_an_error_with_the_way_out(
