@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from gateway.http.problems import Problem
 from gateway.http.requests import json_body, json_response
@@ -56,6 +57,15 @@ class StaticFile(NamedTuple):
     cache: str
 
 
+class _Rest(Route):
+    """Files may be anywhere, but that says nothing of what else is offered where there is none."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """None for another method, so that the answer isn't 405."""
+        match, child = super().matches(scope)
+        return (match, child) if match is Match.FULL else (Match.NONE, {})
+
+
 class Demo:
     """See the module's docstring."""
 
@@ -68,7 +78,7 @@ class Demo:
         return [
             Route("/demo/sign-in", self.sign_in, methods=["POST"]),
             Route("/", self.file, methods=["GET"]),
-            Route("/{path:path}", self.file, methods=["GET"]),
+            _Rest("/{path:path}", self.file, methods=["GET"]),
         ]
 
     async def file(self, request: Request) -> Response:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,7 +30,6 @@ LIMIT_MAX = 1000
 # Read at once, and looked through at most, where a token grants few of them.
 PAGE = 1000
 SCANNED_MAX = 20_000
-CURSOR = re.compile(r"(-?[0-9]{1,16})?~([A-Za-z0-9._~:@-]{1,128})", re.ASCII)
 
 
 class ListRoutes:
@@ -58,7 +56,7 @@ class ListRoutes:
         )
         items, after = await self._visible(identity, wanted)
         parameters = [(name, value) for name, value in request.query_params.items() if name != "after"]
-        query = urlencode([*parameters, ("after", _text(after))]) if after else ""
+        query = urlencode([*parameters, ("after", after.text())]) if after else ""
         following = f"{request.url.path}?{query}" if after else None
         fields = {"items": [_item(summary) for summary in items], "next": following}
         return json_response(fields, headers={"Link": f'<{following}>; rel="next"'} if following else {})
@@ -93,15 +91,11 @@ def _item(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _text(cursor: Cursor) -> str:
-    return f"{'' if cursor.start_ms is None else cursor.start_ms}~{cursor.id}"
-
-
 def _cursor(request: Request) -> Cursor | None:
     text = request.query_params.get("after")
     if text is None:
         return None
-    found = CURSOR.fullmatch(text)
+    found = Cursor.read(text)
     if found is None:
         raise Problem(400, "after must be what `next` of the page before has.")
-    return Cursor(None if found[1] is None else int(found[1]), found[2])
+    return found

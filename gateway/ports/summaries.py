@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -9,6 +10,7 @@ from typing import NamedTuple, Protocol
 NEVER_MS = 1 << 62
 # What lasts longer is kept apart: nothing else that overlaps a window began so long before it.
 LONG_MS = 32 * 86_400_000
+_CURSOR = re.compile(r"(-?[0-9]{1,16})?~([A-Za-z0-9._~:@-]{1,128})", re.ASCII)
 
 
 class Summary(NamedTuple):
@@ -41,6 +43,16 @@ class Cursor(NamedTuple):
 
     start_ms: int | None
     id: str
+
+    def text(self) -> str:
+        """As clients give it back."""
+        return f"{'' if self.start_ms is None else self.start_ms}~{self.id}"
+
+    @classmethod
+    def read(cls, text: str) -> Cursor | None:
+        """What `text` made; None where it is anything else."""
+        found = _CURSOR.fullmatch(text)
+        return found and cls(None if found[1] is None else int(found[1]), found[2])
 
 
 class Listing(NamedTuple):

@@ -7,8 +7,13 @@ from typing import Any
 
 from gateway.errors import Refusal
 from gateway.hub.children import CHILD, PARENT, Items, Tell
+from gateway.hub.summarise import instant_ms
+from gateway.ports.summaries import NEVER_MS, Cursor
 from gateway.sessions.session import ClientSession
 from gateway.wire import messages
+
+# Of the answer; the rest of a calendar with more is listed over HTTP.
+ITEMS_MAX = 1000
 
 
 def _calendar_of(session: ClientSession, payload: Mapping[str, Any]) -> str:
@@ -26,6 +31,23 @@ def _shown(session: ClientSession, items: Items) -> list[dict[str, Any]]:
         for name, item in items.items()
         if identity.role(CHILD, name) is not None
     ]
+
+
+def _page(session: ClientSession, items: Items) -> dict[str, Any]:
+    """The first of the items by start, and where a list over HTTP goes on, where there are lists."""
+    shown = _shown(session, items)
+    if len(shown) <= ITEMS_MAX or session.shared.hub.on_settled is None:
+        return {"items": shown}
+    shown.sort(key=_place)
+    start_ms, ident = _place(shown[ITEMS_MAX - 1])
+    last = Cursor(None if start_ms == NEVER_MS else start_ms, ident)
+    return {"items": shown[:ITEMS_MAX], "next": last.text()}
+
+
+def _place(item: Mapping[str, Any]) -> tuple[int, str]:
+    """Where an item stands in lists."""
+    start_ms = instant_ms(item["start_time"])
+    return NEVER_MS if start_ms is None else start_ms, item["resource_id"]
 
 
 async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: bytes) -> None:
@@ -52,7 +74,7 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
         session.shared.hub.children.unwatch(calendar, tell)
         return
     session.children[calendar] = tell
-    session.send("CHILDREN", {**name, "items": _shown(session, items)})
+    session.send("CHILDREN", {**name, **_page(session, items)})
 
 
 def unsubscribe(session: ClientSession, payload: Mapping[str, Any]) -> None:

@@ -38,6 +38,7 @@ class Reader:
         self.document: Any = None
         self.jumps = 0
         self.acks: list[str] = []
+        self.conflicts: dict[str, Any] = {}
         self.people: set[str] = set()
 
     @classmethod
@@ -70,13 +71,14 @@ class Reader:
                 assert payload["version"] == self.version + 1, "a gap without a SYNC_RESPONSE"
                 self.version = payload["version"]
                 if message["type"] == "OP_ACK":
-                    self.acks.append(payload["id"])
+                    self._acknowledged(payload)
                 operations = payload.get("operations") or [payload.get("operation", {"op": "noop"})]
                 self.document = apply(self.document, operations)
             case "SYNC_RESPONSE":
                 assert payload["current_version"] >= self.version
                 self.version, self.document = payload["current_version"], payload["state"]
-                self.acks += [ack["id"] for ack in payload.get("acks", ())]
+                for ack in payload.get("acks", ()):
+                    self._acknowledged(ack)
                 self.jumps += 1
             case "PRESENCE_STATE":
                 self.people = {entry["user_id"] for entry in payload["presences"]}
@@ -86,6 +88,13 @@ class Reader:
                 self.people.discard(payload["user_id"])
             case "ERROR":
                 raise AssertionError(payload)
+
+    def _acknowledged(self, ack: dict[str, Any]) -> None:
+        self.acks.append(ack["id"])
+        self.conflicts[ack["id"]] = [
+            (found["index"], found["path"], found["kind"], found["user_id"])
+            for found in ack.get("conflicts", ())
+        ]
 
 
 async def edit(author: Wire, resource: str, first: int, count: int) -> float:
@@ -140,7 +149,10 @@ async def test_its_own_acknowledgements_and_who_is_there_are_not_lost(tmp_path: 
                 ident = f"mine-{n}"
                 payload = {
                     **named(resource),
-                    "operations": [{"op": "add", "path": "/tags/-", "value": f"tag {n}"}],
+                    "operations": [
+                        {"op": "add", "path": "/tags/-", "value": f"tag {n}"},
+                        replace("/title", f"mine {n}"),
+                    ],
                     "version": 1,
                     "client_id": "slow-1",
                     "seq": n + 1,
@@ -155,6 +167,8 @@ async def test_its_own_acknowledgements_and_who_is_there_are_not_lost(tmp_path: 
             await reader.read_until(version)
             assert reader.jumps >= 1
             assert reader.acks == sent
+            overwrote = (1, "/title", "overwrote", "ann")
+            assert reader.conflicts == {ident: [overwrote] if ident != sent[0] else [] for ident in sent}
             assert reader.document == (await state(author, resource))[1]
             with trio.fail_after(5):
                 while reader.people != {"ann", "slow"}:

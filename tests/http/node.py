@@ -17,6 +17,8 @@ from gateway.config import Config
 from gateway.node import Node
 from tests.transport.wire import RawClient
 
+# Longer than any run.
+TOKEN_S = 86_400
 TRANSPORTS = ("fast", "portable")
 
 
@@ -37,7 +39,7 @@ class Served:
         return self.dialled[-1]
 
     def token(self, grants: Mapping[str, str], user: str = "ann") -> str:
-        return issue(self._secret, user, grants, 60, time.time())
+        return issue(self._secret, user, grants, TOKEN_S, time.time())
 
     def bearer(self, user: str = "ann", **grants: str) -> dict[str, str]:
         """The header of a token, e.g. `event="viewer"` for all events."""
@@ -66,7 +68,7 @@ async def served(data: Path, transport: str, **sections: Mapping[str, Any]) -> A
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(node.run)
         host, port = addresses.websocket[0]
-        headers = {"Authorization": f"Bearer {issue(secret, 'ann', {'*': 'admin'}, 60, time.time())}"}
+        headers = {"Authorization": f"Bearer {issue(secret, 'ann', {'*': 'admin'}, TOKEN_S, time.time())}"}
         base = f"http://{host}:{port}"
         async with httpx.AsyncClient(base_url=base, headers=headers, timeout=30) as client:
             serving = Served(node, port, client, secret)

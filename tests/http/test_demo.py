@@ -48,6 +48,14 @@ async def test_the_page_and_its_files_are_served_with_strict_headers(built):
         assert (await node.client.get("/assets/nothing.js")).status_code == 404
 
 
+async def test_what_nobody_serves_is_not_found_whatever_the_method(built):
+    async with served(built, "fast", server={"demo": "on"}) as node:
+        for method in ("GET", "PUT", "DELETE", "POST"):
+            for path in ("/v1/resources/event/a%2Fb/x", "/nothing", "/demo/else"):
+                answer = await node.client.request(method, path)
+                assert (answer.status_code, answer.json()["status"]) == (404, 404)
+
+
 async def test_who_signs_in_gets_a_short_token_that_edits_and_connects(built):
     async with served(built, "fast", server={"demo": "on"}) as node:
         signed = (await sign_in(node, " Ann ")).json()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
+from gateway.hub.summarise import instant_ms
+from gateway.ports.summaries import Cursor
+from gateway.sessions import children
 from tests.rooms.parts import EVENT
 from tests.sessions.parts import CONFIG, desk, desks
 from tests.sessions.test_handlers import one
@@ -44,6 +47,28 @@ async def test_children_come_then_what_becomes_of_them(autojump_clock):
         await create(ann, "10")
         assert bob.reader.take() == []
         assert one(await bob.say("UNSUBSCRIBE", **WORK), "ERROR")["code"] == "NOT_SUBSCRIBED"
+
+
+async def test_of_many_children_the_first_come_and_where_a_list_goes_on(autojump_clock, monkeypatch):
+    monkeypatch.setattr(children, "ITEMS_MAX", 2)
+    async with desk() as found:
+        ann = await found.client("ann")
+        for ident, hour in (("13", "11"), ("11", "09"), ("12", "10"), ("14", "")):
+            await create(ann, ident)
+            if hour:
+                add = {"op": "add", "path": "/start_time", "value": f"2030-07-01T{hour}:00:00+02:00"}
+                await ann.say("OP", resource_id=ident, version=1, operation=add)
+        await trio.sleep(0.1)
+        ann.reader.take()
+        whole = one(await ann.say("SUBSCRIBE", **WORK), "CHILDREN")
+        assert (len(whole["items"]), "next" in whole) == (4, False)  # nothing lists the rest here
+        found.hub.on_settled = lambda room: None
+        payload = one(await ann.say("SUBSCRIBE", **WORK), "CHILDREN")
+        assert [item["resource_id"] for item in payload["items"]] == ["11", "12"]
+        assert payload["next"] == f"{instant_ms('2030-07-01T08:00:00Z')}~12"
+        assert Cursor.read(payload["next"]) == Cursor(1909123200000, "12")
+        monkeypatch.setattr(children, "ITEMS_MAX", 3)
+        assert one(await ann.say("SUBSCRIBE", **WORK), "CHILDREN")["next"].endswith("~13")
 
 
 async def test_only_what_is_granted_is_shown(autojump_clock):

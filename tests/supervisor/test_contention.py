@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import httpx
 import trio
 
-from tests.cli.commands import served
+from tests.cli.commands import Server, served
 from tests.servers import redis_server
 from tests.supervisor.crowd import Author, Crowd
 from tests.supervisor.test_supervisor import metrics, token
@@ -45,3 +46,25 @@ async def test_ten_editors_of_one_document_on_two_nodes_all_get_their_share(tmp_
                 assert all(f"gateway_{name}_total" in samples for samples in counted)
             appended = sum(samples["gateway_operations_committed_total"] for samples in counted)
             assert appended == people.acknowledged
+            await overwrite_each_other(one, two, bearer)
+            counted = [await metrics(node) for node in (one, two)]
+            assert sum(samples.get("gateway_conflicts_total/overwrote", 0) for samples in counted) == 1
+
+
+async def overwrite_each_other(one: Server, two: Server, bearer: str) -> None:
+    """Two people set a title at two nodes, neither having seen the other's."""
+    path = "/v1/resources/event/overwritten"
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}) as client:
+        made = await client.put(f"{service(one)}{path}", json={"title": "First"})
+        assert made.status_code == 201, made.text
+        for node, title in ((one, "Ann's"), (two, "Bob's")):
+            edit = {"op": "replace", "path": "/title", "value": title}
+            payload = {"operation": edit, "version": 1, "client_id": title[:3]}
+            answer = await client.post(f"{service(node)}{path}/operations", json=payload)
+            assert answer.status_code == 200, answer.text
+        assert [found["kind"] for found in answer.json()["conflicts"]] == ["overwrote"]
+
+
+def service(server: Server) -> str:
+    """The service port over HTTP."""
+    return server.url.replace("ws", "http", 1).removesuffix("/realtime")

@@ -1,0 +1,111 @@
+"""HTTP on the service port of a node of several workers: whichever answers, it is one service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import trio
+
+from tests.cli.commands import Server, served
+from tests.servers import redis_server
+from tests.supervisor.test_supervisor import node, token, workers
+
+CALLERS = 16
+EVENT = "/v1/resources/event/shared"
+
+
+def held(server: Server) -> list[int]:
+    """How many connections to the service port each worker has."""
+    port = urlsplit(server.url).port
+    found = []
+    for worker in workers(server):
+        connections = worker.net_connections("tcp")
+        found.append(sum(each.status == "ESTABLISHED" and each.laddr.port == port for each in connections))
+    return found
+
+
+@asynccontextmanager
+async def callers(server: Server) -> AsyncIterator[Sequence[httpx.AsyncClient]]:
+    """Clients with a connection each, spread over the workers."""
+    headers = {"Authorization": f"Bearer {await token(server)}"}
+    base = server.url.replace("ws", "http", 1).removesuffix("/realtime")
+    async with AsyncExitStack() as stack:
+        found: list[httpx.AsyncClient] = []
+        while len(found) < CALLERS or not all(held(server)):
+            client = httpx.AsyncClient(base_url=base, headers=headers, timeout=60)
+            found.append(await stack.enter_async_context(client))
+            await client.get(EVENT)
+        yield found
+
+
+def tag(name: str, version: int) -> dict[str, object]:
+    operation = {"op": "add", "path": "/tags/-", "value": name}
+    return {"operation": operation, "version": version, "client_id": name}
+
+
+async def test_edits_at_all_workers_make_one_history(tmp_path):
+    async with node(tmp_path) as server, callers(server) as clients:
+        made = await clients[0].put(EVENT, json={"title": "Shared", "tags": []})
+        assert (made.status_code, made.json()["version"]) == (201, 1)
+        versions: list[int] = []
+
+        async def edit(number: int, client: httpx.AsyncClient) -> None:
+            answer = await client.post(f"{EVENT}/operations", json=tag(f"t{number}", 1))
+            assert answer.status_code == 200, answer.text
+            versions.append(answer.json()["version"])
+
+        async with trio.open_nursery() as nursery:
+            for number, client in enumerate(clients):
+                nursery.start_soon(edit, number, client)
+        assert sorted(versions) == list(range(2, len(clients) + 2))
+        expected = {f"t{number}" for number in range(len(clients))}
+        for client in clients:
+            with trio.fail_after(10):
+                while (read := (await client.get(EVENT)).json())["version"] < len(clients) + 1:  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+            assert set(read["document"]["tags"]) == expected
+            history = (await client.get(f"{EVENT}/history")).json()
+            assert len(history["changes"]) == len(clients) + 1
+
+
+async def test_who_waits_at_one_worker_is_told_what_is_edited_at_another(tmp_path):
+    async with node(tmp_path) as server, callers(server) as clients:
+        epoch = (await clients[0].put(EVENT, json={"title": "Shared", "tags": []})).json()["epoch"]
+        params = {"since": 1, "epoch": epoch, "wait": 30}
+        answers: list[httpx.Response] = []
+
+        async def wait(client: httpx.AsyncClient) -> None:
+            answers.append(await client.get(EVENT, params=params))
+
+        async with trio.open_nursery() as nursery:
+            for client in clients[1:]:
+                nursery.start_soon(wait, client)
+            await trio.sleep(0.5)
+            assert not answers
+            assert (await clients[0].post(f"{EVENT}/operations", json=tag("t", 1))).status_code == 200
+        assert {answer.status_code for answer in answers} == {200}
+        for answer in answers:
+            assert [change["version"] for change in answer.json()["changes"]] == [2]
+
+
+async def test_a_user_has_one_rate_at_all_workers_over_http(tmp_path):
+    with redis_server() as redis:
+        async with (
+            served(tmp_path, "--workers", "2", "--redis", redis.url) as server,
+            callers(server) as clients,
+        ):
+            await clients[0].put(EVENT, json={"title": "Shared", "tags": []})
+            await trio.sleep(2)  # the burst is whole again
+            began_s, allowed = trio.current_time(), 0
+            for number in range(3 * CALLERS):
+                client = clients[number % len(clients)]
+                answer = await client.post(f"{EVENT}/operations", json=tag(f"t{number}", 1))
+                assert answer.status_code in (200, 429)
+                allowed += answer.status_code == 200
+                if answer.status_code == 429:
+                    assert answer.json()["code"] == "RATE_LIMITED"
+            elapsed_s = trio.current_time() - began_s
+            assert 5 <= allowed <= 1.1 * (10 + elapsed_s * 100 / 60) + 1
