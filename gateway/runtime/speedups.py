@@ -2,8 +2,8 @@
 
 The kernels of `_speedups` have pure twins; the modules on the way of an edit (`CORE`) are compiled too, with
 C types from the .pxd beside each. `GATEWAY_SPEEDUPS` decides: `auto` (default) takes what was built,
-`require` refuses to start without it, `kernels` takes compiled kernels and the core as it is written, to trace
-it, and `off` takes everything as it is written.
+`require` refuses to start without it, `kernels` takes compiled kernels and the core as it is written, so that
+it can be traced, and `off` takes everything as it is written.
 """
 
 from __future__ import annotations
