@@ -17,7 +17,7 @@ PYTEST = $(BIN)/python -m pytest
 # Tests of what is compiled.
 CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport
 
-.PHONY: venv serve test test-all clients coverage check docs bench fuzz twins conformance demo simulate clean
+.PHONY: venv serve test test-all clients coverage check docs bench fuzz worst twins conformance demo simulate clean
 
 venv: $(VENV)/.compiled
 
@@ -78,6 +78,10 @@ bench: venv
 
 fuzz: venv
 	$(BIN)/python -m tests.ot.fuzz --seconds $(SECONDS) $(ARGS)
+
+# The message that costs a node most.
+worst: venv
+	$(BIN)/python -m tests.worst --seconds $(SECONDS) $(ARGS)
 
 twins: venv
 	$(BIN)/python -m tests.typescript.differential

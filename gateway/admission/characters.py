@@ -18,6 +18,7 @@ import orjson
 _OVERRIDES = "\u202d\u202e"
 _EMBEDDINGS, _EMBEDDING_END = "\u202a\u202b", "\u202c"
 _ISOLATES, _ISOLATE_END = "\u2066\u2067\u2068", "\u2069"
+_CLOSERS = dict.fromkeys(_EMBEDDINGS, _EMBEDDING_END) | dict.fromkeys(_ISOLATES, _ISOLATE_END)
 _BIDI = re.compile(f"[{_OVERRIDES}{_EMBEDDINGS}{_EMBEDDING_END}{_ISOLATES}{_ISOLATE_END}]")
 _BIDI_UTF8 = re.compile(rb"\xe2(?:\x80[\xaa-\xae]|\x81[\xa6-\xa9])")
 _PARAGRAPH_END = re.compile(r"[\n\r\x85\u2029]")
@@ -109,15 +110,12 @@ def _is_orderly(text: str) -> bool:
 
 
 def _is_orderly_paragraph(text: str) -> bool:
-    closers: list[str] = []
-    for match in _BIDI.finditer(text):
-        control = match[0]
-        if control in _OVERRIDES:
-            return False
-        if control in _EMBEDDINGS:
-            closers.append(_EMBEDDING_END)
-        elif control in _ISOLATES:
-            closers.append(_ISOLATE_END)
-        elif closers and closers[-1] == control:
+    closers = [""]
+    for control in _BIDI.findall(text):
+        if control == closers[-1]:
             closers.pop()
-    return not closers
+        elif control in _CLOSERS:
+            closers.append(_CLOSERS[control])
+        elif control in _OVERRIDES:
+            return False
+    return len(closers) == 1

@@ -149,7 +149,7 @@ class LimitsSettings(Section):
         10_000, "Tags in one string that a schema declares HTML", unit="tags", least=1, most=50_000
     )
     edit_work_max: int = tunable(
-        20_000_000,
+        15_000_000,
         "Work that one edit may cause, a nanosecond or so each; a small message a fifth of it",
         unit="units",
         least=1_000_000,

@@ -10,6 +10,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 import orjson
+import trio
 
 from gateway import ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
@@ -201,13 +202,14 @@ class HubResources:
 
     async def _replace(self, room: Room, user_id: str, document: Any, expected: int | None) -> Written:
         self._charge(user_id)
-        base = room.version
-        if expected not in (None, base):
-            raise Refusal("CONFLICT", f"The head is version {base}, not {expected}.", version=base)
         patch = [{"op": "add", "path": "", "value": document}]
         limits = self._hub.config.limits
         try:
             ot.size(document, limits.document_bytes_max, limits.depth_max)
+            await trio.lowlevel.checkpoint()  # a megabyte is milliseconds to measure, and to check
+            base = room.version
+            if expected not in (None, base):
+                raise Refusal("CONFLICT", f"The head is version {base}, not {expected}.", version=base)
             operations = ot.lower(room.document, patch, None, self._hub.patch_limits)
         except PatchError as error:
             raise Refusal(error.code, str(error)) from None

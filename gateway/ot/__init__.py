@@ -44,7 +44,7 @@ from gateway.ot.api import (
 )
 from gateway.ot.canonical import canonical, canonical_hash
 from gateway.ot.client import Outgoing, Replica
-from gateway.ot.collapse import NOOP, collapse, plain
+from gateway.ot.collapse import NOOP, plain
 from gateway.ot.kernel.budget import Budget
 from gateway.ot.undo import UndoEntry, UndoStacks
 
@@ -68,7 +68,6 @@ __all__ = [
     "canonical",
     "canonical_hash",
     "check_value",
-    "collapse",
     "conflicts",
     "difference",
     "emit",

@@ -27,6 +27,7 @@ cdef class Room:
     cdef object _pending
     cdef list _staged
     cdef long long _work
+    cdef double _began_s
     cdef dict _name
     cdef object __weakref__
 

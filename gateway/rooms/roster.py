@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from gateway.config import PresenceSettings
 from gateway.ports import Connection, Person
 from gateway.rooms.palette import Palette
+from gateway.rooms.turns import Turns
 from gateway.wire import messages
 
 NO_CURSOR: dict[str, Any] = {"field": ""}
@@ -117,6 +118,7 @@ class Roster:
         "_typing",
         "_unshared",
         "_waiting",
+        "turns",
     )
 
     def __init__(
@@ -140,6 +142,7 @@ class Roster:
         self._refreshed_ms = 0
         self._share = share
         self._unshared: dict[Presence, None] = {}  # updates that wait for a crowded room's refresh
+        self.turns = Turns(config.update_interval_ms, on_due)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -152,7 +155,7 @@ class Roster:
     @property
     def due(self) -> bool:
         """Whether `tick` has something to tell, now or soon."""
-        return self._refresh_due or bool(self._waiting)
+        return self._refresh_due or bool(self._waiting) or self.turns.due
 
     def get(self, session_id: str) -> Presence | None:
         """The entry of a visible session."""
@@ -238,7 +241,8 @@ class Roster:
             self.leave(session_id, now_ms)
 
     def tick(self, now_ms: int) -> None:
-        """Tell the held-back updates that are due, and a crowded room's state."""
+        """Tell the held-back turns and updates that are due, and a crowded room's state."""
+        self.turns.tick(now_ms)
         waiting, self._waiting = self._waiting, []
         for entry in waiting:
             if not entry.waiting:

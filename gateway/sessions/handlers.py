@@ -295,6 +295,7 @@ async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: by
     if session.connection is None:
         return
     subscription = session.subscriptions.get(resource)
+    is_new = subscription is None
     if subscription is None:
         subscription = session.subscriptions[resource] = Subscription(room, role)
         session.shared.counters.subscriptions += 1
@@ -311,10 +312,11 @@ async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: by
     }
     _send_paid(session, "SUBSCRIBE_ACK", acknowledgement, room)
     room.add(session.connection, session.extended)
-    if visible:
+    if is_new and visible:
+        subscription.visible = True
         session.appear(subscription)
-    else:
-        session.vanish(subscription)
+    elif visible != subscription.visible:
+        _turn(session, subscription, visible)
     session.connection.send(room.roster.state(room.stamp_ms()), room.resource, droppable=True)
 
 
@@ -390,13 +392,42 @@ def presence_update(session: ClientSession, message: Message, raw: bytes) -> Non
     subscription = session.subscription_of(payload)
     cursor = messages.cursor_of(payload)
     is_typing = messages.flag_of(payload, "is_typing", False) if "is_typing" in payload else None
-    visible = messages.flag_of(payload, "visible", subscription.presence is not None)
-    if visible != (subscription.presence is not None):  # everyone there is told: it counts as their reads
+    visible = messages.flag_of(payload, "visible", subscription.visible)
+    turns = visible != subscription.visible
+    if turns:  # everyone there is told: it counts as their reads
         _charge_read(session, 1 + subscription.room.subscriber_count // TOLD_A_READ)
-    if not visible:
-        session.vanish(subscription)
-        return
-    session.appear(subscription)
+    if turns or visible != (subscription.presence is not None):
+        _turn(session, subscription, visible, cursor, is_typing)
+    else:
+        _move(subscription, cursor, is_typing)
+
+
+def _turn(
+    session: ClientSession,
+    subscription: Subscription,
+    visible: bool,
+    cursor: dict[str, Any] | None = None,
+    is_typing: bool | None = None,
+) -> None:
+    """Turn visible or invisible, now or when the last turn is long enough ago."""
+    subscription.visible = visible
+
+    def turned() -> None:
+        if visible:
+            session.appear(subscription)
+            _move(subscription, cursor, is_typing)
+        else:
+            session.vanish(subscription)
+
+    if visible != (subscription.presence is not None):
+        room = subscription.room
+        room.roster.turns.turn(session.id, room.stamp_ms(), turned)
+    else:
+        subscription.room.roster.turns.leave(session.id)  # as it was: what waits is taken back
+        turned()
+
+
+def _move(subscription: Subscription, cursor: dict[str, Any] | None, is_typing: bool | None) -> None:
     if subscription.presence is not None and not (cursor is None and is_typing is None):
         room = subscription.room
         if cursor is not None and "position" in cursor:

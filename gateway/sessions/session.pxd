@@ -13,6 +13,7 @@ cdef class Subscription:
     cdef readonly Room room
     cdef public object role
     cdef public object presence
+    cdef public bint visible
 
 
 @cython.final

@@ -43,14 +43,16 @@ EDITS = frozenset({"OP", "UNDO", "REDO"})
 
 
 class Subscription:
-    """One resource that a session looks at. `presence` is None while the session is invisible in it."""
+    """One resource that a session looks at. `presence` is None while the session is invisible in it, and
+    `visible` says what its client wants, which may have to wait."""
 
-    __slots__ = ("presence", "role", "room")
+    __slots__ = ("presence", "role", "room", "visible")
 
     def __init__(self, room: Room, role: Role) -> None:
         self.room = room
         self.role = role
         self.presence: Presence | None = None
+        self.visible = False
 
 
 class ClientSession:
@@ -419,6 +421,7 @@ class ClientSession:
         """End a subscription; the caller takes it out of `subscriptions`."""
         if self._connection is not None:
             subscription.room.remove(self._connection)
+        subscription.room.roster.turns.leave(self.id)
         self.vanish(subscription)
         self.shared.counters.subscriptions -= 1
 

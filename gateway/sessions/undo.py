@@ -15,6 +15,7 @@ from gateway.errors import LogTrimmed, Refusal
 from gateway.hub.hub import Hub
 from gateway.ports import ClientKey, OwnChange
 from gateway.rooms.room import Room
+from gateway.runtime.timeslice import Slices
 
 # An UNDO replays the history since the edit that it takes back, a slice at a time, for so many edits' work.
 REPLAYED_EDITS_MAX = 20
@@ -88,13 +89,13 @@ async def _found(hub: Hub, room: Room, key: ClientKey, redo: bool) -> Undo | Non
 
 
 class _Work:
-    """What one UNDO may still cause: a replayed change as much as an edit, all of them a few edits'.
+    """What one UNDO may still cause: a replayed change nearly as much as an edit, all of them a few edits'.
 
-    What is dearer than an edit is forgotten by the stacks, the oldest first.
+    What is dearer is forgotten by the stacks, the oldest first.
     """
 
     def __init__(self, units_max: int) -> None:
-        self._step_max = units_max
+        self._step_max = units_max * 3 // 4
         self._left = REPLAYED_EDITS_MAX * units_max
 
     def step(self) -> ot.Budget:
@@ -112,8 +113,10 @@ async def _replayed(hub: Hub, room: Room, key: ClientKey, root: int, redo: bool,
     """The top of the stack after a replay of `root ...` to head; other tasks run between the changes."""
     stacks = ot.UndoStacks(hub.config.limits.undo_versions_max)
     base = root - 1
+    slices = Slices(hub.now_s)
     async with aclosing(hub.catch_up.entries_after(room, base)) as entries:
         async for entry in entries:
+            await slices.pause()  # to read a change takes as long as to carry the stacks past it
             record, step = entry.record, work.step()
             if (record.user_id, record.client_id) == (key.user_id, key.client_id):
                 stacks.local(entry.before, entry.operations, record.version, record.undoes, step)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -23,10 +23,17 @@ READY = re.compile(r"ready ws=(\S+) admin=(\S+) pid=(\d+)")
 
 
 class Gateway:
-    """One run of a node. `settings` are `section.name` to value."""
+    """One run of a node. `settings` are `section.name` to value; `program` is what Python runs."""
 
-    def __init__(self, data: Path, settings: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--admin-port", "0"]
+    def __init__(
+        self,
+        data: Path,
+        settings: Mapping[str, Any],
+        environment: Mapping[str, str],
+        program: Sequence[str] = ("-m", "gateway"),
+        stdin: int | None = None,
+    ) -> None:
+        command = [sys.executable, *program, "serve", "--port", "0", "--admin-port", "0"]
         command += ["--data", str(data), "--log-level", "warning"]
         for name, value in settings.items():
             command += ["--set", f"{name}={value}"]
@@ -34,6 +41,7 @@ class Gateway:
         self.log: list[str] = []
         self._process = subprocess.Popen(
             command,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

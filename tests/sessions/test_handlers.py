@@ -300,6 +300,7 @@ async def test_one_can_be_invisible_and_appear(autojump_clock):
         assert ann.reader.take() == []
         await bob.say("PRESENCE_UPDATE", resource_id="1", visible=True)
         assert ann.reader.kinds() == ["PRESENCE_JOIN"]
+        await trio.sleep(CONFIG.presence.update_interval_ms / 1000)
         await bob.say("PRESENCE_UPDATE", resource_id="1", visible=False)
         assert ann.reader.kinds() == ["PRESENCE_LEAVE"]
 

@@ -117,6 +117,31 @@ async def test_turning_visible_and_invisible_is_charged(autojump_clock):
         assert typing == []  # what turns nothing isn't charged
 
 
+async def test_turns_of_visibility_are_conflated_and_the_last_one_is_told(autojump_clock):
+    config = CONFIG.with_(limits={"reads_per_minute": 0})
+    async with desk(config) as found:
+        watcher = await found.client("ann", subscribed=True)
+        flasher = await found.client("vera:viewer", subscribed=True)
+        await trio.sleep(0.1)
+        watcher.reader.take()
+        for n in range(41):
+            await flasher.say("PRESENCE_UPDATE", resource_id="1", visible=bool(n % 2))
+        assert watcher.reader.kinds() == ["PRESENCE_LEAVE"]
+        await flasher.say("PRESENCE_UPDATE", resource_id="1", visible=True, cursor={"field": "title"})
+        await trio.sleep(0.2)
+        [(kind, _), *moved] = watcher.reader.take()
+        assert kind == "PRESENCE_JOIN" and len(moved) <= 1
+        await flasher.say("PRESENCE_UPDATE", resource_id="1", is_typing=True)
+        await trio.sleep(0.2)
+        assert watcher.reader.take()[-1][1]["cursor"] == {"field": "title"}
+        await flasher.say("PRESENCE_UPDATE", resource_id="1", visible=False)
+        await flasher.say("PRESENCE_UPDATE", resource_id="1", visible=True)  # as it was: nothing more
+        await flasher.say("UNSUBSCRIBE", resource="event", resource_id="1")
+        await trio.sleep(0.2)
+        assert watcher.reader.kinds().count("PRESENCE_JOIN") == 0
+        assert found.counters.presences == 1
+
+
 async def test_a_user_over_his_share_of_cpu_waits_and_nobody_else_does(autojump_clock):
     async with desk() as found:
         ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)

@@ -131,3 +131,25 @@ def test_an_error_has_its_code_its_text_and_what_it_refers_to():
         "ref": "m1",
         "version": 7,
     }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'"1234567890123456789"',
+        b'["a\\\\", "\\" 1234567890123456789, ", 1.1234567890123456789]',
+        b"1e0000000000000000000001",
+        b"-1.5E-0000000000000000000001",
+        b"12345678901234567890.5",
+    ],
+)
+def test_long_runs_of_digits_that_are_no_integers_pass(value: bytes) -> None:
+    messages.check_integers(b'{"value": ' + value + b"}")
+
+
+@pytest.mark.parametrize(
+    "value", [b"1234567890123456789", b'["x", {"\\"": -99999999999999999999}]', b"[1,\n1" + b"0" * 40 + b"]"]
+)
+def test_an_integer_that_was_read_as_a_float_is_refused(value: bytes) -> None:
+    with pytest.raises(Refusal, match="send it as a string"):
+        messages.check_integers(value)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
-from gateway.ot.kernel.budget import NODE_UNITS, Budget
+from gateway.ot.kernel.budget import MEMBER_UNITS, NODE_UNITS, Budget
 from gateway.ot.kernel.documents import INS, MOV, REM, SET, Operation
 from gateway.ot.kernel.paths import Path
 from gateway.ot.kernel.values import same
@@ -33,7 +33,7 @@ def index_of(items: list[Any], value: Any, rule: Any, budget: Budget) -> int:
     key = item_id(value, rule)
     if key is None:
         return -1
-    budget.charge(NODE_UNITS * len(items))
+    budget.charge((NODE_UNITS if key is value else MEMBER_UNITS + NODE_UNITS) * len(items))
     for index, item in enumerate(items):
         if same(item_id(item, rule), key, False, budget):
             return index

@@ -185,6 +185,7 @@ def measured(value: Any, depth_max: int, bytes_max: int, budget: Budget) -> int:
             raise KernelError(TOO_LARGE, f"the value would nest deeper than {depth_max} containers")
         below: list[Any] = []
         for container in level:
+            within(total + 2 * len(container), bytes_max)  # a value and a comma each, at the least
             budget.charge(2 * (CONTAINER_UNITS + NODE_UNITS * len(container)))
             size = own_bytes(container, below)
             budget.charge(size >> 2)
