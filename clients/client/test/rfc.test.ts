@@ -60,6 +60,81 @@ test("2.2: a browser's own WebSocket authenticates, subscribes and sees a change
   });
 });
 
+test("2.2: the example operations, one by one and as one edit", async () => {
+  // Example Operations
+  const operations = [
+    { op: "replace", path: "/title", value: "Updated Meeting Title" },
+    { op: "replace", path: "/start_time", value: "2025-12-15T14:00:00Z" },
+    {
+      op: "add",
+      path: "/attendees/-",
+      value: { user_id: "user_123", email: "john@example.com", response_status: "NEEDS_ACTION" },
+    },
+    { op: "remove", path: "/attendees/2" },
+  ] as const;
+  const attendees = [1, 2, 3].map((number) => ({ user_id: `user_${number}`, response_status: "ACCEPTED" }));
+  const [first, second, , john] = [...attendees, operations[2].value];
+  const before = { title: "Sync", start_time: "2025-12-15T09:00:00Z", attendees };
+  const after = {
+    title: "Updated Meeting Title",
+    start_time: "2025-12-15T14:00:00Z",
+    attendees: [first, second, john],
+  };
+  for (const edits of [operations, [operations]]) {
+    const { document: ann } = await people.event("ann", before);
+    const { document: ben } = await people.join("ben", ann.id);
+    for (const edit of edits) ann.edit(edit);
+    expect(ann.snapshot.view).toEqual(after);
+    await ann.saved();
+    await until(ben, (now) => now.view?.attendees?.at(-1)?.user_id === "user_123" && now.isLive);
+    expect(ben.snapshot.view).toEqual(after);
+  }
+});
+
+test("2.2: every message has a type, an id, a timestamp and a payload", async () => {
+  const { document } = await people.event("ann");
+  const received: object[] = [];
+  const ws = new WebSocket(people.gateway.url);
+  sockets.push(ws);
+  const said = new Set<string>();
+  const ended = new Promise<void>((end) => {
+    ws.onmessage = ({ data }) => {
+      const message = JSON.parse(data);
+      received.push(message);
+      said.add(message.type);
+      if (said.has("ERROR") && said.has("OP_ACK")) end(); // the log answers when it has it
+    };
+  });
+  const resource = { resource_type: "event", resource_id: document.id };
+  const operation = { op: "replace", path: "/title", value: "Thin" };
+  const version = document.snapshot.version;
+  ws.onopen = () => {
+    const messages: [string, object][] = [
+      ["AUTH", { token: people.gateway.token("ben"), client_id: "thin", user_id: "ben" }],
+      ["SUBSCRIBE", { resource: "event", resource_id: document.id }],
+      ["OP", { ...resource, operation, version, client_id: "thin" }],
+      ["SYNC_REQUEST", { ...resource, last_version: version }],
+      ["PING", {}],
+      ["UNSUBSCRIBE", { resource: "event", resource_id: document.id }],
+      ["PRESENCE_UPDATE", { ...resource, is_typing: true }], // not subscribed any more
+    ];
+    messages.forEach(([type, payload], number) => {
+      ws.send(JSON.stringify({ type, id: `m-${number}`, timestamp: Date.now(), payload }));
+    });
+  };
+  await ended;
+  for (const message of received) {
+    expect(message).toMatchObject({
+      type: expect.any(String),
+      id: expect.any(String),
+      timestamp: expect.any(Number),
+      payload: expect.any(Object),
+    });
+  }
+  const wanted = ["AUTH_ACK", "SUBSCRIBE_ACK", "PRESENCE_STATE", "OP_ACK", "SYNC_RESPONSE", "PONG", "ERROR"];
+  expect(wanted.filter((type) => !said.has(type))).toEqual([]);
+});
+
 test("2.4: people are what the RFC's components take", async () => {
   interface RfcPresence {
     user_id: string;

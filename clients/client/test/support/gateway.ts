@@ -21,6 +21,7 @@ export interface Claims {
   grants?: Record<string, string>;
   ttlS?: number;
   name?: string;
+  avatarUrl?: string;
 }
 
 export class Gateway {
@@ -100,10 +101,10 @@ export class Gateway {
   }
 
   /** A token of this node; without grants one that may do everything with events and calendars. */
-  token(user: string, { grants, ttlS = 3600, name = user }: Claims = {}): string {
+  token(user: string, { grants, ttlS = 3600, name = user, avatarUrl }: Claims = {}): string {
     const secret = readFileSync(join(this.data, "jwt-secret"), "utf8").trim();
     const granted = grants ?? { "event:*": "admin", "calendar:*": "admin" };
-    const claims = { sub: user, name, exp: Date.now() / 1000 + ttlS, grants: granted };
+    const claims = { sub: user, name, avatar_url: avatarUrl, exp: Date.now() / 1000 + ttlS, grants: granted };
     const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
     const text = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
     return `${text}.${createHmac("sha256", secret).update(text).digest("base64url")}`;

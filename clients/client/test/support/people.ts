@@ -10,8 +10,9 @@ export interface Event {
   title?: string;
   description?: string;
   location?: string;
+  start_time?: string;
   tags?: string[];
-  attendees?: { user_id: string; response_status?: string }[];
+  attendees?: { user_id: string; email?: string; response_status?: string }[];
 }
 
 /** A gateway for a file of tests, and clients of it that are closed after each. */
