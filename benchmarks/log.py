@@ -118,7 +118,8 @@ class Commits(threading.Thread):
     def __init__(self, directory: str, commits: int) -> None:
         super().__init__()
         self._writer = Writer(
-            prepare(Path(directory) / "log.sqlite3", 1), Watermark(Path(directory) / "log.newest")
+            prepare(Path(directory) / "log.sqlite3", 1),
+            Watermark(Path(directory) / "log.newest", Path(directory) / "log.sqlite3"),
         )
         self._commits = commits
         self.times_s: list[float] = []

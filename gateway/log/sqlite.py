@@ -94,9 +94,9 @@ class SqliteLog:
         except LogUnavailable:
             self._lock.release()
             raise
-        self._watermark = Watermark(directory / WATERMARK)
+        self._watermark = Watermark(directory / WATERMARK, self._path)
         self._writer = Writer(connection, self._watermark)
-        self._lost()
+        self._begin()
         self._readers = Pool(lambda: Reader(connect(self._path, writing=False)), READERS)
         self._closed = False
         self.trouble = ""
@@ -156,20 +156,37 @@ class SqliteLog:
         if self._closed:
             return
         self._closed = True
+        self._writer.note_newest()
         self._readers.close()
         self._writer.close()
         self._lock.release()
 
-    def _lost(self) -> None:
-        """Say so where the database ends before what was acknowledged."""
-        known, found = self._watermark.get(), self._writer.newest_id()
-        if known > found:
+    def _begin(self) -> None:
+        """Begin new epochs where the database may be an older one than clients saw; says why."""
+        found = self._writer.newest_id()
+        older = self._older(found)
+        if older:
+            epoch = self._writer.begin_epoch(self._wall_ms())
             logger.error(
-                "%s ends at its change %d, but %d was acknowledged: up to %d changes are lost (a write-ahead "
-                "log without its end?). Restore a backup, or go on: who saw more is brought to what there is",
-                self._path, found, known, known - found,
+                "%s %s. All resources go on in epoch %d: clients that saw more, or other changes, are "
+                "brought to what there is",
+                self._path, older, epoch,
             )  # fmt: skip
-            self._watermark.set(found)
+        self._writer.note_newest()
+
+    def _older(self, found: int) -> str:
+        """Why the database may be older than what was acknowledged, for people; "" where it isn't."""
+        mark = self._watermark.get()
+        if mark is None:
+            return f"has changes, but no {WATERMARK} beside it: taken for a copy" if found else ""
+        if mark.newest > found:
+            return (
+                f"ends at its change {found}, but {mark.newest} was acknowledged: up to "
+                f"{mark.newest - found} changes are lost (an old copy, or a write-ahead log without its end?)"
+            )
+        if mark.file not in (0, self._watermark.file):
+            return "is another file than was written last: taken for a restored copy"
+        return ""
 
     def _failing(self, message: str) -> None:
         if not self.trouble:

@@ -122,6 +122,17 @@ PRAGMA user_version = 2; COMMIT;
 """
 
 
+def begin_epoch(connection: sqlite3.Connection, now_ms: int) -> int:
+    """Let every resource of a log, be it never written, go on in a new epoch; returns that."""
+    (newest,) = connection.execute(
+        "SELECT max(standing_epoch, ifnull((SELECT max(epoch) FROM resource), 0)) FROM log"
+    ).fetchone()
+    epoch = next_epoch(newest, now_ms)
+    connection.execute("UPDATE log SET standing_epoch = ?", (epoch,))
+    connection.execute("UPDATE resource SET epoch = ?", (epoch,))
+    return epoch
+
+
 class Damaged(sqlite3.DatabaseError):
     """What is stored isn't what was written."""
 
@@ -342,8 +353,17 @@ class Writer(Reader):
             self.connection.execute("DELETE FROM snapshot WHERE resource = ?", (number,))
             self._set_epoch(resource, epoch)
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._watermark.set(self.newest_id())
+        self.note_newest()
         return epoch
+
+    def begin_epoch(self, now_ms: int) -> int:
+        """Begin a new epoch of everything: what clients saw of older ones counts no more."""
+        with self.transaction("IMMEDIATE"):
+            return begin_epoch(self.connection, now_ms)
+
+    def note_newest(self) -> None:
+        """Bring what is beside the database up to date with it."""
+        self._watermark.set(self.newest_id(), named=True)
 
     def _append(self, batches: dict[int, Batch], outcomes: dict[int, Outcome]) -> None:
         reconcile_soon = False

@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import LogUnavailable
 from gateway.log.sqlite import DATABASE, WATERMARK
 from gateway.log.sqlite_check import check
-from gateway.log.watermark import Watermark
+from gateway.log.watermark import Acknowledged, Watermark
 from gateway.ports import Failed, Snapshot
 from tests.contracts.log_contract import ROOM, batch, committed, record
 from tests.log.test_sqlite import file_size, file_size_max, opened
@@ -112,14 +112,23 @@ async def test_a_purge_is_no_loss(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 def test_a_watermark_that_is_torn_counts_as_none(tmp_path: Path) -> None:
     path = tmp_path / WATERMARK
-    mark = Watermark(path)
-    assert mark.get() == 0
+    database = tmp_path / DATABASE
+    database.touch()
+    mark = Watermark(path, database)
+    assert mark.get() is None
     mark.set(7)
-    assert mark.get() == 7
+    assert mark.get() == Acknowledged(7, mark.file)
+    mark.set(8)  # too soon for another name
+    assert mark.get() == Acknowledged(8, mark.file)
     path.write_bytes(b"\xff" * 4 + path.read_bytes()[4:])
-    assert mark.get() == 0
+    assert mark.get() == Acknowledged(7, 0)
     path.write_bytes(b"abc")
-    assert mark.get() == 0
+    assert mark.get() == Acknowledged(7, 0)
+    path.with_name(f"{WATERMARK}.7").unlink()
+    assert mark.get() is None
+    mark.set(3, named=True)
+    mark.set(4, named=True)
+    assert [found.name for found in tmp_path.glob(f"{WATERMARK}.*")] == [f"{WATERMARK}.4"]
     mark.close()
 
 
