@@ -20,6 +20,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "kernels": ("_speedups",),
     "foundation": ("gateway", "gateway.errors", "gateway.runtime", "gateway.config"),
     "operations": ("gateway.ot",),
+    "telling": ("gateway.history",),
     "ports": ("gateway.ports",),
     "wire": ("gateway.wire",),
     "admission": ("gateway.admission",),

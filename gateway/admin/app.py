@@ -21,6 +21,7 @@ from gateway.admin.openapi import description
 from gateway.admin.port import State
 from gateway.errors import LogUnavailable
 from gateway.http import problems
+from gateway.http.authorship import AuthorshipRoutes
 from gateway.http.headers import SecurityHeaders
 from gateway.http.lists import ListRoutes
 from gateway.http.port import Resources
@@ -63,6 +64,7 @@ def application(context: AdminContext) -> Starlette:
             Route("/metrics", admin.metrics, methods=["GET"]),
             *ListRoutes(shared).routes(),
             *ResourceRoutes(shared, purges=True).routes(),
+            *AuthorshipRoutes(shared).routes(),
         ],
         exception_handlers=problems.HANDLERS,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.http.openapi import STRING, JsonObject, content, document, resource_paths
+from gateway.http.openapi import content, document, resource_paths
+from gateway.http.shapes import STRING, JsonObject
 
 
 def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonObject:

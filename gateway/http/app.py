@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from gateway.http import problems
+from gateway.http.authorship import AuthorshipRoutes
 from gateway.http.headers import SecurityHeaders
 from gateway.http.lists import ListRoutes
 from gateway.http.openapi import description
@@ -38,6 +39,7 @@ def application(
             Route("/openapi.json", openapi, methods=["GET"]),
             *ListRoutes(context).routes(),
             *ResourceRoutes(context).routes(),
+            *AuthorshipRoutes(context).routes(),
             *pages,
         ],
         exception_handlers=problems.HANDLERS,

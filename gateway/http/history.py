@@ -1,16 +1,23 @@
-"""A page of a resource's history: which changes are wanted, and where the next page begins."""
+"""A page of a resource's history: which changes are wanted, in which words, and where the next begins."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
+import trio
 from starlette.requests import Request
 
+from gateway import ot
+from gateway.errors import PatchError, Refusal
+from gateway.history.difference import PastChange, difference, steps
+from gateway.history.pointers import parts, related
+from gateway.history.words import summary
 from gateway.http.port import Resources
 from gateway.http.problems import Problem
-from gateway.http.requests import Target, instant_ms, known_parameters, whole_number
+from gateway.http.requests import Target, flag, instant_ms, known_parameters, whole_number
+from gateway.runtime.timeslice import Slices
 
 HISTORY_DEFAULT = 100
 HISTORY_MAX = 1000
@@ -20,11 +27,16 @@ HISTORY_PAGE = 50
 HISTORY_BYTES_MAX = 1 << 20
 # Changes looked through for a page: few may match a filter.
 SCANNED_MAX = 5000
-FILTERS = ("user_id", "since", "until")
+# To describe one change, in units of about a nanosecond; what takes longer is told in short.
+DESCRIBED_UNITS = 10_000_000
+PARAMETERS = ("from", "before", "user_id", "since", "until", "path", "describe", "limit")
 
 
 class Page(NamedTuple):
-    """Changes from version `first`, before version `before`, at most `limit`, by whom and when."""
+    """Changes from version `first`, before version `before`, at most `limit`, by whom, when and where.
+
+    `describe`: each with what it did, in words and as a difference.
+    """
 
     first: int
     limit: int
@@ -32,11 +44,13 @@ class Page(NamedTuple):
     user_id: str | None
     since_ms: int | None
     until_ms: int | None
+    path: str | None
+    describe: bool
 
     @classmethod
     def of(cls, request: Request) -> Page:
         """What a request asks for."""
-        known_parameters(request, ("from", "before", "user_id", "since", "until", "limit"))
+        known_parameters(request, PARAMETERS)
         user_id = request.query_params.get("user_id")
         if user_id is not None and not 1 <= len(user_id) <= 256:
             raise Problem(400, "user_id must be 1 to 256 characters.")
@@ -47,23 +61,23 @@ class Page(NamedTuple):
             user_id,
             instant_ms(request, "since"),
             instant_ms(request, "until"),
+            pointer(request),
+            flag(request, "describe"),
         )
 
     @property
     def filtered(self) -> bool:
         """Whether changes have to be read to know if they are wanted."""
-        return any(value is not None for value in (self.user_id, self.since_ms, self.until_ms))
+        return any(value is not None for value in (self.user_id, self.since_ms, self.until_ms, self.path))
 
-    def wants(self, body: bytes) -> bool:
+    def wants(self, change: dict[str, Any]) -> bool:
         """Whether a change passes the filters."""
-        if not self.filtered:
-            return True
-        change = orjson.loads(body)
         stamp_ms = change["timestamp"]
         return (
             self.user_id in (None, change["user_id"])
             and (self.since_ms is None or stamp_ms >= self.since_ms)
             and (self.until_ms is None or stamp_ms < self.until_ms)
+            and (self.path is None or any(_touches(entry, self.path) for entry in change["operations"]))
         )
 
     def going_on(self, first: int) -> str:
@@ -74,9 +88,58 @@ class Page(NamedTuple):
             "user_id": self.user_id,
             "since": self.since_ms,
             "until": self.until_ms,
+            "path": self.path,
+            "describe": "true" if self.describe else None,
             "limit": self.limit,
         }
         return urlencode({name: value for name, value in wanted.items() if value is not None})
+
+
+def pointer(request: Request) -> str | None:
+    """The query parameter `path`, a JSON Pointer; None where it is missing."""
+    path = request.query_params.get("path")
+    try:
+        parts(path or "")
+    except ValueError:
+        raise Problem(400, 'path must be a JSON Pointer such as "/title".') from None
+    return path
+
+
+def _touches(operation: dict[str, Any], path: str) -> bool:
+    return any(related(operation[name], path) for name in ("path", "from") if name in operation)
+
+
+class Telling:
+    """Follows a resource from one change to the next, to say what each did."""
+
+    def __init__(self, document: Any) -> None:
+        self._document = document
+
+    @classmethod
+    async def before(cls, resources: Resources, target: Target, version: int) -> Telling:
+        """From the document right before a version on."""
+        try:
+            revision = await resources.read(target.type, target.id, version - 1)
+        except Refusal as refusal:
+            if refusal.code != "VERSION_AHEAD":
+                raise
+            return cls(None)  # there are no changes to be told
+        return cls(orjson.loads(revision.document))
+
+    def tell(self, body: dict[str, Any], wanted: bool) -> bytes:
+        """The next change; where it is wanted, with what it did."""
+        change = PastChange.of(body)
+        before, self._document = self._document, ot.apply_patch(self._document, change.patch)
+        return orjson.dumps({**body, **described(before, change)}) if wanted else b""
+
+
+def described(before: Any, change: PastChange) -> dict[str, Any]:
+    """What a change did to a document, in words and as a difference; too long ones only in words."""
+    try:
+        done = steps(before, change.patch, ot.budget(DESCRIBED_UNITS))
+    except PatchError:
+        return {"summary": f"changed {len(change.patch)} places at once"}
+    return {"summary": summary(done, change.undoes), "difference": difference(done)}
 
 
 async def page_of(
@@ -86,6 +149,8 @@ async def page_of(
     found: list[bytes] = []
     size_bytes = scanned = 0
     version = page.first
+    telling = await Telling.before(resources, target, version) if page.describe else None
+    slices = Slices(trio.current_time)
     while len(found) < page.limit and size_bytes < HISTORY_BYTES_MAX and scanned < SCANNED_MAX:
         most = HISTORY_PAGE if page.filtered else min(HISTORY_PAGE, page.limit - len(found))
         if page.before is not None:
@@ -98,12 +163,25 @@ async def page_of(
                 break
             version += 1
             scanned += 1
-            if page.wants(body):
-                found.append(body)
-                size_bytes += len(body)
+            told = _told(body, page, telling)
+            if told:
+                found.append(told)
+                size_bytes += len(told)
+            await slices.pause()
         else:
             if len(bodies) < most:
                 return found, None
     if page.before is not None and version >= page.before:
         return found, None
     return found, f"{path}?{page.going_on(version)}"
+
+
+def _told(body: bytes, page: Page, telling: Telling | None) -> bytes:
+    """A change as the page shows it; nothing where it isn't wanted."""
+    if telling is None and not page.filtered:
+        return body
+    change = orjson.loads(body)
+    wanted = page.wants(change)
+    if telling is not None:
+        return telling.tell(change, wanted)
+    return body if wanted else b""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
-JsonObject = dict[str, Any]
+from gateway.http.shapes import ETAG, SCHEMAS, STRING, VERSION, JsonObject
 
 
 def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonObject:
@@ -49,6 +48,8 @@ def resource_paths(resource_types: Sequence[str], document_bytes_max: int, purge
         },
         f"{resource}/operations": {"parameters": parameters, "post": _operations()},
         f"{resource}/history": {"parameters": parameters, "get": _history()},
+        f"{resource}/blame": {"parameters": parameters, "get": _blame()},
+        f"{resource}/restore": {"parameters": parameters, "post": _restore()},
     }
 
 
@@ -57,112 +58,6 @@ def _version() -> str:
         return version("collab-gateway")
     except PackageNotFoundError:
         return "0"
-
-
-def _object(properties: Mapping[str, Any], *optional: str) -> JsonObject:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": dict(properties), "required": required}
-
-
-STRING = {"type": "string"}
-_VERSION = {"type": "integer", "minimum": 0}
-ETAG: JsonObject = {"ETag": {"schema": STRING, "description": "The version, quoted"}}
-_UNIX_MS = {"type": "integer", "description": "Unix milliseconds"}
-_OR_NULL = {"type": ["string", "null"]}
-_NAMED = {"resource": STRING, "resource_id": STRING}
-
-SCHEMAS: JsonObject = {
-    "Health": _object({"status": STRING, "node": STRING, "reason": STRING}, "reason"),
-    "Revision": _object(
-        {
-            **_NAMED,
-            "version": _VERSION,
-            "epoch": _VERSION,
-            "timestamp": {"type": ["integer", "null"], "description": "Unix milliseconds of the change"},
-            "document": {"description": "The document right after that version; null: there is none"},
-            "changes": {"type": "array", "items": {"$ref": "#/components/schemas/Change"}},
-        },
-        *("timestamp", "document", "changes"),
-    ),
-    "Acknowledged": _object(
-        {
-            "resource_id": STRING,
-            "resource_type": STRING,
-            "version": _VERSION,
-            "id": STRING,
-            "operations": {"type": "array", "items": {"type": "object"}},
-            "duplicate": {"type": "boolean"},
-            "conflicts": {"type": "array", "items": {"type": "object"}},
-            "sanitised": {"type": "array", "items": STRING},
-        },
-        *("operations", "duplicate", "conflicts", "sanitised"),
-    ),
-    "Edit": _object(
-        {
-            "operations": {"type": "array", "items": {"type": "object"}, "description": "A JSON Patch"},
-            "operation": {"type": "object", "description": "One operation, instead of several"},
-            "version": {**_VERSION, "description": "The version that the author saw"},
-            "client_id": {"type": "string", "minLength": 1, "maxLength": 128},
-            "seq": {"type": "integer", "minimum": 1, "description": "Makes a resend safe"},
-            "epoch": _VERSION,
-            "on_conflict": {"enum": ["merge", "refuse"]},
-            "force": {"type": "boolean"},
-        },
-        *("operations", "operation", "seq", "epoch", "on_conflict", "force"),
-    ),
-    "Written": _object({**_NAMED, "version": _VERSION, "epoch": _VERSION}),
-    "Change": _object(
-        {
-            "version": _VERSION,
-            "operations": {"type": "array", "items": {"type": "object"}},
-            "client_id": STRING,
-            "user_id": STRING,
-            "seq": _VERSION,
-            "op_id": STRING,
-            "timestamp": _UNIX_MS,
-            "undoes": _VERSION,
-        },
-        "seq",
-        "undoes",
-    ),
-    "Summary": _object(
-        {
-            **_NAMED,
-            "version": _VERSION,
-            "title": _OR_NULL,
-            "start_time": _OR_NULL,
-            "end_time": _OR_NULL,
-            "calendar_id": _OR_NULL,
-        }
-    ),
-    "List": _object(
-        {
-            "items": {"type": "array", "items": {"$ref": "#/components/schemas/Summary"}},
-            "next": {"type": ["string", "null"], "description": "Where it goes on; null at the end"},
-        }
-    ),
-    "History": _object(
-        {
-            **_NAMED,
-            "changes": {"type": "array", "items": {"$ref": "#/components/schemas/Change"}},
-            "next": {"type": ["string", "null"], "description": "Where it goes on; null at the end"},
-        }
-    ),
-    "Problem": _object(
-        {
-            "type": STRING,
-            "title": STRING,
-            "status": {"type": "integer"},
-            "detail": {"type": "string", "description": "What is wrong, and the way out"},
-            "code": {"type": "string", "description": "An error code of the wire protocol"},
-            "version": _VERSION,
-            "epoch": _VERSION,
-            "retry_after_ms": {"type": "integer"},
-            "outcome": {"enum": ["none", "unknown"]},
-        },
-        *("code", "version", "epoch", "retry_after_ms", "outcome"),
-    ),
-}
 
 
 def content(media_type: str, schema: str, text: str) -> JsonObject:
@@ -204,10 +99,10 @@ def _read() -> JsonObject:
         "The document, now or at a time; or what is new since a version", "viewer", "Revision"
     )
     operation["parameters"] = [
-        _parameter("query", "version", _VERSION, "Time travel; head when left out"),
+        _parameter("query", "version", VERSION, "Time travel; head when left out"),
         _parameter("query", "at", STRING, "Time travel: an instant (RFC 3339) or Unix ms"),
-        _parameter("query", "since", _VERSION, "What came after this version: changes, or the document"),
-        _parameter("query", "epoch", _VERSION, "The history that `since` belongs to"),
+        _parameter("query", "since", VERSION, "What came after this version: changes, or the document"),
+        _parameter("query", "epoch", VERSION, "The history that `since` belongs to"),
         _parameter(
             "query",
             "wait",
@@ -284,6 +179,8 @@ def _history() -> JsonObject:
         _parameter("query", "user_id", {"type": "string", "minLength": 1, "maxLength": 256}, "Of this user"),
         _parameter("query", "since", STRING, "From this instant on: RFC 3339 or Unix ms"),
         _parameter("query", "until", STRING, "Before this instant"),
+        _parameter("query", "path", STRING, "That write this place or what is in it: a JSON Pointer"),
+        _parameter("query", "describe", {"type": "boolean"}, "With what each did: words and difference"),
         _parameter(
             "query",
             "limit",
@@ -291,4 +188,28 @@ def _history() -> JsonObject:
             "Changes in a page; it may hold fewer: follow `next`",
         ),
     ]
+    return operation
+
+
+def _blame() -> JsonObject:
+    operation = _secured("Who wrote each member, since which version", "viewer", "Blame", 409, 413)
+    operation["parameters"] = [
+        _parameter("query", "path", STRING, "Only of what is there: a JSON Pointer"),
+        _parameter("query", "version", {"type": "integer", "minimum": 1}, "As of this version; head without"),
+    ]
+    return operation
+
+
+def _restore() -> JsonObject:
+    operation = _secured(
+        "Bring an older version back, or one member of it, by an ordinary change",
+        "editor",
+        "Acknowledged",
+        *(408, 409, 412, 413, 422),
+    )
+    operation["requestBody"] = {
+        "required": True,
+        "description": "Which version, and which member of it",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Restore"}}},
+    }
     return operation

@@ -113,7 +113,20 @@ class Fuzzer:
             return None
         if rng.random() < 0.1:
             return rng.choice((b"", b"{", b"null", b"\xff", b"[]", b'"x"', b"1e999", b"[" * 200, b"9" * 400))
-        return json.dumps(rng.choice((self._edit, self._document))()).encode()
+        made = (
+            (self._restoring,) if "restore" in json.dumps(operation).lower() else (self._edit, self._document)
+        )
+        return json.dumps(rng.choice(made)()).encode()
+
+    def _restoring(self) -> Any:
+        rng = self._rng
+        wanted: dict[str, Any] = {"version": rng.choice((1, 2, 3, 9, 0, -1, "1", None, 2**60))}
+        if rng.random() < 0.6:
+            wanted["path"] = rng.choice(("", "/title", "/n", "/tags/0", "title", "/a/b/c", "/-1", 7, None))
+        for name in ("client_id", "seq", "epoch", "on_conflict", "force"):
+            if rng.random() < 0.15:
+                wanted[name] = rng.choice((1, 2, "merge", "c", True, None))
+        return wanted
 
     def _edit(self) -> Any:
         rng = self._rng

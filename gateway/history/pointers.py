@@ -1,0 +1,39 @@
+"""JSON Pointers (RFC 6901) and the values that they name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MISSING: Any = object()
+
+
+def parts(pointer: str) -> list[str]:
+    """The components of a pointer; raises ValueError where it is none."""
+    if pointer == "":
+        return []
+    if not pointer.startswith("/"):
+        raise ValueError(pointer)
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
+
+
+def pointer_of(components: list[str]) -> str:
+    """The pointer of these components."""
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in components)
+
+
+def value_at(document: Any, components: list[str]) -> Any:
+    """The value that is there, or MISSING."""
+    for part in components:
+        if isinstance(document, dict) and part in document:
+            document = document[part]
+        elif isinstance(document, list) and part.isascii() and part.isdigit() and int(part) < len(document):
+            document = document[int(part)]
+        else:
+            return MISSING
+    return document
+
+
+def related(one: str, other: str) -> bool:
+    """Whether one pointer names the other's place, or a place inside of it."""
+    shorter, longer = sorted((one, other), key=len)
+    return longer == shorter or longer.startswith(shorter + "/")

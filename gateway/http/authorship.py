@@ -1,0 +1,145 @@
+"""Who wrote what, and the way back.
+
+/v1/resources/{type}/{id}/blame[?path=&version=]   GET
+/v1/resources/{type}/{id}/restore                  POST
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.history.blame import Blame, Line
+from gateway.history.difference import PastChange
+from gateway.history.restore import CannotRestore, restoring
+from gateway.http.history import pointer
+from gateway.http.port import Revision
+from gateway.http.problems import Problem
+from gateway.http.requests import (
+    HttpContext,
+    Target,
+    etag,
+    json_body,
+    json_response,
+    known_parameters,
+    target_of,
+    whole_number,
+)
+from gateway.runtime.timeslice import Slices
+
+# Older changes aren't read: a member that none of the newer ones wrote is of version 0, by nobody known.
+CHANGES_MAX = 10_000
+LINES_MAX = 10_000
+PAGE = 500
+# Reads that blame counts as, for each page of changes; and restoring, which rebuilds a document.
+PAGE_READS = 10
+BODY_BYTES_MAX = 4096
+# Of who restores without a client's id of his own.
+CLIENT_ID = "restore"
+MEMBERS = ("version", "path", "client_id", "seq", "epoch", "on_conflict")
+
+
+class AuthorshipRoutes:
+    """The handlers. Each checks the token and the role before it says anything about a resource."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+        self._resources = context.resources
+
+    def routes(self) -> list[Route]:
+        """What is served."""
+        resource = "/v1/resources/{type}/{id}"
+        return [
+            Route(f"{resource}/blame", self.blame, methods=["GET"]),
+            Route(f"{resource}/restore", self.restore, methods=["POST"]),
+        ]
+
+    async def blame(self, request: Request) -> Response:
+        """Who wrote each member, since which version."""
+        target = target_of(self._context, request, "viewer")
+        known_parameters(request, ("path", "version"))
+        path = pointer(request) or ""
+        self._resources.charge_read(target.identity.user_id, PAGE_READS)
+        revision = await self._resources.read(
+            target.type, target.id, whole_number(request, "version", least=1)
+        )
+        lines = _lines(await self._followed(target, revision), path)
+        fields = {**target.named, "version": revision.version, "epoch": revision.epoch}
+        fields["members"] = [{"path": line.path, **line.stamp.named} for line in lines]
+        response = json_response(fields, headers=etag(revision.version))
+        self._resources.spend_bytes(target.identity.user_id, len(response.body))
+        return response
+
+    async def _followed(self, target: Target, revision: Revision) -> Blame:
+        """The blame of a revision, from its changes."""
+        after = max(0, revision.version - CHANGES_MAX)
+        first = await self._resources.read(target.type, target.id, after)
+        blame = Blame(orjson.loads(first.document))
+        slices = Slices(trio.current_time)
+        while after < revision.version:
+            most = min(PAGE, revision.version - after)
+            bodies = await self._resources.history(target.type, target.id, after, most)
+            if not bodies:
+                text = "The history went while it was read: it was erased. Ask again."
+                raise Problem(409, text, code="CONFLICT")
+            for body in bodies:
+                blame.tell(PastChange.of(orjson.loads(body)))
+                await slices.pause()
+            after += len(bodies)
+            self._resources.charge_read(target.identity.user_id, PAGE_READS)
+        return blame
+
+    async def restore(self, request: Request) -> Response:
+        """Bring an older version back, or one member of it, by an ordinary change."""
+        target = target_of(self._context, request, "editor")
+        known_parameters(request, ())
+        wanted = _wanted(await json_body(request, BODY_BYTES_MAX, "an object with a version"))
+        resources = self._resources
+        resources.charge_read(target.identity.user_id, PAGE_READS)
+        head = await resources.read(target.type, target.id, None)
+        old = await resources.read(target.type, target.id, wanted["version"])
+        patch = _patch(head, old, wanted.get("path", ""))
+        if not patch:
+            fields = {"resource_type": target.type, "resource_id": target.id, "version": head.version}
+            return json_response({**fields, "unchanged": True}, headers=etag(head.version))
+        edit = {"client_id": CLIENT_ID, **{name: wanted[name] for name in MEMBERS[2:] if name in wanted}}
+        edit |= {"resource_type": target.type, "resource_id": target.id}
+        edit |= {"version": head.version, "operations": patch}
+        acknowledged = await resources.submit(target.identity, target.type, target.id, edit)
+        return json_response(acknowledged, headers=etag(acknowledged["version"]))
+
+
+def _lines(blame: Blame, path: str) -> list[Line]:
+    try:
+        lines = blame.lines(path, LINES_MAX + 1)
+    except KeyError:
+        raise Problem(404, f"There is nothing at {path[:80]} in that version.") from None
+    if len(lines) > LINES_MAX:
+        text = f"More than {LINES_MAX:,} members have authors of their own: ask for a part of it by path."
+        raise Problem(413, text, code="TOO_LARGE")
+    return lines
+
+
+def _wanted(body: Any) -> dict[str, Any]:
+    """What a body asks to restore; the members that an edit has are checked as an edit's."""
+    if not isinstance(body, dict) or not set(body) <= set(MEMBERS):
+        raise Problem(400, f"The body is an object of {', '.join(MEMBERS)}.", code="INVALID_MESSAGE")
+    version, path = body.get("version"), body.get("path", "")
+    if type(version) is not int or version < 1:
+        text = "version must be the one to bring back: a whole number of at least 1."
+        raise Problem(400, text, code="INVALID_MESSAGE")
+    if not isinstance(path, str):
+        raise Problem(400, 'path must be a JSON Pointer such as "/title".', code="INVALID_MESSAGE")
+    return body
+
+
+def _patch(head: Revision, old: Revision, path: str) -> list[dict[str, Any]]:
+    try:
+        return restoring(orjson.loads(head.document), orjson.loads(old.document), path)
+    except CannotRestore as error:
+        raise Problem(422, str(error), code="INVALID_OPERATION") from None

@@ -1,0 +1,148 @@
+"""The shapes of what is sent and answered over HTTP, as JSON Schemas of the OpenAPI description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+
+def shape(properties: Mapping[str, Any], *optional: str) -> JsonObject:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": dict(properties), "required": required}
+
+
+STRING = {"type": "string"}
+VERSION = {"type": "integer", "minimum": 0}
+ETAG: JsonObject = {"ETag": {"schema": STRING, "description": "The version, quoted"}}
+UNIX_MS = {"type": "integer", "description": "Unix milliseconds"}
+OR_NULL = {"type": ["string", "null"]}
+NAMED = {"resource": STRING, "resource_id": STRING}
+
+SCHEMAS: JsonObject = {
+    "Health": shape({"status": STRING, "node": STRING, "reason": STRING}, "reason"),
+    "Revision": shape(
+        {
+            **NAMED,
+            "version": VERSION,
+            "epoch": VERSION,
+            "timestamp": {"type": ["integer", "null"], "description": "Unix milliseconds of the change"},
+            "document": {"description": "The document right after that version; null: there is none"},
+            "changes": {"type": "array", "items": {"$ref": "#/components/schemas/Change"}},
+        },
+        *("timestamp", "document", "changes"),
+    ),
+    "Acknowledged": shape(
+        {
+            "resource_id": STRING,
+            "resource_type": STRING,
+            "version": VERSION,
+            "id": STRING,
+            "operations": {"type": "array", "items": {"type": "object"}},
+            "duplicate": {"type": "boolean"},
+            "conflicts": {"type": "array", "items": {"type": "object"}},
+            "sanitised": {"type": "array", "items": STRING},
+            "unchanged": {"type": "boolean", "description": "There was nothing to restore"},
+        },
+        *("id", "operations", "duplicate", "conflicts", "sanitised", "unchanged"),
+    ),
+    "Edit": shape(
+        {
+            "operations": {"type": "array", "items": {"type": "object"}, "description": "A JSON Patch"},
+            "operation": {"type": "object", "description": "One operation, instead of several"},
+            "version": {**VERSION, "description": "The version that the author saw"},
+            "client_id": {"type": "string", "minLength": 1, "maxLength": 128},
+            "seq": {"type": "integer", "minimum": 1, "description": "Makes a resend safe"},
+            "epoch": VERSION,
+            "on_conflict": {"enum": ["merge", "refuse"]},
+            "force": {"type": "boolean"},
+        },
+        *("operations", "operation", "seq", "epoch", "on_conflict", "force"),
+    ),
+    "Written": shape({**NAMED, "version": VERSION, "epoch": VERSION}),
+    "Change": shape(
+        {
+            "version": VERSION,
+            "operations": {"type": "array", "items": {"type": "object"}},
+            "client_id": STRING,
+            "user_id": STRING,
+            "seq": VERSION,
+            "op_id": STRING,
+            "timestamp": UNIX_MS,
+            "undoes": VERSION,
+            "summary": {"type": "string", "description": "What it did, in words (with `describe`)"},
+            "difference": {
+                "type": "array",
+                "items": {"type": "object"},
+                "description": "Its operations, with `was` or `removed`: what they took (with `describe`)",
+            },
+        },
+        *("seq", "undoes", "summary", "difference"),
+    ),
+    "Blame": shape(
+        {
+            **NAMED,
+            "version": VERSION,
+            "epoch": VERSION,
+            "members": {"type": "array", "items": {"$ref": "#/components/schemas/Line"}},
+        }
+    ),
+    "Line": shape(
+        {
+            "path": {"type": "string", "description": "A JSON Pointer; what is in it has the same author"},
+            "version": {**VERSION, "description": "The change that wrote it; 0: older than what was read"},
+            "user_id": STRING,
+            "timestamp": UNIX_MS,
+        },
+        *("user_id", "timestamp"),
+    ),
+    "Restore": shape(
+        {
+            "version": {"type": "integer", "minimum": 1, "description": "The version to bring back"},
+            "path": {"type": "string", "description": "One member of it: a JSON Pointer. The whole without"},
+            "client_id": {"type": "string", "minLength": 1, "maxLength": 128},
+            "seq": {"type": "integer", "minimum": 1, "description": "Makes a resend safe"},
+            "epoch": VERSION,
+            "on_conflict": {"enum": ["merge", "refuse"]},
+        },
+        *("path", "client_id", "seq", "epoch", "on_conflict"),
+    ),
+    "Summary": shape(
+        {
+            **NAMED,
+            "version": VERSION,
+            "title": OR_NULL,
+            "start_time": OR_NULL,
+            "end_time": OR_NULL,
+            "calendar_id": OR_NULL,
+        }
+    ),
+    "List": shape(
+        {
+            "items": {"type": "array", "items": {"$ref": "#/components/schemas/Summary"}},
+            "next": {"type": ["string", "null"], "description": "Where it goes on; null at the end"},
+        }
+    ),
+    "History": shape(
+        {
+            **NAMED,
+            "changes": {"type": "array", "items": {"$ref": "#/components/schemas/Change"}},
+            "next": {"type": ["string", "null"], "description": "Where it goes on; null at the end"},
+        }
+    ),
+    "Problem": shape(
+        {
+            "type": STRING,
+            "title": STRING,
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "What is wrong, and the way out"},
+            "code": {"type": "string", "description": "An error code of the wire protocol"},
+            "version": VERSION,
+            "epoch": VERSION,
+            "retry_after_ms": {"type": "integer"},
+            "outcome": {"enum": ["none", "unknown"]},
+        },
+        *("code", "version", "epoch", "retry_after_ms", "outcome"),
+    ),
+}

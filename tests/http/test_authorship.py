@@ -1,0 +1,121 @@
+"""Over HTTP: what each change did, who wrote what, and the way back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.http.node import TRANSPORTS, served
+
+EVENT = "/v1/resources/event/42"
+LUNCH = {"title": "Lunch", "start_time": "2030-01-01T10:00:00Z", "end_time": "2030-01-01T11:00:00Z"}
+DINNER = {"title": "Dinner", "start_time": "2030-01-01T18:00:00Z", "end_time": "2030-01-01T19:00:00Z"}
+
+pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
+
+
+async def written(node) -> None:
+    """Three changes: ann creates, bob moves and renames, ann adds a place."""
+    editors = {user: node.bearer(user, event="editor") for user in ("ann", "bob")}
+    assert (await node.client.put(EVENT, json=LUNCH, headers=editors["ann"])).status_code == 201
+    moved = [{"op": "replace", "path": f"/{name}", "value": value} for name, value in DINNER.items()]
+    placed = [{"op": "add", "path": "/location", "value": "Room 4"}]
+    for version, (user, operations) in enumerate((("bob", moved), ("ann", placed)), 1):
+        edit = {"operations": operations, "version": version, "client_id": user}
+        answer = await node.client.post(f"{EVENT}/operations", json=edit, headers=editors[user])
+        assert answer.status_code == 200, answer.text
+
+
+async def test_a_history_says_what_each_change_did(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await written(node)
+        history = (await node.client.get(f"{EVENT}/history", params={"describe": "true"})).json()
+        assert [change["summary"] for change in history["changes"]] == [
+            'created "Lunch"',
+            'moved from 10:00 to 18:00; changed title from "Lunch" to "Dinner"',
+            'set location to "Room 4"',
+        ]
+        renamed = [entry for entry in history["changes"][1]["difference"] if entry["path"] == "/title"]
+        assert renamed == [{"op": "replace", "path": "/title", "value": "Dinner", "was": "Lunch"}]
+        # The words of a page don't depend on where it begins, nor on what it leaves out.
+        later = {"describe": "true", "from": 2, "user_id": "ann"}
+        [change] = (await node.client.get(f"{EVENT}/history", params=later)).json()["changes"]
+        assert change["summary"] == 'set location to "Room 4"'
+        plain = (await node.client.get(f"{EVENT}/history")).json()
+        assert "summary" not in plain["changes"][0]
+
+
+async def test_a_history_of_one_place(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await written(node)
+
+        async def versions(path: str) -> list[int]:
+            answer = (await node.client.get(f"{EVENT}/history", params={"path": path})).json()
+            return [change["version"] for change in answer["changes"]]
+
+        assert await versions("/title") == [1, 2]
+        assert await versions("/location") == [1, 3]
+        assert await versions("/start") == [1]
+        assert await versions("") == [1, 2, 3]
+        assert (await node.client.get(f"{EVENT}/history", params={"path": "title"})).status_code == 400
+
+
+async def test_blame_names_who_wrote_each_member(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await written(node)
+        blame = (await node.client.get(f"{EVENT}/blame")).json()
+        found = {line["path"]: (line["user_id"], line["version"]) for line in blame["members"]}
+        assert found == {
+            "": ("ann", 1),
+            "/title": ("bob", 2),
+            "/start_time": ("bob", 2),
+            "/end_time": ("bob", 2),
+            "/location": ("ann", 3),
+        }
+        then = (await node.client.get(f"{EVENT}/blame", params={"version": 1})).json()
+        assert [line["path"] for line in then["members"]] == [""]
+        part = (await node.client.get(f"{EVENT}/blame", params={"path": "/title"})).json()
+        assert [(line["path"], line["user_id"]) for line in part["members"]] == [("/title", "bob")]
+        assert (await node.client.get(f"{EVENT}/blame", params={"path": "/nothing"})).status_code == 404
+        assert (await node.client.get(f"{EVENT}/blame", params={"path": "/title/-1"})).status_code == 404
+        assert (await node.client.get(f"{EVENT}/blame", params={"version": 9})).status_code in (404, 409)
+        stranger = node.bearer("eve", calendar="viewer")
+        assert (await node.client.get(f"{EVENT}/blame", headers=stranger)).status_code == 403
+
+
+async def test_a_member_or_a_version_comes_back_by_an_ordinary_change(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await written(node)
+        editor = node.bearer("eve", event="editor")
+        one = {"version": 1, "path": "/title"}
+        answer = await node.client.post(f"{EVENT}/restore", json=one, headers=editor)
+        assert (answer.status_code, answer.json()["version"]) == (200, 4), answer.text
+        document = (await node.client.get(EVENT)).json()["document"]
+        assert document == {**DINNER, "title": "Lunch", "location": "Room 4"}
+        again = (await node.client.post(f"{EVENT}/restore", json=one, headers=editor)).json()
+        assert (again["version"], again["unchanged"]) == (4, True)
+        answer = await node.client.post(f"{EVENT}/restore", json={"version": 1}, headers=editor)
+        assert answer.json()["version"] == 5
+        assert (await node.client.get(EVENT)).json()["document"] == LUNCH
+        newest = {"describe": "true", "from": 5}
+        [change] = (await node.client.get(f"{EVENT}/history", params=newest)).json()["changes"]
+        assert change["user_id"] == "eve"
+        assert change["summary"].startswith("moved from 18:00 to 10:00")
+
+
+async def test_a_restore_that_cannot_be_says_why(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await written(node)
+
+        async def refused(body: object, **headers: str) -> tuple[int, str]:
+            answer = await node.client.post(f"{EVENT}/restore", json=body, headers=headers or None)
+            return answer.status_code, answer.json()["detail"]
+
+        assert (await refused({"version": 1, "path": "/nothing"}))[0] == 422
+        assert (await refused({"version": 0}))[0] == 400
+        assert (await refused({"version": True}))[0] == 400
+        assert (await refused({"version": 1, "operations": []}))[0] == 400
+        assert (await refused([1]))[0] == 400
+        assert (await refused({"version": 99}))[0] == 404
+        viewer = node.bearer("eve", event="viewer")
+        assert (await refused({"version": 1}, **viewer))[0] == 403
+        assert (await node.client.get(EVENT)).json()["version"] == 3
