@@ -1,6 +1,7 @@
 """The admin HTTP: health, metrics, and the service port's resources, with what operators alone may do.
 
 /healthz /readyz /metrics /openapi.json /          for operators; no token
+/v1/flags                                          who is let in, for all nodes; the grant *=admin
 /v1/resources/...                                  as on the service port; DELETE takes ?purge=true
 """
 
@@ -17,6 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from gateway.admin import exposition, page
+from gateway.admin.flags import FlagAdminRoutes, FlagControl
 from gateway.admin.openapi import description
 from gateway.admin.port import State
 from gateway.errors import LogUnavailable
@@ -43,6 +45,7 @@ class AdminContext(NamedTuple):
     websocket_url: str = "ws://HOST:PORT/realtime"
     now_s: Callable[[], float] = time.time
     message_bytes_max: int = 1 << 18
+    flags: FlagControl | None = None
 
 
 def application(context: AdminContext) -> Starlette:
@@ -62,6 +65,7 @@ def application(context: AdminContext) -> Starlette:
             Route("/healthz", admin.healthz, methods=["GET"]),
             Route("/readyz", admin.readyz, methods=["GET"]),
             Route("/metrics", admin.metrics, methods=["GET"]),
+            *([] if context.flags is None else FlagAdminRoutes(shared, context.flags).routes()),
             *ListRoutes(shared).routes(),
             *ResourceRoutes(shared, purges=True).routes(),
             *AuthorshipRoutes(shared).routes(),

@@ -5,7 +5,7 @@ Pure but for reading key and schema files: time is passed in.
 
 from __future__ import annotations
 
-from gateway.admission.features import KILLED, KILLED_CODE, NOT_ENABLED, Features
+from gateway.admission.features import KILLED, KILLED_CODE, NOT_ENABLED, Features, with_flags
 from gateway.admission.grants import Grants, at_least, parse_grant_arguments, parse_grants
 from gateway.admission.keys import create_secret, read_secret, secret_path
 from gateway.admission.origins import origin_allowed
@@ -34,4 +34,5 @@ __all__ = [
     "parse_grants",
     "read_secret",
     "secret_path",
+    "with_flags",
 ]

@@ -35,6 +35,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 @click.command("serve")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="WebSocket port; 0 takes a free one.  [default: 8787]")
+@click.option("--admin-host", metavar="ADDRESS", help="Address of the admin HTTP.  [default: 127.0.0.1]")
 @click.option("--admin-port", type=int, help="Admin HTTP port; 0 takes a free one.  [default: 8788]")
 @click.option(
     "--transport",
@@ -63,6 +64,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def serve_command(
     host: str | None,
     port: int | None,
+    admin_host: str | None,
     admin_port: int | None,
     transport: str | None,
     tls_cert: str | None,
@@ -92,6 +94,7 @@ def serve_command(
     gateway serve --workers 4 --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
     """
     options = {"host": host, "port": port, "admin_port": admin_port, "transport": transport}
+    options |= {"admin_host": admin_host}
     options |= {"tls_cert": tls_cert, "tls_key": tls_key, "node": node, "workers": workers}
     options["demo"] = None if demo is None else ("on" if demo else "off")
     further = {f"server.{name}": value for name, value in options.items()}

@@ -5,6 +5,7 @@ Sections are frozen; a value that is out of bounds can't be constructed (ConfigE
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, cast
@@ -41,6 +42,9 @@ class Section:
 class ServerSettings(Section):
     host: str = tunable("127.0.0.1", "Address to listen on")
     port: int = tunable(8787, "WebSocket port; 0 takes a free one", least=0, most=65535)
+    admin_host: str = tunable(
+        "127.0.0.1", "Address of the admin port; who reaches it reads metrics without a token"
+    )
     admin_port: int = tunable(
         8788, "Port of health, metrics and history; 0 takes a free one", least=0, most=65535
     )
@@ -314,6 +318,18 @@ class FeaturesSettings(Section):
     segments: tuple[str, ...] = tunable(
         (), "Segments (token claim) that are admitted whatever the percentage"
     )
+    ab_test_variant: str = tunable("", "Variant under test, told in AUTH_ACK; empty: no test runs")
+    ab_test_percentage: float = tunable(
+        50.0, "Share of the admitted users who get the variant under test", unit="%", least=0, most=100
+    )
+
+    def __post_init__(self) -> None:
+        Section.__post_init__(self)
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", self.ab_test_variant):
+            raise ConfigError(
+                f"features.ab_test_variant = {self.ab_test_variant[:80]!r}: must be at most 64 of "
+                "A-Z a-z 0-9 _ . -"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ PREFLIGHT_MAX_AGE_S = 600
 
 
 def application(
-    context: HttpContext, allows_origin: Callable[[str], bool], pages: Sequence[BaseRoute] = ()
+    context: HttpContext, allows_origin: Callable[[str], bool], further: Sequence[BaseRoute] = ()
 ) -> ASGIApp:
-    """The ASGI application. `allows_origin`: which web pages may read answers; `pages` are served beside."""
+    """The ASGI application. `allows_origin`: which web pages may read answers; `further` is served beside."""
 
     async def openapi(request: Request) -> Response:
         """The description of everything here."""
@@ -40,7 +40,7 @@ def application(
             *ListRoutes(context).routes(),
             *ResourceRoutes(context).routes(),
             *AuthorshipRoutes(context).routes(),
-            *pages,
+            *further,
         ],
         exception_handlers=problems.HANDLERS,
     )

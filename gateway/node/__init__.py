@@ -36,6 +36,7 @@ from gateway.hub.summarise import Summariser
 from gateway.node import faces
 from gateway.node.backends import LocalBackend, backend_of
 from gateway.node.capacity import Capacity
+from gateway.node.flags import NodeFlags
 from gateway.node.gauges import Gauges
 from gateway.node.resources import HubResources
 from gateway.ports import Bus, OpLog, Transport
@@ -155,6 +156,7 @@ class Node:
             connections_max,
             self.transport.hand_over,
         )
+        self.flags = NodeFlags(config.features, self._backend.flags, self.endpoint.take_flags)
         self._summariser = self._made_summariser()
         self._resources = HubResources(self.hub, self.endpoint.context, self._summariser)
         self.http: server.HttpServer | None = None
@@ -200,6 +202,7 @@ class Node:
     async def _start(self, nursery: trio.Nursery) -> Addresses:
         await nursery.start(self._backend.bus.run)
         await nursery.start(self.hub.run)
+        await nursery.start(self.flags.run)
         if self._summariser is not None:
             nursery.start_soon(self._summariser.run)
         websocket = await nursery.start(self.transport.serve, self.endpoint)
@@ -219,7 +222,7 @@ class Node:
     async def _serve_admin(
         self, websocket: tuple[str, int], *, task_status: trio.TaskStatus[tuple[str, int]]
     ) -> None:
-        bound = server.bind(self.config.server.host, self.config.server.admin_port)
+        bound = server.bind(self.config.server.admin_host, self.config.server.admin_port)
         application = self.admin_application(websocket)
         await server.serve(application, bound, self._drained.wait, task_status=task_status)
         self._admin_ended.set()
@@ -237,7 +240,8 @@ class Node:
             limits.message_bytes_max,
             ending=self._drain_asked,
         )
-        application = faces.service_application(config, context, self.endpoint.allows_origin, demo)
+        evaluate = self.endpoint.context.features.evaluate
+        application = faces.service_application(config, context, self.endpoint.allows_origin, demo, evaluate)
         self.http = server.HttpServer(
             application, config.server.http_connections_max, self.metrics, limits.http_pending_bytes_max
         )
@@ -249,7 +253,9 @@ class Node:
 
     def admin_application(self, websocket: tuple[str, int]) -> Starlette:
         """The admin HTTP of this worker, whose clients connect to `websocket`."""
-        return faces.admin_application(self.config, self._resources, self, self._authenticator, websocket)
+        return faces.admin_application(
+            self.config, self._resources, self, self._authenticator, websocket, self.flags
+        )
 
     def reload(self, config: Config) -> None:
         """Take what of these settings can be taken while clients are connected; says what can't."""
@@ -263,6 +269,7 @@ class Node:
             logger.info("%s has changed, and is in force", name)
         self.config = self.config.with_(**taken)
         self.endpoint.reload(self.config)
+        self.flags.reload(self.config.features)
 
     def drain(self) -> None:
         """Begin the end; `run` returns when it is done."""

@@ -14,11 +14,14 @@ import trio
 
 from gateway.bus.local import LocalBus
 from gateway.bus.redis import RedisBus
+from gateway.bus.redis_flags import RedisFlags
 from gateway.bus.redis_presence import RedisPresence
 from gateway.bus.redis_rates import RedisRates
 from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.archive import Archiver
+from gateway.log.flags_file import FlagsFile
+from gateway.log.flags_memory import MemoryFlags
 from gateway.log.postgres import PostgresArchive, dsn_of
 from gateway.log.postgres_summaries import PostgresSummaries
 from gateway.log.redis import RedisLog
@@ -26,6 +29,7 @@ from gateway.log.redis_archive import RedisOutbox
 from gateway.log.sqlite import SqliteLog
 from gateway.log.sqlite_summaries import SqliteSummaries
 from gateway.ports import Bus, Leases, OpLog, RateStore
+from gateway.ports.flags import FlagStore
 from gateway.ports.summaries import Summaries
 from gateway.redislink.address import Address
 from gateway.redislink.facts import ServerFacts, gather
@@ -50,6 +54,7 @@ class Backend(Protocol):
     leases: Leases | None
     rates: RateStore | None
     summaries: Summaries | None
+    flags: FlagStore
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until `stop`, or cancelled. Raises ConfigError, LogUnavailable when it can't start."""
@@ -98,7 +103,7 @@ def backend_of(config: Config, name: str) -> Backend:
     if config.redis.urls or config.redis.cluster_url:
         return ClusterBackend(config, name)
     data_dir = config.server.data_dir
-    return EmbeddedBackend(SqliteLog(data_dir), LocalBus(), SqliteSummaries(data_dir))
+    return EmbeddedBackend(SqliteLog(data_dir), LocalBus(), data_dir)
 
 
 class LocalBackend:
@@ -110,7 +115,9 @@ class LocalBackend:
         bus: Bus,
         leases: Leases | None = None,
         summaries: SqliteSummaries | None = None,
+        flags: FlagStore | None = None,
     ) -> None:
+        self.flags = flags or MemoryFlags()
         self._summaries = summaries
         self.summaries: Summaries | None = summaries
         self.log = log
@@ -153,8 +160,8 @@ class LocalBackend:
 class EmbeddedBackend(LocalBackend):
     """The log in the data directory, which knows when it can't be written."""
 
-    def __init__(self, log: SqliteLog, bus: Bus, summaries: SqliteSummaries) -> None:
-        super().__init__(log, bus, summaries=summaries)
+    def __init__(self, log: SqliteLog, bus: Bus, data_dir: str) -> None:
+        super().__init__(log, bus, summaries=SqliteSummaries(data_dir), flags=FlagsFile(data_dir))
         self._sqlite = log
 
     async def check(self) -> None:
@@ -189,6 +196,7 @@ class ClusterBackend:
         self.log: OpLog = self._log
         self.leases: Leases | None = RedisPresence(self._shards, name)
         self.rates: RateStore | None = RedisRates(self._shards)
+        self.flags: FlagStore = RedisFlags(self._shards)
         self._history_versions = config.redis.history_versions
         self._warned: set[str] = set()  # servers, by name
 

@@ -11,12 +11,14 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from gateway.admin import app as admin
+from gateway.admin.flags import FlagControl
 from gateway.admin.port import State
 from gateway.admission import TokenVerifier, issue, read_secret, secret_path
 from gateway.config import Config
 from gateway.demo.pages import NOTICE, Demo, DemoContext
 from gateway.errors import ConfigError
 from gateway.http import app as service
+from gateway.http.ofrep import Evaluate, FlagRoutes
 from gateway.http.port import Resources
 from gateway.http.requests import HttpContext
 from gateway.sessions.endpoint import PATH
@@ -51,11 +53,15 @@ def demo_origins(config: Config, port: int) -> list[str]:
 
 
 def service_application(
-    config: Config, context: HttpContext, allows_origin: Callable[[str], bool], demo: Sequence[str]
+    config: Config,
+    context: HttpContext,
+    allows_origin: Callable[[str], bool],
+    demo: Sequence[str],
+    evaluate: Evaluate,
 ) -> ASGIApp:
     """The service port's HTTP. `demo`: the origins of the demo's page; none: there is no demo."""
     pages = Demo(_demo_context(config, demo)).routes() if demo else []
-    return service.application(context, allows_origin, pages)
+    return service.application(context, allows_origin, [*FlagRoutes(context, evaluate).routes(), *pages])
 
 
 def _demo_context(config: Config, origins: Sequence[str]) -> DemoContext:
@@ -76,7 +82,12 @@ def _demo_context(config: Config, origins: Sequence[str]) -> DemoContext:
 
 
 def admin_application(
-    config: Config, resources: Resources, state: State, verifier: TokenVerifier, websocket: tuple[str, int]
+    config: Config,
+    resources: Resources,
+    state: State,
+    verifier: TokenVerifier,
+    websocket: tuple[str, int],
+    flags: FlagControl,
 ) -> Starlette:
     """The admin port's HTTP of a worker whose clients connect to `websocket`."""
     scheme = "wss" if config.server.tls_cert else "ws"
@@ -89,5 +100,6 @@ def admin_application(
             limits.document_bytes_max,
             f"{scheme}://{websocket[0]}:{websocket[1]}{PATH}",
             message_bytes_max=limits.message_bytes_max,
+            flags=flags,
         )
     )

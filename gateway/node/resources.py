@@ -29,6 +29,7 @@ from gateway.sessions.context import SessionContext
 from gateway.wire import messages
 
 CLIENT_ID = "http"
+KILLED_RETRY_MS = 10_000
 
 
 class HubResources:
@@ -135,6 +136,7 @@ class HubResources:
     ) -> dict[str, Any]:
         """Commit an edit as a client's OP."""
         with self._refusals_counted():
+            self._refuse_killed()
             room = await self._hub.open(f"{resource_type}:{resource_id}")
         return await single.submit(self._sessions, identity, room, payload)
 
@@ -148,6 +150,7 @@ class HubResources:
     ) -> Written:
         """Replace the whole document; raises Refusal as the port says."""
         with self._refusals_counted():
+            self._refuse_killed()
             room = await self._hub.open(f"{resource_type}:{resource_id}")
             return await self._replace(room, user_id, document, expected_version)
 
@@ -156,6 +159,7 @@ class HubResources:
     ) -> Written:
         """Set the root to null."""
         with self._refusals_counted():
+            self._refuse_killed()
             room = await self._hub.open(f"{resource_type}:{resource_id}")
             if room.document is None and not room.busy:
                 return Written(room.version, room.epoch)
@@ -192,6 +196,14 @@ class HubResources:
         except LogUnavailable:
             self.refused("UNAVAILABLE")
             raise
+
+    def _refuse_killed(self) -> None:
+        """Refuse to write while everything is switched off; raises Refusal UNAVAILABLE."""
+        if self._sessions.features.killed:
+            text = (
+                "Collaboration is switched off for everybody (kill switch); reading goes on. Try again later."
+            )
+            raise Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=KILLED_RETRY_MS)
 
     def _charge(self, user_id: str) -> None:
         """Count a write against the user's rate; raises Refusal RATE_LIMITED."""

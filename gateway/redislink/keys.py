@@ -15,6 +15,7 @@ touch them together.
 | `{pN}:w:RESOURCE` | hash: who is present |
 | `{pN}:u:USER` | when a user's allowance of edits will be full again |
 | `{pN}:n` | sorted set: the leases of the nodes, in the first partition of each server |
+| `{p0}:flags` | hash: the flags that were changed at run time |
 | `{pN}:b:RESOURCE` | sharded channel of the bus |
 """
 
@@ -24,6 +25,8 @@ from typing import NamedTuple
 from zlib import crc32
 
 ROUTING_KEY = "gateway:routing"
+# The flags of all nodes, in the first partition: a hash.
+FLAGS_KEY = "{p0}:flags"
 
 
 class Keys(NamedTuple):

@@ -124,6 +124,17 @@ class Counters:
         "first edit), transformed (which includes that), committed, fanned out, a slice of writing (flush)",
     )
 
+    # The A/B test, while one runs
+    variant_sessions: Counter[str] = _keyed(
+        "gateway_variant_sessions", "variant", "Clients that signed in, by the variant of their users"
+    )
+    variant_operations: Counter[str] = _keyed(
+        "gateway_variant_operations", "variant", "Submissions committed over connections, by variant"
+    )
+    variant_errors: Counter[str] = _keyed(
+        "gateway_variant_errors", "variant", "ERROR messages sent, by variant"
+    )
+
     # Commits
     batches: int = count("gateway_batches", "Batches appended to the log")
     batch_changes: Histogram = histogram("gateway_batch_changes", CHANGES_BOUNDS, "Changes in a batch")

@@ -14,7 +14,7 @@ cdef class SessionContext:
     cdef readonly object reads
     cdef readonly object received
     cdef readonly object cpu
-    cdef readonly object admits
+    cdef readonly object features
     cdef readonly object handlers
     cdef readonly object registry
     cdef readonly object hand_over

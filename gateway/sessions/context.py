@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from gateway.admission import Features
 from gateway.config import Config
 from gateway.hub.hub import Hub
 from gateway.ports import Allowance, Authenticator, RateLimit
@@ -24,12 +25,12 @@ Handler = Callable[["ClientSession", Message, bytes], Work | None]
 
 
 class SessionContext:
-    """What the sessions of a worker share. `node` is its name, `admits` takes an authenticator's identity,
+    """What the sessions of a worker share. `node` is its name, `features` the flags in force,
     `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares; `received` times what an
     OP takes until its room has it; `limits`, `reconnect`: what AUTH_ACK tells, as JSON."""
 
     __slots__ = (
-        "admits", "authenticator", "claims", "config", "counters", "cpu", "hand_over", "handlers", "hub",
+        "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers", "hub",
         "limits", "node", "rate_limit", "reads", "received", "reconnect", "registry",
     )  # fmt: skip
 
@@ -43,7 +44,7 @@ class SessionContext:
         rate_limit: RateLimit,
         reads: Allowance,
         cpu: Allowance,
-        admits: Callable[[Any], bool],
+        features: Features,
         handlers: Mapping[str, Handler],
         registry: Registry,
         hand_over: HandOver,
@@ -56,7 +57,7 @@ class SessionContext:
         self.rate_limit = rate_limit
         self.reads = reads
         self.cpu = cpu
-        self.admits = admits
+        self.features = features
         self.handlers = handlers
         self.registry = registry
         self.hand_over = hand_over

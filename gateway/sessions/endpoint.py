@@ -8,7 +8,7 @@ from functools import partial
 import trio
 
 from gateway.admission import KILLED, KILLED_CODE, NOT_ENABLED, Features, RateLimiter, Shares, origin_allowed
-from gateway.config import Config
+from gateway.config import Config, FeaturesSettings
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
 from gateway.ports import Admission, Authenticator, Connection, HttpService, Rejection, UpgradeRequest
@@ -74,7 +74,7 @@ class Endpoint:
             self.rates,
             Shares(limits.reads_per_minute / 60, limits.reads_burst),
             Shares(limits.user_cpu_share, limits.user_cpu_burst_s),
-            features.admits,
+            features,
             handlers.HANDLERS,
             self._registry,
             hand_over,
@@ -144,16 +144,20 @@ class Endpoint:
         return session
 
     def reload(self, config: Config) -> None:
-        """Other flags, origins and rates; who isn't admitted any more is closed."""
+        """Other origins and rates."""
         self._config = config
-        self._features.apply(config)
         limits = config.limits
         self._shared.rate_limit.set(limits.operations_per_minute, limits.operations_burst)
         self._shared.reads.set(limits.reads_per_minute / 60, limits.reads_burst)
         self._shared.cpu.set(limits.user_cpu_share, limits.user_cpu_burst_s)
+
+    def take_flags(self, flags: FeaturesSettings) -> None:
+        """Other flags; who isn't admitted any more is closed."""
+        self._features.apply(flags)
         for session in list(self._registry.sessions):
-            if session.identity is not None and not self._shared.admits(session.identity):
-                session.close(KILLED_CODE, KILLED if self._features.killed else NOT_ENABLED)
+            killed = self._features.killed
+            if killed or (session.identity is not None and not self._features.admits(session.identity)):
+                session.close(KILLED_CODE, KILLED if killed else NOT_ENABLED)
 
     # -------------------------------------------------------------------------------- other workers
 
@@ -168,7 +172,7 @@ class Endpoint:
         """The session of a client that another worker handed over."""
         session = ClientSession(self._shared, connection, state.extended)
         session.unpack(state)
-        if self._features.killed or not self._shared.admits(state.identity):
+        if self._features.killed or not self._features.admits(state.identity):
             session.close(KILLED_CODE, KILLED if self._features.killed else NOT_ENABLED)
         self._review_key(session)
         return session

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import trio
 
-from gateway.admission import KILLED_CODE, NOT_ENABLED
+from gateway.admission import KILLED, KILLED_CODE, NOT_ENABLED
 from gateway.errors import Disconnect, LogTrimmed, LogUnavailable, Refusal
 from gateway.hub.children import PARENT
 from gateway.ports import Identity
@@ -82,10 +82,12 @@ def _verify(session: ClientSession, token: str, user_id: str | None) -> None:
         raise Refusal("UNAUTHENTICATED", "payload.user_id is not the token's sub.")
     if session.identity is not None and session.identity.user_id != identity.user_id:
         raise Refusal("UNAUTHENTICATED", "The new token is another user's; open another connection for it.")
-    if not shared.admits(identity):
+    if not shared.features.admits(identity):
         text = "Collaboration is switched off for this user; fall back to polling."
         session.refuse(Refusal("FORBIDDEN", text), None)
-        raise Disconnect(KILLED_CODE, NOT_ENABLED)
+        raise Disconnect(KILLED_CODE, KILLED if shared.features.killed else NOT_ENABLED)
+    if session.identity is None and shared.features.test:
+        shared.counters.variant_sessions[shared.features.variant_of(identity)] += 1
     session.authenticated(identity)
     review_roles(session, identity)
 
@@ -124,6 +126,7 @@ def acknowledge_auth(session: ClientSession) -> None:
         "limits": session.shared.limits,
         "reconnect": session.shared.reconnect,
         "features": FEATURES,
+        "variant": session.shared.features.variant_of(session.known_identity()),
     }
     session.send("AUTH_ACK", payload)
 

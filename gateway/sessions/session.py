@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -290,6 +291,7 @@ class ClientSession:
     def refuse(self, refusal: Refusal, ref: str | None) -> None:
         """Answer with ERROR, and close where the code asks for it."""
         self.shared.counters.errors[refusal.code] += 1
+        self._count_variant(self.shared.counters.variant_errors)
         self.send("ERROR", messages.error_payload(refusal, ref))
         if refusal.code == "INVALID_MESSAGE":
             self._invalid_in_a_row += 1
@@ -333,6 +335,7 @@ class ClientSession:
 
     def committed(self, submission: Submission, version: int) -> None:
         """An edit of this client is committed."""
+        self._count_variant(self.shared.counters.variant_operations)
         self._answered()
 
     def refused(self, submission: Submission, refusal: Refusal) -> None:
@@ -340,6 +343,12 @@ class ClientSession:
         self.shared.counters.operations_refused[refusal.code] += 1
         self._answered()
         self.refuse(refusal, submission.ref)
+
+    def _count_variant(self, counter: Counter[str]) -> None:
+        """Count something by the user's variant, while a test runs."""
+        features = self.shared.features
+        if features.test and self.identity is not None:
+            counter[features.variant_of(self.identity)] += 1
 
     def _answered(self) -> None:
         self.unacknowledged -= 1

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.admission import Features, TokenIdentity, parse_grants
+from gateway.admission import Features, TokenIdentity, parse_grants, with_flags
 from gateway.admission.features import rollout_bucket
-from gateway.config import Config
+from gateway.config import Config, FeaturesSettings
+from gateway.errors import ConfigError
 
 USERS = [f"user-{number}" for number in range(20_000)]
 
@@ -64,9 +65,44 @@ def test_a_listed_segment_is_admitted_whatever_the_percentage() -> None:
 
 def test_new_flags_take_effect_while_connections_live() -> None:
     flags = features()
-    flags.apply(Config().with_(features={"kill_switch": True}))
+    flags.apply(FeaturesSettings(kill_switch=True))
     assert flags.killed
     assert not flags.admits(identity("ann"))
-    flags.apply(Config())
+    flags.apply(FeaturesSettings())
     assert not flags.killed
     assert flags.admits(identity("ann"))
+
+
+def test_a_test_splits_users_independently_of_the_rollout() -> None:
+    flags = features(ab_test_variant="v2", ab_test_percentage=25, rollout_percentage=50)
+    users = admitted(flags)
+    tested = {user for user in users if flags.variant_of(identity(user)) == "v2"}
+    assert 0.23 < len(tested) / len(users) < 0.27
+    assert {flags.variant_of(identity(user)) for user in users - tested} == {"control"}
+    assert features().variant_of(identity("ann")) == "on"
+
+
+@pytest.mark.parametrize(
+    ("flags", "segments", "value", "variant", "reason"),
+    [
+        ({}, (), True, "on", "STATIC"),
+        ({"kill_switch": True}, ("beta",), False, "off", "DISABLED"),
+        ({"enabled": False}, (), False, "off", "DISABLED"),
+        ({"rollout_percentage": 0, "segments": ["beta"]}, ("beta",), True, "on", "TARGETING_MATCH"),
+        ({"rollout_percentage": 0}, (), False, "off", "SPLIT"),
+    ],
+)
+def test_a_flag_is_told_with_its_reason(
+    flags: dict[str, Any], segments: tuple[str, ...], value: bool, variant: str, reason: str
+) -> None:
+    enabled, chosen = features(**flags).evaluate(identity("ann", *segments))
+    assert (enabled.value, enabled.variant, enabled.reason) == (value, variant, reason)
+    assert chosen.value == variant
+
+
+def test_what_is_stored_goes_before_the_settings_but_never_takes_back_their_kill_switch() -> None:
+    settings = FeaturesSettings(rollout_percentage=10, kill_switch=True)
+    merged = with_flags(settings, {"rollout_percentage": 20.0, "kill_switch": False})
+    assert (merged.rollout_percentage, merged.kill_switch) == (20.0, True)
+    with pytest.raises(ConfigError):
+        with_flags(settings, {"rollout_percentage": 101})

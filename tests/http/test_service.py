@@ -299,10 +299,22 @@ async def test_a_body_that_is_too_large_is_refused_and_the_answer_arrives(tmp_pa
         assert (refused.status_code, refused.json()["code"]) == (413, "TOO_LARGE")
 
 
-async def test_the_whole_flag_and_the_kill_switch_close_sockets_and_leave_http(tmp_path, transport):
-    async with served(tmp_path, transport, features={"kill_switch": True}) as node:
+async def test_the_whole_flag_closes_sockets_and_leaves_http(tmp_path, transport):
+    async with served(tmp_path, transport, features={"enabled": False}) as node:
         assert (await node.client.put(EVENT, json={"title": "Launch"})).status_code == 201
         assert (await node.client.post(EDITS, json=retitled("Lunch", 1))).status_code == 200
+
+
+async def test_the_kill_switch_leaves_reading_over_http(tmp_path, transport):
+    async with served(tmp_path, transport, features={"kill_switch": True}) as node:
+        assert (await node.client.get(EVENT)).status_code == 404
+        for answer in (
+            await node.client.put(EVENT, json={"title": "Launch"}),
+            await node.client.post(EDITS, json=retitled("Lunch", 0)),
+            await node.client.delete(EVENT),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE")
+            assert int(answer.headers["retry-after"]) > 0
 
 
 async def test_every_answer_says_what_a_browser_must_not_do_with_it(tmp_path, transport):

@@ -1,0 +1,90 @@
+"""Flags for operators: GET /v1/flags, PATCH to change some for all nodes, DELETE to go by the settings again.
+
+Needs a token with the grant `*=admin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.config import FeaturesSettings
+from gateway.config.settings import names_of
+from gateway.errors import ConfigError
+from gateway.http.problems import Problem
+from gateway.http.requests import HttpContext, identity_of, json_body, json_response
+from gateway.ports import Identity
+from gateway.ports.flags import StoredFlags
+
+PATH = "/v1/flags"
+BODY_BYTES_MAX = 16 << 10
+NAMES = tuple(names_of(FeaturesSettings))
+
+
+class FlagControl(Protocol):
+    """The flags of a node, and of all."""
+
+    in_force: FeaturesSettings
+    stored: StoredFlags
+
+    async def change(self, values: Mapping[str, Any], changed_by: str) -> StoredFlags:
+        """Set flags for all nodes (None: back to the settings); raises ConfigError, LogUnavailable."""
+        ...
+
+
+class FlagAdminRoutes:
+    """The handlers."""
+
+    def __init__(self, context: HttpContext, control: FlagControl) -> None:
+        self._context = context
+        self._control = control
+
+    def routes(self) -> list[Route]:
+        """What is served."""
+        return [Route(PATH, self.flags, methods=["GET", "PATCH", "DELETE"])]
+
+    async def flags(self, request: Request) -> Response:
+        """What is in force, after the change where one was asked for."""
+        identity = operator_of(self._context, request)
+        if request.method == "PATCH":
+            await self._change(await self._wanted(request), identity)
+        elif request.method == "DELETE":
+            await self._change(dict.fromkeys(NAMES), identity)
+        return json_response(self._told())
+
+    async def _wanted(self, request: Request) -> dict[str, Any]:
+        values = await json_body(request, BODY_BYTES_MAX, "an object of flags")
+        if not isinstance(values, dict) or not values:
+            raise Problem(400, 'Send an object such as {"kill_switch": true}.')
+        for name in values:
+            if name not in NAMES:
+                raise Problem(400, f"There is no flag {name[:40]!r}; there are {', '.join(NAMES)}.")
+        return values
+
+    async def _change(self, values: Mapping[str, Any], identity: Identity) -> None:
+        try:
+            await self._control.change(values, identity.user_id)
+        except ConfigError as error:
+            raise Problem(422, str(error)) from None
+
+    def _told(self) -> dict[str, Any]:
+        control = self._control
+        return {
+            "in_force": {name: getattr(control.in_force, name) for name in NAMES},
+            "changed": dict(control.stored.values),
+            "revision": control.stored.revision,
+            "changed_by": control.stored.changed_by,
+            "changed_ms": control.stored.changed_ms,
+        }
+
+
+def operator_of(context: HttpContext, request: Request) -> Identity:
+    """Who asks, if it may do everything; raises Problem, Refusal."""
+    identity = identity_of(context, request)
+    if not identity.allows("gateway", "node", "admin"):
+        raise Problem(403, "This needs a token with the grant *=admin.", code="FORBIDDEN")
+    return identity

@@ -1,0 +1,85 @@
+"""How commands for operators speak with the admin port of a running gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple
+
+import click
+
+from gateway.cli.options import Command, Settings, reachable, signed
+from gateway.errors import ClientError, Unreachable
+
+TIMEOUT_S = 30.0
+TOKEN_TTL_S = 300
+
+
+class AdminPort(NamedTuple):
+    """The options --admin and --token: where the admin port is, and who we are."""
+
+    url: str | None
+    token: str | None
+
+    def ask(self, settings: Settings, method: str, path: str, body: object = None) -> Any:
+        """The answer's JSON; raises ClientError for a refusal, Unreachable where there is no answer."""
+        config = settings.load()
+        server = config.server
+        base = self.url or f"http://{reachable(server.admin_host)}:{server.admin_port}"
+        user = os.environ.get("USER") or "operator"
+        token = self.token or signed(config, user, {"*": "admin"}, TOKEN_TTL_S)
+        request = urllib.request.Request(
+            base.rstrip("/") + path,
+            None if body is None else json.dumps(body).encode(),
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        try:
+            with _opener().open(request, timeout=TIMEOUT_S) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise ClientError(_detail(error)) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise Unreachable(f"no gateway answers at {base}: {reason}; name it by --admin URL") from None
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """No proxy stands before an admin port."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    """What a problem says (RFC 9457)."""
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error.code} {error.reason}"
+
+
+def operating(command: Command) -> Callable[..., None]:
+    """Adds --admin and --token to a command, which gets them as `port`."""
+
+    @click.option(
+        "--admin",
+        "admin_url",
+        envvar="GATEWAY_ADMIN_URL",
+        metavar="URL",
+        help="The admin port.  [env: GATEWAY_ADMIN_URL; default: http://127.0.0.1:8788]",
+    )
+    @click.option(
+        "--token",
+        envvar="GATEWAY_TOKEN",
+        metavar="JWT",
+        help="A token with the grant *=admin; left out, one is signed with the secret in the data "
+        "directory.  [env: GATEWAY_TOKEN]",
+    )
+    @wraps(command)
+    def with_port(admin_url: str | None, token: str | None, **options: Any) -> None:
+        command(port=AdminPort(admin_url, token), **options)
+
+    return with_port

@@ -1,0 +1,85 @@
+"""Flags for whoever asks, by the OpenFeature Remote Evaluation Protocol (OFREP 0.2): its web SDKs read it.
+
+/ofrep/v1/evaluate/flags          every flag for the user of the token, with an ETag
+/ofrep/v1/evaluate/flags/{key}    one of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.admission.features import Evaluation
+from gateway.http.problems import Problem
+from gateway.http.requests import HttpContext, identity_of, json_body, json_response
+from gateway.ports import Identity
+
+CONTEXT_BYTES_MAX = 16 << 10
+
+Evaluate = Callable[[Identity], Sequence[Evaluation]]
+
+
+class FlagRoutes:
+    """The handlers. The user is the token's; a context may name the same one, and no other."""
+
+    def __init__(self, context: HttpContext, evaluate: Evaluate) -> None:
+        self._context = context
+        self._evaluate = evaluate
+
+    def routes(self) -> list[Route]:
+        """What is served."""
+        return [
+            Route("/ofrep/v1/evaluate/flags", self.every, methods=["POST"]),
+            Route("/ofrep/v1/evaluate/flags/{key}", self.one, methods=["POST"]),
+        ]
+
+    async def every(self, request: Request) -> Response:
+        """All flags; 304 where the caller has them."""
+        identity = identity_of(self._context, request)
+        wrong = await self._wrong_context(request, identity)
+        if wrong is not None:
+            return json_response(wrong, 400)
+        body = {"flags": [_told(found) for found in self._evaluate(identity)]}
+        tag = f'"{sha256(orjson.dumps(body)).hexdigest()[:16]}"'
+        if tag in [part.strip() for part in request.headers.get("if-none-match", "").split(",")]:
+            return Response(None, 304, {"ETag": tag})
+        return json_response(body, headers={"ETag": tag})
+
+    async def one(self, request: Request) -> Response:
+        """One flag."""
+        key = request.path_params["key"]
+        identity = identity_of(self._context, request)
+        wrong = await self._wrong_context(request, identity)
+        if wrong is not None:
+            return json_response({"key": key, **wrong}, 400)
+        flags = {found.key: found for found in self._evaluate(identity)}
+        if key not in flags:
+            details = f"There is no such flag; there are {', '.join(flags)}."
+            return json_response({"key": key, "errorCode": "FLAG_NOT_FOUND", "errorDetails": details}, 404)
+        return json_response(_told(flags[key]))
+
+    async def _wrong_context(self, request: Request, identity: Identity) -> dict[str, str] | None:
+        """What is wrong with the context that came along, as OFREP says it; None: nothing."""
+        try:
+            body = await json_body(request, CONTEXT_BYTES_MAX, "an evaluation context")
+        except Problem as problem:
+            if problem.status != 400:
+                raise
+            return {"errorCode": "PARSE_ERROR", "errorDetails": problem.detail}
+        context = body.get("context", {}) if isinstance(body, dict) else None
+        if not isinstance(context, dict):
+            return {"errorCode": "INVALID_CONTEXT", "errorDetails": 'Send {"context": {...}}.'}
+        if context.get("targetingKey") not in (None, "", identity.user_id):
+            details = "A token's own user can be evaluated, and no other: leave targetingKey out."
+            return {"errorCode": "INVALID_CONTEXT", "errorDetails": details}
+        return None
+
+
+def _told(found: Evaluation) -> dict[str, Any]:
+    return {"key": found.key, "value": found.value, "variant": found.variant, "reason": found.reason}
