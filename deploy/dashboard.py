@@ -199,6 +199,18 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             (rate("gateway_messages_slow", by="type"), "held the loop: {{type}}"),
             (rate("gateway_messages_waited"), "waited for CPU"),
         ),
+        graph(
+            "A/B test: sign-ins", "ops", "By the variant of their users, while a test runs",
+            (rate("gateway_variant_sessions", by="variant"), "{{variant}}"),
+        ),
+        graph(
+            "A/B test: edits", "ops", "Committed edits by variant",
+            (rate("gateway_variant_operations", by="variant"), "{{variant}}"),
+        ),
+        graph(
+            "A/B test: errors", "ops", "ERROR messages by variant",
+            (rate("gateway_variant_errors", by="variant"), "{{variant}}"),
+        ),
     ],
     "Log": [
         graph(

@@ -125,13 +125,13 @@ class Counters:
     )
 
     # The A/B test, while one runs
-    variant_sessions: Counter[str] = _keyed(
+    variant_sessions: Counter[str] = keyed(
         "gateway_variant_sessions", "variant", "Clients that signed in, by the variant of their users"
     )
-    variant_operations: Counter[str] = _keyed(
+    variant_operations: Counter[str] = keyed(
         "gateway_variant_operations", "variant", "Submissions committed over connections, by variant"
     )
-    variant_errors: Counter[str] = _keyed(
+    variant_errors: Counter[str] = keyed(
         "gateway_variant_errors", "variant", "ERROR messages sent, by variant"
     )
 

@@ -231,6 +231,8 @@ async def test_the_openapi_description_names_every_route_and_its_references_reso
             "/v1/resources/{type}/{id}",
             "/v1/resources/{type}/{id}/history",
             "/v1/resources/{type}/{id}/operations",
+            "/v1/resources/{type}/{id}/blame",
+            "/v1/resources/{type}/{id}/restore",
         }
         for reference in references(description):
             found = description
