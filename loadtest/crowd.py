@@ -246,6 +246,7 @@ class Crowd:
         """Make and send one edit."""
         engine, slot = self.engine, user.slot
         number, payload = self.protocol.edit(engine, user, kind, index)
+        self.protocol.sending(user, number)
         if engine.submit(slot, number, intended_ns, payload) > IN_FLIGHT_MAX:
             engine.refuse(slot, number)
             self.counts["stalled"] += 1
@@ -336,6 +337,7 @@ class Crowd:
                 self.counts["unresolved"] += 1
             else:
                 self.counts["resent"] += 1
+                self.protocol.sending(user, number)
                 self.engine.submit(user.slot, number, intended_ns, payload)
         base, user.offline_base = user.offline_base, None
         self.counts["resumed_offline"] += user.kept

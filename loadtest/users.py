@@ -59,7 +59,7 @@ def handshake(target: Target, bearer: str | None, extended: bool) -> bytes:
     """The upgrade request. The key is the same for all: the answer's digest isn't what is tested here."""
     parts = urlsplit(target.url)
     lines = [
-        f"GET {parts.path or '/'} HTTP/1.1",
+        f"GET {parts.path or '/'}{'?' + parts.query if parts.query else ''} HTTP/1.1",
         f"Host: {parts.netloc}",
         "Upgrade: websocket",
         "Connection: Upgrade",

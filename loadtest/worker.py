@@ -347,7 +347,7 @@ class Worker:
         """By how many versions a connected user is before (below 0: behind) what was read."""
         if user.state != "live" or user.document not in states:
             return 0
-        return self.engine.version(user.slot) - states[user.document][0]
+        return self.protocol.ahead(self.engine, user, states[user.document][0])
 
     def _user_findings(self) -> Findings:
         """What the engine and the replicas saw during the run."""

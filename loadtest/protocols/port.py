@@ -52,10 +52,13 @@ class UserReplica(TypingProtocol):
     """A user's own document, kept by applying what arrives."""
 
     version: int
-    document: Any
     problem: str | None
     digests: Any
     violations: list[str]
+
+    @property
+    def document(self) -> Any:
+        """The document as JSON data."""
 
     def feed(self, spool: Sequence[Any]) -> None:
         """Apply messages in the order they arrived."""
@@ -96,6 +99,9 @@ class Protocol(ABC):
     def edit(self, engine: Engine, user: User, kind: int, index: int) -> tuple[int, bytes]:
         """(number, message) of the user's next edit, of EDIT_KINDS[kind]; `index` seeds its content."""
 
+    def sending(self, user: User, number: int) -> None:  # noqa: B027 (most have nothing to do)
+        """A submission is about to be sent, for the first time or again."""
+
     def patch(self, user: User, base: int) -> tuple[int, bytes] | None:
         """What queued up without a connection as one submission against `base`; None where there is no
         such."""
@@ -131,6 +137,10 @@ class Protocol(ABC):
     def missing(self, engine: Engine, user: User) -> int:
         """How many changes that the user skipped never came."""
         return engine.missing(user.slot)
+
+    def ahead(self, engine: Engine, user: User, version: int) -> int:
+        """By how many changes a user is before (below 0: behind) what was read of the server."""
+        return engine.version(user.slot) - version
 
     def fault_text(self, kind: int, user: User, expected: int, got: int) -> str:
         """A fault in words."""

@@ -1,0 +1,125 @@
+"""The order of servers that number nothing: each author's edits one by one, at every reader.
+
+Where a document has no versions, an edit is named by its author and the author's own count. A reader must see
+every author's edits in that order, each once. All users of a document are in one process, so the count of
+what was submitted is known here. For the engine, which times deliveries by version, each edit of a document
+gets a number of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from loadtest.engine import DUPLICATE, GAP, REORDERED, Engine
+from loadtest.users import User
+from loadtest.verdict import Evidence, Findings
+
+Author = int | str
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a user saw: `following` is each author's next edit; `missing` was skipped and hasn't come
+    since."""
+
+    following: dict[Author, int] = field(default_factory=dict)
+    since: dict[Author, int] = field(default_factory=dict)  # earlier ones needn't come, and may
+    missing: set[tuple[Author, int]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Book:
+    """The edits of one document. `keys` are the engine's numbers for them."""
+
+    keys: dict[tuple[Author, int], int] = field(default_factory=dict)
+    submitted: dict[Author, int] = field(default_factory=dict)
+    acknowledged: dict[Author, int] = field(default_factory=dict)
+
+    def submit(self, author: Author, number: int) -> int:
+        """Note an edit; submitting it again changes nothing."""
+        self.submitted[author] = max(number, self.submitted.get(author, 0))
+        return self.keys.setdefault((author, number), len(self.keys) + 1)
+
+    def acknowledge(self, author: Author, number: int) -> int:
+        """An edit is stored, as the server says."""
+        self.acknowledged[author] = max(number, self.acknowledged.get(author, 0))
+        return self.keys[author, number]
+
+    def join(self, reading: Reading) -> None:
+        """A reader comes: all that is submitted from now on must reach it."""
+        for author, number in self.submitted.items():
+            if author not in reading.following:
+                reading.following[author] = reading.since[author] = number + 1
+
+    def deliver(
+        self, engine: Engine, user: User, reading: Reading, author: Author, number: int, now: int
+    ) -> bool:
+        """Somebody's edit arrived: judge its order, and time it. False where it came before."""
+        key = self.keys.get((author, number))
+        if key is None or number < reading.since.get(author, 1):
+            return True  # made before the run, or before the reader came
+        expected = reading.following.get(author, 1)
+        if number > expected:
+            engine.blame(GAP, user.slot, expected, number, number - expected)
+            reading.missing |= {(author, each) for each in range(expected, number)}
+        elif (author, number) in reading.missing:
+            reading.missing.discard((author, number))
+            engine.blame(GAP, user.slot, 0, 0, -1)
+            engine.blame(REORDERED, user.slot, expected, number)
+        elif number < expected:
+            engine.blame(DUPLICATE, user.slot, expected, number)
+            return False
+        reading.following[author] = max(expected, number + 1)
+        engine.arrived(user.slot, key, now)
+        return True
+
+    def behind(self, reading: Reading, own: Author) -> dict[Author, int]:
+        """For each other author, how many acknowledged edits the reader hasn't got to."""
+        found = {}
+        for author, number in self.acknowledged.items():
+            following = reading.following.get(author, 1)
+            if author != own and number >= following:
+                found[author] = number + 1 - following
+        return found
+
+
+def judge_authors(
+    evidence: Evidence, users: Sequence[User], book: Book, stored: dict[Author, int] | None
+) -> Findings:
+    """Compare what readers saw with what was acknowledged; `stored` is the server's count of each author.
+
+    A server that keeps nothing has no `stored`: then its readers' documents are compared with each other.
+    """
+    findings = Findings()
+    for author, number in book.acknowledged.items() if stored is not None else ():
+        kept = (stored or {}).get(author, 0)
+        if kept < number:
+            findings.add(
+                "lost_acknowledged",
+                f"{evidence.resource_id}: edit {kept + 1} of {author} was acknowledged, and the server's "
+                f"document doesn't have it",
+                number - kept,
+            )
+    for user in users:
+        if user.state != "live" or user.memory is None:
+            continue
+        for author, times in book.behind(user.memory.reading, user.memory.author).items():
+            findings.add(
+                "gaps",
+                f"{evidence.resource_id}: {user.user_id} never got the last {times} of {author}",
+                times,
+            )
+    state = evidence.state
+    for copy in evidence.copies:
+        if copy.problem is not None:
+            findings.add("diverged", f"{evidence.resource_id}: {copy.user_id}: {copy.problem}")
+        elif state is None:
+            state = copy.document
+        elif copy.document != state:
+            findings.add(
+                "diverged",
+                f"{evidence.resource_id}: the document of {copy.user_id} isn't that of "
+                + ("the others" if stored is None else "the server"),
+            )
+    return findings

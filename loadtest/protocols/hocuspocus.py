@@ -1,0 +1,374 @@
+"""Yjs documents over Hocuspocus' protocol. Needs pycrdt, which speaks the Yjs formats (`pip install pycrdt`).
+
+Editors and replicas keep a document each, as a Yjs client does; other readers read which edits a message has.
+The server answers each update in turn with a status; a status is the acknowledgement of the oldest one. It
+sends updates to everybody, their author included, several in one message when they are close. There are no
+versions: see `loadtest.protocols.authors` for what is judged.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pycrdt
+import trio
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
+
+from loadtest import content
+from loadtest.client import MESSAGE_BYTES_MAX, REQUEST_TIMEOUT_S, ClientError, Unreachable
+from loadtest.engine import Engine
+from loadtest.protocols.authors import Author, Book, Reading, judge_authors
+from loadtest.protocols.lib0 import Decoder, ranges, state_vector, var_bytes, var_uint
+from loadtest.protocols.port import Protocol, States
+from loadtest.scenario import EDIT_KINDS
+from loadtest.users import Target, User
+from loadtest.verdict import Evidence, Findings
+
+if TYPE_CHECKING:
+    from loadtest.crowd import Crowd
+
+SYNC, AUTH, SYNC_REPLY, STATUS = 0, 2, 4, 8
+STEP_1, STEP_2, UPDATE = 0, 1, 2
+TOKEN, DENIED = 0, 1
+ROOT = "event"
+NOTHING = b"\0\0"  # an update without anything
+
+
+def authentication(name: bytes) -> bytes:
+    """The first message to a document; the token is not looked at."""
+    return name + var_uint(AUTH) + var_uint(TOKEN) + var_bytes(b"loadtest")
+
+
+def sync(name: bytes, step: int, data: bytes) -> bytes:
+    """A message of the sync protocol."""
+    return name + var_uint(SYNC) + var_uint(step) + var_bytes(data)
+
+
+class Copy:
+    """A user's Yjs document: applies updates when it is looked at, and writes."""
+
+    def __init__(self, client: int) -> None:
+        self.doc: Any = pycrdt.Doc(client_id=client)
+        self.root: Any = self.doc.get(ROOT, type=pycrdt.Map)
+        self._waiting: list[bytes] = []
+        self._made: list[bytes] = []
+        self._writing = False
+        self.removals = 0
+        self._subscription = self.doc.observe(self._changed)
+        self.version = 1
+        self.problem: str | None = None
+        self.digests: Sequence[int] = ()
+        self.violations: list[str] = []
+
+    def _changed(self, event: Any) -> None:
+        if self._writing:
+            self._made.append(event.update)
+
+    def feed(self, spool: Sequence[bytes]) -> None:
+        """Updates arrived."""
+        self._waiting += spool
+
+    def settle(self) -> None:
+        """Apply what arrived, in one transaction."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        with self.doc.transaction():
+            for update in waiting:
+                self.doc.apply_update(update)
+
+    @property
+    def document(self) -> Any:
+        """The document as JSON."""
+        self.settle()
+        return self.root.to_py()
+
+    def write(self, edit: dict[str, Any]) -> bytes:
+        """Do an edit; returns its update."""
+        self._writing = True
+        with self.doc.transaction():
+            _write(self.root, edit)
+            if _only_removes(edit):  # such an update has no number of its own
+                self.removals += 1
+                self.root["removals"] = self.removals
+        self._writing = False
+        made, self._made = self._made, []
+        return made[-1]
+
+
+def fill(root: Any, document: Mapping[str, Any]) -> None:
+    """Make the document: texts that people type are Yjs texts, lists Yjs arrays."""
+    for member, value in document.items():
+        if member == "description":
+            root[member] = pycrdt.Text(value)
+        elif isinstance(value, list):
+            root[member] = pycrdt.Array([pycrdt.Map(one) for one in value])
+        else:
+            root[member] = value
+
+
+def _only_removes(edit: dict[str, Any]) -> bool:
+    return edit["op"] == "remove" or (edit["op"] == "text" and isinstance(edit["value"][-1], dict))
+
+
+def _write(root: Any, edit: dict[str, Any]) -> None:
+    *path, last = edit["path"].strip("/").split("/")
+    parent = root
+    for step in path:
+        parent = parent[int(step)] if isinstance(parent, pycrdt.Array) else parent[step]
+    if edit["op"] == "text":
+        _type(parent[last], edit["value"])
+    elif isinstance(parent, pycrdt.Array):
+        _list(parent, last, edit)
+    else:
+        parent[last] = edit["value"]
+
+
+def _list(array: Any, last: str, edit: dict[str, Any]) -> None:
+    at = min(len(array) if last == "-" else int(last), len(array))
+    if edit["op"] == "add":
+        array.insert(at, pycrdt.Map(edit["value"]))
+    elif at < len(array):
+        del array[at]
+
+
+def _type(text: Any, components: list[Any]) -> None:
+    """pycrdt counts the bytes of UTF-8."""
+    known = str(text)
+    at, change = components if len(components) == 2 else (0, components[0])
+    start = len(known[:at].encode())
+    if isinstance(change, str):
+        text.insert(start, change)
+    else:
+        del text[start : len(known[: at + change["d"]].encode())]
+
+
+class Session:
+    """What a user remembers. `ends` are the clocks behind each of its edits."""
+
+    def __init__(self, client: int, copy: Copy | None) -> None:
+        self.author: Author = client
+        self.client = client
+        self.copy = copy
+        self.reading = Reading()
+        self.clocks: dict[int, int] = {}
+        self.ends: list[int] = []
+        self.clock = 0
+        self.expected: deque[int | None] = deque()
+
+
+class Hocuspocus(Protocol):
+    """Yjs through Hocuspocus."""
+
+    name = "yjs"
+    opcode = 2
+
+    def __init__(self) -> None:
+        self.books: defaultdict[int, Book] = defaultdict(Book)
+        self.sessions: dict[int, Session] = {}  # by Yjs' client number, which is the user's, from 1 on
+        self.stored: dict[int, dict[Author, int]] = {}
+
+    def session(self, user: User) -> Session:
+        """A user's memory, made when it is first looked at."""
+        if user.memory is None:
+            client = user.index + 1
+            copy = user.replica if isinstance(user.replica, Copy) else Copy(client) if user.editor else None
+            user.memory = self.sessions[client] = Session(client, copy)
+        session: Session = user.memory
+        return session
+
+    def replica(self, user: User, undo: bool) -> Copy:
+        return Copy(user.index + 1)
+
+    # ---------------------------------------------------------------------------------------- connecting
+
+    def opened(self, crowd: Crowd, user: User, now: int) -> None:
+        session, name = self.session(user), var_bytes(user.resource_id.encode())
+        session.expected.clear()
+        crowd.engine.send(user.slot, authentication(name))
+        known = session.clocks if crowd.resume else {}
+        crowd.engine.send(user.slot, sync(name, STEP_1, state_vector(known)))
+
+    def received(self, crowd: Crowd, user: User, payload: bytes, before: int, now: int) -> None:
+        decoder = Decoder(payload)
+        decoder.bytes()  # the document's name
+        kind = decoder.uint()
+        if kind in (SYNC, SYNC_REPLY):
+            self._synced(crowd, user, decoder.uint(), decoder, now)
+        elif kind == STATUS:
+            self._status(crowd, user, decoder.uint(), now)
+        elif kind == AUTH:
+            if decoder.uint() == DENIED:
+                crowd.errors["PERMISSION_DENIED"] += 1
+            else:
+                crowd.connected_in(user, now)
+
+    def _synced(self, crowd: Crowd, user: User, step: int, decoder: Decoder, now: int) -> None:
+        session = self.session(user)
+        if step == STEP_1:  # the server asks for what it lacks: what is unanswered is sent again by itself
+            session.expected.append(None)
+            crowd.engine.send(user.slot, sync(var_bytes(user.resource_id.encode()), STEP_2, NOTHING))
+            return
+        update = decoder.bytes()
+        if session.copy is not None:
+            session.copy.feed([update])
+        for client, clock, length in ranges(update):
+            end = clock + length
+            if step == UPDATE and client != session.client and user.state == "live":
+                self._deliver(crowd.engine, user, client, clock, end, now)
+            session.clocks[client] = max(end, session.clocks.get(client, 0))
+        if step == STEP_2 and user.state == "joining":
+            self._joined(crowd, user, session, now)
+
+    def _joined(self, crowd: Crowd, user: User, session: Session, now: int) -> None:
+        for client, clock in session.clocks.items():
+            author = self.sessions.get(client)
+            if author is not None:
+                known = bisect_right(author.ends, clock) + 1
+                known = max(known, session.reading.following.get(client, 1))
+                # What the state has may be on its way as an update too.
+                session.reading.following[client] = session.reading.since[client] = known
+        crowd.joined(user, now)
+
+    def _deliver(self, engine: Engine, user: User, client: int, clock: int, end: int, now: int) -> None:
+        """Every edit of an author that ends in this stretch."""
+        author = self.sessions.get(client)
+        if author is None:
+            return
+        reading = self.session(user).reading
+        first, last = bisect_right(author.ends, clock) + 1, bisect_right(author.ends, end)
+        for number in range(first, last + 1):
+            self.books[user.document].deliver(engine, user, reading, client, number, now)
+
+    # ----------------------------------------------------------------------------------------- submitting
+
+    def edit(self, engine: Engine, user: User, kind: int, index: int) -> tuple[int, bytes]:
+        session = self.session(user)
+        assert session.copy is not None
+        session.copy.settle()
+        informed = EDIT_KINDS[kind] in ("description", "attendees")
+        update = session.copy.write(user.edited(kind, index, session.copy.document if informed else None))
+        session.clock = max(
+            (clock + length for client, clock, length in ranges(update) if client == session.client),
+            default=session.clock,
+        )
+        session.ends.append(session.clock)
+        number = user.next_number()
+        self.books[user.document].submit(session.client, number)
+        return number, sync(var_bytes(user.resource_id.encode()), UPDATE, update)
+
+    def sending(self, user: User, number: int) -> None:
+        self.session(user).expected.append(number)
+
+    def _status(self, crowd: Crowd, user: User, saved: int, now: int) -> None:
+        session = self.session(user)
+        number = session.expected.popleft() if session.expected else None
+        if number is None:
+            return
+        if not saved:
+            crowd.refused(user, number)
+            return
+        key = self.books[user.document].acknowledge(session.client, number)
+        crowd.acknowledged(user, number, key, now)
+
+    # ---------------------------------------------------------------------------------------- the server
+
+    async def set_up(self, target: Target, documents: Sequence[int]) -> None:
+        for document in documents:
+            copy = Copy(pycrdt.Doc().client_id)
+            fill(copy.root, content.document(document))
+            async with connected(target, document) as (socket, name, _):
+                await socket.send_message(sync(name, UPDATE, copy.doc.get_update()))
+                await answer(socket, STATUS)
+
+    def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
+        return Keeper(target, self)
+
+    # ------------------------------------------------------------------------------------------ judging
+
+    def missing(self, engine: Engine, user: User) -> int:
+        return len(self.session(user).reading.missing)
+
+    def ahead(self, engine: Engine, user: User, version: int) -> int:
+        session = self.session(user)
+        return -sum(self.books[user.document].behind(session.reading, session.client).values())
+
+    def fault_text(self, kind: int, user: User, expected: int, got: int) -> str:
+        return f"{user.resource_id}: {user.user_id} expected edit {expected} of an author and got {got}"
+
+    def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
+        document = users[0].document if users else -1
+        clocks = self.stored.get(document, {})
+        stored: dict[Author, int] = {
+            session.client: bisect_right(session.ends, clocks.get(session.client, 0))
+            for session in self.sessions.values()
+        }
+        return judge_authors(evidence, users, self.books[document], stored)
+
+
+async def answer(socket: WebSocketConnection, kind: int, step: int | None = None) -> Decoder:
+    """The next message of a kind, read up to its content; raises ClientError."""
+    try:
+        with trio.fail_after(REQUEST_TIMEOUT_S):
+            while True:
+                data = await socket.get_message()
+                decoder = Decoder(data if isinstance(data, bytes) else data.encode())
+                decoder.bytes()
+                if decoder.uint() == kind and (step is None or decoder.uint() == step):
+                    return decoder
+    except trio.TooSlowError:
+        raise ClientError(f"no message {kind} in {REQUEST_TIMEOUT_S:.0f} s") from None
+
+
+@asynccontextmanager
+async def connected(target: Target, document: int) -> AsyncIterator[tuple[WebSocketConnection, bytes, bytes]]:
+    """(socket, the document's name as a prefix, its whole state as an update); raises ClientError."""
+    name = var_bytes(target.resource_id(document).encode())
+    try:
+        async with open_websocket_url(target.url, max_message_size=MESSAGE_BYTES_MAX) as socket:
+            await socket.send_message(authentication(name))
+            await socket.send_message(sync(name, STEP_1, state_vector({})))
+            whole = await answer(socket, SYNC, STEP_2)
+            yield socket, name, whole.bytes()
+    except (HandshakeError, OSError, ConnectionClosed) as error:
+        raise Unreachable(f"{target.url}: {error or error!r}") from None
+
+
+class Keeper:
+    """Final documents as somebody who comes gets them. Yjs keeps no history but the state itself."""
+
+    def __init__(self, target: Target, protocol: Hocuspocus) -> None:
+        self._target, self._protocol = target, protocol
+        self.changes: dict[int, list[dict[str, Any]]] = {}
+        self.after: dict[int, int] = {}
+
+    def head(self, document: int) -> int:
+        """There are no versions."""
+        return 0
+
+    async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
+        """Nothing to do: the state says all."""
+        await trio.sleep_forever()
+
+    async def final_states(self, documents: Sequence[int]) -> tuple[States, list[str]]:
+        """See `loadtest.protocols.port.Keeper`."""
+        found: States = {}
+        problems: list[str] = []
+        try:
+            for document in documents:
+                async with connected(self._target, document) as (_, _, update):
+                    copy = Copy(pycrdt.Doc().client_id)
+                    copy.feed([update])
+                    found[document] = 0, copy.document
+                    clocks: dict[Author, int] = {}
+                    for client, clock, length in ranges(update):
+                        if clock == clocks.get(client, 0):  # what waits for something lost doesn't count
+                            clocks[client] = clock + length
+                    self._protocol.stored[document] = clocks
+        except ClientError as error:
+            problems = [f"audit: {error}"]
+        return found, problems

@@ -1,0 +1,161 @@
+"""Rooms that only pass messages on: Socket.IO, the plain broadcast that many start with.
+
+A user joins the room of its document and emits edits; the server sends them to the others in the room and
+says so. It keeps nothing: who was away has missed what came meanwhile, and two who write at once each see the
+other's last. That is what the verdict will say of it. Engine.IO 4 over a WebSocket, Socket.IO 5.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import trio
+
+from loadtest import content
+from loadtest.engine import Engine
+from loadtest.protocols.authors import Book, Reading, judge_authors
+from loadtest.protocols.port import Protocol, States
+from loadtest.replica import ReplicaError, apply
+from loadtest.users import Target, User
+from loadtest.verdict import Evidence, Findings
+
+if TYPE_CHECKING:
+    from loadtest.crowd import Crowd
+
+OPEN, PING, CONNECTED, EVENT, ACK = b"0", b"2", b"40", b"42", b"43"
+JOIN_ACK = 0  # the number of the join's acknowledgement; edits count from 1
+
+
+class Copy:
+    """A user's document: edits as they come, one's own as they are made."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+        self.version = 1
+        self.problem: str | None = None
+        self.digests: Sequence[int] = ()
+        self.violations: list[str] = []
+
+    def feed(self, spool: Sequence[dict[str, Any]]) -> None:
+        """Apply edits; one that doesn't fit is left out, as a plain client would do."""
+        for edit in spool:
+            try:
+                self.document = apply(copy.deepcopy(self.document), [edit])
+            except ReplicaError:
+                continue
+
+
+class Session:
+    """What a user remembers."""
+
+    def __init__(self, author: str) -> None:
+        self.author = author
+        self.reading = Reading()
+
+
+class SocketIO(Protocol):
+    """A room a document."""
+
+    name = "socketio"
+
+    def __init__(self) -> None:
+        self.books: defaultdict[int, Book] = defaultdict(Book)
+
+    @staticmethod
+    def session(user: User) -> Session:
+        """A user's memory, made when it is first looked at."""
+        if user.memory is None:
+            user.memory = Session(user.client_id)
+        session: Session = user.memory
+        return session
+
+    def replica(self, user: User, undo: bool) -> Copy:
+        return Copy(content.document(user.document))
+
+    def opened(self, crowd: Crowd, user: User, now: int) -> None:
+        """The server speaks first."""
+
+    def received(self, crowd: Crowd, user: User, payload: bytes, before: int, now: int) -> None:
+        engine, slot = crowd.engine, user.slot
+        if payload.startswith(EVENT):
+            self._event(crowd, user, payload, now)
+        elif payload.startswith(ACK):
+            number = int(payload[2 : payload.index(b"[")])
+            if number == JOIN_ACK:
+                self.books[user.document].join(self.session(user).reading)
+                crowd.joined(user, now)
+            else:
+                self._acknowledged(crowd, user, number, now)
+        elif payload.startswith(CONNECTED):
+            crowd.connected_in(user, now)
+            engine.send(slot, b"420" + orjson.dumps(["join", user.resource_id]))
+        elif payload.startswith(OPEN):
+            engine.send(slot, b"40")
+        elif payload == PING:
+            engine.send(slot, b"3")
+
+    def _event(self, crowd: Crowd, user: User, payload: bytes, now: int) -> None:
+        _, body = orjson.loads(payload[2:])
+        book, reading = self.books[user.document], self.session(user).reading
+        if book.deliver(crowd.engine, user, reading, body["by"], body["n"], now) and user.replica is not None:
+            user.replica.feed([body["edit"]])
+
+    def _acknowledged(self, crowd: Crowd, user: User, number: int, now: int) -> None:
+        key = self.books[user.document].acknowledge(user.client_id, number)
+        crowd.acknowledged(user, number, key, now)
+
+    def edit(self, engine: Engine, user: User, kind: int, index: int) -> tuple[int, bytes]:
+        replica = user.replica
+        made = user.edited(kind, index, replica.document if replica is not None else None)
+        if replica is not None:
+            replica.feed([made])
+        number = user.next_number()
+        self.books[user.document].submit(self.session(user).author, number)
+        body = {"room": user.resource_id, "by": user.client_id, "n": number, "edit": made}
+        return number, b"42%d" % number + orjson.dumps(["edit", body])
+
+    def resends(self, user: User) -> bool:
+        return False
+
+    async def set_up(self, target: Target, documents: Sequence[int]) -> None:
+        """There is nothing to make."""
+
+    def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
+        return Keeper()
+
+    def missing(self, engine: Engine, user: User) -> int:
+        return len(self.session(user).reading.missing)
+
+    def ahead(self, engine: Engine, user: User, version: int) -> int:
+        session = self.session(user)
+        return -sum(self.books[user.document].behind(session.reading, session.author).values())
+
+    def fault_text(self, kind: int, user: User, expected: int, got: int) -> str:
+        return f"{user.resource_id}: {user.user_id} expected edit {expected} of an author and got {got}"
+
+    def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
+        return judge_authors(evidence, users, self.books[users[0].document if users else -1], None)
+
+
+class Keeper:
+    """A room keeps neither history nor document."""
+
+    def __init__(self) -> None:
+        self.changes: dict[int, list[dict[str, Any]]] = {}
+        self.after: dict[int, int] = {}
+
+    def head(self, document: int) -> int:
+        """There are no versions."""
+        return 0
+
+    async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
+        """Nothing to do."""
+        await trio.sleep_forever()
+
+    async def final_states(self, documents: Sequence[int]) -> tuple[States, list[str]]:
+        """Nothing to read."""
+        return dict.fromkeys(documents, (0, None)), []

