@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from gateway.admission.lending import Lending
+from gateway.ports import RateLeft, Spent
 
 # What an operation after the first costs, and what typing costs of what it would.
 FURTHER_COST = 1 / 50
 TYPING_SHARE = 1 / 10
-# What a worker gives, before it asks again, of what is left to a user; and of the burst of an unknown user.
-LEASE_SHARE = 1 / 4
-# What is known of a user holds for so long; then others may have spent his allowance.
-KNOWN_S = 5.0
 # How long to wait for another lease: a few round trips.
 LEASE_WAIT_MS = 50
 # Nobody can owe more than this: more says that the clock went back.
@@ -39,17 +38,14 @@ class RateLimiter:
 
     Where buckets are shared with other workers (`share`), what was spent here is told to them now and then,
     and the bucket becomes what all have left of it: more than a bucket holds is a debt, which is waited off.
-    Until then a worker gives away no more than its lease: a part of what was left, or of the burst of a user
-    whom it doesn't know.
+    Until then `lending` says what may be given.
     """
 
     def __init__(self, per_minute: int, burst: int) -> None:
         self.set(per_minute, burst)
         self._full_at: OrderedDict[str, float] = OrderedDict()  # in order of the last operation
-        self._on_due: Callable[[], None] | None = None
-        self._leases: OrderedDict[str, _Lease] = OrderedDict()  # in order of being learned
-        self._untold_s: dict[str, float] = {}
-        self._telling_s: dict[str, float] = {}
+        self.lending: Lending | None = None
+        self._is_shared = False
 
     def set(self, per_minute: int, burst: int) -> None:
         """Another rate from now on."""
@@ -65,13 +61,16 @@ class RateLimiter:
         if not self.interval_s:
             return 0
         cost_s = cost * self.interval_s
+        lending = self.lending if self._is_shared else None
+        if lending is not None and lending.uses_grant(user_id, now_s, cost_s):
+            return 0
         full_at = self._full_at.get(user_id, 0.0)
         if full_at < now_s or full_at - now_s > DEBT_MAX_S:
             full_at = now_s
         wait_s = full_at - now_s + min(cost_s, self._burst_s) - self._burst_s
         if wait_s > _EPSILON_S:
             return math.ceil(wait_s * 1000)
-        if self._on_due is not None and not self._lend(user_id, now_s, cost_s, self._on_due):
+        if lending is not None and not lending.lends(user_id, now_s, cost_s, self.interval_s, self._burst_s):
             return LEASE_WAIT_MS
         self._full_at[user_id] = full_at + cost_s
         self._full_at.move_to_end(user_id)
@@ -98,59 +97,36 @@ class RateLimiter:
 
     def share(self, on_due: Callable[[], None]) -> None:
         """Buckets are shared from now on; `on_due`: `spent` should be called soon."""
-        self._on_due = on_due
+        if self.lending is None:
+            self.lending = Lending(on_due)
+        self.lending.on_due = on_due
+        self._is_shared = True
 
     def unshare(self) -> None:
         """Others can't be reached: what is known here has to do, until `share`."""
-        self._on_due = None
+        self._is_shared = False
 
-    def _lend(self, user_id: str, now_s: float, cost_s: float, on_due: Callable[[], None]) -> bool:
-        """Whether this may be spent before others are asked."""
-        lease = self._leases.get(user_id)
-        known = lease is not None and lease.learned_at_s >= now_s - KNOWN_S
-        if lease is None or not known:
-            lease = _Lease(self._lease_s(self._burst_s * LEASE_SHARE), now_s)
-        lent_s = lease.seconds
-        spent_s = self._untold_s.get(user_id, 0.0) + self._telling_s.get(user_id, 0.0)
-        allowed = spent_s + cost_s <= lent_s + _EPSILON_S or (known and not spent_s)
-        self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + (cost_s if allowed else 0.0)
-        if not known or not allowed or spent_s + cost_s >= lent_s / 2:
-            on_due()
-        return allowed
+    @property
+    def burst_s(self) -> float:
+        """What a bucket holds, in seconds of the rate."""
+        return self._burst_s
 
-    def _lease_s(self, seconds: float) -> float:
-        return max(seconds, self.interval_s)
-
-    def spent(self) -> dict[str, float]:
-        """What users spent here since the last time, in seconds of their rate.
-
-        `learn` or `retell` follows.
-        """
-        self._telling_s, self._untold_s = self._untold_s, {}
-        return dict(self._telling_s)
+    def spent(self) -> dict[str, Spent]:
+        """What users spent here since the last time, and want; `learn` or `retell` follows."""
+        return self.lending.spent() if self.lending is not None else {}
 
     def retell(self) -> None:
         """What `spent` gave reached nobody: it's told with the next."""
-        for user_id, seconds in self._telling_s.items():
-            self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + seconds
-        self._telling_s = {}
+        if self.lending is not None:
+            self.lending.retell()
 
-    def learn(self, full_in_s: Mapping[str, float], now_s: float) -> None:
-        """In how many seconds the buckets of users will be full, by what was spent everywhere."""
-        self._telling_s = {}
-        for user_id, seconds in full_in_s.items():
-            self._full_at[user_id] = now_s + seconds + self._untold_s.get(user_id, 0.0)
-            self._leases[user_id] = _Lease(self._lease_s((self._burst_s - seconds) * LEASE_SHARE), now_s)
-            self._leases.move_to_end(user_id)
-        while self._leases and next(iter(self._leases.values())).learned_at_s < now_s - KNOWN_S:
-            self._leases.popitem(last=False)
-
-
-class _Lease(NamedTuple):
-    """How much of its rate a user may spend at this worker before others are asked."""
-
-    seconds: float
-    learned_at_s: float
+    def learn(self, found: Mapping[str, RateLeft], now_s: float) -> None:
+        """What is left to users, by what was spent everywhere."""
+        if self.lending is None:
+            return
+        self.lending.learn(found, now_s, self.interval_s, self._burst_s)
+        for user_id, allowance in found.items():
+            self._full_at[user_id] = now_s + allowance.full_in_s + self.lending.untold_s(user_id)
 
 
 class Shares:

@@ -195,7 +195,7 @@ class ClusterBackend:
         self._log.on_full = self._memory.refused
         self.log: OpLog = self._log
         self.leases: Leases | None = RedisPresence(self._shards, name)
-        self.rates: RateStore | None = RedisRates(self._shards)
+        self.rates: RateStore | None = RedisRates(self._shards, name)
         self.flags: FlagStore = RedisFlags(self._shards)
         self._history_versions = config.redis.history_versions
         self._warned: set[str] = set()  # servers, by name

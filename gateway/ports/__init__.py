@@ -10,10 +10,12 @@ from gateway.ports.admission import (
     Authenticator,
     Identity,
     Person,
+    RateLeft,
     RateLimit,
     RateStore,
     Role,
     Rules,
+    Spent,
     Unsanitised,
 )
 from gateway.ports.bus import Bus, BusListener, LeaseListener, Leases, Member
@@ -76,6 +78,7 @@ __all__ = [
     "Own",
     "OwnChange",
     "Person",
+    "RateLeft",
     "RateLimit",
     "RateStore",
     "Record",
@@ -85,6 +88,7 @@ __all__ = [
     "Rules",
     "Session",
     "Snapshot",
+    "Spent",
     "Stale",
     "Submitted",
     "Transport",

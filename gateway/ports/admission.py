@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.errors import Refusal
 
@@ -147,11 +147,26 @@ class RateLimit(Protocol):
         ...
 
 
+class Spent(NamedTuple):
+    """What a user spent at a worker since it told last, and wants to be granted, in seconds of his rate."""
+
+    seconds: float
+    wanted_s: float = 0.0
+
+
+class RateLeft(NamedTuple):
+    """In how many seconds a user's allowance is full, how many other workers serve him, what was granted."""
+
+    full_in_s: float
+    others: int = 0
+    granted_s: float = 0.0
+
+
 class RateStore(Protocol):
     """What users spent of their rates, on all workers."""
 
-    async def spend(self, spent_s: Mapping[str, float]) -> Mapping[str, float]:
-        """Add what users spent, in seconds of their rate; in how many seconds each one's allowance is full.
+    async def spend(self, spent: Mapping[str, Spent], burst_s: float) -> Mapping[str, RateLeft]:
+        """Add what users spent; what is wanted is granted, and spent, where `burst_s` has room for it.
 
         Raises LogUnavailable.
         """

@@ -13,7 +13,7 @@ import trio
 
 from gateway.admission import RateLimiter
 from gateway.errors import LogUnavailable
-from gateway.ports import RateStore
+from gateway.ports import RateStore, Spent
 
 logger = logging.getLogger(__name__)
 
@@ -52,14 +52,14 @@ class RateSharing:
         if not spent and reached:
             return True
         try:
-            full_in_s = await self._store.spend(spent or {"": 0.0})
+            found = await self._store.spend(spent or {"": Spent(0.0)}, self._limiter.burst_s)
         except LogUnavailable as error:
             self._limiter.retell()
             if reached:
                 logger.warning("rates are limited by each worker for itself: %s", error)
             return False
-        full_in_s = {user_id: seconds for user_id, seconds in full_in_s.items() if user_id}
-        self._limiter.learn(full_in_s, self._now_s())
+        learned = {user_id: allowance for user_id, allowance in found.items() if user_id}
+        self._limiter.learn(learned, self._now_s())
         if not reached:
             logger.info("rates are limited over all workers again")
         return True

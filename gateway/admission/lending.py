@@ -1,0 +1,109 @@
+"""What a worker gives of its users' rates before it asks the others (docs/explanation/decisions/0032). Pure.
+
+A worker gives away no more than its lease: a part of what was left, or of the burst of a user whom it doesn't
+know. Where several workers serve a user and a part of what is left is less than an edit, nothing is given
+unasked: the edit waits for one round trip, and is granted to one of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from gateway.ports import RateLeft, Spent
+
+# The least number of parts of what is left to a user: a worker gives one before it asks again.
+LEASE_PARTS = 4
+# What is known of a user holds for so long; then others may have spent his allowance.
+KNOWN_S = 5.0
+_EPSILON_S = 1e-9  # the sums of many intervals are off by less
+
+
+class _Lease(NamedTuple):
+    """How much of its rate a user may spend at this worker before others are asked; `is_scarce`: nothing."""
+
+    seconds: float
+    is_scarce: bool
+    learned_at_s: float
+
+
+class _Grant(NamedTuple):
+    """What was counted for this worker alone, until it is used or forgotten."""
+
+    seconds: float
+    until_s: float
+
+
+class Lending:
+    """All amounts are seconds of a user's rate; `on_due`: `spent` should be called soon."""
+
+    def __init__(self, on_due: Callable[[], None]) -> None:
+        self.on_due = on_due
+        self._leases: OrderedDict[str, _Lease] = OrderedDict()  # in order of being learned
+        self._grants: OrderedDict[str, _Grant] = OrderedDict()
+        self._untold_s: dict[str, float] = {}
+        self._telling_s: dict[str, float] = {}
+        self._wanted_s: dict[str, float] = {}
+
+    def uses_grant(self, user_id: str, now_s: float, cost_s: float) -> bool:
+        """Whether this was granted, and counted, before."""
+        grant = self._grants.get(user_id)
+        if grant is None or grant.until_s < now_s or grant.seconds + _EPSILON_S < cost_s:
+            return False
+        self._grants[user_id] = grant._replace(seconds=grant.seconds - cost_s)
+        return True
+
+    def lends(self, user_id: str, now_s: float, cost_s: float, interval_s: float, burst_s: float) -> bool:
+        """Whether this may be spent before others are asked, who are if need be."""
+        lease = self._leases.get(user_id)
+        known = lease is not None and lease.learned_at_s >= now_s - KNOWN_S
+        if lease is None or not known:
+            lease = _Lease(max(burst_s / LEASE_PARTS, interval_s), False, now_s)
+        if lease.is_scarce:
+            self._wanted_s[user_id] = cost_s
+            self.on_due()
+            return False
+        spent_s = self._untold_s.get(user_id, 0.0) + self._telling_s.get(user_id, 0.0)
+        allowed = spent_s + cost_s <= lease.seconds + _EPSILON_S or (known and not spent_s)
+        self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + (cost_s if allowed else 0.0)
+        if not known or not allowed or spent_s + cost_s >= lease.seconds / 2:
+            self.on_due()
+        return allowed
+
+    def untold_s(self, user_id: str) -> float:
+        """What the user spent that others don't know."""
+        return self._untold_s.get(user_id, 0.0)
+
+    def spent(self) -> dict[str, Spent]:
+        """What users spent since the last time, and want; `learn` or `retell` follows."""
+        self._telling_s, self._untold_s = self._untold_s, {}
+        wanted_s, self._wanted_s = self._wanted_s, {}
+        users = dict.fromkeys((*self._telling_s, *wanted_s))
+        return {user: Spent(self._telling_s.get(user, 0.0), wanted_s.get(user, 0.0)) for user in users}
+
+    def retell(self) -> None:
+        """What `spent` gave reached nobody: it's told with the next."""
+        for user_id, seconds in self._telling_s.items():
+            self._untold_s[user_id] = self._untold_s.get(user_id, 0.0) + seconds
+        self._telling_s = {}
+
+    def learn(self, found: Mapping[str, RateLeft], now_s: float, interval_s: float, burst_s: float) -> None:
+        """What is left to users, by what was spent everywhere."""
+        self._telling_s = {}
+        for user_id, (full_in_s, others, granted_s) in found.items():
+            part_s = (burst_s - full_in_s) / max(LEASE_PARTS, others + 1)
+            is_scarce = others > 0 and part_s < interval_s
+            self._leases[user_id] = _Lease(max(part_s, interval_s), is_scarce, now_s)
+            self._leases.move_to_end(user_id)
+            if granted_s:
+                self._grants[user_id] = _Grant(granted_s, now_s + KNOWN_S)
+                self._grants.move_to_end(user_id)
+        while self._leases and next(iter(self._leases.values())).learned_at_s < now_s - KNOWN_S:
+            self._leases.popitem(last=False)
+        while self._grants and next(iter(self._grants.values())).until_s < now_s:
+            self._grants.popitem(last=False)
+
+    def __len__(self) -> int:
+        """Users that something is known of."""
+        return len(self._leases.keys() | self._grants.keys())
