@@ -9,7 +9,8 @@ GatewayError
 ├── Unreachable           the command line's client has no connection or no answer, for now
 └── LogError
     ├── LogUnavailable    the log can't be reached; what was sent may or may not be stored
-    │   └── LogTrimmed    versions this old aren't kept any more
+    │   ├── LogTrimmed    versions this old aren't kept any more
+    │   └── StoreAway     Redis or PostgreSQL is away at the start
     ├── LogLocked         another node uses the data directory
     └── ArchiveMismatch   the archive holds another change at the same place
 """
@@ -91,6 +92,10 @@ class LogTrimmed(LogUnavailable):
     def __init__(self, message: str, version: int) -> None:
         super().__init__(message, "none")
         self.version = version
+
+
+class StoreAway(LogUnavailable):
+    """A server that the node needs is away at the start, and it was told not to wait."""
 
 
 class LogLocked(LogError):

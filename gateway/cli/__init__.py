@@ -10,7 +10,7 @@ from importlib import import_module
 
 import click
 
-from gateway.errors import ClientError, GatewayError, Unreachable
+from gateway.errors import ClientError, GatewayError, StoreAway, Unreachable
 from gateway.runtime.speedups import SpeedupsError
 
 # Each is `NAME_command` in the module of its name, imported when it is asked for: `token` needs no server.
@@ -29,7 +29,7 @@ Exit status:
   0  done
   1  refused by the gateway; `doctor`: something must be changed
   2  wrong usage, settings or surroundings (a port in use, a locked data directory)
-  3  the gateway can't be reached
+  3  the gateway can't be reached; `serve --no-wait`: Redis or PostgreSQL can't
 """
 
 
@@ -62,7 +62,7 @@ def main() -> None:
         gateway(prog_name="gateway")
     except ClientError as error:
         _leave(error, 1)
-    except Unreachable as error:
+    except (Unreachable, StoreAway) as error:
         _leave(error, 3)
     except (GatewayError, SpeedupsError) as error:
         _leave(error, 2)

@@ -52,6 +52,11 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 @click.option("--postgres", metavar="DSN", help="PostgreSQL for the whole history; see `gateway migrate`.")
 @click.option("--new", is_flag=True, help="Begin an empty log although a secret is there.")
 @click.option("--demo/--no-demo", default=None, help="The demo calendar at /.  [default: on loopback]")
+@click.option(
+    "--wait/--no-wait",
+    default=None,
+    help="Wait at the start for a Redis or PostgreSQL that is away.  [default: wait]",
+)
 @click.option("--node", metavar="NAME", help="Name of this node.  [default: host name and a suffix]")
 @click.option(
     "--log-level",
@@ -75,6 +80,7 @@ def serve_command(
     postgres: str | None,
     new: bool,
     demo: bool | None,
+    wait: bool | None,
     node: str | None,
     log_level: str,
     settings: Settings,
@@ -94,7 +100,7 @@ def serve_command(
     gateway serve --workers 4 --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
     """
     options = {"host": host, "port": port, "admin_port": admin_port, "transport": transport}
-    options |= {"admin_host": admin_host}
+    options |= {"admin_host": admin_host, "start_wait": wait}
     options |= {"tls_cert": tls_cert, "tls_key": tls_key, "node": node, "workers": workers}
     options["demo"] = None if demo is None else ("on" if demo else "off")
     further = {f"server.{name}": value for name, value in options.items()}
@@ -171,23 +177,35 @@ def _run(node: Node | Supervisor, reload: Callable[[], Config] | None = None) ->
 async def _serve(node: Node | Supervisor, reload: Callable[[], Config] | None) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, node, signals, reload)
-            nursery.start_soon(_serve_until_drained, node, nursery.cancel_scope)
+            started = trio.Event()
+            nursery.start_soon(_obey, node, signals, reload, started, nursery.cancel_scope)
+            nursery.start_soon(_serve_until_drained, node, started, nursery.cancel_scope)
 
 
-async def _serve_until_drained(node: Node | Supervisor, scope: trio.CancelScope) -> None:
+async def _serve_until_drained(node: Node | Supervisor, started: trio.Event, scope: trio.CancelScope) -> None:
     async with trio.open_nursery() as nursery:
-        _announce(node, await nursery.start(node.run))
+        addresses = await nursery.start(node.run)
+        started.set()
+        _announce(node, addresses)
     logger.info("drained; nothing acknowledged is lost")
     scope.cancel()
 
 
 async def _obey(
-    node: Node | Supervisor, signals: AsyncIterator[int], reload: Callable[[], Config] | None
+    node: Node | Supervisor,
+    signals: AsyncIterator[int],
+    reload: Callable[[], Config] | None,
+    started: trio.Event,
+    scope: trio.CancelScope,
 ) -> None:
     """SIGHUP reloads. Of the others the first drains; the second ends the process, as an unhandled one would
-    have."""
+    have. Before the node has started there is nothing to drain, nor to reload."""
     async for number in signals:
+        if not started.is_set():
+            if number != signal.SIGHUP:
+                logger.info("%s: ended before it served", signal.Signals(number).name)
+                scope.cancel()
+            continue
         if number == signal.SIGHUP:
             _reload(node, reload)
             continue

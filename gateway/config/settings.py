@@ -58,6 +58,9 @@ class ServerSettings(Section):
     workers: int = tunable(
         1, "Processes that share the port; more than one need Redis", unit="processes", least=1, most=256
     )
+    start_wait: bool = tunable(
+        True, "At the start, wait for a Redis or PostgreSQL that is away; else end with status 3"
+    )
     connections_max: int = tunable(
         19_000, "Of one process; beyond it a handshake gets 503", unit="connections", least=1, most=1_000_000
     )

@@ -28,6 +28,7 @@ from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
 from gateway.log.sqlite import SqliteLog
 from gateway.log.sqlite_summaries import SqliteSummaries
+from gateway.node.patience import reached
 from gateway.ports import Bus, Leases, OpLog, RateStore
 from gateway.ports.flags import FlagStore
 from gateway.ports.summaries import Summaries
@@ -198,13 +199,15 @@ class ClusterBackend:
         self.rates: RateStore | None = RedisRates(self._shards, name)
         self.flags: FlagStore = RedisFlags(self._shards)
         self._history_versions = config.redis.history_versions
+        self._waits = config.server.start_wait
         self._warned: set[str] = set()  # servers, by name
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """See the port."""
         try:
             if self._archive is not None:
-                await self._archive.verify()
+                await reached(self._archive.verify, "PostgreSQL", self._waits)
+            await reached(self._shards.reach, "Redis", self._waits)
             async with trio.open_nursery() as servers:
                 await servers.start(self._shards.run)
                 async with trio.open_nursery() as nursery:

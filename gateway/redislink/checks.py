@@ -5,6 +5,7 @@ Everything that can't hold the chosen durability is refused at start, with the r
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any, NamedTuple
 
@@ -17,9 +18,11 @@ from gateway.redislink.address import Address
 from gateway.redislink.admin import client, text
 from gateway.redislink.keys import tag
 
+logger = logging.getLogger(__name__)
+
 REDIS_OLDEST = (7, 2)
 VALKEY_OLDEST = (8, 0)
-_SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite")
+_SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save")
 
 
 # Commands of each kind that the gateway needs, none of which changes anything.
@@ -55,6 +58,18 @@ def check(address: Address, config: RedisSettings, cluster: bool) -> None:
         _check_fsync(facts)
     if config.durability == "replicated":
         _check_replicas(facts, config.replicas_min)
+    if persists_nothing(facts):
+        logger.warning(
+            'redis %s keeps nothing on its disk (appendonly no, save ""): a restart of it loses every change '
+            "that isn't archived. Set `appendonly yes`, with durability = fsync also `appendfsync always`",
+            address.name,
+        )
+
+
+def persists_nothing(facts: Facts) -> bool:
+    """Whether a restart of the server loses everything; a replica may hold it then."""
+    settings, replicas = facts.settings, int(facts.info.get("connected_slaves", 0))
+    return settings.get("appendonly") == "no" and settings.get("save") == "" and not replicas
 
 
 def gather(address: Address, config: RedisSettings) -> Facts:

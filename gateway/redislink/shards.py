@@ -135,6 +135,7 @@ class Shards:
         self.origin = os.urandom(ORIGIN_BYTES)
         self._topology: Topology = topology(config)
         self._table: Table | None = None
+        self._reached: Table | None = None
         self._servers: dict[Address, Server] = {}
         self._owners: list[Server] = []
         self._lanes: list[int] = []
@@ -149,11 +150,10 @@ class Shards:
 
         Raises ConfigError for a server that can't hold the log, LogUnavailable for one that doesn't answer.
         """
-        # Independent servers are checked before their routing table is read, or made.
-        checked = list(self._topology.configured)
-        await self._check(checked)
-        table = await self._load()
-        await self._check(sorted(table.addresses - set(checked), key=lambda item: item.name))
+        if self._reached is None:
+            await self.reach()
+        table = self._reached
+        assert table is not None
         failure: GatewayError | None = None
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -169,6 +169,18 @@ class Shards:
                 task_status.started()
         if failure is not None:
             raise failure
+
+    async def reach(self) -> None:
+        """Check and load every server, as `run` does at first; may be repeated until it goes well.
+
+        Raises ConfigError for a server that can't hold the log, LogUnavailable for one that doesn't answer.
+        """
+        # Independent servers are checked before their routing table is read, or made.
+        checked = list(self._topology.configured)
+        await self._check(checked)
+        table = await self._load()
+        await self._check(sorted(table.addresses - set(checked), key=lambda item: item.name))
+        self._reached = table
 
     async def _check(self, addresses: Sequence[Address]) -> None:
         for address in addresses:

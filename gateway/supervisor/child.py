@@ -14,14 +14,18 @@ from typing import Any
 import trio
 
 from gateway.config import Config
-from gateway.errors import ConfigError, GatewayError, LogLocked, LogUnavailable
+from gateway.errors import ConfigError, GatewayError, LogLocked, LogUnavailable, StoreAway
 from gateway.supervisor.channel import Channel, Frame
 from gateway.transport.siblings import Place
 
 logger = logging.getLogger("gateway.supervisor")
 
 MEASURE_INTERVAL_S = 1.0
-START_ERRORS: Mapping[str, type[GatewayError]] = {"LogUnavailable": LogUnavailable, "LogLocked": LogLocked}
+START_ERRORS: Mapping[str, type[GatewayError]] = {
+    "LogUnavailable": LogUnavailable,
+    "LogLocked": LogLocked,
+    "StoreAway": StoreAway,
+}
 # A worker whose end of the channel closed ends by itself in no time.
 LAST_WORDS_S = 2.0
 

@@ -1,0 +1,78 @@
+"""Redis and PostgreSQL that are away when a gateway starts: it serves by itself when they are there."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from tests.cli.commands import READY, Running, gateway, running
+from tests.servers import free_port, postgres_server, redis_server
+
+
+async def until_said(command: Running, words: str) -> str:
+    """The log up to the line with these words."""
+    assert command.process.stderr is not None
+    log = b""
+    with trio.fail_after(30):
+        while words.encode() not in log:
+            received = await command.process.stderr.receive_some()
+            assert received, log.decode()
+            log += received
+    return log.decode()
+
+
+def serving(data: Path, *words: str) -> tuple[str, ...]:
+    return ("serve", "--port", "0", "--admin-port", "0", "--data", str(data), *words)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_gateway_that_starts_before_its_servers_serves_when_they_are_there(
+    tmp_path: Path, workers: str
+) -> None:
+    with postgres_server("fsync=off") as postgres, postgres.database() as dsn:
+        assert (await gateway("migrate", "--postgres", dsn)).status == 0
+        postgres.kill()
+        with redis_server(started=False) as redis:
+            words = ("--redis", redis.url, "--postgres", dsn, "--workers", workers)
+            async with running(*serving(tmp_path, *words)) as command:
+                await until_said(command, "waiting for PostgreSQL")
+                await trio.to_thread.run_sync(postgres.start)
+                await until_said(command, "waiting for Redis")
+                await trio.to_thread.run_sync(redis.start)
+                found = READY.fullmatch(await command.line())
+                assert found
+                async with httpx.AsyncClient() as client:
+                    assert (await client.get(f"{found[2]}/readyz")).json()["status"] == "ready"
+
+
+async def test_a_gateway_that_waits_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    words = serving(tmp_path, "--redis", f"redis://127.0.0.1:{free_port()}")
+    async with running(*words) as command:
+        await until_said(command, "waiting for Redis")
+        command.process.send_signal(signal.SIGTERM)
+        assert await command.ended() == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_gateway_that_may_not_wait_ends_with_a_status_that_is_tried_again(
+    tmp_path: Path, workers: str
+) -> None:
+    words = ("--redis", f"redis://127.0.0.1:{free_port()}", "--no-wait", "--workers", workers)
+    done = await gateway(*serving(tmp_path, *words))
+    assert done.status == 3
+    assert "can't be reached" in done.err.splitlines()[-1] and "--no-wait" in done.err.splitlines()[-1]
+    unit = (Path(__file__).parents[2] / "deploy" / "gateway.service").read_text()
+    assert "RestartPreventExitStatus=2\n" in unit
+
+
+async def test_a_redis_that_keeps_nothing_is_named_at_the_start(tmp_path: Path) -> None:
+    for settings, named in (((), True), (("--appendonly", "yes"), False)):
+        with redis_server(*settings) as redis:
+            async with running(*serving(tmp_path, "--redis", redis.url)) as command:
+                assert READY.fullmatch(await command.line())
+                command.process.send_signal(signal.SIGTERM)
+                assert ("keeps nothing on its disk" in await command.errors()) == named
