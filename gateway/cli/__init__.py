@@ -14,7 +14,18 @@ from gateway.errors import ClientError, GatewayError, StoreAway, Unreachable
 from gateway.runtime.speedups import SpeedupsError
 
 # Each is `NAME_command` in the module of its name, imported when it is asked for: `token` needs no server.
-COMMANDS = ("serve", "token", "watch", "edit", "config", "doctor", "migrate", "rebalance", "flags")
+COMMANDS = (
+    "serve",
+    "token",
+    "watch",
+    "edit",
+    "history",
+    "config",
+    "doctor",
+    "migrate",
+    "rebalance",
+    "flags",
+)
 
 HELP = """Edit JSON documents together, in real time.
 

@@ -21,16 +21,28 @@ def summary(done: Sequence[Step], undoes: int | None = None) -> str:
 
     `undoes`: the version that it took back.
     """
-    told = _moved(done[0].before, done[-1].after) if done else ""
+    phrases = _phrases_of(done)
+    if len(phrases) > PHRASES_MAX:
+        phrases[PHRASES_MAX - 1 :] = [f"and {len(phrases) - PHRASES_MAX + 1} more"]
+    text = "; ".join(phrases) or "changed nothing"
+    return text if undoes is None else f"took back version {undoes}: {text}"
+
+
+def _phrases_of(done: Sequence[Step]) -> list[str]:
+    """All that the steps did, each thing once."""
+    if not done:
+        return []
+    before, after = done[0].before, done[-1].after
+    if before is None and after is not None:
+        title = label(after)
+        return [f"created {quoted(title)}" if title else "created it"]
+    told = _moved(before, after)
     phrases = [told] if told else []
     for step in done:
         for place, phrase in _phrases(step):
             if phrase not in phrases and not (told and place in (START, END)):
                 phrases.append(phrase)
-    if len(phrases) > PHRASES_MAX:
-        phrases[PHRASES_MAX - 1 :] = [f"and {len(phrases) - PHRASES_MAX + 1} more"]
-    text = "; ".join(phrases) or "changed nothing"
-    return text if undoes is None else f"took back version {undoes}: {text}"
+    return phrases
 
 
 def _moved(before: Any, after: Any) -> str:
@@ -64,9 +76,6 @@ def _whole(before: Any, after: Any) -> Iterator[tuple[list[str], str]]:
     """The root was written."""
     if after is None:
         yield [], "deleted it"
-    elif before is None:
-        title = label(after)
-        yield [], f"created {quoted(title)}" if title else "created it"
     elif isinstance(before, dict) and isinstance(after, dict):
         for name in dict.fromkeys([*before, *after]):
             yield from (([name], phrase) for phrase in _written(before, after, [name]))

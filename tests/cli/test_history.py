@@ -1,0 +1,55 @@
+"""`gateway history` as a person runs it, beside a gateway that serves."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.commands import gateway, served
+
+CREATED = (
+    '[{"op": "add", "path": "/title", "value": "Lunch"}, {"op": "add", "path": "/tags", "value": ["food"]}]'
+)
+RETITLED = '{"op": "replace", "path": "/title", "value": "Dinner"}'
+
+
+async def test_who_changed_what_and_the_way_back(tmp_path):
+    async with served(tmp_path / "data") as server:
+        reach = {
+            "GATEWAY_URL": server.url,
+            "GATEWAY_ADMIN_URL": server.admin,
+            "GATEWAY_SERVER_DATA_DIR": str(tmp_path / "data"),
+        }
+
+        async def said(*words: str) -> str:
+            done = await gateway(*words, **reach)
+            assert done.status == 0, done.err
+            return done.out
+
+        await said("edit", "event:42", "--create", CREATED, "--user", "ann")
+        await said("edit", "event:42", RETITLED, "--user", "bob")
+        first, second = (await said("history", "event:42")).splitlines()
+        assert first.endswith('ann: created "Lunch"')
+        assert second.endswith('bob: changed title from "Lunch" to "Dinner"')
+        assert (await said("history", "event:42", "--limit", "1")).splitlines() == [second]
+        assert (await said("history", "event:42", "--user", "ann")).splitlines() == [first]
+        assert json.loads(await said("history", "event:42", "--path", "/title", "--limit", "1", "--json"))
+
+        whole, title = (await said("history", "event:42", "--blame")).splitlines()
+        assert whole.startswith("(the document)") and whole.endswith("ann")
+        assert title.startswith("/title") and title.endswith("bob")
+
+        restoring = ("history", "event:42", "--restore", "1", "--path", "/title")
+        assert await said(*restoring) == "event:42 is at version 3\n"
+        assert await said(*restoring) == "event:42 is so already, at version 3\n"
+
+        refused = await gateway("history", "event:42", "--restore", "99", **reach)
+        assert (refused.status, "ends at version 3" in refused.err) == (1, True)
+        wrong = await gateway("history", "event:42", "--blame", "--user", "ann", **reach)
+        assert (wrong.status, "--user choose changes" in wrong.err) == (2, True)
+
+
+async def test_without_a_gateway_it_says_so(tmp_path):
+    words = ("history", "event:42", "--admin", "http://127.0.0.1:9", "--data", str(tmp_path))
+    done = await gateway(*words, "--token", "x")
+    assert done.status == 3
+    assert "no gateway answers" in done.err
