@@ -1,7 +1,7 @@
 """Just enough of lib0's encoding, and of the Yjs update format (version 1), to read whose edits a message
 has.
 
-Written from Yjs' INTERNALS.md and its documented update format.
+Written from Yjs' notes on its internals and its documented update format.
 """
 
 from __future__ import annotations

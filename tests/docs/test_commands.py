@@ -180,6 +180,8 @@ def check(command: str) -> None:
     elif program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert words[1] in targets, f"there is no target {words[1]}"
+    elif words[:2] == ["k6", "run"]:
+        assert (ROOT / words[-1]).is_file(), f"there is no script {words[-1]}"
     elif words[:2] == ["npm", "install"]:
         assert words[2] in PACKAGES, f"there is no package {words[2]}"
     else:
