@@ -51,6 +51,19 @@ class Story(NamedTuple):
     refused: dict[str, Patch | str] = {}  # noqa: RUF012
 
 
+# Where both edits are in the outcome already, the same ways with `merge` and with `refuse`.
+TEXTS: dict[str, Patch] = {
+    "mine": [replace("/description", "Please bring cake!")],
+    "theirs": [replace("/description", "Bring cake and tea.")],
+    "both": [],
+}
+FIELDS: dict[str, Patch] = {
+    "mine": [replace("/location", "Room 1")],
+    "theirs": [replace("/title", "Standup")],
+    "both": [],
+}
+EQUAL: dict[str, Patch] = {"mine": [], "theirs": [], "both": []}
+
 STORIES = (
     Story(
         "A title, and another title",
@@ -116,6 +129,8 @@ STORIES = (
         replace("/description", "Bring cake and tea."),
         replace("/description", "Please bring cake!"),
         "description",
+        TEXTS,
+        {**TEXTS},
     ),
     Story(
         "Different fields",
@@ -123,6 +138,8 @@ STORIES = (
         replace("/location", "Room 2"),
         replace("/title", "Morning"),
         None,
+        FIELDS,
+        {**FIELDS},
     ),
     Story(
         "The same value",
@@ -130,6 +147,8 @@ STORIES = (
         replace("/title", "Daily"),
         replace("/title", "Daily"),
         "title",
+        EQUAL,
+        {**EQUAL},
     ),
 )
 
@@ -232,7 +251,7 @@ HEAD = """# Conflicts, played
 
 What two people see whose edits meet. Ann is online; Bob was offline since version 1, and comes back with an
 edit that he made on it. Each story is played twice: with an ordinary edit, which is merged, and with one that
-is to be refused; then, where there is a conflict, in the three ways in which Bob can resolve it.
+is to be refused; then in the three ways in which Bob can settle it, also where nothing is in conflict.
 [The protocol](protocol.md#conflicts) has the fields, [How edits merge](merging.md#conflicts) the rules.
 
 This page is what a gateway answered: a test plays it over real sockets, and compares. `->` is sent, `<-`

@@ -196,10 +196,11 @@ class Fuzzer:
 async def fuzz(data: Path, requests: int, seed: int) -> Counter[str]:
     """Ask both ports of a node; the statuses that came."""
     rng = random.Random(seed)
-    async with served(data, "fast") as node:
+    async with served(data, "fast", limits={"user_cpu_share": 1}) as node:
         bearer = node.client.headers["authorization"]
         admin = f"http://127.0.0.1:{node.admin_port}"
-        async with httpx.AsyncClient(base_url=admin, headers={"Authorization": bearer}) as operator:
+        headers = {"Authorization": bearer}
+        async with httpx.AsyncClient(base_url=admin, headers=headers, timeout=60) as operator:
             found: Counter[str] = Counter()
             for client in (node.client, operator):
                 fuzzer = Fuzzer((await client.get("/openapi.json")).json(), rng)
