@@ -47,6 +47,16 @@ test("two type into one description at once: carets stay, and both have the same
   await Promise.all([ann.sees("Description", expected), bob.sees("Description", expected)]);
 });
 
+test("somebody's answer comes while another is about to type: the caret stays with what is typed", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await bob.textbox("Description").fill("Bring cake. ");
+  await ann.sees("Description", "Bring cake. ");
+  await ann.button("Going").click();
+  await bob.page.getByText("Ann: Going").waitFor();
+  await bob.page.keyboard.type("We start at noon.", { delay: 50 });
+  await ann.sees("Description", "Bring cake. We start at noon.");
+});
+
 test("an edit is taken back and done again", async () => {
   const [ann, bob] = await stage.together("Lunch");
   await ann.textbox("Location").fill("Room 7");

@@ -284,6 +284,8 @@ export interface HistoryQuery {
   since?: Date;
   until?: Date;
   limit?: number;
+  /** What somebody typed into one text without a longer pause is one entry: the newest of those changes. */
+  joinTyping?: boolean;
 }
 
 export interface HistoryEntry {

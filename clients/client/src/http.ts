@@ -11,6 +11,7 @@ import type {
   ListQuery,
   SearchQuery,
 } from "./api.js";
+import { isTyping } from "./documents/typing.js";
 import { RequestError } from "./errors.js";
 import { type Change, type Payload, summaryOf } from "./wire.js";
 
@@ -19,6 +20,8 @@ type Query = Record<string, string | number | Date | undefined>;
 const TIMEOUT_MS = 20_000;
 const HISTORY_LIMIT = 50;
 const HISTORY_SPAN = 500;
+/** Typing goes on over pauses that are shorter. */
+const TYPING_PAUSE_MS = 30_000;
 
 export class HttpApi {
   #base: string;
@@ -105,19 +108,24 @@ export class HttpApi {
   /** Newest first: the server tells a history from its beginning, so it is asked for one span after the other. */
   async history(type: string, id: string, head: number, query: HistoryQuery): Promise<HistoryPage> {
     const path = resourcePath(type, id);
-    const { from = 1, before = head + 1, limit = HISTORY_LIMIT, userId, since, until } = query;
+    const { from = 1, before = head + 1, limit = HISTORY_LIMIT, userId, since, until, joinTyping } = query;
     const filters = { user_id: userId, since, until };
-    const isFiltered = Object.values(filters).some((value) => value !== undefined);
-    const entries: HistoryEntry[] = [];
+    const isSparse = joinTyping || Object.values(filters).some((value) => value !== undefined);
+    const runs: { newest: HistoryEntry; oldest: HistoryEntry }[] = [];
     let end = before;
-    while (end > from && entries.length < limit) {
-      const start = Math.max(from, end - (isFiltered ? HISTORY_SPAN : limit - entries.length));
+    while (end > from && runs.length < limit) {
+      const start = Math.max(from, end - (isSparse ? HISTORY_SPAN : limit - runs.length));
       const found = await this.#span(path, { ...filters, from: start, before: end, limit: HISTORY_SPAN });
-      entries.push(...found.reverse());
+      for (const entry of found.reverse()) {
+        const run = runs.at(-1);
+        if (joinTyping && run && isTypedOn(entry, run.oldest)) run.oldest = entry;
+        else runs.push({ newest: entry, oldest: entry });
+      }
       end = start;
     }
-    const [last] = entries.splice(limit).length ? entries.slice(-1) : [];
-    return { entries, next: last?.version ?? (end > from ? end : null) };
+    const shown = runs.slice(0, limit);
+    const next = runs.length > limit ? shown.at(-1)?.oldest.version : end > from ? end : null;
+    return { entries: shown.map(({ newest }) => newest), next: next ?? null };
   }
 
   /** All changes of a span, however many answers they come in. */
@@ -143,6 +151,17 @@ export class HttpApi {
     return this.request("GET", "/search", { ...query, user_id: userId });
   }
 }
+
+const typedAt = ({ userId, operations, undoes }: HistoryEntry): string | null =>
+  isTyping(operations) && undoes === null
+    ? JSON.stringify([userId, operations.map(({ path }) => path)])
+    : null;
+
+/** Did the author of the older change type on in the newer one? */
+const isTypedOn = (older: HistoryEntry, newer: HistoryEntry): boolean =>
+  newer.timestamp - older.timestamp < TYPING_PAUSE_MS &&
+  typedAt(older) !== null &&
+  typedAt(older) === typedAt(newer);
 
 export const resourcePath = (type: string, id: string): string =>
   `/resources/${encodeURIComponent(type)}/${encodeURIComponent(id)}`;

@@ -65,6 +65,38 @@ test("the past can be read, searched by who and when, and brought back", async (
   await until(ben, (now) => now.view?.title === "12");
 });
 
+test("what somebody typed in one go is one entry of the history", async () => {
+  const { document: ann } = await people.event("ann", { title: "Sync", description: "" });
+  const { document: ben } = await people.join("ben", ann.id);
+  const typed = async (document: typeof ann, text: string) => {
+    for (const letter of text) {
+      document.setText("/description", `${document.snapshot.view?.description}${letter}`);
+      await document.saved();
+    }
+    await until(ben, ({ view }) => view?.description === document.snapshot.view?.description);
+  };
+  await typed(ann, "one");
+  await typed(ben, "two");
+  ben.set("/title", "Lunch");
+  await ben.saved();
+  await typed(ben, "end");
+  ben.undo(); // that is an edit of the text as well
+  await ben.saved();
+  const { entries } = await ben.history({ joinTyping: true });
+  expect(entries.map(({ userId, version }) => [userId, version])).toEqual([
+    ["ben", 12],
+    ["ben", 8],
+    ["ben", 7],
+    ["ann", 4],
+    ["ann", 1],
+  ]);
+  expect((await ben.history()).entries).toHaveLength(12);
+  const first = await ben.history({ joinTyping: true, limit: 2 });
+  expect(first.entries.map(({ version }) => version)).toEqual([12, 8]);
+  const second = await ben.history({ joinTyping: true, limit: 2, before: first.next ?? 0 });
+  expect(second.entries.map(({ version }) => version)).toEqual([7, 4]);
+});
+
 test("a document that isn't there, and one that isn't granted, are told over HTTP as by socket", async () => {
   const client = people.client("ann", {}, { grants: { "event:mine": "viewer" } });
   const mine = client.open("event", "mine");

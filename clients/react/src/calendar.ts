@@ -1,7 +1,6 @@
 /** The events of a calendar, or some events by name. */
 
 import type { CalendarSnapshot, Client, Readable, SharedDocument, Summary } from "@collab/client";
-import { valueAt } from "./documents.js";
 import { useOpened, useReadable } from "./readable.js";
 
 const LOADING: CalendarSnapshot = { status: "loading", items: [], isLive: false };
@@ -50,19 +49,8 @@ class Events implements Readable<CalendarSnapshot> {
 }
 
 function summaryOf({ type, id, snapshot }: SharedDocument): Summary {
-  const text = (member: string) => {
-    const value = valueAt(snapshot.view, `/${member}`);
-    return typeof value === "string" ? value : null;
-  };
-  const { version } = snapshot;
-  return {
-    type,
-    id,
-    version,
-    title: text("title"),
-    start_time: text("start_time"),
-    end_time: text("end_time"),
-  };
+  const { title = null, start_time = null, end_time = null } = snapshot.view as Partial<Summary>;
+  return { type, id, version: snapshot.version, title, start_time, end_time };
 }
 
 function byStart(one: Summary, other: Summary): number {

@@ -2,7 +2,7 @@
 
 import type { SharedDocument, ViewChange } from "@collab/client";
 import { type ChangeEvent, type RefObject, useEffect, useLayoutEffect, useRef, useState } from "react";
-import { useField } from "./documents.js";
+import { useField, valueAt } from "./documents.js";
 
 type Field = HTMLInputElement | HTMLTextAreaElement;
 type Selection = [start: number, end: number, direction: "forward" | "backward" | "none"];
@@ -54,7 +54,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
         const field = ref.current;
         if (!field) return;
         if (composing.current) composing.current.changes.push(change);
-        else if (change.origin === "remote")
+        else if (change.origin === "remote" && valueAt(change.before, path) !== valueAt(change.after, path))
           moved.current = carried(change, path, moved.current ?? selectionOf(field));
       }),
     [document, path],

@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 /** The hooks and components on a real client that works offline, so that nothing but the screen is looked at. */
 
-import { type Client, createClient, type Json, type SharedDocument } from "@collab/client";
+import { type Client, createClient, type Json, type SharedDocument, type ViewChange } from "@collab/client";
 import {
   ConflictDialog,
   ConnectionBadge,
@@ -119,6 +119,27 @@ test("what is typed is edited, and the caret stays where it was", async () => {
   field.setSelectionRange(5, 5);
   await user.keyboard(" me");
   expect(document.snapshot.view?.description).toBe("Bring me cake");
+  expect(field.selectionStart).toBe(8);
+});
+
+test("what others change elsewhere doesn't hold the caret back", async () => {
+  const document = await made("1", { title: "", description: "Bring cake" });
+  const listeners: ((change: ViewChange) => void)[] = [];
+  vi.spyOn(document, "onChange").mockImplementation((listener) => {
+    listeners.push(listener);
+    return () => {};
+  });
+  render(<Field document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const user = userEvent.setup();
+  await user.click(field);
+  field.setSelectionRange(5, 5);
+  const before = document.snapshot.view as unknown as Record<string, Json>;
+  const after = { ...before, title: "Lunch" };
+  const carry = (_: string, offset: number) => offset;
+  for (const listener of listeners) listener({ before, after, origin: "remote", carry });
+  await user.keyboard(" me");
+  expect(field.value).toBe("Bring me cake");
   expect(field.selectionStart).toBe(8);
 });
 

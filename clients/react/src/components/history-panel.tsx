@@ -15,10 +15,14 @@ export interface HistoryPanelProps<T> {
   nameOf?: (userId: string) => string;
   /** A change in words. Default: the members that it touched. */
   describe?: (entry: HistoryEntry) => string;
+  /** Changes a page. */
   limit?: number;
 }
 
-/** The newest changes of a document, older ones on request; each can be restored, which is an edit like any other. */
+/**
+ * The newest changes of a document, older ones on request; each can be restored, which is an edit like any other. What
+ * somebody typed without a longer pause is one.
+ */
 export function HistoryPanel<T>({
   document,
   version,
@@ -32,11 +36,10 @@ export function HistoryPanel<T>({
   const [problem, setProblem] = useState("");
   const read = async (before?: number) => {
     try {
-      const page = await document?.history({ limit, ...(before !== undefined && { before }) });
-      setEntries((known) =>
-        page ? (before === undefined ? page.entries : [...known, ...page.entries]) : known,
-      );
-      setNext(page?.next ?? null);
+      const page = await document?.history({ limit, joinTyping: true, ...(before && { before }) });
+      if (!page) return;
+      setEntries((known) => (before ? [...known, ...page.entries] : page.entries));
+      setNext(page.next);
       setProblem("");
     } catch (error) {
       setProblem(`No history now: ${(error as Error).message}`);

@@ -51,9 +51,9 @@ export function PresenceIndicators({
 }
 
 function initials(name: string): string {
-  const words = name.trim().split(/\s+/);
-  return words
-    .map(([first]) => first)
-    .filter((_, index) => index % (words.length - 1 || 1) === 0)
-    .join("");
+  const [first = "", ...others] = name
+    .trim()
+    .split(/\s+/)
+    .map(([letter]) => letter);
+  return first + (others.at(-1) ?? "");
 }
