@@ -24,6 +24,7 @@ from gateway.http.requests import (
 )
 from gateway.ports import Identity
 from gateway.ports.summaries import Cursor, Listing, Summary
+from gateway.wire import messages
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
@@ -49,7 +50,7 @@ class ListRoutes:
         wanted = Listing(
             type_of(self._context, request),
             whole_number(request, "limit", least=1, most=LIMIT_MAX) or LIMIT_DEFAULT,
-            request.query_params.get("calendar_id"),
+            _calendar(request),
             instant_ms(request, "from"),
             instant_ms(request, "to"),
             _cursor(request),
@@ -89,6 +90,13 @@ def _item(summary: Summary) -> dict[str, Any]:
         "end_time": summary.end_time,
         "calendar_id": summary.calendar_id,
     }
+
+
+def _calendar(request: Request) -> str | None:
+    ident = request.query_params.get("calendar_id")
+    if ident is not None and not messages.is_resource_id(ident):
+        raise Problem(400, "calendar_id must be the id of a calendar: 1 to 128 of A-Z a-z 0-9 . _ ~ : @ -")
+    return ident
 
 
 def _cursor(request: Request) -> Cursor | None:

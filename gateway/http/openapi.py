@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from gateway.http.shapes import ETAG, SCHEMAS, STRING, VERSION, JsonObject
 
+RESOURCE_ID: JsonObject = {"type": "string", "pattern": "^[A-Za-z0-9._~:@-]{1,128}$"}
+
 
 def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonObject:
     """The whole description, for these resource types."""
@@ -87,10 +89,9 @@ def _parameter(place: str, name: str, schema: JsonObject, text: str, required: b
 
 
 def _path_parameters(resource_types: Sequence[str]) -> list[JsonObject]:
-    shape = {"type": "string", "pattern": "^[A-Za-z0-9._~:@-]{1,128}$"}
     return [
         _parameter("path", "type", {"enum": list(resource_types)}, "Resource type", required=True),
-        _parameter("path", "id", shape, "Resource id", required=True),
+        _parameter("path", "id", RESOURCE_ID, "Resource id", required=True),
     ]
 
 
@@ -118,7 +119,7 @@ def _read() -> JsonObject:
 def _list() -> JsonObject:
     operation = _secured("Summaries of what the token grants, by calendar and time", "viewer", "List")
     operation["parameters"] = [
-        _parameter("query", "calendar_id", STRING, "Of this calendar"),
+        _parameter("query", "calendar_id", RESOURCE_ID, "Of this calendar"),
         _parameter("query", "from", STRING, "Not over by this instant: RFC 3339 or Unix ms"),
         _parameter("query", "to", STRING, "Begun before this instant"),
         _parameter("query", "after", STRING, "Where the page before ended: follow `next`"),

@@ -62,6 +62,9 @@ async def test_what_a_list_does_not_understand_is_refused(tmp_path):
     async with served(tmp_path, "fast") as node:
         for params in ({"form": 1}, {"from": "soon"}, {"limit": 0}, {"after": "x"}, {"from": "2030-07-01"}):
             assert (await node.client.get(LIST, params=params)).status_code == 400
+        for calendar in ("", "\0", "a b", "'", "x" * 129):
+            answer = await node.client.get(LIST, params={"calendar_id": calendar})
+            assert (answer.status_code, "calendar_id" in answer.json()["detail"]) == (400, True)
         assert (await node.client.get("/v1/resources/nothing")).status_code == 404
 
 
