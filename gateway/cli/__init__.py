@@ -25,7 +25,12 @@ COMMANDS = (
     "migrate",
     "rebalance",
     "flags",
+    "backup",
+    "restore",
+    "import",
 )
+# Where the module has another name.
+MODULES = {"restore": "backup", "import": "backup"}
 
 HELP = """Edit JSON documents together, in real time.
 
@@ -53,7 +58,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"gateway.cli.{cmd_name}"), f"{cmd_name}_command")
+        module = import_module(f"gateway.cli.{MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
 

@@ -333,6 +333,10 @@ class PostgresArchive:
         rows = await self._rows(sql.HEADS, (list(asked),))
         return {asked[name]: (epoch, version) for name, epoch, version in rows}
 
+    async def names(self) -> set[str]:
+        """Every resource that the archive has."""
+        return {name for (name,) in await self._rows("SELECT name FROM gateway.resource", None)}
+
     async def open(self, resource: str) -> Opening | None:
         """As `OpLog.open`; None where the archive never had the resource."""
         return await self.run(lambda connection: _open(connection, clean(resource)), "none")

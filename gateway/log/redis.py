@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import hiredis
@@ -153,8 +153,24 @@ class RedisLog:
         await self._create(resource, incarnation, archived, epoch)
         return None
 
-    async def _create(self, resource: str, incarnation: int, archived: Opening, epoch: int) -> None:
+    async def bring(self, opening: Opening, resource: str, incarnation: int) -> None:
+        """Bring a resource that Redis doesn't hold into it, as a backup has it."""
+        since = self._seen_since()
+        recent = (record for record in opening.records if record.timestamp >= since)
+        lines = codec.seen_lines(recent, SUBMISSIONS_KEPT)
+        await self._create(resource, incarnation, opening, opening.epoch, lines)
+
+    async def _create(
+        self,
+        resource: str,
+        incarnation: int,
+        archived: Opening,
+        epoch: int,
+        lines: Mapping[str, str] | None = None,
+    ) -> None:
         """Bring a resource (back) into Redis, under this epoch, unless somebody else does."""
+        if lines is None:
+            lines = await self._archived_lines(resource, head_version(archived))
         version, nonce = head_version(archived), ""
         payload = news = b""
         if archived.records:
@@ -167,7 +183,7 @@ class RedisLog:
             logger.warning("%s: Redis lost its data; reopened at version %d", resource, version)
         channel = self._codec.keys(resource).channel
         seen: list[str] = []
-        for pair in (await self._archived_lines(resource, version)).items():
+        for pair in lines.items():
             seen += pair
         snapshot = archived.snapshot
         head = (epoch, snapshot.version, snapshot.document, version, nonce)

@@ -20,8 +20,13 @@ _SNAPSHOTS = """
 SELECT r.name, s.version, s.document, s.checksum FROM snapshot AS s JOIN resource AS r ON r.id = s.resource
 """
 _GAPS = """
-SELECT r.name, count(*), max(c.version) FROM change AS c JOIN resource AS r ON r.id = c.resource
-GROUP BY r.id HAVING count(*) <> max(c.version)
+SELECT r.name, count, newest FROM (
+    SELECT resource, count(*) AS count, min(version) AS oldest, max(version) AS newest FROM change
+    GROUP BY resource
+) JOIN resource AS r ON r.id = resource
+WHERE count <> newest - oldest + 1 OR oldest > 1 AND NOT EXISTS (
+    SELECT 1 FROM snapshot AS s WHERE s.resource = r.id AND s.version = oldest - 1
+)
 """
 
 

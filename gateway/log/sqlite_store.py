@@ -19,7 +19,7 @@ from zlib import crc32
 
 import orjson
 
-from gateway.errors import LogUnavailable, retry_after_ms
+from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, unix_ms
 from gateway.log.watermark import Watermark
 from gateway.ports import (
@@ -268,7 +268,11 @@ class Reader:
 
     def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         with self.transaction():
-            return self._records(self.head(resource)[0], after, limit)
+            records = self._records(self.head(resource)[0], after, limit)
+        if records and records[0].version > after + 1:  # of a backup of a cluster that kept no more
+            trimmed = records[0].version - 1
+            raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
+        return records
 
     def snapshot(self, resource: str, version: int) -> Snapshot:
         with self.transaction():

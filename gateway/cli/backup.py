@@ -1,0 +1,147 @@
+"""`gateway backup`, `restore` and `import`: everything in one file, and from there into any gateway."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from gateway.cli.options import Command, Settings, settings
+from gateway.config import Config
+from gateway.errors import ConfigError, GatewayError
+from gateway.log import backup_file, cluster_backup, embedded_backup
+from gateway.log.backup_file import BackupReader, Contents
+from gateway.log.cluster_backup import Stores
+from gateway.log.sqlite import DATABASE, DirectoryLock
+
+
+def _of_cluster(command: Command) -> Callable[..., None]:
+    """Adds --redis, --redis-cluster and --postgres; the command gets the `config` that they lead to."""
+
+    @click.option(
+        "--redis", metavar="URL[,URL...]", help="The Redis of a cluster; left out: a lone gateway's log."
+    )
+    @click.option("--redis-cluster", metavar="URL", help="A Redis Cluster instead, by any of its nodes.")
+    @click.option("--postgres", metavar="DSN", help="The cluster's archive.")
+    @settings
+    @wraps(command)
+    def with_config(
+        redis: str | None, redis_cluster: str | None, postgres: str | None, settings: Settings, **options: Any
+    ) -> None:
+        named = {"redis.urls": redis, "redis.cluster_url": redis_cluster, "postgres.dsn": postgres}
+        command(config=settings.load(named), **options)
+
+    return with_config
+
+
+@click.command("backup", short_help="Write everything into one file, while the gateway serves.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--replace", is_flag=True, help="Write over a file that is there.")
+@_of_cluster
+def backup_command(file: Path, replace: bool, config: Config) -> None:
+    """Write everything that was acknowledged so far into FILE, while the gateway serves.
+
+    FILE is a database in the format of the embedded log, whole or not there at all; `gateway restore` reads
+    it. The keys that sign tokens aren't in it.
+
+    \b
+    gateway backup /backups/monday.sqlite3 --data /var/lib/gateway
+    gateway backup /backups/monday.sqlite3 --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
+    """
+    if file.exists() and not replace:
+        raise ConfigError(f"{file} is there: name another file, or give --replace")
+    if _is_cluster(config):
+        contents = _with_stores(config, lambda found: cluster_backup.backup(found, file))
+    else:
+        contents = embedded_backup.backup(Path(config.server.data_dir), file)
+    click.echo(f"{_told(contents)} in {file}")
+
+
+@click.command("restore", short_help="Put a backup in place of what there is.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--replace", is_flag=True, help="Replace what is there.")
+@_of_cluster
+def restore_command(file: Path, replace: bool, config: Config) -> None:
+    """Put the backup FILE in place of what there is. No node may run.
+
+    All resources go on in a new epoch: clients that saw more, or something else, are brought to what the
+    backup has. What a lone gateway had is kept beside it, under another name; a cluster is erased.
+
+    \b
+    gateway restore /backups/monday.sqlite3 --data /var/lib/gateway --replace
+    gateway restore /backups/monday.sqlite3 --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
+    """
+    if not _is_cluster(config):
+        contents = embedded_backup.restore(file, Path(config.server.data_dir), replace)
+    else:
+        backup_file.verify(file)
+        with tempfile.TemporaryDirectory(prefix="gateway-restore-") as folder:
+            renewed = Path(folder) / "renewed.sqlite3"
+            backup_file.copy(file, renewed)
+            backup_file.renewed(renewed)
+            contents = _filled(config, renewed, replace)
+    click.echo(f"{_told(contents)} restored, in a new epoch")
+
+
+@click.command("import", short_help="Move a lone gateway's log into a cluster.")
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.option("--replace", is_flag=True, help="Erase what the cluster holds.")
+@_of_cluster
+def import_command(source: Path, replace: bool, config: Config) -> None:
+    """Move a lone gateway's log (its directory, or a backup) into a cluster: history and epochs included.
+
+    Stop the lone gateway first. Its clients resume at the nodes of the cluster where they were.
+
+    \b
+    gateway import /var/lib/gateway --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
+    """
+    if not _is_cluster(config):
+        raise ConfigError("name the cluster: --redis URL, and --postgres DSN for the whole history")
+    lock = DirectoryLock(source) if source.is_dir() else None
+    try:
+        file = source / DATABASE if source.is_dir() else source
+        backup_file.verify(file)
+        contents = _filled(config, file, replace)
+    finally:
+        if lock is not None:
+            lock.release()
+    click.echo(f"{_told(contents)} imported")
+
+
+def _filled(config: Config, file: Path, replace: bool) -> Contents:
+    async def work(found: Stores) -> Contents:
+        await cluster_backup.refuse_running(found)
+        await cluster_backup.clear(found, replace)
+        with BackupReader(file) as reader:
+            return await cluster_backup.fill(found, reader)
+
+    return _with_stores(config, work)
+
+
+def _with_stores(config: Config, work: Callable[[Stores], Awaitable[Contents]]) -> Contents:
+    async def run() -> Contents:
+        async with cluster_backup.stores(config) as found:
+            return await work(found)
+
+    try:
+        return trio.run(run)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, GatewayError):
+            raise error from None
+        raise
+
+
+def _is_cluster(config: Config) -> bool:
+    return bool(config.redis.urls or config.redis.cluster_url)
+
+
+def _told(contents: Contents) -> str:
+    return f"{contents.changes:,} changes of {contents.resources:,} resources"

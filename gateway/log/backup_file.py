@@ -1,0 +1,210 @@
+"""A backup: one file in the format of the embedded log, from whichever log, for whichever log.
+
+Blocking; commands and threads use it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+from gateway.errors import ConfigError
+from gateway.log.batches import unix_ms
+from gateway.log.sqlite_check import check
+from gateway.log.sqlite_store import Reader, begin_epoch, connect, prepare
+from gateway.ports import Record, Snapshot
+
+RECORDS_AT_ONCE = 1000
+
+_ADD_CHANGE = """
+INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body,
+                    checksum)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+# What an edit sent twice was recognised by once may be there twice, long after it was forgotten.
+_SEQ_TAKEN = "SELECT 1 FROM change WHERE resource = ? AND user_id = ? AND client_id = ? AND seq = ?"
+
+
+class Contents(NamedTuple):
+    """How much is in a backup."""
+
+    resources: int
+    changes: int
+
+
+class StoredHead(NamedTuple):
+    """A resource of a backup: its epoch, the versions that its changes begin after and end with."""
+
+    name: str
+    epoch: int
+    first: int
+    version: int
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a log, be it in use, as it is at this moment; the target is whole, or isn't there.
+
+    Raises ConfigError.
+    """
+    fresh = target.with_name(f"{target.name}.part")
+    fresh.unlink(missing_ok=True)
+    try:
+        with closing(connect(source, writing=False)) as reading, closing(sqlite3.connect(fresh)) as writing:
+            reading.backup(writing)
+            writing.execute("PRAGMA journal_mode = DELETE")
+        finish(fresh, target)
+    except (sqlite3.Error, OSError) as error:
+        fresh.unlink(missing_ok=True)
+        raise ConfigError(f"{source} can't be copied to {target}: {error}") from error
+
+
+def finish(fresh: Path, target: Path) -> None:
+    """Bring a file that is whole to its name, and both to the disk."""
+    for suffix in ("-wal", "-shm"):
+        fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+    fresh.chmod(0o600)
+    descriptor = os.open(fresh, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    fresh.replace(target)
+    folder = os.open(target.absolute().parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def renewed(path: Path, now_ms: int | None = None) -> int:
+    """Let everything in a log that nobody uses go on in a new epoch; returns that."""
+    with closing(connect(path, writing=True)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        epoch = begin_epoch(connection, unix_ms() if now_ms is None else now_ms)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = DELETE")
+    return epoch
+
+
+def verify(path: Path) -> Contents:
+    """What is in a backup; raises ConfigError where it is damaged or none at all."""
+    if not path.is_file():
+        raise ConfigError(f"there is no backup at {path}")
+    found = check(path)
+    if found.damaged:
+        raise ConfigError(f"{path} is damaged or no backup: {', '.join(found.named)}")
+    with closing(connect(path, writing=False)) as connection:
+        (resources,) = connection.execute("SELECT count(*) FROM resource").fetchone()
+    return Contents(resources, found.changes)
+
+
+class BackupWriter:
+    """Writes a backup, resource by resource; a context manager. The file is whole, or isn't there."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._fresh = target.with_name(f"{target.name}.part")
+        self._fresh.unlink(missing_ok=True)
+        self._connection = prepare(self._fresh, unix_ms())
+        self._connection.execute("PRAGMA synchronous = OFF")
+        self.contents = Contents(0, 0)
+
+    def __enter__(self) -> BackupWriter:
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is None:
+            self._connection.execute("PRAGMA journal_mode = DELETE")
+        self._connection.close()
+        if kind is None:
+            finish(self._fresh, self._target)
+        else:
+            for suffix in ("", "-wal", "-shm"):
+                with suppress(OSError):
+                    self._fresh.with_name(self._fresh.name + suffix).unlink()
+
+    @contextmanager
+    def resource(self, name: str, epoch: int) -> Iterator[int]:
+        """Begin a resource, the number of which `add` takes; all of it is stored at the end, or nothing."""
+        self._connection.execute("BEGIN")
+        try:
+            done = self._connection.execute("INSERT INTO resource (name, epoch) VALUES (?, ?)", (name, epoch))
+            assert done.lastrowid is not None
+            yield done.lastrowid
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+        self.contents = Contents(self.contents.resources + 1, self.contents.changes)
+
+    def add(self, number: int, records: Sequence[Record]) -> None:
+        """Add changes, in order."""
+        for record in records:
+            version, body, user_id, client_id, seq, digest, timestamp, undoes = record.fields()
+            if seq is not None:
+                key = (number, user_id, client_id, seq)
+                seq = None if self._connection.execute(_SEQ_TAKEN, key).fetchone() else seq
+            row = (
+                number,
+                version,
+                user_id,
+                client_id,
+                seq,
+                digest,
+                timestamp,
+                undoes,
+                None,
+                body,
+                crc32(body),
+            )
+            self._connection.execute(_ADD_CHANGE, row)
+        self.contents = Contents(self.contents.resources, self.contents.changes + len(records))
+
+    def add_snapshot(self, number: int, snapshot: Snapshot) -> None:
+        """Add a document."""
+        if snapshot.version:
+            row = (number, snapshot.version, snapshot.document, crc32(snapshot.document))
+            self._connection.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?)", row)
+
+
+class BackupReader:
+    """Reads a backup, resource by resource; use it as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._reader = Reader(connect(path, writing=False))
+
+    def __enter__(self) -> BackupReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reader.close()
+
+    @property
+    def standing_epoch(self) -> int:
+        """The epoch of resources that were never written."""
+        (epoch,) = self._reader.connection.execute("SELECT standing_epoch FROM log").fetchone()
+        return int(epoch)
+
+    def heads(self) -> Iterator[StoredHead]:
+        """Every resource."""
+        rows = self._reader.connection.execute(
+            "SELECT name, epoch, ifnull(min(version), 1) - 1, ifnull(max(version), 0) FROM resource AS r"
+            " LEFT JOIN change ON resource = r.id GROUP BY r.id ORDER BY name"
+        )
+        for name, epoch, first, version in rows:
+            yield StoredHead(name.decode(), epoch, first, version)
+
+    def records(self, name: str, after: int) -> Iterator[Sequence[Record]]:
+        """The changes after a version, some at a time."""
+        while found := self._reader.read(name, after, RECORDS_AT_ONCE):
+            yield found
+            after = found[-1].version
+
+    def snapshot(self, name: str, version: int) -> Snapshot:
+        """The newest document at or below a version."""
+        return self._reader.snapshot(name, version)

@@ -1,0 +1,196 @@
+"""Backup, restore and import of a cluster's log: Redis, with or without PostgreSQL behind it.
+
+A backup reads each resource from Redis, and from the archive what isn't there: whatever was acknowledged
+before it began is in it. Restoring fills the archive (or, without one, Redis) while no node runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from gateway.config import Config
+from gateway.errors import ConfigError, LogTrimmed, LogUnavailable
+from gateway.log.archive import SavedSnapshot, Transfer
+from gateway.log.backup_file import BackupReader, BackupWriter, Contents, StoredHead
+from gateway.log.postgres import PostgresArchive, dsn_of
+from gateway.log.redis import RedisLog
+from gateway.ports import Opening
+from gateway.redislink import keys
+from gateway.redislink.chains import head_version
+from gateway.redislink.link import pack
+from gateway.redislink.shards import Call, Shards
+from gateway.wire.announcement import Announcement
+
+SCAN_COUNT = 1000
+READ_AT_ONCE = 1000
+_TABLES = "gateway.change, gateway.snapshot, gateway.resource, gateway.summary, gateway.summary_due"
+
+
+class Stores(NamedTuple):
+    """A cluster's servers, for a command."""
+
+    shards: Shards
+    log: RedisLog
+    archive: PostgresArchive | None
+    config: Config
+
+
+@asynccontextmanager
+async def stores(config: Config) -> AsyncIterator[Stores]:
+    """The servers that the settings name; raises ConfigError, LogUnavailable."""
+    archive = PostgresArchive(dsn_of(config.postgres)) if config.postgres.dsn else None
+    try:
+        if archive is not None:
+            await archive.verify()
+        async with trio.open_nursery() as nursery:
+            shards = Shards(config.redis)
+            await shards.reach()
+            await nursery.start(shards.run)
+            yield Stores(shards, RedisLog(shards, config, archive), archive, config)
+            nursery.cancel_scope.cancel()
+    finally:
+        if archive is not None:
+            await archive.aclose()
+
+
+# -------------------------------------------------------------------------------------------- backup
+
+
+async def backup(found: Stores, target: Path) -> Contents:
+    """Write everything that was acknowledged so far; nodes may serve meanwhile."""
+    live = await _names_in_redis(found.shards)
+    archived = set() if found.archive is None else await found.archive.names()
+    with BackupWriter(target) as writer:
+        for name in sorted(live | archived):
+            await _back_up(found, writer, name, name in live)
+        return writer.contents
+
+
+async def _names_in_redis(shards: Shards) -> set[str]:
+    names: set[str] = set()
+    for partition in shards.first_partitions().values():
+        cursor = b"0"
+        while True:
+            words = ("SCAN", cursor, "MATCH", "{p*}:h:*", "COUNT", SCAN_COUNT)
+            cursor, page = await shards.call(Call(partition, pack(words)))
+            names.update(key.partition(b":h:")[2].decode() for key in page)
+            if cursor == b"0":
+                break
+    return names
+
+
+async def _back_up(found: Stores, writer: BackupWriter, name: str, live: bool) -> None:
+    """One resource, up to the head that it has now."""
+    source: RedisLog | PostgresArchive = found.log if live or found.archive is None else found.archive
+    opening = await source.open(name)
+    if opening is None:
+        return
+    head = head_version(opening)
+    with writer.resource(name, opening.epoch) as number:
+        writer.add_snapshot(number, opening.snapshot)
+        after = 0
+        while after < opening.snapshot.version:
+            try:
+                records = await source.read(name, after, min(READ_AT_ONCE, opening.snapshot.version - after))
+            except LogTrimmed as error:  # without an archive: what Redis keeps begins there
+                writer.add_snapshot(number, await source.snapshot(name, error.version))
+                after = error.version
+                continue
+            if not records:
+                raise LogUnavailable(f"{name}: changes after version {after} of {head} are missing", "none")
+            writer.add(number, records)
+            after = records[-1].version
+        writer.add(number, opening.records)
+
+
+# ------------------------------------------------------------------------------------------- restore
+
+
+async def refuse_running(found: Stores) -> None:
+    """Raise ConfigError while a node of the cluster runs."""
+    function = found.shards.library.function("alive")
+    for partition in found.shards.first_partitions().values():
+        reply = await found.shards.call(
+            Call(partition, pack(("FCALL_RO", function, 1, keys.leases(partition))))
+        )
+        if reply[1]:
+            nodes = ", ".join(sorted(node.decode().partition("#")[0] for node in reply[1]))
+            raise ConfigError(f"nodes of this cluster run: {nodes}. Stop them first")
+
+
+async def clear(found: Stores, replace: bool) -> None:
+    """Erase what is there, if that is wanted; raises ConfigError where it isn't."""
+    live = await _names_in_redis(found.shards)
+    archived = set() if found.archive is None else await found.archive.names()
+    if (live or archived) and not replace:
+        raise ConfigError(
+            f"the cluster holds {len(live | archived)} resources: --replace erases them (take a backup first)"
+        )
+    if found.archive is not None:
+        await found.archive.run(lambda connection: connection.execute(f"TRUNCATE {_TABLES}".encode()), "none")
+    for partition in range(found.config.redis.partitions):
+        await _clear_partition(found.shards, partition)
+
+
+async def _clear_partition(shards: Shards, partition: int) -> None:
+    """Erase the log's keys of a partition, and nothing else."""
+    cursor = b"0"
+    while True:
+        words = ("SCAN", cursor, "MATCH", f"{keys.tag(partition)}:*", "COUNT", SCAN_COUNT)
+        cursor, page = await shards.call(Call(partition, pack(words)))
+        gone = [key for key in page if key.partition(b":")[2][:1] in b"oihcsqw" and key.count(b":")]
+        gone = [key for key in gone if key != keys.FLAGS_KEY.encode()]
+        if gone:
+            await shards.call(Call(partition, pack(("UNLINK", *gone))))
+        if cursor == b"0":
+            return
+
+
+async def fill(found: Stores, reader: BackupReader) -> Contents:
+    """Bring a backup, with its epochs, into a cluster that holds nothing."""
+    epoch = reader.standing_epoch
+    for partition in range(found.config.redis.partitions):
+        await found.shards.call(
+            Call(partition, pack(("HSET", keys.tag(partition), "incarnation", epoch, "backlog", 0)))
+        )
+    resources = changes = 0
+    for head in reader.heads():
+        if found.archive is None:
+            await _into_redis(found, reader, head, epoch)
+        else:
+            await _into_archive(found.archive, reader, head)
+        resources += 1
+        changes += head.version - head.first
+    return Contents(resources, changes)
+
+
+async def _into_archive(archive: PostgresArchive, reader: BackupReader, head: StoredHead) -> None:
+    for transfer in _transfers(reader, head):
+        await archive.store(transfer)
+
+
+def _transfers(reader: BackupReader, head: StoredHead) -> Iterator[Transfer]:
+    """What stores a resource: its epoch and its document, then its changes."""
+    begun = Transfer(epochs=[Announcement(head.name, head.epoch, head.version, "", ())])
+    for version in {head.first, head.version}:
+        snapshot = reader.snapshot(head.name, version)
+        if snapshot.version:
+            begun.snapshots.append(SavedSnapshot(head.name, head.epoch, snapshot))
+    yield begun
+    for records in reader.records(head.name, head.first):
+        base = records[0].version - 1
+        yield Transfer(changes=[Announcement(head.name, head.epoch, base, "", records)])
+
+
+async def _into_redis(found: Stores, reader: BackupReader, head: StoredHead, standing: int) -> None:
+    """What Redis keeps of a resource: the newest changes, after a document that lies before them."""
+    if head.version == 0 and head.epoch == standing:
+        return
+    snapshot = reader.snapshot(head.name, max(head.first, head.version - found.config.redis.history_versions))
+    records = [record for part in reader.records(head.name, snapshot.version) for record in part]
+    await found.log.bring(Opening(head.epoch, snapshot, records), head.name, standing)

@@ -1,0 +1,69 @@
+"""Backup and restore of the embedded log."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+from gateway.errors import ConfigError
+from gateway.log import backup_file
+from gateway.log.backup_file import Contents
+from gateway.log.sqlite import DATABASE, WATERMARK, DirectoryLock, make_directory
+from gateway.log.sqlite_store import Reader, connect
+from gateway.log.watermark import Watermark
+
+DERIVED = ("summaries.sqlite3",)
+_PARTS = ("", "-wal", "-shm")
+
+
+def backup(data_dir: Path, target: Path) -> Contents:
+    """Copy the log of a directory, be it served meanwhile: everything acknowledged before is in it."""
+    source = data_dir / DATABASE
+    if not source.exists():
+        raise ConfigError(f"there is no log in {data_dir}: point --data to the gateway's directory")
+    backup_file.copy(source, target)
+    return backup_file.verify(target)
+
+
+def restore(source: Path, data_dir: Path, replace: bool) -> Contents:
+    """Put a backup into a directory that nobody serves, in a new epoch; what was there is kept beside it."""
+    contents = backup_file.verify(source)
+    make_directory(data_dir)
+    lock = DirectoryLock(data_dir)
+    try:
+        database = data_dir / DATABASE
+        if database.exists() and not replace:
+            raise ConfigError(f"{database} is there: --replace puts it aside, under another name")
+        fresh = data_dir / f"{DATABASE}.restored"
+        backup_file.copy(source, fresh)
+        backup_file.renewed(fresh)
+        _put_aside(data_dir)
+        backup_file.finish(fresh, database)
+        _mark(data_dir)
+    finally:
+        lock.release()
+    return contents
+
+
+def _put_aside(data_dir: Path) -> None:
+    suffix = time.strftime("before-%Y%m%dT%H%M%S")
+    for part in _PARTS:
+        path = data_dir / f"{DATABASE}{part}"
+        if path.exists():
+            path.rename(data_dir / f"{DATABASE}.{suffix}{part}")
+    for name in DERIVED:
+        for part in _PARTS:
+            (data_dir / f"{name}{part}").unlink(missing_ok=True)
+    for path in data_dir.glob(f"{WATERMARK}*"):
+        path.unlink()
+
+
+def _mark(data_dir: Path) -> None:
+    """Say which file it is and how much is in it, so that the next start finds what it expects."""
+    database = data_dir / DATABASE
+    with closing(connect(database, writing=False)) as connection:
+        newest = Reader(connection).newest_id()
+    watermark = Watermark(data_dir / WATERMARK, database)
+    watermark.set(newest, named=True)
+    watermark.close()

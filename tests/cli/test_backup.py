@@ -1,0 +1,202 @@
+"""Backup under load, restore, and the move from one node's log into a cluster: real nodes, real servers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+import trio
+
+from tests.cli.commands import Server, gateway, served
+from tests.clients.wire import wire
+from tests.servers import redis_server, shared_postgres
+from tests.supervisor.test_supervisor import token
+
+RESOURCES = [f"r{number}" for number in range(8)]
+NO_RATES = ("--set", "limits.operations_per_minute=0", "--set", "log.snapshot_versions=8")
+
+
+class Writers:
+    """Write all resources at once, each edit its own title; know the newest acknowledged one of each."""
+
+    def __init__(self, server: Server, bearer: str) -> None:
+        self.acknowledged = dict.fromkeys(RESOURCES, 0)
+        self._base = http_of(server)
+        self._headers = {"Authorization": f"Bearer {bearer}"}
+
+    async def write(self, name: str) -> None:
+        """Until cancelled."""
+        async with httpx.AsyncClient(timeout=30) as client:
+            while True:
+                number = self.acknowledged[name] + 1
+                place = f"{self._base}/v1/resources/event/{name}"
+                answer = await client.put(place, json={"title": f"{number}"}, headers=self._headers)
+                assert answer.is_success, answer.text
+                assert answer.json()["version"] == number
+                self.acknowledged[name] = number
+
+    @property
+    def total(self) -> int:
+        return sum(self.acknowledged.values())
+
+
+@asynccontextmanager
+async def writing(server: Server, bearer: str) -> AsyncIterator[Writers]:
+    """Writers at work, with some done already."""
+    async with trio.open_nursery() as nursery:
+        found = Writers(server, bearer)
+        for name in RESOURCES:
+            nursery.start_soon(found.write, name)
+        await more(found, 200)
+        yield found
+        nursery.cancel_scope.cancel()
+
+
+async def more(writers: Writers, edits: int) -> None:
+    wanted = writers.total + edits
+    with trio.fail_after(60):
+        while writers.total < wanted or not all(writers.acknowledged.values()):  # noqa: ASYNC110
+            await trio.sleep(0.02)
+
+
+def http_of(server: Server) -> str:
+    return server.url.replace("ws://", "http://").removesuffix("/realtime")
+
+
+async def subscribed(server: Server, bearer: str, name: str, **seen: Any) -> dict[str, Any]:
+    async with wire(server.url, bearer) as opened:
+        await opened.take("AUTH_ACK")
+        return await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": name, **seen})
+
+
+async def done(*words: str) -> str:
+    found = await gateway(*words)
+    assert found.status == 0, found.err
+    return found.out
+
+
+async def checked_after_restore(
+    server: Server, bearer: str, before: dict[str, int], after: dict[str, int], epochs: dict[str, int]
+) -> None:
+    """What was acknowledged before is there; clients of the old life are brought to what there is."""
+    async with httpx.AsyncClient(timeout=30) as client:
+        for name in RESOURCES:
+            found = await subscribed(server, bearer, name, version=after[name], epoch=epochs[name])
+            assert before[name] <= found["version"] <= after[name]
+            assert found["epoch"] > epochs[name]
+            assert found["state"]["title"] == f"{found['version']}"
+            place = f"{http_of(server)}/v1/resources/event/{name}"
+            headers = {"Authorization": f"Bearer {bearer}"}
+            old = await client.get(place, params={"version": before[name]}, headers=headers)
+            assert old.json()["document"]["title"] == f"{before[name]}"
+            written = await client.put(place, json={"title": "new life"}, headers=headers)
+            assert written.json()["version"] == found["version"] + 1
+
+
+async def test_a_backup_under_load_holds_what_was_acknowledged_before_it(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
+    async with served(data, *NO_RATES) as server:
+        bearer = await token(server)
+        async with writing(server, bearer) as writers:
+            before = dict(writers.acknowledged)
+            assert "changes of 8 resources" in await done("backup", str(file), "--data", str(data))
+            await more(writers, 100)
+            after = dict(writers.acknowledged)
+        epochs = {name: (await subscribed(server, bearer, name))["epoch"] for name in RESOURCES}
+        running = await gateway("restore", str(file), "--data", str(data), "--replace")
+        assert running.status == 2 and "in use by another gateway" in running.err
+        assert await server.stop() == 0
+    assert os.stat(file).st_mode & 0o077 == 0
+    refused = await gateway("restore", str(file), "--data", str(data))
+    assert refused.status == 2 and "--replace" in refused.err
+    await done("restore", str(file), "--data", str(data), "--replace")
+    async with served(data, *NO_RATES) as server:
+        await checked_after_restore(server, bearer, before, after, epochs)
+        assert await server.stop() == 0
+        assert "taken for" not in await server.command.errors()
+    [aside] = data.glob("log.sqlite3.before-*")
+    assert aside.stat().st_size > 0
+
+
+@pytest.mark.parametrize("archiving", [True, False], ids=["with an archive", "Redis alone"])
+async def test_a_cluster_is_backed_up_under_load_and_restored(tmp_path: Path, archiving: bool) -> None:
+    file = tmp_path / "backup.sqlite3"
+    postgres = shared_postgres()
+    with (
+        redis_server() as first,
+        redis_server() as second,
+        postgres.database() as one,
+        postgres.database() as two,
+    ):
+        old, new = ["--redis", first.url], ["--redis", second.url]
+        if archiving:
+            old, new = [*old, "--postgres", one], [*new, "--postgres", two]
+            await done("migrate", "--postgres", one)
+            await done("migrate", "--postgres", two)
+        async with served(tmp_path, *NO_RATES, *old) as server:
+            bearer = await token(server)
+            async with writing(server, bearer) as writers:
+                before = dict(writers.acknowledged)
+                assert "changes of 8 resources" in await done("backup", str(file), *old)
+                await more(writers, 50)
+                after = dict(writers.acknowledged)
+            epochs = {name: (await subscribed(server, bearer, name))["epoch"] for name in RESOURCES}
+            running = await gateway("restore", str(file), *old, "--replace")
+            assert running.status == 2 and "nodes of this cluster run" in running.err
+            assert await server.stop() == 0
+        refused = await gateway("restore", str(file), *old)
+        assert refused.status == 2 and "--replace" in refused.err
+        for target, words in ((old, ("--replace",)), (new, ())):
+            await done("restore", str(file), *target, *words)
+            async with served(tmp_path, *NO_RATES, *target) as server:
+                await checked_after_restore(server, bearer, before, after, epochs)
+                assert await server.stop() == 0
+                assert "lost its data" not in await server.command.errors()
+
+
+async def test_a_lone_gateway_moves_into_a_cluster_with_history_and_epochs(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with served(data, *NO_RATES) as server:
+        bearer = await token(server)
+        async with writing(server, bearer) as writers:
+            pass
+        written = dict(writers.acknowledged)
+        known = {name: await subscribed(server, bearer, name) for name in RESOURCES}
+        written = {name: known[name]["version"] for name in written}
+        assert await server.stop() == 0
+    with redis_server() as shared, shared_postgres().database() as dsn:
+        cluster = ("--redis", shared.url, "--postgres", dsn)
+        await done("migrate", "--postgres", dsn)
+        assert "8 resources imported" in await done("import", str(data), *cluster)
+        async with served(data, *NO_RATES, *cluster) as server, httpx.AsyncClient() as client:
+            for name, version in written.items():
+                seen = {"version": version - 1, "epoch": known[name]["epoch"]}
+                resumed = await subscribed(server, bearer, name, **seen)
+                assert (resumed["epoch"], resumed["version"]) == (seen["epoch"], version)
+                assert len(resumed["changes"]) == 1
+                headers = {"Authorization": f"Bearer {bearer}"}
+                place = f"{http_of(server)}/v1/resources/event/{name}"
+                first = await client.get(place, params={"version": 1}, headers=headers)
+                assert first.json()["document"]["title"] == "1"
+            assert await server.stop() == 0
+        with redis.Redis("127.0.0.1", shared.port) as direct:
+            assert direct.dbsize() > 0
+
+
+async def test_what_is_no_backup_is_refused_with_the_reason(tmp_path: Path) -> None:
+    nonsense = tmp_path / "nonsense"
+    nonsense.write_bytes(b"not a database at all" * 100)
+    for words in (
+        ("restore", str(nonsense)),
+        ("restore", str(tmp_path / "missing")),
+        ("backup", str(nonsense)),
+    ):
+        found = await gateway(*words, "--data", str(tmp_path / "data"))
+        assert found.status == 2
+        assert len(found.err.splitlines()) == 1
