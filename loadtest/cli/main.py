@@ -17,6 +17,7 @@ from rich.table import Table
 from loadtest import scenario as scenarios
 from loadtest.cli.capacity import plan_command, sweep_command
 from loadtest.cli.errors import no_run
+from loadtest.cli.simulate import calibrate_command, simulate_command
 from loadtest.compare import Change, compare, differences_of_place, verdict_worse
 from loadtest.coordinator import Options, run
 from loadtest.merge import MergeError, merge
@@ -245,4 +246,6 @@ def _comparison(change: Change) -> tuple[str, str, str, str, str]:
 
 
 main.add_command(sweep_command)
+main.add_command(calibrate_command)
+main.add_command(simulate_command)
 main.add_command(plan_command)

@@ -1,0 +1,82 @@
+"""A calibration that varies one thing at a time, so that each cost can be told from the others.
+
+    idle        connections that do nothing but stay: what a connection costs
+    edits       edits that nobody else sees: what an edit costs
+    deliveries  few edits that many see: what a delivery costs
+    connects    people who come and go: what a connect costs
+
+Every run ends as a run does, with a verdict; its stages become points as those of a sweep do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+from loadtest.capacity.sweep import points_of
+from loadtest.environment import environment
+from loadtest.scenario import Activity, Population, Scenario, Stage, Targets
+
+RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
+IDLE = (500, 2000, 5000)
+EDITS = (500.0, 1500.0, 3000.0)
+VIEWERS = (10, 40, 160)
+SESSIONS_S = (8.0, 4.0)
+NO_LIMIT = {"limits.operations_per_minute": 0}
+
+
+def runs(scale: float, hold_s: float) -> Iterator[tuple[str, float, Scenario]]:
+    """(what varies, its value, the scenario), from the smallest up; `scale` makes all of them smaller."""
+    for users in IDLE:
+        count = max(round(users * scale), 2)
+        yield "idle", count, _scenario("idle", count, max(count // 6, 1), 0.0, hold_s)
+    for rate in EDITS:
+        users = max(round(200 * scale), 2)
+        yield "edits", rate * scale, _scenario("edits", users, users, rate * scale, hold_s)
+    for viewers in VIEWERS:
+        documents = max(round(10 * scale), 1)
+        users = documents * (viewers + 1)
+        share = viewers / (viewers + 1)
+        made = _scenario("deliveries", users, documents, 10.0 * documents, hold_s, viewer_share=share)
+        yield "deliveries", viewers, made
+    for session_s in SESSIONS_S:
+        users = max(round(600 * scale), 2)
+        activity = Activity(session_s=session_s, resume=False)
+        made = _scenario("connects", users, max(users // 6, 1), 0.0, hold_s, activity=activity)
+        yield "connects", users / session_s, made
+
+
+def _scenario(
+    name: str,
+    users: int,
+    documents: int,
+    rate: float,
+    hold_s: float,
+    viewer_share: float = 0.0,
+    activity: Activity = Activity(),  # noqa: B008 (frozen)
+) -> Scenario:
+    stages = (
+        Stage("arrive", max(users / 500, 2.0), users, 0.0, measured=False),
+        Stage("settle", max(hold_s / 4, 1.0), users, rate, measured=False),
+        Stage("hold", hold_s, users, rate),
+    )
+    people = Population(documents, viewer_share=viewer_share, replicas=0)
+    targets = Targets(connect_success_min=None, operations_achieved_min=None)
+    return Scenario(name, "calibration", stages, people, activity, targets, server=NO_LIMIT)
+
+
+async def calibrate(
+    scale: float, hold_s: float, run: RunScenario, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Run all of it; the result is read by `plan` and `simulate` as a sweep's is."""
+    points: list[dict[str, Any]] = []
+    for what, value, scenario in runs(scale, hold_s):
+        report = await run(scenario)
+        points += points_of(report, what, value)
+        hold = points[-1]
+        say(
+            f"{what} {value:,.0f}: {hold['connections']:,.0f} connections, {hold['connects_per_s']:,.0f} "
+            f"connects/s, {hold['operations_per_s']:,.0f} edits/s, {hold['deliveries_per_s']:,.0f} "
+            f"deliveries/s: {hold['cpu_cores'] or 0:.3f} cores"
+        )
+    return {"format": 1, "vary": "one thing at a time", "points": points, "environment": environment()}

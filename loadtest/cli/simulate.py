@@ -1,0 +1,174 @@
+"""The commands that calibrate, and that simulate clusters nobody can run here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.capacity.calibrate import calibrate
+from loadtest.capacity.model import FitError, fit
+from loadtest.capacity.sweep import merged_points
+from loadtest.cli.errors import no_run
+from loadtest.coordinator import Options, run
+from loadtest.preflight import check_files
+from loadtest.scenario import Scenario
+from loadtest.simulate import study as studies
+from loadtest.simulate.cluster import Cluster
+from loadtest.simulate.page import event_rows, plan_rows, render
+from loadtest.simulate.prices import PriceError, load_prices
+from loadtest.simulate.study import Objective, StudyError
+
+console = Console(highlight=False)
+FILE = click.Path(dir_okay=False, path_type=Path)
+READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("calibrate")
+@click.option("--hold-s", default=8.0, show_default=True, help="Length of each measured stage.")
+@click.option("--scale", default=1.0, show_default=True, help="Users and rates, times this.")
+@click.option("--json", "json_file", type=FILE, required=True, help="Write the calibration.")
+def calibrate_command(hold_s: float, scale: float, json_file: Path) -> None:
+    """Measure what a connection, an edit, a delivery and a connect cost, one at a time.
+
+    Eleven short runs, each against a gateway of its own, about three minutes. `plan` and `simulate` read the
+    file; sweeps may be given beside it.
+    """
+    with no_run():
+        check_files((json_file,))
+
+    async def one(scenario: Scenario) -> Mapping[str, Any]:
+        return await run(Options(scenario))
+
+    async def all_runs() -> dict[str, Any]:
+        return await calibrate(scale, hold_s, one, console.print)
+
+    with no_run():
+        found = trio.run(all_runs)
+    json_file.write_text(json.dumps(found))
+    console.print(f"calibration: {json_file}", style="dim")
+
+
+@click.command("simulate")
+@click.argument("calibrations", nargs=-1, required=True, type=READABLE)
+@click.option("--connections", type=click.FloatRange(1, 1e8), required=True, help="At the peak.")
+@click.option("--ops-per-user-s", "operations_per_user_s", type=click.FloatRange(0, 1000), required=True)
+@click.option("--viewers", type=click.FloatRange(0, 1e7), required=True, help="How many others see an edit.")
+@click.option("--p95-ms", type=click.FloatRange(0.001, 600_000), default=200.0, show_default=True)
+@click.option("--survive", type=click.IntRange(0, 100), default=1, show_default=True)
+@click.option("--prices", default="rfc002", show_default=True, help="A price list: a name, or a TOML file.")
+@click.option("--nodes", type=click.IntRange(1, studies.NODES_MAX), help="Judge a plan of so many nodes too.")
+@click.option(
+    "--redis-masters", type=click.IntRange(1, 1000), help="Of that plan.  [default: as many as needed]"
+)
+@click.option("--plan-name", default="yours", show_default=True, help="What that plan is called.")
+@click.option("--hot-readers", type=click.FloatRange(0, 1e7), default=0.0, help="Of one document, at once.")
+@click.option("--connections-a-worker", type=click.FloatRange(1, 1e7), default=19_000.0, show_default=True)
+@click.option("--seeds", type=click.IntRange(1, 200), default=5, show_default=True)
+@click.option("--day/--no-day", "with_day", default=False, help="Nodes for each hour of a day too.")
+@click.option("--json", "json_file", type=FILE, help="Write the study as JSON.")
+@click.option("--html", "html_file", type=FILE, help="Write it as one HTML page with pictures.")
+def simulate_command(
+    calibrations: tuple[Path, ...],
+    prices: str,
+    nodes: int | None,
+    redis_masters: int | None,
+    plan_name: str,
+    with_day: bool,
+    json_file: Path | None,
+    html_file: Path | None,
+    **wanted: Any,
+) -> None:
+    """Simulate clusters for a load, from CALIBRATIONS (of `calibrate` and `sweep`): the cheapest, and yours.
+
+    Workers and Redis masters are queues, edits and connects their jobs. Each plan goes through steady state,
+    the loss of a node, a zone and a Redis master, a rolling upgrade, everybody coming back at once, and a hot
+    document; each several times, with other seeds and other resamples of the costs, whose spread is shown.
+    """
+    with no_run():
+        check_files((json_file, html_file))
+    try:
+        found = _study(calibrations, prices, nodes, redis_masters, plan_name, with_day, wanted)
+    except (FitError, ValueError, KeyError) as error:
+        raise click.UsageError(f"no model can be made of this: {error}") from None
+    except (StudyError, PriceError) as error:
+        raise click.ClickException(str(error)) from None
+    _print(found)
+    if json_file:
+        json_file.write_text(json.dumps(found))
+    if html_file:
+        html_file.write_text(render(found))
+        console.print(f"report: {html_file}", style="dim")
+
+
+def _study(
+    calibrations: tuple[Path, ...],
+    prices_name: str,
+    nodes: int | None,
+    masters: int | None,
+    plan_name: str,
+    with_day: bool,
+    wanted: Mapping[str, Any],
+) -> dict[str, Any]:
+    model = fit(merged_points([json.loads(path.read_text()) for path in calibrations]))
+    prices = load_prices(prices_name)
+    objective = Objective(
+        wanted["p95_ms"], wanted["survive"], wanted["connections_a_worker"], wanted["seeds"]
+    )
+    load = Cluster(
+        wanted["connections"],
+        wanted["operations_per_user_s"],
+        wanted["viewers"],
+        nodes or 1,
+        prices.nodes[0].cores,
+        hot_readers=wanted["hot_readers"],
+    )
+    load = replace(load, redis_masters=studies.masters_for(load))
+    node, ours = studies.cheapest(load, model, prices, objective)
+    plans = [studies.judged("cheapest", ours, model, node, prices, objective)]
+    if nodes is not None:
+        given = replace(load, redis_masters=masters or load.redis_masters)
+        plans.append(studies.judged(plan_name, given, model, prices.nodes[0], prices, objective))
+    return {
+        "format": 1,
+        "wanted": dict(wanted),
+        "objective": asdict(objective),
+        "prices": prices.name,
+        "plans": plans,
+        "day": studies.day(ours, model, node, prices, objective) if with_day else None,
+        "extrapolated": studies.extrapolated(ours, model),
+    }
+
+
+def _print(study: Mapping[str, Any]) -> None:
+    plans = study["plans"]
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for name in ("", *(plan["name"] for plan in plans)):
+        table.add_column(name)
+    for row in plan_rows(plans):
+        table.add_row(*row)
+    console.print(table)
+    for plan in plans:
+        events = Table(
+            title=f"\n{plan['name']}", box=None, padding=(0, 2), title_justify="left", header_style="dim"
+        )
+        for name in ("", "p95", "CPU of a worker", "recovered after"):
+            events.add_column(name)
+        for row in event_rows(plan):
+            events.add_row(*row)
+        console.print(events)
+    if study["day"]:
+        day = study["day"]
+        console.print(
+            f"\nover a day: {min(day['nodes'])} to {day['peak']} nodes; ${day['scaled_month']:,.0f} a month "
+            f"for nodes instead of ${day['fixed_month']:,.0f}"
+        )
+    for mark in study["extrapolated"]:
+        console.print(f"  extrapolated or assumed: {mark}", style="yellow")

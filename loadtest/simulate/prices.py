@@ -1,0 +1,95 @@
+"""What things cost a month, from a TOML file (see loadtest/prices/): nodes, Redis, storage, transfer."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SHIPPED = Path(__file__).parent.parent / "prices"
+SECONDS_A_MONTH = 30 * 86_400
+
+
+class PriceError(Exception):
+    """A price list can't be read; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Something rented by the month, in dollars."""
+
+    name: str
+    month: float
+    memory_gib: float
+    cores: int = 1
+    network_mbit_s: float = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """A price list. Storage and transfer are dollars a GB (of storage: a month)."""
+
+    name: str
+    nodes: tuple[Machine, ...]
+    redis: tuple[Machine, ...]
+    storage_gb: float
+    transfer_gb: float
+    database: float = 0.0
+
+
+def _machines(data: Mapping[str, Any], name: str) -> tuple[Machine, ...]:
+    found = tuple(Machine(**one) for one in data[name])
+    if not found:
+        raise PriceError(f"[[{name}]]: at least one machine is needed")
+    return found
+
+
+def load_prices(name: str) -> Prices:
+    """A shipped list by its name, or one from a file; raises PriceError."""
+    path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
+    try:
+        data = tomllib.loads(path.read_text())
+        plain = {key: data[key] for key in ("name", "storage_gb", "transfer_gb", "database") if key in data}
+        return Prices(nodes=_machines(data, "nodes"), redis=_machines(data, "redis"), **plain)
+    except FileNotFoundError:
+        names = ", ".join(sorted(one.stem for one in SHIPPED.glob("*.toml")))
+        raise PriceError(f"no price list {name!r}: give a file ending in .toml, or one of {names}") from None
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise PriceError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """Dollars a month, by what they are for."""
+
+    nodes: float
+    redis: float
+    database: float
+    storage: float
+    transfer: float
+
+    @property
+    def total(self) -> float:
+        return self.nodes + self.redis + self.database + self.storage + self.transfer
+
+    def document(self) -> dict[str, float]:
+        """As plain JSON data, the total included."""
+        parts = ("nodes", "redis", "database", "storage", "transfer", "total")
+        return {name: float(getattr(self, name)) for name in parts}
+
+
+def bill(
+    prices: Prices, node: Machine, nodes: int, redis: int, storage_gb: float, bytes_per_s: float
+) -> Bill:
+    """A month of a cluster; `redis` counts masters and replicas, `bytes_per_s` is what leaves it on
+    average."""
+    transfer_gb = bytes_per_s * SECONDS_A_MONTH / 1e9
+    return Bill(
+        nodes * node.month,
+        redis * prices.redis[0].month,
+        prices.database,
+        storage_gb * prices.storage_gb,
+        transfer_gb * prices.transfer_gb,
+    )

@@ -1,0 +1,241 @@
+"""Plans from the simulation: how many nodes, what p95, how long to recover, what binds, what breaks first,
+what it costs. Each answer comes with the interval over seeds and over the resampled costs of the
+calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from loadtest.capacity.model import CostModel
+from loadtest.simulate.cluster import (
+    EVENTS,
+    REDIS_APPENDS_PER_S,
+    REDIS_FAILOVER_S,
+    Cluster,
+    Costs,
+    Outcome,
+    simulate,
+)
+from loadtest.simulate.prices import Machine, Prices, bill
+
+GIB = 1 << 30
+NODES_MAX = 4096
+CPU_MAX = 0.8  # of a core a worker may need, a node lost: above it queues run away within minutes
+REDIS_MAX = 0.6
+GROWTH = 1.1  # a step of the load on the way to what breaks first
+# The load over a day, as a share of the peak: nights are quiet, two peaks at work.
+DAY = (5, 4, 3, 3, 3, 5, 10, 25, 60, 90, 100, 95, 70, 80, 95, 100, 90, 70, 45, 30, 22, 16, 11, 8)
+CHANGES_KEPT_DAYS = 30
+BYTES_A_CHANGE = 300  # of a row in the archive, with its index
+PERCENT = (5, 50, 95)
+
+Interval = tuple[float, float, float]  # low, middle, high
+
+
+class StudyError(Exception):
+    """There is no plan; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a plan has to hold, with `survive` nodes lost."""
+
+    p95_ms: float = 200.0
+    survive: int = 1
+    connections_a_worker: float = 19_000
+    seeds: int = 5
+
+
+def costs_of(model: CostModel, sample: int) -> Costs:
+    """The costs of one resample of a calibration; number 0 is the fit itself."""
+    base, connection, connect, operation, delivery = (float(one) for one in model.needed[sample])
+    memory = [float(one) for one in model.memory[sample]]
+    socket = float(model.socket[sample][0])
+    floor = min((latency for _, latency in model.latency), default=5.0)
+    return Costs(
+        connection,
+        connect,
+        operation,
+        delivery,
+        floor,
+        worker_base=base,
+        connection_bytes=memory[1] + socket,
+        worker_bytes=memory[0],
+        message_bytes=model.bytes_a_message,
+    )
+
+
+def limits(cluster: Cluster, costs: Costs, node: Machine, lost: int, most: float) -> dict[str, float]:
+    """How full each resource is with some nodes lost; 1 is all that may be used."""
+    left = max(cluster.nodes - lost, 0)
+    if not left:
+        return {"nodes": math.inf}
+    share = cluster.connections / left
+    rate = cluster.connections * cluster.operations_per_user_s
+    memory = share * costs.connection_bytes + cluster.workers_a_node * costs.worker_bytes
+    wire = 8e-6 * costs.message_bytes * rate * (1 + cluster.viewers) / left
+    return {
+        "CPU of a worker": cluster.demand(costs, left * cluster.workers_a_node) / CPU_MAX,
+        "memory of a node": memory / (node.memory_gib * GIB),
+        "connections of a worker": share / cluster.workers_a_node / most,
+        "network of a node": wire / node.network_mbit_s,
+        "Redis": rate / cluster.redis_masters * costs.redis_append / REDIS_MAX,
+    }
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """(5th, 50th, 95th percentile)."""
+    low, middle, high = np.percentile(np.array(values, float), PERCENT)
+    return float(low), float(middle), float(high)
+
+
+def outcomes(cluster: Cluster, model: CostModel, kind: str, seeds: int) -> list[Outcome]:
+    """Runs with other seeds, and other resamples of the costs; the first has the fitted ones."""
+    rows = len(model.needed)
+    samples = [0, *(1 + (37 * seed) % (rows - 1) for seed in range(1, seeds))] if rows > 1 else [0] * seeds
+    return [simulate(cluster, costs_of(model, one), kind, seed) for seed, one in enumerate(samples)]
+
+
+def nodes_for(
+    cluster: Cluster, model: CostModel, node: Machine, objective: Objective, samples: Sequence[int] = (0,)
+) -> int:
+    """The fewest nodes that hold the objective; raises StudyError."""
+    costs = [costs_of(model, sample) for sample in samples]
+    for nodes in range(1 + objective.survive, NODES_MAX):
+        tried = replace(cluster, nodes=nodes)
+        full = [limits(tried, one, node, objective.survive, objective.connections_a_worker) for one in costs]
+        if max(one["Redis"] for one in full) > 1:
+            raise StudyError(f"{cluster.redis_masters} Redis master(s) can't take the appends: ask for more")
+        if max(max(one.values()) for one in full) > 1:
+            continue
+        reduced = replace(cluster, nodes=nodes - objective.survive)
+        if max(simulate(reduced, one, "steady", 0).p95_ms for one in costs) <= objective.p95_ms:
+            return nodes
+        if max(one.floor_ms for one in costs) > objective.p95_ms:
+            break
+    least = f"the least that was measured is {costs[0].floor_ms:.1f} ms"
+    raise StudyError(f"a p95 of {objective.p95_ms:g} ms isn't reached with {NODES_MAX} nodes: {least}")
+
+
+def masters_for(cluster: Cluster) -> int:
+    """The fewest Redis masters that take the appends."""
+    rate = cluster.connections * cluster.operations_per_user_s
+    return max(math.ceil(rate / REDIS_APPENDS_PER_S / REDIS_MAX), 1)
+
+
+def breaks_first(cluster: Cluster, model: CostModel, node: Machine, objective: Objective) -> dict[str, Any]:
+    """By how much the load may grow with all nodes there, and what is full then."""
+    costs, factor = costs_of(model, 0), 1.0
+    while factor < 1000:
+        grown = replace(cluster, connections=cluster.connections * factor)
+        full = limits(grown, costs, node, 0, objective.connections_a_worker)
+        worst = max(full, key=lambda name: full[name])
+        if full[worst] > 1:
+            return {"at": factor, "what": worst}
+        factor *= GROWTH
+    return {"at": factor, "what": "nothing"}
+
+
+def judged(
+    name: str, cluster: Cluster, model: CostModel, node: Machine, prices: Prices, objective: Objective
+) -> dict[str, Any]:
+    """Everything about one plan, as plain JSON data."""
+    costs = costs_of(model, 0)
+    events = {kind: _event(cluster, model, kind, objective) for kind in EVENTS if _applies(kind, cluster)}
+    full = limits(cluster, costs, node, objective.survive, objective.connections_a_worker)
+    binding = max(full, key=lambda one: full[one])
+    return {
+        "name": name,
+        "node": node.name,
+        "cluster": asdict(cluster),
+        "holds": full[binding] <= 1 and events["steady"]["p95_ms"][1] <= objective.p95_ms,
+        "full": full,
+        "binds": binding,
+        "breaks": breaks_first(cluster, model, node, objective),
+        "events": events,
+        "bill": money(cluster, costs, node, prices),
+    }
+
+
+def _applies(kind: str, cluster: Cluster) -> bool:
+    if kind == "hot":
+        return cluster.hot_readers > 0
+    return kind != "zone" or cluster.nodes >= cluster.zones
+
+
+def _event(cluster: Cluster, model: CostModel, kind: str, objective: Objective) -> dict[str, Any]:
+    found = outcomes(cluster, model, kind, objective.seeds)
+    recovered = [one.recovered_s for one in found]
+    never = sum(one is None for one in recovered)
+    known = [one for one in recovered if one is not None]
+    return {
+        "p95_ms": interval([min(one.p95_ms, 1e9) for one in found]),
+        "utilisation": interval([min(one.utilisation, 1e9) for one in found]),
+        "recovered_s": interval(known) if known and kind not in ("steady", "hot") else None,
+        "not_recovered": never if kind not in ("steady", "hot") else 0,
+        "overloaded": sum(one.overloaded for one in found),
+        "series": [list(point) for point in found[0].series],
+    }
+
+
+def money(cluster: Cluster, costs: Costs, node: Machine, prices: Prices) -> dict[str, float]:
+    """Dollars a month, by part, in all, and for each 1,000 connections at the peak."""
+    rate = cluster.connections * cluster.operations_per_user_s * sum(DAY) / (100 * len(DAY))
+    storage_gb = rate * 86_400 * CHANGES_KEPT_DAYS * BYTES_A_CHANGE / 1e9
+    sent = costs.message_bytes * rate * (1 + cluster.viewers)
+    made = bill(prices, node, cluster.nodes, 2 * cluster.redis_masters, storage_gb, sent).document()
+    return {**made, "of_1000_connections": 1000 * made["total"] / cluster.connections}
+
+
+def day(
+    cluster: Cluster, model: CostModel, node: Machine, prices: Prices, objective: Objective
+) -> dict[str, Any]:
+    """Nodes for each hour of a day, and what it saves to have no more than those."""
+    hours = []
+    for share in DAY:
+        least = replace(cluster, connections=max(cluster.connections * share / 100, cluster.viewers + 1))
+        hours.append(nodes_for(least, model, node, objective))
+    peak = max(hours)
+    fixed, scaled = peak * node.month, node.month * sum(hours) / len(hours)
+    return {"nodes": hours, "peak": peak, "fixed_month": fixed, "scaled_month": scaled, "prices": prices.name}
+
+
+def cheapest(
+    cluster: Cluster, model: CostModel, prices: Prices, objective: Objective
+) -> tuple[Machine, Cluster]:
+    """The machine, and how many of it, that hold the objective for the least; raises StudyError."""
+    found = []
+    for node in prices.nodes:
+        sized = replace(cluster, workers_a_node=node.cores)
+        made = replace(sized, nodes=nodes_for(sized, model, node, objective))
+        found.append((money(made, costs_of(model, 0), node, prices)["total"], node, made))
+    _, node, made = min(found, key=lambda one: one[0])
+    return node, made
+
+
+def extrapolated(cluster: Cluster, model: CostModel) -> list[str]:
+    """What rests on more than was measured."""
+    rate = cluster.connections * cluster.operations_per_user_s
+    each: Mapping[str, float] = {
+        "connections": cluster.connections / cluster.workers,
+        "operations_per_s": rate / cluster.workers,
+        "deliveries_per_s": rate * cluster.viewers / cluster.workers,
+    }
+    marks = [
+        f"{value:,.0f} {term} a worker; at most {model.measured[term]:,.0f} were measured"
+        for term, value in each.items()
+        if value > 1.05 * model.measured[term]
+    ]
+    if cluster.workers > 1:
+        marks.append(f"{cluster.workers} workers: one was measured; an announcement costs nothing of its own")
+    if not model.needed[0][2]:
+        marks.append("what a connect costs wasn't measured: add a run of connect-storm")
+    redis = f"a Redis master takes {REDIS_APPENDS_PER_S:,.0f} appends/s"
+    marks.append(f"{redis} and fails over in {REDIS_FAILOVER_S} s (assumed)")
+    marks.append("the archive and the load balancer aren't on an edit's way, and aren't simulated")
+    return marks

@@ -1,0 +1,275 @@
+"""Simulated clusters: queues as theory has them, plans that hold and break where arithmetic says."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from loadtest.capacity.calibrate import calibrate, runs
+from loadtest.capacity.model import fit
+from loadtest.cli.main import main
+from loadtest.scenario import Scenario
+from loadtest.simulate.cluster import EVENT_AT_S, Cluster, Costs, departures, simulate
+from loadtest.simulate.prices import PriceError, bill, load_prices
+from loadtest.simulate.study import Objective, StudyError, breaks_first, limits, masters_for, nodes_for
+
+COSTS = Costs(
+    2e-6, 300e-6, 60e-6, 8e-6, floor_ms=5.0, connection_bytes=20_000, worker_bytes=60e6, message_bytes=400
+)
+SMALL = Cluster(10_000, 0.1, 4, nodes=3, workers_a_node=2)
+
+
+def test_a_queue_serves_one_after_the_other():
+    done = departures(np.array([0.0, 1.0, 1.1, 5.0]), np.array([0.5, 1.0, 1.0, 0.5]))
+    assert done.tolist() == pytest.approx([0.5, 2.0, 3.0, 5.5])
+
+
+def test_a_queue_that_is_away_serves_those_who_waited_when_it_is_back():
+    done = departures(np.array([0.0, 1.0, 2.0]), np.array([0.1, 0.1, 0.1]), away=(0.5, 3.0))
+    assert done.tolist() == pytest.approx([0.1, 3.1, 3.2])
+
+
+@pytest.mark.parametrize("busy", [0.3, 0.6, 0.9])
+def test_the_mean_wait_is_that_of_pollaczek_and_khinchine(busy: float):
+    rng = np.random.default_rng(3)
+    service = 0.001
+    arrivals = np.sort(rng.uniform(0, 2000, rng.poisson(2000 * busy / service)))
+    waits = departures(arrivals, np.full(len(arrivals), service)) - arrivals - service
+    assert waits.mean() == pytest.approx(busy * service / (2 * (1 - busy)), rel=0.06)
+
+
+def test_the_same_seed_is_the_same_outcome():
+    assert simulate(SMALL, COSTS, "node", 4) == simulate(SMALL, COSTS, "node", 4)
+    assert simulate(SMALL, COSTS, "node", 4) != simulate(SMALL, COSTS, "node", 5)
+
+
+def test_little_load_shows_the_measured_floor():
+    quiet = simulate(replace(SMALL, operations_per_user_s=0.01), COSTS, "steady", 1)
+    assert quiet.p95_ms == pytest.approx(COSTS.floor_ms, rel=0.15)
+    assert not quiet.overloaded
+
+
+def test_more_load_than_a_core_can_take_runs_away():
+    busy = replace(SMALL, connections=600_000)
+    found = simulate(busy, COSTS, "steady", 1)
+    assert found.overloaded
+    assert found.p95_ms > 1000
+
+
+def test_a_lost_node_moves_its_users_and_is_over_once_they_are_back():
+    lost = simulate(SMALL, COSTS, "node", 1)
+    still = simulate(SMALL, COSTS, "steady", 1)
+    assert lost.utilisation > 1.3 * still.utilisation
+    assert lost.recovered_s is not None
+    back_s = SMALL.detect_s + SMALL.reconnect_s
+    assert 0.8 * back_s < lost.recovered_s < 1.6 * back_s
+
+
+def test_a_lost_redis_master_holds_edits_until_the_failover():
+    found = simulate(SMALL, COSTS, "redis", 1)
+    assert found.recovered_s == pytest.approx(COSTS.redis_failover_s, abs=1.0)
+    during = [p95 for at_s, p95 in found.series if EVENT_AT_S + 0.5 < at_s < EVENT_AT_S + 2]
+    assert min(during) > 4000
+
+
+def test_a_storm_that_takes_more_cpu_than_there_is_lasts_longer():
+    quick = simulate(SMALL, COSTS, "storm", 1)
+    slow = simulate(SMALL, replace(COSTS, connect=2500e-6), "storm", 1)
+    assert quick.recovered_s is not None
+    assert slow.recovered_s is None or slow.recovered_s > quick.recovered_s
+
+
+def test_a_hot_document_takes_every_worker():
+    hot = replace(SMALL, connections=100_000, nodes=10, hot_readers=100_000)
+    before, after = simulate(hot, COSTS, "steady", 1), simulate(hot, COSTS, "hot", 1)
+    more = hot.hot_operations_per_s * COSTS.delivery * hot.hot_readers / hot.workers
+    assert after.utilisation == pytest.approx(before.utilisation + more, rel=0.01)
+
+
+def model() -> Any:
+    """A fit of points that follow COSTS exactly."""
+    points = []
+    random.seed(1)
+    for number in range(24):
+        load = {
+            "connections": (100.0, 1000.0, 5000.0)[number % 3],
+            "connects_per_s": (0.0, 50.0)[number % 2],
+            "operations_per_s": 100.0 * (number % 5),
+            "deliveries_per_s": 900.0 * (number % 7),
+        }
+        cores = 2e-6 * load["connections"] + 300e-6 * load["connects_per_s"]
+        cores += 60e-6 * load["operations_per_s"] + 8e-6 * load["deliveries_per_s"]
+        pss = 60e6 + 15_000 * load["connections"]
+        points.append(
+            {
+                **load,
+                "cpu_cores": cores,
+                "pss_bytes": pss,
+                "socket_bytes": 5000 * load["connections"],
+                "settled": True,
+                "p95_ms": 5 + 20 * cores,
+                "messages_per_s": 10.0,
+                "bytes_per_s": 4000.0,
+                "stage": str(number),
+            }
+        )
+    return fit(points)
+
+
+PRICES = load_prices("rfc002")
+NODE = PRICES.nodes[0]
+
+
+def test_a_plan_has_the_fewest_nodes_that_hold():
+    made = model()
+    asked = Cluster(100_000, 0.1, 4, nodes=1, workers_a_node=2)
+    nodes = nodes_for(asked, made, NODE, Objective())
+    costs = replace(COSTS, floor_ms=5.0)
+    assert max(limits(replace(asked, nodes=nodes), costs, NODE, 1, 19_000).values()) <= 1
+    assert max(limits(replace(asked, nodes=nodes - 1), costs, NODE, 1, 19_000).values()) > 1
+    more = nodes_for(replace(asked, connections=1_000_000, redis_masters=3), made, NODE, Objective())
+    assert 8 * nodes < 10 * more
+    assert more > 5 * nodes
+
+
+def test_stricter_objectives_never_need_fewer_nodes():
+    made, asked = model(), Cluster(100_000, 0.1, 4, nodes=1, workers_a_node=2)
+    nodes = [nodes_for(asked, made, NODE, Objective(p95_ms=p95)) for p95 in (200, 50, 10)]
+    assert nodes == sorted(nodes)
+
+
+def test_what_cannot_be_reached_is_said():
+    with pytest.raises(StudyError, match="the least that was measured is 5"):
+        nodes_for(Cluster(1000, 0.1, 4, 1, 2), model(), NODE, Objective(p95_ms=1))
+
+
+def test_what_breaks_first_is_named():
+    asked = Cluster(10_000, 0.1, 4, nodes=2, workers_a_node=2)
+    found = breaks_first(asked, model(), NODE, Objective(connections_a_worker=3000))
+    assert found["what"] == "connections of a worker"
+    assert masters_for(replace(asked, connections=1_000_000)) == 3
+
+
+def test_the_rfc_s_bill_is_its_own():
+    ten_tb, months = 10_000e9, 30 * 86_400
+    made = bill(PRICES, NODE, 5, 10, 500, ten_tb / months)
+    assert made.document() == pytest.approx(
+        {"nodes": 450, "redis": 1800, "database": 0, "storage": 100, "transfer": 900, "total": 3250}
+    )
+
+
+def test_a_price_list_that_is_none_says_why(tmp_path: Path):
+    with pytest.raises(PriceError, match="one of rfc002"):
+        load_prices("nobody")
+    broken = tmp_path / "x.toml"
+    broken.write_text("name = 'x'")
+    with pytest.raises(PriceError, match="nodes"):
+        load_prices(str(broken))
+
+
+async def test_a_calibration_varies_one_thing_at_a_time():
+    seen: list[Scenario] = []
+
+    async def run(scenario: Scenario) -> dict[str, Any]:
+        seen.append(scenario)
+        stage: dict[str, Any] = {
+            "name": "hold",
+            "duration_s": 1.0,
+            "connections": scenario.users,
+            "counts": {},
+            "rates": dict.fromkeys(
+                ("operations_per_s", "deliveries_per_s", "messages_per_s", "received_bytes_per_s"), 1.0
+            ),
+            "server": {
+                "kernel_socket_bytes": None,
+                "slab_socket_bytes": None,
+                "cpu_cores": 0.1,
+                "pss_bytes": 1,
+            },
+            "latency_ms": {"delivery": {"p95": 1.0}, "ack": {"p95": 1.0}},
+            "generator": {"cpu_cores": 0.1},
+        }
+        return {"stages": [stage], "verdict": {"status": "pass"}}
+
+    said: list[str] = []
+    found = await calibrate(0.01, 1.0, run, said.append)
+    assert len(found["points"]) == len(said) == len(list(runs(1, 1)))
+    idle = [one for one in seen if one.name == "idle"]
+    assert len({one.users for one in idle}) == 3
+    assert {stage.operations_per_s for one in idle for stage in one.stages} == {0.0}
+    edits = [one for one in seen if one.name == "edits"]
+    assert len({one.users for one in edits}) == 1
+    assert all(one.population.documents == one.users for one in edits), "nobody looks on"
+
+
+def calibration(path: Path) -> str:
+    made = model()
+    points = []
+    for number in range(12):
+        load = {"connections": 500.0 * (1 + number % 3), "connects_per_s": 20.0 * (number % 2)}
+        load |= {"operations_per_s": 100.0 * (number % 4), "deliveries_per_s": 700.0 * (number % 5)}
+        points.append(
+            {
+                **load,
+                "cpu_cores": made.cpu_base().value + made.cpu_needed(load).value,
+                "pss_bytes": 60e6 + 15_000 * load["connections"],
+                "socket_bytes": 5000 * load["connections"],
+                "settled": True,
+                "p95_ms": 6.0 + number,
+                "messages_per_s": 10.0,
+                "bytes_per_s": 4000.0,
+                "stage": "hold",
+            }
+        )
+    path.write_text(json.dumps({"points": points}))
+    return str(path)
+
+
+def test_the_command_judges_the_cheapest_plan_and_one_s_own(tmp_path: Path):
+    cal = calibration(tmp_path / "cal.json")
+    page, data = tmp_path / "plan.html", tmp_path / "plan.json"
+    options = ["--connections", "100000", "--ops-per-user-s", "0.1", "--viewers", "4", "--nodes", "10"]
+    options += [
+        "--redis-masters",
+        "5",
+        "--plan-name",
+        "RFC-002",
+        "--hot-readers",
+        "100000",
+        "--seeds",
+        "3",
+        "--day",
+    ]
+    done = CliRunner().invoke(main, ["simulate", cal, *options, "--html", str(page), "--json", str(data)])
+    assert done.exit_code == 0, done.output
+    study = json.loads(data.read_text())
+    cheapest, rfc = study["plans"]
+    assert cheapest["holds"]
+    assert cheapest["bill"]["total"] <= rfc["bill"]["total"]
+    assert rfc["bill"]["nodes"] == 900
+    assert rfc["bill"]["redis"] == 1800
+    for event in cheapest["events"].values():
+        low, middle, high = event["p95_ms"]
+        assert low <= middle <= high
+    assert set(rfc["events"]) == {"steady", "node", "zone", "redis", "rolling", "storm", "hot"}
+    assert max(study["day"]["nodes"]) == study["day"]["peak"]
+    text = page.read_text()
+    assert text.count("<svg") == 3
+    assert "a node is lost" in text
+    assert "RFC-002" in done.output
+
+
+def test_a_million_connections_are_marked_as_extrapolated(tmp_path: Path):
+    cal = calibration(tmp_path / "cal.json")
+    options = ["--connections", "1000000", "--ops-per-user-s", "0.1", "--viewers", "4", "--seeds", "1"]
+    done = CliRunner().invoke(main, ["simulate", cal, *options])
+    assert done.exit_code == 0, done.output
+    assert "extrapolated or assumed: " in done.output
+    assert "connections a worker; at most 1,500 were measured" in " ".join(done.output.split())
