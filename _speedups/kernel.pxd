@@ -413,9 +413,15 @@ cdef class Scene:
     cdef bint is_same(self, object one, object other) except -1
     cdef bint is_among(self, object items, object wanted) except -1
 
-@cython.locals(draws=Budget, bounds=Bounds, operations=list, committed=list, changes=list, calls=longlong, scene=Scene)
+@cython.locals(draws=Budget, bounds=Bounds, operations=list, changes=list, found=list, scene=Scene)
 cpdef list conflicts(object document, object patch, object window, object strategies, Py_ssize_t depth_max,
                      Py_ssize_t operations_max, long long copied_bytes_max, Budget budget)
+@cython.locals(other=tuple)
+cdef bint is_plain(tuple operation, list changes, Budget budget) except -1
+@cython.locals(path=tuple, index=Py_ssize_t, entry=Py_ssize_t, other=tuple)
+cdef list judge_plain(object seen, tuple operation, list ends, list changes, Budget budget)
+@cython.locals(committed=list, own=list, calls=longlong)
+cdef Scene staged(object document, list operations, list changes, object strategies, Budget draws)
 @cython.locals(found=list, entry=Py_ssize_t, index=Py_ssize_t, operation=tuple, results=list, passed=list)
 cdef list found_conflicts(Scene scene, list operations, list ends)
 @cython.locals(current=list, passed=list, crossed=list, change=list, part=tuple)

@@ -29,10 +29,10 @@ from gateway.admission import Features, Schemas, TokenVerifier
 from gateway.bus.local import LocalBus
 from gateway.config import Config
 from gateway.hub.hub import Hub
-from gateway.log.batches import unix_ms
 from gateway.log.memory import MemoryLog
 from gateway.ports import Ack, Admission, Connection, Own, Session, UpgradeRequest
 from gateway.runtime import interpreter
+from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 

@@ -25,9 +25,13 @@ def cost_of(patch: Sequence[Mapping[str, Any]]) -> float:
 
     A patch that only types (`text`) costs a tenth: ten keys a second are one edit a second.
     """
-    cost = 1 + (len(patch) - 1) * FURTHER_COST if patch else 1.0
-    typing = bool(patch) and all(operation.get("op") == "text" for operation in patch)
-    return cost * TYPING_SHARE if typing else cost
+    if not patch:
+        return 1.0
+    cost = 1 + (len(patch) - 1) * FURTHER_COST
+    for operation in patch:
+        if operation.get("op") != "text":
+            return cost
+    return cost * TYPING_SHARE
 
 
 class RateLimiter:

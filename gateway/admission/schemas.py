@@ -54,7 +54,8 @@ class Schemas:
 
     def strategies(self, resource_type: str) -> Mapping[tuple[str, ...], Strategy]:
         """How the fields of a type merge, as `gateway.ot.lower` takes it."""
-        return self._types[resource_type].annotations.strategies
+        schema = self._types[resource_type]
+        return schema.strategies
 
     def check(self, resource_type: str, document: Any, touched: Iterable[str] | None) -> None:
         """Judge a document after an edit that touched these top-level members (None: the root, so all).
@@ -83,7 +84,7 @@ class Schemas:
 
     def may_hide_html(self, resource_type: str, operations: Sequence[tuple[Any, ...]]) -> bool:
         """Whether one of several operations is in a member with HTML, or of the root."""
-        places = self._types[resource_type].annotations.html
+        places = self._types[resource_type].html
         if not places or len(operations) < 2:
             return False
         members = {place[0] for place in places}
@@ -97,7 +98,7 @@ class Schemas:
 
         Raises Refusal TOO_LARGE, and Unsanitised for what takes so long that a thread should do it first.
         """
-        places = self._types[resource_type].annotations.html
+        places = self._types[resource_type].html
         if not places or not isinstance(document, dict):
             return []
         wanted = document if touched is None else touched
@@ -131,7 +132,7 @@ class Schemas:
 class _ResourceSchema:
     """One type: a validator for each member that its schema names, and one for the others."""
 
-    __slots__ = ("_members", "_name", "_others", "annotations", "required")
+    __slots__ = ("_members", "_name", "_others", "annotations", "html", "required", "strategies")
 
     def __init__(self, name: str, schema: dict[str, Any], where: str, strict: bool) -> None:
         _check_root(schema, where)
@@ -150,6 +151,8 @@ class _ResourceSchema:
             else _compiled({"$schema": _DRAFT, **shared, **others}, f"{where}, additionalProperties")
         )
         self.annotations: Annotations = read_annotations(schema, where)
+        self.html = self.annotations.html
+        self.strategies = self.annotations.strategies
         self.required = frozenset(schema.get("required", ()))
 
     def check_members(self, document: dict[str, Any], names: Iterable[str]) -> None:

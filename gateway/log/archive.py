@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple, Protocol
 import trio
 
 from gateway.errors import ArchiveMismatch, LogUnavailable
-from gateway.log.batches import unix_ms
 from gateway.ports import Record, Snapshot
+from gateway.runtime.clock import unix_ms
 from gateway.runtime.timeslice import Slices
 from gateway.wire.announcement import Announcement
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from gateway.ports import Batch, Failed, Record
 
 # A resend is found among so many submissions of a client (docs/reference/protocol.md#resends).
 SUBMISSIONS_KEPT = 16
-
-
-def unix_ms() -> int:
-    """The present, in Unix milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def next_epoch(previous: int, now_ms: int) -> int:

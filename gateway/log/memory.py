@@ -13,7 +13,7 @@ from operator import attrgetter
 
 import trio
 
-from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, submission_key, unix_ms
+from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, submission_key
 from gateway.ports import (
     Batch,
     Bus,
@@ -29,6 +29,7 @@ from gateway.ports import (
     Stale,
     Submitted,
 )
+from gateway.runtime.clock import unix_ms
 from gateway.wire.announcement import Announcement, encode
 
 NOTHING = Snapshot(0, b"null")

@@ -17,7 +17,7 @@ import trio
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log import redis_codec as codec
-from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, unix_ms
+from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
 from gateway.ports import (
     Absent,
     Batch,
@@ -41,6 +41,7 @@ from gateway.redislink.keys import partition_of
 from gateway.redislink.link import Reply
 from gateway.redislink.memory import FULL_REPLY
 from gateway.redislink.shards import Call, Shards
+from gateway.runtime.clock import unix_ms
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
 

@@ -18,12 +18,12 @@ from zlib import crc32
 import trio
 
 from gateway.errors import LogLocked, LogUnavailable
-from gateway.log.batches import unix_ms
 from gateway.log.pool import Pool
 from gateway.log.sqlite_store import Reader, Writer, connect, prepare
 from gateway.log.watermark import Watermark
 from gateway.log.writer_thread import Serial
 from gateway.ports import Batch, ClientKey, Failed, Opening, Outcome, OwnChange, Record, Snapshot, Submitted
+from gateway.runtime.clock import unix_ms
 
 logger = logging.getLogger(__name__)
 

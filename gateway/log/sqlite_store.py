@@ -20,7 +20,7 @@ from zlib import crc32
 import orjson
 
 from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
-from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection, unix_ms
+from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
 from gateway.log.watermark import Watermark
 from gateway.ports import (
     Batch,
@@ -37,6 +37,7 @@ from gateway.ports import (
     Stale,
     Submitted,
 )
+from gateway.runtime.clock import unix_ms
 
 FORMAT_VERSION = 2
 BUSY_TIMEOUT_S = 2.0

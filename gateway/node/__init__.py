@@ -17,7 +17,6 @@ import logging
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -41,6 +40,7 @@ from gateway.node.gauges import Gauges
 from gateway.node.resources import HubResources
 from gateway.ports import Bus, OpLog, Transport
 from gateway.runtime import interpreter, speedups
+from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 from gateway.sessions.rates import RateSharing
@@ -92,10 +92,6 @@ def fast_obstacle(config: Config) -> str | None:
     return fast.obstacle(config)
 
 
-def _wall_ms() -> int:
-    return int(time.time() * 1000)
-
-
 def made_name() -> str:
     """A name for a node that wasn't given one."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
@@ -116,7 +112,7 @@ class Node:
         transport: Transport | None = None,
         admin: bool = True,
         place: Place | None = None,
-        wall_ms: Callable[[], int] = _wall_ms,
+        wall_ms: Callable[[], int] = unix_ms,
         now_s: Callable[[], float] = trio.current_time,
     ) -> None:
         self.config = config

@@ -42,7 +42,7 @@ Concurrent = Kept | Entry | Earlier
 def found_conflicts(
     submission: Submission,
     document: Any,
-    concurrent: Sequence[Concurrent],
+    concurrent: list[Concurrent],
     strategies: ot.Strategies,
     limits: ot.Limits,
     budget: ot.Budget | None = None,

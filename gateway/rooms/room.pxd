@@ -4,6 +4,7 @@ cimport cython
 
 from gateway.rooms.admit cimport admit
 from gateway.rooms.audience cimport Audience
+from gateway.rooms.conflicts cimport found_conflicts
 from gateway.rooms.history cimport History
 from gateway.rooms.submission cimport Staged, Submission, record_of
 from gateway.rooms.context cimport RoomContext
@@ -25,6 +26,7 @@ cdef class Room:
     cdef readonly object roster
     cdef RoomContext _shared
     cdef object _pending
+    cdef bint _asked
     cdef list _staged
     cdef long long _work
     cdef double _began_s
@@ -34,6 +36,7 @@ cdef class Room:
     cpdef object stamp_ms(self)
     cpdef dict name(self)
     cpdef submit(self, Submission submission)
+    cdef _ask(self)
     @cython.locals(submission=Submission, staged=Staged, seqs=set, key=tuple, history=History)
     cpdef object prepare(self)
     @cython.locals(units=longlong)

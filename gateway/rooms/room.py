@@ -113,8 +113,8 @@ class Room:
     """
 
     __slots__ = (
-        "_began_s", "_name", "_pending", "_shared", "_staged", "_work", "audience", "history", "id",
-        "idle_since_s", "inflight", "pending_bytes", "resource", "roster", "type", "unsanitised",
+        "_asked", "_began_s", "_name", "_pending", "_shared", "_staged", "_work", "audience", "history",
+        "id", "idle_since_s", "inflight", "pending_bytes", "resource", "roster", "type", "unsanitised",
     )  # fmt: skip
 
     def __init__(self, resource: str, shared: RoomContext, history: History) -> None:
@@ -129,6 +129,7 @@ class Room:
         self._name = {"resource_id": self.id, "resource_type": self.type}
         self._shared = shared
         self._pending: deque[Submission] = deque()
+        self._asked = False  # to be prepared, and wasn't yet
         self._staged: list[Staged] = []
         self._work = 0  # of the batch that is being staged
         self._began_s = 0.0  # when that began, where it may become several edits
@@ -215,10 +216,17 @@ class Room:
         self.pending_bytes += submission.size
         counters.pending_bytes += submission.size
         counters.pending_changes += 1
-        self._shared.on_work(self)
+        self._ask()
+
+    def _ask(self) -> None:
+        """There is something to prepare."""
+        if not self._asked:
+            self._asked = True
+            self._shared.on_work(self)
 
     def prepare(self) -> Batch | None:
         """Stage what is pending, up to a bound, as a batch for the log; None when nothing is to append."""
+        self._asked = False
         if self.inflight is not None or self.unsanitised:
             return None
         history = self.history
@@ -248,7 +256,7 @@ class Room:
                 break
         if not self._staged:
             if self._pending and not self.unsanitised:
-                self._shared.on_work(self)
+                self._ask()
             return None
         records = [staged.entry.record for staged in self._staged]
         nonce = announcement.new_nonce(self._arrived_ms(self._staged[0].submission))
@@ -454,7 +462,7 @@ class Room:
         assert batch is not None, "an answer without a batch"
         following = self._judged(outcome, batch, staged)
         if self._pending:
-            self._shared.on_work(self)
+            self._ask()
         return following
 
     def _judged(self, outcome: Outcome, batch: Batch, staged: list[Staged]) -> Next:

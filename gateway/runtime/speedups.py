@@ -25,17 +25,22 @@ KERNELS = (*TRANSPORT, "kernel", "collector")
 # The modes in which the core runs as it is written.
 WRITTEN: tuple[Mode, ...] = ("kernels", "off")
 CORE = (
+    "gateway.admission.rates",
+    "gateway.admission.schemas",
     "gateway.ot.api",
     "gateway.ports.values",
     "gateway.redislink.chains",
     "gateway.rooms.admit",
     "gateway.rooms.audience",
     "gateway.rooms.broadcast",
+    "gateway.rooms.conflicts",
     "gateway.rooms.context",
     "gateway.rooms.history",
     "gateway.rooms.room",
     "gateway.rooms.submission",
     "gateway.rooms.window",
+    "gateway.runtime.clock",
+    "gateway.runtime.histogram",
     "gateway.sessions.context",
     "gateway.sessions.editing",
     "gateway.sessions.session",

@@ -86,7 +86,7 @@ def _submission_of(
         base,
         patch,
         (),
-        shared.hub.now_s(),
+        session.heard_s,
         len(raw),
     )
     submission.ref = message.id

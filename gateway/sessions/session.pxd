@@ -35,7 +35,7 @@ cdef class ClientSession:
     cdef bint _at_home
     cdef double _unpaid_s
     cdef readonly object opened_ms
-    cdef double _last_message_s
+    cdef readonly double heard_s
     cdef object __weakref__
 
     @cython.locals(shared=SessionContext, message=Message, began_s=double)

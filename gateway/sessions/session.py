@@ -66,13 +66,13 @@ class ClientSession:
         "_connection",
         "_expiry_told",
         "_invalid_in_a_row",
-        "_last_message_s",
         "_settled",
         "_unpaid_s",
         "children",
         "client_id",
         "due",
         "extended",
+        "heard_s",
         "id",
         "identity",
         "opened_ms",
@@ -99,8 +99,8 @@ class ClientSession:
         self._at_home = False
         self._unpaid_s = 0.0  # of CPU, not charged yet
         self.opened_ms = shared.hub.wall_ms()
-        self._last_message_s = shared.hub.now_s()
-        shared.registry.add(self, self._last_message_s + shared.config.timeouts.auth_timeout_s)
+        self.heard_s = shared.hub.now_s()
+        shared.registry.add(self, self.heard_s + shared.config.timeouts.auth_timeout_s)
 
     # ------------------------------------------------------------------------------ port of transports
 
@@ -112,7 +112,7 @@ class ClientSession:
     def receive(self, payload: bytes) -> Awaitable[None] | None:
         """Handle one text message; an awaitable is to be awaited before the next one."""
         shared = self.shared
-        began_s = self._last_message_s = shared.hub.now_s()
+        began_s = self.heard_s = shared.hub.now_s()
         if self.identity is not None and shared.cpu.wait_s(self.identity.user_id, began_s) > 0:
             return self._receive_later(payload)
         message: messages.Message | None = None
@@ -166,7 +166,7 @@ class ClientSession:
 
     def receive_binary(self) -> None:
         """Refuse a binary frame."""
-        self._last_message_s = self.shared.hub.now_s()
+        self.heard_s = self.shared.hub.now_s()
         self._failed(messages.invalid("Binary frames aren't understood; send JSON in text frames."), None)
 
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
@@ -326,7 +326,7 @@ class ClientSession:
     def last_message_ms(self) -> int:
         """When the client's last message came, Unix ms."""
         hub = self.shared.hub
-        return hub.wall_ms() - int((hub.now_s() - self._last_message_s) * 1000)
+        return hub.wall_ms() - int((hub.now_s() - self.heard_s) * 1000)
 
     @property
     def connection(self) -> Connection | None:
@@ -481,7 +481,7 @@ class ClientSession:
             self.shared.counters.authentications[AUTH_NONE] += 1
             self.refuse(Refusal("UNAUTHENTICATED", f"No AUTH within {timeouts.auth_timeout_s:g} s."), None)
             return None
-        idle_s = self._last_message_s + timeouts.idle_timeout_s
+        idle_s = self.heard_s + timeouts.idle_timeout_s
         if now_s >= idle_s:
             self.close(4408, f"no message for {timeouts.idle_timeout_s:g} s")
             return None

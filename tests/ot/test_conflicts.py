@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -222,6 +223,29 @@ def test_at_most_a_hundred_are_reported() -> None:
     mine = [replace(f"/{number}", 1) for number in range(150)]
     theirs = [replace(f"/{number}", 2) for number in range(150)]
     assert len(reported(mine, theirs, document=document)) == 100
+
+
+def test_a_field_that_many_write_is_reported_as_if_it_were_transformed() -> None:
+    chance = Random(7)
+    document = {"a": 1, "b": {"c": 2, "d": [3]}}
+    places = ("/a", "/b/c", "/b", "/new", "/b/new", "/b/d")
+    values: tuple[Any, ...] = (1, 2, 3, {"c": 5, "d": []})
+    told = 0
+    for _ in range(3000):
+        theirs = [
+            [add(chance.choice(places), chance.choice(values)) for _ in range(chance.randint(1, 2))]
+            for _ in range(chance.randint(0, 4))
+        ]
+        try:
+            mine = [add(chance.choice(places), chance.choice((1, 2, 3)))]
+            found = reported(mine, *theirs, document=document)
+            # With a second operation everything is transformed; it meets nobody.
+            general = reported([*mine, add("/elsewhere", 0)], *theirs, document=document)
+        except PatchError:
+            continue
+        assert found == general
+        told += len(found)
+    assert told > 500
 
 
 def test_a_patch_that_does_not_fit_its_base_is_refused_as_ever() -> None:

@@ -16,12 +16,12 @@ from gateway.bus.redis import RedisBus
 from gateway.config import Config
 from gateway.hub.hub import Hub
 from gateway.log.archive import Archiver
-from gateway.log.batches import unix_ms
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
 from gateway.ports import Record
 from gateway.rooms.window import entries_of
+from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 from tests.redis.parts import flush, fresh, running

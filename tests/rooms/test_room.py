@@ -33,6 +33,16 @@ def test_an_edit_asks_for_work_and_becomes_a_batch_on_the_head(table):
     assert table.room.appending and table.room.busy
 
 
+def test_a_room_asks_once_until_it_is_prepared(table):
+    ann = Author("ann")
+    table.edit(ann, titled("a"))
+    table.edit(ann, titled("b"))
+    assert table.worked == [table.room]
+    assert len(table.prepared().records) == 2
+    table.edit(ann, titled("c"))
+    assert table.worked == [table.room, table.room]
+
+
 def test_nothing_is_staged_while_a_batch_is_at_the_log(table):
     table.edit(Author("ann"), titled("a"))
     table.prepared()

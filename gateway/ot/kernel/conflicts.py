@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.kernel.budget import PAIR_UNITS, Budget, drawn
+from gateway.ot.kernel.budget import APART_UNITS, PAIR_UNITS, Budget, drawn
 from gateway.ot.kernel.documents import INC, INS, MOV, REM, SET, TST, TXT, Operation, apply, get
 from gateway.ot.kernel.errors import KernelError
 from gateway.ot.kernel.lower import Bounds, check_patch, lower_patch
@@ -25,7 +25,15 @@ from gateway.ot.kernel.paths import (
 )
 from gateway.ot.kernel.sets import index_of, is_keyed
 from gateway.ot.kernel.text import apply_delta
-from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, Work, known, pass_one
+from gateway.ot.kernel.transform import (
+    CALLS_PER_PAIR,
+    CALLS_SPARE,
+    Work,
+    are_apart,
+    is_written_over,
+    known,
+    pass_one,
+)
 from gateway.ot.kernel.values import ABSENT, measure, same
 
 OVERWROTE = "overwrote"
@@ -179,19 +187,67 @@ def conflicts(
     draws = drawn(budget)
     bounds = Bounds(depth_max, copied_bytes_max, None, draws)
     operations, _ = lower_patch(document, patch, strategies, bounds, False)
+    operations = list(known(operations))
     draws.merging = True
-    head = document
-    changes: list[Any] = []
-    calls = CALLS_SPARE
-    for change in window:
-        committed = list(known(change))
-        head = apply(head, committed, draws)
-        calls += CALLS_PER_PAIR * len(committed) * len(operations)
-        changes.append(committed)
-    scene = Scene(document, head, changes, strategies, Work(calls, draws))
-    found = found_conflicts(scene, list(known(operations)), bounds.ends)
+    changes: list[Any] = [known(change) for change in window]
+    if len(operations) == 1 and is_plain(operations[0], changes, draws):
+        found = judge_plain(document, operations[0], bounds.ends, changes, draws)
+    else:
+        scene = staged(document, operations, changes, strategies, draws)
+        found = found_conflicts(scene, operations, bounds.ends)
     draws.merging = False
     return found
+
+
+def is_plain(operation: Operation, changes: list[Any], budget: Budget) -> bool:
+    """Is it a `set` that each change surely leaves as it is: in another member, or at its very place?
+
+    The usual case: a field that several people write. Then nothing has to be transformed.
+    """
+    if operation[0] is not SET:
+        return False
+    for change in changes:
+        budget.charge(PAIR_UNITS + APART_UNITS * len(change))
+        for other in change:
+            if not (are_apart(operation, other) or is_written_over(other, operation, budget)):
+                return False
+    return True
+
+
+def judge_plain(
+    seen: Any, operation: Operation, ends: list[int], changes: list[Any], budget: Budget
+) -> list[dict[str, Any]]:
+    """What a plain `set` overwrites: what was written at its place last, if its author hasn't seen that."""
+    path = operation[1]
+    index = len(changes)
+    while index > 0:
+        index -= 1
+        for other in reversed(changes[index]):
+            if other[1] == path:
+                base = value_at(seen, path)
+                theirs = other[2]
+                if base is not ABSENT and same(base, theirs, True, budget):
+                    return []
+                entry = 0
+                while ends[entry] == 0:
+                    entry += 1
+                return [{"index": entry, **described(OVERWROTE, path, base, theirs, index)}]
+    return []
+
+
+def staged(
+    document: Any, operations: list[Operation], changes: list[Any], strategies: Any, draws: Budget
+) -> Scene:
+    """The scene that the first operation meets; `changes` were made on `document`."""
+    head = document
+    calls = CALLS_SPARE
+    own: list[Any] = []
+    for change in changes:
+        committed = list(change)
+        head = apply(head, committed, draws)
+        calls += CALLS_PER_PAIR * len(committed) * len(operations)
+        own.append(committed)
+    return Scene(document, head, own, strategies, Work(calls, draws))
 
 
 def found_conflicts(scene: Scene, operations: list[Operation], ends: list[int]) -> list[dict[str, Any]]:

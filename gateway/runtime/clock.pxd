@@ -1,0 +1,3 @@
+# The C form of gateway/runtime/clock.py.
+
+cpdef object unix_ms()
