@@ -14,10 +14,10 @@ from typing import NamedTuple
 from zlib import crc32
 
 from gateway.errors import ConfigError
-from gateway.log.batches import unix_ms
 from gateway.log.sqlite_check import check
 from gateway.log.sqlite_store import Reader, begin_epoch, connect, prepare
 from gateway.ports import Record, Snapshot
+from gateway.runtime.clock import unix_ms
 
 RECORDS_AT_ONCE = 1000
 

@@ -14,11 +14,11 @@ from gateway.bus.local import LocalBus
 from gateway.config import Config
 from gateway.errors import PatchError
 from gateway.hub.hub import Hub
-from gateway.log.batches import unix_ms
 from gateway.log.memory import MemoryLog
 from gateway.ports import Ack, Admission, Connection, Own, UpgradeRequest
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
+from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 from gateway.sessions.session import ClientSession
