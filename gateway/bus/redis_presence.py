@@ -24,7 +24,7 @@ import trio
 from gateway.ports import LeaseListener, Member
 from gateway.redislink.address import Address
 from gateway.redislink.errors import LinkError
-from gateway.redislink.keys import leases, partition_of
+from gateway.redislink.keys import LEFT, leases, partition_of
 from gateway.redislink.keys import presence as presence_key
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards
@@ -36,6 +36,8 @@ WRITES_A_ROUND = 500
 ENTRIES_TTL_S = 7200
 RENEWAL_S = 1800
 RETRY_PAUSE_S = 0.2
+# So long others can tell a node that left by itself from one that is lost.
+LEFT_KNOWN_MS = 30_000
 
 
 def _member(session: bytes, value: bytes) -> Member:
@@ -127,7 +129,7 @@ class RedisPresence:
         finally:
             self._shards.on_table.remove(self._rerouted)
             with trio.move_on_after(self._config.connect_timeout_s, shield=True):
-                await self._on_each_server(b"FCALL", "leave", self.node)
+                await self._on_each_server(b"FCALL", "leave", self.node, LEFT_KNOWN_MS)
 
     def _rerouted(self) -> None:
         self._trusting_until = trio.current_time() + self._config.node_lease_s
@@ -165,7 +167,7 @@ class RedisPresence:
         """Others may have dropped this node: come back as another incarnation."""
         old, self.node = self.node, self._incarnation()
         logger.warning("the lease of %s lapsed; going on as %s", old, self.node)
-        await self._on_each_server(b"FCALL", "leave", old)
+        await self._on_each_server(b"FCALL", "leave", old, LEFT_KNOWN_MS)
         await self._on_each_server(b"FCALL", "beat", self.node, lease_ms)
         for resource, session in self._entries:
             self._touch(resource, session)
@@ -182,9 +184,11 @@ class RedisPresence:
         async with self._looking:
             replies = await self._on_each_server(b"FCALL_RO", "alive")
             for address, reply in replies.items():
-                self._compare(address, {name.decode() for name in reply[1]})
+                names = {name.decode() for name in reply[1]}
+                left = {name.removeprefix(LEFT) for name in names if name.startswith(LEFT)}
+                self._compare(address, {name for name in names if not name.startswith(LEFT)}, left)
 
-    def _compare(self, address: Address, alive: set[str]) -> None:
+    def _compare(self, address: Address, alive: set[str], left: set[str]) -> None:
         before = self._alive.get(address, set())
         if self._trusting():
             # Keep whom we knew: a lease that isn't there yet is no lost node.
@@ -192,7 +196,7 @@ class RedisPresence:
         self._alive[address] = alive
         assert self._listener is not None
         for node in before - alive - {self.node}:
-            logger.info("node %s is lost", node)
+            logger.log(logging.DEBUG if node in left else logging.WARNING, "node %s is lost", node)
             self._listener.on_node_lost(node)
 
     # --------------------------------------------------------------------------------------- writing

@@ -37,6 +37,10 @@ class Section:
             value = checked(f"{section}.{item.name}", of(item), getattr(self, item.name))
             object.__setattr__(self, item.name, value)
 
+    def take(self, name: str, value: object) -> None:
+        """Change a value in place, for the owner of a running node: whoever reads it anew has it."""
+        object.__setattr__(self, name, value)
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings(Section):
@@ -473,6 +477,10 @@ class Config:
             )
         if self.redis.urls and self.redis.cluster_url:
             raise ConfigError("redis.urls and redis.cluster_url exclude each other: set one")
+
+    def copied(self) -> Config:
+        """The same with sections of its own, which nobody else sees change."""
+        return replace(self, **{name: replace(getattr(self, name)) for name in SECTIONS})
 
     def with_(self, **sections: Mapping[str, Any]) -> Config:
         """A copy with some values changed: `config.with_(limits={"operations_per_minute": 0})`."""

@@ -22,6 +22,7 @@ from gateway.log.redis import RedisLog
 from gateway.ports import Opening
 from gateway.redislink import keys
 from gateway.redislink.chains import head_version
+from gateway.redislink.keys import LEFT
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
 from gateway.wire.announcement import Announcement
@@ -118,8 +119,9 @@ async def refuse_running(found: Stores) -> None:
         reply = await found.shards.call(
             Call(partition, pack(("FCALL_RO", function, 1, keys.leases(partition))))
         )
-        if reply[1]:
-            nodes = ", ".join(sorted(node.decode().partition("#")[0] for node in reply[1]))
+        running = [node.decode() for node in reply[1] if not node.startswith(LEFT.encode())]
+        if running:
+            nodes = ", ".join(sorted(node.partition("#")[0] for node in running))
             raise ConfigError(f"nodes of this cluster run: {nodes}. Stop them first")
 
 

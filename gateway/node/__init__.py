@@ -50,12 +50,28 @@ from gateway.transport.siblings import Place
 logger = logging.getLogger(__name__)
 
 
-# Settings that a running node can take.
+def _all_of(section: str, names: str) -> set[str]:
+    return {f"{section}.{name}" for name in names.split()}
+
+
+# Settings that a running node can take: what is read at each use, or told to its parts in `reload`.
 LIVE = frozenset(
-    {
-        *(f"features.{name}" for name in names_of(FeaturesSettings)),
-        *("server.origins", "limits.operations_per_minute", "limits.operations_burst"),
-    }
+    {"server.origins"}
+    | _all_of("features", " ".join(names_of(FeaturesSettings)))
+    | _all_of("log", "snapshot_versions seq_kept_h")
+    | _all_of(
+        "limits",
+        """upgrade_bytes_max unknown_bytes_max unknown_messages_max edit_work_max subscriptions_max
+        unacknowledged_max room_pending_max worker_pending_bytes_max operations_per_minute operations_burst
+        rate_abuse_s invalid_messages_max rebase_versions_max changes_default changes_max changes_bytes_max
+        reads_per_minute reads_burst user_cpu_share user_cpu_burst_s window_versions_max window_bytes_max
+        windows_bytes_max""",
+    )
+    | _all_of(
+        "timeouts",
+        """auth_timeout_s idle_timeout_s drain_grace_s append_timeout_s token_expiring_s room_idle_s
+        reconnect_min_s reconnect_max_s""",
+    )
 )
 
 
@@ -115,7 +131,7 @@ class Node:
         wall_ms: Callable[[], int] = unix_ms,
         now_s: Callable[[], float] = trio.current_time,
     ) -> None:
-        self.config = config
+        self.config = config = config.copied()
         self.name = config.server.node or made_name()
         self.metrics = Counters()
         self._admin = admin
@@ -258,12 +274,10 @@ class Node:
         changed = changed_settings(self.config, config)
         for name in sorted(changed - LIVE):
             logger.warning("%s has changed: it takes effect after a restart", name)
-        taken: dict[str, dict[str, object]] = {}
         for name in sorted(changed & LIVE):
             section, _, key = name.partition(".")
-            taken.setdefault(section, {})[key] = getattr(getattr(config, section), key)
+            getattr(self.config, section).take(key, getattr(getattr(config, section), key))
             logger.info("%s has changed, and is in force", name)
-        self.config = self.config.with_(**taken)
         self.endpoint.reload(self.config)
         self.flags.reload(self.config.features)
 

@@ -27,6 +27,8 @@ from zlib import crc32
 ROUTING_KEY = "gateway:routing"
 # The flags of all nodes, in the first partition: a hash.
 FLAGS_KEY = "{p0}:flags"
+# Among the leases: before the name of a node that left by itself.
+LEFT = "left!"
 
 
 class Keys(NamedTuple):

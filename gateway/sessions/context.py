@@ -63,6 +63,10 @@ class SessionContext:
         self.hand_over = hand_over
         self.received = counters.step_seconds["receive"]
         self.claims = Claims(registry, hub.bus)
+        self.tell(config)
+
+    def tell(self, config: Config) -> None:
+        """Have AUTH_ACK tell what these settings say."""
         self.limits = orjson.Fragment(orjson.dumps(limits_of(config)))
         self.reconnect = orjson.Fragment(orjson.dumps(reconnect_of(config)))
 

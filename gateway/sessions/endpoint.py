@@ -144,8 +144,9 @@ class Endpoint:
         return session
 
     def reload(self, config: Config) -> None:
-        """Other origins and rates."""
+        """Other origins, rates and limits."""
         self._config = config
+        self._shared.tell(config)
         limits = config.limits
         self._shared.rate_limit.set(limits.operations_per_minute, limits.operations_burst)
         self._shared.reads.set(limits.reads_per_minute / 60, limits.reads_burst)

@@ -37,6 +37,8 @@ BACKOFF_MAX_S = 10.0
 # A worker that lived so long crashed for another reason than the one before.
 STEADY_S = 30.0
 MEASURE_TIMEOUT_S = 1.0
+# Settings that the supervisor itself holds: new workers can't have others.
+HELD = ("host", "port", "admin_host", "admin_port", "workers", "node")
 # Beyond the workers' own grace; then they are killed.
 DRAIN_MARGIN_S = 5.0
 
@@ -175,8 +177,10 @@ class Supervisor:
         """Read the configuration again; what the supervisor itself holds (ports, workers) stays."""
         if self._reload is not None:
             fresh, held = self._reload(), self.config.server
-            kept = {"host": held.host, "port": held.port, "admin_port": held.admin_port}
-            fresh = fresh.with_(server={**kept, "workers": held.workers})
+            for name in HELD:
+                if getattr(fresh.server, name) != getattr(held, name):
+                    logger.warning("server.%s has changed: it takes effect after a restart", name)
+            fresh = fresh.with_(server={name: getattr(held, name) for name in HELD})
             check_settings(fresh)
             self.config = fresh
 

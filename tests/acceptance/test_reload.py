@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
+import psutil
+import pytest
+import trio
+
 from tests.cli.commands import Server, gateway, served
-from tests.clients.wire import wire
+from tests.clients.wire import Refused, until, wire
+from tests.servers import redis_server
 
 LIVE = '[features]\nkill_switch = {killed}\n[server]\norigins = [{origins}]\nnode = "{node}"\n'
 
@@ -55,6 +61,55 @@ async def test_sighup_takes_flags_and_origins_and_keeps_clients(tmp_path: Path) 
         assert "server.node has changed: it takes effect after a restart" in log
         assert "the settings stay as they are" in log and "nonsense" in log
         assert "Traceback" not in log
+
+
+async def test_sighup_takes_limits_and_timeouts_in_a_single_process(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("[limits]\nsubscriptions_max = 1\nchanges_max = 7\nchanges_default = 7\n")
+    async with served(tmp_path, "--config", str(file)) as server:
+        bearer = await token(server)
+        async with wire(server.url, bearer) as opened:
+            assert (await opened.take("AUTH_ACK"))["limits"]["subscriptions_max"] == 1
+            await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": "1"})
+            with pytest.raises(Refused):
+                await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": "2"})
+            file.write_text(
+                "[limits]\nsubscriptions_max = 2\ndepth_max = 9\n[timeouts]\nidle_timeout_s = 1.0\n"
+            )
+            server.command.process.send_signal(signal.SIGHUP)
+            while (await told_limits(server, bearer))["subscriptions_max"] != 2:
+                await opened.ask("PING")
+            await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": "2"})
+            async with wire(server.url, bearer) as idle:
+                assert await idle.closed() == 4408
+        assert await server.stop() == 0
+        log = await server.command.errors()
+        assert "limits.subscriptions_max has changed, and is in force" in log
+        assert "limits.depth_max has changed: it takes effect after a restart" in log
+
+
+async def told_limits(server: Server, bearer: str) -> dict[str, int]:
+    async with wire(server.url, bearer) as opened:
+        limits: dict[str, int] = (await opened.take("AUTH_ACK"))["limits"]
+        return limits
+
+
+async def test_what_a_roll_cannot_take_is_said_and_no_worker_counts_as_lost(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("")
+    with redis_server() as redis:
+        words = ("--workers", "2", "--redis", redis.url, "--config", str(file))
+        async with served(tmp_path, *words, "--set", "redis.node_check_s=0.1") as server:
+            workers = psutil.Process(server.command.process.pid).children()
+            file.write_text('[server]\nhost = "127.0.0.2"\n')
+            server.command.process.send_signal(signal.SIGHUP)
+            await until(lambda: not any(worker.is_running() for worker in workers), "a roll", 60)
+            await trio.sleep(1)
+            assert await server.stop() == 0
+            log = await server.command.errors()
+    assert "server.host has changed: it takes effect after a restart" in log
+    assert "all workers are new" in log
+    assert not re.search(r"node \S+ is lost", log)
 
 
 async def test_a_node_of_a_cluster_invents_no_secret(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ local function beat(keys, args)
   return {'OK', (ends and tonumber(ends) > now) and 1 or 0}
 end
 
--- leave: node -> OK
+-- leave: node known_ms -> OK; for so long others learn that it left, and wasn't lost
 local function leave(keys, args)
   redis.call('ZREM', keys[1], args[1])
+  redis.call('ZADD', keys[1], string.format('%.0f', now_ms() + tonumber(args[2])), 'left!' .. args[1])
   return {'OK'}
 end
 
