@@ -55,6 +55,42 @@ class Action:
     act: Callable[[], Awaitable[None]]
 
 
+FACTOR = 1.25  # a step of the rate, up or down
+ACTIONS = ("pause", "resume", "faster", "slower", "stop")
+
+
+@dataclass(slots=True)
+class Control:
+    """What somebody who watches asks for: edits at `factor` times the schedule's rate, none, or an end.
+
+    A run that was steered says so in its notes: its schedule can't be played again.
+    """
+
+    factor: float = 1.0
+    paused: bool = False
+    stopped: bool = False
+
+    def act(self, action: str) -> None:
+        """Do one of ACTIONS; raises ValueError."""
+        if action not in ACTIONS:
+            raise ValueError(action)
+        if action in ("pause", "resume"):
+            self.paused = action == "pause"
+        elif action == "stop":
+            self.stopped = True
+        else:
+            self.factor = round(self.factor * (FACTOR if action == "faster" else 1 / FACTOR), 4)
+
+    @property
+    def rate(self) -> float:
+        """What the rate of edits is multiplied by."""
+        return 0.0 if self.paused else self.factor
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return {"factor": self.factor, "paused": self.paused, "stopped": self.stopped}
+
+
 @dataclass(slots=True)
 class Options:
     """What to run, against what. Without `url` an embedded server is started by `server_command`."""
@@ -70,6 +106,7 @@ class Options:
     protocol: str = OURS
     pids: Callable[[], Pids] | None = None  # who serves at `url`, where that is on this machine
     actions: Sequence[Action] = ()
+    control: Control = field(default_factory=Control)
     on_progress: Callable[[Progress], None] = lambda progress: None
 
 
@@ -126,6 +163,11 @@ class Generator:
     async def start(self, start_ns: int) -> None:
         await self._tell({"start_ns": start_ns})
 
+    async def steer(self, rate: float) -> None:
+        """Edits at so many times the schedule's rate from now on."""
+        if not self.ended.is_set():
+            await self._tell({"rate": rate})
+
     async def _read(self) -> None:
         assert self.process is not None
         assert self.process.stdout is not None
@@ -167,6 +209,9 @@ class Run:
         self.ended_early = ""
         self.disruptions: list[dict[str, Any]] = []
         self._disrupting = False
+        self._rate = 1.0
+        self._scope = trio.CancelScope()
+        self.steered: list[str] = []
 
     def _embedded_pids(self) -> Pids:
         return Pids((self.server.pid,)) if self.server else Pids()
@@ -197,6 +242,7 @@ class Run:
         A run that is ended early has a report of what was measured until then, which says nothing: invalid.
         """
         async with trio.open_nursery() as nursery:
+            self._scope = nursery.cancel_scope
             await nursery.start(self._end_early, nursery.cancel_scope)
             for generator in self.generators:
                 nursery.start_soon(generator.run)
@@ -262,8 +308,21 @@ class Run:
             self.options.on_progress(self.progress)
             if not live:
                 break
+            await self._steer()
             await trio.sleep(0.25)
         self._join(only_live=False)
+
+    async def _steer(self) -> None:
+        """Do what somebody who watches asked for."""
+        control = self.options.control
+        if control.stopped and not self.ended_early:
+            self.ended_early = "the run was ended from its page"
+            self._scope.cancel()
+        if control.rate != self._rate:
+            self._rate = control.rate
+            self.steered.append(f"edits at {control.rate:g} times the rate from {self._now_s():.1f} s on")
+            for generator in self.generators:
+                await generator.steer(control.rate)
 
     def _join(self, only_live: bool) -> None:
         number = len(self.progress.intervals)
@@ -322,7 +381,7 @@ class Run:
     # ------------------------------------------------------------------------------------- the report
 
     def _report(self) -> dict[str, Any]:
-        findings = Findings()
+        findings = Findings(notes=[f"steered: {one}" for one in self.steered])
         results = []
         for generator in self.generators:
             if generator.result is None:

@@ -129,12 +129,13 @@ class Schedule:
             edits = activity.operations_per_user_s * editors
         return edits, activity.presence_per_user_s * connected
 
-    def operations(self, number: int) -> list[Operation]:
-        """All edits and presence updates of a slice, by time."""
+    def operations(self, number: int, factor: float = 1.0) -> list[Operation]:
+        """All edits and presence updates of a slice, by time; edits at `factor` times their rate."""
         start = number * SLICE_S
         span = min(SLICE_S, self.scenario.duration_s - start)
         middle = start + span / 2
         edits, presences = (rate * span for rate in self._rates_at(middle))
+        edits *= factor
         rng = np.random.default_rng([self.scenario.seed, 2, number])
         counts = int(rng.poisson(edits)), int(rng.poisson(presences))
         connected = int(self.connections_at(middle))

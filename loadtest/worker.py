@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -101,6 +102,7 @@ class Worker:
         self.lives = deque(life for life in self.schedule.lives() if self._mine(life.user))
         self.operations: deque[Operation] = deque()
         self._drawn = 0
+        self.rate = 1.0  # of edits, times the schedule's
         self._feeding = 0
         self._zero_ns = 0
         self._replicas = [user for user in self.users if user.replica is not None]
@@ -218,7 +220,9 @@ class Worker:
         at_s = (now - self._zero_ns) / SECOND
         while self._drawn < self.schedule.slices and self._drawn * SLICE_S < at_s + AHEAD_S:
             self.operations.extend(
-                one for one in self.schedule.operations(self._drawn) if one.user in self.crowd.by_index
+                one
+                for one in self.schedule.operations(self._drawn, self.rate)
+                if one.user in self.crowd.by_index
             )
             self._drawn += 1
         done = 0
@@ -412,6 +416,13 @@ class Worker:
         }
 
 
+async def steer(worker: Worker, lines: Lines) -> None:
+    """Heed what the coordinator says during the run."""
+    with suppress(EOFError):
+        while True:
+            worker.rate = float((await lines.next())["rate"])
+
+
 async def main() -> None:
     lines = Lines()
     worker = Worker(await lines.next())
@@ -424,7 +435,11 @@ async def main() -> None:
         say("failed", message=f"the documents can't be made: {failures[0]}")
         return
     say("ready", descriptors=len(os.listdir("/proc/self/fd")))
-    await worker.run((await lines.next())["start_ns"])
+    start_ns = (await lines.next())["start_ns"]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(steer, worker, lines)
+        await worker.run(start_ns)
+        nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

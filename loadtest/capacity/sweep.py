@@ -115,6 +115,7 @@ async def sweep(
     hold_s: float,
     run: RunScenario,
     say: Callable[[str], None],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Step up from `start` by `factor` until something gives out; each step is run `repeats` times.
 
@@ -130,10 +131,12 @@ async def sweep(
             scenario = replace(varied(base, vary, value, hold_s), seed=base.seed + 1000 * step + repeat)
             report = await run(scenario)
             points += points_of(report, vary, value)
-            found = obstacle(report, p95_ms)
+            found = "somebody ended the sweep" if stopped() else obstacle(report, p95_ms)
             obstacles += [found] if found else []
             say(_line(vary, value, repeat, report, found))
-        if len(obstacles) * 2 > repeats:
+            if stopped():
+                break
+        if stopped() or len(obstacles) * 2 > repeats:
             knee = {**knee, "why": obstacles[0]}
             break
         knee = {"value": value, "why": "not reached: more steps would be needed"}

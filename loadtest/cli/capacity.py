@@ -17,6 +17,7 @@ from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, FitError, fi
 from loadtest.capacity.plan import Answer, PlanError, Wanted, check, plan
 from loadtest.capacity.sweep import merged_points, sweep
 from loadtest.cli.errors import no_run
+from loadtest.cli.watch import Watch, watched
 from loadtest.coordinator import Options, run
 from loadtest.preflight import check_files
 from loadtest.report.figures import cores, milliseconds, number, size
@@ -51,6 +52,7 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--admin-url", help="Its admin HTTP, for whole histories. http://HOST:PORT")
 @click.option("--token-secret-file", type=READABLE, help="The secret that signs tokens: DATA/jwt-secret.")
+@click.option("--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer it; 0 is a free port.")
 @click.option("--json", "json_file", type=FILE, help="Write the calibration, for `plan`.")
 def sweep_command(
     scenario: str,
@@ -60,6 +62,7 @@ def sweep_command(
     url: str | None,
     admin_url: str | None,
     token_secret_file: Path | None,
+    web: str | None,
     **options: Any,
 ) -> None:
     """Find the knee of SCENARIO: step up until latency, CPU or verdict gives out.
@@ -76,14 +79,20 @@ def sweep_command(
     with no_run():
         check_files((json_file,))
 
-    async def one(varied: Scenario) -> Mapping[str, Any]:
-        return await run(Options(varied, url=url, admin_url=admin_url, secret=secret))
+    async def all_steps(watch: Watch) -> dict[str, Any]:
+        async def one(varied: Scenario) -> Mapping[str, Any]:
+            show, control = watch.state.show, watch.control
+            return await run(Options(varied, url, secret, admin_url, control=control, on_progress=show))
 
-    async def all_steps() -> dict[str, Any]:
-        return await sweep(base, run=one, say=console.print, **options)
+        def say(text: str) -> None:
+            console.print(text)
+            watch.state.step(text)
 
-    with no_run():
-        calibration = trio.run(all_steps)
+        stopped = lambda: watch.control.stopped  # noqa: E731
+        return await sweep(base, run=one, say=say, stopped=stopped, **options)
+
+    with no_run(), watched(web, console) as watch:
+        calibration = trio.run(all_steps, watch)
     knee = calibration["knee"]
     reached = "none" if knee["value"] is None else number(knee["value"])
     console.print(f"knee: {reached} {options['vary']}; beyond it: {knee['why']}", style="bold")

@@ -10,6 +10,7 @@ import click
 from loadtest.coordinator import RunError
 from loadtest.preflight import PreflightError
 from loadtest.server import ServerError
+from loadtest.web.server import WebError
 
 
 class NoRun(click.ClickException):
@@ -23,5 +24,5 @@ def no_run() -> Iterator[None]:
     """Tell in one line why there was no run."""
     try:
         yield
-    except (RunError, PreflightError, ServerError) as error:
+    except (RunError, PreflightError, ServerError, WebError) as error:
         raise NoRun(str(error)) from None

@@ -18,6 +18,7 @@ from loadtest import scenario as scenarios
 from loadtest.cli.capacity import plan_command, sweep_command
 from loadtest.cli.errors import no_run
 from loadtest.cli.simulate import calibrate_command, simulate_command
+from loadtest.cli.watch import both, watched
 from loadtest.compare import Change, compare, differences_of_place, verdict_worse
 from loadtest.coordinator import Options, run
 from loadtest.merge import MergeError, merge
@@ -114,6 +115,9 @@ def _save(report: Mapping[str, Any], json_file: Path | None, html_file: Path | N
     "--share", type=Share(), default=(1, 1), help="This machine's part of a run, as 2/3; see merge."
 )
 @click.option("--start-at", type=float, help="Unix time to start at, the same on all machines.")
+@click.option(
+    "--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer the run; 0 is a free port."
+)
 @click.option("--run-name", default="", help="Names the documents; the same on all machines.")
 @click.option("--server-command", help="Start this instead of the gateway; it gets --port, --data and so on.")
 @click.option(
@@ -133,6 +137,7 @@ def run_command(
     json_file: Path | None,
     html_file: Path | None,
     server_command: str | None,
+    web: str | None,
     **options: Any,
 ) -> None:
     """Run SCENARIO (a name from `list`, or a TOML file) and judge it.
@@ -156,9 +161,11 @@ def run_command(
     command = shlex.split(server_command) if server_command else GATEWAY
     with no_run():
         check_files((json_file, html_file))
-    with no_run(), LiveView(console) as live:
-        wanted = Options(loaded, secret=secret, server_command=command, on_progress=live.show, **options)
+    with no_run(), watched(web, console) as watch, LiveView(console) as live:
+        wanted = Options(loaded, secret=secret, server_command=command, **options)
+        wanted.control, wanted.on_progress = watch.control, both(live.show, watch.state.show)
         report = trio.run(run, wanted)
+        watch.over(report)
     print_report(report, console)
     _save(report, json_file, html_file)
     raise SystemExit(EXIT[report["verdict"]["status"]])

@@ -1,0 +1,130 @@
+"""What the page shows, kept up as a run goes on. Read by the web server's thread, written by the run's."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from loadtest.coordinator import Progress
+from loadtest.recorder import INTERVAL_S, Sum, summed
+from loadtest.scenario import Scenario
+from loadtest.verdict import COUNTED, missed_targets
+
+CURVE_POINTS = 80
+STEPS_KEPT = 100
+
+
+class State:
+    """A run's progress as plain JSON data; a sweep's runs come one after the other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._progress: Progress | None = None
+        self._series: list[dict[str, Any]] = []
+        self._total = Sum()
+        self._measured = Sum()
+        self._said: dict[str, Any] = {"phase": "starting", "series": [], "stages": [], "steps": []}
+        self._steps: list[dict[str, Any]] = []
+
+    def show(self, progress: Progress) -> None:
+        """The state of the run that is under way: a run's `on_progress`."""
+        with self._lock:
+            if progress is not self._progress:
+                self._progress = progress
+                self._series, self._total, self._measured = [], Sum(), Sum()
+            for interval in progress.intervals[len(self._series) :]:
+                self._take(progress.scenario, interval)
+            self._said = self._document(progress)
+
+    def step(self, text: str) -> None:
+        """A step of a sweep is over."""
+        with self._lock:
+            self._steps = [*self._steps, {"text": text}][-STEPS_KEPT:]
+
+    def finished(self, report: Mapping[str, Any]) -> None:
+        """The verdict is there."""
+        with self._lock:
+            verdict = report["verdict"]
+            self._said = {**self._said, "phase": "over", "status": verdict["status"]}
+            self._said["problems"] = list(verdict["reasons"][:10])
+
+    def document(self) -> dict[str, Any]:
+        """As of now."""
+        with self._lock:
+            return {**self._said, "steps": self._steps}
+
+    def _take(self, scenario: Scenario, interval: dict[str, Any]) -> None:
+        one = summed([interval])
+        self._total.add(interval)
+        at_s = (interval["number"] + 1) * INTERVAL_S
+        if _stage(scenario, at_s - INTERVAL_S / 2)["measured"]:
+            self._measured.add(interval)
+        delivery = one.histograms["delivery"].summary_ms()
+        self._series.append(
+            {
+                "at_s": at_s,
+                "connections": interval["connections"],
+                "operations": one.counts["acks"] / INTERVAL_S,
+                "scheduled": one.counts["scheduled"] / INTERVAL_S,
+                "deliveries": one.counts["deliveries"] / INTERVAL_S,
+                "p50": delivery["p50"],
+                "p95": delivery["p95"],
+                "p99": delivery["p99"],
+                "generator": interval["cpu_s"] / INTERVAL_S,
+            }
+        )
+
+    def _document(self, progress: Progress) -> dict[str, Any]:
+        scenario, counts = progress.scenario, self._total.counts
+        faults = {name: counts[name] for name in COUNTED if counts[name]}
+        late = missed_targets(scenario, self._total, self._measured) if self._measured.intervals else []
+        problems = [f"{count:,} x {name}" for name, count in faults.items()]
+        # While a run goes on, the last edits aren't answered yet: that is no target missed.
+        problems += [one for one in late if "scheduled edits" not in one and "of connections" not in one]
+        return {
+            "name": scenario.name,
+            "description": scenario.description,
+            "phase": progress.phase,
+            "at_s": progress.at_s,
+            "duration_s": scenario.duration_s,
+            "stages": _stages(scenario),
+            "series": self._series,
+            "curve": self._measured.histograms["delivery"].curve(CURVE_POINTS),
+            "delivery": self._measured.histograms["delivery"].summary_ms(),
+            "ack": self._measured.histograms["ack"].summary_ms(),
+            "counts": dict(counts),
+            "status": "fail" if faults else "late" if problems else "pass",
+            "problems": problems,
+            "server": _server(progress),
+            "target_p95_ms": scenario.targets.delivery_p95_ms,
+        }
+
+
+def _stages(scenario: Scenario) -> list[dict[str, Any]]:
+    starts = itertools.accumulate((stage.duration_s for stage in scenario.stages), initial=0.0)
+    return [
+        {
+            "name": stage.name,
+            "from_s": start,
+            "until_s": start + stage.duration_s,
+            "measured": stage.measured,
+            "connections": stage.connections,
+        }
+        for stage, start in zip(scenario.stages, starts, strict=False)
+    ]
+
+
+def _stage(scenario: Scenario, at_s: float) -> dict[str, Any]:
+    found = _stages(scenario)
+    return next((one for one in found if at_s < one["until_s"]), found[-1])
+
+
+def _server(progress: Progress) -> dict[str, Any]:
+    known = [one for one in progress.samples if one["cpu_s"] is not None]
+    if len(known) < 2:
+        return {}
+    before, last = known[-2:]
+    span_s = max(last["at_s"] - before["at_s"], 0.01)
+    return {"cores": max(last["cpu_s"] - before["cpu_s"], 0) / span_s, "rss_bytes": last["rss_bytes"]}
