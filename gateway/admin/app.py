@@ -1,7 +1,7 @@
 """The admin HTTP: health, metrics, and the service port's resources, with what operators alone may do.
 
 /healthz /readyz /metrics /openapi.json /          for operators; no token
-/v1/flags                                          who is let in, for all nodes; the grant *=admin
+/v1/flags /v1/drain                                who is let in, for all nodes; the end; the grant *=admin
 /v1/resources/...                                  as on the service port; DELETE takes ?purge=true
 """
 
@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from gateway.admin import exposition, page
+from gateway.admin.draining import DrainRoutes
 from gateway.admin.flags import FlagAdminRoutes, FlagControl
 from gateway.admin.openapi import description
 from gateway.admin.port import State
@@ -46,6 +47,8 @@ class AdminContext(NamedTuple):
     now_s: Callable[[], float] = time.time
     message_bytes_max: int = 1 << 18
     flags: FlagControl | None = None
+    drain: Callable[[], None] | None = None
+    drain_grace_s: float = 0.0
 
 
 def application(context: AdminContext) -> Starlette:
@@ -65,7 +68,7 @@ def application(context: AdminContext) -> Starlette:
             Route("/healthz", admin.healthz, methods=["GET"]),
             Route("/readyz", admin.readyz, methods=["GET"]),
             Route("/metrics", admin.metrics, methods=["GET"]),
-            *([] if context.flags is None else FlagAdminRoutes(shared, context.flags).routes()),
+            *_operators(context, shared),
             *ListRoutes(shared).routes(),
             *ResourceRoutes(shared, purges=True).routes(),
             *AuthorshipRoutes(shared).routes(),
@@ -74,6 +77,14 @@ def application(context: AdminContext) -> Starlette:
     )
     app.add_middleware(SecurityHeaders, policy=page.POLICY)
     return app
+
+
+def _operators(context: AdminContext, shared: HttpContext) -> list[Route]:
+    """What only operators may do, where the node offers it."""
+    routes = [] if context.flags is None else FlagAdminRoutes(shared, context.flags).routes()
+    if context.drain is not None:
+        routes += DrainRoutes(shared, context.state.name, context.drain_grace_s, context.drain).routes()
+    return routes
 
 
 class _Admin:

@@ -25,6 +25,7 @@ COMMANDS = (
     "migrate",
     "rebalance",
     "flags",
+    "drain",
     "backup",
     "restore",
     "import",

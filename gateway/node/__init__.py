@@ -108,6 +108,10 @@ def fast_obstacle(config: Config) -> str | None:
     return fast.obstacle(config)
 
 
+def _supervised() -> None:
+    """The supervisor drains its workers itself."""
+
+
 def made_name() -> str:
     """A name for a node that wasn't given one."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
@@ -265,8 +269,9 @@ class Node:
 
     def admin_application(self, websocket: tuple[str, int]) -> Starlette:
         """The admin HTTP of this worker, whose clients connect to `websocket`."""
+        drain = self.drain if self._admin else _supervised
         return faces.admin_application(
-            self.config, self._resources, self, self._authenticator, websocket, self.flags
+            self.config, self._resources, self, self._authenticator, websocket, self.flags, drain
         )
 
     def reload(self, config: Config) -> None:

@@ -88,6 +88,7 @@ def admin_application(
     verifier: TokenVerifier,
     websocket: tuple[str, int],
     flags: FlagControl,
+    drain: Callable[[], None],
 ) -> Starlette:
     """The admin port's HTTP of a worker whose clients connect to `websocket`."""
     scheme = "wss" if config.server.tls_cert else "ws"
@@ -101,5 +102,7 @@ def admin_application(
             f"{scheme}://{websocket[0]}:{websocket[1]}{PATH}",
             message_bytes_max=limits.message_bytes_max,
             flags=flags,
+            drain=drain,
+            drain_grace_s=config.timeouts.drain_grace_s,
         )
     )

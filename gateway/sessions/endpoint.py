@@ -15,6 +15,7 @@ from gateway.ports import Admission, Authenticator, Connection, HttpService, Rej
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 from gateway.sessions import claims, handlers
+from gateway.sessions.accepting import AcceptPace
 from gateway.sessions.context import SessionContext
 from gateway.sessions.handoff import HandOver, SessionState, stays
 from gateway.sessions.registry import Registry
@@ -25,8 +26,6 @@ from gateway.wire.messages import SUBPROTOCOL
 PATH = "/realtime"
 SWEEP_INTERVAL_S = 0.25
 FULL_RETRY_AFTER_S = 5
-# A draining node spreads its clients' return: so many a second.
-RECONNECTS_PER_S = 500
 # So many readers of one resource keep the worker busy that it is at home in: more stay where they are.
 CROWD = 100
 
@@ -61,6 +60,7 @@ class Endpoint:
         self._counters = counters
         self._features = features
         self._connections_max = connections_max
+        self._accepting = AcceptPace(counters)
         self._hub = hub
         self._registry = Registry()
         limits = config.limits
@@ -190,6 +190,7 @@ class Endpoint:
         while True:
             await trio.sleep(SWEEP_INTERVAL_S)
             self._registry.sweep(self._hub.now_s())
+            self._accepting.measure()
             self._authenticator.refresh(self._hub.wall_ms() / 1000)
             if self._authenticator.keys_revision != self._keys_revision:
                 self._keys_revision = self._authenticator.keys_revision
@@ -225,5 +226,4 @@ class Endpoint:
 
     def _say_goodbye(self) -> None:
         for number, session in enumerate(list(self._registry.sessions)):
-            reconnect_after_ms = 100 + number * 1000 // RECONNECTS_PER_S
-            session.send("GOAWAY", {"reconnect_after_ms": reconnect_after_ms})
+            session.send("GOAWAY", {"reconnect_after_ms": self._accepting.delay_ms(number)})

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.admin import exposition
+from gateway.admin import draining, exposition
 from gateway.admin.app import FULL
 from gateway.http.headers import SecurityHeaders
 from gateway.runtime.metrics import Counters
@@ -39,6 +39,10 @@ class Workers(Protocol):
         """The workers that take clients."""
         ...
 
+    def drain(self) -> None:
+        """Begin the end."""
+        ...
+
     async def counters(self) -> Counters:
         """The node's counters: of all workers, those that ended included."""
         ...
@@ -52,6 +56,7 @@ def application(workers: Workers, body_bytes_max: int) -> Starlette:
             Route("/healthz", front.healthz, methods=["GET"]),
             Route("/readyz", front.readyz, methods=["GET"]),
             Route("/metrics", front.metrics, methods=["GET"]),
+            Route(draining.PATH, front.drain, methods=["POST"]),
             Route("/{path:path}", front.relay, methods=METHODS),
         ]
     )
@@ -91,6 +96,13 @@ class _Front:
         scrape = exposition.Scrape(exported, processes, workers.draining, workers.restarts)
         text = await trio.to_thread.run_sync(exposition.text, scrape)
         return Response(text, headers={"Content-Type": exposition.CONTENT_TYPE})
+
+    async def drain(self, request: Request) -> Response:
+        """Begin the end, if a worker says that whoever asks may."""
+        answer = await self.relay(request)
+        if answer.status_code == draining.ACCEPTED:
+            self._workers.drain()
+        return answer
 
     async def relay(self, request: Request) -> Response:
         """Let some worker answer, in turn."""
