@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 GATHER_S = 0.1
 # Writing takes at most such a share of the time.
-WRITING_SHARE_MAX = 0.1
+WRITING_SHARE_MAX = 0.05
 RETRY_S = 1.0
 # So many changed resources wait to be written; beyond, the index is compared with the log again.
 CHANGED_MAX = 10_000
