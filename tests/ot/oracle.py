@@ -157,9 +157,15 @@ class Step:
             return not own
         prefixes = {at[:length] for at in there for length in range(len(at) + 1)}
         return any(
-            {(*prefix, *path): leaf for path, leaf in own.items()} == there and self.is_written_at(prefix)
+            {(*prefix, *path): leaf for path, leaf in own.items()} == there
+            and self.went_whole(prefix, there)
+            and self.is_written_at(prefix)
             for prefix in prefixes
         )
+
+    def went_whole(self, path: Path, gone: dict[Path, Any]) -> bool:
+        """Was nothing at this place but what vanished?"""
+        return all((*path, *at) in gone for at, _ in leaves(at_path(self.there, path)))
 
     def is_written_at(self, path: Path) -> bool:
         if self.kind == "rem":
