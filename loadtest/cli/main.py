@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from rich.table import Table
 from loadtest import scenario as scenarios
 from loadtest.cli.capacity import plan_command, sweep_command
 from loadtest.cli.errors import no_run
+from loadtest.cli.outputs import baseline, output_options, save, taken, with_targets
 from loadtest.cli.simulate import calibrate_command, simulate_command
 from loadtest.cli.watch import both, watched
 from loadtest.compare import Change, compare, differences_of_place, verdict_worse
@@ -25,13 +25,14 @@ from loadtest.merge import MergeError, merge
 from loadtest.preflight import check_files
 from loadtest.protocols import OURS, SHIPPED
 from loadtest.report.figures import number
-from loadtest.report.page import render
 from loadtest.report.terminal import LiveView, print_report
 from loadtest.server import GATEWAY
 
 EXIT = {"pass": 0, "fail": 1, "invalid": 2}
 console = Console(highlight=False)
 FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+BASELINES = Path("baselines")
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -86,22 +87,19 @@ def _scenario(
     return loaded if seed is None else replace(loaded, seed=seed)
 
 
-def _save(report: Mapping[str, Any], json_file: Path | None, html_file: Path | None) -> None:
-    if json_file:
-        json_file.write_text(json.dumps(report))
-        console.print(f"report: {json_file}", style="dim")
-    if html_file:
-        html_file.write_text(render(report))
-        console.print(f"report: {html_file}", style="dim")
-
-
 @main.command("run")
 @click.argument("scenario")
 @click.option("--url", help="The gateway under test; without it one is started here. ws://HOST:PORT/realtime")
 @click.option("--admin-url", help="Its admin HTTP, for metrics and whole histories. http://HOST:PORT")
 @click.option("--token-secret-file", type=READABLE, help="The secret that signs tokens: DATA/jwt-secret.")
-@click.option("--json", "json_file", type=FILE, help="Write the report as JSON.")
-@click.option("--html", "html_file", type=FILE, help="Write the report as one HTML page with pictures.")
+@output_options
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="Another target than the scenario's: delivery_p95_ms=100, refused_max=none, ...",
+)
 @click.option("--scale", default=1.0, show_default=True, help="Users, documents and rates, times this.")
 @click.option("--rate-scale", default=1.0, show_default=True, help="Rates of edits alone, times this.")
 @click.option("--duration-scale", default=1.0, show_default=True, help="Lengths of the stages, times this.")
@@ -134,8 +132,7 @@ def run_command(
     seed: int | None,
     processes: int | None,
     token_secret_file: Path | None,
-    json_file: Path | None,
-    html_file: Path | None,
+    targets: tuple[str, ...],
     server_command: str | None,
     web: str | None,
     **options: Any,
@@ -154,20 +151,21 @@ def run_command(
     connections.{attempted,succeeded,peak}, server.{cpu_s,rss_bytes,kernel_socket_bytes},
     generator.{cpu_s,lag_p99_ms,missed}, stages[], environment.
     """
-    loaded = _scenario(scenario, scale, duration_scale, rate_scale, seed)
+    files = taken(options)
+    loaded = with_targets(_scenario(scenario, scale, duration_scale, rate_scale, seed), targets)
     if processes:
         loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
     secret = token_secret_file.read_bytes().strip() if token_secret_file else None
     command = shlex.split(server_command) if server_command else GATEWAY
     with no_run():
-        check_files((json_file, html_file))
+        check_files(files.values())
     with no_run(), watched(web, console) as watch, LiveView(console) as live:
         wanted = Options(loaded, secret=secret, server_command=command, **options)
         wanted.control, wanted.on_progress = watch.control, both(live.show, watch.state.show)
         report = trio.run(run, wanted)
         watch.over(report)
     print_report(report, console)
-    _save(report, json_file, html_file)
+    save(report, files, console)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 
 
@@ -183,9 +181,8 @@ def _load(path: Path) -> dict[str, Any]:
 
 @main.command("merge")
 @click.argument("reports", nargs=-1, required=True, type=READABLE)
-@click.option("--json", "json_file", type=FILE, help="Write the merged report as JSON.")
-@click.option("--html", "html_file", type=FILE, help="Write it as one HTML page.")
-def merge_command(reports: tuple[Path, ...], json_file: Path | None, html_file: Path | None) -> None:
+@output_options
+def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
     """One report and verdict from the JSON REPORTS of several machines.
 
     \b
@@ -200,7 +197,7 @@ def merge_command(reports: tuple[Path, ...], json_file: Path | None, html_file: 
     except MergeError as error:
         raise click.UsageError(str(error)) from None
     print_report(report, console)
-    _save(report, json_file, html_file)
+    save(report, taken(options), console)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 
 
@@ -209,18 +206,37 @@ def merge_command(reports: tuple[Path, ...], json_file: Path | None, html_file: 
 @click.argument("page", type=FILE)
 def html_command(report: Path, page: Path) -> None:
     """Turn the JSON REPORT of a run into an HTML PAGE."""
-    _save(_load(report), None, page)
+    save(_load(report), {"html": page}, console)
+
+
+@main.command("baseline")
+@click.argument("name")
+@click.argument("report", type=READABLE)
+@click.option("--baselines", type=FOLDER, default=BASELINES, show_default=True, help="Where they are kept.")
+def baseline_command(name: str, report: Path, baselines: Path) -> None:
+    """Keep the JSON REPORT of a run as the baseline NAME, for `compare --baseline NAME`."""
+    path = baseline(baselines, name)
+    made = _load(report)
+    baselines.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(made))
+    console.print(f"baseline: {path}", style="dim")
 
 
 @main.command("compare")
-@click.argument("before", type=READABLE)
-@click.argument("after", type=READABLE)
+@click.argument("reports", nargs=-1, required=True, type=READABLE)
+@click.option("--baseline", "name", help="Compare with the baseline of this name; then give AFTER alone.")
+@click.option("--baselines", type=FOLDER, default=BASELINES, show_default=True, help="Where they are kept.")
 @click.option(
     "--threshold", default=0.1, show_default=True, help="A regression is worse by more than this share."
 )
-def compare_command(before: Path, after: Path, threshold: float) -> None:
+def compare_command(reports: tuple[Path, ...], name: str | None, baselines: Path, threshold: float) -> None:
     """What changed from report BEFORE to report AFTER, beyond noise; status 1 on a regression."""
-    old, new = _load(before), _load(after)
+    stored = [] if name is None else [baseline(baselines, name)]
+    if stored and not stored[0].is_file():
+        raise click.UsageError(f"there is no {stored[0]}: keep one with `loadtest baseline {name} REPORT`")
+    if len(stored) + len(reports) != 2:
+        raise click.UsageError("give two reports, or one and --baseline NAME")
+    old, new = (_load(path) for path in (*stored, *reports))
     for line in differences_of_place(old, new):
         console.print(f"note: {line}", style="yellow")
     table = Table(box=None, padding=(0, 2), header_style="dim")

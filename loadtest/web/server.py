@@ -2,6 +2,7 @@
 
     GET /         the page
     GET /state    what it shows, as JSON
+    GET /metrics  the same for Prometheus
     POST /control {"action": "pause" | "resume" | "faster" | "slower" | "stop"}
 
 A control needs the header `X-Loadtest`, which a page of another origin can't send unasked.
@@ -18,6 +19,7 @@ from threading import Thread
 from typing import Any
 
 from loadtest.coordinator import Control
+from loadtest.report.exports import prometheus
 from loadtest.web.state import State
 
 PAGE = Path(__file__).with_name("live.html")
@@ -48,8 +50,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/state":
             shown = {**self.state.document(), "control": self.control.document()}
             self._answer(200, "application/json", json.dumps(shown).encode())
+        elif self.path == "/metrics":
+            text = prometheus(self.state.document())
+            self._answer(200, "text/plain; version=0.0.4; charset=utf-8", text.encode())
         else:
-            self._answer(404, "text/plain", b"there is / and /state\n")
+            self._answer(404, "text/plain", b"there is /, /state and /metrics\n")
 
     def do_POST(self) -> None:
         size = int(self.headers.get("Content-Length") or 0)

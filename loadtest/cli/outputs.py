@@ -1,0 +1,69 @@
+"""What the commands write: reports in several forms; targets from the command line; stored baselines."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from loadtest.report.exports import junit, markdown, samples_csv
+from loadtest.report.page import render
+from loadtest.scenario import Scenario, ScenarioError, parse
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+FORMS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "json": ("the report as JSON", json.dumps),
+    "html": ("the report as one HTML page with pictures", render),
+    "junit": ("faults and targets as JUnit test cases", junit),
+    "csv": ("the samples, half a second a line, as CSV", samples_csv),
+    "markdown": ("a summary in Markdown, for a job's summary on GitHub", markdown),
+}
+NAME = re.compile(r"[\w.-]{1,80}")
+
+
+def output_options(function: Any) -> Any:
+    """--json, --html, --junit, --csv, --markdown."""
+    for form, (what, _) in reversed(list(FORMS.items())):
+        function = click.option(f"--{form}", f"{form}_file", type=FILE, help=f"Write {what}.")(function)
+    return function
+
+
+def taken(options: dict[str, Any]) -> dict[str, Path]:
+    """The files that were asked for, taken out of a command's options."""
+    files = {form: options.pop(f"{form}_file") for form in FORMS}
+    return {form: path for form, path in files.items() if path is not None}
+
+
+def save(report: Mapping[str, Any], files: Mapping[str, Path], console: Console) -> None:
+    """Write a report in each form."""
+    for form, path in files.items():
+        path.write_text(FORMS[form][1](report))
+        console.print(f"report: {path}", style="dim")
+
+
+def with_targets(scenario: Scenario, wanted: Sequence[str]) -> Scenario:
+    """The scenario with targets like delivery_p95_ms=100, or =none; raises UsageError."""
+    changed = scenario.document()
+    for one in wanted:
+        name, _, value = one.partition("=")
+        try:
+            changed["targets"][name] = None if value == "none" else float(value)
+        except ValueError:
+            raise click.UsageError(f"--target {one}: give NAME=NUMBER, or NAME=none") from None
+    try:
+        return dataclasses.replace(scenario, targets=parse(changed).targets)
+    except ScenarioError as error:
+        raise click.UsageError(f"--target: {error}") from None
+
+
+def baseline(folder: Path, name: str) -> Path:
+    """Where a baseline is kept; raises UsageError."""
+    if not NAME.fullmatch(name):
+        raise click.UsageError(f"{name!r}: a baseline's name has letters, digits, dots and dashes")
+    return folder / f"{name}.json"
