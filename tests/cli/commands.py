@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from subprocess import PIPE
 from typing import NamedTuple
@@ -101,8 +100,9 @@ async def running(*words: str, cwd: Path | None = None, **variables: str) -> Asy
             if process.poll() is None:
                 process.kill()
             await process.wait()
-            await process.stdout.aclose()
-            await process.stderr.aclose()
+            for stream in (process.stdout, process.stderr):
+                assert stream is not None
+                await stream.aclose()
 
 
 class Server(NamedTuple):
@@ -129,8 +129,8 @@ READY = re.compile(r"ready ws=(wss?://\S+/realtime) admin=(http://\S+) pid=([0-9
 async def served(data: Path, *words: str, **variables: str) -> AsyncIterator[Server]:
     """`gateway serve` on free ports, ready."""
     ports = () if "--port" in words else ("--port", "0")
-    start = partial(running, "serve", "--admin-port", "0", *ports, "--data", str(data), *words, **variables)
-    async with start() as command:
+    command_line = ("serve", "--admin-port", "0", *ports, "--data", str(data), *words)
+    async with running(*command_line, cwd=None, **variables) as command:
         line = await command.line()
         found = READY.fullmatch(line)
         assert found, f"{line!r}, {await command.errors()}"
