@@ -155,6 +155,11 @@ class Shares:
         full_at = self._full_at.get(user_id)
         return 0.0 if full_at is None else max(0.0, full_at - now_s - self._burst_s)
 
+    def owed(self, user_id: str, now_s: float) -> float:
+        """How much the user used beyond his share over time."""
+        full_at = self._full_at.get(user_id)
+        return 0.0 if full_at is None else max(0.0, full_at - now_s) * self._per_s
+
     def spend(self, user_id: str, amount: float, now_s: float) -> None:
         """The user used so much."""
         if not self._per_s:

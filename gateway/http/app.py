@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from gateway.http import problems
 from gateway.http.authorship import AuthorshipRoutes
+from gateway.http.charging import Charged
 from gateway.http.headers import SecurityHeaders
 from gateway.http.lists import ListRoutes
 from gateway.http.openapi import description
@@ -44,7 +45,7 @@ def application(
         ],
         exception_handlers=problems.HANDLERS,
     )
-    return SecurityHeaders(_Cors(app, allows_origin))
+    return SecurityHeaders(_Cors(Charged(app, context.resources), allows_origin))
 
 
 class _Cors(CORSMiddleware):

@@ -62,6 +62,14 @@ class Resources(Protocol):
         """An answer of so many bytes goes to this user; that counts as reads too."""
         ...
 
+    def check_cpu(self, user_id: str) -> None:
+        """Raise Refusal RATE_LIMITED where the user's share of CPU is used up."""
+        ...
+
+    def spend_cpu(self, user_id: str, seconds: float) -> None:
+        """A request of this user took so much."""
+        ...
+
     async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
         """The resource at a version, at head for None. A resource never written is version 0 and null.
 

@@ -14,6 +14,7 @@ import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from gateway.http.charging import USER
 from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
@@ -53,7 +54,10 @@ def identity_of(context: HttpContext, request: Request) -> Identity:
     if scheme.lower() != "bearer" or not token:
         detail = "Send the header `Authorization: Bearer TOKEN`; `gateway token` makes one."
         raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"}, code="UNAUTHENTICATED")
-    return context.authenticator.verify(token.strip(), context.now_s())
+    identity = context.authenticator.verify(token.strip(), context.now_s())
+    request.scope[USER] = identity.user_id
+    context.resources.check_cpu(identity.user_id)
+    return identity
 
 
 def type_of(context: HttpContext, request: Request) -> str:

@@ -5,6 +5,7 @@ A write is an ordinary change through the room; its author (`Waiter`) has no con
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
@@ -51,6 +52,18 @@ class HubResources:
     def spend_bytes(self, user_id: str, size: int) -> None:
         """An answer of so many bytes goes to this user."""
         spend_bytes(self._sessions, user_id, size)
+
+    def check_cpu(self, user_id: str) -> None:
+        """Refuse who used up his share; raises Refusal RATE_LIMITED."""
+        wait_s = self._sessions.cpu.wait_s(user_id, self._hub.now_s())
+        if wait_s > 0:
+            wait_ms = math.ceil(wait_s * 1000)
+            text = f"Your requests took too much of this node's time; wait {wait_ms} ms."
+            raise Refusal("RATE_LIMITED", text, retry_after_ms=wait_ms)
+
+    def spend_cpu(self, user_id: str, seconds: float) -> None:
+        """A request of this user took so much."""
+        self._sessions.cpu.spend(user_id, seconds, self._hub.now_s())
 
     async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
         """The resource at a version, at head for None; raises Refusal VERSION_AHEAD, UNAVAILABLE."""

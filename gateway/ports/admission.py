@@ -126,6 +126,10 @@ class Allowance(Protocol):
         """Seconds until the user may go on; 0: now."""
         ...
 
+    def owed(self, user_id: str, now_s: float) -> float:
+        """How much the user used beyond his share over time."""
+        ...
+
     def spend(self, user_id: str, amount: float, now_s: float) -> None:
         """The user used so much."""
         ...

@@ -14,6 +14,7 @@ cdef class SessionContext:
     cdef readonly object reads
     cdef readonly object received
     cdef readonly object cpu
+    cdef readonly object heavy
     cdef readonly object features
     cdef readonly object handlers
     cdef readonly object registry

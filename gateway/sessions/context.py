@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import trio
 
 from gateway.admission import Features
 from gateway.config import Config
@@ -26,12 +27,13 @@ Handler = Callable[["ClientSession", Message, bytes], Work | None]
 
 class SessionContext:
     """What the sessions of a worker share. `node` is its name, `features` the flags in force,
-    `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares; `received` times what an
-    OP takes until its room has it; `limits`, `reconnect`: what AUTH_ACK tells, as JSON."""
+    `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares, and `heavy` is held for a
+    message of a user who used much CPU; `received` times what an OP takes until its room has it; `limits`,
+    `reconnect`: what AUTH_ACK tells, as JSON."""
 
     __slots__ = (
-        "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers", "hub",
-        "limits", "node", "rate_limit", "reads", "received", "reconnect", "registry",
+        "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers", "heavy",
+        "hub", "limits", "node", "rate_limit", "reads", "received", "reconnect", "registry",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +64,7 @@ class SessionContext:
         self.registry = registry
         self.hand_over = hand_over
         self.received = counters.step_seconds["receive"]
+        self.heavy = trio.Lock()
         self.claims = Claims(registry, hub.bus)
         self.tell(config)
 

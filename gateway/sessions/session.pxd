@@ -33,13 +33,16 @@ cdef class ClientSession:
     cdef Py_ssize_t _invalid_in_a_row
     cdef object _settled
     cdef bint _at_home
+    cdef double _busy_s
     cdef double _unpaid_s
     cdef readonly object opened_ms
     cdef readonly double heard_s
     cdef object __weakref__
 
-    @cython.locals(shared=SessionContext, message=Message, began_s=double)
+    @cython.locals(shared=SessionContext, began_s=double)
     cpdef object receive(self, bytes payload)
+    @cython.locals(shared=SessionContext, message=Message, held_s=double)
+    cdef object _take(self, bytes payload, double began_s)
     @cython.locals(kind=str)
     cpdef _held(self, double held_s, Message message, Py_ssize_t size)
     cpdef worked(self, long long units)

@@ -21,6 +21,7 @@ from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
 from gateway.runtime.labels import AUTH_NONE
+from gateway.sessions.charges import READ_BYTES, spend_bytes
 from gateway.sessions.claims import REPLACED
 from gateway.sessions.context import Handler, SessionContext, Work
 from gateway.sessions.handoff import SessionState
@@ -33,6 +34,11 @@ logger = logging.getLogger(__name__)
 SLOW_S = 0.1
 # CPU is charged when so much has gathered: most messages take microseconds.
 UNPAID_MAX_S = 0.0005
+# Who has used so much lately, beyond his share over time, waits for others like him: ten edits of the dearest
+# kind side by side would hold up everybody for a fifth of a second. After each the loop is the others' for
+# four times as long.
+HEAVY_S = 0.02
+HEAVY_PAUSES = 4.0
 # Who waits for his share looks again after so long.
 CPU_WAIT_S = 1.0
 # The kernel's unit of work.
@@ -63,6 +69,7 @@ class ClientSession:
         "__weakref__",
         "_abuse",
         "_at_home",
+        "_busy_s",
         "_connection",
         "_expiry_told",
         "_invalid_in_a_row",
@@ -97,7 +104,8 @@ class ClientSession:
         self._invalid_in_a_row = 0
         self._settled: trio.Event | None = None
         self._at_home = False
-        self._unpaid_s = 0.0  # of CPU, not charged yet
+        self._busy_s = 0.0  # of CPU, for all messages
+        self._unpaid_s = 0.0  # of that, not charged yet
         self.opened_ms = shared.hub.wall_ms()
         self.heard_s = shared.hub.now_s()
         shared.registry.add(self, self.heard_s + shared.config.timeouts.auth_timeout_s)
@@ -113,8 +121,12 @@ class ClientSession:
         """Handle one text message; an awaitable is to be awaited before the next one."""
         shared = self.shared
         began_s = self.heard_s = shared.hub.now_s()
-        if self.identity is not None and shared.cpu.wait_s(self.identity.user_id, began_s) > 0:
+        if self.identity is not None and shared.cpu.owed(self.identity.user_id, began_s) > HEAVY_S:
             return self._receive_later(payload)
+        return self._take(payload, began_s)
+
+    def _take(self, payload: bytes, began_s: float) -> Awaitable[None] | None:
+        shared = self.shared
         message: messages.Message | None = None
         try:
             limit = shared.config.limits.message_bytes_max
@@ -138,19 +150,29 @@ class ClientSession:
         return None
 
     async def _receive_later(self, payload: bytes) -> None:
-        """Handle a message when its user's share of CPU allows it. Meanwhile the connection isn't read."""
-        self.shared.counters.messages_waited += 1
+        """Handle a message of a user who used much CPU: when his share allows it, and one such at a time.
+
+        All of them together leave most of the loop to the others. Meanwhile the connection isn't read.
+        """
+        shared = self.shared
+        shared.counters.messages_waited += 1
         while self._connection is not None and self.identity is not None:
-            wait_s = self.shared.cpu.wait_s(self.identity.user_id, self.shared.hub.now_s())
+            wait_s = shared.cpu.wait_s(self.identity.user_id, shared.hub.now_s())
             if wait_s <= 0:
-                work = self.receive(payload)
-                if work is not None:
-                    await work
-                return
+                break
             await trio.sleep(min(wait_s, CPU_WAIT_S))
+        async with shared.heavy:
+            if self._connection is None:
+                return
+            before_s = self._busy_s
+            work = self._take(payload, shared.hub.now_s())
+            if work is not None:
+                await work
+            await trio.sleep(min((self._busy_s - before_s) * HEAVY_PAUSES, CPU_WAIT_S))
 
     def _held(self, held_s: float, message: messages.Message | None, size: int) -> None:
         """The loop was held for this client's message: its user is charged, and what took long is told."""
+        self._busy_s += held_s
         self._unpaid_s += held_s
         if self._unpaid_s >= UNPAID_MAX_S and self.identity is not None:
             self.shared.cpu.spend(self.identity.user_id, self._unpaid_s, self.shared.hub.now_s())
@@ -292,7 +314,9 @@ class ClientSession:
         """Answer with ERROR, and close where the code asks for it."""
         self.shared.counters.errors[refusal.code] += 1
         self._count_variant(self.shared.counters.variant_errors)
-        self.send("ERROR", messages.error_payload(refusal, ref))
+        size = self.send("ERROR", messages.error_payload(refusal, ref))
+        if size > READ_BYTES and self.identity is not None:  # it holds the document
+            spend_bytes(self.shared, self.identity.user_id, size)
         if refusal.code == "INVALID_MESSAGE":
             self._invalid_in_a_row += 1
             if self._invalid_in_a_row >= self.shared.config.limits.invalid_messages_max:

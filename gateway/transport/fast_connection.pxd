@@ -36,7 +36,7 @@ cdef class FastConnection:
 
     cpdef ready(self, int flags)
     cdef _read(self)
-    @cython.locals(index=Py_ssize_t, event=tuple)
+    @cython.locals(index=Py_ssize_t, event=tuple, many=bint, until_s=double)
     cdef _handle(self, list events)
     cpdef _receive(self, bytes payload)
     cdef _bound_unfinished(self, Py_ssize_t buffered)

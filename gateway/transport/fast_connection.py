@@ -13,6 +13,7 @@ idle again the slot stays blocked, so everything newer queues behind it.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -39,6 +40,12 @@ PING = Frame(frames.encode(frames.PING, b""))
 OPEN, CLOSING, GONE = range(3)
 
 TEXT = frames.TEXT
+# What came in one read is handled for so long before it is the others' turn.
+TURN_MAX_S = 0.0005
+
+
+async def _others_turn() -> None:
+    await trio.lowlevel.checkpoint()
 
 
 class FastConnection:
@@ -253,6 +260,8 @@ class FastConnection:
         return self._state == OPEN
 
     def _handle(self, events: list[frames.Event]) -> None:
+        many = len(events) > 1
+        until_s = time.perf_counter() + TURN_MAX_S if many else 0.0
         for index, event in enumerate(events):
             if event[0] == TEXT:
                 if self._state == OPEN:
@@ -261,6 +270,9 @@ class FastConnection:
                 self._handle_other(event)
             if self._state == GONE:
                 return
+            if many and self.work is None and time.perf_counter() > until_s:
+                self.work = _others_turn()
+                self._wake()
             if self.work is not None or (self._backlog is not None and self._congested()):
                 self._later = events[index + 1 :]
                 self._watch()

@@ -46,6 +46,12 @@ class LogResources:
     def refused(self, code: str) -> None:
         self.refusals.append(code)
 
+    def check_cpu(self, user_id: str) -> None:
+        pass
+
+    def spend_cpu(self, user_id: str, seconds: float) -> None:
+        pass
+
     def spend_bytes(self, user_id: str, size: int) -> None:
         self.sent_bytes += size
 

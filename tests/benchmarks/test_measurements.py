@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import accept, broadcast, echo, measure, memory, node, transports
+from benchmarks import accept, attack, broadcast, echo, measure, memory, node, transports
 
 
 @pytest.mark.parametrize("name", [transports.FLOOR, transports.FAST, transports.TRIO_WEBSOCKET])
@@ -22,6 +22,15 @@ def test_accept_and_memory_measure_a_whole_node() -> None:
     assert 0 < accept.measured(node.NAME, 400)["cpu_us"] < 1_000_000
     found = memory.node_memory(30, 0.1, 3600.0)
     assert 0 <= found["idle_cpu_share"] < 1
+
+
+@pytest.mark.parametrize("name", ["undo", "puts"])
+def test_an_honest_client_is_measured_beside_attackers(name: str) -> None:
+    found = attack.measured(name, "fast", 1, 0.3)
+    for when in ("rest", "attack"):
+        assert 0 < found[when]["ping_ms"]["p50"] <= found[when]["ping_ms"]["max"]
+        assert found[when]["edit_ms"]["p95"] > 0 and found[when]["rss_mb"] > 10
+    assert "| undo |" in attack.table({"undo": found})
 
 
 def test_what_was_measured_becomes_one_table_and_one_picture(

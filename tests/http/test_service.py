@@ -323,3 +323,20 @@ async def test_every_answer_says_what_a_browser_must_not_do_with_it(tmp_path, tr
             headers = (await node.client.get(path)).headers
             assert headers["x-content-type-options"] == "nosniff"
             assert "default-src 'none'" in headers["content-security-policy"]
+
+
+async def test_cpu_of_requests_is_their_users(tmp_path, transport):
+    """On the account of his messages: who used it up waits, and nobody else does."""
+    path = "/v1/resources/event/1"
+    async with served(tmp_path, transport) as node:
+        assert (await node.client.put(path, json={"title": "T"})).status_code == 201
+        context = node.node.endpoint.context
+        bob, now_s = node.bearer("bob", event="viewer"), node.node.hub.now_s()
+        assert (await node.client.get(path, headers=bob)).status_code == 200
+        with trio.fail_after(10):
+            while not context.cpu.owed("bob", now_s):  # noqa: ASYNC110  (it ends after its answer)
+                await trio.sleep(0.001)
+        context.cpu.spend("bob", 10.0, now_s)
+        refused = await node.client.get(path, headers=bob)
+        assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 60
+        assert (await node.client.get(path)).status_code == 200

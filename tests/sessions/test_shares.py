@@ -104,6 +104,17 @@ async def test_reads_are_charged_by_number_and_by_bytes(autojump_clock):
         assert one(await other.say("SYNC_REQUEST", **ask), "SYNC_RESPONSE")
 
 
+async def test_a_refusal_that_holds_the_document_is_paid_for(autojump_clock):
+    config = CONFIG.with_(limits={"reads_per_minute": 60, "reads_burst": 5})
+    async with desk(config) as found:
+        ann = await found.client("ann", subscribed=True)
+        await ann.edit({"op": "replace", "path": "/description", "value": "x" * 200_000}, 1)
+        for _ in range(3):
+            said = await ann.edit({"op": "test", "path": "/title", "value": "another"}, 2)
+            assert one(said, "ERROR")["server_state"]["description"]
+        assert ann.session.shared.reads.wait_s("ann", found.hub.now_s()) > 0
+
+
 async def test_turning_visible_and_invisible_is_charged(autojump_clock):
     config = CONFIG.with_(limits={"reads_per_minute": 60, "reads_burst": 5})
     async with desk(config) as found:
@@ -153,7 +164,35 @@ async def test_a_user_over_his_share_of_cpu_waits_and_nobody_else_does(autojump_
         await ann.say("PING")
         assert trio.current_time() - began_s == pytest.approx(0.5 / CONFIG.limits.user_cpu_share, abs=1.1)
         assert found.counters.messages_waited == 1
+        await trio.sleep(CONFIG.limits.user_cpu_burst_s / CONFIG.limits.user_cpu_share)
         assert ann.session.receive(b'{"type": "PING", "payload": {}}') is None  # it is paid
+
+
+async def awaited(work):
+    await work
+
+
+async def test_who_used_much_waits_for_others_who_did_and_nobody_else_does(autojump_clock):
+    """One message of theirs at a time, and none at all while the loop is the others'."""
+    ping = b'{"type": "PING", "payload": {}}'
+    async with desk() as found:
+        heavy = [await found.client(f"u{n}", subscribed=True) for n in range(3)]
+        ann = await found.client("ann", subscribed=True)
+        shared = ann.session.shared
+        for client in heavy:
+            shared.cpu.spend(client.session.identity.user_id, 0.1, found.hub.now_s())
+            client.reader.take()
+        async with trio.open_nursery() as nursery:
+            await shared.heavy.acquire()
+            for client in heavy:
+                work = client.session.receive(ping)
+                assert work is not None
+                nursery.start_soon(awaited, work)
+            await trio.sleep(0.1)
+            assert [client.reader.kinds() for client in heavy] == [[], [], []]
+            assert ann.session.receive(ping) is None and ann.reader.kinds() == ["PONG"]
+            shared.heavy.release()
+        assert [client.reader.kinds() for client in heavy] == [["PONG"]] * 3
 
 
 async def test_work_done_for_an_edit_elsewhere_is_its_users(autojump_clock):

@@ -1,0 +1,409 @@
+"""An honest client under attack: its pings and edits while others do their worst to a real `gateway serve`.
+
+    python -m benchmarks.attack [--attackers 10] [--seconds 5] [--only NAME] [--transport portable]
+
+For each attack: the honest client alone, then beside so many attackers at once, each a process and a user of
+its own that sends as fast as it is read and heeds nothing: what an editor or a viewer may send, within all
+limits; limits of rate are the defaults. Milliseconds from a message to its answer: p50, p95 and the longest,
+at rest and under attack, and the node's memory. Attackers are niced, for on a small machine they also take
+the processor of the node. Writes out/benchmarks/attack.json.
+
+Aim: p95 at most three times that at rest, the longest under 100 ms on a quiet machine, and memory within what
+the limits say plus 50 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import itertools
+import json
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import jwt
+import psutil
+
+from benchmarks import measure
+from benchmarks.node import SECRET
+
+HONEST = 10
+PING_INTERVAL_S = 0.02
+# Each of the honest clients edits so seldom that no limit of rate touches it.
+EDIT_EACH_PINGS = 5
+NICE = 5
+SETTLE_S = 1.0
+ANSWER_TIMEOUT_S = 20.0
+Json = dict[str, Any]
+
+
+def token(user: str, role: str = "editor") -> str:
+    """A token of an editor (or viewer) of every event."""
+    claims = {"sub": user, "exp": int(time.time()) + 3600, "grants": {"event:*": role}}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+class Client:
+    """A WebSocket over a blocking socket."""
+
+    def __init__(self, port: int, user: str, role: str = "editor") -> None:
+        self.name = f"{user}-client"
+        self.socket = socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = bytearray()
+        self.socket.sendall(measure.request("/realtime", token(user, role)))
+        while b"\r\n\r\n" not in self._buffer:
+            self._more()
+        head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+        if b" 101 " not in head:
+            raise ConnectionError(head.decode())
+        self._buffer = bytearray(rest)
+        self.ask("AUTH", client_id=self.name, protocol=1)
+
+    def _more(self) -> None:
+        data = self.socket.recv(1 << 16)
+        if not data:
+            raise ConnectionError("closed")
+        self._buffer += data
+
+    def encoded(self, kind: str, ident: str, payload: Json) -> bytes:
+        """One message as a frame (its mask is zero)."""
+        data = json.dumps({"type": kind, "id": ident, "payload": payload}).encode()
+        if len(data) < 1 << 16:
+            return measure.masked(data)
+        return b"\x81\xff" + struct.pack("!Q", len(data)) + b"\0\0\0\0" + data
+
+    def receive(self) -> Json:
+        """The next message; raises ConnectionError at the end."""
+        while True:
+            frame = self._frame()
+            if frame[0] & 15 == 8:
+                raise ConnectionError("closed")
+            if frame[0] & 15 == 1:
+                message: Json = json.loads(frame[1])
+                return message
+
+    def _frame(self) -> tuple[int, bytes]:
+        while True:
+            buffer = self._buffer
+            if len(buffer) >= 2:
+                size, start = buffer[1] & 127, 2
+                if size == 126 and len(buffer) >= 4:
+                    size, start = struct.unpack_from("!H", buffer, 2)[0], 4
+                elif size == 127 and len(buffer) >= 10:
+                    size, start = struct.unpack_from("!Q", buffer, 2)[0], 10
+                elif size > 125:
+                    start = 1 << 60
+                if len(buffer) >= start + size:
+                    first, data = buffer[0], bytes(buffer[start : start + size])
+                    del buffer[: start + size]
+                    return first, data
+            self._more()
+
+    def ask(self, kind: str, ident: str = "asked", **payload: Any) -> Json:
+        """Send, and wait for what refers to it (of an AUTH: its ACK)."""
+        self.socket.sendall(self.encoded(kind, ident, payload))
+        while True:
+            message = self.receive()
+            about = message["payload"].get("ref", message["payload"].get("id", message["id"]))
+            if about == ident or message["type"] == f"{kind}_ACK":
+                return message
+
+    def flood(self, messages: Iterator[bytes]) -> None:
+        """Send for ever, and throw away what comes; ConnectionError when the node has had enough."""
+        self.socket.setblocking(False)
+        unsent = memoryview(b"")
+        while True:
+            if not unsent:
+                unsent = memoryview(next(messages))
+            readable, writable, _ = select.select([self.socket], [self.socket], [], 1.0)
+            if readable and not self.socket.recv(1 << 18):
+                raise ConnectionError("closed")
+            if writable:
+                with suppress(BlockingIOError):
+                    unsent = unsent[self.socket.send(unsent) :]
+
+
+# ------------------------------------------------------------------------------------------- attacks
+
+
+def put(port: int, resource_id: str, user: str, document: Any) -> None:
+    """Make an event over HTTP."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"Authorization": f"Bearer {token(user)}", "Content-Type": "application/json"}
+    connection.request("PUT", f"/v1/resources/event/{resource_id}", json.dumps(document), headers)
+    connection.getresponse().read()
+    connection.close()
+
+
+LONG = {"title": "T", "description": "x" * 900_000}
+TYPED = [
+    {"op": "text", "path": "/description", "value": [100 * n, "y"], "unit": "utf16"} for n in range(1000)
+]
+MOVES = [
+    {"op": "move", "from": "/a/0", "path": "/b/0"},
+    {"op": "move", "from": "/b/0", "path": "/a/0"},
+] * 200
+ROW = {"name": "row", "flags": [True, False, None]}
+
+
+def _edits(patch: Any) -> Callable[[Client, str], Iterator[bytes]]:
+    def messages(client: Client, resource_id: str) -> Iterator[bytes]:
+        payload = {"resource_id": resource_id, "version": 1, "client_id": client.name, "operations": patch}
+        message = client.encoded("OP", "x", payload)
+        return itertools.repeat(message)
+
+    return messages
+
+
+def _asking(*kinds: tuple[str, Json]) -> Callable[[Client, str], Iterator[bytes]]:
+    def messages(client: Client, resource_id: str) -> Iterator[bytes]:
+        named = {"resource": "event", "resource_type": "event", "resource_id": resource_id}
+        return itertools.cycle([client.encoded(kind, "x", {**named, **payload}) for kind, payload in kinds])
+
+    return messages
+
+
+def _rooms(client: Client, resource_id: str) -> Iterator[bytes]:
+    for number in itertools.count():
+        yield client.encoded(
+            "SUBSCRIBE", "x", {"resource": "event", "resource_id": f"{resource_id}-{number}"}
+        )
+
+
+# name -> the document, the attacker's role, and what it sends
+SOCKET: Mapping[str, tuple[Any, str, Callable[[Client, str], Iterator[bytes]]]] = {
+    "texts": (LONG, "editor", _edits(TYPED)),
+    "moves": ({"title": "T", "a": [[ROW] * 15_000], "b": []}, "editor", _edits(MOVES)),
+    "shifts": (
+        {"title": "T", "rows": [0] * 400_000},
+        "editor",
+        _edits([{"op": "add", "path": "/rows/0", "value": 1}] * 20),
+    ),
+    "refused": (LONG, "editor", _edits([{"op": "test", "path": "/title", "value": "no"}])),
+    "undo": (LONG, "editor", _asking(("UNDO", {}), ("REDO", {}))),
+    "syncs": (LONG, "viewer", _asking(("SYNC_REQUEST", {"last_version": 0, "max_changes": 0}))),
+    "ahead": (LONG, "viewer", _asking(("SYNC_REQUEST", {"last_version": 10**9}))),
+    "blinks": (
+        {"title": "T"},
+        "viewer",
+        _asking(("PRESENCE_UPDATE", {"visible": False}), ("PRESENCE_UPDATE", {"visible": True})),
+    ),
+    "rooms": ({"title": "T"}, "viewer", _rooms),
+    "pings": ({"title": "T"}, "viewer", _asking(("PING", {}))),
+    "nonsense": ({"title": "T"}, "viewer", _asking(("NO", {"x": [0] * 100_000}), ("PING", {}))),
+}
+
+
+def _over_http(port: int, number: int, resource_id: str) -> None:
+    put(port, resource_id, f"attacker-{number}", {"title": "T", "rows": list(range(150_000))})
+
+
+def _travel(port: int, number: int, resource_id: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"Authorization": f"Bearer {token(f'attacker-{number}')}"}
+    while True:
+        connection.request("GET", f"/v1/resources/event/{resource_id}?at=1", headers=headers)
+        connection.getresponse().read()
+
+
+def _stranger(port: int, number: int, resource_id: str) -> None:
+    with socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT_S) as opened:
+        opened.sendall(measure.request("/realtime"))
+        opened.recv(1 << 12)
+        opened.sendall(measure.masked(b'{"type": "PING"}') * 1000)
+        while opened.recv(1 << 16):
+            pass
+
+
+HTTP: Mapping[str, Callable[[int, int, str], None]] = {
+    "puts": _over_http,
+    "travel": _travel,
+    "strangers": _stranger,
+}
+ATTACKS = (*SOCKET, *HTTP)
+
+
+def attack(name: str, port: int, number: int) -> None:
+    """Go on for ever; who is thrown out comes back."""
+    resource_id = f"{name}-{number}"
+    user = f"{name}-attacker-{number}"
+    if name in SOCKET:
+        put(port, resource_id, f"{user}-maker", SOCKET[name][0])
+    print("attacking", flush=True)
+    while True:
+        with suppress(OSError, http.client.HTTPException):
+            if name in HTTP:
+                HTTP[name](port, number, resource_id)
+            else:
+                _, role, messages = SOCKET[name]
+                client = Client(port, user, role)
+                client.ask("SUBSCRIBE", resource="event", resource_id=resource_id)
+                client.flood(messages(client, resource_id))
+
+
+# ---------------------------------------------------------------------------------- the honest client
+
+
+class Honest:
+    """Some users who edit an event each, now and then, and ping."""
+
+    def __init__(self, port: int, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._clients = [Client(port, f"honest-{number}") for number in range(HONEST)]
+        self._versions = [0] * HONEST
+        self._numbers = itertools.count()
+        for number, client in enumerate(self._clients):
+            client.ask("SUBSCRIBE", resource="event", resource_id=f"honest-{number}")
+            self._edit(number, {"op": "add", "path": "", "value": {"title": "T"}})
+
+    def _edit(self, number: int, operation: Json) -> None:
+        client, ident = self._clients[number], f"e{next(self._numbers)}"
+        payload = {
+            "resource_id": f"honest-{number}",
+            "version": self._versions[number],
+            "client_id": client.name,
+        }
+        answer = client.ask("OP", ident, operation=operation, **payload)
+        if answer["type"] != "OP_ACK":
+            raise RuntimeError(f"an honest edit was refused: {answer}")
+        self._versions[number] = answer["payload"]["version"]
+
+    def measured(self, seconds: float) -> Json:
+        """Milliseconds of pings and edits, and the most memory that the node had meanwhile."""
+        pings: list[float] = []
+        edits: list[float] = []
+        rss_bytes = 0
+        ends_s = time.perf_counter() + seconds
+        for number in itertools.count():
+            client = self._clients[number % HONEST]
+            began_s = time.perf_counter()
+            client.ask("PING", f"p{next(self._numbers)}")
+            pings.append(1000 * (time.perf_counter() - began_s))
+            if number % EDIT_EACH_PINGS == 0:
+                began_s = time.perf_counter()
+                editor = number // EDIT_EACH_PINGS % HONEST
+                self._edit(editor, {"op": "replace", "path": "/title", "value": f"{number}"})
+                edits.append(1000 * (time.perf_counter() - began_s))
+                rss_bytes = max(rss_bytes, self._process.memory_info().rss)
+            if time.perf_counter() > ends_s:
+                return {"ping_ms": quantiles(pings), "edit_ms": quantiles(edits), "rss_mb": rss_bytes / 1e6}
+            time.sleep(PING_INTERVAL_S)
+        raise AssertionError("it counts for ever")
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """p50, p95 and the greatest."""
+    ordered = sorted(values)
+    return {
+        "p50": ordered[len(ordered) // 2],
+        "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
+        "max": ordered[-1],
+    }
+
+
+@contextmanager
+def serving(transport: str) -> Iterator[tuple[int, int]]:
+    """A `gateway serve` with the default limits; its port and process id."""
+    with tempfile.TemporaryDirectory() as folder:
+        secret = Path(folder) / "secret"
+        secret.write_text(SECRET)
+        secret.chmod(0o600)
+        command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--admin-port", "0"]
+        command += ["--data", f"{folder}/data", "--log-level", "error", "--set", f"auth.secret_file={secret}"]
+        command += ["--set", f"server.transport={transport}"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            ready = process.stdout.readline()
+            yield int(ready.split("ws://")[1].split("/")[0].rpartition(":")[2]), process.pid
+        finally:
+            process.kill()  # it would wait for its clients
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+@contextmanager
+def attackers(name: str, port: int, count: int) -> Iterator[None]:
+    """So many processes that attack."""
+    command = [sys.executable, "-m", "benchmarks.attack", "--attack", name, "--port", str(port), "--number"]
+    processes = [
+        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, preexec_fn=lambda: os.nice(NICE))
+        for number in range(count)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def measured(name: str, transport: str, count: int, seconds: float) -> Json:
+    """One attack: at rest and under it."""
+    with serving(transport) as (port, pid):
+        honest = Honest(port, pid)
+        honest.measured(min(seconds, SETTLE_S))
+        rest = honest.measured(seconds)
+        with attackers(name, port, count):
+            honest.measured(min(seconds, SETTLE_S))
+            under = honest.measured(seconds)
+    return {"rest": rest, "attack": under}
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """One row an attack."""
+    rows = []
+    for name, found in results.items():
+        row = [name]
+        for kind in ("ping_ms", "edit_ms"):
+            row += [" ".join(f"{value:.1f}" for value in found[when][kind].values()) for when in found]
+        row.append(f"{found['rest']['rss_mb']:.0f}, {found['attack']['rss_mb']:.0f}")
+        rows.append(row)
+    columns = ("attack", "ping at rest", "under attack", "edit at rest", "under attack", "RSS MB")
+    return measure.table("Milliseconds of an honest client: p50, p95, max", columns, rows)
+
+
+def run(arguments: Sequence[str] = ()) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.attack",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--attackers", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
+    parser.add_argument("--only", choices=ATTACKS, action="append")
+    parser.add_argument("--transport", choices=("fast", "portable"), default="fast")
+    for name in ("--attack", "--port", "--number"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.attack:
+        attack(options.attack, int(options.port), int(options.number))
+    results = {}
+    for name in options.only or ATTACKS:
+        results[name] = measured(name, options.transport, options.attackers, options.seconds)
+        print(table({name: results[name]}), flush=True)
+    print(table(results))
+    title = f"An honest client beside {options.attackers} attackers, {options.transport} transport"
+    print(measure.save("attack", {"title": title, "results": results}))
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])

@@ -1,0 +1,38 @@
+"""CPU of requests, on the account of who asks: the same as for messages of a socket."""
+
+from __future__ import annotations
+
+import trio
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.http.port import Resources
+from gateway.sessions.metered import Metered
+
+# Where `requests.identity_of` says who asks.
+USER = "gateway.user_id"
+
+
+class Charged:
+    """An application whose requests are paid for when they end, by whom they turned out to be."""
+
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+        self._app = app
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and charge for each of its steps."""
+        busy_s = 0.0
+
+        def held(seconds: float) -> None:
+            nonlocal busy_s
+            busy_s += seconds
+
+        async def answer() -> None:
+            await self._app(scope, receive, send)
+
+        try:
+            await Metered(answer(), trio.current_time, held)
+        finally:
+            user_id = scope.get(USER)
+            if user_id is not None:
+                self._resources.spend_cpu(user_id, busy_s)
