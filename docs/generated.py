@@ -179,6 +179,18 @@ def answer(response: tuple[str, Mapping[str, Any]]) -> tuple[str, str]:
 # ------------------------------------------------------------------------------------------ commands
 
 
+def scenario() -> Iterator[str]:
+    """The members of a load scenario, table by table."""
+    found = import_module("loadtest.scenario").members()
+    for name in dict.fromkeys(key.table for key in found):
+        yield f"## {f'`{name}`' if name else 'At the top'}"
+        yield ""
+        lines = (
+            (code(key.name), code(key.takes), key.default, key.meaning) for key in found if key.table == name
+        )
+        yield from table(("key", "takes", "default", "what it says"), lines)
+
+
 def commands() -> Iterator[str]:
     """Every command of `gateway`, then those of the load harness."""
     yield from described(gateway, "gateway")
@@ -218,4 +230,5 @@ PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
     "http": http,
     "admin_http": admin_http,
     "commands": commands,
+    "scenario": scenario,
 }

@@ -11,13 +11,15 @@ where. All durations are seconds, all rates are per second.
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 SHIPPED = Path(__file__).parent / "scenarios"
 EDIT_KINDS = ("title", "times", "location", "description", "attendees", "undo")
@@ -33,9 +35,9 @@ class ScenarioError(Exception):
 class Stage:
     """A stretch of the run. `connections` is reached linearly from the stage before (at once with 0 s)."""
 
-    name: str
-    duration_s: float
-    connections: int
+    name: str  # shown in reports
+    duration_s: float  # its length
+    connections: int  # at its end
     operations_per_s: float | None = None  # of all users together; None: operations_per_user_s of each
     reconnect_share: float = 0.0  # a storm: this share of the users is cut off, and comes back, at the start
     measured: bool = True  # False: not part of rates and latencies (warming up, going down)
@@ -45,45 +47,44 @@ class Stage:
 class Population:
     """Who looks at what. Users connect document by document, so those there have company."""
 
-    documents: int
-    distribution: Literal["uniform", "zipf"] = "uniform"
-    zipf_exponent: float = 1.0
+    documents: int  # how many there are
+    distribution: Literal["uniform", "zipf"] = "uniform"  # of users over documents; zipf: few have many
+    zipf_exponent: float = 1.0  # how uneven zipf is
     viewer_share: float = 0.0  # of each document's users: they only read
     replicas: int = 1  # of each document: full replicas; the others check order and count
     plain_share: float = 0.0  # clients that know RFC-002 only (no subprotocol, token in the handshake)
-    resource_type: str = "event"
+    resource_type: str = "event"  # what the documents are
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
     """What users do. `mix` weighs the kinds of edits; rates are Poisson and open loop."""
 
-    operations_per_user_s: float = 0.0
-    mix: Mapping[str, float] = field(default_factory=lambda: {"title": 1.0})
-    presence_per_user_s: float = 0.0
+    operations_per_user_s: float = 0.0  # edits of each editor
+    mix: Mapping[str, float] = field(default_factory=lambda: {"title": 1.0})  # weights of the kinds of edits
+    presence_per_user_s: float = 0.0  # moves of each user's cursor
     session_s: float = 0.0  # then a user closes and connects again; 0: stays
     resume: bool = True  # comes back with version and epoch, otherwise asks for the whole state
     offline_per_user_s: float = 0.0  # spells without a connection; edits queue up meanwhile
-    offline_s: float = 5.0
+    offline_s: float = 5.0  # the length of such a spell
     slow_share: float = 0.0  # readers that stop reading now and then
-    slow_pause_s: float = 5.0
-    slow_every_s: float = 20.0
-    ping_interval_s: float = 60.0
+    slow_pause_s: float = 5.0  # how long they don't
+    slow_every_s: float = 20.0  # how long they read in between
+    ping_interval_s: float = 60.0  # of each user
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
     """What passes. None: not judged."""
 
-    connect_success_min: float | None = 0.995
-    delivery_p95_ms: float | None = None
-    delivery_p99_ms: float | None = None
-    ack_p95_ms: float | None = None
-    sync_p95_ms: float | None = None
+    connect_success_min: float | None = 0.995  # share of the attempts
+    delivery_p95_ms: float | None = None  # from when an edit was due until others have it
+    delivery_p99_ms: float | None = None  # the same
+    ack_p95_ms: float | None = None  # from when an edit was due until it is acknowledged
+    sync_p95_ms: float | None = None  # from the open connection until the document is there
     refused_max: float | None = 0.001  # share of the operations
     operations_achieved_min: float | None = 0.99  # acknowledged, of those scheduled
-    # Outages are expected: each must be over, latencies included, within this; latencies count outside.
-    recovery_max_s: float | None = None
+    recovery_max_s: float | None = None  # outages may be, and are over within this
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,9 @@ class Generator:
     """The generator's own limits: beyond them it was the bottleneck, and the run is invalid."""
 
     processes: int = 0  # 0: one for each 15,000 connections
-    lag_p99_ms_max: float = 50.0
+    lag_p99_ms_max: float = 50.0  # how late edits leave, and its loop runs
     missed_max: float = 0.01  # share of the operations sent more than missed_after_ms late
-    missed_after_ms: float = 50.0
+    missed_after_ms: float = 50.0  # what is late
     drain_s: float = 10.0  # after the last stage, for what is still unanswered
     source_addresses: int = 0  # 127.0.0.x addresses to connect from; 0: one for each 20,000 connections
 
@@ -102,23 +103,23 @@ class Generator:
 class Disruption:
     """What happens to the embedded server: kill (SIGKILL) or restart (SIGTERM), and a new one on its data."""
 
-    kind: str
-    at_s: float
-    down_s: float = 0.5
+    kind: str  # kill or restart
+    at_s: float  # since the start of the run
+    down_s: float = 0.5  # until a new one is started
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    name: str
-    description: str
-    stages: tuple[Stage, ...]
-    population: Population
-    activity: Activity = Activity()
-    targets: Targets = Targets()
-    generator: Generator = Generator()
-    disruptions: tuple[Disruption, ...] = ()
+    name: str  # of a file: its name
+    description: str  # what `loadtest list` says
+    stages: tuple[Stage, ...]  # `[[stages]]`
+    population: Population  # `[population]`
+    activity: Activity = Activity()  # `[activity]`
+    targets: Targets = Targets()  # `[targets]`
+    generator: Generator = Generator()  # `[generator]`
+    disruptions: tuple[Disruption, ...] = ()  # `[[disruptions]]`
     server: Mapping[str, Any] = field(default_factory=dict)  # of the embedded gateway: {"limits.x": value}
-    seed: int = 1
+    seed: int = 1  # of the schedule
 
     @property
     def duration_s(self) -> float:
@@ -161,6 +162,49 @@ class Scenario:
     def document(self) -> dict[str, Any]:
         """As plain JSON data; `parse` reads it again."""
         return dataclasses.asdict(self)
+
+
+class Key(NamedTuple):
+    """A member of a scenario as people write it, and what its comment says of it."""
+
+    table: str
+    name: str
+    takes: str
+    default: str
+    meaning: str
+
+
+TABLES: Mapping[str, type] = {
+    "": Scenario,
+    "[[stages]]": Stage,
+    "[population]": Population,
+    "[activity]": Activity,
+    "[targets]": Targets,
+    "[generator]": Generator,
+    "[[disruptions]]": Disruption,
+}
+_MEMBER = re.compile(r"^    (\w+): (.+?)(?: = (.+?))?  # (.+)$", re.MULTILINE)
+
+
+def members() -> list[Key]:
+    """Every member that a scenario may have; the meanings are the comments beside them."""
+    found = []
+    for table, kind in TABLES.items():
+        said = {
+            name: (takes, meaning) for name, takes, _, meaning in _MEMBER.findall(inspect.getsource(kind))
+        }
+        for item in dataclasses.fields(kind):
+            takes, meaning = said[item.name]
+            found.append(Key(table, item.name, takes, _default(item), meaning))
+    return found
+
+
+def _default(item: dataclasses.Field[Any]) -> str:
+    if item.default is not dataclasses.MISSING:
+        return "" if dataclasses.is_dataclass(item.default) else str(item.default).lower()
+    if item.default_factory is not dataclasses.MISSING:
+        return str(item.default_factory())
+    return "required"
 
 
 def _mismatch(where: str, expected: str, value: object) -> ScenarioError:

@@ -12,6 +12,7 @@ import click
 import trio
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from loadtest import scenario as scenarios
 from loadtest.cli.capacity import plan_command, sweep_command
@@ -69,11 +70,24 @@ def main() -> None:
 
 
 @main.command("list")
-def list_command() -> None:
+@click.option("--keys", "with_keys", is_flag=True, help="Every key that a scenario's file may have instead.")
+def list_command(with_keys: bool) -> None:
     """The shipped scenarios."""
+    if with_keys:
+        _list_keys()
+        return
     table = Table.grid(padding=(0, 2))
     for name, description in scenarios.shipped().items():
         table.add_row(f"[bold]{name}[/]", description)
+    console.print(table)
+
+
+def _list_keys() -> None:
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in ("table", "key", "default", "what it says"):
+        table.add_column(name, no_wrap=name == "key")
+    for key in scenarios.members():
+        table.add_row(*(Text(cell) for cell in (key.table, key.name, key.default, key.meaning)))
     console.print(table)
 
 

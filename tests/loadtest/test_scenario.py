@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loadtest.scenario import ScenarioError, load, parse, shipped
+from loadtest.scenario import TABLES, ScenarioError, load, members, parse, shipped
 
 MINIMAL: dict[str, Any] = {
     "name": "x",
@@ -114,3 +115,13 @@ def test_scaling_keeps_the_shape() -> None:
     assert half.stages[-1].operations_per_s == pytest.approx(3000)
     assert half.stages[-1].duration_s == pytest.approx(3)
     assert load("rfc002").scaled(durations=0.1).activity.session_s == 60
+
+
+def test_every_key_is_documented_by_name_default_and_meaning() -> None:
+    found = {(key.table, key.name): key for key in members()}
+    for table, kind in TABLES.items():
+        assert {name for where, name in found if where == table} == {one.name for one in fields(kind)}
+    assert all(len(key.meaning) > 5 for key in found.values())
+    assert found["[targets]", "delivery_p95_ms"].default == "none"
+    assert found["[population]", "documents"].default == "required"
+    assert found["[generator]", "drain_s"].default == "10.0"
