@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from websockets.exceptions import WebSocketException
 from tests.clients.desk import created, named, op, signed_in, state, subscribe
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.transports import TRANSPORTS
-from tests.clients.wire import Closed, Payload, Wire, until, wire
+from tests.clients.wire import Closed, Payload, Refused, Wire, until, wire
 
 CLIENTS = 50
 RESOURCES = [f"event:shared-{n}" for n in range(10)]
@@ -120,6 +120,38 @@ async def test_after_kill_9_everything_acknowledged_is_there_once(tmp_path: Path
             for writer in writers:
                 nursery.start_soon(writer.resend, node)
         assert await check(node, writers) == sum(len(writer.sent) for writer in writers)
+
+
+async def attack(node: Gateway, number: int) -> None:
+    """The dearest edits, one after the other, until the connection breaks."""
+    patch = [{"op": "text", "path": "/description", "value": [100 * n, "y"]} for n in range(1000)]
+    async with signed_in(node, f"attacker{number}") as opened:
+        with suppress(Closed):
+            resource = await created(opened, value={"title": "T", "description": "x" * 150_000})
+            while True:
+                with suppress(Refused):
+                    await opened.ask("OP", op(opened, resource, 1, *patch), 60)
+
+
+async def test_kill_9_again_and_again_under_attack_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    writers = [Writer(number) for number in range(10)]
+
+    async def kill_soon(node: Gateway, writers: Sequence[Writer]) -> None:
+        before = sum(len(writer.acknowledged) for writer in writers)
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(attack, node, number)
+            more = "40 edits more"
+            await until(lambda: sum(len(writer.acknowledged) for writer in writers) > before + 40, more, 60)
+            node.kill()
+
+    for round_ in range(3):
+        with gateway(tmp_path) as node:
+            if round_ == 0:
+                await create_all(node)
+            await write_all(node, writers, kill_soon)
+    with gateway(tmp_path) as node:
+        assert await check(node, writers) >= 120
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
