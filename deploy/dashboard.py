@@ -345,7 +345,11 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             (now("gateway_loop_lag_max_seconds"), "{{instance}}"),
             (now("gateway_worker_loop_lag_max_seconds"), "{{instance}} {{worker}}"),
         ),
-        graph("Collector pauses", "s", "p99", *quantiles("gateway_gc_pause_seconds", 0.99)),
+        graph(
+            "Collector pauses", "s", "p99, and how much of each second they take",
+            (quantile(0.99, "gateway_gc_pause_seconds"), "p99"),
+            (f"sum(rate({now('gateway_gc_pause_seconds_sum')}{INTERVAL}))", "a second"),
+        ),
         graph(
             "Descriptors", "percentunit", "Of each process's limit",
             (f"{now('process_open_fds')} / {now('process_max_fds')}", "{{instance}} {{worker}}"),

@@ -76,7 +76,9 @@ class WorkersCollector(Collector):
         workers = [process for process in self._scrape.processes if process.exported is not None]
         yield GaugeMetricFamily("gateway_workers", "Workers that take clients", len(workers))
         yield CounterMetricFamily(
-            "gateway_worker_restarts", "Workers that ended unasked and were replaced", self._scrape.restarts
+            "gateway_worker_restarts",
+            "New workers for such as ended unasked, or didn't start",
+            self._scrape.restarts,
         )
         for name, metric in METRICS.items():
             if metric.kind not in ("gauge", "highest"):

@@ -6,6 +6,7 @@ memory is estimated and CPU holds nobody back.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -77,8 +78,8 @@ class Capacity:
     def _by_descriptors(self) -> int | None:
         try:
             used = len(os.listdir(DESCRIPTORS))
-        except OSError:
-            return None
+        except OSError as error:  # to count them takes one
+            return 0 if error.errno in (errno.EMFILE, errno.ENFILE) else None
         return interpreter.descriptors().soft - used - DESCRIPTORS_SPARE
 
     def _by_memory(self, connections: int) -> int | None:

@@ -145,6 +145,7 @@ class Supervisor:
                 logger.error(
                     "worker %d ended with status %s; a new one in %.1f s", number, child.status, delay_s
                 )
+                self.restarts += 1
                 await trio.sleep(delay_s)
                 delay_s = min(2 * delay_s, BACKOFF_MAX_S)
                 await self._replace(number, child)
@@ -155,7 +156,6 @@ class Supervisor:
                 return
             try:
                 self._slots[number] = await self._start(number)
-                self.restarts += 1
             except GatewayError as error:
                 logger.error("worker %d doesn't start: %s", number, error)
 

@@ -51,7 +51,7 @@ def test_every_field_of_the_counters_is_published():
             "counter": f"{metric.name}_total",
             "histogram": f"{metric.name}_count",
             "steps": f"{metric.name}_count",
-            "keyed": f"{metric.name}_total",
+            "keyed": f"{metric.name}_total" if metric.known else "",
         }[metric.kind]
         assert not expected or expected in published
 

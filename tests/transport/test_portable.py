@@ -31,8 +31,8 @@ class TestPortableTransport(TransportContract):
         return PortableTransport(config, counters)
 
 
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """A self-signed certificate of 127.0.0.1 and its key: two PEM files."""
+def certificate(directory: Path, hours: int = 1) -> tuple[Path, Path]:
+    """A self-signed certificate of 127.0.0.1, which ends in so many hours, and its key: two PEM files."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway.test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -43,7 +43,7 @@ def certificate(directory: Path) -> tuple[Path, Path]:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=hours))
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
         )

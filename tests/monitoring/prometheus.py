@@ -1,0 +1,133 @@
+"""A real Prometheus with the shipped alert rules, and promtool."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+import yaml
+
+from tests.servers import ServerProcess, free_port
+
+RULES = Path(__file__).parent.parent.parent / "deploy" / "alerts.yml"
+PLACES = ("/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
+# Of the shipped rules' times: a fault is seen in seconds then.
+WINDOW = "10s"
+LASTS = "1s"
+# Thresholds that are times or sizes themselves, which a test can't wait for.
+SMALLER = {"gateway_archive_lag_seconds > 300": "gateway_archive_lag_seconds > 3"}
+FIRES_WITHIN_S = 40.0
+
+
+@functools.cache
+def binary(name: str) -> str:
+    """prometheus or promtool; installed with apt-get where it's missing and we may. Raises LookupError."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), *PLACES))
+    found = shutil.which(name, path=path)
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {"DEBIAN_FRONTEND": "noninteractive", **os.environ}
+        for words in (("update",), ("install", "--yes", "--no-install-recommends", "prometheus")):
+            subprocess.run(["apt-get", "--quiet", *words], env=quiet, capture_output=True, check=False)
+        found = shutil.which(name, path=path)
+    if found is None:
+        raise LookupError(
+            "these tests need Prometheus: apt-get install prometheus (or your system's package)"
+        )
+    return found
+
+
+def hurried(rules: str, window: str = WINDOW) -> str:
+    """The rules with their times shortened, and nothing else."""
+    for threshold, smaller in SMALLER.items():
+        assert threshold in rules, threshold
+        rules = rules.replace(threshold, smaller)
+    rules = re.sub(r"\[\d+[smh]\]", f"[{window}]", rules)
+    return re.sub(r"(?m)^( +)for: \d+[smh]$", rf"\1for: {LASTS}", rules)
+
+
+class Prometheus:
+    """A running Prometheus that scrapes once a second."""
+
+    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
+        self.url = url
+        self._client = client
+
+    async def query(self, expression: str) -> list[dict[str, Any]]:
+        """The samples of an instant query."""
+        answer = await self._client.get(f"{self.url}/api/v1/query", params={"query": expression})
+        told = answer.json()
+        assert told["status"] == "success", (expression, told)
+        samples: list[dict[str, Any]] = told["data"]["result"]
+        return samples
+
+    async def value(self, expression: str) -> float:
+        """The sum of what a query finds; 0 for nothing."""
+        return sum(float(sample["value"][1]) for sample in await self.query(expression))
+
+    async def until_above(self, expression: str, bound: float) -> float:
+        """Wait until a query finds more than this; returns what."""
+        with trio.fail_after(FIRES_WITHIN_S):
+            while True:
+                found = await self.value(expression)
+                if found > bound:
+                    return found
+                await trio.sleep(0.2)
+
+    async def firing(self) -> set[str]:
+        """The alerts that fire now."""
+        return {sample["metric"]["alertname"] for sample in await self.query('ALERTS{alertstate="firing"}')}
+
+    async def until_fired(self, *names: str) -> None:
+        """Wait until each of these alerts has fired at some time of the last minute."""
+        wanted = set(names)
+        with trio.move_on_after(FIRES_WITHIN_S):
+            while wanted:
+                recent = await self.query('count_over_time(ALERTS{alertstate="firing"}[1m]) > 0')
+                wanted -= {sample["metric"]["alertname"] for sample in recent}
+                await trio.sleep(0.3)
+            return
+        raise AssertionError(f"{sorted(wanted)} didn't fire; {sorted(await self.firing())} do")
+
+
+@asynccontextmanager
+async def prometheus(targets: Sequence[str], rules: str) -> AsyncIterator[Prometheus]:
+    """Scrape these admin ports (HOST:PORT) under the job of the shipped rules."""
+    with tempfile.TemporaryDirectory(prefix="gateway-prometheus-") as name:
+        directory = Path(name)
+        (directory / "alerts.yml").write_text(rules)
+        scraped = {"job_name": "gateway", "static_configs": [{"targets": list(targets)}]}
+        configuration = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": ["alerts.yml"],
+            "scrape_configs": [scraped],
+        }
+        (directory / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+
+        def ready() -> None:
+            try:
+                httpx.get(f"{url}/-/ready", timeout=1).raise_for_status()
+            except httpx.HTTPError as error:
+                raise ConnectionError(str(error)) from error
+
+        command = [binary("prometheus"), f"--config.file={directory / 'prometheus.yml'}"]
+        command += [f"--storage.tsdb.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
+        server = ServerProcess(command, directory, ready)
+        await trio.to_thread.run_sync(server.start)
+        try:
+            async with httpx.AsyncClient() as client:
+                yield Prometheus(url, client)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(server.stop)

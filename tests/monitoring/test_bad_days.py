@@ -1,0 +1,196 @@
+"""Bad days of two nodes under a real Prometheus: each alert fires under its fault, each metric moves.
+
+The rules are the shipped ones with their times shortened. One cluster goes through all of it, for each start
+costs seconds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psutil
+import redis
+import trio
+
+from tests.cli.commands import Server
+from tests.monitoring import traffic
+from tests.monitoring.cluster import MAXMEMORY, Cluster, cluster
+from tests.monitoring.prometheus import Prometheus
+from tests.supervisor.test_supervisor import workers
+from tests.test_deploy import PANELS, RULES, TARGET_LABELS, parsed, selectors
+
+# What a running cluster can't be made to do here, and the test that makes it happen in a room or a hub.
+SHOWN_ELSEWHERE = {
+    "gateway_internal_errors_total": "tests/sessions/test_session.py",
+    "gateway_changes_folded_total": "tests/redis/test_flushed.py",
+    "gateway_changes_lost_total": "tests/hub/test_recovery.py",
+    "gateway_archive_blocked": "tests/log/test_archive.py",
+    "gateway_archive_gaps_total": "tests/log/test_archive.py",
+    "gateway_messages_slow_total": "tests/sessions/test_shares.py",
+    "gateway_redis_replicas": "tests/redis/test_facts.py",
+    "gateway_redis_replica_lag_bytes": "tests/redis/test_facts.py",
+    "gateway_certificate_ends_timestamp_seconds": "tests/monitoring/test_one_node.py",
+    "process_start_time_seconds": "tests/monitoring/test_one_node.py",
+    "gateway_build_info": "tests/admin/test_exposition.py",
+}
+
+
+def watched_metrics() -> set[str]:
+    """The metrics that rules and dashboard name, without the parts of histograms."""
+    expressions = [rule["expr"] for rule in RULES]
+    expressions += [target["expr"] for panel in PANELS for target in panel["targets"]]
+    names = {selector.name for text in expressions for selector in selectors(parsed(text))}
+    return {name.removesuffix("_bucket").removesuffix("_sum") for name in names} - {"up"} - TARGET_LABELS
+
+
+async def still(prometheus: Prometheus) -> set[str]:
+    """Those of which no sample has ever changed."""
+    found = set()
+    for name in watched_metrics() - SHOWN_ELSEWHERE.keys():
+        for series in (name, f"{name}_count"):
+            moved = f"count(max_over_time({series}[1h]) > min_over_time({series}[1h]))"
+            if await prometheus.value(moved):
+                break
+        else:
+            found.add(name)
+    return found
+
+
+async def test_each_alert_fires_under_its_fault_and_each_metric_moves(tmp_path):
+    settings = ("redis.evict_idle_h=0.01", "limits.user_cpu_burst_s=0.2")
+    async with cluster(tmp_path, *settings) as running:
+        await the_clients_day(running)
+        await the_archives_day(running)
+        await redis_day(running)
+        await the_processes_day(running)
+        unmoved = await still(running.prometheus)
+        assert not unmoved, f"these have no source: {sorted(unmoved)}"
+
+
+async def the_clients_day(running: Cluster) -> None:
+    node, prometheus = running.nodes[0], running.prometheus
+    editor = await running.token("ann")
+    viewer = await running.token("vic", "event:*=viewer")
+    await traffic.an_ordinary_day(running, 50)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(traffic.slow_readers, node, editor, 14, 60)
+        await traffic.refusals(node, editor, viewer, 3)
+        await traffic.conflicts(node, editor, 12)
+        await traffic.dropped(node, editor, 40)
+        await traffic.turned_away(node, 20)
+        await traffic.contended(running, editor, 4)
+        await traffic.large_messages(node, editor)
+        await prometheus.until_fired(
+            "ConnectionDropRate", "OTConflictRate", "ConnectionsRefused", "RolloutConnections", "ReadersSlow"
+        )
+
+
+async def the_archives_day(running: Cluster) -> None:
+    """PostgreSQL is away; meanwhile Redis is emptied under the editors' hands."""
+    bearer = await running.token()
+    async with traffic.looking(running.nodes[0], bearer, "kept", "k") as author:
+        version = (await author.ask("OP", traffic.op("kept", 0, traffic.CREATE, "k")))["version"]
+        running.postgres.kill()
+        title = {"op": "replace", "path": "/title", "value": "unarchived"}
+        version = (await author.ask("OP", traffic.op("kept", version, title, "k")))["version"]
+        await running.prometheus.until_fired("ArchiveLagging")
+        with redis.Redis("127.0.0.1", running.redis.port) as client:
+            client.flushall()
+        running.postgres.start()
+        await trio.sleep(1)
+        await traffic.until_committed(author, traffic.op("kept", version, title, "k"))
+
+
+async def redis_day(running: Cluster) -> None:
+    prometheus = running.prometheus
+    async with editing(running):
+        running.configure_redis("maxmemory", 0)
+        await prometheus.until_fired("RedisMemoryUnbounded")
+        running.configure_redis("maxmemory", MAXMEMORY)
+        for _ in range(3):  # slow, and back before anything is given up
+            running.redis.pause()
+            await trio.sleep(4)
+            running.redis.resume()
+            await trio.sleep(0.5)
+        await prometheus.until_fired("CommitsSlow", "MessageLatencyHigh", "RolloutLatency")
+        running.redis.pause()
+        await prometheus.until_fired("RedisUnreachable", "LogFailing", "EditsFailing", "RolloutErrors")
+        running.redis.resume()
+        with redis.Redis("127.0.0.1", running.redis.port) as client:
+            used = int(client.info("memory")["used_memory"])
+            running.configure_redis("maxmemory", used - (1 << 20))
+            await prometheus.until_fired("RedisMemoryHigh", "LogUnwritable")
+            running.configure_redis("maxmemory-policy", "allkeys-random")
+            await prometheus.until_fired("RedisEvicting")
+            running.configure_redis("maxmemory", MAXMEMORY)
+            running.configure_redis("maxmemory-policy", "noeviction")
+            directory = running.redis.directory / "gone"
+            directory.mkdir()
+            client.config_set("dir", str(directory))
+            shutil.rmtree(directory)
+            client.bgsave()
+            await prometheus.until_fired("RedisPersistenceFailing")
+
+
+@asynccontextmanager
+async def editing(running: Cluster) -> AsyncIterator[None]:
+    """Meanwhile somebody edits on the first node, whatever the answers are; the other has a reader."""
+    bearer = await running.token("eve")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(traffic.insist, running.nodes[0], bearer, "insisted", "i")
+        nursery.start_soon(traffic.look_on, running.nodes[1], bearer, "insisted", "l")
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def the_processes_day(running: Cluster) -> None:
+    first, second = running.nodes
+    prometheus = running.prometheus
+    secret = running.data / "jwt-secret"
+    kept = secret.read_bytes()
+    secret.unlink()
+    await prometheus.until_fired("KeysUnusable")
+    secret.write_bytes(kept)
+    secret.chmod(0o600)
+    for _ in range(3):  # held up, as by a neighbour on the machine
+        for worker in workers(first):
+            worker.suspend()
+        await trio.sleep(1.5)
+        for worker in workers(first):
+            worker.resume()
+        await trio.sleep(0.5)
+    await prometheus.until_fired("EventLoopLagging")
+    async with (
+        traffic.looking(first, await running.token(), "held", "h"),
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(_without_descriptors, first)
+        await prometheus.until_fired("DescriptorsLow")
+        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_killed_again_and_again, first)
+        await prometheus.until_fired("WorkersCrashing")
+        nursery.cancel_scope.cancel()
+    second.command.process.send_signal(signal.SIGTERM)
+    await trio.sleep(1.5)
+    second.command.process.kill()
+    await prometheus.until_fired("GatewayDown")
+
+
+async def _without_descriptors(node: Server) -> None:
+    """Its workers can't open anything more, whatever they close."""
+    while True:
+        for worker in workers(node):
+            _, hard = worker.rlimit(psutil.RLIMIT_NOFILE)
+            worker.rlimit(psutil.RLIMIT_NOFILE, (worker.num_fds(), hard))
+        await trio.sleep(0.3)
+
+
+async def _killed_again_and_again(node: Server) -> None:
+    while True:
+        for worker in workers(node):
+            worker.kill()
+        await trio.sleep(0.5)

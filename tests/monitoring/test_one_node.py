@@ -1,0 +1,55 @@
+"""A node of one process under a real Prometheus: its certificate, its restarts, its disk."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+
+from tests.cli.commands import gateway, served
+from tests.clients.wire import wire
+from tests.monitoring.prometheus import RULES, hurried, prometheus
+from tests.scraped import scraped
+from tests.servers import free_port
+from tests.transport.test_portable import certificate
+
+
+async def test_a_certificate_that_ends_soon_and_a_node_that_keeps_starting_are_told(tmp_path):
+    port = free_port()
+    soon, key = certificate(tmp_path, hours=72)
+    words = ("--admin-port", str(port), "--tls-cert", str(soon), "--tls-key", str(key))
+    async with prometheus([f"127.0.0.1:{port}"], hurried(RULES.read_text(), "40s")) as watching:
+        started_s = 0.0
+        for number in range(4):
+            async with served(tmp_path / "data", *words) as node:
+                started_s = await watching.until_above("process_start_time_seconds", started_s)
+                if number == 3:
+                    await watching.until_fired("NodeCrashing", "CertificateEnding")
+                node.command.process.kill()
+                await node.command.ended()
+
+
+async def test_a_certificate_that_lasts_is_told_and_silent(tmp_path):
+    lasting, key = certificate(tmp_path, hours=90 * 24)
+    words = ("--tls-cert", str(lasting), "--tls-key", str(key))
+    async with served(tmp_path / "data", *words) as node:
+        ends_s = (await scraped(node.admin)).value("gateway_certificate_ends_timestamp_seconds")
+    assert abs(ends_s - (datetime.now(UTC) + timedelta(days=90)).timestamp()) < 3600
+
+
+async def test_a_node_that_fills_up_is_told_before_it_is_full(tmp_path):
+    port = free_port()
+    words = ("--admin-port", str(port), "--set", "server.connections_max=10")
+    async with (
+        prometheus([f"127.0.0.1:{port}"], hurried(RULES.read_text())) as watching,
+        served(tmp_path, *words) as node,
+        AsyncExitStack() as stack,
+    ):
+        made = await gateway("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(tmp_path))
+        bearer = made.out.strip()
+        for _ in range(7):
+            await stack.enter_async_context(wire(node.url, bearer))
+        await watching.until_above("gateway_connections_left == 3", 0)
+        assert "WebSocketConnectionsHigh" not in await watching.firing()
+        for _ in range(2):
+            await stack.enter_async_context(wire(node.url, bearer))
+        await watching.until_fired("WebSocketConnectionsHigh")
