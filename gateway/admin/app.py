@@ -25,7 +25,7 @@ from gateway.admin.port import State
 from gateway.errors import LogUnavailable
 from gateway.http import problems
 from gateway.http.authorship import AuthorshipRoutes
-from gateway.http.headers import SecurityHeaders
+from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.lists import ListRoutes
 from gateway.http.port import Resources
 from gateway.http.requests import HttpContext, json_response
@@ -76,6 +76,7 @@ def application(context: AdminContext) -> Starlette:
         exception_handlers=problems.HANDLERS,
     )
     app.add_middleware(SecurityHeaders, policy=page.POLICY)
+    app.add_middleware(RequestId)
     return app
 
 

@@ -21,7 +21,7 @@ from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError
 from gateway.log.sqlite import DATABASE
 from gateway.node import Addresses, Node, faces
-from gateway.runtime import interpreter, speedups
+from gateway.runtime import interpreter, logs, speedups
 from gateway.sessions.endpoint import PATH
 from gateway.supervisor import Supervisor
 
@@ -29,7 +29,6 @@ logger = logging.getLogger("gateway")
 
 DEFAULT = Config()
 DEFAULT_URL = f"ws://{DEFAULT.server.host}:{DEFAULT.server.port}{PATH}"
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @click.command("serve")
@@ -106,7 +105,7 @@ def serve_command(
     further = {f"server.{name}": value for name, value in options.items()}
     further |= {"redis.urls": redis, "redis.cluster_url": redis_cluster, "postgres.dsn": postgres}
     config = settings.load(further)
-    logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+    logs.configure(log_level.upper(), config.server.log_format)
     _refuse_vanished(config, new)
     _prepare(config)
     if config.server.workers == 1:

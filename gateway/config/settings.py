@@ -57,6 +57,9 @@ class ServerSettings(Section):
     transport: str = tunable(
         "auto", "auto takes fast where its kernels are built", choices=("auto", "fast", "portable")
     )
+    log_format: str = tunable(
+        "console", "Lines for people, or an object of JSON each", choices=("console", "json")
+    )
     tls_cert: str = tunable("", "Certificate chain (PEM); empty: no TLS")
     tls_key: str = tunable("", "Private key of the certificate (PEM)")
     workers: int = tunable(

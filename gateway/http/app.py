@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from gateway.http import problems
 from gateway.http.authorship import AuthorshipRoutes
 from gateway.http.charging import Charged
-from gateway.http.headers import SecurityHeaders
+from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.lists import ListRoutes
 from gateway.http.openapi import description
 from gateway.http.requests import HttpContext, json_response
@@ -45,7 +45,7 @@ def application(
         ],
         exception_handlers=problems.HANDLERS,
     )
-    return SecurityHeaders(_Cors(Charged(app, context.resources), allows_origin))
+    return RequestId(SecurityHeaders(_Cors(Charged(app, context.resources), allows_origin)))
 
 
 class _Cors(CORSMiddleware):

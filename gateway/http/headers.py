@@ -1,9 +1,14 @@
-"""Headers that every answer carries: what a browser must not do with it."""
+"""Headers that every answer carries: what a browser must not do with it, and the request's id."""
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
+import re
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.runtime import logs
 
 NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
 """The policy of what isn't a page."""
@@ -13,6 +18,10 @@ OTHERS = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+
+REQUEST_ID = "x-request-id"
+PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class SecurityHeaders:
@@ -32,3 +41,30 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class RequestId:
+    """Names each request of an ASGI application: in its answer, and in whatever is logged on its behalf.
+
+    A proxy's X-Request-ID is kept where it is short and plain.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        request = given if PLAIN.fullmatch(given) else secrets.token_hex(8)
+        if request != given:  # for a worker that the request is passed on to
+            scope["headers"] = [*scope["headers"], (REQUEST_ID.encode(), request.encode())]
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID] = request
+            await send(message)
+
+        logs.bind(request=request)  # the task is this request's alone
+        await self._app(scope, receive, send_with_id)

@@ -20,6 +20,7 @@ from gateway.ports import AbuseWatch, Ack, Connection, Identity, Role
 from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
+from gateway.runtime import logs
 from gateway.runtime.labels import AUTH_NONE
 from gateway.sessions.charges import READ_BYTES, spend_bytes
 from gateway.sessions.claims import REPLACED
@@ -274,7 +275,7 @@ class ClientSession:
         if isinstance(error, Disconnect):
             self.close(error.code, error.reason)
             return
-        refusal = self.refusal_of(error)
+        refusal = self.refusal_of(error, None if message is None else message.id)
         ref = None
         if message is not None:
             ref = message.id
@@ -283,8 +284,8 @@ class ClientSession:
                 self.shared.counters.operations_refused[refusal.code] += 1
         self.refuse(refusal, ref)
 
-    def refusal_of(self, error: Exception) -> Refusal:
-        """What is answered to an error; a bug is logged."""
+    def refusal_of(self, error: Exception, request: str | None = None) -> Refusal:
+        """What is answered to an error; a bug is logged, with the id of the message."""
         if isinstance(error, Refusal):
             return error
         if isinstance(error, PatchError):
@@ -293,7 +294,8 @@ class ClientSession:
             self.shared.counters.log_errors += 1
             return unavailable(error)
         reference = secrets.token_hex(4)
-        logger.error("bug %s in session %s", reference, self.id, exc_info=error)
+        told = logs.about(request)
+        logger.error("bug %s in session %s", reference, self.id, exc_info=error, extra=told)
         self.shared.counters.internal_errors += 1
         return Refusal("INTERNAL", f"A bug in the gateway, logged as {reference}.")
 

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from gateway.admin import draining, exposition
 from gateway.admin.app import FULL
-from gateway.http.headers import SecurityHeaders
+from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.runtime.metrics import Counters
 from gateway.supervisor.child import Child, WorkerGone
 
@@ -61,6 +61,7 @@ def application(workers: Workers, body_bytes_max: int) -> Starlette:
         ]
     )
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestId)
     return app
 
 

@@ -22,12 +22,12 @@ from starlette.applications import Starlette
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.node import Addresses, Node
+from gateway.runtime import logs
 from gateway.supervisor.channel import Channel, Frame
 from gateway.transport.siblings import Place
 
 logger = logging.getLogger("gateway.worker")
 
-LOG_FORMAT = "%(asctime)s %(levelname)s {name} %(name)s: %(message)s"
 REFUSED_STATUS = 2
 
 
@@ -143,9 +143,9 @@ async def _main(descriptor: int) -> int:
         if setup is None:
             return 1
         name, level = setup.header["name"], setup.header["log_level"]
-        logging.basicConfig(level=level, format=LOG_FORMAT.format(name=name), stream=sys.stderr)
         # from our own parent, through a socket nobody else has
         config, place = pickle.loads(setup.body)
+        logs.configure(level, config.server.log_format, name)
         try:
             await Worker(channel, config, place).run()
         except Exception as error:

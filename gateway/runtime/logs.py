@@ -1,0 +1,103 @@
+"""What is logged, and how: lines for people, or an object of JSON each for programs.
+
+Modules log with the standard library; structlog makes the lines. What is bound to the context (the id of a
+request) is in every line that is logged on its behalf. Tokens never are, whoever logs them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import orjson
+import structlog
+from structlog.typing import Processor
+
+FORMS = ("console", "json")
+Event = MutableMapping[str, Any]
+
+# What a header or a URL says before a credential, and what a signed token looks like wherever it is.
+_CREDENTIAL = re.compile(r"(?i)(bearer\s+|(?:access_)?token=)[^\s\"'&]+")
+_SIGNED = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
+HIDDEN = "[hidden]"
+# Shown in their own places.
+_OWN = ("timestamp", "level", "logger", "event", "exception", "node")
+
+
+def configure(level: str, form: str, node: str = "", stream: TextIO | None = None) -> None:
+    """Log what is at least `level` (its name) in this form, on standard error; `node` is in each line."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        _stamp,
+        structlog.processors.format_exc_info,
+        _hide,
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _named(node),
+            _console if form == "console" else _json,
+        ],
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def bind(**fields: str) -> None:
+    """Put fields into every line of this task from now on, and of the tasks that it starts."""
+    structlog.contextvars.bind_contextvars(**fields)
+
+
+def about(request: str | None) -> dict[str, str]:
+    """A line's `extra` that names the message which it is about, where that has an id."""
+    return {} if request is None else {"request": request}
+
+
+def _stamp(logger: Any, name: str, event: Event) -> Event:
+    record: logging.LogRecord | None = event.get("_record")
+    made_s = record.created if record is not None else datetime.now(UTC).timestamp()
+    event["timestamp"] = datetime.fromtimestamp(made_s, UTC).isoformat(timespec="milliseconds")
+    return event
+
+
+def _hide(logger: Any, name: str, event: Event) -> Event:
+    """Take out tokens, wherever they stand."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = hidden(value)
+    return event
+
+
+def hidden(text: str) -> str:
+    """A text without the tokens in it."""
+    return _SIGNED.sub(HIDDEN, _CREDENTIAL.sub(rf"\1{HIDDEN}", text))
+
+
+def _named(node: str) -> Processor:
+    def add(logger: Any, name: str, event: Event) -> Event:
+        if node:
+            event["node"] = node
+        return event
+
+    return add
+
+
+def _console(logger: Any, name: str, event: Event) -> str:
+    """One line: when, how bad, where, what, and further fields; a traceback follows it."""
+    head = [event["timestamp"], event["level"].upper(), *([event["node"]] if "node" in event else [])]
+    fields = [f"{key}={value}" for key, value in event.items() if key not in _OWN]
+    line = " ".join([*head, f"{event['logger']}: {event['event']}", *fields])
+    return f"{line}\n{event['exception']}" if "exception" in event else line
+
+
+def _json(logger: Any, name: str, event: Event) -> str:
+    return orjson.dumps(event, default=str).decode()

@@ -1,0 +1,89 @@
+"""Lines for people and for programs: what is in them, and what never is."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from gateway.runtime import logs
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """Where it is logged; the root logger is as before afterwards."""
+    root = logging.getLogger()
+    kept, level = list(root.handlers), root.level
+    yield io.StringIO()
+    root.handlers[:] = kept
+    root.setLevel(level)
+    structlog.contextvars.clear_contextvars()
+
+
+def test_a_line_for_people_says_when_how_bad_where_and_what(stream):
+    logs.configure("INFO", "console", "n1.0", stream)
+    logging.getLogger("gateway.node").warning("worker %d ended", 3)
+    stamp, rest = stream.getvalue().split(" ", 1)
+    assert stamp.endswith("+00:00")
+    assert rest == "WARNING n1.0 gateway.node: worker 3 ended\n"
+
+
+def test_a_line_for_programs_is_an_object(stream):
+    logs.configure("INFO", "json", "n1.0", stream)
+    logging.getLogger("gateway.node").info("ready", extra={"port": 8787})
+    line = json.loads(stream.getvalue())
+    assert line.pop("timestamp")
+    assert line == {"event": "ready", "level": "info", "logger": "gateway.node", "node": "n1.0", "port": 8787}
+
+
+def test_an_exception_is_one_line_for_programs_and_readable_for_people(stream):
+    for form in logs.FORMS:
+        stream.seek(0)
+        stream.truncate()
+        logs.configure("INFO", form, "", stream)
+        try:
+            raise ValueError("no")
+        except ValueError:
+            logging.getLogger("gateway").exception("bug")
+        text = stream.getvalue()
+        assert "Traceback" in text and "ValueError: no" in text
+        assert (text.count("\n") == 1) is (form == "json")
+
+
+def test_what_is_bound_is_in_every_line_until_it_isnt(stream):
+    logs.configure("INFO", "json", "", stream)
+    logs.bind(request="r1")
+    logging.getLogger("gateway").info("one")
+    structlog.contextvars.clear_contextvars()
+    logging.getLogger("gateway").info("two")
+    one, two = map(json.loads, stream.getvalue().splitlines())
+    assert one["request"] == "r1" and "request" not in two
+
+
+@pytest.mark.parametrize("form", logs.FORMS)
+def test_no_token_is_ever_logged(stream, form):
+    logs.configure("INFO", form, "", stream)
+    logger = logging.getLogger("gateway")
+    logger.info("Authorization: Bearer %s", "secret-opaque-token")
+    logger.info("GET /realtime?token=%s&x=1", "another-secret")
+    logger.info("it says %s", TOKEN, extra={"header": f"Bearer {TOKEN}"})
+    try:
+        raise ValueError(f"bad token {TOKEN}")
+    except ValueError:
+        logger.exception("bug")
+    text = stream.getvalue()
+    for secret in ("secret-opaque-token", "another-secret", TOKEN, TOKEN.split(".")[1]):
+        assert secret not in text
+    assert text.count(logs.HIDDEN) >= 5
+
+
+def test_what_is_below_the_level_is_not_logged(stream):
+    logs.configure("WARNING", "console", "", stream)
+    logging.getLogger("gateway").info("chatter")
+    assert not stream.getvalue()

@@ -1,0 +1,53 @@
+"""What a running node logs: objects where asked to, the id of the request, no tokens and no content."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+
+from tests.cli.commands import served
+from tests.clients.wire import wire
+from tests.servers import redis_server
+from tests.supervisor.test_supervisor import token
+
+CONTENT = "the-words-of-a-person"
+
+
+async def test_every_line_of_a_node_and_its_workers_is_an_object_and_holds_no_secret(tmp_path):
+    with redis_server() as redis:
+        options = ("--workers", "2", "--node", "n1", "--redis", redis.url, "--log-level", "debug")
+        async with served(tmp_path, *options, "--set", "server.log_format=json") as server:
+            bearer = await token(server)
+            async with wire(server.url, bearer) as ann:
+                await ann.ask("SUBSCRIBE", {"resource": "event", "resource_id": "1"})
+                edit = {"op": "add", "path": "", "value": {"title": CONTENT}}
+                named = {"resource": "event", "resource_id": "1", "version": 0, "client_id": "a"}
+                await ann.ask("OP", {**named, "operation": edit})
+            async with wire(f"{server.url}?token={bearer}", f"{bearer}x") as unknown:
+                assert await unknown.closed() == 4401
+            assert await server.stop() == 0
+            lines = [json.loads(line) for line in (await server.command.errors()).splitlines()]
+    assert {"n1.0", "n1.1"} <= {line.get("node") for line in lines}
+    assert all({"timestamp", "level", "logger", "event"} <= line.keys() for line in lines)
+    said = json.dumps(lines)
+    for secret in (bearer, bearer.split(".")[1], CONTENT):
+        assert secret not in said
+
+
+async def test_a_request_keeps_its_id_through_the_node_and_gets_one_where_it_has_none(tmp_path):
+    with redis_server() as redis:
+        async with (
+            served(tmp_path, "--workers", "2", "--redis", redis.url) as server,
+            httpx.AsyncClient() as client,
+        ):
+            place = f"{server.admin}/v1/resources/event/1"
+            kept = await client.get(place, headers={"X-Request-ID": "from-the-proxy.7"})
+            assert kept.headers.get_list("x-request-id") == ["from-the-proxy.7"]
+            ids = [(await client.get(place)).headers["x-request-id"] for _ in range(2)]
+            assert len(set(ids)) == 2 and all(len(each) == 16 for each in ids)
+            odd = await client.get(place, headers={"X-Request-ID": "a b\tc" * 50})
+            assert len(odd.headers["x-request-id"]) == 16
+            service = server.url.replace("ws", "http", 1).removesuffix("/realtime")
+            answer = await client.get(f"{service}/v1/resources/event/1")
+            assert len(answer.headers["x-request-id"]) == 16
