@@ -33,6 +33,7 @@ from loadtest.scenario import Disruption, Scenario
 from loadtest.schedule import Schedule
 from loadtest.server import EmbeddedServer
 from loadtest.summary import summarise
+from loadtest.users import UsersError, author_of
 from loadtest.verdict import Findings
 
 CONNECTIONS_A_PROCESS = 15_000
@@ -104,6 +105,7 @@ class Options:
     run_name: str = ""
     server_command: Sequence[str] = servers.GATEWAY
     protocol: str = OURS
+    users: str | None = None  # a Python file with what users write
     pids: Callable[[], Pids] | None = None  # who serves at `url`, where that is on this machine
     actions: Sequence[Action] = ()
     control: Control = field(default_factory=Control)
@@ -229,6 +231,7 @@ class Run:
             "url": self.url,
             "admin_url": self.admin_url,
             "protocol": self.options.protocol,
+            "users": self.options.users,
             "secret": (secret or b"").hex(),
             "run": self.options.run_name or secrets.token_hex(4),
             "expires_at": int(time.time() + scenario.duration_s + 3600),
@@ -443,7 +446,9 @@ async def run(options: Options) -> dict[str, Any]:
         raise RunError("only an embedded server can be killed or restarted: leave out --url")
     try:
         find(options.protocol)
-    except UnknownProtocol as error:
+        if options.users is not None:
+            author_of(options.users)
+    except (UnknownProtocol, UsersError) as error:
         raise RunError(str(error)) from None
     Schedule(options.scenario)  # fails early on what can't be scheduled
     await _preflight(options)

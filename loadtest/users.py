@@ -6,9 +6,12 @@ import base64
 import hashlib
 import hmac
 import json
+import runpy
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -19,6 +22,24 @@ from loadtest.scenario import EDIT_KINDS
 
 if TYPE_CHECKING:
     from loadtest.protocols.port import UserReplica
+
+
+# (kind of edit, a number that seeds it, the document where the user keeps one) -> a JSON Patch operation
+Author = Callable[[str, int, Any], dict[str, Any]]
+
+
+class UsersError(Exception):
+    """A file of users can't be used; the message says why."""
+
+
+def author_of(path: str) -> Author:
+    """The function `edit` of a Python file; raises UsersError."""
+    if not Path(path).is_file():
+        raise UsersError(f"--users {path}: there is no such file")
+    found = runpy.run_path(path).get("edit")
+    if not callable(found):
+        raise UsersError(f"--users {path}: it has no function edit(kind, index, document)")
+    return cast(Author, found)
 
 
 def token(secret: bytes, user_id: str, grant: str, expires_at: int) -> str:
@@ -83,6 +104,7 @@ class User:
     """
 
     __slots__ = (
+        "author",
         "client_id",
         "connect_ns",
         "document",
@@ -119,6 +141,7 @@ class User:
         self.client_id = f"client-{target.run}-{index}"
         self.resource_id = target.resource_id(document)
         self.writer = content.Writer(target.resource_type, self.resource_id, self.client_id, plain)
+        self.author: Author | None = None  # what somebody's own file has the user write
         self.replica: UserReplica | None = None
         self.memory: Any = None  # what the protocol keeps of the user
         self.editor = True
@@ -146,6 +169,8 @@ class User:
         """The next edit as one operation of a JSON Patch, or a `text`; `document` is None where it is
         unknown."""
         name = EDIT_KINDS[kind] if EDIT_KINDS[kind] != "undo" else "title"
+        if self.author is not None:
+            return self.author(name, index, document)
         if isinstance(document, dict) and name in ("description", "attendees"):
             made = content.informed_edit(name, index, document)
         else:
@@ -157,6 +182,10 @@ class User:
         """(number, payload) of the next edit; a replica must have been fed up to `version`."""
         number, name = self.next_number(), EDIT_KINDS[kind]
         replica = self.replica
+        if self.author is not None:
+            known = replica.document if replica is not None and not replica.problem else None
+            made = orjson.dumps(self.author(name, index, known)).decode()
+            return number, self.writer.edit(number, version, made)
         if isinstance(replica, Replica) and replica.undo is not None:
             return number, self._undoer_edit(number, name, index, version)
         if name == "undo":

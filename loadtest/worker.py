@@ -31,7 +31,7 @@ from loadtest.recorder import INTERVAL_S, Recorder
 from loadtest.replica import Replica
 from loadtest.scenario import Scenario, parse
 from loadtest.schedule import SLICE_S, Operation, Schedule
-from loadtest.users import Target, User
+from loadtest.users import Target, User, author_of
 from loadtest.verdict import Acknowledged, Copy, Evidence, Findings, Reader
 
 SECOND = 1_000_000_000
@@ -91,6 +91,7 @@ class Worker:
         self.engine = make_engine()
         self.engine.raw, self.engine.opcode = self.protocol.raw, self.protocol.opcode
         self.local = {document: self.engine.add_document() for document in self.documents}
+        self._users_file: str | None = config.get("users")
         self.users = self._users()
         self.crowd = Crowd(self.engine, self.target, self.users, self.scenario.activity.resume, self.protocol)
         self.crowd.missed_after_ns = int(self.scenario.generator.missed_after_ms * MS)
@@ -112,7 +113,8 @@ class Worker:
 
     def _users(self) -> list[User]:
         cast, people = self.schedule.cast, self.scenario.population
-        undo = self.protocol.undoes and self.scenario.activity.mix.get("undo", 0.0) > 0
+        author = author_of(self._users_file) if self._users_file else None
+        undo = author is None and self.protocol.undoes and self.scenario.activity.mix.get("undo", 0.0) > 0
         users = []
         for index, document in enumerate(cast.document.tolist()):
             if document not in self.local:
@@ -121,7 +123,7 @@ class Worker:
             plain = self.protocol.plain_clients and bool(cast.plain[index])
             slot = self.engine.add_user(self.local[document], replica)
             user = User(index, slot, document, self.target, plain)
-            user.editor = not cast.viewer[index]
+            user.editor, user.author = not cast.viewer[index], author
             if replica:
                 undoer = (
                     undo

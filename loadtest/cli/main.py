@@ -130,6 +130,7 @@ def _scenario(
 @click.option(
     "--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer the run; 0 is a free port."
 )
+@click.option("--users", metavar="FILE", help="Python with edit(kind, index, document): what users write.")
 @click.option("--run-name", default="", help="Names the documents; the same on all machines.")
 @click.option("--server-command", help="Start this instead of the gateway; it gets --port, --data and so on.")
 @click.option(

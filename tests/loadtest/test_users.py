@@ -1,0 +1,44 @@
+"""Users of one's own: a Python file says what they write."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtest.coordinator import Options, RunError, run
+from tests.loadtest.test_convictions import REFERENCE, scenario
+
+MINE = """
+def edit(kind, index, document):
+    value = f"mine {kind} {index} {document is not None}"
+    with open(SEEN, "a") as seen:
+        seen.write(value + chr(10))
+    return {"op": "replace", "path": "/location", "value": value}
+"""
+
+
+def options(file: Path) -> Options:
+    return Options(scenario(), server_command=[sys.executable, str(REFERENCE)], users=str(file))
+
+
+async def test_what_users_write_comes_from_the_file(tmp_path: Path) -> None:
+    file, seen = tmp_path / "mine.py", tmp_path / "seen"
+    file.write_text(f"SEEN = {str(seen)!r}{MINE}")
+    report = await run(options(file))
+    assert (report["verdict"]["status"], report["verdict"]["reasons"]) == ("pass", [])
+    written = seen.read_text().splitlines()
+    assert len(written) == report["counts"]["sent"] > 100
+    assert {line.rsplit(" ", 1)[1] for line in written} == {"True", "False"}, "some keep the document"
+
+
+@pytest.mark.parametrize(("text", "said"), [(None, "no such file"), ("x = 1", "no function edit")])
+async def test_a_file_that_is_none_is_told_before_the_run(
+    tmp_path: Path, text: str | None, said: str
+) -> None:
+    file = tmp_path / "mine.py"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(RunError, match=said):
+        await run(options(file))
