@@ -31,7 +31,6 @@ SHIPPED: Mapping[str, Callable[[], Protocol]] = {
     "sharedb-json1": _shipped("sharedb", "ShareDBJson1"),
     "yjs": _shipped("hocuspocus", "Hocuspocus"),
     "socketio": _shipped("rooms", "SocketIO"),
-    "centrifugo": _shipped("centrifugo", "Centrifugo"),
 }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.debian import program
 from tests.servers import free_port
 
 CONFIGURATION = Path(__file__).parent.parent.parent / "deploy" / "haproxy.cfg"
 START_TIMEOUT_S = 10.0
-PLACES = ("/usr/sbin", "/usr/local/sbin")
 
 
 class Place(NamedTuple):
@@ -27,21 +25,6 @@ class Place(NamedTuple):
 
     port: int
     admin_port: int
-
-
-@functools.cache
-def binary() -> str:
-    """The program; installed with apt-get where it's missing and we may. Raises LookupError without it."""
-    path = os.pathsep.join((os.environ.get("PATH", ""), *PLACES))
-    found = shutil.which("haproxy", path=path)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {"DEBIAN_FRONTEND": "noninteractive", **os.environ}
-        for words in (("update",), ("install", "--yes", "--no-install-recommends", "haproxy")):
-            subprocess.run(["apt-get", "--quiet", *words], env=quiet, capture_output=True, check=False)
-        found = shutil.which("haproxy", path=path)
-    if found is None:
-        raise LookupError("these tests need HAProxy: apt-get install haproxy (or your system's package)")
-    return found
 
 
 def environment(bind: str, nodes: Sequence[Place]) -> dict[str, str]:
@@ -66,7 +49,7 @@ def haproxy(nodes: Sequence[Place]) -> Iterator[Balancer]:
     port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [binary(), "-db", "-f", str(CONFIGURATION)],
+            [program("haproxy", "haproxy"), "-db", "-f", str(CONFIGURATION)],
             env=environment(f"127.0.0.1:{port}", nodes),
             stdout=log,
             stderr=log,

@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import until, wire
+from tests.debian import program
 from tests.deploy import haproxy
 from tests.deploy.haproxy import CONFIGURATION, Place
 from tests.servers import free_port, redis_server
@@ -88,9 +89,8 @@ async def cluster(data: Path, *words: str) -> AsyncIterator[Cluster]:
 
 
 def test_haproxy_accepts_the_configuration_as_it_is_shipped():
-    checked = subprocess.run(
-        [haproxy.binary(), "-c", "-f", str(CONFIGURATION)], capture_output=True, text=True, check=False
-    )
+    command = [program("haproxy", "haproxy"), "-c", "-f", str(CONFIGURATION)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     assert "WARNING" not in checked.stderr
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import re
-import shutil
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,33 +13,16 @@ import httpx
 import trio
 import yaml
 
+from tests.debian import program
 from tests.servers import ServerProcess, free_port
 
 RULES = Path(__file__).parent.parent.parent / "deploy" / "alerts.yml"
-PLACES = ("/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 # Of the shipped rules' times: a fault is seen in seconds then.
 WINDOW = "10s"
 LASTS = "1s"
 # Thresholds that are times or sizes themselves, which a test can't wait for.
 SMALLER = {"gateway_archive_lag_seconds > 300": "gateway_archive_lag_seconds > 3"}
 FIRES_WITHIN_S = 40.0
-
-
-@functools.cache
-def binary(name: str) -> str:
-    """prometheus or promtool; installed with apt-get where it's missing and we may. Raises LookupError."""
-    path = os.pathsep.join((os.environ.get("PATH", ""), *PLACES))
-    found = shutil.which(name, path=path)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {"DEBIAN_FRONTEND": "noninteractive", **os.environ}
-        for words in (("update",), ("install", "--yes", "--no-install-recommends", "prometheus")):
-            subprocess.run(["apt-get", "--quiet", *words], env=quiet, capture_output=True, check=False)
-        found = shutil.which(name, path=path)
-    if found is None:
-        raise LookupError(
-            "these tests need Prometheus: apt-get install prometheus (or your system's package)"
-        )
-    return found
 
 
 def hurried(rules: str, window: str = WINDOW) -> str:
@@ -121,7 +100,7 @@ async def prometheus(targets: Sequence[str], rules: str) -> AsyncIterator[Promet
             except httpx.HTTPError as error:
                 raise ConnectionError(str(error)) from error
 
-        command = [binary("prometheus"), f"--config.file={directory / 'prometheus.yml'}"]
+        command = [program("prometheus", "prometheus"), f"--config.file={directory / 'prometheus.yml'}"]
         command += [f"--storage.tsdb.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
         server = ServerProcess(command, directory, ready)
         await trio.to_thread.run_sync(server.start)

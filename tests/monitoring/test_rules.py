@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from tests.debian import program
 from tests.monitoring.prometheus import RULES as FILE
-from tests.monitoring.prometheus import binary
 from tests.test_deploy import RULES
 
 NODE = 'job="gateway", instance="n1"'
@@ -121,6 +121,12 @@ FAULTS: dict[str, dict[str, str]] = {
 }
 
 
+def checked(*words: str) -> subprocess.CompletedProcess[str]:
+    """What promtool says."""
+    command = [program("promtool", "prometheus"), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def promtool(tmp_path: Path, name: str, series: dict[str, str], expression: str, samples: list[Any]) -> str:
     """Run one of its tests; "" when it passes, else what it says."""
     inputs = [{"series": each, "values": values} for each, values in series.items()]
@@ -130,15 +136,13 @@ def promtool(tmp_path: Path, name: str, series: dict[str, str], expression: str,
     file.write_text(
         yaml.safe_dump({"rule_files": [str(FILE)], "evaluation_interval": "15s", "tests": [test]})
     )
-    done = subprocess.run([binary("promtool"), "test", "rules", str(file)], capture_output=True, text=True)
+    done = checked("test", "rules", str(file))
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 def test_the_rules_are_sound():
-    checked = subprocess.run(
-        [binary("promtool"), "check", "rules", str(FILE)], capture_output=True, text=True
-    )
-    assert checked.returncode == 0, checked.stderr
+    done = checked("check", "rules", str(FILE))
+    assert done.returncode == 0, done.stderr
 
 
 def test_none_fires_in_a_good_hour(tmp_path):
