@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +279,11 @@ class Honest:
             raise RuntimeError(f"an honest edit was refused: {answer}")
         self._versions[number] = answer["payload"]["version"]
 
+    def close(self) -> None:
+        """Hang up."""
+        for client in self._clients:
+            client.socket.close()
+
     def measured(self, seconds: float) -> Json:
         """Milliseconds of pings and edits, and the most memory that the node had meanwhile."""
         pings: list[float] = []
@@ -358,8 +363,7 @@ def attackers(name: str, port: int, count: int) -> Iterator[None]:
 
 def measured(name: str, transport: str, count: int, seconds: float) -> Json:
     """One attack: at rest and under it."""
-    with serving(transport) as (port, pid):
-        honest = Honest(port, pid)
+    with serving(transport) as (port, pid), closing(Honest(port, pid)) as honest:
         honest.measured(min(seconds, SETTLE_S))
         rest = honest.measured(seconds)
         with attackers(name, port, count):

@@ -19,7 +19,10 @@ from tests.servers import redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
 
 RESOURCES = [f"r{number}" for number in range(8)]
-NO_RATES = ("--set", "limits.operations_per_minute=0", "--set", "log.snapshot_versions=8")
+NO_RATES = (
+    *("--set", "limits.operations_per_minute=0", "--set", "log.snapshot_versions=8"),
+    *("--set", "limits.user_cpu_share=1"),
+)
 
 
 class Writers:

@@ -19,6 +19,7 @@ LIMIT_BYTES = 10 << 20
 TEXT = "x" * 40_000
 SETTINGS = (
     "limits.operations_per_minute=0",
+    "limits.user_cpu_share=1",
     "redis.history_versions=8",
     "log.snapshot_versions=4",
     "redis.archive_lease_s=1",

@@ -200,7 +200,8 @@ async def test_what_a_client_sends_without_waiting_is_answered_in_order_wherever
 
 async def test_a_crowd_of_readers_is_spread_and_hears_the_same(tmp_path):
     count, resource_id = 4 * CROWD, resource_of(0)
-    async with node(tmp_path) as server, clients(server, await token(server), count) as connections:
+    share = ("--set", "limits.user_cpu_share=1")  # one user is the whole crowd
+    async with node(tmp_path, *share) as server, clients(server, await token(server), count) as connections:
         await subscribed(connections[0], resource_id)
         await all_subscribe(connections[1:], resource_id)
         at_home, elsewhere = await spread(server)
