@@ -14,7 +14,8 @@ test("while real time is switched off edits come and go over HTTP, and then by s
   };
   const { client, document: ann } = await people.event("ann", { title: "Sync" }, { environment });
   const { client: other, document: ben } = await people.join("ben", ann.id, { environment });
-  people.gateway.configure("[features]\nkill_switch = true\n");
+  // Not by the kill switch, which refuses writes over HTTP too.
+  people.gateway.configure("[features]\nrollout_percentage = 0\n");
   await until(client.connection, (now) => now.state === "polling");
   await until(other.connection, (now) => now.state === "polling" && now.reason !== "lost");
   ann.set("/title", "By HTTP");
