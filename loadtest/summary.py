@@ -250,13 +250,7 @@ def summarise(
         "latency_ms": {**measured.latency_ms(), **_all_of(whole, ("connect", "sync"))},
         "outages": [one.document() for one in outages],
         "disruptions": list(disruptions),
-        "connections": {
-            "attempted": whole.counts["attempted"],
-            "succeeded": whole.counts["succeeded"],
-            "failed": whole.counts["failed"],
-            "disconnected": whole.counts["disconnected"],
-            "peak": whole.peak,
-        },
+        "connections": _connections(whole),
         "server": {
             **_server(samples),
             "embedded": embedded,
@@ -276,6 +270,11 @@ def summarise(
         "findings": findings.document(),
         "environment": {**environment(), "seed": scenario.seed, "scenario": scenario.document()},
     }
+
+
+def _connections(whole: Sum) -> Data:
+    names = ("attempted", "succeeded", "failed", "disconnected")
+    return {**{name: whole.counts[name] for name in names}, "peak": whole.peak}
 
 
 def _all_of(total: Sum, names: Sequence[str]) -> Data:

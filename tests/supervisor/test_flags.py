@@ -57,7 +57,7 @@ async def resumes(server: Server, bearer: str, epoch: int) -> dict[str, Any]:
             try:
                 async with wire(server.url, bearer) as opened:
                     return await subscribed(opened, "42", version=1, epoch=epoch)
-            except (Closed, ExceptionGroup):
+            except* Closed:
                 await trio.sleep(0.05)
 
 
