@@ -134,7 +134,7 @@ def _described(description: Callable[[list[str], int], Mapping[str, Any]]) -> Ma
 def endpoints(paths: Mapping[str, Any]) -> Iterator[str]:
     """What each of these paths offers."""
     for path, item in paths.items():
-        for method in ("get", "put", "post", "delete"):
+        for method in ("get", "put", "post", "patch", "delete"):
             if method in item:
                 yield from endpoint(f"{method.upper()} {path}", item[method], item.get("parameters", []))
 

@@ -53,6 +53,14 @@ class AdminContext(NamedTuple):
 
 def application(context: AdminContext) -> Starlette:
     """The ASGI application over the core's port."""
+    app = Starlette(routes=routes(context), exception_handlers=problems.HANDLERS)
+    app.add_middleware(SecurityHeaders, policy=page.POLICY)
+    app.add_middleware(RequestId)
+    return app
+
+
+def routes(context: AdminContext) -> list[Route]:
+    """What the description describes."""
     admin = _Admin(context)
     shared = HttpContext(
         context.resources,
@@ -61,31 +69,25 @@ def application(context: AdminContext) -> Starlette:
         context.message_bytes_max,
         context.now_s,
     )
-    app = Starlette(
-        routes=[
-            Route("/", admin.page, methods=["GET"]),
-            Route("/openapi.json", admin.openapi, methods=["GET"]),
-            Route("/healthz", admin.healthz, methods=["GET"]),
-            Route("/readyz", admin.readyz, methods=["GET"]),
-            Route("/metrics", admin.metrics, methods=["GET"]),
-            *_operators(context, shared),
-            *ListRoutes(shared).routes(),
-            *ResourceRoutes(shared, purges=True).routes(),
-            *AuthorshipRoutes(shared).routes(),
-        ],
-        exception_handlers=problems.HANDLERS,
-    )
-    app.add_middleware(SecurityHeaders, policy=page.POLICY)
-    app.add_middleware(RequestId)
-    return app
+    return [
+        Route("/", admin.page, methods=["GET"]),
+        Route("/openapi.json", admin.openapi, methods=["GET"]),
+        Route("/healthz", admin.healthz, methods=["GET"]),
+        Route("/readyz", admin.readyz, methods=["GET"]),
+        Route("/metrics", admin.metrics, methods=["GET"]),
+        *_operators(context, shared),
+        *ListRoutes(shared).routes(),
+        *ResourceRoutes(shared, purges=True).routes(),
+        *AuthorshipRoutes(shared).routes(),
+    ]
 
 
 def _operators(context: AdminContext, shared: HttpContext) -> list[Route]:
     """What only operators may do, where the node offers it."""
-    routes = [] if context.flags is None else FlagAdminRoutes(shared, context.flags).routes()
+    offered = [] if context.flags is None else FlagAdminRoutes(shared, context.flags).routes()
     if context.drain is not None:
-        routes += DrainRoutes(shared, context.state.name, context.drain_grace_s, context.drain).routes()
-    return routes
+        offered += DrainRoutes(shared, context.state.name, context.drain_grace_s, context.drain).routes()
+    return offered
 
 
 class _Admin:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.http.openapi import content, document, resource_paths
+from gateway.admin import draining, flags
+from gateway.http.openapi import content, described, document, json_body, problems, resource_paths
 from gateway.http.shapes import STRING, JsonObject
 
 
@@ -14,9 +15,19 @@ def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonO
         "Collaboration gateway: admin",
         "Health, metrics, resources at any version, and who changed what when.",
         {
+            "/": {"get": _text("A page for people", "text/html", "The node, and where things are")},
+            "/openapi.json": {"get": described()},
             "/healthz": {"get": _health("The process runs", {})},
             "/readyz": {"get": _health("New clients are welcome", {"503": "Draining, or no log"})},
-            "/metrics": {"get": _metrics()},
+            "/metrics": {
+                "get": _text("Metrics for Prometheus", "text/plain", "Text exposition format 0.0.4")
+            },
+            flags.PATH: {
+                "get": _operators("The flags in force, and what was changed at run time", "FlagsState"),
+                "patch": _flags_change(),
+                "delete": _operators("Go by the settings again, on all nodes", "FlagsState"),
+            },
+            draining.PATH: {"post": _drain()},
             **resource_paths(resource_types, document_bytes_max, purges=True),
         },
     )
@@ -33,14 +44,29 @@ def _health(summary: str, further: Mapping[str, str]) -> JsonObject:
     }
 
 
-def _metrics() -> JsonObject:
+def _text(summary: str, media_type: str, text: str) -> JsonObject:
+    answer = {"description": text, "content": {media_type: {"schema": STRING}}}
+    return {"summary": summary, "security": [], "responses": {"200": answer}}
+
+
+def _operators(summary: str, schema: str, status: int = 200, *further: int) -> JsonObject:
+    """What only operators may ask."""
     return {
-        "summary": "Metrics for Prometheus",
-        "security": [],
+        "summary": summary,
+        "description": "Needs a token with the grant `*=admin`.",
+        "security": [{"token": []}],
         "responses": {
-            "200": {
-                "description": "Text exposition format 0.0.4",
-                "content": {"text/plain": {"schema": STRING}},
-            }
+            str(status): content("application/json", schema, summary),
+            **problems(401, 403, 429, 503, *further),
         },
     }
+
+
+def _flags_change() -> JsonObject:
+    operation = _operators("Change flags on all nodes", "FlagsState", 200, 400, 408, 413, 422)
+    operation["requestBody"] = json_body("FlagsChange", "The flags to change; the others stay")
+    return operation
+
+
+def _drain() -> JsonObject:
+    return _operators("End this node in order: clients are sent elsewhere", "Draining", draining.ACCEPTED)

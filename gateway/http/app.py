@@ -16,6 +16,7 @@ from gateway.http.authorship import AuthorshipRoutes
 from gateway.http.charging import Charged
 from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.lists import ListRoutes
+from gateway.http.ofrep import Evaluate, FlagRoutes
 from gateway.http.openapi import description
 from gateway.http.requests import HttpContext, json_response
 from gateway.http.resources import ResourceRoutes
@@ -27,25 +28,30 @@ PREFLIGHT_MAX_AGE_S = 600
 
 
 def application(
-    context: HttpContext, allows_origin: Callable[[str], bool], further: Sequence[BaseRoute] = ()
+    context: HttpContext,
+    allows_origin: Callable[[str], bool],
+    evaluate: Evaluate,
+    pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
-    """The ASGI application. `allows_origin`: which web pages may read answers; `further` is served beside."""
+    """The ASGI application. `allows_origin`: which web pages may read answers; `pages` are served beside."""
+    app = Starlette(routes=[*routes(context, evaluate), *pages], exception_handlers=problems.HANDLERS)
+    return RequestId(SecurityHeaders(_Cors(Charged(app, context.resources), allows_origin)))
+
+
+def routes(context: HttpContext, evaluate: Evaluate) -> list[Route]:
+    """What the description describes."""
 
     async def openapi(request: Request) -> Response:
         """The description of everything here."""
         return json_response(description(context.resources.types(), context.document_bytes_max))
 
-    app = Starlette(
-        routes=[
-            Route("/openapi.json", openapi, methods=["GET"]),
-            *ListRoutes(context).routes(),
-            *ResourceRoutes(context).routes(),
-            *AuthorshipRoutes(context).routes(),
-            *further,
-        ],
-        exception_handlers=problems.HANDLERS,
-    )
-    return RequestId(SecurityHeaders(_Cors(Charged(app, context.resources), allows_origin)))
+    return [
+        Route("/openapi.json", openapi, methods=["GET"]),
+        *ListRoutes(context).routes(),
+        *ResourceRoutes(context).routes(),
+        *AuthorshipRoutes(context).routes(),
+        *FlagRoutes(context, evaluate).routes(),
+    ]
 
 
 class _Cors(CORSMiddleware):

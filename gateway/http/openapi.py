@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from gateway.http.shapes import ETAG, SCHEMAS, STRING, VERSION, JsonObject
+from gateway.http.shapes import ETAG, ETAG_OF_FLAGS, SCHEMAS, STRING, VERSION, JsonObject
 
 RESOURCE_ID: JsonObject = {"type": "string", "pattern": "^[A-Za-z0-9._~:@-]{1,128}$"}
 
@@ -15,7 +15,11 @@ def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonO
     return document(
         "Collaboration gateway",
         "Read, wait for, edit and list what the WebSocket edits too; the same tokens, limits and errors.",
-        resource_paths(resource_types, document_bytes_max, purges=False),
+        {
+            "/openapi.json": {"get": described()},
+            **resource_paths(resource_types, document_bytes_max, purges=False),
+            **flag_paths(),
+        },
     )
 
 
@@ -32,6 +36,44 @@ def document(title: str, text: str, paths: JsonObject) -> JsonObject:
                 "Problem": content("application/problem+json", "Problem", "What is wrong, and the way out"),
                 "Unchanged": {"description": "Nothing is new", "headers": ETAG},
             },
+        },
+    }
+
+
+def described() -> JsonObject:
+    """The description, described."""
+    return {
+        "summary": "This description (OpenAPI 3.1)",
+        "security": [],
+        "responses": {"200": content("application/json", "Anything", "The description")},
+    }
+
+
+def flag_paths() -> JsonObject:
+    """What OFREP's web SDKs read."""
+    key = parameter("path", "key", STRING, "The flag", required=True)
+    one = _evaluation("One flag for the user of the token", "Evaluated")
+    one["responses"]["404"] = content("application/json", "EvaluationFailed", "There is no such flag")
+    every = _evaluation("Every flag for the user of the token (OFREP 0.2)", "Flags")
+    every["parameters"] = [parameter("header", "If-None-Match", STRING, "304 if these are the flags still")]
+    every["responses"]["200"]["headers"] = ETAG_OF_FLAGS
+    every["responses"]["304"] = {"description": "Nothing is new", "headers": ETAG_OF_FLAGS}
+    path = "/ofrep/v1/evaluate/flags"
+    return {path: {"post": every}, f"{path}/{{key}}": {"parameters": [key], "post": one}}
+
+
+def _evaluation(summary: str, schema: str) -> JsonObject:
+    return {
+        "summary": summary,
+        "description": "Needs a token.",
+        "security": [{"token": []}],
+        "requestBody": json_body(
+            "EvaluationContext", "An evaluation context, which may name the token's user"
+        ),
+        "responses": {
+            "200": content("application/json", schema, summary),
+            "400": content("application/json", "EvaluationFailed", "What is wrong with the context"),
+            **problems(401, 408, 413, 429, 503),
         },
     }
 
@@ -69,29 +111,38 @@ def content(media_type: str, schema: str, text: str) -> JsonObject:
     }
 
 
-def _secured(summary: str, role: str, schema: str, *problems: int) -> JsonObject:
+def problems(*statuses: int) -> JsonObject:
+    """The answers that say what is wrong, by status."""
+    return {str(status): {"$ref": "#/components/responses/Problem"} for status in sorted(statuses)}
+
+
+def json_body(schema: str, text: str) -> JsonObject:
+    """A request's body."""
+    described = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+    return {"required": True, "description": text, "content": {"application/json": described}}
+
+
+def _secured(summary: str, role: str, schema: str, *further: int) -> JsonObject:
     """An operation on a resource: needs a token that grants `role`."""
-    problem = {"$ref": "#/components/responses/Problem"}
-    statuses = sorted({400, 401, 403, 404, 410, 429, 503, *problems})
     return {
         "summary": summary,
         "description": f"Needs a token that grants `{role}`.",
         "security": [{"token": []}],
         "responses": {
             "200": {**content("application/json", schema, summary), "headers": ETAG},
-            **{str(status): problem for status in statuses},
+            **problems(400, 401, 403, 404, 410, 429, 503, *further),
         },
     }
 
 
-def _parameter(place: str, name: str, schema: JsonObject, text: str, required: bool = False) -> JsonObject:
+def parameter(place: str, name: str, schema: JsonObject, text: str, required: bool = False) -> JsonObject:
     return {"in": place, "name": name, "schema": schema, "description": text, "required": required}
 
 
 def _path_parameters(resource_types: Sequence[str]) -> list[JsonObject]:
     return [
-        _parameter("path", "type", {"enum": list(resource_types)}, "Resource type", required=True),
-        _parameter("path", "id", RESOURCE_ID, "Resource id", required=True),
+        parameter("path", "type", {"enum": list(resource_types)}, "Resource type", required=True),
+        parameter("path", "id", RESOURCE_ID, "Resource id", required=True),
     ]
 
 
@@ -100,17 +151,17 @@ def _read() -> JsonObject:
         "The document, now or at a time; or what is new since a version", "viewer", "Revision"
     )
     operation["parameters"] = [
-        _parameter("query", "version", VERSION, "Time travel; head when left out"),
-        _parameter("query", "at", STRING, "Time travel: an instant (RFC 3339) or Unix ms"),
-        _parameter("query", "since", VERSION, "What came after this version: changes, or the document"),
-        _parameter("query", "epoch", VERSION, "The history that `since` belongs to"),
-        _parameter(
+        parameter("query", "version", VERSION, "Time travel; head when left out"),
+        parameter("query", "at", STRING, "Time travel: an instant (RFC 3339) or Unix ms"),
+        parameter("query", "since", VERSION, "What came after this version: changes, or the document"),
+        parameter("query", "epoch", VERSION, "The history that `since` belongs to"),
+        parameter(
             "query",
             "wait",
             {"type": "integer", "minimum": 0, "maximum": 30},
             "Seconds to wait for something new, with `since`",
         ),
-        _parameter("header", "If-None-Match", STRING, "304 if this is the version still"),
+        parameter("header", "If-None-Match", STRING, "304 if this is the version still"),
     ]
     operation["responses"]["304"] = {"$ref": "#/components/responses/Unchanged"}
     return operation
@@ -119,11 +170,11 @@ def _read() -> JsonObject:
 def _list() -> JsonObject:
     operation = _secured("Summaries of what the token grants, by calendar and time", "viewer", "List")
     operation["parameters"] = [
-        _parameter("query", "calendar_id", RESOURCE_ID, "Of this calendar"),
-        _parameter("query", "from", STRING, "Not over by this instant: RFC 3339 or Unix ms"),
-        _parameter("query", "to", STRING, "Begun before this instant"),
-        _parameter("query", "after", STRING, "Where the page before ended: follow `next`"),
-        _parameter(
+        parameter("query", "calendar_id", RESOURCE_ID, "Of this calendar"),
+        parameter("query", "from", STRING, "Not over by this instant: RFC 3339 or Unix ms"),
+        parameter("query", "to", STRING, "Begun before this instant"),
+        parameter("query", "after", STRING, "Where the page before ended: follow `next`"),
+        parameter(
             "query",
             "limit",
             {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
@@ -137,23 +188,19 @@ def _operations() -> JsonObject:
     operation = _secured(
         "An edit, answered when it is committed", "editor", "Acknowledged", 408, 409, 412, 413, 422
     )
-    operation["requestBody"] = {
-        "required": True,
-        "description": "The payload of an OP; the resource may be left out",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Edit"}}},
-    }
+    operation["requestBody"] = json_body("Edit", "The payload of an OP; the resource may be left out")
     return operation
 
 
 def _preconditions() -> list[JsonObject]:
-    return [_parameter("header", "If-Match", STRING, 'Only if the head is this version, e.g. `"17"`')]
+    return [parameter("header", "If-Match", STRING, 'Only if the head is this version, e.g. `"17"`')]
 
 
 def _put(document_bytes_max: int) -> JsonObject:
     operation = _secured("Replace the whole document, or create it", "editor", "Written", 408, 412, 413, 422)
     operation["parameters"] = [
         *_preconditions(),
-        _parameter("header", "If-None-Match", {"const": "*"}, "Only if there is no document"),
+        parameter("header", "If-None-Match", {"const": "*"}, "Only if there is no document"),
     ]
     operation["requestBody"] = {
         "required": True,
@@ -166,7 +213,7 @@ def _put(document_bytes_max: int) -> JsonObject:
 
 def _delete(purges: bool) -> JsonObject:
     operation = _secured("Delete the document; history stays", "admin", "Written", 412, 422)
-    purge = _parameter("query", "purge", {"type": "boolean"}, "Erase history too; a new epoch begins")
+    purge = parameter("query", "purge", {"type": "boolean"}, "Erase history too; a new epoch begins")
     operation["parameters"] = [*_preconditions(), *([purge] if purges else [])]
     return operation
 
@@ -175,14 +222,14 @@ def _history() -> JsonObject:
     operation = _secured("Who changed what when, oldest first", "viewer", "History")
     whole = {"type": "integer", "minimum": 1}
     operation["parameters"] = [
-        _parameter("query", "from", {**whole, "default": 1}, "First version"),
-        _parameter("query", "before", whole, "Only versions below this one"),
-        _parameter("query", "user_id", {"type": "string", "minLength": 1, "maxLength": 256}, "Of this user"),
-        _parameter("query", "since", STRING, "From this instant on: RFC 3339 or Unix ms"),
-        _parameter("query", "until", STRING, "Before this instant"),
-        _parameter("query", "path", STRING, "That write this place or what is in it: a JSON Pointer"),
-        _parameter("query", "describe", {"type": "boolean"}, "With what each did: words and difference"),
-        _parameter(
+        parameter("query", "from", {**whole, "default": 1}, "First version"),
+        parameter("query", "before", whole, "Only versions below this one"),
+        parameter("query", "user_id", {"type": "string", "minLength": 1, "maxLength": 256}, "Of this user"),
+        parameter("query", "since", STRING, "From this instant on: RFC 3339 or Unix ms"),
+        parameter("query", "until", STRING, "Before this instant"),
+        parameter("query", "path", STRING, "That write this place or what is in it: a JSON Pointer"),
+        parameter("query", "describe", {"type": "boolean"}, "With what each did: words and difference"),
+        parameter(
             "query",
             "limit",
             {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
@@ -195,8 +242,8 @@ def _history() -> JsonObject:
 def _blame() -> JsonObject:
     operation = _secured("Who wrote each member, since which version", "viewer", "Blame", 409, 413)
     operation["parameters"] = [
-        _parameter("query", "path", STRING, "Only of what is there: a JSON Pointer"),
-        _parameter("query", "version", {"type": "integer", "minimum": 1}, "As of this version; head without"),
+        parameter("query", "path", STRING, "Only of what is there: a JSON Pointer"),
+        parameter("query", "version", {"type": "integer", "minimum": 1}, "As of this version; head without"),
     ]
     return operation
 
@@ -208,9 +255,5 @@ def _restore() -> JsonObject:
         "Acknowledged",
         *(408, 409, 412, 413, 422),
     )
-    operation["requestBody"] = {
-        "required": True,
-        "description": "Which version, and which member of it",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Restore"}}},
-    }
+    operation["requestBody"] = json_body("Restore", "Which version, and which member of it")
     return operation

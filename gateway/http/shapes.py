@@ -16,11 +16,22 @@ def shape(properties: Mapping[str, Any], *optional: str) -> JsonObject:
 STRING = {"type": "string"}
 VERSION = {"type": "integer", "minimum": 0}
 ETAG: JsonObject = {"ETag": {"schema": STRING, "description": "The version, quoted"}}
+ETAG_OF_FLAGS: JsonObject = {"ETag": {"schema": STRING, "description": "Another one when a flag changes"}}
 UNIX_MS = {"type": "integer", "description": "Unix milliseconds"}
 OR_NULL = {"type": ["string", "null"]}
 NAMED = {"resource": STRING, "resource_id": STRING}
+PERCENTAGE = {"type": "number", "minimum": 0, "maximum": 100}
+FLAGS: JsonObject = {
+    "enabled": {"type": "boolean"},
+    "kill_switch": {"type": "boolean"},
+    "rollout_percentage": PERCENTAGE,
+    "segments": {"type": "array", "items": STRING},
+    "ab_test_variant": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{0,64}$"},
+    "ab_test_percentage": PERCENTAGE,
+}
 
 SCHEMAS: JsonObject = {
+    "Anything": {},
     "Health": shape({"status": STRING, "node": STRING, "reason": STRING}, "reason"),
     "Revision": shape(
         {
@@ -131,6 +142,31 @@ SCHEMAS: JsonObject = {
             "next": {"type": ["string", "null"], "description": "Where it goes on; null at the end"},
         }
     ),
+    "EvaluationContext": shape(
+        {"context": {"type": "object", "properties": {"targetingKey": OR_NULL}}},
+        "context",
+    ),
+    "Evaluated": shape(
+        {"key": STRING, "value": {"type": ["boolean", "string"]}, "variant": STRING, "reason": STRING}
+    ),
+    "Flags": shape({"flags": {"type": "array", "items": {"$ref": "#/components/schemas/Evaluated"}}}),
+    "FlagValues": shape(FLAGS, *FLAGS),
+    "FlagsChange": {
+        "type": "object",
+        "properties": {name: {"anyOf": [kind, {"type": "null"}]} for name, kind in FLAGS.items()},
+        "description": "null goes back to what the settings have",
+    },
+    "FlagsState": shape(
+        {
+            "in_force": {"$ref": "#/components/schemas/FlagValues"},
+            "changed": {"type": "object", "description": "What was changed at run time, for all nodes"},
+            "revision": VERSION,
+            "changed_by": STRING,
+            "changed_ms": UNIX_MS,
+        }
+    ),
+    "Draining": shape({"node": STRING, "grace_s": {"type": "number", "description": "At most so long"}}),
+    "EvaluationFailed": shape({"key": STRING, "errorCode": STRING, "errorDetails": STRING}, "key"),
     "Problem": shape(
         {
             "type": STRING,

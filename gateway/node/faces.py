@@ -18,7 +18,7 @@ from gateway.config import Config
 from gateway.demo.pages import NOTICE, Demo, DemoContext
 from gateway.errors import ConfigError
 from gateway.http import app as service
-from gateway.http.ofrep import Evaluate, FlagRoutes
+from gateway.http.ofrep import Evaluate
 from gateway.http.port import Resources
 from gateway.http.requests import HttpContext
 from gateway.sessions.endpoint import PATH
@@ -61,7 +61,7 @@ def service_application(
 ) -> ASGIApp:
     """The service port's HTTP. `demo`: the origins of the demo's page; none: there is no demo."""
     pages = Demo(_demo_context(config, demo)).routes() if demo else []
-    return service.application(context, allows_origin, [*FlagRoutes(context, evaluate).routes(), *pages])
+    return service.application(context, allows_origin, evaluate, pages)
 
 
 def _demo_context(config: Config, origins: Sequence[str]) -> DemoContext:

@@ -219,21 +219,10 @@ async def test_a_bug_is_logged_and_its_inside_stays_inside(caplog):
     assert "the secret detail" in caplog.text
 
 
-async def test_the_openapi_description_names_every_route_and_its_references_resolve():
+async def test_the_references_of_the_openapi_description_resolve():
     async with backend() as node:
         description = (await node.client.get("/openapi.json")).json()
         assert description["openapi"] == "3.1.0"
-        assert set(description["paths"]) == {
-            "/healthz",
-            "/readyz",
-            "/metrics",
-            "/v1/resources/{type}",
-            "/v1/resources/{type}/{id}",
-            "/v1/resources/{type}/{id}/history",
-            "/v1/resources/{type}/{id}/operations",
-            "/v1/resources/{type}/{id}/blame",
-            "/v1/resources/{type}/{id}/restore",
-        }
         for reference in references(description):
             found = description
             for part in reference.removeprefix("#/").split("/"):

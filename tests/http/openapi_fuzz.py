@@ -15,7 +15,7 @@ import string
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,7 +40,9 @@ TEXTS = (
     "é\u202e",
     "a" * 300,
 )
-METHODS = ("get", "put", "post", "delete")
+METHODS = ("get", "put", "post", "patch", "delete")
+# It ends the node, so it comes last.
+DRAIN = "/v1/drain"
 
 
 class Fuzzer:
@@ -53,13 +55,21 @@ class Fuzzer:
             (path, method, item[method], item.get("parameters", []))
             for path, item in description["paths"].items()
             for method in METHODS
-            if method in item
+            if method in item and path != DRAIN
         ]
         self.statuses: Counter[str] = Counter()
+        self.never_asked = {(method, path) for path, method, _, _ in self._operations}
+
+    async def drain(self, client: httpx.AsyncClient) -> None:
+        """End the node, by whoever may not and by whoever may."""
+        operation = self._description["paths"][DRAIN]["post"]
+        for token in ({"Authorization": "Bearer x"}, {}):
+            self._check(f"post {DRAIN} {token}", operation, await client.post(DRAIN, headers=token))
 
     async def ask(self, client: httpx.AsyncClient) -> None:
         """One request; raises AssertionError for an answer that isn't as described."""
         path, method, operation, shared = self._rng.choice(self._operations)
+        self.never_asked.discard((method, path))
         parameters = [*shared, *operation.get("parameters", [])]
         values = {parameter["name"]: self._value(parameter) for parameter in parameters}
         for parameter in parameters:
@@ -113,10 +123,31 @@ class Fuzzer:
             return None
         if rng.random() < 0.1:
             return rng.choice((b"", b"{", b"null", b"\xff", b"[]", b'"x"', b"1e999", b"[" * 200, b"9" * 400))
-        made = (
-            (self._restoring,) if "restore" in json.dumps(operation).lower() else (self._edit, self._document)
-        )
-        return json.dumps(rng.choice(made)()).encode()
+        schema = operation["requestBody"]["content"]["application/json"]["schema"].get("$ref", "")
+        made: Mapping[str, Callable[[], Any]] = {
+            "Restore": self._restoring,
+            "FlagsChange": self._flags,
+            "EvaluationContext": self._context,
+        }
+        make = made.get(schema.rpartition("/")[2], rng.choice((self._edit, self._document)))
+        return json.dumps(make()).encode()
+
+    def _flags(self) -> Any:
+        values = {
+            "enabled": (True, None, "yes"),
+            "kill_switch": (False, None, 0),
+            "rollout_percentage": (0, 12.5, 100, 101, -1, None, True),
+            "segments": ([], ["beta"], [1], "beta", None),
+            "ab_test_variant": ("", "blue", "b\u0000", 7, None),
+            "ab_test_percentage": (0, 50, 1e9, None),
+            self._word(): (1,),
+        }
+        names = self._rng.sample(tuple(values), self._rng.choice((0, 1, 1, 1, 2)))
+        return {name: self._rng.choice(values[name]) for name in names}
+
+    def _context(self) -> Any:
+        contexts = ({}, {"targetingKey": "ann"}, {"targetingKey": "bob"}, {"targetingKey": 7}, [], None)
+        return self._rng.choice(({}, [], *({"context": context} for context in contexts)))
 
     def _restoring(self) -> Any:
         rng = self._rng
@@ -206,6 +237,9 @@ async def fuzz(data: Path, requests: int, seed: int) -> Counter[str]:
                 fuzzer = Fuzzer((await client.get("/openapi.json")).json(), rng)
                 for _ in range(requests // 2):
                     await fuzzer.ask(client)
+                assert not fuzzer.never_asked, fuzzer.never_asked
+                if client is operator:
+                    await fuzzer.drain(client)
                 found += fuzzer.statuses
         assert node.node.metrics.internal_errors == 0
     return found

@@ -1,10 +1,70 @@
-"""Both ports answer as their OpenAPI descriptions say, whatever is asked."""
+"""Both ports answer as their OpenAPI descriptions say, whatever is asked; and every route is described."""
 
 from __future__ import annotations
 
-from tests.http.openapi_fuzz import fuzz
+from typing import cast
+
+from gateway.admin import app as admin_app
+from gateway.admin import openapi as admin_openapi
+from gateway.admin.flags import NAMES
+from gateway.config import FeaturesSettings
+from gateway.http import app as service_app
+from gateway.http import openapi as service_openapi
+from gateway.http.requests import HttpContext
+from gateway.http.shapes import FLAGS
+from gateway.log.flags_memory import MemoryFlags
+from gateway.node.flags import NodeFlags
+from gateway.ports import Authenticator
+from gateway.supervisor import front
+from tests.admin.backend import LogResources, NodeState
+from tests.http.openapi_fuzz import METHODS, fuzz
+
+OTHERS = {"HEAD", "OPTIONS"}
+
+
+def offered(routes):
+    """The (path, method) pairs of routes."""
+    return {(route.path, method.lower()) for route in routes for method in route.methods - OTHERS}
+
+
+def described(description):
+    """The (path, method) pairs of a description."""
+    paths = description(["event"], 4096)["paths"]
+    return {(path, method) for path, item in paths.items() for method in item if method in METHODS}
+
+
+def admin_routes():
+    resources = LogResources()
+    context = admin_app.AdminContext(
+        resources,
+        NodeState(resources),
+        cast("Authenticator", None),
+        4096,
+        flags=NodeFlags(FeaturesSettings(), MemoryFlags(), lambda flags: None),
+        drain=lambda: None,
+    )
+    return admin_app.routes(context)
+
+
+def test_every_route_of_the_service_port_is_described_and_no_other():
+    context = HttpContext(LogResources(), cast("Authenticator", None), 4096, 4096)
+    assert offered(service_app.routes(context, lambda identity: ())) == described(service_openapi.description)
+
+
+def test_every_route_of_the_admin_port_is_described_and_no_other():
+    assert offered(admin_routes()) == described(admin_openapi.description)
+
+
+def test_what_a_node_of_several_workers_answers_itself_is_described():
+    workers = cast("front.Workers", None)
+    own = [route for route in front.application(workers, 4096).routes if route.path != "/{path:path}"]
+    assert offered(own) <= described(admin_openapi.description)
+
+
+def test_every_flag_is_described():
+    assert set(FLAGS) == set(NAMES)
 
 
 async def test_every_answer_is_as_described(tmp_path):
-    found = await fuzz(tmp_path, 300, seed=16)
-    assert {"200", "400", "401", "404"} <= set(found)
+    found = await fuzz(tmp_path, 400, seed=16)
+    assert {"200", "202", "400", "401", "404"} <= set(found)
