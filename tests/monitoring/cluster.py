@@ -70,4 +70,5 @@ async def cluster(data: Path, *settings: str) -> AsyncIterator[Cluster]:
             started.append(await stack.enter_async_context(served(data, *options)))
         targets = [node.admin.removeprefix("http://") for node in started]
         watched = await stack.enter_async_context(prometheus(targets, hurried(RULES.read_text())))
+        await watched.until_above("sum(up)", len(targets) - 1)  # what counters begin with was seen
         yield Cluster(started, server, postgres, watched, data)

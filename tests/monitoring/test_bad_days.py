@@ -175,9 +175,10 @@ async def the_processes_day(running: Cluster) -> None:
         nursery.start_soon(_killed_again_and_again, first)
         await prometheus.until_fired("WorkersCrashing")
         nursery.cancel_scope.cancel()
-    second.command.process.send_signal(signal.SIGTERM)
-    await trio.sleep(1.5)
-    second.command.process.kill()
+    async with traffic.looking(second, await running.token(), "held", "d"):
+        second.command.process.send_signal(signal.SIGTERM)
+        await prometheus.until_above("gateway_draining", 0)
+        second.command.process.kill()
     await prometheus.until_fired("GatewayDown")
 
 

@@ -48,19 +48,20 @@ async def an_ordinary_day(cluster: Cluster, edits: int) -> None:
             await stack.enter_async_context(looking(second, bearer, f"crowd-{number}", f"reader-{number}"))
         people = await stack.enter_async_context(crowd(first.url, bearer, documents=3, pause_s=0.1))
         for node in cluster.nodes:
-            await over_http(node, bearer)
+            await over_http(cluster, node, bearer)
             await taken_back(node, bearer)
             await tabs(node, bearer, 3)
         await people.progress(edits, wait_s=120)
 
 
-async def over_http(node: Server, bearer: str) -> None:
-    """Written and read over the service port."""
+async def over_http(cluster: Cluster, node: Server, bearer: str) -> None:
+    """Written and read over the service port, by a connection that is kept until it was seen."""
     place = node.url.replace("ws", "http", 1).removesuffix("/realtime") + "/v1/resources/event/http-1"
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}) as client:
         assert (await client.put(place, json={"title": "over HTTP"})).status_code in (200, 201)
         assert (await client.get(place)).status_code == 200
-        await trio.sleep(2)  # the connection is kept, and seen
+        instance = node.admin.removeprefix("http://")
+        await cluster.prometheus.until_above(f'gateway_http_connections{{instance="{instance}"}}', 0)
 
 
 async def taken_back(node: Server, bearer: str) -> None:
