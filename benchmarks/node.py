@@ -53,6 +53,7 @@ async def serve(folder: str, ping_interval_s: float) -> None:
             "connections_max": CONNECTIONS_MAX,
         },
         timeouts={"ping_interval_s": ping_interval_s, "idle_timeout_s": 3600.0},
+        limits={"accept_cpu_share": 1.0},  # nobody is put off: what a connection costs is measured
         auth={"secret_file": secret_file},
     )
     async with trio.open_nursery() as nursery:

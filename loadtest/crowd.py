@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import heapq
 import random
+import re
 import socket
 import time
 from collections import Counter
@@ -31,6 +32,7 @@ RETRY_MS = (200.0, 1_000.0)
 QUEUE_RETRY_MS = 20.0
 IN_FLIGHT_MAX = 1024  # a user with so many unanswered edits makes no more: the server has stalled
 NORMAL_CLOSE = (1000).to_bytes(2, "big")
+RETRY_AFTER = re.compile(rb"\r\nRetry-After-Ms: (\d{1,9})", re.IGNORECASE)
 LOCAL_ERRORS = frozenset((errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -276,6 +278,7 @@ class Crowd:
                 self._closed(user, data[0], data[1], now)
             elif kind == REJECTED:
                 self.errors[f"handshake {data[9:12].decode(errors='replace')}"] += 1
+                user.return_delay_ms = _retry_after_ms(data)
 
     def _opened(self, user: User, now: int) -> None:
         user.state = "joining"
@@ -295,6 +298,9 @@ class Crowd:
             self.connected -= 1
             self.closes[code] += 1
             self.counts["disconnected"] += 1
+            user.lost = True
+        elif user.return_delay_ms is not None:
+            self.counts["deferred"] += 1
         else:
             self.counts["failed"] += 1
             self.errors[f"connect closed {code} {reason.decode(errors='replace')[:60]}".strip()] += 1
@@ -314,10 +320,13 @@ class Crowd:
         self.sync.record((now - user.sync_ns) // 1000)
         self.counts["succeeded"] += 1
         self.connected += 1
+        self.counts["recovered"] += user.lost
+        user.lost = False
         user.timer += 1
         user.state = "live"
         user.return_delay_ms = None
-        user.subscribed = True
+        if not user.subscribed:
+            user.request, user.subscribed = b"", True  # the next one says that it resumes
         self.catch_up(user, now)
 
     def backwards(self, user: User, before: int, version: int) -> None:
@@ -410,6 +419,12 @@ class Crowd:
         self.settle()
         for user in self.users:
             self._drop(user)
+
+
+def _retry_after_ms(answer: bytes) -> float | None:
+    """When a refused handshake may be tried again; None where the answer doesn't say."""
+    found = RETRY_AFTER.search(answer)
+    return float(found[1]) if found else None
 
 
 def now_ns() -> int:

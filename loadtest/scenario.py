@@ -85,6 +85,7 @@ class Targets:
     refused_max: float | None = 0.001  # share of the operations
     operations_achieved_min: float | None = 0.99  # acknowledged, of those scheduled
     recovery_max_s: float | None = None  # outages may be, and are over within this
+    recovered_min: float | None = None  # share of the lost connections that were back at the end
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,7 @@ def summarise(
 
 
 def _connections(whole: Sum) -> Data:
-    names = ("attempted", "succeeded", "failed", "disconnected")
+    names = ("attempted", "succeeded", "deferred", "failed", "disconnected", "recovered")
     return {**{name: whole.counts[name] for name in names}, "peak": whole.peak}
 
 

@@ -76,11 +76,12 @@ class Target:
         return token(self.secret, user_id, grant, self.expires_at)
 
 
-def handshake(target: Target, bearer: str | None, extended: bool) -> bytes:
+def handshake(target: Target, bearer: str | None, extended: bool, resumes: bool = False) -> bytes:
     """The upgrade request. The key is the same for all: the answer's digest isn't what is tested here."""
     parts = urlsplit(target.url)
+    query = "&".join(filter(None, (parts.query, "resume=1" if resumes else "")))
     lines = [
-        f"GET {parts.path or '/'}{'?' + parts.query if parts.query else ''} HTTP/1.1",
+        f"GET {parts.path or '/'}{'?' + query if query else ''} HTTP/1.1",
         f"Host: {parts.netloc}",
         "Upgrade: websocket",
         "Connection: Upgrade",
@@ -100,7 +101,7 @@ class User:
     `number` counts its submissions (they are their ids and seqs); `queue` holds the edits that came due
     while it had no connection or too many were unanswered, as (intended_ns, kind, index); `kept` of them
     came due in a spell without connection, so nobody expects an answer before it ends; `postponed` are the
-    numbers of submissions that wait to be sent again.
+    numbers of submissions that wait to be sent again; `lost`: its connection was, and it isn't back yet.
     """
 
     __slots__ = (
@@ -113,6 +114,7 @@ class User:
         "finishing",
         "index",
         "kept",
+        "lost",
         "memory",
         "number",
         "offline_base",
@@ -149,7 +151,7 @@ class User:
         self.source = ""
         self.request = b""
         self.state = "idle"
-        self.subscribed = False
+        self.subscribed = self.lost = False
         self.epoch: Any = None
         self.number = self.presence_number = 0
         self.finishing = 0

@@ -328,13 +328,19 @@ def missed_targets(
     """Which targets of the scenario were not reached."""
     targets, counts = scenario.targets, whole.counts
     missed = []
-    attempted = counts["attempted"]
+    attempted = counts["attempted"] - counts["deferred"]  # who was told when to come has not failed
     if attempted and targets.connect_success_min is not None:
         share = counts["succeeded"] / attempted
         if share < targets.connect_success_min:
             missed.append(
                 f"target: {share:.2%} of connections succeeded, {targets.connect_success_min:.2%} wanted"
             )
+    lost = counts["disconnected"]
+    if lost and targets.recovered_min is not None and counts["recovered"] < targets.recovered_min * lost:
+        missed.append(
+            f"target: {counts['recovered'] / lost:.2%} of {lost:,} lost connections came back, "
+            f"{targets.recovered_min:.2%} wanted"
+        )
     for metric, percentile, limit_ms in (
         ("delivery", "p95", targets.delivery_p95_ms),
         ("delivery", "p99", targets.delivery_p99_ms),

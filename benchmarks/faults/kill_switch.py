@@ -29,6 +29,7 @@ REQUEST = (
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
     "Authorization: Bearer {token}\r\n\r\n"
 )
+COMING = ("limits.handshakes_per_address_max=20000", "limits.accept_cpu_share=1")
 CLOSE = 0x88
 NOTHING_S = 30.0
 
@@ -117,7 +118,7 @@ async def drill(count: int) -> bool:
         redis = stack.enter_context(redis_server())
         secret = f"auth.secret_file={folder / 'one' / 'jwt-secret'}"
         words = ["--redis", redis.url]
-        for setting in (secret, "limits.operations_per_minute=0", "limits.handshakes_per_address_max=20000"):
+        for setting in (secret, "limits.operations_per_minute=0", *COMING):
             words += ["--set", setting]
         nodes = [await stack.enter_async_context(served(folder / name, *words)) for name in ("one", "two")]
         bearer = await token(nodes[0])

@@ -61,6 +61,11 @@ class GatewayAccess(NamedTuple):
     token: str
     tls: ssl.SSLContext | None = None
 
+    def resuming(self, resumes: bool) -> GatewayAccess:
+        """The same, saying that we go on where we were."""
+        joined = "&" if urlsplit(self.url).query else "?"
+        return self._replace(url=f"{self.url}{joined}resume=1") if resumes else self
+
 
 # ------------------------------------------------------------------------------------------- the view
 
@@ -271,7 +276,10 @@ def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:
     body = (rejected.body or b"").decode("utf-8", "replace").strip()
     text = f"{url} answered {rejected.status_code}{f': {body}' if body else ''}"
     passing = rejected.status_code >= 500 or rejected.status_code == 429
-    return Unreachable(text) if passing else ClientError(text)
+    if not passing:
+        return ClientError(text)
+    waits = [int(value) for name, value in rejected.headers or () if name.lower() == b"retry-after-ms"]
+    return Unreachable(text, waits[0] / 1000 if waits else None)
 
 
 def _refusal(payload: Message) -> GatewayError:
@@ -304,7 +312,7 @@ async def follow(
     backoff_s = BACKOFF_FIRST_S
     while True:
         try:
-            async with connected(endpoint, client_id) as link:
+            async with connected(endpoint.resuming(view.version is not None), client_id) as link:
                 await link.subscribe(view, visible)
                 while True:
                     message = await link.receive()

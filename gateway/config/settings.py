@@ -129,6 +129,12 @@ class LimitsSettings(Section):
     handshakes_per_address_max: int = tunable(
         1024, "The same of one address (behind a load balancer: of that one's)", least=1, most=1_000_000
     )
+    accept_cpu_share: float = tunable(
+        0.5,
+        "What letting clients in may take of a core; who comes beyond is told when to come. 1: nobody is",
+        least=0.05,
+        most=1.0,
+    )
     unknown_bytes_max: int = tunable(
         32 * KIB,
         "Largest message before AUTH; a larger one closes with 1009",

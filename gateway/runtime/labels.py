@@ -13,6 +13,9 @@ ERROR_CODES = (
 )  # fmt: skip
 # HTTP statuses of refused handshakes.
 REFUSED_STATUSES = ("400", "403", "404", "405", "408", "426", "431", "503")
+# Who was asked to come later: in the middle of their work, or new.
+RESUMING, NEW = "resuming", "new"
+DEFERRED = (RESUMING, NEW)
 
 # The types of messages that clients send.
 MESSAGE_TYPES = (

@@ -18,6 +18,7 @@ from gateway.runtime.labels import (
     AUTH_RESULTS,
     CLOSE_LABELS,
     CONFLICT_KINDS,
+    DEFERRED,
     ERROR_CODES,
     MESSAGE_TYPES,
     REFUSED_STATUSES,
@@ -65,6 +66,15 @@ class Counters:
         "result",
         "Tokens shown: accepted, disabled (flags) or the error's code; none: no token within the time",
         AUTH_RESULTS,
+    )
+    connections_deferred: Counter[str] = keyed(
+        "gateway_connections_deferred",
+        "who",
+        "Clients that were asked to come later, in a storm: those who resume, and new ones",
+        DEFERRED,
+    )
+    accept_pace: float = gauge(
+        "gateway_accept_pace", "Connections a second that are taken in a storm, by what each cost of the CPU"
     )
     certificate_ends_s: float = highest(
         "gateway_certificate_ends_timestamp_seconds",

@@ -1,9 +1,14 @@
-"""How many connections a second a worker takes: by the CPU that each cost, measured as they came."""
+"""How many connections a second a worker takes, by the CPU that each cost; who comes beyond that comes later.
+
+In a storm, when another worker or node died, everyone would be let in at once, and those who are here would
+wait for their changes meanwhile. Who resumes comes first, who is new after them.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import ceil, inf
 
 from gateway.runtime.metrics import Counters
 
@@ -13,28 +18,82 @@ PER_S_MIN = 50.0
 PER_S_MAX = 5000.0
 # Fewer at a time say nothing: other work would be taken for theirs.
 TELLING = 50
-# What accepting may take of a core; those who are there have the rest.
-CPU_SHARE = 0.5
+# So much of what other work takes is remembered, each time that few came.
+BASELINE_WEIGHT = 0.2
+# A crowd of so many seconds' worth comes in at once; new ones leave half of that to those who resume.
+BURST_S = 2.0
+NEW_SHARE = 0.5
+# Turns are given to the millisecond.
+ROUNDING = 0.01
 
 
 class AcceptPace:
-    """`measure` is called a few times a second; `per_s` is what was found in the busiest of late."""
+    """`measure` is called a few times a second; `per_s` is what was found in the busiest of late.
 
-    def __init__(self, counters: Counters, cpu_s: Callable[[], float] = time.process_time) -> None:
+    `cpu_share`: what accepting may take of a core; those who are there have the rest. 1: nobody is put off.
+    """
+
+    def __init__(
+        self,
+        counters: Counters,
+        now_s: Callable[[], float],
+        cpu_share: float,
+        cpu_s: Callable[[], float] = time.process_time,
+    ) -> None:
         self._counters = counters
+        self._now_s = now_s
         self._cpu_s = cpu_s
-        self._seen = counters.connections_accepted, cpu_s()
-        self.per_s = UNMEASURED_PER_S
+        self._seen: tuple[int, float, float] | None = None
+        self._other_share = 0.0
+        self.cpu_share = cpu_share
+        self.per_s = counters.accept_pace = UNMEASURED_PER_S
+        self._left = BURST_S * self.per_s
+        self._left_s = -inf
+        self._promised_s = {True: 0.0, False: 0.0}  # by whether they resume
 
     def measure(self) -> None:
         """Learn from what was accepted since the last time, if that was enough."""
-        (accepted, used_s), now = self._seen, (self._counters.connections_accepted, self._cpu_s())
+        before, now = self._seen, (self._counters.connections_accepted, self._cpu_s(), self._now_s())
         self._seen = now
-        count, spent_s = now[0] - accepted, now[1] - used_s
-        if count >= TELLING and spent_s > 0:
-            found = min(PER_S_MAX, max(PER_S_MIN, CPU_SHARE * count / spent_s))
-            self.per_s += 0.5 * (found - self.per_s)
+        if before is None:
+            return
+        count, spent_s, elapsed_s = now[0] - before[0], now[1] - before[1], now[2] - before[2]
+        if count < TELLING:
+            if elapsed_s > 0:
+                self._other_share += BASELINE_WEIGHT * (spent_s / elapsed_s - self._other_share)
+            return
+        each_s = max(spent_s - self._other_share * elapsed_s, 0.0) / count
+        found = PER_S_MAX if each_s <= 0 else min(PER_S_MAX, max(PER_S_MIN, self.cpu_share / each_s))
+        self.per_s += 0.5 * (found - self.per_s)
+        self._counters.accept_pace = self.per_s
 
     def delay_ms(self, place: int) -> int:
         """When the client at this place of a queue should come, at such a node as this."""
         return 100 + int(place * 1000 / self.per_s)
+
+    def let_in(self, resumes: bool) -> bool:
+        """Whether one more may come in now; who may not is given a turn by `turn_ms`."""
+        if self.cpu_share >= 1:
+            return True
+        now_s = self._now_s()
+        burst = BURST_S * self.per_s
+        self._left = min(burst, self._left + (now_s - self._left_s) * self.per_s)
+        self._left_s = now_s
+        if self._left < 1 - ROUNDING + self._reserve(resumes):
+            return False
+        self._left -= 1
+        return True
+
+    def turn_ms(self, resumes: bool) -> int:
+        """When one who was put off should come: after all who were before, those who resume first."""
+        now_s, wanted = self._now_s(), 1 + self._reserve(resumes)
+        turn_s = max(
+            now_s + (wanted - self._left) / self.per_s,
+            self._promised_s[True] + wanted / self.per_s,
+            self._promised_s[resumes] + 1 / self.per_s,
+        )
+        self._promised_s[resumes] = turn_s
+        return max(1, ceil((turn_s - now_s) * 1000))
+
+    def _reserve(self, resumes: bool) -> float:
+        return 0.0 if resumes else NEW_SHARE * BURST_S * self.per_s

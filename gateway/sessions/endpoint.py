@@ -12,6 +12,7 @@ from gateway.config import Config, FeaturesSettings
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
 from gateway.ports import Admission, Authenticator, Connection, HttpService, Rejection, UpgradeRequest
+from gateway.runtime.labels import NEW, RESUMING
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 from gateway.sessions import claims, handlers
@@ -30,10 +31,15 @@ FULL_RETRY_AFTER_S = 5
 CROWD = 100
 
 
-def _try_later(text: str) -> Refused:
-    retry_after_s = FULL_RETRY_AFTER_S
-    rejection = Rejection(503, text, {"Retry-After": str(retry_after_s)})
-    return Refused(rejection, CODE_FULL, f"retry_after_ms={retry_after_s * 1000}")
+def _try_later(text: str, wait_ms: int = FULL_RETRY_AFTER_S * 1000) -> Refused:
+    """Refuse; to the millisecond for who can read that, so that not all come at once."""
+    headers = {"Retry-After": str(-(-wait_ms // 1000)), "Retry-After-Ms": str(wait_ms)}
+    return Refused(Rejection(503, text, headers), CODE_FULL, f"retry_after_ms={wait_ms}")
+
+
+def _resumes(target: str) -> bool:
+    """Whether a client says that it goes on where it was."""
+    return "resume=1" in target.partition("?")[2].split("&")
 
 
 class Endpoint:
@@ -60,7 +66,7 @@ class Endpoint:
         self._counters = counters
         self._features = features
         self._connections_max = connections_max
-        self._accepting = AcceptPace(counters)
+        self._accepting = AcceptPace(counters, hub.now_s, config.limits.accept_cpu_share)
         self._hub = hub
         self._registry = Registry()
         limits = config.limits
@@ -123,8 +129,14 @@ class Endpoint:
             return Refused(Rejection(403, text, {}), CODE_ORIGIN, "origin")
         if self.draining:
             return _try_later("this node is shutting down; connect to another one")
+        resumes = _resumes(request.target)
         if self.full:
-            return _try_later("this node is full; try again later, or another one")
+            wait_ms = FULL_RETRY_AFTER_S * 1000 + self._accepting.turn_ms(resumes)
+            return _try_later("this node is full; try again later, or another one", wait_ms)
+        if not self._accepting.let_in(resumes):
+            self._counters.connections_deferred[RESUMING if resumes else NEW] += 1
+            text = "many connect at once; come again when Retry-After is over"
+            return _try_later(text, self._accepting.turn_ms(resumes))
         return None
 
     def _open(self, request: UpgradeRequest, extended: bool, connection: Connection) -> ClientSession:
@@ -147,6 +159,7 @@ class Endpoint:
         """Other origins, rates and limits."""
         self._config = config
         self._shared.tell(config)
+        self._accepting.cpu_share = config.limits.accept_cpu_share
         limits = config.limits
         self._shared.rate_limit.set(limits.operations_per_minute, limits.operations_burst)
         self._shared.reads.set(limits.reads_per_minute / 60, limits.reads_burst)

@@ -38,7 +38,7 @@ class Collab(Protocol):
 
     def request(self, target: Target, user: User) -> bytes:
         bearer = target.token(user.user_id) if user.plain else None
-        return handshake(target, bearer, not user.plain)
+        return handshake(target, bearer, not user.plain, resumes=user.subscribed)
 
     def opened(self, crowd: Crowd, user: User, now: int) -> None:
         if not user.plain:

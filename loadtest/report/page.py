@@ -57,7 +57,7 @@ def _verdict(report: Data) -> str:
 def _tiles(report: Data) -> str:
     rates, latency, connections = report["rates"], report["latency_ms"], report["connections"]
     server, generator = report["server"], report["generator"]
-    share = connections["succeeded"] / max(connections["attempted"], 1)
+    share = connections["succeeded"] / max(connections["attempted"] - connections["deferred"], 1)
     delivery = latency["delivery"]
     return "".join(
         (

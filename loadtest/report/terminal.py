@@ -186,7 +186,11 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     table.add_row(
         "connections",
         number(connections["peak"]),
-        f"{connections['succeeded']:,} of {connections['attempted']:,} attempts succeeded",
+        f"{connections['succeeded']:,} of {connections['attempted']:,} attempts succeeded"
+        f", {connections['deferred']:,} were put off"
+        * bool(connections["deferred"])
+        + f"; {connections['recovered']:,} of {connections['disconnected']:,} lost ones came back"
+        * bool(connections["disconnected"]),
     )
     for one in report["outages"]:
         table.add_row("outage", f"at {seconds(one['from_s'])}", outage_text(one))

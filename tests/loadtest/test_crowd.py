@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadtest.crowd import MS, QUEUE_RETRY_MS, Crowd
-from loadtest.engine.pure import Engine
+from loadtest.engine.pure import CLOSED, REJECTED, Engine
 from loadtest.protocols.collab import SEQS_KEPT, Collab
 from loadtest.schedule import Operation
 from loadtest.users import Target, User
@@ -85,3 +85,24 @@ def test_what_comes_due_in_a_spell_without_connection_is_due_when_the_spell_ends
     assert in_flight(crowd, user) == [1]
     write(crowd, 1)
     assert crowd.counts["kept_offline"] == 3
+
+
+def test_who_is_put_off_comes_back_when_it_was_told_and_has_not_failed() -> None:
+    crowd, user = crowd_of_one()
+    user.state = "connecting"
+    answer = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\nRetry-After-Ms: 2500"
+    crowd.handle([(0, REJECTED, answer, NOW), (0, CLOSED, (1006, b""), NOW)])
+    assert (crowd.counts["deferred"], crowd.counts["failed"]) == (1, 0)
+    assert crowd.next_timer_ns() == NOW + 2500 * MS
+
+
+def test_a_lost_connection_that_comes_back_is_counted_and_said_to_resume() -> None:
+    crowd, user = crowd_of_one()
+    assert b"resume" not in crowd.protocol.request(crowd.target, user)
+    crowd.joined(user, NOW)
+    crowd.handle([(0, CLOSED, (1006, b""), NOW)])
+    assert (crowd.counts["disconnected"], crowd.counts["recovered"]) == (1, 0)
+    assert crowd.protocol.request(crowd.target, user).startswith(b"GET /?resume=1 HTTP/1.1")
+    crowd.joined(user, NOW)
+    crowd.joined(user, NOW)
+    assert crowd.counts["recovered"] == 1

@@ -54,8 +54,10 @@ def test_the_promised_members_are_there() -> None:
     assert made["connections"] == {
         "attempted": 40,
         "succeeded": 40,
+        "deferred": 0,
         "failed": 0,
         "disconnected": 0,
+        "recovered": 0,
         "peak": 40,
     }
     assert made["server"]["cpu_s"] == pytest.approx(5)

@@ -185,6 +185,20 @@ def test_a_good_run_passes() -> None:
     assert status(good_run()) == ("pass", [])
 
 
+def test_who_was_put_off_has_not_failed_to_connect() -> None:
+    total = good_run()
+    total.counts.update({"attempted": 50, "deferred": 50})
+    assert status(total) == ("pass", [])
+
+
+def test_lost_connections_have_to_come_back_where_that_is_wanted() -> None:
+    total = good_run()
+    total.counts.update({"disconnected": 100, "recovered": 98})
+    assert status(total) == ("pass", [])
+    wanted = "target: 98.00% of 100 lost connections came back, 99.00% wanted"
+    assert status(total, recovered_min=0.99) == ("fail", [wanted])
+
+
 def test_slow_deliveries_fail() -> None:
     total = good_run()
     total.histograms["delivery"].record(150_000, 100)

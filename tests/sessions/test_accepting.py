@@ -1,21 +1,51 @@
-"""How fast a worker takes connections, on CPU time that is made up."""
+"""How fast a worker takes connections, and whom it puts off, on times that are made up."""
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
+
 from gateway.runtime.metrics import Counters
-from gateway.sessions.accepting import PER_S_MAX, PER_S_MIN, TELLING, UNMEASURED_PER_S, AcceptPace
+from gateway.sessions.accepting import (
+    BURST_S,
+    PER_S_MAX,
+    PER_S_MIN,
+    TELLING,
+    UNMEASURED_PER_S,
+    AcceptPace,
+)
+
+SWEEP_S = 0.25
+BURST = int(BURST_S * UNMEASURED_PER_S)
 
 
 class Worker:
-    def __init__(self) -> None:
+    def __init__(self, cpu_share: float = 0.5) -> None:
         self.counters = Counters()
-        self.cpu_s = 0.0
-        self.pace = AcceptPace(self.counters, lambda: self.cpu_s)
-
-    def accept(self, count: int, each_s: float) -> None:
-        self.counters.connections_accepted += count
-        self.cpu_s += count * each_s
+        self.cpu_s = self.now_s = 0.0
+        self.pace = AcceptPace(self.counters, lambda: self.now_s, cpu_share, lambda: self.cpu_s)
         self.pace.measure()
+
+    def accept(self, count: int, each_s: float, other_s: float = 0.0) -> None:
+        """What a sweep sees: so many were accepted, beside other work."""
+        self.counters.connections_accepted += count
+        self.cpu_s += count * each_s + other_s
+        self.now_s += SWEEP_S
+        self.pace.measure()
+
+    def storm(self, resuming: int, new: int) -> list[tuple[float, bool, int]]:
+        """Let all come at once, and each again when it was told to: (when it was let in, whether it resumes,
+        how often it was put off)."""
+        waiting = [(self.now_s, number, number < resuming, 0) for number in range(resuming + new)]
+        heapify(waiting)
+        let_in = []
+        while waiting:
+            self.now_s, number, resumes, tries = heappop(waiting)
+            if self.pace.let_in(resumes):
+                let_in.append((self.now_s, resumes, tries))
+            else:
+                again_s = self.now_s + self.pace.turn_ms(resumes) / 1000
+                heappush(waiting, (again_s, number, resumes, tries + 1))
+        return let_in
 
 
 def test_a_pace_follows_what_accepting_cost() -> None:
@@ -41,3 +71,50 @@ def test_a_pace_is_bounded() -> None:
         quick.accept(100, 1e-9)
     assert round(slow.pace.per_s) == PER_S_MIN
     assert round(quick.pace.per_s) == PER_S_MAX
+
+
+def test_what_else_a_worker_does_is_not_taken_for_the_cost_of_accepting() -> None:
+    worker = Worker()
+    for _ in range(30):
+        worker.accept(0, 0.0, other_s=0.1)
+    for _ in range(20):
+        worker.accept(100, 0.0005, other_s=0.1)
+    assert 950 < worker.pace.per_s <= 1001
+
+
+def test_nobody_is_put_off_while_few_come() -> None:
+    worker = Worker()
+    for _ in range(100):
+        worker.now_s += 1
+        assert all(worker.pace.let_in(resumes=False) for _ in range(int(UNMEASURED_PER_S)))
+
+
+def test_in_a_storm_everyone_comes_in_at_the_pace_and_nobody_is_put_off_twice() -> None:
+    worker = Worker()
+    let_in = worker.storm(resuming=10_000, new=0)
+    assert sum(tries == 0 for _, _, tries in let_in) == BURST
+    assert {tries for _, _, tries in let_in} == {0, 1}
+    ended_s = let_in[-1][0]
+    assert 0 <= ended_s - (10_000 - BURST) / UNMEASURED_PER_S < 0.1
+
+
+def test_who_resumes_comes_first_and_the_new_ones_when_they_were_told() -> None:
+    let_in = Worker().storm(resuming=5000, new=3000)
+    last_resumed_s = max(at_s for at_s, resumes, _ in let_in if resumes)
+    put_off = [(at_s, tries) for at_s, resumes, tries in let_in if not resumes and at_s > 0]
+    assert len(put_off) == 3000
+    assert min(put_off)[0] > last_resumed_s
+    assert {tries for _, tries in put_off} == {1}
+
+
+def test_new_ones_leave_room_for_those_who_resume() -> None:
+    worker = Worker()
+    come = sum(worker.pace.let_in(resumes=False) for _ in range(2 * BURST))
+    assert come == BURST // 2
+    assert worker.pace.let_in(resumes=True)
+    assert not worker.pace.let_in(resumes=False)
+
+
+def test_with_the_whole_core_nobody_is_put_off() -> None:
+    worker = Worker(cpu_share=1.0)
+    assert all(worker.pace.let_in(resumes=False) for _ in range(10 * BURST))

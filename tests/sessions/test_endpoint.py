@@ -31,6 +31,21 @@ async def test_a_full_node_says_when_to_try_again(autojump_clock):
         assert not found.endpoint.welcomes("event:1")
 
 
+async def test_in_a_storm_who_resumes_comes_in_before_the_new_ones(autojump_clock):
+    async with desk() as found:
+        answers = [found.endpoint.admit(request()) for _ in range(2000)]
+        put_off = [answer for answer in answers if isinstance(answer, Rejection)]
+        assert 0 < len(put_off) < 2000
+        assert not isinstance(found.endpoint.admit(request("/realtime?a=b&resume=1")), Rejection)
+        assert put_off[0].status == 503
+        waits_ms = [int(answer.headers["Retry-After-Ms"]) for answer in put_off]
+        assert waits_ms == sorted(waits_ms), "a queue"
+        assert int(put_off[-1].headers["Retry-After"]) == -(-waits_ms[-1] // 1000)
+        assert found.counters.connections_deferred == {"new": len(put_off)}
+        await trio.sleep(waits_ms[0] / 1000)
+        assert not isinstance(found.endpoint.admit(request()), Rejection)
+
+
 async def test_everyone_is_told_to_go_when_what_was_on_its_way_is_committed(autojump_clock):
     async with desk() as found, trio.open_nursery() as nursery:
         ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)

@@ -168,16 +168,22 @@ export class ServerConnection {
     }
     if (turn !== this.#turn) return;
     this.environment.clearTimeout(this.#timer);
-    const { url, userId } = this.options;
+    const { userId } = this.options;
     const auth: Payload = { token, client_id: this.clientId(), protocol: 1 };
     if (userId !== undefined) auth.user_id = userId;
-    const link = new Link(url, auth, this.environment, {
+    const link = new Link(this.#address(), auth, this.environment, {
       onAuthenticated: (payload) => this.#onAuthenticated(payload),
       onMessage: (message) => this.#onMessage(message),
       onClosed: (code, reason, isOpened) => this.#onClosed(link, code, reason, isOpened),
     });
     this.#link = link;
     link.open();
+  }
+
+  /** Who was here before says so: in a storm they come first. */
+  #address(): string {
+    const { url } = this.options;
+    return this.#onlineSince ? `${url}${url.includes("?") ? "&" : "?"}resume=1` : url;
   }
 
   #onAuthenticated(payload: Payload): void {

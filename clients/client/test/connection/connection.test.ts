@@ -150,6 +150,19 @@ describe("the server's word on when to come back", () => {
   });
 });
 
+test("who was here before says so when it connects", async () => {
+  await online();
+  platform.socket.end(1006);
+  await nextSocket();
+  platform.socket.end(4503, "retry_after_ms=500");
+  await nextSocket();
+  expect(platform.addresses).toEqual([
+    "ws://gateway/realtime",
+    "ws://gateway/realtime?resume=1",
+    "ws://gateway/realtime?resume=1",
+  ]);
+});
+
 describe("tokens", () => {
   test("4401 comes back at once with a new one; refused again and again, it is the user's turn", async () => {
     await online();

@@ -85,6 +85,7 @@ export type Answer = (method: string, url: URL, body: unknown) => { status: numb
 
 export class FakePlatform {
   readonly sockets: FakeSocket[] = [];
+  readonly addresses: string[] = [];
   readonly requests: string[] = [];
   readonly network = new FakeSignal();
   readonly foreground = new FakeSignal();
@@ -100,7 +101,8 @@ export class FakePlatform {
 
   environment(): Partial<Environment> {
     return {
-      webSocket: () => {
+      webSocket: (url) => {
+        this.addresses.push(url);
         this.sockets.push(new FakeSocket());
         return this.socket;
       },
