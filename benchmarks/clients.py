@@ -1,6 +1,6 @@
 """Clients side by side in Node: `@collab/client`, npm `sharedb`, and npm `yjs` with `@hocuspocus/provider`.
 
-    npm install --no-package-lock --prefix benchmarks     once: the peers
+    npm ci --prefix benchmarks                           once: the peers
     make clients                                          once: builds @collab/client
     python -m benchmarks.clients                          writes out/benchmarks/clients.json, prints the table
 

@@ -2,7 +2,7 @@
 
 Run `python -m benchmarks.ot [--json out/ot.json]`. CPU microseconds a call, medians of several rounds, on a
 calendar event with 8 attendees. Peers are measured where they are there: `jsonpatch` (a test extra), npm
-`ot-json1` (`npm install --no-package-lock --prefix benchmarks`), and `fastjsonpatch`, which needs
+`ot-json1` (`npm ci --prefix benchmarks`), and `fastjsonpatch`, which needs
 Python >= 3.12: name such an interpreter by `--also PYTHON`, after
 `PYTHON -m pip install --editable . fastjsonpatch jsonpatch`.
 """
@@ -154,7 +154,7 @@ def measure_peer() -> dict[str, Any]:
             timeout=120,
         )
     except (OSError, subprocess.CalledProcessError):
-        print("ot-json1 is not there: npm install --no-package-lock --prefix benchmarks", file=sys.stderr)
+        print("ot-json1 is not there: npm ci --prefix benchmarks", file=sys.stderr)
         return {}
     results: dict[str, Any] = json.loads(done.stdout)
     return results

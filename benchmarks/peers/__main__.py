@@ -3,7 +3,7 @@
     python -m benchmarks.peers                            all of them, about ten minutes
     python -m benchmarks.peers --only sharedb --only ours --hold-s 5
 
-Peers that aren't installed are, by npm, into benchmarks/node_modules. Each server runs alone, with the
+Peers that aren't installed are, by `npm ci`, into benchmarks/node_modules. Each server runs alone, with the
 users of `headline` at a quarter of its size: 50 documents, each 5 editors and a viewer, one title replaced
 at a time. Edits a second rise by `--factor` until the p95 of deliveries is above 200 ms, the generator is
 the limit or the verdict is a fail.
@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import functools
 import math
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,9 +37,9 @@ from loadtest.coordinator import Options, run
 from loadtest.scenario import Scenario, Stage, load
 from loadtest.server import GATEWAY
 from loadtest.verdict import COUNTED
+from tests import nodejs
 
 HERE = Path(__file__).parent
-MODULES = HERE.parent / "node_modules"
 SCALE = 0.25
 TARGETS_MS = (50.0, 200.0)
 IDLE = 1000
@@ -50,33 +49,24 @@ HELD_MIN, DONE_MIN = 0.97, 0.9  # of the edits that were due, acknowledged
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server: what it speaks, how it is started, the npm package that it is."""
+    """A server: what it speaks, and the script of this folder that starts it; ours has none."""
 
     protocol: str
-    command: tuple[str, ...]
-    package: str = ""
+    script: str = ""
     start: float = 400.0  # edits a second of the first step
 
-
-def _node(script: str) -> tuple[str, ...]:
-    return ("node", str(HERE / script))
+    def command(self) -> Sequence[str]:
+        """What starts it; its packages are installed where they aren't."""
+        return nodejs.node(str(HERE / self.script), folder=nodejs.PEERS) if self.script else GATEWAY
 
 
 PEERS: Mapping[str, Peer] = {
-    "ours": Peer("collab", GATEWAY, start=1200.0),
-    "sharedb": Peer("sharedb", _node("sharedb.mjs"), "sharedb"),
-    "sharedb-json1": Peer("sharedb-json1", _node("sharedb.mjs"), "ot-json1"),
-    "hocuspocus": Peer("yjs", _node("hocuspocus.mjs"), "@hocuspocus/server"),
-    "socketio": Peer("socketio", _node("socketio.mjs"), "socket.io"),
+    "ours": Peer("collab", start=1200.0),
+    "sharedb": Peer("sharedb", "sharedb.mjs"),
+    "sharedb-json1": Peer("sharedb-json1", "sharedb.mjs"),
+    "hocuspocus": Peer("yjs", "hocuspocus.mjs"),
+    "socketio": Peer("socketio", "socketio.mjs"),
 }
-
-
-def install(packages: Sequence[str]) -> None:
-    """Have npm fetch what isn't there."""
-    if all((MODULES / package).is_dir() for package in packages if package):
-        return
-    command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--prefix", str(HERE.parent)]
-    subprocess.run(command, check=True)
 
 
 def base() -> Scenario:
@@ -89,7 +79,7 @@ def base() -> Scenario:
 def step(peer: Peer, edits_per_s: float, hold_s: float) -> Mapping[str, Any]:
     """The report of one rate."""
     scenario = varied(base(), "operations", edits_per_s, hold_s)
-    options = Options(scenario, protocol=peer.protocol, server_command=peer.command)
+    options = Options(scenario, protocol=peer.protocol, server_command=peer.command())
     return trio.run(functools.partial(run, options))
 
 
@@ -103,7 +93,7 @@ def idle(peer: Peer) -> float | None:
         Stage("many", 2.0, many, 0.0),
     )
     scenario = replace(base(), stages=stages, population=replace(base().population, documents=IDLE // 6))
-    options = Options(scenario, protocol=peer.protocol, server_command=peer.command)
+    options = Options(scenario, protocol=peer.protocol, server_command=peer.command())
     report = trio.run(functools.partial(run, options))
     rss = {stage["name"]: stage["server"]["rss_bytes"] for stage in report["stages"]}
     return (rss["many"] - rss["few"]) / (many - few) if rss["many"] and rss["few"] else None
@@ -201,7 +191,6 @@ def main() -> int:
     parser.add_argument("--hold-s", type=float, default=6.0)
     options = parser.parse_args()
     names = options.only or list(PEERS)
-    install([PEERS[name].package for name in names])
     results = {name: measured(name, options.factor, options.hold_s) for name in names}
     path = measure.save("peers", {"scale": SCALE, "results": results})
     print(f"{table(results)}\n\n{path}")

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from loadtest.coordinator import Options, run
 from loadtest.scenario import Scenario, parse
-
-PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
-INSTALLED = PEERS.parent / "node_modules"
-
-
-def needs(package: str) -> pytest.MarkDecorator:
-    """Skip where Node or the peer isn't there."""
-    there = shutil.which("node") is not None and (INSTALLED / package).is_dir()
-    return pytest.mark.skipif(not there, reason=f"{package}: npm install --prefix benchmarks")
+from tests import nodejs
 
 
 def command(peer: str, fault: str = "none", one_in: int = 31) -> list[str]:
-    return ["node", str(PEERS / f"{peer}.mjs"), "--fault", fault, "--one-in", str(one_in)]
+    """What starts a peer, installed before; without Node a skip, in CI a failure."""
+    script = str(nodejs.PEERS / "peers" / f"{peer}.mjs")
+    try:
+        return nodejs.node(script, "--fault", fault, "--one-in", str(one_in), folder=nodejs.PEERS)
+    except nodejs.Unavailable as reason:
+        nodejs.skip_or_fail(reason)
 
 
 def scenario(**changes: Any) -> Scenario:

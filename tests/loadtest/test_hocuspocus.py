@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import pycrdt
 import pytest
 
-from tests.loadtest.peers import needs, verdict_of
-
-pycrdt = pytest.importorskip("pycrdt", reason="pip install pycrdt")
-pytestmark = needs("@hocuspocus/server")
+from tests.loadtest.peers import verdict_of
 
 
 async def test_a_right_server_is_not_accused() -> None:

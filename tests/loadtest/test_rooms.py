@@ -10,26 +10,23 @@ from loadtest.engine.pure import Engine
 from loadtest.protocols.authors import Book, Reading
 from loadtest.protocols.rooms import SocketIO
 from loadtest.users import Target, User
-from tests.loadtest.peers import needs, verdict_of
+from tests.loadtest.peers import verdict_of
 
 ALONE: dict[str, Any] = {"activity": {"mix": {"title": 1}}, "population": {"documents": 3, "replicas": 0}}
 NOW = 1_000_000_000
 
 
-@needs("socket.io")
 async def test_a_room_delivers_to_those_who_stay() -> None:
     verdict = await verdict_of("socketio", "socketio", **ALONE)
     assert (verdict["status"], verdict["reasons"]) == ("pass", [])
     assert verdict["report"]["latency_ms"]["delivery"]["count"] > 600
 
 
-@needs("socket.io")
 async def test_who_was_away_misses_what_was_written_and_documents_differ() -> None:
     verdict = await verdict_of("socketio", "socketio")
     assert (verdict["status"], verdict["gaps"] > 0, verdict["diverged"] > 0) == ("fail", True, True)
 
 
-@needs("socket.io")
 @pytest.mark.parametrize(
     ("fault", "name"), [("lose", "gaps"), ("reorder", "reordered"), ("duplicate", "duplicates")]
 )

@@ -9,9 +9,8 @@ import pytest
 
 from loadtest.protocols import json0, json1
 from loadtest.replica import ReplicaError
-from tests.loadtest.peers import needs, verdict_of
+from tests.loadtest.peers import verdict_of
 
-pytestmark = needs("sharedb")
 STATE: dict[str, Any] = {"title": "a", "text": "x日y", "people": [{"n": 0}, {"n": 1}]}
 
 
