@@ -10,26 +10,24 @@ from __future__ import annotations
 
 import secrets
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import orjson
 import trio
 
 from loadtest import preflight
 from loadtest import server as servers
+from loadtest.agents.remote import RemoteGenerator
+from loadtest.generators import Generator, LocalGenerator
 from loadtest.observe import Observer, Pids
+from loadtest.options import Action, Options, Progress, RunError
 from loadtest.preflight import PreflightError
-from loadtest.protocols import OURS, UnknownProtocol, find
+from loadtest.protocols import UnknownProtocol, find
 from loadtest.recorder import INTERVAL_S, joined
-from loadtest.scenario import Disruption, Scenario
+from loadtest.scenario import Disruption
 from loadtest.schedule import Schedule
 from loadtest.server import EmbeddedServer
 from loadtest.summary import summarise
@@ -41,154 +39,6 @@ SETUP_TIMEOUT_S = 300.0
 RESULT_TIMEOUT_S = 600.0
 LEAD_S = 0.5  # between "start" and the first moment of the schedule
 SECOND = 1_000_000_000
-
-
-class RunError(Exception):
-    """The run couldn't take place; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """Something to do to the servers in the middle of a run."""
-
-    name: str
-    at_s: float
-    act: Callable[[], Awaitable[None]]
-
-
-FACTOR = 1.25  # a step of the rate, up or down
-ACTIONS = ("pause", "resume", "faster", "slower", "stop")
-
-
-@dataclass(slots=True)
-class Control:
-    """What somebody who watches asks for: edits at `factor` times the schedule's rate, none, or an end.
-
-    A run that was steered says so in its notes: its schedule can't be played again.
-    """
-
-    factor: float = 1.0
-    paused: bool = False
-    stopped: bool = False
-
-    def act(self, action: str) -> None:
-        """Do one of ACTIONS; raises ValueError."""
-        if action not in ACTIONS:
-            raise ValueError(action)
-        if action in ("pause", "resume"):
-            self.paused = action == "pause"
-        elif action == "stop":
-            self.stopped = True
-        else:
-            self.factor = round(self.factor * (FACTOR if action == "faster" else 1 / FACTOR), 4)
-
-    @property
-    def rate(self) -> float:
-        """What the rate of edits is multiplied by."""
-        return 0.0 if self.paused else self.factor
-
-    def document(self) -> dict[str, Any]:
-        """As plain JSON data."""
-        return {"factor": self.factor, "paused": self.paused, "stopped": self.stopped}
-
-
-@dataclass(slots=True)
-class Options:
-    """What to run, against what. Without `url` an embedded server is started by `server_command`."""
-
-    scenario: Scenario
-    url: str | None = None
-    secret: bytes | None = None
-    admin_url: str | None = None
-    share: tuple[int, int] = (1, 1)  # this machine is the n-th of m
-    start_at: float | None = None  # Unix time; for several machines to begin together
-    run_name: str = ""
-    server_command: Sequence[str] = servers.GATEWAY
-    protocol: str = OURS
-    users: str | None = None  # a Python file with what users write
-    pids: Callable[[], Pids] | None = None  # who serves at `url`, where that is on this machine
-    actions: Sequence[Action] = ()
-    control: Control = field(default_factory=Control)
-    on_progress: Callable[[Progress], None] = lambda progress: None
-
-
-@dataclass(slots=True)
-class Progress:
-    """What a live view shows: the intervals so far, joined over all processes, and the server's samples."""
-
-    scenario: Scenario
-    phase: str = "starting"
-    at_s: float = 0.0
-    intervals: list[dict[str, Any]] = field(default_factory=list)
-    samples: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Generator:
-    """One worker process and what it has said."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.config = config
-        self.intervals: list[dict[str, Any]] = []
-        self.result: dict[str, Any] | None = None
-        self.failure = ""
-        self.ready = trio.Event()
-        self.ended = trio.Event()
-        self.process: trio.Process | None = None
-
-    async def run(self, log: Path | None = None) -> None:
-        """Start the process and read its lines until it ends."""
-        self.process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "loadtest.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is the coordinator's to heed
-        )
-        try:
-            await self._tell(self.config)
-            await self._read()
-            await self.process.wait()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.failure = self.failure or "a generator process ended early"
-        finally:
-            with trio.CancelScope(shield=True):
-                if self.process.poll() is None:
-                    self.process.kill()
-                await self.process.wait()
-            self.ready.set()
-            self.ended.set()
-
-    async def _tell(self, what: dict[str, Any]) -> None:
-        assert self.process is not None
-        assert self.process.stdin is not None
-        await self.process.stdin.send_all(orjson.dumps(what) + b"\n")
-
-    async def start(self, start_ns: int) -> None:
-        await self._tell({"start_ns": start_ns})
-
-    async def steer(self, rate: float) -> None:
-        """Edits at so many times the schedule's rate from now on."""
-        if not self.ended.is_set():
-            await self._tell({"rate": rate})
-
-    async def _read(self) -> None:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        buffer = b""
-        async for data in self.process.stdout:
-            *lines, buffer = (buffer + data).split(b"\n")
-            for line in lines:
-                self._hear(orjson.loads(line))
-
-    def _hear(self, said: dict[str, Any]) -> None:
-        kind = said.pop("kind")
-        if kind == "interval":
-            self.intervals.append(said["interval"])
-        elif kind == "result":
-            self.result = said
-        elif kind == "failed":
-            self.failure = said["message"]
-        elif kind == "ready":
-            self.ready.set()
 
 
 SIGNALS = {signal.SIGTERM: "from outside", signal.SIGINT: "by Ctrl-C"}
@@ -204,7 +54,7 @@ class Run:
         self.admin_url = server.admin_url if server else options.admin_url
         self.observer = Observer(self.url, self.admin_url, options.pids or self._embedded_pids)
         self.progress = Progress(self.scenario)
-        self.generators = [Generator(config) for config in self._configs()]
+        self.generators = list(self._generators())
         self.start_ns = 0
         self.started_at = 0.0
         self.server_died = ""
@@ -218,8 +68,22 @@ class Run:
     def _embedded_pids(self) -> Pids:
         return Pids((self.server.pid,)) if self.server else Pids()
 
-    def _configs(self) -> list[dict[str, Any]]:
-        scenario, (number, machines) = self.scenario, self.options.share
+    def _generators(self) -> Iterator[Generator]:
+        """One for each process: of this machine, which has a share of the run, or of each agent's."""
+        agents = self.options.agents
+        if agents is None:
+            number, machines = self.options.share
+            for config in self._configs(number, machines):
+                yield LocalGenerator(config)
+            return
+        self.options.run_name = self.options.run_name or secrets.token_hex(4)  # of all agents
+        for number, address in enumerate(agents.addresses, 1):
+            for config in self._configs(number, len(agents.addresses)):
+                yield RemoteGenerator(config, address, agents.secret)
+
+    def _configs(self, number: int, machines: int) -> list[dict[str, Any]]:
+        """What the processes of the n-th of so many machines are to play."""
+        scenario = self.scenario
         own = scenario.users / machines
         processes = scenario.generator.processes or max(1, round(own / CONNECTIONS_A_PROCESS + 0.499))
         processes = min(processes, max(scenario.population.documents // machines, 1))
@@ -260,6 +124,7 @@ class Run:
             with trio.move_on_after(RESULT_TIMEOUT_S):
                 for generator in self.generators:
                     await generator.ended.wait()
+            self.ended_early = self.ended_early or self._lost()
             await self._sample(full=True)
             nursery.cancel_scope.cancel()
         if self.ended_early and not self.progress.intervals:
@@ -311,9 +176,16 @@ class Run:
             self.options.on_progress(self.progress)
             if not live:
                 break
+            if lost := self._lost():
+                self.ended_early = f"{lost}, at {self._now_s():.1f} s"
+                self._scope.cancel()
             await self._steer()
             await trio.sleep(0.25)
         self._join(only_live=False)
+
+    def _lost(self) -> str:
+        """Which machine was lost; empty where all are there."""
+        return next((one.lost for one in self.generators if one.lost), "")
 
     async def _steer(self) -> None:
         """Do what somebody who watches asked for."""
@@ -386,16 +258,13 @@ class Run:
     def _report(self) -> dict[str, Any]:
         findings = Findings(notes=[f"steered: {one}" for one in self.steered])
         results = []
+        lacking = [generator.drifted() for generator in self.generators]
         for generator in self.generators:
-            if generator.result is None:
-                if self.ended_early:
-                    continue
-                failure = generator.failure or "a generator process died"
-                findings.notes.append(failure)
-                continue
-            results.append(generator.result)
-            findings.merge(Findings.of(generator.result["findings"]))
-        died = 0 if self.ended_early else len(self.generators) - len(results)
+            if generator.result is not None:
+                results.append(generator.result)
+                findings.merge(Findings.of(generator.result["findings"]))
+            elif not self.ended_early:
+                lacking.append(generator.failure or "a generator process died")
         return summarise(
             self.scenario,
             self.progress.intervals,
@@ -405,12 +274,13 @@ class Run:
             started_at=self.started_at,
             share=self.options.share,
             processes=len(self.generators),
-            died=died,
+            lacking=[one for one in lacking if one],
             server_died=self.server_died,
             ended_early=self.ended_early,
             embedded=self.server is not None,
             protocol=self.options.protocol,
             disruptions=self.disruptions,
+            agents=[about for one in self.generators if (about := one.about())],
         )
 
 
@@ -438,10 +308,21 @@ async def _preflight(options: Options) -> None:
         await preflight.check_admin(options.admin_url)
 
 
+def _check_agents(options: Options) -> None:
+    assert options.agents is not None
+    far = [str(one) for one in options.agents.addresses if not one.loopback]
+    if options.url is None and far:
+        raise RunError(f"agent {far[0]} can't reach a server that is started here: give --url")
+    if options.share[1] > 1:
+        raise RunError("agents share a run by themselves: leave out --share")
+
+
 async def run(options: Options) -> dict[str, Any]:
     """Run a scenario; raises PreflightError, RunError or ServerError when it couldn't take place."""
     if options.url is None and options.share[1] > 1:
         raise RunError("several machines need a server of their own: give --url")
+    if options.agents is not None:
+        _check_agents(options)
     if options.url is not None and options.scenario.disruptions:
         raise RunError("only an embedded server can be killed or restarted: leave out --url")
     try:

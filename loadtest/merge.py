@@ -68,7 +68,8 @@ def _stage(parts: Sequence[Data]) -> Data:
 def _worst(parts: Sequence[Data]) -> Data:
     """Generators side by side: their work is added, of their lag the worst counts."""
     added = _added([{k: v for k, v in part.items() if isinstance(v, int | float)} for part in parts])
-    return {**parts[0], **added, "lag_p99_ms": max(part["lag_p99_ms"] for part in parts)}
+    lacking = [what for part in parts for what in part.get("lacking", ())]
+    return {**parts[0], **added, "lag_p99_ms": max(part["lag_p99_ms"] for part in parts), "lacking": lacking}
 
 
 def _point(parts: Sequence[Data]) -> Data:
@@ -93,7 +94,8 @@ def merge(reports: Sequence[Data]) -> Data:
     series = [_point(parts) for parts in zip(*(one["series"] for one in ordered), strict=False)]
     outages = outages_of(scenario, series)
     calm = _sum_of(ordered, "calm_histograms")
-    verdict = conclude(scenario, total, calm, findings, outages=outages)
+    lacking = [what for one in ordered for what in one["generator"].get("lacking", ())]
+    verdict = conclude(scenario, total, calm, findings, outages=outages, lacking=lacking)
     connections = _added([one["connections"] for one in ordered])
     return {
         **first,

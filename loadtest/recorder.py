@@ -4,6 +4,8 @@ A worker makes one *interval* every INTERVAL_S; the coordinator adds the same in
 the intervals of a stage. An interval is plain JSON data:
 
     number, connections, cpu_s, counts {name: n}, histograms {metric: [[position, count], ...]}
+
+and, joined, `cpu_here_s`: what of the CPU was this machine's.
 """
 
 from __future__ import annotations
@@ -101,6 +103,7 @@ def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "number": parts[0]["number"],
         "connections": sum(part["connections"] for part in parts),
         "cpu_s": total.cpu_s,
+        "cpu_here_s": sum(part.get("cpu_here_s", part["cpu_s"]) for part in parts),
         "cpu_max_s": max(part["cpu_s"] for part in parts),
         "counts": dict(total.counts),
         "histograms": {name: one.pairs() for name, one in total.histograms.items()},

@@ -96,7 +96,7 @@ class Generator:
     lag_p99_ms_max: float = 50.0  # how late edits leave, and its loop runs
     missed_max: float = 0.01  # share of the operations sent more than missed_after_ms late
     missed_after_ms: float = 50.0  # what is late
-    drain_s: float = 10.0  # after the last stage, for what is still unanswered
+    drain_s: float = 10.0  # after the last stage, for what is still unanswered or undelivered
     source_addresses: int = 0  # 127.0.0.x addresses to connect from; 0: one for each 20,000 connections
 
 

@@ -81,14 +81,16 @@ def _others_cores(
     scenario: Scenario, intervals: Sequence[Data], samples: Sequence[Mapping[str, Any]]
 ) -> float | None:
     """The CPU that neither the server and what backs it nor the generator used here, during the schedule."""
-    within = [one for one in samples if 0 <= one["at_s"] <= scenario.duration_s and one["cpu_s"] is not None]
-    if len(within) < 2:
+    seen = [one for one in samples if 0 <= one["at_s"] <= scenario.duration_s and one["cpu_s"] is not None]
+    if len(seen) < 2:
         return None
-    first, last = within[0], within[-1]
+    first, last = seen[0], seen[-1]
     span_s = max(float(last["at_s"] - first["at_s"]), 0.1)
-    used = summed(one for one in intervals if first["at_s"] <= _middle_s(one) < last["at_s"]).cpu_s
+    within = [one for one in intervals if first["at_s"] <= _middle_s(one) < last["at_s"]]
+    used: float = sum(one["cpu_here_s"] for one in within)
     own = last["cpu_s"] - first["cpu_s"] + last["backing_cpu_s"] - first["backing_cpu_s"] + used
-    return max(float(last["machine_cpu_s"] - first["machine_cpu_s"] - own) / span_s, 0.0)
+    everybody = last["machine_cpu_s"] - first["machine_cpu_s"]
+    return max(float(everybody - own) / span_s, 0.0)
 
 
 def _between(samples: Sequence[Mapping[str, Any]], start_s: float, end_s: float) -> list[Mapping[str, Any]]:
@@ -214,14 +216,16 @@ def summarise(
     started_at: float,
     share: tuple[int, int] = (1, 1),
     processes: int = 1,
-    died: int = 0,
+    lacking: Sequence[str] = (),
     server_died: str = "",
     ended_early: str = "",
     embedded: bool = True,
     protocol: str = "collab",
     disruptions: Sequence[Data] = (),
+    agents: Sequence[Data] = (),
 ) -> Data:
-    """The report of a run. `intervals` are joined over the processes, `results` are the workers' own."""
+    """The report of a run. `intervals` are joined over the processes, `results` are the workers' own.
+    `lacking` says what was wrong with generators."""
     series = _series(scenario, intervals)
     outages = outages_of(scenario, series)
     calm = summed(_calm(scenario, _measured(scenario, intervals), outages))
@@ -233,12 +237,14 @@ def summarise(
         whole.intervals -= 1
         errors.update(result["errors"])
         closes.update(result["closes"])
-    whole.counts["died"] += died
     others = _others_cores(scenario, intervals, samples)
-    verdict = conclude(scenario, whole, calm, findings, server_died, others, outages, errors, ended_early)
+    verdict = conclude(
+        scenario, whole, calm, findings, server_died, others, outages, errors, ended_early, lacking
+    )
     generator = {**_generator(measured), "processes": processes, "untimed": whole.counts["untimed"]}
     generator |= {"engine": results[0]["engine"] if results else "?", "missed": whole.counts["missed"]}
-    generator |= {"cpu_s": whole.cpu_s, "others_cores": others}
+    generator |= {"cpu_s": whole.cpu_s, "others_cores": others, "agents": list(agents)}
+    generator["lacking"] = [*lacking, *filter(None, [ended_early])]
     return {
         "format": FORMAT,
         "scenario": scenario.name,

@@ -271,15 +271,17 @@ def conclude(
     outages: Sequence[Outage] = (),
     errors: Mapping[str, int] | None = None,
     ended_early: str = "",
+    lacking: Sequence[str] = (),
 ) -> Verdict:
     """The verdict of a run; `measured` is what its latencies are judged by.
 
     Faults of the server make it `fail`, whoever was short of what. Missed targets make it `fail` too, unless
     the generator was the limit, or other processes of the machine (`others_cores`) took what was missing:
-    then the run says nothing, `invalid`. So does one that was ended early. `errors`: the server's, by code.
+    then the run says nothing, `invalid`. So does one that was ended early, or whose generators were
+    `lacking` in something. `errors`: the server's, by code.
     """
     wrong = _faults(findings) + ([server_died] if server_died else [])
-    limits = generator_limits(scenario, whole, measured) if not ended_early else [ended_early]
+    limits = [*generator_limits(scenario, whole, measured), *lacking] if not ended_early else [ended_early]
     missed = missed_targets(scenario, whole, measured, errors or {}) + missed_recoveries(scenario, outages)
     if missed and others_cores is not None and others_cores > OTHERS_CORES_MAX:
         limits.append(f"other processes used {others_cores:.2f} cores of this machine")
@@ -317,8 +319,6 @@ def generator_limits(scenario: Scenario, whole: Sum, measured: Sum) -> list[str]
         )
     if counts["local_errors"]:
         found.append(f"{counts['local_errors']} connections failed for want of descriptors or ports here")
-    if counts["died"]:
-        found.append("a generator process died")
     return found
 
 

@@ -336,7 +336,7 @@ class Worker:
         states, problems = await self.keeper.final_states(list(self.documents))
         sound = {document for document, (version, _) in states.items() if version >= seen.get(document, 0)}
         for _ in range(READS_AGAIN):
-            with trio.move_on_after(SETTLE_S):
+            with trio.move_on_after(min(SETTLE_S, self.scenario.generator.drain_s)):
                 while any(self._ahead(user, states) < 0 for user in self.users):  # noqa: ASYNC110
                     await trio.sleep(0.02)
             passed = {user.document for user in self.users if self._ahead(user, states) > 0}

@@ -32,8 +32,9 @@ from benchmarks.faults.cluster import Cluster, Shape, running
 from benchmarks.faults.drills import DRILLS, Drill
 from benchmarks.faults.table import summary, table
 from loadtest import scenario as scenarios
-from loadtest.coordinator import Action, Options, RunError, run
+from loadtest.coordinator import run
 from loadtest.observe import scrape
+from loadtest.options import Action, Options, RunError
 from loadtest.report.page import render
 from loadtest.report.terminal import LiveView, print_report
 

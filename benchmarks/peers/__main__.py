@@ -33,7 +33,8 @@ import trio
 
 from benchmarks import measure
 from loadtest.capacity.sweep import varied
-from loadtest.coordinator import Options, run
+from loadtest.coordinator import run
+from loadtest.options import Options
 from loadtest.scenario import Scenario, Stage, load
 from loadtest.server import GATEWAY
 from loadtest.verdict import COUNTED

@@ -16,9 +16,11 @@ from loadtest import scenario as scenarios
 from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, FitError, fit, fit_usl
 from loadtest.capacity.plan import Answer, PlanError, Wanted, check, plan
 from loadtest.capacity.sweep import merged_points, sweep
+from loadtest.cli.agents import agents_options, taken_agents
 from loadtest.cli.errors import no_run
 from loadtest.cli.watch import Watch, watched
-from loadtest.coordinator import Options, run
+from loadtest.coordinator import run
+from loadtest.options import Options
 from loadtest.preflight import check_files
 from loadtest.report.figures import cores, milliseconds, number, size
 from loadtest.scenario import Scenario
@@ -52,6 +54,7 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--admin-url", help="Its admin HTTP, for whole histories. http://HOST:PORT")
 @click.option("--token-secret-file", type=READABLE, help="The secret that signs tokens: DATA/jwt-secret.")
+@agents_options
 @click.option("--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer it; 0 is a free port.")
 @click.option("--json", "json_file", type=FILE, help="Write the calibration, for `plan`.")
 def sweep_command(
@@ -76,13 +79,15 @@ def sweep_command(
         raise click.UsageError(str(error)) from None
 
     secret = token_secret_file.read_bytes().strip() if token_secret_file else None
+    agents = taken_agents(options)
     with no_run():
         check_files((json_file,))
 
     async def all_steps(watch: Watch) -> dict[str, Any]:
         async def one(varied: Scenario) -> Mapping[str, Any]:
-            show, control = watch.state.show, watch.control
-            return await run(Options(varied, url, secret, admin_url, control=control, on_progress=show))
+            wanted = Options(varied, url, secret, admin_url, agents=agents)
+            wanted.control, wanted.on_progress = watch.control, watch.state.show
+            return await run(wanted)
 
         def say(text: str) -> None:
             console.print(text)

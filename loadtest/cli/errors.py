@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from loadtest.coordinator import RunError
+from loadtest.options import RunError
 from loadtest.preflight import PreflightError
 from loadtest.server import ServerError
 from loadtest.web.server import WebError

@@ -15,14 +15,16 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest import scenario as scenarios
+from loadtest.cli.agents import agent_command, agents_options, taken_agents
 from loadtest.cli.capacity import plan_command, sweep_command
 from loadtest.cli.errors import no_run
 from loadtest.cli.outputs import baseline, output_options, save, taken, with_targets
 from loadtest.cli.simulate import calibrate_command, simulate_command
 from loadtest.cli.watch import both, watched
 from loadtest.compare import Change, compare, differences_of_place, verdict_worse
-from loadtest.coordinator import Options, run
+from loadtest.coordinator import run
 from loadtest.merge import MergeError, merge
+from loadtest.options import Options
 from loadtest.preflight import check_files
 from loadtest.protocols import OURS, SHIPPED
 from loadtest.report.figures import number
@@ -63,6 +65,7 @@ def main() -> None:
     python -m loadtest run smoke                         half a minute against an embedded gateway
     python -m loadtest run headline --html report.html   with a report to look at
     python -m loadtest run rfc002 --url ws://HOST:PORT/realtime --token-secret-file FILE
+    python -m loadtest run headline --url ... --agents 10.0.0.7,10.0.0.8 --agents-secret-file FILE
     python -m loadtest compare before.json after.json    what changed beyond noise
     python -m loadtest sweep headline --vary operations --start 4000 --json cal.json
     python -m loadtest plan cal.json --connections 100000 --ops-per-user-s 0.1 --viewers 4
@@ -126,6 +129,7 @@ def _scenario(
 @click.option(
     "--share", type=Share(), default=(1, 1), help="This machine's part of a run, as 2/3; see merge."
 )
+@agents_options
 @click.option("--start-at", type=float, help="Unix time to start at, the same on all machines.")
 @click.option(
     "--web", metavar="[HOST:]PORT", help="Serve a page to watch and steer the run; 0 is a free port."
@@ -166,7 +170,7 @@ def run_command(
     connections.{attempted,succeeded,peak}, server.{cpu_s,rss_bytes,kernel_socket_bytes},
     generator.{cpu_s,lag_p99_ms,missed}, stages[], environment.
     """
-    files = taken(options)
+    files, agents = taken(options), taken_agents(options)
     loaded = with_targets(_scenario(scenario, scale, duration_scale, rate_scale, seed), targets)
     if processes:
         loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
@@ -175,7 +179,7 @@ def run_command(
     with no_run():
         check_files(files.values())
     with no_run(), watched(web, console) as watch, LiveView(console) as live:
-        wanted = Options(loaded, secret=secret, server_command=command, **options)
+        wanted = Options(loaded, secret=secret, server_command=command, agents=agents, **options)
         wanted.control, wanted.on_progress = watch.control, both(live.show, watch.state.show)
         report = trio.run(run, wanted)
         watch.over(report)
@@ -283,6 +287,7 @@ def _comparison(change: Change) -> tuple[str, str, str, str, str]:
     return change.figure.name, before, after, f"{change.relative:+.1%}", word
 
 
+main.add_command(agent_command)
 main.add_command(sweep_command)
 main.add_command(calibrate_command)
 main.add_command(simulate_command)

@@ -17,7 +17,8 @@ from loadtest.capacity.calibrate import calibrate
 from loadtest.capacity.model import FitError, fit
 from loadtest.capacity.sweep import merged_points
 from loadtest.cli.errors import no_run
-from loadtest.coordinator import Options, run
+from loadtest.coordinator import run
+from loadtest.options import Options
 from loadtest.preflight import check_files
 from loadtest.scenario import Scenario
 from loadtest.simulate import study as studies

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from loadtest.coordinator import Control, Progress
+from loadtest.options import Control, Progress
 from loadtest.web.server import address_of, serving
 from loadtest.web.state import State
 

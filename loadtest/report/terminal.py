@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.coordinator import Progress
+from loadtest.options import Progress
 from loadtest.protocols import OURS
 from loadtest.recorder import INTERVAL_S, summed
 from loadtest.report.figures import cores, milliseconds, number, seconds, size

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from loadtest.coordinator import Control
+from loadtest.options import Control
 from loadtest.report.exports import prometheus
 from loadtest.web.state import State
 

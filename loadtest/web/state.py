@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from loadtest.coordinator import Progress
+from loadtest.options import Progress
 from loadtest.recorder import INTERVAL_S, Sum, summed
 from loadtest.scenario import Scenario
 from loadtest.verdict import COUNTED, missed_targets

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from loadtest.coordinator import Options, run
+from loadtest.coordinator import run
+from loadtest.options import Options
 from loadtest.scenario import Scenario, parse
 from tests import nodejs
 
@@ -41,7 +43,10 @@ def scenario(**changes: Any) -> Scenario:
 async def verdict_of(
     protocol: str, peer: str, fault: str = "none", one_in: int = 31, **changes: Any
 ) -> dict[str, Any]:
-    """The verdict, and the whole report beside it."""
-    options = Options(scenario(**changes), protocol=protocol, server_command=command(peer, fault, one_in))
+    """The verdict, and the whole report beside it. Nobody waits long for what a fault has lost."""
+    made = scenario(**changes)
+    if fault != "none":
+        made = replace(made, generator=replace(made.generator, drain_s=1.0))
+    options = Options(made, protocol=protocol, server_command=command(peer, fault, one_in))
     report = await run(options)
     return {**report["verdict"], "report": report}

@@ -48,6 +48,7 @@ def interval(number: int, delivery_ms: float = 20.0, rate: int = RATE, jitter: i
         "number": number,
         "connections": 40 if number else 20,
         "cpu_s": 0.1,
+        "cpu_here_s": 0.1,
         "counts": counts,
         "histograms": histograms,
     }

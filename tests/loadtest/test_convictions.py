@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import trio
 
-from loadtest.coordinator import Options, Progress, Run, RunError, run
+from loadtest.coordinator import Run, run
+from loadtest.options import Options, Progress, RunError
 from loadtest.preflight import PreflightError
 from loadtest.scenario import Scenario, parse
 from loadtest.server import GATEWAY, EmbeddedServer, ServerError, embedded

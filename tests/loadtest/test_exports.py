@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.cli.main import main
 from loadtest.cli.outputs import with_targets
-from loadtest.coordinator import Progress
+from loadtest.options import Progress
 from loadtest.report.exports import COLUMNS, junit, markdown, prometheus, samples_csv
 from loadtest.scenario import load, parse
 from loadtest.web.state import State

@@ -16,8 +16,8 @@ import pytest
 from rich.console import Console
 
 from loadtest.compare import compare, differences_of_place, differs, verdict_worse
-from loadtest.coordinator import Progress
 from loadtest.merge import MergeError, merge
+from loadtest.options import Progress
 from loadtest.recorder import joined, summed
 from loadtest.report import figures
 from loadtest.report.charts import Chart, Series, decade_ticks, nice_ticks, svg

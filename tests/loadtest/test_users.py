@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.coordinator import Options, RunError, run
+from loadtest.coordinator import run
+from loadtest.options import Options, RunError
 from tests.loadtest.test_convictions import REFERENCE, scenario
 
 MINE = """

@@ -235,7 +235,6 @@ def test_edits_that_the_schedule_took_back_are_not_missed() -> None:
         (lambda total: total.histograms["loop"].record(90_000, 50), "its loop ran 90 ms late"),
         (lambda total: total.counts.update({"missed": 11}), "11 of 1000 edits left more than 50 ms late"),
         (lambda total: total.counts.update({"local_errors": 1}), "descriptors or ports"),
-        (lambda total: total.counts.update({"died": 1}), "a generator process died"),
     ],
 )
 def test_a_generator_that_was_the_limit_makes_the_run_invalid(
@@ -246,6 +245,12 @@ def test_a_generator_that_was_the_limit_makes_the_run_invalid(
     verdict, reasons = status(total)
     assert verdict == "invalid"
     assert any(said in reason for reason in reasons)
+
+
+def test_a_generator_that_was_lost_makes_the_run_invalid_by_its_name() -> None:
+    total, lost = good_run(), "agent 10.0.0.7:7719 was lost"
+    verdict = conclude(SCENARIO, total, total, Findings(), lacking=[lost])
+    assert (verdict.status, list(verdict.reasons)) == ("invalid", [f"generator: {lost}"])
 
 
 def test_slow_deliveries_of_a_starved_generator_prove_nothing() -> None:

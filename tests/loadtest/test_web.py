@@ -14,7 +14,8 @@ import pytest
 import trio
 
 from loadtest.cli.watch import both
-from loadtest.coordinator import Control, Options, Progress, run
+from loadtest.coordinator import run
+from loadtest.options import Control, Options, Progress
 from loadtest.scenario import Scenario, parse
 from loadtest.web.server import WebError, address_of, serving
 from loadtest.web.state import State
