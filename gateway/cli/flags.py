@@ -56,7 +56,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     for name, value in found["in_force"].items():
         shown = in_toml(tuple(value) if isinstance(value, list) else value)
         whence = "changed at run time" if name in found["changed"] else "settings"
-        lines.append(f"{name} = {shown:<24}  {whence}")
+        lines.append(f"{f'{name} = {shown}':<40}  {whence}")
     if found["revision"]:
         lines.append(f"(change {found['revision']}, by {found['changed_by'] or 'nobody'})")
     return lines

@@ -57,7 +57,11 @@ def settings(command: Command) -> Command:
         envvar="GATEWAY_CONFIG",
         help="Settings, as TOML.  [env: GATEWAY_CONFIG]",
     )
-    @click.option("--data", metavar="DIR", help="Directory of the log and the secret.  [default: data]")
+    @click.option(
+        "--data",
+        metavar="DIR",
+        help="Directory of the log and the secret.  [env: GATEWAY_SERVER_DATA_DIR; default: data]",
+    )
     @click.option(
         "--set",
         "assignments",
@@ -147,8 +151,8 @@ def signed(config: Config, user: str, grants: Mapping[str, str], ttl_s: float, n
         secret = path.read_bytes().strip()
     except FileNotFoundError:
         raise ConfigError(
-            f"there is no secret at {path}: `gateway serve` makes one at its first start; point --data to "
-            "its data directory"
+            f"there is no secret at {path}: `gateway serve` makes one at its first start; point --data, or "
+            "GATEWAY_SERVER_DATA_DIR, to its data directory"
         ) from None
     except OSError as error:
         raise ConfigError(f"can't read the secret {path}: {error.strerror}") from error

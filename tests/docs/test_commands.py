@@ -185,7 +185,9 @@ def check(command: str) -> None:
     elif words[:2] == ["npm", "install"]:
         assert words[2] in PACKAGES, f"there is no package {words[2]}"
     else:
-        assert program in ("sh", "curl", "kill", "python", "pre-commit", "pip"), f"unknown: {command}"
+        assert program in ("sh", "export", "curl", "kill", "python", "pre-commit", "pip"), (
+            f"unknown: {command}"
+        )
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
