@@ -1,7 +1,7 @@
 """The admin HTTP: health, metrics, and the service port's resources, with what operators alone may do.
 
 /healthz /readyz /metrics /openapi.json /          for operators; no token
-/v1/flags /v1/drain                                who is let in, for all nodes; the end; the grant *=admin
+/v1/flags /v1/revocations /v1/disconnect /v1/drain  who is let in, for all nodes; the end (node:admin)
 /v1/resources/...                                  as on the service port; DELETE takes ?purge=true
 """
 
@@ -22,6 +22,7 @@ from gateway.admin.draining import DrainRoutes
 from gateway.admin.flags import FlagAdminRoutes, FlagControl
 from gateway.admin.openapi import description
 from gateway.admin.port import State
+from gateway.admin.revocations import RevocationControl, RevocationRoutes
 from gateway.errors import LogUnavailable
 from gateway.http import problems
 from gateway.http.authorship import AuthorshipRoutes
@@ -36,6 +37,14 @@ CHECK_TIMEOUT_S = 2.0
 FULL = "full"
 
 
+class Controls(NamedTuple):
+    """What an operator changes: who is let in, on all nodes; and that this one ends."""
+
+    flags: FlagControl
+    revocations: RevocationControl
+    drain: Callable[[], None]
+
+
 class AdminContext(NamedTuple):
     """What the application works with. `now_s` is Unix time; `websocket_url` is shown to people."""
 
@@ -46,8 +55,7 @@ class AdminContext(NamedTuple):
     websocket_url: str = "ws://HOST:PORT/realtime"
     now_s: Callable[[], float] = time.time
     message_bytes_max: int = 1 << 18
-    flags: FlagControl | None = None
-    drain: Callable[[], None] | None = None
+    controls: Controls | None = None
     drain_grace_s: float = 0.0
 
 
@@ -84,10 +92,14 @@ def routes(context: AdminContext) -> list[Route]:
 
 def _operators(context: AdminContext, shared: HttpContext) -> list[Route]:
     """What only operators may do, where the node offers it."""
-    offered = [] if context.flags is None else FlagAdminRoutes(shared, context.flags).routes()
-    if context.drain is not None:
-        offered += DrainRoutes(shared, context.state.name, context.drain_grace_s, context.drain).routes()
-    return offered
+    controls = context.controls
+    if controls is None:
+        return []
+    return [
+        *FlagAdminRoutes(shared, controls.flags).routes(),
+        *RevocationRoutes(shared, controls.revocations).routes(),
+        *DrainRoutes(shared, context.state.name, context.drain_grace_s, controls.drain).routes(),
+    ]
 
 
 class _Admin:

@@ -1,4 +1,4 @@
-"""POST /v1/drain: the node ends in order. Needs a token with the grant `*=admin`."""
+"""POST /v1/drain: the node ends in order. Needs a token that grants `node:admin=admin`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.admin.flags import operator_of
+from gateway.admin.operators import operator_of
 from gateway.http.requests import HttpContext, json_response
 
 PATH = "/v1/drain"

@@ -1,6 +1,6 @@
 """Flags for operators: GET /v1/flags, PATCH to change some for all nodes, DELETE to go by the settings again.
 
-Needs a token with the grant `*=admin`.
+To change some takes a token that grants `node:admin=admin` (or `*=admin`), to look `viewer`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.admin.operators import operator_of, viewer_of
 from gateway.config import FeaturesSettings
 from gateway.config.settings import names_of
 from gateway.errors import ConfigError
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, identity_of, json_body, json_response
+from gateway.http.requests import HttpContext, json_body, json_response
 from gateway.ports import Identity
-from gateway.ports.flags import StoredFlags
+from gateway.ports.shared import StoredValues
 
 PATH = "/v1/flags"
 BODY_BYTES_MAX = 16 << 10
@@ -29,9 +30,13 @@ class FlagControl(Protocol):
     """The flags of a node, and of all."""
 
     in_force: FeaturesSettings
-    stored: StoredFlags
 
-    async def change(self, values: Mapping[str, Any], changed_by: str) -> StoredFlags:
+    @property
+    def stored(self) -> StoredValues:
+        """What was changed."""
+        ...
+
+    async def change(self, values: Mapping[str, Any], changed_by: str) -> StoredValues:
         """Set flags for all nodes (None: back to the settings); raises ConfigError, LogUnavailable."""
         ...
 
@@ -49,7 +54,7 @@ class FlagAdminRoutes:
 
     async def flags(self, request: Request) -> Response:
         """What is in force, after the change where one was asked for."""
-        identity = operator_of(self._context, request)
+        identity = (viewer_of if request.method == "GET" else operator_of)(self._context, request)
         if request.method == "PATCH":
             await self._change(await self._wanted(request), identity)
         elif request.method == "DELETE":
@@ -80,11 +85,3 @@ class FlagAdminRoutes:
             "changed_by": control.stored.changed_by,
             "changed_ms": control.stored.changed_ms,
         }
-
-
-def operator_of(context: HttpContext, request: Request) -> Identity:
-    """Who asks, if it may do everything; raises Problem, Refusal."""
-    identity = identity_of(context, request)
-    if not identity.allows("gateway", "node", "admin"):
-        raise Problem(403, "This needs a token with the grant *=admin.", code="FORBIDDEN")
-    return identity

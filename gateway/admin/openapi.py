@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.admin import draining, flags
-from gateway.http.openapi import content, described, document, json_body, problems, resource_paths
+from gateway.admin import draining, flags, revocations
+from gateway.http.openapi import content, described, document, json_body, parameter, problems, resource_paths
 from gateway.http.shapes import STRING, JsonObject
 
 
@@ -23,10 +23,18 @@ def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonO
                 "get": _text("Metrics for Prometheus", "text/plain", "Text exposition format 0.0.4")
             },
             flags.PATH: {
-                "get": _operators("The flags in force, and what was changed at run time", "FlagsState"),
+                "get": _operators(
+                    "The flags in force, and what was changed at run time", "FlagsState", role="viewer"
+                ),
                 "patch": _flags_change(),
                 "delete": _operators("Go by the settings again, on all nodes", "FlagsState"),
             },
+            revocations.PATH: {
+                "get": _operators("What is revoked, the newest first", "Revocations", role="viewer"),
+                "post": _revoke(),
+                "delete": _take_back(),
+            },
+            revocations.DISCONNECT_PATH: {"post": _disconnect()},
             draining.PATH: {"post": _drain()},
             **resource_paths(resource_types, document_bytes_max, purges=True),
         },
@@ -49,11 +57,13 @@ def _text(summary: str, media_type: str, text: str) -> JsonObject:
     return {"summary": summary, "security": [], "responses": {"200": answer}}
 
 
-def _operators(summary: str, schema: str, status: int = 200, *further: int) -> JsonObject:
+def _operators(
+    summary: str, schema: str, status: int = 200, *further: int, role: str = "admin"
+) -> JsonObject:
     """What only operators may ask."""
     return {
         "summary": summary,
-        "description": "Needs a token with the grant `*=admin`.",
+        "description": f"Needs a token with the grant `node:admin={role}`.",
         "security": [{"token": []}],
         "responses": {
             str(status): content("application/json", schema, summary),
@@ -65,6 +75,26 @@ def _operators(summary: str, schema: str, status: int = 200, *further: int) -> J
 def _flags_change() -> JsonObject:
     operation = _operators("Change flags on all nodes", "FlagsState", 200, 400, 408, 413, 422)
     operation["requestBody"] = json_body("FlagsChange", "The flags to change; the others stay")
+    return operation
+
+
+def _revoke() -> JsonObject:
+    operation = _operators("Revoke on all nodes", "Revocation", 201, 400, 408, 413, 422)
+    operation["requestBody"] = json_body("Revoke", "One of token, token_id and user_id; what belongs to it")
+    return operation
+
+
+def _take_back() -> JsonObject:
+    operation = _operators("Have one in force no more", "TakenBack", 200, 400, 404)
+    operation["parameters"] = [parameter("query", "id", STRING, "The revocation's id", required=True)]
+    return operation
+
+
+def _disconnect() -> JsonObject:
+    operation = _operators(
+        "Close a user's connections, on all nodes", "Disconnected", 200, 400, 408, 413, 422
+    )
+    operation["requestBody"] = json_body("Disconnected", "Whose")
     return operation
 
 

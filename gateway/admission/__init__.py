@@ -10,6 +10,7 @@ from gateway.admission.grants import Grants, at_least, parse_grant_arguments, pa
 from gateway.admission.keys import create_secret, read_secret, secret_path
 from gateway.admission.origins import origin_allowed
 from gateway.admission.rates import AbuseTracker, RateLimiter, Shares, cost_of
+from gateway.admission.revocations import Revocation, Revocations
 from gateway.admission.schemas import Schemas
 from gateway.admission.tokens import TokenIdentity, TokenVerifier, issue
 
@@ -21,6 +22,8 @@ __all__ = [
     "Features",
     "Grants",
     "RateLimiter",
+    "Revocation",
+    "Revocations",
     "Schemas",
     "Shares",
     "TokenIdentity",

@@ -54,6 +54,34 @@ class Grants:
         return None
 
 
+class CappedGrants:
+    """What a token granted before some of it was taken back: of `caps`, each that covers a resource leaves at
+    most its role there (None: nothing)."""
+
+    __slots__ = ("_caps", "granted")
+
+    def __init__(self, granted: Grants, caps: tuple[tuple[str, Role | None], ...]) -> None:
+        self.granted = granted
+        self._caps = caps
+
+    def role(self, resource_type: str, resource_id: str) -> Role | None:
+        """The role for this resource, or None where nothing is left."""
+        role = self.granted.role(resource_type, resource_id)
+        resource = f"{resource_type}:{resource_id}"
+        for pattern, most in self._caps:
+            if role is not None and covers(pattern, resource):
+                role = most if most is None or _RANKS[most] < _RANKS[role] else role
+        return role
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CappedGrants):
+            return False
+        return (self.granted, self._caps) == (other.granted, other._caps)
+
+    def __hash__(self) -> int:
+        return hash((self.granted, self._caps))
+
+
 _NO_ROLES: dict[str, Role] = {}
 
 
@@ -87,6 +115,19 @@ def _checked(pattern: object, role: object) -> Role:
     if not isinstance(role, str) or role not in _ROLES:
         raise ValueError(f"the role of {pattern!r} must be one of viewer, editor, admin")
     return _ROLES[role]
+
+
+def covers(pattern: str, resource: str) -> bool:
+    """Whether a grant's pattern is about this resource (`type:id`)."""
+    return resource.startswith(pattern[:-1]) if pattern.endswith("*") else resource == pattern
+
+
+def checked_grant(pattern: object, role: object) -> Role | None:
+    """A grant's role, None for none; raises ValueError saying what would be right."""
+    if role is None:
+        _checked(pattern, "viewer")
+        return None
+    return _checked(pattern, role)
 
 
 def at_least(role: Role | None, wanted: Role) -> bool:

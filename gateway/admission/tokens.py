@@ -7,7 +7,9 @@ what `json` lets through besides (NaN, lone surrogates) could not be sent to any
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,8 +18,9 @@ import jwt
 import orjson
 from jwt import PyJWS
 
-from gateway.admission.grants import Grants, at_least, parse_grants
+from gateway.admission.grants import CappedGrants, Grants, at_least, parse_grants
 from gateway.admission.keys import Key, KeyRing, PreparedHmac
+from gateway.admission.revocations import Revocations
 from gateway.config import Config
 from gateway.errors import ConfigError, Refusal
 from gateway.ports import Role
@@ -26,22 +29,26 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # RFC 7515 section 4.1.11: what isn't understood is refused. PyJWT would take b64 for a detached payload.
 _EXTENSIONS = frozenset({"crit", "b64"})
 _LATEST_S = 2.0**53
+WITHDRAWN = "The key that signed the token was withdrawn; get a new token and connect again."
 USER_ID_LENGTH_MAX = 256
 NAME_LENGTH_MAX = 256
 AVATAR_URL_LENGTH_MAX = 2048
+TOKEN_ID_LENGTH_MAX = 256
 
 
 class TokenIdentity(NamedTuple):
     """Who a token speaks for. `name` is the user id where the token has none; `expires_at` is Unix s;
-    `key_id` is the key that verified it."""
+    `key_id` is the key that verified it; `token_id` its jti, else a digest; `issued_at` its iat, else 0."""
 
     user_id: str
     name: str
     avatar_url: str
     expires_at: float
     segments: tuple[str, ...]
-    grants: Grants
+    grants: Grants | CappedGrants
     key_id: str = ""
+    token_id: str = ""
+    issued_at: float = 0.0
 
     def role(self, resource_type: str, resource_id: str) -> Role | None:
         """The role for one resource, or None where nothing is granted."""
@@ -61,6 +68,8 @@ class TokenVerifier:
         self._issuer = config.auth.issuer
         self._audience = config.auth.audience
         self._leeway_s = config.auth.leeway_s
+        self._revocations = Revocations()
+        self._revocations_revision = 0
         self._jws = PyJWS()
         self._jws.unregister_algorithm("HS256")
         self._jws.register_algorithm("HS256", PreparedHmac(PreparedHmac.SHA256))
@@ -87,14 +96,23 @@ class TokenVerifier:
         name = (_text_claim(claims, "name", NAME_LENGTH_MAX) if "name" in claims else "") or user_id
         avatar = _text_claim(claims, "avatar_url", AVATAR_URL_LENGTH_MAX) if "avatar_url" in claims else ""
         segments = _segments_of(claims["segments"]) if "segments" in claims else ()
-        return TokenIdentity(
-            user_id, name, avatar, expires_at, segments, self._grants_of(claims.get("grants")), key.id
+        identity = TokenIdentity(
+            user_id,
+            name,
+            avatar,
+            expires_at,
+            segments,
+            self._grants_of(claims.get("grants")),
+            key.id,
+            token_id_of(claims, token),
+            _time_claim(claims, "iat") or 0.0,
         )
+        return self._revocations.applied(identity) if self._revocations else identity
 
     @property
-    def keys_revision(self) -> int:
-        """Changes whenever the keys did."""
-        return self._keys.revision
+    def revision(self) -> int:
+        """Changes whenever the keys or what is revoked did."""
+        return self._keys.revision + self._revocations_revision
 
     @property
     def problems(self) -> Sequence[str]:
@@ -113,6 +131,19 @@ class TokenVerifier:
     def trusts(self, identity: TokenIdentity) -> bool:
         """Whether the key that verified this identity is still in use."""
         return self._keys.holds(identity.key_id)
+
+    def take_revocations(self, revocations: Revocations) -> None:
+        """What is revoked from now on."""
+        self._revocations = revocations
+        self._revocations_revision += 1
+
+    def reviewed(self, identity: TokenIdentity) -> TokenIdentity:
+        """The identity with what is still granted; raises Refusal where its token isn't accepted any more."""
+        if not self.trusts(identity):
+            raise Refusal("UNAUTHENTICATED", WITHDRAWN)
+        if isinstance(identity.grants, CappedGrants):
+            identity = identity._replace(grants=identity.grants.granted)
+        return self._revocations.applied(identity)
 
     def _verified(self, token: str) -> tuple[Key, bytes]:
         """The payload of a token whose signature is right, and the key that made it."""
@@ -226,8 +257,21 @@ def issue(
         "name": name, "avatar_url": avatar_url, "segments": list(segments), "iss": issuer, "aud": audience
     }  # fmt: skip
     claims = {"sub": user_id, "iat": int(now_s), "exp": int(now_s + ttl_s), "grants": dict(grants)}
+    claims["jti"] = secrets.token_urlsafe(9)
     claims |= {claim: value for claim, value in optional.items() if value}
     return jwt.encode(claims, secret, algorithm="HS256")
+
+
+def token_id_of(claims: Mapping[str, Any], token: str) -> str:
+    """What a token is revoked by: its jti, else a digest of what is signed.
+
+    Not of the signature, which may be written in several ways.
+    """
+    given = claims.get("jti")
+    if isinstance(given, str) and 0 < len(given) <= TOKEN_ID_LENGTH_MAX:
+        return given
+    signed = token.rpartition(".")[0]
+    return "blake2b:" + hashlib.blake2b(signed.encode(), digest_size=16).hexdigest()
 
 
 def _refused(reason: str) -> Refusal:

@@ -25,6 +25,8 @@ COMMANDS = (
     "migrate",
     "rebalance",
     "flags",
+    "revoke",
+    "disconnect",
     "drain",
     "backup",
     "restore",

@@ -31,7 +31,7 @@ class AdminPort(NamedTuple):
         server = config.server
         base = self.url or f"http://{reachable(server.admin_host)}:{server.admin_port}"
         user = os.environ.get("USER") or "operator"
-        token = self.token or signed(config, user, {"*": "admin"}, TOKEN_TTL_S)
+        token = self.token or signed(config, user, {"node:admin": "admin"}, TOKEN_TTL_S)
         request = urllib.request.Request(
             base.rstrip("/") + path,
             None if body is None else json.dumps(body).encode(),
@@ -75,7 +75,7 @@ def operating(command: Command) -> Callable[..., None]:
         "--token",
         envvar="GATEWAY_TOKEN",
         metavar="JWT",
-        help="A token with the grant *=admin; left out, one is signed with the secret in the data "
+        help="A token that grants node:admin=admin; left out, one is signed with the secret in the data "
         "directory.  [env: GATEWAY_TOKEN]",
     )
     @wraps(command)

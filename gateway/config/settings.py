@@ -321,6 +321,9 @@ class AuthSettings(Section):
     keys_check_s: float = tunable(
         0.25, "Between looks at the key files for changes", unit="s", least=0, most=3600
     )
+    revocations_max: int = tunable(
+        10_000, "Revocations kept at a time; more are refused", unit="revocations", least=1, most=1_000_000
+    )
     default_grants: Mapping[str, str] = tunable(
         {}, 'Grants of a token without any, e.g. {"event:*" = "viewer"}'
     )

@@ -79,10 +79,20 @@ def target_of(context: HttpContext, request: Request, role: Role) -> Target:
         raise Problem(
             400, "A resource id is 1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -.", id=resource_id
         )
-    if not identity.allows(resource_type, resource_id, role):
-        grant = f"{resource_type}:{resource_id}={role}"
+    target = Target(resource_type, resource_id, identity)
+    _allowed(target, role)
+    return target
+
+
+def still_granted(context: HttpContext, target: Target, role: Role) -> None:
+    """After a wait: the token is accepted still, and grants the role; raises Refusal, Problem."""
+    _allowed(target._replace(identity=context.authenticator.reviewed(target.identity)), role)
+
+
+def _allowed(target: Target, role: Role) -> None:
+    if not target.identity.allows(target.type, target.id, role):
+        grant = f"{target.type}:{target.id}={role}"
         raise Problem(403, f"This token doesn't allow it; one with the grant {grant} does.", code="FORBIDDEN")
-    return Target(resource_type, resource_id, identity)
 
 
 def known_parameters(request: Request, names: Collection[str]) -> None:

@@ -29,6 +29,7 @@ from gateway.http.requests import (
     json_body,
     json_response,
     known_parameters,
+    still_granted,
     target_of,
     version_of_etag,
     whole_number,
@@ -130,6 +131,7 @@ class ResourceRoutes:
                 and wait_s
                 and await until_changed(changed, wait_s, request, self._context.ending)
             ):
+                still_granted(self._context, target, "viewer")
                 news = await resources.news(target.type, target.id, since, epoch)
         headers = {"Cache-Control": "no-store", **etag(news.version)}
         if not news.any:

@@ -30,6 +30,28 @@ FLAGS: JsonObject = {
     "ab_test_percentage": PERCENTAGE,
 }
 
+UNIX_S_OR_NULL = {"type": ["number", "null"], "description": "Unix seconds; null: for good"}
+ROLE_OR_NULL = {"enum": ["viewer", "editor", "admin", None], "description": "What is left; null: nothing"}
+REVOCATION: JsonObject = {
+    "id": STRING,
+    "kind": {"enum": ["token", "user", "grant"]},
+    "subject": {"type": "string", "description": "A token's id, or a user's"},
+    "pattern": STRING,
+    "role": ROLE_OR_NULL,
+    "issued_until": {"type": "number", "description": "Of tokens that were issued up to then, Unix seconds"},
+    "expires_at": UNIX_S_OR_NULL,
+    "reason": STRING,
+    "revoked_by": STRING,
+}
+REVOKE: JsonObject = {
+    "token": {"type": "string", "description": "A JWT"},
+    "token_id": {"type": "string", "description": "A token's jti"},
+    "user_id": STRING,
+    "grant": {"type": "string", "description": "With user_id: only resources that this pattern covers"},
+    "role": ROLE_OR_NULL,
+    "expires_at": UNIX_S_OR_NULL,
+    "reason": STRING,
+}
 SCHEMAS: JsonObject = {
     "Anything": {},
     "Health": shape({"status": STRING, "node": STRING, "reason": STRING}, "reason"),
@@ -165,6 +187,13 @@ SCHEMAS: JsonObject = {
             "changed_ms": UNIX_MS,
         }
     ),
+    "Revocation": shape(REVOCATION, "pattern", "role"),
+    "Revocations": shape(
+        {"revocations": {"type": "array", "items": {"$ref": "#/components/schemas/Revocation"}}}
+    ),
+    "Revoke": shape(REVOKE, *REVOKE),
+    "TakenBack": shape({"taken_back": STRING}),
+    "Disconnected": shape({"user_id": {"type": "string", "minLength": 1, "maxLength": 256}}),
     "Draining": shape({"node": STRING, "grace_s": {"type": "number", "description": "At most so long"}}),
     "EvaluationFailed": shape({"key": STRING, "errorCode": STRING, "errorDetails": STRING}, "key"),
     "Problem": shape(

@@ -23,7 +23,8 @@ from typing import NamedTuple
 import trio
 from starlette.applications import Starlette
 
-from gateway.admission import Features, Schemas, TokenVerifier
+from gateway.admin.app import Controls
+from gateway.admission import Features, Revocations, Schemas, TokenVerifier
 from gateway.bus.local import LocalBus
 from gateway.config import Config, FeaturesSettings, changed_settings
 from gateway.config.settings import names_of
@@ -38,6 +39,7 @@ from gateway.node.capacity import Capacity
 from gateway.node.flags import NodeFlags
 from gateway.node.gauges import Gauges
 from gateway.node.resources import HubResources
+from gateway.node.revocations import NodeRevocations
 from gateway.ports import Bus, OpLog, Transport
 from gateway.runtime import interpreter, speedups
 from gateway.runtime.clock import unix_ms
@@ -173,6 +175,9 @@ class Node:
             self.transport.hand_over,
         )
         self.flags = NodeFlags(config.features, self._backend.flags, self.endpoint.take_flags)
+        self.revocations = NodeRevocations(
+            self._backend.revocations, config.auth.revocations_max, self._take_revocations
+        )
         self._summariser = self._made_summariser()
         self._resources = HubResources(self.hub, self.endpoint.context, self._summariser)
         self.http: server.HttpServer | None = None
@@ -219,6 +224,7 @@ class Node:
         await nursery.start(self._backend.bus.run)
         await nursery.start(self.hub.run)
         await nursery.start(self.flags.run)
+        await nursery.start(self.revocations.run)
         if self._summariser is not None:
             nursery.start_soon(self._summariser.run)
         websocket = await nursery.start(self.transport.serve, self.endpoint)
@@ -270,9 +276,14 @@ class Node:
     def admin_application(self, websocket: tuple[str, int]) -> Starlette:
         """The admin HTTP of this worker, whose clients connect to `websocket`."""
         drain = self.drain if self._admin else _supervised
+        controls = Controls(self.flags, self.revocations, drain)
         return faces.admin_application(
-            self.config, self._resources, self, self._authenticator, websocket, self.flags, drain
+            self.config, self._resources, self, self._authenticator, websocket, controls
         )
+
+    def _take_revocations(self, revocations: Revocations) -> None:
+        self._authenticator.take_revocations(revocations)
+        self.endpoint.disconnect(revocations)
 
     def reload(self, config: Config) -> None:
         """Take what of these settings can be taken while clients are connected; says what can't."""

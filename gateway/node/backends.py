@@ -8,32 +8,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import trio
 
 from gateway.bus.local import LocalBus
 from gateway.bus.redis import RedisBus
-from gateway.bus.redis_flags import RedisFlags
 from gateway.bus.redis_presence import RedisPresence
 from gateway.bus.redis_rates import RedisRates
+from gateway.bus.redis_values import RedisValues
 from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.archive import Archiver
-from gateway.log.flags_file import FlagsFile
-from gateway.log.flags_memory import MemoryFlags
 from gateway.log.postgres import PostgresArchive, dsn_of
 from gateway.log.postgres_summaries import PostgresSummaries
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
 from gateway.log.sqlite import SqliteLog
 from gateway.log.sqlite_summaries import SqliteSummaries
+from gateway.log.values_file import ValuesFile
+from gateway.log.values_memory import MemoryValues
 from gateway.node.patience import reached
 from gateway.ports import Bus, Leases, OpLog, RateStore
-from gateway.ports.flags import FlagStore
+from gateway.ports.shared import ValueStore
 from gateway.ports.summaries import Summaries
 from gateway.redislink.address import Address
 from gateway.redislink.facts import ServerFacts, gather
+from gateway.redislink.keys import FLAGS_KEY, REVOCATIONS_KEY
 from gateway.redislink.link import pack
 from gateway.redislink.memory import MemoryWatch
 from gateway.redislink.shards import Call, Shards
@@ -41,6 +43,8 @@ from gateway.runtime.metrics import Counters
 
 logger = logging.getLogger(__name__)
 
+FLAGS_FILE = "flags.json"
+REVOCATIONS_FILE = "revocations.json"
 CHECK_RESOURCE = "event:readyz"
 CHECK_TIMEOUT_S = 1.0
 # INFO costs a server some tens of microseconds.
@@ -55,7 +59,8 @@ class Backend(Protocol):
     leases: Leases | None
     rates: RateStore | None
     summaries: Summaries | None
-    flags: FlagStore
+    flags: ValueStore
+    revocations: ValueStore
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until `stop`, or cancelled. Raises ConfigError, LogUnavailable when it can't start."""
@@ -116,9 +121,11 @@ class LocalBackend:
         bus: Bus,
         leases: Leases | None = None,
         summaries: SqliteSummaries | None = None,
-        flags: FlagStore | None = None,
+        flags: ValueStore | None = None,
+        revocations: ValueStore | None = None,
     ) -> None:
-        self.flags = flags or MemoryFlags()
+        self.flags = flags or MemoryValues()
+        self.revocations = revocations or MemoryValues()
         self._summaries = summaries
         self.summaries: Summaries | None = summaries
         self.log = log
@@ -162,7 +169,13 @@ class EmbeddedBackend(LocalBackend):
     """The log in the data directory, which knows when it can't be written."""
 
     def __init__(self, log: SqliteLog, bus: Bus, data_dir: str) -> None:
-        super().__init__(log, bus, summaries=SqliteSummaries(data_dir), flags=FlagsFile(data_dir))
+        super().__init__(
+            log,
+            bus,
+            summaries=SqliteSummaries(data_dir),
+            flags=ValuesFile(Path(data_dir, FLAGS_FILE)),
+            revocations=ValuesFile(Path(data_dir, REVOCATIONS_FILE)),
+        )
         self._sqlite = log
 
     async def check(self) -> None:
@@ -197,7 +210,8 @@ class ClusterBackend:
         self.log: OpLog = self._log
         self.leases: Leases | None = RedisPresence(self._shards, name)
         self.rates: RateStore | None = RedisRates(self._shards, name)
-        self.flags: FlagStore = RedisFlags(self._shards)
+        self.flags: ValueStore = RedisValues(self._shards, FLAGS_KEY)
+        self.revocations: ValueStore = RedisValues(self._shards, REVOCATIONS_KEY)
         self._history_versions = config.redis.history_versions
         self._waits = config.server.start_wait
         self._warned: set[str] = set()  # servers, by name

@@ -11,7 +11,6 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from gateway.admin import app as admin
-from gateway.admin.flags import FlagControl
 from gateway.admin.port import State
 from gateway.admission import TokenVerifier, issue, read_secret, secret_path
 from gateway.config import Config
@@ -87,8 +86,7 @@ def admin_application(
     state: State,
     verifier: TokenVerifier,
     websocket: tuple[str, int],
-    flags: FlagControl,
-    drain: Callable[[], None],
+    controls: admin.Controls,
 ) -> Starlette:
     """The admin port's HTTP of a worker whose clients connect to `websocket`."""
     scheme = "wss" if config.server.tls_cert else "ws"
@@ -101,8 +99,7 @@ def admin_application(
             limits.document_bytes_max,
             f"{scheme}://{websocket[0]}:{websocket[1]}{PATH}",
             message_bytes_max=limits.message_bytes_max,
-            flags=flags,
-            drain=drain,
+            controls=controls,
             drain_grace_s=config.timeouts.drain_grace_s,
         )
     )

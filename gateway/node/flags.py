@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,8 +10,9 @@ import trio
 
 from gateway.admission import with_flags
 from gateway.config import FeaturesSettings
-from gateway.errors import ConfigError, LogUnavailable
-from gateway.ports.flags import FlagStore, StoredFlags
+from gateway.errors import ConfigError
+from gateway.node.following import Follower
+from gateway.ports.shared import StoredValues, ValueStore
 
 logger = logging.getLogger(__name__)
 
@@ -24,58 +24,38 @@ class NodeFlags:
     """Keeps to what is stored; `apply` is called with what is in force whenever that changes."""
 
     def __init__(
-        self, settings: FeaturesSettings, store: FlagStore, apply: Callable[[FeaturesSettings], None]
+        self, settings: FeaturesSettings, store: ValueStore, apply: Callable[[FeaturesSettings], None]
     ) -> None:
         self._settings = settings
-        self._store = store
         self._apply = apply
-        self.stored = StoredFlags()
+        self._follower = Follower("flags", store, LOOK_INTERVAL_S, self._bring_into_force)
         self.in_force = settings
 
+    @property
+    def stored(self) -> StoredValues:
+        """What was changed."""
+        return self._follower.stored
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow what is stored until cancelled; started after the first look.
+        """Follow what is stored until cancelled; started after the first look."""
+        await self._follower.run(task_status=task_status)
 
-        What was heard last stays in force while the store can't be reached.
-        """
-        reached = await self._look(True)
-        task_status.started()
-        while True:
-            await trio.sleep(LOOK_INTERVAL_S)
-            reached = await self._look(reached)
-
-    async def change(self, values: Mapping[str, Any], changed_by: str) -> StoredFlags:
+    async def change(self, values: Mapping[str, Any], changed_by: str) -> StoredValues:
         """Set flags for all nodes (None: back to the settings); raises ConfigError, LogUnavailable."""
         kept = {**self.stored.values, **values}
         with_flags(self._settings, {name: value for name, value in kept.items() if value is not None})
-        stored = await self._store.change(values, changed_by, time.time_ns() // 1_000_000)
+        stored = await self._follower.change(values, changed_by)
         logger.warning("%s changed the flags %s", changed_by, dict(values))
-        self._take(stored)
         return stored
 
     def reload(self, settings: FeaturesSettings) -> None:
         """The settings were read again."""
         self._settings = settings
-        self._bring_into_force()
+        self._bring_into_force(self.stored)
 
-    async def _look(self, reached: bool) -> bool:
+    def _bring_into_force(self, stored: StoredValues) -> None:
         try:
-            stored = await self._store.read()
-        except LogUnavailable as error:
-            if reached:
-                logger.warning("flags stay as they are: %s", error)
-            return False
-        if stored.revision != self.stored.revision:
-            logger.info("flags changed by %s are in force: %s", stored.changed_by, dict(stored.values))
-            self._take(stored)
-        return True
-
-    def _take(self, stored: StoredFlags) -> None:
-        self.stored = stored
-        self._bring_into_force()
-
-    def _bring_into_force(self) -> None:
-        try:
-            self.in_force = with_flags(self._settings, self.stored.values)
+            self.in_force = with_flags(self._settings, stored.values)
         except (ConfigError, TypeError) as error:  # of a later release
             logger.error("flags stay as they are: %s", error)
             return

@@ -38,8 +38,8 @@ class Authenticator(Protocol):
     """Verifies tokens, with keys that may change."""
 
     @property
-    def keys_revision(self) -> int:
-        """Changes whenever the keys did."""
+    def revision(self) -> int:
+        """Changes whenever the keys or what is revoked did."""
         ...
 
     def refresh(self, now_s: float) -> None:
@@ -50,8 +50,9 @@ class Authenticator(Protocol):
         """Who the token speaks for; raises Refusal UNAUTHENTICATED or TOKEN_EXPIRED."""
         ...
 
-    def trusts(self, identity: Any) -> bool:
-        """Whether the key that verified this identity, an own one, is still in use."""
+    def reviewed(self, identity: Any) -> Any:
+        """This identity, an own one, with what is still granted; raises Refusal UNAUTHENTICATED where its key
+        or its token isn't accepted any more."""
         ...
 
 

@@ -16,6 +16,7 @@ touch them together.
 | `{pN}:u:USER` | when a user's allowance of edits will be full again |
 | `{pN}:n` | sorted set: the leases of the nodes, in the first partition of each server |
 | `{p0}:flags` | hash: the flags that were changed at run time |
+| `{p0}:revocations` | hash: what was revoked |
 | `{pN}:b:RESOURCE` | sharded channel of the bus |
 """
 
@@ -27,6 +28,8 @@ from zlib import crc32
 ROUTING_KEY = "gateway:routing"
 # The flags of all nodes, in the first partition: a hash.
 FLAGS_KEY = "{p0}:flags"
+# The same of what was revoked. A log that is erased leaves both.
+REVOCATIONS_KEY = "{p0}:revocations"
 # Among the leases: before the name of a node that left by itself.
 LEFT = "left!"
 

@@ -30,10 +30,10 @@ AUTH_ACCEPTED, AUTH_DISABLED, AUTH_NONE = "accepted", "disabled", "none"
 AUTH_RESULTS = (AUTH_ACCEPTED, AUTH_DISABLED, AUTH_NONE, "TOKEN_EXPIRED", "UNAUTHENTICATED")
 
 # Close codes that have a meaning here; a client can send any other, so those are counted together.
-CLOSE_CODES = frozenset({*range(1000, 1016), 4401, 4403, 4408, 4409, 4429, 4503})
+CLOSE_CODES = frozenset({*range(1000, 1016), 4401, 4403, 4408, 4409, 4410, 4429, 4503})
 CLOSE_LABELS = (
-    "1000", "1001", "1005", "1006", "1008", "1009", "1011", "4401", "4403", "4408", "4409", "4429", "4503",
-    "other",
+    "1000", "1001", "1005", "1006", "1008", "1009", "1011", "4401", "4403", "4408", "4409", "4410", "4429",
+    "4503", "other",
 )  # fmt: skip
 
 

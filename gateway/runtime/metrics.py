@@ -76,6 +76,9 @@ class Counters:
     accept_pace: float = gauge(
         "gateway_accept_pace", "Connections a second that are taken in a storm, by what each cost of the CPU"
     )
+    sessions_revoked: int = count(
+        "gateway_sessions_revoked", "Sessions closed because their token, its user or its key was revoked"
+    )
     certificate_ends_s: float = highest(
         "gateway_certificate_ends_timestamp_seconds",
         "When the TLS certificate ends, Unix time; 0 without one",

@@ -70,7 +70,8 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
             session.send("CHILD_REMOVED", {**name, "item": item})
 
     items = await session.shared.hub.children.watch(calendar, tell)
-    if session.connection is None or calendar in session.children:
+    revoked = session.known_identity().role(PARENT, calendar) is None
+    if session.connection is None or calendar in session.children or revoked:
         session.shared.hub.children.unwatch(calendar, tell)
         return
     session.children[calendar] = tell

@@ -7,7 +7,16 @@ from functools import partial
 
 import trio
 
-from gateway.admission import KILLED, KILLED_CODE, NOT_ENABLED, Features, RateLimiter, Shares, origin_allowed
+from gateway.admission import (
+    KILLED,
+    KILLED_CODE,
+    NOT_ENABLED,
+    Features,
+    RateLimiter,
+    Revocations,
+    Shares,
+    origin_allowed,
+)
 from gateway.config import Config, FeaturesSettings
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
@@ -25,6 +34,9 @@ from gateway.sessions.turned_away import CODE_FULL, CODE_ORIGIN, Refused, Turned
 from gateway.wire.messages import SUBPROTOCOL
 
 PATH = "/realtime"
+# The close of who was disconnected by an operator: the client connects again by itself.
+DISCONNECTED_CODE = 4410
+DISCONNECTED = "disconnected by an operator"
 SWEEP_INTERVAL_S = 0.25
 FULL_RETRY_AFTER_S = 5
 # So many readers of one resource keep the worker busy that it is at home in: more stay where they are.
@@ -58,7 +70,7 @@ class Endpoint:
     ) -> None:
         self.draining = False
         self._authenticator = authenticator
-        self._keys_revision = authenticator.keys_revision
+        self._revision = authenticator.revision
         self.http_service: HttpService | None = None
         self.demo_origins: Sequence[str] = ()
         self._turned_away = TurnedAway(counters, hub.now_s)
@@ -173,6 +185,13 @@ class Endpoint:
             if killed or (session.identity is not None and not self._features.admits(session.identity)):
                 session.close(KILLED_CODE, KILLED if killed else NOT_ENABLED)
 
+    def disconnect(self, revocations: Revocations) -> None:
+        """Close the connections that an operator ended; their clients may come back."""
+        for session in list(self._registry.sessions):
+            identity = session.identity
+            if identity is not None and revocations.ends(identity.user_id, session.opened_ms / 1000):
+                session.close(DISCONNECTED_CODE, DISCONNECTED)
+
     # -------------------------------------------------------------------------------- other workers
 
     def welcomes(self, resource: str) -> bool:
@@ -188,7 +207,7 @@ class Endpoint:
         session.unpack(state)
         if self._features.killed or not self._features.admits(state.identity):
             session.close(KILLED_CODE, KILLED if self._features.killed else NOT_ENABLED)
-        self._review_key(session)
+        self._review(session)
         return session
 
     # --------------------------------------------------------------------------------------- liveness
@@ -205,22 +224,30 @@ class Endpoint:
             self._registry.sweep(self._hub.now_s())
             self._accepting.measure()
             self._authenticator.refresh(self._hub.wall_ms() / 1000)
-            if self._authenticator.keys_revision != self._keys_revision:
-                self._keys_revision = self._authenticator.keys_revision
-                await self._review_keys()
+            if self._authenticator.revision != self._revision:
+                self._revision = self._authenticator.revision
+                await self._review_all()
 
-    async def _review_keys(self) -> None:
-        """Close the sessions whose token was signed with a key that is no longer in use."""
+    async def _review_all(self) -> None:
+        """Close the sessions whose token isn't accepted any more; take back what isn't granted any more."""
         slices = Slices(self._hub.now_s)
         for session in list(self._registry.sessions):
-            self._review_key(session)
+            self._review(session)
             if slices.over:
                 await slices.pause()
 
-    def _review_key(self, session: ClientSession) -> None:
-        if session.identity is not None and not self._authenticator.trusts(session.identity):
-            text = "The key that signed the token was withdrawn; get a new token and connect again."
-            session.refuse(Refusal("UNAUTHENTICATED", text), None)
+    def _review(self, session: ClientSession) -> None:
+        if session.identity is None:
+            return
+        try:
+            identity = self._authenticator.reviewed(session.identity)
+        except Refusal as refusal:
+            self._counters.sessions_revoked += 1
+            session.refuse(refusal, None)
+            return
+        if identity != session.identity:
+            session.regranted(identity)
+            handlers.review_roles(session, identity)
 
     # -------------------------------------------------------------------------------------- farewell
 

@@ -16,7 +16,7 @@ import trio
 from gateway.admission import KILLED, KILLED_CODE, NOT_ENABLED
 from gateway.errors import Disconnect, LogTrimmed, LogUnavailable, Refusal
 from gateway.hub.children import PARENT
-from gateway.ports import Identity
+from gateway.ports import Identity, Role
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
 from gateway.runtime.labels import AUTH_ACCEPTED, AUTH_DISABLED
@@ -279,13 +279,18 @@ async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -
             nursery.start_soon(open_one, resource)
 
 
+def _granted_role(session: ClientSession, resource_type: str, resource_id: str) -> Role:
+    role = session.known_identity().role(resource_type, resource_id)
+    if role is None:
+        raise Refusal("FORBIDDEN", f"The token doesn't grant {resource_type}:{resource_id}.")
+    return role
+
+
 async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: bytes) -> None:
     resource_type, resource_id = _named_resource(session, payload)
     seen = _Seen(session, payload, messages.optional_integer_of(payload, "version"))
     visible = messages.flag_of(payload, "visible", True)
-    role = session.known_identity().role(resource_type, resource_id)
-    if role is None:
-        raise Refusal("FORBIDDEN", f"The token doesn't grant {resource_type}:{resource_id}.")
+    _granted_role(session, resource_type, resource_id)
     resource = f"{resource_type}:{resource_id}"
     most = session.shared.config.limits.subscriptions_max
     if resource not in session.subscriptions and len(session.subscriptions) >= most:
@@ -297,6 +302,7 @@ async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: by
     missing = await _missing(session, room, seen)
     if session.connection is None:
         return
+    role = _granted_role(session, resource_type, resource_id)  # some of it may have been revoked meanwhile
     subscription = session.subscriptions.get(resource)
     is_new = subscription is None
     if subscription is None:

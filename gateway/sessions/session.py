@@ -533,3 +533,7 @@ class ClientSession:
         self.identity = identity
         self._expiry_told = False
         self.shared.registry.reschedule(self, self.shared.hub.now_s())
+
+    def regranted(self, identity: Identity) -> None:
+        """The same token grants less than it did."""
+        self.identity = identity

@@ -248,12 +248,12 @@ def test_keys_that_are_gone_are_revoked(tmp_path: Path, revoke: Callable[[Path],
     shown = token(private_key("ES256"), "ES256")
     identity = authenticator.verify(shown, NOW_S)
     assert authenticator.trusts(identity) and authenticator.can_verify
-    revision = authenticator.keys_revision
+    revision = authenticator.revision
     revoke(Path(config.auth.jwks_file))
     authenticator.refresh(NOW_S + 0.3)
     authenticator.refresh(NOW_S + 0.6)
     assert not authenticator.trusts(identity)
-    assert authenticator.keys_revision > revision
+    assert authenticator.revision > revision
     assert not authenticator.can_verify
     assert not accepts(authenticator, shown, NOW_S + 0.6)
     replaced(Path(config.auth.jwks_file), json.dumps({"keys": [public_jwk("ES256")]}))

@@ -12,8 +12,9 @@ from gateway.http import app as service_app
 from gateway.http import openapi as service_openapi
 from gateway.http.requests import HttpContext
 from gateway.http.shapes import FLAGS
-from gateway.log.flags_memory import MemoryFlags
+from gateway.log.values_memory import MemoryValues
 from gateway.node.flags import NodeFlags
+from gateway.node.revocations import NodeRevocations
 from gateway.ports import Authenticator
 from gateway.supervisor import front
 from tests.admin.backend import LogResources, NodeState
@@ -40,8 +41,11 @@ def admin_routes():
         NodeState(resources),
         cast("Authenticator", None),
         4096,
-        flags=NodeFlags(FeaturesSettings(), MemoryFlags(), lambda flags: None),
-        drain=lambda: None,
+        controls=admin_app.Controls(
+            NodeFlags(FeaturesSettings(), MemoryValues(), lambda flags: None),
+            NodeRevocations(MemoryValues(), 10, lambda revocations: None),
+            lambda: None,
+        ),
     )
     return admin_app.routes(context)
 

@@ -1,0 +1,71 @@
+"""Values of a lone node: a file in its data directory, written anew as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import trio
+
+from gateway.errors import LogUnavailable
+from gateway.ports.shared import StoredValues
+
+
+class ValuesFile:
+    """The port `ValueStore` over a file, which is read again when it isn't the same any more."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._changing = trio.Lock()
+        self._stamp: tuple[int, ...] | None = None
+        self._found = StoredValues()
+
+    async def read(self, known: StoredValues) -> StoredValues:
+        """See the port."""
+        try:
+            return await trio.to_thread.run_sync(self._read)
+        except (OSError, ValueError, TypeError) as error:
+            raise LogUnavailable(f"{self._path} can't be read: {error}", "none") from error
+
+    async def change(self, values: Mapping[str, Any], changed_by: str, changed_ms: int) -> StoredValues:
+        """See the port."""
+        async with self._changing:
+            before = await self.read(StoredValues())
+            stored = before.changed(values, changed_by, changed_ms)
+            try:
+                await trio.to_thread.run_sync(self._write, stored)
+            except OSError as error:
+                raise LogUnavailable(f"{self._path} can't be written: {error}", "none") from error
+            return stored
+
+    def _read(self) -> StoredValues:
+        try:
+            status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if stamp != self._stamp:
+                self._found = StoredValues(**orjson.loads(self._path.read_bytes()))
+                self._stamp = stamp
+        except FileNotFoundError:
+            self._stamp, self._found = None, StoredValues()
+        return self._found
+
+    def _write(self, stored: StoredValues) -> None:
+        fresh = self._path.with_suffix(".new")
+        descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(orjson.dumps(stored._asdict()))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+        self._sync_directory()
+
+    def _sync_directory(self) -> None:
+        """What was decided is there after a loss of power, too."""
+        descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

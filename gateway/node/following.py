@@ -1,0 +1,83 @@
+"""A worker keeps to what is stored for all nodes, and changes it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import trio
+
+from gateway.errors import LogUnavailable
+from gateway.ports.shared import StoredValues, ValueStore
+
+logger = logging.getLogger(__name__)
+
+
+class Follower:
+    """`take` is called with what is stored whenever that changes; `what` it is, is for people.
+
+    `vital`: without a first look there is no start, and a store that lost what is known here gets it again.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        store: ValueStore,
+        interval_s: float,
+        take: Callable[[StoredValues], None],
+        vital: bool = False,
+    ) -> None:
+        self.stored = StoredValues()
+        self._what = what
+        self._store = store
+        self._interval_s = interval_s
+        self._tell = take
+        self._vital = vital
+        self._reached = True
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow what is stored until cancelled; started after the first look. Raises LogUnavailable where
+        that is vital and fails.
+
+        What was heard last stays in force while the store can't be reached.
+        """
+        if self._vital:
+            self._take(await self._store.read(self.stored))
+        else:
+            await self._look()
+        task_status.started()
+        while True:
+            await trio.sleep(self._interval_s)
+            await self._look()
+
+    async def change(self, values: Mapping[str, Any], changed_by: str) -> StoredValues:
+        """Set values for all nodes (None takes one out), in force here at once; raises LogUnavailable."""
+        stored = await self._store.change(values, changed_by, time.time_ns() // 1_000_000)
+        self._take(stored)
+        return stored
+
+    async def _look(self) -> None:
+        try:
+            stored = await self._store.read(self.stored)
+            if self._vital and stored.revision < self.stored.revision:
+                stored = await self._put_back()
+        except LogUnavailable as error:
+            if self._reached:
+                logger.warning("%s stay as they are: %s", self._what, error)
+            self._reached = False
+            return
+        self._reached = True
+        if stored.revision != self.stored.revision:
+            logger.info("%s changed by %s are in force", self._what, stored.changed_by)
+            self._take(stored)
+
+    async def _put_back(self) -> StoredValues:
+        logger.error("the %s were lost where they are stored: what is known here is put back", self._what)
+        known = self.stored
+        return await self._store.change(known.values, known.changed_by, known.changed_ms)
+
+    def _take(self, stored: StoredValues) -> None:
+        self.stored = stored
+        self._tell(stored)
