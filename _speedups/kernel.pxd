@@ -183,7 +183,7 @@ cdef object edited_value(object value, str kind, object argument, Budget budget)
 
 # transform
 
-cdef int CALLS_PER_PAIR, CALLS_SPARE, EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST, LATER_WRITES_OVER
+cdef int CALLS_PER_PAIR, CALLS_SPARE, EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST, LATER_WRITES_OVER, ONLY_WRITES_OVER
 
 cdef tuple moved_to(tuple operation, tuple path)
 
@@ -229,7 +229,7 @@ cdef object meet(tuple earlier, tuple later, list passed, Work work)
 @cython.locals(path=tuple, at=tuple)
 cdef bint are_apart(tuple a, tuple b) except -1
 cdef bint is_written_over(tuple earlier, tuple later, Budget budget) except -1
-@cython.locals(current=list, work=Work)
+@cython.locals(current=list, work=Work, stays=bint)
 cpdef tuple rebase(object operations, object window, Budget budget)
 @cython.locals(crossed=list, last=Py_ssize_t, index=Py_ssize_t, operation=tuple, other=tuple)
 cdef list pass_all(list operations, list earlier, Work work)
@@ -418,8 +418,11 @@ cpdef list conflicts(object document, object patch, object window, object strate
                      Py_ssize_t operations_max, long long copied_bytes_max, Budget budget)
 @cython.locals(other=tuple)
 cdef bint is_plain(tuple operation, list changes, Budget budget) except -1
-@cython.locals(path=tuple, index=Py_ssize_t, entry=Py_ssize_t, other=tuple)
-cdef list judge_plain(object seen, tuple operation, list ends, list changes, Budget budget)
+@cython.locals(entry=Py_ssize_t)
+cdef Py_ssize_t entry_of(list ends) except -1
+cpdef list overwritten(object seen, tuple operation, object window, Budget budget)
+@cython.locals(path=tuple, index=Py_ssize_t, other=tuple)
+cdef list judge_plain(object seen, tuple operation, list changes, Budget budget)
 @cython.locals(committed=list, own=list, calls=longlong)
 cdef Scene staged(object document, list operations, list changes, object strategies, Budget draws)
 @cython.locals(found=list, entry=Py_ssize_t, index=Py_ssize_t, operation=tuple, results=list, passed=list)

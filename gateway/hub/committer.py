@@ -17,7 +17,7 @@ from gateway.hub.lane import Lane
 from gateway.hub.pace import Pace
 from gateway.hub.sanitising import Sanitising
 from gateway.ports import Batch, Failed, OpLog, Outcome, Reserved
-from gateway.rooms.room import Next, Room
+from gateway.rooms.room import CATCH_UP, DONE, REOPEN, Room
 from gateway.runtime.histogram import Histogram
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
@@ -154,15 +154,15 @@ class Committer:
     async def _settle(self, lane: Lane, room: Room, outcome: Outcome) -> None:
         """Bring the log's answer to its room, and do what that leaves to do."""
         following = room.settle(outcome)
-        if following is Next.DONE:
+        if following is DONE:
             lane.committed(room)
         elif isinstance(outcome, Reserved):
             lane.reserved(room, outcome.seconds)
         self._catch_up.landed(room)
         self._after(room)
-        if following is Next.REOPEN:
+        if following is REOPEN:
             await self._catch_up.reopen(room)
-        elif following is Next.CATCH_UP:
+        elif following is CATCH_UP:
             self._catch_up.soon(room.resource)
 
     async def _append(self, lane: Lane, batches: Sequence[Batch]) -> Sequence[Outcome]:

@@ -34,6 +34,7 @@ from gateway.ot.api import (
     lower,
     merge,
     normalise,
+    overwritten,
     rebase,
     rebase_losses,
     settle,
@@ -46,11 +47,13 @@ from gateway.ot.canonical import canonical, canonical_hash
 from gateway.ot.client import Outgoing, Replica
 from gateway.ot.collapse import NOOP, plain
 from gateway.ot.kernel.budget import Budget
+from gateway.ot.kernel.transform import ONLY_WRITES_OVER
 from gateway.ot.undo import UndoEntry, UndoStacks
 
 __all__ = [
     "DEFAULT_LIMITS",
     "NOOP",
+    "ONLY_WRITES_OVER",
     "Budget",
     "Conflict",
     "Limits",
@@ -79,6 +82,7 @@ __all__ = [
     "lower",
     "merge",
     "normalise",
+    "overwritten",
     "plain",
     "rebase",
     "rebase_losses",

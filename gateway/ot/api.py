@@ -204,6 +204,17 @@ def conflicts(
     return found
 
 
+def overwritten(
+    document: Any, operation: Operation, window: Iterable[Operations], budget: Budget | None = None
+) -> list[Conflict]:
+    """`conflicts` of a patch that is this `set` alone, where `rebase_losses` says ONLY_WRITES_OVER of it.
+
+    The usual case, and cheaper: nothing is lowered again, and nothing transformed.
+    """
+    found: list[Conflict] = _kernel.overwritten(document, operation, window, budget)
+    return found
+
+
 def invert(document: Any, operations: Operations, budget: Budget | None = None) -> list[Operation]:
     """The operations that undo `operations`, which stand on `document`; tests are left out."""
     try:

@@ -24,7 +24,7 @@ cdef class Ack:
     cdef readonly object id
     cdef readonly object seq
     cdef readonly object version
-    cdef readonly list conflicts
+    cdef readonly bytes conflicts
 
 
 @cython.final

@@ -63,13 +63,14 @@ class Record:
 
 
 class Ack:
-    """The acknowledgement that a queued payload carries; a resync lists those it replaces."""
+    """The acknowledgement that a queued payload carries; a resync lists those it replaces.
+
+    `conflicts` is the JSON array of them, no bytes where there are none.
+    """
 
     __slots__ = ("conflicts", "id", "seq", "version")
 
-    def __init__(
-        self, id: str, seq: int | None, version: int, conflicts: list[dict[str, Any]] | None = None
-    ) -> None:
+    def __init__(self, id: str, seq: int | None, version: int, conflicts: bytes = b"") -> None:
         self.id = id
         self.seq = seq
         self.version = version

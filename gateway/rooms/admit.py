@@ -27,11 +27,13 @@ def admit(
         touched = ot.touched(operations)
         cleaning = rules.sanitise(resource_type, after, touched)
         if cleaning:
-            after = ot.apply(after, ot.lower(after, cleaning, strategies, budget=budget), budget)
+            cleaned = ot.lower(after, cleaning, strategies, ot.DEFAULT_LIMITS, budget)
+            after = ot.apply(after, cleaned, budget)
             sanitised = [operation["path"] for operation in cleaning]
-        if len(operations) > 1:
+        several = len(operations) > 1
+        if several:
             rules.check_operations(resource_type, operations)
-        if cleaning or rules.may_hide_html(resource_type, operations):
+        if cleaning or (several and rules.may_hide_html(resource_type, operations)):
             operations = net(document, after, touched)
             after = ot.apply(document, operations, budget)
         rules.check(resource_type, after, touched)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from gateway import ot
 from gateway.rooms.submission import Submission
 from gateway.rooms.window import Entry
@@ -56,7 +58,7 @@ def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str
     if submission.undoes is not None or entry.patch != submission.patch:
         payload["operations"] = operations_of(entry, submission.author.extended)
     if submission.conflicts:
-        payload["conflicts"] = submission.conflicts
+        payload["conflicts"] = orjson.Fragment(submission.conflicts)
     if submission.sanitised:
         payload["sanitised"] = submission.sanitised
     return messages.encode("OP_ACK", payload, stamp_ms)

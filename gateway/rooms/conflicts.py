@@ -39,61 +39,82 @@ class Began(NamedTuple):
 Concurrent = Kept | Entry | Earlier
 
 
+class Met:
+    """What a submission met on its way to the head: changes, oldest first, their operations in `window`, and
+    what it lost to them, as `ot.rebase_losses` says it."""
+
+    __slots__ = ("changes", "losses", "window")
+
+    def __init__(self, changes: list[Concurrent], window: list[ot.Operations], losses: int) -> None:
+        self.changes = changes
+        self.window = window
+        self.losses = losses
+
+
+class Found(NamedTuple):
+    """The conflicts of a submission: the JSON array that the log, the OP_ACK and a resume carry; no bytes
+    where there are none. Their kinds, in the same order."""
+
+    json: bytes
+    kinds: list[str]
+
+
+NOTHING_FOUND = Found(b"", [])
+
+
 def found_conflicts(
     submission: Submission,
     document: Any,
-    concurrent: list[Concurrent],
+    met: Met,
     strategies: ot.Strategies,
     limits: ot.Limits,
     budget: ot.Budget | None = None,
-) -> list[dict[str, Any]]:
-    """The conflicts of a submission with what came after `document`, which its author saw.
+) -> Found:
+    """The conflicts of a submission with what it met after `document`, which its author saw.
 
     Those with the author's own changes (an OP sent before the last one was answered) are none.
     """
-    window = [change.operations for change in concurrent]
+    if met.losses & ot.ONLY_WRITES_OVER and submission.began is None and len(submission.patch) == 1:
+        conflicts = ot.overwritten(document, submission.operations[0], met.window, budget)
+    else:
+        conflicts = ot.conflicts(document, submission.patch, met.window, strategies, limits, budget)
     found = []
-    for conflict in ot.conflicts(document, submission.patch, window, strategies, limits, budget):
-        index = conflict["change"]
-        record = _record_of(concurrent[index]) if index >= 0 else None
-        if record is None or not _is_author(submission, record):
-            found.append(_told(conflict, record))
-    return _bounded(found)
+    for conflict in conflicts:
+        index = conflict.pop("change")
+        record = _record_of(met.changes[index]) if index >= 0 else None
+        if record is None:
+            found.append(conflict)
+        elif not _is_author(submission, record):
+            conflict["version"] = record.version
+            conflict["user_id"] = record.user_id
+            conflict["timestamp"] = record.timestamp
+            found.append(conflict)
+    if not found:
+        return NOTHING_FOUND
+    return Found(_bounded(found), [conflict["kind"] for conflict in found])
 
 
 def _is_author(submission: Submission, record: Record) -> bool:
     return record.user_id == submission.user_id and record.client_id == submission.client_id
 
 
-def _told(conflict: ot.Conflict, record: Record | None) -> dict[str, Any]:
-    """A conflict as it goes out; `record` is the change that wrote the other value, where there is one."""
-    told = {"index": conflict["index"], "path": conflict["path"], "kind": conflict["kind"]}
-    if "base" in conflict:
-        told["base"] = conflict["base"]
-    if "theirs" in conflict:
-        told["theirs"] = conflict["theirs"]
-    if "omitted" in conflict:
-        told["omitted"] = conflict["omitted"]
-    if record is not None:
-        told["version"] = record.version
-        told["user_id"] = record.user_id
-        told["timestamp"] = record.timestamp
-    return told
-
-
 def _record_of(change: Concurrent) -> Record:
     return change.record() if isinstance(change, Kept) else change.record
 
 
-def _bounded(conflicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without the values that are beyond the bound in all."""
+def _bounded(conflicts: list[dict[str, Any]]) -> bytes:
+    """As JSON, without the values that are beyond the bound in all."""
     left = CONFLICTS_BYTES_MAX
+    written = []
     for conflict in conflicts:
-        size = len(orjson.dumps(conflict))
+        text = orjson.dumps(conflict)
+        size = len(text)
         if size > left:
             there = {name for name in ("base", "theirs") if name in conflict}
             conflict["omitted"] = sorted(there.union(conflict.get("omitted", ())))
             for name in there:
                 del conflict[name]
+            text = orjson.dumps(conflict)
         left -= size
-    return conflicts
+        written.append(text)
+    return b"[" + b",".join(written) + b"]"

@@ -118,13 +118,12 @@ class History:
         """The document right after a version that is covered."""
         return self.window.document_at(version, self.version, self.document)
 
-    def conflicts_of(self, version: int) -> list[dict[str, Any]]:
-        """What the change `version` overwrote or lost, as far as the window has it."""
+    def conflicts_of(self, version: int) -> bytes:
+        """What the change `version` overwrote or lost, as JSON, as far as the window has it, else b""."""
         if not self.start < version <= self.version:
-            return []
+            return b""
         change = orjson.loads(self.since(version - 1)[0].body)
-        conflicts: list[dict[str, Any]] = change.get("conflicts", [])
-        return conflicts
+        return orjson.dumps(change["conflicts"]) if "conflicts" in change else b""
 
     def trim(self, versions_max: int, bytes_max: int, oldest: int) -> None:
         """Bound the window, but keep what came after the version `oldest`."""

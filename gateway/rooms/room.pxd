@@ -2,14 +2,16 @@
 
 cimport cython
 
+cimport gateway.ot.api as ot
 from gateway.rooms.admit cimport admit
 from gateway.rooms.audience cimport Audience
-from gateway.rooms.conflicts cimport found_conflicts
+from gateway.rooms.conflicts cimport Met, found_conflicts
 from gateway.rooms.history cimport History
 from gateway.rooms.submission cimport Staged, Submission, record_of
 from gateway.rooms.context cimport RoomContext
 from gateway.ports.values cimport Ack, Record
 from gateway.rooms.window cimport Entry, Kept
+from gateway.runtime.histogram cimport Histogram
 
 
 @cython.final
@@ -41,7 +43,7 @@ cdef class Room:
     cpdef object prepare(self)
     @cython.locals(units=longlong)
     cdef Staged _stage(self, Submission submission, object document, object version, object stamp_ms)
-    @cython.locals(patch=list, record=Record, concurrent=list)
+    @cython.locals(patch=list, record=Record, concurrent=list, window=list)
     cdef Entry _committable(self, Submission submission, object document, object version, object stamp_ms,
                             object budget)
     @cython.locals(shared=RoomContext)
@@ -50,10 +52,10 @@ cdef class Room:
     cdef object _arrived_ms(self, Submission submission)
     @cython.locals(concurrent=list, staged=Staged)
     cdef list _concurrent(self, Submission submission)
-    @cython.locals(first=Py_ssize_t, window=list)
-    cdef tuple _rebased(self, Submission submission, list concurrent, object document, object version, object budget)
-    cdef _find_conflicts(self, Submission submission, list concurrent, object rebased, long losses, object document,
-                         object version, object budget)
+    @cython.locals(newer=list)
+    cdef tuple _rebased(self, Submission submission, list window, object document, object version, object budget)
+    cdef _find_conflicts(self, Submission submission, Met met, object rebased, object document, object version,
+                         object budget)
     cdef _check_growth(self, object document, object operations, object after, object budget)
     cpdef bint knows(self, Submission submission) except -1
     cdef bint _answered_before(self, Submission submission) except -1
@@ -68,7 +70,7 @@ cdef class Room:
     cpdef bint receive(self, object records, object arrived_ms=*) except -1
     @cython.locals(entry=Entry)
     cdef _observe_latency(self, list entries, object arrived_ms)
-    @cython.locals(shared=RoomContext, submission=Submission)
+    @cython.locals(shared=RoomContext, submission=Submission, latency=Histogram)
     cdef _tell(self, list entries, list submissions)
     @cython.locals(submission=Submission)
     cpdef replace_history(self, History history)

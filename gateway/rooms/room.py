@@ -18,6 +18,8 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+import orjson
+
 from gateway import ot
 from gateway.errors import PatchError, Refusal
 from gateway.ports import (
@@ -36,7 +38,7 @@ from gateway.ports import (
 from gateway.ports.values import Ack, Record
 from gateway.rooms.admit import admit
 from gateway.rooms.audience import Audience
-from gateway.rooms.conflicts import Concurrent, found_conflicts
+from gateway.rooms.conflicts import NOTHING_FOUND, Concurrent, Met, found_conflicts
 from gateway.rooms.context import RoomContext
 from gateway.rooms.history import History
 from gateway.rooms.roster import Roster
@@ -92,7 +94,7 @@ def _acknowledged(ack: Ack) -> dict[str, Any]:
     if ack.seq is not None:
         shown["seq"] = ack.seq
     if ack.conflicts:
-        shown["conflicts"] = ack.conflicts
+        shown["conflicts"] = orjson.Fragment(ack.conflicts)
     return shown
 
 
@@ -104,6 +106,10 @@ class Next(Enum):
     AGAIN = "it was not committed, and is pending again"
     REOPEN = "the log's history isn't the room's: take the log's"
     CATCH_UP = "nobody can say whether it is committed: look into the log"
+
+
+# Looking a member up in its class costs a call in Python 3.11.
+DONE, NOTHING, AGAIN, REOPEN, CATCH_UP = Next
 
 
 class Room:
@@ -296,11 +302,13 @@ class Room:
     ) -> Entry:
         """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
         concurrent = self._concurrent(submission)
-        rebased, losses = self._rebased(submission, concurrent, document, version - 1, budget)
+        window = [change.operations for change in concurrent]
+        rebased, losses = self._rebased(submission, window, document, version - 1, budget)
         admitted = self._admitted(document, rebased, budget)
         operations, after, submission.sanitised = admitted
         if concurrent:
-            self._find_conflicts(submission, concurrent, rebased, losses, document, version - 1, budget)
+            met = Met(concurrent, window, losses)
+            self._find_conflicts(submission, met, rebased, document, version - 1, budget)
         if after is None and document is not None and not submission.may_delete:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
         self._check_growth(document, operations, after, budget)
@@ -330,22 +338,21 @@ class Room:
     def _rebased(
         self,
         submission: Submission,
-        concurrent: list[Concurrent],
+        window: list[ot.Operations],
         document: Any,
         version: int,
         budget: ot.Budget,
     ) -> tuple[ot.Operations, int]:
-        """The operations past those changes, and what they lost (as `ot.rebase_losses` says it)."""
+        """The operations past those of `_concurrent`, and what they lost (as `ot.rebase_losses` says it)."""
         if submission.expected not in (None, version):
             raise self._conflict(f"The head is version {version} by now.", document, version)
-        if not concurrent:
+        if not window:
             return submission.operations, 0
         if submission.on_nothing and document is not None:
             raise self._conflict("The resource was created by somebody else meanwhile.", document, version)
         began = submission.began
-        first = 0 if began is None else len(began.changes)
-        window = [change.operations for change in concurrent[first:]]
-        operations, losses = ot.rebase_losses(submission.operations, window, budget)
+        newer = window if began is None else window[len(began.changes) :]
+        operations, losses = ot.rebase_losses(submission.operations, newer, budget)
         if operations != submission.operations:
             self._shared.counters.operations_transformed += 1
             if not operations:
@@ -355,28 +362,27 @@ class Room:
     def _find_conflicts(
         self,
         submission: Submission,
-        concurrent: list[Concurrent],
+        met: Met,
         rebased: ot.Operations,
-        losses: int,
         document: Any,
         version: int,
         budget: ot.Budget,
     ) -> None:
         """Note what the submission overwrites or lost; raises Refusal where it asks for that."""
-        submission.conflicts = []
+        submission.conflicts, submission.kinds = NOTHING_FOUND
         strategies = self._shared.rules.strategies(self.type)
         if submission.undoes is not None or not (
-            losses or ot.normalise(document, rebased, strategies) is not rebased
+            met.losses or ot.normalise(document, rebased, strategies) is not rebased
         ):
             return
         began = submission.began
         base = self.history.document_at(submission.base) if began is None else began.document
-        found = found_conflicts(submission, base, concurrent, strategies, self._shared.patch_limits, budget)
-        submission.conflicts = found
-        if found and submission.refuses:
+        found = found_conflicts(submission, base, met, strategies, self._shared.patch_limits, budget)
+        submission.conflicts, submission.kinds = found
+        if found.kinds and submission.refuses:
             text = "Others changed what this edit changes: see conflicts. To insist, send it with force."
             refusal = self._conflict(text, document, version)
-            refusal.details["conflicts"] = found
+            refusal.details["conflicts"] = orjson.loads(found.json)
             raise refusal
 
     def _check_growth(self, document: Any, operations: ot.Operations, after: Any, budget: ot.Budget) -> None:
@@ -420,7 +426,7 @@ class Room:
             payload = {**self.name(), "version": version, "id": submission.op_id, "duplicate": True}
             conflicts = self.history.conflicts_of(version)
             if conflicts:
-                payload["conflicts"] = conflicts
+                payload["conflicts"] = orjson.Fragment(conflicts)
             message = messages.encode("OP_ACK", payload, self.stamp_ms())
             ack = Ack(submission.op_id, submission.seq, version, conflicts)
             submission.author.connection.send(message, self.resource, ack=ack)
@@ -469,14 +475,14 @@ class Room:
         if isinstance(outcome, Committed):
             assert self.history.version == batch.base, "committed on another head than it was staged on"
             self._commit(staged)
-            return Next.DONE
+            return DONE
         if isinstance(outcome, Failed):
             self._fail(staged, outcome)
-            return Next.CATCH_UP if outcome.outcome == "unknown" else Next.NOTHING
+            return CATCH_UP if outcome.outcome == "unknown" else NOTHING
         if isinstance(outcome, Forked):
             for item in staged:
                 self._refuse(item.submission, self._other_history())
-            return Next.REOPEN
+            return REOPEN
         if isinstance(outcome, Duplicates):
             staged = self._answer_duplicates(staged, outcome.versions)
         for item in reversed(staged):
@@ -485,7 +491,7 @@ class Room:
             self._shared.counters.batches_stale += 1
         if isinstance(outcome, Stale):
             self.receive(outcome.records)
-        return Next.REOPEN if isinstance(outcome, Absent) else Next.AGAIN
+        return REOPEN if isinstance(outcome, Absent) else AGAIN
 
     def _answer_duplicates(
         self, staged: Sequence[Staged], versions: Mapping[int, tuple[int, str]]
@@ -511,8 +517,8 @@ class Room:
         for item in staged:
             self.history.advance(item.entry)
             self._release(item.submission)
-            for conflict in item.submission.conflicts:
-                self._shared.counters.conflicts[conflict["kind"]] += 1
+            for kind in item.submission.kinds:
+                self._shared.counters.conflicts[kind] += 1
         self._shared.counters.operations_committed += len(staged)
         self._tell([item.entry for item in staged], [item.submission for item in staged])
         for item in staged:
@@ -544,8 +550,9 @@ class Room:
         self.audience.tell(entries, submissions, self._name, self.stamp_ms())
         self.idle_since_s = now_s = shared.now_s()
         others = max(0, len(self.audience) - 1)
+        latency = shared.counters.message_latency_seconds
         for submission in submissions:
-            shared.counters.message_latency_seconds.observe(now_s - submission.arrived_s, others)
+            latency.observe(now_s - submission.arrived_s, others)
 
     def _observe_latency(self, entries: list[Entry], arrived_ms: int | None) -> None:
         """How long others' changes took to all who look on here; 0 at the least, for clocks differ."""

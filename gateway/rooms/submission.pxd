@@ -26,7 +26,8 @@ cdef class Submission:
     cdef public object digest
     cdef public bint refuses
     cdef public object began
-    cdef public list conflicts
+    cdef public bytes conflicts
+    cdef public object kinds
     cdef public object undoes
     cdef public long long units
     cdef public list sanitised

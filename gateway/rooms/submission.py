@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -62,14 +63,14 @@ class Submission:
     was no document; `may_delete`: it may leave none behind; `expected`: the only head that it may stand on;
     `digest` identifies its content, for resends by `seq`; `undoes`: the version that it undoes or redoes;
     `sanitised`: paths whose values were made safe; `refuses`: it is refused rather than merged where it has
-    `conflicts`, which are those found when it was staged last; `began`: where its patch began, if that isn't
-    `base` (a `rooms.conflicts.Began`); `units`: the work that it may still cause.
+    `conflicts`, which are those found when it was staged last, as JSON, and their `kinds`; `began`: where its
+    patch began, if that isn't `base` (a `rooms.conflicts.Began`); `units`: the work that it may still cause.
     """
 
     __slots__ = (
         "arrived_s", "author", "base", "began", "client_id", "conflicts", "digest",
-        "expected", "may_delete", "on_nothing", "op_id", "operations", "patch", "ref", "refuses", "sanitised",
-        "seq", "size", "undoes", "units", "user_id",
+        "expected", "kinds", "may_delete", "on_nothing", "op_id", "operations", "patch", "ref", "refuses",
+        "sanitised", "seq", "size", "undoes", "units", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -101,7 +102,8 @@ class Submission:
         self.digest = ""
         self.refuses = False
         self.began: Any = None
-        self.conflicts: list[dict[str, Any]] = []
+        self.conflicts = b""
+        self.kinds: Sequence[str] = ()
         self.undoes: int | None = None
         self.sanitised: list[str] = []
         self.units = UNBOUNDED_UNITS
@@ -132,7 +134,7 @@ def record_of(submission: Submission, version: int, patch: ot.Patch, timestamp_m
     if submission.undoes is not None:
         change["undoes"] = submission.undoes
     if submission.conflicts:
-        change["conflicts"] = submission.conflicts
+        change["conflicts"] = orjson.Fragment(submission.conflicts)
     return Record(
         version,
         orjson.dumps(change),

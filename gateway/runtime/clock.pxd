@@ -1,3 +1,7 @@
 # The C form of gateway/runtime/clock.py.
 
+cimport cython
+
+
+@cython.locals(now_ns=longlong)
 cpdef object unix_ms()

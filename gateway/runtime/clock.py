@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
+from time import time_ns
 
 
 def unix_ms() -> int:
     """The present, in Unix milliseconds."""
-    return time.time_ns() // 1_000_000
+    now_ns = time_ns()
+    return now_ns // 1_000_000

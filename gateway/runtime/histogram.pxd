@@ -9,4 +9,5 @@ cdef class Histogram:
     cdef public list counts
     cdef public double sum
 
+    @cython.locals(place=Py_ssize_t, bound=double)
     cpdef observe(self, double value, Py_ssize_t times=*)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 # The buckets of prometheus.DefBuckets, with two finer ones below.
@@ -18,8 +17,8 @@ STEPS = ("receive", "admit", "transform", "commit", "fan_out", "flush")
 class Histogram:
     """Counts of observations by fixed upper bounds (inclusive, ascending), and their sum.
 
-    An observation is one bisection and two additions; `counts` has one more entry than `bounds`, for what
-    lies above the last of them.
+    `counts` has one more entry than `bounds`, for what lies above the last of them. Compiled, a walk over
+    so few bounds costs less than the call of a search.
     """
 
     __slots__ = ("bounds", "counts", "sum")
@@ -31,7 +30,12 @@ class Histogram:
 
     def observe(self, value: float, times: int = 1) -> None:
         """Count `value`, `times` times (the deliveries of one broadcast share one observation)."""
-        self.counts[bisect_left(self.bounds, value)] += times
+        place = 0
+        for bound in self.bounds:
+            if value <= bound:
+                break
+            place += 1
+        self.counts[place] += times
         self.sum += value * times
 
     @property

@@ -2,6 +2,8 @@
 
 cimport cython
 
+from gateway.runtime.histogram cimport Histogram
+
 
 @cython.final
 cdef class SessionContext:
@@ -12,7 +14,7 @@ cdef class SessionContext:
     cdef readonly object authenticator
     cdef readonly object rate_limit
     cdef readonly object reads
-    cdef readonly object received
+    cdef readonly Histogram received
     cdef readonly object cpu
     cdef readonly object heavy
     cdef readonly object features

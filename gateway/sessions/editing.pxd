@@ -2,6 +2,7 @@
 
 cimport cython
 
+cimport gateway.ot.api as ot
 from gateway.wire.messages cimport Message, flag_of, integer_of, optional_integer_of, patch_of
 from gateway.rooms.history cimport History
 from gateway.rooms.room cimport Room

@@ -13,6 +13,7 @@ cdef class Message:
 
 
 cdef object _parse(bytes payload)
+@cython.locals(message=dict)
 cpdef Message decode(bytes payload)
 cpdef object text_of(dict payload, object key, Py_ssize_t length_max=*)
 cpdef object optional_text_of(dict payload, object key, Py_ssize_t length_max=*)

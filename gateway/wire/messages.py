@@ -66,17 +66,18 @@ def decode(payload: bytes) -> Message:
     value = _parse(payload)
     if not isinstance(value, dict):
         raise invalid("A message is a JSON object: {type, id?, timestamp?, payload?}.")
-    ident = value.get("id")
+    message: dict[str, Any] = value
+    ident = message.get("id")
     if ident is not None and not (isinstance(ident, str) and 1 <= len(ident) <= MESSAGE_ID_LENGTH_MAX):
         raise invalid(f"id must be a string of 1-{MESSAGE_ID_LENGTH_MAX} characters, or be left out.")
     try:
-        kind = value.get("type")
+        kind = message.get("type")
         if not isinstance(kind, str):
             raise invalid("type is missing or not a string, for example 'SUBSCRIBE'.")
-        timestamp = value.get("timestamp")
+        timestamp = message.get("timestamp")
         if timestamp is not None and (isinstance(timestamp, bool) or not isinstance(timestamp, int | float)):
             raise invalid("timestamp must be a number (Unix ms), or be left out.")
-        body = value.get("payload")
+        body = message.get("payload")
         if body is None:
             body = {}
         elif not isinstance(body, dict):

@@ -325,8 +325,12 @@ def check(seed: int) -> None:
     """The kernel reports what the oracle expects, operation by operation."""
     with laws.replayable("conflicts", seed):
         document, patch, window = case(seed)
-        _, losses = ot.rebase_losses(ot.lower(document, patch), window)
-        found = [(report["index"], report["kind"]) for report in ot.conflicts(document, patch, window)]
+        lowered = ot.lower(document, patch)
+        _, losses = ot.rebase_losses(lowered, window)
+        reports = ot.conflicts(document, patch, window)
+        if losses & ot.ONLY_WRITES_OVER and len(patch) == 1:
+            assert ot.overwritten(document, lowered[0], window) == reports, (document, patch, window)
+        found = [(report["index"], report["kind"]) for report in reports]
         assert losses or not found, ("reported, though nothing was lost", document, patch, window, found)
         context = (document, patch, window, found)
         for entry, group in itertools.groupby(steps(document, patch, window), key=itemgetter(0)):

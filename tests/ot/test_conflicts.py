@@ -54,6 +54,8 @@ def reported(mine: ot.Patch, *theirs: ot.Patch, document: Any = EVENT) -> list[o
     found = ot.conflicts(document, mine, window, STRATEGIES)
     if not losses and rebased == list(ot.normalise(head, rebased, STRATEGIES)):
         assert not found
+    if losses & ot.ONLY_WRITES_OVER and len(mine) == 1:
+        assert ot.overwritten(document, lowered[0], window) == found
     return found
 
 

@@ -389,7 +389,8 @@ def test_a_state_lists_the_acknowledgements_that_it_replaces(table):
 
 def test_a_replaced_acknowledgement_keeps_the_conflicts_of_its_edit(table):
     conflict = {"index": 0, "path": "/title", "kind": "overwrote", "base": "a", "theirs": "b", "version": 2}
-    message = orjson.loads(table.room.state_message([Ack("one", 3, 4, [conflict]), Ack("two", 4, 5)]))
+    acks = [Ack("one", 3, 4, orjson.dumps([conflict])), Ack("two", 4, 5)]
+    message = orjson.loads(table.room.state_message(acks))
     assert message["payload"]["acks"] == [
         {"id": "one", "version": 4, "seq": 3, "conflicts": [conflict]},
         {"id": "two", "version": 5, "seq": 4},

@@ -9,7 +9,7 @@ braces: the joined source is written anew, and Cython doesn't read nested ones.
 from __future__ import annotations
 
 from gateway.ot.kernel.budget import Budget
-from gateway.ot.kernel.conflicts import conflicts
+from gateway.ot.kernel.conflicts import conflicts, overwritten
 from gateway.ot.kernel.differences import differences
 from gateway.ot.kernel.documents import apply, get
 from gateway.ot.kernel.emit import emit, normalise, settle, touched
@@ -44,6 +44,7 @@ __all__ = [
     "measure",
     "merge",
     "normalise",
+    "overwritten",
     "rebase",
     "settle",
     "touched",

@@ -191,7 +191,9 @@ def conflicts(
     draws.merging = True
     changes: list[Any] = [known(change) for change in window]
     if len(operations) == 1 and is_plain(operations[0], changes, draws):
-        found = judge_plain(document, operations[0], bounds.ends, changes, draws)
+        found = judge_plain(document, operations[0], changes, draws)
+        for conflict in found:
+            conflict["index"] = entry_of(bounds.ends)
     else:
         scene = staged(document, operations, changes, strategies, draws)
         found = found_conflicts(scene, operations, bounds.ends)
@@ -214,9 +216,20 @@ def is_plain(operation: Operation, changes: list[Any], budget: Budget) -> bool:
     return True
 
 
-def judge_plain(
-    seen: Any, operation: Operation, ends: list[int], changes: list[Any], budget: Budget
-) -> list[dict[str, Any]]:
+def entry_of(ends: list[int]) -> int:
+    """The entry of the patch that the only operation is of."""
+    entry = 0
+    while ends[entry] == 0:
+        entry += 1
+    return entry
+
+
+def overwritten(seen: Any, operation: Operation, window: Any, budget: Budget | None) -> list[dict[str, Any]]:
+    """`conflicts` of a patch that is this one `set`, where `rebase` says ONLY_WRITES_OVER."""
+    return judge_plain(seen, operation, list(window), drawn(budget))
+
+
+def judge_plain(seen: Any, operation: Operation, changes: list[Any], budget: Budget) -> list[dict[str, Any]]:
     """What a plain `set` overwrites: what was written at its place last, if its author hasn't seen that."""
     path = operation[1]
     index = len(changes)
@@ -228,10 +241,7 @@ def judge_plain(
                 theirs = other[2]
                 if base is not ABSENT and same(base, theirs, True, budget):
                     return []
-                entry = 0
-                while ends[entry] == 0:
-                    entry += 1
-                return [{"index": entry, **described(OVERWROTE, path, base, theirs, index)}]
+                return [described(OVERWROTE, path, base, theirs, index)]
     return []
 
 
@@ -262,7 +272,8 @@ def found_conflicts(scene: Scene, operations: list[Operation], ends: list[int]) 
         if operation[0] is not TST:
             conflict = judge(scene, operation, replacement(operations, index), results)
             if conflict is not None:
-                found.append({"index": entry, **conflict})
+                conflict["index"] = entry
+                found.append(conflict)
                 if len(found) == CONFLICTS_MAX:
                     break
             scene.seen = apply(scene.seen, [operation], scene.work.budget)
@@ -471,8 +482,11 @@ def value_at(document: Any, path: Path) -> Any:
 
 
 def described(kind: str, path: Path, base: Any, theirs: Any, change: int) -> dict[str, Any]:
-    """The report, without `base` or `theirs` where there was nothing; `omitted` names those too large."""
-    report: dict[str, Any] = {"path": format_pointer(path), "kind": kind, "change": change}
+    """The report, without `base` or `theirs` where there was nothing; `omitted` names those too large.
+
+    `index` is 0, the entry of a patch of one.
+    """
+    report: dict[str, Any] = {"index": 0, "path": format_pointer(path), "kind": kind, "change": change}
     omitted: list[str] = []
     for name, value in (("base", base), ("theirs", theirs)):
         if value is ABSENT:
@@ -487,6 +501,8 @@ def described(kind: str, path: Path, base: Any, theirs: Any, change: int) -> dic
 
 
 def is_small(value: Any) -> bool:
+    if type(value) is str and len(value) < VALUE_BYTES_MAX >> 2:  # at most four bytes a character
+        return True
     try:
         measure(value, DEPTH_UNBOUNDED, VALUE_BYTES_MAX)
     except KernelError:

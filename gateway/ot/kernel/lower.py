@@ -194,7 +194,7 @@ def check_grows(
     if not strategies:
         return
     for path, rule in strategies.items():
-        if rule[0] != GROW:
+        if type(rule) is str or rule[0] != GROW:
             continue
         after = document
         is_touched = False

@@ -32,6 +32,7 @@ EARLIER_MOVE_CUT = 1  # a move of the earlier list became a removal
 LATER_GONE = 2  # an operation of the later list became nothing
 LATER_WRITE_LOST = 4  # ... and it was no removal; or a move of it became a removal
 LATER_WRITES_OVER = 8  # an operation of the later list replaces or removes what the earlier one wrote
+ONLY_WRITES_OVER = 16  # ... and that is all: one `set`, beside operations at its very place or elsewhere
 
 
 def moved_to(operation: Operation, path: Path) -> Operation:
@@ -352,6 +353,7 @@ def rebase(operations: Any, window: Any, budget: Budget | None) -> tuple[list[Op
     current: list[Operation] = list(known(operations))
     work = Work(0, drawn(budget))
     work.budget.merging = True
+    stays = True
     for change in window:
         committed = known(change)
         work.budget.charge(PAIR_UNITS + APART_UNITS * len(committed))
@@ -361,9 +363,12 @@ def rebase(operations: Any, window: Any, budget: Budget | None) -> tuple[list[Op
             if is_written_over(committed[0], current[0], work.budget):
                 work.losses |= LATER_WRITES_OVER
                 continue
+        stays = False
         work.calls_left = CALLS_PER_PAIR * len(committed) * len(current) + CALLS_SPARE
         current = pass_all(current, list(committed), work)
     work.budget.merging = False
+    if stays and work.losses:
+        work.losses |= ONLY_WRITES_OVER
     return current, work.losses
 
 
