@@ -55,6 +55,7 @@ cdef extern from "<time.h>" nogil:
         int64_t tv_nsec
     int clock_gettime(int clock, timespec *value)
     int CLOCK_MONOTONIC
+    int nanosleep(const timespec *value, timespec *left)
 
 # Event kinds, as in the pure twin.
 OPENED = 1
@@ -69,17 +70,22 @@ REORDERED = 3
 TWICE_ACKNOWLEDGED = 4
 MALFORMED = 5
 
-METRICS = ("delivery", "ack", "presence")
+METRICS = ("delivery", "ack", "presence", "lag")
 
 cdef enum:
     EVENTS_MAX = 256
     VERSIONS_AHEAD_MAX = 1 << 22
     FAULTS_MAX = 10000
+    KINDS_MAX = 16
+    PLAYED_MAX = 1024
+    IN_FLIGHT_MAX = 1024
+    NUMBERS_MAX = 20          # digits of a number in a gap
 
 cdef enum Metric:
     DELIVERY
     ACK
     PRESENCE
+    LAG
 
 cdef enum Phase:
     PHASE_NONE
@@ -97,8 +103,8 @@ include "loadgen_state.pxi"
 include "loadgen_judge.pxi"
 
 
-cdef class Engine(_Judge):
-    """See `loadtest.engine.pure.Engine`: the same methods, rules and results."""
+cdef class _Sockets(_Judge):
+    """The sockets of one process's users."""
 
     cdef int epoll
     cdef char *buffer
@@ -167,6 +173,7 @@ cdef class Engine(_Judge):
             epoll_ctl(self.epoll, EPOLL_CTL_DEL, user.fd, NULL)
         user.fd = -1
         user.phase = PHASE_NONE
+        user.allowed = False
         user.partial_size = user.out_size = 0
 
     def pause(self, Py_ssize_t slot, bint paused):
@@ -295,6 +302,7 @@ cdef class Engine(_Judge):
         epoll_ctl(self.epoll, EPOLL_CTL_DEL, user.fd, NULL)
         user.fd = -1
         user.phase = PHASE_NONE
+        user.allowed = False
         user.partial_size = user.out_size = 0
         self.events.append((slot, CLOSED, (code, reason), now))
         return 0
@@ -423,3 +431,6 @@ cdef class Engine(_Judge):
             self.keep(user, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), None)
         self.events.append((slot, MESSAGE, (payload, before), now))
         return 0
+
+
+include "loadgen_play.pxi"

@@ -5,7 +5,7 @@ cdef class _Judge:
 
     cdef list users
     cdef list documents
-    cdef int64_t *counts[3]
+    cdef int64_t *counts[4]
     cdef readonly list faults
     cdef readonly dict fault_counts
     cdef readonly int64_t spooled_bytes
@@ -13,7 +13,7 @@ cdef class _Judge:
 
     def __cinit__(self):
         cdef int i
-        for i in range(3):
+        for i in range(4):
             self.counts[i] = <int64_t *>calloc(COUNTS, sizeof(int64_t))
             if self.counts[i] == NULL:
                 raise MemoryError
@@ -24,7 +24,7 @@ cdef class _Judge:
 
     def __dealloc__(self):
         cdef int i
-        for i in range(3):
+        for i in range(4):
             free(self.counts[i])
 
     cdef int keep(self, _User user, const char *data, size_t size, object own) except -1:
@@ -141,13 +141,15 @@ cdef class _Judge:
         ]
 
     def oldest(self, Py_ssize_t slot):
+        return (<_User>self.users[slot]).oldest()
+
+    def next_number(self, Py_ssize_t slot):
         cdef _User user = self.users[slot]
-        cdef int64_t number = 0
-        cdef size_t i
-        for i in range(user.flying):
-            if number == 0 or user.flights[i].number < number:
-                number = user.flights[i].number
-        return number
+        user.number += 1
+        return user.number
+
+    def number(self, Py_ssize_t slot):
+        return (<_User>self.users[slot]).number
 
     def take_spool(self, Py_ssize_t slot):
         cdef _User user = self.users[slot]

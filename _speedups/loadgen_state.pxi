@@ -10,6 +10,12 @@ cdef struct Entry:
     uint32_t user
     uint32_t number
 
+cdef struct Due:
+    int64_t due_ns
+    int64_t slot
+    int64_t kind
+    int64_t index
+
 cdef struct Arrival:
     int64_t version
     int64_t arrived_ns
@@ -81,6 +87,10 @@ cdef class _User:
     cdef set missing
     cdef list fragments
     cdef uint32_t mask
+    cdef int64_t number
+    cdef int64_t window
+    cdef bint allowed
+    cdef list scripts        # by kind of edit; None: no edits that need no thought
 
     def __dealloc__(self):
         cdef size_t i
@@ -126,6 +136,15 @@ cdef class _User:
         self.flights[self.flying] = Flight(number, intended_ns, <PyObject *>payload)
         self.flying += 1
         return 0
+
+    cdef int64_t oldest(self) noexcept:
+        """The lowest number in flight; 0 where nothing is."""
+        cdef int64_t number = 0
+        cdef size_t i
+        for i in range(self.flying):
+            if number == 0 or self.flights[i].number < number:
+                number = self.flights[i].number
+        return number
 
     cdef tuple land(self, int64_t number):
         """Take a submission out of flight: (intended_ns, payload), or None when it isn't there."""

@@ -12,6 +12,7 @@ ATTENDEES_MAX = 24
 DESCRIPTION_MAX = 400  # code points; beyond it replicas delete instead of inserting
 _STATUSES = ("NEEDS_ACTION", "ACCEPTED", "DECLINED", "TENTATIVE")
 _WORDS = ("agenda", "budget", "demo", "review", "notes", "plan", "sync", "retro", "日程", "café")
+NAMED = {"title": "Meeting ", "location": "Room "}  # members whose edits are this and the index
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ENDS = datetime(2036, 1, 1, tzinfo=UTC)
 
@@ -46,9 +47,8 @@ def register_edit(kind: str, index: int) -> str:
         # Any start lies before any end, whatever order they come in: a meeting that ends first is refused.
         member, since = ("start_time", _EPOCH) if index & 1 else ("end_time", _ENDS)
         return replace(member, _time(since, index))
-    if kind == "location":
-        return replace("location", f"Room {index:x}")
-    return replace("title", f"Meeting {index:x}")
+    member = kind if kind in NAMED else "title"
+    return replace(member, f"{NAMED[member]}{index:x}")
 
 
 def blind_edit(kind: str, index: int) -> str:
@@ -111,11 +111,15 @@ class Writer:
         self._head = f'{self._target},"client_id":"{client_id}","version":'
         self._seq = not plain
 
-    def edit(self, number: int, version: int, operation: str) -> bytes:
+    def edit(self, number: int | str, version: int | str, operation: str) -> bytes:
         """An OP of one operation; `number` is its id, and its seq where the client has them."""
         seq = f',"seq":{number}' if self._seq else ""
         text = f'{{"type":"OP","id":"{number}",{self._head}{version}{seq},"operation":{operation}}}}}'
         return text.encode()
+
+    def script(self, kind: str) -> bytes:
+        """An edit of one of NAMED, with gaps for what differs each time (see `loadtest.engine.pure`)."""
+        return self.edit("\x01", "\x02", replace(kind, f"{NAMED[kind]}\x03"))
 
     def patch(self, number: int, version: int, operations: Sequence[str]) -> bytes:
         """An OP that is an atomic patch: what an editor queued while it was offline."""

@@ -18,6 +18,11 @@ class WorkerProcess:
     def __init__(self) -> None:
         self._process: trio.Process | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """None while it doesn't run."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
     async def run(self, config: dict[str, Any], hear: Callable[[bytes], Awaitable[None]]) -> bool:
         """Start it and pass its lines to `hear` until it ends; False where it ended too early to listen.
 
@@ -124,14 +129,14 @@ class LocalGenerator(Generator):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
-        self._process = WorkerProcess()
+        self.process = WorkerProcess()
 
     async def _work(self) -> None:
         async def hear(line: bytes) -> None:
             self.hear(orjson.loads(line))
 
-        if not await self._process.run(self.config, hear):
+        if not await self.process.run(self.config, hear):
             self.failure = self.failure or "a generator process ended early"
 
     async def _tell(self, what: dict[str, Any]) -> None:
-        await self._process.tell(what)
+        await self.process.tell(what)

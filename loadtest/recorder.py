@@ -14,15 +14,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from loadtest.crowd import Crowd
 from loadtest.engine import FAULTS, METRICS, Engine
 from loadtest.histogram import Latencies
 
 INTERVAL_S = 0.5
-HISTOGRAMS = (*METRICS, "connect", "sync", "lag", "loop")
-ENGINE_COUNTS = ("deliveries", "acks", "presences", "messages", "bytes_received", "bytes_sent", "reads")
+HISTOGRAMS = (*METRICS, "connect", "sync", "loop")
+ENGINE_COUNTS = (
+    *("scheduled", "missed", "sent", "deliveries", "acks", "presences", "messages"),
+    *("bytes_received", "bytes_sent", "reads"),
+)
 
 
 class Recorder:
@@ -37,7 +38,7 @@ class Recorder:
         """The interval that ends now."""
         crowd = self._crowd
         histograms = {metric: Latencies(self._engine.take_counts(metric)) for metric in METRICS}
-        histograms |= {"connect": crowd.connect, "sync": crowd.sync, "lag": self._lags(), "loop": self.loop}
+        histograms |= {"connect": crowd.connect, "sync": crowd.sync, "loop": self.loop}
         crowd.connect, crowd.sync, self.loop = Latencies(), Latencies(), Latencies()
         return {
             "number": number,
@@ -46,12 +47,6 @@ class Recorder:
             "counts": self._counts(),
             "histograms": {name: latencies.pairs() for name, latencies in histograms.items()},
         }
-
-    def _lags(self) -> Latencies:
-        lags, self._crowd.lags_ns = self._crowd.lags_ns, []
-        made = Latencies()
-        made.record_all(np.array(lags, np.int64) // 1000)
-        return made
 
     def _counts(self) -> dict[str, int]:
         """What grew since the last interval."""

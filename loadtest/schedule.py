@@ -34,6 +34,15 @@ class Operation(NamedTuple):
     number: int
 
 
+class Drawn(NamedTuple):
+    """Many operations, an entry each."""
+
+    at_s: Array
+    users: Array
+    kinds: Array
+    numbers: Array
+
+
 class Life(NamedTuple):
     """What happens to a user's connection.
 
@@ -129,7 +138,7 @@ class Schedule:
             edits = activity.operations_per_user_s * editors
         return edits, activity.presence_per_user_s * connected
 
-    def operations(self, number: int, factor: float = 1.0) -> list[Operation]:
+    def drawn(self, number: int, factor: float = 1.0) -> Drawn:
         """All edits and presence updates of a slice, by time; edits at `factor` times their rate."""
         start = number * SLICE_S
         span = min(SLICE_S, self.scenario.duration_s - start)
@@ -153,13 +162,12 @@ class Schedule:
         )
         at = start + rng.random(sum(counts)) * span
         order = np.argsort(at, kind="stable")
-        base = number << 20
-        return [
-            Operation(t, u, k, base + i)
-            for i, (t, u, k) in enumerate(
-                zip(at[order].tolist(), users[order].tolist(), kinds[order].tolist(), strict=True)
-            )
-        ]
+        return Drawn(at[order], users[order], kinds[order], (number << 20) + np.arange(len(order)))
+
+    def operations(self, number: int, factor: float = 1.0) -> list[Operation]:
+        """The same, one by one."""
+        columns = (column.tolist() for column in self.drawn(number, factor))
+        return [Operation(*row) for row in zip(*columns, strict=True)]
 
     def lives(self) -> list[Life]:
         """Everything that happens to connections, by time."""

@@ -98,10 +98,10 @@ def handshake(target: Target, bearer: str | None, extended: bool, resumes: bool 
 class User:
     """A virtual user. `state` is one of idle, connecting, joining, live, closing, offline.
 
-    `number` counts its submissions (they are their ids and seqs); `queue` holds the edits that came due
-    while it had no connection or too many were unanswered, as (intended_ns, kind, index); `kept` of them
-    came due in a spell without connection, so nobody expects an answer before it ends; `postponed` are the
-    numbers of submissions that wait to be sent again; `lost`: its connection was, and it isn't back yet.
+    `queue` holds the edits that came due while it had no connection or too many were unanswered, as
+    (intended_ns, kind, index); `kept` of them came due in a spell without connection, so nobody expects an
+    answer before it ends; `postponed` are the numbers of submissions that wait to be sent again; `lost`: its
+    connection was, and it isn't back yet.
     """
 
     __slots__ = (
@@ -116,7 +116,6 @@ class User:
         "kept",
         "lost",
         "memory",
-        "number",
         "offline_base",
         "plain",
         "postponed",
@@ -153,7 +152,7 @@ class User:
         self.state = "idle"
         self.subscribed = self.lost = False
         self.epoch: Any = None
-        self.number = self.presence_number = 0
+        self.presence_number = 0
         self.finishing = 0
         self.timer = 0
         self.connect_ns = self.sync_ns = 0
@@ -162,10 +161,6 @@ class User:
         self.queue: list[tuple[int, int, int]] = []
         self.kept = 0
         self.postponed: set[int] = set()
-
-    def next_number(self) -> int:
-        self.number += 1
-        return self.number
 
     def edited(self, kind: int, index: int, document: Any) -> dict[str, Any]:
         """The next edit as one operation of a JSON Patch, or a `text`; `document` is None where it is
@@ -180,24 +175,30 @@ class User:
         parsed: dict[str, Any] = orjson.loads(made)
         return parsed
 
-    def edit(self, kind: int, index: int, version: int) -> tuple[int, bytes]:
-        """(number, payload) of the next edit; a replica must have been fed up to `version`."""
-        number, name = self.next_number(), EDIT_KINDS[kind]
+    def edit(self, number: int, kind: int, index: int, version: int) -> bytes:
+        """The message of the next edit; a replica must have been fed up to `version`."""
+        name = EDIT_KINDS[kind]
         replica = self.replica
         if self.author is not None:
             known = replica.document if replica is not None and not replica.problem else None
             made = orjson.dumps(self.author(name, index, known)).decode()
-            return number, self.writer.edit(number, version, made)
+            return self.writer.edit(number, version, made)
         if isinstance(replica, Replica) and replica.undo is not None:
-            return number, self._undoer_edit(number, name, index, version)
+            return self._undoer_edit(number, name, index, version)
         if name == "undo":
             name = "title"
         informed = name in ("description", "attendees") and not self.plain
         if informed and replica is not None and isinstance(replica.document, dict) and not replica.problem:
-            return number, self.writer.edit(
-                number, version, content.informed_edit(name, index, replica.document)
-            )
-        return number, self.writer.edit(number, version, content.blind_edit(name, index))
+            return self.writer.edit(number, version, content.informed_edit(name, index, replica.document))
+        return self.writer.edit(number, version, content.blind_edit(name, index))
+
+    def scripts(self) -> dict[int, bytes]:
+        """The messages of edits that need no thought, by kind, with gaps (see `loadtest.engine.pure`)."""
+        undoer = isinstance(self.replica, Replica) and self.replica.undo is not None
+        if self.author is not None or undoer:
+            return {}
+        names = {kind: "title" if name == "undo" else name for kind, name in enumerate(EDIT_KINDS)}
+        return {kind: self.writer.script(name) for kind, name in names.items() if name in content.NAMED}
 
     def _undoer_edit(self, number: int, name: str, index: int, version: int) -> bytes:
         """Registers only, and undos while there is something to undo: what the oracle can recompute."""
@@ -211,9 +212,8 @@ class User:
                 return self.writer.undo(number, redo=redo)
         return self.writer.edit(number, version, content.register_edit(name, index))
 
-    def offline_patch(self, version: int) -> tuple[int, bytes]:
-        """(number, payload) of the queue as one patch against the version before the spell; empties it."""
-        number = self.next_number()
+    def offline_patch(self, number: int, version: int) -> bytes:
+        """The queue as one patch against the version before the spell; empties it."""
         edits = [content.register_edit(EDIT_KINDS[kind], index) for _, kind, index in self.queue]
         self.queue.clear()
-        return number, self.writer.patch(number, version, edits)
+        return self.writer.patch(number, version, edits)

@@ -10,7 +10,6 @@ import gc
 import os
 import sys
 import time
-from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -18,30 +17,21 @@ import orjson
 import trio
 
 from loadtest.client import ClientError
-from loadtest.crowd import MS, Crowd, now_ns
-from loadtest.engine import (
-    FAULTS,
-    GAP,
-    implementation,
-    make_engine,
-)
+from loadtest.connections import MS, now_ns
+from loadtest.crowd import Crowd
+from loadtest.engine import implementation, make_engine
+from loadtest.judgement import Judgement
 from loadtest.protocols import find
-from loadtest.protocols.port import UserReplica
+from loadtest.pump import Pump
 from loadtest.recorder import INTERVAL_S, Recorder
 from loadtest.replica import Replica
-from loadtest.scenario import Scenario, parse
-from loadtest.schedule import SLICE_S, Operation, Schedule
+from loadtest.scenario import EDIT_KINDS, Scenario, parse
+from loadtest.schedule import Schedule
 from loadtest.users import Target, User, author_of
-from loadtest.verdict import Acknowledged, Copy, Evidence, Findings, Reader
+from loadtest.verdict import Findings
 
 SECOND = 1_000_000_000
-AHEAD_S = 0.3  # the schedule is drawn this far ahead
-TICK_S = 0.002  # a busy process looks at its sockets this often
-BUSY = 8  # events in one round
 HEARTBEAT_S = 0.01
-SPOOL_BYTES_MAX = 256 << 20
-SETTLE_S = 5.0
-READS_AGAIN = 2  # of documents that changed while they were read
 DRAINS_MAX = 8
 
 
@@ -94,22 +84,19 @@ class Worker:
         self._users_file: str | None = config.get("users")
         self.users = self._users()
         self.crowd = Crowd(self.engine, self.target, self.users, self.scenario.activity.resume, self.protocol)
-        self.crowd.missed_after_ns = int(self.scenario.generator.missed_after_ms * MS)
         self.recorder = Recorder(self.engine, self.crowd)
         self.keeper = self.protocol.keeper(self.target, config["admin_url"], part)
         self.admin_url = config["admin_url"]
         self.versions: dict[int, int] = {}
         self._following = trio.CancelScope()
-        self.lives = deque(life for life in self.schedule.lives() if self._mine(life.user))
-        self.operations: deque[Operation] = deque()
-        self._drawn = 0
-        self.rate = 1.0  # of edits, times the schedule's
         self._feeding = 0
         self._zero_ns = 0
         self._replicas = [user for user in self.users if user.replica is not None]
-
-    def _mine(self, user: int) -> bool:
-        return int(self.schedule.cast.document[user]) in self.local
+        limits = self.scenario.generator
+        self.pump = Pump(
+            self.schedule, self.engine, self.crowd, int(limits.missed_after_ms * MS), self._feed_one
+        )
+        self.judgement = Judgement(self.target, self.crowd, self.keeper, self.local, limits.drain_s)
 
     def _users(self) -> list[User]:
         cast, people = self.schedule.cast, self.scenario.population
@@ -133,8 +120,16 @@ class Worker:
                 )
                 user.replica = self.protocol.replica(user, undoer)
             user.source = self._source(index)
+            self._script(user)
             users.append(user)
         return users
+
+    def _script(self, user: User) -> None:
+        """Give the engine the messages that it may send by itself."""
+        scripts, window = self.protocol.scripts(user) if user.editor else ({}, 0)
+        for kind, script in scripts.items():
+            if self.scenario.activity.mix.get(EDIT_KINDS[kind]):
+                self.engine.script(user.slot, kind, script, window)
 
     def _source(self, index: int) -> str:
         """One address of the loopback range has 28,232 ports by default, so many users need several."""
@@ -159,86 +154,23 @@ class Worker:
         gc.set_threshold(50_000, 20, 100)
         end_ns = start_ns + int(self.scenario.duration_s * SECOND)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pump)
+            nursery.start_soon(self.pump.run, start_ns)
             nursery.start_soon(self._heartbeat)
             nursery.start_soon(self._keep_alive)
             if self.admin_url is None:
                 nursery.start_soon(self._follow)
             await self._report(end_ns)
             await self._drain(end_ns)
-            result = await self._judge()
+            self.crowd.settle()
+            self._following.cancel()
+            findings = await self.judgement.findings()
             self.crowd.end()
             nursery.cancel_scope.cancel()
-        say("result", **result)
+        say("result", **self._result(findings))
 
     async def _follow(self) -> None:
         with self._following:
             await self.keeper.follow(self.versions)
-
-    async def _pump(self) -> None:
-        """The loop of everything: what is due is sent, what arrived is handled."""
-        engine, crowd = self.engine, self.crowd
-        while True:
-            now = now_ns()
-            done = self._fire(now)
-            reads = engine.reads
-            events = engine.poll()
-            crowd.handle(events)
-            crowd.run_timers(now)
-            reads = engine.reads - reads
-            if engine.spooled_bytes > SPOOL_BYTES_MAX:
-                self._feed_one()
-            if reads >= 256:
-                await trio.lowlevel.checkpoint()
-            elif done + reads >= BUSY:
-                await trio.sleep(TICK_S)
-            else:
-                await self._idle(now)
-
-    async def _idle(self, now: int) -> None:
-        due = self._next_due()
-        if engine_bytes := self.engine.spooled_bytes:
-            self._feed_one()
-            if engine_bytes > 65536:
-                await trio.lowlevel.checkpoint()
-                return
-        wait_s = min(max((due - now) / SECOND, 0.0), 0.1)
-        with trio.move_on_after(wait_s):
-            await trio.lowlevel.wait_readable(self.engine.fileno())
-
-    def _next_due(self) -> int:
-        times = [
-            self._zero_ns + int(queue[0].at_s * SECOND) for queue in (self.lives, self.operations) if queue
-        ]
-        timer = self.crowd.next_timer_ns()
-        if timer is not None:
-            times.append(timer)
-        return min(times, default=now_ns() + SECOND)
-
-    def _fire(self, now: int) -> int:
-        """Do what the schedule says up to now; returns how much that was."""
-        if self.crowd.ending:
-            return 0
-        at_s = (now - self._zero_ns) / SECOND
-        while self._drawn < self.schedule.slices and self._drawn * SLICE_S < at_s + AHEAD_S:
-            self.operations.extend(
-                one
-                for one in self.schedule.operations(self._drawn, self.rate)
-                if one.user in self.crowd.by_index
-            )
-            self._drawn += 1
-        done = 0
-        crowd, zero = self.crowd, self._zero_ns
-        while self.lives and self.lives[0].at_s <= at_s and done < 256:
-            life = self.lives.popleft()
-            crowd.live(life, now, zero + int(life.at_s * SECOND))
-            done += 1
-        operations = self.operations
-        while operations and operations[0].at_s <= at_s and done < 1024:
-            operation = operations.popleft()
-            crowd.dispatch(operation, now_ns(), zero + int(operation.at_s * SECOND))
-            done += 1
-        return done
 
     def _feed_one(self) -> None:
         """Let one replica work off what arrived for it."""
@@ -304,100 +236,6 @@ class Worker:
             if user.state in ("live", "connecting", "joining")
         )
 
-    # ------------------------------------------------------------------------------------ the judgement
-
-    async def _judge(self) -> dict[str, Any]:
-        """The findings about every document of this process, and the last interval."""
-        self.crowd.settle()
-        self._following.cancel()
-        states, problems = await self._read_all()
-        findings = self._user_findings()
-        for problem in problems:
-            findings.add("unverified", problem)
-        by_document: dict[int, list[User]] = {}
-        for user in self.users:
-            by_document.setdefault(user.document, []).append(user)
-        for document, (version, state) in states.items():
-            its_users = by_document.get(document, [])
-            evidence = self._evidence(document, version, state, its_users)
-            findings.merge(self.protocol.judge(evidence, its_users))
-            await trio.lowlevel.checkpoint()
-        return self._result(findings)
-
-    async def _read_all(self) -> tuple[dict[int, tuple[int, Any]], list[str]]:
-        """As the keeper's `final_states`, until users and server are at one version, or no time is left.
-
-        What was on its way when the users fell silent may come after a document was read: it's read again.
-        What they had seen before must be there the first time.
-        """
-        seen: dict[int, int] = {}
-        for user in self.users:
-            seen[user.document] = max(seen.get(user.document, 0), self.engine.version(user.slot))
-        states, problems = await self.keeper.final_states(list(self.documents))
-        sound = {document for document, (version, _) in states.items() if version >= seen.get(document, 0)}
-        for _ in range(READS_AGAIN):
-            with trio.move_on_after(min(SETTLE_S, self.scenario.generator.drain_s)):
-                while any(self._ahead(user, states) < 0 for user in self.users):  # noqa: ASYNC110
-                    await trio.sleep(0.02)
-            passed = {user.document for user in self.users if self._ahead(user, states) > 0}
-            passed |= {each for each, (version, _) in states.items() if self.keeper.head(each) > version}
-            passed &= sound
-            if not passed:
-                break
-            again, more = await self.keeper.final_states(sorted(passed))
-            states.update(again)
-            problems += more
-        return states, problems
-
-    def _ahead(self, user: User, states: dict[int, tuple[int, Any]]) -> int:
-        """By how many versions a connected user is before (below 0: behind) what was read."""
-        if user.state != "live" or user.document not in states:
-            return 0
-        return self.protocol.ahead(self.engine, user, states[user.document][0])
-
-    def _user_findings(self) -> Findings:
-        """What the engine and the replicas saw during the run."""
-        findings = Findings()
-        for kind, slot, expected, got in self.engine.faults:
-            user = self.users[slot]
-            if kind == GAP and not self.protocol.missing(self.engine, user):
-                continue  # it came later: reordered
-            findings.add(FAULTS[kind], self.protocol.fault_text(kind, user, expected, got), 0)
-        findings.counts.update({FAULTS[kind]: count for kind, count in self.engine.fault_counts.items()})
-        for problem in self.crowd.problems:
-            findings.add("lost_acknowledged", problem)
-        for user in self._replicas:
-            self.protocol.catch_up(self.engine, user)
-            assert user.replica is not None
-            for violation in user.replica.violations:
-                findings.add("undo_violations", f"{user.resource_id}: {user.user_id}, {violation}")
-        return findings
-
-    def _evidence(self, document: int, version: int, state: Any, users: list[User]) -> Evidence:
-        engine = self.engine
-        return Evidence(
-            self.target.resource_id(document),
-            state,
-            version,
-            self.keeper.changes.get(document, []),
-            self.keeper.after.get(document, 0),
-            [self._acknowledged(*entry) for entry in engine.ledger(self.local[document])],
-            [Reader(user.user_id, engine.version(user.slot)) for user in users if user.state == "live"],
-            [
-                self._copy(user.user_id, user.replica)
-                for user in users
-                if user.replica is not None and user.replica.version
-            ],
-        )
-
-    @staticmethod
-    def _copy(user_id: str, replica: UserReplica) -> Copy:
-        return Copy(user_id, replica.version, replica.document, replica.problem, replica.digests)
-
-    def _acknowledged(self, version: int, slot: int, number: int) -> Acknowledged:
-        user = self.users[slot]
-        return Acknowledged(version, user.client_id, None if user.plain else number)
-
     def _result(self, findings: Findings) -> dict[str, Any]:
         crowd = self.crowd
         last = self.recorder.take(self._number, 0.0)
@@ -422,7 +260,7 @@ async def steer(worker: Worker, lines: Lines) -> None:
     """Heed what the coordinator says during the run."""
     with suppress(EOFError):
         while True:
-            worker.rate = float((await lines.next())["rate"])
+            worker.pump.rate = float((await lines.next())["rate"])
 
 
 async def main() -> None:
@@ -445,4 +283,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(trio.run(main))
+    try:
+        trio.run(main)
+    except* BrokenPipeError:  # whoever wanted to know is gone
+        sys.exit(1)

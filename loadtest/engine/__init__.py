@@ -9,7 +9,7 @@ from typing import cast
 
 from gateway.runtime import speedups
 from loadtest.engine import pure
-from loadtest.engine.pure import (
+from loadtest.engine.judge import (
     CLOSED,
     DUPLICATE,
     GAP,
@@ -20,9 +20,9 @@ from loadtest.engine.pure import (
     REJECTED,
     REORDERED,
     TWICE_ACKNOWLEDGED,
-    Engine,
     Event,
 )
+from loadtest.engine.pure import Engine
 
 __all__ = [
     "CLOSED",

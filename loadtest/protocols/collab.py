@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -110,17 +110,25 @@ class Collab(Protocol):
         remembers: an older one could not be sent again."""
         if user.plain:
             return True
-        oldest = min(engine.oldest(user.slot) or user.number, min(user.postponed, default=user.number))
-        return user.number + 1 - oldest < SEQS_KEPT
+        newest = engine.number(user.slot)
+        oldest = min(engine.oldest(user.slot) or newest, min(user.postponed, default=newest))
+        return newest + 1 - oldest < SEQS_KEPT
+
+    def scripts(self, user: User) -> tuple[Mapping[int, bytes], int]:
+        return user.scripts(), 0 if user.plain else SEQS_KEPT
 
     def edit(self, engine: Engine, user: User, kind: int, index: int) -> tuple[int, bytes]:
         replica = user.replica
         if isinstance(replica, Replica) and (replica.undo is not None or kind >= TEXT_EDITED):
             self.catch_up(engine, user)
-        return user.edit(kind, index, engine.version(user.slot))
+        number = engine.next_number(user.slot)
+        return number, user.edit(number, kind, index, engine.version(user.slot))
 
-    def patch(self, user: User, base: int) -> tuple[int, bytes] | None:
-        return None if user.plain else user.offline_patch(base)
+    def patch(self, engine: Engine, user: User, base: int) -> tuple[int, bytes] | None:
+        if user.plain:
+            return None
+        number = engine.next_number(user.slot)
+        return number, user.offline_patch(number, base)
 
     def resends(self, user: User) -> bool:
         return not user.plain

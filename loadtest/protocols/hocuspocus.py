@@ -257,7 +257,7 @@ class Hocuspocus(Protocol):
             default=session.clock,
         )
         session.ends.append(session.clock)
-        number = user.next_number()
+        number = engine.next_number(user.slot)
         self.books[user.document].submit(session.client, number)
         return number, sync(var_bytes(user.resource_id.encode()), UPDATE, update)
 

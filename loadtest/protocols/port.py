@@ -102,7 +102,12 @@ class Protocol(ABC):
     def sending(self, user: User, number: int) -> None:  # noqa: B027 (most have nothing to do)
         """A submission is about to be sent, for the first time or again."""
 
-    def patch(self, user: User, base: int) -> tuple[int, bytes] | None:
+    def scripts(self, user: User) -> tuple[Mapping[int, bytes], int]:
+        """What the engine may send by itself: the messages of edits that need no thought, by kind, with gaps
+        (see `loadtest.engine.pure`), and how many may be unanswered, counted by number (0: no bound)."""
+        return {}, 0
+
+    def patch(self, engine: Engine, user: User, base: int) -> tuple[int, bytes] | None:
         """What queued up without a connection as one submission against `base`; None where there is no
         such."""
         return None

@@ -113,7 +113,7 @@ class SocketIO(Protocol):
         made = user.edited(kind, index, replica.document if replica is not None else None)
         if replica is not None:
             replica.feed([made])
-        number = user.next_number()
+        number = engine.next_number(user.slot)
         self.books[user.document].submit(self.session(user).author, number)
         body = {"room": user.resource_id, "by": user.client_id, "n": number, "edit": made}
         return number, b"42%d" % number + orjson.dumps(["edit", body])

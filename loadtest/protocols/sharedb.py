@@ -203,7 +203,7 @@ class ShareDB(Protocol):
         if known is None and EDIT_KINDS[kind] == "description":
             kind = EDIT_KINDS.index("location")  # a text that is replaced must be known
         operation = self.kind.translate(user.edited(kind, index, known), known)
-        number = user.next_number()
+        number = engine.next_number(user.slot)
         message = {
             "a": "op",
             "c": COLLECTION,

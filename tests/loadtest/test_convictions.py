@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from loadtest.coordinator import Run, run
+from loadtest.generators import LocalGenerator
 from loadtest.options import Options, Progress, RunError
 from loadtest.preflight import PreflightError
 from loadtest.scenario import Scenario, parse
@@ -173,11 +174,12 @@ async def _starve(one: Run) -> None:
     while True:
         await trio.sleep(0.05)
         for generator in one.generators:
-            process = generator.process
-            if one.progress.phase == "running" and process is not None and process.poll() is None:
-                os.kill(process.pid, signal.SIGSTOP)
+            assert isinstance(generator, LocalGenerator)
+            pid = generator.process.pid
+            if one.progress.phase == "running" and pid is not None:
+                os.kill(pid, signal.SIGSTOP)
                 await trio.sleep(0.25)
-                os.kill(process.pid, signal.SIGCONT)
+                os.kill(pid, signal.SIGCONT)
 
 
 async def test_several_processes_share_the_documents() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from loadtest.crowd import MS, QUEUE_RETRY_MS, Crowd
-from loadtest.engine.pure import CLOSED, REJECTED, Engine
+from loadtest.connections import MS
+from loadtest.crowd import QUEUE_RETRY_MS, Crowd
+from loadtest.engine import CLOSED, REJECTED
+from loadtest.engine.pure import Engine
 from loadtest.protocols.collab import SEQS_KEPT, Collab
-from loadtest.schedule import Operation
 from loadtest.users import Target, User
 
 NOW = 1_000 * MS
@@ -25,7 +26,7 @@ def in_flight(crowd: Crowd, user: User) -> list[int]:
 
 def write(crowd: Crowd, times: int) -> None:
     for number in range(times):
-        crowd.dispatch(Operation(0.0, 0, TITLE, number), NOW, NOW)
+        crowd.dispatch(crowd.users[0], TITLE, number, NOW, NOW)
 
 
 def test_a_user_has_no_more_unanswered_than_the_server_remembers() -> None:

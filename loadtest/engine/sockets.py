@@ -1,0 +1,288 @@
+"""The sockets of an engine: WebSocket frames in, WebSocket frames out. See `pure`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from typing import Any
+
+import orjson
+
+from loadtest.engine.judge import (
+    CLOSED,
+    MALFORMED,
+    MESSAGE,
+    OPENED,
+    REJECTED,
+    Client,
+    Event,
+    Judge,
+)
+
+EVENTS_MAX = 256
+RECEIVE_BYTES = 1 << 18
+
+
+def masked_frame(opcode: int, payload: bytes, mask: bytes) -> bytes:
+    """One whole client frame (RFC 6455 section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((0x80 | opcode, 0x80 | size))
+    elif size < 65536:
+        head = bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((0x80 | opcode, 0x80 | 127)) + size.to_bytes(8, "big")
+    key = (mask * (size // 4 + 1))[:size]
+    masked = (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
+    return head + mask + masked
+
+
+def frame_at(data: bytes, at: int) -> tuple[int, int, int] | None:
+    """(first byte, payload's start, payload's end) of the frame at `at`, or None where it isn't whole."""
+    if len(data) - at < 2:
+        return None
+    size, start = data[at + 1], at + 2
+    if size in (126, 127):
+        width = 2 if size == 126 else 8
+        start += width
+        if len(data) < start:
+            return None
+        size = int.from_bytes(data[start - width : start], "big")
+    return (data[at], start, start + size) if len(data) >= start + size else None
+
+
+class Sockets(Judge):
+    """The sockets of one process's users."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._epoll = select.epoll()
+        self._slots: dict[int, int] = {}
+        self._events: list[Event] = []
+        self.presences = self.messages = 0
+        self.bytes_received = self.bytes_sent = self.reads = 0
+        self.raw = False
+        self.opcode = 1
+
+    def close(self) -> None:
+        self._epoll.close()
+
+    def fileno(self) -> int:
+        """The epoll descriptor: readable when `poll` has something to do."""
+        return self._epoll.fileno()
+
+    # ------------------------------------------------------------------------------------------ connections
+
+    def attach(self, slot: int, fd: int, request: bytes) -> None:
+        """Take over a connecting descriptor; `request`, the handshake, is sent once it is connected."""
+        user = self._users[slot]
+        user.fd, user.phase, user.partial, user.out = fd, "connecting", b"", bytearray(request)
+        user.paused, user.wants_write, user.fragments = False, True, None
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLOUT)
+        self._slots[fd] = slot
+
+    def detach(self, slot: int) -> None:
+        """Forget a user's descriptor. Submissions stay in flight."""
+        user = self._users[slot]
+        if user.fd >= 0:
+            self._slots.pop(user.fd, None)
+            self._epoll.unregister(user.fd)
+        user.fd, user.phase, user.partial, user.out = -1, "none", b"", bytearray()
+        user.allowed = False
+
+    def pause(self, slot: int, paused: bool) -> None:
+        """Stop reading a socket (a slow reader), or go on."""
+        user = self._users[slot]
+        if user.fd >= 0:
+            user.paused = paused
+            self._watch(user)
+
+    def _watch(self, user: Client) -> None:
+        reading = 0 if user.paused else select.EPOLLIN
+        self._epoll.modify(user.fd, reading | (select.EPOLLOUT if user.wants_write else 0))
+
+    # ---------------------------------------------------------------------------------------------- sending
+
+    def submit(self, slot: int, number: int, intended_ns: int, payload: bytes) -> int:
+        """Send an operation whose answer is awaited; returns how many are in flight now.
+
+        Without a connection it only goes into flight: see `in_flight`.
+        """
+        user = self._users[slot]
+        user.flights[number] = (intended_ns, payload)
+        if user.phase == "open":
+            self._send_frame(user, self.opcode, payload)
+        return len(user.flights)
+
+    def send(self, slot: int, payload: bytes, opcode: int = 0) -> None:
+        """Send a message that nobody waits for; nothing happens without a connection."""
+        user = self._users[slot]
+        if user.phase == "open":
+            self._send_frame(user, opcode or self.opcode, payload)
+
+    def _send_frame(self, user: Client, opcode: int, payload: bytes) -> None:
+        frame = masked_frame(opcode, payload, user.mask)
+        self.bytes_sent += len(frame)
+        sent = 0 if user.out else self._write(user, frame)
+        if sent < len(frame):
+            user.out += frame[sent:]
+            user.wants_write = True
+            self._watch(user)
+
+    @staticmethod
+    def _write(user: Client, data: bytes | bytearray) -> int:
+        try:
+            with socket.socket(fileno=os.dup(user.fd)) as sock:
+                return sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            return 0
+
+    def _flush(self, user: Client) -> None:
+        del user.out[: self._write(user, user.out)]
+        if not user.out:
+            user.wants_write = False
+            self._watch(user)
+
+    # ---------------------------------------------------------------------------------------------- reading
+
+    def poll(self, timeout_ms: int = 0) -> list[Event]:
+        """Serve the sockets that are ready (at most EVENTS_MAX); returns what the owner must handle."""
+        ready = self._epoll.poll(timeout_ms / 1000, EVENTS_MAX)
+        for fd, flags in ready:
+            slot = self._slots.get(fd)
+            if slot is not None:
+                self._serve(slot, self._users[slot], flags)
+        self.reads += len(ready)
+        events, self._events = self._events, []
+        return events
+
+    def _serve(self, slot: int, user: Client, flags: int) -> None:
+        broken = flags & (select.EPOLLERR | select.EPOLLHUP)
+        if flags & select.EPOLLOUT:
+            if user.phase == "connecting" and not broken:
+                user.phase = "upgrading"
+            if user.out and user.phase != "connecting":
+                self._flush(user)
+        if broken or (flags & select.EPOLLIN and not user.paused):
+            self._receive(slot, user)
+
+    def _receive(self, slot: int, user: Client) -> None:
+        try:
+            data = os.read(user.fd, RECEIVE_BYTES)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EINTR):
+                self._end(slot, user, 1006, os.strerror(error.errno or 0).encode(), time.monotonic_ns())
+            return
+        now = time.monotonic_ns()
+        if not data:
+            self._end(slot, user, 1006, b"", now)
+            return
+        self.bytes_received += len(data)
+        data = user.partial + data
+        used = self._frames(slot, user, data, 0, now) if user.phase == "open" else 0
+        if user.phase in ("connecting", "upgrading"):
+            used = self._upgrade(slot, user, data, now)
+        user.partial = data[used:] if user.fd >= 0 else b""
+
+    def _end(self, slot: int, user: Client, code: int, reason: bytes, now: int) -> None:
+        self.detach(slot)
+        self._events.append((slot, CLOSED, (code, reason), now))
+
+    def _upgrade(self, slot: int, user: Client, data: bytes, now: int) -> int:
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            return 0
+        if data.startswith(b"HTTP/1.1 101"):
+            user.phase = "open"
+            self._events.append((slot, OPENED, data[:end], now))
+            return self._frames(slot, user, data, end + 4, now)
+        self._events.append((slot, REJECTED, data[:end], now))
+        self._end(slot, user, 1006, b"handshake refused", now)
+        return len(data)
+
+    def _frames(self, slot: int, user: Client, data: bytes, at: int, now: int) -> int:
+        while user.fd >= 0 and len(data) - at >= 2:
+            if data[at + 1] & 0x80 or data[at] & 0x70:
+                self._fault(MALFORMED, slot, user, -1)
+                self._end(slot, user, 1002, b"frame", now)
+                return len(data)
+            frame = frame_at(data, at)
+            if frame is None:
+                break
+            first, start, at = frame
+            self._frame(slot, user, first, data[start:at], now)
+        return at
+
+    def _frame(self, slot: int, user: Client, first: int, payload: bytes, now: int) -> None:
+        opcode = first & 15
+        if opcode == self.opcode and first & 0x80:
+            self._message(slot, user, payload, now)
+        elif opcode == 9:
+            self._send_frame(user, 10, payload)
+        elif opcode == 8:
+            code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
+            if code != 1005:
+                self._send_frame(user, 8, payload[:2])
+            self._end(slot, user, code, payload[2:], now)
+        elif opcode == self.opcode:
+            user.fragments = [payload]
+        elif opcode == 0 and user.fragments is not None:
+            user.fragments.append(payload)
+            if first & 0x80:
+                whole, user.fragments = b"".join(user.fragments), None
+                self._message(slot, user, whole, now)
+        elif opcode != 10:
+            self._fault(MALFORMED, slot, user, -1)
+
+    # --------------------------------------------------------------------------------------------- messages
+
+    def _message(self, slot: int, user: Client, payload: bytes, now: int) -> None:
+        self.messages += 1
+        if self.raw:
+            self._events.append((slot, MESSAGE, (payload, user.version), now))
+            return
+        try:
+            message = orjson.loads(payload)
+            kind, body = message["type"], message["payload"]
+        except (ValueError, KeyError, TypeError):
+            self._fault(MALFORMED, slot, user, -1)
+            return
+        if kind == "OP_BROADCAST":
+            self.deliveries += 1
+            self._advance(slot, user, body.get("version", -1))
+            self._arrive(user.document, body.get("version", -1), now)
+            self._keep(user, payload, None)
+        elif kind == "OP_ACK":
+            self.acks += 1
+            self._acknowledgement(slot, user, payload, body, now)
+        elif kind.startswith("PRESENCE_"):
+            self.presences += 1
+            position = (body.get("cursor") or {}).get("position", -1)
+            if kind == "PRESENCE_UPDATE" and position >= 0:
+                self._record("presence", now - self.zero_ns - 1000 * position)
+        else:
+            self._other(slot, user, kind, body, payload, now)
+
+    def _acknowledgement(
+        self, slot: int, user: Client, payload: bytes, body: dict[str, Any], now: int
+    ) -> None:
+        version, ident = body.get("version", -1), body.get("id") or ""
+        if not body.get("duplicate"):
+            self._advance(slot, user, version)
+        number = int(ident) if ident.isdigit() else -1
+        self._keep(user, payload, self.acknowledge(slot, number, version, now))
+
+    def _other(
+        self, slot: int, user: Client, kind: str, body: dict[str, Any], payload: bytes, now: int
+    ) -> None:
+        before = user.version
+        if kind == "SUBSCRIBE_ACK":
+            user.version = body.get("version", -1)
+        elif kind == "SYNC_RESPONSE":
+            user.version = body.get("current_version", -1)
+        if kind in ("SUBSCRIBE_ACK", "SYNC_RESPONSE"):
+            self._keep(user, payload, None)
+        self._events.append((slot, MESSAGE, (payload, before), now))

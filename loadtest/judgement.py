@@ -1,0 +1,121 @@
+"""What a generator process finds out about its documents when nobody edits any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+
+from loadtest.crowd import Crowd
+from loadtest.engine import FAULTS, GAP, Engine
+from loadtest.protocols.port import Keeper, Protocol, UserReplica
+from loadtest.users import Target, User
+from loadtest.verdict import Acknowledged, Copy, Evidence, Findings, Reader
+
+SETTLE_S = 5.0
+READS_AGAIN = 2  # of documents that changed while they were read
+
+
+class Judgement:
+    """Compares what users saw with what the server has. `local`: document -> the engine's; `drain_s` bounds
+    how long those who are behind are waited for."""
+
+    def __init__(
+        self, target: Target, crowd: Crowd, keeper: Keeper, local: dict[int, int], drain_s: float
+    ) -> None:
+        self.target, self.crowd, self.keeper, self.local = target, crowd, keeper, local
+        self.engine: Engine = crowd.engine
+        self.protocol: Protocol = crowd.protocol
+        self.users: Sequence[User] = crowd.users
+        self._settle_s = min(SETTLE_S, drain_s)
+
+    async def findings(self) -> Findings:
+        """The findings about every document of this process."""
+        states, problems = await self._read_all()
+        findings = self._user_findings()
+        for problem in problems:
+            findings.add("unverified", problem)
+        by_document: dict[int, list[User]] = {}
+        for user in self.users:
+            by_document.setdefault(user.document, []).append(user)
+        for document, (version, state) in states.items():
+            its_users = by_document.get(document, [])
+            evidence = self._evidence(document, version, state, its_users)
+            findings.merge(self.protocol.judge(evidence, its_users))
+            await trio.lowlevel.checkpoint()
+        return findings
+
+    async def _read_all(self) -> tuple[dict[int, tuple[int, Any]], list[str]]:
+        """As the keeper's `final_states`, until users and server are at one version, or no time is left.
+
+        What was on its way when the users fell silent may come after a document was read: it's read again.
+        What they had seen before must be there the first time.
+        """
+        seen: dict[int, int] = {}
+        for user in self.users:
+            seen[user.document] = max(seen.get(user.document, 0), self.engine.version(user.slot))
+        states, problems = await self.keeper.final_states(list(self.local))
+        sound = {document for document, (version, _) in states.items() if version >= seen.get(document, 0)}
+        for _ in range(READS_AGAIN):
+            with trio.move_on_after(self._settle_s):
+                while any(self._ahead(user, states) < 0 for user in self.users):  # noqa: ASYNC110
+                    await trio.sleep(0.02)
+            passed = {user.document for user in self.users if self._ahead(user, states) > 0}
+            passed |= {each for each, (version, _) in states.items() if self.keeper.head(each) > version}
+            passed &= sound
+            if not passed:
+                break
+            again, more = await self.keeper.final_states(sorted(passed))
+            states.update(again)
+            problems += more
+        return states, problems
+
+    def _ahead(self, user: User, states: dict[int, tuple[int, Any]]) -> int:
+        """By how many versions a connected user is before (below 0: behind) what was read."""
+        if user.state != "live" or user.document not in states:
+            return 0
+        return self.protocol.ahead(self.engine, user, states[user.document][0])
+
+    def _user_findings(self) -> Findings:
+        """What the engine and the replicas saw during the run."""
+        findings = Findings()
+        for kind, slot, expected, got in self.engine.faults:
+            user = self.users[slot]
+            if kind == GAP and not self.protocol.missing(self.engine, user):
+                continue  # it came later: reordered
+            findings.add(FAULTS[kind], self.protocol.fault_text(kind, user, expected, got), 0)
+        findings.counts.update({FAULTS[kind]: count for kind, count in self.engine.fault_counts.items()})
+        for problem in self.crowd.problems:
+            findings.add("lost_acknowledged", problem)
+        for user in (one for one in self.users if one.replica is not None):
+            self.protocol.catch_up(self.engine, user)
+            assert user.replica is not None
+            for violation in user.replica.violations:
+                findings.add("undo_violations", f"{user.resource_id}: {user.user_id}, {violation}")
+        return findings
+
+    def _evidence(self, document: int, version: int, state: Any, users: list[User]) -> Evidence:
+        engine = self.engine
+        return Evidence(
+            self.target.resource_id(document),
+            state,
+            version,
+            self.keeper.changes.get(document, []),
+            self.keeper.after.get(document, 0),
+            [self._acknowledged(*entry) for entry in engine.ledger(self.local[document])],
+            [Reader(user.user_id, engine.version(user.slot)) for user in users if user.state == "live"],
+            [
+                self._copy(user.user_id, user.replica)
+                for user in users
+                if user.replica is not None and user.replica.version
+            ],
+        )
+
+    @staticmethod
+    def _copy(user_id: str, replica: UserReplica) -> Copy:
+        return Copy(user_id, replica.version, replica.document, replica.problem, replica.digests)
+
+    def _acknowledged(self, version: int, slot: int, number: int) -> Acknowledged:
+        user = self.users[slot]
+        return Acknowledged(version, user.client_id, None if user.plain else number)
