@@ -80,7 +80,10 @@ def by_node(name: str) -> Query:
 
 FAILED = rate("gateway_operations_refused", FAULTS)
 ACCEPTED = rate("gateway_authentications", 'result="accepted"')
-NOT_CONNECTED = rate("websocket_connections_rejected"), rate("gateway_authentications", 'result!="accepted"')
+NOT_CONNECTED = (
+    rate("websocket_connections_rejected"),
+    rate("gateway_authentications", 'result!~"accepted|disabled"'),
+)
 
 # ---------------------------------------------------------------------------------------------- panels
 
@@ -134,9 +137,12 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             (now("gateway_worker_connections"), "{{instance}} {{worker}}"),
         ),
         graph(
-            "Handshakes", "ops", "Accepted, and refused by HTTP status",
+            "Handshakes", "ops",
+            "Accepted, and refused by HTTP status; what a storm may have, and who is asked to come later",
             (rate("websocket_connections_accepted"), "accepted"),
             (rate("websocket_connections_rejected", by="status"), "refused {{status}}"),
+            (now("gateway_accept_pace"), "pace in a storm, {{instance}}"),
+            (rate("gateway_connections_deferred", by="who"), "asked later: {{who}}"),
         ),
         graph(
             "Tokens", "ops", "How authentications ended",

@@ -3,6 +3,7 @@
 \b
 python -m benchmarks.faults --list                        the drills
 python -m benchmarks.faults --drill all                   each of them once, about a minute each
+python -m benchmarks.faults --drill takeover --scale 0.2  15,000 come back at once, times this
 python -m benchmarks.faults --drill worker --repeat 3     one of them, three times
 python -m benchmarks.faults --drill none --scenario headline --rate-scale 0.334
 python -m benchmarks.faults --drill none --scenario connections --scale 1.7
@@ -18,7 +19,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ import click
 import trio
 from rich.console import Console
 
+from benchmarks.faults.bystanders import Bystanders, told
 from benchmarks.faults.cluster import Cluster, Shape, running
 from benchmarks.faults.drills import DRILLS, Drill
 from benchmarks.faults.table import summary, table
@@ -50,6 +52,9 @@ KEPT_METRICS = (
     "websocket_message_latency",
 )
 PROFILE_RATE_HZ = 200
+EVERYDAY = "drill"
+# Bystanders come so long before it breaks.
+WATCHED_BEFORE_S = 10.0
 PIPE_WIDTH = 200
 console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
@@ -59,17 +64,20 @@ class Wanted:
     """How the drills are run."""
 
     scenario: scenarios.Scenario
-    at_s: float
+    at_s: float  # of the drill
     profile: Path | None
     profile_s: float
 
 
 async def drilled(drill: Drill, wanted: Wanted) -> dict[str, Any]:
     """The harness's report of one drill, with the node's metrics at the end as `metrics`."""
-    async with running(drill.shape, wanted.scenario.server) as cluster:
-        actions = []
+    async with running(drill.shape, wanted.scenario.server) as cluster, trio.open_nursery() as beside:
+        actions, bystanders = [], Bystanders()
+        if drill.watched:
+            come = partial(_begin, beside, partial(bystanders.watch, cluster))
+            actions.append(Action("bystanders", max(0.0, wanted.at_s - WATCHED_BEFORE_S), come))
         if drill.disrupt is not None:
-            actions.append(Action(drill.name, wanted.at_s, partial(drill.disrupt, cluster)))
+            actions.append(Action(drill.name, wanted.at_s, partial(_disrupt, drill, cluster, bystanders)))
         if wanted.profile is not None:
             actions.append(Action("profile", wanted.at_s, partial(_profile, cluster, wanted)))
         with LiveView(console) as live:
@@ -83,10 +91,24 @@ async def drilled(drill: Drill, wanted: Wanted) -> dict[str, Any]:
                 on_progress=live.show,
             )
             report = await run(options)
+            if drill.watched:
+                bystanders.judge(report, drill.name, wanted.scenario.targets.delivery_p95_ms)
+            beside.cancel_scope.cancel()
         metrics = await trio.to_thread.run_sync(scrape, cluster.admin_url)
         report["metrics"] = {name: value for name, value in metrics.items() if name.startswith(KEPT_METRICS)}
         report["logs"] = {node.log.stem: node.log.read_text()[-20_000:] for node in cluster.nodes}
     return report
+
+
+async def _disrupt(drill: Drill, cluster: Cluster, bystanders: Bystanders) -> None:
+    assert drill.disrupt is not None
+    bystanders.broken_s = trio.current_time()
+    await drill.disrupt(cluster)
+
+
+async def _begin(nursery: trio.Nursery, work: Callable[[], Awaitable[None]]) -> None:
+    nursery.start_soon(work)
+    await trio.lowlevel.checkpoint()
 
 
 async def _profile(cluster: Cluster, wanted: Wanted) -> None:
@@ -127,7 +149,7 @@ def _list() -> None:
 
 def _chosen(names: Sequence[str]) -> list[Drill]:
     if "all" in names:
-        return [drill for drill in DRILLS.values() if drill.disrupt is not None]
+        return [one for one in DRILLS.values() if one.disrupt is not None and one.scenario == EVERYDAY]
     return [DRILLS[name] for name in names]
 
 
@@ -137,14 +159,14 @@ def _chosen(names: Sequence[str]) -> list[Drill]:
     "--drill", "names", multiple=True, type=click.Choice([*DRILLS, "all"]), help="Which; may be repeated."
 )
 @click.option("--repeat", default=1, show_default=True, help="Run each so often.")
-@click.option(
-    "--scenario", default="drill", show_default=True, help="A scenario of `loadtest list`, or a file."
-)
+@click.option("--scenario", help="A scenario of `loadtest list`, or a file.  [default: the drill's]")
 @click.option("--scale", default=1.0, help="Users, documents and rates, times this.")
 @click.option("--rate-scale", default=1.0, help="Rates of edits alone, times this.")
 @click.option("--duration-scale", default=1.0, help="Lengths of the stages, times this.")
 @click.option("--processes", type=int, help="Generator processes.  [default: one for 15,000 connections]")
-@click.option("--at", "at_s", default=12.0, show_default=True, help="Break it so many seconds into the run.")
+@click.option(
+    "--at", "at_s", type=float, help="Break it so many seconds into the run.  [default: the drill's]"
+)
 @click.option("--archive/--no-archive", default=True, help="With PostgreSQL or without.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the gateway.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures there.")
@@ -157,12 +179,12 @@ def main(
     listing: bool,
     names: tuple[str, ...],
     repeat: int,
-    scenario: str,
+    scenario: str | None,
     scale: float,
     rate_scale: float,
     duration_scale: float,
     processes: int | None,
-    at_s: float,
+    at_s: float | None,
     archive: bool,
     settings: tuple[str, ...],
     json_file: Path | None,
@@ -173,14 +195,15 @@ def main(
     if listing or not names:
         _list()
         return
-    loaded = _scenario(scenario, scale, rate_scale, duration_scale)
-    if processes:
-        loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
     if profile is not None:
         _py_spy()
-    wanted = Wanted(loaded, at_s * duration_scale, profile, profile_s)
     summaries = []
     for drill in _chosen(names):
+        loaded = _scenario(scenario or drill.scenario, scale, rate_scale, duration_scale)
+        if processes:
+            loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
+        at = (drill.at_s if at_s is None else at_s) * duration_scale
+        wanted = Wanted(loaded, at, profile, profile_s)
         for time in range(1, repeat + 1):
             label = f"{drill.name} {time}" if repeat > 1 else drill.name
             console.print(f"\n[bold]{label}[/]: {drill.description}")
@@ -189,8 +212,17 @@ def main(
             except RunError as error:
                 raise click.ClickException(str(error)) from None
             print_report(report, console)
+            if "bystanders" in report:
+                console.print(told(report["bystanders"]))
             made = summary(label, report)
-            summaries.append({**made, "outages": report["outages"], "metrics": report["metrics"]})
+            summaries.append(
+                {
+                    **made,
+                    "outages": report["outages"],
+                    "bystanders": report.get("bystanders"),
+                    "metrics": report["metrics"],
+                }
+            )
             _save(summaries, json_file, html, label, report)
     console.print(table(summaries))
     raise SystemExit(0 if all(one["verdict"] == "pass" for one in summaries) else 1)

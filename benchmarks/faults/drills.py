@@ -21,12 +21,18 @@ BETWEEN_NODES_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """One of them: the servers that it needs, and what it does to them."""
+    """One of them: the servers that it needs, and what it does to them, `at_s` into a scenario.
+
+    `watched`: bystanders work through it, and must hardly notice.
+    """
 
     name: str
     description: str
     shape: Shape
     disrupt: Callable[[Cluster], Awaitable[None]] | None
+    scenario: str = "drill"
+    at_s: float = 12.0
+    watched: bool = False
 
 
 async def kill_worker(cluster: Cluster) -> None:
@@ -117,6 +123,15 @@ ALL = (
     Drill("lossy", f"the same, in silence, for {LOST_S:.0f} s", BEHIND_PROXY, lose_packets),
     Drill("roll", "new workers (SIGHUP) on two nodes behind HAProxy", BEHIND_HAPROXY, roll_workers),
     Drill("restart", "both nodes behind HAProxy restarted, in turn", BEHIND_HAPROXY, restart_nodes),
+    Drill(
+        "takeover",
+        "kill -9 of one of two workers that have 30,600 connections",
+        Shape(),
+        kill_worker,
+        scenario="takeover",
+        at_s=75.0,
+        watched=True,
+    ),
     Drill("shard", "a second Redis takes half of the partitions", Shape(redis="two"), add_shard),
 )
 DRILLS = {drill.name: drill for drill in ALL}

@@ -27,6 +27,7 @@ COMMANDS = (
     "flags",
     "revoke",
     "disconnect",
+    "rollout",
     "drain",
     "backup",
     "restore",

@@ -39,7 +39,7 @@ class AdminPort(NamedTuple):
             method=method,
         )
         try:
-            with _opener().open(request, timeout=TIMEOUT_S) as answer:
+            with opener().open(request, timeout=TIMEOUT_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise ClientError(_detail(error)) from None
@@ -48,8 +48,8 @@ class AdminPort(NamedTuple):
             raise Unreachable(f"no gateway answers at {base}: {reason}; name it by --admin URL") from None
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """No proxy stands before an admin port."""
+def opener() -> urllib.request.OpenerDirector:
+    """Of requests to ports of operators: no proxy stands before them."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -13,6 +13,7 @@ from gateway.config.settings import (
     SchemasSettings,
     ServerSettings,
     TimeoutsSettings,
+    TracingSettings,
 )
 from gateway.config.sources import Row, changed_settings, load, rows
 
@@ -30,6 +31,7 @@ __all__ = [
     "SchemasSettings",
     "ServerSettings",
     "TimeoutsSettings",
+    "TracingSettings",
     "changed_settings",
     "load",
     "rows",

@@ -130,8 +130,9 @@ class LimitsSettings(Section):
         1024, "The same of one address (behind a load balancer: of that one's)", least=1, most=1_000_000
     )
     accept_cpu_share: float = tunable(
-        0.5,
-        "What letting clients in may take of a core; who comes beyond is told when to come. 1: nobody is",
+        0.8,
+        "What letting clients in may take of a core, less where others need it; who comes beyond is told "
+        "when to come. 1: nobody is",
         least=0.05,
         most=1.0,
     )
@@ -454,6 +455,16 @@ class PostgresSettings(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class TracingSettings(Section):
+    endpoint: str = tunable(
+        "", "Where traces of edits go by OTLP/HTTP, as http://HOST:4318/v1/traces; empty: nothing is traced"
+    )
+    sample_ratio: float = tunable(0.01, "Share of the batches of edits that are traced", least=0, most=1)
+    service_name: str = tunable("collab-gateway", "`service.name` of the traces")
+    export_timeout_s: float = tunable(5.0, "Sending them to the collector", unit="s", least=0.1, most=60)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All sections. `sources` maps "section.name" to where its value came from, unless it is the default."""
 
@@ -467,6 +478,7 @@ class Config:
     schemas: SchemasSettings = SchemasSettings()
     redis: RedisSettings = RedisSettings()
     postgres: PostgresSettings = PostgresSettings()
+    tracing: TracingSettings = TracingSettings()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:

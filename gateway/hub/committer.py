@@ -17,6 +17,7 @@ from gateway.hub.lane import Lane
 from gateway.hub.pace import Pace
 from gateway.hub.sanitising import Sanitising
 from gateway.ports import Batch, Failed, OpLog, Outcome, Reserved
+from gateway.ports.tracing import Tracer
 from gateway.rooms.room import CATCH_UP, DONE, REOPEN, Room
 from gateway.runtime.histogram import Histogram
 from gateway.runtime.metrics import Counters
@@ -44,12 +45,14 @@ class Committer:
         catch_up: CatchUp,
         sanitising: Sanitising,
         after: Callable[[Room], None],
+        tracer: Tracer | None = None,
     ) -> None:
         self._log = log
         self._counters = counters
         self._now_s = now_s
         self._catch_up = catch_up
         self._after = after
+        self._tracer = tracer
         self._sanitising = sanitising
         self._being_sanitised: set[Room] = set()
         self._lanes: dict[int, Lane] = {}
@@ -146,14 +149,16 @@ class Committer:
             changes += len(batch.records)
             self._counters.batches += 1
             self._counters.batch_changes.observe(len(batch.records))
-            await self._settle(lane, room, outcome)
+            await self._settle(lane, room, batch, outcome)
             if slices.over:
                 await slices.pause()
         _observe(self._counters.step_seconds["fan_out"], slices.worked_s, changes)
 
-    async def _settle(self, lane: Lane, room: Room, outcome: Outcome) -> None:
+    async def _settle(self, lane: Lane, room: Room, batch: Batch, outcome: Outcome) -> None:
         """Bring the log's answer to its room, and do what that leaves to do."""
         following = room.settle(outcome)
+        if self._tracer is not None:
+            self._tracer.settled(batch)
         if following is DONE:
             lane.committed(room)
         elif isinstance(outcome, Reserved):
@@ -167,6 +172,8 @@ class Committer:
 
     async def _append(self, lane: Lane, batches: Sequence[Batch]) -> Sequence[Outcome]:
         started_s = self._now_s()
+        if self._tracer is not None:
+            self._tracer.appending(batches)
         try:
             outcomes = await self._log.append(batches)
         except LogUnavailable as error:
@@ -176,6 +183,8 @@ class Committer:
             self._counters.internal_errors += 1
             text = f"a bug, logged: {type(error).__name__}"
             outcomes = [Failed(text, "unknown", retry_after_ms())] * len(batches)
+        if self._tracer is not None:
+            self._tracer.answered(batches, outcomes)
         took_s = self._now_s() - started_s
         lane.appended(took_s)
         self._counters.commit_seconds.observe(took_s)

@@ -32,10 +32,12 @@ from gateway.ports import (
     Rules,
     Snapshot,
 )
+from gateway.ports.tracing import Tracer
 from gateway.rooms.context import RoomContext
 from gateway.rooms.room import Room
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
+from gateway.wire import announcement
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Hub:
         wall_ms: Callable[[], int],
         now_s: Callable[[], float],
         leases: Leases | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         limits = config.limits
         self.config = config
@@ -82,8 +85,10 @@ class Hub:
         self.catch_up = CatchUp(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms)
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.on_settled: Callable[[Room], None] | None = None  # after each append of a room
-        self._committer = Committer(log, counters, now_s, self.catch_up, sanitising, self._settled)
-        self.listener = Listener(self._rooms, self._committer, self.catch_up, self._neighbours, counters)
+        self._committer = Committer(log, counters, now_s, self.catch_up, sanitising, self._settled, tracer)
+        self.listener = Listener(
+            self._rooms, self._committer, self.catch_up, self._neighbours, counters, tracer
+        )
         self._context = RoomContext(
             config,
             self.rules,
@@ -95,6 +100,7 @@ class Hub:
             self._committer.add,
             self._has_roster_due,
             None if self._neighbours is None else self._neighbours.share,
+            announcement.new_nonce if tracer is None else tracer.new_nonce,
         )
         bus.attach(self.listener)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from gateway.hub.catch_up import CatchUp
 from gateway.hub.committer import Committer
 from gateway.hub.remote_presence import RemotePresence
+from gateway.ports.tracing import Tracer
 from gateway.rooms.room import Room
 from gateway.runtime.metrics import Counters
 from gateway.wire import announcement
@@ -33,12 +34,14 @@ class Listener:
         catch_up: CatchUp,
         neighbours: RemotePresence | None,
         counters: Counters,
+        tracer: Tracer | None = None,
     ) -> None:
         self._rooms = rooms
         self._committer = committer
         self._catch_up = catch_up
         self._neighbours = neighbours
         self._counters = counters
+        self._tracer = tracer
         self.topics: dict[str, Callable[[bytes], None]] = {}
         self._missed: dict[str, list[bytes]] = {}
         self._held: dict[str, list[Announcement]] = {}
@@ -95,9 +98,16 @@ class Listener:
         """Apply what another node committed, or find out what this room lacks."""
         self._committer.heard(room, announced)
         forked = announced.epoch != room.epoch or not room.history.agrees(announced.records)
-        arrived_ms = announcement.arrived_ms_of(announced.nonce)
-        if forked or not room.receive(announced.records, arrived_ms):
+        if forked or not self._received(room, announced):
             self._catch_up.soon(room.resource)
+
+    def _received(self, room: Room, announced: Announcement) -> bool:
+        """Apply it and send it to the subscribers; False where it doesn't follow what the room has."""
+        arrived_ms = announcement.arrived_ms_of(announced.nonce)
+        if self._tracer is None:
+            return room.receive(announced.records, arrived_ms)
+        with self._tracer.delivering(room.resource, announced.nonce):
+            return room.receive(announced.records, arrived_ms)
 
     def _hold(self, resource: str, announced: Announcement) -> None:
         """Keep an announcement until the append under way is answered, which may contradict it."""

@@ -118,9 +118,24 @@ class RedisLog:
                     return opening
             elif reply[0] == b"FORK":
                 await self._fork(resource, *_head(reply), seen[0])
+            elif reply[0] == b"RESTARTED":
+                await self._outlive(resource, *_head(reply), int(reply[4]))
             else:
                 return self._opened(resource, reply)
         raise LogUnavailable(f"{resource}: its history changes faster than it can be opened", "none")
+
+    async def _outlive(self, resource: str, epoch: int, version: int, nonce: str, incarnation: int) -> None:
+        """Go on, in a new epoch, with what a server has that was started again; or with what the archive has.
+
+        The server may have been started on older data than was acknowledged, and nobody who knows better has
+        this resource open, or has said so yet.
+        """
+        found = None if self._archive is None else await self._archive.open(resource)
+        if found is not None and (found.epoch, head_version(found)) > (epoch, version):
+            logger.warning("%s: Redis was started on older data; the archive has more", resource)
+            await self._write("forsake", resource, epoch, version, nonce)
+        else:
+            await self._fork(resource, epoch, version, nonce, incarnation, version)
 
     def _opened(self, resource: str, reply: Reply) -> Opening:
         _, epoch, _, snapshot_version, document, nonce, payloads, purged, restarted, follows = reply
@@ -314,11 +329,13 @@ class RedisLog:
         (outcome,) = await self.append([batch])
         return outcome
 
-    async def _fork(self, resource: str, epoch: int, version: int, nonce: str, seen: int) -> int:
+    async def _fork(
+        self, resource: str, epoch: int, version: int, nonce: str, seen: int, prefix: int | None = None
+    ) -> int:
         """Start a new epoch at this head, unless somebody did already; returns the epoch in force.
 
         It is later than `seen` too, an epoch that this node knows. Where the head is one that this node has
-        seen, what it saw after that is all that was lost.
+        seen, or up to `prefix` is the old epoch's history, what came after that is all that was lost.
         """
         for _ in range(ATTEMPTS_MAX):
             fresh = next_epoch(max(epoch, seen), self._wall_ms())
@@ -326,7 +343,8 @@ class RedisLog:
             channel = self._codec.keys(resource).channel
             archiving = int(self._archive is not None)
             known = self._shards.chains.continues(resource, epoch, version, nonce)
-            began = (fresh, news, channel, archiving, version if known else "")
+            restarted = version if known or version == prefix else ""
+            began = (fresh, news, channel, archiving, restarted)
             reply = await self._write("fork", resource, epoch, version, nonce, *began)
             if reply[0] == b"OK":
                 logger.warning("%s: forked at version %d, epoch %d goes on", resource, version, int(reply[1]))

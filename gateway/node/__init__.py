@@ -18,7 +18,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 from starlette.applications import Starlette
@@ -26,7 +26,7 @@ from starlette.applications import Starlette
 from gateway.admin.app import Controls
 from gateway.admission import Features, Revocations, Schemas, TokenVerifier
 from gateway.bus.local import LocalBus
-from gateway.config import Config, FeaturesSettings, changed_settings
+from gateway.config import Config, FeaturesSettings, TracingSettings, changed_settings
 from gateway.config.settings import names_of
 from gateway.errors import ConfigError
 from gateway.http import server
@@ -49,6 +49,9 @@ from gateway.sessions.rates import RateSharing
 from gateway.transport.portable import PortableTransport
 from gateway.transport.siblings import Place
 
+if TYPE_CHECKING:
+    from gateway.node.tracing import OtelTracer
+
 logger = logging.getLogger(__name__)
 
 
@@ -66,8 +69,8 @@ LIVE = frozenset(
         """upgrade_bytes_max unknown_bytes_max unknown_messages_max edit_work_max subscriptions_max
         unacknowledged_max room_pending_max worker_pending_bytes_max operations_per_minute operations_burst
         rate_abuse_s invalid_messages_max rebase_versions_max changes_default changes_max changes_bytes_max
-        reads_per_minute reads_burst user_cpu_share user_cpu_burst_s window_versions_max window_bytes_max
-        windows_bytes_max""",
+        reads_per_minute reads_burst user_cpu_share user_cpu_burst_s accept_cpu_share window_versions_max
+        window_bytes_max windows_bytes_max""",
     )
     | _all_of(
         "timeouts",
@@ -110,6 +113,20 @@ def fast_obstacle(config: Config) -> str | None:
     return fast.obstacle(config)
 
 
+def tracer_of(settings: TracingSettings, node: str) -> OtelTracer | None:
+    """Who traces, if anybody does; raises ConfigError where the extra isn't installed."""
+    if not settings.endpoint:
+        return None
+    try:
+        from gateway.node.tracing import OtelTracer
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"tracing.endpoint is set, and {error.name} isn't installed: pip install 'collab-gateway[otel]', "
+            "or leave tracing.endpoint out"
+        ) from None
+    return OtelTracer(settings, node)
+
+
 def _supervised() -> None:
     """The supervisor drains its workers itself."""
 
@@ -141,6 +158,7 @@ class Node:
         self.name = config.server.node or made_name()
         self.metrics = Counters()
         self._admin = admin
+        self._tracer = tracer_of(config.tracing, self.name)
         given = log and LocalBackend(log, bus or LocalBus())
         self._backend = given or backend_of(config, self.name)
         self._authenticator = TokenVerifier(config)
@@ -155,6 +173,7 @@ class Node:
             wall_ms,
             now_s,
             self._backend.leases,
+            self._tracer,
         )
         connections_max = interpreter.connections_possible(config.server.connections_max)
         self._gauges = Gauges(
@@ -202,6 +221,9 @@ class Node:
                     await self._serve(runtime, task_status)
                 finally:
                     self._backend.stop()
+                    if self._tracer is not None:
+                        with trio.CancelScope(shield=True):
+                            await trio.to_thread.run_sync(self._tracer.close)
 
     async def _serve(self, runtime: interpreter.Runtime, task_status: trio.TaskStatus[Addresses]) -> None:
         async with trio.open_nursery() as nursery:

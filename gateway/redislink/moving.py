@@ -32,6 +32,7 @@ SCAN_COUNT = 2000
 LOCK_KEY = "gateway:moving"
 LOCK_S = 60
 FENCE = "fenced"
+RUN = "run"
 
 Client = redis.Redis
 Tell = Callable[[str], None]
@@ -162,7 +163,10 @@ class _Mover:
                 old.hdel(tag(partition), FENCE)
             raise
         self._switch(target, partitions)
+        run = new.info("server")["run_id"]  # all that was acknowledged was copied: this server may say so
         for partition in partitions:
+            if new.hexists(tag(partition), RUN):
+                new.hset(tag(partition), RUN, run)
             new.hdel(tag(partition), FENCE)
         self._leave(old, partitions, target)
         self._tell(

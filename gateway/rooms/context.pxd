@@ -15,3 +15,4 @@ cdef class RoomContext:
     cdef readonly object on_work
     cdef readonly object on_roster
     cdef readonly object share
+    cdef readonly object new_nonce

@@ -10,6 +10,7 @@ from gateway.config import Config
 from gateway.ports import Group, Rules
 from gateway.rooms.roster import Presence
 from gateway.runtime.metrics import Counters
+from gateway.wire import announcement
 
 if TYPE_CHECKING:
     from gateway.rooms.room import Room
@@ -19,12 +20,13 @@ class RoomContext:
     """Settings, rules, clocks and callbacks. `wall_ms` is Unix time, `now_s` monotonic.
 
     `on_work`: the room has something to append; `on_roster`: its roster has something to tell, later; `share`
-    tells other nodes what became of a member.
+    tells other nodes what became of a member; `new_nonce` names a batch by when its first edit arrived (Unix
+    ms).
     """
 
     __slots__ = (
-        "config", "counters", "make_group", "now_s", "on_roster", "on_work", "patch_limits", "rules", "share",
-        "wall_ms",
+        "config", "counters", "make_group", "new_nonce", "now_s", "on_roster", "on_work", "patch_limits",
+        "rules", "share", "wall_ms",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +41,7 @@ class RoomContext:
         on_work: Callable[[Room], None],
         on_roster: Callable[[Room], None],
         share: Callable[[str, str, Presence], None] | None = None,
+        new_nonce: Callable[[int], str] = announcement.new_nonce,
     ) -> None:
         self.config = config
         self.rules = rules
@@ -50,3 +53,4 @@ class RoomContext:
         self.on_work = on_work
         self.on_roster = on_roster
         self.share = share
+        self.new_nonce = new_nonce

@@ -44,7 +44,7 @@ from gateway.rooms.history import History
 from gateway.rooms.roster import Roster
 from gateway.rooms.submission import Staged, Submission, record_of
 from gateway.rooms.window import Entry
-from gateway.wire import announcement, messages
+from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +265,7 @@ class Room:
                 self._ask()
             return None
         records = [staged.entry.record for staged in self._staged]
-        nonce = announcement.new_nonce(self._arrived_ms(self._staged[0].submission))
+        nonce = self._shared.new_nonce(self._arrived_ms(self._staged[0].submission))
         self.inflight = Batch(self.resource, history.epoch, history.version, nonce, records)
         return self.inflight
 

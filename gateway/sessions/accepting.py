@@ -12,6 +12,9 @@ from math import ceil, inf
 
 from gateway.runtime.metrics import Counters
 
+# What accepting may take of a core together with all other work; this much of it even where others need more.
+BUSY_MAX = 0.95
+SHARE_MIN = 0.25
 # Before anything was measured.
 UNMEASURED_PER_S = 500.0
 PER_S_MIN = 50.0
@@ -30,7 +33,7 @@ ROUNDING = 0.01
 class AcceptPace:
     """`measure` is called a few times a second; `per_s` is what was found in the busiest of late.
 
-    `cpu_share`: what accepting may take of a core; those who are there have the rest. 1: nobody is put off.
+    `cpu_share`: what accepting may take of a core, and less where others need it. 1: nobody is put off.
     """
 
     def __init__(
@@ -63,7 +66,8 @@ class AcceptPace:
                 self._other_share += BASELINE_WEIGHT * (spent_s / elapsed_s - self._other_share)
             return
         each_s = max(spent_s - self._other_share * elapsed_s, 0.0) / count
-        found = PER_S_MAX if each_s <= 0 else min(PER_S_MAX, max(PER_S_MIN, self.cpu_share / each_s))
+        share = min(self.cpu_share, max(SHARE_MIN, BUSY_MAX - self._other_share))
+        found = PER_S_MAX if each_s <= 0 else min(PER_S_MAX, max(PER_S_MIN, share / each_s))
         self.per_s += 0.5 * (found - self.per_s)
         self._counters.accept_pace = self.per_s
 

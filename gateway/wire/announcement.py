@@ -22,6 +22,8 @@ from gateway.wire.messages import next_id
 MAGIC = b"\x01"
 # Between a nonce's identity and the time that it tells.
 ARRIVED = "@"
+# Before the trace that the batch belongs to, where it is traced.
+TRACE = "~"
 _BODY_OFFSET = 5
 
 
@@ -64,13 +66,20 @@ class Announcement:
         return f"Announcement{self.fields()!r}"
 
 
-def new_nonce(arrived_ms: int) -> str:
+def new_nonce(arrived_ms: int, traced: str = "") -> str:
     """A batch's nonce, unique among all nodes; it also tells when the batch's first edit arrived (Unix ms).
 
-    So that whoever delivers the batch on another worker knows how long that took since. To everybody else a
-    nonce is just one that equals itself.
+    So that whoever delivers the batch on another worker knows how long that took since, and which trace that
+    is a part of. To everybody else a nonce is just one that equals itself.
     """
+    if traced:
+        return f"{next_id()}{TRACE}{traced}{ARRIVED}{arrived_ms}"
     return f"{next_id()}{ARRIVED}{arrived_ms}"
+
+
+def trace_of(nonce: str) -> str:
+    """The trace that a batch belongs to; "" where it isn't traced."""
+    return nonce.rpartition(ARRIVED)[0].partition(TRACE)[2]
 
 
 def arrived_ms_of(nonce: str) -> int | None:

@@ -54,8 +54,11 @@ def words(name: str, redis_url: str, dsn: str, *settings: str) -> list[str]:
 
 
 @asynccontextmanager
-async def cluster(data: Path, *settings: str) -> AsyncIterator[Cluster]:
-    """Two nodes of two workers each. On the first, clients stay in the worker that they came to."""
+async def cluster(data: Path, *settings: str, rules: str = "") -> AsyncIterator[Cluster]:
+    """Two nodes of two workers each. On the first, clients stay in the worker that they came to.
+
+    `rules`: the alerts; left out, the shipped ones with their times shortened.
+    """
     async with AsyncExitStack() as stack:
         server = stack.enter_context(
             redis_server("--maxmemory", str(MAXMEMORY), "--enable-protected-configs", "yes")
@@ -69,6 +72,6 @@ async def cluster(data: Path, *settings: str) -> AsyncIterator[Cluster]:
             options = words(f"n{number}", server.url, dsn, *settings, spread)
             started.append(await stack.enter_async_context(served(data, *options)))
         targets = [node.admin.removeprefix("http://") for node in started]
-        watched = await stack.enter_async_context(prometheus(targets, hurried(RULES.read_text())))
+        watched = await stack.enter_async_context(prometheus(targets, rules or hurried(RULES.read_text())))
         await watched.until_above("sum(up)", len(targets) - 1)  # what counters begin with was seen
         yield Cluster(started, server, postgres, watched, data)

@@ -34,6 +34,8 @@ SHOWN_ELSEWHERE = {
     "gateway_redis_replica_lag_bytes": "tests/redis/test_facts.py",
     "gateway_certificate_ends_timestamp_seconds": "tests/monitoring/test_one_node.py",
     "process_start_time_seconds": "tests/monitoring/test_one_node.py",
+    "gateway_accept_pace": "tests/sessions/test_accepting.py",
+    "gateway_connections_deferred_total": "tests/acceptance/test_storm.py",
     "gateway_build_info": "tests/admin/test_exposition.py",
 }
 

@@ -6,7 +6,10 @@
 -- Keys, in this order (see keys.py): meta, outbox, head, changes, snapshots, seen.
 -- Head fields: e epoch, v version, n nonce of the newest change, t versions up to here are trimmed,
 -- a versions up to here are archived, r and u: reserved for node r until u (Unix ms), p epoch that the last purge
--- began, b version at which the epoch began, f the epoch that it follows (where it began because data was lost).
+-- began, b version at which the epoch began, f the epoch that it follows (where it began because data was lost),
+-- c the incarnation for which somebody knew that this is the newest head.
+-- Meta fields: fenced, backlog (bytes in the outbox), owner and lease (of the archive's work), incarnation (Unix ms: which
+-- life of the data this is; histories of older epochs may lack their end), run (the server's process in which it began).
 -- An entry of `changes` holds n (the batch's nonce) and b (its announcement); its id is its last version.
 -- An answer's first element is a word; FENCED means that the partition is somewhere else now.
 
@@ -22,6 +25,26 @@ end
 
 local function whole(number)
   return string.format('%.0f', number)
+end
+
+-- The server's process: another one after each restart, and on a replica.
+local this_run
+local function run_id()
+  this_run = this_run or string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  return this_run
+end
+
+-- The incarnation, given what meta holds: a new one where another process wrote last. What that process had acknowledged
+-- may be more than what is here: nobody can tell a restart from the start on an older copy.
+local function incarnation_of(keys, incarnation, run)
+  if incarnation and run == run_id() then
+    return incarnation
+  end
+  if not incarnation or run then
+    incarnation = whole(math.max(now_ms(), tonumber(incarnation or '0') + 1))
+  end
+  redis.call('HSET', keys[META], 'incarnation', incarnation, 'run', run_id())
+  return incarnation
 end
 
 local function fenced(keys)
@@ -79,14 +102,14 @@ end
 
 -- The head, or nil.
 local function head_of(keys)
-  local fields = redis.call('HMGET', keys[HEAD], 'e', 'v', 'n', 't', 'a', 'p', 'b', 'f')
+  local fields = redis.call('HMGET', keys[HEAD], 'e', 'v', 'n', 't', 'a', 'p', 'b', 'f', 'c')
   if not fields[1] then
     return nil
   end
   return {
     epoch = fields[1], version = tonumber(fields[2]), nonce = fields[3], trimmed = tonumber(fields[4] or '0'),
     archived = tonumber(fields[5] or '0'), purged = fields[6] or '0', restarted = fields[7] or '',
-    follows = fields[8] or '0',
+    follows = fields[8] or '0', confirmed = fields[9] or '',
   }
 end
 

@@ -1,24 +1,26 @@
 -- The log of one partition: opening, appending, forking, purging, snapshots, reading.
 
 -- open: epoch version nonce (what the caller saw last; 0, 0 and "" where nothing)
--- -> NONE incarnation | FORK epoch version nonce
+-- -> NONE incarnation | FORK epoch version nonce | RESTARTED epoch version nonce incarnation
 --    | OK epoch version snapshot-version document nonce payloads purged restarted follows
 local function open(keys, args)
-  local meta = redis.call('HMGET', keys[META], 'fenced', 'incarnation')
+  local meta = redis.call('HMGET', keys[META], 'fenced', 'incarnation', 'run')
   if meta[1] then
     return {'FENCED'}
   end
-  local incarnation = meta[2]
-  if not incarnation then
-    incarnation = whole(now_ms())
-    redis.call('HSET', keys[META], 'incarnation', incarnation)
-  end
+  local incarnation = incarnation_of(keys, meta[2], meta[3])
   local head = head_of(keys)
   if not head then
     return {'NONE', incarnation}
   end
   if forked(keys, head, args[1], tonumber(args[2]), args[3]) then
     return fork_answer(head)
+  end
+  if tonumber(head.epoch) < tonumber(incarnation) and head.confirmed ~= incarnation then
+    if args[1] ~= head.epoch or tonumber(args[2]) ~= head.version or args[3] ~= head.nonce then
+      return {'RESTARTED', head.epoch, whole(head.version), head.nonce, incarnation}
+    end
+    redis.call('HSET', keys[HEAD], 'c', incarnation)
   end
   local version = whole(snapshot_below(keys) or 0)
   local document = redis.call('HGET', keys[SNAPSHOTS], version) or 'null'
@@ -47,7 +49,7 @@ local function create(keys, args)
   local snapshot_version, version, nonce = args[3], args[5], args[6]
   redis.call('DEL', keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])
   redis.call('HSET', keys[HEAD], 'e', args[2], 'v', version, 'n', nonce, 't', snapshot_version, 'a', version,
-    'p', args[11])
+    'p', args[11], 'c', args[1])
   if args[10] ~= '' then
     redis.call('HSET', keys[HEAD], 'b', args[10], 'f', args[12])
   end
@@ -151,7 +153,7 @@ end
 -- -> OK | STALE nonce payloads | DUP {wanted-version version digest}... | ABSENT | FORK epoch version nonce
 --    | BUSY ms (reserved for another node) | FULL (the archive is too far behind)
 local function append(keys, args)
-  local meta = redis.call('HMGET', keys[META], 'fenced', 'backlog')
+  local meta = redis.call('HMGET', keys[META], 'fenced', 'backlog', 'incarnation', 'run')
   if meta[1] then
     return {'FENCED'}
   end
@@ -180,6 +182,11 @@ local function append(keys, args)
   local payload = string.sub(args[8], 9)
   redis.call('XADD', keys[CHANGES], args[3] .. '-0', 'n', args[4], 'b', payload)
   redis.call('HSET', keys[HEAD], 'v', args[3], 'n', args[4])
+  if meta[4] ~= run_id() then -- whoever appends knows that this was the newest head
+    redis.call('HSET', keys[HEAD], 'c', incarnation_of(keys, meta[3], meta[4]))
+  elseif meta[3] and tonumber(args[1]) < tonumber(meta[3]) then
+    redis.call('HSET', keys[HEAD], 'c', meta[3])
+  end
   if head[4] then
     redis.call('HDEL', keys[HEAD], 'r', 'u')
   end
@@ -216,6 +223,20 @@ local function fork(keys, args)
   end
   redis.call('SPUBLISH', args[6], args[5])
   return {'OK', args[4]}
+end
+
+-- forsake: epoch version nonce -> OK | AGAIN
+-- The head and what is behind it go, for the archive has more, unless the head is another one by now.
+local function forsake(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local head = redis.call('HMGET', keys[HEAD], 'e', 'v', 'n')
+  if head[1] ~= args[1] or head[2] ~= args[2] or head[3] ~= args[3] then
+    return {'AGAIN'}
+  end
+  redis.call('DEL', keys[HEAD], keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])
+  return {'OK'}
 end
 
 -- purge: new-epoch announcement channel archiving token -> OK | AGAIN epoch (the new epoch must be above)
@@ -335,6 +356,7 @@ register('create', create)
 register('append', append)
 register('open', open, FREES)
 register('fork', fork, FREES)
+register('forsake', forsake, FREES)
 register('purge', purge, FREES)
 register('save_snapshot', save_snapshot, FREES)
 register('read', read, {'no-writes'})

@@ -1,0 +1,137 @@
+"""Pairs who work through somebody else's fault: what a change takes from one to the other meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import trio
+
+from benchmarks.faults.cluster import Cluster
+from gateway.cli.client import GatewayAccess, GatewayLink, connected
+from gateway.errors import ClientError, Unreachable
+from loadtest.users import token
+
+PAIRS = 30
+PAUSE_S = 0.5
+TOKEN_S = 3600.0
+# So many are everybody.
+BACK_SHARE = 0.99
+
+
+class Pair:
+    """Two who look at one document; one of them writes. `took_ms`: (when it was written, how long)."""
+
+    def __init__(self, number: int) -> None:
+        self.resource = {"resource": "event", "resource_id": f"bystander-{number}"}
+        self.took_ms: list[tuple[float, float]] = []
+        self.lost = False
+        self._written_s: dict[int, float] = {}
+        self._version = 0
+
+    async def work(self, access: GatewayAccess) -> None:
+        """Write and read until the connection is lost, which ends it."""
+        name = self.resource["resource_id"]
+        try:
+            async with connected(access, f"{name}-a") as author, connected(access, f"{name}-b") as reader:
+                for link in (author, reader):
+                    await link.send("SUBSCRIBE", self.resource)
+                    await _until(link, "SUBSCRIBE_ACK")
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read, reader)
+                    await self._write(author)
+        except* (Unreachable, ClientError):
+            self.lost = True
+
+    async def _write(self, author: GatewayLink) -> None:
+        number = 0
+        while True:
+            number += 1
+            operation = {"op": "add", "path": "", "value": {"title": f"{number}"}}
+            edit = {**self.resource, "version": self._version, "operation": operation}
+            self._written_s[number] = trio.current_time()
+            await author.send("OP", edit)
+            self._version = (await _until(author, "OP_ACK"))["version"]
+            await trio.sleep(PAUSE_S)
+
+    async def _read(self, reader: GatewayLink) -> None:
+        while True:
+            change = await _until(reader, "OP_BROADCAST")
+            operations = change.get("operations") or [change["operation"]]
+            written_s = self._written_s.pop(int(operations[0]["value"]["title"]), None)
+            if written_s is not None:
+                self.took_ms.append((written_s, 1000 * (trio.current_time() - written_s)))
+
+
+async def _until(link: GatewayLink, kind: str) -> Any:
+    while True:
+        message = await link.receive()
+        if message["type"] == kind:
+            return message["payload"]
+        if message["type"] == "ERROR":
+            raise ClientError(str(message["payload"]))
+
+
+class Bystanders:
+    """All of them, while `watch` runs."""
+
+    def __init__(self) -> None:
+        self.pairs = [Pair(number) for number in range(PAIRS)]
+        self.broken_s = 0.0  # when the fault began, in Trio's time
+
+    async def watch(self, cluster: Cluster) -> None:
+        """Work until cancelled."""
+        expires_at = int(time.time() + TOKEN_S)
+        async with trio.open_nursery() as nursery:
+            for number, pair in enumerate(self.pairs):
+                bearer = token(cluster.secret, f"bystander-{number}", "editor", expires_at)
+                nursery.start_soon(pair.work, GatewayAccess(cluster.url, bearer))
+
+    def report(self, from_s: float, until_s: float) -> dict[str, Any]:
+        """What those saw whose connections lived, of what was written between these of Trio's times."""
+        stayed = [pair for pair in self.pairs if not pair.lost]
+        took = sorted(ms for pair in stayed for at_s, ms in pair.took_ms if from_s <= at_s <= until_s)
+        return {
+            "pairs": len(stayed),
+            "deliveries": len(took),
+            "p50_ms": _percentile(took, 0.5),
+            "p95_ms": _percentile(took, 0.95),
+            "max_ms": took[-1] if took else None,
+        }
+
+    def judge(self, report: dict[str, Any], fault: str, p95_max_ms: float | None) -> None:
+        """Add to the harness's report what they saw until its users were back, and whether that will do."""
+        [at_s] = [one["at_s"] for one in report["disruptions"] if one["name"] == fault]
+        lasted_s = _back_s(report["series"], at_s) - at_s
+        found = {**self.report(self.broken_s, self.broken_s + lasted_s), "until_back_s": lasted_s}
+        report["bystanders"] = found
+        verdict, p95_ms = report["verdict"], found["p95_ms"]
+        if p95_ms is None or (p95_max_ms is not None and p95_ms > p95_max_ms):
+            shown = "nothing" if p95_ms is None else f"{p95_ms:.0f} ms"
+            verdict["reasons"].append(f"target: bystanders' p95 is {shown}, {p95_max_ms} ms wanted")
+            verdict["status"] = "fail"
+
+
+def _back_s(series: Sequence[Mapping[str, Any]], at_s: float) -> float:
+    """When as many were connected again as before, but for BACK_SHARE; the end, where they never were."""
+    before = max((point["connections"] for point in series if point["at_s"] <= at_s), default=0)
+    after = [point for point in series if point["at_s"] > at_s]
+    fallen = next((n for n, point in enumerate(after) if point["connections"] < BACK_SHARE * before), 0)
+    for point in after[fallen:]:
+        if point["connections"] >= BACK_SHARE * before:
+            return float(point["at_s"])
+    return float(series[-1]["at_s"])
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """What a `report` says, in a line."""
+    return (
+        f"bystanders: {found['pairs']} pairs stayed, {found['deliveries']} deliveries in the "
+        f"{found['until_back_s']:.1f} s until all were back: p50 {found['p50_ms'] or 0:.0f} ms, "
+        f"p95 {found['p95_ms'] or 0:.0f} ms, longest {found['max_ms'] or 0:.0f} ms"
+    )
+
+
+def _percentile(ordered: Sequence[float], share: float) -> float | None:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

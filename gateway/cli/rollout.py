@@ -1,0 +1,153 @@
+"""`gateway rollout`: let more and more users in while the alerts that would set it back stay silent."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import click
+
+from gateway.cli.operate import TIMEOUT_S, AdminPort, opener, operating
+from gateway.cli.options import Settings, settings
+from gateway.errors import ClientError, Unreachable
+
+FLAG = "rollout_percentage"
+TRIGGERS = 'ALERTS{rollback="true"}'
+# Whoever sees nothing for so long sets the rollout back.
+BLIND_S = 60.0
+# The first attempt to set it back may meet the fault itself.
+BACK_TIMEOUT_S = 300.0
+RETRY_S = 1.0
+
+
+class SetBack(ClientError):
+    """The rollout was set back; the message says why."""
+
+
+class Triggers:
+    """The alerts of a Prometheus that are labelled `rollback`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+
+    def check(self) -> None:
+        """Raise ClientError unless it has such rules: silence would say nothing."""
+        groups = self._ask("/api/v1/rules", type="alert")["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        if not [rule for rule in rules if rule["labels"].get("rollback") == "true"]:
+            raise ClientError(
+                f"{self._url} has no alert with the label rollback, so nothing would set the rollout back: "
+                "load deploy/alerts.yml there"
+            )
+
+    def states(self) -> dict[str, str]:
+        """The name of each that isn't silent, and whether it is `pending` or `firing`."""
+        found = self._ask("/api/v1/query", query=TRIGGERS)["result"]
+        ordered = sorted(found, key=lambda one: one["metric"]["alertstate"] == "firing")
+        return {one["metric"]["alertname"]: one["metric"]["alertstate"] for one in ordered}
+
+    def _ask(self, path: str, **parameters: str) -> Any:
+        address = f"{self._url}{path}?{urlencode(parameters)}"
+        try:
+            with opener().open(urllib.request.Request(address), timeout=TIMEOUT_S) as answer:
+                return json.load(answer)["data"]
+        except (OSError, ValueError, KeyError) as error:
+            reason = getattr(error, "reason", error)
+            raise Unreachable(f"no Prometheus answers at {self._url}: {reason}") from None
+
+
+class Rollout(NamedTuple):
+    """One under way. `ask` asks the admin port: method, path, body."""
+
+    ask: Callable[[str, str, object], Any]
+    triggers: Triggers
+    hold_s: float
+    look_s: float
+
+    def run(self, steps: Sequence[float]) -> None:
+        """Take the steps; raises SetBack where a trigger fired on the way."""
+        self.triggers.check()
+        before = self._percentage()
+        for percentage in steps:
+            click.echo(f"{percentage:g} % of the users, for {self.hold_s:g} s")
+            self._set(percentage)
+            reason = self._watched(percentage)
+            if reason:
+                self._set_back(before)
+                raise SetBack(f"set back to {before:g} %: {reason}")
+
+    def _watched(self, percentage: float) -> str:
+        """Why it has to be set back; "" when the step's time is over and all is silent."""
+        seen_s = time.monotonic()
+        until_s = seen_s + self.hold_s
+        states: dict[str, str] = {}
+        while time.monotonic() < until_s or states:  # what is pending goes, or fires
+            try:
+                states = self.triggers.states()
+                seen_s = time.monotonic()
+                self._check_nobody_else(percentage)
+            except Unreachable as error:
+                if time.monotonic() - seen_s > BLIND_S:
+                    return f"nothing was to be seen for {BLIND_S:g} s ({error})"
+            firing = [name for name, state in states.items() if state == "firing"]
+            if firing:
+                return f"{', '.join(firing)} fired at {percentage:g} %"
+            time.sleep(self.look_s)
+        return ""
+
+    def _check_nobody_else(self, percentage: float) -> None:
+        found = self._percentage()
+        if found != percentage:
+            raise ClientError(f"somebody else set {FLAG} to {found:g}: the rollout ends here, as it is")
+
+    def _percentage(self) -> float:
+        return float(self.ask("GET", "/v1/flags", None)["in_force"][FLAG])
+
+    def _set(self, percentage: float) -> None:
+        self.ask("PATCH", "/v1/flags", {FLAG: percentage})
+
+    def _set_back(self, percentage: float) -> None:
+        """Again and again: what made the trigger fire may be in the way."""
+        until_s = time.monotonic() + BACK_TIMEOUT_S
+        while True:
+            try:
+                self._set(percentage)
+                return
+            except (Unreachable, ClientError):
+                if time.monotonic() > until_s:
+                    raise
+            time.sleep(RETRY_S)
+
+
+@click.command("rollout", short_help="Let more and more users in, and set it back when an alert fires.")
+@click.argument("steps", nargs=-1, required=True, type=click.FloatRange(0, 100), metavar="PERCENTAGE...")
+@click.option("--prometheus", "url", required=True, metavar="URL", help="Where the alerts are evaluated.")
+@click.option(
+    "--hold", "hold_s", default=900.0, show_default=True, help="Seconds of each step, without a trigger."
+)
+@click.option("--look", "look_s", default=5.0, show_default=True, help="Seconds between two looks.")
+@operating
+@settings
+def rollout_command(
+    steps: tuple[float, ...], url: str, hold_s: float, look_s: float, port: AdminPort, settings: Settings
+) -> None:
+    """Set rollout_percentage step by step, on all nodes. Before each next step, and after the last, the
+    alerts labelled `rollback` (deploy/alerts.yml) have to stay silent for --hold seconds.
+
+    When one fires, or Prometheus can't be reached for a minute, the percentage goes back to what it was
+    before the first step, and the exit status is 1. Ctrl-C leaves it at the step that was reached.
+
+    \b
+    gateway rollout 5 25 50 100 --prometheus http://prometheus:9090
+    gateway rollout 100 --prometheus http://prometheus:9090 --hold 3600
+    """
+
+    def ask(method: str, path: str, body: object) -> Any:
+        return port.ask(settings, method, path, body)
+
+    Rollout(ask, Triggers(url), hold_s, look_s).run(steps)
+    click.echo(f"done: {steps[-1]:g} % of the users")
