@@ -331,6 +331,20 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "Age of the oldest that waits", "s", "How far the archive is behind",
             by_node("gateway_archive_lag_seconds"),
         ),
+        graph(
+            "Index of searches", "ops", "Changes indexed, and what failed",
+            (rate("gateway_search_changes"), "changes"), (rate("gateway_search_failures"), "failed attempts"),
+            (rate("gateway_searches_failed"), "searches unanswered"),
+        ),
+        graph(
+            "Search is behind", "s", "Age of the oldest change that waits",
+            by_node("gateway_search_lag_seconds"),
+        ),
+        graph(
+            "Audit", "short", "Records of acts and refusals: written, and waiting",
+            (rate("gateway_audit_records"), "written a second"),
+            (now("gateway_audit_waiting"), "waiting {{instance}}"),
+        ),
     ],
     "Processes": [
         graph(

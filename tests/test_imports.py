@@ -21,6 +21,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "foundation": ("gateway", "gateway.errors", "gateway.runtime", "gateway.config"),
     "operations": ("gateway.ot",),
     "telling": ("gateway.history",),
+    "searching": ("gateway.search",),
     "ports": ("gateway.ports",),
     "wire": ("gateway.wire",),
     "admission": ("gateway.admission",),

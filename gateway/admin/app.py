@@ -2,6 +2,7 @@
 
 /healthz /readyz /metrics /openapi.json /          for operators; no token
 /v1/flags /v1/revocations /v1/disconnect /v1/drain  who is let in, for all nodes; the end (node:admin)
+/v1/audit                                          what was done and refused (node:admin)
 /v1/resources/...                                  as on the service port; DELETE takes ?purge=true
 """
 
@@ -18,6 +19,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from gateway.admin import exposition, page
+from gateway.admin.audit import AuditRoutes
 from gateway.admin.draining import DrainRoutes
 from gateway.admin.flags import FlagAdminRoutes, FlagControl
 from gateway.admin.openapi import description
@@ -28,21 +30,25 @@ from gateway.http import problems
 from gateway.http.authorship import AuthorshipRoutes
 from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.lists import ListRoutes
+from gateway.http.names import NameRoutes
 from gateway.http.port import Resources
 from gateway.http.requests import HttpContext, json_response
 from gateway.http.resources import ResourceRoutes
+from gateway.http.search import SearchRoutes
 from gateway.ports import Authenticator
+from gateway.ports.audit import AuditLog
 
 CHECK_TIMEOUT_S = 2.0
 FULL = "full"
 
 
 class Controls(NamedTuple):
-    """What an operator changes: who is let in, on all nodes; and that this one ends."""
+    """What an operator changes: who is let in, on all nodes; and that this one ends. What records it."""
 
     flags: FlagControl
     revocations: RevocationControl
     drain: Callable[[], None]
+    audit: AuditLog
 
 
 class AdminContext(NamedTuple):
@@ -76,6 +82,7 @@ def routes(context: AdminContext) -> list[Route]:
         context.document_bytes_max,
         context.message_bytes_max,
         context.now_s,
+        audit=None if context.controls is None else context.controls.audit,
     )
     return [
         Route("/", admin.page, methods=["GET"]),
@@ -87,6 +94,8 @@ def routes(context: AdminContext) -> list[Route]:
         *ListRoutes(shared).routes(),
         *ResourceRoutes(shared, purges=True).routes(),
         *AuthorshipRoutes(shared).routes(),
+        *NameRoutes(shared).routes(),
+        *SearchRoutes(shared).routes(),
     ]
 
 
@@ -99,6 +108,7 @@ def _operators(context: AdminContext, shared: HttpContext) -> list[Route]:
         *FlagAdminRoutes(shared, controls.flags).routes(),
         *RevocationRoutes(shared, controls.revocations).routes(),
         *DrainRoutes(shared, context.state.name, context.drain_grace_s, controls.drain).routes(),
+        *AuditRoutes(shared, controls.audit).routes(),
     ]
 
 

@@ -17,7 +17,7 @@ from gateway.config import FeaturesSettings
 from gateway.config.settings import names_of
 from gateway.errors import ConfigError
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, json_body, json_response
+from gateway.http.requests import HttpContext, json_body, json_response, note_act
 from gateway.ports import Identity
 from gateway.ports.shared import StoredValues
 
@@ -75,6 +75,7 @@ class FlagAdminRoutes:
             await self._control.change(values, identity.user_id)
         except ConfigError as error:
             raise Problem(422, str(error)) from None
+        await note_act(self._context, identity, "flags.change", "flags", values=dict(values))
 
     def _told(self) -> dict[str, Any]:
         control = self._control

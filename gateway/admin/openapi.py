@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.admin import draining, flags, revocations
+from gateway.admin import audit, draining, flags, revocations
 from gateway.http.openapi import content, described, document, json_body, parameter, problems, resource_paths
 from gateway.http.shapes import STRING, JsonObject
 
@@ -36,6 +36,7 @@ def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonO
             },
             revocations.DISCONNECT_PATH: {"post": _disconnect()},
             draining.PATH: {"post": _drain()},
+            audit.PATH: {"get": _audit()},
             **resource_paths(resource_types, document_bytes_max, purges=True),
         },
     )
@@ -100,3 +101,24 @@ def _disconnect() -> JsonObject:
 
 def _drain() -> JsonObject:
     return _operators("End this node in order: clients are sent elsewhere", "Draining", draining.ACCEPTED)
+
+
+def _audit() -> JsonObject:
+    operation = _operators(
+        "What operators did, and what was refused, newest first", "AuditPage", 200, 400, role="viewer"
+    )
+    text = {"type": "string", "minLength": 1, "maxLength": audit.TEXT_MAX}
+    number = {"type": "integer", "minimum": 0}
+    limit = {"type": "integer", "minimum": 1, "maximum": audit.LIMIT_MAX, "default": audit.LIMIT_DEFAULT}
+    operation["parameters"] = [
+        parameter("query", "act", text, "Only of this kind, such as `purge`"),
+        parameter("query", "actor", text, "Only of this user"),
+        parameter("query", "subject", text, "Only about this, such as `event:42`"),
+        parameter("query", "q", text, "Only where this text occurs"),
+        parameter("query", "since", STRING, "From this instant on: RFC 3339 or Unix ms"),
+        parameter("query", "until", STRING, "Before this instant"),
+        parameter("query", "before", {**number, "minimum": 1}, "Older than the record of this number"),
+        parameter("query", "after", number, "From the one behind this number on, the oldest first"),
+        parameter("query", "limit", limit, "Records a page"),
+    ]
+    return operation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, identity_of
+from gateway.http.requests import HttpContext, identity_of, note_refusal
 from gateway.ports import Identity, Role
 
 NODE = ("node", "admin")
@@ -24,6 +24,7 @@ def viewer_of(context: HttpContext, request: Request) -> Identity:
 def _granted(context: HttpContext, request: Request, role: Role) -> Identity:
     identity = identity_of(context, request)
     if not identity.allows(*NODE, role):
+        note_refusal(context, request, identity.user_id, request.url.path, "FORBIDDEN")
         grant = f"{':'.join(NODE)}={role}"
         raise Problem(403, f"This needs a token with the grant {grant} (or *=admin).", code="FORBIDDEN")
     return identity

@@ -20,7 +20,7 @@ from gateway.admission.grants import checked_grant
 from gateway.admission.revocations import Kind
 from gateway.admission.tokens import TOKEN_ID_LENGTH_MAX, USER_ID_LENGTH_MAX, token_id_of
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, json_body, json_response, known_parameters
+from gateway.http.requests import HttpContext, json_body, json_response, known_parameters, note_act
 
 PATH = "/v1/revocations"
 DISCONNECT_PATH = "/v1/disconnect"
@@ -79,7 +79,9 @@ class RevocationRoutes:
         identity = operator_of(self._context, request)
         body = await json_body(request, BODY_BYTES_MAX, "an object")
         revocation = wanted(body, self._context.now_s(), identity.user_id)
-        return json_response(shown(await self._control.add(revocation)), 201)
+        added = shown(await self._control.add(revocation))
+        await note_act(self._context, identity, "revoke", revocation.subject, revocation=added)
+        return json_response(added, 201)
 
     async def _take_back(self, request: Request) -> Response:
         identity = operator_of(self._context, request)
@@ -87,6 +89,7 @@ class RevocationRoutes:
         ident = request.query_params.get("id", "")
         if not await self._control.take_back(ident, identity.user_id):
             raise Problem(404, f"Nothing is revoked under the id {ident[:80]!r}; GET {PATH} lists what is.")
+        await note_act(self._context, identity, "revoke.take_back", ident)
         return json_response({"taken_back": ident})
 
     async def disconnect(self, request: Request) -> Response:
@@ -97,6 +100,7 @@ class RevocationRoutes:
         if not _is_text(user_id, USER_ID_LENGTH_MAX):
             raise Problem(400, 'Send an object such as {"user_id": "ann"}.')
         await self._control.disconnect(str(user_id), identity.user_id)
+        await note_act(self._context, identity, "disconnect", str(user_id))
         return json_response({"user_id": user_id})
 
 

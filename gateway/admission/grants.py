@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final, cast
 
 from gateway.ports import Role
+from gateway.ports.search import Scope
 
 RESOURCE_TYPE: Final = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 _PATTERN = re.compile(rf"\*|{RESOURCE_TYPE}:(?:[A-Za-z0-9._~:@-]{{1,128}}|[A-Za-z0-9._~:@-]{{0,127}}\*)")
@@ -41,6 +42,11 @@ class Grants:
         prefixes = {f"{prefix}*": role for prefix, role in self._prefixes.items()}
         return _parsed, ((*self._exact.items(), *prefixes.items()),)
 
+    @property
+    def scope(self) -> Scope:
+        """What may be read at all."""
+        return Scope(frozenset(self._exact), frozenset(self._prefixes))
+
     def role(self, resource_type: str, resource_id: str) -> Role | None:
         """The role for this resource, or None where nothing is granted."""
         resource = f"{resource_type}:{resource_id}"
@@ -63,6 +69,14 @@ class CappedGrants:
     def __init__(self, granted: Grants, caps: tuple[tuple[str, Role | None], ...]) -> None:
         self.granted = granted
         self._caps = caps
+
+    @property
+    def scope(self) -> Scope:
+        """What may be read at all."""
+        gone = [pattern for pattern, most in self._caps if most is None]
+        names = frozenset(pattern for pattern in gone if not pattern.endswith("*"))
+        prefixes = frozenset(pattern[:-1] for pattern in gone if pattern.endswith("*"))
+        return self.granted.scope._replace(without=names, without_prefixes=prefixes)
 
     def role(self, resource_type: str, resource_id: str) -> Role | None:
         """The role for this resource, or None where nothing is left."""

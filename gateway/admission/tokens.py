@@ -24,6 +24,7 @@ from gateway.admission.revocations import Revocations
 from gateway.config import Config
 from gateway.errors import ConfigError, Refusal
 from gateway.ports import Role
+from gateway.ports.search import Scope
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # RFC 7515 section 4.1.11: what isn't understood is refused. PyJWT would take b64 for a detached payload.
@@ -49,6 +50,11 @@ class TokenIdentity(NamedTuple):
     key_id: str = ""
     token_id: str = ""
     issued_at: float = 0.0
+
+    @property
+    def scope(self) -> Scope:
+        """What it may read at all."""
+        return self.grants.scope
 
     def role(self, resource_type: str, resource_id: str) -> Role | None:
         """The role for one resource, or None where nothing is granted."""

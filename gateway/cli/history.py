@@ -6,7 +6,7 @@ import json
 from collections import deque
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import click
 
@@ -25,7 +25,11 @@ MEMBER_WIDTH = 32
 @click.option("--until", metavar="TIME", help="Before this instant.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="The newest.")
 @click.option("--blame", is_flag=True, help="Who wrote each member of the document, since which version.")
-@click.option("--restore", type=click.IntRange(1), metavar="VERSION", help="Bring it back, or --path of it.")
+@click.option("--restore", metavar="VERSION|NAME", help="Bring it back, or --path of it.")
+@click.option("--names", is_flag=True, help="The versions that have names.")
+@click.option("--name", metavar="NAME", help="Give the newest version a name, or --at another one.")
+@click.option("--at", "named_at", type=click.IntRange(1), metavar="VERSION", help="The version for --name.")
+@click.option("--unname", metavar="NAME", help="Take a name away.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @operating
 @settings
@@ -37,7 +41,11 @@ def history_command(
     until: str | None,
     limit: int,
     blame: bool,
-    restore: int | None,
+    restore: str | None,
+    names: bool,
+    name: str | None,
+    named_at: int | None,
+    unname: str | None,
     as_json: bool,
     port: AdminPort,
     settings: Settings,
@@ -52,12 +60,20 @@ def history_command(
     gateway history event:42 --path /start_time --since 2030-01-31T00:00:00Z
     gateway history event:42 --blame
     gateway history event:42 --restore 17 --path /title
+    gateway history event:42 --name "As agreed"
     """
     filters = {"path": path, "user_id": user, "since": since, "until": until}
     _check(filters, blame, restore)
+    if named_at is not None and name is None:
+        raise click.UsageError("--at goes with --name")
+    port = port.of_everything()
     base = f"/v1/resources/{resource.type}/{resource.id}"
-    if restore is not None:
-        body = {"version": restore, **({} if path is None else {"path": path})}
+    if names or name is not None or unname is not None:
+        for line in _names(port, settings, base, name, named_at, unname):
+            click.echo(json.dumps(line) if as_json else _named(line))
+    elif restore is not None:
+        wanted = {"version": int(restore)} if restore.isdecimal() else {"named": restore}
+        body = {**wanted, **({} if path is None else {"path": path})}
         click.echo(_restored(resource, port.ask(settings, "POST", f"{base}/restore", body), as_json))
     elif blame:
         found = port.ask(settings, "GET", f"{base}/blame{_query(path=path)}")
@@ -68,13 +84,31 @@ def history_command(
             click.echo(json.dumps(change) if as_json else _change(change))
 
 
-def _check(filters: dict[str, str | None], blame: bool, restore: int | None) -> None:
+def _check(filters: dict[str, str | None], blame: bool, restore: str | None) -> None:
     """Raises UsageError where options don't go together."""
     others = [f"--{name.removesuffix('_id')}" for name in ("user_id", "since", "until") if filters[name]]
     if blame and restore is not None:
         raise click.UsageError("ask either for --blame or to --restore")
     if others and (blame or restore is not None):
         raise click.UsageError(f"{', '.join(others)} choose changes: leave --blame and --restore out")
+
+
+def _names(
+    port: AdminPort, settings: Settings, base: str, name: str | None, version: int | None, unname: str | None
+) -> list[dict[str, Any]]:
+    """The names after what was asked for."""
+    if name is not None:
+        if version is None:
+            version = port.ask(settings, "GET", base)["version"]
+        port.ask(settings, "PUT", f"{base}/versions/{quote(name, safe='')}", {"version": version})
+    if unname is not None:
+        port.ask(settings, "DELETE", f"{base}/versions/{quote(unname, safe='')}")
+    found: list[dict[str, Any]] = port.ask(settings, "GET", f"{base}/versions")["versions"]
+    return found
+
+
+def _named(line: dict[str, Any]) -> str:
+    return f"{line['version']:>6}  {_when(line['timestamp'])}  {line['name']}  ({line['user_id']})"
 
 
 def _newest(

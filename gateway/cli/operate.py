@@ -6,8 +6,9 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import click
@@ -20,10 +21,16 @@ TOKEN_TTL_S = 300
 
 
 class AdminPort(NamedTuple):
-    """The options --admin and --token: where the admin port is, and who we are."""
+    """The options --admin and --token: where the admin port is, and who we are. A token that has to be signed
+    first grants `grants`."""
 
     url: str | None
     token: str | None
+    grants: Mapping[str, str] = MappingProxyType({"node:admin": "admin"})
+
+    def of_everything(self) -> AdminPort:
+        """The same, for what is done to resources."""
+        return self._replace(grants={"*": "admin"})
 
     def ask(self, settings: Settings, method: str, path: str, body: object = None) -> Any:
         """The answer's JSON; raises ClientError for a refusal, Unreachable where there is no answer."""
@@ -31,7 +38,7 @@ class AdminPort(NamedTuple):
         server = config.server
         base = self.url or f"http://{reachable(server.admin_host)}:{server.admin_port}"
         user = os.environ.get("USER") or "operator"
-        token = self.token or signed(config, user, {"node:admin": "admin"}, TOKEN_TTL_S)
+        token = self.token or signed(config, user, dict(self.grants), TOKEN_TTL_S)
         request = urllib.request.Request(
             base.rstrip("/") + path,
             None if body is None else json.dumps(body).encode(),

@@ -2,6 +2,7 @@
 
 from gateway.config.settings import (
     SECTIONS,
+    AuditSettings,
     AuthSettings,
     Config,
     FeaturesSettings,
@@ -11,6 +12,7 @@ from gateway.config.settings import (
     PresenceSettings,
     RedisSettings,
     SchemasSettings,
+    SearchSettings,
     ServerSettings,
     TimeoutsSettings,
     TracingSettings,
@@ -19,6 +21,7 @@ from gateway.config.sources import Row, changed_settings, load, rows
 
 __all__ = [
     "SECTIONS",
+    "AuditSettings",
     "AuthSettings",
     "Config",
     "FeaturesSettings",
@@ -29,6 +32,7 @@ __all__ = [
     "RedisSettings",
     "Row",
     "SchemasSettings",
+    "SearchSettings",
     "ServerSettings",
     "TimeoutsSettings",
     "TracingSettings",

@@ -465,6 +465,32 @@ class TracingSettings(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class SearchSettings(Section):
+    enabled: bool = tunable(True, "Documents and changes can be searched")
+    answer_step_ms: float = tunable(
+        50.0,
+        "Answers leave at multiples of this: their time tells little of what may not be seen; 0: at once",
+        unit="ms",
+        least=0,
+        most=1000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings(Section):
+    kept_days: float = tunable(
+        400.0,
+        "How long records of administrative acts and refusals are kept",
+        unit="days",
+        least=1,
+        most=36_500,
+    )
+    refusals_max: int = tunable(
+        100, "Different refusals in ten seconds that get records of their own", least=1, most=10_000
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All sections. `sources` maps "section.name" to where its value came from, unless it is the default."""
 
@@ -479,6 +505,8 @@ class Config:
     redis: RedisSettings = RedisSettings()
     postgres: PostgresSettings = PostgresSettings()
     tracing: TracingSettings = TracingSettings()
+    search: SearchSettings = SearchSettings()
+    audit: AuditSettings = AuditSettings()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -16,10 +16,12 @@ from gateway.http.authorship import AuthorshipRoutes
 from gateway.http.charging import Charged
 from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.lists import ListRoutes
+from gateway.http.names import NameRoutes
 from gateway.http.ofrep import Evaluate, FlagRoutes
 from gateway.http.openapi import description
 from gateway.http.requests import HttpContext, json_response
 from gateway.http.resources import ResourceRoutes
+from gateway.http.search import SearchRoutes
 
 METHODS = ("GET", "PUT", "POST", "DELETE")
 REQUEST_HEADERS = ("Authorization", "Content-Type", "If-Match", "If-None-Match")
@@ -50,6 +52,8 @@ def routes(context: HttpContext, evaluate: Evaluate) -> list[Route]:
         *ListRoutes(context).routes(),
         *ResourceRoutes(context).routes(),
         *AuthorshipRoutes(context).routes(),
+        *NameRoutes(context).routes(),
+        *SearchRoutes(context).routes(),
         *FlagRoutes(context, evaluate).routes(),
     ]
 

@@ -18,6 +18,7 @@ from gateway.history.blame import Blame, Line
 from gateway.history.difference import PastChange
 from gateway.history.restore import CannotRestore, restoring
 from gateway.http.history import pointer
+from gateway.http.names import version_named
 from gateway.http.port import Revision
 from gateway.http.problems import Problem
 from gateway.http.requests import (
@@ -27,6 +28,7 @@ from gateway.http.requests import (
     json_body,
     json_response,
     known_parameters,
+    note_act,
     target_of,
     whole_number,
 )
@@ -41,7 +43,8 @@ PAGE_READS = 10
 BODY_BYTES_MAX = 4096
 # Of who restores without a client's id of his own.
 CLIENT_ID = "restore"
-MEMBERS = ("version", "path", "client_id", "seq", "epoch", "on_conflict")
+MEMBERS = ("version", "named", "path", "client_id", "seq", "epoch", "on_conflict")
+OF_EDITS = ("client_id", "seq", "epoch", "on_conflict")
 
 
 class AuthorshipRoutes:
@@ -102,15 +105,20 @@ class AuthorshipRoutes:
         resources = self._resources
         resources.charge_read(target.identity.user_id, PAGE_READS)
         head = await resources.read(target.type, target.id, None)
-        old = await resources.read(target.type, target.id, wanted["version"])
+        version = wanted.get("version")
+        if version is None:
+            version = await version_named(resources, target, wanted["named"])
+        old = await resources.read(target.type, target.id, version)
         patch = _patch(head, old, wanted.get("path", ""))
         if not patch:
             fields = {"resource_type": target.type, "resource_id": target.id, "version": head.version}
             return json_response({**fields, "unchanged": True}, headers=etag(head.version))
-        edit = {"client_id": CLIENT_ID, **{name: wanted[name] for name in MEMBERS[2:] if name in wanted}}
+        edit = {"client_id": CLIENT_ID, **{name: wanted[name] for name in OF_EDITS if name in wanted}}
         edit |= {"resource_type": target.type, "resource_id": target.id}
         edit |= {"version": head.version, "operations": patch}
         acknowledged = await resources.submit(target.identity, target.type, target.id, edit)
+        done = {"from": version, "version": acknowledged["version"], "path": wanted.get("path", "")}
+        await note_act(self._context, target.identity, "restore", target.name, **done)
         return json_response(acknowledged, headers=etag(acknowledged["version"]))
 
 
@@ -129,8 +137,12 @@ def _wanted(body: Any) -> dict[str, Any]:
     """What a body asks to restore; the members that an edit has are checked as an edit's."""
     if not isinstance(body, dict) or not set(body) <= set(MEMBERS):
         raise Problem(400, f"The body is an object of {', '.join(MEMBERS)}.", code="INVALID_MESSAGE")
-    version, path = body.get("version"), body.get("path", "")
-    if type(version) is not int or version < 1:
+    version, name, path = body.get("version"), body.get("named"), body.get("path", "")
+    if "named" in body and ("version" in body or not isinstance(name, str)):
+        raise Problem(
+            400, "named is the name of the version, in the place of version.", code="INVALID_MESSAGE"
+        )
+    if name is None and (type(version) is not int or version < 1):
         text = "version must be the one to bring back: a whole number of at least 1."
         raise Problem(400, text, code="INVALID_MESSAGE")
     if not isinstance(path, str):

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from gateway.http.shapes import ETAG, ETAG_OF_FLAGS, SCHEMAS, STRING, VERSION, JsonObject
 
+VERSION_NAME: JsonObject = {"type": "string", "pattern": "^[^/]{1,100}$"}
 RESOURCE_ID: JsonObject = {"type": "string", "pattern": "^[A-Za-z0-9._~:@-]{1,128}$"}
 
 
@@ -83,6 +84,7 @@ def resource_paths(resource_types: Sequence[str], document_bytes_max: int, purge
     parameters = _path_parameters(resource_types)
     resource = "/v1/resources/{type}/{id}"
     return {
+        "/v1/search": {"get": _search(resource_types)},
         "/v1/resources/{type}": {"parameters": parameters[:1], "get": _list()},
         resource: {
             "parameters": parameters,
@@ -94,6 +96,12 @@ def resource_paths(resource_types: Sequence[str], document_bytes_max: int, purge
         f"{resource}/history": {"parameters": parameters, "get": _history()},
         f"{resource}/blame": {"parameters": parameters, "get": _blame()},
         f"{resource}/restore": {"parameters": parameters, "post": _restore()},
+        f"{resource}/versions": {"parameters": parameters, "get": _versions()},
+        f"{resource}/versions/{{name}}": {
+            "parameters": [*parameters, parameter("path", "name", VERSION_NAME, "A name", required=True)],
+            "put": _name(),
+            "delete": _secured("Take a name away", "editor", "NameDropped"),
+        },
     }
 
 
@@ -153,6 +161,7 @@ def _read() -> JsonObject:
     operation["parameters"] = [
         parameter("query", "version", VERSION, "Time travel; head when left out"),
         parameter("query", "at", STRING, "Time travel: an instant (RFC 3339) or Unix ms"),
+        parameter("query", "named", STRING, "Time travel: to the version of this name"),
         parameter("query", "since", VERSION, "What came after this version: changes, or the document"),
         parameter("query", "epoch", VERSION, "The history that `since` belongs to"),
         parameter(
@@ -245,6 +254,40 @@ def _blame() -> JsonObject:
         parameter("query", "path", STRING, "Only of what is there: a JSON Pointer"),
         parameter("query", "version", {"type": "integer", "minimum": 1}, "As of this version; head without"),
     ]
+    return operation
+
+
+def _search(resource_types: Sequence[str]) -> JsonObject:
+    whole = {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
+    return {
+        "summary": "Documents and changes that match, newest first",
+        "description": "Finds what the token may read, and nothing else.",
+        "security": [{"token": []}],
+        "parameters": [
+            parameter("query", "q", STRING, 'Words that must all occur; "several as one" in quotation marks'),
+            parameter("query", "kind", {"enum": ["document", "change"]}, "Only these"),
+            parameter("query", "type", {"enum": list(resource_types)}, "Only resources of this type"),
+            parameter("query", "user_id", {"type": "string", "minLength": 1, "maxLength": 256}, "By whom"),
+            parameter("query", "since", STRING, "From this instant on: RFC 3339 or Unix ms"),
+            parameter("query", "until", STRING, "Before this instant"),
+            parameter("query", "after", STRING, "Where the page goes on: as `next` has it"),
+            parameter("query", "limit", whole, "Found in a page"),
+            parameter("query", "count", {"type": "boolean"}, "With how many there are, at most 10,000"),
+        ],
+        "responses": {
+            "200": content("application/json", "FoundPage", "A page of what was found"),
+            **problems(400, 401, 429, 503),
+        },
+    }
+
+
+def _versions() -> JsonObject:
+    return _secured("The versions that have names", "viewer", "NamedVersions")
+
+
+def _name() -> JsonObject:
+    operation = _secured("Give a version a name", "editor", "NamedVersion", 408, 413, 422)
+    operation["requestBody"] = json_body("NameWanted", "The version")
     return operation
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
 from gateway.ports import Identity
+from gateway.ports.search import FoundEntry, Wanted
 from gateway.ports.summaries import Listing, Summary
 
 
@@ -41,6 +42,27 @@ class News(NamedTuple):
     def any(self) -> bool:
         """Whether there is something new."""
         return self.changes is not None or self.document is not None
+
+
+class FoundPage(NamedTuple):
+    """What a search found; of how many (`total`), where that was asked for."""
+
+    entries: Sequence[FoundEntry]
+    total: int | None = None
+
+
+class NamedRevision(Protocol):
+    """A version that somebody (`user_id`) gave a name, when (Unix ms)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def timestamp(self) -> int: ...
+    def _asdict(self) -> dict[str, Any]: ...
 
 
 class Resources(Protocol):
@@ -122,8 +144,29 @@ class Resources(Protocol):
         """The version that the resource had at a time (Unix ms); 0 before the first."""
         ...
 
+    async def named_versions(self, resource_type: str, resource_id: str) -> Sequence[NamedRevision]:
+        """The versions that have names, by version."""
+        ...
+
+    async def name_version(
+        self, user_id: str, resource_type: str, resource_id: str, name: str, version: int
+    ) -> NamedRevision:
+        """Give a version a name, which another one may have had; it stays readable when old history goes.
+
+        Raises Refusal VERSION_AHEAD beyond the head, VERSION_TOO_OLD where it isn't kept any more, TOO_LARGE.
+        """
+        ...
+
+    async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
+        """Take a name away; whether there was one."""
+        ...
+
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of summaries; raises Refusal UNAVAILABLE where there is no index of them."""
+        ...
+
+    async def search(self, wanted: Wanted, count_most: int | None) -> FoundPage:
+        """A page of what matches, counted up to `count_most`; raises Refusal UNAVAILABLE."""
         ...
 
     def refused(self, code: str) -> None:

@@ -14,10 +14,12 @@ import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from gateway.errors import Refusal
 from gateway.http.charging import USER
 from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
+from gateway.ports.audit import DONE, AuditLog
 from gateway.wire.messages import RESOURCE_ID, check_integers
 
 BODY_TIMEOUT_S = 30.0
@@ -33,6 +35,7 @@ class HttpContext(NamedTuple):
     message_bytes_max: int
     now_s: Callable[[], float] = time.time
     ending: trio.Event | None = None
+    audit: AuditLog | None = None
 
 
 class Target(NamedTuple):
@@ -41,6 +44,11 @@ class Target(NamedTuple):
     type: str
     id: str
     identity: Identity
+
+    @property
+    def name(self) -> str:
+        """As grants name it."""
+        return f"{self.type}:{self.id}"
 
     @property
     def named(self) -> dict[str, Any]:
@@ -54,7 +62,12 @@ def identity_of(context: HttpContext, request: Request) -> Identity:
     if scheme.lower() != "bearer" or not token:
         detail = "Send the header `Authorization: Bearer TOKEN`; `gateway token` makes one."
         raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"}, code="UNAUTHENTICATED")
-    identity = context.authenticator.verify(token.strip(), context.now_s())
+    try:
+        identity = context.authenticator.verify(token.strip(), context.now_s())
+    except Refusal as refusal:
+        if refusal.code != "TOKEN_EXPIRED":
+            note_refusal(context, request, "", request.client.host if request.client else "", refusal.code)
+        raise
     request.scope[USER] = identity.user_id
     context.resources.check_cpu(identity.user_id)
     return identity
@@ -80,19 +93,35 @@ def target_of(context: HttpContext, request: Request, role: Role) -> Target:
             400, "A resource id is 1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -.", id=resource_id
         )
     target = Target(resource_type, resource_id, identity)
-    _allowed(target, role)
+    _allowed(context, request, target, role)
     return target
 
 
-def still_granted(context: HttpContext, target: Target, role: Role) -> None:
+def still_granted(context: HttpContext, request: Request, target: Target, role: Role) -> None:
     """After a wait: the token is accepted still, and grants the role; raises Refusal, Problem."""
-    _allowed(target._replace(identity=context.authenticator.reviewed(target.identity)), role)
+    reviewed = target._replace(identity=context.authenticator.reviewed(target.identity))
+    _allowed(context, request, reviewed, role)
 
 
-def _allowed(target: Target, role: Role) -> None:
+def _allowed(context: HttpContext, request: Request, target: Target, role: Role) -> None:
     if not target.identity.allows(target.type, target.id, role):
-        grant = f"{target.type}:{target.id}={role}"
+        note_refusal(context, request, target.identity.user_id, target.name, "FORBIDDEN")
+        grant = f"{target.name}={role}"
         raise Problem(403, f"This token doesn't allow it; one with the grant {grant} does.", code="FORBIDDEN")
+
+
+def note_refusal(context: HttpContext, request: Request, user_id: str, subject: str, code: str) -> None:
+    """A request wasn't allowed: that is recorded."""
+    if context.audit is not None:
+        context.audit.refused(f"http.{request.method}", user_id, subject, code)
+
+
+async def note_act(
+    context: HttpContext, identity: Identity, act: str, subject: str, result: str = DONE, **details: Any
+) -> None:
+    """An administrative act was done: that is recorded."""
+    if context.audit is not None:
+        await context.audit.record(act, identity.user_id, subject, result, **details)
 
 
 def known_parameters(request: Request, names: Collection[str]) -> None:

@@ -1,6 +1,6 @@
 """Resources over HTTP: read, waited for, travelled in time, edited, replaced, deleted, and their history.
 
-/v1/resources/{type}/{id}[?version=N|at=TIME|since=V&epoch=E&wait=S]   GET, PUT, DELETE
+/v1/resources/{type}/{id}[?version=N|at=TIME|named=NAME|since=V&epoch=E&wait=S]   GET, PUT, DELETE
 /v1/resources/{type}/{id}/operations                                   POST
 /v1/resources/{type}/{id}/history[?from=&before=&user_id=&since=&until=&limit=]   GET
 """
@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.http.history import Page, page_of
+from gateway.http.names import version_named
 from gateway.http.port import Revision, Written
 from gateway.http.problems import Problem
 from gateway.http.requests import (
@@ -29,6 +30,7 @@ from gateway.http.requests import (
     json_body,
     json_response,
     known_parameters,
+    note_act,
     still_granted,
     target_of,
     version_of_etag,
@@ -84,11 +86,11 @@ class ResourceRoutes:
     async def read(self, request: Request) -> Response:
         """The document now or at a time, or what is new since a version."""
         target = target_of(self._context, request, "viewer")
-        travels = "version" in request.query_params or "at" in request.query_params
+        travels = not {"version", "at", "named"}.isdisjoint(request.query_params)
         self._resources.charge_read(target.identity.user_id, TRAVEL_READS if travels else 1)
         if "since" in request.query_params:
             return await self._news(request, target)
-        known_parameters(request, ("version", "at", "since", "epoch", "wait"))
+        known_parameters(request, ("version", "at", "named", "since", "epoch", "wait"))
         for name in ("epoch", "wait"):
             if name in request.query_params:
                 raise Problem(400, f"{name} goes with since.")
@@ -109,9 +111,12 @@ class ResourceRoutes:
     async def _revision(self, request: Request, target: Target) -> Revision:
         version = whole_number(request, "version", least=0)
         at_ms = instant_ms(request, "at")
+        if len({"version", "at", "named"} & request.query_params.keys()) > 1:
+            raise Problem(400, "Send one of version, at and named.")
+        name = request.query_params.get("named")
+        if name is not None:
+            version = await version_named(self._resources, target, name)
         if at_ms is not None:
-            if version is not None:
-                raise Problem(400, "Send either version or at.")
             version = await self._resources.version_at(target.type, target.id, at_ms)
         return await self._resources.read(target.type, target.id, version)
 
@@ -131,7 +136,7 @@ class ResourceRoutes:
                 and wait_s
                 and await until_changed(changed, wait_s, request, self._context.ending)
             ):
-                still_granted(self._context, target, "viewer")
+                still_granted(self._context, request, target, "viewer")
                 news = await resources.news(target.type, target.id, since, epoch)
         headers = {"Cache-Control": "no-store", **etag(news.version)}
         if not news.any:
@@ -196,7 +201,9 @@ class ResourceRoutes:
         known_parameters(request, ("purge",) if self._purges else ())
         user_id = target.identity.user_id
         if self._purges and flag(request, "purge"):
-            return _written(target, await self._resources.purge(user_id, target.type, target.id))
+            erased = await self._resources.purge(user_id, target.type, target.id)
+            await note_act(self._context, target.identity, "purge", target.name, epoch=erased.epoch)
+            return _written(target, erased)
         expected = await self._expected_version(request, target)
         return _written(target, await self._resources.delete(user_id, target.type, target.id, expected))
 

@@ -133,14 +133,54 @@ SCHEMAS: JsonObject = {
     "Restore": shape(
         {
             "version": {"type": "integer", "minimum": 1, "description": "The version to bring back"},
+            "named": {**STRING, "description": "Its name, in the place of `version`"},
             "path": {"type": "string", "description": "One member of it: a JSON Pointer. The whole without"},
             "client_id": {"type": "string", "minLength": 1, "maxLength": 128},
             "seq": {"type": "integer", "minimum": 1, "description": "Makes a resend safe"},
             "epoch": VERSION,
             "on_conflict": {"enum": ["merge", "refuse"]},
         },
-        *("path", "client_id", "seq", "epoch", "on_conflict"),
+        *("version", "named", "path", "client_id", "seq", "epoch", "on_conflict"),
     ),
+    "FoundPage": shape(
+        {
+            "items": {"type": "array", "items": {"$ref": "#/components/schemas/FoundEntry"}},
+            "next": {**OR_NULL, "description": "The page after this one; null at the end"},
+            "count": VERSION,
+        },
+        "count",
+    ),
+    "FoundEntry": shape(
+        {
+            "kind": {"enum": ["document", "change"]},
+            **NAMED,
+            "version": VERSION,
+            "user_id": {**STRING, "description": "Who made that version"},
+            "timestamp": UNIX_MS,
+            "fragments": {
+                "type": "array",
+                "items": shape(
+                    {
+                        "text": STRING,
+                        "marks": {
+                            "type": "array",
+                            "description": "Start and length of what matched, in characters",
+                            "items": {"type": "array", "items": {"type": "integer"}},
+                        },
+                    }
+                ),
+            },
+        }
+    ),
+    "NameWanted": shape({"version": {"type": "integer", "minimum": 1}}),
+    "NamedVersion": shape(
+        {**NAMED, "name": STRING, "version": VERSION, "user_id": STRING, "timestamp": UNIX_MS},
+        *NAMED,
+    ),
+    "NamedVersions": shape(
+        {**NAMED, "versions": {"type": "array", "items": {"$ref": "#/components/schemas/NamedVersion"}}}
+    ),
+    "NameDropped": shape({**NAMED, "name": STRING, "dropped": {"type": "boolean"}}),
     "Summary": shape(
         {
             **NAMED,
@@ -194,6 +234,26 @@ SCHEMAS: JsonObject = {
     "Revoke": shape(REVOKE, *REVOKE),
     "TakenBack": shape({"taken_back": STRING}),
     "Disconnected": shape({"user_id": {"type": "string", "minLength": 1, "maxLength": 256}}),
+    "AuditPage": shape(
+        {
+            "records": {"type": "array", "items": {"$ref": "#/components/schemas/AuditRecord"}},
+            "next": {**OR_NULL, "description": "The page after this one; null at the end"},
+        }
+    ),
+    "AuditRecord": shape(
+        {
+            "number": VERSION,
+            "previous": {**STRING, "description": "The digest of the record before"},
+            "digest": {**STRING, "description": "SHA-256 over the rest of the record, in hex"},
+            "stamp_ms": UNIX_MS,
+            "node": STRING,
+            "act": STRING,
+            "actor": STRING,
+            "subject": STRING,
+            "result": {**STRING, "description": "`done`, or the code of a refusal"},
+            "details": {"type": "object"},
+        }
+    ),
     "Draining": shape({"node": STRING, "grace_s": {"type": "number", "description": "At most so long"}}),
     "EvaluationFailed": shape({"key": STRING, "errorCode": STRING, "errorDetails": STRING}, "key"),
     "Problem": shape(

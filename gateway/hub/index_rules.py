@@ -1,4 +1,4 @@
-"""The rules of a node's resources, and of the indexes that the gateway keeps beside them."""
+"""The rules of a node's resources, and of those that the gateway keeps beside them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 from gateway.errors import Refusal
 from gateway.ports import Rules
 
-# The type of indexes; no client can name it.
+# The types of what the gateway keeps for itself; no client can name them.
 INDEX = "children"
+NAMES = "names"
+HIDDEN = frozenset({INDEX, NAMES})
 
 
 class IndexRules:
-    """`rules`, and none for indexes: the gateway alone writes them."""
+    """`rules`, and none for what is hidden: the gateway alone writes it."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -25,27 +27,27 @@ class IndexRules:
 
     def strategies(self, resource_type: str) -> Any:
         """See the port."""
-        return None if resource_type == INDEX else self._rules.strategies(resource_type)
+        return None if resource_type in HIDDEN else self._rules.strategies(resource_type)
 
     def check(self, resource_type: str, document: Any, touched: Collection[str] | None) -> None:
         """See the port."""
-        if resource_type != INDEX:
+        if resource_type not in HIDDEN:
             self._rules.check(resource_type, document, touched)
 
     def check_operations(self, resource_type: str, operations: Sequence[tuple[Any, ...]]) -> None:
         """See the port."""
-        if resource_type != INDEX:
+        if resource_type not in HIDDEN:
             self._rules.check_operations(resource_type, operations)
 
     def may_hide_html(self, resource_type: str, operations: Sequence[tuple[Any, ...]]) -> bool:
         """See the port."""
-        return resource_type != INDEX and self._rules.may_hide_html(resource_type, operations)
+        return resource_type not in HIDDEN and self._rules.may_hide_html(resource_type, operations)
 
     def sanitise(
         self, resource_type: str, document: Any, touched: Collection[str] | None
     ) -> list[dict[str, Any]]:
         """See the port."""
-        return [] if resource_type == INDEX else self._rules.sanitise(resource_type, document, touched)
+        return [] if resource_type in HIDDEN else self._rules.sanitise(resource_type, document, touched)
 
     def cleaned(self, text: str) -> str | Refusal:
         """See the port."""

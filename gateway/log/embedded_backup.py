@@ -13,7 +13,7 @@ from gateway.log.sqlite import DATABASE, WATERMARK, DirectoryLock, make_director
 from gateway.log.sqlite_store import Reader, connect
 from gateway.log.watermark import Watermark
 
-DERIVED = ("summaries.sqlite3",)
+DERIVED = ("summaries.sqlite3", "search.sqlite3")
 _PARTS = ("", "-wal", "-shm")
 
 

@@ -116,6 +116,17 @@ _WRITER_PRAGMAS = (
     "secure_delete = ON",
 )
 NOTHING = Snapshot(0, b"null")
+# What went from the log on purpose, for who follows it: of a resource all of older epochs, and the changes up
+# to `upto`. `newest` was the id of the newest change right after that.
+_GONE = """
+CREATE TABLE IF NOT EXISTS gone (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, epoch INTEGER NOT NULL, upto INTEGER NOT NULL,
+    newest INTEGER NOT NULL
+) STRICT;
+"""
+_NOTE_GONE = """
+INSERT INTO gone (name, epoch, upto, newest) SELECT ?, ?, ?, ifnull(max(id), 0) FROM change
+"""
 # From format 1 to 2.
 _ADD_CHECKSUMS = """
 BEGIN; ALTER TABLE change ADD COLUMN checksum INTEGER; ALTER TABLE snapshot ADD COLUMN checksum INTEGER;
@@ -185,6 +196,7 @@ def prepare(path: Path, now_ms: int) -> sqlite3.Connection:
         for pragma in _WRITER_PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         _migrate(connection, path, now_ms)
+        connection.executescript(_GONE)
         _check(connection, path)
     except (sqlite3.Error, LogUnavailable) as error:
         if connection is not None:
@@ -357,6 +369,7 @@ class Writer(Reader):
             self.connection.execute("DELETE FROM change WHERE resource = ?", (number,))
             self.connection.execute("DELETE FROM snapshot WHERE resource = ?", (number,))
             self._set_epoch(resource, epoch)
+            self.connection.execute(_NOTE_GONE, (resource, epoch, 0))
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.note_newest()
         return epoch

@@ -34,12 +34,14 @@ from gateway.http.requests import HttpContext
 from gateway.hub.hub import Hub
 from gateway.hub.summarise import Summariser
 from gateway.node import faces
+from gateway.node.audit import AuditTrail
 from gateway.node.backends import LocalBackend, backend_of
 from gateway.node.capacity import Capacity
 from gateway.node.flags import NodeFlags
 from gateway.node.gauges import Gauges
 from gateway.node.resources import HubResources
 from gateway.node.revocations import NodeRevocations
+from gateway.node.searching import Searcher
 from gateway.ports import Bus, OpLog, Transport
 from gateway.runtime import interpreter, speedups
 from gateway.runtime.clock import unix_ms
@@ -193,12 +195,16 @@ class Node:
             connections_max,
             self.transport.hand_over,
         )
+        self.audit = AuditTrail(self.name, self._backend.audit, config.audit, self.metrics, wall_ms)
+        self.endpoint.context.audit = self.audit
         self.flags = NodeFlags(config.features, self._backend.flags, self.endpoint.take_flags)
         self.revocations = NodeRevocations(
             self._backend.revocations, config.auth.revocations_max, self._take_revocations
         )
         self._summariser = self._made_summariser()
-        self._resources = HubResources(self.hub, self.endpoint.context, self._summariser)
+        self._resources = HubResources(
+            self.hub, self.endpoint.context, self._summariser, self._made_searcher()
+        )
         self.http: server.HttpServer | None = None
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
@@ -211,6 +217,10 @@ class Node:
         summariser = Summariser(summaries, self.hub.open)
         self.hub.on_settled = summariser.note
         return summariser
+
+    def _made_searcher(self) -> Searcher | None:
+        index = self._backend.search
+        return None if index is None else Searcher(index, self.metrics, self.config.search.answer_step_ms)
 
     async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `drain`, or cancelled; started when clients can connect."""
@@ -247,6 +257,7 @@ class Node:
         await nursery.start(self.hub.run)
         await nursery.start(self.flags.run)
         await nursery.start(self.revocations.run)
+        nursery.start_soon(self.audit.run)
         if self._summariser is not None:
             nursery.start_soon(self._summariser.run)
         websocket = await nursery.start(self.transport.serve, self.endpoint)
@@ -283,6 +294,7 @@ class Node:
             limits.document_bytes_max,
             limits.message_bytes_max,
             ending=self._drain_asked,
+            audit=self.audit,
         )
         evaluate = self.endpoint.context.features.evaluate
         application = faces.service_application(config, context, self.endpoint.allows_origin, demo, evaluate)
@@ -298,7 +310,7 @@ class Node:
     def admin_application(self, websocket: tuple[str, int]) -> Starlette:
         """The admin HTTP of this worker, whose clients connect to `websocket`."""
         drain = self.drain if self._admin else _supervised
-        controls = Controls(self.flags, self.revocations, drain)
+        controls = Controls(self.flags, self.revocations, drain, self.audit)
         return faces.admin_application(
             self.config, self._resources, self, self._authenticator, websocket, controls
         )
@@ -316,6 +328,7 @@ class Node:
             section, _, key = name.partition(".")
             getattr(self.config, section).take(key, getattr(getattr(config, section), key))
             logger.info("%s has changed, and is in force", name)
+        self.audit.note("reload", "operator", self.name, changed=sorted(changed))
         self.endpoint.reload(self.config)
         self.flags.reload(self.config.features)
 

@@ -21,16 +21,23 @@ from gateway.bus.redis_values import RedisValues
 from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.archive import Archiver
+from gateway.log.audit_memory import MemoryAudit
+from gateway.log.audit_postgres import PostgresAudit
+from gateway.log.audit_sqlite import SqliteAudit
 from gateway.log.postgres import PostgresArchive, dsn_of
 from gateway.log.postgres_summaries import PostgresSummaries
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
+from gateway.log.search_sqlite import INDEX, SqliteSearch
 from gateway.log.sqlite import SqliteLog
 from gateway.log.sqlite_summaries import SqliteSummaries
 from gateway.log.values_file import ValuesFile
 from gateway.log.values_memory import MemoryValues
 from gateway.node.patience import reached
+from gateway.node.searching import IndexProcess
 from gateway.ports import Bus, Leases, OpLog, RateStore
+from gateway.ports.audit import AuditStore
+from gateway.ports.search import SearchIndex
 from gateway.ports.shared import ValueStore
 from gateway.ports.summaries import Summaries
 from gateway.redislink.address import Address
@@ -61,6 +68,8 @@ class Backend(Protocol):
     summaries: Summaries | None
     flags: ValueStore
     revocations: ValueStore
+    audit: AuditStore
+    search: SearchIndex | None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until `stop`, or cancelled. Raises ConfigError, LogUnavailable when it can't start."""
@@ -109,7 +118,7 @@ def backend_of(config: Config, name: str) -> Backend:
     if config.redis.urls or config.redis.cluster_url:
         return ClusterBackend(config, name)
     data_dir = config.server.data_dir
-    return EmbeddedBackend(SqliteLog(data_dir), LocalBus(), data_dir)
+    return EmbeddedBackend(SqliteLog(data_dir), LocalBus(), data_dir, config.search.enabled)
 
 
 class LocalBackend:
@@ -123,11 +132,14 @@ class LocalBackend:
         summaries: SqliteSummaries | None = None,
         flags: ValueStore | None = None,
         revocations: ValueStore | None = None,
+        audit: AuditStore | None = None,
     ) -> None:
         self.flags = flags or MemoryValues()
         self.revocations = revocations or MemoryValues()
+        self.audit: AuditStore = audit or MemoryAudit()
         self._summaries = summaries
         self.summaries: Summaries | None = summaries
+        self.search: SearchIndex | None = None
         self.log = log
         self.bus = bus
         self.leases = leases
@@ -141,9 +153,15 @@ class LocalBackend:
             with trio.CancelScope(shield=True):  # the log outlives who uses it
                 await self._stop.wait()
         finally:
+            with trio.CancelScope(shield=True):
+                await self._let_go()
             if self._summaries is not None:
                 await self._summaries.aclose()
+            await self.audit.aclose()
             await self.log.aclose()
+
+    async def _let_go(self) -> None:
+        """Close what reads the log, before that is closed."""
 
     def stop(self) -> None:
         """See the port."""
@@ -168,15 +186,32 @@ class LocalBackend:
 class EmbeddedBackend(LocalBackend):
     """The log in the data directory, which knows when it can't be written."""
 
-    def __init__(self, log: SqliteLog, bus: Bus, data_dir: str) -> None:
+    def __init__(self, log: SqliteLog, bus: Bus, data_dir: str, searched: bool) -> None:
         super().__init__(
             log,
             bus,
             summaries=SqliteSummaries(data_dir),
             flags=ValuesFile(Path(data_dir, FLAGS_FILE)),
             revocations=ValuesFile(Path(data_dir, REVOCATIONS_FILE)),
+            audit=SqliteAudit(data_dir),
         )
         self._sqlite = log
+        self._index = SqliteSearch(Path(data_dir) / INDEX) if searched else None
+        self._indexing = IndexProcess(data_dir)
+        self.search = self._index
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """See the port."""
+        async with trio.open_nursery() as nursery:
+            if self._index is not None:
+                nursery.start_soon(self._indexing.run)
+            await super().run(task_status=task_status)
+
+    async def _let_go(self) -> None:
+        """See the base class: who closes the log last leaves nothing but the database behind."""
+        if self._index is not None:
+            await self._indexing.stop()
+            await self._index.aclose()
 
     async def check(self) -> None:
         """See the port."""
@@ -185,6 +220,7 @@ class EmbeddedBackend(LocalBackend):
     def measure(self, counters: Counters) -> None:
         """See the port."""
         counters.log_unwritable = int(bool(self._sqlite.trouble))
+        self._indexing.measure(counters)
 
     @property
     def problems(self) -> Sequence[str]:
@@ -212,6 +248,10 @@ class ClusterBackend:
         self.rates: RateStore | None = RedisRates(self._shards, name)
         self.flags: ValueStore = RedisValues(self._shards, FLAGS_KEY)
         self.revocations: ValueStore = RedisValues(self._shards, REVOCATIONS_KEY)
+        self.audit: AuditStore = (
+            PostgresAudit(self._archive) if self._archive else SqliteAudit(config.server.data_dir)
+        )
+        self.search: SearchIndex | None = None
         self._history_versions = config.redis.history_versions
         self._waits = config.server.start_wait
         self._warned: set[str] = set()  # servers, by name
@@ -232,6 +272,7 @@ class ClusterBackend:
                     nursery.cancel_scope.cancel()
                 servers.cancel_scope.cancel()
         finally:
+            await self.audit.aclose()
             if self._archive is not None:
                 await self._archive.aclose()
 

@@ -15,11 +15,14 @@ import trio
 
 from gateway import ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
-from gateway.http.port import News, Revision, Written
+from gateway.http.port import FoundPage, News, Revision, Written
 from gateway.hub import replay
 from gateway.hub.hub import Hub
+from gateway.hub.names import NamedVersion, NamedVersions, hidden
 from gateway.hub.summarise import Summariser
+from gateway.node.searching import Searcher
 from gateway.ports import Identity
+from gateway.ports.search import Wanted
 from gateway.ports.summaries import Listing, Summary
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
@@ -36,10 +39,18 @@ KILLED_RETRY_MS = 10_000
 class HubResources:
     """The port `gateway.http.port.Resources` over a hub; `sessions`: what edits share with the connected."""
 
-    def __init__(self, hub: Hub, sessions: SessionContext, summariser: Summariser | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        sessions: SessionContext,
+        summariser: Summariser | None = None,
+        searcher: Searcher | None = None,
+    ) -> None:
+        self._searcher = searcher
         self._hub = hub
         self._summariser = summariser
         self._sessions = sessions
+        self._names = NamedVersions(hub.open, hub.now_s, hub.wall_ms)
 
     def types(self) -> Sequence[str]:
         """The resource types that are served."""
@@ -137,12 +148,40 @@ class HubResources:
     def _whole(self, room: Room) -> News:
         return News(room.version, room.history.epoch, document=orjson.dumps(room.document))
 
+    async def named_versions(self, resource_type: str, resource_id: str) -> Sequence[NamedVersion]:
+        """The versions that have names."""
+        room = await self._hub.open(f"{resource_type}:{resource_id}")
+        found = await self._names.of(room.resource)
+        return [item for item in found if item.version <= room.version]
+
+    async def name_version(
+        self, user_id: str, resource_type: str, resource_id: str, name: str, version: int
+    ) -> NamedVersion:
+        """Give a version a name; raises Refusal as the port says."""
+        await self.read(resource_type, resource_id, version)  # it is there
+        self._refuse_killed()
+        self._charge(user_id)
+        return await self._names.give(f"{resource_type}:{resource_id}", name, version, user_id)
+
+    async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
+        """Take a name away; whether there was one."""
+        self._refuse_killed()
+        self._charge(user_id)
+        return await self._names.drop(f"{resource_type}:{resource_id}", name, user_id)
+
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of the index of summaries."""
         if self._summariser is None:
             text = "Lists need the archive: start every gateway of the cluster with --postgres DSN."
             raise Refusal("UNAVAILABLE", text, outcome="none")
         return await self._summariser.listed(wanted)
+
+    async def search(self, wanted: Wanted, count_most: int | None) -> FoundPage:
+        """A page of what matches."""
+        if self._searcher is None:
+            text = "There is no search here: set search.enabled, and in a cluster search.url."
+            raise Refusal("UNAVAILABLE", text, outcome="none")
+        return await self._searcher.search(wanted, count_most)
 
     async def submit(
         self, identity: Identity, resource_type: str, resource_id: str, payload: Mapping[str, Any]
@@ -181,7 +220,10 @@ class HubResources:
     async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
         """Erase history and documents."""
         with self._refusals_counted():
-            room = await self._hub.purge(f"{resource_type}:{resource_id}")
+            resource = f"{resource_type}:{resource_id}"
+            if await self._names.of(resource):
+                await self._hub.purge(hidden(resource))
+            room = await self._hub.purge(resource)
         if self._summariser is not None:
             self._summariser.note(room)
         return Written(room.version, room.epoch)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.errors import Refusal
+from gateway.ports.search import Scope
 
 Role = Literal["viewer", "editor", "admin"]
 
@@ -28,6 +29,9 @@ class Identity(Person, Protocol):
     def expires_at(self) -> float: ...
     @property
     def segments(self) -> Sequence[str]: ...
+
+    @property
+    def scope(self) -> Scope: ...
 
     def role(self, resource_type: str, resource_id: str) -> Role | None: ...
 

@@ -224,6 +224,22 @@ class Counters:
     archive_lag_seconds: float = highest(
         "gateway_archive_lag_seconds", "Age of the oldest change that waits to be archived"
     )
+    # Search: what this node's index has, and answers
+    search_changes: int = count("gateway_search_changes", "Changes that were indexed")
+    search_failures: int = count("gateway_search_failures", "Attempts to index that failed, and go on")
+    search_lag_seconds: float = highest(
+        "gateway_search_lag_seconds", "Age of the oldest change that waits to be indexed"
+    )
+    searches_failed: int = count("gateway_searches_failed", "Searches that the index didn't answer")
+    search_seconds: Histogram = histogram(
+        "gateway_search_seconds", LATENCY_BOUNDS_S, "What the index took to answer a search"
+    )
+    audit_records: int = count("gateway_audit_records", "Administrative acts and refusals that were recorded")
+    audit_failures: int = count(
+        "gateway_audit_failures", "Attempts to write the audit that failed, and go on"
+    )
+    audit_waiting: int = gauge("gateway_audit_waiting", "Records that wait to be written")
+    audit_lost: int = count("gateway_audit_lost", "Records that were given up: too many waited")
 
     # Redis, as each server tells
     redis_memory_bytes: dict[str, float] = levels(

@@ -12,6 +12,7 @@ from gateway.admission import Features
 from gateway.config import Config
 from gateway.hub.hub import Hub
 from gateway.ports import Allowance, Authenticator, RateLimit
+from gateway.ports.audit import AuditLog
 from gateway.runtime.metrics import Counters
 from gateway.sessions.claims import Claims
 from gateway.sessions.handoff import HandOver
@@ -32,8 +33,8 @@ class SessionContext:
     `reconnect`: what AUTH_ACK tells, as JSON."""
 
     __slots__ = (
-        "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers", "heavy",
-        "hub", "limits", "node", "rate_limit", "reads", "received", "reconnect", "registry",
+        "audit", "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers",
+        "heavy", "hub", "limits", "node", "rate_limit", "reads", "received", "reconnect", "registry",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +52,7 @@ class SessionContext:
         registry: Registry,
         hand_over: HandOver,
     ) -> None:
+        self.audit: AuditLog | None = None
         self.node = node
         self.config = config
         self.hub = hub

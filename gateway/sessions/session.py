@@ -46,6 +46,8 @@ CPU_WAIT_S = 1.0
 UNIT_S = 1e-9
 
 CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
+# These refusals are recorded.
+NOT_ALLOWED = frozenset({"UNAUTHENTICATED", "FORBIDDEN"})
 BEFORE_AUTH = frozenset({"AUTH", "PING"})
 EDITS = frozenset({"OP", "UNDO", "REDO"})
 
@@ -316,6 +318,9 @@ class ClientSession:
         """Answer with ERROR, and close where the code asks for it."""
         self.shared.counters.errors[refusal.code] += 1
         self._count_variant(self.shared.counters.variant_errors)
+        if refusal.code in NOT_ALLOWED and self.shared.audit is not None:
+            user_id = self.identity.user_id if self.identity is not None else ""
+            self.shared.audit.refused("session", user_id, refusal.message, refusal.code)
         size = self.send("ERROR", messages.error_payload(refusal, ref))
         if size > READ_BYTES and self.identity is not None:  # it holds the document
             spend_bytes(self.shared, self.identity.user_id, size)

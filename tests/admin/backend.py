@@ -17,10 +17,12 @@ from gateway.admin.app import AdminContext, application
 from gateway.admission import TokenVerifier, issue, parse_grant_arguments
 from gateway.config import Config
 from gateway.errors import LogUnavailable, Refusal
-from gateway.http.port import Revision, Written
+from gateway.http.port import FoundPage, Revision, Written
 from gateway.http.server import bind, serve
+from gateway.hub.names import NamedVersion
 from gateway.log.memory import MemoryLog
 from gateway.ports import Batch, Record
+from gateway.ports.search import Wanted
 from gateway.runtime.metrics import Counters
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -65,6 +67,21 @@ class LogResources:
         change = orjson.loads(records[wanted - 1].body)
         document = orjson.dumps(change["operations"][0]["value"])
         return Revision(wanted, opening.epoch, document, change["timestamp"])
+
+    async def search(self, wanted: Wanted, count_most: int | None) -> FoundPage:
+        return FoundPage([], None if count_most is None else 0)
+
+    async def named_versions(self, resource_type: str, resource_id: str) -> list[NamedVersion]:
+        return []
+
+    async def name_version(
+        self, user_id: str, resource_type: str, resource_id: str, name: str, version: int
+    ) -> NamedVersion:
+        await self.read(resource_type, resource_id, version)
+        return NamedVersion(name, version, user_id, 1)
+
+    async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
+        return False
 
     async def put(
         self, user_id: str, resource_type: str, resource_id: str, document: Any, expected_version: int | None

@@ -42,8 +42,21 @@ async def test_who_changed_what_and_the_way_back(tmp_path):
         assert await said(*restoring) == "event:42 is at version 3\n"
         assert await said(*restoring) == "event:42 is so already, at version 3\n"
 
+        (named,) = (await said("history", "event:42", "--name", "As agreed, 1", "--at", "1")).splitlines()
+        assert named.startswith("     1  ") and "As agreed, 1" in named
+        await said("edit", "event:42", RETITLED, "--user", "bob")
+        assert await said("history", "event:42", "--restore", "As agreed, 1") == (
+            "event:42 is at version 5\n"
+        )
+        assert await said("history", "event:42", "--name", "Now") != ""
+        assert len((await said("history", "event:42", "--names")).splitlines()) == 2
+        (left,) = (await said("history", "event:42", "--unname", "As agreed, 1")).splitlines()
+        assert left.startswith("     5  ")
+        nobody = await gateway("history", "event:42", "--restore", "nobody", **reach)
+        assert (nobody.status, "has the name 'nobody'" in nobody.err) == (1, True)
+
         refused = await gateway("history", "event:42", "--restore", "99", **reach)
-        assert (refused.status, "ends at version 3" in refused.err) == (1, True)
+        assert (refused.status, "ends at version 5" in refused.err) == (1, True)
         wrong = await gateway("history", "event:42", "--blame", "--user", "ann", **reach)
         assert (wrong.status, "--user choose changes" in wrong.err) == (2, True)
 

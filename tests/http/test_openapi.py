@@ -7,15 +7,18 @@ from typing import cast
 from gateway.admin import app as admin_app
 from gateway.admin import openapi as admin_openapi
 from gateway.admin.flags import NAMES
-from gateway.config import FeaturesSettings
+from gateway.config import AuditSettings, FeaturesSettings
 from gateway.http import app as service_app
 from gateway.http import openapi as service_openapi
 from gateway.http.requests import HttpContext
 from gateway.http.shapes import FLAGS
+from gateway.log.audit_memory import MemoryAudit
 from gateway.log.values_memory import MemoryValues
+from gateway.node.audit import AuditTrail
 from gateway.node.flags import NodeFlags
 from gateway.node.revocations import NodeRevocations
 from gateway.ports import Authenticator
+from gateway.runtime.metrics import Counters
 from gateway.supervisor import front
 from tests.admin.backend import LogResources, NodeState
 from tests.http.openapi_fuzz import METHODS, fuzz
@@ -45,6 +48,7 @@ def admin_routes():
             NodeFlags(FeaturesSettings(), MemoryValues(), lambda flags: None),
             NodeRevocations(MemoryValues(), 10, lambda revocations: None),
             lambda: None,
+            AuditTrail("n1", MemoryAudit(), AuditSettings(), Counters(), lambda: 0),
         ),
     )
     return admin_app.routes(context)

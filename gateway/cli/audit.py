@@ -1,0 +1,131 @@
+"""`gateway audit`: what operators did and what was refused; whether the record was changed; an export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from gateway.cli.operate import AdminPort, operating
+from gateway.cli.options import Settings, settings
+from gateway.errors import ClientError
+from gateway.ports.audit import AuditRecord, ChainCheck
+
+PAGE = 1000
+
+
+@click.group("audit", short_help="See what operators did, and whether the record was changed.")
+def audit_command() -> None:
+    """What operators did and what was refused. Each record has the digest of the one before.
+
+    \b
+    gateway audit list --act purge --since 2030-01-31T00:00:00Z
+    gateway audit verify
+    gateway audit export > audit-2030-01.jsonl
+    gateway audit verify --against audit-2030-01.jsonl
+    """
+
+
+@audit_command.command("list", short_help="Show records, the newest last.")
+@click.argument("text", required=False)
+@click.option("--act", metavar="ACT", help="Only of this kind, such as flags.change.")
+@click.option("--actor", metavar="USER", help="Only of this user.")
+@click.option("--subject", metavar="NAME", help="Only about this, such as event:42.")
+@click.option("--since", metavar="TIME", help="From this instant on, such as 2030-01-31T09:00:00Z.")
+@click.option("--until", metavar="TIME", help="Before this instant.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="The newest.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON lines, for programs.")
+@operating
+@settings
+def list_records(
+    text: str | None,
+    act: str | None,
+    actor: str | None,
+    subject: str | None,
+    since: str | None,
+    until: str | None,
+    limit: int,
+    as_json: bool,
+    port: AdminPort,
+    settings: Settings,
+) -> None:
+    """Show the newest records in which TEXT occurs."""
+    wanted = {"q": text, "act": act, "actor": actor, "subject": subject, "since": since, "until": until}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    answer = port.ask(settings, "GET", f"/v1/audit?{urlencode({**given, 'limit': limit})}")
+    for record in reversed(answer["records"]):
+        click.echo(json.dumps(record) if as_json else _line(record))
+
+
+@audit_command.command("export", short_help="Write all records as JSON lines, the oldest first.")
+@click.option("--after", default=0, type=click.IntRange(0), help="From the one behind this number on.")
+@operating
+@settings
+def export(after: int, port: AdminPort, settings: Settings) -> None:
+    """Write the records to the standard output, an object a line."""
+    for record in _all(port, settings, after):
+        click.echo(json.dumps(record))
+
+
+@audit_command.command("verify", short_help="Check that no record was changed, dropped or added.")
+@click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="An earlier export, whose records must be there unchanged.",
+)
+@operating
+@settings
+def verify(file: Path | None, against: Path | None, port: AdminPort, settings: Settings) -> None:
+    """Check the chain of a running gateway, or of an exported FILE. Exit status 1: something is wrong.
+
+    A chain that was made anew as a whole is sound in itself: --against an earlier export shows it. Every
+    record's digest is in the gateway's log, too.
+    """
+    known = {} if against is None else {record.number: record for record in _read(against)}
+    check = ChainCheck()
+    records = map(AuditRecord.of, _all(port, settings, 0)) if file is None else _read(file)
+    for record in records:
+        check.follow(record)
+        before = known.pop(record.number, None)
+        if before is not None and before.digest != record.digest:
+            check.faults.append(f"record {record.number} isn't the one that was exported")
+    first = check.last.number - check.records + 1 if check.last else 1
+    lost = [number for number in known if number >= first]
+    faults = [*check.ended(), *(f"record {number} was exported, and is gone" for number in lost[:10])]
+    if faults:
+        raise ClientError("the record was changed: " + "; ".join(faults))
+    if check.last is None:
+        click.echo("there are no records yet")
+    else:
+        click.echo(f"{check.records} records up to {check.last.number} are whole; {check.last.digest}")
+
+
+def _all(port: AdminPort, settings: Settings, after: int) -> Iterator[dict[str, Any]]:
+    page = f"/v1/audit?after={after}&limit={PAGE}"
+    while page:
+        answer = port.ask(settings, "GET", page)
+        yield from answer["records"]
+        page = answer["next"]
+
+
+def _read(path: Path) -> Iterator[AuditRecord]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield AuditRecord.of(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                raise ClientError(f"{path}:{number} is no record of `gateway audit export`") from None
+
+
+def _line(record: dict[str, Any]) -> str:
+    when = f"{datetime.fromtimestamp(record['stamp_ms'] / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+    details = json.dumps(record["details"]) if record["details"] else ""
+    who = record["actor"] or "somebody"
+    said = f"{who}: {record['act']} {record['subject']}: {record['result']} {details}".rstrip()
+    return f"{record['number']:>6}  {when}  {record['node']}  {said}"

@@ -1,0 +1,67 @@
+"""`gateway search`: documents and changes in which words occur."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from gateway.cli.operate import AdminPort, operating
+from gateway.cli.options import Settings, settings
+from gateway.ports.search import KINDS
+
+PAGE = 100
+
+
+@click.command("search", short_help="Find documents and changes by words, people and time.")
+@click.argument("words", nargs=-1)
+@click.option("--kind", type=click.Choice(KINDS), help="Only documents, or only changes.")
+@click.option("--type", "resource_type", metavar="TYPE", help="Only resources of this type.")
+@click.option("--user", metavar="ID", help="Only what this user wrote.")
+@click.option("--since", metavar="TIME", help="From this instant on, such as 2030-01-31T09:00:00Z.")
+@click.option("--until", metavar="TIME", help="Before this instant.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="The newest.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON lines, for programs.")
+@operating
+@settings
+def search_command(
+    words: tuple[str, ...],
+    kind: str | None,
+    resource_type: str | None,
+    user: str | None,
+    since: str | None,
+    until: str | None,
+    limit: int,
+    as_json: bool,
+    port: AdminPort,
+    settings: Settings,
+) -> None:
+    """Show the newest documents and changes in which all WORDS occur, the newest first.
+
+    \b
+    gateway search team lunch
+    gateway search 会議 --kind document
+    gateway search --user ann --since 2030-01-31T00:00:00Z
+    """
+    port = port.of_everything()
+    filters = {"kind": kind, "type": resource_type, "user_id": user, "since": since, "until": until}
+    wanted = {name: value for name, value in filters.items() if value is not None}
+    query = {"q": " ".join(words), **wanted, "limit": min(limit, PAGE)}
+    page: str | None = f"/v1/search?{urlencode(query)}"
+    shown = 0
+    while page and shown < limit:
+        answer = port.ask(settings, "GET", page)
+        for item in answer["items"][: limit - shown]:
+            click.echo(json.dumps(item, ensure_ascii=False) if as_json else _line(item))
+            shown += 1
+        page = answer["next"]
+
+
+def _line(item: dict[str, Any]) -> str:
+    when = f"{datetime.fromtimestamp(item['timestamp'] / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+    resource = f"{item['resource']}:{item['resource_id']}"
+    shown = " ... ".join(" ".join(piece["text"].split()) for piece in item["fragments"])
+    return f"{when}  {item['kind']:<8}  {resource} {item['version']}  {item['user_id']}: {shown}".rstrip(": ")

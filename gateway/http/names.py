@@ -1,0 +1,83 @@
+"""Named versions over HTTP.
+
+/v1/resources/{type}/{id}/versions          GET
+/v1/resources/{type}/{id}/versions/{name}   PUT, DELETE
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.http.port import Resources
+from gateway.http.problems import Problem
+from gateway.http.requests import (
+    HttpContext,
+    Target,
+    json_body,
+    json_response,
+    known_parameters,
+    target_of,
+)
+
+BODY_BYTES_MAX = 1024
+NAME_LENGTH_MAX = 100
+READS = 2
+
+
+class NameRoutes:
+    """The handlers. Each checks the token and the role before it says anything about a resource."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+        self._resources = context.resources
+
+    def routes(self) -> list[Route]:
+        """What is served."""
+        versions = "/v1/resources/{type}/{id}/versions"
+        return [
+            Route(versions, self.listed, methods=["GET"]),
+            Route(f"{versions}/{{name}}", self.named, methods=["PUT", "DELETE"]),
+        ]
+
+    async def listed(self, request: Request) -> Response:
+        """The names that versions have."""
+        target = target_of(self._context, request, "viewer")
+        known_parameters(request, ())
+        self._resources.charge_read(target.identity.user_id)
+        found = await self._resources.named_versions(target.type, target.id)
+        return json_response({**target.named, "versions": [item._asdict() for item in found]})
+
+    async def named(self, request: Request) -> Response:
+        """Give a name, or take it away."""
+        target = target_of(self._context, request, "editor")
+        known_parameters(request, ())
+        name = request.path_params["name"]
+        if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable():
+            text = f"A name is 1 to {NAME_LENGTH_MAX} printable characters, none of them a slash."
+            raise Problem(400, text)
+        self._resources.charge_read(target.identity.user_id, READS)
+        if request.method == "PUT":
+            return await self._given(request, target, name)
+        if not await self._resources.unname(target.identity.user_id, target.type, target.id, name):
+            raise Problem(404, f"No version of {target.name} has this name.")
+        return json_response({**target.named, "name": name, "dropped": True})
+
+    async def _given(self, request: Request, target: Target, name: str) -> Response:
+        wanted = await json_body(request, BODY_BYTES_MAX, "an object with a version")
+        version = wanted.get("version") if isinstance(wanted, dict) and set(wanted) <= {"version"} else None
+        if type(version) is not int or version < 1:
+            text = 'The body is an object such as {"version": 17}.'
+            raise Problem(400, text, code="INVALID_MESSAGE")
+        user_id = target.identity.user_id
+        found = await self._resources.name_version(user_id, target.type, target.id, name, version)
+        return json_response({**target.named, **found._asdict()})
+
+
+async def version_named(resources: Resources, target: Target, name: str) -> int:
+    """The version that has a name; raises Problem."""
+    for item in await resources.named_versions(target.type, target.id):
+        if item.name == name:
+            return item.version
+    raise Problem(404, f"No version of {target.name} has the name {name[:NAME_LENGTH_MAX]!r}.")

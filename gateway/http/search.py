@@ -1,0 +1,134 @@
+"""Search over HTTP: documents and changes that match, newest first, of what the caller's token may see.
+
+/v1/search?q=&kind=&type=&user_id=&since=&until=&after=&limit=&count=   GET
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.http.problems import Problem
+from gateway.http.requests import (
+    HttpContext,
+    flag,
+    identity_of,
+    instant_ms,
+    json_response,
+    known_parameters,
+    whole_number,
+)
+from gateway.ports import Identity
+from gateway.ports.search import KINDS, FoundEntry, Kind, SearchPlace, Wanted
+from gateway.search.terms import TooManyTerms, terms_of
+
+LIMIT_DEFAULT = 20
+LIMIT_MAX = 100
+COUNT_MAX = 10_000
+QUERY_LENGTH_MAX = 1000
+# Reads that a search counts as; and counting, on top.
+SEARCH_READS = 10
+PARAMETERS = ("q", "kind", "type", "user_id", "since", "until", "after", "limit", "count")
+
+
+class SearchRoutes:
+    """The handler."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+
+    def routes(self) -> list[Route]:
+        """What is served."""
+        return [Route("/v1/search", self.search, methods=["GET"])]
+
+    async def search(self, request: Request) -> Response:
+        """A page of what matches."""
+        identity = identity_of(self._context, request)
+        wanted, counts = self._wanted(request, identity), flag(request, "count")
+        resources = self._context.resources
+        resources.charge_read(identity.user_id, SEARCH_READS * (2 if counts else 1))
+        found = await resources.search(wanted, COUNT_MAX if counts else None)
+        following = None
+        if len(found.entries) == wanted.limit:
+            kept = [(name, value) for name, value in request.query_params.items() if name != "after"]
+            after = found.entries[-1].place.written()
+            following = f"{request.url.path}?{urlencode([*kept, ('after', after)])}"
+        fields: dict[str, Any] = {"items": [_item(entry) for entry in found.entries], "next": following}
+        if found.total is not None:
+            fields["count"] = found.total
+        headers = {"Link": f'<{following}>; rel="next"'} if following else {}
+        response = json_response(fields, headers=headers)
+        resources.spend_bytes(identity.user_id, len(response.body))
+        return response
+
+    def _wanted(self, request: Request, identity: Identity) -> Wanted:
+        known_parameters(request, PARAMETERS)
+        return Wanted(
+            identity.scope,
+            _terms(request),
+            whole_number(request, "limit", least=1, most=LIMIT_MAX) or LIMIT_DEFAULT,
+            _kind(request),
+            self._types(request),
+            _user(request),
+            instant_ms(request, "since"),
+            instant_ms(request, "until"),
+            _after(request),
+        )
+
+    def _types(self, request: Request) -> list[str]:
+        served = list(self._context.resources.types())
+        wanted = request.query_params.get("type")
+        if wanted is not None and wanted not in served:
+            raise Problem(400, f"type must be one of {', '.join(served)}.")
+        return served if wanted is None else [wanted]
+
+
+def _terms(request: Request) -> list[str]:
+    query = request.query_params.get("q", "")
+    try:
+        if len(query) > QUERY_LENGTH_MAX:
+            raise TooManyTerms(f"at most {QUERY_LENGTH_MAX} characters")
+        return terms_of(query)
+    except TooManyTerms as error:
+        raise Problem(400, f"q is too long: {error}.") from None
+
+
+def _kind(request: Request) -> Kind | None:
+    wanted = request.query_params.get("kind")
+    if wanted is None:
+        return None
+    for kind in KINDS:
+        if kind == wanted:
+            return kind
+    raise Problem(400, f"kind must be one of {', '.join(KINDS)}.")
+
+
+def _user(request: Request) -> str | None:
+    user_id = request.query_params.get("user_id")
+    if user_id is not None and not 1 <= len(user_id) <= 256:
+        raise Problem(400, "user_id must be 1 to 256 characters.")
+    return user_id
+
+
+def _after(request: Request) -> SearchPlace | None:
+    text = request.query_params.get("after")
+    found = None if text is None else SearchPlace.read(text)
+    if text is not None and found is None:
+        raise Problem(400, "after must be what `next` of the page before has.")
+    return found
+
+
+def _item(entry: FoundEntry) -> dict[str, Any]:
+    return {
+        "kind": entry.kind,
+        "resource": entry.type,
+        "resource_id": entry.id,
+        "version": entry.version,
+        "user_id": entry.user_id,
+        "timestamp": entry.timestamp,
+        "fragments": [fragment._asdict() for fragment in entry.fragments],
+    }

@@ -1,0 +1,170 @@
+"""The audit of a lone node, or of a cluster's node without an archive: a database in its data directory.
+
+Workers of a node share it: each append is a transaction that waits for the others'.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+import trio
+
+from gateway.errors import LogUnavailable
+from gateway.log.writer_thread import Serial
+from gateway.ports.audit import (
+    FIRST,
+    AuditEntry,
+    AuditRecord,
+    AuditSearch,
+    chained,
+    retained,
+)
+
+DATABASE = "audit.sqlite3"
+BUSY_TIMEOUT_S = 5.0
+_PREPARE = """
+PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+CREATE TABLE IF NOT EXISTS audit (
+    number INTEGER PRIMARY KEY, previous TEXT NOT NULL, digest TEXT NOT NULL, stamp_ms INTEGER NOT NULL,
+    node TEXT NOT NULL, act TEXT NOT NULL, actor TEXT NOT NULL, subject TEXT NOT NULL, result TEXT NOT NULL,
+    details TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS audit_by_actor ON audit (actor, number);
+CREATE INDEX IF NOT EXISTS audit_by_subject ON audit (subject, number);
+PRAGMA user_version = 1;
+"""
+_ADD = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NEWEST = "SELECT number, digest FROM audit ORDER BY number DESC LIMIT 1"
+_NAMES = ("number", "previous", "digest", *AuditEntry._fields)
+_COLUMNS = ", ".join(_NAMES)
+
+T = TypeVar("T")
+
+
+class SqliteAudit:
+    """The port `AuditStore` in `data_dir`, whose database is made by the first use."""
+
+    def __init__(self, data_dir: str | Path) -> None:
+        self._path = Path(data_dir) / DATABASE
+        self._connection: sqlite3.Connection | None = None
+        self._thread = Serial("audit")
+
+    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
+        """See the port."""
+        return await self._run(lambda connection: _append(connection, entries))
+
+    async def find(self, wanted: AuditSearch) -> Sequence[AuditRecord]:
+        """See the port."""
+        statement, values = query(wanted)
+        rows = await self._run(lambda connection: connection.execute(statement, values).fetchall())
+        return [_record(row) for row in rows]
+
+    async def retain(self, since_ms: int, node: str, now_ms: int) -> int:
+        """See the port."""
+        return await self._run(lambda connection: _retain(connection, since_ms, node, now_ms))
+
+    async def aclose(self) -> None:
+        """Close it; a later use opens it again."""
+        with trio.CancelScope(shield=True):
+            await self._thread.run(self._close)
+        self._thread.stop()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def guarded() -> T:
+            try:
+                return work(self._opened())
+            except sqlite3.Error as error:
+                raise LogUnavailable(f"{self._path}: {error}", "none") from error
+
+        return await self._thread.run(guarded)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._path.touch(0o600)
+            connection = sqlite3.connect(
+                self._path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            connection.executescript(_PREPARE)
+            self._connection = connection
+        return self._connection
+
+
+def _append(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        made = _chain(connection, entries)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return made
+
+
+def _chain(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
+    number, previous = connection.execute(_NEWEST).fetchone() or (0, FIRST)
+    made = chained(number, previous, entries)
+    connection.executemany(_ADD, [_row(record) for record in made])
+    return made
+
+
+def _retain(connection: sqlite3.Connection, since_ms: int, node: str, now_ms: int) -> int:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # What stands before the first one that stays; the newest stays.
+        row = connection.execute(
+            f"""
+            SELECT {_COLUMNS} FROM audit WHERE number < min(
+                ifnull((SELECT min(number) FROM audit WHERE stamp_ms >= ?), (SELECT max(number) FROM audit)),
+                (SELECT max(number) FROM audit))
+            ORDER BY number DESC LIMIT 1
+            """,
+            (since_ms,),
+        ).fetchone()
+        if row is None:
+            return 0
+        through = _record(row)
+        count = connection.execute("DELETE FROM audit WHERE number <= ?", (through.number,)).rowcount
+        _chain(connection, [retained(through, count, since_ms, node, now_ms)])
+        connection.execute("COMMIT")
+        return count
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _row(record: AuditRecord) -> tuple[object, ...]:
+    *first, details = record.entry
+    return *record[:3], *first, orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _record(row: Sequence[Any]) -> AuditRecord:
+    *named, details = row
+    return AuditRecord.of({**dict(zip(_NAMES, named, strict=False)), "details": orjson.loads(details)})
+
+
+def query(wanted: AuditSearch) -> tuple[str, dict[str, object]]:
+    """The statement of a page, and its values."""
+    comparisons = {
+        "act": "act = :act",
+        "actor": "actor = :actor",
+        "subject": "subject = :subject",
+        "before": "number < :before",
+        "after": "number > :after",
+        "since_ms": "stamp_ms >= :since_ms",
+        "until_ms": "stamp_ms < :until_ms",
+        "text": "instr(lower(act||' '||actor||' '||subject||' '||result||' '||details), lower(:text))",
+    }
+    conditions = [text for name, text in comparisons.items() if getattr(wanted, name) is not None]
+    where = " AND ".join(conditions) or "true"
+    order = "ASC" if wanted.after is not None else "DESC"
+    statement = f"SELECT {_COLUMNS} FROM audit WHERE {where} ORDER BY number {order} LIMIT :limit"
+    return statement, wanted._asdict()

@@ -1,0 +1,240 @@
+"""Feeds the index of searches from the log, in order, off the way of edits.
+
+At least once: what was taken counts as done when the index has it, and is taken again otherwise. Storing it
+again changes nothing. `IndexSource` and `SearchIndex` are the two ends; `Indexer` is what runs in between.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+import trio
+
+from gateway import ot
+from gateway.errors import LogError
+from gateway.hub.index_rules import HIDDEN
+from gateway.ports.search import Erasure, IndexEntry, SearchIndex
+from gateway.runtime.clock import unix_ms
+from gateway.runtime.timeslice import Slices
+from gateway.search.texts import text_of, text_of_patch
+
+logger = logging.getLogger(__name__)
+
+# Changes that are stored at once.
+CHANGES_A_STEP = 1000
+IDLE_INTERVAL_S = 0.2
+RETRY_INTERVAL_S = 1.0
+# Documents, and versions of others, that are remembered.
+DOCUMENTS_MAX = 2_000
+VERSIONS_MAX = 200_000
+
+
+class OtherHistory(Exception):
+    """The log isn't the one that the index was made from: another index is to be made."""
+
+
+class LoggedChange(NamedTuple):
+    """A change of the log, of a resource's present epoch; `body` is its JSON."""
+
+    name: str
+    epoch: int
+    version: int
+    user_id: str
+    timestamp: int
+    body: bytes
+
+
+class LoggedDocument(NamedTuple):
+    """A resource's newest document (None: there is none), and who wrote it when."""
+
+    epoch: int
+    version: int
+    document: Any
+    user_id: str
+    timestamp: int
+
+
+class Taken(NamedTuple):
+    """What is to be indexed next: first what is gone, then changes, a resource's in order of their versions.
+
+    `token` is the source's own. `has_more`: not all that waits is in it.
+    """
+
+    erasures: Sequence[Erasure]
+    changes: Sequence[LoggedChange]
+    token: Any
+    has_more: bool
+
+
+class IndexSource(Protocol):
+    """The log's side. Methods raise LogUnavailable."""
+
+    async def take(self, count: int) -> Taken:
+        """What waits, about `count` changes. Raises OtherHistory."""
+        ...
+
+    async def document(self, name: str) -> LoggedDocument | None:
+        """The newest; None where the resource is no more."""
+        ...
+
+    async def done(self, taken: Taken) -> Sequence[Erasure]:
+        """It is in the index. Returns what of it went from the log meanwhile."""
+        ...
+
+    async def release(self) -> None:
+        """Let others take what this one holds."""
+        ...
+
+
+@dataclass(slots=True)
+class IndexNumbers:
+    """What an indexer counts; `trouble` is why it waits, for people, "" while it doesn't."""
+
+    changes: int = 0
+    failures: int = 0
+    trouble: str = ""
+    lag_ms: int = 0
+
+
+class Indexer:
+    """Moves changes from the log to the index. `run` serves until cancelled."""
+
+    def __init__(self, source: IndexSource, index: SearchIndex, wall_ms: Callable[[], int] = unix_ms) -> None:
+        self._source = source
+        self._index = index
+        self._wall_ms = wall_ms
+        self._documents: OrderedDict[str, LoggedDocument] = OrderedDict()
+        self._indexed: dict[str, tuple[int, int]] = {}  # epochs and versions of documents in the index
+        self._behind_since_ms: int | None = None
+        self.numbers = IndexNumbers()
+
+    async def run(self) -> None:
+        """Index what comes, until cancelled."""
+        try:
+            while True:
+                pause_s = await self.turn()
+                await trio.sleep(pause_s)
+        finally:
+            with trio.move_on_after(1, shield=True):
+                await self._release()
+
+    async def turn(self) -> float:
+        """One step; how long to wait before the next one, in seconds."""
+        try:
+            has_more = await self.step()
+        except LogError as error:
+            logger.warning("the index of searches waits: %s", error)
+            return self._failed(str(error))
+        except OtherHistory:
+            raise
+        except Exception as error:
+            logger.exception("bug in the indexer")
+            return self._failed(repr(error))
+        self.numbers.trouble = ""
+        return 0 if has_more else IDLE_INTERVAL_S
+
+    @property
+    def lag_ms(self) -> int:
+        """The age of the oldest change that is known not to be indexed; it grows while all fails."""
+        return 0 if self._behind_since_ms is None else max(0, self._wall_ms() - self._behind_since_ms)
+
+    async def step(self) -> bool:
+        """Index what waits now; whether there is more. Raises LogUnavailable."""
+        taken = await self._source.take(CHANGES_A_STEP)
+        if taken.changes:
+            self._behind_since_ms = min(change.timestamp for change in taken.changes)
+        if taken.erasures:
+            for erasure in taken.erasures:
+                self._forget(erasure.name)
+            await self._index.erase(taken.erasures)
+        if taken.changes:
+            await self._index.store(await self._entries(taken.changes))
+        again = await self._source.done(taken)
+        if again:
+            await self._index.erase(again)
+        self.numbers.changes += len(taken.changes)
+        if not taken.has_more:
+            self._behind_since_ms = None
+        return taken.has_more
+
+    def _failed(self, trouble: str) -> float:
+        self.numbers.failures += 1
+        self.numbers.trouble = trouble
+        self._documents.clear()
+        self._indexed.clear()
+        if self._behind_since_ms is None:
+            self._behind_since_ms = self._wall_ms()
+        return RETRY_INTERVAL_S
+
+    async def _release(self) -> None:
+        try:
+            await self._source.release()
+        except LogError as error:
+            logger.info("what the indexer holds is given up by itself: %s", error)
+
+    async def _entries(self, changes: Sequence[LoggedChange]) -> list[IndexEntry]:
+        """The changes as the index has them, and the documents that they made."""
+        entries = []
+        slices = Slices(trio.current_time)
+        shown = [change for change in changes if change.name.partition(":")[0] not in HIDDEN]
+        for name, group in groupby(sorted(shown, key=lambda change: change.name), lambda item: item.name):
+            logged = [(change, orjson.loads(change.body)["operations"]) for change in group]
+            entries += [_change(change, patch) for change, patch in logged]
+            document = await self._document(name, logged)
+            if document is not None:
+                entries.append(_document(name, document))
+            await slices.pause()
+        return entries
+
+    async def _document(
+        self, name: str, logged: Sequence[tuple[LoggedChange, ot.Patch]]
+    ) -> LoggedDocument | None:
+        """The document after these changes, or a later one; None where the index has it."""
+        first, last = logged[0][0], logged[-1][0]
+        if self._indexed.get(name, (0, 0)) >= (last.epoch, last.version):
+            return None
+        known = self._documents.get(name)
+        if known is not None and (known.epoch, known.version) == (first.epoch, first.version - 1):
+            document = known.document
+            for _, patch in logged:
+                document = ot.apply_patch(document, patch)
+            made = LoggedDocument(last.epoch, last.version, document, last.user_id, last.timestamp)
+        else:
+            found = await self._source.document(name)
+            if found is None:
+                return None
+            made = found
+        self._remember(name, made)
+        return made
+
+    def _remember(self, name: str, made: LoggedDocument) -> None:
+        self._documents[name] = made
+        self._documents.move_to_end(name)
+        if len(self._documents) > DOCUMENTS_MAX:
+            self._documents.popitem(last=False)
+        if len(self._indexed) >= VERSIONS_MAX:
+            self._indexed.clear()
+        self._indexed[name] = made.epoch, made.version
+
+    def _forget(self, name: str) -> None:
+        self._documents.pop(name, None)
+        self._indexed.pop(name, None)
+
+
+def _change(change: LoggedChange, patch: ot.Patch) -> IndexEntry:
+    kind, _, ident = change.name.partition(":")
+    made = change.epoch, change.version, change.user_id, change.timestamp
+    return IndexEntry("change", kind, ident, *made, text_of_patch(patch))
+
+
+def _document(name: str, state: LoggedDocument) -> IndexEntry:
+    kind, _, ident = name.partition(":")
+    text = None if state.document is None else text_of(state.document)
+    made = state.epoch, state.version, state.user_id, state.timestamp
+    return IndexEntry("document", kind, ident, *made, text)

@@ -1,0 +1,221 @@
+"""The indexer of a lone node: a process beside it, which reads the node's log and writes the index.
+
+So an edit costs the node nothing more. `python -m gateway.log.search_follower DATA` follows until its
+standard input ends, and tells how it goes by lines of JSON. An index of another format, or of another
+history, is made anew beside the old one, which answers until then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import orjson
+import trio
+
+from gateway.errors import LogUnavailable
+from gateway.log.indexer import Indexer, IndexNumbers, LoggedChange, LoggedDocument, OtherHistory, Taken
+from gateway.log.pool import Pool
+from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, format_of
+from gateway.log.sqlite import DATABASE
+from gateway.log.sqlite_store import Reader, connect
+from gateway.ports.search import Erasure
+from gateway.rooms.window import entry_of
+
+logger = logging.getLogger(__name__)
+
+TELL_INTERVAL_S = 0.5
+RETRY_S = 1.0
+NICENESS = 5
+_STANDING = "SELECT standing_epoch FROM log"
+_GONE = "SELECT id, name, epoch, upto, newest FROM gone WHERE id > ? ORDER BY id"
+_CHANGES = """
+SELECT c.id, r.name, r.epoch, c.version, c.user_id, c.timestamp, c.body
+FROM change AS c JOIN resource AS r ON r.id = c.resource WHERE c.id > ? ORDER BY c.id LIMIT ?
+"""
+
+
+T = TypeVar("T")
+
+
+class LogSource:
+    """The port `IndexSource` over the log in `data_dir`; how far it was read is kept in the index."""
+
+    def __init__(self, data_dir: Path, index: SqliteSearch) -> None:
+        self._path = data_dir / DATABASE
+        self._readers = Pool(lambda: Reader(connect(self._path, writing=False)), 1)
+        self._index = index
+        self._place: tuple[int, int, int] | None = None  # standing epoch, newest change, newest of `gone`
+
+    async def take(self, count: int) -> Taken:
+        """See the port. Raises OtherHistory."""
+        if self._place is None:
+            kept = await self._index.write(lambda writer: writer.progress)
+            self._place = (0, 0, 0) if kept is None else tuple(kept)
+        place = self._place
+        return await self._read(lambda reader: _taken(reader, place, count))
+
+    async def document(self, name: str) -> LoggedDocument | None:
+        """See the port."""
+        return await self._read(lambda reader: _newest(reader, name))
+
+    async def done(self, taken: Taken) -> Sequence[Erasure]:
+        """See the port. What goes from the log is in `gone`, so it comes with what is taken next."""
+        if taken.token != self._place:
+            await self._index.write(lambda writer: writer.keep_progress(taken.token))
+            self._place = taken.token
+        return ()
+
+    async def release(self) -> None:
+        """Nobody else follows."""
+        self._readers.close()
+
+    async def _read(self, work: Callable[[Reader], T]) -> T:
+        try:
+            return await self._readers.run(work)
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"{self._path}: {error}", "none") from error
+
+
+def _taken(reader: Reader, place: tuple[int, int, int], count: int) -> Taken:
+    standing, newest, gone = place
+    with reader.transaction():
+        (now_standing,) = reader.connection.execute(_STANDING).fetchone()
+        if standing not in (0, now_standing):
+            raise OtherHistory
+        went = reader.connection.execute(_GONE, (gone,)).fetchall()
+        # Numbers of changes that went are given again.
+        newest = min([newest, *(row[4] for row in went)])
+        rows = reader.connection.execute(_CHANGES, (newest, count)).fetchall()
+    erasures = [Erasure(name.decode(), epoch, upto) for _, name, epoch, upto, _ in went]
+    changes = [
+        LoggedChange(name.decode(), epoch, version, user.decode(), stamp, body)
+        for _, name, epoch, version, user, stamp, body in rows
+    ]
+    token = now_standing, rows[-1][0] if rows else newest, went[-1][0] if went else gone
+    return Taken(erasures, changes, token, len(rows) == count)
+
+
+def _newest(reader: Reader, name: str) -> LoggedDocument | None:
+    opening = reader.open(name)
+    document = orjson.loads(opening.snapshot.document)
+    for record in opening.records:
+        document = entry_of(document, record).after
+    version = opening.records[-1].version if opening.records else opening.snapshot.version
+    if version == 0:
+        return None
+    [newest] = opening.records[-1:] or reader.read(name, version - 1, 1)
+    return LoggedDocument(opening.epoch, version, document, newest.user_id, newest.timestamp)
+
+
+# ------------------------------------------------------------------------------------------ building
+
+
+async def build(data_dir: Path, told: Callable[[Indexer], None] = lambda indexer: None) -> IndexNumbers:
+    """Make the index anew from the log, beside the old one, and put it in that one's place."""
+    path, fresh = data_dir / INDEX, data_dir / f"{INDEX}.new"
+    for part in ("", "-wal", "-shm"):
+        fresh.with_name(fresh.name + part).unlink(missing_ok=True)
+    index = SqliteSearch(fresh)
+    try:
+        indexer = Indexer(LogSource(data_dir, index), index)
+        while await indexer.step():
+            told(indexer)
+    finally:
+        await index.aclose()
+    for part in ("-wal", "-shm"):
+        path.with_name(path.name + part).unlink(missing_ok=True)
+    fresh.rename(path)
+    return indexer.numbers
+
+
+async def follow(data_dir: Path, told: Callable[[Indexer], None]) -> None:
+    """Keep the index up to date, until cancelled."""
+    path = data_dir / INDEX
+    while True:
+        try:
+            if format_of(path) != FORMAT_VERSION:
+                logger.info("the index of searches is made from the log")
+                await build(data_dir, told)
+            await _follow_one(data_dir, path, told)
+        except OtherHistory:
+            path.unlink()
+        except LogUnavailable as error:
+            logger.warning("the index of searches waits: %s", error)
+            await trio.sleep(RETRY_S)
+
+
+async def _follow_one(data_dir: Path, path: Path, told: Callable[[Indexer], None]) -> None:
+    """Follow with the database that is there, until another one is."""
+    file, index = _file(path), SqliteSearch(path)
+    try:
+        indexer = Indexer(LogSource(data_dir, index), index)
+        while _file(path) == file:
+            pause_s = await indexer.turn()
+            told(indexer)
+            await trio.sleep(pause_s)
+    finally:
+        await index.aclose()
+
+
+def _file(path: Path) -> int:
+    """Which file is there; 0 for none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+# ------------------------------------------------------------------------------------------- process
+
+
+class Teller:
+    """Writes how it goes, now and then."""
+
+    def __init__(self) -> None:
+        self._told_s = -1.0
+        self._changes = 0
+
+    def __call__(self, indexer: Indexer) -> None:
+        now_s = trio.current_time()
+        if now_s < self._told_s + TELL_INTERVAL_S:
+            return
+        self._told_s = now_s
+        numbers = indexer.numbers
+        said = {
+            "changes": numbers.changes,
+            "failures": numbers.failures,
+            "trouble": numbers.trouble,
+            "lag_ms": indexer.lag_ms,
+        }
+        sys.stdout.write(orjson.dumps(said).decode() + "\n")
+        sys.stdout.flush()
+
+
+async def serve(data_dir: Path) -> None:
+    """Follow until the standard input ends."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow, data_dir, Teller())
+        stream = trio.lowlevel.FdStream(os.dup(0))
+        with contextlib.suppress(trio.BrokenResourceError):
+            while await stream.receive_some(1024):
+                pass
+        nursery.cancel_scope.cancel()
+
+
+def main() -> None:
+    """The process."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    trio.run(serve, Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""What was done and refused on this worker, on its way to the store of the audit.
+
+Refusals come as fast as anybody likes to make them, so they are gathered: repetitions become one record that
+counts them, and beyond a bound all others together.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import trio
+
+from gateway.config import AuditSettings
+from gateway.errors import LogUnavailable
+from gateway.ports.audit import DONE, AuditEntry, AuditRecord, AuditSearch, AuditStore
+from gateway.runtime.metrics import Counters
+
+logger = logging.getLogger(__name__)
+
+# So long an act waits to be written; then it goes on, and the record is written later.
+RECORD_TIMEOUT_S = 5.0
+RETRY_S = 1.0
+GATHER_S = 10.0
+# Records that wait to be written; beyond, new ones are lost, and counted.
+WAITING_MAX = 10_000
+RETENTION_INTERVAL_S = 3600.0
+END_TIMEOUT_S = 2.0
+OTHERS = "others"
+DAY_MS = 86_400_000
+
+
+class Denial(NamedTuple):
+    """A refusal, by which repetitions are the same."""
+
+    act: str
+    actor: str
+    subject: str
+    code: str
+
+
+class AuditTrail:
+    """The port `AuditLog`. `run` writes until cancelled."""
+
+    def __init__(
+        self,
+        node: str,
+        store: AuditStore,
+        settings: AuditSettings,
+        counters: Counters,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._settings = settings
+        self._counters = counters
+        self._wall_ms = wall_ms
+        self._waiting: list[AuditEntry] = []
+        self._refused: Counter[Denial] = Counter()
+        self._wake = trio.Event()
+        self._written = trio.Event()  # set, and another one, whenever some were
+        self._added = self._done = 0
+
+    async def record(self, act: str, actor: str, subject: str, result: str = DONE, /, **details: Any) -> None:
+        """See the port."""
+        self._add(act, actor, subject, result, details)
+        await self._settled()
+
+    def note(self, act: str, actor: str, subject: str, result: str = DONE, /, **details: Any) -> None:
+        """As `record`, where nobody can wait."""
+        self._add(act, actor, subject, result, details)
+        self._wake.set()
+
+    def refused(self, act: str, actor: str, subject: str, code: str) -> None:
+        """See the port."""
+        denial = Denial(act, actor, subject, code)
+        if denial not in self._refused and len(self._refused) >= self._settings.refusals_max:
+            denial = Denial(OTHERS, OTHERS, OTHERS, OTHERS)
+        self._refused[denial] += 1
+
+    async def find(self, wanted: AuditSearch) -> Sequence[AuditRecord]:
+        """See the port."""
+        self._gather()
+        await self._settled()
+        return await self._store.find(wanted)
+
+    async def run(self) -> None:
+        """Write, and take old records away, until cancelled; what is left then is written at the end."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                nursery.start_soon(self._retain)
+        finally:
+            with trio.move_on_after(END_TIMEOUT_S, shield=True):
+                self._gather()
+                await self._try()
+
+    async def _settled(self) -> None:
+        """Wait until what was added is written, but not for long."""
+        added = self._added
+        with trio.move_on_after(RECORD_TIMEOUT_S):
+            while self._done < added:
+                self._wake.set()
+                await self._written.wait()
+
+    async def _write(self) -> None:
+        while True:
+            with trio.move_on_after(GATHER_S):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            self._gather()
+            if not await self._try():
+                await trio.sleep(RETRY_S)
+                self._wake.set()
+
+    async def _retain(self) -> None:
+        while True:
+            since_ms = self._wall_ms() - int(self._settings.kept_days * DAY_MS)
+            try:
+                count = await self._store.retain(since_ms, self._node, self._wall_ms())
+            except LogUnavailable as error:
+                logger.warning("old records of the audit stay: %s", error)
+            else:
+                if count:
+                    logger.info("%d records of the audit, older than audit.kept_days, went", count)
+            await trio.sleep(RETENTION_INTERVAL_S)
+
+    def _add(self, act: str, actor: str, subject: str, result: str, details: dict[str, Any]) -> None:
+        if len(self._waiting) >= WAITING_MAX:
+            self._counters.audit_lost += 1
+            logger.critical(
+                "the audit can't be written; not recorded: %s did %s to %s: %s", actor, act, subject, result
+            )
+            return
+        entry = AuditEntry(self._wall_ms(), self._node, act, actor, subject, result, details)
+        self._waiting.append(entry.cut())
+        self._added += 1
+        self._counters.audit_waiting = len(self._waiting)
+
+    def _gather(self) -> None:
+        refused, self._refused = self._refused, Counter()
+        for denial, times in refused.items():
+            self._add(*denial, {"times": times})
+
+    async def _try(self) -> bool:
+        """Write what waits; whether that succeeded."""
+        taken = list(self._waiting)
+        if not taken:
+            return True
+        try:
+            with trio.CancelScope(shield=True):  # what was written isn't written again
+                records = await self._store.append(taken)
+        except LogUnavailable as error:
+            self._counters.audit_failures += 1
+            logger.error("the audit waits to be written: %s", error)
+            return False
+        self._done += len(taken)
+        del self._waiting[: len(taken)]
+        self._counters.audit_waiting = len(self._waiting)
+        self._counters.audit_records += len(records)
+        for record in records:
+            _tell(record)
+        written, self._written = self._written, trio.Event()
+        written.set()
+        return True
+
+
+def _tell(record: AuditRecord) -> None:
+    """What a record's digest was is known outside of the store, too."""
+    entry = record.entry
+    logger.info(
+        "audit %d %s: %s did %s to %s: %s",
+        *(record.number, record.digest, entry.actor, entry.act, entry.subject, entry.result),
+    )

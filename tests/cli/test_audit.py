@@ -1,0 +1,57 @@
+"""`gateway audit` as an operator runs it, beside a gateway that serves."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+
+from tests.cli.commands import gateway, served
+
+CREATED = '[{"op": "add", "path": "/title", "value": "Lunch"}]'
+
+
+async def test_what_operators_did_and_what_was_refused(tmp_path):
+    data = tmp_path / "data"
+    async with served(data) as server:
+        reach = {
+            "GATEWAY_URL": server.url,
+            "GATEWAY_ADMIN_URL": server.admin,
+            "GATEWAY_SERVER_DATA_DIR": str(data),
+        }
+
+        async def said(*words: str) -> str:
+            done = await gateway(*words, **reach)
+            assert done.status == 0, done.err
+            return done.out
+
+        assert await said("audit", "verify") == "there are no records yet\n"
+        await said("flags", "ab_test_variant=blue")
+        await said("edit", "event:42", "--create", CREATED, "--user", "ann")
+        viewer = (await said("token", "--user", "eve", "--grant", "event:1=viewer")).strip()
+        refused = await gateway("history", "event:42", "--token", viewer, **reach)
+        assert refused.status == 1
+        refused = await gateway("watch", "event:42", "--once", "--token", viewer, **reach)
+        assert refused.status == 1
+        lines = (await said("audit", "list")).splitlines()
+        assert "flags.change flags: done" in lines[0] and "ab_test_variant" in lines[0]
+        assert any("eve: http.GET event:42: FORBIDDEN" in line for line in lines)
+        assert any("eve: session The token doesn't grant event:42" in line for line in lines)
+        assert len((await said("audit", "list", "--actor", "eve")).splitlines()) == 2
+        assert (await said("audit", "verify")).startswith("3 records up to 3 are whole; ")
+
+        exported = await said("audit", "export")
+        (tmp_path / "export").write_text(exported)
+        assert [json.loads(line)["number"] for line in exported.splitlines()] == [1, 2, 3]
+        assert "are whole" in await said("audit", "verify", str(tmp_path / "export"))
+        assert "are whole" in await said("audit", "verify", "--against", str(tmp_path / "export"))
+
+        with closing(sqlite3.connect(data / "audit.sqlite3", isolation_level=None)) as connection:
+            connection.execute("UPDATE audit SET actor = 'bob' WHERE number = 1")
+        changed = await gateway("audit", "verify", **reach)
+        assert (changed.status, "record 1 was changed" in changed.err) == (1, True)
+        with closing(sqlite3.connect(data / "audit.sqlite3", isolation_level=None)) as connection:
+            connection.execute("DELETE FROM audit")
+        await said("flags", "--reset")
+        lost = await gateway("audit", "verify", "--against", str(tmp_path / "export"), **reach)
+        assert (lost.status, "isn't the one that was exported" in lost.err) == (1, True)

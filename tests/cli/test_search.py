@@ -1,0 +1,50 @@
+"""`gateway search` and `gateway reindex` as a person runs them, beside a gateway that serves."""
+
+from __future__ import annotations
+
+import json
+
+import trio
+
+from tests.cli.commands import gateway, served
+
+CREATED = '[{"op": "add", "path": "/title", "value": "会議 and Lunch"}]'
+
+
+async def test_what_was_written_is_found_and_found_in_a_new_index_too(tmp_path):
+    data = tmp_path / "data"
+    async with served(data) as server:
+        reach = {
+            "GATEWAY_URL": server.url,
+            "GATEWAY_ADMIN_URL": server.admin,
+            "GATEWAY_SERVER_DATA_DIR": str(data),
+        }
+
+        async def said(*words: str) -> str:
+            done = await gateway(*words, **reach)
+            assert done.status == 0, done.err
+            return done.out
+
+        async def found(*words: str, count: int) -> list[str]:
+            """The lines, once there are so many."""
+            with trio.fail_after(60):
+                while True:
+                    done = await gateway("search", *words, **reach)
+                    if done.status == 0 and len(done.out.splitlines()) == count:
+                        return done.out.splitlines()
+                    await trio.sleep(0.1)
+
+        await said("edit", "event:42", "--create", CREATED, "--user", "ann")
+        lines = await found("会議", count=2)
+        assert all("event:42 1  ann: 会議 and Lunch" in line for line in lines)
+        first = (data / "search.sqlite3").stat().st_ino
+        assert await said("reindex") == "the index is made anew: 1 changes\n"
+        assert (data / "search.sqlite3").stat().st_ino != first
+        [item] = (await said("search", "lunch", "--kind", "change", "--json")).splitlines()
+        assert json.loads(item)["fragments"] == [{"text": "会議 and Lunch", "marks": [[7, 5]]}]
+        assert await said("search", "dinner") == ""
+        # The indexer goes on with the new one.
+        await said("edit", "event:42", '{"op": "replace", "path": "/title", "value": "Dinner"}')
+        await found("dinner", count=2)
+    nowhere = await gateway("reindex", "--data", str(tmp_path / "nowhere"))
+    assert (nowhere.status, "there is no log" in nowhere.err) == (2, True)

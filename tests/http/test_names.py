@@ -1,0 +1,77 @@
+"""Named versions over HTTP, on a real node: given, found, read, restored, moved, dropped, purged."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from tests.http.node import served
+
+EVENT = "/v1/resources/event/42"
+VERSIONS = f"{EVENT}/versions"
+
+
+async def test_a_version_is_found_by_its_name(tmp_path):
+    async with served(tmp_path, "portable") as node:
+        client = node.client
+        for title in ("One", "Two", "Three"):
+            await client.put(EVENT, json={"title": title})
+        first = f"{VERSIONS}/{quote('As agreed ~ 会議', safe='')}"
+        given = await client.put(first, json={"version": 1})
+        assert given.status_code == 200, given.text
+        assert given.json() | {"timestamp": 0} == {
+            "resource": "event",
+            "resource_id": "42",
+            "name": "As agreed ~ 会議",
+            "version": 1,
+            "user_id": "ann",
+            "timestamp": 0,
+        }
+        await client.put(f"{VERSIONS}/Draft", json={"version": 2})
+        listed = (await client.get(VERSIONS)).json()["versions"]
+        assert [(item["name"], item["version"]) for item in listed] == [
+            ("As agreed ~ 会議", 1),
+            ("Draft", 2),
+        ]
+        old = (await client.get(EVENT, params={"named": "As agreed ~ 会議"})).json()
+        assert (old["version"], old["document"]) == (1, {"title": "One"})
+
+        await client.put(f"{VERSIONS}/Draft", json={"version": 3})
+        assert (await client.get(EVENT, params={"named": "Draft"})).json()["version"] == 3
+        restored = (await client.post(f"{EVENT}/restore", json={"named": "As agreed ~ 会議"})).json()
+        assert restored["version"] == 4
+        assert (await client.get(EVENT)).json()["document"] == {"title": "One"}
+
+        assert (await client.delete(f"{VERSIONS}/Draft")).status_code == 200
+        assert (await client.delete(f"{VERSIONS}/Draft")).status_code == 404
+        assert (await client.get(EVENT, params={"named": "Draft"})).status_code == 404
+
+
+async def test_names_are_there_after_a_restart_and_gone_after_a_purge(tmp_path):
+    async with served(tmp_path, "portable") as node:
+        await node.client.put(EVENT, json={"title": "One"})
+        await node.client.put(f"{VERSIONS}/Draft", json={"version": 1})
+    async with served(tmp_path, "portable") as node:
+        assert len((await node.client.get(VERSIONS)).json()["versions"]) == 1
+        admin = f"http://127.0.0.1:{node.admin_port}{EVENT}"
+        assert (await node.client.delete(admin, params={"purge": "true"})).status_code == 200
+        assert (await node.client.get(VERSIONS)).json()["versions"] == []
+        await node.client.put(EVENT, json={"title": "Anew"})
+        assert (await node.client.get(VERSIONS)).json()["versions"] == []
+
+
+async def test_what_a_name_needs(tmp_path):
+    async with served(tmp_path, "portable") as node:
+        client = node.client
+        await client.put(EVENT, json={"title": "One"})
+        assert (await client.put(f"{VERSIONS}/Draft", json={"version": 2})).status_code == 404
+        assert (await client.put(f"{VERSIONS}/Draft", json={"version": 0})).status_code == 400
+        assert (await client.put(f"{VERSIONS}/Draft", json=[])).status_code == 400
+        assert (await client.put(f"{VERSIONS}/{'x' * 101}", json={"version": 1})).status_code == 400
+        viewer = node.bearer("bob", event="viewer")
+        assert (await client.put(f"{VERSIONS}/Draft", json={"version": 1}, headers=viewer)).status_code == 403
+        assert (await client.get(VERSIONS, headers=viewer)).status_code == 200
+        assert (await client.get(VERSIONS, headers=node.bearer("eve"))).status_code == 403
+        # What is hidden has no door of its own.
+        assert (await client.get("/v1/resources/names/event:42")).status_code == 404
+        both = await client.post(f"{EVENT}/restore", json={"named": "x", "version": 1})
+        assert both.status_code == 400

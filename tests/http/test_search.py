@@ -1,0 +1,136 @@
+"""Search over HTTP, on a real node with its indexer beside it: found, bounded by grants, purged, paged."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from gateway.node import searching
+from tests.http.node import Served, served
+
+EVENT = "/v1/resources/event/42"
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr(searching, "START_DELAY_S", 0.0)
+
+
+@asynccontextmanager
+async def searchable(tmp_path):
+    async with served(tmp_path, "portable") as node:
+        yield node
+
+
+async def search(node: Served, headers: dict[str, str] | None = None, **query: Any) -> list[dict[str, Any]]:
+    answer = await node.client.get("/v1/search", params=query, headers=headers)
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def until(node: Served, count: int, **query: Any) -> list[dict[str, Any]]:
+    """What is found once it is so many; the indexer is a moment behind."""
+    with trio.fail_after(60):
+        while True:
+            answer = await node.client.get("/v1/search", params=query)
+            if answer.status_code == 200 and len(answer.json()["items"]) == count:
+                found: list[dict[str, Any]] = answer.json()["items"]
+                return found
+            await trio.sleep(0.05)
+
+
+async def test_documents_and_changes_are_found_by_words_people_and_kind(tmp_path):
+    async with searchable(tmp_path) as node:
+        bob = node.bearer("bob", event="editor")
+        await node.client.put(EVENT, json={"title": "会議 about Lunch", "tags": ["food"]})
+        await node.client.put(EVENT, json={"title": "Dinner 会議"}, headers=bob)
+        found = await until(node, 3, q="会議")
+        assert [(item["kind"], item["version"], item["user_id"]) for item in found] in (
+            [("document", 2, "bob"), ("change", 2, "bob"), ("change", 1, "ann")],
+            [("change", 2, "bob"), ("document", 2, "bob"), ("change", 1, "ann")],
+        )
+        assert found[2]["fragments"] == [{"text": "会議 about Lunch\nfood", "marks": [[0, 2]]}]
+        assert [item["version"] for item in await search(node, q="lunch")] == [1]
+        assert len(await search(node, q="dinner", kind="document")) == 1
+        assert len(await search(node, user_id="bob")) == 2
+        assert await search(node, q="dinner", since="2100-01-01T00:00:00Z") == []
+        assert await search(node, q="breakfast") == []
+
+
+async def test_nothing_is_found_nor_counted_that_the_token_does_not_grant(tmp_path):
+    async with searchable(tmp_path) as node:
+        for number in range(6):
+            await node.client.put(f"/v1/resources/event/{number}", json={"title": "secret"})
+        await until(node, 12, q="secret")
+        few = {"Authorization": f"Bearer {node.token({'event:1': 'viewer', 'event:4*': 'editor'}, 'eve')}"}
+        assert {item["resource_id"] for item in await search(node, few, q="secret")} == {"1", "4"}
+        counted = await node.client.get("/v1/search", params={"q": "secret", "count": "true"}, headers=few)
+        assert counted.json()["count"] == 4
+        none = {"Authorization": f"Bearer {node.token({'task:*': 'admin'}, 'eve')}"}
+        empty = await node.client.get("/v1/search", params={"q": "secret", "count": "true"}, headers=none)
+        assert empty.json() == {"items": [], "next": None, "count": 0}
+        assert (await node.client.get("/v1/search", headers={"Authorization": ""})).status_code == 401
+
+
+async def test_pages_go_on_where_the_one_before_ended(tmp_path):
+    async with searchable(tmp_path) as node:
+        for number in range(5):
+            await node.client.put(f"/v1/resources/event/{number}", json={"title": "page"})
+        await until(node, 5, q="page", kind="change")
+        seen, following = [], "/v1/search?q=page&kind=change&limit=2"
+        while following:
+            answer = (await node.client.get(following)).json()
+            seen += [item["resource_id"] for item in answer["items"]]
+            following = answer["next"]
+        assert seen == ["4", "3", "2", "1", "0"]
+
+
+async def test_a_purge_takes_what_was_found_away_and_a_deleted_document_is_no_document(tmp_path):
+    async with searchable(tmp_path) as node:
+        await node.client.put(EVENT, json={"title": "secret"})
+        await node.client.put("/v1/resources/event/43", json={"title": "secret"})
+        await until(node, 4, q="secret")
+        await node.client.delete("/v1/resources/event/43")
+        found = await until(node, 3, q="secret")
+        assert {item["kind"] for item in found if item["resource_id"] == "43"} == {"change"}
+        admin = f"http://127.0.0.1:{node.admin_port}{EVENT}"
+        assert (await node.client.delete(admin, params={"purge": "true"})).status_code == 200
+        found = await until(node, 1, q="secret")
+        assert found[0]["resource_id"] == "43"
+        # Its number in the log is given again, and what has it is indexed all the same.
+        await node.client.put(EVENT, json={"title": "anew"})
+        assert len(await until(node, 2, q="anew")) == 2
+
+
+async def test_what_was_written_before_is_found_after_a_restart(tmp_path):
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        await node.client.put(EVENT, json={"title": "before"})
+        assert (await node.client.get("/v1/search")).status_code == 503
+    async with searchable(tmp_path) as node:
+        await until(node, 2, q="before")
+    async with searchable(tmp_path) as node:
+        await node.client.put(EVENT, json={"title": "after"})
+        await until(node, 2, q="after")
+        assert node.node.counters().search_failures == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ({"q": "x" * 2000}, "q is too long"),
+        ({"q": " ".join(map(str, range(40)))}, "q is too long"),
+        ({"kind": "x"}, "kind must be"),
+        ({"type": "children"}, "type must be"),
+        ({"after": "x"}, "after must be"),
+        ({"limit": 0}, "limit must be"),
+        ({"user": "x"}, "no parameter"),
+    ],
+)
+async def test_a_wrong_search_says_the_way_out(tmp_path, query, hint):
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        answer = await node.client.get("/v1/search", params=query)
+        assert (answer.status_code, hint in answer.json()["detail"]) == (400, True)

@@ -1,0 +1,83 @@
+"""The audit's stores: the contract, and that a change made behind their back is seen."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import LogUnavailable
+from gateway.log.audit_memory import MemoryAudit
+from gateway.log.audit_postgres import PostgresAudit
+from gateway.log.audit_sqlite import DATABASE, SqliteAudit
+from gateway.log.postgres import PostgresArchive, migrate
+from tests.contracts.audit_contract import ALL, AuditContract, entry, faults
+from tests.servers import shared_postgres
+
+
+class TestMemoryAudit(AuditContract):
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[MemoryAudit]:
+        yield MemoryAudit()
+
+
+class TestSqliteAudit(AuditContract):
+    @pytest.fixture(autouse=True)
+    def _directory(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[SqliteAudit]:
+        store = SqliteAudit(self.path)
+        yield store
+        await store.aclose()
+
+
+class TestPostgresAudit(AuditContract):
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[PostgresAudit]:
+        with shared_postgres().database() as dsn:
+            migrate(dsn)
+            archive = PostgresArchive(dsn)
+            yield PostgresAudit(archive)
+            await archive.aclose()
+
+
+TAMPERED = [
+    ("UPDATE audit SET actor = 'eve' WHERE number = 2", "record 2 was changed"),
+    ("DELETE FROM audit WHERE number = 2", "records are missing between 1 and 3"),
+    ("DELETE FROM audit WHERE number < 3", "records up to 2 are gone"),
+    ("UPDATE audit SET previous = 'x' WHERE number = 3", "record 3 was changed"),
+]
+
+
+@pytest.mark.parametrize(("statement", "fault"), TAMPERED)
+async def test_what_somebody_does_to_the_database_is_seen(tmp_path, statement, fault):
+    store = SqliteAudit(tmp_path)
+    await store.append([entry(number) for number in range(4)])
+    with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as connection:
+        connection.execute(statement)
+    assert fault in "; ".join(await faults(store))
+    await store.aclose()
+
+
+async def test_workers_of_a_node_share_the_chain_in_its_directory(tmp_path):
+    first, second = SqliteAudit(tmp_path), SqliteAudit(tmp_path)
+    for number in range(5):
+        await first.append([entry(number)])
+        await second.append([entry(number)])
+    assert len(await first.find(ALL)) == 10
+    assert await faults(second) == []
+    await first.aclose()
+    await second.aclose()
+
+
+async def test_a_database_that_cannot_be_opened_is_a_log_that_is_away(tmp_path):
+    (tmp_path / DATABASE).write_bytes(b"no database" * 100)
+    store = SqliteAudit(tmp_path)
+    with pytest.raises(LogUnavailable, match=r"audit\.sqlite3"):
+        await store.append([entry()])
+    await store.aclose()

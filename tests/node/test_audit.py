@@ -1,0 +1,97 @@
+"""What a worker records: acts at once, refusals gathered, and all of it later where the store is away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+from trio.testing import MockClock
+
+from gateway.config import AuditSettings
+from gateway.errors import LogUnavailable
+from gateway.log.audit_memory import MemoryAudit
+from gateway.node.audit import DAY_MS, GATHER_S, AuditTrail
+from gateway.ports.audit import AuditEntry, AuditRecord, AuditSearch
+from gateway.runtime.metrics import Counters
+
+ALL = AuditSearch(1000, after=0)
+
+
+class Failing(MemoryAudit):
+    """Away as long as `away`."""
+
+    away = False
+
+    async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
+        if self.away:
+            raise LogUnavailable("away", "none")
+        return await super().append(entries)
+
+
+@asynccontextmanager
+async def trail(store: MemoryAudit, counters: Counters, **settings: float) -> AsyncIterator[AuditTrail]:
+    made = AuditTrail("n1", store, AuditSettings(**settings), counters, lambda: 1000 * DAY_MS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(made.run)
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_act_is_written_when_it_returns():
+    store, counters = MemoryAudit(), Counters()
+    async with trail(store, counters) as audit:
+        await audit.record("purge", "ann", "event:1", epoch=7)
+        (record,) = await store.find(ALL)
+        assert record.entry[1:] == ("n1", "purge", "ann", "event:1", "done", {"epoch": 7})
+        assert (counters.audit_records, counters.audit_waiting) == (1, 0)
+
+
+async def test_refusals_become_one_record_that_counts_and_many_different_ones_are_bounded():
+    store = MemoryAudit()
+    async with trail(store, Counters(), refusals_max=3) as audit:
+        for _ in range(5):
+            audit.refused("session", "bob", "event:1", "FORBIDDEN")
+        for number in range(10):
+            audit.refused("session", "bob", f"event:{number}", "FORBIDDEN")
+        found = await audit.find(ALL)
+    times = {record.entry.subject: record.entry.details["times"] for record in found}
+    assert times == {"event:1": 6, "event:0": 1, "event:2": 1, "others": 7}
+
+
+async def test_refusals_are_written_though_nobody_asks(autojump_clock: MockClock):
+    store = MemoryAudit()
+    async with trail(store, Counters()) as audit:
+        audit.refused("session", "bob", "event:1", "FORBIDDEN")
+        await trio.sleep(GATHER_S + 1)
+        assert len(await store.find(ALL)) == 1
+
+
+async def test_an_act_goes_on_while_the_store_is_away_and_is_recorded_later(autojump_clock: MockClock):
+    store, counters = Failing(), Counters()
+    async with trail(store, counters) as audit:
+        store.away = True
+        await audit.record("drain", "ann", "n1")
+        assert (counters.audit_waiting, counters.audit_records) == (1, 0)
+        assert counters.audit_failures > 0
+        store.away = False
+        await trio.sleep(2)
+        assert [record.entry.act for record in await store.find(ALL)] == ["drain"]
+        assert counters.audit_waiting == 0
+
+
+async def test_what_waits_is_written_at_the_end():
+    store = MemoryAudit()
+    async with trail(store, Counters()) as audit:
+        audit.refused("session", "bob", "event:1", "FORBIDDEN")
+        audit.note("reload", "operator", "n1")
+    assert {record.entry.act for record in await store.find(ALL)} == {"session", "reload"}
+
+
+async def test_records_older_than_they_are_kept_go(autojump_clock: MockClock):
+    store = MemoryAudit()
+    old = AuditEntry(1, "n1", "purge", "ann", "event:1", "done", {})
+    await store.append([old, old, old._replace(stamp_ms=999 * DAY_MS)])
+    async with trail(store, Counters(), kept_days=10):
+        await trio.sleep(1)
+        assert [record.number for record in await store.find(ALL)] == [3, 4]
