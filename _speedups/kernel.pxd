@@ -77,6 +77,7 @@ cdef str format_pointer(tuple path)
 cdef bint starts_with(tuple path, tuple prefix) except -1
 @cython.locals(i=Py_ssize_t)
 cdef bint shares(tuple path, tuple other, Py_ssize_t depth) except -1
+cdef bint is_same_place(tuple path, tuple other) except -1
 cdef bint is_inside(tuple place, tuple node) except -1
 @cython.locals(components=list)
 cdef tuple with_component(tuple path, Py_ssize_t depth, Py_ssize_t component)
@@ -420,7 +421,7 @@ cpdef list conflicts(object document, object patch, object window, object strate
 cdef bint is_plain(tuple operation, list changes, Budget budget) except -1
 @cython.locals(entry=Py_ssize_t)
 cdef Py_ssize_t entry_of(list ends) except -1
-cpdef list overwritten(object seen, tuple operation, object window, Budget budget)
+cpdef list overwritten(object seen, tuple operation, list window, Budget budget)
 @cython.locals(path=tuple, index=Py_ssize_t, other=tuple)
 cdef list judge_plain(object seen, tuple operation, list changes, Budget budget)
 @cython.locals(committed=list, own=list, calls=longlong)

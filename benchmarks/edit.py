@@ -30,7 +30,7 @@ from gateway.bus.local import LocalBus
 from gateway.config import Config
 from gateway.hub.hub import Hub
 from gateway.log.memory import MemoryLog
-from gateway.ports import Ack, Admission, Connection, Own, Session, UpgradeRequest
+from gateway.ports import Ack, Admission, Connection, OpLog, Own, Session, UpgradeRequest
 from gateway.runtime import interpreter
 from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
@@ -119,18 +119,20 @@ class Editor:
 
 
 class Core:
-    """A node's core without sockets: the hub, and who admits its sessions."""
+    """A node's core without sockets: the hub, and who admits its sessions. `log` None: one in memory."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, log: OpLog | None = None) -> None:
         secret_file = Path(folder) / "secret"
         secret_file.write_text(node.SECRET)
         secret_file.chmod(0o600)
-        config = Config().with_(limits={"operations_per_minute": 0}, auth={"secret_file": str(secret_file)})
+        config = Config().with_(
+            limits={"operations_per_minute": 0, "user_cpu_share": 1}, auth={"secret_file": str(secret_file)}
+        )
         self.counters = Counters()
         self.bus = LocalBus()
         self.hub = Hub(
             config,
-            MemoryLog(),
+            log or MemoryLog(),
             self.bus,
             Schemas(config),
             self.counters,

@@ -232,6 +232,13 @@ class LimitsSettings(Section):
     windows_bytes_max: int = tunable(
         64 * MIB, "Snapshots kept of all rooms of a worker", unit="bytes", least=0, most=64 * 1024 * MIB
     )
+    pasts_bytes_max: int = tunable(
+        64 * MIB,
+        "Changes kept of what left the windows, for edits that are far behind, of all rooms of a worker",
+        unit="bytes",
+        least=MIB,
+        most=64 * 1024 * MIB,
+    )
     outbox_bytes_max: int = tunable(
         MIB, "Queue of one slow reader before it is degraded", unit="bytes", least=KIB, most=256 * MIB
     )

@@ -17,9 +17,10 @@ from gateway import ot
 from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal, unavailable
 from gateway.hub import replay
+from gateway.hub.pasts import Pasts
 from gateway.hub.recovery import Recovery
 from gateway.ports import ClientKey, OpLog, Record, Rules
-from gateway.rooms.conflicts import Began, Earlier
+from gateway.rooms.conflicts import Began
 from gateway.rooms.room import Room
 from gateway.rooms.window import Entry
 from gateway.runtime.metrics import Counters
@@ -60,6 +61,8 @@ class CatchUp:
         self._patch_limits = patch_limits
         self._wall_ms = wall_ms
         self._recovery = Recovery(log, rules, counters)
+        limits = config.limits
+        self.pasts = Pasts(log, counters, limits.pasts_bytes_max, limits.rebase_versions_max, self.now)
         self._under_way: set[str] = set()
         self._landings: dict[Room, trio.Event] = {}
         self._nursery: trio.Nursery | None = None
@@ -200,29 +203,23 @@ class CatchUp:
     async def lower_at(
         self, room: Room, base: int, patch: list[dict[str, Any]], budget: ot.Budget
     ) -> Lowered:
-        """A patch on a base that left the window: its operations past what came since, on a newer base.
+        """A patch on a base that left the window: its operations past what came since, on the head.
 
-        One budget holds for the whole way. Raises PatchError like `ot.lower` and `ot.rebase`, Refusal
-        VERSION_TOO_OLD where the log no longer has that base, or has another history by now.
+        Raises PatchError like `ot.lower` and `ot.rebase`, Refusal VERSION_TOO_OLD where the log no longer has
+        that base, or has another history by now.
         """
         epoch = room.epoch
-        changes: list[Earlier] = []
-        losses = 0
         try:
-            document = await replay.document_at(self._log, room.resource, base)
-            strategies = self._rules.strategies(room.type)
-            operations: ot.Operations = ot.lower(document, patch, strategies, self._patch_limits, budget)
-            async with aclosing(self._left(room, base, replay.entries_after)) as left:
-                async for entry in left:
-                    operations, lost = ot.rebase_losses(operations, [entry.operations], budget)
-                    losses |= lost
-                    changes.append(Earlier(entry.operations, entry.record))
-                    base = entry.record.version
+            past = await self.pasts.after(room, base)
         except LogTrimmed as error:
             text = f"{error}: resume, merge and resubmit."
             raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name()) from error
         room.check_epoch(epoch)
-        return Lowered(operations, base, Began(document, changes, losses))
+        document, window = past.document_at(base), past.operations_since(base)
+        strategies = self._rules.strategies(room.type)
+        operations = ot.lower(document, patch, strategies, self._patch_limits, budget)
+        rebased, losses = ot.rebase_losses(operations, window, budget)
+        return Lowered(rebased, past.end, Began(document, past, window, losses))
 
     async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
         """Bring a client's latest submissions, so that its resends are recognised; raises UNAVAILABLE."""

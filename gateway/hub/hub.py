@@ -243,19 +243,25 @@ class Hub:
         """Once a second: evict idle rooms, and bound what the others keep."""
         while True:
             await trio.sleep(1)
-            idle_before_s = self.now_s() - self.config.timeouts.room_idle_s
-            rooms = self._rooms.values()
-            for room in rooms:
-                room.roster.end_typing(self.wall_ms())
-            idle = [room for room in rooms if room.idle_since_s <= idle_before_s and not room.busy]
             slices = Slices(self.now_s)
-            for room in idle:
-                if room.subscriber_count:
-                    room.trim(0, 0)
-                else:
-                    await self._evict(room)
-                await slices.pause()
-            self._bound_windows()
+            window_bytes = 0
+            for room in list(self._rooms.values()):
+                await self._tidy(room)
+                window_bytes += room.history.window.bytes
+                if slices.over:
+                    await slices.pause()
+            self._bound_windows(window_bytes)
+            self.catch_up.pasts.bound()
+
+    async def _tidy(self, room: Room) -> None:
+        room.roster.end_typing(self.wall_ms())
+        if room.idle_since_s > self.now_s() - self.config.timeouts.room_idle_s or room.busy:
+            return
+        self.catch_up.pasts.forget(room)
+        if room.subscriber_count:
+            room.trim(0, 0)
+        else:
+            await self._evict(room)
 
     async def _evict(self, room: Room) -> None:
         if room.version > room.history.snapshot_version:
@@ -274,9 +280,8 @@ class Hub:
             del self._opening[room.resource]
             closing.set()
 
-    def _bound_windows(self) -> None:
+    def _bound_windows(self, total: int) -> None:
         """Keep all windows within their budget: the rooms that were idle longest give theirs up first."""
-        total = sum(room.history.window.bytes for room in self._rooms.values())
         budget = self.config.limits.windows_bytes_max
         if total > budget:
             for room in sorted(self._rooms.values(), key=lambda room: room.idle_since_s):

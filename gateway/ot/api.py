@@ -205,7 +205,7 @@ def conflicts(
 
 
 def overwritten(
-    document: Any, operation: Operation, window: Iterable[Operations], budget: Budget | None = None
+    document: Any, operation: Operation, window: list[Operations], budget: Budget | None = None
 ) -> list[Conflict]:
     """`conflicts` of a patch that is this `set` alone, where `rebase_losses` says ONLY_WRITES_OVER of it.
 

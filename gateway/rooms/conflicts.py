@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from gateway import ot
-from gateway.ports.values import Record
+from gateway.rooms.past import Past
 from gateway.rooms.submission import Submission
 from gateway.rooms.window import Entry, Kept
 
@@ -17,35 +16,30 @@ from gateway.rooms.window import Entry, Kept
 CONFLICTS_BYTES_MAX = 64 * 1024
 
 
-class Earlier(NamedTuple):
-    """A concurrent change that left the window before the edit that it concerns was lowered."""
-
-    operations: ot.Operations
-    record: Record
-
-
 class Began(NamedTuple):
     """Where an edit began, whose base had left the window.
 
-    The document there, the changes from there to the base that the submission was given, and what was lost to
-    them (bits as of `ot.rebase_losses`).
+    The document there; the changes from there to the base that the submission got, their operations in
+    `window`, and what was lost to them (bits as of `ot.rebase_losses`).
     """
 
     document: Any
-    changes: Sequence[Earlier]
+    past: Past
+    window: list[ot.Operations]
     losses: int
 
 
-Concurrent = Kept | Entry | Earlier
-
-
 class Met:
-    """What a submission met on its way to the head: changes, oldest first, their operations in `window`, and
-    what it lost to them, as `ot.rebase_losses` says it."""
+    """What a submission met on its way to the head: the operations of all changes in `window`, oldest first,
+    and what it lost to them, as `ot.rebase_losses` says it. The last of them are `changes`; those before are
+    known where it `began`."""
 
-    __slots__ = ("changes", "losses", "window")
+    __slots__ = ("began", "changes", "losses", "window")
 
-    def __init__(self, changes: list[Concurrent], window: list[ot.Operations], losses: int) -> None:
+    def __init__(
+        self, began: Began | None, changes: list[Kept | Entry], window: list[ot.Operations], losses: int
+    ) -> None:
+        self.began = began
         self.changes = changes
         self.window = window
         self.losses = losses
@@ -62,6 +56,20 @@ class Found(NamedTuple):
 NOTHING_FOUND = Found(b"", [])
 
 
+def met_by(
+    began: Began | None, concurrent: list[Kept | Entry], window: list[ot.Operations], losses: int
+) -> Met:
+    """What a submission met: after its base, and before that where it began further behind."""
+    if began is None:
+        return Met(None, concurrent, window, losses)
+    if concurrent:
+        both = began.losses & losses
+        losses = (began.losses | losses) & ~(ot.ONLY_WRITES_OVER & ~both)
+    else:
+        losses = began.losses
+    return Met(began, concurrent, began.window + window, losses)
+
+
 def found_conflicts(
     submission: Submission,
     document: Any,
@@ -74,32 +82,44 @@ def found_conflicts(
 
     Those with the author's own changes (an OP sent before the last one was answered) are none.
     """
-    if met.losses & ot.ONLY_WRITES_OVER and submission.began is None and len(submission.patch) == 1:
+    if met.losses & ot.ONLY_WRITES_OVER and len(submission.patch) == 1:
         conflicts = ot.overwritten(document, submission.operations[0], met.window, budget)
     else:
         conflicts = ot.conflicts(document, submission.patch, met.window, strategies, limits, budget)
     found = []
     for conflict in conflicts:
         index = conflict.pop("change")
-        record = _record_of(met.changes[index]) if index >= 0 else None
-        if record is None:
-            found.append(conflict)
-        elif not _is_author(submission, record):
-            conflict["version"] = record.version
-            conflict["user_id"] = record.user_id
-            conflict["timestamp"] = record.timestamp
+        if index < 0 or _name_change(conflict, met, index, submission):
             found.append(conflict)
     if not found:
         return NOTHING_FOUND
     return Found(_bounded(found), [conflict["kind"] for conflict in found])
 
 
-def _is_author(submission: Submission, record: Record) -> bool:
-    return record.user_id == submission.user_id and record.client_id == submission.client_id
-
-
-def _record_of(change: Concurrent) -> Record:
-    return change.record() if isinstance(change, Kept) else change.record
+def _name_change(conflict: ot.Conflict, met: Met, index: int, submission: Submission) -> bool:
+    """Have a conflict say which change wrote the other value; False where that is the author's own."""
+    index -= len(met.window) - len(met.changes)
+    change = met.changes[index] if index >= 0 else None
+    if isinstance(change, Entry):
+        record = change.record
+        if record.user_id == submission.user_id and record.client_id == submission.client_id:
+            return False
+        conflict["version"] = record.version
+        conflict["user_id"] = record.user_id
+        conflict["timestamp"] = record.timestamp
+        return True
+    if change is not None:
+        body = change.body
+    else:
+        assert met.began is not None, "a change that isn't known"
+        body = met.began.past.body(submission.base + index + 1)
+    logged = orjson.loads(body)
+    if logged["user_id"] == submission.user_id and logged["client_id"] == submission.client_id:
+        return False
+    conflict["version"] = logged["version"]
+    conflict["user_id"] = logged["user_id"]
+    conflict["timestamp"] = logged["timestamp"]
+    return True
 
 
 def _bounded(conflicts: list[dict[str, Any]]) -> bytes:

@@ -5,7 +5,7 @@ cimport cython
 cimport gateway.ot.api as ot
 from gateway.rooms.admit cimport admit
 from gateway.rooms.audience cimport Audience
-from gateway.rooms.conflicts cimport Met, found_conflicts
+from gateway.rooms.conflicts cimport Met, found_conflicts, met_by
 from gateway.rooms.history cimport History
 from gateway.rooms.submission cimport Staged, Submission, record_of
 from gateway.rooms.context cimport RoomContext
@@ -52,7 +52,6 @@ cdef class Room:
     cdef object _arrived_ms(self, Submission submission)
     @cython.locals(concurrent=list, staged=Staged)
     cdef list _concurrent(self, Submission submission)
-    @cython.locals(newer=list)
     cdef tuple _rebased(self, Submission submission, list window, object document, object version, object budget)
     cdef _find_conflicts(self, Submission submission, Met met, object rebased, object document, object version,
                          object budget)

@@ -38,12 +38,12 @@ from gateway.ports import (
 from gateway.ports.values import Ack, Record
 from gateway.rooms.admit import admit
 from gateway.rooms.audience import Audience
-from gateway.rooms.conflicts import NOTHING_FOUND, Concurrent, Met, found_conflicts
+from gateway.rooms.conflicts import NOTHING_FOUND, Met, found_conflicts, met_by
 from gateway.rooms.context import RoomContext
 from gateway.rooms.history import History
 from gateway.rooms.roster import Roster
 from gateway.rooms.submission import Staged, Submission, record_of
-from gateway.rooms.window import Entry
+from gateway.rooms.window import Entry, Kept
 from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -306,8 +306,8 @@ class Room:
         rebased, losses = self._rebased(submission, window, document, version - 1, budget)
         admitted = self._admitted(document, rebased, budget)
         operations, after, submission.sanitised = admitted
-        if concurrent:
-            met = Met(concurrent, window, losses)
+        if concurrent or submission.began is not None:
+            met = met_by(submission.began, concurrent, window, losses)
             self._find_conflicts(submission, met, rebased, document, version - 1, budget)
         if after is None and document is not None and not submission.may_delete:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
@@ -326,13 +326,11 @@ class Room:
         shared.counters.step_seconds["admit"].observe(shared.now_s() - began_s)
         return admitted
 
-    def _concurrent(self, submission: Submission) -> list[Concurrent]:
-        """The changes that the submission's author hadn't seen, oldest first."""
-        concurrent: list[Concurrent] = list(self.history.since(submission.base))
+    def _concurrent(self, submission: Submission) -> list[Kept | Entry]:
+        """The changes after the submission's base, oldest first."""
+        concurrent: list[Kept | Entry] = list(self.history.since(submission.base))
         if self._staged:
             concurrent.extend([staged.entry for staged in self._staged])
-        if submission.began is not None:
-            concurrent[:0] = submission.began.changes
         return concurrent
 
     def _rebased(
@@ -343,21 +341,19 @@ class Room:
         version: int,
         budget: ot.Budget,
     ) -> tuple[ot.Operations, int]:
-        """The operations past those of `_concurrent`, and what they lost (as `ot.rebase_losses` says it)."""
+        """The operations past those of a window, and what they lost (as `ot.rebase_losses` says it)."""
         if submission.expected not in (None, version):
             raise self._conflict(f"The head is version {version} by now.", document, version)
-        if not window:
+        if not window and submission.began is None:
             return submission.operations, 0
         if submission.on_nothing and document is not None:
             raise self._conflict("The resource was created by somebody else meanwhile.", document, version)
-        began = submission.began
-        newer = window if began is None else window[len(began.changes) :]
-        operations, losses = ot.rebase_losses(submission.operations, newer, budget)
+        operations, losses = ot.rebase_losses(submission.operations, window, budget)
         if operations != submission.operations:
             self._shared.counters.operations_transformed += 1
             if not operations:
                 self._shared.counters.operations_merged += 1
-        return operations, losses if began is None else losses | began.losses
+        return operations, losses
 
     def _find_conflicts(
         self,

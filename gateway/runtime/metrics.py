@@ -188,6 +188,8 @@ class Counters:
     rooms_evicted: int = count("gateway_rooms_evicted", "Idle rooms that were closed")
     subscriptions: int = gauge("gateway_subscriptions", "Subscriptions of all connections")
     window_bytes: int = gauge("gateway_window_bytes", "Bytes of documents and changes that rooms keep")
+    past_bytes: int = gauge("gateway_past_bytes", "Bytes of changes kept for edits that are far behind")
+    bases_rebuilt: int = count("gateway_bases_rebuilt", "Bases of edits that were rebuilt from the log")
     syncs_changes: int = count("gateway_syncs_changes", "Subscribers brought up to date by changes")
     syncs_state: int = count("gateway_syncs_state", "Subscribers brought up to date by the document")
 

@@ -224,9 +224,11 @@ def entry_of(ends: list[int]) -> int:
     return entry
 
 
-def overwritten(seen: Any, operation: Operation, window: Any, budget: Budget | None) -> list[dict[str, Any]]:
+def overwritten(
+    seen: Any, operation: Operation, window: list[Any], budget: Budget | None
+) -> list[dict[str, Any]]:
     """`conflicts` of a patch that is this one `set`, where `rebase` says ONLY_WRITES_OVER."""
-    return judge_plain(seen, operation, list(window), drawn(budget))
+    return judge_plain(seen, operation, window, drawn(budget))
 
 
 def judge_plain(seen: Any, operation: Operation, changes: list[Any], budget: Budget) -> list[dict[str, Any]]:

@@ -82,6 +82,11 @@ def shares(path: Path, other: Path, depth: int) -> bool:
     return True
 
 
+def is_same_place(path: Path, other: Path) -> bool:
+    """Are two paths equal? Faster than the comparison of tuples."""
+    return path is other or (len(path) == len(other) and shares(path, other, len(path)))
+
+
 def is_inside(place: Path, node: Path) -> bool:
     """Is the container of `place` at or under `node`?"""
     return len(place) > len(node) and starts_with(place, node)

@@ -19,6 +19,7 @@ from gateway.ot.kernel.paths import (
     after_remove,
     is_inside,
     is_own_place,
+    is_same_place,
     starts_with,
 )
 from gateway.ot.kernel.text import transform_delta
@@ -343,7 +344,7 @@ def are_apart(a: Operation, b: Operation) -> bool:
 
 def is_written_over(earlier: Operation, later: Operation, budget: Budget) -> bool:
     """Is a later operation surely the same past an earlier one, for it is written over it?"""
-    if later[0] is SET and earlier[0] is SET and later[1] == earlier[1]:
+    if later[0] is SET and earlier[0] is SET and is_same_place(later[1], earlier[1]):
         return not same(later[2], earlier[2], True, budget)
     return False
 

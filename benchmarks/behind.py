@@ -1,0 +1,113 @@
+"""CPU of an edit by how far behind the head its base is: within the window, and far beyond it.
+
+    python -m benchmarks.behind [--edits 200] [--repeats 3]
+
+A real session, room and committer over the embedded log on disk, in this process, all threads counted;
+sockets are left out. One resource whose title was changed thousands of times, one client that edits the
+title, each time as far behind, one edit after the other. `first` is the first edit at that distance, which
+may have to rebuild its base. Microseconds an edit; writes out/benchmarks/behind.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import trio
+
+from benchmarks import measure
+from benchmarks.edit import Core, Editor
+from gateway.log.sqlite import SqliteLog
+from gateway.runtime import interpreter
+from gateway.runtime.metrics import Counters
+
+DISTANCES = (0, 150, 250, 1000, 9000)
+TOGETHER = 50
+TITLE = "CPU of an edit by how far behind its base is, embedded log, microseconds"
+
+
+async def taken(editor: Editor, message: bytes) -> None:
+    work = editor.session.receive(message)
+    if work is not None:
+        await work
+
+
+async def edited(core: Core, editor: Editor, behind: int) -> float:
+    """One edit, until it is committed; CPU seconds."""
+    message = editor.edit(core.version(editor) - behind)
+    before_s = time.process_time()
+    await taken(editor, message)
+    await core.hub.idle()
+    return time.process_time() - before_s
+
+
+async def fill(core: Core, editor: Editor, changes: int) -> None:
+    """Change the title so often, many at once."""
+    for _ in range(0, changes, TOGETHER):
+        for _ in range(TOGETHER):
+            await taken(editor, editor.edit(core.version(editor)))
+        await core.hub.idle()
+
+
+async def measured(folder: str, edits: int) -> dict[str, dict[str, float]]:
+    """Each distance: the first edit, and the median of those after it."""
+    log = SqliteLog(Path(folder) / "data")
+    core = Core(folder, log)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(core.bus.run)
+        await nursery.start(core.hub.run)
+        writer, editor = (await core.editors())[:2]
+        await fill(core, writer, max(DISTANCES) + edits * len(DISTANCES))
+        assert core.version(editor) > max(DISTANCES), core.version(editor)
+        results = {}
+        for behind in DISTANCES:
+            before = core.counters.operations_committed
+            first, *others = [await edited(core, editor, behind) for _ in range(edits + 1)]
+            assert core.counters.operations_committed - before == edits + 1, "an edit was refused"
+            results[str(behind)] = {"first": first * 1e6, "each": statistics.median(others) * 1e6}
+        nursery.cancel_scope.cancel()
+    await log.aclose()
+    return results
+
+
+def once(edits: int) -> dict[str, dict[str, float]]:
+    with tempfile.TemporaryDirectory() as folder, interpreter.runtime(Counters()) as runtime:
+        runtime.started()
+        return trio.run(measured, folder, edits)
+
+
+def table(title: str, results: Mapping[str, Mapping[str, float]]) -> str:
+    fresh = results["0"]["each"]
+    rows = [
+        [behind, f"{row['first']:.0f}", f"{row['each']:.0f}", f"{row['each'] / fresh:.2f}"]
+        for behind, row in results.items()
+    ]
+    return measure.table(title, ("versions behind", "first", "each after it", "of a fresh one"), rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--edits", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    results = medians([once(options.edits) for _ in range(options.repeats)])
+    print(table(TITLE, results))
+    print(measure.save("behind", {"title": TITLE, "results": results}))
+
+
+def medians(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Of several runs."""
+    return {
+        behind: {name: statistics.median(run[behind][name] for run in found) for name in row}
+        for behind, row in found[0].items()
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What edits far behind their rooms need, read from the log once, shared by all of them, and bounded.
+
+Who finds what he needs doesn't wait. Building is done by one at a time, in slices, so that nobody else waits
+for it either; the user whose edit asked for it pays for the CPU.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+
+import orjson
+import trio
+
+from gateway.errors import Refusal
+from gateway.hub import replay
+from gateway.ports import OpLog
+from gateway.rooms.past import Past
+from gateway.rooms.room import Room
+from gateway.runtime.metrics import Counters
+from gateway.runtime.timeslice import Slices
+
+
+class Pasts:
+    """See the module. `bytes_max`: of one, and of all that are kept; `versions_max`: how far behind the head
+    an edit may be; `catch_up` brings a room to the log's head."""
+
+    def __init__(
+        self,
+        log: OpLog,
+        counters: Counters,
+        bytes_max: int,
+        versions_max: int,
+        catch_up: Callable[[Room], Awaitable[None]],
+    ) -> None:
+        self._log = log
+        self._counters = counters
+        self._bytes_max = bytes_max
+        self._versions_max = versions_max
+        self._catch_up = catch_up
+        self._kept: OrderedDict[Room, Past] = OrderedDict()  # in order of their last use
+        self._building = trio.Lock()
+
+    async def after(self, room: Room, version: int) -> Past:
+        """What came after a version, up to the head as it is when this returns.
+
+        Raises LogUnavailable; LogTrimmed where the log has it no more; Refusal VERSION_TOO_OLD where that is
+        too much.
+        """
+        while True:
+            past = self._usable(room)
+            if past is None or not past.covers(version):
+                async with self._building:
+                    past = await self._built(room, version)
+            if past.history is room.history and past.covers(version):
+                past.take_window()
+                self._kept[room] = past
+                self._kept.move_to_end(room)
+                return past
+
+    def _usable(self, room: Room) -> Past | None:
+        past = self._kept.get(room)
+        return past if past is not None and past.history is room.history else None
+
+    async def _built(self, room: Room, version: int) -> Past:
+        past = self._usable(room)  # somebody else may have built it while this one waited
+        if past is None or past.start > version:
+            self.bound()
+            self._counters.bases_rebuilt += 1
+            snapshot = await self._log.snapshot(room.resource, version)
+            fresh = Past(room.history, snapshot.version, orjson.loads(snapshot.document))
+            if past is not None:
+                await self._read(room, fresh, version, past.start)
+                if fresh.end == past.start:
+                    fresh.join(past)
+            past = fresh
+        await self._read(room, past, version, room.history.start)
+        return past
+
+    async def _read(self, room: Room, past: Past, version: int, upto: int) -> None:
+        """Add the changes up to one, for an edit on a version."""
+        slices = Slices(trio.current_time)
+        before = past.end
+        async with aclosing(replay.records_after(self._log, room.resource, before, upto)) as records:
+            async for record in records:
+                past.add(record)
+                if past.bytes > self._bytes_max:
+                    past.drop_before(min(version, past.end))
+                if past.bytes > self._bytes_max:
+                    text = "the changes since this base are too much to merge: resume, merge and resubmit."
+                    raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
+                await slices.pause()
+        if past.end == before < upto:  # the log doesn't have what the room is said to continue
+            await self._catch_up(room)
+
+    def forget(self, room: Room) -> None:
+        """The room is evicted, or was idle for long."""
+        self._kept.pop(room, None)
+
+    def bound(self) -> None:
+        """Drop what nobody can use any more, and what was used least lately until the rest fits."""
+        for room, past in list(self._kept.items()):
+            if past.history is room.history:
+                past.drop_before(room.version - self._versions_max)
+            else:
+                del self._kept[room]
+        total = sum(past.bytes for past in self._kept.values())
+        while total > self._bytes_max:
+            total -= self._kept.popitem(last=False)[1].bytes
+        self._counters.past_bytes = total

@@ -1,0 +1,110 @@
+"""What an edit far behind its room meets: changes that left the window, kept for the next edit like it.
+
+As in a window each change has its operations and what was logged, but not its own document: of these one is
+kept every `STEP` changes, and what lies between is applied again.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from gateway import ot
+from gateway.ports.values import Record
+from gateway.rooms.history import History
+from gateway.rooms.window import Kept, entry_of
+
+STEP = 64
+# Measured: the operations of a change, their values beside its body.
+_OBJECTS_BYTES = 400
+
+
+class Past:
+    """The changes of `history` after the version `start`, without a gap, and the document there.
+
+    `bytes` is what it keeps alive, roughly. It is of use as long as its history is the room's.
+    """
+
+    def __init__(self, history: History, start: int, document: Any) -> None:
+        self.history = history
+        self.start = start
+        self.bytes = 0
+        self._operations: list[ot.Operations] = []
+        self._bodies: list[bytes] = []
+        self._documents: dict[int, Any] = {start: document}
+        self._weights = {start: 0}  # of those documents, beside what they share with the changes
+        self._last = document
+
+    @property
+    def end(self) -> int:
+        """The newest version that is known here."""
+        return self.start + len(self._bodies)
+
+    def covers(self, version: int) -> bool:
+        """Whether it reaches from this version up to what the room's window still has."""
+        return self.start <= version and self.end >= self.history.start
+
+    def add(self, record: Record) -> None:
+        """Add the logged change after the newest one; raises PatchError where it doesn't fit."""
+        entry = entry_of(self._last, record)
+        self._append(record.body, entry.operations, entry.after)
+
+    def take_window(self) -> None:
+        """Add what the window has beyond the end, which must not lie before it."""
+        kept = self.history.since(self.end)
+        for change, following in pairwise(kept):
+            self._append(change.body, change.operations, following.before)
+        if kept:
+            self._append(kept[-1].body, kept[-1].operations, self.history.document)
+
+    def _append(self, body: bytes, operations: ot.Operations, after: Any) -> None:
+        self._bodies.append(body)
+        self._operations.append(operations)
+        self.bytes += _weight(body)
+        if self.end % STEP == 0:
+            self._documents[self.end] = after
+            self._weights[self.end] = Kept(body, operations, self._last, "").weight
+            self.bytes += self._weights[self.end]
+        self._last = after
+
+    def drop_before(self, version: int) -> None:
+        """Drop what only edits on older versions need."""
+        first = version - version % STEP
+        if first <= self.start:
+            return
+        dropped = first - self.start
+        self.bytes -= sum(map(_weight, self._bodies[:dropped]))
+        del self._bodies[:dropped], self._operations[:dropped]
+        for older in [older for older in self._documents if older < first]:
+            del self._documents[older]
+            self.bytes -= self._weights.pop(older)
+        self.start = first
+
+    def join(self, later: Past) -> None:
+        """Add the whole of another one, which begins where this one ends."""
+        self._operations += later._operations
+        self._bodies += later._bodies
+        self._documents |= later._documents
+        self._weights |= later._weights
+        self._last = later._last
+        self.bytes += later.bytes
+
+    def document_at(self, version: int) -> Any:
+        """The document right after a version from `start` to `end`."""
+        nearest = max(self.start, version - version % STEP)
+        document = self._documents[nearest]
+        for operations in self._operations[nearest - self.start : version - self.start]:
+            document = ot.apply(document, operations)
+        return document
+
+    def operations_since(self, version: int) -> list[ot.Operations]:
+        """The operations of each change after a version."""
+        return self._operations[version - self.start :]
+
+    def body(self, version: int) -> bytes:
+        """What was logged of the change that made a version after `start`."""
+        return self._bodies[version - self.start - 1]
+
+
+def _weight(body: bytes) -> int:
+    return 2 * len(body) + _OBJECTS_BYTES

@@ -1,0 +1,205 @@
+"""Bases that left the window: rebuilt from the log once, shared, bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import trio
+
+from gateway import ot
+from gateway.errors import Refusal
+from gateway.log.memory import MemoryLog
+from gateway.ports import Record, Snapshot
+from gateway.rooms.room import Room
+from gateway.rooms.submission import Submission
+from tests.hub.parts import Cluster, Worker, cluster
+from tests.rooms.parts import CONFIG, RESOURCE, Author, Reader, titled
+
+HEAD = 150
+MINE = [{"op": "text", "path": "/description", "value": [3, "!"]}]
+
+
+class Asked:
+    """What a worker's log was asked for, by the first version that is wanted."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.snapshots: list[int] = []
+        self.reads: list[int] = []
+        self.go = trio.Event()
+        self.go.set()
+        self._log = worker.log
+        worker.log.snapshot = self.snapshot  # type: ignore[method-assign]
+        worker.log.read = self.read  # type: ignore[method-assign]
+
+    async def snapshot(self, resource: str, version: int) -> Snapshot:
+        self.snapshots.append(version)
+        await self.go.wait()
+        return await MemoryLog.snapshot(self._log, resource, version)
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        self.reads.append(after)
+        return await MemoryLog.read(self._log, resource, after, limit)
+
+
+async def long_ago(found: Cluster) -> tuple[Worker, Room, Asked]:
+    """A worker, a room whose window has only its last ten changes, and what its log is asked from now on."""
+    worker = await found.worker()
+    room = await worker.open()
+    for version in range(2, HEAD + 1):
+        await worker.commit(room, Author("ann"), titled(str(version)))
+    room.trim(10, 1 << 30)
+    return worker, room, Asked(worker)
+
+
+async def lowered(worker: Worker, room: Room, base: int) -> ot.Operations:
+    """An edit's operations, on the head."""
+    found = await worker.hub.catch_up.lower_at(room, base, MINE, ot.budget())
+    assert found.base == room.version
+    assert found.began.document["title"] == (str(base) if base > 1 else "T")
+    assert len(found.began.window) == room.version - base
+    return found.operations
+
+
+async def test_the_next_edit_that_is_as_far_behind_asks_the_log_nothing(autojump_clock):
+    async with cluster() as found:
+        worker, room, asked = await long_ago(found)
+        await lowered(worker, room, 20)
+        assert (asked.snapshots, worker.counters.bases_rebuilt) == ([20], 1)
+        asked.reads.clear()
+        for base in (20, 21, 100, HEAD - 11):
+            await lowered(worker, room, base)
+        assert (len(asked.snapshots), asked.reads) == (1, [])
+
+
+async def test_what_came_since_is_taken_from_the_window_or_read_where_it_left_that_too(autojump_clock):
+    async with cluster() as found:
+        worker, room, asked = await long_ago(found)
+        await lowered(worker, room, 20)
+        asked.reads.clear()
+        await worker.commit(room, Author("ann"), titled("more"))
+        await lowered(worker, room, 20)
+        assert asked.reads == []
+        for title in "abc":
+            await worker.commit(room, Author("ann"), titled(title))
+        room.trim(1, 1 << 30)
+        await lowered(worker, room, 20)
+        assert (len(asked.snapshots), asked.reads) == (1, [HEAD + 1])
+
+
+async def test_an_edit_from_far_behind_is_told_what_it_overwrote(autojump_clock):
+    async with cluster() as found:
+        worker, room, _ = await long_ago(found)
+        reader = Reader()
+        room.add(reader, True)
+        bob = Author("bob", reader)
+        for number, base in enumerate((20, HEAD - 11)):
+            patch = titled(f"mine {number}")
+            lowered = await worker.hub.catch_up.lower_at(room, base, patch, ot.budget())
+            names = (bob, "bob", f"bob-{number}", "op")
+            submission = Submission(*names, lowered.base, patch, lowered.operations, 0.0, 10)
+            submission.began = lowered.began
+            room.submit(submission)
+            await worker.hub.idle()
+            [(kind, payload)] = reader.take()
+            [conflict] = payload["conflicts"]
+            told = (kind, conflict["base"], conflict["theirs"], conflict["version"], conflict["user_id"])
+            theirs = ("mine 0", "bob") if number else (str(HEAD), "ann")
+            assert told == ("OP_ACK", str(base), theirs[0], HEAD + number, theirs[1])
+
+
+async def test_edits_that_come_together_share_one_rebuilding(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room, asked = await long_ago(found)
+        asked.go = trio.Event()
+        for _ in range(5):
+            nursery.start_soon(lowered, worker, room, 20)
+        await trio.sleep(1)
+        asked.go.set()
+        await trio.sleep(1)
+        assert (asked.snapshots, worker.counters.bases_rebuilt) == ([20], 1)
+
+
+async def test_who_is_known_does_not_wait_for_a_rebuilding(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room, asked = await long_ago(found)
+        await lowered(worker, room, 100)
+        asked.go = trio.Event()
+        nursery.start_soon(lowered, worker, room, 20)
+        await trio.sleep(1)
+        await lowered(worker, room, 120)
+        asked.go.set()
+
+
+async def test_who_is_further_behind_reads_only_what_came_before(autojump_clock):
+    async with cluster() as found:
+        worker, room, asked = await long_ago(found)
+        epoch, _ = found.history.head(RESOURCE)
+        for version in (30, 90):
+            document = f'{{"title":"{version}","description":"abc","tags":[]}}'
+            found.history.save_snapshot(RESOURCE, epoch, Snapshot(version, document.encode()))
+        await lowered(worker, room, 100)
+        asked.reads.clear()
+        await lowered(worker, room, 40)
+        assert asked.snapshots == [100, 40]
+        assert asked.reads[0] == 30
+        assert max(asked.reads) < 90
+        await lowered(worker, room, 100)
+        assert len(asked.snapshots) == 2
+
+
+async def test_what_was_used_least_lately_goes_first(autojump_clock):
+    config = CONFIG.with_(limits={"pasts_bytes_max": 1 << 20})
+    async with cluster(config) as found:
+        worker, room, asked = await long_ago(found)
+        other = await worker.open("event:2")
+        for version in range(2, HEAD + 1):
+            await worker.commit(other, Author("ann"), titled(str(version) + "x" * 3300))
+        other.trim(10, 1 << 30)
+        await worker.hub.catch_up.lower_at(other, 20, MINE, ot.budget())
+        await lowered(worker, room, 20)
+        worker.hub.catch_up.pasts.bound()
+        assert worker.counters.past_bytes < 1 << 20
+        asked.snapshots.clear()
+        await lowered(worker, room, 20)
+        assert asked.snapshots == []
+        await worker.hub.catch_up.lower_at(other, 20, MINE, ot.budget())
+        assert asked.snapshots == [20]
+
+
+async def test_what_is_more_than_may_be_kept_is_too_old(autojump_clock):
+    config = CONFIG.with_(limits={"pasts_bytes_max": 1 << 20})
+    async with cluster(config) as found:
+        worker, room, _ = await long_ago(found)
+        for version in range(HEAD + 1, 2 * HEAD):
+            await worker.commit(room, Author("ann"), titled(str(version) + "x" * 5000))
+        room.trim(10, 1 << 30)
+        with pytest.raises(Refusal, match="too much to merge") as caught:
+            await worker.hub.catch_up.lower_at(room, 20, MINE, ot.budget())
+        assert caught.value.code == "VERSION_TOO_OLD"
+        await worker.hub.catch_up.lower_at(room, 2 * HEAD - 30, MINE, ot.budget())
+
+
+async def test_another_history_needs_another_past(autojump_clock):
+    async with cluster() as found:
+        worker, room, asked = await long_ago(found)
+        await lowered(worker, room, 20)
+        await worker.hub.purge(RESOURCE)
+        await worker.open()
+        for version in range(room.version + 1, 40):
+            await worker.commit(room, Author("ann"), titled(str(version)))
+        room.trim(5, 1 << 30)
+        asked.snapshots.clear()
+        document = (await worker.hub.catch_up.lower_at(room, 25, MINE, ot.budget())).began.document
+        assert (document["title"], asked.snapshots) == ("25", [25])
+
+
+async def test_an_idle_room_keeps_no_past(autojump_clock):
+    async with cluster() as found:
+        worker, room, _ = await long_ago(found)
+        with room.watched(lambda: None):
+            await lowered(worker, room, 20)
+            worker.hub.catch_up.pasts.bound()
+            assert worker.counters.past_bytes > 0
+            await trio.sleep(CONFIG.timeouts.room_idle_s + 2)
+            assert worker.counters.past_bytes == 0

@@ -1,0 +1,86 @@
+"""What is kept of changes that left a window, for edits that are far behind."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from gateway import ot
+from gateway.rooms.history import History
+from gateway.rooms.past import STEP, Past
+from tests.rooms.parts import EVENT, START_MS, record, titled
+
+COUNT = 3 * STEP
+
+
+def grown(count: int = COUNT) -> History:
+    """A history that begins at version 1 with the event; its title is the version of each change."""
+    history = History(START_MS, 1, EVENT)
+    for version in range(2, count + 1):
+        entries = history.entries_for([record(version, titled(str(version)))])
+        assert entries
+        history.advance(entries[0])
+    return history
+
+
+def past_of(history: History, start: int, end: int) -> Past:
+    """What is known of a history from one version to another."""
+    past = Past(history, start, history.document_at(start))
+    for kept in history.since(start)[: end - start]:
+        past.add(kept.record())
+    return past
+
+
+@pytest.mark.parametrize("start", [1, STEP - 1, STEP, STEP + 5])
+def test_the_document_of_every_version_is_known(start):
+    history = grown()
+    past = past_of(history, start, COUNT)
+    for version in range(start, COUNT + 1):
+        assert ot.identical(past.document_at(version), history.document_at(version)), version
+
+
+def test_it_goes_on_with_what_the_window_has():
+    history = grown()
+    past = past_of(history, 5, COUNT - 20)
+    past.take_window()
+    past.take_window()  # there is no more
+    assert past.end == COUNT
+    assert [past.body(version) for version in range(8, COUNT + 1)] == [kept.body for kept in history.since(7)]
+    assert past.operations_since(7) == [kept.operations for kept in history.since(7)]
+    assert past.document_at(COUNT)["title"] == str(COUNT)
+    past.add(record(COUNT + 1, titled("on")))
+    assert past.document_at(COUNT + 1)["title"] == "on"
+
+
+def test_it_covers_what_reaches_up_to_the_window():
+    history = grown()
+    past = past_of(history, 5, 50)
+    history.trim(COUNT - 50, 1 << 30, history.version)
+    assert past.covers(5)
+    assert not past.covers(4)
+    history.trim(COUNT - 51, 1 << 30, history.version)
+    assert not past.covers(5)
+
+
+def test_an_earlier_one_is_joined_by_a_later_one():
+    history = grown()
+    later = past_of(history, STEP + 3, COUNT)
+    earlier = past_of(history, 2, STEP + 3)
+    weight = earlier.bytes + later.bytes
+    earlier.join(later)
+    assert (earlier.start, earlier.end, earlier.bytes) == (2, COUNT, weight)
+    for version in (2, STEP, STEP + 3, 2 * STEP + 1, COUNT):
+        assert ot.identical(earlier.document_at(version), history.document_at(version)), version
+
+
+def test_what_only_older_bases_need_is_dropped_by_whole_steps():
+    history = grown()
+    past = past_of(history, 2, COUNT)
+    before = past.bytes
+    past.drop_before(2 * STEP + 7)
+    assert past.start == 2 * STEP
+    assert past.bytes < before
+    assert orjson.loads(past.body(2 * STEP + 1))["version"] == 2 * STEP + 1
+    assert past.document_at(2 * STEP + 3)["title"] == str(2 * STEP + 3)
+    past.drop_before(5)
+    assert past.start == 2 * STEP
