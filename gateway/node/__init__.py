@@ -268,7 +268,9 @@ class Node:
         nursery.start_soon(interpreter.measure_loop_lag, self.metrics)
         nursery.start_soon(self._gauges.run)
         nursery.start_soon(self._backend.watch, self.metrics)
-        nursery.start_soon(interpreter.collect_when_quiet)
+        nursery.start_soon(interpreter.collect_young)
+        has_cycles = isinstance(self.transport, PortableTransport)
+        nursery.start_soon(interpreter.collect_old, self.metrics, has_cycles)
         admin = []
         if self._admin:
             admin.append(await nursery.start(self._serve_admin, websocket[0]))

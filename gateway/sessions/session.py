@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -266,9 +267,9 @@ class ClientSession:
         return handler
 
     async def _finish(self, work: Work, message: messages.Message, size: int) -> None:
-        metered = Metered(work, self.shared.hub.now_s, lambda held_s: self._held(held_s, message, size))
+        held = partial(self._held, message=message, size=size)  # a closure would be part of a cycle
         try:
-            await metered
+            await Metered(work, self.shared.hub.now_s, held)
             self._invalid_in_a_row = 0
         except Exception as error:
             self._failed(error, message)

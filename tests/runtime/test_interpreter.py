@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 import weakref
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -94,27 +95,63 @@ class Knot:
         self.itself = self
 
 
-async def test_old_cycles_are_collected_once_a_minute_when_it_is_quiet(autojump_clock, monkeypatch):
+@pytest.fixture
+def quiet(monkeypatch):
+    """No CPU is used, as far as the node can tell."""
     busy_s = itertools.count(step=0.0)
     monkeypatch.setattr(time, "process_time", lambda: next(busy_s))
-    assert await lives_s(Knot()) == interpreter.COLLECT_AFTER_S
 
 
-async def test_a_node_that_is_never_quiet_collects_them_in_the_end(autojump_clock, monkeypatch):
+@pytest.fixture
+def busy(monkeypatch):
+    """A core is used up."""
     busy_s = itertools.count(step=interpreter.QUIET_INTERVAL_S)
     monkeypatch.setattr(time, "process_time", lambda: next(busy_s))
-    assert await lives_s(Knot()) == interpreter.COLLECT_AFTER_MAX_S
 
 
-async def lives_s(knot: Knot) -> float:
-    """How long, on the mock clock, a cycle lives that nothing else refers to."""
+def counting(connections: int) -> Counters:
+    counters = Counters()
+    counters.connections = connections
+    return counters
+
+
+async def test_old_cycles_are_collected_once_a_minute_when_it_is_quiet(autojump_clock, quiet):
+    lived_s = await lives_s(Knot(), interpreter.collect_old, counting(10), False)
+    assert lived_s == interpreter.COLLECT_AFTER_S
+
+
+async def test_a_node_that_is_never_quiet_collects_them_in_the_end(autojump_clock, busy):
+    lived_s = await lives_s(Knot(), interpreter.collect_old, counting(10), False)
+    assert lived_s == interpreter.COLLECT_AFTER_MAX_S
+
+
+async def test_many_connections_are_not_looked_through(autojump_clock, quiet):
+    with trio.move_on_after(2 * interpreter.COLLECT_AFTER_MAX_S) as scope:
+        await lives_s(Knot(), interpreter.collect_old, counting(15_000), False)
+    assert scope.cancelled_caught
+
+
+async def test_they_are_where_closed_connections_are_cycles(autojump_clock, quiet):
+    lived_s = await lives_s(Knot(), interpreter.collect_old, counting(15_000), True)
+    assert lived_s == interpreter.COLLECT_AFTER_MAX_S
+
+
+async def test_what_is_new_is_looked_through_before_it_is_old(autojump_clock):
+    fresh = [[] for _ in range(interpreter.YOUNG_OBJECTS + 1)]
+    lived_s = await lives_s(Knot(), interpreter.collect_young)
+    assert lived_s == interpreter.YOUNG_INTERVAL_S
+    assert len(fresh) > interpreter.YOUNG_OBJECTS
+
+
+async def lives_s(knot: Knot, collecting: Callable[..., Awaitable[None]], *arguments: object) -> float:
+    """How long, on the mock clock, a cycle lives that nothing else refers to, beside such a task."""
     ended = trio.Event()
     weakref.finalize(knot, ended.set)
     del knot
     gc.disable()
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(interpreter.collect_when_quiet)
+            nursery.start_soon(collecting, *arguments)
             started_s = trio.current_time()
             await ended.wait()
             nursery.cancel_scope.cancel()
