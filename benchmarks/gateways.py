@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.measure import table
+import trio
+
+from benchmarks.measure import save, table
 from gateway.admission import create_secret, issue
 from gateway.cli.client import GatewayAccess, GatewayLink
 from gateway.log.postgres import migrate
@@ -118,3 +120,20 @@ def shown(title: str, results: Mapping[str, Mapping[str, Mapping[str, float]]]) 
     ]
     columns = next(iter(next(iter(results.values())).values()))
     return table(title, ("gateway", "what", *(name.replace("_", " ") for name in columns)), rows)
+
+
+def compared(
+    shapes: Sequence[str] | None, measured: Callable[[Place], Awaitable[Any]], *words: str
+) -> dict[str, Any]:
+    """What `measured` finds in each shape; in all of them where none is named. `words` are the gateways'."""
+    results = {}
+    for shape in shapes or SHAPES:
+        with placed(shape, *words) as place:
+            results[shape] = trio.run(measured, place)
+    return results
+
+
+def told(name: str, title: str, results: Mapping[str, Any]) -> None:
+    """Print the table, and keep the figures."""
+    print(shown(title, results))
+    save(name, {"title": title, "results": results})

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 
 import httpx
 import trio
 
-from benchmarks.gateways import SHAPES, Gateway, Place, answer, placed, shown, summary
-from benchmarks.measure import save
+from benchmarks.gateways import SHAPES, Gateway, Place, answer, compared, summary, told
 from gateway.cli.client import GatewayLink, connected
 
 KEYS_A_SECOND = 10
@@ -82,13 +82,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--shape", choices=SHAPES, action="append")
     options = parser.parse_args()
-    results = {}
-    for shape in options.shape or SHAPES:
-        with placed(shape) as place:
-            results[shape] = trio.run(measured, place, options.seconds * KEYS_A_SECOND)
+    keys = options.seconds * KEYS_A_SECOND
     title = f"Live typing, {KEYS_A_SECOND} keys a second for {options.seconds} s, default limits"
-    print(shown(title, results))
-    save("live_typing", {"title": title, "results": results})
+    told("live_typing", title, compared(options.shape, partial(measured, keys=keys)))
 
 
 if __name__ == "__main__":

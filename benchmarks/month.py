@@ -20,13 +20,12 @@ import random
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
-import trio
 
-from benchmarks.gateways import SHAPES, Gateway, Place, answer, placed, shown, summary
-from benchmarks.measure import save
+from benchmarks.gateways import SHAPES, Gateway, Place, answer, compared, summary, told
 from gateway.cli.client import GatewayLink, connected
 from gateway.log.postgres import PostgresArchive
 from gateway.log.postgres_summaries import PostgresSummaries
@@ -169,13 +168,8 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--shape", choices=SHAPES, action="append")
     options = parser.parse_args()
-    results = {}
-    for shape in options.shape or SHAPES:
-        with placed(shape, *UNLIMITED) as place:
-            results[shape] = trio.run(measured, place, options.events)
-    title = f"A month of {EVENTS} events, {options.events:,} in the index"
-    print(shown(title, results))
-    save("month", {"title": title, "results": results})
+    results = compared(options.shape, partial(measured, events=options.events), *UNLIMITED)
+    told("month", f"A month of {EVENTS} events, {options.events:,} in the index", results)
 
 
 if __name__ == "__main__":

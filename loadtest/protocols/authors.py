@@ -8,10 +8,16 @@ gets a number of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import trio
 
 from loadtest.engine import DUPLICATE, GAP, REORDERED, Engine
+from loadtest.protocols.port import Protocol
 from loadtest.users import User
 from loadtest.verdict import Evidence, Findings
 
@@ -123,3 +129,40 @@ def judge_authors(
                 + ("the others" if stored is None else "the server"),
             )
     return findings
+
+
+class AuthorsProtocol(Protocol):
+    """A protocol without versions. `books` are the documents'; a user's memory is what `session` makes."""
+
+    def __init__(self) -> None:
+        self.books: defaultdict[int, Book] = defaultdict(Book)
+
+    @abstractmethod
+    def session(self, user: User) -> Any:
+        """A user's memory, made when it is first looked at: with `author` and `reading`."""
+
+    def missing(self, engine: Engine, user: User) -> int:
+        return len(self.session(user).reading.missing)
+
+    def ahead(self, engine: Engine, user: User, version: int) -> int:
+        session = self.session(user)
+        return -sum(self.books[user.document].behind(session.reading, session.author).values())
+
+    def fault_text(self, kind: int, user: User, expected: int, got: int) -> str:
+        return f"{user.resource_id}: {user.user_id} expected edit {expected} of an author and got {got}"
+
+
+class NoHistory:
+    """A keeper of servers that have no versions to read."""
+
+    def __init__(self) -> None:
+        self.changes: dict[int, list[dict[str, Any]]] = {}
+        self.after: dict[int, int] = {}
+
+    def head(self, document: int) -> int:
+        """There are no versions."""
+        return 0
+
+    async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
+        """There is nothing to keep up with."""
+        await trio.sleep_forever()

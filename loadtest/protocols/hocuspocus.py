@@ -9,7 +9,7 @@ versions: see `loadtest.protocols.authors` for what is judged.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,9 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from loadtest import content
 from loadtest.client import MESSAGE_BYTES_MAX, REQUEST_TIMEOUT_S, ClientError, Unreachable
 from loadtest.engine import Engine
-from loadtest.protocols.authors import Author, Book, Reading, judge_authors
+from loadtest.protocols.authors import Author, AuthorsProtocol, NoHistory, Reading, judge_authors
 from loadtest.protocols.lib0 import Decoder, ranges, state_vector, var_bytes, var_uint
-from loadtest.protocols.port import Protocol, States
+from loadtest.protocols.port import States
 from loadtest.scenario import EDIT_KINDS
 from loadtest.users import Target, User
 from loadtest.verdict import Evidence, Findings
@@ -161,14 +161,14 @@ class Session:
         self.expected: deque[int | None] = deque()
 
 
-class Hocuspocus(Protocol):
+class Hocuspocus(AuthorsProtocol):
     """Yjs through Hocuspocus."""
 
     name = "yjs"
     opcode = 2
 
     def __init__(self) -> None:
-        self.books: defaultdict[int, Book] = defaultdict(Book)
+        super().__init__()
         self.sessions: dict[int, Session] = {}  # by Yjs' client number, which is the user's, from 1 on
         self.stored: dict[int, dict[Author, int]] = {}
 
@@ -290,16 +290,6 @@ class Hocuspocus(Protocol):
 
     # ------------------------------------------------------------------------------------------ judging
 
-    def missing(self, engine: Engine, user: User) -> int:
-        return len(self.session(user).reading.missing)
-
-    def ahead(self, engine: Engine, user: User, version: int) -> int:
-        session = self.session(user)
-        return -sum(self.books[user.document].behind(session.reading, session.client).values())
-
-    def fault_text(self, kind: int, user: User, expected: int, got: int) -> str:
-        return f"{user.resource_id}: {user.user_id} expected edit {expected} of an author and got {got}"
-
     def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
         document = users[0].document if users else -1
         clocks = self.stored.get(document, {})
@@ -338,21 +328,12 @@ async def connected(target: Target, document: int) -> AsyncIterator[tuple[WebSoc
         raise Unreachable(f"{target.url}: {error or error!r}") from None
 
 
-class Keeper:
+class Keeper(NoHistory):
     """Final documents as somebody who comes gets them. Yjs keeps no history but the state itself."""
 
     def __init__(self, target: Target, protocol: Hocuspocus) -> None:
+        super().__init__()
         self._target, self._protocol = target, protocol
-        self.changes: dict[int, list[dict[str, Any]]] = {}
-        self.after: dict[int, int] = {}
-
-    def head(self, document: int) -> int:
-        """There are no versions."""
-        return 0
-
-    async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
-        """Nothing to do: the state says all."""
-        await trio.sleep_forever()
 
     async def final_states(self, documents: Sequence[int]) -> tuple[States, list[str]]:
         """See `loadtest.protocols.port.Keeper`."""

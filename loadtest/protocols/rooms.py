@@ -8,17 +8,15 @@ other's last. That is what the verdict will say of it. Engine.IO 4 over a WebSoc
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import trio
 
 from loadtest import content
 from loadtest.engine import Engine
-from loadtest.protocols.authors import Book, Reading, judge_authors
-from loadtest.protocols.port import Protocol, States
+from loadtest.protocols.authors import AuthorsProtocol, NoHistory, Reading, judge_authors
+from loadtest.protocols.port import States
 from loadtest.replica import ReplicaError, apply
 from loadtest.users import Target, User
 from loadtest.verdict import Evidence, Findings
@@ -57,16 +55,12 @@ class Session:
         self.reading = Reading()
 
 
-class SocketIO(Protocol):
+class SocketIO(AuthorsProtocol):
     """A room a document."""
 
     name = "socketio"
 
-    def __init__(self) -> None:
-        self.books: defaultdict[int, Book] = defaultdict(Book)
-
-    @staticmethod
-    def session(user: User) -> Session:
+    def session(self, user: User) -> Session:
         """A user's memory, made when it is first looked at."""
         if user.memory is None:
             user.memory = Session(user.client_id)
@@ -127,34 +121,12 @@ class SocketIO(Protocol):
     def keeper(self, target: Target, admin_url: str | None, part: int) -> Keeper:
         return Keeper()
 
-    def missing(self, engine: Engine, user: User) -> int:
-        return len(self.session(user).reading.missing)
-
-    def ahead(self, engine: Engine, user: User, version: int) -> int:
-        session = self.session(user)
-        return -sum(self.books[user.document].behind(session.reading, session.author).values())
-
-    def fault_text(self, kind: int, user: User, expected: int, got: int) -> str:
-        return f"{user.resource_id}: {user.user_id} expected edit {expected} of an author and got {got}"
-
     def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
         return judge_authors(evidence, users, self.books[users[0].document if users else -1], None)
 
 
-class Keeper:
+class Keeper(NoHistory):
     """A room keeps neither history nor document."""
-
-    def __init__(self) -> None:
-        self.changes: dict[int, list[dict[str, Any]]] = {}
-        self.after: dict[int, int] = {}
-
-    def head(self, document: int) -> int:
-        """There are no versions."""
-        return 0
-
-    async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
-        """Nothing to do."""
-        await trio.sleep_forever()
 
     async def final_states(self, documents: Sequence[int]) -> tuple[States, list[str]]:
         """Nothing to read."""
