@@ -18,7 +18,7 @@ from loadtest import scenario as scenarios
 from loadtest.cli.agents import agent_command, agents_options, taken_agents
 from loadtest.cli.capacity import plan_command, sweep_command
 from loadtest.cli.errors import no_run
-from loadtest.cli.outputs import baseline, output_options, save, taken, with_targets
+from loadtest.cli.outputs import baseline, collector, output_options, save, send, taken, with_targets
 from loadtest.cli.simulate import calibrate_command, simulate_command
 from loadtest.cli.watch import both, watched
 from loadtest.compare import Change, compare, differences_of_place, verdict_worse
@@ -170,7 +170,7 @@ def run_command(
     connections.{attempted,succeeded,peak}, server.{cpu_s,rss_bytes,kernel_socket_bytes},
     generator.{cpu_s,lag_p99_ms,missed}, stages[], environment.
     """
-    files, agents = taken(options), taken_agents(options)
+    files, otlp, agents = taken(options), collector(options), taken_agents(options)
     loaded = with_targets(_scenario(scenario, scale, duration_scale, rate_scale, seed), targets)
     if processes:
         loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
@@ -185,6 +185,7 @@ def run_command(
         watch.over(report)
     print_report(report, console)
     save(report, files, console)
+    send(report, otlp, console)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 
 
@@ -215,8 +216,10 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
         report = merge([_load(path) for path in reports])
     except MergeError as error:
         raise click.UsageError(str(error)) from None
+    otlp = collector(options)
     print_report(report, console)
     save(report, taken(options), console)
+    send(report, otlp, console)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 
 
@@ -226,6 +229,16 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
 def html_command(report: Path, page: Path) -> None:
     """Turn the JSON REPORT of a run into an HTML PAGE."""
     save(_load(report), {"html": page}, console)
+
+
+@main.command("export")
+@click.argument("report", type=READABLE)
+@output_options
+def export_command(report: Path, **options: Any) -> None:
+    """Write the JSON REPORT of a run in other forms, or send its samples."""
+    otlp, loaded = collector(options), _load(report)
+    save(loaded, taken(options), console)
+    send(loaded, otlp, console)
 
 
 @main.command("baseline")

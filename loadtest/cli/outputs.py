@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from loadtest.report.exports import junit, markdown, samples_csv
+from loadtest.report.otlp import OtlpError, endpoint, export
 from loadtest.report.page import render
 from loadtest.scenario import Scenario, ScenarioError, parse
 
@@ -28,7 +29,8 @@ NAME = re.compile(r"[\w.-]{1,80}")
 
 
 def output_options(function: Any) -> Any:
-    """--json, --html, --junit, --csv, --markdown."""
+    """--json, --html, --junit, --csv, --markdown, --otlp."""
+    function = click.option("--otlp", metavar="URL", help="Send the samples to an OTLP collector.")(function)
     for form, (what, _) in reversed(list(FORMS.items())):
         function = click.option(f"--{form}", f"{form}_file", type=FILE, help=f"Write {what}.")(function)
     return function
@@ -38,6 +40,27 @@ def taken(options: dict[str, Any]) -> dict[str, Path]:
     """The files that were asked for, taken out of a command's options."""
     files = {form: options.pop(f"{form}_file") for form in FORMS}
     return {form: path for form, path in files.items() if path is not None}
+
+
+def collector(options: dict[str, Any]) -> str | None:
+    """The OTLP collector that was asked for, taken out of a command's options; raises UsageError."""
+    url: str | None = options.pop("otlp")
+    try:
+        return None if url is None else endpoint(url)
+    except OtlpError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def send(report: Mapping[str, Any], url: str | None, console: Console) -> None:
+    """Send the samples to a collector; one that doesn't take them is told, and changes no verdict."""
+    if url is None:
+        return
+    try:
+        export(report, url)
+    except OtlpError as error:
+        console.print(f"no samples were sent: {error}", style="yellow")
+    else:
+        console.print(f"samples: {url}", style="dim")
 
 
 def save(report: Mapping[str, Any], files: Mapping[str, Path], console: Console) -> None:

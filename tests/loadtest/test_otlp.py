@@ -1,0 +1,119 @@
+"""OTLP: a collector gets what the report says, and one that doesn't take it is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from loadtest.cli.main import main
+from loadtest.report.otlp import OtlpError, endpoint, export, payload
+from tests.loadtest.reports import report
+
+BAD = b'{"message":"no such tenant"}'
+
+
+class Collector:
+    """Keeps what was posted; answers `status`."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, Any]] = []
+        self.status = 200
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                collector.seen.append((self.path, self.headers["Content-Type"], json.loads(body)))
+                answer = b"{}" if collector.status == 200 else BAD
+                self.send_response(collector.status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    thread = Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
+
+
+def metrics(request: Any) -> dict[str, Any]:
+    (resource,) = request["resourceMetrics"]
+    (scope,) = resource["scopeMetrics"]
+    return {one["name"]: one for one in scope["metrics"]}
+
+
+def test_a_collector_gets_every_sample(collector: Collector) -> None:
+    made = report()
+    export(made, collector.url)
+    ((path, kind, request),) = collector.seen
+    assert (path, kind) == ("/v1/metrics", "application/json")
+    found = metrics(request)
+    points = found["loadtest.edits.acknowledged"]["gauge"]["dataPoints"]
+    assert [one["asDouble"] for one in points] == [one["operations_per_s"] for one in made["series"]]
+    assert points[0]["timeUnixNano"] == str(int((made["started_at"] + made["series"][0]["at_s"]) * 1e9))
+    delivery = found["loadtest.delivery.duration"]["gauge"]["dataPoints"]
+    assert len(delivery) == 3 * len(made["series"])
+    (run,) = found["loadtest.delivery.duration.run"]["summary"]["dataPoints"]
+    assert run["count"] == str(made["latency_ms"]["delivery"]["count"])
+    assert {one["quantile"]: one["value"] for one in run["quantileValues"]}[0.95] == pytest.approx(
+        made["latency_ms"]["delivery"]["p95"] / 1000
+    )
+    about = request["resourceMetrics"][0]["resource"]["attributes"]
+    assert {"key": "loadtest.verdict", "value": {"stringValue": "pass"}} in about
+
+
+def test_faults_are_a_sum_by_name() -> None:
+    made = report()
+    made["verdict"]["gaps"] = 3
+    points = metrics(payload(made))["loadtest.faults"]["sum"]["dataPoints"]
+    counted = {one["attributes"][0]["value"]["stringValue"]: one["asInt"] for one in points}
+    assert (counted["gaps"], counted["diverged"]) == ("3", "0")
+
+
+def test_a_collector_that_refuses_is_named(collector: Collector) -> None:
+    collector.status = 400
+    with pytest.raises(OtlpError, match=r"/v1/metrics answered 400: .*no such tenant"):
+        export(report(), collector.url)
+
+
+def test_a_collector_that_is_not_there_is_named() -> None:
+    with pytest.raises(OtlpError, match=r"http://127\.0\.0\.1:9/v1/metrics can't be reached: .*refused"):
+        export(report(), "http://127.0.0.1:9")
+
+
+def test_an_address() -> None:
+    assert endpoint("http://a:4318/") == "http://a:4318/v1/metrics"
+    assert endpoint("https://a/otlp/v1/metrics") == "https://a/otlp/v1/metrics"
+    with pytest.raises(OtlpError, match="looks like http://HOST:4318"):
+        endpoint("a:4318")
+
+
+def test_a_report_can_be_sent_later_and_a_wrong_address_is_told_before_a_run(
+    tmp_path: Path, collector: Collector
+) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(report()))
+    done = CliRunner().invoke(main, ["export", str(path), "--otlp", collector.url])
+    assert (done.exit_code, len(collector.seen)) == (0, 1), done.output
+    early = CliRunner().invoke(main, ["run", "smoke", "--otlp", "nowhere"])
+    assert early.exit_code == 2
+    assert "a collector's address looks like http://HOST:4318" in early.output
