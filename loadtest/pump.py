@@ -22,6 +22,7 @@ AHEAD_S = 0.3  # the schedule is drawn this far ahead
 TICK_NS = 2_000_000  # a busy process looks at its sockets this often
 TURN_NS = 5_000_000  # and gives way to its other tasks this often
 BUSY = 8  # events in one round
+CALM = 4  # rounds with fewer end it
 LIVES_MAX = 256  # of one round
 SPOOL_BYTES_MAX = 256 << 20
 
@@ -48,13 +49,13 @@ class Pump:
     async def run(self, start_ns: int) -> None:
         """Play the schedule from `start_ns` on, until cancelled."""
         self._zero_ns = start_ns
-        engine, crowd, busy = self._engine, self._crowd, False
+        engine, crowd, calm = self._engine, self._crowd, CALM
         while True:
             now = now_ns()
             self._draw(now)
             before = engine.reads + engine.sent
             done = self._live(now)
-            own, events = self._turn(now, busy)
+            own, events = self._turn(now, calm < CALM)
             for due_ns, slot, kind, index in own:
                 crowd.dispatch(crowd.users[slot], kind, index, now_ns(), due_ns)
             crowd.handle(events)
@@ -62,8 +63,8 @@ class Pump:
             if engine.spooled_bytes > SPOOL_BYTES_MAX:
                 self._feed()
             did = engine.reads + engine.sent - before
-            busy = done + len(own) + did >= BUSY
-            if not busy:
+            calm = 0 if done + len(own) + did >= BUSY else calm + 1
+            if calm >= CALM:
                 await self._idle()
             elif (own or events) and did < LIVES_MAX:
                 await trio.sleep(TICK_NS / SECOND)
@@ -73,8 +74,9 @@ class Pump:
     def _turn(self, now: int, busy: bool) -> tuple[list[tuple[int, int, int, int]], list[Event]]:
         if self._crowd.ending:
             return [], self._engine.poll()
-        until_ns = min(now + TURN_NS, self._next_due()) if busy else now
-        return self._engine.turn(until_ns, TICK_NS)
+        if not busy:
+            return self._engine.turn(now, TICK_NS)
+        return self._engine.turn(max(min(now + TURN_NS, self._next_due()), now + TICK_NS), TICK_NS)
 
     def _draw(self, now: int) -> None:
         """Plan what comes next, as far ahead as may be: nobody steers the past."""

@@ -3,6 +3,7 @@
     idle        connections that do nothing but stay: what a connection costs
     edits       edits that nobody else sees: what an edit costs
     deliveries  few edits that many see: what a delivery costs
+    crowded     more and more edits that five others see: how latency rises with load
     connects    people who come and go: what a connect costs
 
 Every run ends as a run does, with a verdict; its stages become points as those of a sweep do.
@@ -21,7 +22,8 @@ RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
 IDLE = (500, 2000, 5000)
 EDITS = (500.0, 1500.0, 3000.0)
 VIEWERS = (10, 40, 160)
-SESSIONS_S = (8.0, 4.0)
+CROWDED = (400.0, 1200.0, 3000.0)
+SESSIONS = (2, 4)  # of a user within the measured stage
 NO_LIMIT = {"limits.operations_per_minute": 0}
 
 
@@ -39,8 +41,11 @@ def runs(scale: float, hold_s: float) -> Iterator[tuple[str, float, Scenario]]:
         share = viewers / (viewers + 1)
         made = _scenario("deliveries", users, documents, 10.0 * documents, hold_s, viewer_share=share)
         yield "deliveries", viewers, made
-    for session_s in SESSIONS_S:
-        users = max(round(600 * scale), 2)
+    for rate in CROWDED:
+        documents = max(round(100 * scale), 1)
+        yield "crowded", rate * scale, _scenario("crowded", 6 * documents, documents, rate * scale, hold_s)
+    for sessions in SESSIONS:
+        users, session_s = max(round(600 * scale), 2), hold_s / sessions
         activity = Activity(session_s=session_s, resume=False)
         made = _scenario("connects", users, max(users // 6, 1), 0.0, hold_s, activity=activity)
         yield "connects", users / session_s, made

@@ -4,12 +4,14 @@
     CPU used      = the same terms, fitted by themselves, + h x operations/s / (operations/s + o)
     memory        = base + e x connections + g x operations/s     (PSS; rooms keep recent changes)
     socket memory = f x connections               (kernel buffers and slab)
-    latency       = measured p95 as a function of the CPU needed, interpolated
+    bytes sent    = i x connects/s + j x operations/s + k x deliveries/s
+    latency       = of a queue whose server the load fills (see `latency`)
 
 A node that has CPU to spare spends it: it commits and writes less at a time, and soon (up to `h` cores go
 there, half of them at `o` operations/s). So what it uses says little about how full it is, and its busiest
 stages show what a load needs: the costs are an expectile regression (Newey and Powell 1987) along the lower
-edge of the measurements.
+edge of the measurements. Without busy stages that is too much, never too little. Latency follows what is
+used without what is spent, which a few calm stages show.
 
 Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
 non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
@@ -19,98 +21,29 @@ Law, X(n) = n / (1 + sigma (n - 1) + kappa n (n - 1)).
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
+from loadtest.capacity.fits import (
+    Estimate,
+    FitError,
+    bootstrap_fit,
+    estimate,
+    lower_fit,
+    nonnegative_fit,
+)
+from loadtest.capacity.latency import LatencyModel, Measured, fit_latency
+
 Array = np.ndarray[Any, Any]
 CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
-RESAMPLES = 200
 ENTANGLED = 0.99  # cosine of two columns
-CONFIDENCE = 0.90
 CPU_NOISE = 0.05  # cores; above it the error of a measurement grows with its size
-LOWER_EDGE = 0.1  # the expectile
-EDGE_ROUNDS = 20  # it is found in a few
+BYTES_NOISE = 1000.0  # a second, of what isn't a message of an edit
 HALF_SPENT = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)  # candidates for o
-
-
-class FitError(Exception):
-    """There are too few, or too equal, measurements for a model; the message says what to measure."""
-
-
-class Estimate(NamedTuple):
-    """A fitted value and the bounds of its confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def scaled(self, factor: float) -> Estimate:
-        return Estimate(self.value * factor, self.low * factor, self.high * factor)
-
-
-def nonnegative_fit(matrix: Array, wanted: Array) -> Array:
-    """The non-negative coefficients of least squared error: the best of all subsets of columns."""
-    columns = matrix.shape[1]
-    scale = np.maximum(np.abs(matrix).max(axis=0), 1e-12)
-    scaled = matrix / scale
-    products, targets = scaled.T @ scaled, scaled.T @ wanted
-    best, best_error = np.zeros(columns), float(wanted @ wanted)
-    for size in range(1, columns + 1):
-        for subset in itertools.combinations(range(columns), size):
-            part = list(subset)
-            try:
-                found = np.linalg.solve(products[np.ix_(part, part)], targets[part])
-            except np.linalg.LinAlgError:  # columns that are proportional: a smaller subset says the same
-                continue
-            if (found < 0).any():
-                continue
-            error = float(np.sum((scaled[:, part] @ found - wanted) ** 2))
-            if error < best_error * (1 - 1e-9):
-                best = np.zeros(columns)
-                best[part] = found / scale[part]
-                best_error = error
-    return best
-
-
-def lower_fit(matrix: Array, wanted: Array) -> Array:
-    """The non-negative coefficients whose predictions run along the lower edge of what was measured."""
-    found = nonnegative_fit(matrix, wanted)
-    above = np.zeros(len(wanted), bool)
-    for _ in range(EDGE_ROUNDS):
-        before, above = above, wanted > matrix @ found
-        if (before == above).all():
-            break
-        weights = np.sqrt(np.where(above, LOWER_EDGE, 1 - LOWER_EDGE))
-        found = nonnegative_fit(matrix * weights[:, None], wanted * weights)
-    return found
-
-
-def bootstrap_fit(
-    matrix: Array, wanted: Array, fit_of: Callable[[Array, Array], Array] = nonnegative_fit, seed: int = 1
-) -> Array:
-    """Fits to resampled points, one row a resample; the first row is the fit to all of them.
-
-    A resample has half as many points: an edge hangs on a few of them, and whole resamples mostly hold these
-    (the m out of n bootstrap, Bickel, Götze and van Zwet 1997).
-    """
-    rng = np.random.default_rng(seed)
-    rows = [fit_of(matrix, wanted)]
-    for _ in range(RESAMPLES):
-        chosen = rng.integers(0, len(wanted), -(-len(wanted) // 2))
-        rows.append(fit_of(matrix[chosen], wanted[chosen]))
-    return np.array(rows)
-
-
-def estimate(samples: Array) -> Estimate:
-    """The first of the samples, within the confidence interval of all."""
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(samples, [tail, 100 - tail])
-    value = float(samples[0])
-    return Estimate(value, min(float(low), value), max(float(high), value))
 
 
 def usl(workers: float, sigma: float, kappa: float) -> float:
@@ -140,7 +73,8 @@ class CostModel:
     memory: Array  # columns: base, connections, operations/s
     socket: Array  # column: connections
     latency: Sequence[tuple[float, float]]  # (CPU needed in cores, p95 in ms), by CPU
-    bytes_a_message: float
+    waits: LatencyModel | None
+    sent: Array  # bytes, columns: connects/s, operations/s, deliveries/s
     measured: Mapping[str, float]  # the largest measured value of each term
     entangled: Sequence[tuple[str, str]] = ()  # terms that rose together: their costs can't be told apart
 
@@ -169,13 +103,19 @@ class CostModel:
         """Kernel memory of so many sockets, on the server's side."""
         return estimate(self.socket[:, 0] * connections)
 
-    def p95_ms(self, load: Mapping[str, float]) -> float | None:
-        """Delivery p95 of one worker under this load; None beyond what was measured."""
-        needed = self.cpu_base().value + self.cpu_needed(load).value
-        if not self.latency or needed > self.latency[-1][0]:
+    def bytes_per_s(self, load: Mapping[str, float]) -> float:
+        """What leaves for the clients under a load, uncompressed."""
+        return float(self.sent @ _row(load)[1:])
+
+    def p95_ms(self, load: Mapping[str, float]) -> Estimate | None:
+        """Delivery p95 of one worker under this load, with the interval of a measurement of it.
+
+        None where the load needs more than a core, or no latency was measured.
+        """
+        if self.waits is None:
             return None
-        xs, ys = zip(*self.latency, strict=True)
-        return float(np.interp(needed, xs, ys))
+        work = self.used[0][:-1]
+        return self.waits.predict(float(work @ [1.0, *_row(load)]), _burst_ms(load, work[-1]))
 
     def cpu_limit(self, p95_ms: float) -> tuple[float, bool]:
         """(CPU needed of one worker up to which p95 is below the target, whether it was ever exceeded)."""
@@ -194,6 +134,12 @@ class CostModel:
 def _row(load: Mapping[str, float]) -> Array:
     """The terms of a load, in the order of the columns."""
     return np.array([load.get(term, 0.0) for term in CPU_TERMS])
+
+
+def _burst_ms(load: Mapping[str, float], delivery_s: float) -> float:
+    """How long the deliveries of one edit take."""
+    operations = load.get("operations_per_s", 0.0)
+    return 1000 * delivery_s * load.get("deliveries_per_s", 0.0) / operations if operations else 0.0
 
 
 def _spent(operations_per_s: Any, half_spent: float) -> Any:
@@ -255,29 +201,39 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
         np.array([[point["connections"]] for point in sockets]),
         np.array([point["socket_bytes"] for point in sockets]),
     )
-    latency = [
-        (float(cores), point["p95_ms"])
-        for cores, point in zip(linear @ needed[0], usable, strict=True)
+    timed = [
+        (row, point)
+        for row, point in zip(linear, usable, strict=True)
         if point.get("p95_ms") is not None and point["settled"]
     ]
-    messages = sum(point["messages_per_s"] for point in usable)
+    work, delivery_s = used[0][:-1], used[0][-2]
+    waits = [
+        Measured(float(row @ work), _burst_ms(point, delivery_s), point["p95_ms"]) for row, point in timed
+    ]
     return CostModel(
         needed,
         used,
         half_spent,
         memory,
         socket,
-        _rising(latency),
-        sum(point["bytes_per_s"] for point in usable) / messages if messages else 0.0,
+        _rising([(float(row @ needed[0]), point["p95_ms"]) for row, point in timed]),
+        fit_latency(waits),
+        _sent(loads[:, 1:], np.array([point["bytes_per_s"] for point in usable])),
         {term: max(point[term] for point in usable) for term in CPU_TERMS},
         _entangled(loads),
     )
 
 
+def _sent(loads: Array, bytes_per_s: Array) -> Array:
+    """Bytes of a connect, an edit and a delivery, by the relative error."""
+    weights = 1 / (bytes_per_s + BYTES_NOISE)
+    return nonnegative_fit(loads * weights[:, None], bytes_per_s * weights)
+
+
 def _entangled(loads: Array) -> list[tuple[str, str]]:
     """Pairs of terms that are proportional in the points, or nearly."""
     found = []
-    for a, b in itertools.combinations(range(loads.shape[1]), 2):
+    for a, b in combinations(range(loads.shape[1]), 2):
         sizes = np.linalg.norm(loads[:, a]) * np.linalg.norm(loads[:, b])
         if sizes and loads[:, a] @ loads[:, b] > ENTANGLED * sizes:
             found.append((CPU_TERMS[a], CPU_TERMS[b]))

@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, usl
+from loadtest.capacity.fits import Estimate
+from loadtest.capacity.model import CPU_TERMS, CostModel, usl
+from loadtest.capacity.prices import Prices
+from loadtest.capacity.upkeep import AVERAGE, Kept, month
 
 GIB = 1 << 30
 
@@ -37,10 +40,22 @@ class Wanted:
     sigma: float | None = None  # of the Universal Scalability Law; None: assumed
     kappa: float | None = None
     redis_appends_per_s: float = 80_000.0
+    documents: float | None = None  # None: each has its viewers and one more
+    change_bytes: float = 170.0
+    document_bytes: float = 1024.0
+    archive_days: float = 30.0
+
+    @property
+    def kept(self) -> Kept:
+        """What Redis and the archive keep of it."""
+        documents = self.connections / (self.viewers + 1) if self.documents is None else self.documents
+        return Kept(documents, self.change_bytes, self.document_bytes, archive_days=self.archive_days)
 
     def __post_init__(self) -> None:
         for name, (least, most) in BOUNDS.items():
             value = getattr(self, name)
+            if value is None:
+                continue
             if not least <= value <= most:  # also where it is not a number
                 raise PlanError(f"{name} = {value}: it is from {least:,} to {most:,}")
         if self.viewers >= self.connections:
@@ -60,10 +75,15 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "node_memory_gib": (0.1, 65_536),
     "connections_a_worker": (1, 10_000_000),
     "redis_appends_per_s": (1, 100_000_000),
+    "documents": (1, 1e12),
+    "change_bytes": (1, 1 << 30),
+    "document_bytes": (1, 1 << 30),
+    "archive_days": (0, 100_000),
 }
 ASSUMED_SIGMA, ASSUMED_KAPPA = 0.03, 0.0005
 REDIS_UTILISATION = 0.6
 ARCHIVE_BATCH = 500
+FIGURES = ("predicted", "low", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +101,8 @@ class Answer:
     bandwidth_bits_per_s: float
     redis_shards: int
     redis_appends_per_s: float
+    redis_bytes: float  # memory of all masters, what a rewritten file needs included
+    disk_bytes: float  # of the archive
     postgres_rows_per_s: float
     postgres_transactions_per_s: float
     drain_connections_per_s: float | None  # None: what a connect costs wasn't measured
@@ -187,9 +209,11 @@ def plan(model: CostModel, wanted: Wanted) -> Answer:
         cpu_cores=cpu,
         cpu_limit=limit,
         memory_a_node_bytes=Estimate(*(a + b for a, b in zip(memory, sockets, strict=True))),
-        bandwidth_bits_per_s=8 * model.bytes_a_message * (load["deliveries_per_s"] + operations),
+        bandwidth_bits_per_s=8 * model.bytes_per_s(load),
         redis_shards=max(math.ceil(operations / (REDIS_UTILISATION * wanted.redis_appends_per_s)), 1),
         redis_appends_per_s=operations,
+        redis_bytes=wanted.kept.redis_bytes(operations),
+        disk_bytes=wanted.kept.disk_bytes(operations),
         postgres_rows_per_s=operations,
         postgres_transactions_per_s=operations / ARCHIVE_BATCH,
         drain_connections_per_s=drain_rate,
@@ -197,6 +221,13 @@ def plan(model: CostModel, wanted: Wanted) -> Answer:
         extrapolated=_extrapolated(model, load, workers.value, exceeded),
         assumed=_assumed(wanted, workers_a_node, operations),
     )
+
+
+def monthly(answer: Answer, wanted: Wanted, prices: Prices) -> Mapping[str, float]:
+    """What the plan costs a month, with the list's first machines: dollars by part (see `upkeep.month`)."""
+    masters = max(answer.redis_shards, wanted.kept.masters(answer.operations_per_s, prices.redis[0]))
+    sent = answer.bandwidth_bits_per_s / 8
+    return month(prices, prices.nodes[0], answer.nodes, masters, answer.disk_bytes, sent, wanted.connections)
 
 
 def _drain(
@@ -245,6 +276,10 @@ def _assumed(wanted: Wanted, workers_a_node: int, operations: float) -> tuple[st
         f"{REDIS_UTILISATION:.0%} of it (not measured here)"
     )
     marks.append(f"the archive writes {ARCHIVE_BATCH} rows a transaction (not measured here)")
+    marks.append(
+        f"over a day the load is {AVERAGE:.0%} of its peak on average; Redis keeps what was changed within "
+        f"{wanted.kept.redis_h:.0f} h, the archive {wanted.archive_days:g} days"
+    )
     return tuple(marks)
 
 
@@ -270,7 +305,13 @@ def check(model: CostModel, points: list[dict[str, Any]]) -> list[dict[str, Any]
                     "predicted": model.memory_bytes(point["connections"], point["operations_per_s"]).value,
                     "measured": point["pss_bytes"],
                 },
-                "p95_ms": {"predicted": model.p95_ms(point), "measured": point["p95_ms"]},
+                "p95_ms": _p95(model, point),
             }
         )
     return rows
+
+
+def _p95(model: CostModel, point: Mapping[str, Any]) -> dict[str, float | None]:
+    predicted = model.p95_ms(point)
+    known = {"predicted": None} if predicted is None else dict(zip(FIGURES, predicted, strict=True))
+    return {**known, "measured": point["p95_ms"]}

@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest import scenario as scenarios
-from loadtest.capacity.model import CPU_TERMS, CostModel, Estimate, FitError, fit, fit_usl
-from loadtest.capacity.plan import Answer, PlanError, Wanted, check, plan
+from loadtest.capacity.fits import Estimate, FitError
+from loadtest.capacity.model import CPU_TERMS, CostModel, fit, fit_usl
+from loadtest.capacity.plan import Answer, PlanError, Wanted, check, monthly, plan
+from loadtest.capacity.prices import PriceError, Prices, load_prices
 from loadtest.capacity.sweep import merged_points, sweep
 from loadtest.cli.agents import agents_options, taken_agents
 from loadtest.cli.errors import no_run
@@ -125,6 +127,12 @@ def _wanted_options(function: Any) -> Any:
             help="Measured on one node; three or more of them fit the Universal Scalability Law.",
         ),
         click.option("--redis-appends-per-s", default=80_000.0, show_default=True, help="Of one master."),
+        click.option(
+            "--documents", type=float, help="Changed within 48 h.  [default: connections / (viewers + 1)]"
+        ),
+        click.option("--change-bytes", default=170.0, show_default=True, help="Of a change, on average."),
+        click.option("--document-bytes", default=1024.0, show_default=True, help="Of a document."),
+        click.option("--archive-days", default=30.0, show_default=True, help="How long changes are kept."),
     )
     for option in reversed(options):
         function = option(function)
@@ -134,11 +142,13 @@ def _wanted_options(function: Any) -> Any:
 @click.command("plan")
 @click.argument("calibrations", nargs=-1, required=True, type=READABLE)
 @_wanted_options
+@click.option("--prices", default="rfc002", show_default=True, help="A price list: a name, or a TOML file.")
 @click.option("--check", "checks", multiple=True, type=READABLE, help="A run to compare the prediction with.")
 @click.option("--json", "json_file", type=FILE, help="Write the answer as JSON.")
 def plan_command(
     calibrations: tuple[Path, ...],
     checks: tuple[Path, ...],
+    prices: str,
     scaling: tuple[str, ...],
     json_file: Path | None,
     **options: Any,
@@ -153,16 +163,18 @@ def plan_command(
     except (FitError, ValueError, KeyError) as error:
         raise click.UsageError(f"no model can be made of this: {error}") from None
     try:
-        answer = plan(model, Wanted(**options, **_scaling(scaling)))
-    except PlanError as error:
+        wanted, listed = Wanted(**options, **_scaling(scaling)), load_prices(prices)
+        answer = plan(model, wanted)
+    except (PlanError, PriceError) as error:
         raise click.ClickException(str(error)) from None
+    money = monthly(answer, wanted, listed)
     _print_model(model)
-    _print_answer(answer)
+    _print_answer(answer, money, listed)
     rows = check(model, merged_points([json.loads(path.read_text()) for path in checks]))
     if rows:
         _print_check(rows)
     if json_file:
-        document = {"answer": answer.document(), "costs": _costs(model), "check": rows}
+        document = {"answer": answer.document(), "money": dict(money), "costs": _costs(model), "check": rows}
         json_file.write_text(json.dumps(document))
 
 
@@ -216,7 +228,7 @@ def _print_model(model: CostModel) -> None:
     console.print(table)
 
 
-def _print_answer(answer: Answer) -> None:
+def _print_answer(answer: Answer, money: Mapping[str, float], prices: Prices) -> None:
     table = Table(title="\nThe plan", box=None, padding=(0, 2), title_justify="left")
     table.add_column("")
     table.add_column("", style="bold", justify="right")
@@ -234,12 +246,21 @@ def _print_answer(answer: Answer) -> None:
         ),
         ("bandwidth", f"{number(answer.bandwidth_bits_per_s / 1e6)} Mbit/s", "to the clients, uncompressed"),
         ("Redis masters", number(answer.redis_shards), f"{number(answer.redis_appends_per_s)} appends/s"),
+        ("memory of Redis", size(answer.redis_bytes), "of all masters, to rewrite a file included"),
+        ("disk of the archive", size(answer.disk_bytes), "changes and documents"),
         (
             "PostgreSQL",
             f"{number(answer.postgres_rows_per_s)} rows/s",
             f"{number(answer.postgres_transactions_per_s)} transactions/s",
         ),
         _drain_row(answer),
+        (
+            "a month",
+            f"${money['total']:,.0f}",
+            f"{prices.name}: {prices.nodes[0].name} ${money['nodes']:,.0f}, {prices.redis[0].name} "
+            f"${money['redis']:,.0f}, disk ${money['storage']:,.0f}, transfer ${money['transfer']:,.0f}",
+        ),
+        ("a month, for 1,000 connections", f"${money['of_1000_connections']:.2f}", ""),
     )
     for row in rows:
         table.add_row(*row)
@@ -271,7 +292,8 @@ def _print_check(rows: list[dict[str, Any]]) -> None:
         table.add_row("", "CPU, cores", interval, f"{cpu['measured']:.2f}", _off(cpu))
         for name, figure, show in (("PSS", "pss_bytes", size), ("p95", "p95_ms", milliseconds)):
             one = row[figure]
-            table.add_row("", name, show(one["predicted"]), show(one["measured"]), _off(one))
+            between = f" ({show(one['low'])} to {show(one['high'])})" if "low" in one else ""
+            table.add_row("", name, show(one["predicted"]) + between, show(one["measured"]), _off(one))
     console.print(table)
 
 

@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.capacity.calibrate import calibrate
-from loadtest.capacity.model import FitError, fit
+from loadtest.capacity.fits import FitError
+from loadtest.capacity.model import fit
+from loadtest.capacity.prices import PriceError, load_prices
 from loadtest.capacity.sweep import merged_points
 from loadtest.cli.errors import no_run
 from loadtest.coordinator import run
@@ -23,8 +25,7 @@ from loadtest.preflight import check_files
 from loadtest.scenario import Scenario
 from loadtest.simulate import study as studies
 from loadtest.simulate.cluster import Cluster
-from loadtest.simulate.page import event_rows, plan_rows, render
-from loadtest.simulate.prices import PriceError, load_prices
+from loadtest.simulate.page import event_rows, plan_rows, render, stated_text
 from loadtest.simulate.study import Objective, StudyError
 
 console = Console(highlight=False)
@@ -39,7 +40,7 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def calibrate_command(hold_s: float, scale: float, json_file: Path) -> None:
     """Measure what a connection, an edit, a delivery and a connect cost, one at a time.
 
-    Eleven short runs, each against a gateway of its own, about three minutes. `plan` and `simulate` read the
+    Fourteen short runs, each against a gateway of its own, about four minutes. `plan` and `simulate` read the
     file; sweeps may be given beside it.
     """
     with no_run():
@@ -131,7 +132,7 @@ def _study(
         prices.nodes[0].cores,
         hot_readers=wanted["hot_readers"],
     )
-    load = replace(load, redis_masters=studies.masters_for(load))
+    load = replace(load, redis_masters=studies.masters_for(load, prices.redis[0]))
     node, ours = studies.cheapest(load, model, prices, objective)
     plans = [studies.judged("cheapest", ours, model, node, prices, objective)]
     if nodes is not None:
@@ -142,6 +143,7 @@ def _study(
         "wanted": dict(wanted),
         "objective": asdict(objective),
         "prices": prices.name,
+        "stated": dict(prices.stated),
         "plans": plans,
         "day": studies.day(ours, model, node, prices, objective) if with_day else None,
         "extrapolated": studies.extrapolated(ours, model),
@@ -156,6 +158,8 @@ def _print(study: Mapping[str, Any]) -> None:
     for row in plan_rows(plans):
         table.add_row(*row)
     console.print(table)
+    if stated := stated_text(study):
+        console.print(stated, style="dim")
     for plan in plans:
         events = Table(
             title=f"\n{plan['name']}", box=None, padding=(0, 2), title_justify="left", header_style="dim"

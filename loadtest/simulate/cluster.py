@@ -42,9 +42,14 @@ class Costs:
     announcement: float = 0.0  # of each worker that an edit is told to; 0: within a delivery
     connection_bytes: float = 0.0
     worker_bytes: float = 0.0
-    message_bytes: float = 0.0
+    ack_bytes: float = 0.0
+    delivery_bytes: float = 0.0
     redis_append: float = 1 / REDIS_APPENDS_PER_S
     redis_failover_s: float = REDIS_FAILOVER_S
+
+    def bytes_of_edit(self, viewers: float) -> float:
+        """What an edit sends to clients: its acknowledgement, and a delivery for each who sees it."""
+        return self.ack_bytes + self.delivery_bytes * viewers
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class Outcome:
     recovered_s: float | None  # after the event until users are back and p95 is as before; None: not in time
     series: tuple[tuple[float, float], ...]  # (seconds, p95 of that half second in ms)
     overloaded: bool
+    back_s: float = 0.0  # after the event until the last who lost its connection is served again
 
 
 def departures(arrivals: Array, services: Array, away: tuple[float, float] | None = None) -> Array:
@@ -244,6 +250,7 @@ def simulate(cluster: Cluster, costs: Costs, kind: str, seed: int) -> Outcome:
         _recovered(series, back_s, cluster),
         series,
         utilisation > OVERLOADED or rate * costs.redis_append > OVERLOADED,
+        back_s - EVENT_AT_S,
     )
 
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from loadtest.report.charts import Chart, Series, svg
-from loadtest.report.figures import milliseconds, number, seconds
+from loadtest.report.figures import milliseconds, number, seconds, size
 from loadtest.report.page import TEMPLATE
 from loadtest.simulate.cluster import EVENT_AT_S
 
@@ -55,12 +55,23 @@ def plan_rows(plans: Sequence[Data]) -> list[list[str]]:
             *(f"{one['breaks']['what']}, at {one['breaks']['at']:.1f} times the load" for one in plans),
         ],
         ["p95, steady", *(spread(one["events"]["steady"]["p95_ms"], milliseconds) for one in plans)],
+        ["memory of Redis", *(size(one["redis_bytes"]) for one in plans)],
+        ["disk of the archive", *(size(one["disk_bytes"]) for one in plans)],
     ]
     parts = {"nodes": "$ nodes", "redis": "$ Redis", "storage": "$ storage", "transfer": "$ transfer"}
     for part, name in {**parts, "total": "$ a month"}.items():
         rows.append([name, *(f"{one['bill'][part]:,.0f}" for one in plans)])
     rows.append(["$ of 1,000 connections", *(f"{one['bill']['of_1000_connections']:.2f}" for one in plans)])
     return rows
+
+
+def stated_text(study: Data) -> str:
+    """What the price list says that a plan costs; empty where it says nothing."""
+    stated = study.get("stated") or {}
+    if not stated:
+        return ""
+    parts = ", ".join(f"${value:,.0f} {name}" for name, value in stated.items())
+    return f"{study['prices']} itself says: ${sum(stated.values()):,.0f} a month ({parts})"
 
 
 def event_rows(plan: Data) -> list[list[str]]:
@@ -118,6 +129,7 @@ def render(study: Data) -> str:
         f"<p>{escape(load)}</p><p>{escape(seeds)}</p></header>"
         f'<div class="charts">{_charts(study)}</div><h2>Plans</h2>'
         + _table(("", *(plan["name"] for plan in plans)), plan_rows(plans))
+        + f"<p>{escape(stated_text(study))}</p>"
         + happening
         + f"<h2>Extrapolated or assumed</h2><ul>{marks}</ul></main></body></html>"
     )

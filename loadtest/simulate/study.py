@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from loadtest.capacity.model import CostModel
+from loadtest.capacity.prices import Machine, Prices
+from loadtest.capacity.upkeep import DAY, Kept, month
 from loadtest.simulate.cluster import (
     EVENTS,
     REDIS_APPENDS_PER_S,
@@ -21,17 +23,12 @@ from loadtest.simulate.cluster import (
     Outcome,
     simulate,
 )
-from loadtest.simulate.prices import Machine, Prices, bill
 
 GIB = 1 << 30
 NODES_MAX = 4096
 CPU_MAX = 0.8  # of a core a worker may need, a node lost: above it queues run away within minutes
 REDIS_MAX = 0.6
 GROWTH = 1.1  # a step of the load on the way to what breaks first
-# The load over a day, as a share of the peak: nights are quiet, two peaks at work.
-DAY = (5, 4, 3, 3, 3, 5, 10, 25, 60, 90, 100, 95, 70, 80, 95, 100, 90, 70, 45, 30, 22, 16, 11, 8)
-CHANGES_KEPT_DAYS = 30
-BYTES_A_CHANGE = 300  # of a row in the archive, with its index
 PERCENT = (5, 50, 95)
 
 Interval = tuple[float, float, float]  # low, middle, high
@@ -66,7 +63,8 @@ def costs_of(model: CostModel, sample: int) -> Costs:
         worker_base=base,
         connection_bytes=memory[1] + socket,
         worker_bytes=memory[0],
-        message_bytes=model.bytes_a_message,
+        ack_bytes=float(model.sent[1]),
+        delivery_bytes=float(model.sent[2]),
     )
 
 
@@ -78,7 +76,7 @@ def limits(cluster: Cluster, costs: Costs, node: Machine, lost: int, most: float
     share = cluster.connections / left
     rate = cluster.connections * cluster.operations_per_user_s
     memory = share * costs.connection_bytes + cluster.workers_a_node * costs.worker_bytes
-    wire = 8e-6 * costs.message_bytes * rate * (1 + cluster.viewers) / left
+    wire = 8e-6 * rate * costs.bytes_of_edit(cluster.viewers) / left
     return {
         "CPU of a worker": cluster.demand(costs, left * cluster.workers_a_node) / CPU_MAX,
         "memory of a node": memory / (node.memory_gib * GIB),
@@ -122,10 +120,21 @@ def nodes_for(
     raise StudyError(f"a p95 of {objective.p95_ms:g} ms isn't reached with {NODES_MAX} nodes: {least}")
 
 
-def masters_for(cluster: Cluster) -> int:
-    """The fewest Redis masters that take the appends."""
-    rate = cluster.connections * cluster.operations_per_user_s
-    return max(math.ceil(rate / REDIS_APPENDS_PER_S / REDIS_MAX), 1)
+def kept_of(cluster: Cluster) -> Kept:
+    """What it keeps: each document has its viewers and one more."""
+    return Kept(cluster.connections / (cluster.viewers + 1))
+
+
+def rate_of(cluster: Cluster) -> float:
+    """Edits a second at the peak."""
+    return cluster.connections * cluster.operations_per_user_s
+
+
+def masters_for(cluster: Cluster, redis: Machine) -> int:
+    """The fewest Redis masters that take the appends, and hold what is kept."""
+    rate = rate_of(cluster)
+    appends = max(math.ceil(rate / REDIS_APPENDS_PER_S / REDIS_MAX), 1)
+    return max(appends, kept_of(cluster).masters(rate, redis))
 
 
 def breaks_first(cluster: Cluster, model: CostModel, node: Machine, objective: Objective) -> dict[str, Any]:
@@ -158,7 +167,9 @@ def judged(
         "binds": binding,
         "breaks": breaks_first(cluster, model, node, objective),
         "events": events,
-        "bill": money(cluster, costs, node, prices),
+        "redis_bytes": kept_of(cluster).redis_bytes(rate_of(cluster)),
+        "disk_bytes": kept_of(cluster).disk_bytes(rate_of(cluster)),
+        "bill": dict(money(cluster, costs, node, prices)),
     }
 
 
@@ -183,13 +194,12 @@ def _event(cluster: Cluster, model: CostModel, kind: str, objective: Objective) 
     }
 
 
-def money(cluster: Cluster, costs: Costs, node: Machine, prices: Prices) -> dict[str, float]:
+def money(cluster: Cluster, costs: Costs, node: Machine, prices: Prices) -> Mapping[str, float]:
     """Dollars a month, by part, in all, and for each 1,000 connections at the peak."""
-    rate = cluster.connections * cluster.operations_per_user_s * sum(DAY) / (100 * len(DAY))
-    storage_gb = rate * 86_400 * CHANGES_KEPT_DAYS * BYTES_A_CHANGE / 1e9
-    sent = costs.message_bytes * rate * (1 + cluster.viewers)
-    made = bill(prices, node, cluster.nodes, 2 * cluster.redis_masters, storage_gb, sent).document()
-    return {**made, "of_1000_connections": 1000 * made["total"] / cluster.connections}
+    rate = rate_of(cluster)
+    sent = rate * costs.bytes_of_edit(cluster.viewers)
+    disk = kept_of(cluster).disk_bytes(rate)
+    return month(prices, node, cluster.nodes, cluster.redis_masters, disk, sent, cluster.connections)
 
 
 def day(

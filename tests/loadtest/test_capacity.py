@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
 
-from loadtest.capacity.model import (
-    CPU_TERMS,
-    CostModel,
-    FitError,
-    estimate,
-    fit,
-    fit_usl,
-    nonnegative_fit,
-    usl,
-)
+from loadtest.capacity.fits import FitError, estimate, nonnegative_fit
+from loadtest.capacity.model import CPU_TERMS, CostModel, fit, fit_usl, usl
 from loadtest.capacity.plan import Answer, PlanError, Wanted, check, plan
 from loadtest.capacity.sweep import merged_points, obstacle, points_of, sweep, varied
 from loadtest.scenario import Scenario, load
@@ -72,7 +65,8 @@ def test_the_costs_of_a_made_up_server_are_found_exactly() -> None:
     assert model.cpu_base().value == pytest.approx(BASE)
     assert model.memory_bytes(10_000).value == pytest.approx(40e6 + 60e6)
     assert model.socket_bytes(10).value == pytest.approx(45_000)
-    assert model.bytes_a_message == pytest.approx(250)
+    load = {"operations_per_s": 100.0, "deliveries_per_s": 900.0}
+    assert model.bytes_per_s(load) == pytest.approx(250 * 1000)
 
 
 def test_a_server_that_spends_what_it_has_to_spare_is_seen_through() -> None:
@@ -115,6 +109,28 @@ def test_costs_are_never_negative() -> None:
     assert found == pytest.approx([2.0, 0.0])
 
 
+def test_no_other_coefficients_have_a_smaller_error() -> None:
+    """Against the best of all subsets of columns, each solved by itself."""
+    rng = np.random.default_rng(7)
+    for _ in range(40):
+        matrix = rng.random((9, 4)) * [1.0, 1e4, 1e-3, 30.0]
+        wanted = rng.normal(size=9)
+        found = nonnegative_fit(matrix, wanted)
+        assert (found >= 0).all()
+        error = np.sum((matrix @ found - wanted) ** 2)
+        for subset in (list(one) for size in range(5) for one in combinations(range(4), size)):
+            other = np.zeros(4)
+            other[subset] = np.linalg.lstsq(matrix[:, subset], wanted, rcond=None)[0]
+            if (other >= 0).all():
+                assert error <= np.sum((matrix @ other - wanted) ** 2) * (1 + 1e-9)
+
+
+def test_columns_that_say_the_same_are_no_trouble() -> None:
+    same = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]])
+    assert same @ nonnegative_fit(same, np.array([2.0, 4.0, 6.0])) == pytest.approx([2.0, 4.0, 6.0])
+    assert nonnegative_fit(same, np.zeros(3)).tolist() == [0.0, 0.0]
+
+
 def test_a_prediction_beyond_the_calibration_holds_for_a_linear_server() -> None:
     model = fit(calibration(noise=0.01))
     larger = point(5000, 15_000, 5)
@@ -127,8 +143,9 @@ def test_latency_rises_with_load_and_is_unknown_beyond_it() -> None:
     model = exact()
     assert model.p95_ms(point(1000, 500, 1)) is not None
     assert model.p95_ms(point(1000, 50_000, 5)) is None
-    curve = [model.p95_ms(point(1000, operations, 5)) or 0.0 for operations in (1000, 3000, 8000)]
-    assert curve == sorted(curve)
+    curve = [model.p95_ms(point(1000, operations, 5)) for operations in (1000, 3000, 8000)]
+    assert [one.value for one in curve if one] == sorted(one.value for one in curve if one)
+    assert len([one for one in curve if one]) == 3
 
 
 def test_the_cpu_limit_is_where_the_latency_target_is_crossed() -> None:

@@ -150,6 +150,10 @@ def test_a_plan_names_what_binds_and_checks_its_prediction(tmp_path: Path) -> No
     assert "Universal Scalability Law" not in result.output
     made = json.loads(answer.read_text())
     assert made["answer"]["nodes"] >= 2
+    assert made["answer"]["redis_bytes"] > 1e9
+    assert made["answer"]["disk_bytes"] > 1e12, "10,000 edits a second for a month"
+    parts = ("nodes", "redis", "database", "storage", "transfer")
+    assert made["money"]["total"] == pytest.approx(sum(made["money"][part] for part in parts))
     assert made["check"][0]["cpu_cores"]["measured"] == pytest.approx(0.5)
     assert made["costs"]["cpu_us_of_deliveries_per_s"]["value"] == pytest.approx(5, rel=0.01)
 

@@ -14,14 +14,22 @@ from click.testing import CliRunner
 
 from loadtest.capacity.calibrate import calibrate, runs
 from loadtest.capacity.model import fit
+from loadtest.capacity.prices import PriceError, bill, load_prices
 from loadtest.cli.main import main
 from loadtest.scenario import Scenario
 from loadtest.simulate.cluster import EVENT_AT_S, Cluster, Costs, departures, simulate
-from loadtest.simulate.prices import PriceError, bill, load_prices
 from loadtest.simulate.study import Objective, StudyError, breaks_first, limits, masters_for, nodes_for
 
 COSTS = Costs(
-    2e-6, 300e-6, 60e-6, 8e-6, floor_ms=5.0, connection_bytes=20_000, worker_bytes=60e6, message_bytes=400
+    2e-6,
+    300e-6,
+    60e-6,
+    8e-6,
+    floor_ms=5.0,
+    connection_bytes=20_000,
+    worker_bytes=60e6,
+    ack_bytes=400,
+    delivery_bytes=400,
 )
 SMALL = Cluster(10_000, 0.1, 4, nodes=3, workers_a_node=2)
 
@@ -154,7 +162,8 @@ def test_what_breaks_first_is_named():
     asked = Cluster(10_000, 0.1, 4, nodes=2, workers_a_node=2)
     found = breaks_first(asked, model(), NODE, Objective(connections_a_worker=3000))
     assert found["what"] == "connections of a worker"
-    assert masters_for(replace(asked, connections=1_000_000)) == 3
+    assert masters_for(replace(asked, connections=1_000_000), replace(PRICES.redis[0], memory_gib=9e9)) == 3
+    assert masters_for(replace(asked, connections=1_000_000), PRICES.redis[0]) > 3
 
 
 def test_the_rfc_s_bill_is_its_own():
@@ -262,6 +271,7 @@ def test_the_command_judges_the_cheapest_plan_and_one_s_own(tmp_path: Path):
     assert max(study["day"]["nodes"]) == study["day"]["peak"]
     text = page.read_text()
     assert text.count("<svg") == 3
+    assert "RFC-002 itself says: $3,250 a month" in text
     assert "a node is lost" in text
     assert "RFC-002" in done.output
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,10 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """A price list. Storage and transfer are dollars a GB (of storage: a month)."""
+    """A price list. Storage and transfer are dollars a GB (of storage: a month).
+
+    `stated` is a bill that came with the list: what somebody says that a plan costs, dollars a month by part.
+    """
 
     name: str
     nodes: tuple[Machine, ...]
@@ -37,6 +40,7 @@ class Prices:
     storage_gb: float
     transfer_gb: float
     database: float = 0.0
+    stated: Mapping[str, float] = field(default_factory=dict)
 
 
 def _machines(data: Mapping[str, Any], name: str) -> tuple[Machine, ...]:
@@ -51,7 +55,11 @@ def load_prices(name: str) -> Prices:
     path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
     try:
         data = tomllib.loads(path.read_text())
-        plain = {key: data[key] for key in ("name", "storage_gb", "transfer_gb", "database") if key in data}
+        plain = {
+            key: data[key]
+            for key in ("name", "storage_gb", "transfer_gb", "database", "stated")
+            if key in data
+        }
         return Prices(nodes=_machines(data, "nodes"), redis=_machines(data, "redis"), **plain)
     except FileNotFoundError:
         names = ", ".join(sorted(one.stem for one in SHIPPED.glob("*.toml")))

@@ -1,0 +1,69 @@
+"""Predictions beside what came: said before the run, and a miss has its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.predictions import CASES, Case, predicted, reasons, rows, table
+from loadtest.capacity.fits import Estimate
+from loadtest.schedule import Schedule
+from tests.loadtest.reports import report
+from tests.loadtest.test_capacity import exact, point
+
+CASE = {case.name: case for case in CASES}
+
+
+def test_at_least_eight_different_runs_are_predicted() -> None:
+    assert len(CASES) >= 8
+    assert {case.event for case in CASES} == {"", "kill", "roll"}
+    assert len({(*case.load().values(), case.workers) for case in CASES if not case.event}) >= 7
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_runs_schedule_is_the_load_that_was_predicted(case: Case) -> None:
+    scenario = case.scenario()
+    cast = Schedule(scenario).cast
+    assert len(cast.document) == case.users
+    if case.operations_per_s:
+        assert (~cast.viewer).sum() >= case.documents, "each document has somebody who edits"
+    one_editor = case.users / case.documents > 20
+    assert cast.viewer.sum() == (case.users - case.documents if one_editor else 0)
+
+
+def test_two_workers_need_what_each_needs() -> None:
+    case = CASE["two-workers"]
+    made, truth = predicted(case, exact()), point(600, 600, 5)
+    assert made["CPU, cores"].value == pytest.approx(2 * truth["cpu_cores"], rel=0.02)
+    assert made["memory, MiB"].value == pytest.approx(2 * truth["pss_bytes"] / (1 << 20), rel=0.02)
+    assert made["p95, ms"].value == pytest.approx(truth["p95_ms"], rel=0.05)
+    assert made["received, kB/s"].value == pytest.approx(2 * truth["bytes_per_s"] / 1000, rel=0.01)
+
+
+def test_who_lost_a_worker_is_back_within_a_second() -> None:
+    made = predicted(CASE["a-killed-worker"], exact())
+    assert 900 < made["longest wait, ms"].value < 1200
+    assert made["came back, users"].value == 150
+    assert made["came back, users"].low < 150 < made["came back, users"].high
+
+
+def test_a_rolling_restart_gives_everyone_a_turn() -> None:
+    made = predicted(CASE["rolling-restart"], exact())
+    assert made["came back, users"].value == 300
+    assert made["longest wait, ms"].value == pytest.approx(100 + 150 / 500 * 1000, rel=0.05)
+
+
+def test_a_figure_is_within_bounds_or_has_its_reason() -> None:
+    expected = {"CPU, cores": Estimate(1.0, 0.8, 1.2), "p95, ms": Estimate(10.0, 9.0, 11.0)}
+    near = rows(expected, {"CPU, cores": 1.1, "p95, ms": 12.0}, ["the reason"])
+    assert [(one["within"], one["why"]) for one in near] == [(True, []), (True, [])]
+    far = rows(expected, {"CPU, cores": 1.19, "p95, ms": 20.0}, ["the reason"])
+    assert [one["within"] for one in far] == [False, False]
+    assert [one["why"] for one in far] == [["within the interval", "the reason"], ["the reason"]]
+    assert "-50% *" in table([{"case": "x", "rows": far}])
+
+
+def test_what_goes_beyond_the_calibration_is_a_reason() -> None:
+    found = reasons(Case("far", 60_000, 10_000, 36_000), exact(), report(others=0.5))
+    assert "others used 0.5 cores" in found
+    assert "20x the calibrated connections" in found
+    assert "4x the calibrated operations_per_s" in found
