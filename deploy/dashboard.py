@@ -152,6 +152,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "Closed", "ops", "Connections that ended, by close code, or went on in another worker",
             (rate("websocket_connections_closed", by="code"), "{{code}}"),
             (rate("websocket_connections_handed_over"), "to another worker"),
+            (rate("gateway_sessions_revoked"), "of them revoked"),
         ),
         graph(
             "Messages", "ops", "Messages received and sent",
@@ -337,12 +338,14 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             (rate("gateway_searches_failed"), "searches unanswered"),
         ),
         graph(
-            "Search is behind", "s", "Age of the oldest change that waits",
-            by_node("gateway_search_lag_seconds"),
+            "Search", "s", "How long searches take, and the age of the oldest change that isn't indexed",
+            *quantiles("gateway_search_seconds", 0.5, 0.95), by_node("gateway_search_lag_seconds"),
         ),
         graph(
             "Audit", "short", "Records of acts and refusals: written, and waiting",
             (rate("gateway_audit_records"), "written a second"),
+            (rate("gateway_audit_failures"), "attempts that failed"),
+            (rate("gateway_audit_lost"), "given up"),
             (now("gateway_audit_waiting"), "waiting {{instance}}"),
         ),
     ],

@@ -123,6 +123,16 @@ def test_there_is_no_page_without_an_alert():
     assert pages == {rule["alert"] for rule in RULES} | {"index"}
 
 
+def test_each_alert_is_made_to_fire_under_a_real_prometheus():
+    live = [
+        path
+        for path in (DEPLOY.parent / "tests" / "monitoring").glob("test_*.py")
+        if "rules" not in path.name
+    ]
+    fired = {name for path in live for name in re.findall(r'"([A-Z][A-Za-z]+)"', path.read_text())}
+    assert {rule["alert"] for rule in RULES} <= fired
+
+
 def test_the_triggers_of_a_rollback_are_those_of_the_rfc():
     triggers = {rule["alert"]: rule["expr"] for rule in RULES if rule["labels"].get("rollback") == "true"}
     assert triggers.keys() == {"RolloutErrors", "RolloutLatency", "RolloutConnections"}

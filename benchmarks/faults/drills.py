@@ -6,9 +6,11 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import redis
 import trio
 
 from benchmarks.faults.cluster import Cluster, Shape, gateway, in_thread
+from loadtest.observe import scrape
 
 STOPPED_S = 10.0
 CUT_S = 5.0
@@ -17,6 +19,10 @@ REDIS_AWAY_S = 1.0
 MASTER_AWAY_S = 6.0
 POSTGRES_AWAY_S = 5.0
 BETWEEN_NODES_S = 2.0
+# More than it holds when it begins to fill; the load writes that in some seconds.
+FILLED_BYTES = 3 << 20
+FULL_WITHIN_S = 60.0
+FULL_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,25 @@ async def kill_postgres(cluster: Cluster) -> None:
     await in_thread(cluster.postgres.kill)
     await trio.sleep(POSTGRES_AWAY_S)
     await in_thread(cluster.postgres.start)
+
+
+async def fill_redis(cluster: Cluster) -> None:
+    """It fills up, for the archive is away; then that is back, and frees it."""
+    assert cluster.postgres is not None
+    await in_thread(cluster.postgres.kill)
+    with redis.Redis("127.0.0.1", cluster.redis[0].port) as direct:
+        used = int(direct.info("memory")["used_memory"])
+        direct.config_set("maxmemory", used + FILLED_BYTES)
+        with trio.fail_after(FULL_WITHIN_S):
+            while not await _refuses(cluster):  # noqa: ASYNC110
+                await trio.sleep(0.2)
+    await trio.sleep(FULL_S)
+    await in_thread(cluster.postgres.start)
+
+
+async def _refuses(cluster: Cluster) -> bool:
+    metrics = await trio.to_thread.run_sync(scrape, cluster.admin_url)
+    return metrics.get("gateway_log_unwritable", 0) > 0
 
 
 async def stop_redis(cluster: Cluster) -> None:
@@ -118,6 +143,12 @@ ALL = (
         kill_master,
     ),
     Drill("postgres", "kill -9 of PostgreSQL, started again", Shape(), kill_postgres),
+    Drill(
+        "full",
+        f"Redis runs full while PostgreSQL is away, {FULL_S:.0f} s more",
+        Shape(settings={"redis.history_versions": 8, "log.snapshot_versions": 4, "redis.archive_lease_s": 1}),
+        fill_redis,
+    ),
     Drill("stopped", f"Redis stands still for {STOPPED_S:.0f} s (SIGSTOP)", Shape(), stop_redis),
     Drill("cut", f"one of two nodes is cut off from Redis for {CUT_S:.0f} s", BEHIND_PROXY, cut_network),
     Drill("lossy", f"the same, in silence, for {LOST_S:.0f} s", BEHIND_PROXY, lose_packets),

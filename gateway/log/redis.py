@@ -372,7 +372,10 @@ class RedisLog:
             return () if self._archive is None else await self._archive.read(resource, after, limit)
         trimmed = int(reply[1])
         if after < trimmed:
-            return await self._trimmed(resource, trimmed).read(resource, after, limit)
+            archived = await self._trimmed(resource, trimmed).read(resource, after, limit)
+            if not archived or archived[0].version != after + 1:  # the archive was added later
+                raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
+            return archived
         records, _ = codec.records_after(reply[2], after)
         return records[:limit]  # not noted as seen: a caller may read beyond what its room has
 

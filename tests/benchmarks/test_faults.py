@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from benchmarks.faults import restore
 from benchmarks.faults.__main__ import Wanted, drilled, main
+from benchmarks.faults.bystanders import PAIRS, told
 from benchmarks.faults.drills import DRILLS
 from benchmarks.faults.table import FAULTS, summary, table
 from loadtest.scenario import load
@@ -33,6 +35,24 @@ async def test_a_drill_breaks_a_cluster_and_nothing_is_lost(name: str) -> None:
     assert made["pss_bytes"] > 50_000_000
     if name == "worker":
         assert made["disconnected"] > 0
+
+
+async def test_bystanders_tell_what_they_notice_of_a_storm() -> None:
+    storm = Wanted(load("takeover").scaled(users=0.01, durations=0.12), 9.0, None, 0.0)
+    found = await drilled(DRILLS["takeover"], storm)
+    seen = found["bystanders"]
+    assert 0 < seen["pairs"] < PAIRS, "the worker of the others was killed"
+    assert seen["deliveries"] > 0
+    assert 0 < seen["p50_ms"] <= seen["p95_ms"] <= seen["max_ms"]
+    assert 0 < found["connections"]["disconnected"] == found["connections"]["recovered"]
+    assert "pairs stayed" in told(seen)
+
+
+@pytest.mark.parametrize("shape", restore.SHAPES)
+async def test_clients_of_the_old_life_agree_after_a_restore(shape: str) -> None:
+    found = await restore.drill(shape, restore.load_of(100, 6), 3.0, 6)
+    assert found.ok, found
+    assert (found.resynced, found.acknowledged > 0, found.committed > 0) == (6, True, True)
 
 
 def shown(summaries: list[dict[str, Any]]) -> str:

@@ -131,7 +131,8 @@ class Wire:
                 payload.get(name) == value for name, value in members.items()
             )
 
-        return (await self.take_where(wanted, wait_s))["payload"]
+        taken: Payload = (await self.take_where(wanted, wait_s))["payload"]
+        return taken
 
     async def answer_to(self, kind: str, ident: str, wait_s: float = WAIT_S) -> Payload:
         """The answer to what was sent with this id; raises Refused where it is an ERROR."""
@@ -139,15 +140,16 @@ class Wire:
         def wanted(message: Message) -> bool:
             payload = message["payload"]
             if message["type"] == "ERROR":
-                return payload["ref"] == ident
+                return bool(payload["ref"] == ident)
             if message["type"] != ANSWERS[kind]:
                 return False
-            return message["type"] != "OP_ACK" or payload["id"] == ident
+            return bool(message["type"] != "OP_ACK" or payload["id"] == ident)
 
         message = await self.take_where(wanted, wait_s)
         if message["type"] == "ERROR":
             raise Refused(message["payload"])
-        return message["payload"]
+        payload: Payload = message["payload"]
+        return payload
 
     async def ask(
         self,

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import trio
 
+from gateway.errors import Refusal
 from gateway.node import searching
+from gateway.runtime.metrics import Counters
 from tests.http.node import Served, served
 
 EVENT = "/v1/resources/event/42"
@@ -134,3 +136,14 @@ async def test_a_wrong_search_says_the_way_out(tmp_path, query, hint):
     async with served(tmp_path, "portable", search={"enabled": False}) as node:
         answer = await node.client.get("/v1/search", params=query)
         assert (answer.status_code, hint in answer.json()["detail"]) == (400, True)
+
+
+async def test_a_search_that_the_index_does_not_answer_is_refused_and_counted(autojump_clock):
+    class Away:
+        async def find(self, wanted):
+            await trio.sleep_forever()
+
+    counters = Counters()
+    with pytest.raises(Refusal, match="try again"):
+        await searching.Searcher(Away(), counters, 0).search(None, None)
+    assert counters.searches_failed == 1

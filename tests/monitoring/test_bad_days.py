@@ -24,18 +24,27 @@ from tests.test_deploy import PANELS, RULES, TARGET_LABELS, parsed, selectors
 
 # What a running cluster can't be made to do here, and the test that makes it happen in a room or a hub.
 SHOWN_ELSEWHERE = {
-    "gateway_internal_errors_total": "tests/sessions/test_session.py",
+    "gateway_internal_errors_total": "tests/monitoring/test_rare_days.py",
     "gateway_changes_folded_total": "tests/redis/test_flushed.py",
-    "gateway_changes_lost_total": "tests/hub/test_recovery.py",
-    "gateway_archive_blocked": "tests/log/test_archive.py",
-    "gateway_archive_gaps_total": "tests/log/test_archive.py",
+    "gateway_changes_lost_total": "tests/monitoring/test_rare_days.py",
+    "gateway_archive_blocked": "tests/monitoring/test_rare_days.py",
+    "gateway_archive_gaps_total": "tests/monitoring/test_rare_days.py",
     "gateway_messages_slow_total": "tests/sessions/test_shares.py",
-    "gateway_redis_replicas": "tests/redis/test_facts.py",
-    "gateway_redis_replica_lag_bytes": "tests/redis/test_facts.py",
+    "gateway_redis_replicas": "tests/monitoring/test_rare_days.py",
+    "gateway_redis_replica_lag_bytes": "tests/monitoring/test_rare_days.py",
     "gateway_certificate_ends_timestamp_seconds": "tests/monitoring/test_one_node.py",
     "process_start_time_seconds": "tests/monitoring/test_one_node.py",
     "gateway_accept_pace": "tests/sessions/test_accepting.py",
     "gateway_connections_deferred_total": "tests/acceptance/test_storm.py",
+    "gateway_audit_failures_total": "tests/node/test_audit.py",
+    "gateway_audit_lost_total": "tests/node/test_audit.py",
+    "gateway_audit_waiting": "tests/monitoring/test_rare_days.py",
+    "gateway_sessions_revoked_total": "tests/supervisor/test_revocations.py",
+    "gateway_search_changes_total": "tests/monitoring/test_rare_days.py",
+    "gateway_search_failures_total": "tests/monitoring/test_rare_days.py",
+    "gateway_search_lag_seconds": "tests/monitoring/test_rare_days.py",
+    "gateway_search_seconds": "tests/monitoring/test_rare_days.py",
+    "gateway_searches_failed_total": "tests/http/test_search.py",
     "gateway_build_info": "tests/admin/test_exposition.py",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -95,3 +96,17 @@ async def test_records_older_than_they_are_kept_go(autojump_clock: MockClock):
     async with trail(store, Counters(), kept_days=10):
         await trio.sleep(1)
         assert [record.number for record in await store.find(ALL)] == [3, 4]
+
+
+async def test_what_is_given_up_is_counted(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock):
+    monkeypatch.setattr("gateway.node.audit.WAITING_MAX", 2)
+    store, counters = Failing(), Counters()
+    store.away = True
+    async with trail(store, counters) as audit:
+        for number in range(5):
+            audit.note("reload", "operator", f"n{number}")
+        await trio.sleep(2)
+        assert (counters.audit_waiting, counters.audit_lost) == (2, 3)
+        store.away = False
+        await trio.sleep(2)
+        assert counters.audit_waiting == 0

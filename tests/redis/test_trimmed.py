@@ -12,9 +12,11 @@ import orjson
 import trio
 
 from gateway.errors import LogTrimmed
+from gateway.log.postgres import migrate
 from gateway.node.backends import backend_of
 from tests.redis.parts import fresh
 from tests.redis.test_flushed import RESOURCE, Node, node
+from tests.servers import shared_postgres
 from tests.simulation.cluster import CONFIG
 from tests.simulation.network import Link
 from tests.simulation.user import RESOURCE_ID
@@ -102,6 +104,16 @@ async def test_who_resumes_below_what_is_kept_gets_the_state() -> None:
         assert resumed["state"] == {"title": f"{EDITS - 1}"}
         synced = await ann.ask("SYNC_REQUEST", ("SYNC_RESPONSE", "ERROR"), **NAMED, last_version=1)
         assert (synced["type"], synced["state"]) == ("SYNC_RESPONSE", resumed["state"])
+
+
+async def test_who_resumes_below_what_a_later_archive_has_gets_the_state_too() -> None:
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        async with trimmed() as (where, _, _):
+            late = node("late", where.hub.config, dsn)
+            async with late as found, client("eve", found) as eve:
+                synced = await eve.ask("SYNC_REQUEST", ("SYNC_RESPONSE", "ERROR"), **NAMED, last_version=1)
+                assert (synced["type"], synced["state"]) == ("SYNC_RESPONSE", {"title": f"{EDITS - 1}"})
 
 
 async def test_an_edit_on_a_base_that_is_gone_is_too_old_and_on_a_kept_one_it_is_merged() -> None:

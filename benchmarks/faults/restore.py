@@ -1,0 +1,206 @@
+"""A backup under load, and the old life's clients after it: `python -m benchmarks.faults.restore`.
+
+The load harness edits, 50 more clients edit beside it, and a backup is taken. Then the gateway is stopped,
+the backup is put in the place of the data, and the gateway starts again; the clients, who saw more than the
+backup holds, come back by themselves. Exit status 0 if all of them agree, and nothing is missing that was
+acknowledged before the backup.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from gateway import ot
+from loadtest import scenario as scenarios
+from loadtest.coordinator import run
+from loadtest.observe import scrape
+from loadtest.options import Action, Options
+from tests.cli.commands import Server, gateway, served
+from tests.servers import free_port, postgres_server, redis_server
+from tests.supervisor.crowd import Author, Crowd
+
+NO_RATES = ("--set", "limits.operations_per_minute=0", "--set", "limits.user_cpu_share=1")
+PAUSE_S = 0.3
+AUTHORS_A_DOCUMENT = 2
+BACK_WITHIN_S = 60.0
+COMMITTED = "gateway_operations_committed_total"
+SHAPES = ("embedded", "cluster")
+
+
+@dataclass
+class Found:
+    """What became of it. `committed` is what the node had committed when the backup began."""
+
+    operations_per_s: float = 0.0
+    committed: int = 0
+    backed_up: int = 0
+    backup_s: float = 0.0
+    restore_s: float = 0.0
+    resynced: int = 0
+    acknowledged: int = 0
+    missing: list[str] = field(default_factory=list)
+    diverged: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it went as it must."""
+        return self.backed_up >= self.committed and not (self.missing or self.diverged or self.reasons)
+
+
+async def done(*words: str) -> str:
+    """A command that has to succeed: what it printed."""
+    found = await gateway(*words)
+    assert found.status == 0, found.err
+    return found.out
+
+
+class Drill:
+    """One run in `folder`. `servers` are the options of a cluster's servers; none: a lone gateway."""
+
+    def __init__(self, folder: Path, servers: Sequence[str]) -> None:
+        self.found = Found()
+        self.data = folder / "data"
+        self.file = folder / "backup.sqlite3"
+        self._where = [*servers, "--data", str(self.data)]
+        self._words = ["--port", str(free_port()), *servers, *NO_RATES]
+        self._before: dict[str, list[str]] = {}
+        self._epochs: dict[str, Any] = {}
+
+    async def run(self, load: scenarios.Scenario, at_s: float, clients: int) -> Found:
+        """Play it."""
+        async with trio.open_nursery() as nursery:
+            async with served(self.data, *self._words) as node:
+                crowd = await self._crowd(node, clients)
+                for author in crowd.authors:
+                    nursery.start_soon(author.live)
+                await crowd.everyone_moves_on()
+                await self._under_load(node, crowd, load, at_s)
+                self._epochs = {author.editor.client_id: author.editor.epoch for author in crowd.authors}
+                assert await node.stop() == 0
+            began_s = trio.current_time()
+            await done("restore", str(self.file), *self._where, "--replace")
+            self.found.restore_s = trio.current_time() - began_s
+            async with served(self.data, *self._words):
+                with trio.fail_after(BACK_WITHIN_S):
+                    await self._all_resynced(crowd)
+                    await crowd.everyone_moves_on()
+                    await crowd.settle()
+                nursery.cancel_scope.cancel()
+        self._judge(crowd)
+        return self.found
+
+    async def _crowd(self, node: Server, clients: int) -> Crowd:
+        bearer = await done("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(self.data))
+        documents = range(-(-clients // AUTHORS_A_DOCUMENT))
+        names = [(n, d) for n in range(AUTHORS_A_DOCUMENT) for d in documents][:clients]
+        authors = [
+            Author(node.url, bearer.strip(), f"event:kept-{d}", f"d{d}a{n}", PAUSE_S) for n, d in names
+        ]
+        return Crowd(authors)
+
+    async def _under_load(self, node: Server, crowd: Crowd, load: scenarios.Scenario, at_s: float) -> None:
+        async def back_up() -> None:
+            await self._back_up(node, crowd)
+
+        secret = (self.data / "jwt-secret").read_bytes().strip()
+        options = Options(
+            load, url=node.url, secret=secret, admin_url=node.admin, actions=[Action("backup", at_s, back_up)]
+        )
+        report = await run(options)
+        self.found.operations_per_s = report["rates"]["operations_per_s"]
+        faults = [name for name in ("lost_acknowledged", "diverged", "gaps") if report["verdict"][name]]
+        self.found.reasons += [f"the load's own documents: {name}" for name in faults]
+
+    async def _back_up(self, node: Server, crowd: Crowd) -> None:
+        for author in crowd.authors:  # who has an edit on its way has one that isn't acknowledged
+            last = len(author.written) - (not author.editor.settled)
+            self._before[author.editor.client_id] = author.written[:last]
+        metrics = await trio.to_thread.run_sync(scrape, node.admin)
+        self.found.committed = int(_summed(metrics, COMMITTED))
+        began_s = trio.current_time()
+        told = await done("backup", str(self.file), *self._where)
+        self.found.backup_s = trio.current_time() - began_s
+        changes = re.search(r"([\d,]+) changes", told)
+        assert changes is not None, told
+        self.found.backed_up = int(changes[1].replace(",", ""))
+
+    async def _all_resynced(self, crowd: Crowd) -> None:
+        """Until everyone has heard of the new life."""
+        while any(one.editor.epoch == self._epochs[one.editor.client_id] for one in crowd.authors):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+        self.found.resynced = len(crowd.authors)
+
+    def _judge(self, crowd: Crowd) -> None:
+        documents: dict[str, Any] = {}
+        for author in crowd.authors:
+            editor = author.editor
+            known = documents.setdefault(editor.id, editor.view)
+            if ot.canonical(known) != ot.canonical(editor.view):
+                self.found.diverged.append(editor.client_id)
+            before = self._before[editor.client_id]
+            self.found.acknowledged += len(before)
+            self.found.missing += sorted(set(before) - set(known["tags"]))
+
+
+def _summed(metrics: Mapping[str, float], name: str) -> float:
+    return sum(value for key, value in metrics.items() if key.partition("{")[0] == name)
+
+
+def load_of(rate: float, seconds: float) -> scenarios.Scenario:
+    """The everyday load of drills, at so many edits a second, for so long."""
+    drill = scenarios.load("drill")
+    stages = [
+        replace(stage, duration_s=seconds, operations_per_s=rate) if stage.measured else stage
+        for stage in drill.stages
+    ]
+    return replace(drill, stages=tuple(stages))
+
+
+async def drill(shape: str, load: scenarios.Scenario, at_s: float, clients: int) -> Found:
+    """One of SHAPES."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-restore-")))
+        servers: list[str] = []
+        if shape == "cluster":
+            redis = stack.enter_context(redis_server())
+            dsn = stack.enter_context(stack.enter_context(postgres_server("fsync=off")).database())
+            await done("migrate", "--postgres", dsn)
+            servers = ["--redis", redis.url, "--postgres", dsn]
+        return await Drill(folder, servers).run(load, at_s, clients)
+
+
+@click.command(help=__doc__)
+@click.option("--shape", "shapes", multiple=True, type=click.Choice(SHAPES), help="[default: both]")
+@click.option("--rate", default=2000.0, show_default=True, help="Edits a second of the load.")
+@click.option("--seconds", default=30.0, show_default=True, help="Of load; the backup comes in the middle.")
+@click.option("--clients", default=50, show_default=True, help="Of the old life.")
+def main(shapes: tuple[str, ...], rate: float, seconds: float, clients: int) -> None:
+    ok = True
+    for shape in shapes or SHAPES:
+        found = trio.run(drill, shape, load_of(rate, seconds), seconds / 2, clients)
+        ok &= found.ok
+        click.echo(
+            f"{shape}: {found.operations_per_s:.0f} edits/s; backup of {found.backed_up:,} changes in "
+            f"{found.backup_s:.1f} s ({found.committed:,} were committed before it); restored in "
+            f"{found.restore_s:.1f} s; {found.resynced} of {clients} clients came back; of "
+            f"{found.acknowledged:,} edits that they knew acknowledged before the backup "
+            f"{len(found.missing)} are missing; {len(found.diverged)} clients diverged"
+        )
+        for reason in found.reasons:
+            click.echo(f"  {reason}")
+    sys.exit(0 if ok else 1)
+
+
+if __name__ == "__main__":
+    main()
