@@ -40,6 +40,9 @@ class EchoSession:
     def receive(self, payload: bytes) -> None:
         self._connection.send(payload)
 
+    def inflated(self, seconds: float) -> None:
+        pass
+
     def receive_binary(self) -> None:
         self._connection.close(1003, "the portable transport echoes text only")
 

@@ -239,6 +239,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             (rate("gateway_changes_rescued"), "appended again"), (rate("gateway_changes_folded"), "folded"),
             (rate("gateway_changes_lost"), "lost"),
             (f"max({now('gateway_log_unwritable')})", "it can't be written"),
+            (rate("gateway_log_damaged"), "not what was written"),
         ),
         graph(
             "Waiting for a commit", "short", "Submissions accepted and not yet committed",

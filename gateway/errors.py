@@ -10,6 +10,7 @@ GatewayError
 └── LogError
     ├── LogUnavailable    the log can't be reached; what was sent may or may not be stored
     │   ├── LogTrimmed    versions this old aren't kept any more
+    │   ├── LogDamaged    what is stored isn't what was written
     │   └── StoreAway     Redis or PostgreSQL is away at the start
     ├── LogLocked         another node uses the data directory
     └── ArchiveMismatch   the archive holds another change at the same place
@@ -94,6 +95,13 @@ class LogTrimmed(LogUnavailable):
         self.version = version
 
 
+class LogDamaged(LogUnavailable):
+    """What is stored isn't what was written: it isn't served."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} isn't what was written; `gateway doctor` finds all that is damaged", "none")
+
+
 class StoreAway(LogUnavailable):
     """A server that the node needs is away at the start, and it was told not to wait."""
 
@@ -121,4 +129,6 @@ class Unreachable(GatewayError):
 def unavailable(error: LogUnavailable) -> Refusal:
     """The refusal of what the log was needed for, and can't be reached."""
     text = f"The log cannot be reached: {error}. Try again."
+    if isinstance(error, LogDamaged):
+        text = f"Stored data is damaged: {error}."
     return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())

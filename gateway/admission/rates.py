@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from gateway.admission.lending import Lending
@@ -166,8 +167,7 @@ class Shares:
             return
         self._full_at[user_id] = max(self._full_at.get(user_id, now_s), now_s) + amount / self._per_s
         self._full_at.move_to_end(user_id)
-        for _ in range(2):
-            oldest = next(iter(self._full_at))
+        for oldest in list(islice(self._full_at, 2)):
             if self._full_at[oldest] > now_s:
                 return
             del self._full_at[oldest]

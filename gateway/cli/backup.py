@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
-import trio
 
 from gateway.cli.options import Command, Settings, settings
 from gateway.config import Config
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError
 from gateway.log import backup_file, cluster_backup, embedded_backup
 from gateway.log.backup_file import BackupReader, Contents
 from gateway.log.cluster_backup import Stores
@@ -56,7 +55,7 @@ def backup_command(file: Path, replace: bool, config: Config) -> None:
     if file.exists() and not replace:
         raise ConfigError(f"{file} is there: name another file, or give --replace")
     if _is_cluster(config):
-        contents = _with_stores(config, lambda found: cluster_backup.backup(found, file))
+        contents = cluster_backup.with_stores(config, lambda found: cluster_backup.backup(found, file))
     else:
         contents = embedded_backup.backup(Path(config.server.data_dir), file)
     click.echo(f"{_told(contents)} in {file}")
@@ -120,23 +119,7 @@ def _filled(config: Config, file: Path, replace: bool) -> Contents:
         with BackupReader(file) as reader:
             return await cluster_backup.fill(found, reader)
 
-    return _with_stores(config, work)
-
-
-def _with_stores(config: Config, work: Callable[[Stores], Awaitable[Contents]]) -> Contents:
-    async def run() -> Contents:
-        async with cluster_backup.stores(config) as found:
-            return await work(found)
-
-    try:
-        return trio.run(run)
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        if isinstance(error, GatewayError):
-            raise error from None
-        raise
+    return cluster_backup.with_stores(config, work)
 
 
 def _is_cluster(config: Config) -> bool:

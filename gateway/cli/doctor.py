@@ -21,12 +21,15 @@ MARKS = {"ok": "[green]ok[/]", "hint": "[yellow]hint[/]", "bad": "[red]bad[/]"}
 def doctor_command(context: click.Context, as_json: bool, settings: Settings) -> None:
     """Look at this machine as a gateway would, and say what to change.
 
-    Python, compiled kernels, descriptors, listen backlog, port range, collector, disk. Exit status 1 when
-    something is bad: it would fail under the configured load; hints only cost speed.
+    Python, compiled kernels, descriptors, listen backlog, port range, collector, disk; and whether what is
+    stored is what was written, in the data directory or, with --redis, in Redis and the archive, all of which
+    it reads. Exit status 1 when something is bad: it would fail under the configured load, or is damaged;
+    hints only cost speed.
 
     \b
     gateway doctor
     gateway doctor --data /var/lib/gateway --set server.connections_max=50000
+    gateway doctor --redis redis://127.0.0.1 --postgres postgresql://gateway@127.0.0.1/gateway
     """
     found = list(findings(settings.load()))
     if as_json:

@@ -1,4 +1,4 @@
-"""What this machine offers a gateway, and what to change: the findings of `gateway doctor`."""
+"""What this machine offers a gateway, and what is stored: the findings of `gateway doctor`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from typing import Literal, NamedTuple
 
 from gateway.admission import secret_path
 from gateway.config import Config
+from gateway.errors import ConfigError, LogError
+from gateway.log.checked import Checked
+from gateway.log.cluster_backup import with_stores
+from gateway.log.cluster_check import check_cluster
 from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_check import check
 from gateway.runtime import interpreter, speedups
@@ -50,7 +54,10 @@ def findings(config: Config) -> Iterator[Finding]:
     yield _collector()
     yield from _private_files(config)
     yield from _disk(Path(config.server.data_dir))
-    yield from _stored(Path(config.server.data_dir) / DATABASE)
+    if config.redis.urls or config.redis.cluster_url:
+        yield _stored_in_cluster(config)
+    else:
+        yield from _stored(Path(config.server.data_dir) / DATABASE)
 
 
 def _python() -> Finding:
@@ -161,16 +168,26 @@ def _stored(database: Path) -> Iterator[Finding]:
     """Whether what is stored is what was written, where there is an embedded log."""
     if not database.exists():
         return
-    checked = check(database)
-    found = f"{checked.changes:,} changes in {database}"
+    yield _checked(check(database), str(database))
+
+
+def _stored_in_cluster(config: Config) -> Finding:
+    """The same of Redis and the archive."""
+    try:
+        return _checked(with_stores(config, check_cluster), "Redis and the archive")
+    except (LogError, ConfigError) as error:
+        return Finding("stored changes", "bad", f"can't be read: {error}", "see that the servers answer")
+
+
+def _checked(checked: Checked, where: str) -> Finding:
+    found = f"{checked.changes:,} changes in {where}"
     if checked.without_checksum:
         found += f", {checked.without_checksum:,} from before there were checksums"
     if not checked.damaged:
-        yield Finding("stored changes", "ok", found)
-        return
+        return Finding("stored changes", "ok", found)
     found += f"; {checked.damaged:,} damaged: {', '.join(checked.named)}"
     remedy = "restore a backup; the gateway refuses to serve what is damaged, and leaves it as it is"
-    yield Finding("stored changes", "bad", found, remedy)
+    return Finding("stored changes", "bad", found, remedy)
 
 
 def fsync_time_ms(directory: Path) -> float:

@@ -19,7 +19,7 @@ from gateway.admission import create_secret, secret_path
 from gateway.cli.options import Settings, reachable, settings
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError
-from gateway.log.sqlite import DATABASE
+from gateway.log.sqlite import DATABASE, WATERMARK
 from gateway.node import Addresses, Node, faces
 from gateway.runtime import interpreter, logs, speedups
 from gateway.sessions.endpoint import PATH
@@ -115,17 +115,17 @@ def serve_command(
 
 
 def _refuse_vanished(config: Config, new: bool) -> None:
-    """An embedded log that is gone while its directory's secret is there isn't silently begun anew."""
-    shared = config.redis.urls or config.redis.cluster_url
-    secret = secret_path(config)
-    if new or shared or config.auth.secret_file or secret is None or not secret.exists():
+    """An embedded log that is gone while what it leaves beside it is there isn't silently begun anew."""
+    data = Path(config.server.data_dir)
+    if new or config.redis.urls or config.redis.cluster_url or (data / DATABASE).exists():
         return
-    if (Path(config.server.data_dir) / DATABASE).exists():
-        return
-    raise ConfigError(
-        f"{secret} is there, but no {DATABASE} beside it: did the log vanish? Restore it from a backup, or "
-        "begin an empty one with --new"
-    )
+    secret = None if config.auth.secret_file else secret_path(config)
+    for left in (secret, data / WATERMARK):
+        if left is not None and left.exists():
+            raise ConfigError(
+                f"{left} is there, but no {DATABASE}: did the log vanish? Restore it from a backup, or begin "
+                "an empty one with --new"
+            )
 
 
 def _prepare(config: Config) -> None:

@@ -13,6 +13,7 @@ import trio
 
 from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.hub.catch_up import CatchUp
+from gateway.hub.heavy import HeavyRooms
 from gateway.hub.lane import Lane
 from gateway.hub.pace import Pace
 from gateway.hub.sanitising import Sanitising
@@ -55,6 +56,7 @@ class Committer:
         self._tracer = tracer
         self._sanitising = sanitising
         self._being_sanitised: set[Room] = set()
+        self._heavy = HeavyRooms(now_s)
         self._lanes: dict[int, Lane] = {}
         self._nursery: trio.Nursery | None = None
         self._round: trio.Event | None = None
@@ -72,6 +74,7 @@ class Committer:
 
     def forget(self, room: Room) -> None:
         """The room is evicted."""
+        self._heavy.forget(room)
         self._lane(room).forget(room)
 
     def _lane(self, room: Room) -> Lane:
@@ -114,7 +117,11 @@ class Committer:
         prepared: list[tuple[Room, Batch]] = []
         changes = 0
         while changes < APPEND_CHANGES_MAX and (room := lane.pop()) is not None:
-            batch = room.prepare()
+            wait_s = self._heavy.wait_s(room)
+            if wait_s:
+                lane.postpone(room, wait_s)
+                continue
+            batch = self._staged(room)
             if batch is not None:
                 prepared.append((room, batch))
                 changes += len(batch.records)
@@ -125,6 +132,12 @@ class Committer:
         if changes:
             _observe(self._counters.step_seconds["transform"], slices.worked_s, changes)
         return prepared
+
+    def _staged(self, room: Room) -> Batch | None:
+        began_s = self._now_s()
+        batch = room.prepare()
+        self._heavy.staged(room, self._now_s() - began_s, 0 if batch is None else len(batch.records))
+        return batch
 
     def _sanitise_for(self, room: Room) -> None:
         if room not in self._being_sanitised:

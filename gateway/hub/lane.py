@@ -89,6 +89,12 @@ class Lane:
         turn.leave(trio.current_time() + seconds)
         self._yield(room, turn)
 
+    def postpone(self, room: Room, seconds: float) -> None:
+        """A room that was popped can be popped again after so long."""
+        turn = self._turn(room)
+        turn.leave(trio.current_time() + seconds)
+        self._yielded[room] = turn
+
     async def wait(self) -> None:
         """Until it is some room's turn."""
         self.take_due_back()

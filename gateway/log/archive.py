@@ -59,7 +59,12 @@ class Mark(NamedTuple):
 
 
 class PartitionOutbox(Protocol):
-    """The log's side. Methods raise LogUnavailable."""
+    """The log's side. Methods raise LogUnavailable.
+
+    `damaged` are the partitions whose oldest entry isn't what was written.
+    """
+
+    damaged: set[int]
 
     async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[ArchiveEntry]]:
         """The oldest entries, at most `count`, of each partition that this worker holds or now gets.
@@ -162,6 +167,8 @@ class Archiver:
         """Move what waits now; the number of entries. Raises LogUnavailable."""
         count = max(ENTRIES_A_PARTITION_MIN, ENTRIES_A_STEP // self._busy)
         asked = await self._outbox.take(count, self.numbers.blocked)
+        for number in self._outbox.damaged - self.numbers.blocked:
+            self._block(number, "its oldest entry is damaged")
         taken = {number: entries for number, entries in asked.items() if entries}
         self._busy = max(1, len(taken))
         self._measure(taken)
@@ -212,8 +219,11 @@ class Archiver:
         try:
             await self._move({partition: entries})
         except ArchiveMismatch as error:
-            self.numbers.blocked.add(partition)
-            logger.critical("partition %d is no longer archived nor trimmed: %s", partition, error)
+            self._block(partition, str(error))
+
+    def _block(self, partition: int, reason: str) -> None:
+        self.numbers.blocked.add(partition)
+        logger.critical("partition %d is no longer archived nor trimmed: %s", partition, reason)
 
     async def _move(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
         transfer = await self._transfer(taken.values())

@@ -6,15 +6,15 @@ before it began is in it. Restoring fills the archive (or, without one, Redis) w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import trio
 
 from gateway.config import Config
-from gateway.errors import ConfigError, LogTrimmed, LogUnavailable
+from gateway.errors import ConfigError, GatewayError, LogTrimmed, LogUnavailable
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader, BackupWriter, Contents, StoredHead
 from gateway.log.postgres import PostgresArchive, dsn_of
@@ -30,6 +30,8 @@ from gateway.wire.announcement import Announcement
 SCAN_COUNT = 1000
 READ_AT_ONCE = 1000
 _TABLES = "gateway.change, gateway.snapshot, gateway.resource, gateway.summary, gateway.summary_due"
+
+T = TypeVar("T")
 
 
 class Stores(NamedTuple):
@@ -59,12 +61,30 @@ async def stores(config: Config) -> AsyncIterator[Stores]:
             await archive.aclose()
 
 
+def with_stores(config: Config, work: Callable[[Stores], Awaitable[T]]) -> T:
+    """Do `work` in a loop of its own; raises ConfigError, LogUnavailable."""
+
+    async def run() -> T:
+        async with stores(config) as found:
+            return await work(found)
+
+    try:
+        return trio.run(run)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, GatewayError):
+            raise error from None
+        raise
+
+
 # -------------------------------------------------------------------------------------------- backup
 
 
 async def backup(found: Stores, target: Path) -> Contents:
     """Write everything that was acknowledged so far; nodes may serve meanwhile."""
-    live = await _names_in_redis(found.shards)
+    live = await names_in_redis(found.shards)
     archived = set() if found.archive is None else await found.archive.names()
     with BackupWriter(target) as writer:
         for name in sorted(live | archived):
@@ -72,7 +92,8 @@ async def backup(found: Stores, target: Path) -> Contents:
         return writer.contents
 
 
-async def _names_in_redis(shards: Shards) -> set[str]:
+async def names_in_redis(shards: Shards) -> set[str]:
+    """Every resource that the servers hold."""
     names: set[str] = set()
     for partition in shards.first_partitions().values():
         cursor = b"0"
@@ -127,7 +148,7 @@ async def refuse_running(found: Stores) -> None:
 
 async def clear(found: Stores, replace: bool) -> None:
     """Erase what is there, if that is wanted; raises ConfigError where it isn't."""
-    live = await _names_in_redis(found.shards)
+    live = await names_in_redis(found.shards)
     archived = set() if found.archive is None else await found.archive.names()
     if (live or archived) and not replace:
         raise ConfigError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple, TypeVar
+from zlib import crc32
 
 import orjson
 import psycopg
@@ -23,6 +24,7 @@ from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.pool import Pool
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
 from gateway.wire.announcement import Announcement
+from gateway.wire.checksum import verified
 
 CONNECTIONS_MAX = 4
 CONNECT_TIMEOUT_S = 5
@@ -176,6 +178,7 @@ def _change_rows(changes: Sequence[Announcement]) -> tuple[list[dict[str, Any]],
                     "o": nonce,
                     "p": offset,
                     "l": size,
+                    "k": crc32(record.body),
                 }
             )
             bodies.append(record.body)
@@ -207,6 +210,7 @@ def _copy(
                         record.undoes,
                         nonce,
                         record.body,
+                        crc32(record.body),
                     )
                 )
                 nonce = nonce and None
@@ -215,7 +219,8 @@ def _copy(
 def _snapshot_rows(snapshots: Sequence[SavedSnapshot]) -> tuple[list[dict[str, Any]], list[bytes]]:
     rows, bodies, offset = [], [], 1
     for resource, epoch, (version, document) in snapshots:
-        rows.append({"r": clean(resource), "e": epoch, "v": version, "p": offset, "l": len(document)})
+        where = {"p": offset, "l": len(document), "k": crc32(document)}
+        rows.append({"r": clean(resource), "e": epoch, "v": version, **where})
         bodies.append(document)
         offset += len(document)
     return rows, bodies
@@ -343,11 +348,11 @@ class PostgresArchive:
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         """As `OpLog.read`."""
-        return _records(await self._rows(sql.RECORDS, (clean(resource), after, limit)))
+        return _records(resource, await self._rows(sql.RECORDS, (clean(resource), after, limit)))
 
     async def snapshot(self, resource: str, version: int) -> Snapshot:
         """As `OpLog.snapshot`."""
-        return _snapshot(await self._rows(sql.SNAPSHOT, (clean(resource), version)))
+        return _snapshot(resource, await self._rows(sql.SNAPSHOT, (clean(resource), version)))
 
     async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
         """As `OpLog.own_changes`."""
@@ -361,7 +366,7 @@ class PostgresArchive:
         user = None if user_id is None else clean(user_id)
         arguments = {"user": user, "since": since, "until": until, "limit": limit}
         return [
-            ArchivedChange(name, epoch, superseded, _record(row))
+            ArchivedChange(name, epoch, superseded, _record(name, row))
             for name, epoch, superseded, *row in await self._rows(sql.CHANGES, arguments)
         ]
 
@@ -395,20 +400,26 @@ def _open(connection: Connection[Any], resource: str) -> Opening | None:
         if head is None:
             return None
         found = connection.execute(sql.SNAPSHOT.encode(), (resource, ANY_VERSION)).fetchall()
-        snapshot = _snapshot(found)
+        snapshot = _snapshot(resource, found)
         arguments = resource, snapshot.version, ANY_VERSION
         records = connection.execute(sql.RECORDS.encode(), arguments).fetchall()
-        return Opening(head[1], snapshot, _records(records))
+        return Opening(head[1], snapshot, _records(resource, records))
 
 
-def _snapshot(rows: Sequence[Any]) -> Snapshot:
-    return Snapshot(rows[0][0], rows[0][1].encode()) if rows else NOTHING
+def _snapshot(resource: str, rows: Sequence[Any]) -> Snapshot:
+    if not rows:
+        return NOTHING
+    version, document, checksum = rows[0]
+    what = f"the archived snapshot of {resource} at {version}"
+    return Snapshot(version, verified(document.encode(), checksum, what))
 
 
-def _records(rows: Sequence[Any]) -> list[Record]:
-    return [_record(row) for row in rows]
+def _records(resource: str, rows: Sequence[Any]) -> list[Record]:
+    return [_record(resource, row) for row in rows]
 
 
-def _record(row: Sequence[Any]) -> Record:
-    version, body, *rest = row
-    return Record(version, body.encode(), *rest)
+def _record(resource: str, row: Sequence[Any]) -> Record:
+    version, body, *rest, checksum = row
+    return Record(
+        version, verified(body.encode(), checksum, f"archived change {version} of {resource}"), *rest
+    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 # One row a change: r resource, e epoch, v version, u user, c client, q seq, d digest, t timestamp,
-# n undoes, o nonce, p offset and l length of the body (bytes, from 1).
+# n undoes, o nonce, p offset and l length of the body (bytes, from 1), k its checksum.
 _CHANGES = """
 json_to_recordset(%(index)s::json) AS i(r text, e bigint, v bigint, u text, c text, q bigint, d text,
-                                        t bigint, n bigint, o text, p integer, l integer)
+                                        t bigint, n bigint, o text, p integer, l integer, k bigint)
 """
-# One row a resource or snapshot: r resource, e epoch, v version, p and l of the document.
+# One row a resource or snapshot: r resource, e epoch, v version, p, l and k of the document.
 _HISTORIES = """
-json_to_recordset(%(index)s::json) AS i(r text, e bigint, v bigint, p integer, l integer)
+json_to_recordset(%(index)s::json) AS i(r text, e bigint, v bigint, p integer, l integer, k bigint)
 """
 _BODY = "convert_from(substr(%(bodies)b, i.p, i.l), 'UTF8')::json"
 
@@ -24,16 +24,29 @@ SELECT name, id, epoch FROM gateway.resource WHERE name = ANY(%s) ORDER BY name 
 """
 COPY_CHANGES = b"""
 COPY gateway.change (resource, version, epoch, user_id, client_id, seq, digest, timestamp, undoes,
-                     nonce, body)
+                     nonce, body, checksum)
 FROM STDIN (FORMAT BINARY)
 """
 # JSON is read as it is sent in binary: the bytes of its text.
-COPIED_TYPES = ("int8", "int8", "int8", "text", "text", "int8", "text", "int8", "int8", "text", "bytea")
+COPIED_TYPES = (
+    "int8",
+    "int8",
+    "int8",
+    "text",
+    "text",
+    "int8",
+    "text",
+    "int8",
+    "int8",
+    "text",
+    "bytea",
+    "int8",
+)
 # A change of an epoch that has ended is a late repetition.
 ADD_CHANGES = f"""
 INSERT INTO gateway.change (resource, version, epoch, user_id, client_id, seq, digest, timestamp, undoes,
-                            nonce, body)
-SELECT s.id, i.v, i.e, i.u, i.c, i.q, i.d, i.t, i.n, i.o, {_BODY}
+                            nonce, body, checksum)
+SELECT s.id, i.v, i.e, i.u, i.c, i.q, i.d, i.t, i.n, i.o, {_BODY}, i.k
 FROM {_CHANGES} JOIN gateway.resource AS s ON s.name = i.r WHERE i.e >= s.epoch
 ON CONFLICT DO NOTHING
 """
@@ -46,10 +59,11 @@ WHERE c.nonce IS DISTINCT FROM i.o AND c.nonce IS DISTINCT FROM '' AND i.o IS DI
 LIMIT 1
 """
 ADD_SNAPSHOTS = f"""
-INSERT INTO gateway.snapshot AS o (resource, version, epoch, document)
-SELECT s.id, i.v, i.e, {_BODY}
+INSERT INTO gateway.snapshot AS o (resource, version, epoch, document, checksum)
+SELECT s.id, i.v, i.e, {_BODY}, i.k
 FROM {_HISTORIES} JOIN gateway.resource AS s ON s.name = i.r WHERE i.e >= s.epoch
-ON CONFLICT (resource, version) DO UPDATE SET epoch = excluded.epoch, document = excluded.document
+ON CONFLICT (resource, version) DO UPDATE
+SET epoch = excluded.epoch, document = excluded.document, checksum = excluded.checksum
 WHERE o.epoch < excluded.epoch
 """
 SUPERSEDE = (
@@ -88,14 +102,14 @@ SELECT name, epoch, coalesce(
     (SELECT max(version) FROM gateway.change WHERE resource = s.id AND NOT superseded), 0
 ) FROM gateway.resource AS s WHERE name = ANY(%s)
 """
-_RECORD = "version, body::text, user_id, client_id, seq, digest, timestamp, undoes"
+_RECORD = "version, body::text, user_id, client_id, seq, digest, timestamp, undoes, checksum"
 RECORDS = f"""
 SELECT {_RECORD} FROM gateway.change
 WHERE resource = (SELECT id FROM gateway.resource WHERE name = %s) AND version > %s AND NOT superseded
 ORDER BY version LIMIT %s
 """
 SNAPSHOT = """
-SELECT version, document::text FROM gateway.snapshot
+SELECT version, document::text, checksum FROM gateway.snapshot
 WHERE resource = (SELECT id FROM gateway.resource WHERE name = %s) AND version <= %s
 ORDER BY version DESC LIMIT 1
 """

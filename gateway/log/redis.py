@@ -44,6 +44,7 @@ from gateway.redislink.shards import Call, Shards
 from gateway.runtime.clock import unix_ms
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
+from gateway.wire.checksum import sealed, unsealed
 
 logger = logging.getLogger(__name__)
 
@@ -139,8 +140,8 @@ class RedisLog:
 
     def _opened(self, resource: str, reply: Reply) -> Opening:
         _, epoch, _, snapshot_version, document, nonce, payloads, purged, restarted, follows = reply
-        snapshot = Snapshot(int(snapshot_version), document)
-        records, _ = codec.records_after(payloads, snapshot.version)
+        snapshot = _snapshot(resource, snapshot_version, document)
+        records, _ = codec.records_after(resource, payloads, snapshot.version)
         began = int(restarted) if restarted else None
         opening = Opening(int(epoch), snapshot, records, int(purged), began, int(follows))
         self._shards.chains.opened(resource, opening, nonce.decode())
@@ -202,7 +203,7 @@ class RedisLog:
         for pair in lines.items():
             seen += pair
         snapshot = archived.snapshot
-        head = (epoch, snapshot.version, snapshot.document, version, nonce)
+        head = (epoch, snapshot.version, sealed(snapshot.document), version, nonce)
         began = (restarted, archived.purged, archived.follows)
         await self._write("create", resource, incarnation, *head, payload, news, channel, *began, *seen)
 
@@ -231,10 +232,7 @@ class RedisLog:
             replicas=self._replicas,
         )
         for place, reply in zip(sound, replies, strict=True):
-            outcome = self._outcome(batches[place], reply)
-            if outcome is None:
-                outcome = await self._other_outcome(batches[place], reply)
-            outcomes[place] = outcome
+            outcomes[place] = await self._judged(batches[place], reply)
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _append_call(self, batch: Batch) -> Call:
@@ -296,15 +294,16 @@ class RedisLog:
             return Failed(text, "none", retry_after_ms())
         return Failed(f"redis: {error}", "none", retry_after_ms())
 
-    async def _other_outcome(self, batch: Batch, reply: Reply) -> Outcome:
+    async def _judged(self, batch: Batch, reply: Reply) -> Outcome:
         try:
-            return await self._other_history(batch, reply)
+            outcome = self._outcome(batch, reply)
+            return await self._other_history(batch, reply) if outcome is None else outcome
         except LogUnavailable as error:
             return Failed(str(error), "none", retry_after_ms())
 
     def _stale(self, batch: Batch, nonce: str, payloads: Sequence[bytes]) -> Stale:
         self._stales[batch.resource] = self._stales.get(batch.resource, 0) + 1
-        records, _ = codec.records_after(payloads, batch.base)
+        records, _ = codec.records_after(batch.resource, payloads, batch.base)
         if records:
             self._shards.chains.note(batch.resource, batch.epoch, batch.base, records[-1].version, nonce)
         return Stale(records)
@@ -376,7 +375,7 @@ class RedisLog:
             if not archived or archived[0].version != after + 1:  # the archive was added later
                 raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
             return archived
-        records, _ = codec.records_after(reply[2], after)
+        records, _ = codec.records_after(resource, reply[2], after)
         return records[:limit]  # not noted as seen: a caller may read beyond what its room has
 
     def _trimmed(self, resource: str, version: int) -> Archive:
@@ -389,7 +388,7 @@ class RedisLog:
         """See the port. Raises LogTrimmed where there's no archive that has what Redis trimmed."""
         reply = await self._query("snapshot_at", resource, version)
         if reply[0] == b"OK":
-            return Snapshot(int(reply[1]), reply[2])
+            return _snapshot(resource, reply[1], reply[2])
         if int(reply[1]):
             return await self._trimmed(resource, int(reply[1])).snapshot(resource, version)
         return NOTHING if self._archive is None else await self._archive.snapshot(resource, version)
@@ -398,7 +397,8 @@ class RedisLog:
         news = announcement.encode(Announcement(resource, epoch, snapshot.version, "", ()))
         archiving = int(self._archive is not None)
         limits = (self._redis.history_versions, archiving, self._seen_since())
-        await self._write("save_snapshot", resource, epoch, *snapshot, *limits, news)
+        document = sealed(snapshot.document)
+        await self._write("save_snapshot", resource, epoch, snapshot.version, document, *limits, news)
 
     async def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
         found: list[Sequence[Submitted]] = [()] * len(clients)
@@ -419,7 +419,7 @@ class RedisLog:
             at = "" if before is None else before
             _, _, payloads = await self._query("pages", client.resource, at, PAGE_BATCHES)
             for payload in payloads:
-                heard = announcement.decode(payload)
+                heard = codec.stored(payload, f"a batch of {client.resource}")
                 before = heard.base + len(heard.records)
                 found += _own(client, heard.records)
                 oldest = heard.base + 1
@@ -449,6 +449,12 @@ class RedisLog:
 
     async def _query(self, function: str, resource: str, *args: Any) -> Reply:
         return await self._shards.call(self._codec.query(function, resource, *args))
+
+
+def _snapshot(resource: str, version: bytes, document: bytes) -> Snapshot:
+    """A document as a server keeps it; raises LogDamaged."""
+    number = int(version)
+    return Snapshot(number, unsealed(document, f"the snapshot of {resource} at {number}"))
 
 
 def _head(reply: Reply) -> tuple[int, int, str]:

@@ -14,7 +14,7 @@ import hiredis
 import trio
 
 from gateway.config import Config
-from gateway.errors import LogUnavailable
+from gateway.errors import LogDamaged, LogUnavailable
 from gateway.log import redis_codec as codec
 from gateway.log.archive import ArchiveEntry, Kind, Mark
 from gateway.ports import Record
@@ -24,7 +24,7 @@ from gateway.redislink.errors import LinkError
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards
 from gateway.runtime.timeslice import Slices
-from gateway.wire import announcement
+from gateway.wire.checksum import unsealed
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class RedisOutbox:
         self._owner = shards.origin.hex()
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
         self._held: dict[int, float] = {}  # since when, in Trio's time
+        self.damaged: set[int] = set()
 
     # ---------------------------------------------------------------------------------------- outbox
 
@@ -63,9 +64,21 @@ class RedisOutbox:
         taken: dict[int, Sequence[ArchiveEntry]] = {}
         slices = Slices(trio.current_time)
         for number, reply in zip(held, replies, strict=True):
-            taken[number] = [_entry(*entry) for entry in reply]
+            taken[number] = self._sound(number, reply)
             await slices.pause()
         return taken
+
+    def _sound(self, partition: int, reply: Reply) -> Sequence[ArchiveEntry]:
+        """The entries before the first that is damaged."""
+        found: list[ArchiveEntry] = []
+        for entry_id, fields in reply:
+            try:
+                found.append(_entry(partition, entry_id, fields))
+            except LogDamaged:
+                if not found:
+                    self.damaged.add(partition)
+                break
+        return found
 
     async def _lease(self, without: Collection[int]) -> None:
         """Ask for some partitions that this worker doesn't hold, and for those whose lease grows old."""
@@ -89,14 +102,16 @@ class RedisOutbox:
         reply = await self._shards.call(self._codec.query("snapshot_at", resource, version))
         if reply[0] != b"OK" or (int(reply[1]), int(reply[3])) != (version, epoch):
             return None
-        document: bytes = reply[2]
-        return document
+        try:
+            return unsealed(reply[2], f"the snapshot of {resource} at {version}")
+        except LogDamaged:  # it was told; the archive goes on without this one
+            return None
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         reply = await self._shards.call(self._codec.query("read", resource, after, limit, 0, ""))
         if reply[0] == b"NONE" or after < int(reply[1]):
             return ()
-        records, _ = codec.records_after(reply[2], after)
+        records, _ = codec.records_after(resource, reply[2], after)
         return records[:limit]
 
     async def done(self, marks: Mapping[int, Mark]) -> None:
@@ -190,11 +205,12 @@ class RedisOutbox:
         return replies
 
 
-def _entry(entry_id: bytes, fields: Sequence[bytes]) -> ArchiveEntry:
+def _entry(partition: int, entry_id: bytes, fields: Sequence[bytes]) -> ArchiveEntry:
     name = entry_id.decode()
     _, kind, _, payload = fields
     word: Kind = kind.decode()  # type: ignore[assignment]  # the functions write no other
-    return ArchiveEntry(name, word, announcement.decode(payload), int(name.split("-")[0]), len(payload))
+    news = codec.stored(payload, f"entry {name} of the outbox of partition {partition}")
+    return ArchiveEntry(name, word, news, int(name.split("-")[0]), len(payload))
 
 
 def _outbox_range(partition: int, count: int) -> tuple[object, ...]:

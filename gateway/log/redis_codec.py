@@ -12,6 +12,7 @@ from gateway.redislink.link import pack
 from gateway.redislink.shards import ORIGIN_BYTES, Call
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
+from gateway.wire.checksum import damage
 
 # An origin that is nobody's, so that every node gets the message.
 NO_ORIGIN = bytes(ORIGIN_BYTES)
@@ -89,12 +90,23 @@ def history_news(resource: str, epoch: int, base: int) -> bytes:
     return NO_ORIGIN + announcement.encode(Announcement(resource, epoch, base, "", ()))
 
 
-def records_after(payloads: Sequence[bytes], after: int) -> tuple[list[Record], str]:
-    """The records above `after` of consecutive batches, and the nonce of the last batch ("" if none)."""
+def stored(payload: bytes, what: str) -> Announcement:
+    """A batch as a server keeps it; raises LogDamaged, which names `what`."""
+    try:
+        return announcement.decode(payload)
+    except (ValueError, TypeError) as error:
+        raise damage.found(f"{what} ({error})") from None
+
+
+def records_after(resource: str, payloads: Sequence[bytes], after: int) -> tuple[list[Record], str]:
+    """The records above `after` of consecutive batches, and the nonce of the last batch ("" if none).
+
+    Raises LogDamaged.
+    """
     records: list[Record] = []
     nonce = ""
     for payload in payloads:
-        heard = announcement.decode(payload)
+        heard = stored(payload, f"a batch of {resource}")
         records += heard.records
         nonce = heard.nonce
     if records and records[0].version <= after:

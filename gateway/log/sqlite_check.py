@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
+from gateway.log.checked import NAMED_MAX, Checked
 from gateway.log.sqlite_store import connect
-
-# A doctor that named every change of a ruined file would say no more than one that names the first.
-NAMED_MAX = 10
 
 _CHANGES = """
 SELECT r.name, c.version, c.body, c.checksum FROM change AS c JOIN resource AS r ON r.id = c.resource
@@ -28,22 +25,6 @@ WHERE count <> newest - oldest + 1 OR oldest > 1 AND NOT EXISTS (
     SELECT 1 FROM snapshot AS s WHERE s.resource = r.id AND s.version = oldest - 1
 )
 """
-
-
-@dataclass
-class Checked:
-    """What was looked at, and what is wrong: at most NAMED_MAX are named."""
-
-    changes: int = 0
-    without_checksum: int = 0
-    damaged: int = 0
-    named: list[str] = field(default_factory=list)
-
-    def add(self, what: str) -> None:
-        """Something is wrong."""
-        self.damaged += 1
-        if len(self.named) < NAMED_MAX:
-            self.named.append(what)
 
 
 def check(path: Path) -> Checked:

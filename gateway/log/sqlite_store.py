@@ -19,7 +19,7 @@ from zlib import crc32
 
 import orjson
 
-from gateway.errors import LogTrimmed, LogUnavailable, retry_after_ms
+from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
 from gateway.log.watermark import Watermark
 from gateway.ports import (
@@ -38,6 +38,7 @@ from gateway.ports import (
     Submitted,
 )
 from gateway.runtime.clock import unix_ms
+from gateway.wire.checksum import verified
 
 FORMAT_VERSION = 2
 BUSY_TIMEOUT_S = 2.0
@@ -143,17 +144,6 @@ def begin_epoch(connection: sqlite3.Connection, now_ms: int) -> int:
     connection.execute("UPDATE log SET standing_epoch = ?", (epoch,))
     connection.execute("UPDATE resource SET epoch = ?", (epoch,))
     return epoch
-
-
-class Damaged(sqlite3.DatabaseError):
-    """What is stored isn't what was written."""
-
-
-def verified(body: bytes, checksum: int | None, what: str) -> bytes:
-    """A body that has its checksum, if it has one; raises Damaged."""
-    if checksum is not None and crc32(body) != checksum:
-        raise Damaged(f"{what} isn't what was written; `gateway doctor` finds all that is damaged")
-    return body
 
 
 def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
@@ -266,8 +256,8 @@ class Reader:
     def open(self, resource: str) -> Opening:
         with self.transaction():
             number, epoch, _ = self.head(resource)
-            snapshot = self._snapshot(number, _ANY)
-            records = self._records(number, snapshot.version, _ANY)
+            snapshot = self._snapshot(resource, number, _ANY)
+            records = self._records(resource, number, snapshot.version, _ANY)
             # This log has one worker only, so its epochs change by purges.
             return Opening(epoch, snapshot, records, purged=epoch)
 
@@ -281,7 +271,7 @@ class Reader:
 
     def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         with self.transaction():
-            records = self._records(self.head(resource)[0], after, limit)
+            records = self._records(resource, self.head(resource)[0], after, limit)
         if records and records[0].version > after + 1:  # of a backup of a cluster that kept no more
             trimmed = records[0].version - 1
             raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
@@ -289,7 +279,7 @@ class Reader:
 
     def snapshot(self, resource: str, version: int) -> Snapshot:
         with self.transaction():
-            return self._snapshot(self.head(resource)[0], version)
+            return self._snapshot(resource, self.head(resource)[0], version)
 
     def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
         keys = orjson.dumps([tuple(client) for client in clients]).decode()
@@ -302,29 +292,30 @@ class Reader:
     def _json(self, statement: str, *arguments: Any) -> Any:
         return orjson.loads(self.connection.execute(statement, arguments).fetchone()[0])
 
-    def _snapshot(self, number: int, version: int) -> Snapshot:
+    def _snapshot(self, resource: str, number: int, version: int) -> Snapshot:
         row = self.connection.execute(_SNAPSHOT, (number, version)).fetchone()
         if row is None:
             return NOTHING
         version_found, document, checksum = row
-        return Snapshot(version_found, verified(document, checksum, f"the snapshot at {version_found}"))
+        what = f"the snapshot of {resource} at {version_found}"
+        return Snapshot(version_found, verified(document, checksum, what))
 
-    def _records(self, number: int, after: int, limit: int) -> list[Record]:
+    def _records(self, resource: str, number: int, after: int, limit: int) -> list[Record]:
         records: list[Record] = []
         while limit > 0:
             step = min(limit, RECORDS_A_STEP)
             found, bodies = self.connection.execute(_RECORDS, (number, after, step)).fetchone()
-            records += _split(orjson.loads(found), bodies)
+            records += _split(resource, orjson.loads(found), bodies)
             if len(records) == 0 or records[-1].version < after + step:
                 break
             after, limit = after + step, limit - step
         return records
 
 
-def _split(rows: Sequence[Sequence[Any]], bodies: bytes) -> Iterator[Record]:
+def _split(resource: str, rows: Sequence[Sequence[Any]], bodies: bytes) -> Iterator[Record]:
     offset = 0
     for version, user_id, client_id, seq, digest, timestamp, undoes, size, checksum in rows:
-        body = verified(bodies[offset : offset + size], checksum, f"the change {version}")
+        body = verified(bodies[offset : offset + size], checksum, f"change {version} of {resource}")
         offset += size
         yield Record(version, body, user_id, client_id, seq, digest, timestamp, undoes)
 
@@ -393,7 +384,7 @@ class Writer(Reader):
             reconcile_soon = added > 0
             for place, batch in batches.items():
                 outcomes[place] = self._settle(batch)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, LogDamaged) as error:
             failed = failure(error, reconcile_soon)
             outcomes.update({place: failed for place in batches if place not in outcomes})
 
@@ -430,7 +421,7 @@ class Writer(Reader):
         if batch.base > version:
             return self._fork(batch.resource, epoch, version)
         if batch.base < version:
-            return Stale(self._records(number, batch.base, _ANY))
+            return Stale(self._records(batch.resource, number, batch.base, _ANY))
         return self._duplicates(number, batch)
 
     def _holds(self, number: int, batch: Batch) -> bool:
@@ -479,7 +470,7 @@ def _pack(batches: Sequence[Batch]) -> tuple[str, bytes]:
 _UNSURE = frozenset((sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC))
 
 
-def failure(error: sqlite3.Error, reconcile_soon: bool = False) -> Failed:
+def failure(error: sqlite3.Error | LogDamaged, reconcile_soon: bool = False) -> Failed:
     """What an append answers that the database refused; `reconcile_soon`: it may be stored all the same."""
     code = getattr(error, "sqlite_errorcode", None)
     outcome = "unknown" if reconcile_soon or code in _UNSURE else "none"

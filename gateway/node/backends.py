@@ -47,6 +47,7 @@ from gateway.redislink.link import pack
 from gateway.redislink.memory import MemoryWatch
 from gateway.redislink.shards import Call, Shards
 from gateway.runtime.metrics import Counters
+from gateway.wire.checksum import damage
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,13 @@ def backend_of(config: Config, name: str) -> Backend:
         return ClusterBackend(config, name)
     data_dir = config.server.data_dir
     return EmbeddedBackend(SqliteLog(data_dir), LocalBus(), data_dir, config.search.enabled)
+
+
+def _damage() -> list[str]:
+    """What was met of stored data that isn't what was written."""
+    if not damage.told:
+        return []
+    return [f"what is damaged isn't served: {next(iter(damage.told))}, {len(damage.told)} in all"]
 
 
 class LocalBackend:
@@ -221,11 +229,13 @@ class EmbeddedBackend(LocalBackend):
         """See the port."""
         counters.log_unwritable = int(bool(self._sqlite.trouble))
         self._indexing.measure(counters)
+        counters.log_damaged = damage.met
 
     @property
     def problems(self) -> Sequence[str]:
         """See the port."""
-        return [f"edits are refused: {self._sqlite.trouble}"] if self._sqlite.trouble else ()
+        refused = [f"edits are refused: {self._sqlite.trouble}"] if self._sqlite.trouble else []
+        return refused + _damage()
 
 
 class ClusterBackend:
@@ -303,6 +313,7 @@ class ClusterBackend:
         counters.bus_lost = self._bus.messages_lost
         counters.reservations = self._log.reservations
         counters.log_unwritable = int(bool(self._memory.full))
+        counters.log_damaged = damage.met
         if self._archiver is not None:
             numbers = self._archiver.numbers
             counters.archive_changes = numbers.changes
@@ -315,7 +326,7 @@ class ClusterBackend:
     @property
     def problems(self) -> Sequence[str]:
         """See the port."""
-        found = [self._full(address) for address in self._memory.full]
+        found = [self._full(address) for address in self._memory.full] + _damage()
         if self._archiver is not None and self._archiver.numbers.trouble:
             found.append(
                 f"the archive waits: {self._archiver.numbers.trouble}. Edits of what Redis holds go on; what "

@@ -73,6 +73,10 @@ class Session(Protocol):
         """A binary frame came (answered INVALID_MESSAGE)."""
         ...
 
+    def inflated(self, seconds: float) -> None:
+        """So long it took to read what this client sent compressed: it is to pay for that."""
+        ...
+
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
         """The SYNC_RESPONSE that replaces what was queued for `topic`, with the acks among it.
 

@@ -178,6 +178,7 @@ class Counters:
     messages_waited: int = count("gateway_messages_waited", "Messages that waited for a share of CPU")
     log_errors: int = count("gateway_log_errors", "Calls of the log that failed")
     log_unwritable: int = gauge("gateway_log_unwritable", "1 while the log can't be written")
+    log_damaged: int = count("gateway_log_damaged", "Times that what is stored wasn't what was written")
     key_problems: int = highest("gateway_key_problems", "Key files that are gone or can't be used")
     pending_changes: int = gauge("gateway_pending_changes", "Submissions accepted and not yet committed")
     pending_bytes: int = gauge("gateway_pending_bytes", "Bytes of submissions not yet committed")

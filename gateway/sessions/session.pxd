@@ -45,6 +45,7 @@ cdef class ClientSession:
     cdef object _take(self, bytes payload, double began_s)
     @cython.locals(kind=str)
     cpdef _held(self, double held_s, Message message, Py_ssize_t size)
+    cdef _pay(self)
     cpdef worked(self, long long units)
     cdef object _handler(self, Message message)
     cpdef committed(self, Submission submission, object version)

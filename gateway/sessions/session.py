@@ -178,9 +178,8 @@ class ClientSession:
         """The loop was held for this client's message: its user is charged, and what took long is told."""
         self._busy_s += held_s
         self._unpaid_s += held_s
-        if self._unpaid_s >= UNPAID_MAX_S and self.identity is not None:
-            self.shared.cpu.spend(self.identity.user_id, self._unpaid_s, self.shared.hub.now_s())
-            self._unpaid_s = 0.0
+        if self._unpaid_s >= UNPAID_MAX_S:
+            self._pay()
         if held_s < SLOW_S:
             return
         kind = message.type if message is not None and message.type in self.shared.handlers else "unknown"
@@ -189,6 +188,15 @@ class ClientSession:
             "a message held the loop for %.0f ms: %s of %d bytes, session %s, user %s",
             held_s * 1000, kind, size, self.id, None if self.identity is None else self.identity.user_id,
         )  # fmt: skip
+
+    def _pay(self) -> None:
+        if self._unpaid_s > 0.0 and self.identity is not None:
+            self.shared.cpu.spend(self.identity.user_id, self._unpaid_s, self.shared.hub.now_s())
+            self._unpaid_s = 0.0
+
+    def inflated(self, seconds: float) -> None:
+        """Its user pays for what was inflated."""
+        self._held(seconds, None, 0)
 
     def receive_binary(self) -> None:
         """Refuse a binary frame."""
@@ -244,6 +252,7 @@ class ClientSession:
         """The connection is gone: leave everything."""
         shared = self.shared
         self._leave_all()
+        self._pay()
         shared.registry.discard(self)
         self._connection = None
 
@@ -501,8 +510,9 @@ class ClientSession:
         raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
 
     def worked(self, units: int) -> None:
-        """So much work was done for an edit of this client, elsewhere."""
+        """So much work was done for an edit of this client, elsewhere, be it gone by now."""
         self._unpaid_s += units * UNIT_S
+        self._pay()
 
     def check(self, now_s: float) -> float | None:
         """Close when a time is over; returns when to check again, None when it is over."""

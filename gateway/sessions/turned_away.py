@@ -86,6 +86,9 @@ class _Leaving:
         """Nobody listens."""
         return None
 
+    def inflated(self, seconds: float) -> None:
+        """There is nobody to pay."""
+
     def receive_binary(self) -> None:
         """Nobody listens."""
 

@@ -35,6 +35,7 @@ cdef class FastConnection:
     cdef object __weakref__
 
     cpdef ready(self, int flags)
+    @cython.locals(began_s=double)
     cdef _read(self)
     @cython.locals(index=Py_ssize_t, event=tuple, many=bint, until_s=double)
     cdef _handle(self, list events)

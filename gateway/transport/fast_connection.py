@@ -221,6 +221,7 @@ class FastConnection:
     def _read(self) -> None:
         if self._decoder is None:
             return
+        began_s = time.perf_counter() if self.form else 0.0
         try:
             events = self._decoder.receive(self._fd)
         except OSError:
@@ -228,6 +229,8 @@ class FastConnection:
             return
         if events is not None:
             self._heard = True
+            if self.form and self._session is not None:
+                self._session.inflated(time.perf_counter() - began_s)
             self._handle(events)
             if self._decoder is not None and (self._unfinished_bytes or self._decoder.buffered_bytes):
                 self._bound_unfinished(self._decoder.buffered_bytes)

@@ -1,7 +1,8 @@
 """What an append announces on the bus, as bytes; a log that several nodes share stores the same bytes.
 
-The layout is `MAGIC`, the header's length (4 bytes, big endian), the header (a JSON array), then the bodies
-of the records back to back. No other bus message may start with `MAGIC`.
+The layout is `MAGIC`, the CRC-32 of all that follows, the header's length (both 4 bytes, big endian), the
+header (a JSON array), then the bodies of the records back to back. Those of `MAGIC_BEFORE`, which a log may
+still hold, have no checksum. No other bus message may start with one of them.
 
 An announcement without records tells that the resource's history is another one from now on: `epoch` began
 at version `base`. A room of another epoch opens the resource again.
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+from zlib import crc32
 
 import orjson
 
@@ -19,12 +21,13 @@ from gateway.ports import Batch
 from gateway.ports.values import Record
 from gateway.wire.messages import next_id
 
-MAGIC = b"\x01"
+MAGIC = b"\x02"
+MAGIC_BEFORE = b"\x01"
 # Between a nonce's identity and the time that it tells.
 ARRIVED = "@"
 # Before the trace that the batch belongs to, where it is traced.
 TRACE = "~"
-_BODY_OFFSET = 5
+_SUM_END = 5
 
 
 class Announcement:
@@ -90,7 +93,7 @@ def arrived_ms_of(nonce: str) -> int | None:
 
 def is_announcement(payload: bytes) -> bool:
     """Whether a bus message is an announcement (rather than, say, presence)."""
-    return payload.startswith(MAGIC)
+    return payload.startswith((MAGIC, MAGIC_BEFORE))
 
 
 def encode(batch: Batch | Announcement, previous: str = "") -> bytes:
@@ -108,16 +111,24 @@ def encode(batch: Batch | Announcement, previous: str = "") -> bytes:
         for record in batch.records
     ]
     header = orjson.dumps((batch.resource, batch.epoch, batch.base, batch.nonce, rows, previous))
+    size = len(header).to_bytes(4, "big")
+    checksum = crc32(header, crc32(size))
     bodies = [record.body for record in batch.records]
-    return b"".join((MAGIC, len(header).to_bytes(4, "big"), header, *bodies))
+    for body in bodies:
+        checksum = crc32(body, checksum)
+    return b"".join((MAGIC, checksum.to_bytes(4, "big"), size, header, *bodies))
 
 
 def decode(payload: bytes) -> Announcement:
     """The inverse of `encode`; raises ValueError for bytes that it didn't make."""
-    if not is_announcement(payload):
-        raise ValueError("not an announcement: it starts with another byte")
-    offset = _BODY_OFFSET + int.from_bytes(payload[1:_BODY_OFFSET], "big")
-    resource, epoch, base, nonce, rows, previous = orjson.loads(payload[_BODY_OFFSET:offset])
+    start = 1 if payload.startswith(MAGIC_BEFORE) else _SUM_END
+    if start != 1:
+        if not payload.startswith(MAGIC):
+            raise ValueError("not an announcement: it starts with another byte")
+        if crc32(memoryview(payload)[_SUM_END:]) != int.from_bytes(payload[1:_SUM_END], "big"):
+            raise ValueError(f"an announcement of {len(payload)} bytes has another checksum")
+    offset = start + 4 + int.from_bytes(payload[start : start + 4], "big")
+    resource, epoch, base, nonce, rows, previous = orjson.loads(payload[start + 4 : offset])
     records = []
     for version, (size, user_id, client_id, seq, digest, timestamp, undoes) in enumerate(rows, base + 1):
         if not 0 <= size <= len(payload) - offset:

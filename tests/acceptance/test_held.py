@@ -240,6 +240,30 @@ async def strangers(place: Place) -> None:
     await place.measured(attack)
 
 
+async def inflating(place: Place) -> None:
+    """An editor's messages of nearly 1 MB, a thousand times smaller on the wire, as fast as they are read."""
+    from _speedups import frames
+
+    message = json.dumps({"type": "PING", "id": "p", "payload": {"x": " " * 900_000}}).encode()
+    deflated = frames.encode_masked(TEXT, frames.deflate(message), True)
+    authorization = place.bearer()["Authorization"]
+
+    async def attack() -> None:
+        client = await RawClient.connect(place.port)
+        async with client.stream:
+            await client.send(
+                request(authorization=authorization, sec_websocket_extensions="permessage-deflate")
+            )
+            sent = deflated if b"permessage-deflate" in await client.head() else frame(TEXT, message)
+            with suppress(Gone, trio.BrokenResourceError), trio.move_on_after(2):
+                for _ in range(40):
+                    await client.send(sent)
+                while True:
+                    await client.stream.receive_some()
+
+    await place.measured(attack)
+
+
 async def viewer_floods(place: Place) -> None:
     """A viewer asks, looks ahead, blinks, and opens rooms, as fast as its socket takes it."""
     resource = await place.put({"title": "T", "description": "x" * 100_000})
@@ -316,8 +340,8 @@ async def rapid_reset(place: Place) -> None:
 
 
 ATTACKS = (
-    html, moves, texts, old_base, undo, six_users, sync, large_array, strangers, viewer_floods, time_travel,
-    puts, rapid_reset,
+    html, moves, texts, old_base, undo, six_users, sync, large_array, strangers, inflating, viewer_floods,
+    time_travel, puts, rapid_reset,
 )  # fmt: skip
 
 

@@ -32,9 +32,11 @@ class Gateway:
         environment: Mapping[str, str],
         program: Sequence[str] = ("-m", "gateway"),
         stdin: int | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
         command = [sys.executable, *program, "serve", "--port", "0", "--admin-port", "0"]
         command += ["--data", str(data), "--log-level", "warning"]
+        command += arguments
         for name, value in settings.items():
             command += ["--set", f"{name}={value}"]
         self.data = data
@@ -119,11 +121,16 @@ class Gateway:
 
 
 @contextmanager
-def gateway(data: Path, environment: Mapping[str, str] | None = None, **settings: Any) -> Iterator[Gateway]:
+def gateway(
+    data: Path,
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    **settings: Any,
+) -> Iterator[Gateway]:
     """Serve from a directory; `limits__depth_max=8` sets a tunable. No rate limit unless one is set."""
     named = {name.replace("__", ".", 1): value for name, value in settings.items()}
     named.setdefault("limits.operations_per_minute", 0)
-    started = Gateway(data, named, commands.environment(**(environment or {})))
+    started = Gateway(data, named, commands.environment(**(environment or {})), arguments=arguments)
     try:
         yield started
     finally:

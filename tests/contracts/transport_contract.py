@@ -77,6 +77,7 @@ class Client:
         self.connection = connection
         self.received: list[bytes] = []
         self.binaries = 0
+        self.inflated_s = 0.0
         self.closes = 0
         self.resyncs = 0
         self.topics: set[str] = set()
@@ -113,6 +114,9 @@ class Client:
     async def _wait(self) -> None:
         await self.core.gate.wait()
         self.connection.send(_json(type="waited"))
+
+    def inflated(self, seconds: float) -> None:
+        self.inflated_s += seconds
 
     def receive_binary(self) -> None:
         self.binaries += 1

@@ -26,6 +26,7 @@ class MemoryOutbox:
         self.kept: dict[str, list[Record]] = {}
         self.heads: dict[str, tuple[int, int]] = {}
         self.released = False
+        self.damaged: set[int] = set()
         self.taken_without: set[int] = set()
         self.failure: Exception | None = None
 

@@ -41,7 +41,7 @@ async def test_a_letter_changed_in_a_stored_change_is_not_served(tmp_path: Path)
     assert check(tmp_path / DATABASE).damaged == 0
     changed(tmp_path, LETTER)
     async with opened(tmp_path) as log:
-        with pytest.raises(LogUnavailable, match=r"change 2 isn't what was written.*doctor"):
+        with pytest.raises(LogUnavailable, match=rf"change 2 of {ROOM} isn't what was written.*doctor"):
             await log.read(ROOM, 0, 10)
         assert len(await log.read(ROOM, 2, 10)) == 1  # what is sound is served
     found = check(tmp_path / DATABASE)
@@ -52,7 +52,7 @@ async def test_a_changed_snapshot_is_not_served(tmp_path: Path) -> None:
     await filled_log(tmp_path)
     changed(tmp_path, 'UPDATE snapshot SET document = CAST(\'{"title": "y"}\' AS BLOB)')
     async with opened(tmp_path) as log:
-        with pytest.raises(LogUnavailable, match="the snapshot at 1 isn't what was written"):
+        with pytest.raises(LogUnavailable, match=f"the snapshot of {ROOM} at 1 isn't what was written"):
             await log.open(ROOM)
     assert check(tmp_path / DATABASE).named == [f"the snapshot of {ROOM} at 1"]
 

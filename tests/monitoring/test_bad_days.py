@@ -29,6 +29,7 @@ SHOWN_ELSEWHERE = {
     "gateway_changes_lost_total": "tests/monitoring/test_rare_days.py",
     "gateway_archive_blocked": "tests/monitoring/test_rare_days.py",
     "gateway_archive_gaps_total": "tests/monitoring/test_rare_days.py",
+    "gateway_log_damaged_total": "tests/redis/test_damage.py",
     "gateway_messages_slow_total": "tests/sessions/test_shares.py",
     "gateway_redis_replicas": "tests/monitoring/test_rare_days.py",
     "gateway_redis_replica_lag_bytes": "tests/monitoring/test_rare_days.py",

@@ -199,8 +199,23 @@ async def test_work_done_for_an_edit_elsewhere_is_its_users(autojump_clock):
     async with desk() as found:
         ann = await found.client("ann", subscribed=True)
         ann.session.worked(10_000_000_000)
-        await ann.say("PING")
         assert ann.session.shared.cpu.wait_s("ann", found.hub.now_s()) > 100
+
+
+async def test_who_leaves_before_he_pays_pays(autojump_clock):
+    """A connection for each dear edit: the user's next one waits."""
+    async with desk() as found:
+        ann, again = await found.client("ann", subscribed=True), await found.client("ann")
+        shared, now_s = ann.session.shared, found.hub.now_s()
+        owed_s = shared.cpu.owed("ann", now_s)
+        ann.session.inflated(0.0001)  # too little to be charged at once
+        assert shared.cpu.owed("ann", now_s) == owed_s
+        ann.session.closed()
+        ann.session.worked(10_000_000_000)  # what it sent is staged after it left
+        assert shared.cpu.owed("ann", now_s) == pytest.approx(owed_s + 10.0001, abs=0.01)
+        work = again.session.receive(b'{"type": "PING", "payload": {}}')
+        assert work is not None
+        work.close()
 
 
 async def test_a_message_that_holds_the_loop_is_logged_without_its_content(

@@ -36,6 +36,9 @@ class Echo:
     def receive(self, payload: bytes) -> None:
         self._connection.send(payload)
 
+    def inflated(self, seconds: float) -> None:
+        pass
+
     def receive_binary(self) -> None:
         raise AssertionError("no case sends one")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import zlib
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -29,6 +30,8 @@ LIMITS = {"message_bytes_max": 256 * KIB, "frame_bytes_max": 256 * KIB, "unknown
 
 class Strangers(TransportContract):
     """For both transports: the core's clients are strangers until a test says otherwise."""
+
+    deflates: bool
 
     @pytest.fixture(autouse=True)
     def unknown(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +81,28 @@ class Strangers(TransportContract):
                     await trio.sleep(0.01)
             assert 2 <= served.counters.connections < 4
 
+    async def test_who_sends_compressed_pays_for_inflating(self) -> None:
+        text = "y" * (200 * KIB)
+        message = b'{"do": "echo", "text": "%s"}' % text.encode()
+        async with self.serving(limits=LIMITS) as served:
+            self.known = True
+            plain, compressing = await served.open(), await served.dial()
+            await compressing.send(request(sec_websocket_extensions="permessage-deflate"))
+            deflates = b"permessage-deflate" in await compressing.head()
+            sent = frame(TEXT, message)
+            if deflates:
+                sent = frames.encode_masked(TEXT, frames.deflate(message), True)
+                assert len(sent) < len(message) / 100
+            for client in (plain, compressing):
+                await client.send(frame(TEXT, ECHO))
+                await raw_answer(client)
+            await plain.send(frame(TEXT, message))
+            assert (await raw_answer(plain))["text"] == text
+            await compressing.send(sent)
+            await wait_until(lambda: served.core.clients[1].received[1:] == [message])
+            assert deflates is self.deflates, "portable clients can't make the node inflate anything"
+            assert [client.inflated_s > 0 for client in served.core.clients] == [False, deflates]
+
     async def test_handshakes_under_way_are_bounded_by_address(self) -> None:
         async with self.serving(limits={"handshakes_per_address_max": 2}) as served:
             held = [await served.dial() for _ in range(2)]
@@ -113,12 +138,22 @@ async def ended(client: RawClient) -> bool:
         return True
 
 
+async def wait_until(holds: Callable[[], bool]) -> None:
+    with trio.fail_after(10):
+        while not holds():  # noqa: ASYNC110  (nothing tells)
+            await trio.sleep(0.01)
+
+
 class TestFastStrangers(Strangers):
+    deflates = True
+
     def make(self, config: Config, counters: Counters) -> FastTransport:
         return FastTransport(config, counters)
 
 
 class TestPortableStrangers(Strangers):
+    deflates = False
+
     def make(self, config: Config, counters: Counters) -> PortableTransport:
         return PortableTransport(config, counters)
 

@@ -1,0 +1,91 @@
+"""Rooms whose edits are dear to stage leave the loop to the others, however many a user fills."""
+
+from __future__ import annotations
+
+import trio
+
+from gateway.hub.committer import Committer
+from gateway.hub.heavy import BATCH_S, PAUSES, HeavyRooms
+from gateway.runtime.metrics import Counters
+
+HEAVY_S = 0.020
+SECONDS = 2.0
+
+
+class Work:
+    """Time that passes only by work: Trio's clock, and what was worked on top of it."""
+
+    def __init__(self) -> None:
+        self.worked_s = 0.0
+
+    def now_s(self) -> float:
+        return trio.current_time() + self.worked_s
+
+
+class Room:
+    """A room that always has more to stage; each batch takes so long, and all of it is refused."""
+
+    unsanitised = ()
+
+    def __init__(self, name: str, work: Work, cost_s: float) -> None:
+        self.resource = name
+        self.staged = 0
+        self._work = work
+        self._cost_s = cost_s
+
+    def prepare(self) -> None:
+        self.staged += 1
+        self._work.worked_s += self._cost_s
+
+
+class Lanes:
+    """What a committer asks of a log before it appends anything."""
+
+    pace_s = 0.0
+
+    def lane(self, resource: str) -> int:
+        return len(resource) % 2
+
+
+async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojump_clock):
+    work = Work()
+    committer = Committer(Lanes(), Counters(), work.now_s, None, None, lambda room: None)
+    heavy = [Room("x" * (n + 1), work, HEAVY_S) for n in range(10)]
+    light = Room("light", work, 0.0001)
+
+    async def ask(room: Room) -> None:
+        while True:
+            committer.add(room)
+            await trio.sleep(0.001)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(committer.run)
+        began_s = work.now_s()
+        for room in (*heavy, light):
+            nursery.start_soon(ask, room)
+        while work.now_s() - began_s < SECONDS:  # noqa: ASYNC110  (of work)
+            await trio.sleep(0.01)
+        took_s = work.now_s() - began_s
+        nursery.cancel_scope.cancel()
+    once = len(heavy) * HEAVY_S  # that a room is heavy shows by its first batch
+    spent_s = sum(room.staged for room in heavy) * HEAVY_S
+    assert once < spent_s <= once + (took_s - once) / (1 + PAUSES) + 2 * HEAVY_S
+    assert light.staged > (took_s - spent_s) / 0.001 / 2, "it waits for nobody"
+    assert all(room.staged > 1 for room in heavy), [room.staged for room in heavy]
+
+
+async def test_many_cheap_edits_of_one_batch_are_not_heavy(autojump_clock):
+    found = HeavyRooms(trio.current_time)
+    room = Room("r", Work(), 0.0)
+    found.staged(room, 0.060, 1000)
+    assert found.wait_s(room) == 0
+    found.staged(room, BATCH_S * 2, 1)
+    assert found.wait_s(room) > 0
+    await trio.sleep(found.wait_s(room))
+    assert found.wait_s(room) == 0
+    found.staged(room, 0.0001, 1)  # what came next was cheap
+    found.staged(Room("other", Work(), 0.0), BATCH_S * 2, 1)
+    assert found.wait_s(room) == 0
+    found.forget(room)
+    found.staged(room, BATCH_S * 2, 0)
+    assert found.wait_s(room) > 0, "what is refused was work too"
