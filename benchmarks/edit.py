@@ -126,7 +126,8 @@ class Core:
         secret_file.write_text(node.SECRET)
         secret_file.chmod(0o600)
         config = Config().with_(
-            limits={"operations_per_minute": 0, "user_cpu_share": 1}, auth={"secret_file": str(secret_file)}
+            limits={"operations_per_minute": 0, "user_cpu_share": 1, "accept_cpu_share": 1},
+            auth={"secret_file": str(secret_file)},
         )
         self.counters = Counters()
         self.bus = LocalBus()

@@ -13,6 +13,7 @@ import trio
 
 from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.hub.catch_up import CatchUp
+from gateway.hub.gathering import Gathering
 from gateway.hub.heavy import HeavyRooms
 from gateway.hub.lane import Lane
 from gateway.hub.pace import Pace
@@ -98,7 +99,8 @@ class Committer:
         await self._round.wait()
 
     async def _serve(self, lane: Lane) -> None:
-        pace = Pace(self._log.pace_s)
+        log = self._log
+        pace = Gathering(log.gather_s) if log.gather_s else Pace(log.pace_s)
         while True:
             await lane.wait()
             await pace.wait(lane.append_s)

@@ -162,6 +162,7 @@ class MemoryLog:
         self.history = MemoryHistory() if history is None else history
         self._bus = bus
         self.pace_s = 0.0
+        self.gather_s = 0.0
 
     def lane(self, resource: str) -> int:
         return 0

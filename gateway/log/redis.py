@@ -94,6 +94,7 @@ class RedisLog:
         self._wall_ms = wall_ms
         self._node = shards.origin.hex()
         self.pace_s = PACE_S
+        self.gather_s = 0.0
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
         self.reservations = 0
         self.on_full: Callable[[], None] = lambda: None

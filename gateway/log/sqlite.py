@@ -35,6 +35,8 @@ LOCK = "lock"
 READERS = 2
 # While one lane's append is on its way to the disk, the other's rooms make their next batches.
 LANES = 2
+# Measured at 2,000 edits a second: half the CPU an edit, for 5 ms of latency.
+GATHER_S = 0.01
 
 T = TypeVar("T")
 
@@ -100,7 +102,8 @@ class SqliteLog:
         self._readers = Pool(lambda: Reader(connect(self._path, writing=False)), READERS)
         self._closed = False
         self.trouble = ""
-        self.pace_s = 0.0  # an append already takes its time
+        self.pace_s = 0.0
+        self.gather_s = GATHER_S
         self._writing = Serial("log")
 
     def lane(self, resource: str) -> int:

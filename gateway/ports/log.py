@@ -128,6 +128,11 @@ class OpLog(Protocol):
         """How long a busy lane gathers, from one append to the next, or longer; 0: not at all."""
         ...
 
+    @property
+    def gather_s(self) -> float:
+        """How long a lane gathers at most, where many changes come and an append is short; 0: not at all."""
+        ...
+
     def lane(self, resource: str) -> int:
         """Resources of one lane share an append's round trip; lanes are served side by side."""
         ...

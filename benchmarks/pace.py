@@ -1,0 +1,117 @@
+"""CPU and latency of edits at a given rate: how the embedded log's appends are grouped.
+
+    python -m benchmarks.pace [--rate 400 --rate 2000] [--seconds 5] [--repeats 3]
+
+Real sessions, rooms and committer over the embedded log on disk, in this process, all threads counted;
+sockets are left out. 200 documents of 5 editors, open loop: edits come when they are due, whether or not the
+ones before are committed. In turn in one run: `at once`, an append as soon as the last one of its lane is
+done, and `gathered`, as it is (gateway/hub/gathering.py). CPU in microseconds an edit, latency from an edit's
+arrival to its broadcast. Writes out/benchmarks/pace.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import trio
+
+from benchmarks import edit, measure
+from gateway.log.sqlite import GATHER_S, SqliteLog
+from gateway.runtime import interpreter
+from gateway.runtime.metrics import Counters
+
+ROOMS = 200
+RATES = (400, 2000)
+TICK_S = 0.001
+TITLE = f"Edits at a given rate, {ROOMS} rooms of {edit.EDITORS} editors, embedded log on disk"
+VARIANTS = {"at once": 0.0, "gathered": GATHER_S}
+
+
+async def driven(core: edit.Core, editors: list[edit.Editor], rate: int, seconds: float) -> float:
+    """Edit at this rate for so long; returns the CPU that making the messages took."""
+    began_s, sent, making_s = trio.current_time(), 0, 0.0
+    while (gone_s := trio.current_time() - began_s) < seconds:
+        while sent < gone_s * rate:
+            editor = editors[sent * 7919 % len(editors)]
+            sent += 1
+            before_s = time.thread_time()
+            message = editor.edit(core.version(editor))
+            making_s += time.thread_time() - before_s
+            work = editor.session.receive(message)
+            if work is not None:
+                await work
+        await trio.sleep(TICK_S)
+    await core.hub.idle()
+    return making_s
+
+
+async def measured(folder: str, gather_s: float, rate: int, seconds: float) -> dict[str, float]:
+    log = SqliteLog(Path(folder) / "data")
+    log.gather_s = gather_s
+    core = edit.Core(folder, log)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(core.bus.run)
+        await nursery.start(core.hub.run)
+        editors = await core.editors()
+        counters = core.counters
+        latency = counters.message_latency_seconds
+        edits, appends = counters.operations_committed, counters.commit_seconds.count
+        latencies, latency_s = latency.count, latency.sum
+        before_s = time.process_time()
+        making_s = await driven(core, editors, rate, seconds)
+        cpu_s = time.process_time() - before_s - making_s
+        edits = counters.operations_committed - edits
+        found = {
+            "edits_a_second": edits / seconds,
+            "cpu_us": cpu_s / edits * 1e6,
+            "appends_a_second": (counters.commit_seconds.count - appends) / seconds,
+            "latency_ms": (latency.sum - latency_s) / (latency.count - latencies) * 1000,
+        }
+        nursery.cancel_scope.cancel()
+    await log.aclose()
+    return found
+
+
+def once(variant: str, rate: int, seconds: float) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder, interpreter.runtime(Counters()) as runtime:
+        runtime.started()
+        return trio.run(measured, folder, VARIANTS[variant], rate, seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rate", type=int, action="append", help="edits a second")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    edit.ROOMS = ROOMS
+    rows, results = [], {}
+    for rate in options.rate or RATES:
+        runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
+        for _ in range(options.repeats):
+            for variant in VARIANTS:
+                runs[variant].append(once(variant, rate, options.seconds))
+        for variant, found in runs.items():
+            medians = {name: statistics.median(run[name] for run in found) for name in found[0]}
+            results[f"{rate}, {variant}"] = medians
+            rows.append([str(rate), variant, *(f"{value:.1f}" for value in medians.values())])
+    columns = (
+        "due a second",
+        "appends",
+        "edits a second",
+        "CPU an edit, us",
+        "appends a second",
+        "latency, ms",
+    )
+    print(measure.table(TITLE, columns, rows))
+    print(measure.save("pace", {"title": TITLE, "results": results}))
+
+
+if __name__ == "__main__":
+    main()
