@@ -291,6 +291,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         graph(
             "Rooms opened and evicted", "ops", "From the log, and when idle",
             (rate("gateway_rooms_opened"), "opened"), (rate("gateway_rooms_evicted"), "evicted"),
+            (rate("gateway_bases_rebuilt"), "old bases rebuilt"),
         ),
         graph(
             "The largest audience", "short", "Readers of the room that has the most",
@@ -315,7 +316,10 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             (rate("gateway_bus_received"), "received"), (rate("gateway_bus_gaps"), "gaps"),
             (rate("gateway_bus_lost"), "lost"),
         ),
-        graph("Rooms' windows", "bytes", "What rooms keep", (total("gateway_window_bytes"), "bytes")),
+        graph(
+            "Rooms' windows", "bytes", "What rooms keep, and what is kept for edits that are far behind",
+            (total("gateway_window_bytes"), "windows"), (total("gateway_past_bytes"), "far behind"),
+        ),
     ],
     "Archive": [
         graph(

@@ -390,8 +390,11 @@ class RedisLog:
         reply = await self._query("snapshot_at", resource, version)
         if reply[0] == b"OK":
             return _snapshot(resource, reply[1], reply[2])
-        if int(reply[1]):
-            return await self._trimmed(resource, int(reply[1])).snapshot(resource, version)
+        trimmed = reply[1]
+        if trimmed == b"0":  # Redis has all that there ever was
+            return NOTHING
+        if trimmed:
+            return await self._trimmed(resource, int(trimmed)).snapshot(resource, version)
         return NOTHING if self._archive is None else await self._archive.snapshot(resource, version)
 
     async def save_snapshot(self, resource: str, epoch: int, snapshot: Snapshot) -> None:

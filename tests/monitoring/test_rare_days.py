@@ -19,6 +19,7 @@ import pytest
 import redis
 import trio
 
+from gateway.redislink.keys import keys_of
 from tests.cli.commands import ROOT, Server, gateway, served
 from tests.clients.wire import Wire, wire
 from tests.monitoring import traffic
@@ -237,3 +238,25 @@ def followers(node: Server) -> list[psutil.Process]:
     """The processes of a node that index for searches."""
     children = psutil.Process(node.command.process.pid).children(recursive=True)
     return [child for child in children if "gateway.log.search_follower" in child.cmdline()]
+
+
+async def test_stored_data_that_somebody_changed_are_told(tmp_path: Path) -> None:
+    with redis_server() as server, redis.Redis("127.0.0.1", server.port) as direct:
+        words = ("--redis", server.url, "--set", "timeouts.room_idle_s=0.2")
+        async with served(tmp_path, *words) as node, watching(node) as found:
+            bearer = await token(node)
+            async with traffic.looking(node, bearer, "1", "a") as author:
+                for number in range(3):
+                    await written(author, number, "a")
+            changes = keys_of("event:1", 256).changes
+            entries = direct.xrange(changes)
+            direct.delete(changes)
+            for ident, fields in entries:
+                direct.xadd(changes, {**fields, b"b": fields[b"b"].replace(b"edit 1", b"exit 1")}, ident)
+            headers = {"Authorization": f"Bearer {bearer}"}
+            old = {"version": 2}
+            async with httpx.AsyncClient(base_url=node.admin, headers=headers, timeout=30) as client:
+                with trio.fail_after(30):  # until the room is closed, which knows better
+                    while (await client.get("/v1/resources/event/1", params=old)).is_success:  # noqa: ASYNC110
+                        await trio.sleep(0.2)
+            await found.until_fired("StoredDamage")

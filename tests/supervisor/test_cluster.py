@@ -20,9 +20,9 @@ ARCHIVED_WITHIN_S = 15.0
 
 
 @asynccontextmanager
-async def node(data: Path, redis_url: str, dsn: str) -> AsyncIterator[Server]:
+async def node(data: Path, redis_url: str, dsn: str, *words: str) -> AsyncIterator[Server]:
     assert (await gateway("migrate", "--postgres", dsn)).status == 0
-    async with served(data, *WORKERS, "--redis", redis_url, "--postgres", dsn) as server:
+    async with served(data, *WORKERS, "--redis", redis_url, "--postgres", dsn, *words) as server:
         yield server
 
 
@@ -101,6 +101,32 @@ async def test_edits_go_on_while_the_archive_is_away_and_it_catches_up(tmp_path)
             assert counted["gateway_archive_failures_total"] > 0
             postgres.start()
             await until_archived(dsn, int(counted["gateway_operations_committed_total"]))
+
+
+async def test_while_the_archive_is_away_what_redis_holds_is_served_and_the_rest_says_why(tmp_path):
+    with redis_server() as server, postgres_server() as postgres, postgres.database() as dsn:
+        async with node(tmp_path, server.url, dsn, "--set", "timeouts.room_idle_s=0.2") as gate:
+            headers = {"Authorization": f"Bearer {await token(gate)}"}
+            base = f"{gate.url.replace('ws://', 'http://').removesuffix('/realtime')}/v1/resources/event"
+            async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60) as client:
+                for title in ("one", "two"):
+                    assert (await client.put("/1", json={"title": title})).is_success
+                with trio.fail_after(10):
+                    while (await metrics(gate))["gateway_rooms"]:  # noqa: ASYNC110
+                        await trio.sleep(0.1)
+                postgres.kill()
+                found = await client.get("/1")
+                assert found.is_success, found.text
+                assert found.json()["document"] == {"title": "two"}
+                assert (await client.get("/1", params={"version": 1})).json()["document"] == {"title": "one"}
+                assert (await client.put("/1", json={"title": "three"})).json()["version"] == 3
+                refused = await client.put("/another", json={"title": "nobody knows"})
+                assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
+                assert "the archive can't be reached" in refused.json()["detail"]
+                postgres.start()
+                with trio.fail_after(30):
+                    while not (await client.put("/another", json={"title": "new"})).is_success:  # noqa: ASYNC110
+                        await trio.sleep(0.2)
 
 
 async def test_a_shard_is_added_under_a_working_crowd(tmp_path):

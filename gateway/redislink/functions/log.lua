@@ -325,14 +325,14 @@ local function pages(keys, args)
   return {'OK', redis.call('HGET', keys[HEAD], 't') or '0', payloads(entries)}
 end
 
--- snapshot_at: version -> NONE trimmed | OK version document epoch
+-- snapshot_at: version -> NONE trimmed ("" where there is no head) | OK version document epoch
 local function snapshot_at(keys, args)
   if fenced(keys) then
     return {'FENCED'}
   end
   local version = snapshot_below(keys, tonumber(args[1]))
   if not version then
-    return {'NONE', redis.call('HGET', keys[HEAD], 't') or '0'}
+    return {'NONE', redis.call('HGET', keys[HEAD], 't') or ''}
   end
   local document = redis.call('HGET', keys[SNAPSHOTS], whole(version))
   return {'OK', whole(version), document, redis.call('HGET', keys[HEAD], 'e')}
