@@ -40,6 +40,7 @@ from loadtest.simulate.study import costs_of, interval
 
 SCALE, CALIBRATE_HOLD_S = 0.4, 5.0
 HOLD_S, EVENT_AT_S = 5.0, 5.0
+EVENT_HOLD_S = 12.0
 WITHIN, WITHIN_P95 = 0.15, 0.25
 SEEDS = 9
 OTHERS_CORES = 0.25
@@ -71,7 +72,7 @@ class Case:
         stages = (
             Stage("arrive", max(self.users / 1500, 1.5), self.users, 0.0, measured=False),
             Stage("settle", 1.5, self.users, self.operations_per_s, measured=False),
-            Stage("hold", HOLD_S, self.users, self.operations_per_s),
+            Stage("hold", EVENT_HOLD_S if self.event else HOLD_S, self.users, self.operations_per_s),
         )
         one_editor = self.users / self.documents > 20
         viewers = 1 - self.documents / self.users if one_editor else 0.0
@@ -121,7 +122,7 @@ def predicted(case: Case, model: CostModel) -> dict[str, Estimate]:
     if case.operations_per_s:
         found["received, kB/s"] = _exactly(workers * model.bytes_per_s(load) / 1000)
         p95_ms = model.p95_ms(load)
-        if p95_ms is not None:
+        if p95_ms is not None and load["deliveries_per_s"]:
             found["p95, ms"] = p95_ms
     return found
 
@@ -197,16 +198,16 @@ def rows(
         got = measured[name]
         off = None if not got else value / got - 1
         allowed = WITHIN_P95 if name.startswith("p95") else WITHIN
-        within = off is not None and abs(off) <= allowed
+        within = off is not None and bool(abs(off) <= allowed)
         chance = ["within the interval"] if got is not None and low <= got <= high else []
         made.append(
             {
                 "figure": name,
-                "predicted": value,
-                "low": low,
-                "high": high,
-                "measured": got,
-                "off": off,
+                "predicted": float(value),
+                "low": float(low),
+                "high": float(high),
+                "measured": None if got is None else float(got),
+                "off": None if off is None else float(off),
                 "within": within,
                 "why": [] if within else [*chance, *why],
             }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,7 @@ PARALLEL = 4
 AUDIT_TIMEOUT_S = 180.0
 ATTEMPTS = 30  # of a client to connect: a worker that is full refuses, another one may have room
 ATTEMPT_EVERY_S = 0.5
+TOO_MANY, WAITS_MAX, WAIT_S_MAX = 429, 20, 60.0  # a server that has us read more slowly
 
 Change = dict[str, Any]
 
@@ -39,16 +41,26 @@ def _connection(url: str) -> Iterator[http.client.HTTPConnection]:
         connection.close()
 
 
+def _retry_after_s(header: str | None) -> float:
+    """How long a server wants us to wait; it may answer with a date, which is not understood."""
+    return min(float(header), WAIT_S_MAX) if header and header.isdigit() else 1.0
+
+
 def _pages(admin_url: str, token: str, path: str) -> list[Change]:
     """All pages of a history; raises ClientError. Blocking: call it in a thread."""
     changes: list[Change] = []
     following: str | None = f"{path}?from=1&limit={PAGE}"
+    waits = WAITS_MAX
     try:
         with _connection(admin_url) as connection:
             while following:
                 connection.request("GET", following, headers={"Authorization": f"Bearer {token}"})
                 answer = connection.getresponse()
                 body = answer.read()
+                if answer.status == TOO_MANY and waits:
+                    waits -= 1
+                    time.sleep(_retry_after_s(answer.headers.get("Retry-After")))
+                    continue
                 if answer.status != 200:
                     raise ClientError(
                         f"{following}: HTTP {answer.status} {body[:120].decode(errors='replace')}"
@@ -82,7 +94,8 @@ class Keeper:
         """Read on to the server's head; raises ClientError."""
         resource_id = self._target.resource_id(document)
         if self._admin_url is not None:
-            token = self._target.token("auditor", "admin")
+            # Somebody else for every few documents: a server bounds what one person reads a minute.
+            token = self._target.token(f"{self.user_id}-{document // DOCUMENTS_A_CLIENT}", "admin")
             path = f"/v1/resources/{self._target.resource_type}/{resource_id}/history"
             self.after[document] = 0
             self.changes[document] = await trio.to_thread.run_sync(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+
 import pytest
 
 from benchmarks.predictions import CASES, Case, predicted, reasons, rows, table
@@ -60,6 +63,15 @@ def test_a_figure_is_within_bounds_or_has_its_reason() -> None:
     assert [one["within"] for one in far] == [False, False]
     assert [one["why"] for one in far] == [["within the interval", "the reason"], ["the reason"]]
     assert "-50% *" in table([{"case": "x", "rows": far}])
+    json.dumps(rows(predicted(CASE["mixture"], exact()), Counter({"p95, ms": 1}), []), default=_no_default)
+
+
+def _no_default(value: object) -> None:
+    raise AssertionError(f"{value!r} is no plain data")
+
+
+def test_who_sees_nothing_waits_for_nothing() -> None:
+    assert "p95, ms" not in predicted(CASE["4x-edits"], exact())
 
 
 def test_what_goes_beyond_the_calibration_is_a_reason() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from loadtest.cli.main import main
 from loadtest.report.otlp import OtlpError, endpoint, export, payload
@@ -79,6 +81,14 @@ def test_a_collector_gets_every_sample(collector: Collector) -> None:
     )
     about = request["resourceMetrics"][0]["resource"]["attributes"]
     assert {"key": "loadtest.verdict", "value": {"stringValue": "pass"}} in about
+
+
+def test_the_request_is_one_of_the_protocol() -> None:
+    parsed = ParseDict(payload(report()), ExportMetricsServiceRequest())
+    found = {one.name: one for one in parsed.resource_metrics[0].scope_metrics[0].metrics}
+    assert len(found["loadtest.connections"].gauge.data_points) == 20
+    assert found["loadtest.faults"].sum.is_monotonic
+    assert found["loadtest.ack.duration.run"].summary.data_points[0].count == 1600
 
 
 def test_faults_are_a_sum_by_name() -> None:
