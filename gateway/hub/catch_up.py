@@ -215,11 +215,11 @@ class CatchUp:
             text = f"{error}: resume, merge and resubmit."
             raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name()) from error
         room.check_epoch(epoch)
-        document, window = past.document_at(base), past.operations_since(base)
+        document = past.document_at(base)
         strategies = self._rules.strategies(room.type)
         operations = ot.lower(document, patch, strategies, self._patch_limits, budget)
-        rebased, losses = ot.rebase_losses(operations, window, budget)
-        return Lowered(rebased, past.end, Began(document, past, window, losses))
+        rebased, losses = past.rebased(operations, base, budget)
+        return Lowered(rebased, past.end, Began(document, past, past.operations_since(base), losses))
 
     async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
         """Bring a client's latest submissions, so that its resends are recognised; raises UNAVAILABLE."""

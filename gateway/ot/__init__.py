@@ -47,13 +47,17 @@ from gateway.ot.canonical import canonical, canonical_hash
 from gateway.ot.client import Outgoing, Replica
 from gateway.ot.collapse import NOOP, plain
 from gateway.ot.kernel.budget import Budget
-from gateway.ot.kernel.transform import ONLY_WRITES_OVER
+from gateway.ot.kernel.transform import LATER_WRITES_OVER, ONLY_WRITES_OVER
 from gateway.ot.undo import UndoEntry, UndoStacks
+
+# What `rebase_losses` says of a single `set` that only takes the place of others.
+WRITES_OVER = LATER_WRITES_OVER | ONLY_WRITES_OVER
 
 __all__ = [
     "DEFAULT_LIMITS",
     "NOOP",
     "ONLY_WRITES_OVER",
+    "WRITES_OVER",
     "Budget",
     "Conflict",
     "Limits",

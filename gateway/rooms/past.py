@@ -13,10 +13,11 @@ from gateway import ot
 from gateway.ports.values import Record
 from gateway.rooms.history import History
 from gateway.rooms.window import Kept, entry_of
+from gateway.rooms.writes import WRITE_BYTES, Writes
 
 STEP = 64
 # Measured: the operations of a change, their values beside its body.
-_OBJECTS_BYTES = 400
+_OBJECTS_BYTES = 400 + WRITE_BYTES
 
 
 class Past:
@@ -34,6 +35,7 @@ class Past:
         self._documents: dict[int, Any] = {start: document}
         self._weights = {start: 0}  # of those documents, beside what they share with the changes
         self._last = document
+        self._writes = Writes()
 
     @property
     def end(self) -> int:
@@ -60,6 +62,7 @@ class Past:
     def _append(self, body: bytes, operations: ot.Operations, after: Any) -> None:
         self._bodies.append(body)
         self._operations.append(operations)
+        self._writes.note(self.end, operations)
         self.bytes += _weight(body)
         if self.end % STEP == 0:
             self._documents[self.end] = after
@@ -78,6 +81,7 @@ class Past:
         for older in [older for older in self._documents if older < first]:
             del self._documents[older]
             self.bytes -= self._weights.pop(older)
+        self._writes.drop_before(first)
         self.start = first
 
     def join(self, later: Past) -> None:
@@ -86,6 +90,7 @@ class Past:
         self._bodies += later._bodies
         self._documents |= later._documents
         self._weights |= later._weights
+        self._writes.join(later._writes)
         self._last = later._last
         self.bytes += later.bytes
 
@@ -96,6 +101,15 @@ class Past:
         for operations in self._operations[nearest - self.start : version - self.start]:
             document = ot.apply(document, operations)
         return document
+
+    def rebased(
+        self, operations: ot.Operations, version: int, budget: ot.Budget
+    ) -> tuple[ot.Operations, int]:
+        """Operations on a version past all changes after it, and what they lost: as `ot.rebase_losses`."""
+        losses = self._writes.losses(operations, version)
+        if losses is None:
+            return ot.rebase_losses(operations, self.operations_since(version), budget)
+        return operations, losses
 
     def operations_since(self, version: int) -> list[ot.Operations]:
         """The operations of each change after a version."""

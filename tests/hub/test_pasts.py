@@ -154,7 +154,7 @@ async def test_what_was_used_least_lately_goes_first(autojump_clock):
         worker, room, asked = await long_ago(found)
         other = await worker.open("event:2")
         for version in range(2, HEAD + 1):
-            await worker.commit(other, Author("ann"), titled(str(version) + "x" * 3300))
+            await worker.commit(other, Author("ann"), titled(str(version) + "x" * 3100))
         other.trim(10, 1 << 30)
         await worker.hub.catch_up.lower_at(other, 20, MINE, ot.budget())
         await lowered(worker, room, 20)

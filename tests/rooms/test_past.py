@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import ot
+from gateway.errors import PatchError
 from gateway.rooms.history import History
 from gateway.rooms.past import STEP, Past
 from tests.rooms.parts import EVENT, START_MS, record, titled
@@ -84,3 +87,40 @@ def test_what_only_older_bases_need_is_dropped_by_whole_steps():
     assert past.document_at(2 * STEP + 3)["title"] == str(2 * STEP + 3)
     past.drop_before(5)
     assert past.start == 2 * STEP
+
+
+CHANGES = st.one_of(
+    st.builds(
+        lambda member, value: {"op": "add", "path": f"/{member}", "value": value},
+        st.sampled_from(["title", "place"]),
+        st.sampled_from(["a", "b", 1, 1.0, True, None, ["x"]]),
+    ),
+    st.just({"op": "remove", "path": "/place"}),
+    st.just({"op": "add", "path": "/tags/0", "value": "new"}),
+    st.just({"op": "move", "from": "/title", "path": "/place"}),
+    st.just({"op": "add", "path": "", "value": {**EVENT, "place": "p"}}),
+    st.just({"op": "text", "path": "/description", "value": ["x"]}),
+)
+
+
+@given(st.lists(CHANGES, max_size=8), CHANGES, st.integers(0, 8))
+def test_an_edit_past_all_changes_is_as_if_it_had_been_transformed(changes, mine, behind):
+    history = History(START_MS, 1, {**EVENT, "place": "p"})
+    for change in changes:
+        try:
+            ot.lower(history.document, [change])
+        except PatchError:
+            continue
+        [entry] = history.entries_for([record(history.version + 1, [change])])
+        history.advance(entry)
+    base = max(1, history.version - behind)
+    past = past_of(history, 1, max(1, history.version - 2))
+    past.take_window()
+    try:
+        operations = ot.lower(past.document_at(base), [mine])
+    except PatchError:
+        return
+    window = [kept.operations for kept in history.since(base)]
+    expected, losses = ot.rebase_losses(operations, window)
+    found = past.rebased(operations, base, ot.budget())
+    assert (list(found[0]), found[1]) == (list(expected), losses)
