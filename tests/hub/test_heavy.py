@@ -42,6 +42,7 @@ class Lanes:
     """What a committer asks of a log before it appends anything."""
 
     pace_s = 0.0
+    gather_s = 0.0
 
     def lane(self, resource: str) -> int:
         return len(resource) % 2
