@@ -8,10 +8,14 @@ import click
 import trio
 
 from gateway.cli.options import Settings, settings
+from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.log.indexer import Indexer
+from gateway.log.postgres import PostgresArchive, dsn_of
+from gateway.log.search_cluster import reindexed
 from gateway.log.search_follower import build
 from gateway.log.sqlite import DATABASE
+from gateway.node.backends import check_settings, rest_of
 
 
 @click.command("reindex", short_help="Make the index of searches anew.")
@@ -19,13 +23,29 @@ from gateway.log.sqlite import DATABASE
 def reindex_command(settings: Settings) -> None:
     """Make the index of searches anew from the log, beside the old one, which answers meanwhile; then switch.
 
-    A gateway may serve the data directory: it goes on with the new index by itself.
+    Gateways may serve meanwhile: they go on with the new index by themselves. In a cluster (search.url) they
+    help, and it is made from the archive.
     """
     config = settings.load()
+    check_settings(config)
+    if config.search.url:
+        trio.run(_built_in_cluster, config)
+        return
     data_dir = Path(config.server.data_dir)
     if not (data_dir / DATABASE).exists():
         raise ConfigError(f"there is no log in {data_dir}: point --data to the gateway's directory")
     trio.run(_built, data_dir)
+
+
+async def _built_in_cluster(config: Config) -> None:
+    archive, rest = PostgresArchive(dsn_of(config.postgres)), rest_of(config.search)
+    try:
+        await archive.verify()
+        count = await reindexed(archive, rest, config.search.index)
+        click.echo(f"the index is made anew; {count:,} changes were indexed here, the others by the gateways")
+    finally:
+        await rest.aclose()
+        await archive.aclose()
 
 
 async def _built(data_dir: Path) -> None:

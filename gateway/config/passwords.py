@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.config.settings import PostgresSettings, RedisSettings
+from gateway.config.settings import PostgresSettings, RedisSettings, SearchSettings
 from gateway.errors import ConfigError
 
 
-def password_of(settings: RedisSettings | PostgresSettings, section: str) -> str:
+def password_of(settings: RedisSettings | PostgresSettings | SearchSettings, section: str) -> str:
     """The password, "" where there is none; a file's without its last line break. Raises ConfigError."""
     if not settings.password_file:
         return settings.password

@@ -474,6 +474,14 @@ class TracingSettings(Section):
 @dataclass(frozen=True, slots=True)
 class SearchSettings(Section):
     enabled: bool = tunable(True, "Documents and changes can be searched")
+    url: str = tunable(
+        "", "OpenSearch or Elasticsearch of a cluster, such as https://HOST:9200; empty: none", secret=True
+    )
+    user: str = tunable("", "Who logs in there; empty: nobody has to")
+    password: str = tunable("", "Of that user", secret=True)
+    password_file: str = tunable("", "A file that holds the password")
+    index: str = tunable("gateway", "The alias of its index there")
+    timeout_s: float = tunable(5.0, "For an answer of the search server", unit="s", least=0.1, most=60)
     answer_step_ms: float = tunable(
         50.0,
         "Answers leave at multiples of this: their time tells little of what may not be seen; 0: at once",

@@ -29,7 +29,9 @@ from gateway.wire.announcement import Announcement
 
 SCAN_COUNT = 1000
 READ_AT_ONCE = 1000
-_TABLES = "gateway.change, gateway.snapshot, gateway.resource, gateway.summary, gateway.summary_due"
+_TABLES = ", ".join(
+    f"gateway.{table}" for table in ("change", "snapshot", "resource", "summary", "summary_due", "search_due")
+)
 
 T = TypeVar("T")
 

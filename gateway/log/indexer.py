@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
@@ -30,8 +30,9 @@ logger = logging.getLogger(__name__)
 CHANGES_A_STEP = 1000
 IDLE_INTERVAL_S = 0.2
 RETRY_INTERVAL_S = 1.0
-# Documents, and versions of others, that are remembered.
-DOCUMENTS_MAX = 2_000
+# Documents that are remembered, by number and by the characters of their texts; versions of others.
+DOCUMENTS_MAX = 20_000
+DOCUMENTS_LENGTH_MAX = 32 << 20
 VERSIONS_MAX = 200_000
 
 
@@ -110,6 +111,8 @@ class Indexer:
         self._index = index
         self._wall_ms = wall_ms
         self._documents: OrderedDict[str, LoggedDocument] = OrderedDict()
+        self._lengths: dict[str, int] = {}  # of the texts of those
+        self._length = 0
         self._indexed: dict[str, tuple[int, int]] = {}  # epochs and versions of documents in the index
         self._behind_since_ms: int | None = None
         self.numbers = IndexNumbers()
@@ -167,6 +170,8 @@ class Indexer:
         self.numbers.failures += 1
         self.numbers.trouble = trouble
         self._documents.clear()
+        self._lengths.clear()
+        self._length = 0
         self._indexed.clear()
         if self._behind_since_ms is None:
             self._behind_since_ms = self._wall_ms()
@@ -189,6 +194,7 @@ class Indexer:
             document = await self._document(name, logged)
             if document is not None:
                 entries.append(_document(name, document))
+                self._remember(name, document, len(entries[-1].text or ""))
             await slices.pause()
         return entries
 
@@ -210,21 +216,31 @@ class Indexer:
             if found is None:
                 return None
             made = found
-        self._remember(name, made)
         return made
 
-    def _remember(self, name: str, made: LoggedDocument) -> None:
+    def _remember(self, name: str, made: LoggedDocument, length: int) -> None:
+        self._length += length - self._lengths.get(name, 0)
+        self._lengths[name] = length
         self._documents[name] = made
         self._documents.move_to_end(name)
-        if len(self._documents) > DOCUMENTS_MAX:
-            self._documents.popitem(last=False)
+        while len(self._documents) > DOCUMENTS_MAX or self._length > DOCUMENTS_LENGTH_MAX:
+            oldest, _ = self._documents.popitem(last=False)
+            self._length -= self._lengths.pop(oldest)
         if len(self._indexed) >= VERSIONS_MAX:
             self._indexed.clear()
         self._indexed[name] = made.epoch, made.version
 
     def _forget(self, name: str) -> None:
         self._documents.pop(name, None)
+        self._length -= self._lengths.pop(name, 0)
         self._indexed.pop(name, None)
+
+
+def replayed(document: Any, bodies: Iterable[bytes]) -> Any:
+    """A document after these changes (JSON), which were made on it one after the other."""
+    for body in bodies:
+        document = ot.apply_patch(document, orjson.loads(body)["operations"])
+    return document
 
 
 def _change(change: LoggedChange, patch: ot.Patch) -> IndexEntry:

@@ -263,7 +263,9 @@ class _Storing:
             for statement in sql.ERASE:
                 self._run(statement, purges)
             self._run(sql.RAISE_EPOCHS, seen)
-            self._run(sql.ADD_DUE, _due_rows(transfer))
+            due = _due_rows(transfer)
+            self._run(sql.ADD_DUE, due)
+            self._run(sql.ADD_SEARCH_DUE, due)
 
     def _locked(self, seen: Rows) -> Mapping[str, tuple[int, int]]:
         """Number and epoch of these resources; they stay so until the transaction ends."""

@@ -96,6 +96,16 @@ WHERE s.name IS NULL OR (s.epoch, s.version) < (i.e, i.v) ORDER BY i.r
 ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, version = excluded.version
 WHERE (d.epoch, d.version) < (excluded.epoch, excluded.version)
 """
+# Resources that indexes of searches don't have yet; see `gateway.log.search_queue`.
+ADD_SEARCH_DUE = f"""
+INSERT INTO gateway.search_due AS d (generation, name, epoch, version)
+SELECT g.number, i.r, i.e, i.v FROM {_HISTORIES} CROSS JOIN gateway.search_generation AS g
+ORDER BY g.number, i.r
+ON CONFLICT (generation, name) DO UPDATE SET epoch = excluded.epoch, version = excluded.version,
+    since = CASE WHEN (d.epoch, d.version) = (d.done_epoch, d.done_version) THEN excluded.since
+                 ELSE d.since END
+WHERE (d.epoch, d.version) < (excluded.epoch, excluded.version)
+"""
 
 HEADS = """
 SELECT name, epoch, coalesce(

@@ -20,13 +20,20 @@ import orjson
 import trio
 
 from gateway.errors import LogUnavailable
-from gateway.log.indexer import Indexer, IndexNumbers, LoggedChange, LoggedDocument, OtherHistory, Taken
+from gateway.log.indexer import (
+    Indexer,
+    IndexNumbers,
+    LoggedChange,
+    LoggedDocument,
+    OtherHistory,
+    Taken,
+    replayed,
+)
 from gateway.log.pool import Pool
 from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, format_of
 from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_store import Reader, connect
 from gateway.ports.search import Erasure
-from gateway.rooms.window import entry_of
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +111,7 @@ def _taken(reader: Reader, place: tuple[int, int, int], count: int) -> Taken:
 
 def _newest(reader: Reader, name: str) -> LoggedDocument | None:
     opening = reader.open(name)
-    document = orjson.loads(opening.snapshot.document)
-    for record in opening.records:
-        document = entry_of(document, record).after
+    document = replayed(orjson.loads(opening.snapshot.document), (one.body for one in opening.records))
     version = opening.records[-1].version if opening.records else opening.snapshot.version
     if version == 0:
         return None

@@ -18,7 +18,7 @@ from gateway.bus.redis import RedisBus
 from gateway.bus.redis_presence import RedisPresence
 from gateway.bus.redis_rates import RedisRates
 from gateway.bus.redis_values import RedisValues
-from gateway.config import Config
+from gateway.config import Config, SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.archive import Archiver
 from gateway.log.audit_memory import MemoryAudit
@@ -28,6 +28,8 @@ from gateway.log.postgres import PostgresArchive, dsn_of
 from gateway.log.postgres_summaries import PostgresSummaries
 from gateway.log.redis import RedisLog
 from gateway.log.redis_archive import RedisOutbox
+from gateway.log.search_cluster import ClusterIndexing
+from gateway.log.search_opensearch import OpenSearchIndex, Rest
 from gateway.log.search_sqlite import INDEX, SqliteSearch
 from gateway.log.sqlite import SqliteLog
 from gateway.log.sqlite_summaries import SqliteSummaries
@@ -111,6 +113,20 @@ def check_settings(config: Config) -> None:
             "postgres.dsn archives what is in Redis; add --redis redis://HOST:PORT (or --redis-cluster URL), "
             "or leave --postgres out: a lone gateway keeps its history in its data directory"
         )
+    if config.search.url and not config.postgres.dsn:
+        raise ConfigError(
+            "search.url is the index of a cluster, which is fed from its archive: add --postgres DSN, or "
+            "leave it out: a lone gateway keeps an index of its own in its data directory"
+        )
+
+
+def rest_of(settings: SearchSettings) -> Rest:
+    """The search server; raises ConfigError."""
+    try:
+        from gateway.log.search_rest import HttpRest  # needs httpx
+    except ImportError:
+        raise ConfigError("search.url needs httpx: pip install 'collab-gateway[search]'") from None
+    return HttpRest(settings)
 
 
 def backend_of(config: Config, name: str) -> Backend:
@@ -261,7 +277,13 @@ class ClusterBackend:
         self.audit: AuditStore = (
             PostgresAudit(self._archive) if self._archive else SqliteAudit(config.server.data_dir)
         )
+        self._rest: Rest | None = None
+        self._indexing: ClusterIndexing | None = None
         self.search: SearchIndex | None = None
+        if config.search.url and config.search.enabled and self._archive is not None:
+            self._rest = rest_of(config.search)
+            self.search = OpenSearchIndex(self._rest, config.search.index)
+            self._indexing = ClusterIndexing(self._archive, self._rest, config.search.index)
         self._history_versions = config.redis.history_versions
         self._waits = config.server.start_wait
         self._warned: set[str] = set()  # servers, by name
@@ -277,12 +299,16 @@ class ClusterBackend:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self._memory.run)
                     await self._start_archiving(nursery)
+                    if self._indexing is not None:
+                        nursery.start_soon(self._indexing.run)
                     task_status.started()
                     await self._stop.wait()
                     nursery.cancel_scope.cancel()
                 servers.cancel_scope.cancel()
         finally:
             await self.audit.aclose()
+            if self._rest is not None:
+                await self._rest.aclose()
             if self._archive is not None:
                 await self._archive.aclose()
 
@@ -322,6 +348,10 @@ class ClusterBackend:
             counters.archive_waiting = numbers.waiting
             counters.archive_blocked = len(numbers.blocked)
             counters.archive_lag_seconds = self._archiver.lag_ms / 1000
+        if self._indexing is not None:
+            counters.search_changes = self._indexing.changes
+            counters.search_failures = self._indexing.failures
+            counters.search_lag_seconds = self._indexing.lag_s
 
     @property
     def problems(self) -> Sequence[str]:

@@ -226,6 +226,8 @@ class HubResources:
             room = await self._hub.purge(resource)
         if self._summariser is not None:
             self._summariser.note(room)
+        if self._searcher is not None:
+            await self._searcher.erase(resource, room.epoch)
         return Written(room.version, room.epoch)
 
     async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:

@@ -14,7 +14,7 @@ import trio
 
 from gateway.errors import LogUnavailable, Refusal
 from gateway.http.port import FoundPage
-from gateway.ports.search import SearchIndex, Wanted
+from gateway.ports.search import Erasure, SearchIndex, Wanted
 from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 
@@ -29,9 +29,12 @@ RESTART_MIN_S, RESTART_MAX_S = 0.5, 30.0
 
 class Searcher:
     """Searches an index. An answer leaves at a multiple of `step_ms` after its question, so that it doesn't
-    show how long the index was busy with what may not be read."""
+    show how long the index was busy with what may not be read.
 
-    def __init__(self, index: SearchIndex, counters: Counters, step_ms: float) -> None:
+    `erases`: what is purged is erased from here."""
+
+    def __init__(self, index: SearchIndex, counters: Counters, step_ms: float, erases: bool = False) -> None:
+        self._erases = erases
         self._index = index
         self._counters = counters
         self._step_s = step_ms / 1000
@@ -53,6 +56,16 @@ class Searcher:
             self._counters.search_seconds.observe(trio.current_time() - started_s)
             await self._until_step(started_s)
         return FoundPage(entries, count)
+
+    async def erase(self, name: str, epoch: int) -> None:
+        """A resource was purged. The index hears of it from the log too, a moment later."""
+        if not self._erases:
+            return
+        try:
+            with trio.fail_after(TIMEOUT_S):
+                await self._index.erase([Erasure(name, epoch)])
+        except (LogUnavailable, trio.TooSlowError) as error:
+            logger.warning("%s leaves the index of searches a moment later: %s", name, error)
 
     async def _until_step(self, started_s: float) -> None:
         if self._step_s:

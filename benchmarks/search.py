@@ -1,0 +1,285 @@
+"""How fast changes are indexed beside a writing log, and how fast they are found.
+
+    python -m benchmarks.search --changes 1000000 --rate 2000 --seconds 60
+    python -m benchmarks.search edits          # CPU of a node an edit, with and without an index, in turn
+
+Without a word: a log is filled, its index made; then changes come at the rate, with the indexer's process
+beside, whose lag is looked at; then searches, each kind many times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import orjson
+import psutil
+import trio
+
+from gateway.admission import create_secret, issue
+from gateway.log.search_follower import build
+from gateway.log.search_sqlite import INDEX, SqliteSearch
+from gateway.log.sqlite import SqliteLog
+from gateway.ports import Batch, Committed, Record
+from gateway.ports.search import Scope, Wanted
+from gateway.search.terms import terms_of
+
+ROOMS = 5_000
+ROOMS_A_BATCH = 100
+WORDS = [
+    *(
+        "team",
+        "lunch",
+        "dinner",
+        "budget",
+        "review",
+        "plan",
+        "travel",
+        "meeting",
+        "hotel",
+        "flight",
+        "agenda",
+    ),
+    *(
+        "minutes",
+        "notes",
+        "project",
+        "launch",
+        "board",
+        "client",
+        "contract",
+        "invoice",
+        "delivery",
+        "sprint",
+    ),
+    *("retro", "training", "interview", "offer", "holiday", "birthday", "dentist", "会議", "打ち合わせ"),
+    *("東京", "出張", "予算", "資料", "昼食", "面接", "契約", "来週"),
+]
+SEARCHES = 100
+LAG_LOOK_S = 0.25
+EVERYTHING = Scope(prefixes=frozenset({""}))
+
+
+class Writer:
+    """Appends changes of many rooms to a log: a title, a note or a time each."""
+
+    def __init__(self, log: SqliteLog, epoch: int, seed: int = 1) -> None:
+        self._log = log
+        self._epoch = epoch
+        self._rng = random.Random(seed)
+        self._versions = [0] * ROOMS
+        self.changes = 0
+
+    async def append(self, count: int) -> None:
+        """About so many changes, one a room."""
+        rooms = self._rng.sample(range(ROOMS), count)
+        batches = [self._batch(room) for room in rooms]
+        outcomes = await self._log.append(batches)
+        assert all(outcome == Committed() for outcome in outcomes), outcomes[:3]
+
+    def _batch(self, room: int) -> Batch:
+        version = self._versions[room]
+        self._versions[room] += 1
+        self.changes += 1
+        text = " ".join(self._rng.choices(WORDS, k=6)) + f" {self.changes}"
+        value = {"title": text} if version == 0 else text
+        operation = {"op": "add", "path": "" if version == 0 else "/title", "value": value}
+        stamp = time.time_ns() // 1_000_000
+        user = f"user-{room % 200}"
+        body = {"version": version + 1, "op_id": f"o{self.changes}", "user_id": user}
+        body |= {"timestamp": stamp, "operations": [operation]}
+        record = Record(version + 1, orjson.dumps(body), user, "c", None, "", stamp, None)
+        return Batch(f"event:{room}", self._epoch, version, f"n{self.changes}", [record])
+
+
+async def filled(data: Path, changes: int) -> tuple[SqliteLog, Writer]:
+    """A log with so many changes."""
+    log = SqliteLog(data)
+    writer = Writer(log, (await log.open("event:0")).epoch)
+    while writer.changes < changes:
+        await writer.append(1000)
+    return log, writer
+
+
+async def paced(writer: Writer, rate: int, seconds: float) -> float:
+    """Append at a rate; the changes a second that there were."""
+    began, first = trio.current_time(), writer.changes
+    step_s = ROOMS_A_BATCH / rate
+    due = began
+    while due < began + seconds:
+        await writer.append(ROOMS_A_BATCH)
+        due += step_s
+        await trio.sleep_until(due)
+    return (writer.changes - first) / (trio.current_time() - began)
+
+
+async def lags(data: Path, found_ms: list[int]) -> None:
+    """Look, until cancelled, how far the process beside is behind, as it tells."""
+    command = [sys.executable, "-m", "gateway.log.search_follower", str(data)]
+    process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        rest = b""
+        async for chunk in process.stdout:
+            *lines, rest = (rest + chunk).split(b"\n")
+            found_ms += [json.loads(line)["lag_ms"] for line in lines]
+    finally:
+        with trio.CancelScope(shield=True):
+            await process.stdin.aclose()
+            await process.wait()
+
+
+async def timed(index: SqliteSearch, query: str, scope: Scope = EVERYTHING, **wanted: object) -> list[float]:
+    """What so many searches took, in milliseconds."""
+    took = []
+    for _ in range(SEARCHES):
+        asked = Wanted(scope, terms_of(query), 20)._replace(**wanted)  # type: ignore[arg-type]
+        began = time.perf_counter()
+        await index.find(asked)
+        took.append((time.perf_counter() - began) * 1000)
+    return took
+
+
+async def measured(changes: int, rate: int, seconds: float) -> None:
+    """Everything, printed as it comes."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        began = time.perf_counter()
+        log, writer = await filled(data, changes)
+        say("filled", changes=writer.changes, seconds=time.perf_counter() - began)
+        began = time.perf_counter()
+        numbers = await build(data)
+        took_s = time.perf_counter() - began
+        size = (data / INDEX).stat().st_size
+        say("indexed", changes=numbers.changes, a_second=numbers.changes / took_s, index_mb=size / 1e6)
+        found_ms: list[int] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lags, data, found_ms)
+            await trio.sleep(2)
+            got = await paced(writer, rate, seconds)
+            nursery.cancel_scope.cancel()
+        ordered = sorted(found_ms) or [0]
+        p95 = ordered[int(len(ordered) * 0.95)]
+        say("beside", a_second=got, looks=len(ordered), lag_ms_max=ordered[-1], lag_ms_p95=p95)
+        await searched(SqliteSearch(data / INDEX), writer)
+        await log.aclose()
+
+
+async def searched(index: SqliteSearch, writer: Writer) -> None:
+    """Searches of each kind."""
+    few = Scope(names=frozenset(f"event:{room}" for room in range(20)))
+    some = Scope(prefixes=frozenset({"event:1"}))
+    nothing = Scope(names=frozenset({"event:none"}))
+    kinds: list[tuple[str, str, Scope, dict[str, object]]] = [
+        ("a rare word", str(writer.changes - 5), EVERYTHING, {}),
+        ("a common word", "meeting", EVERYTHING, {}),
+        ("two words", "budget review", EVERYTHING, {}),
+        ("two characters", "会議", EVERYTHING, {}),
+        ("one character", "東", EVERYTHING, {}),
+        ("nothing that matches", "zzzzzz", EVERYTHING, {}),
+        ("of one user", "meeting", EVERYTHING, {"user_id": "user-7"}),
+        ("documents", "meeting", EVERYTHING, {"kind": "document"}),
+        ("20 resources granted", "meeting", few, {}),
+        ("a beginning granted", "meeting", some, {}),
+        ("nothing granted", "meeting", nothing, {}),
+    ]
+    every: list[float] = []
+    for name, query, scope, wanted in kinds:
+        took = await timed(index, query, scope, **wanted)
+        every += took
+        say(name, p50_ms=statistics.median(took), p95_ms=sorted(took)[int(len(took) * 0.95)])
+    say("all searches", p95_ms=sorted(every)[int(len(every) * 0.95)])
+    began = time.perf_counter()
+    count = await index.count(Wanted(EVERYTHING, terms_of("meeting")), 10_000)
+    say("counting to 10,000", count=count, ms=(time.perf_counter() - began) * 1000)
+    await index.aclose()
+
+
+def say(name: str, **figures: float) -> None:
+    """A line of figures."""
+    print(f"{name:<24}", *(f"{key} {value:,.1f}" for key, value in figures.items()), flush=True)
+
+
+# ------------------------------------------------------------------------------------------- an edit
+
+
+@contextmanager
+def node(folder: Path, searched: bool) -> Iterator[tuple[str, str, psutil.Process]]:
+    """A served gateway: its URL, a token, its process."""
+    create_secret(folder / "jwt-secret")
+    secret = (folder / "jwt-secret").read_bytes()
+    command = [sys.executable, "-m", "gateway", "serve", "--data", str(folder), "--port", "0"]
+    for setting in (
+        *("server.admin_port=0", "limits.operations_per_minute=0", "limits.user_cpu_share=1"),
+        f"search.enabled={'true' if searched else 'false'}",
+    ):
+        command += ["--set", setting]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        url = next(word for word in line.split() if word.startswith("ws="))
+        port = url.rpartition(":")[2].partition("/")[0]
+        token = issue(secret, "ann", {"*": "admin"}, 3600, time.time())
+        try:
+            yield f"http://127.0.0.1:{port}", token, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def an_edit_us(searched: bool, edits: int) -> float:
+    """CPU microseconds of the node's own process an edit over HTTP."""
+    with tempfile.TemporaryDirectory() as folder, node(Path(folder), searched) as (url, token, process):
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
+            for number in range(200):
+                client.put(f"/v1/resources/event/{number}", json={"title": "warm"}).raise_for_status()
+            time.sleep(3.5)  # the indexer is there
+            before = process.cpu_times()
+            for number in range(edits):
+                text = f"meeting about the budget {number}"
+                client.put(f"/v1/resources/event/{number % 200}", json={"title": text}).raise_for_status()
+            after = process.cpu_times()
+    spent = after.user + after.system - before.user - before.system
+    return spent / edits * 1e6
+
+
+def edits_compared(edits: int, turns: int) -> None:
+    """With and without an index, in turn."""
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(turns):
+        for searched in (False, True):
+            found[searched].append(an_edit_us(searched, edits))
+    without, with_index = statistics.median(found[False]), statistics.median(found[True])
+    say("an edit", without_us=without, with_us=with_index, more_percent=(with_index / without - 1) * 100)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The program."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("index", "edits"), default="index")
+    parser.add_argument("--changes", type=int, default=1_000_000)
+    parser.add_argument("--rate", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--edits", type=int, default=3000)
+    parser.add_argument("--turns", type=int, default=5)
+    given = parser.parse_args(arguments)
+    if given.what == "edits":
+        edits_compared(given.edits, given.turns)
+    else:
+        trio.run(measured, given.changes, given.rate, given.seconds)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

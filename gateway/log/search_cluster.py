@@ -1,0 +1,127 @@
+"""The index of a cluster: which one serves, who feeds it, and how another one takes its place."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+import trio.lowlevel
+
+from gateway.errors import LogUnavailable
+from gateway.log.indexer import Indexer
+from gateway.log.postgres import PostgresArchive
+from gateway.log.search_opensearch import FORMAT_VERSION, OpenSearchIndex, Rest
+from gateway.log.search_queue import Generation, SearchQueue, added, generations, switched
+
+logger = logging.getLogger(__name__)
+
+LOOK_INTERVAL_S = 5.0
+RETRY_S = 1.0
+
+
+class ClusterIndexing:
+    """Makes the first index, and feeds each that is to be kept up to date. Every worker runs one; they share
+    what is due."""
+
+    def __init__(self, archive: PostgresArchive, rest: Rest, alias: str) -> None:
+        self._archive = archive
+        self._rest = rest
+        self._alias = alias
+        self._feeding: dict[int, trio.CancelScope] = {}
+        self._indexers: dict[int, Indexer] = {}
+        self._ended_changes = self._ended_failures = 0
+        self.lag_s = 0.0
+        self.trouble = ""
+
+    @property
+    def changes(self) -> int:
+        """Changes that were indexed."""
+        return self._ended_changes + sum(one.numbers.changes for one in self._indexers.values())
+
+    @property
+    def failures(self) -> int:
+        """Attempts that failed."""
+        return self._ended_failures + sum(one.numbers.failures for one in self._indexers.values())
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                try:
+                    await self._look(nursery)
+                    self.trouble = ""
+                except LogUnavailable as error:
+                    self.trouble = str(error)
+                    logger.warning("search waits: %s", error)
+                    await trio.sleep(RETRY_S)
+                else:
+                    await trio.sleep(LOOK_INTERVAL_S)
+
+    async def _look(self, nursery: trio.Nursery) -> None:
+        found = await generations(self._archive)
+        if not found:
+            await self._begin()
+            found = await generations(self._archive)
+        for one in found:
+            if one.format != FORMAT_VERSION and one.serving:
+                logger.warning("the index of searches has another format: run `gateway reindex`")
+            if one.number not in self._feeding and one.format == FORMAT_VERSION:
+                self._feeding[one.number] = trio.CancelScope()
+                nursery.start_soon(self._feed, one)
+        for number in self._feeding.keys() - {one.number for one in found}:
+            self._feeding[number].cancel()
+        serving = [one.number for one in found if one.serving]
+        if serving:
+            self.lag_s = await SearchQueue(self._archive, serving[0]).lag_s()
+
+    async def _begin(self) -> None:
+        """The first index; what others began meanwhile is as good."""
+        first = Generation(1, FORMAT_VERSION, True)
+        await index_of(self._rest, self._alias, first.number).make()
+        await point(self._rest, self._alias, first.number)
+        await added(self._archive, FORMAT_VERSION, first=True)
+
+    async def _feed(self, one: Generation) -> None:
+        index = index_of(self._rest, self._alias, one.number)
+        indexer = self._indexers[one.number] = Indexer(SearchQueue(self._archive, one.number), index)
+        with self._feeding[one.number]:
+            await indexer.run()
+        self._ended_changes += indexer.numbers.changes
+        self._ended_failures += indexer.numbers.failures
+        del self._indexers[one.number], self._feeding[one.number]
+
+
+async def reindexed(archive: PostgresArchive, rest: Rest, alias: str) -> int:
+    """Make another index, wait until it has all, and have it answer; the changes that this process indexed.
+
+    Workers that serve help. Raises LogUnavailable.
+    """
+    made = await added(archive, FORMAT_VERSION)
+    assert made is not None
+    index = index_of(rest, alias, made.number)
+    await index.make()
+    queue = SearchQueue(archive, made.number)
+    indexer = Indexer(queue, index)
+    while await indexer.step() or await queue.lag_s():
+        await trio.lowlevel.checkpoint()
+    await index.refresh()
+    await point(rest, alias, made.number)
+    for old in await switched(archive, made.number):
+        await index_of(rest, alias, old).drop()
+    return indexer.numbers.changes
+
+
+def index_of(rest: Rest, alias: str, number: int) -> OpenSearchIndex:
+    """The index of a generation."""
+    return OpenSearchIndex(rest, f"{alias}-{number}")
+
+
+async def point(rest: Rest, alias: str, number: int) -> None:
+    """Have the alias name the index of this generation, and no other."""
+    actions = [
+        {"remove": {"index": f"{alias}-*", "alias": alias, "must_exist": False}},
+        {"add": {"index": f"{alias}-{number}", "alias": alias}},
+    ]
+    answer = await rest.ask("POST", "/_aliases", {"actions": actions})
+    if answer.status >= 400:
+        raise LogUnavailable(f"the alias {alias} can't be set: {answer.body}", "none")

@@ -1,0 +1,196 @@
+"""The index of a cluster, from a real PostgreSQL into a real search server: what breaks, and what goes on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import orjson
+import trio
+
+from gateway.config import SearchSettings
+from gateway.log.archive import Transfer
+from gateway.log.postgres import PostgresArchive, migrate
+from gateway.log.search_cluster import ClusterIndexing, reindexed
+from gateway.log.search_opensearch import FORMAT_VERSION, OpenSearchIndex
+from gateway.log.search_queue import Generation, SearchQueue, generations
+from gateway.log.search_rest import HttpRest
+from gateway.ports import Record
+from gateway.ports.search import Wanted
+from gateway.wire.announcement import Announcement
+from tests.search.contract import EVERYTHING, ids
+from tests.search.faults import MODES, Faults
+from tests.search.server import SearchServer, shared_search_server
+from tests.servers import shared_postgres
+
+NUMBERS = count(1)
+
+
+class Cluster:
+    """An archive, its index, and what feeds it."""
+
+    def __init__(self, archive: PostgresArchive, rest: HttpRest, alias: str) -> None:
+        self.archive = archive
+        self.rest = rest
+        self.alias = alias
+        self.index = OpenSearchIndex(rest, alias)
+        self.indexing = ClusterIndexing(archive, rest, alias)
+
+    async def archived(self, name: str, *titles: str, after: int = 0, epoch: int = 1) -> None:
+        """Changes come to the archive."""
+        records = [record(version, title) for version, title in enumerate(titles, after + 1)]
+        news = Announcement(name, epoch, after, f"{name}{epoch}{after}", records)
+        await self.archive.store(Transfer(changes=[news]))
+
+    async def found(self, query: str, expected: int) -> list[str]:
+        """The resources found, once they are so many; the same a moment later."""
+        with trio.fail_after(60):
+            while True:
+                await self.index.refresh()
+                if await self.index.count(Wanted(EVERYTHING, [query]), 1000) == expected:
+                    return sorted(await ids(self.index, query))
+                await trio.sleep(0.05)
+
+
+async def until(seen: Callable[[], Awaitable[object]]) -> None:
+    """Wait until something is true."""
+    with trio.fail_after(60):
+        while True:
+            if await seen():
+                return
+            await trio.sleep(0.05)
+
+
+async def failures(made: Cluster, more: int) -> bool:
+    """Whether indexing failed so often."""
+    return made.indexing.failures >= more
+
+
+def record(version: int, title: str) -> Record:
+    value: object = {"title": title} if version == 1 else title
+    operation = {"op": "add", "path": "" if version == 1 else "/title", "value": value}
+    body = {
+        "version": version,
+        "op_id": "o",
+        "user_id": "ann",
+        "timestamp": version,
+        "operations": [operation],
+    }
+    return Record(version, orjson.dumps(body), "ann", "c", None, "", version, None)
+
+
+@asynccontextmanager
+async def cluster(url: str | None = None, workers: int = 1) -> AsyncIterator[Cluster]:
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        rest = HttpRest(SearchSettings(url=url or shared_search_server().url, timeout_s=2))
+        made = Cluster(archive, rest, f"cluster-{next(NUMBERS)}")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(made.indexing.run)
+            for _ in range(workers - 1):
+                nursery.start_soon(ClusterIndexing(archive, rest, made.alias).run)
+            await until(partial(generations, archive))
+            yield made
+            nursery.cancel_scope.cancel()
+        await rest.aclose()
+        await archive.aclose()
+
+
+async def test_what_is_archived_is_found_once_whoever_indexes_it():
+    async with cluster(workers=3) as made:
+        for number in range(30):
+            await made.archived(f"event:{number}", "first lunch", "second lunch")
+        assert len(await made.found("lunch", 90)) == 90  # two changes and a document each
+        assert await made.found("first", 30)
+        assert made.indexing.lag_s < 60
+
+
+async def test_a_purge_takes_all_of_it_and_what_comes_late_stays_out():
+    async with cluster() as made:
+        await made.archived("event:1", "secret one", "secret two")
+        await made.archived("event:2", "secret")
+        await made.found("secret", 5)
+        await made.archive.store(Transfer(purges=[Announcement("event:1", 2, 0, "", [])]))
+        assert set(await made.found("secret", 2)) == {"2"}
+        await made.archived("event:1", "anew", epoch=2)
+        assert len(await made.found("anew", 2)) == 2
+
+
+async def test_a_server_that_was_away_misses_nothing_and_has_nothing_twice(tmp_path: Path):
+    server = SearchServer(tmp_path)
+    server.start()
+    try:
+        async with cluster(server.url) as made:
+            await made.archived("event:1", "before")
+            await made.found("before", 2)
+            server.pause()  # it takes connections and says nothing
+            await made.archived("event:2", "meanwhile", "meanwhile")
+            await until(partial(failures, made, 1))
+            server.resume()
+            assert len(await made.found("meanwhile", 3)) == 3
+            assert len(await made.found("before", 2)) == 2
+    finally:
+        server.stop(signal.SIGKILL)
+
+
+async def test_another_index_is_made_beside_and_takes_its_place():
+    async with cluster() as made:
+        await made.archived("event:1", "lunch")
+        await made.found("lunch", 2)
+        assert await generations(made.archive) == [Generation(1, FORMAT_VERSION, True)]
+        await reindexed(made.archive, made.rest, made.alias)
+        assert await generations(made.archive) == [Generation(2, FORMAT_VERSION, True)]
+        assert len(await made.found("lunch", 2)) == 2
+        gone = await made.rest.ask("HEAD", f"/{made.alias}-1")
+        assert gone.status == 404
+        await made.archived("event:2", "dinner")
+        await made.found("dinner", 2)
+
+
+async def test_what_a_crashed_worker_took_on_is_taken_on_by_another_when_its_claim_ends():
+    async with cluster() as made:
+        crashed = SearchQueue(made.archive, 1)
+        made.indexing._feeding[1].cancel()  # nobody else is at it
+        await made.archived("event:1", "lunch")
+        assert len((await crashed.take(100)).changes) == 1
+        assert (await SearchQueue(made.archive, 1).take(100)).changes == []
+        await made.archive.run(
+            lambda connection: (
+                connection.execute(
+                    b"UPDATE gateway.search_due SET claimed_until = clock_timestamp()"
+                ).rowcount
+            ),
+            "none",
+        )
+        assert len((await SearchQueue(made.archive, 1).take(100)).changes) == 1
+
+
+async def test_whatever_a_server_does_nothing_is_lost_and_nothing_is_there_twice():
+    with Faults(shared_search_server().url) as faults:
+        async with cluster(faults.url) as made:
+            for number, mode in enumerate((*MODES, *MODES)):
+                faults.mode = mode
+                failed = made.indexing.failures
+                await made.archived(f"event:{number}", f"lunch {mode}", f"lunch again {mode}")
+                await until(partial(failures, made, failed + 1))
+            faults.mode = ""
+            total = 2 * len(MODES)
+            assert len(await made.found("lunch", 3 * total)) == 3 * total
+            assert sorted({*await made.found("again", 2 * total)}) == sorted(map(str, range(total)))
+
+
+async def test_edits_are_none_the_slower_for_it():
+    """The archive takes changes whatever the search server does: it isn't asked."""
+    with Faults(shared_search_server().url) as faults:
+        async with cluster(faults.url) as made:
+            asked = faults.asked
+            made.indexing._feeding[1].cancel()
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            asked = faults.asked
+            await made.archived("event:1", "lunch")
+            assert faults.asked == asked

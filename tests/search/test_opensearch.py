@@ -1,0 +1,87 @@
+"""The index of a cluster on a real server: the contract, and a server that is away, or does half of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+
+from gateway.config import SearchSettings
+from gateway.errors import ConfigError, LogUnavailable
+from gateway.log.search_opensearch import Answer, OpenSearchIndex
+from gateway.log.search_rest import HttpRest
+from gateway.ports.search import SearchIndex
+from tests.search.contract import SearchContract, change, ids
+from tests.search.server import shared_search_server
+
+NUMBERS = count(1)
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[OpenSearchIndex]:
+    rest = HttpRest(SearchSettings(url=shared_search_server().url))
+    index = OpenSearchIndex(rest, f"test-{next(NUMBERS)}")
+    await index.make()
+    yield index
+    await index.drop()
+    await rest.aclose()
+
+
+class TestOpenSearch(SearchContract):
+    @asynccontextmanager
+    async def index(self) -> AsyncIterator[SearchIndex]:
+        async with opened() as index:
+            yield index
+
+    async def seen(self, index: SearchIndex) -> None:
+        assert isinstance(index, OpenSearchIndex)
+        await index.refresh()
+
+
+class Partly(HttpRest):
+    """Answers the next bulk as a server does that put a part of it off."""
+
+    is_full = True
+
+    async def ask(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        if self.is_full and path.endswith("_bulk"):
+            self.is_full = False
+            assert isinstance(body, bytes)
+            first = b"\n".join(body.split(b"\n")[:2]) + b"\n"
+            answer = await super().ask(method, path, first, headers)
+            error: dict[str, Any] = {"type": "rejected_execution_exception"}
+            put_off = {"index": {"_id": "x", "status": 429, "error": error}}
+            return Answer(200, {"errors": True, "items": [*answer.body["items"], put_off]})
+        return await super().ask(method, path, body, headers)
+
+
+async def test_a_bulk_of_which_a_part_was_put_off_is_stored_by_the_next_try_once():
+    rest = Partly(SearchSettings(url=shared_search_server().url))
+    index = OpenSearchIndex(rest, f"test-{next(NUMBERS)}")
+    await index.make()
+    entries = [change(1, "text"), change(2, "text")]
+    with pytest.raises(LogUnavailable, match="put off a part"):
+        await index.store(entries)
+    await index.store(entries)
+    await index.refresh()
+    assert await ids(index, "text") == ["2", "1"]
+    await index.drop()
+    await rest.aclose()
+
+
+async def test_a_server_that_is_away_is_a_log_that_is_away():
+    rest = HttpRest(SearchSettings(url="http://127.0.0.1:9"))
+    with pytest.raises(LogUnavailable, match="doesn't answer"):
+        await ids(OpenSearchIndex(rest, "x"))
+    await rest.aclose()
+
+
+@pytest.mark.parametrize("url", ["nowhere", "ftp://host", "http://"])
+def test_a_wrong_url_says_the_way_out(url):
+    with pytest.raises(ConfigError, match=r"search\.url must be"):
+        HttpRest(SearchSettings(url=url))
