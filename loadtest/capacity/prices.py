@@ -31,7 +31,8 @@ class Machine:
 class Prices:
     """A price list. Storage and transfer are dollars a GB (of storage: a month).
 
-    `stated` is a bill that came with the list: what somebody says that a plan costs, dollars a month by part.
+    `stated` is a bill that came with the list: what somebody says that a plan for `stated_connections` costs,
+    dollars a month by part.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Prices:
     transfer_gb: float
     database: float = 0.0
     stated: Mapping[str, float] = field(default_factory=dict)
+    stated_connections: float = 0.0
 
 
 def _machines(data: Mapping[str, Any], name: str) -> tuple[Machine, ...]:
@@ -57,7 +59,7 @@ def load_prices(name: str) -> Prices:
         data = tomllib.loads(path.read_text())
         plain = {
             key: data[key]
-            for key in ("name", "storage_gb", "transfer_gb", "database", "stated")
+            for key in ("name", "storage_gb", "transfer_gb", "database", "stated", "stated_connections")
             if key in data
         }
         return Prices(nodes=_machines(data, "nodes"), redis=_machines(data, "redis"), **plain)

@@ -144,6 +144,7 @@ def _study(
         "objective": asdict(objective),
         "prices": prices.name,
         "stated": dict(prices.stated),
+        "stated_connections": prices.stated_connections,
         "plans": plans,
         "day": studies.day(ours, model, node, prices, objective) if with_day else None,
         "extrapolated": studies.extrapolated(ours, model),

@@ -144,14 +144,19 @@ def _shades(chart: Chart, x: _Axis) -> list[str]:
     ]
 
 
-def _legend(chart: Chart) -> list[str]:
-    parts = []
+def _head(chart: Chart) -> list[str]:
+    """Title and legend: side by side, or one below the other where they are too long for that."""
+    widths = [7.2 * len(series.name) + 26 for series in chart.series]
+    crowded = 8 * len(chart.title) + sum(widths) > WIDTH - RIGHT - LEFT
+    title_y, legend_y = (12, 28) if crowded else (20, 20)
+    parts = [f'<text class="title" x="{LEFT}" y="{title_y}">{escape(chart.title)}</text>']
     at = float(WIDTH - RIGHT)
     for number, series in reversed(list(enumerate(chart.series))):
-        at -= 7.2 * len(series.name) + 26
+        at -= widths[number]
+        line_y = legend_y - 4
         parts.append(
-            f'<line class="s{number}" x1="{at:.0f}" y1="16" x2="{at + 14:.0f}" y2="16"/>'
-            f'<text class="legend" x="{at + 18:.0f}" y="20">{escape(series.name)}</text>'
+            f'<line class="s{number}" x1="{at:.0f}" y1="{line_y}" x2="{at + 14:.0f}" y2="{line_y}"/>'
+            f'<text class="legend" x="{at + 18:.0f}" y="{legend_y}">{escape(series.name)}</text>'
         )
     return parts
 
@@ -170,6 +175,5 @@ def svg(chart: Chart) -> str:
     for number, series in enumerate(chart.series):
         dash = " dashed" if series.dashed else ""
         parts.append(f'<path class="s{number}{dash}" d="{_path(series.points, x, y)}"/>')
-    parts.append(f'<text class="title" x="{LEFT}" y="20">{escape(chart.title)}</text>')
-    parts += _legend(chart)
+    parts += _head(chart)
     return "".join(parts) + "</svg>"

@@ -26,7 +26,7 @@ NAMES = {
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     cells = "".join(f"<th>{escape(one)}</th>" for one in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(one)}</td>" for one in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide wrap"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def spread(values: Sequence[float], show: Any) -> str:
@@ -71,7 +71,10 @@ def stated_text(study: Data) -> str:
     if not stated:
         return ""
     parts = ", ".join(f"${value:,.0f} {name}" for name, value in stated.items())
-    return f"{study['prices']} itself says: ${sum(stated.values()):,.0f} a month ({parts})"
+    total, connections = sum(stated.values()), study["stated_connections"]
+    return (
+        f"{study['prices']} itself says, for {connections:,.0f} connections: ${total:,.0f} a month ({parts})"
+    )
 
 
 def event_rows(plan: Data) -> list[list[str]]:

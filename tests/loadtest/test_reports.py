@@ -180,6 +180,16 @@ def test_a_chart_keeps_its_points_inside_the_picture() -> None:
     assert numbers[1] > numbers[3] > numbers[5]
 
 
+def test_a_legend_that_is_too_long_stands_below_the_title() -> None:
+    def heights(names: list[str]) -> set[str]:
+        lines = [Series(name, [(0.0, 1.0), (9.0, 2.0)]) for name in names]
+        drawn = svg(Chart("cheapest: delivery p95", lines, "x", figures.number))
+        return set(re.findall(r'<text class="(?:title|legend)" x="[\d.]+" y="(\d+)"', drawn))
+
+    assert len(heights(["p50", "p95"])) == 1
+    assert len(heights(["steady state", "a node is lost", "everybody comes back at once"])) == 2
+
+
 def test_ticks_enclose_the_data_in_round_steps() -> None:
     assert nice_ticks(0, 133) == [0, 50, 100, 150]
     assert nice_ticks(0, 0.07) == [0, 0.02, 0.04, 0.06, 0.08]

@@ -271,7 +271,7 @@ def test_the_command_judges_the_cheapest_plan_and_one_s_own(tmp_path: Path):
     assert max(study["day"]["nodes"]) == study["day"]["peak"]
     text = page.read_text()
     assert text.count("<svg") == 3
-    assert "RFC-002 itself says: $3,250 a month" in text
+    assert "RFC-002 itself says, for 100,000 connections: $3,250 a month" in text
     assert "a node is lost" in text
     assert "RFC-002" in done.output
 
