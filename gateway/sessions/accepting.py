@@ -17,15 +17,19 @@ BUSY_MAX = 0.95
 SHARE_MIN = 0.25
 # Before anything was measured.
 UNMEASURED_PER_S = 500.0
-PER_S_MIN = 50.0
+PER_S_MIN = 100.0
 PER_S_MAX = 5000.0
-# Fewer at a time say nothing: other work would be taken for theirs.
+# Fewer in so long say nothing: other work would be taken for theirs.
 TELLING = 50
+TELLING_S = 1.0
 # So much of what other work takes is remembered, each time that few came.
-BASELINE_WEIGHT = 0.2
+BASELINE_WEIGHT = 0.5
 # A crowd of so many seconds' worth comes in at once; new ones leave half of that to those who resume.
 BURST_S = 2.0
 NEW_SHARE = 0.5
+# Nobody is given a turn that is further away: by then the pace is another one. Who would have one asks again.
+TURN_MAX_S = 15.0
+GOLDEN = 0.618034  # multiples of it, less whole numbers, are spread evenly
 # Turns are given to the millisecond.
 ROUNDING = 0.01
 
@@ -53,17 +57,20 @@ class AcceptPace:
         self._left = BURST_S * self.per_s
         self._left_s = -inf
         self._promised_s = {True: 0.0, False: 0.0}  # by whether they resume
+        self._spread = 0.0
 
     def measure(self) -> None:
         """Learn from what was accepted since the last time, if that was enough."""
         before, now = self._seen, (self._counters.connections_accepted, self._cpu_s(), self._now_s())
-        self._seen = now
         if before is None:
+            self._seen = now
             return
         count, spent_s, elapsed_s = now[0] - before[0], now[1] - before[1], now[2] - before[2]
+        if count < TELLING and elapsed_s < TELLING_S:
+            return
+        self._seen = now
         if count < TELLING:
-            if elapsed_s > 0:
-                self._other_share += BASELINE_WEIGHT * (spent_s / elapsed_s - self._other_share)
+            self._other_share += BASELINE_WEIGHT * (spent_s / elapsed_s - self._other_share)
             return
         each_s = max(spent_s - self._other_share * elapsed_s, 0.0) / count
         share = min(self.cpu_share, max(SHARE_MIN, BUSY_MAX - self._other_share))
@@ -89,13 +96,19 @@ class AcceptPace:
         return True
 
     def turn_ms(self, resumes: bool) -> int:
-        """When one who was put off should come: after all who were before, those who resume first."""
+        """When one who was put off should come: after all who were before, those who resume first.
+
+        That is a turn, which is kept for it; or, where too many were before, a time to ask again.
+        """
         now_s, wanted = self._now_s(), 1 + self._reserve(resumes)
         turn_s = max(
             now_s + (wanted - self._left) / self.per_s,
             self._promised_s[True] + wanted / self.per_s,
             self._promised_s[resumes] + 1 / self.per_s,
         )
+        if turn_s - now_s > TURN_MAX_S:
+            self._spread = (self._spread + GOLDEN) % 1.0
+            return int(500 * TURN_MAX_S * (1 + self._spread))
         self._promised_s[resumes] = turn_s
         return max(1, ceil((turn_s - now_s) * 1000))
 
