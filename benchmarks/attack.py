@@ -88,7 +88,9 @@ class Client:
         while True:
             frame = self._frame()
             if frame[0] & 15 == 8:
-                raise ConnectionError("closed")
+                raise ConnectionError(f"closed: {frame[1][:2].hex()} {frame[1][2:].decode()}")
+            if frame[0] & 15 == 9:  # who leaves pings unanswered for a minute is closed
+                self.socket.sendall(b"\x8a" + bytes((0x80 | len(frame[1]),)) + b"\0\0\0\0" + frame[1])
             if frame[0] & 15 == 1:
                 message: Json = json.loads(frame[1])
                 return message
@@ -340,8 +342,8 @@ def serving(transport: str) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def attackers(name: str, port: int, count: int) -> Iterator[None]:
-    """So many processes that attack."""
+def attackers(name: str, port: int, count: int, honest: Honest) -> Iterator[None]:
+    """So many processes that attack; meanwhile `honest` goes on, for nobody is silent for a minute."""
     command = [sys.executable, "-m", "benchmarks.attack", "--attack", name, "--port", str(port), "--number"]
     processes = [
         subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, preexec_fn=lambda: os.nice(NICE))
@@ -350,6 +352,8 @@ def attackers(name: str, port: int, count: int) -> Iterator[None]:
     try:
         for process in processes:
             assert process.stdout is not None
+            while not select.select([process.stdout], [], [], 1.0)[0]:
+                honest.measured(0)
             process.stdout.readline()
         yield
     finally:
@@ -366,7 +370,7 @@ def measured(name: str, transport: str, count: int, seconds: float) -> Json:
     with serving(transport) as (port, pid), closing(Honest(port, pid)) as honest:
         honest.measured(min(seconds, SETTLE_S))
         rest = honest.measured(seconds)
-        with attackers(name, port, count):
+        with attackers(name, port, count, honest):
             honest.measured(min(seconds, SETTLE_S))
             under = honest.measured(seconds)
     return {"rest": rest, "attack": under}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable
 from typing import Protocol
 
 import trio
 
+# What came in one read is handled for so long before it is the others' turn.
+TURN_MAX_S = 0.0005
 # Tasks kept for connections to come.
 TASKS_IDLE_MAX = 256
 
@@ -45,6 +48,7 @@ class ConnectionTask:
 
     async def run(self) -> None:
         """Await the connection's work, end the connection when it is gone."""
+        until_s = 0.0
         try:
             while True:
                 connection = self.connection
@@ -55,9 +59,13 @@ class ConnectionTask:
                     self._idle.append(self)
                 elif connection is not None and connection.work is not None:
                     await connection.await_work(connection.work)
+                    if connection.work is not None and time.perf_counter() > until_s:
+                        await trio.lowlevel.checkpoint()  # the work may have waited for nothing
+                        until_s = time.perf_counter() + TURN_MAX_S
                 else:
                     self._parked = trio.lowlevel.current_task()
                     await trio.lowlevel.wait_task_rescheduled(self._abort)
+                    until_s = time.perf_counter() + TURN_MAX_S
         finally:
             self._leave()
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 import trio
 
 from _speedups import frames
 from _speedups.fanout import FULL, QUEUED, REFUSED, Frame
 from gateway.ports import Ack, Connection, Group, Session
-from gateway.transport.connection_task import ConnectionTask
+from gateway.transport.connection_task import TURN_MAX_S, ConnectionTask
 from gateway.transport.fast_backlog import Backlog
 from gateway.transport.fast_context import TransportContext
 from gateway.transport.fast_loop import READ, WRITE, shut_down_writing
@@ -40,8 +40,6 @@ PING = Frame(frames.encode(frames.PING, b""))
 OPEN, CLOSING, GONE = range(3)
 
 TEXT = frames.TEXT
-# What came in one read is handled for so long before it is the others' turn.
-TURN_MAX_S = 0.0005
 
 
 async def _others_turn() -> None:
@@ -150,6 +148,9 @@ class FastConnection:
     def end(self) -> None:
         """The very end, called by the task: the session is told."""
         self._drop()
+        work, self.work = self.work, None
+        if isinstance(work, Coroutine):
+            work.close()  # nobody awaited it
         session, self._session = self._session, None
         if session is not None:
             session.closed()

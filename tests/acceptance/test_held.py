@@ -283,6 +283,41 @@ async def viewer_floods(place: Place) -> None:
     await place.measured(attack, TOGETHER_MS)
 
 
+async def refused_floods(place: Place) -> None:
+    """What is refused at once though it may wait: as many as come in one read, of ten users at a time."""
+    resource = await place.put({"title": "T", "description": "x" * 100_000})
+    about = named(resource)
+    kinds: Sequence[tuple[str, Mapping[str, Any]]] = (
+        ("UNDO", {}), ("SYNC_REQUEST", {"last_version": 10**9}), ("SUBSCRIBE", {"resource": "no"}),
+    )  # fmt: skip
+    messages = [
+        json.dumps({"type": kind, "id": "x", "payload": {**about, **further}}) for kind, further in kinds
+    ]
+
+    async def flood(message: str) -> None:
+        client = await RawClient.connect(place.port)
+        async with client.stream:
+            with suppress(Gone, trio.BrokenResourceError), trio.move_on_after(3):
+                await client.send(request(authorization=place.bearer()["Authorization"]))
+                await client.head()
+                hello = {"type": "AUTH", "payload": {"client_id": fresh("client"), "protocol": 1}}
+                subscribe_to = {"type": "SUBSCRIBE", "payload": {"resource": "event", **about}}
+                for first in (hello, subscribe_to):
+                    await client.send(frame(TEXT, json.dumps(first).encode()))
+                await trio.sleep(0.2)
+                place.node.reset()
+                await client.send(frame(TEXT, message.encode()) * 2000)
+                while True:
+                    await client.stream.receive_some()
+
+    async def attack() -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(9):
+                nursery.start_soon(flood, messages[number % len(messages)])
+
+    await place.measured(attack)
+
+
 async def time_travel(place: Place) -> None:
     """A viewer asks over HTTP for many old states of a large document, at once."""
     resource = await place.put({"title": "T", "description": "x" * 500_000})
@@ -341,7 +376,7 @@ async def rapid_reset(place: Place) -> None:
 
 ATTACKS = (
     html, moves, texts, old_base, undo, six_users, sync, large_array, strangers, inflating, viewer_floods,
-    time_travel, puts, rapid_reset,
+    refused_floods, time_travel, puts, rapid_reset,
 )  # fmt: skip
 
 
