@@ -20,7 +20,7 @@ from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.ports import Authenticator, Identity, Role
 from gateway.ports.audit import DONE, AuditLog
-from gateway.wire.messages import RESOURCE_ID, check_integers
+from gateway.wire.messages import RESOURCE_ID, check_containers, check_integers
 
 BODY_TIMEOUT_S = 30.0
 INTEGER_MAX = (1 << 53) - 1
@@ -177,6 +177,7 @@ def flag(request: Request, name: str) -> bool:
 async def json_body(request: Request, bytes_max: int, what: str) -> Any:
     """The body, parsed; `what` it should be is for people."""
     body = await _body(request, bytes_max, what)
+    check_containers(body)
     try:
         value = orjson.loads(body)
     except ValueError as error:

@@ -12,6 +12,7 @@ cdef class Message:
     cdef readonly dict payload
 
 
+cpdef check_containers(bytes text)
 cdef object _parse(bytes payload)
 @cython.locals(message=dict)
 cpdef Message decode(bytes payload)

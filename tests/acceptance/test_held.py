@@ -113,6 +113,24 @@ async def html(place: Place) -> None:
             await place.measured(partial(edit, opened, resource, 1, replace("/body", body)))
 
 
+async def containers(place: Place) -> None:
+    """As many arrays as bytes allow: two bytes each to send, a hundred to hold."""
+    resource = await place.put({"title": "T"})
+    few, many = [[] for _ in range(60_000)], [[] for _ in range(80_000)]
+    async with place.editor(resource) as opened:
+        for value in (few, many):
+            await place.measured(partial(edit, opened, resource, 1, replace("/x", value)))
+
+    async def put() -> None:
+        async with httpx.AsyncClient(base_url=place.http, timeout=60) as client:
+            path = "/v1/resources/" + fresh().replace(":", "/")
+            body = b'{"x": [' + b",".join([b"[]"] * 300_000) + b"]}"
+            answer = await client.put(path, content=body, headers=place.bearer())
+            assert answer.status_code == 413
+
+    await place.measured(put)
+
+
 async def moves(place: Place) -> None:
     """400 moves of a subtree of nearly 1 MB, there and back."""
     rows = [{"name": f"row {n}", "flags": [True, False, None]} for n in range(19_000)]
@@ -375,8 +393,8 @@ async def rapid_reset(place: Place) -> None:
 
 
 ATTACKS = (
-    html, moves, texts, old_base, undo, six_users, sync, large_array, strangers, inflating, viewer_floods,
-    refused_floods, time_travel, puts, rapid_reset,
+    html, containers, moves, texts, old_base, undo, six_users, sync, large_array, strangers, inflating,
+    viewer_floods, refused_floods, time_travel, puts, rapid_reset,
 )  # fmt: skip
 
 

@@ -153,3 +153,14 @@ def test_long_runs_of_digits_that_are_no_integers_pass(value: bytes) -> None:
 def test_an_integer_that_was_read_as_a_float_is_refused(value: bytes) -> None:
     with pytest.raises(Refusal, match="send it as a string"):
         messages.check_integers(value)
+
+
+@pytest.mark.parametrize("ends", [b"[]", b"{}"])
+def test_more_arrays_and_objects_than_are_made_at_once_are_refused_before_they_are(ends: bytes) -> None:
+    most = messages.CONTAINERS_MAX
+    within = b'{"type": "PING", "payload": {"x": [' + b",".join([ends] * (most - 3)) + b"]}}"
+    assert messages.decode(within).type == "PING"
+    with pytest.raises(Refusal, match="65,536 arrays and objects") as caught:
+        messages.decode(within.replace(b'"x": [', b'"x": [[],'))
+    assert caught.value.code == "TOO_LARGE"
+    messages.check_containers(b"[" * most)
