@@ -221,7 +221,10 @@ class Endpoint:
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_INTERVAL_S)
-            self._registry.sweep(self._hub.now_s())
+            slices = Slices(self._hub.now_s)
+            for _ in self._registry.sweep(self._hub.now_s()):
+                if slices.over:
+                    await slices.pause()
             self._accepting.measure()
             self._authenticator.refresh(self._hub.wall_ms() / 1000)
             if self._authenticator.revision != self._revision:
@@ -258,12 +261,14 @@ class Endpoint:
         """
         self.draining = True
         with trio.move_on_after(self._config.timeouts.drain_grace_s):
-            self._say_goodbye()
+            slices = Slices(self._hub.now_s)
+            for number, session in enumerate(list(self._registry.sessions)):
+                session.send("GOAWAY", {"reconnect_after_ms": self._accepting.delay_ms(number)})
+                if slices.over:
+                    await slices.pause()
             await self._hub.idle()
             for session in list(self._registry.sessions):
                 session.close(1001, "this node is shutting down")
+                if slices.over:
+                    await slices.pause()
             await self._registry.emptied()
-
-    def _say_goodbye(self) -> None:
-        for number, session in enumerate(list(self._registry.sessions)):
-            session.send("GOAWAY", {"reconnect_after_ms": self._accepting.delay_ms(number)})

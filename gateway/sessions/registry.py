@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import trio
@@ -60,10 +61,14 @@ class Registry:
         session.due = int(due_s) + 1
         self._due.setdefault(session.due, {})[session] = None
 
-    def sweep(self, now_s: float) -> None:
-        """Check every session that is due."""
-        for bucket in [second for second in self._due if second <= now_s]:
-            for session in self._due.pop(bucket):
+    def sweep(self, now_s: float) -> Iterator[None]:
+        """Check every session that is due; yields after each, for many may be due at once."""
+        for second in [second for second in self._due if second <= now_s]:
+            bucket = self._due[second]
+            while bucket:
+                session, _ = bucket.popitem()
                 next_s = session.check(now_s)
                 if next_s is not None:
                     self._schedule(session, max(next_s, now_s))
+                yield
+            del self._due[second]

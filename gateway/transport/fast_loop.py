@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -20,6 +20,7 @@ import trio
 from _speedups import sockets
 from _speedups.fanout import Slots
 from gateway.runtime.histogram import Histogram
+from gateway.runtime.timeslice import Slices
 
 if TYPE_CHECKING:
     from _speedups.fanout import Report
@@ -264,21 +265,29 @@ class Sweep:
             self._buckets.get(self._bucket_of(timed.due_s), set()).discard(timed)
             timed.due_s = None
 
-    def run_until(self, now_s: float) -> None:
-        """Check all that is due."""
+    def run_until(self, now_s: float) -> Iterator[None]:
+        """Check all that is due; yields after each, for many may be due at once."""
         tick = int(now_s / self._tick_s)
         for number in sorted(number for number in self._buckets if number <= tick):
-            bucket = self._buckets.pop(number)
-            while bucket:
+            bucket = self._buckets[number]
+            for _ in range(len(bucket)):  # who asks for a time that is over is checked next time
+                if not bucket:
+                    break  # others ended meanwhile
                 timed = bucket.pop()
                 timed.due_s = None
                 timed.check(now_s)
+                yield
+            if not bucket:
+                del self._buckets[number]
 
     async def run(self) -> None:
         """Look once a tick, until cancelled."""
         while True:
             await trio.sleep(self._tick_s)
-            self.run_until(trio.current_time())
+            slices = Slices(trio.current_time)
+            for _ in self.run_until(trio.current_time()):
+                if slices.over:
+                    await slices.pause()
 
     def _bucket_of(self, due_s: float) -> int:
         return int(due_s / self._tick_s) + 1

@@ -42,13 +42,25 @@ async def test_sessions_are_checked_when_they_are_due_and_not_before(autojump_cl
         checks = []
         registry = found.endpoint._registry
         due = client.session.due
-        registry.sweep(due - 1)
+        list(registry.sweep(due - 1))
         assert client.session.due == due
-        registry.sweep(due)
+        list(registry.sweep(due))
         checks.append(client.session.due)
         assert checks != [due]
         client.leave()
-        registry.sweep(1e9)
+        list(registry.sweep(1e9))
+
+
+async def test_who_leaves_while_others_are_checked_is_checked_no_more(autojump_clock):
+    async with desk() as found:
+        clients = [await found.client(name) for name in ("ann", "bob", "cy")]
+        registry = found.endpoint._registry
+        sweep = registry.sweep(max(client.session.due for client in clients))
+        next(sweep)
+        for client in clients:
+            client.leave()
+        assert list(sweep) == []
+        assert not registry.sessions
 
 
 async def test_a_newer_connection_at_another_worker_replaces_the_older_one(autojump_clock):

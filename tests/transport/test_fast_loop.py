@@ -86,10 +86,10 @@ class Alarm:
 def test_the_sweep_checks_once_when_due_and_never_early() -> None:
     sweep, alarm = Sweep(1.0), Alarm()
     sweep.at(5.5, alarm)
-    sweep.run_until(5.4)
+    list(sweep.run_until(5.4))
     assert alarm.checked == []
-    sweep.run_until(6.0)
-    sweep.run_until(9.0)
+    list(sweep.run_until(6.0))
+    list(sweep.run_until(9.0))
     assert alarm.checked == [6.0]
 
 
@@ -101,9 +101,9 @@ def test_an_earlier_appointment_replaces_a_later_one_and_a_cancelled_one_is_let_
     held = sys.getrefcount(gone)
     sweep.cancel(gone)
     assert sys.getrefcount(gone) == held - 1
-    sweep.run_until(4.0)
+    list(sweep.run_until(4.0))
     assert alarm.checked == [4.0]
-    sweep.run_until(60.0)
+    list(sweep.run_until(60.0))
     assert alarm.checked == [4.0]
     assert gone.checked == []
 
@@ -112,9 +112,9 @@ def test_a_later_appointment_replaces_an_earlier_one() -> None:
     sweep, alarm = Sweep(1.0), Alarm()
     sweep.at(3.0, alarm)
     sweep.at(30.0, alarm)
-    sweep.run_until(10.0)
+    list(sweep.run_until(10.0))
     assert alarm.checked == []
-    sweep.run_until(31.0)
+    list(sweep.run_until(31.0))
     assert alarm.checked == [31.0]
 
 
