@@ -472,6 +472,16 @@ class TracingSettings(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionSettings(Section):
+    days: Mapping[str, str] = tunable(
+        {}, 'Days that history is kept, by type or * for the others, e.g. {"event" = "365"}; none: for good'
+    )
+    changes: Mapping[str, str] = tunable(
+        {}, 'Changes of a resource that are kept, likewise, e.g. {"*" = "10000"}; named versions always are'
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SearchSettings(Section):
     enabled: bool = tunable(True, "Documents and changes can be searched")
     url: str = tunable(
@@ -520,6 +530,7 @@ class Config:
     redis: RedisSettings = RedisSettings()
     postgres: PostgresSettings = PostgresSettings()
     tracing: TracingSettings = TracingSettings()
+    retention: RetentionSettings = RetentionSettings()
     search: SearchSettings = SearchSettings()
     audit: AuditSettings = AuditSettings()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

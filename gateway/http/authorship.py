@@ -80,7 +80,8 @@ class AuthorshipRoutes:
 
     async def _followed(self, target: Target, revision: Revision) -> Blame:
         """The blame of a revision, from its changes."""
-        after = max(0, revision.version - CHANGES_MAX)
+        oldest = await self._resources.oldest(target.type, target.id)
+        after = max(oldest, revision.version - CHANGES_MAX)
         first = await self._resources.read(target.type, target.id, after)
         blame = Blame(orjson.loads(first.document))
         slices = Slices(trio.current_time)

@@ -14,7 +14,7 @@ from gateway.ports.summaries import Listing, Summary
 class Revision(NamedTuple):
     """A resource right after `version`. `document` is JSON bytes, b"null" where there is none.
 
-    `timestamp` (Unix ms) is when that version was committed; None at version 0.
+    `timestamp` (Unix ms) is when that version was committed; None at version 0, and where that isn't kept.
     """
 
     version: int
@@ -138,6 +138,10 @@ class Resources(Protocol):
         self, resource_type: str, resource_id: str, changed: Callable[[], None]
     ) -> AbstractAsyncContextManager[None]:
         """Meanwhile `changed` is called for each change of the resource."""
+        ...
+
+    async def oldest(self, resource_type: str, resource_id: str) -> int:
+        """The newest version whose change isn't kept any more; 0: all are."""
         ...
 
     async def version_at(self, resource_type: str, resource_id: str, at_ms: int) -> int:

@@ -153,6 +153,8 @@ class ResourceRoutes:
         target = target_of(self._context, request, "viewer")
         page = Page.of(request)
         self._resources.charge_read(target.identity.user_id)
+        if "from" not in request.query_params:
+            page = page._replace(first=await self._resources.oldest(target.type, target.id) + 1)
         changes, next_url = await page_of(self._resources, target, page, request.url.path)
         fields = {**target.named, "changes": [orjson.Fragment(body) for body in changes], "next": next_url}
         headers = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}

@@ -23,6 +23,7 @@ from gateway.log.sqlite_store import Reader, Writer, connect, prepare
 from gateway.log.watermark import Watermark
 from gateway.log.writer_thread import Serial
 from gateway.ports import Batch, ClientKey, Failed, Opening, Outcome, OwnChange, Record, Snapshot, Submitted
+from gateway.ports.retention import Excess, RetentionRule
 from gateway.runtime.clock import unix_ms
 
 logger = logging.getLogger(__name__)
@@ -148,6 +149,14 @@ class SqliteLog:
 
     async def purge(self, resource: str) -> int:
         return await self._write(lambda: self._writer.purge(resource, self._wall_ms()))
+
+    async def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
+        """See the port `HistoryKeeper`."""
+        return await self._read(lambda reader: reader.excess(kept, after, limit))
+
+    async def retain(self, excess: Excess, versions: Sequence[int]) -> int:
+        """See the port `HistoryKeeper`."""
+        return await self._write(lambda: self._writer.retain(excess, versions))
 
     async def aclose(self) -> None:
         """Close after the write that is under way; later calls raise LogUnavailable."""

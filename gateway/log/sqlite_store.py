@@ -37,6 +37,7 @@ from gateway.ports import (
     Stale,
     Submitted,
 )
+from gateway.ports.retention import Excess, RetentionRule
 from gateway.runtime.clock import unix_ms
 from gateway.wire.checksum import verified
 
@@ -106,6 +107,26 @@ _SAVE_SNAPSHOT = """
 INSERT OR REPLACE INTO snapshot (resource, version, document, checksum)
 SELECT id, ?3, ?4, ?5 FROM resource AS r WHERE name = ?1 AND epoch = ?2
 AND ?3 BETWEEN 1 AND (SELECT max(version) FROM change WHERE resource = r.id)
+"""
+# ?1 the type with its colon, ?2 a time or null, ?3 a number of changes or null. A change at or below both
+# bounds goes, and so does one beyond either.
+_EXCESS = """
+SELECT name, epoch, upto FROM (
+    SELECT r.name, r.epoch, min(h.head - 1, max(
+        CASE WHEN ?2 IS NULL THEN 0 ELSE ifnull((
+            SELECT max(version) FROM change WHERE resource = r.id AND timestamp < ?2
+        ), 0) END,
+        CASE WHEN ?3 IS NULL THEN 0 ELSE h.head - ?3 END
+    )) AS upto, h.first
+    FROM resource AS r JOIN (
+        SELECT resource, max(version) AS head, min(version) AS first FROM change GROUP BY resource
+    ) AS h ON h.resource = r.id
+    WHERE r.name >= ?1 AND r.name < ?1 || char(1114111) AND r.name > ?4
+) WHERE upto >= first ORDER BY name LIMIT ?5
+"""
+_RETAIN_SNAPSHOTS = """
+DELETE FROM snapshot WHERE resource = ?1 AND version < ?2
+AND version NOT IN (SELECT value FROM json_each(?3))
 """
 _REMEDY = "Restore it from a backup, or start with another data directory; the gateway leaves it as it is."
 _ANY = (1 << 63) - 1
@@ -277,6 +298,12 @@ class Reader:
             raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
         return records
 
+    def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
+        """The port's `excess`."""
+        given = f"{kept.type}:", kept.since_ms, kept.changes, after, limit
+        rows = self.connection.execute(_EXCESS, given).fetchall()
+        return [Excess(name.decode(), epoch, upto) for name, epoch, upto in rows]
+
     def snapshot(self, resource: str, version: int) -> Snapshot:
         with self.transaction():
             return self._snapshot(resource, self.head(resource)[0], version)
@@ -364,6 +391,22 @@ class Writer(Reader):
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.note_newest()
         return epoch
+
+    def retain(self, excess: Excess, versions: Sequence[int]) -> int:
+        """The port's `retain`."""
+        with self.transaction("IMMEDIATE"):
+            number, epoch, head = self.head(excess.name)
+            has = "SELECT 1 FROM snapshot WHERE resource = ? AND version = ?"
+            found = self.connection.execute(has, (number, excess.upto)).fetchone()
+            if epoch != excess.epoch or excess.upto >= head or found is None:
+                return 0  # it was purged meanwhile
+            statement = "DELETE FROM change WHERE resource = ? AND version <= ?"
+            count = self.connection.execute(statement, (number, excess.upto)).rowcount
+            kept = orjson.dumps(list(versions)).decode()
+            self.connection.execute(_RETAIN_SNAPSHOTS, (number, excess.upto, kept))
+            self.connection.execute(_NOTE_GONE, (excess.name, epoch, excess.upto))
+        self.note_newest()
+        return count
 
     def begin_epoch(self, now_ms: int) -> int:
         """Begin a new epoch of everything: what clients saw of older ones counts no more."""

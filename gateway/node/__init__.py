@@ -32,6 +32,7 @@ from gateway.errors import ConfigError
 from gateway.http import server
 from gateway.http.requests import HttpContext
 from gateway.hub.hub import Hub
+from gateway.hub.retention import Policy, Retention
 from gateway.hub.summarise import Summariser
 from gateway.node import faces
 from gateway.node.audit import AuditTrail
@@ -218,6 +219,16 @@ class Node:
         self.hub.on_settled = summariser.note
         return summariser
 
+    def _made_retention(self) -> Retention | None:
+        keeper, settings = self._backend.keeper, self.config.retention
+        if keeper is None or not (settings.days or settings.changes):
+            return None
+        policy = Policy(settings.days, settings.changes)
+        hub = self.hub
+        return Retention(
+            hub.log, keeper, self._resources.names, lambda: policy.of(hub.rules.types, hub.wall_ms())
+        )
+
     def _made_searcher(self) -> Searcher | None:
         index = self._backend.search
         return (
@@ -264,6 +275,9 @@ class Node:
         await nursery.start(self.flags.run)
         await nursery.start(self.revocations.run)
         nursery.start_soon(self.audit.run)
+        retention = self._made_retention()
+        if retention is not None:
+            nursery.start_soon(retention.run)
         if self._summariser is not None:
             nursery.start_soon(self._summariser.run)
         websocket = await nursery.start(self.transport.serve, self.endpoint)

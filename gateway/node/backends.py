@@ -20,6 +20,7 @@ from gateway.bus.redis_rates import RedisRates
 from gateway.bus.redis_values import RedisValues
 from gateway.config import Config, SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
+from gateway.hub.retention import Policy
 from gateway.log.archive import Archiver
 from gateway.log.audit_memory import MemoryAudit
 from gateway.log.audit_postgres import PostgresAudit
@@ -39,6 +40,7 @@ from gateway.node.patience import reached
 from gateway.node.searching import IndexProcess
 from gateway.ports import Bus, Leases, OpLog, RateStore
 from gateway.ports.audit import AuditStore
+from gateway.ports.retention import HistoryKeeper
 from gateway.ports.search import SearchIndex
 from gateway.ports.shared import ValueStore
 from gateway.ports.summaries import Summaries
@@ -73,6 +75,7 @@ class Backend(Protocol):
     revocations: ValueStore
     audit: AuditStore
     search: SearchIndex | None
+    keeper: HistoryKeeper | None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until `stop`, or cancelled. Raises ConfigError, LogUnavailable when it can't start."""
@@ -113,6 +116,9 @@ def check_settings(config: Config) -> None:
             "postgres.dsn archives what is in Redis; add --redis redis://HOST:PORT (or --redis-cluster URL), "
             "or leave --postgres out: a lone gateway keeps its history in its data directory"
         )
+    Policy(config.retention.days, config.retention.changes)
+    if shared and (config.retention.days or config.retention.changes):
+        raise ConfigError("retention is for a lone gateway: the archive of a cluster keeps history for good")
     if config.search.url and not config.postgres.dsn:
         raise ConfigError(
             "search.url is the index of a cluster, which is fed from its archive: add --postgres DSN, or "
@@ -164,6 +170,7 @@ class LocalBackend:
         self._summaries = summaries
         self.summaries: Summaries | None = summaries
         self.search: SearchIndex | None = None
+        self.keeper: HistoryKeeper | None = None
         self.log = log
         self.bus = bus
         self.leases = leases
@@ -220,6 +227,7 @@ class EmbeddedBackend(LocalBackend):
             audit=SqliteAudit(data_dir),
         )
         self._sqlite = log
+        self.keeper = log
         self._index = SqliteSearch(Path(data_dir) / INDEX) if searched else None
         self._indexing = IndexProcess(data_dir)
         self.search = self._index
@@ -277,6 +285,7 @@ class ClusterBackend:
         self.audit: AuditStore = (
             PostgresAudit(self._archive) if self._archive else SqliteAudit(config.server.data_dir)
         )
+        self.keeper: HistoryKeeper | None = None
         self._rest: Rest | None = None
         self._indexing: ClusterIndexing | None = None
         self.search: SearchIndex | None = None

@@ -50,7 +50,7 @@ class HubResources:
         self._hub = hub
         self._summariser = summariser
         self._sessions = sessions
-        self._names = NamedVersions(hub.open, hub.now_s, hub.wall_ms)
+        self.names = NamedVersions(hub.open, hub.now_s, hub.wall_ms)
 
     def types(self) -> Sequence[str]:
         """The resource types that are served."""
@@ -91,13 +91,25 @@ class HubResources:
     async def _timestamp(self, room: Room, version: int) -> int | None:
         if version == 0:
             return None
-        records = await self._hub.log.read(room.resource, version - 1, 1)
+        try:
+            records = await self._hub.log.read(room.resource, version - 1, 1)
+        except LogTrimmed:
+            return None  # of a named version, whose change went
         return records[0].timestamp if records else None
+
+    async def oldest(self, resource_type: str, resource_id: str) -> int:
+        """The newest version whose change isn't kept any more; 0: all are."""
+        try:
+            await self._hub.log.read(f"{resource_type}:{resource_id}", 0, 1)
+        except LogTrimmed as error:
+            return error.version
+        return 0
 
     async def version_at(self, resource_type: str, resource_id: str, at_ms: int) -> int:
         """The newest version that isn't younger than this: timestamps never decrease, so halving finds it."""
         room = await self._hub.open(f"{resource_type}:{resource_id}")
-        known, beyond = 0, room.version + 1
+        oldest = known = await self.oldest(resource_type, resource_id)
+        beyond = room.version + 1
         while beyond - known > 1:
             middle = (known + beyond) // 2
             stamp_ms = await self._timestamp(room, middle)
@@ -105,6 +117,9 @@ class HubResources:
                 known = middle
             else:
                 beyond = middle
+        if known == oldest > 0:
+            text = f"{room.resource}: versions up to {oldest} aren't kept"
+            raise Refusal("VERSION_TOO_OLD", f"{text}; ask for a later time.", version=oldest)
         return known
 
     @asynccontextmanager
@@ -151,7 +166,7 @@ class HubResources:
     async def named_versions(self, resource_type: str, resource_id: str) -> Sequence[NamedVersion]:
         """The versions that have names."""
         room = await self._hub.open(f"{resource_type}:{resource_id}")
-        found = await self._names.of(room.resource)
+        found = await self.names.of(room.resource)
         return [item for item in found if item.version <= room.version]
 
     async def name_version(
@@ -161,13 +176,13 @@ class HubResources:
         await self.read(resource_type, resource_id, version)  # it is there
         self._refuse_killed()
         self._charge(user_id)
-        return await self._names.give(f"{resource_type}:{resource_id}", name, version, user_id)
+        return await self.names.give(f"{resource_type}:{resource_id}", name, version, user_id)
 
     async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
         """Take a name away; whether there was one."""
         self._refuse_killed()
         self._charge(user_id)
-        return await self._names.drop(f"{resource_type}:{resource_id}", name, user_id)
+        return await self.names.drop(f"{resource_type}:{resource_id}", name, user_id)
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of the index of summaries."""
@@ -221,7 +236,7 @@ class HubResources:
         """Erase history and documents."""
         with self._refusals_counted():
             resource = f"{resource_type}:{resource_id}"
-            if await self._names.of(resource):
+            if await self.names.of(resource):
                 await self._hub.purge(hidden(resource))
             room = await self._hub.purge(resource)
         if self._summariser is not None:

@@ -68,6 +68,9 @@ class LogResources:
         document = orjson.dumps(change["operations"][0]["value"])
         return Revision(wanted, opening.epoch, document, change["timestamp"])
 
+    async def oldest(self, resource_type: str, resource_id: str) -> int:
+        return 0
+
     async def search(self, wanted: Wanted, count_most: int | None) -> FoundPage:
         return FoundPage([], None if count_most is None else 0)
 

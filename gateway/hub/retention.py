@@ -1,0 +1,114 @@
+"""Takes old history away, by type: changes beyond an age or a number, never a version that has a name.
+
+A resource's oldest change that stays follows a snapshot, so every later version can be rebuilt; named
+versions get snapshots of their own. Clients that ask for what went are told VERSION_TOO_OLD.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+import orjson
+import trio
+
+from gateway.errors import ConfigError, LogTrimmed, LogUnavailable, Refusal
+from gateway.hub import replay
+from gateway.hub.index_rules import HIDDEN
+from gateway.hub.names import NamedVersions
+from gateway.ports import OpLog, Snapshot
+from gateway.ports.retention import Excess, HistoryKeeper, RetentionRule
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S = 600.0
+FIRST_S = 30.0
+RESOURCES_A_PAGE = 100
+DAY_MS = 86_400_000
+EVERY = "*"
+
+
+class Policy:
+    """What each type keeps: `days` and `changes` map a type, or * for the others, to a number.
+
+    Raises ConfigError.
+    """
+
+    def __init__(self, days: Mapping[str, str], changes: Mapping[str, str]) -> None:
+        self._days = {kind: _number("days", kind, text) for kind, text in days.items()}
+        self._changes = {kind: _number("changes", kind, text) for kind, text in changes.items()}
+
+    def of(self, types: Iterable[str], now_ms: int) -> list[RetentionRule]:
+        """For each type that doesn't keep everything."""
+        found = []
+        for kind in sorted(types):
+            days = self._days.get(kind, self._days.get(EVERY))
+            changes = self._changes.get(kind, self._changes.get(EVERY))
+            since_ms = None if days is None else now_ms - int(days * DAY_MS)
+            if since_ms is not None or changes is not None:
+                found.append(RetentionRule(kind, since_ms, None if changes is None else int(changes)))
+        return found
+
+
+def _number(name: str, kind: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < 1e9:
+        raise ConfigError(f"retention.{name}: {kind} = {text!r} must be a number above 0")
+    return number
+
+
+class Retention:
+    """Looks now and then. `run` serves until cancelled."""
+
+    def __init__(
+        self,
+        log: OpLog,
+        keeper: HistoryKeeper,
+        names: NamedVersions,
+        kept: Callable[[], list[RetentionRule]],
+    ) -> None:
+        self._log = log
+        self._keeper = keeper
+        self._names = names
+        self._kept = kept
+        self.changes = 0
+
+    async def run(self) -> None:
+        """Take away what is in excess, again and again."""
+        await trio.sleep(FIRST_S)
+        while True:
+            before = self.changes
+            try:
+                await self.look()
+            except (LogUnavailable, Refusal) as error:
+                logger.warning("old history stays a while: %s", error)
+            if self.changes > before:
+                logger.info("%d changes of old history went", self.changes - before)
+            await trio.sleep(INTERVAL_S)
+
+    async def look(self) -> None:
+        """Take away what is in excess now; raises LogUnavailable, Refusal."""
+        for kept in self._kept():
+            if kept.type in HIDDEN:
+                continue
+            after = ""
+            while page := await self._keeper.excess(kept, after, RESOURCES_A_PAGE):
+                for excess in page:
+                    self.changes += await self._retain(excess)
+                after = page[-1].name
+
+    async def _retain(self, excess: Excess) -> int:
+        named = {item.version for item in await self._names.of(excess.name) if item.version <= excess.upto}
+        for version in sorted({*named, excess.upto}):
+            try:
+                document = await replay.document_at(self._log, excess.name, version)
+            except LogTrimmed:
+                named.discard(version)  # it was named when it was gone
+                continue
+            await self._log.save_snapshot(
+                excess.name, excess.epoch, Snapshot(version, orjson.dumps(document))
+            )
+        return await self._keeper.retain(excess, sorted(named))

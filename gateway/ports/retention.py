@@ -1,0 +1,35 @@
+"""How old history goes: which resources keep more than they have to, and what of it is taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class RetentionRule(NamedTuple):
+    """What a type's resources keep: changes since a time (Unix ms), and so many; None: without bound."""
+
+    type: str
+    since_ms: int | None
+    changes: int | None
+
+
+class Excess(NamedTuple):
+    """A resource that has more: its changes up to `upto` may go. The newest change never may."""
+
+    name: str
+    epoch: int
+    upto: int
+
+
+class HistoryKeeper(Protocol):
+    """The log, as far as old history goes. Methods raise LogUnavailable."""
+
+    async def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
+        """At most `limit` resources that have more than they keep, by name, behind the name `after`."""
+        ...
+
+    async def retain(self, excess: Excess, versions: Sequence[int]) -> int:
+        """Take a resource's changes up to `upto` away, and snapshots before it but those of these versions;
+        how many changes. It must have a snapshot at `upto`."""
+        ...

@@ -1,0 +1,58 @@
+"""Search, named versions and the audit over HTTP in a cluster: Redis, PostgreSQL and a search server."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from itertools import count
+
+import trio
+
+from gateway.log.postgres import migrate
+from tests.http.node import served
+from tests.http.test_search import until
+from tests.search.server import shared_search_server
+from tests.servers import redis_server, shared_postgres
+
+EVENT = "/v1/resources/event/42"
+NUMBERS = count(1)
+
+
+@asynccontextmanager
+async def two_nodes(tmp_path):
+    """Two nodes of a cluster with everything."""
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}}
+        where["search"] = {"url": shared_search_server().url, "index": f"nodes-{next(NUMBERS)}"}
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+        async with (
+            served(tmp_path / "one", "portable", **where) as one,
+            served(tmp_path / "two", "portable", **where) as two,
+        ):
+            yield one, two
+
+
+async def test_what_one_node_takes_the_other_finds_names_and_records(tmp_path):
+    async with two_nodes(tmp_path) as (one, two):
+        await one.client.put(EVENT, json={"title": "Lunch 会議"})
+        await one.client.put(EVENT, json={"title": "Dinner"})
+        found = await until(two, 1, q="会議")
+        assert (found[0]["kind"], found[0]["version"]) == ("change", 1)
+        assert len(await until(two, 2, q="dinner")) == 2
+
+        named = await one.client.put(f"{EVENT}/versions/Draft", json={"version": 1})
+        assert named.status_code == 200, named.text
+        then = await two.client.get(EVENT, params={"named": "Draft"})
+        assert then.json()["document"] == {"title": "Lunch 会議"}
+        restored = await two.client.post(f"{EVENT}/restore", json={"named": "Draft"})
+        assert restored.json()["version"] == 3
+
+        admin = f"http://127.0.0.1:{one.admin_port}"
+        assert (await one.client.delete(f"{admin}{EVENT}", params={"purge": "true"})).status_code == 200
+        assert await until(two, 0, q="会議") == []
+        assert (await two.client.get(f"{EVENT}/versions")).json()["versions"] == []
+        other = f"http://127.0.0.1:{two.admin_port}/v1/audit"
+        with trio.fail_after(60):
+            records = (await two.client.get(other)).json()["records"]
+        assert [record["act"] for record in records] == ["purge", "restore"]
