@@ -1,0 +1,142 @@
+"""Nobody finds by search, count, highlight or the time of an answer what his token doesn't grant."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from gateway.admission.grants import parse_grants
+from gateway.log import search_sqlite
+from gateway.log.search_sqlite import SearchWriter, connect, counted, found
+from gateway.node.searching import Searcher
+from gateway.ports.search import Erasure, FoundEntry, IndexEntry, Wanted
+from gateway.runtime.metrics import Counters
+from gateway.search.terms import terms_of
+from tests.search.contract import EVERYTHING, change, document
+
+NAMES = st.sampled_from(["a", "a-1", "a-2", "b", "b~1", "ab", "A", "_", "1"])
+TYPES = st.sampled_from(["event", "events", "calendar"])
+PATTERNS = st.one_of(
+    st.just("*"),
+    st.builds("{}:{}".format, TYPES, NAMES),
+    st.builds("{}:{}*".format, TYPES, st.one_of(st.just(""), NAMES)),
+)
+GRANTS = st.dictionaries(PATTERNS, st.sampled_from(["viewer", "editor", "admin"]), max_size=6)
+TEXTS = st.lists(st.sampled_from(["secret", "会議", "plan", "Q3", "x"]), min_size=1, max_size=4).map(" ".join)
+ENTRIES = st.lists(st.tuples(TYPES, NAMES, TEXTS, st.booleans()), max_size=25)
+QUERIES = st.sampled_from(["secret", "会議", "会", "plan q3", "x", "", "se"])
+
+
+def entries_of(drawn: Sequence[tuple[str, str, str, bool]]) -> list[IndexEntry]:
+    made = []
+    for number, (kind, name, text, is_document) in enumerate(drawn):
+        make = document if is_document else change
+        made.append(make(number, text, number + 1, type=kind, id=name))
+    return made
+
+
+def index_of(folder: Path, name: str, entries: Sequence[IndexEntry]) -> SearchWriter:
+    writer = SearchWriter(connect(folder / name))
+    writer.store(entries)
+    return writer
+
+
+def told(entries: Sequence[FoundEntry]) -> list[FoundEntry]:
+    """By time; those of one time stand in an order that depends on nothing that was written."""
+    return sorted(entries, key=lambda entry: (-entry.timestamp, entry.type, entry.id, entry.kind))
+
+
+@settings(max_examples=150, deadline=None)
+@given(GRANTS, ENTRIES, QUERIES, st.booleans())
+def test_an_answer_is_that_of_an_index_of_what_is_granted_alone(grants, drawn, query, walked):
+    granted = parse_grants(grants)
+    entries = entries_of(drawn)
+    visible = [entry for entry in entries if granted.role(entry.type, entry.id) is not None]
+    wanted = Wanted(granted.scope, terms_of(query), 100)
+    with tempfile.TemporaryDirectory() as folder:
+        whole = index_of(Path(folder), "whole", entries)
+        alone = index_of(Path(folder), "alone", visible)
+        before = search_sqlite.WALKED_MAX
+        search_sqlite.WALKED_MAX = before if walked else -1
+        try:
+            answer = found(whole.connection, wanted)
+            assert told(answer) == told(found(alone.connection, wanted._replace(scope=EVERYTHING)))
+            assert counted(whole.connection, wanted, 100) == len(answer)
+        finally:
+            search_sqlite.WALKED_MAX = before
+            whole.connection.close()
+            alone.connection.close()
+
+
+def steps(writer: SearchWriter, wanted: Wanted) -> int:
+    """What SQLite does for a search, in steps of its machine."""
+    taken = 0
+
+    def count() -> int:
+        nonlocal taken
+        taken += 1
+        return 0
+
+    writer.connection.set_progress_handler(count, 1)
+    found(writer.connection, wanted)
+    writer.connection.set_progress_handler(None, 0)
+    return taken
+
+
+def written_by_others(count: int) -> list[IndexEntry]:
+    return [
+        change(number, "secret plan", id=f"{'a' if number % 2 else 'z'}-{number % 50}", version=number)
+        for number in range(count)
+    ]
+
+
+def test_who_may_read_little_makes_the_index_do_the_same_however_much_others_wrote(tmp_path):
+    mine = [change(number, "secret plan", id="mine", version=number + 1) for number in range(20)]
+    few = index_of(tmp_path, "few", [*mine, *written_by_others(10)])
+    many = index_of(tmp_path, "many", [*mine, *written_by_others(3000)])
+    for pattern in ("event:mine", "event:mi*", "event:none", "calendar:*"):
+        scope = parse_grants({pattern: "viewer"}).scope
+        for query in ("secret", "plan secret", "zz", "se", ""):
+            wanted = Wanted(scope, terms_of(query), 10)
+            assert steps(few, wanted) == steps(many, wanted), (pattern, query)
+    for writer in (few, many):
+        writer.connection.close()
+
+
+class Busy:
+    """An index that takes its time."""
+
+    def __init__(self) -> None:
+        self.takes_s = 0.0
+
+    async def store(self, entries: Sequence[IndexEntry]) -> None:
+        raise NotImplementedError
+
+    async def erase(self, erasures: Sequence[Erasure]) -> None:
+        raise NotImplementedError
+
+    async def find(self, wanted: Wanted) -> Sequence[FoundEntry]:
+        await trio.sleep(self.takes_s)
+        return []
+
+    async def count(self, wanted: Wanted, most: int) -> int:
+        return 0
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+async def test_an_answer_leaves_at_a_step_of_time(autojump_clock: MockClock):
+    index = Busy()
+    searcher = Searcher(index, Counters(), step_ms=50)
+    for takes_ms, leaves_ms in ((0, 50), (1, 50), (30, 50), (49, 50), (51, 100), (120, 150)):
+        index.takes_s = takes_ms / 1000
+        began_s = trio.current_time()
+        await searcher.search(Wanted(EVERYTHING), None)
+        assert round((trio.current_time() - began_s) * 1000) == leaves_ms
