@@ -28,6 +28,8 @@ from tests.transport.wire import TEXT, Gone, RawClient, frame, request
 
 MESSAGE_MS = 20.0
 TOGETHER_MS = 50.0
+# What came in one read of a socket is handled for half a millisecond, and the message by which it is over.
+TURN_MS = 8.0
 TRIES = 4
 MIB = 1 << 20
 PAGE = {"properties": {"title": {"type": "string"}, "body": {"type": "string", "x-html": True}}}
@@ -118,8 +120,13 @@ async def containers(place: Place) -> None:
     resource = await place.put({"title": "T"})
     few, many = [[] for _ in range(60_000)], [[] for _ in range(80_000)]
     async with place.editor(resource) as opened:
-        for value in (few, many):
-            await place.measured(partial(edit, opened, resource, 1, replace("/x", value)))
+        await place.measured(partial(edit, opened, resource, 1, replace("/x", few)))
+
+        async def refused() -> None:  # it isn't parsed, so the ERROR can't say to which message
+            await opened.send("OP", op(opened, resource, 1, replace("/x", many)))
+            await opened.ask("PING", wait_s=60)
+
+        await place.measured(refused)
 
     async def put() -> None:
         async with httpx.AsyncClient(base_url=place.http, timeout=60) as client:
@@ -333,7 +340,7 @@ async def refused_floods(place: Place) -> None:
             for number in range(9):
                 nursery.start_soon(flood, messages[number % len(messages)])
 
-    await place.measured(attack)
+    await place.measured(attack, TURN_MS)
 
 
 async def time_travel(place: Place) -> None:

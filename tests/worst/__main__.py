@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random, SystemRandom
 
-from tests.worst.meter import instructions, thread_ns
+from tests.worst.meter import SEES_UNITS, instructions, thread_ns
 from tests.worst.mutate import mutated
 from tests.worst.recipe import Recipe
 from tests.worst.seeds import SEEDS
@@ -94,6 +94,8 @@ class Search:
         self.cpu = read or thread_ns
         self.counts = "instructions" if read else "thread CPU"
         self.goals = goals(INSTRUCTIONS_A_MS if read else NS_A_MS)
+        if not SEES_UNITS:
+            del self.goals["uncharged"]
         self.random = Random(seed)
         self.champions: dict[tuple[str, str], tuple[float, Recipe]] = {}
         self.tried = 0

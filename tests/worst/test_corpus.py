@@ -19,6 +19,7 @@ import pytest
 
 from gateway.config import Config
 from tests.worst.__main__ import CORPUS, goals, over, recipes
+from tests.worst.meter import SEES_UNITS
 from tests.worst.mutate import mutated
 from tests.worst.recipe import MESSAGE_BYTES_MAX, messages_of, patch_of, value_of
 from tests.worst.seeds import SEEDS
@@ -96,4 +97,4 @@ def test_an_attack_is_carried_out_and_costs_something(name: str) -> None:
     cost = tried(SEEDS[name])
     assert cost.total_cpu > 0 and cost.attack_bytes > 50 and not cost.bugs
     if name == "moves":
-        assert cost.message_units > 100_000 and cost.sent_bytes > 40_000
+        assert cost.sent_bytes > 40_000 and (cost.message_units > 100_000 or not SEES_UNITS)
