@@ -53,7 +53,7 @@ cdef enum:
     HEAD_BYTES_MAX = 14
     RECEIVE_BYTES = 65536
     # With compression: what one read inflates to is bounded, zlib's best is 1 : 1032.
-    RECEIVE_DEFLATED_BYTES = 8192
+    RECEIVE_DEFLATED_BYTES = 4096
     MASK_POOL_BYTES = 4096
     # A message may come in so many fragments, and one more for each 16 bytes of the size limit: without a
     # bound, empty fragments go on for ever.
