@@ -92,6 +92,21 @@ class _KeyFile:
         return True
 
 
+class _PreviousSecret(_KeyFile):
+    """The secret before the present one, while there is one: its tokens are accepted until the file goes."""
+
+    def __init__(self, path: Path, read: Callable[[Path], list[Key]]) -> None:
+        super().__init__(path, lambda path: read(path) if path.exists() else [])
+        self._read = read
+
+    def refresh(self) -> bool:
+        """See `_KeyFile`; that it is gone is nothing to mend."""
+        changed = super().refresh()
+        if changed and not self.keys and not self._path.exists():
+            self.problem = ""
+        return changed
+
+
 class KeyRing:
     """The keys of the configured files; `refresh` reads a file again after it changed.
 
@@ -106,6 +121,7 @@ class KeyRing:
         secret = secret_path(config) if "HS256" in auth.algorithms else None
         if secret is not None:
             self._files.append(_KeyFile(secret, lambda path: [read_secret(path)]))
+            self._files.append(_PreviousSecret(previous_of(secret), lambda path: [read_secret(path)]))
         self._check_interval_s = auth.keys_check_s
         self._checked_at_s: float | None = None
         self.revision = 0
@@ -165,6 +181,11 @@ def secret_path(config: Config) -> Path | None:
     if config.auth.secret_file:
         return Path(config.auth.secret_file)
     return None if config.auth.jwks_file else Path(config.server.data_dir) / "jwt-secret"
+
+
+def previous_of(secret: Path) -> Path:
+    """Where the secret is that was in use before."""
+    return secret.with_name(f"{secret.name}.previous")
 
 
 def read_secret(path: Path) -> Key:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from ipaddress import ip_network
 from typing import Any, cast
 
 from gateway.config.fields import checked, of, suggestion, tunable
@@ -83,6 +84,13 @@ class ServerSettings(Section):
     origins: tuple[str, ...] = tunable(
         (), 'Web origins that may connect; "*" allows every one; none: no browser'
     )
+    proxies: tuple[str, ...] = tunable(
+        (), "Load balancers, as addresses or networks, whose word on a client's address is believed"
+    )
+    proxy_protocol: bool = tunable(
+        False,
+        "Connections of `proxies` begin with the PROXY protocol (v1 or v2); else X-Forwarded-For counts",
+    )
     flush_interval_max_ms: float = tunable(
         20.0, "Longest wait to join one connection's messages under load", unit="ms", least=0, most=1000
     )
@@ -102,6 +110,16 @@ class ServerSettings(Section):
     socket_receive_bytes: int = tunable(
         0, "SO_RCVBUF; 0 leaves the kernel's", unit="bytes", least=0, most=64 * MIB
     )
+
+    def __post_init__(self) -> None:
+        Section.__post_init__(self)
+        for text in self.proxies:
+            try:
+                ip_network(text, strict=False)
+            except ValueError:
+                raise ConfigError(
+                    f"server.proxies: {text[:80]!r} is no address or network; write 10.0.0.7 or 10.0.0.0/24"
+                ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +145,23 @@ class LimitsSettings(Section):
         4096, "Handshakes of one process under way; then sockets are closed unread", least=1, most=1_000_000
     )
     handshakes_per_address_max: int = tunable(
-        1024, "The same of one address (behind a load balancer: of that one's)", least=1, most=1_000_000
+        1024, "The same of one address, but of server.proxies", least=1, most=1_000_000
+    )
+    connections_per_address_max: int = tunable(
+        0, "Connections of one address in one process, then 429; 0: no limit", least=0, most=1_000_000
+    )
+    connections_per_user_max: int = tunable(
+        0, "Connections of one user in one process, then 4429; 0: no limit", least=0, most=1_000_000
+    )
+    failed_authentications_per_minute: int = tunable(
+        60,
+        "Refused tokens of one address in one process; then no token from there is looked at; 0: no limit",
+        unit="tokens/min",
+        least=0,
+        most=1_000_000,
+    )
+    failed_authentications_burst: int = tunable(
+        100, "Refused tokens of one address at once", unit="tokens", least=1, most=1_000_000
     )
     accept_cpu_share: float = tunable(
         0.8,
@@ -319,7 +353,9 @@ class LogSettings(Section):
 @dataclass(frozen=True, slots=True)
 class AuthSettings(Section):
     algorithms: tuple[str, ...] = tunable(ALGORITHMS, "Signatures that are accepted", choices=ALGORITHMS)
-    secret_file: str = tunable("", "HS256 secret; empty: DATA/jwt-secret, unless jwks_file is set")
+    secret_file: str = tunable(
+        "", "HS256 secret; empty: DATA/jwt-secret, unless jwks_file is set; FILE.previous is accepted too"
+    )
     jwks_file: str = tunable("", "JSON Web Key Set with the public keys; read again when it changes")
     issuer: str = tunable("", "Required iss; empty: not checked")
     audience: str = tunable("", "Required aud; empty: not checked")

@@ -33,11 +33,13 @@ def application(
     context: HttpContext,
     allows_origin: Callable[[str], bool],
     evaluate: Evaluate,
+    visited: Callable[[ASGIApp], ASGIApp],
     pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
-    """The ASGI application. `allows_origin`: which web pages may read answers; `pages` are served beside."""
+    """The ASGI application. `allows_origin`: which web pages may read answers; `visited` bounds what an
+    address may do; `pages` are served beside."""
     app = Starlette(routes=[*routes(context, evaluate), *pages], exception_handlers=problems.HANDLERS)
-    return RequestId(SecurityHeaders(_Cors(Charged(app, context.resources), allows_origin)))
+    return RequestId(SecurityHeaders(_Cors(Charged(visited(app), context.resources), allows_origin)))
 
 
 def routes(context: HttpContext, evaluate: Evaluate) -> list[Route]:

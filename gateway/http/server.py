@@ -56,7 +56,7 @@ class _Connection(TCPServer):
     async def run(self) -> None:
         """Answer requests until either side ends."""
         bare = self.stream.socket
-        client = parse_socket_addr(bare.family, bare.getpeername())
+        client = _client(self.stream) or parse_socket_addr(bare.family, bare.getpeername())
         server = parse_socket_addr(bare.family, bare.getsockname())
         async with TaskGroup() as self._task_group:
             self.protocol = _Http1(  # type: ignore[assignment]
@@ -73,6 +73,12 @@ class _Connection(TCPServer):
             await self.idle_task.restart(self._task_group, self._idle_timeout)
             await self._read_data()
             await self.idle_task.stop()
+
+
+def _client(stream: RequestStream) -> tuple[str, int] | None:
+    """Host and port of who a proxy said that it is."""
+    host, _, port = stream.remote.rpartition(":")
+    return (host.strip("[]"), int(port)) if host else None
 
 
 class HttpServer:

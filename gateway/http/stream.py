@@ -53,6 +53,7 @@ class RequestStream(trio.abc.Stream):
         self._discarding_until_s = inf
         self._ending = False
         self.pending = Pending(inf)
+        self.remote = ""  # the peer's address, where it isn't the socket's
 
     @property
     def encrypted(self) -> bool:

@@ -18,6 +18,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -25,12 +26,14 @@ from starlette.applications import Starlette
 
 from gateway.admin.app import Controls
 from gateway.admission import Features, Revocations, Schemas, TokenVerifier
+from gateway.admission.addresses import Proxies
 from gateway.bus.local import LocalBus
 from gateway.config import Config, FeaturesSettings, TracingSettings, changed_settings
 from gateway.config.settings import names_of
 from gateway.errors import ConfigError
 from gateway.http import server
 from gateway.http.requests import HttpContext
+from gateway.http.visiting import Visited
 from gateway.hub.hub import Hub
 from gateway.hub.retention import Policy, Retention
 from gateway.hub.summarise import Summariser
@@ -69,7 +72,9 @@ LIVE = frozenset(
     | _all_of("log", "snapshot_versions seq_kept_h")
     | _all_of(
         "limits",
-        """upgrade_bytes_max unknown_bytes_max unknown_messages_max edit_work_max subscriptions_max
+        """connections_per_address_max connections_per_user_max failed_authentications_per_minute
+        failed_authentications_burst upgrade_bytes_max unknown_bytes_max unknown_messages_max edit_work_max
+        subscriptions_max
         unacknowledged_max room_pending_max worker_pending_bytes_max operations_per_minute operations_burst
         rate_abuse_s invalid_messages_max rebase_versions_max changes_default changes_max changes_bytes_max
         reads_per_minute reads_burst user_cpu_share user_cpu_burst_s accept_cpu_share window_versions_max
@@ -319,7 +324,11 @@ class Node:
             audit=self.audit,
         )
         evaluate = self.endpoint.context.features.evaluate
-        application = faces.service_application(config, context, self.endpoint.allows_origin, demo, evaluate)
+        client_of = Proxies(config.server).client_of
+        visited = partial(Visited, guests=self.endpoint.visitors, client_of=client_of)
+        application = faces.service_application(
+            config, context, self.endpoint.allows_origin, demo, evaluate, visited
+        )
         self.http = server.HttpServer(
             application, config.server.http_connections_max, self.metrics, limits.http_pending_bytes_max
         )

@@ -57,21 +57,22 @@ def service_application(
     allows_origin: Callable[[str], bool],
     demo: Sequence[str],
     evaluate: Evaluate,
+    visited: Callable[[ASGIApp], ASGIApp],
 ) -> ASGIApp:
     """The service port's HTTP. `demo`: the origins of the demo's page; none: there is no demo."""
     pages = Demo(_demo_context(config, demo)).routes() if demo else []
-    return service.application(context, allows_origin, evaluate, pages)
+    return service.application(context, allows_origin, evaluate, visited, pages)
 
 
 def _demo_context(config: Config, origins: Sequence[str]) -> DemoContext:
     path = secret_path(config)
     if path is None:
         raise ConfigError("the demo signs tokens itself: set auth.secret_file, or leave server.demo off")
-    secret = path.read_bytes().strip()
     read_secret(path)  # with a word about what is wrong with it
     auth = config.auth
 
     def sign(user_id: str, name: str, grants: dict[str, str], ttl_s: float) -> str:
+        secret = path.read_bytes().strip()  # which may have been replaced
         return issue(
             secret, user_id, grants, ttl_s, time.time(), name=name, issuer=auth.issuer, audience=auth.audience
         )

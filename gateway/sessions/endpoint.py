@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -31,6 +32,7 @@ from gateway.sessions.handoff import HandOver, SessionState, stays
 from gateway.sessions.registry import Registry
 from gateway.sessions.session import ClientSession
 from gateway.sessions.turned_away import CODE_FULL, CODE_ORIGIN, Refused, TurnedAway
+from gateway.sessions.visitors import Visitors
 from gateway.wire.messages import SUBPROTOCOL
 
 PATH = "/realtime"
@@ -80,8 +82,9 @@ class Endpoint:
         self._connections_max = connections_max
         self._accepting = AcceptPace(counters, hub.now_s, config.limits.accept_cpu_share)
         self._hub = hub
-        self._registry = Registry()
         limits = config.limits
+        self.visitors = Visitors(limits, hub.now_s)
+        self._registry = Registry(self.visitors)
         self.rates = RateLimiter(limits.operations_per_minute, limits.operations_burst)
         self._shared = SessionContext(
             node,
@@ -141,6 +144,12 @@ class Endpoint:
             return Refused(Rejection(403, text, {}), CODE_ORIGIN, "origin")
         if self.draining:
             return _try_later("this node is shutting down; connect to another one")
+        too_many = self.visitors.too_many(request.remote)
+        if too_many is not None:
+            after = {"Retry-After": str(math.ceil(too_many.wait_s))}
+            return Refused(
+                Rejection(429, f"{too_many.text}; wait", after), handlers.SLOWED_CODE, too_many.text
+            )
         resumes = _resumes(request.target)
         if self.full:
             wait_ms = FULL_RETRY_AFTER_S * 1000 + self._accepting.turn_ms(resumes)
@@ -171,6 +180,7 @@ class Endpoint:
         """Other origins, rates and limits."""
         self._config = config
         self._shared.tell(config)
+        self.visitors.reload(config.limits)
         self._accepting.cpu_share = config.limits.accept_cpu_share
         limits = config.limits
         self._shared.rate_limit.set(limits.operations_per_minute, limits.operations_burst)

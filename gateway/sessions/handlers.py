@@ -28,6 +28,8 @@ from gateway.wire import messages
 from gateway.wire.messages import Message
 
 PROTOCOL_VERSION = 1
+# The close of who is to wait a minute.
+SLOWED_CODE = 4429
 # What a client may count on beyond the RFC, by name.
 FEATURES = ("subscribe_many", "children", "seq_last", "role_changed")
 # So many rooms are opened side by side for one SUBSCRIBE.
@@ -64,10 +66,15 @@ def auth(session: ClientSession, message: Message, raw: bytes) -> None:
 def present_token(session: ClientSession, token: str, user_id: str | None = None) -> None:
     """Verify a token and take its identity; raises Refusal (UNAUTHENTICATED, TOKEN_EXPIRED), Disconnect."""
     results = session.shared.counters.authentications
+    visitors, remote = session.shared.registry.visitors, session.remote
+    slowed = visitors.slowed(remote)
+    if slowed is not None:
+        raise Disconnect(SLOWED_CODE, slowed.text)
     try:
         _verify(session, token, user_id)
     except Refusal as refusal:
         results[refusal.code] += 1
+        visitors.failed(remote)
         raise
     except Disconnect:
         results[AUTH_DISABLED] += 1
@@ -86,6 +93,8 @@ def _verify(session: ClientSession, token: str, user_id: str | None) -> None:
         text = "Collaboration is switched off for this user; fall back to polling."
         session.refuse(Refusal("FORBIDDEN", text), None)
         raise Disconnect(KILLED_CODE, KILLED if shared.features.killed else NOT_ENABLED)
+    if session.identity is None and shared.registry.visitors.too_many_of(identity.user_id):
+        raise Disconnect(SLOWED_CODE, "too many connections of this user")
     if session.identity is None and shared.features.test:
         shared.counters.variant_sessions[shared.features.variant_of(identity)] += 1
     session.authenticated(identity)

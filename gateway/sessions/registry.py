@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gateway.sessions.visitors import Visitors
+
 if TYPE_CHECKING:
     from gateway.sessions.session import ClientSession
 
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 class Registry:
     """The sessions of a worker: who is connected, and whose liveness is checked when."""
 
-    def __init__(self) -> None:
+    def __init__(self, visitors: Visitors) -> None:
+        self.visitors = visitors
         self.sessions: dict[ClientSession, None] = {}
         self._by_client: dict[tuple[str, str], ClientSession] = {}
         self._due: dict[int, dict[ClientSession, None]] = {}  # coarse buckets of one second
@@ -33,11 +36,15 @@ class Registry:
     def add(self, session: ClientSession, due_s: float) -> None:
         """A session begins; `check` is due then."""
         self.sessions[session] = None
+        self.visitors.came(session.remote)
         self._schedule(session, due_s)
 
     def discard(self, session: ClientSession) -> None:
         """A session is over."""
-        self.sessions.pop(session, None)
+        if session in self.sessions:
+            user_id = None if session.identity is None else session.identity.user_id
+            self.visitors.left(session.remote, user_id)
+            del self.sessions[session]
         if not self.sessions and self._emptied is not None:
             self._emptied.set()
         self._due.get(session.due, {}).pop(session, None)

@@ -361,6 +361,11 @@ class ClientSession:
             self._leave_all()
             self._connection.close(code, reason)
 
+    @property
+    def remote(self) -> str:
+        """The client's address, until the connection is gone."""
+        return "" if self._connection is None else self._connection.remote
+
     # ------------------------------------------------------------------------------- port Author
 
     @property
@@ -546,6 +551,8 @@ class ClientSession:
 
     def authenticated(self, identity: Identity) -> None:
         """A token was verified, the first or a renewed one."""
+        if self.identity is None:
+            self.shared.registry.visitors.signed_in(identity.user_id)
         self.identity = identity
         self._expiry_told = False
         self.shared.registry.reschedule(self, self.shared.hub.now_s())

@@ -156,17 +156,17 @@ class FastTransport:
         for fd, remote in sockets.accept(listener, ACCEPTS_MAX):
             self._arrivals.add(fd, remote)
 
-    def _welcome(self, fd: int, remote: str, accepted: upgrade.Accepted, rest: bytes) -> None:
+    def _welcome(self, fd: int, accepted: upgrade.Accepted, rest: bytes) -> None:
         """A handshake was accepted."""
         window_bits, extension = 0, ""
         shake = accepted.handshake
         if self._shared.compression:
             window_bits, extension = fast_compression.agree(shake.request.headers)
         answer = upgrade.acceptance(shake.key, accepted.admission.subprotocol, extension)
-        connection = self._connect(fd, remote, window_bits - 8 if window_bits else 0)
+        connection = self._connect(fd, shake.request.remote, window_bits - 8 if window_bits else 0)
         connection.begin(answer, accepted.admission.open, rest)
 
-    def _pass_on(self, fd: int, service: HttpService, received: bytes) -> None:
+    def _pass_on(self, fd: int, remote: str, service: HttpService, received: bytes) -> None:
         """No handshake: another server answers on this socket."""
         assert self._connections is not None, "accepted before it serves"
         bare = trio.socket.from_stdlib_socket(socket.socket(fileno=fd))
@@ -174,6 +174,7 @@ class FastTransport:
         stream = RequestStream(
             trio.SocketStream(bare), bare, received, timeouts.stall_timeout_s, timeouts.close_timeout_s
         )
+        stream.remote = remote
         self._connections.start_soon(service.serve, stream)
 
     def _arrived(self, fd: int, remote: str, form: int) -> FastConnection:

@@ -18,10 +18,10 @@ from gateway.transport.handshakes import Handshakes
 
 logger = logging.getLogger(__name__)
 
-Welcome = Callable[[int, str, upgrade.Accepted, bytes], None]
-"""Takes a descriptor, the peer's address, the accepted handshake, and what came after its head."""
-PassOn = Callable[[int, HttpService, bytes], None]
-"""Takes a descriptor, who answers the requests that come on it, and what was read of them."""
+Welcome = Callable[[int, upgrade.Accepted, bytes], None]
+"""Takes a descriptor, the accepted handshake, and what came after its head."""
+PassOn = Callable[[int, str, HttpService, bytes], None]
+"""Takes a descriptor, the peer's address, who answers the requests on it, and what was read of them."""
 
 
 class Arrivals:
@@ -51,8 +51,13 @@ class Arrivals:
 
     def discard(self, arrival: Arrival) -> None:
         """Its socket is closed, or a connection's."""
+        if arrival in self._there:
+            self.handshakes.leave(arrival.remote)
+            self._there.discard(arrival)
+
+    def forget(self, arrival: Arrival) -> None:
+        """It doesn't count any more."""
         self._there.discard(arrival)
-        self.handshakes.leave(arrival.remote)
 
     def close(self) -> None:
         """Close them all at once."""
@@ -61,7 +66,7 @@ class Arrivals:
 
     def decide(self, head: bytes, remote: str) -> upgrade.Accepted | HttpService | Rejection:
         """What becomes of a request."""
-        return upgrade.decide(self.shared.known_endpoint(), head, remote)
+        return upgrade.decide(self.shared.known_endpoint(), head, remote, self.handshakes.proxies)
 
 
 class Arrival:
@@ -74,9 +79,11 @@ class Arrival:
         self.due_s: float | None = None
         self._fd = fd
         self._arrivals = arrivals
-        self._reader: upgrade.HeadReader | None = upgrade.HeadReader(
-            arrivals.shared.limits.upgrade_bytes_max
-        )  # None once it was refused
+        kind = (
+            upgrade.AnnouncedReader if arrivals.handshakes.proxies.announces(remote) else upgrade.HeadReader
+        )
+        # None once it was refused
+        self._reader: upgrade.HeadReader | None = kind(arrivals.shared.limits.upgrade_bytes_max)
 
     def wait(self) -> None:
         """Have the poller call when more comes, unless it's over already."""
@@ -92,11 +99,23 @@ class Arrival:
             self.drop()
         elif data is not None and self._reader is not None:
             try:
-                self._take(self._reader.feed(data))
+                found = self._reader.feed(data)
+                if not self._reader.remote or self._is_announced(self._reader):
+                    self._take(found)
             except Exception:
                 logger.exception("%s: error during its handshake", self.remote)
                 self._arrivals.shared.counters.internal_errors += 1
                 self.drop()
+
+    def _is_announced(self, reader: upgrade.HeadReader) -> bool:
+        """The proxy has said whose connection it is: it counts for that one; False: it has too many."""
+        remote, reader.remote = reader.remote, ""
+        if self._arrivals.handshakes.announced(self.remote, remote):
+            self.remote = remote
+            return True
+        self._arrivals.forget(self)
+        self.drop()
+        return False
 
     def _take(self, found: tuple[bytes, bytes] | Rejection | None) -> None:
         if isinstance(found, Rejection):
@@ -106,10 +125,10 @@ class Arrival:
             if isinstance(decision, Rejection):
                 self._refuse(decision)
             elif isinstance(decision, upgrade.Accepted):
-                self._arrivals.welcome(self._leave(), self.remote, decision, found[1])
+                self._arrivals.welcome(self._leave(), decision, found[1])
             else:
                 self._arrivals.shared.poller.remove(self._fd)
-                self._arrivals.pass_on(self._leave(), decision, found[0] + found[1])
+                self._arrivals.pass_on(self._leave(), self.remote, decision, found[0] + found[1])
 
     def _refuse(self, rejection: Rejection) -> None:
         """Answer, send our FIN and go on reading, so that unread input doesn't reset what we wrote."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from gateway.admission.addresses import Proxies, host_of, neighbourhood
 from gateway.config import Config
 from gateway.runtime import interpreter
 from gateway.runtime.metrics import Counters
@@ -16,6 +17,7 @@ class Handshakes:
     """The sockets whose requests are still to come, counted by their addresses."""
 
     def __init__(self, config: Config, counters: Counters) -> None:
+        self.proxies = Proxies(config.server)
         self._counters = counters
         self._most = config.limits.handshakes_max
         self._of_address_most = config.limits.handshakes_per_address_max
@@ -28,10 +30,10 @@ class Handshakes:
 
     def enter(self, remote: str) -> bool:
         """Take one in; False, counted as refused, where there are too many. `remote` is `HOST:PORT`."""
-        counters, address = self._counters, remote.rpartition(":")[0]
+        counters, address = self._counters, neighbourhood(host_of(remote))
         if (
             self._count >= self._most
-            or self._by_address[address] >= self._of_address_most
+            or (self._by_address[address] >= self._of_address_most and not self.proxies.trusts(remote))
             or self._count + counters.connections + counters.http_connections >= self._sockets_most
         ):
             counters.connections_rejected["503"] += 1
@@ -40,9 +42,14 @@ class Handshakes:
         self._by_address[address] += 1
         return True
 
+    def announced(self, proxy: str, remote: str) -> bool:
+        """A proxy said whose connection it is; False: it has too many, and is gone."""
+        self.leave(proxy)
+        return self.enter(remote)
+
     def leave(self, remote: str) -> None:
         """It is in, or gone."""
-        address = remote.rpartition(":")[0]
+        address = neighbourhood(host_of(remote))
         self._count -= 1
         self._by_address[address] -= 1
         if not self._by_address[address]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import socket
 import ssl
 import struct
@@ -91,6 +92,36 @@ def address_text(name: tuple[object, ...]) -> str:
     """`1.2.3.4:5` or `[::1]:5` for a socket's name."""
     host, port = name[:2]
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+class RenewedCertificate:
+    """The context of the operator's certificate, which is loaded again when its file has changed."""
+
+    def __init__(self, server: ServerSettings) -> None:
+        self._server = server
+        self._context = tls_context(server)
+        self._modified_ns = self._stamp()
+
+    def context(self) -> ssl.SSLContext | None:
+        """For the next connection; None without TLS. Files that can't be used leave the last one."""
+        stamp = self._stamp()
+        if self._context is not None and stamp != self._modified_ns:
+            self._modified_ns = stamp
+            try:
+                self._context = tls_context(self._server)
+                logger.info("the certificate %s was loaded again", self._server.tls_cert)
+            except ConfigError as error:
+                logger.error("the certificate stays as it was: %s", error)
+        return self._context
+
+    def _stamp(self) -> tuple[int, ...]:
+        if not self._server.tls_cert:
+            return ()
+        try:
+            paths = (self._server.tls_cert, self._server.tls_key)
+            return tuple(os.stat(path).st_mtime_ns for path in paths)
+        except OSError:
+            return (0,)
 
 
 def tls_context(server: ServerSettings) -> ssl.SSLContext | None:

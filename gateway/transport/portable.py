@@ -12,21 +12,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from socket import MSG_PEEK
 from typing import Any, NamedTuple
 
 import trio
 
+from gateway.admission.addresses import HEADER_BYTES_MAX, proxy_header
 from gateway.config import Config
 from gateway.http.stream import RequestStream
 from gateway.ports import Connection, Endpoint, HttpService, Own, Rejection
 from gateway.runtime.metrics import Counters
 from gateway.transport import upgrade
 from gateway.transport.handshakes import Handshakes
-from gateway.transport.listening import address_text, addresses, listen, tls_context
+from gateway.transport.listening import RenewedCertificate, address_text, addresses, listen
 from gateway.transport.portable_connection import RECEIVE_BYTES, PortableConnection
 from gateway.transport.portable_streams import MeteredStream, Unclaimed
 
 logger = logging.getLogger(__name__)
+
+
+# A header that comes in pieces is looked at again after so long: it stays in the kernel until it is whole.
+ANNOUNCEMENT_PAUSE_S = 0.01
 
 
 class PortableGroup:
@@ -84,7 +90,7 @@ class PortableTransport:
         self._config = config
         self._counters = counters
         self._reuse_port = reuse_port
-        self._tls = tls_context(config.server)
+        self._certificate = RenewedCertificate(config.server)
         self._handshakes = Handshakes(config, counters)
         self._unclaimed = Unclaimed(config.limits.unfinished_bytes_max)
         self._accepting = trio.CancelScope()
@@ -125,7 +131,7 @@ class PortableTransport:
         try:
             remote = address_text(stream.socket.getpeername())
             if self._handshakes.enter(remote):
-                await self._serve_peer(endpoint, socket, remote)
+                await self._serve_peer(endpoint, socket, stream.socket, remote)
         except (trio.BrokenResourceError, OSError) as error:
             logger.debug("a peer left during its handshake: %r", error)
         except Exception:
@@ -134,25 +140,49 @@ class PortableTransport:
         finally:
             socket.close_now()
 
-    async def _serve_peer(self, endpoint: Endpoint, socket: MeteredStream, remote: str) -> None:
-        opening = None
+    async def _serve_peer(
+        self, endpoint: Endpoint, socket: MeteredStream, bare: trio.socket.SocketType, remote: str
+    ) -> None:
+        opening, counted = None, True
         try:
             with trio.move_on_after(self._config.timeouts.upgrade_timeout_s):
+                announced = await self._announced(bare, remote)
+                counted = announced == remote or self._handshakes.announced(remote, announced)
+                if not counted:
+                    return
+                remote = announced
                 stream = await self._secured(socket)
                 opening = await self._opening(endpoint, stream, remote)
         finally:
-            self._handshakes.leave(remote)
+            if counted:
+                self._handshakes.leave(remote)
         if isinstance(opening, Rejection):
             self._counters.connections_rejected[str(opening.status)] += 1
             with trio.move_on_after(self._config.timeouts.close_timeout_s):
                 await stream.send_all(upgrade.refusal(opening))
                 await socket.linger()
         elif isinstance(opening, _Passed):
-            await self._pass_on(opening, stream, socket)
+            await self._pass_on(opening, stream, socket, remote)
         elif opening is not None:
             # No checkpoint since the endpoint decided, so it can rely on the count of connections.
+            remote = opening[0].handshake.request.remote
             connection = PortableConnection(self._config, self._counters, socket, remote, self._unclaimed)
             await connection.run(stream, *opening)
+
+    async def _announced(self, bare: trio.socket.SocketType, remote: str) -> str:
+        """Whose connection it is: what a proxy says first, else the peer's. Raises OSError for nonsense."""
+        if not self._handshakes.proxies.announces(remote):
+            return remote
+        while True:
+            try:
+                found = proxy_header(await bare.recv(HEADER_BYTES_MAX, MSG_PEEK))
+            except ValueError as error:
+                self._counters.connections_rejected["400"] += 1
+                raise OSError(str(error)) from None
+            if found is not None:
+                await bare.recv(found[0])  # it is there whole
+                return found[1] or remote
+            await trio.sleep(ANNOUNCEMENT_PAUSE_S)
 
     async def _opening(
         self, endpoint: Endpoint, stream: trio.abc.Stream, remote: str
@@ -161,23 +191,26 @@ class PortableTransport:
         head = await upgrade.read_head(receive, self._config.limits.upgrade_bytes_max)
         if head is None or isinstance(head, Rejection):
             return head
-        decision = upgrade.decide(endpoint, head[0], remote)
+        decision = upgrade.decide(endpoint, head[0], remote, self._handshakes.proxies)
         if isinstance(decision, upgrade.Accepted):
             return decision, head[1]
         return decision if isinstance(decision, Rejection) else _Passed(decision, head[0] + head[1])
 
-    async def _pass_on(self, passed: _Passed, stream: trio.abc.Stream, socket: MeteredStream) -> None:
+    async def _pass_on(
+        self, passed: _Passed, stream: trio.abc.Stream, socket: MeteredStream, remote: str
+    ) -> None:
         """No handshake: another server answers on this socket."""
         timeouts = self._config.timeouts
-        await passed.service.serve(
-            RequestStream(
-                stream, socket.bare, passed.received, timeouts.stall_timeout_s, timeouts.close_timeout_s
-            )
+        requests = RequestStream(
+            stream, socket.bare, passed.received, timeouts.stall_timeout_s, timeouts.close_timeout_s
         )
+        requests.remote = remote
+        await passed.service.serve(requests)
 
     async def _secured(self, socket: MeteredStream) -> trio.abc.Stream:
-        if self._tls is None:
+        context = self._certificate.context()
+        if context is None:
             return socket
-        stream = trio.SSLStream(socket, self._tls, server_side=True, https_compatible=True)
+        stream = trio.SSLStream(socket, context, server_side=True, https_compatible=True)
         await stream.do_handshake()
         return stream

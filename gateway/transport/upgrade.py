@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import httptools
 
+from gateway.admission.addresses import Proxies, proxy_header
 from gateway.ports import Admission, Endpoint, HttpService, Rejection, UpgradeRequest
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -46,9 +47,10 @@ def bad_request(message: str) -> Rejection:
 class HeadReader:
     """Collects a request's head, as its bytes arrive."""
 
-    __slots__ = ("_buffer", "_bytes_max")
+    __slots__ = ("_buffer", "_bytes_max", "remote")
 
     def __init__(self, bytes_max: int) -> None:
+        self.remote = ""  # of the client, where a proxy announced it
         self._bytes_max = bytes_max
         self._buffer = b""
 
@@ -60,6 +62,31 @@ class HeadReader:
         if max(end, len(self._buffer) if end < 4 else 0) > self._bytes_max:
             return Rejection(431, f"the request's headers are longer than {self._bytes_max} bytes", {})
         return None if end < 4 else (self._buffer[:end], self._buffer[end:])
+
+
+class AnnouncedReader(HeadReader):
+    """The same, where a header of the PROXY protocol comes first."""
+
+    __slots__ = ("_announced",)
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(bytes_max)
+        self._announced: bytes | None = b""  # None: it is read
+
+    def feed(self, data: bytes | bytearray) -> tuple[bytes, bytes] | Rejection | None:
+        """See `HeadReader.feed`; `remote` is known before it gives anything."""
+        if self._announced is None:
+            return super().feed(data)
+        self._announced += data
+        try:
+            found = proxy_header(self._announced)
+        except ValueError as error:
+            return bad_request(str(error))
+        if found is None:
+            return None
+        rest, self._announced = self._announced[found[0] :], None
+        self.remote = found[1]
+        return super().feed(rest)
 
 
 async def read_head(
@@ -77,14 +104,20 @@ async def read_head(
     return None
 
 
-def decide(endpoint: Endpoint, head: bytes, remote: str) -> Accepted | HttpService | Rejection:
-    """Parse a request's head and ask the endpoint about it. `remote` is the peer's address.
+def decide(
+    endpoint: Endpoint, head: bytes, remote: str, proxies: Proxies
+) -> Accepted | HttpService | Rejection:
+    """Parse a request's head and ask the endpoint about it. `remote` is the peer's address, which may be a
+    proxy's.
 
     An HttpService: the request is no handshake, and that answers it.
     """
     handshake = parse(head, remote)
     if isinstance(handshake, Rejection):
         return handshake
+    client = proxies.client_of(remote, handshake.request.headers.get("x-forwarded-for"))
+    if client != remote:
+        handshake = handshake._replace(request=handshake.request._replace(remote=client))
     if handshake.request.headers.get("upgrade", "").lower() != "websocket":
         service = endpoint.http(handshake.request)
         if service is not None:

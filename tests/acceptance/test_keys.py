@@ -133,3 +133,35 @@ async def test_a_secret_that_is_deleted_ends_its_sessions(tmp_path: Path) -> Non
             await closed_for_its_key(opened)
         async with wire(node.url, bearer=node.token()) as late:
             assert (await late.take("ERROR"))["code"] == "UNAUTHENTICATED"
+
+
+async def test_a_secret_is_replaced_without_logging_anybody_out(tmp_path: Path) -> None:
+    secret, previous = tmp_path / "jwt-secret", tmp_path / "jwt-secret.previous"
+    with gateway(tmp_path) as node:
+        old = node.token()
+        async with wire(node.url, bearer=old) as one:
+            await one.take("AUTH_ACK")
+            previous.write_bytes(secret.read_bytes())
+            (tmp_path / "fresh").write_text("n" * 40)
+            (tmp_path / "fresh").replace(secret)
+            claims = jwt.decode(old, options={"verify_signature": False})
+            new = jwt.encode({**claims, "sub": "bob"}, b"n" * 40, "HS256")
+            await until_accepted(node, new)
+            await until_accepted(node, old)
+            async with wire(node.url, bearer=new) as two:
+                await two.take("AUTH_ACK")
+                assert one.close_code is None
+                previous.unlink()
+                await closed_for_its_key(one)
+                assert two.close_code is None
+            assert (await ready(node))[1]["status"] == "ready"
+
+
+async def until_accepted(node: Gateway, bearer: str) -> None:
+    with trio.fail_after(GONE_WITHIN_S):
+        while True:
+            async with wire(node.url, bearer=bearer) as opened:
+                first = await opened.take_where(lambda message: message["type"] in ("AUTH_ACK", "ERROR"))
+                if first["type"] == "AUTH_ACK":
+                    return
+            await trio.sleep(0.05)

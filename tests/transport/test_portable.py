@@ -90,6 +90,26 @@ async def test_it_serves_tls_and_drops_who_speaks_plainly(tmp_path: Path) -> Non
     assert counters.internal_errors == 0
 
 
+async def test_a_certificate_that_was_replaced_serves_the_next_connection(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    (tmp_path / "new").mkdir()
+    new_cert, new_key = certificate(tmp_path / "new")
+    transport = PortableTransport(with_tls(cert, key), Counters())
+    old, new = (ssl.create_default_context(cafile=str(path)) for path in (cert, new_cert))
+    async with trio.open_nursery() as nursery:
+        [(_, port)] = await nursery.start(transport.serve, Core(transport))
+        url = f"wss://127.0.0.1:{port}/realtime"
+        async with connect(url, ssl=old, proxy=None) as first:
+            new_key.replace(key)  # not the certificate's any more
+            async with connect(url, ssl=old, proxy=None):
+                pass
+            new_cert.replace(cert)
+            async with connect(url, ssl=new, proxy=None):
+                await first.send(json.dumps({"do": "echo", "text": "still here"}))
+                assert json.loads(await first.recv())["text"] == "still here"
+        nursery.cancel_scope.cancel()
+
+
 def test_files_that_are_no_certificate_are_a_configuration_error(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     (tmp_path / "other").mkdir()

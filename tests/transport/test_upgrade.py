@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.admission.addresses import Proxies
+from gateway.config import ServerSettings
 from gateway.ports import Admission, Connection, HttpService, Rejection, Session, UpgradeRequest
 from gateway.transport import upgrade
 
+NO_PROXIES = Proxies(ServerSettings())
 # The example of RFC 6455 section 1.3.
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -50,12 +53,12 @@ class OnePath:
 
 
 def status(request: bytes) -> int:
-    decision = upgrade.decide(OnePath(), request, "127.0.0.1:5")
+    decision = upgrade.decide(OnePath(), request, "127.0.0.1:5", NO_PROXIES)
     return decision.status if isinstance(decision, Rejection) else 101
 
 
 def test_the_rfc_example_is_accepted_with_the_rfc_answer() -> None:
-    decision = upgrade.decide(OnePath(), head(GOOD), "127.0.0.1:5")
+    decision = upgrade.decide(OnePath(), head(GOOD), "127.0.0.1:5", NO_PROXIES)
     assert isinstance(decision, upgrade.Accepted)
     assert decision.handshake.request.target == "/realtime"
     assert decision.handshake.request.remote == "127.0.0.1:5"
@@ -96,7 +99,7 @@ def test_each_handshake_gets_the_status_that_fits(request_head: bytes, expected:
 
 
 def test_a_wrong_version_is_told_the_right_one() -> None:
-    decision = upgrade.decide(OnePath(), head({**GOOD, "Sec-WebSocket-Version": "8"}), "")
+    decision = upgrade.decide(OnePath(), head({**GOOD, "Sec-WebSocket-Version": "8"}), "", NO_PROXIES)
     assert isinstance(decision, Rejection)
     answer = upgrade.refusal(decision).decode()
     assert answer.startswith("HTTP/1.1 426 Upgrade Required\r\n")

@@ -1,0 +1,67 @@
+"""Whose address a request counts for, and that an address with many bad tokens waits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.http.problems import Problem, response
+
+UNAUTHORIZED = 401
+
+
+class Slowed(Protocol):
+    """Why an address waits, and for how long."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def wait_s(self) -> float: ...
+
+
+class Guests(Protocol):
+    """What is counted by address (`HOST:PORT`)."""
+
+    def slowed(self, remote: str) -> Slowed | None:
+        """Why no token from there is looked at now."""
+        ...
+
+    def failed(self, remote: str) -> None:
+        """A token from there was refused."""
+        ...
+
+
+class Visited:
+    """An application whose requests with bad tokens are counted; `client_of(peer, X-Forwarded-For)`."""
+
+    def __init__(self, app: ASGIApp, guests: Guests, client_of: Callable[[str, str | None], str]) -> None:
+        self._app = app
+        self._guests = guests
+        self._client_of = client_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if "authorization" not in headers or scope.get("client") is None:
+            await self._app(scope, receive, send)
+            return
+        host, port = scope["client"]
+        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        forwarded = ",".join(headers.getlist("x-forwarded-for")) or None
+        remote = self._client_of(peer, forwarded)
+        slowed = self._guests.slowed(remote)
+        if slowed is not None:
+            wait = {"Retry-After": str(math.ceil(slowed.wait_s))}
+            problem = Problem(429, f"{slowed.text}; wait.", headers=wait, code="RATE_LIMITED")
+            await response(problem)(scope, receive, send)
+            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == UNAUTHORIZED:
+                self._guests.failed(remote)
+            await send(message)
+
+        await self._app(scope, receive, counted)

@@ -1,0 +1,104 @@
+"""How many connections an address and a user have in this worker; how often an address showed a bad token."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gateway.admission import Shares
+from gateway.admission.addresses import host_of, neighbourhood
+from gateway.config import LimitsSettings
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 60
+# An address that is slowed is logged once in so long, of the latest of them.
+LOG_INTERVAL_S = 60.0
+LOGGED_MAX = 1000
+
+
+class TooMany(NamedTuple):
+    """Why somebody has to wait, for people, and for how long."""
+
+    text: str
+    wait_s: float
+
+
+class Visitors:
+    """Counts them; `now_s` is monotonic."""
+
+    def __init__(self, limits: LimitsSettings, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._connections: Counter[str] = Counter()
+        self._users: Counter[str] = Counter()
+        self._failures = Shares(0, 1)
+        self._logged_s: OrderedDict[str, float] = OrderedDict()
+        self.reload(limits)
+
+    def reload(self, limits: LimitsSettings) -> None:
+        """Other limits from now on."""
+        self._limits = limits
+        per_s = limits.failed_authentications_per_minute / 60
+        self._failures.set(per_s, limits.failed_authentications_burst)
+
+    def too_many(self, remote: str) -> TooMany | None:
+        """Why a connection from there isn't taken now."""
+        address = neighbourhood(host_of(remote))
+        most = self._limits.connections_per_address_max
+        if most and self._connections[address] >= most:
+            return TooMany(f"this address has {most} connections here, no more are taken", RETRY_AFTER_S)
+        return self.slowed(remote)
+
+    def slowed(self, remote: str) -> TooMany | None:
+        """Why no token from there is looked at now."""
+        wait_s = self._failures.wait_s(neighbourhood(host_of(remote)), self._now_s())
+        if wait_s <= 0:
+            return None
+        return TooMany("too many tokens from this address were refused", wait_s)
+
+    def failed(self, remote: str) -> None:
+        """A token from there was refused."""
+        address, now_s = neighbourhood(host_of(remote)), self._now_s()
+        self._failures.spend(address, 1, now_s)
+        if self._failures.wait_s(address, now_s) > 0 and self._is_news(address, now_s):
+            logger.warning(
+                "tokens from %s are refused too often: it is slowed. If it is a load balancer's, name "
+                "it in server.proxies",
+                address,
+            )
+
+    def too_many_of(self, user_id: str) -> bool:
+        """Whether a user has as many connections as are allowed."""
+        most = self._limits.connections_per_user_max
+        return bool(most) and self._users[user_id] >= most
+
+    def came(self, remote: str) -> None:
+        """A connection began."""
+        self._connections[neighbourhood(host_of(remote))] += 1
+
+    def signed_in(self, user_id: str) -> None:
+        """One of them is this user's."""
+        self._users[user_id] += 1
+
+    def left(self, remote: str, user_id: str | None) -> None:
+        """A connection ended."""
+        _less(self._connections, neighbourhood(host_of(remote)))
+        if user_id is not None:
+            _less(self._users, user_id)
+
+    def _is_news(self, address: str, now_s: float) -> bool:
+        if now_s - self._logged_s.get(address, -LOG_INTERVAL_S) < LOG_INTERVAL_S:
+            return False
+        self._logged_s[address] = now_s
+        self._logged_s.move_to_end(address)
+        if len(self._logged_s) > LOGGED_MAX:
+            self._logged_s.popitem(last=False)
+        return True
+
+
+def _less(counted: Counter[str], name: str) -> None:
+    counted[name] -= 1
+    if counted[name] <= 0:
+        del counted[name]

@@ -1,0 +1,198 @@
+"""What an address and a user may do: connections, bad tokens; who is behind a proxy. Over real sockets."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+from websockets.exceptions import InvalidStatus
+
+from tests.admission.test_addresses import version_2
+from tests.clients.gateway import Gateway, gateway
+from tests.clients.wire import wire
+
+TRANSPORTS = pytest.mark.parametrize("transport", ["fast", "portable"])
+UPGRADE = (
+    "GET /realtime HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+async def status(
+    node: Gateway, bearer: str, forwarded: str = "", begin: bytes = b"", slowly: bool = False
+) -> int:
+    """Of a refused handshake with this token; else the close code, or 101 where it stays open."""
+    port = int(node.url.rpartition(":")[2].partition("/")[0])
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    async with stream:
+        with suppress(trio.BrokenResourceError):
+            return await _answered(stream, bearer, forwarded, begin, slowly)
+        return 0
+
+
+async def _answered(
+    stream: trio.SocketStream, bearer: str, forwarded: str, begin: bytes, slowly: bool
+) -> int:
+    head = f"{UPGRADE}Authorization: Bearer {bearer}\r\n"
+    head += f"X-Forwarded-For: {forwarded}\r\n" if forwarded else ""
+    whole = begin + f"{head}\r\n".encode()
+    with trio.move_on_after(10):
+        for piece in (whole[:20], whole[20:]) if slowly else (whole,):
+            await stream.send_all(piece)
+            await trio.sleep(0.05 if slowly else 0)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            data = await stream.receive_some()
+            if not data:
+                return 0
+            answer += data
+        code, frames = int(answer.split()[1]), answer.partition(b"\r\n\r\n")[2]
+        if code != 101:
+            return code
+        while b"AUTH_ACK" not in frames:
+            if b"\x88" in frames:
+                return int.from_bytes(frames.partition(b"\x88")[2][1:3])
+            data = await stream.receive_some()
+            assert data, "it ended without a close frame"
+            frames += data
+        return 101
+    raise AssertionError("no answer")
+
+
+def proxied(tmp_path: Path, transport: str, **settings: Any) -> Any:
+    return gateway(tmp_path, server__transport=transport, server__proxies='["127.0.0.1"]', **settings)
+
+
+@TRANSPORTS
+async def test_a_thousand_bad_tokens_of_one_address_are_slowed_and_others_are_not(
+    tmp_path: Path, transport: str
+) -> None:
+    with proxied(tmp_path, transport) as node:
+        answers: list[int] = []
+        for _ in range(250):
+
+            async def guess() -> None:
+                answers.append(await status(node, "wrong", "6.6.6.6"))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(guess)
+        looked_at = answers.count(4401)
+        assert 100 <= looked_at < 300, answers  # the burst, and one a second
+        assert set(answers) <= {4401, 429, 4429}
+        good = node.token()
+        assert await status(node, good, "6.6.6.6") == 429
+        assert await status(node, good, "7.7.7.7") == 101
+        assert await status(node, good, "6.6.6.6, 7.7.7.7") == 101
+        async with httpx.AsyncClient(
+            base_url=node.url.replace("ws", "http", 1).removesuffix("/realtime")
+        ) as client:
+            place = "/v1/resources/event/42"
+            slowed = await client.get(
+                place, headers={"Authorization": f"Bearer {good}", "X-Forwarded-For": "6.6.6.6"}
+            )
+            assert (slowed.status_code, slowed.json()["code"]) == (429, "RATE_LIMITED")
+            assert int(slowed.headers["Retry-After"]) >= 1
+            served = await client.get(place, headers={"Authorization": f"Bearer {good}"})
+            assert served.status_code == 404
+        assert any("6.6.6.6 are refused too often" in line for line in node.log)
+
+
+async def test_bad_tokens_over_http_count_too(tmp_path: Path) -> None:
+    limits = {"limits__failed_authentications_burst": 5, "limits__failed_authentications_per_minute": 1}
+    with gateway(tmp_path, **limits) as node:
+        base = node.url.replace("ws", "http", 1).removesuffix("/realtime")
+        async with httpx.AsyncClient(base_url=base) as client:
+            found = [
+                (await client.get("/v1/resources/event", headers={"Authorization": "Bearer no"})).status_code
+                for _ in range(8)
+            ]
+            assert found == [401] * 6 + [429] * 2
+            assert (await client.get("/openapi.json")).status_code == 200
+        assert await status(node, node.token()) == 429
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("slowly", [False, True])
+async def test_the_proxy_protocol_says_whose_connection_it_is(
+    tmp_path: Path, transport: str, slowly: bool
+) -> None:
+    limits = {"limits__connections_per_address_max": 1, "server__proxy_protocol": "true"}
+    with proxied(tmp_path, transport, **limits) as node:
+
+        def from_(address: str, number: int) -> bytes:
+            if number == 1:
+                return f"PROXY TCP4 {address} 10.0.0.7 77 80\r\n".encode()
+            body = (
+                bytes(map(int, address.split(".")))
+                + bytes([10, 0, 0, 7])
+                + (77).to_bytes(2)
+                + (80).to_bytes(2)
+            )
+            return version_2(body=body)
+
+        for number in (1, 2):
+            base = f"1.1.{number}"
+            async with wire_behind(node, from_(f"{base}.1", number)):
+                token = node.token()
+                assert await status(node, token, begin=from_(f"{base}.1", number), slowly=slowly) == 429
+                assert await status(node, token, begin=from_(f"{base}.2", number), slowly=slowly) == 101
+        assert await status(node, node.token()) in (0, 400)  # such a proxy has to say it
+
+
+def wire_behind(node: Gateway, header: bytes) -> Any:
+    """A connection that stays, of whom the header says."""
+
+    @asynccontextmanager
+    async def opened() -> Any:
+        port = int(node.url.rpartition(":")[2].partition("/")[0])
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(header + f"{UPGRADE}Authorization: Bearer {node.token()}\r\n\r\n".encode())
+            answer = b""
+            while b"AUTH_ACK" not in answer:
+                answer += await stream.receive_some()
+            yield
+
+    return opened()
+
+
+@TRANSPORTS
+async def test_nobody_else_is_believed(tmp_path: Path, transport: str) -> None:
+    limits = {"limits__failed_authentications_burst": 1, "limits__failed_authentications_per_minute": 1}
+    with gateway(tmp_path, server__transport=transport, server__proxies='["10.9.9.9"]', **limits) as node:
+        found = [await status(node, "wrong", f"6.6.6.{number}") for number in range(4)]
+        assert found == [4401, 4401, 429, 429]
+
+
+@TRANSPORTS
+async def test_connections_are_bounded_by_address_and_by_user(tmp_path: Path, transport: str) -> None:
+    limits = {"limits__connections_per_address_max": 3, "limits__connections_per_user_max": 2}
+    with proxied(tmp_path, transport, **limits) as node:
+
+        def of(user: str, address: str) -> Any:
+            return wire(
+                node.url,
+                additional_headers={
+                    "Authorization": f"Bearer {node.token(user)}",
+                    "X-Forwarded-For": address,
+                },
+            )
+
+        async with of("ann", "1.1.1.1") as one, of("ann", "1.1.1.1") as two, of("bob", "1.1.1.1") as three:
+            for opened in (one, two, three):
+                await opened.take("AUTH_ACK")
+            with pytest.RaisesGroup(InvalidStatus, flatten_subgroups=True, allow_unwrapped=True):
+                async with of("cid", "1.1.1.1"):
+                    pass
+            async with of("ann", "1.1.1.2") as fourth:
+                assert await fourth.closed() == 4429
+                assert "of this user" in fourth.close_reason
+            async with of("bob", "1.1.1.2") as fifth:
+                await fifth.take("AUTH_ACK")
+        with trio.fail_after(10):
+            while await status(node, node.token("cid"), "1.1.1.1") != 101:  # noqa: ASYNC110
+                await trio.sleep(0.05)
