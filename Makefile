@@ -17,7 +17,7 @@ PYTEST = $(BIN)/python -m pytest
 # Tests of what is compiled.
 CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport
 
-.PHONY: venv serve test test-all clients coverage check docs bench fuzz worst twins conformance demo simulate clean
+.PHONY: venv serve test test-all clients coverage check sbom docs bench fuzz worst twins conformance demo simulate clean
 
 venv: $(VENV)/.compiled
 
@@ -71,6 +71,13 @@ check: venv
 	$(BIN)/python -m pytest tests/test_imports.py
 	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -d out/doctrees docs out/docs
 	$(BIN)/python -m tests.nodejs check
+	$(BIN)/python -m tests.audit
+
+# What the installed gateway is made of, with versions and licenses (CycloneDX).
+sbom: venv
+	mkdir -p out
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o out/sbom.json $(VENV)
+	@echo "sbom: out/sbom.json"
 
 bench: venv
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'

@@ -54,6 +54,7 @@ class Nowhere:
     """A connection without a socket."""
 
     remote = "in memory"
+    waiting_bytes = 0
 
     def send(
         self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None

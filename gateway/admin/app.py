@@ -3,6 +3,7 @@
 /healthz /readyz /metrics /openapi.json /          for operators; no token
 /v1/flags /v1/revocations /v1/disconnect /v1/drain  who is let in, for all nodes; the end (node:admin)
 /v1/audit                                          what was done and refused (node:admin)
+/console /v1/node /v1/sessions /v1/trace            what goes on, for people and programs (node:admin)
 /v1/resources/...                                  as on the service port; DELETE takes ?purge=true
 """
 
@@ -18,10 +19,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from gateway.admin import exposition, page
+from gateway.admin import console_pages, exposition, page
 from gateway.admin.audit import AuditRoutes
 from gateway.admin.draining import DrainRoutes
 from gateway.admin.flags import FlagAdminRoutes, FlagControl
+from gateway.admin.insight import InsightRoutes, NodeView
 from gateway.admin.openapi import description
 from gateway.admin.port import State
 from gateway.admin.revocations import RevocationControl, RevocationRoutes
@@ -43,12 +45,14 @@ FULL = "full"
 
 
 class Controls(NamedTuple):
-    """What an operator changes: who is let in, on all nodes; and that this one ends. What records it."""
+    """What an operator changes: who is let in, on all nodes; and that this one ends. What records it, and
+    what the node shows."""
 
     flags: FlagControl
     revocations: RevocationControl
     drain: Callable[[], None]
     audit: AuditLog
+    view: NodeView
 
 
 class AdminContext(NamedTuple):
@@ -107,6 +111,8 @@ def _operators(context: AdminContext, shared: HttpContext) -> list[Route]:
     return [
         *FlagAdminRoutes(shared, controls.flags).routes(),
         *RevocationRoutes(shared, controls.revocations).routes(),
+        *InsightRoutes(shared, controls.view).routes(),
+        *console_pages.routes(),
         *DrainRoutes(shared, context.state.name, context.drain_grace_s, controls.drain).routes(),
         *AuditRoutes(shared, controls.audit).routes(),
     ]

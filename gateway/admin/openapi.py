@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.admin import audit, draining, flags, revocations
+from gateway.admin import audit, console_pages, draining, flags, insight, revocations
 from gateway.http.openapi import content, described, document, json_body, parameter, problems, resource_paths
-from gateway.http.shapes import STRING, JsonObject
+from gateway.http.shapes import STRING, VERSION, JsonObject
 
 
 def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonObject:
@@ -35,6 +35,21 @@ def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonO
                 "delete": _take_back(),
             },
             revocations.DISCONNECT_PATH: {"post": _disconnect()},
+            insight.NODE_PATH: {
+                "get": _operators(
+                    "Numbers of each worker, and who stands out", "Workers", 200, 400, role="viewer"
+                )
+            },
+            insight.SESSIONS_PATH: {"get": _sessions()},
+            insight.TRACE_PATH: {
+                "get": _trace_told(),
+                "post": _trace_begun(),
+                "delete": _operators("End the trace", "Workers", 200, 400),
+            },
+            **{
+                path: {"get": _text("The console, for people", media_type, "A file of it")}
+                for path, media_type in console_pages.FILES.values()
+            },
             draining.PATH: {"post": _drain()},
             audit.PATH: {"get": _audit()},
             **resource_paths(resource_types, document_bytes_max, purges=True),
@@ -96,6 +111,28 @@ def _disconnect() -> JsonObject:
         "Close a user's connections, on all nodes", "Disconnected", 200, 400, 408, 413, 422
     )
     operation["requestBody"] = json_body("Disconnected", "Whose")
+    return operation
+
+
+def _sessions() -> JsonObject:
+    operation = _operators("Who is connected, the newest first", "Workers", 200, 400, role="viewer")
+    operation["parameters"] = [
+        parameter("query", "user_id", STRING, "Of this user"),
+        parameter("query", "resource", STRING, "Who sees this: TYPE:ID"),
+        parameter("query", "limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "Of each worker"),
+    ]
+    return operation
+
+
+def _trace_told() -> JsonObject:
+    operation = _operators("What was heard of what is traced", "Workers", 200, 400)
+    operation["parameters"] = [parameter("query", "after", VERSION, "Events after this number")]
+    return operation
+
+
+def _trace_begun() -> JsonObject:
+    operation = _operators("Trace a user or a resource, and nothing else", "Workers", 200, 400, 408, 413, 422)
+    operation["requestBody"] = json_body("TraceWanted", "A user or a resource, and for how long")
     return operation
 
 

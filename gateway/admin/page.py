@@ -18,6 +18,8 @@ pre { padding: .8rem; overflow-x: auto } td { padding: .2rem 1rem .2rem 0; verti
 </style></head><body>
 <h1>Gateway <code>$name</code></h1>
 <p>This node is <b>$state</b>. Clients connect to <code>$websocket_url</code>.</p>
+<p><a href="console">The console</a> shows what goes on, to who has a token that grants
+<code>node:admin</code>: <code>gateway console</code> opens it.</p>
 <table>
 <tr><td><a href="healthz">/healthz</a></td><td>the process runs</td></tr>
 <tr><td><a href="readyz">/readyz</a></td><td>new clients are welcome (503 while draining)</td></tr>

@@ -29,6 +29,10 @@ COMMANDS = (
     "flags",
     "revoke",
     "disconnect",
+    "sessions",
+    "rooms",
+    "trace",
+    "console",
     "rollout",
     "drain",
     "audit",
@@ -37,7 +41,13 @@ COMMANDS = (
     "import",
 )
 # Where the module has another name.
-MODULES = {"restore": "backup", "import": "backup"}
+MODULES = {
+    "rooms": "sessions",
+    "trace": "sessions",
+    "console": "sessions",
+    "restore": "backup",
+    "import": "backup",
+}
 
 HELP = """Edit JSON documents together, in real time.
 

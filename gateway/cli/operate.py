@@ -32,15 +32,22 @@ class AdminPort(NamedTuple):
         """The same, for what is done to resources."""
         return self._replace(grants={"*": "admin"})
 
+    def base(self, settings: Settings) -> str:
+        """The admin port's address."""
+        server = settings.load().server
+        return (self.url or f"http://{reachable(server.admin_host)}:{server.admin_port}").rstrip("/")
+
+    def signed(self, settings: Settings, grants: Mapping[str, str], ttl_s: float) -> str:
+        """A token for it, signed with the secret in the data directory; raises ConfigError without one."""
+        user = os.environ.get("USER") or "operator"
+        return signed(settings.load(), user, dict(grants), ttl_s)
+
     def ask(self, settings: Settings, method: str, path: str, body: object = None) -> Any:
         """The answer's JSON; raises ClientError for a refusal, Unreachable where there is no answer."""
-        config = settings.load()
-        server = config.server
-        base = self.url or f"http://{reachable(server.admin_host)}:{server.admin_port}"
-        user = os.environ.get("USER") or "operator"
-        token = self.token or signed(config, user, dict(self.grants), TOKEN_TTL_S)
+        base = self.base(settings)
+        token = self.token or self.signed(settings, self.grants, TOKEN_TTL_S)
         request = urllib.request.Request(
-            base.rstrip("/") + path,
+            base + path,
             None if body is None else json.dumps(body).encode(),
             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
             method=method,

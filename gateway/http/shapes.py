@@ -232,6 +232,15 @@ SCHEMAS: JsonObject = {
         {"revocations": {"type": "array", "items": {"$ref": "#/components/schemas/Revocation"}}}
     ),
     "Revoke": shape(REVOKE, *REVOKE),
+    "Workers": shape({"workers": {"type": "array", "items": {"type": "object"}}}),
+    "TraceWanted": shape(
+        {
+            "user_id": STRING,
+            "resource": {"type": "string", "description": "TYPE:ID"},
+            "for_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600},
+        },
+        *("user_id", "resource", "for_s"),
+    ),
     "TakenBack": shape({"taken_back": STRING}),
     "Disconnected": shape({"user_id": {"type": "string", "minLength": 1, "maxLength": 256}}),
     "AuditPage": shape(

@@ -43,9 +43,11 @@ from gateway.node.backends import LocalBackend, backend_of
 from gateway.node.capacity import Capacity
 from gateway.node.flags import NodeFlags
 from gateway.node.gauges import Gauges
+from gateway.node.insight import Insight
 from gateway.node.resources import HubResources
 from gateway.node.revocations import NodeRevocations
 from gateway.node.searching import Searcher
+from gateway.node.tracer import LiveTracer
 from gateway.ports import Bus, OpLog, Transport
 from gateway.runtime import interpreter, speedups
 from gateway.runtime.clock import unix_ms
@@ -211,6 +213,8 @@ class Node:
         self._resources = HubResources(
             self.hub, self.endpoint.context, self._summariser, self._made_searcher()
         )
+        tracer = LiveTracer(self.hub, self.endpoint.handlers)
+        self._insight = Insight(self.name, self, self.hub, self.endpoint.registry, tracer)
         self.http: server.HttpServer | None = None
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
@@ -341,7 +345,7 @@ class Node:
     def admin_application(self, websocket: tuple[str, int]) -> Starlette:
         """The admin HTTP of this worker, whose clients connect to `websocket`."""
         drain = self.drain if self._admin else _supervised
-        controls = Controls(self.flags, self.revocations, drain, self.audit)
+        controls = Controls(self.flags, self.revocations, drain, self.audit, self._insight)
         return faces.admin_application(
             self.config, self._resources, self, self._authenticator, websocket, controls
         )

@@ -18,6 +18,11 @@ class Connection(Protocol):
         """The peer's address, for logs."""
         ...
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits for the reader, beyond what its socket takes."""
+        ...
+
     def send(
         self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
     ) -> None:

@@ -85,6 +85,7 @@ class Endpoint:
         limits = config.limits
         self.visitors = Visitors(limits, hub.now_s)
         self._registry = Registry(self.visitors)
+        self.handlers = dict(handlers.HANDLERS)
         self.rates = RateLimiter(limits.operations_per_minute, limits.operations_burst)
         self._shared = SessionContext(
             node,
@@ -96,7 +97,7 @@ class Endpoint:
             Shares(limits.reads_per_minute / 60, limits.reads_burst),
             Shares(limits.user_cpu_share, limits.user_cpu_burst_s),
             features,
-            handlers.HANDLERS,
+            self.handlers,
             self._registry,
             hand_over,
         )
@@ -105,6 +106,11 @@ class Endpoint:
     def context(self) -> SessionContext:
         """What its sessions share."""
         return self._shared
+
+    @property
+    def registry(self) -> Registry:
+        """Who is connected."""
+        return self._registry
 
     @property
     def full(self) -> bool:

@@ -25,6 +25,7 @@ class _Answers:
     """The session's `Connection`: keeps the one message that answers the edit."""
 
     remote = "http"
+    waiting_bytes = 0
 
     def __init__(self) -> None:
         self.answered = trio.Event()

@@ -74,6 +74,11 @@ class Visitors:
         most = self._limits.connections_per_user_max
         return bool(most) and self._users[user_id] >= most
 
+    @property
+    def users(self) -> int:
+        """How many users are connected."""
+        return len(self._users)
+
     def came(self, remote: str) -> None:
         """A connection began."""
         self._connections[neighbourhood(host_of(remote))] += 1

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.admin import draining, exposition
+from gateway.admin import draining, exposition, insight
 from gateway.admin.app import FULL
 from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.runtime.metrics import Counters
@@ -57,6 +57,7 @@ def application(workers: Workers, body_bytes_max: int) -> Starlette:
             Route("/readyz", front.readyz, methods=["GET"]),
             Route("/metrics", front.metrics, methods=["GET"]),
             Route(draining.PATH, front.drain, methods=["POST"]),
+            *(Route(path, front.of_all, methods=methods) for path, methods in insight.OF_ALL.items()),
             Route("/{path:path}", front.relay, methods=METHODS),
         ]
     )
@@ -109,12 +110,34 @@ class _Front:
         """Let some worker answer, in turn."""
         return await self._relay(request, await self._body(request))
 
+    async def of_all(self, request: Request) -> Response:
+        """Let every worker answer, and join what they say; a refusal is as good as any other's."""
+        body = await self._body(request)
+        answers: list[Response] = []
+
+        async def ask(child: Child) -> None:
+            answers.append(await self._ask(child, request, body))
+
+        async with trio.open_nursery() as nursery:
+            for child in self._workers.serving():
+                nursery.start_soon(ask, child)
+        if not answers:
+            return self._nobody("no worker is ready")
+        told = [answer for answer in answers if answer.status_code == 200]
+        refused = next((answer for answer in answers if answer.status_code in (400, 401, 403, 422)), None)
+        if refused is not None or not told:
+            return refused or answers[0]
+        workers = [worker for answer in told for worker in json.loads(bytes(answer.body))["workers"]]
+        return JSONResponse({"workers": workers}, headers={"Cache-Control": "no-store"})
+
     async def _relay(self, request: Request, body: bytes) -> Response:
         serving = self._workers.serving()
         if not serving:
             return self._nobody("no worker is ready")
         self._turn += 1
-        child = serving[self._turn % len(serving)]
+        return await self._ask(serving[self._turn % len(serving)], request, body)
+
+    async def _ask(self, child: Child, request: Request, body: bytes) -> Response:
         asked = {
             "type": "http",
             "method": request.method,

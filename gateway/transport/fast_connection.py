@@ -294,6 +294,11 @@ class FastConnection:
         if self.work is not None:
             self._wake()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """See the port."""
+        return 0 if self._backlog is None else int(self._backlog.size_bytes)
+
     def _congested(self) -> bool:
         return self._backlog is not None and self._backlog.congested and self._state == OPEN
 

@@ -57,6 +57,11 @@ class PortableConnection:
 
     # ------------------------------------------------------------------------ what a session uses
 
+    @property
+    def waiting_bytes(self) -> int:
+        """See the port."""
+        return self._outbox.size_bytes
+
     def send(
         self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
     ) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 from gateway.admin import app as admin_app
 from gateway.admin import openapi as admin_openapi
 from gateway.admin.flags import NAMES
+from gateway.admin.insight import NodeView
 from gateway.config import AuditSettings, FeaturesSettings
 from gateway.http import app as service_app
 from gateway.http import openapi as service_openapi
@@ -49,6 +50,7 @@ def admin_routes():
             NodeRevocations(MemoryValues(), 10, lambda revocations: None),
             lambda: None,
             AuditTrail("n1", MemoryAudit(), AuditSettings(), Counters(), lambda: 0),
+            cast("NodeView", None),
         ),
     )
     return admin_app.routes(context)

@@ -50,6 +50,7 @@ class Reader:
     """A connection that keeps what it was sent."""
 
     remote = "in memory"
+    waiting_bytes = 0
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []

@@ -1,0 +1,151 @@
+"""The console and what it asks for: numbers, rooms, sessions, a trace; typed, and in a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+from tests import nodejs
+from tests.cli.commands import Finished, Server, gateway, running, served
+from tests.clients.desk import replace
+from tests.clients.wire import Wire, wire
+from tests.servers import redis_server
+from tests.supervisor.test_supervisor import WORKERS, token
+
+PACE = ("--set", "limits.operations_per_minute=0", "--set", "limits.user_cpu_share=1")
+
+
+async def run(server: Server, *words: str) -> Finished:
+    done = await gateway(*words, "--admin", server.admin, "--data", str(server.data))
+    assert done.status == 0, done.err
+    return done
+
+
+@asynccontextmanager
+async def subscribed(server: Server, user: str) -> AsyncIterator[Wire]:
+    """Somebody with event 42."""
+    async with wire(server.url, await token(server, user), extended=True) as opened:
+        await opened.take("AUTH_ACK")
+        await opened.send("AUTH", {"client_id": f"{user}-client", "protocol": 1})
+        await opened.take("AUTH_ACK")
+        await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": "42"})
+        yield opened
+
+
+async def edit_on(opened: Wire) -> None:
+    """A new title, again and again."""
+    version, number = 0, 0
+    while True:
+        number += 1
+        title: Any = (
+            replace("/title", f"t{number}") if version else {"op": "add", "path": "", "value": {"title": "t"}}
+        )
+        await opened.send(
+            "OP", {"resource_id": "42", "version": version, "operations": [title], "seq": number}
+        )
+        version = (await opened.take("OP_ACK"))["version"]
+        await trio.sleep(0.05)
+
+
+@asynccontextmanager
+async def lively(tmp_path: Path) -> AsyncIterator[Server]:
+    """A node of two workers, with an editor and two readers."""
+    with redis_server() as redis:
+        async with (
+            served(tmp_path, *WORKERS, *PACE, "--redis", redis.url) as server,
+            subscribed(server, "ann") as ann,
+            subscribed(server, "bob"),
+            subscribed(server, "cid"),
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(edit_on, ann)
+            yield server
+            nursery.cancel_scope.cancel()
+
+
+async def test_from_the_command_line(tmp_path: Path) -> None:
+    async with lively(tmp_path) as server:
+        sessions = json.loads((await run(server, "sessions", "--json")).out)
+        assert {session["user_id"] for session in sessions} == {"ann", "bob", "cid"}
+        [ann] = json.loads((await run(server, "sessions", "ann", "--json")).out)
+        assert (ann["client_id"], ann["subscriptions"]) == ("ann-client", ["event:42"])
+        assert ann["remote"].startswith("127.0.0.1:")
+        assert "bob-client" in (await run(server, "sessions", "event:42")).out
+        assert (await run(server, "sessions", "nobody")).out == "nobody\n"
+        rooms = json.loads((await run(server, "rooms", "--json")).out)
+        [busiest] = rooms["busiest"]
+        assert (busiest["resource"], rooms["watched"][0]["subscribers"]) == ("event:42", 3)
+        assert busiest["changes_per_s"] > 0
+        assert "event:42" in (await run(server, "rooms")).out
+        traced = (await run(server, "trace", "ann", "--for", "2s")).out
+        assert " OP user_id=ann " in traced and "bob" not in traced
+        assert "title" not in traced  # what is in the messages isn't shown
+        traced = (await run(server, "trace", "event:42", "--for", "2s")).out
+        assert " change version=" in traced and " OP user_id=ann " in traced
+        async with (
+            running("trace", "bob", "--admin", server.admin, "--data", str(server.data), cwd=None) as command,
+            subscribed(server, "bob") as bob,
+        ):
+            await trio.sleep(0.5)
+            await bob.send("PING", {})
+            assert "user_id=bob" in await command.line()
+
+
+async def test_only_who_may_looks_and_only_an_operator_traces(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.admin) as client:
+        for path in ("/v1/node", "/v1/sessions", "/v1/trace"):
+            assert (await client.get(path)).status_code == 401
+        editor = {"Authorization": f"Bearer {await token(server)}"}
+        looker = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=viewer')}"}
+        assert (await client.get("/v1/node", headers=editor)).status_code == 403
+        [state] = (await client.get("/v1/node", headers=looker)).json()["workers"]
+        assert (state["connections"], state["draining"]) == (0, False)
+        assert (await client.get("/v1/trace", headers=looker)).status_code == 403
+        operator = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=admin')}"}
+        for wrong in ({}, {"user_id": "a", "resource": "event:1"}, {"resource": "event"}, {"user_id": 3}):
+            assert (await client.post("/v1/trace", json=wrong, headers=operator)).status_code == 400
+        page = await client.get("/console")
+        assert page.headers["Content-Type"].startswith("text/html")
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        address = (await run(server, "console", "--look")).out
+        assert address.startswith(f"{server.admin}/console#ey")
+
+
+async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> None:
+    try:
+        command = nodejs.node("scripts/console.mjs")
+    except nodejs.Unavailable as reason:
+        nodejs.skip_or_fail(reason)
+    pictures = Path(os.environ.get("CONSOLE_PICTURES", tmp_path))
+    async with lively(tmp_path / "data") as server:
+        address = (await run(server, "console")).out.strip()
+        with trio.fail_after(120):
+            done = await trio.run_process(
+                [*command, address, str(pictures), "ann", "event:42"],
+                cwd=nodejs.CLIENTS,
+                env=nodejs.environment(),
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr.decode()
+        seen = json.loads(done.stdout)
+        assert seen["errors"] == [] or all("401" in error for error in seen["errors"]), seen["errors"]
+        assert "#" not in seen["address"]  # the token isn't left in the address
+        assert (seen["state"], seen["phoneOverflow"], seen["markup"]) == ("live", 0, 0)
+        assert "Connections" in seen["tiles"] and "n1.0" in seen["workers"] and "n1.1" in seen["workers"]
+        assert "event:42" in seen["watched"] and "disk free" in seen["archive"]
+        assert "OP user_id=ann" in seen["events"]
+        assert "<img src=x onerror=alert(1)>" in seen["revocations"]
+        assert "trace.start" in seen["acts"] and "user:ann" in seen["acts"]
+        assert "not a JWT" in seen["refused"] or "token" in seen["refused"]
+        for name in ("wide", "phone", "dark"):
+            assert (pictures / f"console-{name}.png").stat().st_size > 10_000

@@ -1,0 +1,142 @@
+"""The recipes for containers: linted, rendered by Helm itself, and held against the schemas of Kubernetes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from helm_python import Chart, HelmError, lint
+
+from tests.cli.commands import ROOT, gateway
+
+DEPLOY = ROOT / "deploy"
+CHART = DEPLOY / "helm" / "gateway"
+# Of operators that a cluster may have: no schema of Kubernetes knows them.
+FOREIGN = {"ScaledObject", "ServiceMonitor"}
+EVERYTHING: dict[str, Any] = {
+    "serviceMonitor": {"enabled": True},
+    "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls"},
+    "proxies": ["10.0.0.0/8"],
+    "settings": {"limits.operations_per_minute": 200, "server.origins": ["https://calendar.example"]},
+    "imagePullSecrets": [{"name": "registry"}],
+    "networkPolicy": {
+        "clients": [{"namespaceSelector": {}}],
+        "operators": [{"podSelector": {"matchLabels": {"a": "b"}}}],
+    },
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"key": "k", "operator": "Exists"}],
+}
+VARIANTS = {
+    "as it is": {},
+    "hpa": {**EVERYTHING, "autoscaling": {"kind": "hpa"}},
+    "keda": {**EVERYTHING, "autoscaling": {"kind": "keda"}, "jwksConfigMap": "keys"},
+    "without PostgreSQL": {"postgres": {"dsn": ""}, "networkPolicy": {"enabled": False}},
+}
+
+
+def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
+    with Chart.load(CHART) as chart:
+        texts = chart.render(values=values, name="demo")
+    return [found for text in texts.values() for found in yaml.safe_load_all(text) if found]
+
+
+def of_kind(found: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    [one] = [item for item in found if item["kind"] == kind]
+    return one
+
+
+def test_the_image_is_linted():
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_image_runs_as_a_user_without_rights_and_knows_its_health():
+    text = (DEPLOY / "Dockerfile").read_text()
+    last = text.rpartition("\nFROM ")[2]
+    assert "USER 10001:10001" in last and "HEALTHCHECK" in last and "gcc" not in last
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    copied = {word for line in text.splitlines() if line.startswith("COPY ") and "--from" not in line
+              for word in line.split()[1:-1]}  # fmt: skip
+    assert {f"!{name}" for name in copied} <= set(ignored)
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_chart_is_linted():
+    found = lint(CHART)
+    assert found["errors"] == []
+    assert {message["error"] for message in found["messages"]} <= {"icon is recommended"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_the_chart_renders_is_valid(variant):
+    found = rendered(VARIANTS[variant])
+    for item in found:
+        if item["kind"] not in FOREIGN:
+            kubernetes_validate.validate(item, "1.37", strict=True)
+    kinds = {item["kind"] for item in found}
+    assert {"Deployment", "Service", "ConfigMap", "PodDisruptionBudget"} <= kinds
+    wanted = {"hpa": {"HorizontalPodAutoscaler", "ServiceMonitor", "Ingress"}, "keda": FOREIGN}
+    assert wanted.get(variant, set()) <= kinds
+    assert ("Job" in kinds) == (variant != "without PostgreSQL")
+    assert ("NetworkPolicy" in kinds) == (variant != "without PostgreSQL")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+async def test_the_gateway_takes_the_settings_that_it_renders(variant, tmp_path):
+    text = of_kind(rendered(VARIANTS[variant]), "ConfigMap")["data"]["gateway.toml"]
+    assert tomllib.loads(text)["redis"]["urls"] == ["redis://redis:6379"]
+    (tmp_path / "gateway.toml").write_text(text)
+    shown = await gateway("config", "--config", str(tmp_path / "gateway.toml"))
+    assert shown.status == 0, shown.err
+    assert "server.workers = 2" in shown.out
+    if "settings" in VARIANTS[variant]:
+        assert "limits.operations_per_minute = 200" in shown.out
+        assert 'server.proxies = ["10.0.0.0/8"]' in shown.out
+
+
+def test_pods_run_without_rights_and_leave_in_order():
+    pod = of_kind(rendered({}), "Deployment")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    slept_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    settings = tomllib.loads(of_kind(rendered({}), "ConfigMap")["data"]["gateway.toml"])
+    drained_s = settings["timeouts"]["drain_grace_s"]
+    assert slept_s + drained_s + 5 < pod["terminationGracePeriodSeconds"]
+    scaled = of_kind(rendered(VARIANTS["keda"]), "ScaledObject")
+    assert "gateway_connections_left" in json.dumps(scaled)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"workers": 0}, {"redis": {"urls": []}}, {"autoscaling": {"kind": "vpa"}}, {"settings": {"x": 1}}],
+)
+def test_values_that_are_wrong_are_refused(wrong):
+    with pytest.raises(HelmError):
+        rendered(wrong)
+
+
+async def test_compose_gives_settings_that_the_gateway_takes(tmp_path):
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    node = compose["services"]["node1"]
+    assert node["read_only"] and node["cap_drop"] == ["ALL"]
+    variables = dict(node["environment"])
+    for name in [name for name in variables if name.endswith("_FILE")]:
+        (tmp_path / name).write_text("x" * 40)
+        variables[name] = str(tmp_path / name)
+    shown = await gateway("config", **variables)
+    assert shown.status == 0, shown.err
+    assert 'redis.durability = "fsync"' in shown.out
+    assert 'server.proxies = ["172.30.0.0/24"]' in shown.out
+    named = {name for service in compose["services"].values() for name in service.get("secrets", ())}
+    assert named == set(compose["secrets"])
