@@ -16,18 +16,25 @@ from tests.docs import contract
 
 # Where payloads are read and written.
 WIRE = ("wire", "sessions", "rooms")
+# The kernel's report is what an OP_ACK carries.
+REPORTS = "ot/kernel/conflicts.py"
 # Where connections are closed.
 CLOSERS = (*WIRE, "admission", "transport")
 
 
 @cache
-def trees(*folders: str) -> tuple[ast.Module, ...]:
-    paths = [path for folder in folders for path in sorted((ROOT / "gateway" / folder).rglob("*.py"))]
+def trees(*places: str) -> tuple[ast.Module, ...]:
+    """The parsed sources of these files, and of all files in these folders."""
+    package = ROOT / "gateway"
+    found = [
+        [package / place] if place.endswith(".py") else (package / place).rglob("*.py") for place in places
+    ]
+    paths = [path for files in found for path in sorted(files)]
     return tuple(ast.parse(path.read_text()) for path in paths)
 
 
-def nodes(*folders: str) -> Iterator[ast.AST]:
-    for tree in trees(*folders):
+def nodes(*places: str) -> Iterator[ast.AST]:
+    for tree in trees(*places):
         yield from ast.walk(tree)
 
 
@@ -69,7 +76,14 @@ def fields_of_code() -> set[str]:
             found.add(text(node.slice))
         if isinstance(node, ast.Compare) and ast.unparse(node.comparators[0]) == "payload":
             found.add(text(node.left))
-    return {name for name in found if name and re.fullmatch("[a-z][a-z_]*", name)}
+    return {name for name in found | reported() if name and re.fullmatch("[a-z][a-z_]*", name)}
+
+
+def reported() -> set[str | None]:
+    """The members of the kernel's report on a conflict, without what only the room reads and takes out."""
+    [report] = [node for node in nodes(REPORTS) if getattr(node, "name", "") == "described"]
+    taken = {text(node.args[0]) for node in nodes("rooms") if called(node) == "pop" and node.args}
+    return {text(node) for node in ast.walk(report)} - taken
 
 
 def error_codes_of_code() -> set[str]:
