@@ -219,7 +219,7 @@ def node(folder: Path, searched: bool) -> Iterator[tuple[str, str, psutil.Proces
     """A served gateway: its URL, a token, its process."""
     create_secret(folder / "jwt-secret")
     secret = (folder / "jwt-secret").read_bytes()
-    command = [sys.executable, "-m", "gateway", "serve", "--data", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", "gateway", "serve", "--data", str(folder), "--port", "0", "--new"]
     for setting in (
         *("server.admin_port=0", "limits.operations_per_minute=0", "limits.user_cpu_share=1"),
         f"search.enabled={'true' if searched else 'false'}",
