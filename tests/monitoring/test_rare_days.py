@@ -242,7 +242,7 @@ def followers(node: Server) -> list[psutil.Process]:
 
 async def test_stored_data_that_somebody_changed_are_told(tmp_path: Path) -> None:
     with redis_server() as server, redis.Redis("127.0.0.1", server.port) as direct:
-        words = ("--redis", server.url, "--set", "timeouts.room_idle_s=0.2")
+        words = ("--redis", server.url, "--set", "timeouts.room_idle_s=0.2", "--set", *NO_RATES)
         async with served(tmp_path, *words) as node, watching(node) as found:
             bearer = await token(node)
             async with traffic.looking(node, bearer, "1", "a") as author:
