@@ -24,6 +24,8 @@ from tests.supervisor.test_supervisor import token
 OLD = ("Monday", "Tuesday", "Wednesday")
 NEW = ("one", "two", "three")
 _clients = itertools.count()
+FSYNC = ("--set", "redis.durability=fsync")
+NO_RATES = ("--set", "limits.operations_per_minute=0")
 NAMED = {"resource": "event", "resource_id": "42"}
 
 
@@ -119,7 +121,7 @@ def _database(archive: str) -> Any:
 async def test_a_room_that_was_open_all_the_while_keeps_its_epoch(tmp_path: Path) -> None:
     fsync = ("--appendonly", "yes", "--appendfsync", "always")
     with redis_server(*fsync) as server:
-        async with served(tmp_path, "--redis", server.url, "--set", "redis.durability=fsync") as node:
+        async with served(tmp_path, "--redis", server.url, *FSYNC, *NO_RATES) as node:
             before = await titled(node, OLD)
             async with client(node) as (connected, _):
                 server.kill()
@@ -147,7 +149,7 @@ async def test_a_restart_costs_those_who_come_later_a_look_at_the_document_and_n
 ) -> None:
     fsync = ("--appendonly", "yes", "--appendfsync", "always")
     with redis_server(*fsync) as server:
-        words = ("--redis", server.url, "--set", "redis.durability=fsync")
+        words = ("--redis", server.url, *FSYNC, *NO_RATES)
         async with served(tmp_path, *words) as node:
             before = await titled(node, OLD)
         server.kill()
