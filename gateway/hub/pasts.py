@@ -13,7 +13,7 @@ from contextlib import aclosing
 import orjson
 import trio
 
-from gateway.errors import Refusal
+from gateway.errors import LogUnavailable, Refusal
 from gateway.hub import replay
 from gateway.ports import OpLog
 from gateway.rooms.past import Past
@@ -51,8 +51,12 @@ class Pasts:
         while True:
             past = self._usable(room)
             if past is None or not past.covers(version):
+                history = room.history
                 async with self._building:
                     past = await self._built(room, version)
+                if room.history is history and not past.covers(version):
+                    text = f"the log doesn't have all of {room.resource} up to version {room.version}"
+                    raise LogUnavailable(text, "none")
             if past.history is room.history and past.covers(version):
                 past.take_window()
                 self._kept[room] = past
