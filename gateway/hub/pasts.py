@@ -51,10 +51,10 @@ class Pasts:
         while True:
             past = self._usable(room)
             if past is None or not past.covers(version):
-                history = room.history
+                history, upto = room.history, room.history.start
                 async with self._building:
                     past = await self._built(room, version)
-                if room.history is history and not past.covers(version):
+                if room.history is history and past.end < upto:
                     text = f"the log doesn't have all of {room.resource} up to version {room.version}"
                     raise LogUnavailable(text, "none")
             if past.history is room.history and past.covers(version):
