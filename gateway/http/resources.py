@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.errors import LogTrimmed
 from gateway.http.history import Page, page_of
 from gateway.http.names import version_named
 from gateway.http.port import Revision, Written
@@ -153,12 +154,23 @@ class ResourceRoutes:
         target = target_of(self._context, request, "viewer")
         page = Page.of(request)
         self._resources.charge_read(target.identity.user_id)
-        if "from" not in request.query_params:
-            page = page._replace(first=await self._resources.oldest(target.type, target.id) + 1)
-        changes, next_url = await page_of(self._resources, target, page, request.url.path)
+        if "from" in request.query_params:
+            changes, next_url = await page_of(self._resources, target, page, request.url.path)
+        else:
+            changes, next_url = await self._from_oldest(target, page, request.url.path)
         fields = {**target.named, "changes": [orjson.Fragment(body) for body in changes], "next": next_url}
         headers = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
         return self._paid(target, json_response(fields, headers=headers))
+
+    async def _from_oldest(self, target: Target, page: Page, path: str) -> tuple[list[bytes], str | None]:
+        """The page that begins with the oldest change that is kept. It may go while the page is read."""
+        while True:
+            oldest = await self._resources.oldest(target.type, target.id)
+            try:
+                return await page_of(self._resources, target, page._replace(first=oldest + 1), path)
+            except LogTrimmed as error:
+                if error.version <= oldest:
+                    raise
 
     # ------------------------------------------------------------------------------------------ writing
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -10,6 +12,7 @@ from gateway.hub import retention
 from gateway.hub.retention import DAY_MS, Policy
 from gateway.log.sqlite import SqliteLog
 from gateway.node import searching
+from gateway.node.resources import HubResources
 from gateway.ports import Batch, Record, Snapshot
 from gateway.ports.retention import Excess, RetentionRule
 from tests.http.node import Served, served
@@ -72,11 +75,36 @@ async def test_changes_beyond_their_number_go_and_named_versions_stay(tmp_path):
         blame = (await client.get(f"{EVENT}/blame")).json()
         assert blame["members"][-1]["version"] == 10
         assert (await client.post(f"{EVENT}/restore", json={"named": "Draft"})).json()["version"] == 11
-        # The other type keeps everything, and the index forgets what went.
+        # The other type keeps everything, and the index forgets what went: the restoring change wrote a "3",
+        # and is the fourth that stays.
         assert len((await client.get(f"{CALENDAR}/history")).json()["changes"]) == 10
-        await until(node, 4, q="title", kind="change", type="event")
+        await gone(node, EVENT, 7)
+        found = await until(node, 3, q="title", kind="change", type="event")
+        assert [item["version"] for item in found] == [10, 9, 8]
     async with served(tmp_path, "portable", **sections) as node:  # and it opens again
         assert (await node.client.get(EVENT)).json()["document"] == {"title": "title 3"}
+
+
+async def test_the_oldest_page_is_what_is_kept_though_history_goes_while_it_is_read(tmp_path, monkeypatch):
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        await written(node, EVENT, 10)
+        log, oldest = node.node.hub.log, HubResources.oldest
+        left: list[int] = []
+
+        async def oldest_before_it_goes(*given: Any) -> int:
+            found = await oldest(*given)
+            if left:
+                upto = left.pop(0)
+                epoch = (await log.open("event:42")).epoch
+                await log.save_snapshot("event:42", epoch, Snapshot(upto, b'{"title":"title %d"}' % upto))
+                assert await log.retain(Excess("event:42", epoch, upto), []) > 0
+            return found
+
+        monkeypatch.setattr(HubResources, "oldest", oldest_before_it_goes)
+        for parameters, kept in (({}, [4, 5, 6, 7, 8, 9, 10]), ({"describe": "true"}, [6, 7, 8, 9, 10])):
+            left.append(kept[0] - 1)
+            history = (await node.client.get(f"{EVENT}/history", params=parameters)).json()
+            assert [change["version"] for change in history["changes"]] == kept
 
 
 async def test_what_is_in_excess_by_age_and_by_number(tmp_path):
