@@ -37,7 +37,10 @@ def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
 
 
 class Committer:
-    """Brings rooms' batches to the log and its answers back. `after` is called for each room answered."""
+    """Brings rooms' batches to the log and its answers back. `after` is called for each room answered.
+
+    `cpu_s` is what the loop's thread used, where that is known: time in which it didn't run isn't work.
+    """
 
     def __init__(
         self,
@@ -48,10 +51,12 @@ class Committer:
         sanitising: Sanitising,
         after: Callable[[Room], None],
         tracer: Tracer | None = None,
+        cpu_s: Callable[[], float] | None = None,
     ) -> None:
         self._log = log
         self._counters = counters
         self._now_s = now_s
+        self._cpu_s = cpu_s or now_s
         self._catch_up = catch_up
         self._after = after
         self._tracer = tracer
@@ -136,9 +141,9 @@ class Committer:
         return prepared
 
     def _staged(self, room: Room) -> Batch | None:
-        began_s = self._now_s()
+        began_s = self._cpu_s()
         batch = room.prepare()
-        self._heavy.staged(room, self._now_s() - began_s, 0 if batch is None else len(batch.records))
+        self._heavy.staged(room, self._cpu_s() - began_s, 0 if batch is None else len(batch.records))
         return batch
 
     def _sanitise_for(self, room: Room) -> None:

@@ -39,14 +39,14 @@ class HeavyRooms:
             self._free_s = due_s + pause_s
         return max(0.0, due_s - now_s)
 
-    def staged(self, room: Room, took_s: float, changes: int) -> None:
-        """A batch of so many changes was staged (0: all of them were refused)."""
-        if took_s < BATCH_S or took_s < CHANGE_S * changes:
+    def staged(self, room: Room, cpu_s: float, changes: int) -> None:
+        """A batch of so many changes (0: all of them were refused) was so much work to stage."""
+        if cpu_s < BATCH_S or cpu_s < CHANGE_S * changes:
             if self._pauses_s:
                 self.forget(room)
             return
         self._due_s.pop(room, None)
-        pause_s = self._pauses_s[room] = min(PAUSES * took_s, PAUSE_MAX_S)
+        pause_s = self._pauses_s[room] = min(PAUSES * cpu_s, PAUSE_MAX_S)
         self._free_s = max(self._free_s, self._now_s() + pause_s)
 
     def forget(self, room: Room) -> None:

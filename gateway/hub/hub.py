@@ -59,6 +59,7 @@ class Hub:
         now_s: Callable[[], float],
         leases: Leases | None = None,
         tracer: Tracer | None = None,
+        cpu_s: Callable[[], float] | None = None,
     ) -> None:
         limits = config.limits
         self.config = config
@@ -85,7 +86,9 @@ class Hub:
         self.catch_up = CatchUp(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms)
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.on_settled: Callable[[Room], None] | None = None  # after each append of a room
-        self._committer = Committer(log, counters, now_s, self.catch_up, sanitising, self._settled, tracer)
+        self._committer = Committer(
+            log, counters, now_s, self.catch_up, sanitising, self._settled, tracer, cpu_s
+        )
         self.listener = Listener(
             self._rooms, self._committer, self.catch_up, self._neighbours, counters, tracer
         )

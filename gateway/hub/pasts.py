@@ -57,10 +57,12 @@ class Pasts:
                 if room.history is history and past.end < upto:
                     text = f"the log doesn't have all of {room.resource} up to version {room.version}"
                     raise LogUnavailable(text, "none")
-            if past.history is room.history and past.covers(version):
+            if past.history is not room.history:
+                continue
+            self._kept[room] = past  # also where the window moved on: it is read on from there
+            self._kept.move_to_end(room)
+            if past.covers(version):
                 past.take_window()
-                self._kept[room] = past
-                self._kept.move_to_end(room)
                 return past
 
     def _usable(self, room: Room) -> Past | None:

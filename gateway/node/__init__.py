@@ -17,6 +17,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -184,6 +185,7 @@ class Node:
             now_s,
             self._backend.leases,
             self._tracer,
+            time.thread_time,
         )
         connections_max = interpreter.connections_possible(config.server.connections_max)
         self._gauges = Gauges(

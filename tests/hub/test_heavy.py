@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import trio
+import trio.testing
 
 from gateway.hub.committer import Committer
 from gateway.hub.heavy import BATCH_S, PAUSES, HeavyRooms
@@ -20,6 +21,9 @@ class Work:
 
     def now_s(self) -> float:
         return trio.current_time() + self.worked_s
+
+    def cpu_s(self) -> float:
+        return self.worked_s
 
 
 class Room:
@@ -50,7 +54,9 @@ class Lanes:
 
 async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojump_clock):
     work = Work()
-    committer = Committer(Lanes(), Counters(), work.now_s, None, None, lambda room: None)
+    committer = Committer(
+        Lanes(), Counters(), trio.current_time, None, None, lambda room: None, cpu_s=work.cpu_s
+    )
     heavy = [Room("x" * (n + 1), work, HEAVY_S) for n in range(10)]
     light = Room("light", work, 0.0001)
 
@@ -73,6 +79,21 @@ async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojum
     assert once < spent_s <= once + (took_s - once) / (1 + PAUSES) + 2 * HEAVY_S
     assert light.staged > (took_s - spent_s) / 0.001 / 2, "it waits for nobody"
     assert all(room.staged > 1 for room in heavy), [room.staged for room in heavy]
+
+
+async def test_time_that_another_process_took_is_nobodys_work(autojump_clock):
+    interrupted = Work()
+    committer = Committer(
+        Lanes(), Counters(), interrupted.now_s, None, None, lambda room: None, cpu_s=lambda: 0.0
+    )
+    room = Room("light", interrupted, HEAVY_S)  # by the clock on the wall
+    async with trio.open_nursery() as nursery:
+        await nursery.start(committer.run)
+        for number in range(10):
+            committer.add(room)
+            await trio.testing.wait_all_tasks_blocked()
+            assert room.staged == number + 1, "it isn't postponed"
+        nursery.cancel_scope.cancel()
 
 
 async def test_many_cheap_edits_of_one_batch_are_not_heavy(autojump_clock):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from gateway import ot
 from gateway.errors import Refusal
@@ -28,6 +29,7 @@ class Asked:
         self.reads: list[int] = []
         self.go = trio.Event()
         self.go.set()
+        self.held: trio.Event | None = None  # reads wait for it
         self._log = worker.log
         worker.log.snapshot = self.snapshot  # type: ignore[method-assign]
         worker.log.read = self.read  # type: ignore[method-assign]
@@ -39,6 +41,8 @@ class Asked:
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         self.reads.append(after)
+        if self.held is not None:
+            await self.held.wait()
         return await MemoryLog.read(self._log, resource, after, limit)
 
 
@@ -118,6 +122,32 @@ async def test_edits_that_come_together_share_one_rebuilding(autojump_clock):
         asked.go.set()
         await trio.sleep(1)
         assert (asked.snapshots, worker.counters.bases_rebuilt) == ([20], 1)
+
+
+async def test_a_room_that_moved_on_meanwhile_is_read_on_not_anew(autojump_clock):
+    async with cluster() as found, trio.open_nursery() as nursery:
+        worker, room, asked = await long_ago(found)
+        done = trio.Event()
+
+        async def edit() -> None:
+            await lowered(worker, room, 20)
+            done.set()
+
+        asked.held = trio.Event()
+        nursery.start_soon(edit)
+        await wait_all_tasks_blocked()
+        upto, held = room.history.start, asked.held
+        assert len(asked.reads) == 1, "it is being built"
+        for title in "abcdef":
+            await worker.commit(room, Author("ann"), titled(title))
+        room.trim(2, 1 << 30)
+        assert room.history.start > upto, "the window moved on"
+        asked.held = None
+        held.set()
+        await done.wait()
+        assert (asked.snapshots, worker.counters.bases_rebuilt) == ([20], 1)
+        assert asked.reads == sorted(set(asked.reads)), "each change was read once"
+        assert upto in asked.reads
 
 
 async def test_who_is_known_does_not_wait_for_a_rebuilding(autojump_clock):
