@@ -1,17 +1,18 @@
 """Servers of others under our schedule and our verdict, one table: python -m benchmarks.peers
 
-    python -m benchmarks.peers                            all of them, about ten minutes
-    python -m benchmarks.peers --only sharedb --only ours --hold-s 5
+    python -m benchmarks.peers                            all of them, about fifteen minutes
+    python -m benchmarks.peers --only sharedb --only ours --repeats 1 --rate 2000 --rate 4000
 
 Peers that aren't installed are, by `npm ci`, into benchmarks/node_modules. Each server runs alone, with the
-users of `headline` at a quarter of its size: 50 documents, each 5 editors and a viewer, one title replaced
-at a time. Edits a second rise by `--factor` until the p95 of deliveries is above 200 ms, the generator is
-the limit or the verdict is a fail.
+users of `headline`: 200 documents, each 5 editors and a viewer, one title replaced at a time. Edits a second
+go up the rates until the p95 of deliveries is above 200 ms or the server falls behind; all servers in turn,
+again and again, and the table has the medians.
 
-- held at 50, 200 ms: the last step whose p95 was below, edits a second that were acknowledged;
-- CPU an edit: of the server's processes alone, at the first step, where nothing is crowded;
-- memory: resident memory the server grew by, for each of 1,000 connections that only look on;
-- verdict: of all steps that were held, and the faults by name.
+- CPU an edit: of the server's processes alone, at the first two rates;
+- held at 50, 200 ms: the last rate whose p95 was below, edits a second that were acknowledged;
+- RSS: resident memory at the last rate that was held;
+- an idle one: resident memory the server grew by, for each of 1,000 connections that only look on;
+- verdict: of all rates, and the faults by name.
 
 What they do isn't the same. Ours writes every edit to disk before it answers; the others keep all in memory.
 ShareDB transforms, Yjs merges, a Socket.IO room keeps nothing.
@@ -22,6 +23,7 @@ from __future__ import annotations
 import argparse
 import functools
 import math
+import statistics
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,10 +43,10 @@ from loadtest.verdict import COUNTED
 from tests import nodejs
 
 HERE = Path(__file__).parent
-SCALE = 0.25
 TARGETS_MS = (50.0, 200.0)
+RATES = (2000.0, 4000.0, 6000.0, 8000.0, 10_000.0, 12_500.0, 15_000.0, 17_500.0, 20_000.0)
+CPU_RATES = 2  # at so many of the first rates the CPU is told
 IDLE = 1000
-STEPS_MAX = 14
 HELD_MIN, DONE_MIN = 0.97, 0.9  # of the edits that were due, acknowledged
 
 
@@ -54,7 +56,6 @@ class Peer:
 
     protocol: str
     script: str = ""
-    start: float = 400.0  # edits a second of the first step
 
     def command(self) -> Sequence[str]:
         """What starts it; its packages are installed where they aren't."""
@@ -62,7 +63,7 @@ class Peer:
 
 
 PEERS: Mapping[str, Peer] = {
-    "ours": Peer("collab", start=1200.0),
+    "ours": Peer("collab"),
     "sharedb": Peer("sharedb", "sharedb.mjs"),
     "sharedb-json1": Peer("sharedb-json1", "sharedb.mjs"),
     "hocuspocus": Peer("yjs", "hocuspocus.mjs"),
@@ -71,8 +72,8 @@ PEERS: Mapping[str, Peer] = {
 
 
 def base() -> Scenario:
-    """The users of `headline`, a quarter of them, judged at the largest target."""
-    made = load("headline").scaled(users=SCALE)
+    """The users of `headline`, judged at the largest target."""
+    made = load("headline")
     targets = replace(made.targets, delivery_p95_ms=TARGETS_MS[-1], delivery_p99_ms=None)
     return replace(made, targets=targets)
 
@@ -100,17 +101,15 @@ def idle(peer: Peer) -> float | None:
     return (rss["many"] - rss["few"]) / (many - few) if rss["many"] and rss["few"] else None
 
 
-def measured(name: str, factor: float, hold_s: float) -> dict[str, Any]:
-    """All figures of one server."""
-    peer, rate = PEERS[name], PEERS[name].start
+def climbed(name: str, rates: Sequence[float], hold_s: float) -> list[dict[str, Any]]:
+    """The steps of one server, up to the first rate that is too much for it."""
     steps: list[dict[str, Any]] = []
-    for _ in range(STEPS_MAX):
-        steps.append(figures(step(peer, rate, hold_s)) | {"rate": rate})
+    for rate in rates:
+        steps.append(figures(step(PEERS[name], rate, hold_s)) | {"rate": rate})
         print(f"  {name}: {said(steps[-1])}", file=sys.stderr)
         if steps[-1]["late"] > TARGETS_MS[-1] or steps[-1]["edits_per_s"] < DONE_MIN * rate:
             break
-        rate *= factor
-    return {**summary(steps), "memory_bytes": idle(peer), "steps": steps}
+    return steps
 
 
 def figures(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,6 +124,7 @@ def figures(report: Mapping[str, Any]) -> dict[str, Any]:
         "cores": cores,
         "generator_cores": stage["generator"]["cpu_cores"],
         "cpu_us": 1e6 * cores / done if cores and done else None,
+        "rss_bytes": stage["server"]["rss_bytes"],
         "status": verdict["status"],
         "limits": [reason for reason in verdict["reasons"] if reason.startswith("generator")],
         "faults": {fault: verdict[fault] for fault in COUNTED if verdict[fault]},
@@ -140,11 +140,8 @@ def said(one: Mapping[str, Any]) -> str:
 
 
 def summary(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a server held, from its steps."""
-    faults: Counter[str] = Counter()
-    for one in steps:
-        faults.update(one["faults"])
-    found: dict[str, Any] = {"faults": dict(faults), "cpu_us": steps[0]["cpu_us"]}
+    """What a server held, from the steps of one climb."""
+    found: dict[str, Any] = {}
     for target in TARGETS_MS:
         held = [
             one for one in steps if one["late"] <= target and one["edits_per_s"] >= HELD_MIN * one["rate"]
@@ -152,33 +149,63 @@ def summary(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         best = max(held, key=lambda one: float(one["edits_per_s"]), default=None)
         found[f"held_{target:.0f}"] = best["edits_per_s"] if best else 0.0
         found[f"deliveries_{target:.0f}"] = best["deliveries_per_s"] if best else 0.0
+        found["rss_bytes"] = best["rss_bytes"] if best else None
+    for one in steps[:CPU_RATES]:
+        found[f"cpu_us_{one['rate']:.0f}"] = one["cpu_us"]
     return found
 
 
-def _doubt(steps: Sequence[Mapping[str, Any]]) -> str:
+def medians(climbs: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """The median of each figure that the climbs have, and the faults of all."""
+    made = [summary(steps) for steps in climbs]
+    faults: Counter[str] = Counter()
+    for one in (one for steps in climbs for one in steps):
+        faults.update(one["faults"])
+    found: dict[str, Any] = {"faults": dict(faults)}
+    for key in dict.fromkeys(key for one in made for key in one):
+        values = [one[key] for one in made if one.get(key) is not None]
+        found[key] = statistics.median(values) if values else None
+    return found
+
+
+def _doubt(climbs: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     """Where something else than the server was short of CPU."""
+    steps = [one for climb in climbs for one in climb]
     limited = sum(one["status"] == "invalid" for one in steps)
     return f"{limited} of {len(steps)} steps invalid" if limited else ""
 
 
-def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+def table(results: Mapping[str, Mapping[str, Any]], rates: Sequence[float]) -> str:
     """What a reader compares."""
-    headings = ("server", "edits/s, p95 50 ms", "200 ms", "deliveries/s", "CPU an edit, us", "KB", "verdict")
+    cpu_rates = rates[:CPU_RATES]
+    headings = (
+        "server",
+        *(f"CPU an edit at {rate:,.0f}/s, us" for rate in cpu_rates),
+        *(f"held, p95 {target:.0f} ms" for target in TARGETS_MS),
+        "deliveries/s",
+        "RSS, MB",
+        "an idle one, KB",
+        "verdict",
+    )
     rows = []
     for name, one in results.items():
         faults = ", ".join(f"{count:,} {fault}" for fault, count in one["faults"].items())
-        memory = one["memory_bytes"]
         rows.append(
             [
                 name,
-                *(f"{one[f'held_{target:.0f}']:,.0f}" for target in TARGETS_MS),
-                f"{one[f'deliveries_{TARGETS_MS[-1]:.0f}']:,.0f}",
-                f"{one['cpu_us'] or 0:.0f}",
-                "" if memory is None else f"{memory / 1024:.0f}",
-                ", ".join(filter(None, [faults or "no fault", _doubt(one["steps"])])),
+                *(_number(one.get(f"cpu_us_{rate:.0f}")) for rate in cpu_rates),
+                *(_number(one[f"held_{target:.0f}"]) for target in TARGETS_MS),
+                _number(one[f"deliveries_{TARGETS_MS[-1]:.0f}"]),
+                _number(one["rss_bytes"], 1e6),
+                _number(one["memory_bytes"], 1024),
+                ", ".join(filter(None, [faults or "no fault", _doubt(one["climbs"])])),
             ]
         )
     return measure.table("Peers under one schedule and verdict", headings, rows)
+
+
+def _number(value: float | None, unit: float = 1.0) -> str:
+    return "" if value is None else f"{value / unit:,.0f}"
 
 
 def main() -> int:
@@ -188,13 +215,21 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", choices=PEERS, action="append")
-    parser.add_argument("--factor", type=float, default=1.4)
+    parser.add_argument("--rate", type=float, action="append", help="edits a second, instead of all")
     parser.add_argument("--hold-s", type=float, default=6.0)
+    parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    names = options.only or list(PEERS)
-    results = {name: measured(name, options.factor, options.hold_s) for name in names}
-    path = measure.save("peers", {"scale": SCALE, "results": results})
-    print(f"{table(results)}\n\n{path}")
+    names, rates = options.only or list(PEERS), options.rate or RATES
+    climbs: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in names}
+    for _ in range(options.repeats):
+        for name in names:
+            climbs[name].append(climbed(name, rates, options.hold_s))
+    results = {
+        name: {**medians(climbs[name]), "memory_bytes": idle(PEERS[name]), "climbs": climbs[name]}
+        for name in names
+    }
+    path = measure.save("peers", {"rates": rates, "results": results})
+    print(f"{table(results, rates)}\n\n{path}")
     return 0
 
 
