@@ -15,8 +15,8 @@ again and again, and the table has the medians.
 - verdict: of all rates, and the faults by name.
 
 What they do isn't the same. Ours writes every edit to disk before it answers; the others keep all in memory.
-ShareDB transforms, Yjs merges, a Socket.IO room keeps nothing. Ours runs without its index for searches, which
-none of them has.
+ShareDB transforms, Yjs merges, a Socket.IO room keeps nothing. Ours runs without its index for searches,
+which none of them has.
 """
 
 from __future__ import annotations
