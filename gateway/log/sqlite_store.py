@@ -43,7 +43,8 @@ from gateway.wire.checksum import verified
 
 FORMAT_VERSION = 2
 BUSY_TIMEOUT_S = 2.0
-CACHE_BYTES = 32 << 20
+# Pages that a connection keeps. Reads are of a range or of one row, so readers need few.
+WRITER_CACHE_BYTES, READER_CACHE_BYTES = 32 << 20, 4 << 20
 CHECK_TIME_MAX_S = 2.0
 RECORDS_A_STEP = 1000
 PROBE_BYTES = 256 << 10
@@ -183,7 +184,8 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
         uri=True,
     )
     connection.text_factory = bytes
-    connection.execute(f"PRAGMA cache_size = -{CACHE_BYTES >> 10}")
+    cache_bytes = WRITER_CACHE_BYTES if writing else READER_CACHE_BYTES
+    connection.execute(f"PRAGMA cache_size = -{cache_bytes >> 10}")
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
 
