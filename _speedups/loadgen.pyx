@@ -42,7 +42,8 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_create1(int flags)
     int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
     int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
-    int EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLL_CLOEXEC
+    int EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLL_CLOEXEC
+    uint32_t EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP, EPOLLET
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
@@ -162,7 +163,7 @@ cdef class _Sockets(_Judge):
         user.fragments = None
         user.append_out(PyBytes_AS_STRING(request), PyBytes_GET_SIZE(request))
         user.wants_write = True
-        event.events = EPOLLIN | EPOLLOUT
+        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
         event.data.u64 = slot
         if epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
@@ -184,7 +185,11 @@ cdef class _Sockets(_Judge):
 
     cdef int watch(self, Py_ssize_t slot, _User user) except -1:
         cdef epoll_event event
-        event.events = (0 if user.paused else EPOLLIN) | (EPOLLOUT if user.wants_write else 0)
+        event.events = EPOLLRDHUP | EPOLLET
+        if not user.paused:
+            event.events |= EPOLLIN
+        if user.wants_write:
+            event.events |= EPOLLOUT
         event.data.u64 = slot
         epoll_ctl(self.epoll, EPOLL_CTL_MOD, user.fd, &event)
         return 0
@@ -266,11 +271,14 @@ cdef class _Sockets(_Judge):
             if user.out_size and user.phase != PHASE_CONNECTING:
                 self.flush(slot, user)
         if flags & (EPOLLIN | EPOLLERR | EPOLLHUP) and not (user.paused and not flags & (EPOLLERR | EPOLLHUP)):
-            self.receive(slot, user)
+            # epoll tells once of what arrived, so all of it is taken.
+            while self.receive(slot, user, flags):
+                pass
         return 0
 
-    cdef int receive(self, Py_ssize_t slot, _User user) except -1:
-        cdef size_t have = user.partial_size
+    cdef bint receive(self, Py_ssize_t slot, _User user, uint32_t flags) except -1:
+        """Read once; whether there may be more: bytes beyond the buffer, or the stream's end."""
+        cdef size_t room, have = user.partial_size
         cdef ssize_t got
         cdef size_t used
         cdef int64_t now
@@ -281,22 +289,24 @@ cdef class _Sockets(_Judge):
                 raise MemoryError
         if have:
             memcpy(self.buffer, user.partial, have)
-        got = recv(user.fd, self.buffer + have, self.buffer_room - have, MSG_DONTWAIT)
+        room = self.buffer_room - have
+        got = recv(user.fd, self.buffer + have, room, MSG_DONTWAIT)
         now = now_ns()
         if got <= 0:
             if got < 0 and (errno == EAGAIN or errno == EINTR):
-                return 0
+                return errno == EINTR
             self.end(slot, user, 1006, b"" if got == 0 else os.strerror(errno).encode(), now)
-            return 0
+            return False
         self.bytes_received += got
         have += got
         if user.phase != PHASE_OPEN:
             used = self.upgrade(slot, user, have, now)
         else:
             used = self.frames(slot, user, 0, have, now)
-        if user.fd >= 0:
-            user.keep_partial(self.buffer + used, have - used)
-        return 0
+        if user.fd < 0:
+            return False
+        user.keep_partial(self.buffer + used, have - used)
+        return <size_t>got == room or flags & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
 
     cdef int end(self, Py_ssize_t slot, _User user, int code, bytes reason, int64_t now) except -1:
         epoll_ctl(self.epoll, EPOLL_CTL_DEL, user.fd, NULL)

@@ -1,62 +1,81 @@
 # How the engine of loadgen.pyx plays what is due; a part of that module.
 
-cdef inline char *put_decimal(char *out, uint64_t value) noexcept nogil:
+cdef inline int put_decimal(char *out, uint64_t value) noexcept nogil:
+    """The digits of a number; returns how many."""
     cdef char digits[NUMBERS_MAX]
-    cdef int size = 0
+    cdef int at = NUMBERS_MAX
     while True:
-        digits[size] = c'0' + <char>(value % 10)
-        size += 1
+        at -= 1
+        digits[at] = c'0' + <char>(value % 10)
         value //= 10
         if value == 0:
             break
-    while size:
-        size -= 1
-        out[0] = digits[size]
-        out += 1
-    return out
+    memcpy(out, digits + at, NUMBERS_MAX - at)
+    return NUMBERS_MAX - at
 
 
-cdef inline char *put_hexadecimal(char *out, uint64_t value) noexcept nogil:
+cdef inline int put_hexadecimal(char *out, uint64_t value) noexcept nogil:
+    """The same in hexadecimal."""
     cdef char digits[NUMBERS_MAX]
-    cdef int digit, size = 0
+    cdef int digit, at = NUMBERS_MAX
     while True:
+        at -= 1
         digit = value & 15
-        digits[size] = c'0' + digit if digit < 10 else c'a' + digit - 10
-        size += 1
+        digits[at] = c'0' + digit if digit < 10 else c'a' + digit - 10
         value >>= 4
         if value == 0:
             break
-    while size:
-        size -= 1
-        out[0] = digits[size]
-        out += 1
-    return out
+    memcpy(out, digits + at, NUMBERS_MAX - at)
+    return NUMBERS_MAX - at
 
 
-cdef bytes filled(bytes script, int64_t number, int64_t version, int64_t index):
-    """The message of a script; its gaps are the bytes 1 (number), 2 (version), 3 (index)."""
-    cdef const char *p = PyBytes_AS_STRING(script)
-    cdef const char *end = p + PyBytes_GET_SIZE(script)
-    cdef char *made
-    cdef char *out
-    cdef bytes message
-    made = out = <char *>malloc((end - p) * NUMBERS_MAX)
-    if made == NULL:
-        raise MemoryError
-    while p < end:
-        if p[0] == 1:
-            out = put_decimal(out, number)
-        elif p[0] == 2:
-            out = put_decimal(out, version)
-        elif p[0] == 3:
-            out = put_hexadecimal(out, index)
-        else:
-            out[0] = p[0]
-            out += 1
-        p += 1
-    message = PyBytes_FromStringAndSize(made, out - made)
-    free(made)
-    return message
+cdef class _Script:
+    """How a user writes one kind of edit: its text, and where the gaps are, the bytes 1 (number), 2
+    (version), 3 (index)."""
+
+    cdef bytes text
+    cdef Py_ssize_t *gaps     # where each gap is; the last one is the text's end
+    cdef Py_ssize_t count
+
+    def __cinit__(self, bytes text):
+        cdef Py_ssize_t i, size = PyBytes_GET_SIZE(text)
+        self.text = text
+        self.gaps = <Py_ssize_t *>malloc((size + 1) * sizeof(Py_ssize_t))
+        if self.gaps == NULL:
+            raise MemoryError
+        for i in range(size):
+            if 1 <= text[i] <= 3:
+                self.gaps[self.count] = i
+                self.count += 1
+        self.gaps[self.count] = size
+
+    def __dealloc__(self):
+        free(self.gaps)
+
+    cdef bytes filled(self, int64_t number, int64_t version, int64_t index):
+        """The message."""
+        cdef char values[3][NUMBERS_MAX]
+        cdef int sizes[3]
+        cdef const char *text = PyBytes_AS_STRING(self.text)
+        cdef Py_ssize_t i, gap, at = 0, size = PyBytes_GET_SIZE(self.text)
+        cdef bytes message
+        cdef char *out
+        sizes[0] = put_decimal(values[0], number)
+        sizes[1] = put_decimal(values[1], version)
+        sizes[2] = put_hexadecimal(values[2], index)
+        for i in range(self.count):
+            size += sizes[text[self.gaps[i]] - 1] - 1
+        message = PyBytes_FromStringAndSize(NULL, size)
+        out = PyBytes_AS_STRING(message)
+        for i in range(self.count + 1):
+            gap = self.gaps[i]
+            memcpy(out, text + at, gap - at)
+            out += gap - at
+            at = gap + 1
+            if i < self.count:
+                memcpy(out, values[text[gap] - 1], sizes[text[gap] - 1])
+                out += sizes[text[gap] - 1]
+        return message
 
 
 cdef class Engine(_Sockets):
@@ -81,7 +100,7 @@ cdef class Engine(_Sockets):
             raise IndexError(kind)
         if user.scripts is None:
             user.scripts = [None] * KINDS_MAX
-        user.scripts[kind] = script
+        user.scripts[kind] = _Script(script)
         user.window = window
 
     def allow(self, Py_ssize_t slot, bint allowed):
@@ -131,7 +150,7 @@ cdef class Engine(_Sockets):
 
     cdef bint played(self, Due *one) except -1:
         cdef _User user = self.users[one.slot]
-        cdef object script
+        cdef _Script script
         cdef bytes payload
         cdef int64_t oldest
         if user.scripts is None or not user.allowed or user.phase != PHASE_OPEN or user.flying >= IN_FLIGHT_MAX:
@@ -144,7 +163,7 @@ cdef class Engine(_Sockets):
             if user.number + 1 - (oldest if oldest else user.number) >= user.window:
                 return False
         user.number += 1
-        payload = filled(script, user.number, user.version, one.index)
+        payload = script.filled(user.number, user.version, one.index)
         user.launch(user.number, one.due_ns, payload)
         self.send_frame(one.slot, user, self.opcode, payload)
         self.sent += 1

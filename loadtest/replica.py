@@ -14,6 +14,9 @@ from typing import Any
 
 import orjson
 
+from gateway.runtime import speedups
+
+REPLAY = speedups.load("replay")
 Operation = dict[str, Any]
 TAKING_BACK = (b'{"type":"UNDO"', b'{"type":"REDO"')  # how such a submission begins
 Own = tuple[int, bytes] | None  # (number, the submission) that an acknowledgement answers
@@ -282,13 +285,13 @@ class Replica:
     `problem` says why the state can no longer be trusted (after a gap, say), else None; `violations` are
     undos that did something else than they should have. `digests[i]` is the digest of the change that a
     broadcast brought as version i + 1, 0 where it came otherwise: a wrong change shows even when a later one
-    hides it.
+    hides it. A `plain` client is told of changes in other words than the history has, so it has no digests.
     """
 
-    __slots__ = ("client_id", "digests", "document", "problem", "undo", "version", "violations")
+    __slots__ = ("client_id", "digests", "document", "plain", "problem", "undo", "version", "violations")
 
-    def __init__(self, client_id: str, undo: bool) -> None:
-        self.client_id = client_id
+    def __init__(self, client_id: str, undo: bool, plain: bool = False) -> None:
+        self.client_id, self.plain = client_id, plain
         self.document: Any = None
         self.version = 0
         self.digests = array("I")
@@ -298,18 +301,32 @@ class Replica:
 
     def feed(self, spool: Sequence[tuple[bytes, Own]]) -> None:
         """Apply messages in the order they arrived."""
-        for payload, own in spool:
-            message = orjson.loads(payload)
-            kind, body = message["type"], message["payload"]
-            try:
-                if kind == "OP_BROADCAST":
-                    self._broadcast(body)
-                elif kind == "OP_ACK":
-                    self._acknowledged(body, own)
-                else:
-                    self._synced(body)
-            except ReplicaError as error:
-                self.problem = self.problem or f"version {body.get('version')}: {error}"
+        at, spool = 0, list(spool)
+        while at < len(spool):
+            at = self._replayed(spool, at)
+            if at < len(spool):
+                self._take(*spool[at])
+                at += 1
+
+    def _replayed(self, spool: list[tuple[bytes, Own]], at: int) -> int:
+        """Have the kernel apply what is plain, from spool[at] on; returns where it stopped."""
+        if REPLAY is None or self.undo is not None or type(self.document) is not dict:
+            return at
+        at, self.version = REPLAY.replay(spool, at, self.document, self.version, self.digests, not self.plain)
+        return at
+
+    def _take(self, payload: bytes, own: Own) -> None:
+        message = orjson.loads(payload)
+        kind, body = message["type"], message["payload"]
+        try:
+            if kind == "OP_BROADCAST":
+                self._broadcast(body)
+            elif kind == "OP_ACK":
+                self._acknowledged(body, own)
+            else:
+                self._synced(body)
+        except ReplicaError as error:
+            self.problem = self.problem or f"version {body.get('version')}: {error}"
 
     def refused(self, submission: bytes) -> None:
         """A submission of this user was refused; what arrived before must have been fed."""
@@ -318,7 +335,7 @@ class Replica:
 
     def _broadcast(self, body: dict[str, Any]) -> None:
         version, operations = body["version"], operations_of(body) or []
-        if version > len(self.digests) and "operations" in body:
+        if version > len(self.digests) and not self.plain:
             self.digests.extend([0] * (version - 1 - len(self.digests)))
             self.digests.append(digest(operations))
         if self.undo is not None and body.get("client_id") == self.client_id:

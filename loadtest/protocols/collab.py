@@ -161,7 +161,7 @@ class Collab(Protocol):
         return Keeper(target, admin_url, part)
 
     def replica(self, user: User, undo: bool) -> Replica:
-        return Replica(user.client_id, undo)
+        return Replica(user.client_id, undo, user.plain)
 
 
 def _retry_after_ms(body: dict[str, Any]) -> float:

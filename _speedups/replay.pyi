@@ -1,0 +1,11 @@
+from array import array
+from typing import Any
+
+def replay(
+    spool: list[tuple[bytes, tuple[int, bytes] | None]],
+    at: int,
+    document: dict[str, Any],
+    version: int,
+    digests: array[int],
+    digesting: bool,
+) -> tuple[int, int]: ...
