@@ -216,8 +216,23 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
     assert report["counts"]["acks"] > 0
 
 
-def test_a_sweep_may_be_of_a_server_that_runs_already() -> None:
-    assert "--url" in call("sweep", "--help").output
+def test_a_sweep_may_be_of_a_server_that_runs_already(tmp_path: Path) -> None:
+    scenario, points = tmp_path / "short.toml", tmp_path / "points.json"
+    scenario.write_text(SCENARIO.replace("LAG", "1000"))
+    with serving(tmp_path) as server:
+        try:
+            assert server.stdout is not None
+            url = re.search(r"ws://[^\s]+", server.stdout.readline())
+            assert url is not None
+            reach = ["--url", url.group(), "--token-secret-file", tmp_path / "data" / "jwt-secret"]
+            steps = ["--start", 40, "--steps", 1, "--repeats", 1, "--hold-s", 1]
+            result = call("sweep", scenario, *reach, *steps, "--json", points)
+        finally:
+            server.kill()
+    assert result.exit_code == 0, result.output
+    point = json.loads(points.read_text())["points"][-1]
+    assert point["operations_per_s"] > 10
+    assert point["cpu_cores"] is None, "a server of somebody else's doesn't show its CPU"
 
 
 def test_a_prediction_fits_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,3 +252,29 @@ def test_an_unreachable_latency_is_no_plan(tmp_path: Path) -> None:
     result = call("plan", points, *options)
     assert result.exit_code == 1
     assert "unreachable" in result.output
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--survive", -3], "survive"),
+        (["--connections", "nan"], "connections"),
+        (["--ops-per-user-s", -1], "operations_per_user_s"),
+        (["--viewers", 100_001], "viewers"),
+        (["--p95-ms", 0], "p95_ms"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_no_traceback(tmp_path: Path, wrong: list[object], said: str) -> None:
+    points = saved(tmp_path / "cal.json", {"points": calibration()})
+    options = ["--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4]
+    result = call("plan", points, *options, *wrong)
+    assert result.exit_code in (1, 2)
+    assert isinstance(result.exception, SystemExit), "told, not raised"
+    assert said in result.output
+
+
+def test_a_plan_fits_on_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    points = saved(tmp_path / "cal.json", {"points": calibration()})
+    result = call("plan", points, "--connections", 100_000, "--ops-per-user-s", 0.1, "--viewers", 4)
+    assert max(map(len, result.output.splitlines())) <= 80

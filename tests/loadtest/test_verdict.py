@@ -222,6 +222,16 @@ def test_missed_shares_fail(counts: dict[str, int], said: str) -> None:
     assert any(said in reason for reason in reasons)
 
 
+def test_a_refusal_names_its_code_and_the_way_out() -> None:
+    total = good_run()
+    total.counts.update({"refused": 50})
+    errors = {"RATE_LIMITED": 49, "STRANGE": 1}
+    verdict = conclude(SCENARIO, total, total, Findings(), errors=errors)
+    [said] = [reason for reason in verdict.reasons if "refused" in reason]
+    assert "49 x RATE_LIMITED: raise limits.operations_per_minute" in said
+    assert "1 x STRANGE: see the log" in said
+
+
 def test_edits_that_the_schedule_took_back_are_not_missed() -> None:
     total = good_run()
     total.counts.update({"scheduled": 30, "merged_offline": 10, "unsent": 15, "nothing_to_undo": 5})
