@@ -1,10 +1,11 @@
 """The p95 of deliveries under a load, with a prediction interval.
 
-    p95 = floor + a x rho / (1 - rho) + burst
+    p95 = floor + a x rho / (1 - rho) + b x held + burst
 
 `rho` is the share of a core that the load needs: a queue's wait grows like that (Kingman 1961). `burst` is
-how long the deliveries of one edit take: the last of them waits for the others. Floor and a aren't negative,
-and fit the measurements' relative errors.
+how long the deliveries of one edit take: the last of them waits for the others. `held` is how far an append
+is held back so that edits gather (see `spare`). Floor, a and b aren't negative, and fit the measurements'
+relative errors.
 
 The interval says where a *measurement* will lie, which no interval of the fit does: each measured p95 is
 compared with what the fit without it predicts, and these ratios are spread around the prediction (the
@@ -27,11 +28,13 @@ POINTS_MIN = 4
 
 
 class Measured(NamedTuple):
-    """One measured stage: the share of a core that it needs, the burst and the p95 in ms."""
+    """One measured stage: the share of a core that it needs, the burst and the p95 in ms, how far appends are
+    held back."""
 
     rho: float
     burst_ms: float
     p95_ms: float
+    held: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +44,22 @@ class LatencyModel:
     coefficients: Array
     ratios: Sequence[float]
 
-    def predict(self, rho: float, burst_ms: float) -> Estimate | None:
+    def predict(self, rho: float, burst_ms: float, held: float = 0.0) -> Estimate | None:
         """The p95 in ms and the interval of a measurement of it; None where the queue would grow."""
         if rho > RHO_MAX:
             return None
-        value = float(_row(rho) @ self.coefficients) + burst_ms
+        value = float(_row(rho, held) @ self.coefficients) + burst_ms
         tail = 100 * (1 - CONFIDENCE) / 2
         low, high = np.percentile(self.ratios, [tail, 100 - tail])
         return Estimate(value, value * min(float(low), 1.0), value * max(float(high), 1.0))
 
 
-def _row(rho: float) -> Array:
-    return np.array([1.0, rho / (1 - rho)])
+def _row(rho: float, held: float) -> Array:
+    return np.array([1.0, rho / (1 - rho), held])
 
 
 def _coefficients(points: Sequence[Measured]) -> Array:
-    matrix = np.array([_row(point.rho) / point.p95_ms for point in points])
+    matrix = np.array([_row(point.rho, point.held) / point.p95_ms for point in points])
     wanted = np.array([max(1 - point.burst_ms / point.p95_ms, 0.0) for point in points])
     return nonnegative_fit(matrix, wanted)
 
@@ -69,6 +72,6 @@ def fit_latency(points: Sequence[Measured]) -> LatencyModel | None:
     ratios = []
     for left_out, point in enumerate(usable):
         others = [one for number, one in enumerate(usable) if number != left_out]
-        predicted = float(_row(point.rho) @ _coefficients(others)) + point.burst_ms
+        predicted = float(_row(point.rho, point.held) @ _coefficients(others)) + point.burst_ms
         ratios.append(point.p95_ms / max(predicted, 1e-9))
     return LatencyModel(_coefficients(usable), ratios)

@@ -1,17 +1,18 @@
 """Cost models of one gateway worker, fitted to measured stages.
 
     CPU needed    = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
-    CPU used      = the same terms, fitted by themselves, + h x operations/s / (operations/s + o)
+    CPU used      = the same terms, fitted by themselves, + h x what spare time is spent on (see `spare`)
     memory        = base + e x connections + g x operations/s     (PSS; rooms keep recent changes)
     socket memory = f x connections               (kernel buffers and slab)
     bytes sent    = i x connects/s + j x operations/s + k x deliveries/s
     latency       = of a queue whose server the load fills (see `latency`)
 
-A node that has CPU to spare spends it: it commits and writes less at a time, and soon (up to `h` cores go
-there, half of them at `o` operations/s). So what it uses says little about how full it is, and its busiest
-stages show what a load needs: the costs are an expectile regression (Newey and Powell 1987) along the lower
-edge of the measurements. Without busy stages that is too much, never too little. Latency follows what is
-used without what is spent, which a few calm stages show.
+A node that has CPU to spare spends it: it commits and writes less at a time, and soon. So what it uses says
+little about how full it is, and its busiest stages show what a load needs: the costs are an expectile
+regression (Newey and Powell 1987) along the lower edge of the measurements. Without busy stages that is too
+much, never too little. Latency follows what is used without what is spent, which a few calm stages show.
+
+What is used is fitted to settled stages, where they tell what a connect costs: who arrives first opens rooms.
 
 Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
 non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
@@ -37,13 +38,14 @@ from loadtest.capacity.fits import (
     nonnegative_fit,
 )
 from loadtest.capacity.latency import LatencyModel, Measured, fit_latency
+from loadtest.capacity.spare import CANDIDATES, Spare
 
 Array = np.ndarray[Any, Any]
 CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
 ENTANGLED = 0.99  # cosine of two columns
 CPU_NOISE = 0.05  # cores; above it the error of a measurement grows with its size
 BYTES_NOISE = 1000.0  # a second, of what isn't a message of an edit
-HALF_SPENT = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)  # candidates for o
+CONNECTS_MIN = 20.0  # a second: a settled stage that tells what one costs
 
 
 def usl(workers: float, sigma: float, kappa: float) -> float:
@@ -69,7 +71,7 @@ class CostModel:
 
     needed: Array  # columns: base, then CPU_TERMS
     used: Array  # the same, then the spare CPU that is spent
-    half_spent: float  # operations/s at which half of it is
+    spare: Spare  # what that CPU does
     memory: Array  # columns: base, connections, operations/s
     socket: Array  # column: connections
     latency: Sequence[tuple[float, float]]  # (CPU needed in cores, p95 in ms), by CPU
@@ -88,8 +90,8 @@ class CostModel:
 
     def cpu_used(self, load: Mapping[str, float]) -> Estimate:
         """The CPU that one worker takes under this load, its base included."""
-        spent = _spent(load.get("operations_per_s", 0.0), self.half_spent)
-        return estimate(self.used @ np.array([1.0, *_row(load), spent]))
+        done = float(self.spare.done(load.get("operations_per_s", 0.0)))
+        return estimate(self.used @ np.array([1.0, *_row(load), done]))
 
     def cost(self, term: str) -> Estimate:
         """Cores for one more unit of a term (a connection, an operation a second, ...) of a busy worker."""
@@ -115,7 +117,8 @@ class CostModel:
         if self.waits is None:
             return None
         work = self.used[0][:-1]
-        return self.waits.predict(float(work @ [1.0, *_row(load)]), _burst_ms(load, work[-1]))
+        held = float(self.spare.held(load.get("operations_per_s", 0.0)))
+        return self.waits.predict(float(work @ [1.0, *_row(load)]), _burst_ms(load, work[-1]), held)
 
     def cpu_limit(self, p95_ms: float) -> tuple[float, bool]:
         """(CPU needed of one worker up to which p95 is below the target, whether it was ever exceeded)."""
@@ -142,24 +145,26 @@ def _burst_ms(load: Mapping[str, float], delivery_s: float) -> float:
     return 1000 * delivery_s * load.get("deliveries_per_s", 0.0) / operations if operations else 0.0
 
 
-def _spent(operations_per_s: Any, half_spent: float) -> Any:
-    """The share of the spare CPU that is spent at these rates."""
-    return operations_per_s / (operations_per_s + half_spent)
-
-
-def _used_fit(linear: Array, wanted: Array, weights: Array) -> tuple[Array, float]:
-    """The fits of the CPU used, and the half-spent rate that explains it best."""
+def _used_fit(linear: Array, wanted: Array, weights: Array) -> tuple[Array, Spare]:
+    """The fits of the CPU used, and what explains best where the spare CPU goes."""
     rates = linear[:, 1 + CPU_TERMS.index("operations_per_s")]
 
-    def columns(half_spent: float) -> Array:
-        return np.column_stack([linear, _spent(rates, half_spent)]) * weights[:, None]
+    def columns(spare: Spare) -> Array:
+        return np.column_stack([linear, spare.done(rates)]) * weights[:, None]
 
-    def error(half_spent: float) -> float:
-        matrix = columns(half_spent)
+    def error(spare: Spare) -> float:
+        matrix = columns(spare)
         return float(np.sum((matrix @ nonnegative_fit(matrix, wanted * weights) - wanted * weights) ** 2))
 
-    best = min(HALF_SPENT, key=error)
+    best = min(CANDIDATES, key=error)
     return bootstrap_fit(columns(best), wanted * weights), best
+
+
+def _settled(points: Sequence[Mapping[str, Any]]) -> Array:
+    """Which points the CPU used is fitted to: settled ones, where some of them tell of connects."""
+    settled = np.array([bool(point["settled"]) for point in points])
+    connects = np.array([point["connects_per_s"] for point in points])
+    return settled if (connects[settled] > CONNECTS_MIN).any() else np.ones(len(points), bool)
 
 
 def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -188,7 +193,8 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     measured_cores = np.array([point["cpu_cores"] for point in usable])
     weights = 1 / (measured_cores + CPU_NOISE)
     needed = bootstrap_fit(linear * weights[:, None], measured_cores * weights, lower_fit)
-    used, half_spent = _used_fit(linear, measured_cores, weights)
+    calm = _settled(usable)
+    used, spare = _used_fit(linear[calm], measured_cores[calm], weights[calm])
     sized = [point for point in usable if point.get("pss_bytes")]
     if not sized or len({round(point["connections"], -1) for point in sized}) < 2:
         raise FitError("memory needs stages with different numbers of connections: sweep connections too")
@@ -208,12 +214,18 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     ]
     work, delivery_s = used[0][:-1], used[0][-2]
     waits = [
-        Measured(float(row @ work), _burst_ms(point, delivery_s), point["p95_ms"]) for row, point in timed
+        Measured(
+            float(row @ work),
+            _burst_ms(point, delivery_s),
+            point["p95_ms"],
+            float(spare.held(point["operations_per_s"])),
+        )
+        for row, point in timed
     ]
     return CostModel(
         needed,
         used,
-        half_spent,
+        spare,
         memory,
         socket,
         _rising([(float(row @ needed[0]), point["p95_ms"]) for row, point in timed]),

@@ -26,6 +26,15 @@ def test_a_queue_is_found_and_holds_beyond_what_was_measured() -> None:
         assert found.high - found.low < 1e-6 * found.value
 
 
+def test_edits_that_are_held_back_wait_for_it() -> None:
+    model = fit_latency([*CALM, *(one._replace(p95_ms=one.p95_ms + 10, held=1.0) for one in CALM[::2])])
+    assert model is not None
+    for held in (0.0, 0.5, 1.0):
+        found = model.predict(0.3, 1.0, held)
+        assert found is not None
+        assert found.value == pytest.approx(queue(0.3, 1.0).p95_ms + 10 * held, rel=1e-6)
+
+
 def test_most_measurements_lie_in_the_interval() -> None:
     rng = np.random.default_rng(3)
     noise = lambda: float(rng.lognormal(0, 0.2))  # noqa: E731
