@@ -111,10 +111,7 @@ class Schedule:
         self._targets = np.array([stage.connections for stage in scenario.stages], float)
         weights = np.array([scenario.activity.mix.get(kind, 0.0) for kind in EDIT_KINDS])
         self._mix = weights / weights.sum()
-
-    @property
-    def slices(self) -> int:
-        return int(np.ceil(self.scenario.duration_s / SLICE_S - 1e-9))
+        self.slices = int(np.ceil(scenario.duration_s / SLICE_S - 1e-9))
 
     def stage_at(self, at_s: float) -> int:
         """The number of the stage at a time (the last one at the very end)."""
