@@ -9,13 +9,11 @@ from itertools import islice
 from typing import Any
 
 from gateway.admission.lending import Lending
-from gateway.ports import RateLeft, Spent
+from gateway.ports import ASK, RateLeft, Spent
 
 # What an operation after the first costs, and what typing costs of what it would.
 FURTHER_COST = 1 / 50
 TYPING_SHARE = 1 / 10
-# How long to wait for another lease: a few round trips.
-LEASE_WAIT_MS = 50
 # Nobody can owe more than this: more says that the clock went back.
 DEBT_MAX_S = 3600.0
 _EPSILON_S = 1e-9  # the sums of many intervals are off by less
@@ -43,7 +41,7 @@ class RateLimiter:
 
     Where buckets are shared with other workers (`share`), what was spent here is told to them now and then,
     and the bucket becomes what all have left of it: more than a bucket holds is a debt, which is waited off.
-    Until then `lending` says what may be given.
+    Until then `lending` says what may be given; for more the others have to be asked (ASK).
     """
 
     def __init__(self, per_minute: int, burst: int) -> None:
@@ -58,7 +56,7 @@ class RateLimiter:
         self._burst_s = self.interval_s * burst
 
     def take(self, user_id: str, now_s: float, cost: float = 1.0) -> int:
-        """Count an edit of this cost; 0, or the milliseconds to wait before it would be allowed.
+        """Count an edit of this cost; 0, or the milliseconds to wait before it would be allowed, or ASK.
 
         `now_s` is any clock that runs forward. A refused edit isn't counted. One that costs more than the
         whole burst is allowed when the bucket is full, and leaves a debt.
@@ -76,7 +74,7 @@ class RateLimiter:
         if wait_s > _EPSILON_S:
             return math.ceil(wait_s * 1000)
         if lending is not None and not lending.lends(user_id, now_s, cost_s, self.interval_s, self._burst_s):
-            return LEASE_WAIT_MS
+            return ASK
         self._full_at[user_id] = full_at + cost_s
         self._full_at.move_to_end(user_id)
         self._forget(now_s)

@@ -295,7 +295,9 @@ class Node:
         nursery.start_soon(self._serve_http, websocket[0][1])
         nursery.start_soon(self.endpoint.sweep)
         if self._backend.rates is not None:
-            nursery.start_soon(RateSharing(self.endpoint.rates, self._backend.rates, self.hub.now_s).run)
+            sharing = RateSharing(self.endpoint.rates, self._backend.rates, self.hub.now_s)
+            self.endpoint.context.rates_told = sharing.told
+            nursery.start_soon(sharing.run)
         nursery.start_soon(interpreter.measure_loop_lag, self.metrics)
         nursery.start_soon(self._gauges.run)
         nursery.start_soon(self._backend.watch, self.metrics)

@@ -28,7 +28,7 @@ from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from gateway.rooms.waiter import Waiter
 from gateway.sessions import single
-from gateway.sessions.charges import charge_read, spend_bytes
+from gateway.sessions.charges import charge_read, spend_bytes, wait_of_edit
 from gateway.sessions.context import SessionContext
 from gateway.wire import messages
 
@@ -175,13 +175,13 @@ class HubResources:
         """Give a version a name; raises Refusal as the port says."""
         await self.read(resource_type, resource_id, version)  # it is there
         self._refuse_killed()
-        self._charge(user_id)
+        await self._charge(user_id)
         return await self.names.give(f"{resource_type}:{resource_id}", name, version, user_id)
 
     async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
         """Take a name away; whether there was one."""
         self._refuse_killed()
-        self._charge(user_id)
+        await self._charge(user_id)
         return await self.names.drop(f"{resource_type}:{resource_id}", name, user_id)
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
@@ -277,15 +277,15 @@ class HubResources:
             )
             raise Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=KILLED_RETRY_MS)
 
-    def _charge(self, user_id: str) -> None:
+    async def _charge(self, user_id: str) -> None:
         """Count a write against the user's rate; raises Refusal RATE_LIMITED."""
-        retry_after_ms = self._sessions.rate_limit.take(user_id, self._hub.now_s())
+        retry_after_ms = await wait_of_edit(self._sessions, user_id, 1.0)
         if retry_after_ms:
             text = f"Too many edits; wait {retry_after_ms} ms."
             raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
 
     async def _replace(self, room: Room, user_id: str, document: Any, expected: int | None) -> Written:
-        self._charge(user_id)
+        await self._charge(user_id)
         patch = [{"op": "add", "path": "", "value": document}]
         limits = self._hub.config.limits
         try:

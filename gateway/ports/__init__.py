@@ -5,6 +5,7 @@ written `type:id` (`event:42`); a *change* is one committed submission; times ar
 """
 
 from gateway.ports.admission import (
+    ASK,
     AbuseWatch,
     Allowance,
     Authenticator,
@@ -50,6 +51,7 @@ from gateway.ports.transport import (
 from gateway.ports.values import Ack, Own, Record
 
 __all__ = [
+    "ASK",
     "Absent",
     "AbuseWatch",
     "Ack",

@@ -140,6 +140,10 @@ class Allowance(Protocol):
         ...
 
 
+# What `RateLimit.take` says when other workers have to be asked first.
+ASK = -1
+
+
 class RateLimit(Protocol):
     """How fast a user may edit."""
 
@@ -148,7 +152,7 @@ class RateLimit(Protocol):
         ...
 
     def take(self, user_id: str, now_s: float, cost: float = 1.0) -> int:
-        """Count an edit of this cost: 0, or the milliseconds to wait before it would be allowed."""
+        """Count an edit of this cost: 0, or the milliseconds to wait before it would be allowed, or ASK."""
         ...
 
     def watch(self, abuse_s: float) -> AbuseWatch:

@@ -8,6 +8,7 @@ from gateway.runtime.histogram cimport Histogram
 @cython.final
 cdef class SessionContext:
     cdef public object audit
+    cdef public object rates_told
     cdef readonly str node
     cdef readonly object config
     cdef readonly object hub

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -29,12 +29,14 @@ Handler = Callable[["ClientSession", Message, bytes], Work | None]
 class SessionContext:
     """What the sessions of a worker share. `node` is its name, `features` the flags in force,
     `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares, and `heavy` is held for a
-    message of a user who used much CPU; `received` times what an OP takes until its room has it; `limits`,
+    message of a user who used much CPU; `rates_told` returns when other workers were asked what is left of
+    users' rates; `received` times what an OP takes until its room has it; `limits`,
     `reconnect`: what AUTH_ACK tells, as JSON."""
 
     __slots__ = (
         "audit", "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers",
-        "heavy", "hub", "limits", "node", "rate_limit", "reads", "received", "reconnect", "registry",
+        "heavy", "hub", "limits", "node", "rate_limit", "rates_told", "reads", "received", "reconnect",
+        "registry",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +55,7 @@ class SessionContext:
         hand_over: HandOver,
     ) -> None:
         self.audit: AuditLog | None = None
+        self.rates_told: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         self.node = node
         self.config = config
         self.hub = hub

@@ -1,7 +1,8 @@
 """What a client's edits do, until their room has them: OP, UNDO, REDO (docs/reference/protocol.md#editing).
 
 Handlers as in `handlers.py`: they return None when the edit is in its room, or a coroutine where the log has
-to be asked first (a base that left the window, a client's first seq in a room, an UNDO).
+to be asked first (a base that left the window, a client's first seq in a room, an UNDO), or other workers
+(a user's rate beyond what this one may give of it).
 """
 
 from __future__ import annotations
@@ -61,8 +62,12 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
         and history.covers(base)
         and (seq is None or history.memory_of(submission.user_id, submission.client_id) is not None)
     ):
-        _submit(session, room, submission)
-        return None
+        if room.knows(submission):
+            _answer_again(session, room, submission)
+            return None
+        if session.charge(cost_of(submission.patch)):
+            _submit(session, room, submission)
+            return None
     return _submit_later(session, room, submission)
 
 
@@ -101,11 +106,6 @@ def _submission_of(
 
 def _submit(session: ClientSession, room: Room, submission: Submission) -> None:
     """Lower at the base, which the window covers, and hand over to the room."""
-    if room.knows(submission):  # a resend: the room answers it with the version that it has
-        submission.base = room.version
-        _hand_over(session, room, submission)
-        return
-    session.charge(cost_of(submission.patch))
     document = room.history.document_at(submission.base)
     hub = session.shared.hub
     budget = ot.budget(submission.units)
@@ -117,6 +117,12 @@ def _submit(session: ClientSession, room: Room, submission: Submission) -> None:
         raise _refusal_of(room, error, submission) from None
     submission.units = budget.left
     submission.on_nothing = document is None
+    _hand_over(session, room, submission)
+
+
+def _answer_again(session: ClientSession, room: Room, submission: Submission) -> None:
+    """A resend: the room answers it with the version that it has."""
+    submission.base = room.version
     _hand_over(session, room, submission)
 
 
@@ -133,7 +139,7 @@ def _refusal_of(room: Room, error: PatchError, submission: Submission) -> Refusa
 
 
 async def _submit_later(session: ClientSession, room: Room, submission: Submission) -> None:
-    """The same, where something must come from the log first, or to be refused after asking."""
+    """The same, where the log or other workers have to be asked first."""
     hub, epoch = session.shared.hub, room.epoch
     author = submission.user_id, submission.client_id
     if submission.seq is not None and room.history.memory_of(*author) is None:
@@ -144,10 +150,14 @@ async def _submit_later(session: ClientSession, room: Room, submission: Submissi
     if not room.knows(submission):
         room.check_epoch(epoch)
         _check_base(session, room, base)
-    if room.knows(submission) or room.history.covers(base):
+        await session.charged(cost_of(submission.patch))
+        room.check_epoch(epoch)
+    if room.knows(submission):
+        _answer_again(session, room, submission)
+        return
+    if room.history.covers(base):
         _submit(session, room, submission)
         return
-    session.charge(cost_of(submission.patch))
     budget = ot.budget(submission.units)
     try:
         lowered = await hub.catch_up.lower_at(room, base, submission.patch, budget)
@@ -197,7 +207,7 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     if room.history.submitted(identity.user_id, client_id, seq) is not None:
         found = Undo((), room.version, 0)
     else:
-        session.charge(1.0)
+        await session.charged(1.0)
         found = await find_undo(session.shared.hub, room, identity.user_id, client_id, redo)
         counters = session.shared.counters
         counters.undos += not redo

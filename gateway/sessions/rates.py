@@ -1,7 +1,7 @@
 """Users' rates over all workers: what was spent here is told, what is left everywhere is learned.
 
-No edit waits for that. It happens twice a second for those who edited since, and at once for a user who is
-unknown here or spends his lease.
+It happens twice a second for those who edited since, and at once for a user who is unknown here or spends his
+lease. Only an edit beyond the lease waits for it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ class RateSharing:
         self._store = store
         self._now_s = now_s
         self._asked = trio.Event()
+        self._told = trio.Event()  # of the exchange that begins next
+
+    async def told(self) -> None:
+        """Have others asked at once; returns when they have answered, or can't be reached."""
+        self._asked.set()
+        await self._told.wait()
 
     async def run(self) -> None:
         """Serve until cancelled. While the store can't be reached each worker limits for itself."""
@@ -44,8 +50,9 @@ class RateSharing:
             else:
                 self._limiter.unshare()
                 await trio.sleep(RETRY_PAUSE_S)
-            self._asked = trio.Event()
+            told, self._asked, self._told = self._told, trio.Event(), trio.Event()
             reached = await self._exchange(reached)
+            told.set()
 
     async def _exchange(self, reached: bool) -> bool:
         spent = self._limiter.spent()

@@ -56,4 +56,4 @@ cdef class ClientSession:
     @cython.locals(subscription=Subscription)
     cpdef Subscription subscription_of(self, dict payload)
     @cython.locals(shared=SessionContext)
-    cpdef charge(self, double cost)
+    cpdef bint charge(self, double cost) except -1

@@ -23,7 +23,7 @@ from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
 from gateway.runtime import logs
 from gateway.runtime.labels import AUTH_NONE
-from gateway.sessions.charges import READ_BYTES, spend_bytes
+from gateway.sessions.charges import READ_BYTES, spend_bytes, wait_of_edit
 from gateway.sessions.claims import REPLACED
 from gateway.sessions.context import Handler, SessionContext, Work
 from gateway.sessions.handoff import SessionState
@@ -499,13 +499,26 @@ class ClientSession:
 
     # ------------------------------------------------------------------------------------- liveness
 
-    def charge(self, cost: float) -> None:
-        """Count an edit against the user's rate; raises Refusal RATE_LIMITED, Disconnect for abuse."""
+    def charge(self, cost: float) -> bool:
+        """Count an edit against the user's rate, or say that others have to be asked first (`charged`).
+
+        Raises Refusal RATE_LIMITED, Disconnect for abuse.
+        """
+        shared = self.shared
+        wait_ms = shared.rate_limit.take(self.known_identity().user_id, shared.hub.now_s(), cost)
+        if wait_ms > 0:
+            self._refuse_rate(wait_ms)
+        return wait_ms == 0
+
+    async def charged(self, cost: float) -> None:
+        """The same, after others were asked where need be."""
+        wait_ms = await wait_of_edit(self.shared, self.known_identity().user_id, cost)
+        if wait_ms:
+            self._refuse_rate(wait_ms)
+
+    def _refuse_rate(self, retry_after_ms: int) -> None:
         shared, limits = self.shared, self.shared.config.limits
         now_s = shared.hub.now_s()
-        retry_after_ms = shared.rate_limit.take(self.known_identity().user_id, now_s, cost)
-        if not retry_after_ms:
-            return
         if self._abuse is None:
             self._abuse = shared.rate_limit.watch(limits.rate_abuse_s)
         if self._abuse.refused(now_s, retry_after_ms):

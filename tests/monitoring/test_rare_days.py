@@ -28,7 +28,6 @@ from tests.scraped import scraped
 from tests.servers import free_port, postgres_server, redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
 
-NO_RATES = ("limits.operations_per_minute=0",)
 NAMED = {"resource_type": "event", "resource_id": "1"}
 
 
@@ -125,7 +124,6 @@ async def test_changes_that_are_lost_for_good_are_told(tmp_path: Path) -> None:
         for setting in (
             "timeouts.room_idle_s=0.5",
             "redis.head_compare_s=60",
-            "limits.operations_per_minute=0",
         ):
             words += ["--set", setting]
         async with served(tmp_path, *words, "--node", "n1") as one, served(tmp_path, *words) as two:
@@ -176,13 +174,12 @@ async def test_an_archive_that_came_too_late_for_some_changes_is_told(tmp_path: 
         for setting in (
             "redis.history_versions=1",
             "log.snapshot_versions=2",
-            "limits.operations_per_minute=0",
         ):
             words += ["--set", setting]
         async with served(tmp_path, *words) as node:
             bearer = await token(node)
             async with traffic.looking(node, bearer, "1", "a") as author:
-                for number in range(12):
+                for number in range(8):
                     await written(author, number, "a")
                 await trio.sleep(1)  # snapshots are saved behind the edits
         async with (
@@ -242,7 +239,7 @@ def followers(node: Server) -> list[psutil.Process]:
 
 async def test_stored_data_that_somebody_changed_are_told(tmp_path: Path) -> None:
     with redis_server() as server, redis.Redis("127.0.0.1", server.port) as direct:
-        words = ("--redis", server.url, "--set", "timeouts.room_idle_s=0.2", "--set", *NO_RATES)
+        words = ("--redis", server.url, "--set", "timeouts.room_idle_s=0.2")
         async with served(tmp_path, *words) as node, watching(node) as found:
             bearer = await token(node)
             async with traffic.looking(node, bearer, "1", "a") as author:
