@@ -375,7 +375,10 @@ class RedisLog:
             archived = await self._trimmed(resource, trimmed).read(resource, after, limit)
             if not archived or archived[0].version != after + 1:  # the archive was added later
                 raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
-            return archived
+            if len(archived) == limit:
+                return archived
+            last = archived[-1].version  # what isn't archived yet is here
+            return [*archived, *await self.read(resource, last, limit - len(archived))]
         records, _ = codec.records_after(resource, reply[2], after)
         return records[:limit]  # not noted as seen: a caller may read beyond what its room has
 

@@ -104,6 +104,23 @@ async def test_redis_trims_what_is_archived_and_behind_a_snapshot_and_reads_on_i
         assert (await node.log.open(ROOM)).snapshot.version == 38
 
 
+async def test_a_page_of_history_goes_on_in_redis_with_what_is_not_archived_yet() -> None:
+    async with alone(history_versions=10) as node:
+        last = filled(await node.log.open(ROOM), 40)
+        await committed(node.log, last)
+        await node.log.save_snapshot(ROOM, last.epoch, Snapshot(20, b'{"at":20}'))
+        await node.archive()
+        for version in range(41, 46):
+            last = batch(last, record(version))
+            await committed(node.log, last)
+        with client() as direct:
+            assert direct.hget(keys_of(ROOM, 256).head, "t") != b"0", "Redis has trimmed"
+        assert versions(await node.store.read(ROOM, 0, 100)) == list(range(1, 41)), "the archive is behind"
+        assert versions(await node.log.read(ROOM, 0, 100)) == list(range(1, 46))
+        assert versions(await node.log.read(ROOM, 0, 42)) == list(range(1, 43))
+        assert versions(await node.log.read(ROOM, 0, 40)) == list(range(1, 41))
+
+
 async def test_an_idle_resource_is_evicted_and_reopens_from_the_archive_in_the_same_epoch() -> None:
     async with alone() as node:
         last = batch(await node.log.open(ROOM), *(record(n, seq=n) for n in range(1, 31)))
