@@ -49,6 +49,9 @@ KEPT_METRICS = (
     "gateway_commit",
     "gateway_loop",
     "gateway_gc",
+    "gateway_accept",
+    "gateway_connections",
+    "websocket_connections",
     "websocket_message_latency",
 )
 PROFILE_RATE_HZ = 200
@@ -93,10 +96,10 @@ async def drilled(drill: Drill, wanted: Wanted) -> dict[str, Any]:
             report = await run(options)
             if drill.watched:
                 bystanders.judge(report, drill.name, wanted.scenario.targets.delivery_p95_ms)
-            beside.cancel_scope.cancel()
         metrics = await trio.to_thread.run_sync(scrape, cluster.admin_url)
         report["metrics"] = {name: value for name, value in metrics.items() if name.startswith(KEPT_METRICS)}
         report["logs"] = {node.log.stem: node.log.read_text()[-20_000:] for node in cluster.nodes}
+        beside.cancel_scope.cancel()
     return report
 
 

@@ -33,6 +33,7 @@ async def test_a_drill_breaks_a_cluster_and_nothing_is_lost(name: str) -> None:
     assert done["until_s"] is not None
     assert made["acknowledged"] > 0.9 * made["scheduled"] > 0
     assert made["pss_bytes"] > 50_000_000
+    assert sum(value for key, value in found["metrics"].items() if key.startswith("gateway_batches")) > 0
     if name == "worker":
         assert made["disconnected"] > 0
 
