@@ -136,7 +136,10 @@ class HttpService(Protocol):
 
 
 class Endpoint(Protocol):
-    """What the core gives a transport: who may come in."""
+    """What the core gives a transport: who may come in. `full`: nobody any more."""
+
+    @property
+    def full(self) -> bool: ...
 
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
         """Who answers a request that is no handshake; None: nobody, it should have been one."""

@@ -54,7 +54,16 @@ PAUSE_MAX_S = 0.02
 CONNECTION_S = 50e-6
 CONNECTIONS_LEAST = 100
 
+SCHEDULED = Path("/proc/self/schedstat")
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+
+
+def waited_for_core_s() -> float:
+    """For how long the main thread could have run and had no core; 0 where the system doesn't tell."""
+    try:
+        return int(SCHEDULED.read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 class Descriptors(NamedTuple):

@@ -78,7 +78,9 @@ class FastTransport:
         self._connections: trio.Nursery | None = None
         self._handovers: Handovers | None = None
         if place is not None and place.folder and config.server.hand_over:
-            self._handovers = Handovers(place, self._arrived, self._shared.known_endpoint)
+            arrive = self._arrivals.add_sent_on
+            self._handovers = Handovers(place, self._arrived, arrive, self._shared.known_endpoint)
+            self._arrivals.send_on = self._handovers.send_on
 
     @property
     def connection_count(self) -> int:

@@ -1,7 +1,8 @@
 """Sockets that were just accepted, until it is known what they want.
 
 An `Arrival` reads one request. A WebSocket's goes on as a connection, for which `welcome` is called; other
-requests go to an HTTP server (`pass_on`); refusals are answered here.
+requests go to an HTTP server (`pass_on`); refusals are answered here. The kernel sends newcomers to any
+worker, full or not: a full one sends them on (`send_on`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from gateway.transport.handshakes import Handshakes
 
 logger = logging.getLogger(__name__)
 
+# Refused ones that are read on, so that they get their answer; beyond that they are closed with it.
+REFUSED_MAX = 64
+
 Welcome = Callable[[int, upgrade.Accepted, bytes], None]
 """Takes a descriptor, the accepted handshake, and what came after its head."""
 PassOn = Callable[[int, str, HttpService, bytes], None]
 """Takes a descriptor, the peer's address, who answers the requests on it, and what was read of them."""
+SendOn = Callable[[int, str, bytes, int], bool]
+"""Takes a descriptor, the peer's address, what was read, how many workers were full; False: all are."""
 
 
 class Arrivals:
@@ -34,19 +40,31 @@ class Arrivals:
         self.handshakes = handshakes
         self.welcome = welcome
         self.pass_on = pass_on
+        self.send_on: SendOn | None = None
         self._there: set[Arrival] = set()
+        self._refused: set[Arrival] = set()
 
     def __len__(self) -> int:
-        return len(self._there)
+        return len(self._there) + len(self._refused)
 
     def add(self, fd: int, remote: str) -> None:
         """A socket was accepted: when many wait, their requests are here already."""
         if not self.handshakes.enter(remote):
             os.close(fd)
             return
-        arrival = Arrival(fd, remote, self)
+        arrival = Arrival(fd, remote, self, 0)
         self._there.add(arrival)
         arrival.ready(READ)
+        arrival.wait()
+
+    def add_sent_on(self, fd: int, remote: str, data: bytes, passed: int) -> None:
+        """So many workers were full, which have read this of it."""
+        if not self.handshakes.enter(remote):
+            os.close(fd)
+            return
+        arrival = Arrival(fd, remote, self, passed)
+        self._there.add(arrival)
+        arrival.read(data)
         arrival.wait()
 
     def discard(self, arrival: Arrival) -> None:
@@ -54,6 +72,15 @@ class Arrivals:
         if arrival in self._there:
             self.handshakes.leave(arrival.remote)
             self._there.discard(arrival)
+        self._refused.discard(arrival)
+
+    def refused(self, arrival: Arrival) -> bool:
+        """It has its answer, and is on its way in no more; whether it may be read on."""
+        self.discard(arrival)
+        if len(self._refused) >= REFUSED_MAX:
+            return False
+        self._refused.add(arrival)
+        return True
 
     def forget(self, arrival: Arrival) -> None:
         """It doesn't count any more."""
@@ -61,7 +88,7 @@ class Arrivals:
 
     def close(self) -> None:
         """Close them all at once."""
-        for arrival in tuple(self._there):
+        for arrival in (*self._there, *self._refused):
             arrival.drop()
 
     def decide(self, head: bytes, remote: str) -> upgrade.Accepted | HttpService | Rejection:
@@ -70,18 +97,21 @@ class Arrivals:
 
 
 class Arrival:
-    """One of them: reads its request; after a refusal also what still comes, so that the peer gets that."""
+    """One of them: reads its request; after a refusal also what still comes, so that the peer gets that.
 
-    __slots__ = ("_arrivals", "_fd", "_reader", "due_s", "remote")
+    `passed` workers were full.
+    """
 
-    def __init__(self, fd: int, remote: str, arrivals: Arrivals) -> None:
+    __slots__ = ("_arrivals", "_fd", "_passed", "_reader", "due_s", "remote")
+
+    def __init__(self, fd: int, remote: str, arrivals: Arrivals, passed: int) -> None:
         self.remote = remote
+        self._passed = passed
         self.due_s: float | None = None
         self._fd = fd
         self._arrivals = arrivals
-        kind = (
-            upgrade.AnnouncedReader if arrivals.handshakes.proxies.announces(remote) else upgrade.HeadReader
-        )
+        announces = not passed and arrivals.handshakes.proxies.announces(remote)
+        kind = upgrade.AnnouncedReader if announces else upgrade.HeadReader
         # None once it was refused
         self._reader: upgrade.HeadReader | None = kind(arrivals.shared.limits.upgrade_bytes_max)
 
@@ -98,14 +128,20 @@ class Arrival:
         if data == b"":
             self.drop()
         elif data is not None and self._reader is not None:
-            try:
-                found = self._reader.feed(data)
-                if not self._reader.remote or self._is_announced(self._reader):
-                    self._take(found)
-            except Exception:
-                logger.exception("%s: error during its handshake", self.remote)
-                self._arrivals.shared.counters.internal_errors += 1
-                self.drop()
+            self.read(data)
+
+    def read(self, data: bytes | bytearray) -> None:
+        """This came."""
+        reader = self._reader
+        assert reader is not None, "it was refused"
+        try:
+            found = reader.feed(data)
+            if not reader.remote or self._is_announced(reader):
+                self._take(found)
+        except Exception:
+            logger.exception("%s: error during its handshake", self.remote)
+            self._arrivals.shared.counters.internal_errors += 1
+            self.drop()
 
     def _is_announced(self, reader: upgrade.HeadReader) -> bool:
         """The proxy has said whose connection it is: it counts for that one; False: it has too many."""
@@ -120,7 +156,7 @@ class Arrival:
     def _take(self, found: tuple[bytes, bytes] | Rejection | None) -> None:
         if isinstance(found, Rejection):
             self._refuse(found)
-        elif found is not None:
+        elif found is not None and not self._is_sent_on(found[0] + found[1]):
             decision = self._arrivals.decide(found[0], self.remote)
             if isinstance(decision, Rejection):
                 self._refuse(decision)
@@ -129,6 +165,16 @@ class Arrival:
             else:
                 self._arrivals.shared.poller.remove(self._fd)
                 self._arrivals.pass_on(self._leave(), self.remote, decision, found[0] + found[1])
+
+    def _is_sent_on(self, data: bytes) -> bool:
+        arrivals = self._arrivals
+        if arrivals.send_on is None or not arrivals.shared.known_endpoint().full:
+            return False
+        if not arrivals.send_on(self._fd, self.remote, data, self._passed):
+            return False
+        arrivals.shared.poller.remove(self._fd)
+        os.close(self._leave())
+        return True
 
     def _refuse(self, rejection: Rejection) -> None:
         """Answer, send our FIN and go on reading, so that unread input doesn't reset what we wrote."""
@@ -140,7 +186,7 @@ class Arrival:
         except OSError:
             self.drop()
             return
-        if shut_down_writing(self._fd):
+        if self._arrivals.refused(self) and shut_down_writing(self._fd):
             shared.sweep.at(shared.poller.now_s + shared.timeouts.close_timeout_s, self)
             shared.poller.watch(self._fd, READ, self)
         else:

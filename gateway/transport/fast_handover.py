@@ -39,20 +39,30 @@ class Handover(NamedTuple):
     messages: tuple[bytes, ...]
 
 
+class Newcomer(NamedTuple):
+    """A socket that so many workers were too full for; `data` was read of it."""
+
+    remote: str
+    data: bytes
+    passed: int
+
+
 class Handovers:
     """The clients that this worker sends to others and takes from them.
 
-    `connect` makes a connection of a descriptor, the peer's address, and its form.
+    `connect` makes a connection of a descriptor, the peer's address, and its form; `arrive` takes newcomers.
     """
 
     def __init__(
         self,
         place: Place,
         connect: Callable[[int, str, int], FastConnection],
+        arrive: Callable[[int, str, bytes, int], None],
         endpoint: Callable[[], Endpoint],
     ) -> None:
         self._place = place
         self._connect = connect
+        self._arrive = arrive
         self._endpoint = endpoint
         self._siblings = Siblings(place, self._receive)
 
@@ -76,6 +86,14 @@ class Handovers:
             connection.depart()
         return sent
 
+    def send_on(self, fd: int, remote: str, data: bytes, passed: int) -> bool:
+        """Give a newcomer to the next worker that receives, unless all were full already."""
+        for step in range(1, self._place.workers - passed):
+            number = (self._place.number + step) % self._place.workers
+            if self._siblings.send_now(number, (fd, pickle.dumps(Newcomer(remote, data, passed + step)))):
+                return True
+        return False
+
     def _packed(
         self, connection: FastConnection, resource: str, pack: Callable[[], Any], message: bytes
     ) -> FdMessage | None:
@@ -90,7 +108,10 @@ class Handovers:
 
     def _receive(self, fd: int, data: bytes) -> None:
         try:
-            handover: Handover = pickle.loads(data)  # from a folder that only our own processes can enter
+            handover = pickle.loads(data)  # from a folder that only our own processes can enter
+            if isinstance(handover, Newcomer):
+                self._arrive(fd, *handover)
+                return
             endpoint = self._endpoint()
             if not (handover.returned or endpoint.welcomes(handover.resource)) and self._sent_back(
                 fd, handover

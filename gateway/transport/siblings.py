@@ -23,8 +23,8 @@ FD = Struct("i")
 RIGHTS_BYTES = socket.CMSG_LEN(FD.size)
 # How long a worker that is busy may keep others waiting before they keep what they wanted to give it.
 SEND_TIMEOUT_S = 1.0
-# Taken before other tasks run.
-RECEIVED_MAX = 16
+# Taken before other tasks run; most are newcomers that a full worker sends on, and cost little.
+RECEIVED_MAX = 64
 # Pause when descriptors have run out.
 ACCEPT_PAUSE_S = 0.1
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import httpx
 import jwt
 import psutil
 import pytest
@@ -80,17 +81,14 @@ async def clients(server: Server, bearer: str, count: int) -> AsyncIterator[list
     connections: list[Wire] = []
 
     async def connect(*, task_status: trio.TaskStatus[None]) -> None:
-        try:
-            async with wire(server.url, bearer) as connected:
-                await connected.take("AUTH_ACK")
-                connections.append(connected)
-                task_status.started()
-                await trio.sleep_forever()
-        except InvalidStatus:  # this worker is full
+        async with wire(server.url, bearer) as connected:
+            await connected.take("AUTH_ACK")
+            connections.append(connected)
             task_status.started()
+            await trio.sleep_forever()
 
     async with trio.open_nursery() as nursery:
-        while len(connections) < count:
+        for _ in range(count):
             await nursery.start(connect)
         yield connections
         nursery.cancel_scope.cancel()
@@ -227,6 +225,25 @@ async def test_a_full_worker_takes_no_more_and_everyone_is_served(tmp_path):
             assert await spread(server) == [most, 5]
             await more[0].ask("OP", edit(resource_of(0), 0, "", {"title": "Lunch"}))
             assert (await connections[0].take("OP_BROADCAST"))["version"] == 1
+
+
+async def test_who_comes_to_a_full_worker_is_let_in_by_the_other_until_both_are_full(tmp_path):
+    most = 12
+    async with node(tmp_path, "--set", f"server.connections_max={most}") as server:
+        bearer = await token(server)
+        async with clients(server, bearer, 2 * most):
+            assert await spread(server) == [most, most]
+            for _ in range(5):
+                with pytest.raises(InvalidStatus) as refused:
+                    async with wire(server.url, bearer):
+                        raise AssertionError("both are full")
+                assert refused.value.response.status_code == 503
+                assert int(refused.value.response.headers["Retry-After-Ms"]) >= 5000
+            async with httpx.AsyncClient(headers={"Authorization": f"Bearer {bearer}"}) as client:
+                place = (
+                    server.url.replace("ws", "http", 1).removesuffix("/realtime") + "/v1/resources/event/1"
+                )
+                assert (await client.get(place)).status_code == 404, "requests are answered"
 
 
 async def test_where_the_home_is_away_a_client_stays_and_goes_there_when_it_is_back(tmp_path):

@@ -15,6 +15,7 @@ from gateway.errors import ConfigError
 from gateway.ports import Own
 from gateway.runtime.metrics import Counters
 from gateway.transport.fast import FastTransport, obstacle
+from gateway.transport.fast_arrival import REFUSED_MAX
 from tests.contracts.transport_contract import (
     TOPIC,
     Served,
@@ -182,6 +183,18 @@ class TestFastTransport(TransportContract):
             while len(arrivals):  # noqa: ASYNC110  (arrivals do not signal)
                 await trio.sleep(0.01)
             assert not any(shared.sweep._buckets.values())
+
+    async def test_who_was_refused_and_stays_holds_up_nobody(self) -> None:
+        async with self.serving(limits={"handshakes_per_address_max": 2}) as served:
+            refused = []
+            for _ in range(REFUSED_MAX + 10):
+                refused.append(client := await served.dial())
+                await client.send(request("/elsewhere"))
+                assert b" 404 " in (await client.head()).splitlines()[0]
+            _, arrivals = self.shared_and_arrivals(served)
+            assert len(arrivals) == REFUSED_MAX
+            async with served.connect() as client:
+                assert (await ask(client, do="echo", text="here"))["text"] == "here"
 
     async def test_sockets_whose_requests_never_came_are_closed_with_the_transport(self) -> None:
         async with self.serving() as served:
