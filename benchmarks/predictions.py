@@ -27,7 +27,7 @@ from benchmarks import measure
 from benchmarks.faults.cluster import Cluster, Shape, running
 from benchmarks.faults.drills import kill_worker, roll_workers
 from gateway.sessions.accepting import UNMEASURED_PER_S
-from loadtest.capacity.calibrate import NO_LIMIT, calibrate
+from loadtest.capacity.calibrate import CROWDED_DOCUMENTS, NO_LIMIT, calibrate
 from loadtest.capacity.fits import Estimate
 from loadtest.capacity.model import CPU_TERMS, CostModel, fit
 from loadtest.capacity.sweep import points_of
@@ -41,6 +41,7 @@ from loadtest.simulate.study import costs_of, interval
 SCALE, CALIBRATE_HOLD_S = 0.4, 5.0
 HOLD_S, EVENT_AT_S = 5.0, 5.0
 EVENT_HOLD_S = 12.0
+DOCUMENTS = round(CROWDED_DOCUMENTS * SCALE)  # that the calibration's edits are of
 WITHIN, WITHIN_P95 = 0.15, 0.25
 SEEDS = 9
 OTHERS_CORES = 0.25
@@ -183,6 +184,9 @@ def reasons(case: Case, model: CostModel, report: Mapping[str, Any]) -> list[str
         found.append(f"others used {others:.1f} cores")
     if case.workers > 1:
         found.append("one worker was calibrated, without a supervisor")
+    documents = case.documents / case.workers
+    if case.operations_per_s and not DOCUMENTS / 2 <= documents <= 2 * DOCUMENTS:
+        found.append(f"{documents:.0f} documents where {DOCUMENTS} were calibrated")
     for term, value in case.load().items():
         if value > 1.05 * model.measured[term]:
             found.append(f"{value / max(model.measured[term], 1e-9):.0f}x the calibrated {term}")

@@ -23,6 +23,7 @@ IDLE = (500, 2000, 5000)
 EDITS = (500.0, 1500.0, 3000.0)
 VIEWERS = (10, 40, 160)
 CROWDED = (400.0, 1200.0, 3000.0)
+CROWDED_DOCUMENTS = 100
 SESSIONS = (2, 4)  # of a user within the measured stage
 NO_LIMIT = {"limits.operations_per_minute": 0}
 
@@ -42,7 +43,7 @@ def runs(scale: float, hold_s: float) -> Iterator[tuple[str, float, Scenario]]:
         made = _scenario("deliveries", users, documents, 10.0 * documents, hold_s, viewer_share=share)
         yield "deliveries", viewers, made
     for rate in CROWDED:
-        documents = max(round(100 * scale), 1)
+        documents = max(round(CROWDED_DOCUMENTS * scale), 1)
         yield "crowded", rate * scale, _scenario("crowded", 6 * documents, documents, rate * scale, hold_s)
     for sessions in SESSIONS:
         users, session_s = max(round(600 * scale), 2), hold_s / sessions

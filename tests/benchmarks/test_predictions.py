@@ -78,4 +78,9 @@ def test_what_goes_beyond_the_calibration_is_a_reason() -> None:
     found = reasons(Case("far", 60_000, 10_000, 36_000), exact(), report(others=0.5))
     assert "others used 0.5 cores" in found
     assert "20x the calibrated connections" in found
+    assert "10000 documents where 40 were calibrated" in found
     assert "4x the calibrated operations_per_s" in found
+
+
+def test_as_many_documents_as_calibrated_are_no_reason() -> None:
+    assert not any("documents" in one for one in reasons(Case("near", 240, 50, 100), exact(), report()))
