@@ -164,7 +164,7 @@ async def _follow_one(data_dir: Path, path: Path, told: Callable[[Indexer], None
         while _file(path) == file:
             pause_s = await indexer.turn()
             told(indexer)
-            await trio.sleep(pause_s)
+            await trio.sleep(0 if await index.tidy() else pause_s)
     finally:
         await index.aclose()
 

@@ -7,6 +7,9 @@ one.
 A row's number is its time and a count within that millisecond, so that newest first, a span of time and the
 place of a page are all ranges of the numbers that FTS5 walks along by itself.
 
+What is deleted is a mark at first, for FTS5 takes twenty times as long to cut a row out of what was written
+before. After an erasure `tidy` writes all of it anew, a little at a time, without what is gone.
+
 What may be read is part of the statement. Where that is little, the statement walks along it alone and never
 looks at what others wrote.
 """
@@ -16,7 +19,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +50,8 @@ TRIGRAMS_MAX = 1000
 TRIGRAMS_KNOWN_MAX = 200_000
 TRIGRAM = 3
 END = "\n\n"
+# Of the index, pages that are written anew at once: some milliseconds.
+TIDIED_PAGES = 500
 
 _PREPARE = f"""
 PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON;
@@ -64,6 +69,7 @@ CREATE TABLE IF NOT EXISTS trigram (term TEXT PRIMARY KEY) STRICT, WITHOUT ROWID
 CREATE TABLE IF NOT EXISTS erased (
     name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, upto INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS untidy (begun INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY CHECK (id = 0), state TEXT NOT NULL) STRICT;
 PRAGMA user_version = {FORMAT_VERSION};
 """
@@ -76,7 +82,11 @@ SELECT ident, number, epoch, version, folded FROM entry
 WHERE ident IN (SELECT value FROM json_each(?))
 """
 _ERASED = "SELECT name, epoch, upto FROM erased WHERE name IN (SELECT value FROM json_each(?))"
-_FREE = "SELECT max(number) FROM entry WHERE number BETWEEN ? AND ?"
+_LAST = f"""
+SELECT value, (SELECT max(number) FROM entry
+    WHERE number BETWEEN value << {STAMP_BITS} AND (value << {STAMP_BITS}) + {(1 << STAMP_BITS) - 1})
+FROM json_each(?)
+"""
 _GONE = """
 SELECT number, folded FROM entry
 WHERE name = :name AND (epoch < :epoch OR (kind = 'change' AND epoch <= :epoch AND version <= :upto))
@@ -118,8 +128,8 @@ def connect(path: Path) -> sqlite3.Connection:
     os.close(descriptor)
     connection = sqlite3.connect(path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.executescript(_PREPARE)
-    with suppress(sqlite3.Error):  # of SQLite before 3.42: what was erased leaves with the next merges
-        connection.execute("INSERT INTO entry_text (entry_text, rank) VALUES ('secure-delete', 1)")
+    with suppress(sqlite3.Error):  # SQLite before 3.42 has no such option
+        connection.execute("INSERT INTO entry_text (entry_text, rank) VALUES ('secure-delete', 0)")
     return connection
 
 
@@ -156,6 +166,10 @@ class SqliteSearch:
     async def erase(self, erasures: Sequence[Erasure]) -> None:
         """See the port."""
         await self.write(lambda writer: writer.erase(erasures))
+
+    async def tidy(self) -> bool:
+        """Go on with taking what was erased from the disk; whether there is more to do."""
+        return await self.write(lambda writer: writer.tidy())
 
     async def find(self, wanted: Wanted) -> Sequence[FoundEntry]:
         """See the port."""
@@ -249,7 +263,8 @@ class SearchWriter:
     def _store(self, entries: Sequence[IndexEntry]) -> None:
         erased = {name: gone for name, *gone in self._given(_ERASED, {entry.name for entry in entries})}
         stored = {ident: rest for ident, *rest in self._given(_BY_IDENT, [entry.ident for entry in entries])}
-        trigrams: set[str] = set()
+        gone: list[tuple[int, str]] = []
+        come: list[IndexEntry] = []
         for entry in entries:
             epoch, upto = erased.get(entry.name, (0, 0))
             if entry.epoch < epoch or (
@@ -257,37 +272,49 @@ class SearchWriter:
             ):
                 continue
             known = stored.get(entry.ident)
-            if known is None:
-                self._add(entry, trigrams)
-                continue
-            number, stored_epoch, stored_version, folded = known
-            if (entry.epoch, entry.version) > (stored_epoch, stored_version):
-                self._drop(number, folded)
-                self._add(entry, trigrams)
-        self._add_trigrams(trigrams)
+            if known is not None:
+                number, stored_epoch, stored_version, folded = known
+                if (entry.epoch, entry.version) <= (stored_epoch, stored_version):
+                    continue
+                gone.append((number, folded))
+            if entry.text is not None:
+                come.append(entry)
+        self._drop(gone)
+        self._add(come)
 
-    def _given(self, statement: str, values: Iterable[str]) -> list[Any]:
+    def _given(self, statement: str, values: Iterable[Any]) -> list[Any]:
         return self.connection.execute(statement, (orjson.dumps(list(values)).decode(),)).fetchall()
 
-    def _add(self, entry: IndexEntry, trigrams: set[str]) -> None:
-        if entry.text is None:
-            return
-        folded = fold(entry.text).replace("\n", END) + END
-        fields = (entry.kind, entry.type, entry.id, entry.name, entry.epoch, entry.version)
-        number = self._free_number(entry.timestamp)
-        written = (entry.user_id, entry.timestamp, entry.text, folded)
-        self.connection.execute(_ADD, (number, entry.ident, *fields, *written))
-        self.connection.execute(_ADD_TEXT, (number, folded))
-        trigrams.update(map("".join, zip(folded, folded[1:], folded[2:], strict=False)))
+    def _drop(self, gone: Iterable[tuple[int, str]]) -> None:
+        """Take entries away: their numbers, and their folded texts."""
+        ordered = sorted(gone)
+        self.connection.executemany(_DROP_TEXT, ordered)
+        self.connection.executemany("DELETE FROM entry WHERE number = ?", [row[:1] for row in ordered])
 
-    def _drop(self, number: int, folded: str) -> None:
-        self.connection.execute(_DROP_TEXT, (number, folded))
-        self.connection.execute("DELETE FROM entry WHERE number = ?", (number,))
+    def _add(self, entries: Iterable[IndexEntry]) -> None:
+        # FTS5 ends a segment, and merges it later, wherever a number is smaller than the one before.
+        ordered = sorted(entries, key=lambda entry: entry.timestamp)
+        numbers = self._free_numbers([entry.timestamp for entry in ordered])
+        rows, texts = [], []
+        trigrams: set[str] = set()
+        for number, entry in zip(numbers, ordered, strict=True):
+            assert entry.text is not None
+            folded = fold(entry.text).replace("\n", END) + END
+            fields = (entry.kind, entry.type, entry.id, entry.name, entry.epoch, entry.version)
+            rows.append((number, entry.ident, *fields, entry.user_id, entry.timestamp, entry.text, folded))
+            texts.append((number, folded))
+            trigrams.update(map("".join, zip(folded, folded[1:], folded[2:], strict=False)))
+        self.connection.executemany(_ADD, rows)
+        self.connection.executemany(_ADD_TEXT, texts)
+        self._add_trigrams(trigrams)
 
-    def _free_number(self, stamp_ms: int) -> int:
-        first = stamp_ms << STAMP_BITS
-        (last,) = self.connection.execute(_FREE, (first, first + (1 << STAMP_BITS) - 1)).fetchone()
-        return first if last is None else last + 1
+    def _free_numbers(self, stamps_ms: Sequence[int]) -> Iterator[int]:
+        """For each of these ascending times a number that no entry has, ascending."""
+        last = dict(self._given(_LAST, set(stamps_ms)))
+        for stamp_ms in stamps_ms:
+            number = last.get(stamp_ms)
+            last[stamp_ms] = stamp_ms << STAMP_BITS if number is None else number + 1
+            yield last[stamp_ms]
 
     def _add_trigrams(self, trigrams: set[str]) -> None:
         fresh = trigrams - self._trigrams
@@ -299,14 +326,30 @@ class SearchWriter:
             self._trigrams |= fresh
 
     def erase(self, erasures: Sequence[Erasure]) -> None:
-        """The port's `erase`; from the write-ahead log too."""
+        """The port's `erase`. What is found no more is on the disk until `tidy` is done."""
         with self._transaction():
             for erasure in erasures:
                 given = erasure._asdict()
-                for number, folded in self.connection.execute(_GONE, given).fetchall():
-                    self._drop(number, folded)
+                self._drop(self.connection.execute(_GONE, given).fetchall())
                 self.connection.execute(_NOTE_ERASED, given)
-        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.connection.execute("DELETE FROM untidy")
+            self.connection.execute("INSERT INTO untidy VALUES (0)")
+
+    def tidy(self) -> bool:
+        """Write a little of the index anew, where something was erased; whether there is more to do."""
+        row = self.connection.execute("SELECT begun FROM untidy").fetchone()
+        if row is None:
+            return False
+        with self._transaction():
+            # A negative number begins with all that is there, a positive one goes on with that.
+            pages = TIDIED_PAGES if row[0] else -TIDIED_PAGES
+            before = self.connection.total_changes
+            self.connection.execute("INSERT INTO entry_text (entry_text, rank) VALUES ('merge', ?)", (pages,))
+            more = self.connection.total_changes - before >= 2
+            self.connection.execute("UPDATE untidy SET begun = 1" if more else "DELETE FROM untidy")
+        if not more:
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # it is in no copy of a page either
+        return more
 
 
 # ----------------------------------------------------------------------------------------- searching
