@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +11,7 @@ from urllib.parse import urlencode
 import click
 
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, settings
+from gateway.cli.options import Settings, given_only, instant_text, settings, spanned
 from gateway.errors import ClientError
 from gateway.ports.audit import AuditRecord, ChainCheck
 
@@ -36,8 +35,7 @@ def audit_command() -> None:
 @click.option("--act", metavar="ACT", help="Only of this kind, such as flags.change.")
 @click.option("--actor", metavar="USER", help="Only of this user.")
 @click.option("--subject", metavar="NAME", help="Only about this, such as event:42.")
-@click.option("--since", metavar="TIME", help="From this instant on, such as 2030-01-31T09:00:00Z.")
-@click.option("--until", metavar="TIME", help="Before this instant.")
+@spanned
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="The newest.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON lines, for programs.")
 @operating
@@ -56,8 +54,7 @@ def list_records(
 ) -> None:
     """Show the newest records in which TEXT occurs."""
     wanted = {"q": text, "act": act, "actor": actor, "subject": subject, "since": since, "until": until}
-    given = {name: value for name, value in wanted.items() if value is not None}
-    answer = port.ask(settings, "GET", f"/v1/audit?{urlencode({**given, 'limit': limit})}")
+    answer = port.ask(settings, "GET", f"/v1/audit?{urlencode({**given_only(wanted), 'limit': limit})}")
     for record in reversed(answer["records"]):
         click.echo(json.dumps(record) if as_json else _line(record))
 
@@ -124,8 +121,7 @@ def _read(path: Path) -> Iterator[AuditRecord]:
 
 
 def _line(record: dict[str, Any]) -> str:
-    when = f"{datetime.fromtimestamp(record['stamp_ms'] / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
     details = json.dumps(record["details"]) if record["details"] else ""
     who = record["actor"] or "somebody"
     said = f"{who}: {record['act']} {record['subject']}: {record['result']} {details}".rstrip()
-    return f"{record['number']:>6}  {when}  {record['node']}  {said}"
+    return f"{record['number']:>6}  {instant_text(record['stamp_ms'])}  {record['node']}  {said}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -12,7 +11,7 @@ import click
 
 from gateway.cli.client import Resource
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, resource_of, settings
+from gateway.cli.options import Settings, given_only, instant_text, resource_of, settings, spanned
 
 MEMBER_WIDTH = 32
 
@@ -21,8 +20,7 @@ MEMBER_WIDTH = 32
 @click.argument("resource", type=resource_of)
 @click.option("--path", metavar="POINTER", help="Only of this place, such as /title.")
 @click.option("--user", metavar="ID", help="Only changes of this user.")
-@click.option("--since", metavar="TIME", help="From this instant on, such as 2030-01-31T09:00:00Z.")
-@click.option("--until", metavar="TIME", help="Before this instant.")
+@spanned
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="The newest.")
 @click.option("--blame", is_flag=True, help="Who wrote each member of the document, since which version.")
 @click.option("--restore", metavar="VERSION|NAME", help="Bring it back, or --path of it.")
@@ -108,7 +106,7 @@ def _names(
 
 
 def _named(line: dict[str, Any]) -> str:
-    return f"{line['version']:>6}  {_when(line['timestamp'])}  {line['name']}  ({line['user_id']})"
+    return f"{line['version']:>6}  {instant_text(line['timestamp'])}  {line['name']}  ({line['user_id']})"
 
 
 def _newest(
@@ -125,7 +123,7 @@ def _newest(
 
 
 def _query(**parameters: str | None) -> str:
-    given = {name: value for name, value in parameters.items() if value is not None}
+    given = given_only(parameters)
     return f"?{urlencode(given)}" if given else ""
 
 
@@ -138,15 +136,14 @@ def _restored(resource: Resource, answer: dict[str, Any], as_json: bool) -> str:
 
 
 def _change(change: dict[str, Any]) -> str:
-    return f"{change['version']:>6}  {_when(change['timestamp'])}  {change['user_id']}: {change['summary']}"
+    when = instant_text(change["timestamp"])
+    return f"{change['version']:>6}  {when}  {change['user_id']}: {change['summary']}"
 
 
 def _member(line: dict[str, Any]) -> str:
     place = line["path"] or "(the document)"
     if "user_id" not in line:
         return f"{place:<{MEMBER_WIDTH}}  older than what was read"
-    return f"{place:<{MEMBER_WIDTH}}  {line['version']:>6}  {_when(line['timestamp'])}  {line['user_id']}"
-
-
-def _when(stamp_ms: int) -> str:
-    return f"{datetime.fromtimestamp(stamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+    return (
+        f"{place:<{MEMBER_WIDTH}}  {line['version']:>6}  {instant_text(line['timestamp'])}  {line['user_id']}"
+    )

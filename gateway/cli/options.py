@@ -6,6 +6,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ class Settings(NamedTuple):
             if not equals:
                 raise ConfigError(f"--set {assignment}: write SECTION.NAME=VALUE, e.g. limits.depth_max=32")
             overrides[name.strip()] = value
-        overrides |= {name: value for name, value in (further or {}).items() if value is not None}
+        overrides |= given_only(further or {})
         if self.data is not None:
             overrides["server.data_dir"] = self.data
         return load(self.config_file, overrides)
@@ -120,6 +121,25 @@ def reaching(command: Command) -> Command:
         command(reach=Reach(url, token, user, ca), **options)
 
     return with_reach
+
+
+def spanned(command: Command) -> Command:
+    """Adds --since and --until to a command."""
+    until = click.option("--until", metavar="TIME", help="Before this instant.")
+    since = click.option(
+        "--since", metavar="TIME", help="From this instant on, such as 2030-01-31T09:00:00Z."
+    )
+    return since(until(command))
+
+
+def given_only(options: Mapping[str, object]) -> dict[str, object]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def instant_text(stamp_ms: int) -> str:
+    """An instant (Unix ms) as commands show it."""
+    return f"{datetime.fromtimestamp(stamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def resource_of(text: str) -> Resource:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 import click
 
 from gateway.cli.operate import AdminPort, operating
-from gateway.cli.options import Settings, settings
+from gateway.cli.options import Settings, given_only, instant_text, settings, spanned
 from gateway.ports.search import KINDS
 
 PAGE = 100
@@ -21,8 +20,7 @@ PAGE = 100
 @click.option("--kind", type=click.Choice(KINDS), help="Only documents, or only changes.")
 @click.option("--type", "resource_type", metavar="TYPE", help="Only resources of this type.")
 @click.option("--user", metavar="ID", help="Only what this user wrote.")
-@click.option("--since", metavar="TIME", help="From this instant on, such as 2030-01-31T09:00:00Z.")
-@click.option("--until", metavar="TIME", help="Before this instant.")
+@spanned
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="The newest.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON lines, for programs.")
 @operating
@@ -48,8 +46,7 @@ def search_command(
     """
     port = port.of_everything()
     filters = {"kind": kind, "type": resource_type, "user_id": user, "since": since, "until": until}
-    wanted = {name: value for name, value in filters.items() if value is not None}
-    query = {"q": " ".join(words), **wanted, "limit": min(limit, PAGE)}
+    query = {"q": " ".join(words), **given_only(filters), "limit": min(limit, PAGE)}
     page: str | None = f"/v1/search?{urlencode(query)}"
     shown = 0
     while page and shown < limit:
@@ -61,7 +58,7 @@ def search_command(
 
 
 def _line(item: dict[str, Any]) -> str:
-    when = f"{datetime.fromtimestamp(item['timestamp'] / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
     resource = f"{item['resource']}:{item['resource_id']}"
     shown = " ... ".join(" ".join(piece["text"].split()) for piece in item["fragments"])
-    return f"{when}  {item['kind']:<8}  {resource} {item['version']}  {item['user_id']}: {shown}".rstrip(": ")
+    line = f"{item['kind']:<8}  {resource} {item['version']}  {item['user_id']}: {shown}"
+    return f"{instant_text(item['timestamp'])}  {line}".rstrip(": ")

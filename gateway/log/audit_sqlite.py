@@ -6,15 +6,13 @@ Workers of a node share it: each append is a transaction that waits for the othe
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
-import trio
 
-from gateway.errors import LogUnavailable
-from gateway.log.writer_thread import Serial
+from gateway.log.database_thread import DatabaseThread
 from gateway.ports.audit import (
     FIRST,
     AuditEntry,
@@ -42,60 +40,37 @@ _NEWEST = "SELECT number, digest FROM audit ORDER BY number DESC LIMIT 1"
 _NAMES = ("number", "previous", "digest", *AuditEntry._fields)
 _COLUMNS = ", ".join(_NAMES)
 
-T = TypeVar("T")
-
 
 class SqliteAudit:
     """The port `AuditStore` in `data_dir`, whose database is made by the first use."""
 
     def __init__(self, data_dir: str | Path) -> None:
-        self._path = Path(data_dir) / DATABASE
-        self._connection: sqlite3.Connection | None = None
-        self._thread = Serial("audit")
+        self._database = DatabaseThread("audit", Path(data_dir) / DATABASE, _opened)
 
     async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditRecord]:
         """See the port."""
-        return await self._run(lambda connection: _append(connection, entries))
+        return await self._database.run(lambda connection: _append(connection, entries))
 
     async def find(self, wanted: AuditSearch) -> Sequence[AuditRecord]:
         """See the port."""
         statement, values = query(wanted)
-        rows = await self._run(lambda connection: connection.execute(statement, values).fetchall())
+        rows = await self._database.run(lambda connection: connection.execute(statement, values).fetchall())
         return [_record(row) for row in rows]
 
     async def retain(self, since_ms: int, node: str, now_ms: int) -> int:
         """See the port."""
-        return await self._run(lambda connection: _retain(connection, since_ms, node, now_ms))
+        return await self._database.run(lambda connection: _retain(connection, since_ms, node, now_ms))
 
     async def aclose(self) -> None:
         """Close it; a later use opens it again."""
-        with trio.CancelScope(shield=True):
-            await self._thread.run(self._close)
-        self._thread.stop()
+        await self._database.aclose()
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def guarded() -> T:
-            try:
-                return work(self._opened())
-            except sqlite3.Error as error:
-                raise LogUnavailable(f"{self._path}: {error}", "none") from error
-
-        return await self._thread.run(guarded)
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._path.touch(0o600)
-            connection = sqlite3.connect(
-                self._path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            connection.executescript(_PREPARE)
-            self._connection = connection
-        return self._connection
+def _opened(path: Path) -> sqlite3.Connection:
+    path.touch(0o600)
+    connection = sqlite3.connect(path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection.executescript(_PREPARE)
+    return connection
 
 
 def _append(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> list[AuditRecord]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
-import trio
 
-from gateway.errors import LogUnavailable
+from gateway.log.database_thread import DatabaseThread
 from gateway.log.sqlite import DATABASE
-from gateway.log.writer_thread import Serial
 from gateway.ports.summaries import Behind, Listing, Summary
 
 INDEX = "summaries.sqlite3"
@@ -50,8 +48,6 @@ WHERE s.name IS NULL OR s.epoch <> r.epoch
 LIMIT ?
 """
 
-T = TypeVar("T")
-
 
 class SqliteSummaries:
     """The port `Summaries` in the log's directory. The log is there before it."""
@@ -61,58 +57,35 @@ class SqliteSummaries:
     def __init__(self, data_dir: str | Path) -> None:
         directory = Path(data_dir)
         self._log = directory / DATABASE
-        self._path = directory / INDEX
-        self._connection: sqlite3.Connection | None = None
-        self._thread = Serial("summaries")
+        self._database = DatabaseThread("summaries", directory / INDEX, self._opened)
 
     async def store(self, found: Sequence[Summary]) -> None:
         """See the port."""
         rows = orjson.dumps([_row(summary) for summary in found])
-        await self._run(lambda connection: connection.execute(_STORE, (rows.decode(),)))
+        await self._database.run(lambda connection: connection.execute(_STORE, (rows.decode(),)))
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """See the port."""
         statement, values = query(wanted)
-        rows = await self._run(lambda connection: connection.execute(statement, values).fetchone())
+        rows = await self._database.run(lambda connection: connection.execute(statement, values).fetchone())
         return [Summary(*fields) for fields in orjson.loads(rows[0])]
 
     async def behind(self, limit: int) -> Behind:
         """See the port."""
-        rows = await self._run(lambda connection: connection.execute(_BEHIND, (limit,)).fetchall())
+        rows = await self._database.run(lambda connection: connection.execute(_BEHIND, (limit,)).fetchall())
         return Behind([name for (name,) in rows], len(rows) < limit)
 
     async def aclose(self) -> None:
         """Close it; it is made anew by the next use."""
-        with trio.CancelScope(shield=True):
-            await self._thread.run(self._close)
-        self._thread.stop()
+        await self._database.aclose()
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def guarded() -> T:
-            try:
-                return work(self._opened())
-            except sqlite3.Error as error:
-                raise LogUnavailable(f"{self._path}: {error}", "none") from error
-
-        return await self._thread.run(guarded)
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=rwc",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._path.chmod(0o600)
-            self._connection.executescript(_PREPARE)
-            self._connection.execute("ATTACH ? AS log", (f"{self._log.absolute().as_uri()}?mode=ro",))
-        return self._connection
+    def _opened(self, path: Path) -> sqlite3.Connection:
+        uri = f"{path.absolute().as_uri()}?mode=rwc"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        path.chmod(0o600)
+        connection.executescript(_PREPARE)
+        connection.execute("ATTACH ? AS log", (f"{self._log.absolute().as_uri()}?mode=ro",))
+        return connection
 
 
 def _row(summary: Summary) -> list[Any]:

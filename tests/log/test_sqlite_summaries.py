@@ -59,8 +59,8 @@ async def test_a_month_of_many_events_is_read_from_an_index(tmp_path):
         (Listing("event", 100, None, 30 * DAY_MS, 60 * DAY_MS), "summary_by_start"),
     ):
         statement, values = query(wanted)
-        assert summaries._connection is not None
-        plan = summaries._connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+        assert summaries._database._connection is not None
+        plan = summaries._database._connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
         told = " ".join(str(row[3]) for row in plan)
         assert by in told
         assert "TEMP B-TREE" not in told  # no sort

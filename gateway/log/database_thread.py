@@ -1,0 +1,49 @@
+"""A SQLite database of one's own: opened by the first use, used in one thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from gateway.errors import LogUnavailable
+from gateway.log.writer_thread import Serial
+
+T = TypeVar("T")
+
+
+class DatabaseThread:
+    """The database at `path`, opened by `connect` in the thread `name`."""
+
+    def __init__(self, name: str, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+        self._path = path
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = None
+        self._thread = Serial(name)
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do this after what was asked for before; raises LogUnavailable."""
+
+        def guarded() -> T:
+            try:
+                if self._connection is None:
+                    self._connection = self._connect(self._path)
+                return work(self._connection)
+            except sqlite3.Error as error:
+                raise LogUnavailable(f"{self._path}: {error}", "none") from error
+
+        return await self._thread.run(guarded)
+
+    async def aclose(self) -> None:
+        """Close it after what was asked for before; a later use opens it again."""
+        with trio.CancelScope(shield=True):
+            await self._thread.run(self._close)
+        self._thread.stop()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
