@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
@@ -64,13 +64,15 @@ class LoggedDocument(NamedTuple):
 class Taken(NamedTuple):
     """What is to be indexed next: first what is gone, then changes, a resource's in order of their versions.
 
-    `token` is the source's own. `has_more`: not all that waits is in it.
+    `token` is the source's own. `has_more`: not all that waits is in it. Of `fresh` resources the index has
+    nothing, whatever was stored.
     """
 
     erasures: Sequence[Erasure]
     changes: Sequence[LoggedChange]
     token: Any
     has_more: bool
+    fresh: Collection[str] = ()
 
 
 class IndexSource(Protocol):
@@ -152,6 +154,8 @@ class Indexer:
         taken = await self._source.take(CHANGES_A_STEP)
         if taken.changes:
             self._behind_since_ms = min(change.timestamp for change in taken.changes)
+        for name in taken.fresh:
+            self._forget(name)
         if taken.erasures:
             for erasure in taken.erasures:
                 self._forget(erasure.name)

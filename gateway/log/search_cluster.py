@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import trio
 import trio.lowlevel
@@ -11,7 +12,8 @@ from gateway.errors import LogUnavailable
 from gateway.log.indexer import Indexer
 from gateway.log.postgres import PostgresArchive
 from gateway.log.search_opensearch import FORMAT_VERSION, OpenSearchIndex, Rest
-from gateway.log.search_queue import Generation, SearchQueue, added, generations, switched
+from gateway.log.search_queue import Generation, SearchQueue, added, generations, refilled, switched
+from gateway.ports.search import Erasure
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,11 @@ class ClusterIndexing:
                 else:
                     await trio.sleep(LOOK_INTERVAL_S)
 
+    async def erase(self, erasures: Sequence[Erasure]) -> None:
+        """Erase this from every index that is kept up to date; raises LogUnavailable."""
+        for one in await generations(self._archive):
+            await index_of(self._rest, self._alias, one.number).erase(erasures)
+
     async def _look(self, nursery: trio.Nursery) -> None:
         found = await generations(self._archive)
         if not found:
@@ -65,6 +72,8 @@ class ClusterIndexing:
         for one in found:
             if one.format != FORMAT_VERSION and one.serving:
                 logger.warning("the index of searches has another format: run `gateway reindex`")
+            elif one.format == FORMAT_VERSION:
+                await self._remake_lost(one)
             if one.number not in self._feeding and one.format == FORMAT_VERSION:
                 self._feeding[one.number] = trio.CancelScope()
                 nursery.start_soon(self._feed, one)
@@ -80,6 +89,17 @@ class ClusterIndexing:
         await index_of(self._rest, self._alias, first.number).make()
         await point(self._rest, self._alias, first.number)
         await added(self._archive, FORMAT_VERSION, first=True)
+
+    async def _remake_lost(self, one: Generation) -> None:
+        """Begin anew where the server lost the index."""
+        index = index_of(self._rest, self._alias, one.number)
+        if await index.is_there():
+            return
+        logger.error("the search server lost the index of searches; it is made anew from the archive")
+        await refilled(self._archive, one.number)
+        await index.make()
+        if one.serving:
+            await point(self._rest, self._alias, one.number)
 
     async def _feed(self, one: Generation) -> None:
         index = index_of(self._rest, self._alias, one.number)

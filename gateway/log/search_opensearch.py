@@ -89,6 +89,13 @@ class OpenSearchIndex:
         if answer.status >= 400 and "resource_already_exists" not in str(answer.body):
             raise LogUnavailable(f"the index {self._name} can't be made: {answer.body}", "none")
 
+    async def is_there(self) -> bool:
+        """Whether the server has it."""
+        answer = await self._rest.ask("HEAD", f"/{self._name}")
+        if answer.status >= 400 and answer.status != 404:
+            raise LogUnavailable(f"the index {self._name} can't be looked for: {answer.status}", "none")
+        return answer.status < 400
+
     async def drop(self) -> None:
         """Remove the index."""
         await self._rest.ask("DELETE", f"/{self._name}")
@@ -110,6 +117,7 @@ class OpenSearchIndex:
 
     async def erase(self, erasures: Sequence[Erasure]) -> None:
         """See the port."""
+        await self._erased([erasure.name for erasure in erasures])
         await self._bulk(b"".join(map(_mark, erasures)))
         await self._delete(erasures)
 
@@ -160,10 +168,13 @@ class OpenSearchIndex:
                 logger.error("the index refuses %s: %s", done.get("_id"), done.get("error"))
 
     async def _erased(self, names: Sequence[str]) -> dict[str, Erasure]:
-        """The marks of these resources."""
+        """The marks of these resources. Raises LogUnavailable where the index is gone: by writing to it, a
+        server would make another one, which finds nothing by its texts."""
         if not names:
             return {}
         found = await self._post("_mget", {"ids": [f"e:{name}" for name in names]})
+        if any("error" in item for item in found["docs"]):
+            raise LogUnavailable(f"the index {self._name} is gone", "none")
         sources = [item["_source"] for item in found["docs"] if item.get("found")]
         return {source["name"]: _erasure(source) for source in sources}
 

@@ -42,7 +42,7 @@ CROSS JOIN LATERAL (
 _DONE = """
 UPDATE gateway.search_due AS d SET done_epoch = n.epoch, done_version = n.version, claimed_until = NULL
 FROM json_to_recordset(%(given)s::json) AS n(name text, epoch bigint, version bigint)
-WHERE d.generation = %(generation)s AND d.name = n.name
+WHERE d.generation = %(generation)s AND d.name = n.name AND d.claimed_until IS NOT NULL
 RETURNING d.name, d.epoch, n.epoch
 """
 _RELEASE = """
@@ -113,7 +113,8 @@ class SearchQueue:
             for name, version, user, stamp, body in rows
         ]
         erasures = [Erasure(one.name, one.epoch) for one in claimed if 0 < one.done_epoch < one.epoch]
-        return Taken(erasures, changes, claimed, bool(claimed))
+        fresh = [one.name for one in claimed if one.after == 0]
+        return Taken(erasures, changes, claimed, bool(claimed), fresh)
 
     async def document(self, name: str) -> LoggedDocument | None:
         """See the port."""
@@ -188,6 +189,15 @@ async def added(archive: PostgresArchive, format: int, first: bool = False) -> G
             return made
 
     return await archive.run(add, "unknown")
+
+
+async def refilled(archive: PostgresArchive, number: int) -> None:
+    """All of the archive is due again for this one: its index is empty. Raises LogUnavailable."""
+    statement = b"""
+    UPDATE gateway.search_due SET done_epoch = 0, done_version = 0, claimed_until = NULL,
+        since = clock_timestamp() WHERE generation = %s
+    """
+    await archive.run(lambda connection: connection.execute(statement, (number,)).rowcount, "unknown")
 
 
 async def switched(archive: PostgresArchive, number: int) -> list[int]:

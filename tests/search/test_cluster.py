@@ -10,17 +10,20 @@ from itertools import count
 from pathlib import Path
 
 import orjson
+import pytest
 import trio
 
 from gateway.config import SearchSettings
+from gateway.errors import LogUnavailable
+from gateway.log import search_cluster
 from gateway.log.archive import Transfer
 from gateway.log.postgres import PostgresArchive, migrate
-from gateway.log.search_cluster import ClusterIndexing, reindexed
+from gateway.log.search_cluster import ClusterIndexing, index_of, reindexed
 from gateway.log.search_opensearch import FORMAT_VERSION, OpenSearchIndex
 from gateway.log.search_queue import Generation, SearchQueue, generations
 from gateway.log.search_rest import HttpRest
 from gateway.ports import Record
-from gateway.ports.search import Wanted
+from gateway.ports.search import Erasure, IndexEntry, Wanted
 from gateway.wire.announcement import Announcement
 from tests.search.contract import EVERYTHING, ids
 from tests.search.faults import MODES, Faults
@@ -63,6 +66,15 @@ async def until(seen: Callable[[], Awaitable[object]]) -> None:
             if await seen():
                 return
             await trio.sleep(0.05)
+
+
+async def answers(made: Cluster, expected: int) -> bool:
+    """Whether so many are found; a server that is away finds none."""
+    try:
+        await made.index.refresh()
+        return await made.index.count(Wanted(EVERYTHING, ["lunch"]), 1000) == expected
+    except LogUnavailable:
+        return False
 
 
 async def failures(made: Cluster, more: int) -> bool:
@@ -136,6 +148,41 @@ async def test_a_server_that_was_away_misses_nothing_and_has_nothing_twice(tmp_p
             assert len(await made.found("before", 2)) == 2
     finally:
         server.stop(signal.SIGKILL)
+
+
+async def test_an_index_that_the_server_lost_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(search_cluster, "LOOK_INTERVAL_S", 0.2)
+    server = SearchServer(tmp_path)
+    server.start()
+    try:
+        async with cluster(server.url, workers=2) as made:
+            for number in range(20):
+                await made.archived(f"event:{number}", "first lunch", "second lunch")
+            await made.archive.store(Transfer(purges=[Announcement("event:0", 2, 0, "", [])]))
+            await made.found("lunch", 57)
+            server.stop(signal.SIGKILL)  # it has nothing on a disk
+            await made.archived("event:1", "third lunch", after=2)
+            server.start()
+            await until(partial(answers, made, 58))
+            assert sorted({*await made.found("third", 2)}) == ["1"]
+            mapping = await made.rest.ask("GET", f"/{made.alias}-1/_mapping")
+            assert "strict" in str(mapping.body)
+    finally:
+        server.stop(signal.SIGKILL)
+
+
+async def test_nothing_is_written_to_an_index_that_is_gone():
+    """A server would make another one, whose texts nobody finds."""
+    async with cluster() as made:
+        await made.archived("event:1", "lunch")
+        await made.found("lunch", 2)
+        made.indexing._feeding[1].cancel()
+        gone = index_of(made.rest, made.alias, 99)
+        with pytest.raises(LogUnavailable):
+            await gone.store([IndexEntry("change", "event", "1", 1, 1, "ann", 1, "lunch")])
+        with pytest.raises(LogUnavailable):
+            await gone.erase([Erasure("event:1", 2)])
+        assert not await gone.is_there()
 
 
 async def test_another_index_is_made_beside_and_takes_its_place():
