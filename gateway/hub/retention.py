@@ -82,7 +82,8 @@ class Retention:
         while True:
             before = self.changes
             try:
-                await self.look()
+                if await self._keeper.turn(INTERVAL_S):
+                    await self.look()
             except (LogUnavailable, Refusal) as error:
                 logger.warning("old history stays a while: %s", error)
             if self.changes > before:
@@ -102,13 +103,13 @@ class Retention:
 
     async def _retain(self, excess: Excess) -> int:
         named = {item.version for item in await self._names.of(excess.name) if item.version <= excess.upto}
+        snapshots = []
         for version in sorted({*named, excess.upto}):
             try:
                 document = await replay.document_at(self._log, excess.name, version)
             except LogTrimmed:
-                named.discard(version)  # it was named when it was gone
-                continue
-            await self._log.save_snapshot(
-                excess.name, excess.epoch, Snapshot(version, orjson.dumps(document))
-            )
-        return await self._keeper.retain(excess, sorted(named))
+                if version == excess.upto:
+                    raise
+                continue  # it was named when it was gone
+            snapshots.append(Snapshot(version, orjson.dumps(document)))
+        return await self._keeper.retain(excess, snapshots)

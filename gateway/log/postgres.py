@@ -1,4 +1,4 @@
-"""The archive in PostgreSQL: history for good, which reopens what the shared log no longer holds.
+"""The archive in PostgreSQL: the lasting history, which reopens what the shared log no longer holds.
 
 psycopg works in threads, over a few connections. Storing is idempotent: a change is known by resource, epoch
 and version, and must come with the nonce that it came with before.
@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway.config import PostgresSettings
 from gateway.config.passwords import password_of
-from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
+from gateway.errors import ArchiveMismatch, ConfigError, LogTrimmed, LogUnavailable
 from gateway.log import postgres_statements as sql
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.pool import Pool
@@ -350,7 +350,11 @@ class PostgresArchive:
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         """As `OpLog.read`."""
-        return _records(resource, await self._rows(sql.RECORDS, (clean(resource), after, limit)))
+        records = _records(resource, await self._rows(sql.RECORDS, (clean(resource), after, limit)))
+        if records and records[0].version > after + 1:  # the archive was added later, or old history went
+            trimmed = records[0].version - 1
+            raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
+        return records
 
     async def snapshot(self, resource: str, version: int) -> Snapshot:
         """As `OpLog.snapshot`."""

@@ -35,6 +35,7 @@ from gateway.ports import (
     Stale,
     Submitted,
 )
+from gateway.redislink import keys
 from gateway.redislink.chains import head_version
 from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import partition_of
@@ -373,7 +374,7 @@ class RedisLog:
         trimmed = int(reply[1])
         if after < trimmed:
             archived = await self._trimmed(resource, trimmed).read(resource, after, limit)
-            if not archived or archived[0].version != after + 1:  # the archive was added later
+            if not archived:
                 raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
             if len(archived) == limit:
                 return archived
@@ -406,6 +407,19 @@ class RedisLog:
         limits = (self._redis.history_versions, archiving, self._seen_since())
         document = sealed(snapshot.document)
         await self._write("save_snapshot", resource, epoch, snapshot.version, document, *limits, news)
+
+    async def forget_history(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        """Trim what is archived of a resource up to this snapshot. What goes beyond it, the archive has."""
+        _, trimmed, payloads = await self._query("pages", resource, "", 1)
+        if not payloads or int(trimmed) >= snapshot.version:
+            return  # Redis doesn't hold it
+        newest = codec.stored(payloads[0], f"the newest batch of {resource}")
+        kept = newest.base + len(newest.records) - snapshot.version
+        await self.save_snapshot(resource, epoch, snapshot)
+        idle = keys.idle(self._codec.keys(resource).partition)
+        await self._shards.call(
+            self._codec.call("archived", resource, epoch, 0, kept, resource, extra_keys=[idle])
+        )
 
     async def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
         found: list[Sequence[Submitted]] = [()] * len(clients)

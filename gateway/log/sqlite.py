@@ -150,13 +150,17 @@ class SqliteLog:
     async def purge(self, resource: str) -> int:
         return await self._write(lambda: self._writer.purge(resource, self._wall_ms()))
 
+    async def turn(self, seconds: float) -> bool:
+        """See the port `HistoryKeeper`: nobody else has this log."""
+        return True
+
     async def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
         """See the port `HistoryKeeper`."""
         return await self._read(lambda reader: reader.excess(kept, after, limit))
 
-    async def retain(self, excess: Excess, versions: Sequence[int]) -> int:
+    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot]) -> int:
         """See the port `HistoryKeeper`."""
-        return await self._write(lambda: self._writer.retain(excess, versions))
+        return await self._write(lambda: self._writer.retain(excess, snapshots))
 
     async def aclose(self) -> None:
         """Close after the write that is under way; later calls raise LogUnavailable."""

@@ -394,17 +394,17 @@ class Writer(Reader):
         self.note_newest()
         return epoch
 
-    def retain(self, excess: Excess, versions: Sequence[int]) -> int:
+    def retain(self, excess: Excess, snapshots: Sequence[Snapshot]) -> int:
         """The port's `retain`."""
         with self.transaction("IMMEDIATE"):
             number, epoch, head = self.head(excess.name)
-            has = "SELECT 1 FROM snapshot WHERE resource = ? AND version = ?"
-            found = self.connection.execute(has, (number, excess.upto)).fetchone()
-            if epoch != excess.epoch or excess.upto >= head or found is None:
+            if epoch != excess.epoch or excess.upto >= head:
                 return 0  # it was purged meanwhile
+            for snapshot in snapshots:
+                self.save_snapshot(excess.name, epoch, snapshot)
             statement = "DELETE FROM change WHERE resource = ? AND version <= ?"
             count = self.connection.execute(statement, (number, excess.upto)).rowcount
-            kept = orjson.dumps(list(versions)).decode()
+            kept = orjson.dumps([snapshot.version for snapshot in snapshots]).decode()
             self.connection.execute(_RETAIN_SNAPSHOTS, (number, excess.upto, kept))
             self.connection.execute(_NOTE_GONE, (excess.name, epoch, excess.upto))
         self.note_newest()

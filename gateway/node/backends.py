@@ -25,6 +25,7 @@ from gateway.log.archive import Archiver
 from gateway.log.audit_memory import MemoryAudit
 from gateway.log.audit_postgres import PostgresAudit
 from gateway.log.audit_sqlite import SqliteAudit
+from gateway.log.cluster_history import ClusterHistory
 from gateway.log.postgres import PostgresArchive, dsn_of
 from gateway.log.postgres_summaries import PostgresSummaries
 from gateway.log.redis import RedisLog
@@ -117,8 +118,11 @@ def check_settings(config: Config) -> None:
             "or leave --postgres out: a lone gateway keeps its history in its data directory"
         )
     Policy(config.retention.days, config.retention.changes)
-    if shared and (config.retention.days or config.retention.changes):
-        raise ConfigError("retention is for a lone gateway: the archive of a cluster keeps history for good")
+    if shared and (config.retention.days or config.retention.changes) and not config.postgres.dsn:
+        raise ConfigError(
+            "retention in a cluster is that of its archive: add --postgres DSN, or leave it out: Redis alone "
+            "keeps about the last redis.history_versions changes of a resource"
+        )
     if config.search.url and not config.postgres.dsn:
         raise ConfigError(
             "search.url is the index of a cluster, which is fed from its archive: add --postgres DSN, or "
@@ -293,6 +297,8 @@ class ClusterBackend:
             self._rest = rest_of(config.search)
             self.search = OpenSearchIndex(self._rest, config.search.index)
             self._indexing = ClusterIndexing(self._archive, self._rest, config.search.index)
+        if self._archive is not None:
+            self.keeper = ClusterHistory(self._log, self._archive, self._indexing)
         self._history_versions = config.redis.history_versions
         self._waits = config.server.start_wait
         self._warned: set[str] = set()  # servers, by name

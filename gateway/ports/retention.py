@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.ports.log import Snapshot
+
 
 class RetentionRule(NamedTuple):
     """What a type's resources keep: changes since a time (Unix ms), and so many; None: without bound."""
@@ -25,11 +27,15 @@ class Excess(NamedTuple):
 class HistoryKeeper(Protocol):
     """The log, as far as old history goes. Methods raise LogUnavailable."""
 
+    async def turn(self, seconds: float) -> bool:
+        """Whether to look now: of all workers one does, and for so long none again."""
+        ...
+
     async def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
         """At most `limit` resources that have more than they keep, by name, behind the name `after`."""
         ...
 
-    async def retain(self, excess: Excess, versions: Sequence[int]) -> int:
-        """Take a resource's changes up to `upto` away, and snapshots before it but those of these versions;
-        how many changes. It must have a snapshot at `upto`."""
+    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot]) -> int:
+        """Take a resource's changes up to `upto` away, and snapshots before it but these; how many changes.
+        One of these is at `upto`."""
         ...

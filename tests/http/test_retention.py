@@ -96,8 +96,8 @@ async def test_the_oldest_page_is_what_is_kept_though_history_goes_while_it_is_r
             if left:
                 upto = left.pop(0)
                 epoch = (await log.open("event:42")).epoch
-                await log.save_snapshot("event:42", epoch, Snapshot(upto, b'{"title":"title %d"}' % upto))
-                assert await log.retain(Excess("event:42", epoch, upto), []) > 0
+                at_upto = Snapshot(upto, b'{"title":"title %d"}' % upto)
+                assert await log.retain(Excess("event:42", epoch, upto), [at_upto]) > 0
             return found
 
         monkeypatch.setattr(HubResources, "oldest", oldest_before_it_goes)
@@ -127,11 +127,12 @@ async def test_what_is_in_excess_by_age_and_by_number(tmp_path):
     assert [one.name for one in await log.excess(RetentionRule("event", 500, None), "event:1", 10)] == [
         "event:2"
     ]
-    # Without a snapshot to go on from nothing goes.
-    assert await log.retain(Excess("event:1", epoch, 4), []) == 0
-    await log.save_snapshot("event:1", epoch, Snapshot(4, b"4"))
-    assert await log.retain(Excess("event:1", epoch + 1, 4), []) == 0
-    assert await log.retain(Excess("event:1", epoch, 4), []) == 4
+    # Of another epoch nothing goes, and the newest change never does.
+    at = [Snapshot(2, b"2"), Snapshot(4, b"4")]
+    assert await log.retain(Excess("event:1", epoch + 1, 4), at) == 0
+    assert await log.retain(Excess("event:1", epoch, 10), at) == 0
+    assert await log.retain(Excess("event:1", epoch, 4), at) == 4
+    assert [await log.snapshot("event:1", version) for version in (3, 4)] == at
     assert await excess(500, None) == [Excess("event:2", epoch, 4)]
     await log.aclose()
 

@@ -1,0 +1,125 @@
+"""Old history goes from a cluster: from Redis, PostgreSQL and the index of searches, by one of its nodes."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from gateway.errors import ConfigError
+from gateway.hub import retention
+from gateway.log import postgres_retention
+from gateway.log.archive import Transfer
+from gateway.log.postgres import PostgresArchive, migrate
+from gateway.ports import Record, Snapshot
+from gateway.ports.retention import Excess, RetentionRule
+from gateway.wire.announcement import Announcement
+from tests.http.node import served
+from tests.http.test_retention import EVENT, gone, written
+from tests.http.test_search import until
+from tests.search.server import shared_search_server
+from tests.servers import redis_server, shared_postgres
+
+KEPT = {"changes": {"event": "4"}}
+LIMITS = {"reads_per_minute": 0, "user_cpu_share": 1}
+
+
+async def test_one_node_takes_old_changes_away_for_all_and_named_versions_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(retention, "FIRST_S", 0.1)
+    monkeypatch.setattr(retention, "INTERVAL_S", 0.2)
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+        where["search"] = {"url": shared_search_server().url, "index": "retained"}
+        async with served(tmp_path / "one", "portable", **where) as one:
+            await written(one, EVENT, 10)
+            await one.client.put(f"{EVENT}/versions/Draft", json={"version": 3})
+            assert len(await until(one, 10, q="title", kind="change")) == 10
+        where["retention"] = KEPT
+        async with (
+            served(tmp_path / "two", "portable", **where) as two,
+            served(tmp_path / "three", "portable", **where) as three,
+        ):
+            await gone(two, EVENT, 6)
+            for node in (two, three):
+                for version in range(6, 11):
+                    old = (await node.client.get(EVENT, params={"version": version})).json()
+                    assert old["document"] == {"title": f"title {version}"}, old
+                named = (await node.client.get(EVENT, params={"named": "Draft"})).json()
+                assert named["document"] == {"title": "title 3"}
+                for params in ({"version": 5}, {"at": 1000}):
+                    told = await node.client.get(EVENT, params=params)
+                    assert told.json()["code"] == "VERSION_TOO_OLD", told.text
+                too_old = await node.client.get(f"{EVENT}/history", params={"from": 2})
+                assert (too_old.status_code, too_old.json()["code"]) == (410, "VERSION_TOO_OLD")
+                edit = {"client_id": "c", "version": 2, "operations": [{"op": "remove", "path": "/title"}]}
+                refused = await node.client.post(f"{EVENT}/operations", json=edit)
+                assert refused.json()["code"] == "VERSION_TOO_OLD"
+            found = await until(two, 4, q="title", kind="change", type="event")
+            assert [item["version"] for item in found] == [10, 9, 8, 7]
+            # It goes on, and what follows is found.
+            await written(three, EVENT, 1, after=10)
+            await gone(two, EVENT, 7)
+            found = await until(two, 4, q="title", kind="change", type="event")
+            assert [item["version"] for item in found] == [11, 10, 9, 8]
+
+
+async def test_the_archive_tells_what_is_in_excess_and_takes_it_away(monkeypatch):
+    monkeypatch.setattr(postgres_retention, "RESOURCES_A_LOOK", 2)
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        body = b'{"version":%d,"operations":[]}'
+        names = ("event:1", "event:2", "event:3", "events:1")
+        for name in names:
+            records = [Record(v, body % v, "ann", "c", None, "", v * 100, None) for v in range(1, 11)]
+            await archive.store(Transfer(changes=[Announcement(name, 1, 0, name, records)]))
+
+        async def excess(since_ms: int | None, changes: int | None, after: str = "") -> list[Excess]:
+            rule = RetentionRule("event", since_ms, changes)
+            return list(await postgres_retention.excess_of(archive, rule, after, 10))
+
+        three = [name for name in names if name != "events:1"]
+        assert await excess(500, None) == [Excess(name, 1, 4) for name in three]
+        assert await excess(None, 3) == [Excess(name, 1, 7) for name in three]
+        assert await excess(500, 3) == [Excess(name, 1, 7) for name in three]
+        assert await excess(10_000, None) == [Excess(name, 1, 9) for name in three]  # the newest stays
+        assert await excess(100, 10) == []
+        assert await excess(500, None, "event:1") == [Excess(name, 1, 4) for name in three[1:]]
+        # Of another epoch nothing goes, and the newest change never does.
+        at = [Snapshot(2, b"2"), Snapshot(4, b"4")]
+        assert await postgres_retention.retain(archive, Excess("event:1", 2, 4), at) == 0
+        assert await postgres_retention.retain(archive, Excess("event:1", 1, 10), at) == 0
+        assert await postgres_retention.retain(archive, Excess("event:1", 1, 4), at) == 4
+        assert await excess(500, None) == [Excess(name, 1, 4) for name in three[1:]]
+        assert [await archive.snapshot("event:1", version) for version in (3, 4)] == at
+        assert [record.version for record in await archive.read("event:1", 4, 2)] == [5, 6]
+        opening = await archive.open("event:1")
+        assert opening is not None
+        assert (opening.snapshot.version, len(opening.records)) == (4, 6)
+        await archive.aclose()
+
+
+async def test_of_all_workers_one_looks_and_the_next_one_later():
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        turns = []
+
+        async def take() -> None:
+            turns.append(await postgres_retention.turn(archive, 3600))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(take)
+        assert sorted(turns) == [False, False, False, True]
+        await archive.run(
+            lambda one: one.execute(b"UPDATE gateway.retention SET taken_until = now()").rowcount, "none"
+        )
+        assert await postgres_retention.turn(archive, 3600)
+        await archive.aclose()
+
+
+async def test_without_an_archive_retention_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="add --postgres"):
+        async with served(tmp_path, "portable", redis={"urls": ["redis://127.0.0.1:1"]}, retention=KEPT):
+            pass
