@@ -8,8 +8,9 @@ from itertools import count
 import trio
 
 from gateway.log.postgres import migrate
-from tests.http.node import served
+from tests.http.node import Served, served
 from tests.http.test_search import until
+from tests.search.faults import MODES, Faults
 from tests.search.server import shared_search_server
 from tests.servers import redis_server, shared_postgres
 
@@ -18,12 +19,12 @@ NUMBERS = count(1)
 
 
 @asynccontextmanager
-async def two_nodes(tmp_path):
-    """Two nodes of a cluster with everything."""
+async def two_nodes(tmp_path, url):
+    """Two nodes of a cluster with everything; the search server is at `url`."""
     with redis_server() as server, shared_postgres().database() as dsn:
         migrate(dsn)
         where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}}
-        where["search"] = {"url": shared_search_server().url, "index": f"nodes-{next(NUMBERS)}"}
+        where["search"] = {"url": url, "index": f"nodes-{next(NUMBERS)}", "timeout_s": 1}
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
         async with (
@@ -34,7 +35,7 @@ async def two_nodes(tmp_path):
 
 
 async def test_what_one_node_takes_the_other_finds_names_and_records(tmp_path):
-    async with two_nodes(tmp_path) as (one, two):
+    async with two_nodes(tmp_path, shared_search_server().url) as (one, two):
         await one.client.put(EVENT, json={"title": "Lunch 会議"})
         await one.client.put(EVENT, json={"title": "Dinner"})
         found = await until(two, 1, q="会議")
@@ -56,3 +57,34 @@ async def test_what_one_node_takes_the_other_finds_names_and_records(tmp_path):
         with trio.fail_after(60):
             records = (await two.client.get(other)).json()["records"]
         assert [record["act"] for record in records] == ["purge", "restore"]
+
+
+async def test_edits_are_acknowledged_whatever_the_search_server_does_and_found_once_later(tmp_path):
+    with Faults(shared_search_server().url) as faults:
+        async with two_nodes(tmp_path, faults.url) as (one, two):
+            for number, mode in enumerate(MODES):
+                faults.mode, failed = mode, failures(one, two)
+                for node, title in ((one, "first"), (two, "second")):
+                    edited = await node.client.put(f"/v1/resources/event/{number}", json={"title": title})
+                    assert edited.is_success, edited.text
+                await more_failures(failed, one, two)
+            faults.mode = ""
+            changes = await until(one, 2 * len(MODES), kind="change")
+            assert {(item["resource_id"], item["version"]) for item in changes} == {
+                (str(number), version) for number in range(len(MODES)) for version in (1, 2)
+            }
+            assert len(await until(two, len(MODES), q="second", kind="document")) == len(MODES)
+
+
+def failures(*nodes: Served) -> int:
+    """How often indexing failed."""
+    return sum(node.node.counters().search_failures for node in nodes)
+
+
+async def more_failures(failed: int, *nodes: Served) -> None:
+    """Until it failed more often."""
+    with trio.fail_after(60):
+        while True:
+            if failures(*nodes) > failed:
+                return
+            await trio.sleep(0.05)
