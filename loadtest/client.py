@@ -29,6 +29,14 @@ class ClientError(Exception):
     """The server refused something, went away, or didn't answer in time; the message says what."""
 
 
+class Refused(ClientError):
+    """The server refused it for now: another try in `retry_after_ms` may succeed."""
+
+    def __init__(self, message: str, retry_after_ms: float) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
 class Unreachable(ClientError):
     """No connection to the server, or none any more: another try may succeed."""
 
@@ -61,7 +69,10 @@ class Client:
             message = orjson.loads(await self._socket.get_message())
             body: dict[str, Any] = message["payload"]
             if message["type"] == "ERROR" and body.get("ref") in (ident, None):
-                raise ClientError(f"{body.get('code')}: {body.get('message')}")
+                said = f"{body.get('code')}: {body.get('message')}"
+                if body.get("retry_after_ms") is None:
+                    raise ClientError(said)
+                raise Refused(said, body["retry_after_ms"])
             same = resource_id is None or body.get("resource_id") == resource_id
             if message["type"] == answer and same and body.get("id", ident) == ident:
                 return body
@@ -81,7 +92,7 @@ class Client:
         return await self.request("SYNC_REQUEST", {**payload, "max_changes": 1000}, "SYNC_RESPONSE")
 
     async def create(self, resource_id: str, document: dict[str, Any], client_id: str) -> None:
-        """Subscribe and make the document, unless it is there."""
+        """Subscribe and make the document, unless it is there; later where the server says so."""
         if (await self.subscribe(resource_id)).get("state") is None:
             operation = {"op": "add", "path": "", "value": document}
             payload = {
@@ -91,8 +102,21 @@ class Client:
                 "version": 0,
                 "client_id": client_id,
             }
-            await self.request("OP", payload, "OP_ACK")
+            await self._patiently("OP", payload, "OP_ACK")
         await self.unsubscribe(resource_id)
+
+    async def _patiently(self, kind: str, payload: dict[str, Any], answer: str) -> None:
+        """`request`, again and again while the server refuses it for now; raises ClientError."""
+        give_up_s = trio.current_time() + REQUEST_TIMEOUT_S
+        while True:
+            try:
+                await self.request(kind, payload, answer)
+                return
+            except Refused as refused:
+                wait_s = refused.retry_after_ms / 1000
+                if trio.current_time() + wait_s > give_up_s:
+                    raise
+                await trio.sleep(wait_s)
 
 
 @asynccontextmanager

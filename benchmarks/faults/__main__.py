@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -210,10 +210,7 @@ def main(
         for time in range(1, repeat + 1):
             label = f"{drill.name} {time}" if repeat > 1 else drill.name
             console.print(f"\n[bold]{label}[/]: {drill.description}")
-            try:
-                report = trio.run(drilled, _shaped(drill, archive, settings), wanted)
-            except RunError as error:
-                raise click.ClickException(str(error)) from None
+            report = _run(_shaped(drill, archive, settings), wanted)
             print_report(report, console)
             if "bystanders" in report:
                 console.print(told(report["bystanders"]))
@@ -229,6 +226,25 @@ def main(
             _save(summaries, json_file, html, label, report)
     console.print(table(summaries))
     raise SystemExit(0 if all(one["verdict"] == "pass" for one in summaries) else 1)
+
+
+def _run(drill: Drill, wanted: Wanted) -> dict[str, Any]:
+    """The report; raises ClickException where the run couldn't take place."""
+    failed: list[RunError] = []
+    try:
+        return trio.run(drilled, drill, wanted)
+    except* RunError as group:
+        failed = list(leaves(group))
+    raise click.ClickException(str(failed[0]))
+
+
+def leaves(group: BaseExceptionGroup[RunError]) -> Iterator[RunError]:
+    """The errors of a group, of the groups in it too."""
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from leaves(one)
+        else:
+            yield one
 
 
 def _save(
