@@ -17,7 +17,7 @@ PYTEST = $(BIN)/python -m pytest
 # Tests of what is compiled.
 CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport
 
-.PHONY: venv serve test test-all clients coverage check sbom docs bench fuzz worst twins conformance demo simulate clean
+.PHONY: venv serve test test-all clients coverage check sbom wheels docs bench fuzz worst twins conformance demo simulate clean
 
 venv: $(VENV)/.compiled
 
@@ -78,6 +78,10 @@ sbom: venv
 	mkdir -p out
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o out/sbom.json $(VENV)
 	@echo "sbom: out/sbom.json"
+
+# A wheel for each Python that is installed, installed in a clean environment without a compiler, and tried.
+wheels: venv
+	$(BIN)/python -m tests.deploy.wheels $(ARGS)
 
 bench: venv
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'

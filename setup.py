@@ -1,7 +1,8 @@
 """Builds the compiled kernels; without a compiler the package installs pure.
 
 `GATEWAY_KERNELS=later` installs without them, for who runs `setup.py build_ext --inplace` next and wants to
-see its progress (`make venv` does).
+see its progress (`make venv` does). `GATEWAY_CFLAGS` are further flags of the C compiler: `-O0` is quick to
+build.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from setuptools.command.build_ext import build_ext
 
 KERNEL = Path("gateway/ot/kernel")
 # -w: what a compiler says about generated C is of no use to anybody.
-OPTIMISE = ["-O3", "-fno-strict-aliasing", "-w"]
+OPTIMISE = ["-O3", "-fno-strict-aliasing", "-w", *os.environ.get("GATEWAY_CFLAGS", "").split()]
 WITHOUT_CYTHON = "setup.py: Cython is missing, so nothing is compiled. Get it: pip install 'cython>=3.1,<4'"
 # Types come from the .pxd alone: versions of Cython differ in what they make of annotations.
 DIRECTIVES = {"language_level": 3, "annotation_typing": False}

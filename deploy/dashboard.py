@@ -149,6 +149,17 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             (rate("gateway_authentications", by="result"), "{{result}}"),
         ),
         graph(
+            "Permission by resource", "ops", "What the authoriser decides, and requests without an answer",
+            (rate("gateway_authoriser_decisions", by="result"), "{{result}}"),
+            (rate("gateway_authoriser_failures", by="reason"), "no answer: {{reason}}"),
+            (now("gateway_authoriser_cached"), "decisions kept, {{instance}}"),
+            (f"max by (instance) ({now('gateway_authoriser_failing')})", "{{instance}} has no answers"),
+        ),
+        graph(
+            "Authoriser's answers", "s", "What it takes for a request",
+            *quantiles("gateway_authoriser_seconds", 0.5, 0.95),
+        ),
+        graph(
             "Closed", "ops", "Connections that ended, by close code, or went on in another worker",
             (rate("websocket_connections_closed", by="code"), "{{code}}"),
             (rate("websocket_connections_handed_over"), "to another worker"),

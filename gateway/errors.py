@@ -5,6 +5,7 @@ GatewayError
 ├── PatchError            a JSON Patch can't be applied or lowered (code, index, message)
 ├── Refusal               a message is answered by ERROR; the connection stays open
 ├── Disconnect            the connection is closed with a code and a reason
+├── AuthoriserError       who decides by resource has no usable answer
 ├── ClientError           the command line's client was refused for good
 ├── Unreachable           the command line's client has no connection or no answer, for now
 └── LogError
@@ -73,6 +74,14 @@ def retry_after_ms() -> int:
     Spread, for those who are refused together would otherwise come back together.
     """
     return round(_RETRY_AFTER_MS * random.uniform(0.5, 1.5))
+
+
+class AuthoriserError(GatewayError):
+    """The authoriser has no usable answer; `reason` is a label: "unreachable", "malformed"."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class LogError(GatewayError):

@@ -144,6 +144,11 @@ def checked_grant(pattern: object, role: object) -> Role | None:
     return _checked(pattern, role)
 
 
+def role_of(text: object) -> Role | None:
+    """The role of this name; None where there is none."""
+    return _ROLES.get(text) if isinstance(text, str) else None
+
+
 def at_least(role: Role | None, wanted: Role) -> bool:
     """Whether a role includes another one: viewer < editor < admin."""
     return role is not None and _RANKS[role] >= _RANKS[wanted]

@@ -3,6 +3,7 @@
 from gateway.config.settings import (
     SECTIONS,
     AuditSettings,
+    AuthoriserSettings,
     AuthSettings,
     Config,
     FeaturesSettings,
@@ -24,6 +25,7 @@ __all__ = [
     "SECTIONS",
     "AuditSettings",
     "AuthSettings",
+    "AuthoriserSettings",
     "Config",
     "FeaturesSettings",
     "LimitsSettings",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.config.settings import PostgresSettings, RedisSettings, SearchSettings
+from gateway.config.settings import AuthoriserSettings, PostgresSettings, RedisSettings, SearchSettings
 from gateway.errors import ConfigError
 
+Sections = RedisSettings | PostgresSettings | SearchSettings | AuthoriserSettings
 
-def password_of(settings: RedisSettings | PostgresSettings | SearchSettings, section: str) -> str:
+
+def password_of(settings: Sections, section: str) -> str:
     """The password, "" where there is none; a file's without its last line break. Raises ConfigError."""
     if not settings.password_file:
         return settings.password

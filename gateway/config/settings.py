@@ -374,6 +374,37 @@ class AuthSettings(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class AuthoriserSettings(Section):
+    url: str = tunable("", "A webhook that decides by user and resource; empty: tokens decide", secret=True)
+    hook: str = tunable("", "A Python function that decides instead, as MODULE:FUNCTION")
+    password: str = tunable("", "Sent to the webhook as a bearer token; empty: none", secret=True)
+    password_file: str = tunable("", "A file that holds it")
+    timeout_s: float = tunable(
+        2.0, "For an answer; later is none, and refused", unit="s", least=0.05, most=60
+    )
+    cache_s: float = tunable(
+        60.0, "A decision is renewed from half of this age on, and never older", unit="s", least=1, most=3600
+    )
+    decisions_max: int = tunable(
+        100_000,
+        "Decisions kept by each worker; the oldest go",
+        unit="decisions",
+        least=10_000,
+        most=10_000_000,
+    )
+    batch_max: int = tunable(100, "Questions in one request", unit="questions", least=1, most=1000)
+    requests_max: int = tunable(8, "Requests of a worker under way", unit="requests", least=1, most=100)
+    waiting_max: int = tunable(
+        10_000, "Questions that wait; more are refused at once", unit="questions", least=1, most=1_000_000
+    )
+
+    def __post_init__(self) -> None:
+        Section.__post_init__(self)
+        if self.url and self.hook:
+            raise ConfigError("authoriser.url and authoriser.hook exclude each other: set one")
+
+
+@dataclass(frozen=True, slots=True)
 class FeaturesSettings(Section):
     enabled: bool = tunable(True, "Collaboration is offered at all")
     kill_switch: bool = tunable(False, "Emergency stop: everybody is closed with 4403")
@@ -561,6 +592,7 @@ class Config:
     presence: PresenceSettings = PresenceSettings()
     log: LogSettings = LogSettings()
     auth: AuthSettings = AuthSettings()
+    authoriser: AuthoriserSettings = AuthoriserSettings()
     features: FeaturesSettings = FeaturesSettings()
     schemas: SchemasSettings = SchemasSettings()
     redis: RedisSettings = RedisSettings()

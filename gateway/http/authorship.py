@@ -64,7 +64,7 @@ class AuthorshipRoutes:
 
     async def blame(self, request: Request) -> Response:
         """Who wrote each member, since which version."""
-        target = target_of(self._context, request, "viewer")
+        target = await target_of(self._context, request, "viewer")
         known_parameters(request, ("path", "version"))
         path = pointer(request) or ""
         self._resources.charge_read(target.identity.user_id, PAGE_READS)
@@ -100,7 +100,7 @@ class AuthorshipRoutes:
 
     async def restore(self, request: Request) -> Response:
         """Bring an older version back, or one member of it, by an ordinary change."""
-        target = target_of(self._context, request, "editor")
+        target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
         wanted = _wanted(await json_body(request, BODY_BYTES_MAX, "an object with a version"))
         resources = self._resources

@@ -31,6 +31,8 @@ LIMIT_MAX = 1000
 # Read at once, and looked through at most, where a token grants few of them.
 PAGE = 1000
 SCANNED_MAX = 20_000
+# Of so many at once is asked whether the caller may see them, where more than the token decides.
+DECIDED = 100
 
 
 class ListRoutes:
@@ -63,15 +65,19 @@ class ListRoutes:
         return json_response(fields, headers={"Link": f'<{following}>; rel="next"'} if following else {})
 
     async def _visible(self, identity: Identity, wanted: Listing) -> tuple[list[Summary], Cursor | None]:
-        """A page of what the token grants, and where the next one goes on; None at the end."""
+        """A page of what the caller may see, and where the next one goes on; None at the end."""
+        resources = self._context.resources
         items: list[Summary] = []
         after, scanned = wanted.after, 0
         while scanned < SCANNED_MAX:
-            page = await self._context.resources.listed(wanted._replace(after=after, limit=PAGE))
-            for summary in page:
+            page = await resources.listed(wanted._replace(after=after, limit=PAGE))
+            for number, summary in enumerate(page):
+                if number % DECIDED == 0:
+                    idents = [item.id for item in page[number : number + DECIDED]]
+                    await resources.decide(identity, wanted.type, idents)
                 scanned += 1
                 after = Cursor(summary.start_ms, summary.id)
-                if identity.role(summary.type, summary.id) is not None:
+                if resources.role(identity, summary.type, summary.id) is not None:
                     items.append(summary)
                     if len(items) == wanted.limit:
                         return items, after

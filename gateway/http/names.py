@@ -43,7 +43,7 @@ class NameRoutes:
 
     async def listed(self, request: Request) -> Response:
         """The names that versions have."""
-        target = target_of(self._context, request, "viewer")
+        target = await target_of(self._context, request, "viewer")
         known_parameters(request, ())
         self._resources.charge_read(target.identity.user_id)
         found = await self._resources.named_versions(target.type, target.id)
@@ -51,7 +51,7 @@ class NameRoutes:
 
     async def named(self, request: Request) -> Response:
         """Give a name, or take it away."""
-        target = target_of(self._context, request, "editor")
+        target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
         name = request.path_params["name"]
         if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
-from gateway.ports import Identity
+from gateway.ports import Identity, Role
 from gateway.ports.search import FoundEntry, Wanted
 from gateway.ports.summaries import Listing, Summary
 
@@ -74,6 +74,19 @@ class Resources(Protocol):
 
     def types(self) -> Sequence[str]:
         """The resource types that are served."""
+        ...
+
+    async def decide(self, identity: Identity, resource_type: str, resource_ids: Sequence[str]) -> None:
+        """Have it decided what the token's user may do with these, where somebody decides that."""
+        ...
+
+    def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
+        """The role in a resource, as it was decided; raises Refusal UNAVAILABLE where it wasn't."""
+        ...
+
+    @property
+    def decides(self) -> bool:
+        """Whether more than the token decides."""
         ...
 
     def charge_read(self, user_id: str, reads: int = 1) -> None:

@@ -14,6 +14,7 @@ import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from gateway.admission import at_least
 from gateway.errors import Refusal
 from gateway.http.charging import USER
 from gateway.http.port import Resources
@@ -84,7 +85,7 @@ def type_of(context: HttpContext, request: Request) -> str:
     return resource_type
 
 
-def target_of(context: HttpContext, request: Request, role: Role) -> Target:
+async def target_of(context: HttpContext, request: Request, role: Role) -> Target:
     """The resource that the path names, for a caller whose token grants the role there."""
     identity = identity_of(context, request)
     resource_type, resource_id = type_of(context, request), request.path_params["id"]
@@ -93,21 +94,27 @@ def target_of(context: HttpContext, request: Request, role: Role) -> Target:
             400, "A resource id is 1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -.", id=resource_id
         )
     target = Target(resource_type, resource_id, identity)
-    _allowed(context, request, target, role)
+    await _allowed(context, request, target, role)
     return target
 
 
-def still_granted(context: HttpContext, request: Request, target: Target, role: Role) -> None:
+async def still_granted(context: HttpContext, request: Request, target: Target, role: Role) -> None:
     """After a wait: the token is accepted still, and grants the role; raises Refusal, Problem."""
     reviewed = target._replace(identity=context.authenticator.reviewed(target.identity))
-    _allowed(context, request, reviewed, role)
+    await _allowed(context, request, reviewed, role)
 
 
-def _allowed(context: HttpContext, request: Request, target: Target, role: Role) -> None:
+async def _allowed(context: HttpContext, request: Request, target: Target, role: Role) -> None:
+    grant, detail = f"{target.name}={role}", ""
     if not target.identity.allows(target.type, target.id, role):
+        detail = f"This token doesn't allow it; one with the grant {grant} does."
+    elif context.resources.decides:
+        await context.resources.decide(target.identity, target.type, (target.id,))
+        if not at_least(context.resources.role(target.identity, target.type, target.id), role):
+            detail = f"The token grants it, and the authoriser doesn't: it takes {grant}."
+    if detail:
         note_refusal(context, request, target.identity.user_id, target.name, "FORBIDDEN")
-        grant = f"{target.name}={role}"
-        raise Problem(403, f"This token doesn't allow it; one with the grant {grant} does.", code="FORBIDDEN")
+        raise Problem(403, detail, code="FORBIDDEN")
 
 
 def note_refusal(context: HttpContext, request: Request, user_id: str, subject: str, code: str) -> None:

@@ -86,7 +86,7 @@ class ResourceRoutes:
 
     async def read(self, request: Request) -> Response:
         """The document now or at a time, or what is new since a version."""
-        target = target_of(self._context, request, "viewer")
+        target = await target_of(self._context, request, "viewer")
         travels = not {"version", "at", "named"}.isdisjoint(request.query_params)
         self._resources.charge_read(target.identity.user_id, TRAVEL_READS if travels else 1)
         if "since" in request.query_params:
@@ -137,7 +137,7 @@ class ResourceRoutes:
                 and wait_s
                 and await until_changed(changed, wait_s, request, self._context.ending)
             ):
-                still_granted(self._context, request, target, "viewer")
+                await still_granted(self._context, request, target, "viewer")
                 news = await resources.news(target.type, target.id, since, epoch)
         headers = {"Cache-Control": "no-store", **etag(news.version)}
         if not news.any:
@@ -151,7 +151,7 @@ class ResourceRoutes:
 
     async def history(self, request: Request) -> Response:
         """Who changed what when, a page at a time."""
-        target = target_of(self._context, request, "viewer")
+        target = await target_of(self._context, request, "viewer")
         page = Page.of(request)
         self._resources.charge_read(target.identity.user_id)
         if "from" in request.query_params:
@@ -180,7 +180,7 @@ class ResourceRoutes:
             return await self._edited(request)
 
     async def _edited(self, request: Request) -> Response:
-        target = target_of(self._context, request, "editor")
+        target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
         payload = await json_body(request, self._context.message_bytes_max, "the payload of an OP")
         if not isinstance(payload, dict):
@@ -198,7 +198,7 @@ class ResourceRoutes:
 
     async def put(self, request: Request) -> Response:
         """Replace the whole document, or create it."""
-        target = target_of(self._context, request, "editor")
+        target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
         document = await json_body(request, self._context.document_bytes_max, "the document")
         if document is None:
@@ -211,7 +211,7 @@ class ResourceRoutes:
 
     async def delete(self, request: Request) -> Response:
         """Delete the document; an operator may erase its history too."""
-        target = target_of(self._context, request, "admin")
+        target = await target_of(self._context, request, "admin")
         known_parameters(request, ("purge",) if self._purges else ())
         user_id = target.identity.user_id
         if self._purges and flag(request, "purge"):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -57,13 +58,24 @@ class SearchRoutes:
             kept = [(name, value) for name, value in request.query_params.items() if name != "after"]
             after = found.entries[-1].place.written()
             following = f"{request.url.path}?{urlencode([*kept, ('after', after)])}"
-        fields: dict[str, Any] = {"items": [_item(entry) for entry in found.entries], "next": following}
-        if found.total is not None:
+        entries = await self._visible(identity, found.entries)
+        fields: dict[str, Any] = {"items": [_item(entry) for entry in entries], "next": following}
+        if found.total is not None and not resources.decides:  # it counts what isn't shown, too
             fields["count"] = found.total
         headers = {"Link": f'<{following}>; rel="next"'} if following else {}
         response = json_response(fields, headers=headers)
         resources.spend_bytes(identity.user_id, len(response.body))
         return response
+
+    async def _visible(self, identity: Identity, entries: Sequence[FoundEntry]) -> Sequence[FoundEntry]:
+        """What the caller may see of what his token grants; raises Refusal UNAVAILABLE."""
+        resources = self._context.resources
+        if not resources.decides:
+            return entries
+        for resource_type in {entry.type for entry in entries}:
+            idents = [entry.id for entry in entries if entry.type == resource_type]
+            await resources.decide(identity, resource_type, idents)
+        return [entry for entry in entries if resources.role(identity, entry.type, entry.id) is not None]
 
     def _wanted(self, request: Request, identity: Identity) -> Wanted:
         known_parameters(request, PARAMETERS)

@@ -175,6 +175,10 @@ class Children:
         watched.tells[tell] = None
         return watched.items
 
+    def items(self, calendar: str) -> Items:
+        """The items of a calendar that is watched, as they are now."""
+        return self._watched[calendar].items
+
     def unwatch(self, calendar: str, tell: Tell) -> None:
         """`tell` hears no more."""
         watched = self._watched[calendar]

@@ -28,6 +28,7 @@ from starlette.applications import Starlette
 from gateway.admin.app import Controls
 from gateway.admission import Features, Revocations, Schemas, TokenVerifier
 from gateway.admission.addresses import Proxies
+from gateway.authoriser import authoriser_of
 from gateway.bus.local import LocalBus
 from gateway.config import Config, FeaturesSettings, TracingSettings, changed_settings
 from gateway.config.settings import names_of
@@ -204,6 +205,7 @@ class Node:
             Features(config),
             connections_max,
             self.transport.hand_over,
+            authoriser_of(config),
         )
         self.audit = AuditTrail(self.name, self._backend.audit, config.audit, self.metrics, wall_ms)
         self.endpoint.context.audit = self.audit
@@ -385,7 +387,8 @@ class Node:
     @property
     def problems(self) -> Sequence[str]:
         """What an operator should mend though the node serves, for people."""
-        return [*self._authenticator.problems, *self._backend.problems]
+        permissions = self.endpoint.context.permissions
+        return [*self._authenticator.problems, *permissions.problems, *self._backend.problems]
 
     @property
     def can_verify(self) -> bool:

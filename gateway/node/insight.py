@@ -6,7 +6,6 @@ import heapq
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
 from typing import Any
 
 import psutil
@@ -68,8 +67,8 @@ class Insight:
             "users": self._registry.visitors.users,
             "archives": counters.archive_changes,
             **_numbers(counters),
-            "busiest": self._standing_out(rooms, "changes_per_s"),
-            "watched": self._standing_out(rooms, "subscribers"),
+            "busiest": self._busiest(rooms),
+            "watched": self._watched(rooms),
             "slow": self._slow(),
         }
 
@@ -87,9 +86,14 @@ class Insight:
             if version > before.get(name, version)
         }
 
-    def _standing_out(self, rooms: Iterable[Room], by: str) -> list[dict[str, Any]]:
-        shown = (self._shown(room) for room in rooms if room.subscriber_count or room.resource in self._rates)
-        return heapq.nlargest(SHOWN_MAX, (room for room in shown if room[by]), key=itemgetter(by))
+    def _busiest(self, rooms: Iterable[Room]) -> list[dict[str, Any]]:
+        names = heapq.nlargest(SHOWN_MAX, self._rates, key=lambda name: self._rates[name])
+        found = {room.resource: room for room in rooms if room.resource in names}
+        return [self._shown(found[name]) for name in names if name in found]
+
+    def _watched(self, rooms: Iterable[Room]) -> list[dict[str, Any]]:
+        found = heapq.nlargest(SHOWN_MAX, rooms, key=lambda room: room.subscriber_count)
+        return [self._shown(room) for room in found if room.subscriber_count]
 
     def _shown(self, room: Room) -> dict[str, Any]:
         return {

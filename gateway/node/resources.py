@@ -21,7 +21,7 @@ from gateway.hub.hub import Hub
 from gateway.hub.names import NamedVersion, NamedVersions, hidden
 from gateway.hub.summarise import Summariser
 from gateway.node.searching import Searcher
-from gateway.ports import Identity
+from gateway.ports import Identity, Role
 from gateway.ports.search import Wanted
 from gateway.ports.summaries import Listing, Summary
 from gateway.rooms.room import Room
@@ -55,6 +55,19 @@ class HubResources:
     def types(self) -> Sequence[str]:
         """The resource types that are served."""
         return sorted(self._hub.rules.types)
+
+    @property
+    def decides(self) -> bool:
+        """Whether more than the token decides."""
+        return self._sessions.permissions.active
+
+    async def decide(self, identity: Identity, resource_type: str, resource_ids: Sequence[str]) -> None:
+        """Have the authoriser decide, if there is one."""
+        await self._sessions.permissions.ask(identity, resource_type, resource_ids)
+
+    def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
+        """As it was decided."""
+        return self._sessions.permissions.decided(identity, resource_type, resource_id)
 
     def charge_read(self, user_id: str, reads: int = 1) -> None:
         """Count reads as a session's."""

@@ -112,6 +112,25 @@ class Rules(Protocol):
         ...
 
 
+class Question(NamedTuple):
+    """Whether a user may see a resource, and do what there."""
+
+    user_id: str
+    resource_type: str
+    resource_id: str
+
+
+class Authoriser(Protocol):
+    """Who decides by user and resource, beyond what tokens grant; not to be relied on."""
+
+    async def decide(self, questions: Sequence[Question]) -> Sequence[object]:
+        """The role in each, in their order: "viewer", "editor", "admin", or None for nothing.
+
+        Raises AuthoriserError. What comes back is checked by who asks, who bounds the time too.
+        """
+        ...
+
+
 class AbuseWatch(Protocol):
     """Whether one connection goes on over its rate without heeding what it was told."""
 

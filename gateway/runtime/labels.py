@@ -29,6 +29,12 @@ CONFLICT_KINDS = ("dropped", "overwrote", "refused")
 AUTH_ACCEPTED, AUTH_DISABLED, AUTH_NONE = "accepted", "disabled", "none"
 AUTH_RESULTS = (AUTH_ACCEPTED, AUTH_DISABLED, AUTH_NONE, "TOKEN_EXPIRED", "UNAUTHENTICATED")
 
+# How a question to the authoriser ended, and why it had no answer.
+GRANTED, DENIED, UNANSWERED = "granted", "denied", "unanswered"
+DECISIONS = (GRANTED, DENIED, UNANSWERED)
+BUSY = "busy"
+AUTHORISER_FAILURES = (BUSY, "malformed", "timeout", "unreachable")
+
 # Close codes that have a meaning here; a client can send any other, so those are counted together.
 CLOSE_CODES = frozenset({*range(1000, 1016), 4401, 4403, 4408, 4409, 4410, 4429, 4503})
 CLOSE_LABELS = (

@@ -16,8 +16,10 @@ from typing import Any
 from gateway.runtime.histogram import CHANGES_BOUNDS, LATENCY_BOUNDS_S, PAUSE_BOUNDS_S, Histogram
 from gateway.runtime.labels import (
     AUTH_RESULTS,
+    AUTHORISER_FAILURES,
     CLOSE_LABELS,
     CONFLICT_KINDS,
+    DECISIONS,
     DEFERRED,
     ERROR_CODES,
     MESSAGE_TYPES,
@@ -76,6 +78,25 @@ class Counters:
     accept_pace: float = gauge(
         "gateway_accept_pace", "Connections a second that are taken in a storm, by what each cost of the CPU"
     )
+    authoriser_decisions: Counter[str] = keyed(
+        "gateway_authoriser_decisions",
+        "result",
+        "Questions to the authoriser: a role, none (denied), or no answer, which counts as none",
+        DECISIONS,
+    )
+    authoriser_failures: Counter[str] = keyed(
+        "gateway_authoriser_failures",
+        "reason",
+        "Requests to the authoriser without a usable answer; busy: questions that didn't get into one",
+        AUTHORISER_FAILURES,
+    )
+    authoriser_seconds: Histogram = histogram(
+        "gateway_authoriser_seconds", LATENCY_BOUNDS_S, "What the authoriser took for a request"
+    )
+    authoriser_failing: int = highest(
+        "gateway_authoriser_failing", "1 while the authoriser's last request had no usable answer"
+    )
+    authoriser_cached: int = gauge("gateway_authoriser_cached", "Decisions of the authoriser that are kept")
     sessions_revoked: int = count(
         "gateway_sessions_revoked", "Sessions closed because their token, its user or its key was revoked"
     )

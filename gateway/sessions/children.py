@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from gateway.errors import Refusal
 from gateway.hub.children import CHILD, PARENT, Items, Tell
 from gateway.hub.summarise import instant_ms
 from gateway.ports.summaries import NEVER_MS, Cursor
+from gateway.sessions.permissions import forbidden
 from gateway.sessions.session import ClientSession
 from gateway.wire import messages
 
@@ -24,12 +26,12 @@ def _calendar_of(session: ClientSession, payload: Mapping[str, Any]) -> str:
 
 
 def _shown(session: ClientSession, items: Items) -> list[dict[str, Any]]:
-    """Of items those that the token grants."""
-    identity = session.known_identity()
+    """Of items those that the client may see."""
+    identity, known = session.known_identity(), session.shared.permissions.known
     return [
         {"resource": CHILD, "resource_id": name, **item}
         for name, item in items.items()
-        if identity.role(CHILD, name) is not None
+        if known(identity, CHILD, name) is not None
     ]
 
 
@@ -53,8 +55,9 @@ def _place(item: Mapping[str, Any]) -> tuple[int, str]:
 async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: bytes) -> None:
     """CHILDREN, then CHILD_CHANGED and CHILD_REMOVED."""
     calendar = _calendar_of(session, payload)
-    if session.known_identity().role(PARENT, calendar) is None:
-        raise Refusal("FORBIDDEN", f"The token doesn't grant {PARENT}:{calendar}.")
+    permissions = session.shared.permissions
+    if await permissions.role(session.known_identity(), PARENT, calendar) is None:
+        raise forbidden(session.known_identity(), PARENT, calendar)
     most = session.shared.config.limits.subscriptions_max
     if len(session.children) + len(session.subscriptions) >= most:
         raise Refusal("TOO_LARGE", f"At most {most} subscriptions a connection; unsubscribe from something.")
@@ -63,19 +66,41 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     name = {"resource": PARENT, "resource_id": calendar, "resource_type": PARENT}
     unsubscribe_from(session, calendar)
 
-    def tell(news: Items, gone: Items) -> None:
+    def tell_decided(news: Items, gone: Items) -> None:
+        if session.children.get(calendar) is not tell:
+            return
         for item in _shown(session, news):
             session.send("CHILD_CHANGED", {**name, "item": item})
         for item in _shown(session, gone):
             session.send("CHILD_REMOVED", {**name, "item": item})
 
-    items = await session.shared.hub.children.watch(calendar, tell)
-    revoked = session.known_identity().role(PARENT, calendar) is None
-    if session.connection is None or calendar in session.children or revoked:
-        session.shared.hub.children.unwatch(calendar, tell)
-        return
-    session.children[calendar] = tell
-    session.send("CHILDREN", {**name, **_page(session, items)})
+    def tell(news: Items, gone: Items) -> None:
+        identity = session.known_identity()
+        for ident, item in news.items():
+            permissions.later(identity, CHILD, ident, partial(tell_decided, {ident: item}, {}))
+        for ident, item in gone.items():
+            permissions.later(identity, CHILD, ident, partial(tell_decided, {}, {ident: item}))
+
+    hub_children = session.shared.hub.children
+    try:
+        await _ask_for(session, await hub_children.watch(calendar, tell))
+        revoked = permissions.known(session.known_identity(), PARENT, calendar) is None
+        if session.connection is None or calendar in session.children or revoked:
+            return
+        session.children[calendar] = tell
+    finally:
+        if session.children.get(calendar) is not tell:
+            hub_children.unwatch(calendar, tell)
+    session.send("CHILDREN", {**name, **_page(session, hub_children.items(calendar))})
+
+
+async def _ask_for(session: ClientSession, items: Items) -> None:
+    """Have the authoriser decide of all of them; raises Refusal UNAVAILABLE where it doesn't."""
+    permissions, identity = session.shared.permissions, session.known_identity()
+    if permissions.active:
+        await permissions.ask(identity, CHILD, items)
+        for ident in items:
+            permissions.decided(identity, CHILD, ident)
 
 
 def unsubscribe(session: ClientSession, payload: Mapping[str, Any]) -> None:

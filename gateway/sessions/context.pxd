@@ -23,6 +23,7 @@ cdef class SessionContext:
     cdef readonly object handlers
     cdef readonly object registry
     cdef readonly object hand_over
+    cdef readonly object permissions
     cdef readonly object limits
     cdef readonly object claims
     cdef readonly object reconnect

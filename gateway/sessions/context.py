@@ -16,6 +16,7 @@ from gateway.ports.audit import AuditLog
 from gateway.runtime.metrics import Counters
 from gateway.sessions.claims import Claims
 from gateway.sessions.handoff import HandOver
+from gateway.sessions.permissions import Permissions
 from gateway.sessions.registry import Registry
 from gateway.wire.messages import Message
 
@@ -35,8 +36,8 @@ class SessionContext:
 
     __slots__ = (
         "audit", "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers",
-        "heavy", "hub", "limits", "node", "rate_limit", "rates_told", "reads", "received", "reconnect",
-        "registry",
+"heavy", "hub", "limits", "node", "permissions", "rate_limit", "rates_told", "reads", "received",
+        "reconnect", "registry",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +54,7 @@ class SessionContext:
         handlers: Mapping[str, Handler],
         registry: Registry,
         hand_over: HandOver,
+        permissions: Permissions,
     ) -> None:
         self.audit: AuditLog | None = None
         self.rates_told: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
@@ -68,6 +70,7 @@ class SessionContext:
         self.handlers = handlers
         self.registry = registry
         self.hand_over = hand_over
+        self.permissions = permissions
         self.received = counters.step_seconds["receive"]
         self.heavy = trio.Lock()
         self.claims = Claims(registry, hub.bus)

@@ -21,7 +21,15 @@ from gateway.admission import (
 from gateway.config import Config, FeaturesSettings
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
-from gateway.ports import Admission, Authenticator, Connection, HttpService, Rejection, UpgradeRequest
+from gateway.ports import (
+    Admission,
+    Authenticator,
+    Authoriser,
+    Connection,
+    HttpService,
+    Rejection,
+    UpgradeRequest,
+)
 from gateway.runtime.labels import NEW, RESUMING
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
@@ -29,7 +37,9 @@ from gateway.sessions import claims, handlers
 from gateway.sessions.accepting import AcceptPace
 from gateway.sessions.context import SessionContext
 from gateway.sessions.handoff import HandOver, SessionState, stays
+from gateway.sessions.permissions import Permissions
 from gateway.sessions.registry import Registry
+from gateway.sessions.renewal import Renewal
 from gateway.sessions.session import ClientSession
 from gateway.sessions.turned_away import CODE_FULL, CODE_ORIGIN, Refused, TurnedAway
 from gateway.sessions.visitors import Visitors
@@ -69,6 +79,7 @@ class Endpoint:
         features: Features,
         connections_max: int,
         hand_over: HandOver = stays,
+        authoriser: Authoriser | None = None,
     ) -> None:
         self.draining = False
         self._authenticator = authenticator
@@ -100,6 +111,7 @@ class Endpoint:
             self.handlers,
             self._registry,
             hand_over,
+            Permissions(authoriser, config.authoriser, counters, hub.now_s),
         )
 
     @property
@@ -233,6 +245,8 @@ class Endpoint:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hub.follow, claims.TOPIC, self._shared.claims.heard)
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._shared.permissions.run)
+            nursery.start_soon(Renewal(self._shared).run)
 
     async def _sweep(self) -> None:
         while True:

@@ -23,6 +23,7 @@ from gateway.runtime.labels import AUTH_ACCEPTED, AUTH_DISABLED
 from gateway.sessions import children, editing
 from gateway.sessions.charges import charge_read, spend_bytes
 from gateway.sessions.context import Handler
+from gateway.sessions.permissions import forbidden
 from gateway.sessions.session import ClientSession, Subscription
 from gateway.wire import messages
 from gateway.wire.messages import Message
@@ -103,14 +104,15 @@ def _verify(session: ClientSession, token: str, user_id: str | None) -> None:
 
 def review_roles(session: ClientSession, identity: Identity) -> None:
     """What was granted may have changed: the client is told, and what isn't granted any more ends."""
-    for calendar in [name for name in session.children if identity.role(PARENT, name) is None]:
+    known = session.shared.permissions.known
+    for calendar in [name for name in session.children if known(identity, PARENT, name, "viewer") is None]:
         children.unsubscribe_from(session, calendar)
-        text = f"The token doesn't grant {PARENT}:{calendar} any more; its children are no longer told."
+        text = f"{PARENT}:{calendar} isn't granted any more; its children are no longer told."
         named = {"resource_type": PARENT, "resource_id": calendar}
         session.refuse(Refusal("FORBIDDEN", text, **named), None)
     for resource, subscription in list(session.subscriptions.items()):
         room = subscription.room
-        role = identity.role(room.type, room.id)
+        role = known(identity, room.type, room.id, subscription.role)
         if role == subscription.role:
             continue
         if session.extended:
@@ -121,7 +123,7 @@ def review_roles(session: ClientSession, identity: Identity) -> None:
         session.leave(subscription)
         del session.subscriptions[resource]
         if not session.extended:
-            text = f"The token doesn't grant {resource} any more; the subscription has ended."
+            text = f"{resource} isn't granted any more; the subscription has ended."
             session.refuse(Refusal("FORBIDDEN", text, **room.name()), None)
 
 
@@ -248,8 +250,10 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
         await children.subscribe(session, payload, raw)
         return
     if resources is None:
+        await _ask_for(session, [payload])
         await _subscribe(session, payload, raw)
         return
+    await _ask_for(session, resources)
     granted = [name for item in resources if (name := _granted(session, item)) is not None]
     if granted and await session.hand_over(granted[0], raw):
         return
@@ -265,13 +269,37 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
             session.refuse(refusal, message.id)
 
 
+def _named_fully(session: ClientSession, item: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The type and the id that an item names, where both are well-formed."""
+    resource_type, ident = item.get("resource", item.get("resource_type")), item.get("resource_id")
+    known = isinstance(resource_type, str) and resource_type in session.shared.hub.rules.types
+    if not known or not messages.is_resource_id(ident):
+        return None
+    return str(resource_type), str(ident)
+
+
 def _granted(session: ClientSession, item: Mapping[str, Any]) -> str | None:
     """The resource that an item names, if it may be read; what is wrong with others shows later."""
-    resource_type, ident = item.get("resource", item.get("resource_type")), item.get("resource_id")
-    if resource_type not in session.shared.hub.rules.types or not messages.is_resource_id(ident):
+    named = _named_fully(session, item)
+    if named is None:
         return None
-    name = f"{resource_type}:{ident}"
-    return name if session.known_identity().role(*name.split(":", 1)) is not None else None
+    resource_type, ident = named
+    role = session.shared.permissions.known(session.known_identity(), resource_type, ident)
+    return f"{resource_type}:{ident}" if role is not None else None
+
+
+async def _ask_for(session: ClientSession, items: Sequence[Mapping[str, Any]]) -> None:
+    """Have the authoriser decide of the resources that items name; what is wrong with others shows later."""
+    permissions = session.shared.permissions
+    if not permissions.active:
+        return
+    named: dict[str, list[str]] = {}
+    for item in items:
+        found = _named_fully(session, item)
+        if found is not None:
+            named.setdefault(found[0], []).append(found[1])
+    for resource_type, idents in named.items():
+        await permissions.ask(session.known_identity(), resource_type, idents)
 
 
 async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -> None:
@@ -289,9 +317,9 @@ async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -
 
 
 def _granted_role(session: ClientSession, resource_type: str, resource_id: str) -> Role:
-    role = session.known_identity().role(resource_type, resource_id)
+    role = session.shared.permissions.decided(session.known_identity(), resource_type, resource_id)
     if role is None:
-        raise Refusal("FORBIDDEN", f"The token doesn't grant {resource_type}:{resource_id}.")
+        raise forbidden(session.known_identity(), resource_type, resource_id)
     return role
 
 
@@ -396,8 +424,8 @@ async def _readable_room(session: ClientSession, payload: Mapping[str, Any]) -> 
     resource_id = messages.resource_id_of(payload)
     if resource_type is None or session.subscribed(resource_type, resource_id) is not None:
         return session.subscription_of(payload).room
-    if not session.known_identity().allows(resource_type, resource_id, "viewer"):
-        raise Refusal("FORBIDDEN", f"The token doesn't grant {resource_type}:{resource_id}.")
+    await session.shared.permissions.ask(session.known_identity(), resource_type, (resource_id,))
+    _granted_role(session, resource_type, resource_id)
     return await session.shared.hub.open(f"{resource_type}:{resource_id}")
 
 

@@ -16,6 +16,7 @@ from gateway.errors import Refusal
 from gateway.ports import Ack, Identity
 from gateway.rooms.room import Room
 from gateway.sessions.context import SessionContext
+from gateway.sessions.permissions import forbidden
 from gateway.sessions.session import ClientSession, Subscription
 
 RETRY_AFTER_MS = 1000
@@ -58,8 +59,9 @@ async def submit(
     client_id = payload.get("client_id")
     if isinstance(client_id, str):
         session.client_id = client_id  # without a claim: the client may be connected beside this
-    role = identity.role(room.type, room.id)
-    assert role is not None, "checked before"
+    role = await shared.permissions.role(identity, room.type, room.id)
+    if role is None:
+        raise forbidden(identity, room.type, room.id)
     session.subscriptions[room.resource] = Subscription(room, role)
     shared.counters.subscriptions += 1
     try:

@@ -17,6 +17,7 @@ from tests.debian import program
 from tests.servers import free_port
 
 CONFIGURATION = Path(__file__).parent.parent.parent / "deploy" / "haproxy.cfg"
+TLS_CONFIGURATION = CONFIGURATION.with_name("haproxy-tls.cfg")
 START_TIMEOUT_S = 10.0
 
 
@@ -44,19 +45,21 @@ class Balancer(NamedTuple):
 
 
 @contextmanager
-def haproxy(nodes: Sequence[Place]) -> Iterator[Balancer]:
-    """A HAProxy before these nodes."""
+def haproxy(nodes: Sequence[Place], certificate: Path | None = None) -> Iterator[Balancer]:
+    """A HAProxy before these nodes; with TLS where there is a certificate (with its key, in PEM)."""
     port = free_port()
+    configuration = CONFIGURATION if certificate is None else TLS_CONFIGURATION
+    scheme = "ws" if certificate is None else "wss"
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [program("haproxy", "haproxy"), "-db", "-f", str(CONFIGURATION)],
-            env=environment(f"127.0.0.1:{port}", nodes),
+            [program("haproxy", "haproxy"), "-db", "-f", str(configuration)],
+            env=environment(f"127.0.0.1:{port}", nodes) | {"GATEWAY_CERTIFICATE": str(certificate)},
             stdout=log,
             stderr=log,
         )
         try:
             _wait(port, process)
-            yield Balancer(f"ws://127.0.0.1:{port}/realtime", process.pid)
+            yield Balancer(f"{scheme}://127.0.0.1:{port}/realtime", process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(START_TIMEOUT_S)

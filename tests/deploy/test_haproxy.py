@@ -51,6 +51,16 @@ class Cluster:
         await stack.aclose()
         return status
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of the nodes that run."""
+        return [running[1].command.process.pid for running in self._running if running is not None]
+
+    async def new_token(self) -> str:
+        """A token for everything that tests do."""
+        made = await gateway("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(self._data))
+        return made.out.strip()
+
     async def close(self) -> None:
         for running in self._running:
             if running is not None:
@@ -77,8 +87,7 @@ async def cluster(data: Path, *words: str) -> AsyncIterator[Cluster]:
         try:
             for number in range(2):
                 await nodes.start(number)
-            made = await gateway("token", "--user", "ann", "--grant", "event:*=editor", "--data", str(data))
-            nodes.token = made.out.strip()
+            nodes.token = await nodes.new_token()
             with haproxy.haproxy(nodes.places) as balancer:
                 nodes.url = balancer.url
                 await nodes.until_used("node1", "node2")

@@ -47,6 +47,8 @@ KNOWN = frozenset(
         "docker",
         "kubectl",
         "helm",
+        "haproxy",
+        "cat",
     )
 )
 
@@ -60,8 +62,8 @@ VARYING = (
 
 # Stands for curl, which a machine need not have.
 CURL = """
-import sys, httpx
-method, headers, url = "GET", {}, ""
+import ssl, sys, httpx
+method, headers, url, verify = "GET", {}, "", True
 words = iter(sys.argv[1:])
 for word in words:
     if word == "-X":
@@ -69,9 +71,11 @@ for word in words:
     elif word == "-H":
         name, _, value = next(words).partition(": ")
         headers[name] = value
+    elif word == "--cacert":
+        verify = ssl.create_default_context(cafile=next(words))
     elif word != "-s":
         url = word
-print(httpx.request(method, url, headers=headers).text)
+print(httpx.request(method, url, headers=headers, verify=verify).text)
 """
 
 

@@ -37,6 +37,16 @@ SHOWN_ELSEWHERE = {
     "process_start_time_seconds": "tests/monitoring/test_one_node.py",
     "gateway_accept_pace": "tests/sessions/test_accepting.py",
     "gateway_connections_deferred_total": "tests/acceptance/test_storm.py",
+    **dict.fromkeys(
+        (
+            "gateway_authoriser_decisions_total",
+            "gateway_authoriser_failures_total",
+            "gateway_authoriser_seconds",
+            "gateway_authoriser_cached",
+            "gateway_authoriser_failing",
+        ),
+        "tests/acceptance/test_authoriser.py",
+    ),
     "gateway_audit_failures_total": "tests/node/test_audit.py",
     "gateway_audit_lost_total": "tests/node/test_audit.py",
     "gateway_audit_waiting": "tests/monitoring/test_rare_days.py",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.cli.commands import gateway, served
-from tests.clients.wire import wire
+from tests.clients.webhook import webhook
+from tests.clients.wire import Refused, wire
 from tests.monitoring.prometheus import RULES, hurried, prometheus
 from tests.scraped import scraped
 from tests.servers import free_port
@@ -34,6 +37,28 @@ async def test_a_certificate_that_lasts_is_told_and_silent(tmp_path):
     async with served(tmp_path / "data", *words) as node:
         ends_s = (await scraped(node.admin)).value("gateway_certificate_ends_timestamp_seconds")
     assert abs(ends_s - (datetime.now(UTC) + timedelta(days=90)).timestamp()) < 3600
+
+
+async def test_an_authoriser_that_does_not_answer_is_told(tmp_path):
+    port = free_port()
+    with webhook("editor") as hook:
+        words = ("--admin-port", str(port), "--set", f"authoriser.url={hook.url}")
+        async with (
+            prometheus([f"127.0.0.1:{port}"], hurried(RULES.read_text())) as watching,
+            served(tmp_path, *words) as node,
+        ):
+            made = await gateway(
+                "token", "--user", "ann", "--grant", "event:*=editor", "--data", str(tmp_path)
+            )
+            async with wire(node.url, made.out.strip(), extended=True) as ann:
+                await ann.send("AUTH", {"client_id": "ann-1", "protocol": 1})
+                await ann.ask("SUBSCRIBE", {"resource": "event", "resource_id": "1"})
+                await watching.until_above("gateway_authoriser_decisions_total", 0)
+                assert "AuthoriserFailing" not in await watching.firing()
+                hook.turn("500")
+                with pytest.raises(Refused):
+                    await ann.ask("SUBSCRIBE", {"resource": "event", "resource_id": "2"})
+                await watching.until_fired("AuthoriserFailing")
 
 
 async def test_a_node_that_fills_up_is_told_before_it_is_full(tmp_path):

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import ssl
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from gateway.config import Config, RedisSettings
 from gateway.errors import ConfigError, GatewayError, LogUnavailable
@@ -27,6 +20,7 @@ from gateway.redislink.address import parse
 from gateway.redislink.checks import Facts
 from gateway.redislink.link import Link
 from gateway.redislink.shards import Shards
+from tests.certificates import self_signed
 from tests.contracts.log_contract import ROOM, committed, filled, history
 from tests.redis.parts import eventually, fresh, running, settings
 from tests.servers import free_port, redis_server
@@ -175,19 +169,7 @@ async def pump(source: trio.abc.ReceiveStream, sink: trio.abc.SendStream, scope:
 
 def certified(directory: Path) -> tuple[ssl.SSLContext, Path]:
     """A server's context with a fresh certificate for loopback, and the file of the certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(tz=UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-        .sign(key, hashes.SHA256())
-    )
-    files = directory / "certificate.pem", directory / "key.pem"
-    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    made = self_signed(directory)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*files)
-    return context, files[0]
+    context.load_cert_chain(*made)
+    return context, made.certificate

@@ -1,0 +1,271 @@
+"""Permission by resource: the least of what a token grants and what the authoriser decides.
+
+Without an authoriser it is the token's word alone. With one, a resource is asked for before it is read or
+written; what has no answer in time is refused (UNAVAILABLE), and what was decided is kept for a while.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import trio
+
+from gateway.admission.decisions import Age, Decisions
+from gateway.admission.grants import at_least, role_of
+from gateway.config import AuthoriserSettings
+from gateway.errors import AuthoriserError, Refusal, retry_after_ms
+from gateway.ports import Authoriser, Identity, Question, Role
+from gateway.runtime.labels import BUSY, DENIED, GRANTED, UNANSWERED
+from gateway.runtime.metrics import Counters
+
+logger = logging.getLogger(__name__)
+
+# After a request without an answer, a task of these pauses so long; and so often a failing authoriser is
+# tried when nobody asks.
+PAUSE_S = 0.5
+
+
+class _Asked:
+    """A question under way. `then` are called when it is decided, or won't be."""
+
+    __slots__ = ("done", "since_s", "then")
+
+    def __init__(self, since_s: float) -> None:
+        self.since_s = since_s
+        self.done = trio.Event()
+        self.then: list[Callable[[], None]] = []
+
+
+class Permissions:
+    """Asks the authoriser, if there is one: many questions in a request. `run` must be running then."""
+
+    def __init__(
+        self,
+        authoriser: Authoriser | None,
+        settings: AuthoriserSettings,
+        counters: Counters,
+        now_s: Callable[[], float],
+    ) -> None:
+        self.trouble = ""
+        self._authoriser = authoriser
+        self._settings = settings
+        self._counters = counters
+        self._now_s = now_s
+        self._decisions = Decisions(settings.decisions_max, settings.cache_s)
+        self._asked: dict[Question, _Asked] = {}
+        self._waiting: deque[Question] = deque()
+        self._wake = trio.Event()
+        self._last: Question | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether there is an authoriser."""
+        return self._authoriser is not None
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What an operator should mend, for people."""
+        if not self.trouble:
+            return ()
+        return (f"the authoriser has no usable answer: {self.trouble}. What it has to decide is refused",)
+
+    # --------------------------------------------------------------------------------------- asking
+
+    async def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
+        """The role in a resource, None for nothing; raises Refusal UNAVAILABLE where it isn't decided."""
+        await self.ask(identity, resource_type, (resource_id,))
+        return self.decided(identity, resource_type, resource_id)
+
+    async def ask(self, identity: Identity, resource_type: str, resource_ids: Iterable[str]) -> None:
+        """Have what is granted of these decided, as far as that is possible in `authoriser.timeout_s`."""
+        if self._authoriser is None:
+            return
+        under_way = [
+            asked
+            for ident in resource_ids
+            if identity.role(resource_type, ident) is not None
+            and (asked := self._ask(Question(identity.user_id, resource_type, ident))) is not None
+        ]
+        with trio.move_on_after(self._settings.timeout_s):
+            for asked in under_way:
+                await asked.done.wait()
+
+    def decided(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
+        """The role as it was decided; raises Refusal UNAVAILABLE where it isn't."""
+        granted = identity.role(resource_type, resource_id)
+        if self._authoriser is None or granted is None:
+            return granted
+        question = Question(identity.user_id, resource_type, resource_id)
+        decision = self._decisions.in_force(question, self._now_s())
+        if decision is None:
+            text = f"Whether you may see {resource_type}:{resource_id} can't be told now; try again."
+            raise Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
+        return _lesser(granted, decision.role)
+
+    def known(
+        self, identity: Identity, resource_type: str, resource_id: str, otherwise: Role | None = None
+    ) -> Role | None:
+        """The same without asking; at most `otherwise` where it isn't decided."""
+        granted = identity.role(resource_type, resource_id)
+        if self._authoriser is None or granted is None:
+            return granted
+        question = Question(identity.user_id, resource_type, resource_id)
+        decision = self._decisions.in_force(question, self._now_s())
+        return _lesser(granted, otherwise if decision is None else decision.role)
+
+    def later(
+        self, identity: Identity, resource_type: str, resource_id: str, then: Callable[[], None]
+    ) -> None:
+        """Call `then` when it is decided, or won't be: now, where it is decided or needn't be."""
+        asked = None
+        if self._authoriser is not None and identity.role(resource_type, resource_id) is not None:
+            asked = self._ask(Question(identity.user_id, resource_type, resource_id))
+        if asked is None:
+            then()
+        else:
+            asked.then.append(then)
+
+    def keeps(self, identity: Identity, resource_type: str, resource_id: str) -> bool:
+        """Renew what somebody's subscription stands on; False: it stands on nothing any more.
+
+        What made room for others is asked for once more, and stands until then.
+        """
+        if self._authoriser is None or identity.role(resource_type, resource_id) is None:
+            return True
+        question = Question(identity.user_id, resource_type, resource_id)
+        age = self._decisions.age(question, self._now_s())
+        if age is not Age.FRESH:
+            self._enqueue(question)
+        return age is not Age.OVER
+
+    def _ask(self, question: Question) -> _Asked | None:
+        """A question under way; None where it is decided, or too many wait."""
+        if self._decisions.in_force(question, self._now_s()) is not None:
+            return None
+        return self._enqueue(question)
+
+    def _enqueue(self, question: Question) -> _Asked | None:
+        asked = self._asked.get(question)
+        if asked is not None:
+            return asked
+        if len(self._waiting) >= self._settings.waiting_max:
+            self._counters.authoriser_failures[BUSY] += 1
+            return None
+        asked = self._asked[question] = _Asked(self._now_s())
+        self._waiting.append(question)
+        self._wake.set()
+        return asked
+
+    # ------------------------------------------------------------------------------------ answers
+
+    async def run(self) -> None:
+        """Ask what is to be asked, until cancelled."""
+        if self._authoriser is None:
+            return
+        async with trio.open_nursery() as nursery:
+            for _ in range(self._settings.requests_max):
+                nursery.start_soon(self._work, self._authoriser)
+            nursery.start_soon(self._try_again)
+
+    async def _work(self, authoriser: Authoriser) -> None:
+        while True:
+            while not self._waiting:
+                self._wake = trio.Event() if self._wake.is_set() else self._wake
+                await self._wake.wait()
+            questions = self._next()
+            if questions and not await self._request(authoriser, questions):
+                await trio.sleep(PAUSE_S)
+
+    async def _try_again(self) -> None:
+        """Find out when a failing authoriser answers, though nobody asks."""
+        while True:
+            await trio.sleep(PAUSE_S)
+            if self.trouble and self._last is not None:
+                self._enqueue(self._last)
+
+    def _next(self) -> list[Question]:
+        """The questions of a request; who waited too long has gone."""
+        found: list[Question] = []
+        latest_s = self._now_s() - self._settings.timeout_s
+        while self._waiting and len(found) < self._settings.batch_max:
+            question = self._waiting.popleft()
+            if self._asked[question].since_s < latest_s:
+                self._counters.authoriser_failures[BUSY] += 1
+                self._finish(question, UNANSWERED)
+            else:
+                found.append(question)
+        return found
+
+    async def _request(self, authoriser: Authoriser, questions: Sequence[Question]) -> bool:
+        """Whether there was a usable answer."""
+        began_s = self._now_s()
+        self._last = questions[0]
+        try:
+            roles = await self._answer(authoriser, questions)
+        except AuthoriserError as error:
+            self._counters.authoriser_failures[error.reason] += 1
+            self._is_troubled(str(error))
+            for question in questions:
+                self._finish(question, UNANSWERED)
+            return False
+        finally:
+            self._counters.authoriser_seconds.observe(self._now_s() - began_s)
+        self._is_troubled("")
+        for question, role in zip(questions, roles, strict=True):
+            self._decisions.keep(question, role, self._now_s())
+            self._finish(question, DENIED if role is None else GRANTED)
+        self._counters.authoriser_cached = len(self._decisions)
+        return True
+
+    async def _answer(self, authoriser: Authoriser, questions: Sequence[Question]) -> Sequence[Role | None]:
+        """Raises AuthoriserError for anything that is no answer to all of them, in time."""
+        found: Sequence[object] | None = None
+        with trio.move_on_after(self._settings.timeout_s):
+            found = await authoriser.decide(questions)
+        if found is None:
+            raise AuthoriserError("timeout", f"none within {self._settings.timeout_s:g} s")
+        return _checked(found, len(questions))
+
+    def _finish(self, question: Question, result: str) -> None:
+        self._counters.authoriser_decisions[result] += 1
+        asked = self._asked.pop(question)
+        asked.done.set()
+        for then in asked.then:
+            then()
+
+    def _is_troubled(self, trouble: str) -> None:
+        self._counters.authoriser_failing = int(bool(trouble))
+        if trouble and not self.trouble:
+            logger.warning(
+                "the authoriser has no usable answer, what it has to decide is refused: %s", trouble
+            )
+        elif self.trouble and not trouble:
+            logger.info("the authoriser answers again")
+        self.trouble = trouble
+
+
+def forbidden(identity: Identity, resource_type: str, resource_id: str) -> Refusal:
+    """Nothing is granted there; says by whom."""
+    who = "token" if identity.role(resource_type, resource_id) is None else "authoriser"
+    return Refusal("FORBIDDEN", f"The {who} doesn't grant {resource_type}:{resource_id}.")
+
+
+def _lesser(granted: Role, decided: Role | None) -> Role | None:
+    return decided if decided is None or at_least(granted, decided) else granted
+
+
+def _checked(found: Any, wanted: int) -> Sequence[Role | None]:
+    """The roles that an authoriser answered; raises AuthoriserError."""
+    if not isinstance(found, list | tuple) or len(found) != wanted:
+        raise AuthoriserError("malformed", f"it isn't a list of {wanted} roles")
+    return [None if role is None else _role(role) for role in found]
+
+
+def _role(found: object) -> Role:
+    role = role_of(found)
+    if role is None:
+        raise AuthoriserError("malformed", f"{str(found)[:40]!r} is none of viewer, editor, admin, null")
+    return role

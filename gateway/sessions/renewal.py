@@ -1,0 +1,49 @@
+"""Subscriptions stand on what the authoriser decided: that is renewed, and what it took back ends."""
+
+from __future__ import annotations
+
+import trio
+
+from gateway.errors import retry_after_ms
+from gateway.hub.children import PARENT
+from gateway.runtime.timeslice import Slices
+from gateway.sessions import handlers
+from gateway.sessions.context import SessionContext
+from gateway.sessions.session import ClientSession
+from gateway.sessions.turned_away import CODE_FULL
+
+INTERVAL_MAX_S = 1.0
+# Looks in the life of a decision: half of them while it is due.
+LOOKS = 8
+
+
+class Renewal:
+    """Of the sessions of a worker."""
+
+    def __init__(self, shared: SessionContext) -> None:
+        self._shared = shared
+
+    async def run(self) -> None:
+        """Look after them, until cancelled."""
+        interval_s = min(INTERVAL_MAX_S, self._shared.config.authoriser.cache_s / LOOKS)
+        while self._shared.permissions.active:
+            await trio.sleep(interval_s)
+            slices = Slices(self._shared.hub.now_s)
+            for session in list(self._shared.registry.sessions):
+                self._look_after(session)
+                if slices.over:
+                    await slices.pause()
+
+    def _look_after(self, session: ClientSession) -> None:
+        """Who can't be told what he may is closed: he comes again, and asks again."""
+        identity = session.identity
+        if identity is None:
+            return
+        rooms = [subscription.room for subscription in session.subscriptions.values()]
+        names = [(room.type, room.id) for room in rooms]
+        names += [(PARENT, calendar) for calendar in session.children]
+        standing = [self._shared.permissions.keeps(identity, *name) for name in names]  # each is asked for
+        if all(standing):
+            handlers.review_roles(session, identity)
+        else:
+            session.close(CODE_FULL, f"retry_after_ms={retry_after_ms()}")

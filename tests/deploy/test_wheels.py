@@ -1,0 +1,61 @@
+"""Without a compiler a wheel runs the fast transport, and an install from source the portable one."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import wheels
+
+# The compiler's work is what takes long; how fast the kernels are isn't asked here.
+QUICK = "-O0"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source, and the wheel for this Python."""
+    folder = tmp_path_factory.mktemp("wheel")
+    wheels.source(folder)
+    wheels.wheel(folder, sys.executable, QUICK)
+    return folder
+
+
+def test_a_wheel_without_a_compiler_runs_the_fast_transport(built: Path) -> None:
+    [made] = (built / "wheels").glob("*.whl")
+    assert f"cp{sys.version_info[0]}{sys.version_info[1]}" in made.name
+    env = wheels.installed(built, sys.executable, made)
+    found = wheels.kernels(env, built)
+    assert found and all(found.values()), found
+    said = wheels.tried(env, built, "--transport", "fast")
+    assert "compiler" not in said
+    tools = {path.name for path in (built / "tools").iterdir()}
+    assert tools.isdisjoint({"gcc", "cc", "c++", "clang", "ld"})
+
+
+def test_a_source_install_without_a_compiler_runs_the_portable_transport_and_says_so(
+    built: Path, tmp_path: Path
+) -> None:
+    """The C sources are made already; nothing that was compiled is left."""
+    for path in (built / "source").rglob("*"):
+        assert path.suffix != ".so" or "build" in path.parts
+    os.rename(built / "source", tmp_path / "source")
+    for path in list((tmp_path / "source" / "build").glob("lib.*")):
+        path.rename(tmp_path / f"gone-{path.name}")
+    env = wheels.installed(tmp_path, sys.executable, tmp_path / "source")
+    assert not any(wheels.kernels(env, tmp_path).values())
+    said = wheels.tried(env, tmp_path)
+    assert "the portable transport serves" in said
+    with pytest.raises(AssertionError, match="needs the compiled kernels"):
+        wheels.tried(env, tmp_path, "--transport", "fast")
+
+
+def test_the_recipe_for_others_names_the_same_pythons() -> None:
+    recipe = tomllib.loads((wheels.ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
+    assert recipe["build"] == [f"cp{version.replace('.', '')}-*" for version in wheels.VERSIONS]
+    images = {name: image for name, image in recipe.items() if name.endswith("-image")}
+    assert {name.partition("-")[0] for name in images} == {"manylinux", "musllinux"}
+    assert {name.split("-")[1] for name in images} == set(recipe["archs"])

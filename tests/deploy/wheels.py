@@ -1,0 +1,160 @@
+"""Builds wheels as a release would, installs them in clean environments without a compiler, and tries them.
+
+python -m tests.deploy.wheels [PYTHON...]     # each of these interpreters; default: all that are installed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "gateway", "_speedups", "loadtest")
+VERSIONS = ("3.11", "3.12", "3.13")
+# To build, and to fetch what is depended on.
+BUILD_TIMEOUT_S = 900
+TRY_TIMEOUT_S = 60
+COMPILED = re.compile(r".*\.(so|c|pyc)")
+READY = re.compile(r"ready ws=(\S+) admin=(\S+)")
+
+
+def source(folder: Path) -> Path:
+    """A copy of what a release is built from, without anything that was built."""
+    target = folder / "source"
+    for name in SOURCES:
+        found = ROOT / name
+        if found.is_dir():
+            shutil.copytree(found, target / name, ignore=_built)
+        else:
+            target.mkdir(exist_ok=True)
+            shutil.copy(found, target / name)
+    return target
+
+
+def _built(folder: str, names: Sequence[str]) -> set[str]:
+    return {name for name in names if COMPILED.fullmatch(name) or name == "__pycache__"}
+
+
+def without_compiler(folder: Path, **variables: str) -> dict[str, str]:
+    """An environment in whose PATH there is none; `CC` names none either."""
+    tools = folder / "tools"
+    tools.mkdir(exist_ok=True)
+    for name in ("sh", "env", "uname"):
+        found = shutil.which(name)
+        if found is not None and not (tools / name).exists():
+            (tools / name).symlink_to(found)
+    kept = {
+        name: os.environ[name]
+        for name in ("HOME", "LANG", "PIP_INDEX_URL", "PIP_CONFIG_FILE")
+        if name in os.environ
+    }
+    return {**kept, "PATH": str(tools), "CC": str(tools / "cc"), "CXX": str(tools / "c++"), **variables}
+
+
+def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+    """What it prints; it has to succeed."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_TIMEOUT_S,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout + done.stderr
+
+
+def wheel(folder: Path, python: str, flags: str = "") -> Path:
+    """The wheel of this source for a Python. `flags` are the C compiler's, the last word."""
+    made = folder / "wheels"
+    env = {**os.environ, "GATEWAY_CFLAGS": flags} if flags else dict(os.environ)
+    env.pop("PYTHONPATH", None)
+    run([python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", made, folder / "source"], env)
+    [found] = made.glob("*.whl")
+    return found
+
+
+def installed(folder: Path, python: str, what: Path) -> Path:
+    """A clean environment with this wheel, or this source, and nothing else but what it depends on."""
+    env = folder / "env"
+    run([python, "-m", "venv", env])
+    pip = [env / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", what]
+    run(pip, without_compiler(folder))
+    return env
+
+
+def kernels(env: Path, folder: Path) -> dict[str, bool]:
+    """Which kernels run compiled in an environment."""
+    program = "import json; from gateway.runtime import speedups; print(json.dumps(speedups.report()))"
+    found: dict[str, bool] = json.loads(
+        run([env / "bin" / "python", "-c", program], without_compiler(folder), folder).splitlines()[0]
+    )
+    return found
+
+
+def tried(env: Path, folder: Path, *words: str) -> str:
+    """Serve, edit over a real socket and read it again; what the node said."""
+    data, gateway = folder / "data", env / "bin" / "gateway"
+    surroundings = without_compiler(folder, GATEWAY_SERVER_DATA_DIR=str(data))
+    log = folder / "log"
+    with log.open("w") as errors:
+        node = subprocess.Popen(
+            [gateway, "serve", "--port", "0", "--admin-port", "0", *words],
+            env=surroundings, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True,
+        )  # fmt: skip
+    try:
+        assert node.stdout is not None
+        line = node.stdout.readline()
+        ready = READY.search(line)
+        assert ready is not None, (line, log.read_text())
+        patch = '{"op": "add", "path": "/title", "value": "Planning"}'
+        ann = ("--user", "ann", "--url", ready[1])
+        run([gateway, "edit", "--create", "event:1", patch, *ann], surroundings, folder)
+        watched = run([gateway, "watch", "event:1", "--once", *ann], surroundings, folder)
+        assert "Planning" in watched, watched
+    finally:
+        node.terminate()
+        node.wait(TRY_TIMEOUT_S)
+        assert node.stdout is not None
+        node.stdout.close()
+    return log.read_text()
+
+
+def interpreters() -> list[str]:
+    """Of each supported version the Python that is installed."""
+    names = [shutil.which(f"python{version}") for version in VERSIONS]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = {}
+    for version, name in zip(VERSIONS, names, strict=True):
+        kept = sorted(pyenv.glob(f"{version}.*/bin/python"))
+        if name is not None or kept:
+            found[version] = str(kept[-1]) if kept else str(name)
+    return list(found.values())
+
+
+def main() -> None:
+    """Build, install and try a wheel for each Python."""
+    for python in sys.argv[1:] or interpreters():
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            source(folder)
+            made = wheel(folder, python)
+            env = installed(folder, python, made)
+            assert all(kernels(env, folder).values())
+            tried(env, folder, "--transport", "fast")
+            print(
+                f"{made.name}: {made.stat().st_size / 1e6:.1f} MB, fast transport without a compiler",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

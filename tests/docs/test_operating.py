@@ -1,0 +1,108 @@
+"""What the page for operators has them type: who is in, who is no more, secrets replaced."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.cli.commands import ROOT, Server, served
+from tests.clients.wire import Wire, wire
+from tests.docs.markdown import blocks, commands
+from tests.docs.test_commands import printed_by, programs
+from tests.supervisor.test_supervisor import token
+
+PAGE = ROOT / "docs" / "how-to" / "operate.md"
+ENDLESS = re.compile(r"^gateway trace ")
+
+
+@asynccontextmanager
+async def ann_on(server: Server, shown: str = "") -> AsyncIterator[Wire]:
+    """She looks at event 42."""
+    async with wire(server.url, shown or await token(server, "ann"), extended=True) as opened:
+        await opened.take("AUTH_ACK")
+        await opened.send("AUTH", {"client_id": "ann-1", "protocol": 1})
+        await opened.take("AUTH_ACK")
+        await opened.ask("SUBSCRIBE", {"resource": "event", "resource_id": "42"})
+        yield opened
+
+
+async def typed(server: Server, folder: Path, words: list[str]) -> str:
+    """What these commands print, one after the other; each has to succeed."""
+    port = server.admin.rpartition(":")[2]
+    lines = []
+    for number, command in enumerate(words):
+        line = f"timeout 3 {command} || test $? = 124" if ENDLESS.match(command) else command
+        lines.append(f"{line} || echo '@@@ failed: {number}'")
+    script = "\n".join(lines)
+    printed = await printed_by(
+        script, folder, GATEWAY_SERVER_ADMIN_PORT=port, GATEWAY_SERVER_DATA_DIR=str(server.data)
+    )
+    assert "@@@ failed" not in printed, printed
+    return printed
+
+
+def of(heading: str) -> list[str]:
+    """The commands under a heading, quotes and all."""
+    return [
+        line.partition("  #")[0].strip()
+        for block in blocks(PAGE, heading)
+        if block.language == "sh"
+        for line in block.text.splitlines()
+    ]
+
+
+async def test_who_is_connected_and_what_goes_on(tmp_path: Path) -> None:
+    programs(tmp_path)
+    async with served(tmp_path / "data") as server, ann_on(server):
+        printed = await typed(server, tmp_path, of("See what goes on"))
+        assert "/console#" in printed
+        assert re.search(r"ann-1.*event:42", printed), printed
+
+
+async def test_somebody_is_disconnected_and_comes_back(tmp_path: Path) -> None:
+    programs(tmp_path)
+    async with served(tmp_path / "data") as server:
+        shown = await token(server, "ann")
+        async with ann_on(server, shown) as ann:
+            await typed(server, tmp_path, of("Disconnect somebody"))
+            assert await ann.closed() == 4410
+        async with ann_on(server, shown):
+            pass
+
+
+async def test_tokens_are_taken_back_and_it_is_undone(tmp_path: Path) -> None:
+    programs(tmp_path)
+    async with served(tmp_path / "data") as server:
+        (tmp_path / "leaked.txt").write_text(await token(server, "eve"))
+        words = of("Take back a token")
+        async with ann_on(server) as ann:
+            printed = await typed(server, tmp_path, words[:-1])
+            assert await ann.closed() == 4401
+        assert "laptop stolen" in printed
+        await typed(server, tmp_path, words[-1:])
+        async with ann_on(server):
+            pass
+
+
+async def test_the_secret_is_replaced_and_nobody_is_logged_out(tmp_path: Path) -> None:
+    programs(tmp_path)
+    [indented] = re.findall(r"^  ```sh\n(.*?)^  ```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    async with served(tmp_path / "data") as server:
+        old = await token(server, "ann")
+        async with ann_on(server, old) as ann:
+            before = (server.data / "jwt-secret").read_bytes()
+            await printed_by(textwrap.dedent(indented), server.data)
+            assert (server.data / "jwt-secret").read_bytes() != before
+            assert (server.data / "jwt-secret.previous").read_bytes() == before
+            async with ann_on(server, await token(server, "bob")):
+                await ann.ask("PING", {})
+        async with ann_on(server, old):
+            pass
+
+
+def test_the_page_has_what_is_tested_here() -> None:
+    assert len(of("Take back a token")) == 5
+    assert list(commands("gateway disconnect ann")) == of("Disconnect somebody")
