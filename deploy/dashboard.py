@@ -149,10 +149,13 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             (rate("gateway_authentications", by="result"), "{{result}}"),
         ),
         graph(
-            "Permission by resource", "ops", "What the authoriser decides, and requests without an answer",
+            "Permission by resource", "ops", "What the authoriser decides, and what is kept of it",
             (rate("gateway_authoriser_decisions", by="result"), "{{result}}"),
-            (rate("gateway_authoriser_failures", by="reason"), "no answer: {{reason}}"),
             (now("gateway_authoriser_cached"), "decisions kept, {{instance}}"),
+        ),
+        graph(
+            "Authoriser without an answer", "ops", "Requests by what was wrong, and nodes that have none now",
+            (rate("gateway_authoriser_failures", by="reason"), "{{reason}}"),
             (f"max by (instance) ({now('gateway_authoriser_failing')})", "{{instance}} has no answers"),
         ),
         graph(
