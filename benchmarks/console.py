@@ -34,7 +34,7 @@ from tests.clients.gateway import Gateway, gateway
 SHARE_MAX = 0.02
 EDITS_PER_S = 10
 EDITED = 20
-SETTINGS = {
+SETTINGS: Mapping[str, Any] = {
     "limits__accept_cpu_share": 1,
     "limits__connections_per_address_max": 0,
     "server__connections_max": node.CONNECTIONS_MAX,

@@ -28,7 +28,7 @@ from benchmarks import measure
 from tests.certificates import self_signed
 from tests.clients.wire import Wire, wire
 from tests.deploy.haproxy import haproxy
-from tests.deploy.test_haproxy import Cluster
+from tests.deploy.nodes import Cluster
 from tests.scraped import scraped
 from tests.servers import redis_server
 

@@ -36,7 +36,7 @@ class SessionContext:
 
     __slots__ = (
         "audit", "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers",
-"heavy", "hub", "limits", "node", "permissions", "rate_limit", "rates_told", "reads", "received",
+        "heavy", "hub", "limits", "node", "permissions", "rate_limit", "rates_told", "reads", "received",
         "reconnect", "registry",
     )  # fmt: skip
 

@@ -18,8 +18,8 @@ from tests.clients.wire import wire
 from tests.debian import program
 from tests.deploy import haproxy
 from tests.deploy.haproxy import TLS_CONFIGURATION
-from tests.deploy.test_haproxy import Cluster
-from tests.deploy.test_haproxy import cluster as without_tls
+from tests.deploy.nodes import Cluster
+from tests.deploy.nodes import cluster as without_tls
 from tests.docs.markdown import blocks
 from tests.docs.test_commands import printed_by, programs
 from tests.servers import free_port
