@@ -53,13 +53,16 @@ try {
   await page.locator("#acts").getByText("trace.start").first().waitFor();
   seen.acts = await text(page, "acts");
   seen.markup = await page.locator("#revocations img").count();
+  await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: path.join(folder, "console-wide.png"), fullPage: true });
   const phone = await opened({ viewport: { width: 390, height: 844 }, isMobile: true, colorScheme: "light" });
   await phone.locator("#busiest").getByText(resource).waitFor();
   seen.phoneOverflow = await overflow(phone);
+  await phone.waitForTimeout(5_000);
   await phone.screenshot({ path: path.join(folder, "console-phone.png"), fullPage: true });
   const dark = await opened({ viewport: { width: 1360, height: 900 }, colorScheme: "dark" });
   await dark.locator("#busiest").getByText(resource).waitFor();
+  await dark.waitForTimeout(5_000); // the charts have something to show
   await dark.screenshot({ path: path.join(folder, "console-dark.png"), fullPage: false });
   const stranger = await opened({}, url.replace(/#.*/, ""));
   await stranger.fill("#token", "no token at all");
