@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from gateway.errors import LogUnavailable
+from gateway.errors import LogTrimmed, LogUnavailable
 from gateway.log.archive import ArchiveEntry, Archiver, Kind, Mark
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.ports import Record, Snapshot
@@ -130,7 +130,9 @@ async def test_what_nobody_has_any_more_is_counted_and_the_rest_is_archived() ->
         outbox.kept[ROOM] = [record(5), record(6)]
         outbox.append(ROOM, record(6))
         await moving.step()
-        assert [found.version for found in await store.read(ROOM, 0, 99)] == [6]
+        assert [found.version for found in await store.read(ROOM, 5, 99)] == [6]
+        with pytest.raises(LogTrimmed, match="up to 5 aren't kept"):
+            await store.read(ROOM, 0, 99)
         assert moving.numbers.gaps == 1
         assert outbox.waiting == 0
 
