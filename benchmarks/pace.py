@@ -5,7 +5,7 @@
 Real sessions, rooms and committer over the embedded log on disk, in this process, all threads counted;
 sockets are left out. 200 documents of 5 editors, open loop: edits come when they are due, whether or not the
 ones before are committed. In turn in one run: `at once`, an append as soon as the last one of its lane is
-done, and `gathered`, as it is (gateway/hub/gathering.py). CPU in microseconds an edit, latency from an edit's
+done, and `gathered`, as it is (gateway/hub/pace.py). CPU in microseconds an edit, latency from an edit's
 arrival to its broadcast. Writes out/benchmarks/pace.json.
 """
 
@@ -20,7 +20,8 @@ from pathlib import Path
 import trio
 
 from benchmarks import edit, measure
-from gateway.log.sqlite import GATHER_S, SqliteLog
+from gateway.log.sqlite import PACING, SqliteLog
+from gateway.ports import Pacing
 from gateway.runtime import interpreter
 from gateway.runtime.metrics import Counters
 
@@ -28,7 +29,7 @@ ROOMS = 200
 RATES = (400, 2000)
 TICK_S = 0.001
 TITLE = f"Edits at a given rate, {ROOMS} rooms of {edit.EDITORS} editors, embedded log on disk"
-VARIANTS = {"at once": 0.0, "gathered": GATHER_S}
+VARIANTS = {"at once": Pacing(), "gathered": PACING}
 
 
 async def driven(core: edit.Core, editors: list[edit.Editor], rate: int, seconds: float) -> float:
@@ -49,9 +50,9 @@ async def driven(core: edit.Core, editors: list[edit.Editor], rate: int, seconds
     return making_s
 
 
-async def measured(folder: str, gather_s: float, rate: int, seconds: float) -> dict[str, float]:
+async def measured(folder: str, pacing: Pacing, rate: int, seconds: float) -> dict[str, float]:
     log = SqliteLog(Path(folder) / "data")
-    log.gather_s = gather_s
+    log.pacing = pacing
     core = edit.Core(folder, log)
     async with trio.open_nursery() as nursery:
         await nursery.start(core.bus.run)

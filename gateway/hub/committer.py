@@ -13,7 +13,6 @@ import trio
 
 from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.hub.catch_up import CatchUp
-from gateway.hub.gathering import Gathering
 from gateway.hub.heavy import HeavyRooms
 from gateway.hub.lane import Lane
 from gateway.hub.pace import Pace
@@ -105,7 +104,7 @@ class Committer:
 
     async def _serve(self, lane: Lane) -> None:
         log = self._log
-        pace = Gathering(log.gather_s) if log.gather_s else Pace(log.pace_s)
+        pace = Pace(log.pacing)
         while True:
             await lane.wait()
             await pace.wait(lane.append_s)

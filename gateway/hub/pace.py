@@ -1,44 +1,54 @@
-"""When a lane may begin its next append: the more rooms append and the longer it takes, the later.
+"""When a lane may begin its next append: at once where few changes come, later where many do.
 
-A round trip costs both ends about as much as an append that it carries, and several changes of one room cost
-little more than one. A lane whose appends carry a single room waits for nothing. Where the machine is full
-appends take longer, and what gathers meanwhile makes them fewer.
+An append costs about as much for one change as for ten: a transaction and the wake-up of two threads, or a
+round trip that both ends pay for. At full load appends take so long that changes gather by themselves;
+between that and a few a second appends would be many and small.
 """
 
 from __future__ import annotations
 
+import math
+
 import trio
 
-# A lane is busy when its appends carry so many rooms more than one.
-ROOMS_BUSY = 8
-# A busy lane begins its next append after so many times as long as one takes, up to a bound.
-APPENDS = 4.0
+from gateway.ports import Pacing
+
+# A lane waits as long as it may when so many rooms more than one come meanwhile.
+ROOMS_BUSY = 4
+# What came is forgotten after about so long.
+MEMORY_S = 0.2
+# Slow appends hold the next one back for so long at the most.
 INTERVAL_MAX_S = 0.060
-# How much the newest append counts in the average.
-_NEWEST = 0.2
+# A shorter wait isn't worth its own wake-up, and in a busy loop it would be longer than it says.
+WAIT_MIN_SHARE = 0.25
 
 
 class Pace:
-    """The pace of one lane: `interval_s` or more from one append to the next when it is busy; 0: none."""
+    """The pace of one lane."""
 
-    __slots__ = ("_began_s", "_interval_s", "_rooms")
+    __slots__ = ("_began_s", "_pacing", "_rooms")
 
-    def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
+    def __init__(self, pacing: Pacing) -> None:
+        self._pacing = pacing
         self._began_s = 0.0
-        self._rooms = 1.0
+        self._rooms = 0.0  # of late
 
     def carried(self, rooms: int) -> None:
         """An append of so many rooms was prepared."""
-        self._rooms += _NEWEST * (rooms - self._rooms)
+        self._rooms += rooms
 
     async def wait(self, append_s: float) -> None:
         """Until the next append may be prepared, where one usually takes so long."""
-        if not self._interval_s:
+        interval_s, appends = self._pacing
+        if not interval_s:
             return
-        busy = min(1.0, (self._rooms - 1) / ROOMS_BUSY)
-        due_s = self._began_s + busy * max(self._interval_s, min(APPENDS * append_s, INTERVAL_MAX_S))
-        if trio.current_time() < due_s:
+        now_s = trio.current_time()
+        coming = self._rooms / MEMORY_S * interval_s
+        busy = min(1.0, max(0.0, (coming - 1) / ROOMS_BUSY))
+        due_s = self._began_s + busy * max(interval_s, min(appends * append_s, INTERVAL_MAX_S))
+        if due_s - now_s > WAIT_MIN_SHARE * interval_s:
             await trio.sleep_until(due_s)
             await trio.lowlevel.checkpoint()  # what the bus brought by now is heard first
-        self._began_s = trio.current_time()
+            now_s = trio.current_time()
+        self._rooms *= math.exp((self._began_s - now_s) / MEMORY_S)
+        self._began_s = now_s

@@ -24,6 +24,7 @@ from gateway.ports import (
     Opening,
     Outcome,
     OwnChange,
+    Pacing,
     Record,
     Snapshot,
     Stale,
@@ -161,8 +162,7 @@ class MemoryLog:
     def __init__(self, history: MemoryHistory | None = None, bus: Bus | None = None) -> None:
         self.history = MemoryHistory() if history is None else history
         self._bus = bus
-        self.pace_s = 0.0
-        self.gather_s = 0.0
+        self.pacing = Pacing()
 
     def lane(self, resource: str) -> int:
         return 0

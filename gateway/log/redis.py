@@ -29,6 +29,7 @@ from gateway.ports import (
     Opening,
     Outcome,
     OwnChange,
+    Pacing,
     Record,
     Reserved,
     Snapshot,
@@ -54,7 +55,7 @@ COMMITTED = Committed()
 # A reservation grows with each further refusal, up to so many times its length.
 RESERVATIONS_MAX = 10
 # A round trip costs both ends about as much as an append that it carries.
-PACE_S = 0.010
+PACING = Pacing(0.010, appends=4)
 PAGE_BATCHES = 200
 CLIENTS_A_CALL = 1000
 ATTEMPTS_MAX = 10
@@ -94,8 +95,7 @@ class RedisLog:
         self._archive = archive
         self._wall_ms = wall_ms
         self._node = shards.origin.hex()
-        self.pace_s = PACE_S
-        self.gather_s = 0.0
+        self.pacing = PACING
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
         self.reservations = 0
         self.on_full: Callable[[], None] = lambda: None

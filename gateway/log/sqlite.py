@@ -22,7 +22,18 @@ from gateway.log.pool import Pool
 from gateway.log.sqlite_store import Reader, Writer, connect, prepare
 from gateway.log.watermark import Watermark
 from gateway.log.writer_thread import Serial
-from gateway.ports import Batch, ClientKey, Failed, Opening, Outcome, OwnChange, Record, Snapshot, Submitted
+from gateway.ports import (
+    Batch,
+    ClientKey,
+    Failed,
+    Opening,
+    Outcome,
+    OwnChange,
+    Pacing,
+    Record,
+    Snapshot,
+    Submitted,
+)
 from gateway.ports.retention import Excess, RetentionRule
 from gateway.runtime.clock import unix_ms
 
@@ -37,7 +48,7 @@ READERS = 2
 # While one lane's append is on its way to the disk, the other's rooms make their next batches.
 LANES = 2
 # Measured at 2,000 edits a second: half the CPU an edit, for 5 ms of latency.
-GATHER_S = 0.01
+PACING = Pacing(0.010)
 
 T = TypeVar("T")
 
@@ -103,8 +114,7 @@ class SqliteLog:
         self._readers = Pool(lambda: Reader(connect(self._path, writing=False)), READERS)
         self._closed = False
         self.trouble = ""
-        self.pace_s = 0.0
-        self.gather_s = GATHER_S
+        self.pacing = PACING
         self._writing = Serial("log")
 
     def lane(self, resource: str) -> int:

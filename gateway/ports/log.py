@@ -117,6 +117,14 @@ class ClientKey(NamedTuple):
     client_id: str
 
 
+class Pacing(NamedTuple):
+    """A busy lane begins its next append `interval_s` after the last one (0: as soon as that is done), or
+    `appends` times as long as an append takes, where that is longer."""
+
+    interval_s: float = 0.0
+    appends: float = 0.0
+
+
 class OpLog(Protocol):
     """The ordered, lasting history of every resource. Methods raise LogUnavailable when it can't be reached.
 
@@ -124,13 +132,8 @@ class OpLog(Protocol):
     """
 
     @property
-    def pace_s(self) -> float:
-        """How long a busy lane gathers, from one append to the next, or longer; 0: not at all."""
-        ...
-
-    @property
-    def gather_s(self) -> float:
-        """How long a lane gathers at most, where many changes come and an append is short; 0: not at all."""
+    def pacing(self) -> Pacing:
+        """How a lane's appends are held back where many changes come."""
         ...
 
     def lane(self, resource: str) -> int:

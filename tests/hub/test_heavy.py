@@ -7,6 +7,7 @@ import trio.testing
 
 from gateway.hub.committer import Committer
 from gateway.hub.heavy import BATCH_S, PAUSES, HeavyRooms
+from gateway.ports import Pacing
 from gateway.runtime.metrics import Counters
 
 HEAVY_S = 0.020
@@ -45,8 +46,7 @@ class Room:
 class Lanes:
     """What a committer asks of a log before it appends anything."""
 
-    pace_s = 0.0
-    gather_s = 0.0
+    pacing = Pacing()
 
     def lane(self, resource: str) -> int:
         return len(resource) % 2
