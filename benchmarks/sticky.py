@@ -12,11 +12,13 @@ out/benchmarks/sticky.json.
 from __future__ import annotations
 
 import argparse
+import random
 import ssl
 import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -50,6 +52,7 @@ class Crowd:
         self._context = context
         self._by_resource = by_resource
         self._editors: list[tuple[str, Wire]] = []
+        self._versions: Counter[str] = Counter()
         self.edits = 0
 
     async def join(self, stack: AsyncExitStack, document: int, person: int) -> None:
@@ -63,7 +66,7 @@ class Crowd:
 
     async def edit(self, per_s: float, seconds: float) -> None:
         """Edits at a steady pace, one document after the other, each answered before the next."""
-        versions = dict.fromkeys((name for name, _ in self._editors), 0)
+        versions = self._versions
         began_s = trio.current_time()
         while trio.current_time() < began_s + seconds:
             name, opened = self._editors[self.edits % len(self._editors)]
@@ -92,9 +95,10 @@ async def measured(options: argparse.Namespace, by_resource: bool, folder: Path)
                 await trio.sleep(3)
                 async with AsyncExitStack() as stack:
                     crowd = Crowd(balancer.url, token, context, by_resource)
-                    for person in range(options.people):
-                        for document in range(options.documents):
-                            await crowd.join(stack, document, person)
+                    places = [(d, p) for d in range(options.documents) for p in range(options.people)]
+                    random.Random(1).shuffle(places)  # people come as they like
+                    for place in places:
+                        await crowd.join(stack, *place)
                     return await _counted(options, crowd, nodes, redis.pid)
         finally:
             with trio.CancelScope(shield=True):
