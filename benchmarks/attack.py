@@ -1,12 +1,13 @@
 """An honest client under attack: its pings and edits while others do their worst to a real `gateway serve`.
 
-    python -m benchmarks.attack [--attackers 10] [--seconds 5] [--only NAME] [--transport portable]
+    python -m benchmarks.attack [--attackers 10] [--seconds 5] [--only NAME] [--nice 19]
 
 For each attack: the honest client alone, then beside so many attackers at once, each a process and a user of
 its own that sends as fast as it is read and heeds nothing: what an editor or a viewer may send, within all
 limits; limits of rate are the defaults. Milliseconds from a message to its answer: p50, p95 and the longest,
-at rest and under attack, and the node's memory. Attackers are niced, for on a small machine they also take
-the processor of the node. Writes out/benchmarks/attack.json.
+at rest and under attack; of the node the longest step of its loop, in CPU ms, the share of time in which it
+was ready and the machine ran something else, and its memory. Attackers are niced, for on a small machine they
+also take the processor of the node. Writes out/benchmarks/attack.json.
 
 Aim: p95 at most three times that at rest, the longest under 100 ms on a quiet machine, and memory within what
 the limits say plus 50 MB.
@@ -41,7 +42,7 @@ HONEST = 10
 PING_INTERVAL_S = 0.02
 # Each of the honest clients edits so seldom that no limit of rate touches it.
 EDIT_EACH_PINGS = 5
-NICE = 5
+NICE = 19
 SETTLE_S = 1.0
 ANSWER_TIMEOUT_S = 20.0
 Json = dict[str, Any]
@@ -319,34 +320,58 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     }
 
 
+class Node:
+    """A running node, ready. `port` is where it serves."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        self.pid = process.pid
+        self._said, self._told = process.stdout, process.stdin
+        self.port = int(self._said.readline().split("ws://")[1].split("/")[0].rpartition(":")[2])
+
+    def held(self) -> Json:
+        """The longest step of its loop since the last call, in CPU ms, and whose task it was."""
+        self._told.write("read\nreset\n")
+        self._told.flush()
+        longest_ms, task, _ = json.loads(self._said.readline())
+        return {"held_ms": longest_ms, "held_by": task}
+
+    def put_off_s(self) -> float:
+        """For how long its main thread was ready to run while the machine ran something else."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 @contextmanager
-def serving(transport: str) -> Iterator[tuple[int, int]]:
-    """A `gateway serve` with the default limits; its port and process id."""
+def serving(transport: str, settings: Sequence[str] = (), program: str = "gateway") -> Iterator[Node]:
+    """A `gateway serve` with the default limits, but for settings."""
     with tempfile.TemporaryDirectory() as folder:
         secret = Path(folder) / "secret"
         secret.write_text(SECRET)
         secret.chmod(0o600)
-        command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--admin-port", "0"]
+        command = [sys.executable, "-m", program, "serve", "--port", "0", "--admin-port", "0"]
         command += ["--data", f"{folder}/data", "--log-level", "error", "--set", f"auth.secret_file={secret}"]
         command += ["--set", f"server.transport={transport}"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        for setting in settings:
+            command += ["--set", setting]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
-            assert process.stdout is not None
-            ready = process.stdout.readline()
-            yield int(ready.split("ws://")[1].split("/")[0].rpartition(":")[2]), process.pid
+            yield Node(process)
         finally:
             process.kill()  # it would wait for its clients
             process.wait()
             assert process.stdout is not None
+            assert process.stdin is not None
             process.stdout.close()
+            process.stdin.close()
 
 
 @contextmanager
-def attackers(name: str, port: int, count: int, honest: Honest) -> Iterator[None]:
+def attackers(name: str, port: int, count: int, nice: int, honest: Honest) -> Iterator[None]:
     """So many processes that attack; meanwhile `honest` goes on, for nobody is silent for a minute."""
     command = [sys.executable, "-m", "benchmarks.attack", "--attack", name, "--port", str(port), "--number"]
     processes = [
-        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, preexec_fn=lambda: os.nice(NICE))
+        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, preexec_fn=lambda: os.nice(nice))
         for number in range(count)
     ]
     try:
@@ -365,15 +390,24 @@ def attackers(name: str, port: int, count: int, honest: Honest) -> Iterator[None
             process.stdout.close()
 
 
-def measured(name: str, transport: str, count: int, seconds: float) -> Json:
+def measured(name: str, transport: str, count: int, seconds: float, nice: int = NICE) -> Json:
     """One attack: at rest and under it."""
-    with serving(transport) as (port, pid), closing(Honest(port, pid)) as honest:
+    with (
+        serving(transport, program="tests.clients.measured") as node,
+        closing(Honest(node.port, node.pid)) as honest,
+    ):
         honest.measured(min(seconds, SETTLE_S))
         rest = honest.measured(seconds)
-        with attackers(name, port, count, honest):
+        with attackers(name, node.port, count, nice, honest):
             honest.measured(min(seconds, SETTLE_S))
+            node.held()
+            before_s = node.put_off_s()
             under = honest.measured(seconds)
+            under |= node.held() | {"put_off": (node.put_off_s() - before_s) / seconds}
     return {"rest": rest, "attack": under}
+
+
+NODE = ("longest step", "put off", "RSS MB")
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -383,9 +417,12 @@ def table(results: Mapping[str, Any]) -> str:
         row = [name]
         for kind in ("ping_ms", "edit_ms"):
             row += [" ".join(f"{value:.1f}" for value in found[when][kind].values()) for when in found]
-        row.append(f"{found['rest']['rss_mb']:.0f}, {found['attack']['rss_mb']:.0f}")
+        under = found["attack"]
+        row.append(f"{under['held_ms']:.0f}")
+        row.append(f"{under['put_off']:.0%}")
+        row.append(f"{found['rest']['rss_mb']:.0f}, {under['rss_mb']:.0f}")
         rows.append(row)
-    columns = ("attack", "ping at rest", "under attack", "edit at rest", "under attack", "RSS MB")
+    columns = ("attack", "ping at rest", "under attack", "edit at rest", "under attack", *NODE)
     return measure.table("Milliseconds of an honest client: p50, p95, max", columns, rows)
 
 
@@ -397,6 +434,7 @@ def run(arguments: Sequence[str] = ()) -> None:
     )
     parser.add_argument("--attackers", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
+    parser.add_argument("--nice", type=int, default=NICE, help=f"of each attacker (default {NICE})")
     parser.add_argument("--only", choices=ATTACKS, action="append")
     parser.add_argument("--transport", choices=("fast", "portable"), default="fast")
     for name in ("--attack", "--port", "--number"):
@@ -406,7 +444,7 @@ def run(arguments: Sequence[str] = ()) -> None:
         attack(options.attack, int(options.port), int(options.number))
     results = {}
     for name in options.only or ATTACKS:
-        results[name] = measured(name, options.transport, options.attackers, options.seconds)
+        results[name] = measured(name, options.transport, options.attackers, options.seconds, options.nice)
         print(table({name: results[name]}), flush=True)
     print(table(results))
     title = f"An honest client beside {options.attackers} attackers, {options.transport} transport"

@@ -6,6 +6,13 @@ A real session, room and committer over the embedded log on disk, in this proces
 sockets are left out. One resource whose title was changed thousands of times, one client that edits the
 title, each time as far behind, one edit after the other. `first` is the first edit at that distance, which
 may have to rebuild its base. Microseconds an edit; writes out/benchmarks/behind.json.
+
+    python -m benchmarks.behind --beside [--rate 2000]
+
+What others notice of ten such clients: a whole `gateway serve`, over sockets, with 200 documents of five
+editors each that edit at this rate in all. One of them has thousands of changes more, and ten clients that
+edit it on bases 9,000 behind, each ten times a second at the most. Milliseconds from when an edit was due to
+its OP_ACK, of the others, without and with those ten; writes out/benchmarks/beside.json.
 """
 
 from __future__ import annotations
@@ -15,11 +22,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import trio
 
-from benchmarks import measure
+from benchmarks import attack, measure, overload
 from benchmarks.edit import Core, Editor
 from gateway.log.sqlite import SqliteLog
 from gateway.runtime import interpreter
@@ -27,6 +35,9 @@ from gateway.runtime.metrics import Counters
 
 DISTANCES = (0, 150, 250, 1000, 9000)
 TOGETHER = 50
+DOCUMENTS = 200
+LATE = 10
+BESIDE_S = 8.0
 TITLE = "CPU of an edit by how far behind its base is, embedded log, microseconds"
 
 
@@ -89,16 +100,56 @@ def table(title: str, results: Mapping[str, Mapping[str, float]]) -> str:
     return measure.table(title, ("versions behind", "first", "each after it", "of a fresh one"), rows)
 
 
+def beside(
+    rate: float, seconds: float = BESIDE_S, behind: int = DISTANCES[-1]
+) -> dict[str, dict[str, float]]:
+    """How long others' edits take, without and with clients that are far behind."""
+    with (
+        attack.serving("fast", overload.SETTINGS) as node,
+        closing(overload.Load(node.port, DOCUMENTS)) as load,
+    ):
+        load.create()
+        load.fill(load.editors[0].document, behind + int(BESIDE_S))
+        found = {}
+        for name, late in (("without", 0), ("with", LATE)):
+            load.late(late, behind)
+            load.offer(rate, overload.WARM_S)
+            began_s = time.perf_counter()
+            load.offer(rate, seconds)
+            load.late(0, 0)
+            load.drained()
+            found[name] = overload.took(load, began_s, seconds)
+        assert not overload.lost(node.port, load), "an edit was lost"
+        found["with"]["late"] = load.late_acks / seconds
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--edits", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--beside", action="store_true", help="what others notice of ten such clients")
+    parser.add_argument(
+        "--rate", type=float, default=2000.0, help="of the others, edits a second (default 2000)"
+    )
     options = parser.parse_args()
+    if options.beside:
+        print_beside(beside(options.rate), options.rate)
+        return
     results = medians([once(options.edits) for _ in range(options.repeats)])
     print(table(TITLE, results))
     print(measure.save("behind", {"title": TITLE, "results": results}))
+
+
+def print_beside(results: Mapping[str, Mapping[str, float]], rate: float) -> None:
+    """A row without those clients and one with them."""
+    title = f"Others' edits, {rate:,.0f} a second, beside {LATE} clients far behind, milliseconds"
+    names = ("rate", "p50", "p95", "max")
+    rows = [[name, *(f"{row[key]:.1f}" for key in names)] for name, row in results.items()]
+    print(measure.table(title, ("clients far behind", *names), rows))
+    print(measure.save("beside", {"title": title, "results": results}))
 
 
 def medians(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:

@@ -61,6 +61,9 @@ class Nowhere:
     ) -> None:
         pass
 
+    def rest(self) -> None:
+        pass
+
     def close(self, code: int, reason: str) -> None:
         raise RuntimeError(f"closed with {code}: {reason}")
 

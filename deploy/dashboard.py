@@ -258,6 +258,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         graph(
             "Waiting for a commit", "short", "Submissions accepted and not yet committed",
             by_node("gateway_pending_changes"),
+            by_node("gateway_overloaded"),
         ),
         graph(
             "Bytes waiting", "bytes", "Beyond limits.worker_pending_bytes_max edits are refused",

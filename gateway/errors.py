@@ -135,6 +135,12 @@ class Unreachable(GatewayError):
         self.wait_s = wait_s
 
 
+def overloaded() -> Refusal:
+    """The refusal of an edit before it is any work: more come than can be committed."""
+    text = "More edits come than this node can commit; send it again later."
+    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
+
+
 def unavailable(error: LogUnavailable) -> Refusal:
     """The refusal of what the log was needed for, and can't be reached."""
     text = f"The log cannot be reached: {error}. Try again."

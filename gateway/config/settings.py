@@ -218,6 +218,13 @@ class LimitsSettings(Section):
     worker_pending_bytes_max: int = tunable(
         64 * MIB, "Submissions of the whole worker under way", unit="bytes", least=KIB, most=64 * 1024 * MIB
     )
+    edit_wait_max_s: float = tunable(
+        0.5,
+        "Edits that would wait longer for their commit are UNAVAILABLE for now; 0: they wait",
+        unit="s",
+        least=0.0,
+        most=60.0,
+    )
     operations_per_minute: int = tunable(
         100, "Edits of one user; 0 switches the limit off", unit="operations/min", least=0, most=10_000_000
     )

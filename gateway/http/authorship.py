@@ -32,7 +32,7 @@ from gateway.http.requests import (
     target_of,
     whole_number,
 )
-from gateway.runtime.timeslice import Slices
+from gateway.runtime.timeslice import Slices, turns
 
 # Older changes aren't read: a member that none of the newer ones wrote is of version 0, by nobody known.
 CHANGES_MAX = 10_000
@@ -84,7 +84,7 @@ class AuthorshipRoutes:
         after = max(oldest, revision.version - CHANGES_MAX)
         first = await self._resources.read(target.type, target.id, after)
         blame = Blame(orjson.loads(first.document))
-        slices = Slices(trio.current_time)
+        slices = Slices(trio.current_time, turns())
         while after < revision.version:
             most = min(PAGE, revision.version - after)
             bodies = await self._resources.history(target.type, target.id, after, most)

@@ -17,7 +17,7 @@ from gateway.history.words import summary
 from gateway.http.port import Resources
 from gateway.http.problems import Problem
 from gateway.http.requests import Target, flag, instant_ms, known_parameters, whole_number
-from gateway.runtime.timeslice import Slices
+from gateway.runtime.timeslice import Slices, turns
 
 HISTORY_DEFAULT = 100
 HISTORY_MAX = 1000
@@ -150,7 +150,7 @@ async def page_of(
     size_bytes = scanned = 0
     version = page.first
     telling = await Telling.before(resources, target, version) if page.describe else None
-    slices = Slices(trio.current_time)
+    slices = Slices(trio.current_time, turns())
     while len(found) < page.limit and size_bytes < HISTORY_BYTES_MAX and scanned < SCANNED_MAX:
         most = HISTORY_PAGE if page.filtered else min(HISTORY_PAGE, page.limit - len(found))
         if page.before is not None:

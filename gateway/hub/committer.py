@@ -15,6 +15,7 @@ from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.hub.catch_up import CatchUp
 from gateway.hub.heavy import HeavyRooms
 from gateway.hub.lane import Lane
+from gateway.hub.overload import Overload
 from gateway.hub.pace import Pace
 from gateway.hub.sanitising import Sanitising
 from gateway.ports import Batch, Failed, OpLog, Outcome, Reserved
@@ -48,6 +49,7 @@ class Committer:
         now_s: Callable[[], float],
         catch_up: CatchUp,
         sanitising: Sanitising,
+        overload: Overload,
         after: Callable[[Room], None],
         tracer: Tracer | None = None,
         cpu_s: Callable[[], float] | None = None,
@@ -61,6 +63,7 @@ class Committer:
         self._tracer = tracer
         self._sanitising = sanitising
         self._being_sanitised: set[Room] = set()
+        self._overload = overload
         self._heavy = HeavyRooms(now_s)
         self._lanes: dict[int, Lane] = {}
         self._nursery: trio.Nursery | None = None
@@ -140,9 +143,12 @@ class Committer:
         return prepared
 
     def _staged(self, room: Room) -> Batch | None:
-        began_s = self._cpu_s()
+        began_s, pending = self._cpu_s(), self._counters.pending_changes
         batch = room.prepare()
         self._heavy.staged(room, self._cpu_s() - began_s, 0 if batch is None else len(batch.records))
+        self._overload.released(pending - self._counters.pending_changes)
+        if batch is not None and not self._heavy.has(room):  # who is heavy waits for others on purpose
+            self._overload.staged(room.waited_s())
         return batch
 
     def _sanitise_for(self, room: Room) -> None:
@@ -175,7 +181,9 @@ class Committer:
 
     async def _settle(self, lane: Lane, room: Room, batch: Batch, outcome: Outcome) -> None:
         """Bring the log's answer to its room, and do what that leaves to do."""
+        pending = self._counters.pending_changes
         following = room.settle(outcome)
+        self._overload.released(pending - self._counters.pending_changes)
         if self._tracer is not None:
             self._tracer.settled(batch)
         if following is DONE:

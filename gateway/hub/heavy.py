@@ -49,6 +49,10 @@ class HeavyRooms:
         pause_s = self._pauses_s[room] = min(PAUSES * cpu_s, PAUSE_MAX_S)
         self._free_s = max(self._free_s, self._now_s() + pause_s)
 
+    def has(self, room: Room) -> bool:
+        """Whether the room's last batch was heavy."""
+        return room in self._pauses_s
+
     def forget(self, room: Room) -> None:
         """The room is no more, or not heavy any more."""
         self._pauses_s.pop(room, None)

@@ -22,6 +22,7 @@ from gateway.hub.children import Children
 from gateway.hub.committer import Committer
 from gateway.hub.index_rules import IndexRules
 from gateway.hub.listener import Listener
+from gateway.hub.overload import Overload
 from gateway.hub.remote_presence import RemotePresence
 from gateway.hub.sanitising import Sanitising
 from gateway.ports import (
@@ -86,8 +87,9 @@ class Hub:
         self.catch_up = CatchUp(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms)
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.on_settled: Callable[[Room], None] | None = None  # after each append of a room
+        self.overload = Overload(counters, now_s, limits.edit_wait_max_s)
         self._committer = Committer(
-            log, counters, now_s, self.catch_up, sanitising, self._settled, tracer, cpu_s
+            *(log, counters, now_s, self.catch_up, sanitising, self.overload, self._settled, tracer, cpu_s)
         )
         self.listener = Listener(
             self._rooms, self._committer, self.catch_up, self._neighbours, counters, tracer

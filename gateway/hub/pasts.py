@@ -19,7 +19,7 @@ from gateway.ports import OpLog
 from gateway.rooms.past import Past
 from gateway.rooms.room import Room
 from gateway.runtime.metrics import Counters
-from gateway.runtime.timeslice import Slices
+from gateway.runtime.timeslice import Slices, turns
 
 
 class Pasts:
@@ -86,7 +86,7 @@ class Pasts:
 
     async def _read(self, room: Room, past: Past, version: int, upto: int) -> None:
         """Add the changes up to one, for an edit on a version."""
-        slices = Slices(trio.current_time)
+        slices = Slices(trio.current_time, turns())
         before = past.end
         async with aclosing(replay.records_after(self._log, room.resource, before, upto)) as records:
             async for record in records:

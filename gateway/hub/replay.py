@@ -15,7 +15,7 @@ import trio
 from gateway.ports import Opening, OpLog, Record
 from gateway.rooms.history import History
 from gateway.rooms.window import Entry, entry_of
-from gateway.runtime.timeslice import Slices
+from gateway.runtime.timeslice import Slices, turns
 
 PAGE_RECORDS = 500
 # A page is read whole. How many changes are about so many bytes is told by those before.
@@ -73,7 +73,7 @@ async def document_at(log: OpLog, resource: str, version: int) -> Any:
     """The document right after `version` (None: there was none); raises LogUnavailable."""
     snapshot = await log.snapshot(resource, version)
     document = orjson.loads(snapshot.document)
-    slices = Slices(trio.current_time)
+    slices = Slices(trio.current_time, turns())
     async for record in records_after(log, resource, snapshot.version, version):
         document = entry_of(document, record).after
         await slices.pause()
@@ -83,7 +83,7 @@ async def document_at(log: OpLog, resource: str, version: int) -> Any:
 async def entries_after(log: OpLog, resource: str, after: int, upto: int) -> AsyncGenerator[Entry, None]:
     """The changes `after + 1 ... upto` with the documents that they were made on."""
     document = await document_at(log, resource, after)
-    slices = Slices(trio.current_time)
+    slices = Slices(trio.current_time, turns())
     async with aclosing(records_after(log, resource, after, upto)) as records:
         async for record in records:
             entry = entry_of(document, record)

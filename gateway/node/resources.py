@@ -14,7 +14,7 @@ import orjson
 import trio
 
 from gateway import ot
-from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal
+from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal, overloaded
 from gateway.http.port import FoundPage, News, Revision, Written
 from gateway.hub import replay
 from gateway.hub.hub import Hub
@@ -298,6 +298,8 @@ class HubResources:
             raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
 
     async def _replace(self, room: Room, user_id: str, document: Any, expected: int | None) -> Written:
+        if self._hub.overload.is_on:
+            raise overloaded()
         await self._charge(user_id)
         patch = [{"op": "add", "path": "", "value": document}]
         limits = self._hub.config.limits

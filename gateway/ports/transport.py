@@ -33,6 +33,11 @@ class Connection(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """What this client sends can wait a moment: a transport may read nothing of it meanwhile, for what
+        came together is cheaper to refuse."""
+        ...
+
     def close(self, code: int, reason: str) -> None:
         """Send what is queued, then close with this code; bounded in time. Idempotent."""
         ...

@@ -269,6 +269,10 @@ class Room:
         self.inflight = Batch(self.resource, history.epoch, history.version, nonce, records)
         return self.inflight
 
+    def waited_s(self) -> float:
+        """For how long the oldest of what is staged has been here."""
+        return self._shared.now_s() - self._staged[0].submission.arrived_s
+
     def _arrived_ms(self, submission: Submission) -> int:
         shared = self._shared
         return shared.wall_ms() - int((shared.now_s() - submission.arrived_s) * 1000)

@@ -202,6 +202,7 @@ class Counters:
     log_damaged: int = count("gateway_log_damaged", "Times that what is stored wasn't what was written")
     key_problems: int = highest("gateway_key_problems", "Key files that are gone or can't be used")
     pending_changes: int = gauge("gateway_pending_changes", "Submissions accepted and not yet committed")
+    overloaded: int = gauge("gateway_overloaded", "1 while more edits come than can be committed")
     pending_bytes: int = gauge("gateway_pending_bytes", "Bytes of submissions not yet committed")
 
     # Rooms and sync

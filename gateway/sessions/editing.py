@@ -54,6 +54,9 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
     """OP: checked and lowered at its base; its OP_ACK, or an ERROR, follows when it is committed."""
     subscription = _editable(session, message.payload)
     room = subscription.room
+    if session.shared.hub.overload.has_begun and _is_too_much(session, room, message.payload):
+        session.turn_away(room, message.id)
+        return None
     submission = _submission_of(session, subscription, message, raw)
     history, seq = room.history, submission.seq
     head, base = history.version, submission.base
@@ -69,6 +72,19 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
             _submit(session, room, submission)
             return None
     return _submit_later(session, room, submission)
+
+
+def _is_too_much(session: ClientSession, room: Room, payload: Mapping[str, Any]) -> bool:
+    """In an overload: whether an edit would wait for too long, or is more work than others, for its base left
+    the window. What may be a resend of what is committed is answered."""
+    base, seq = payload.get("version"), payload.get("seq")
+    needs_log = isinstance(base, int) and 0 <= base <= room.version and not room.history.covers(base)
+    if not (needs_log or session.shared.hub.overload.is_on):
+        return False
+    if seq is None:
+        return True
+    known = room.history.memory_of(session.known_identity().user_id, session.known_client_id())
+    return known is not None and seq not in known
 
 
 def _submission_of(
@@ -199,6 +215,9 @@ async def redo(session: ClientSession, message: Message, raw: bytes) -> None:
 async def _take_back(session: ClientSession, message: Message, raw: bytes, redo: bool) -> None:
     subscription = _editable(session, message.payload)
     room = subscription.room
+    if session.shared.hub.overload.has_begun and _is_too_much(session, room, message.payload):
+        session.turn_away(room, message.id)
+        return
     seq = messages.optional_integer_of(message.payload, "seq", low=1)
     identity, client_id = session.known_identity(), session.known_client_id()
     await session.settled(0)  # what the client sent before is what it sees

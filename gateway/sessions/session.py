@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal, unavailable
+from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal, overloaded, unavailable
 from gateway.hub.children import Tell
 from gateway.ports import AbuseWatch, Ack, Connection, Identity, Role
 from gateway.rooms.room import Room
@@ -295,6 +295,17 @@ class ClientSession:
             if message.type in EDITS:
                 self.shared.counters.operations_refused[refusal.code] += 1
         self.refuse(refusal, ref)
+
+    def turn_away(self, room: Room, ref: str | None) -> None:
+        """Refuse an edit for now, before it is any work: more come than can be committed."""
+        shared = self.shared
+        refusal = overloaded()
+        refusal.details.update(room.name())
+        shared.counters.operations_refused[refusal.code] += 1
+        self._count_variant(shared.counters.variant_errors)
+        self.send("ERROR", messages.error_payload(refusal, ref))
+        if self._connection is not None:
+            self._connection.rest()
 
     def refusal_of(self, error: Exception, request: str | None = None) -> Refusal:
         """What is answered to an error; a bug is logged, with the id of the message."""

@@ -40,6 +40,9 @@ class _Answers:
             self.message = orjson.loads(payload)
             self.answered.set()
 
+    def rest(self) -> None:
+        """There is nothing more to come."""
+
     def close(self, code: int, reason: str) -> None:
         """The session ends without an answer: the node does."""
         self.answered.set()

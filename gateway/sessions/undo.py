@@ -15,7 +15,7 @@ from gateway.errors import LogTrimmed, Refusal
 from gateway.hub.hub import Hub
 from gateway.ports import ClientKey, OwnChange
 from gateway.rooms.room import Room
-from gateway.runtime.timeslice import Slices
+from gateway.runtime.timeslice import Slices, turns
 
 # An UNDO replays the history since the edit that it takes back, a slice at a time, for so many edits' work.
 REPLAYED_EDITS_MAX = 20
@@ -113,7 +113,7 @@ async def _replayed(hub: Hub, room: Room, key: ClientKey, root: int, redo: bool,
     """The top of the stack after a replay of `root ...` to head; other tasks run between the changes."""
     stacks = ot.UndoStacks(hub.config.limits.undo_versions_max)
     base = root - 1
-    slices = Slices(hub.now_s)
+    slices = Slices(hub.now_s, turns())
     async with aclosing(hub.catch_up.entries_after(room, base)) as entries:
         async for entry in entries:
             await slices.pause()  # to read a change takes as long as to carry the stacks past it

@@ -8,8 +8,10 @@ from typing import Protocol
 
 import trio
 
+from gateway.runtime.timeslice import turns
+
 # What came in one read is handled for so long before it is the others' turn.
-TURN_MAX_S = 0.0005
+TURN_MAX_S = 0.0003
 # Tasks kept for connections to come.
 TASKS_IDLE_MAX = 256
 
@@ -39,9 +41,10 @@ class ConnectionTask:
     Starting and ending a task costs as much as half a handshake: clients that come and go don't pay it.
     """
 
-    __slots__ = ("_idle", "_parked", "connection")
+    __slots__ = ("_idle", "_parked", "_turns", "connection")
 
     def __init__(self, idle: list[ConnectionTask]) -> None:
+        self._turns = turns()
         self.connection: Served | None = None
         self._idle = idle
         self._parked: trio.lowlevel.Task | None = None
@@ -60,7 +63,7 @@ class ConnectionTask:
                 elif connection is not None and connection.work is not None:
                     await connection.await_work(connection.work)
                     if connection.work is not None and time.perf_counter() > until_s:
-                        await trio.lowlevel.checkpoint()  # the work may have waited for nothing
+                        await self._turns.next()  # the work may have waited for nothing
                         until_s = time.perf_counter() + TURN_MAX_S
                 else:
                     self._parked = trio.lowlevel.current_task()

@@ -127,6 +127,7 @@ class FastTransport:
             shared.start_soon(self._shared.poller.run)
             shared.start_soon(self._shared.flusher.run)
             shared.start_soon(self._shared.sweep.run)
+            shared.start_soon(self._shared.rests.run)
             async with trio.open_nursery() as self._connections:
                 if self._handovers is not None:
                     await shared.start(self._handovers.run)

@@ -27,6 +27,7 @@ cdef class FastConnection:
     cdef object _later
     cdef bint _heard
     cdef bint _known
+    cdef bint _rests
     cdef int _unknown_messages
     cdef Py_ssize_t _unfinished_bytes
     cdef double _ping_s

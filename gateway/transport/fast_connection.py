@@ -21,6 +21,7 @@ import trio
 from _speedups import frames
 from _speedups.fanout import FULL, QUEUED, REFUSED, Frame
 from gateway.ports import Ack, Connection, Group, Session
+from gateway.runtime.timeslice import turns
 from gateway.transport.connection_task import TURN_MAX_S, ConnectionTask
 from gateway.transport.fast_backlog import Backlog
 from gateway.transport.fast_context import TransportContext
@@ -42,17 +43,13 @@ OPEN, CLOSING, GONE = range(3)
 TEXT = frames.TEXT
 
 
-async def _others_turn() -> None:
-    await trio.lowlevel.checkpoint()
-
-
 class FastConnection:
     """Implements `gateway.ports.Connection` over a descriptor whose handshake was accepted."""
 
     __slots__ = (
         "_awaiting", "_backlog", "_close_code", "_decoder", "_fd", "_heard", "_known", "_later", "_ping_s",
-        "_session", "_shared", "_state", "_unanswered_s", "_unfinished_bytes", "_unknown_messages", "due_s",
-        "form", "groups", "handle", "remote", "task", "work"
+        "_rests", "_session", "_shared", "_state", "_unanswered_s", "_unfinished_bytes", "_unknown_messages",
+        "due_s", "form", "groups", "handle", "remote", "task", "work"
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +73,7 @@ class FastConnection:
         self._awaiting: trio.CancelScope | None = None
         self._later: list[frames.Event] | None = None  # events after the one that is awaited
         self._heard = True
+        self._rests = False
         self._known = False  # what the session said last
         self._unknown_messages = 0
         self._unfinished_bytes = 0  # of a message that has begun, as the context counts them
@@ -275,7 +273,7 @@ class FastConnection:
             if self._state == GONE:
                 return
             if many and self.work is None and time.perf_counter() > until_s:
-                self.work = _others_turn()
+                self.work = turns().next()
                 self._wake()
             if self.work is not None or (self._backlog is not None and self._congested()):
                 self._later = events[index + 1 :]
@@ -442,11 +440,23 @@ class FastConnection:
         """Watch for what matters now: the socket isn't read while a message is awaited or answers pile up."""
         if self._state == GONE:
             return
-        reading = self.work is None and not self._congested()
+        reading = self.work is None and not self._congested() and not self._rests
         flags = (READ if reading else 0) | (WRITE if self._backlog is not None else 0)
         self._shared.poller.watch(self._fd, flags, self)
 
     # ------------------------------------------------------------------------------ closing
+
+    def rest(self) -> None:
+        """See the port. What was read already is handled."""
+        if not self._rests and self._state == OPEN:
+            self._rests = True
+            self._shared.rests.add(self)
+            self._watch()
+
+    def rested(self) -> None:
+        """Read on."""
+        self._rests = False
+        self._watch()
 
     def close(self, code: int, reason: str) -> None:
         """See `gateway.ports.Connection.close`."""

@@ -14,6 +14,7 @@ cdef class TransportContext:
     cdef readonly object poller
     cdef readonly object flusher
     cdef readonly object sweep
+    cdef readonly object rests
     cdef public object endpoint
     cdef public Py_ssize_t unfinished_bytes
     cdef Py_ssize_t _compression_bytes_min

@@ -10,13 +10,13 @@ from gateway.config import Config
 from gateway.ports import Endpoint
 from gateway.runtime.labels import close_label
 from gateway.runtime.metrics import Counters
-from gateway.transport.fast_loop import Flusher, Poller, Sweep, tick_s
+from gateway.transport.fast_loop import Flusher, Poller, Rests, Sweep, tick_s
 
 if TYPE_CHECKING:
     from _speedups.fanout import Report
 
-# Submissions under way beyond which nothing is read: two appends. See Poller.
-PENDING_CHANGES_MAX = 2000
+# Submissions under way beyond which nothing is read: ten appends. Edits are refused before (`hub.overload`).
+PENDING_CHANGES_MAX = 10_000
 # Joined for one connection at most; then it is written at once.
 JOINED_BYTES_MAX = 64 * 1024
 
@@ -43,7 +43,9 @@ class TransportContext:
         # What is joined isn't in the outbox yet: it must not pass that one's limits at once.
         self.slots = Slots(min(JOINED_BYTES_MAX, config.limits.outbox_bytes_max // 4))
         self.connections: dict[int, Any] = {}  # by handle, the open ones
-        self.poller = Poller(lambda: counters.pending_changes > PENDING_CHANGES_MAX)
+        self.poller = Poller(
+            lambda: counters.pending_changes > PENDING_CHANGES_MAX, overloaded=lambda: counters.overloaded > 0
+        )
         self.flusher = Flusher(
             self.slots,
             self._report,
@@ -62,6 +64,7 @@ class TransportContext:
                 )
             )
         )
+        self.rests = Rests()
         self.unfinished_bytes = 0  # of messages that have begun and not ended, of all connections
         self.endpoint: Endpoint | None = None
         self._compression_bytes_min = server.compression_bytes_min

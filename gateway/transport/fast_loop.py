@@ -31,10 +31,15 @@ WRITE = select.EPOLLOUT
 # How long nothing is read while the node is congested.
 CONGESTED_PAUSE_S = 0.001
 
-# Connections called between two checkpoints.
-EVENTS_MAX = 64  # a pass is short: the tasks that commit what was read get their turn
+# Connections called between two checkpoints: where more come than can be committed they must be read, and be
+# refused, or what they send grows old in the kernel.
+EVENTS_MAX = 512
 # A pass ends early after so long: what a few connections sent may be much work. The rest is ready still.
 PASS_MAX_S = 0.01
+PASS_OVERLOADED_MAX_S = 0.04
+
+# A connection rests so long at the most: who is refused for now is told to come again no sooner.
+REST_S = 0.5
 
 # One read of a handshake, or of what is thrown away.
 RECEIVE_BYTES = 16 * 1024
@@ -77,15 +82,21 @@ class Poller:
     """Descriptors and who is called when they can be read or written.
 
     While the node is `congested`, nothing is read: what clients send waits in the kernel, not in rooms.
+    While it is `overloaded`, reading goes before other work: what is refused is refused at once.
     """
 
     def __init__(
-        self, congested: Callable[[], bool] = lambda: False, clock: Callable[[], float] = time.perf_counter
+        self,
+        congested: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.perf_counter,
+        overloaded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._congested = congested
+        self._overloaded = overloaded
         self._clock = clock
         self._epoll = select.epoll()
         self._owners: dict[int, Ready] = {}
+        self._left: list[tuple[int, int]] = []  # of the last pass: who was ready and not called
         self._ended: list[int] | None = None  # during a pass: what it closes at its end
         self.now_s = 0.0  # Trio's time when this pass began: exact enough for timeouts, and for free
 
@@ -127,12 +138,14 @@ class Poller:
 
     def _pass(self) -> None:
         self._ended = []
-        until_s = self._clock() + PASS_MAX_S
-        for fd, flags in self._epoll.poll(0, EVENTS_MAX):
+        until_s = self._clock() + (PASS_OVERLOADED_MAX_S if self._overloaded() else PASS_MAX_S)
+        events, self._left = self._left or self._epoll.poll(0, EVENTS_MAX), []
+        for index, (fd, flags) in enumerate(events):
             owner = self._owners.get(fd)
             if owner is not None:
                 owner.ready(flags)
                 if self._clock() > until_s:
+                    self._left = events[index + 1 :]  # the kernel would put them behind all others
                     break
         ended, self._ended = self._ended, None
         sockets.close(ended)
@@ -229,6 +242,38 @@ class Flusher:
 
         self._waiting = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+class Resting(Protocol):
+    """A connection of which nothing is read for a moment."""
+
+    def rested(self) -> None:
+        """Read on. Never raises."""
+        ...
+
+
+class Rests:
+    """Connections that rest, all to the same tick: waking each by itself would cost more than it saves."""
+
+    def __init__(self) -> None:
+        self._resting: list[Resting] = []
+        self._some = trio.Event()
+
+    def add(self, connection: Resting) -> None:
+        """It rests from now on."""
+        self._resting.append(connection)
+        self._some.set()
+
+    async def run(self) -> None:
+        """Have them read on, until cancelled."""
+        while True:
+            await self._some.wait()
+            await trio.sleep(REST_S)
+            over, self._resting, self._some = self._resting, [], trio.Event()
+            slices = Slices(trio.current_time)
+            for connection in over:
+                connection.rested()
+                await slices.pause()
 
 
 class Timed(Protocol):

@@ -71,6 +71,9 @@ class PortableConnection:
             self._fail("the answers to this client are not read")
         self._wake.set()
 
+    def rest(self) -> None:
+        """It reads on: messages come one by one here."""
+
     def close(self, code: int, reason: str) -> None:
         if self._closing is not None:
             return

@@ -28,7 +28,7 @@ from tests.transport.wire import TEXT, Gone, RawClient, frame, request
 
 MESSAGE_MS = 20.0
 TOGETHER_MS = 50.0
-# What came in one read of a socket is handled for half a millisecond, and the message by which it is over.
+# What came in one read of a socket is handled for 0.3 ms, and the message by which it is over.
 TURN_MS = 8.0
 TRIES = 4
 MIB = 1 << 20

@@ -15,6 +15,7 @@ import trio
 from tests.admission.keys import private_key, public_jwk
 from tests.clients.desk import created
 from tests.clients.gateway import Gateway, gateway
+from tests.clients.transports import TRANSPORTS
 from tests.clients.wire import Wire, wire
 
 GONE_WITHIN_S = 10.0  # the promise is a second; a busy machine may take longer
@@ -45,10 +46,11 @@ def keys(tmp_path: Path) -> Keys:
     return Keys(tmp_path / "jwks.json")
 
 
-@pytest.fixture
-def node(tmp_path: Path, keys: Keys) -> Iterator[Gateway]:
+@pytest.fixture(params=TRANSPORTS)
+def node(tmp_path: Path, keys: Keys, request: pytest.FixtureRequest) -> Iterator[Gateway]:
     (tmp_path / "jwt-secret").write_text("s" * 40)  # where the helper looks for one
-    with gateway(tmp_path, auth__jwks_file=str(keys.path)) as started:
+    settings = {"auth__jwks_file": str(keys.path), "server__transport": request.param}
+    with gateway(tmp_path, **settings) as started:
         yield started
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import accept, attack, broadcast, echo, measure, memory, node, transports
+from benchmarks import accept, attack, broadcast, echo, measure, memory, node, overload, transports
 
 
 @pytest.mark.parametrize("name", [transports.FLOOR, transports.FAST, transports.TRIO_WEBSOCKET])
@@ -31,6 +31,21 @@ def test_an_honest_client_is_measured_beside_attackers(name: str) -> None:
         assert 0 < found[when]["ping_ms"]["p50"] <= found[when]["ping_ms"]["max"]
         assert found[when]["edit_ms"]["p95"] > 0 and found[when]["rss_mb"] > 10
     assert "| undo |" in attack.table({"undo": found})
+
+
+@pytest.mark.parametrize("name", ["heedless", "waiting"])
+def test_an_overload_is_offered_and_every_edit_is_accounted_for(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for constant in ("WARM_S", "MAXIMUM_S", "HALF_S"):
+        monkeypatch.setattr(overload, constant, 0.2)
+    monkeypatch.setattr(overload, "AFTER_S", 1)
+    monkeypatch.setattr(overload, "RECOVERED_S", 0)
+    found = overload.measured(name == "waiting", 0.5, 2)
+    assert found["lost"] == 0
+    assert found["offered"] > found["maximum"] > 0
+    assert found["goodput"] > 0
+    assert f"| {name} |" in overload.table({name: found})
 
 
 def test_what_was_measured_becomes_one_table_and_one_picture(

@@ -107,6 +107,9 @@ class Client:
                 self.connection.send(_json(type="echo", text="after the close"))
             case "wait":
                 return self._wait()
+            case "rest":
+                self.connection.send(_json(type="rests"))
+                self.connection.rest()
             case other:
                 raise AssertionError(other)
         return None
@@ -303,6 +306,25 @@ class TransportContract:
                 assert await ask(client, do="echo", text=text) == {"type": "echo", "text": text}
             assert served.transport.connection_count == 1
             assert served.counters.messages_received == served.counters.messages_sent == 4
+
+    async def test_who_rests_gets_everything_still_and_is_heard_again_in_order(self) -> None:
+        async with self.serving() as served, served.connect() as client, served.connect() as other:
+            await ask(client, do="join")
+            for n in range(5):
+                await call(client, do="rest")
+                await call(client, do="echo", text=str(n))
+            await call(other, do="commit")
+            seen = [await answer(client) for _ in range(11)]
+            assert [message for message in seen if message["type"] != "broadcast"] == [
+                message for n in range(5) for message in ({"type": "rests"}, {"type": "echo", "text": str(n)})
+            ]
+            assert [message["version"] for message in seen if message["type"] == "broadcast"] == [1]
+
+    async def test_who_leaves_while_it_rests_is_gone(self) -> None:
+        async with self.serving() as served:
+            async with served.connect() as client:
+                await ask(client, do="rest")
+            await served.core.until_left(1)
 
     async def test_the_order_of_sends_and_publishes_is_the_order_on_the_wire(self) -> None:
         async with self.serving() as served, served.connect() as client, served.connect() as other:

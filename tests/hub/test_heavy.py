@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import trio
 import trio.testing
 
 from gateway.hub.committer import Committer
 from gateway.hub.heavy import BATCH_S, PAUSES, HeavyRooms
+from gateway.hub.overload import Overload
 from gateway.ports import Pacing
 from gateway.runtime.metrics import Counters
 
@@ -52,11 +56,15 @@ class Lanes:
         return len(resource) % 2
 
 
+def parts(now_s: Callable[[], float]) -> tuple[Any, ...]:
+    """What a committer is made of."""
+    counters = Counters()
+    return Lanes(), counters, now_s, None, None, Overload(counters, now_s, 0.0)
+
+
 async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojump_clock):
     work = Work()
-    committer = Committer(
-        Lanes(), Counters(), trio.current_time, None, None, lambda room: None, cpu_s=work.cpu_s
-    )
+    committer = Committer(*parts(trio.current_time), lambda room: None, cpu_s=work.cpu_s)
     heavy = [Room("x" * (n + 1), work, HEAVY_S) for n in range(10)]
     light = Room("light", work, 0.0001)
 
@@ -83,9 +91,7 @@ async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojum
 
 async def test_time_that_another_process_took_is_nobodys_work(autojump_clock):
     interrupted = Work()
-    committer = Committer(
-        Lanes(), Counters(), interrupted.now_s, None, None, lambda room: None, cpu_s=lambda: 0.0
-    )
+    committer = Committer(*parts(interrupted.now_s), lambda room: None, cpu_s=lambda: 0.0)
     room = Room("light", interrupted, HEAVY_S)  # by the clock on the wall
     async with trio.open_nursery() as nursery:
         await nursery.start(committer.run)

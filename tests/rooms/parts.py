@@ -56,6 +56,7 @@ class Reader:
         self.messages: list[dict[str, Any]] = []
         self.acks: list[Ack] = []
         self.closed_with: int | None = None
+        self.rested = 0
 
     def send(
         self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
@@ -63,6 +64,9 @@ class Reader:
         self.messages.append(orjson.loads(payload) | {"droppable": droppable})
         if ack is not None:
             self.acks.append(ack)
+
+    def rest(self) -> None:
+        self.rested += 1
 
     def close(self, code: int, reason: str) -> None:
         if self.closed_with is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from gateway.hub.overload import WINDOW_S
 from tests.rooms.parts import CREATE, titled
 from tests.sessions.parts import CONFIG, desk
 from tests.sessions.test_handlers import one
@@ -184,3 +185,24 @@ async def test_an_undo_sent_again_is_answered_with_its_version(autojump_clock):
             said += client.reader.take()
         assert [(kind, payload["version"]) for kind, payload in said] == [("OP_ACK", 3)] * 2
         assert found.room().version == 3
+
+
+async def test_while_more_come_than_can_be_committed_an_edit_is_refused_but_no_resend(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        one(await client.edit(A, 1, seq=1), "OP_ACK")
+        found.counters.pending_changes += 1_000_000
+        for _ in range(3):
+            await trio.sleep(WINDOW_S)
+            found.hub.overload.staged(10.0)
+        refused = one(await client.edit(B, 2, seq=2), "ERROR")
+        assert (refused["code"], refused["outcome"]) == ("UNAVAILABLE", "none")
+        assert refused["retry_after_ms"] > 0
+        assert client.reader.rested == 1
+        undo = one(await client.say("UNDO", resource_id="1", seq=2), "ERROR")
+        assert (undo["code"], undo["outcome"]) == ("UNAVAILABLE", "none")
+        one(await client.edit(A, 1, seq=1), "OP_ACK")
+        found.counters.pending_changes -= 1_000_000
+        found.room().trim(0, 1 << 30)
+        assert one(await client.edit(B, 1), "ERROR")["code"] == "UNAVAILABLE", "its base is no longer here"
+        assert one(await client.edit(B, 2, seq=2), "OP_ACK")["version"] == 3

@@ -45,6 +45,9 @@ class Link:
                 self.close(4429, "slow")
             self._wake.set()
 
+    def rest(self) -> None:
+        """What was sent comes at its time."""
+
     def close(self, code: int, reason: str) -> None:
         if self._close_code is None:
             self._close_code = code

@@ -10,7 +10,7 @@ import trio.testing
 
 from _speedups.fanout import Frame, Members, Slots
 from gateway.runtime.histogram import STEP_BOUNDS_S, Histogram
-from gateway.transport.fast_loop import READ, WRITE, Flusher, Load, Poller, Sweep, tick_s
+from gateway.transport.fast_loop import READ, REST_S, WRITE, Flusher, Load, Poller, Rests, Sweep, tick_s
 
 
 class Clock:
@@ -135,6 +135,32 @@ class Owner:
         self.flags.append(flags)
         if self.evicts is not None:
             self.evicts[0].remove(self.evicts[1])
+
+
+class Sleeper:
+    """When it rested."""
+
+    def __init__(self) -> None:
+        self.rested_s: list[float] = []
+
+    def rested(self) -> None:
+        self.rested_s.append(trio.current_time())
+
+
+async def test_who_rests_is_woken_once_with_all_others_and_may_rest_again(autojump_clock) -> None:
+    rests, first, second = Rests(), Sleeper(), Sleeper()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rests.run)
+        began_s = trio.current_time()
+        rests.add(first)
+        await trio.sleep(REST_S / 2)
+        rests.add(second)
+        await trio.sleep(REST_S)
+        assert [sleeper.rested_s for sleeper in (first, second)] == [[began_s + REST_S]] * 2
+        rests.add(first)
+        await trio.sleep(2 * REST_S)
+        assert (len(first.rested_s), len(second.rested_s)) == (2, 1)
+        nursery.cancel_scope.cancel()
 
 
 async def until_called(owners: list[Owner]) -> None:
