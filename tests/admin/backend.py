@@ -30,7 +30,9 @@ DOCUMENT_BYTES_MAX = 4096
 
 
 class LogResources:
-    """The port `Resources` over a log."""
+    """The port `Resources` over a log; tokens alone decide."""
+
+    decides = False
 
     def __init__(self) -> None:
         self.log = MemoryLog()

@@ -191,7 +191,7 @@ def parsed(command: click.Command, words: list[str]) -> None:
 def check(command: str) -> None:
     """A command line names a program, a target or a module that is there, with options that it has."""
     inner = re.sub(r"^[A-Z_]+=\$\((.*)\)$", r"\1", command)
-    words = [word for word in shlex.split(inner) if not re.fullmatch(r"[A-Z_]+=\S*", word)]
+    words = [word for word in shlex.split(inner) if not re.fullmatch(r"[A-Z_]+=\S*|&", word)]
     program = words[0].removeprefix(".venv/bin/") if words else "sh"
     if program == "gateway":
         parsed(gateway, words[1:])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import trio
 
+from tests.clients.webhook import webhook
 from tests.monitoring import traffic
 from tests.monitoring.cluster import cluster
 from tests.test_deploy import PANELS
@@ -16,7 +18,12 @@ EDITS = 300
 
 
 async def test_nothing_fires_on_an_ordinary_day_and_every_panel_shows_it(tmp_path):
-    async with cluster(tmp_path) as running, trio.open_nursery() as nursery:
+    with webhook("admin") as authoriser:
+        await _an_ordinary_day(tmp_path, f"authoriser.url={authoriser.url}")
+
+
+async def _an_ordinary_day(data: Path, *settings: str) -> None:
+    async with cluster(data, *settings) as running, trio.open_nursery() as nursery:
         prometheus = running.prometheus
         nursery.start_soon(_never_fires, prometheus)
         await traffic.an_ordinary_day(running, EDITS)
