@@ -113,6 +113,14 @@ async def cluster(url: str | None = None, workers: int = 1) -> AsyncIterator[Clu
         await archive.aclose()
 
 
+async def unfed(made: Cluster) -> None:
+    """Its indexer, which may still be beginning, feeds the first index no longer."""
+    with trio.fail_after(60):
+        while 1 not in made.indexing._feeding:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+    made.indexing._feeding[1].cancel()
+
+
 async def test_what_is_archived_is_found_once_whoever_indexes_it():
     async with cluster(workers=3) as made:
         for number in range(30):
@@ -176,7 +184,7 @@ async def test_nothing_is_written_to_an_index_that_is_gone():
     async with cluster() as made:
         await made.archived("event:1", "lunch")
         await made.found("lunch", 2)
-        made.indexing._feeding[1].cancel()
+        await unfed(made)
         gone = index_of(made.rest, made.alias, 99)
         with pytest.raises(LogUnavailable):
             await gone.store([IndexEntry("change", "event", "1", 1, 1, "ann", 1, "lunch")])
@@ -202,7 +210,7 @@ async def test_another_index_is_made_beside_and_takes_its_place():
 async def test_what_a_crashed_worker_took_on_is_taken_on_by_another_when_its_claim_ends():
     async with cluster() as made:
         crashed = SearchQueue(made.archive, 1)
-        made.indexing._feeding[1].cancel()  # nobody else is at it
+        await unfed(made)  # nobody else is at it
         await made.archived("event:1", "lunch")
         assert len((await crashed.take(100)).changes) == 1
         assert (await SearchQueue(made.archive, 1).take(100)).changes == []
@@ -236,7 +244,7 @@ async def test_edits_are_none_the_slower_for_it():
     with Faults(shared_search_server().url) as faults:
         async with cluster(faults.url) as made:
             asked = faults.asked
-            made.indexing._feeding[1].cancel()
+            await unfed(made)
             await trio.testing.wait_all_tasks_blocked(0.1)
             asked = faults.asked
             await made.archived("event:1", "lunch")
