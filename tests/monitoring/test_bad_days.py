@@ -56,6 +56,7 @@ SHOWN_ELSEWHERE = {
     "gateway_search_lag_seconds": "tests/monitoring/test_rare_days.py",
     "gateway_search_seconds": "tests/monitoring/test_rare_days.py",
     "gateway_searches_failed_total": "tests/http/test_search.py",
+    "gateway_overloaded": "tests/hub/test_overload.py",
     "gateway_past_bytes": "tests/hub/test_pasts.py",
     "gateway_bases_rebuilt_total": "tests/hub/test_pasts.py",
     "gateway_build_info": "tests/admin/test_exposition.py",
