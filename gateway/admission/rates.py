@@ -136,13 +136,16 @@ class Shares:
     """So much a second for each user, and `burst` at once, paid afterwards: who used more waits for it.
 
     0 a second is no limit. As in `RateLimiter` a user is one number, and forgotten when nothing is owed.
+    A user is `over` his share from `much` beyond it until all of it is paid.
     """
 
-    __slots__ = ("_burst_s", "_full_at", "_per_s")
+    __slots__ = ("_burst_s", "_full_at", "_much", "_over", "_per_s")
 
-    def __init__(self, per_s: float, burst: float) -> None:
+    def __init__(self, per_s: float, burst: float, much: float = math.inf) -> None:
         self.set(per_s, burst)
+        self._much = much
         self._full_at: OrderedDict[str, float] = OrderedDict()  # in order of the last use
+        self._over: set[str] = set()
 
     def set(self, per_s: float, burst: float) -> None:
         """Other shares from now on."""
@@ -163,12 +166,25 @@ class Shares:
         """The user used so much."""
         if not self._per_s:
             return
-        self._full_at[user_id] = max(self._full_at.get(user_id, now_s), now_s) + amount / self._per_s
+        full_at = max(self._full_at.get(user_id, now_s), now_s) + amount / self._per_s
+        self._full_at[user_id] = full_at
         self._full_at.move_to_end(user_id)
+        if (full_at - now_s) * self._per_s > self._much:
+            self._over.add(user_id)
         for oldest in list(islice(self._full_at, 2)):
             if self._full_at[oldest] > now_s:
                 return
             del self._full_at[oldest]
+            self._over.discard(oldest)
+
+    def over(self, user_id: str, now_s: float) -> bool:
+        """Whether the user used much beyond his share, and hasn't paid all of it since."""
+        if user_id not in self._over:
+            return False
+        if self._full_at[user_id] > now_s:
+            return True
+        self._over.discard(user_id)
+        return False
 
     def __len__(self) -> int:
         """Users that are remembered."""

@@ -47,7 +47,7 @@ class ListRoutes:
 
     async def listed(self, request: Request) -> Response:
         """A page of summaries, by start."""
-        identity = identity_of(self._context, request)
+        identity = await identity_of(self._context, request)
         known_parameters(request, ("calendar_id", "from", "to", "after", "limit"))
         wanted = Listing(
             type_of(self._context, request),

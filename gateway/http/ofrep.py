@@ -41,7 +41,7 @@ class FlagRoutes:
 
     async def every(self, request: Request) -> Response:
         """All flags; 304 where the caller has them."""
-        identity = identity_of(self._context, request)
+        identity = await identity_of(self._context, request)
         wrong = await self._wrong_context(request, identity)
         if wrong is not None:
             return json_response(wrong, 400)
@@ -54,7 +54,7 @@ class FlagRoutes:
     async def one(self, request: Request) -> Response:
         """One flag."""
         key = request.path_params["key"]
-        identity = identity_of(self._context, request)
+        identity = await identity_of(self._context, request)
         wrong = await self._wrong_context(request, identity)
         if wrong is not None:
             return json_response({"key": key, **wrong}, 400)

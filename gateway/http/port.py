@@ -97,8 +97,8 @@ class Resources(Protocol):
         """An answer of so many bytes goes to this user; that counts as reads too."""
         ...
 
-    def check_cpu(self, user_id: str) -> None:
-        """Raise Refusal RATE_LIMITED where the user's share of CPU is used up."""
+    async def admit(self, user_id: str) -> None:
+        """Wait for a turn where the user is over his share of CPU; raises Refusal RATE_LIMITED where it's used up."""
         ...
 
     def spend_cpu(self, user_id: str, seconds: float) -> None:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+import trio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,6 +32,7 @@ STATUSES = {
     "UNAVAILABLE": 503,
 }
 RETRY_AFTER_S = 1
+TOLD_LATE_S = 0.5
 
 
 class Problem(Exception):
@@ -78,8 +80,10 @@ async def on_problem(request: Request, error: Exception) -> Response:
 
 
 async def on_refusal(request: Request, error: Exception) -> Response:
-    """The handler of Refusal."""
+    """The handler of Refusal. Who comes too often is told so late: a client that heeds nothing is slowed."""
     assert isinstance(error, Refusal)
+    if error.code == "RATE_LIMITED":
+        await trio.sleep(min(error.details.get("retry_after_ms", 0) / 1000, TOLD_LATE_S))
     return response(of_refusal(error))
 
 

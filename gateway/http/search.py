@@ -48,7 +48,7 @@ class SearchRoutes:
 
     async def search(self, request: Request) -> Response:
         """A page of what matches."""
-        identity = identity_of(self._context, request)
+        identity = await identity_of(self._context, request)
         wanted, counts = self._wanted(request, identity), flag(request, "count")
         resources = self._context.resources
         resources.charge_read(identity.user_id, SEARCH_READS * (2 if counts else 1))

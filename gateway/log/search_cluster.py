@@ -31,7 +31,7 @@ class ClusterIndexing:
         self._alias = alias
         self._feeding: dict[int, trio.CancelScope] = {}
         self._indexers: dict[int, Indexer] = {}
-        self._ended_changes = self._ended_failures = 0
+        self._ended_changes = self._failures = 0
         self.lag_s = 0.0
         self.trouble = ""
 
@@ -42,8 +42,8 @@ class ClusterIndexing:
 
     @property
     def failures(self) -> int:
-        """Attempts that failed."""
-        return self._ended_failures + sum(one.numbers.failures for one in self._indexers.values())
+        """Attempts that failed, those to make or find an index with them."""
+        return self._failures + sum(one.numbers.failures for one in self._indexers.values())
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -54,6 +54,7 @@ class ClusterIndexing:
                     self.trouble = ""
                 except LogUnavailable as error:
                     self.trouble = str(error)
+                    self._failures += 1
                     logger.warning("search waits: %s", error)
                     await trio.sleep(RETRY_S)
                 else:
@@ -107,7 +108,7 @@ class ClusterIndexing:
         with self._feeding[one.number]:
             await indexer.run()
         self._ended_changes += indexer.numbers.changes
-        self._ended_failures += indexer.numbers.failures
+        self._failures += indexer.numbers.failures
         del self._indexers[one.number], self._feeding[one.number]
 
 

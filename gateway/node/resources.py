@@ -77,17 +77,23 @@ class HubResources:
         """An answer of so many bytes goes to this user."""
         spend_bytes(self._sessions, user_id, size)
 
-    def check_cpu(self, user_id: str) -> None:
-        """Refuse who used up his share; raises Refusal RATE_LIMITED."""
-        wait_s = self._sessions.cpu.wait_s(user_id, self._hub.now_s())
+    async def admit(self, user_id: str) -> None:
+        """Refuse who used up his share, have who is over it wait for a turn; raises Refusal RATE_LIMITED."""
+        now_s = self._hub.now_s()
+        wait_s = self._sessions.cpu.wait_s(user_id, now_s)
         if wait_s > 0:
             wait_ms = math.ceil(wait_s * 1000)
             text = f"Your requests took too much of this node's time; wait {wait_ms} ms."
             raise Refusal("RATE_LIMITED", text, retry_after_ms=wait_ms)
+        if self._sessions.cpu.over(user_id, now_s):
+            await self._sessions.heavy.enter()
 
     def spend_cpu(self, user_id: str, seconds: float) -> None:
         """A request of this user took so much."""
-        self._sessions.cpu.spend(user_id, seconds, self._hub.now_s())
+        now_s = self._hub.now_s()
+        if self._sessions.cpu.over(user_id, now_s):
+            self._sessions.heavy.spent(seconds)
+        self._sessions.cpu.spend(user_id, seconds, now_s)
 
     async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
         """The resource at a version, at head for None; raises Refusal VERSION_AHEAD, UNAVAILABLE."""

@@ -154,6 +154,10 @@ class Allowance(Protocol):
         """How much the user used beyond his share over time."""
         ...
 
+    def over(self, user_id: str, now_s: float) -> bool:
+        """Whether the user used much beyond his share, and hasn't paid all of it since."""
+        ...
+
     def spend(self, user_id: str, amount: float, now_s: float) -> None:
         """The user used so much."""
         ...

@@ -17,6 +17,7 @@ from gateway.runtime.metrics import Counters
 from gateway.sessions.claims import Claims
 from gateway.sessions.handoff import HandOver
 from gateway.sessions.permissions import Permissions
+from gateway.sessions.heavy import HeavyLane
 from gateway.sessions.registry import Registry
 from gateway.wire.messages import Message
 
@@ -29,8 +30,8 @@ Handler = Callable[["ClientSession", Message, bytes], Work | None]
 
 class SessionContext:
     """What the sessions of a worker share. `node` is its name, `features` the flags in force,
-    `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares, and `heavy` is held for a
-    message of a user who used much CPU; `rates_told` returns when other workers were asked what is left of
+    `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares, and `heavy` is the lane
+    of those who are over their share of CPU; `rates_told` returns when other workers were asked what is left of
     users' rates; `received` times what an OP takes until its room has it; `limits`,
     `reconnect`: what AUTH_ACK tells, as JSON."""
 
@@ -72,7 +73,7 @@ class SessionContext:
         self.hand_over = hand_over
         self.permissions = permissions
         self.received = counters.step_seconds["receive"]
-        self.heavy = trio.Lock()
+        self.heavy = HeavyLane()
         self.claims = Claims(registry, hub.bus)
         self.tell(config)
 

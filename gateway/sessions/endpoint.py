@@ -53,6 +53,8 @@ SWEEP_INTERVAL_S = 0.25
 FULL_RETRY_AFTER_S = 5
 # So many readers of one resource keep the worker busy that it is at home in: more stay where they are.
 CROWD = 100
+# Who used so much CPU beyond his share is over it: one message of the dearest kind is more.
+CPU_MUCH_S = 0.01
 
 
 def _try_later(text: str, wait_ms: int = FULL_RETRY_AFTER_S * 1000) -> Refused:
@@ -106,7 +108,7 @@ class Endpoint:
             authenticator,
             self.rates,
             Shares(limits.reads_per_minute / 60, limits.reads_burst),
-            Shares(limits.user_cpu_share, limits.user_cpu_burst_s),
+            Shares(limits.user_cpu_share, limits.user_cpu_burst_s, CPU_MUCH_S),
             features,
             self.handlers,
             self._registry,

@@ -34,6 +34,7 @@ cdef class ClientSession:
     cdef object _settled
     cdef bint _at_home
     cdef double _busy_s
+    cdef double _turn_until_s
     cdef double _unpaid_s
     cdef readonly object opened_ms
     cdef readonly double heard_s
@@ -46,6 +47,8 @@ cdef class ClientSession:
     @cython.locals(kind=str)
     cpdef _held(self, double held_s, Message message, Py_ssize_t size)
     cdef _pay(self)
+    @cython.locals(beyond_s=double)
+    cpdef _end_turn(self)
     cpdef worked(self, long long units)
     cdef object _handler(self, Message message)
     cpdef committed(self, Submission submission, object version)

@@ -27,6 +27,7 @@ from gateway.sessions.charges import READ_BYTES, spend_bytes, wait_of_edit
 from gateway.sessions.claims import REPLACED
 from gateway.sessions.context import Handler, SessionContext, Work
 from gateway.sessions.handoff import SessionState
+from gateway.sessions.heavy import TURN_S
 from gateway.sessions.metered import Metered
 from gateway.wire import messages
 
@@ -36,11 +37,8 @@ logger = logging.getLogger(__name__)
 SLOW_S = 0.1
 # CPU is charged when so much has gathered: most messages take microseconds.
 UNPAID_MAX_S = 0.0005
-# Who has used so much lately, beyond his share over time, waits for others like him: ten edits of the dearest
-# kind side by side would hold up everybody for a fifth of a second. After each the loop is the others' for
-# four times as long.
-HEAVY_S = 0.02
-HEAVY_PAUSES = 4.0
+# What a message takes before and after it is handled: its frame, and its answer's.
+MESSAGE_S = 0.00001
 # Who waits for his share looks again after so long.
 CPU_WAIT_S = 1.0
 # The kernel's unit of work.
@@ -78,6 +76,7 @@ class ClientSession:
         "_expiry_told",
         "_invalid_in_a_row",
         "_settled",
+        "_turn_until_s",
         "_unpaid_s",
         "children",
         "client_id",
@@ -109,6 +108,7 @@ class ClientSession:
         self._settled: trio.Event | None = None
         self._at_home = False
         self._busy_s = 0.0  # of CPU, for all messages
+        self._turn_until_s = 0.0  # in the lane of heavy users: until so much of CPU in all
         self._unpaid_s = 0.0  # of that, not charged yet
         self.opened_ms = shared.hub.wall_ms()
         self.heard_s = shared.hub.now_s()
@@ -125,13 +125,19 @@ class ClientSession:
         """Handle one text message; an awaitable is to be awaited before the next one."""
         shared = self.shared
         began_s = self.heard_s = shared.hub.now_s()
-        if self.identity is not None and shared.cpu.owed(self.identity.user_id, began_s) > HEAVY_S:
+        if (
+            self.identity is not None
+            and self._busy_s >= self._turn_until_s
+            and shared.cpu.over(self.identity.user_id, began_s)
+        ):
             return self._receive_later(payload)
         return self._take(payload, began_s)
 
     def _take(self, payload: bytes, began_s: float) -> Awaitable[None] | None:
         shared = self.shared
         message: messages.Message | None = None
+        self._busy_s += MESSAGE_S
+        self._unpaid_s += MESSAGE_S
         try:
             limit = shared.config.limits.message_bytes_max
             if len(payload) > limit:
@@ -154,25 +160,34 @@ class ClientSession:
         return None
 
     async def _receive_later(self, payload: bytes) -> None:
-        """Handle a message of a user who used much CPU: when his share allows it, and one such at a time.
+        """Handle a message of a user who is over his share of CPU: when that allows it, and it is his turn.
 
-        All of them together leave most of the loop to the others. Meanwhile the connection isn't read.
+        Meanwhile the connection isn't read. What is left of the turn is for the messages that follow.
         """
         shared = self.shared
+        self._end_turn()
         shared.counters.messages_waited += 1
         while self._connection is not None and self.identity is not None:
             wait_s = shared.cpu.wait_s(self.identity.user_id, shared.hub.now_s())
             if wait_s <= 0:
                 break
             await trio.sleep(min(wait_s, CPU_WAIT_S))
-        async with shared.heavy:
-            if self._connection is None:
-                return
-            before_s = self._busy_s
-            work = self._take(payload, shared.hub.now_s())
-            if work is not None:
-                await work
-            await trio.sleep(min((self._busy_s - before_s) * HEAVY_PAUSES, CPU_WAIT_S))
+        await shared.heavy.enter()
+        if self._connection is None:
+            return
+        self._turn_until_s = self._busy_s + TURN_S
+        work = self._take(payload, shared.hub.now_s())
+        if work is not None:
+            await work
+        if self._busy_s > self._turn_until_s:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        """What it took beyond what a turn is, the others who wait for one are to know."""
+        beyond_s = self._busy_s - self._turn_until_s
+        if self._turn_until_s and beyond_s > 0:
+            self.shared.heavy.spent(beyond_s)
+        self._turn_until_s = 0.0
 
     def _held(self, held_s: float, message: messages.Message | None, size: int) -> None:
         """The loop was held for this client's message: its user is charged, and what took long is told."""

@@ -29,6 +29,7 @@ cdef class FastConnection:
     cdef bint _known
     cdef bint _rests
     cdef int _unknown_messages
+    cdef Py_ssize_t _ignored_bytes
     cdef Py_ssize_t _unfinished_bytes
     cdef double _ping_s
     cdef double _unanswered_s

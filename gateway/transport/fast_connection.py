@@ -35,6 +35,10 @@ CLOSE_INTERNAL = 1011
 CLOSE_SLOW = 4429
 ABNORMAL = 1006
 
+# Of who goes on sending after our close frame so much is read at a time; a message counts as more than its bytes.
+IGNORED_BYTES_MAX = 64 << 10
+IGNORED_MESSAGE_BYTES = 128
+
 PING = Frame(frames.encode(frames.PING, b""))
 
 # What a connection goes through.
@@ -47,9 +51,9 @@ class FastConnection:
     """Implements `gateway.ports.Connection` over a descriptor whose handshake was accepted."""
 
     __slots__ = (
-        "_awaiting", "_backlog", "_close_code", "_decoder", "_fd", "_heard", "_known", "_later", "_ping_s",
-        "_rests", "_session", "_shared", "_state", "_unanswered_s", "_unfinished_bytes", "_unknown_messages",
-        "due_s", "form", "groups", "handle", "remote", "task", "work"
+        "_awaiting", "_backlog", "_close_code", "_decoder", "_fd", "_heard", "_ignored_bytes", "_known",
+        "_later", "_ping_s", "_rests", "_session", "_shared", "_state", "_unanswered_s", "_unfinished_bytes",
+        "_unknown_messages", "due_s", "form", "groups", "handle", "remote", "task", "work"
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +80,7 @@ class FastConnection:
         self._rests = False
         self._known = False  # what the session said last
         self._unknown_messages = 0
+        self._ignored_bytes = 0
         self._unfinished_bytes = 0  # of a message that has begun, as the context counts them
         self._ping_s = shared.poller.now_s + shared.timeouts.ping_interval_s
         self._unanswered_s = 0.0
@@ -268,6 +273,8 @@ class FastConnection:
             if event[0] == TEXT:
                 if self._state == OPEN:
                     self._receive(event[1])
+                else:
+                    self._ignore(len(event[1]))
             else:
                 self._handle_other(event)
             if self._state == GONE:
@@ -316,6 +323,8 @@ class FastConnection:
         elif self._state != OPEN:
             if event[0] == frames.FAIL:
                 self._drop()
+            else:
+                self._ignore(0)
         elif event[0] == frames.PING:
             self.send_frame(Frame(frames.encode(frames.PONG, event[1])))
         elif event[0] == frames.BINARY:
@@ -325,6 +334,13 @@ class FastConnection:
         elif event[0] == frames.FAIL:
             self.close(*event[1])
             self._shut_down_writing()
+
+    def _ignore(self, size: int) -> None:
+        """A message of so many bytes came after our close frame: who goes on and on is read slowly."""
+        self._ignored_bytes += size + IGNORED_MESSAGE_BYTES
+        if self._ignored_bytes > IGNORED_BYTES_MAX:
+            self._ignored_bytes = 0
+            self.rest()
 
     def receive_binary(self, payload: bytes) -> None:
         """A binary message, which the gateway's protocol doesn't have."""
@@ -448,7 +464,7 @@ class FastConnection:
 
     def rest(self) -> None:
         """See the port. What was read already is handled."""
-        if not self._rests and self._state == OPEN:
+        if not self._rests and self._state != GONE:
             self._rests = True
             self._shared.rests.add(self)
             self._watch()
