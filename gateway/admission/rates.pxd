@@ -25,10 +25,11 @@ cdef class Shares:
     cdef double _burst_s
     cdef double _much
     cdef object _full_at
-    cdef set _over
+    cdef dict _over
 
     cpdef set(self, double per_s, double burst)
     cpdef double wait_s(self, object user_id, double now_s) except -1
     cpdef bint over(self, object user_id, double now_s) except -1
+    cdef bint _lingers(self, object user_id, double now_s) except -1
     @cython.locals(full_at=double)
     cpdef spend(self, object user_id, double amount, double now_s)

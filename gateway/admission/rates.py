@@ -16,6 +16,8 @@ FURTHER_COST = 1 / 50
 TYPING_SHARE = 1 / 10
 # Nobody can owe more than this: more says that the clock went back.
 DEBT_MAX_S = 3600.0
+# Who was over his share stays so while he goes on and on, be it paid, until he has paused for so long.
+PAUSE_S = 1.0
 _EPSILON_S = 1e-9  # the sums of many intervals are off by less
 
 
@@ -136,7 +138,7 @@ class Shares:
     """So much a second for each user, and `burst` at once, paid afterwards: who used more waits for it.
 
     0 a second is no limit. As in `RateLimiter` a user is one number, and forgotten when nothing is owed.
-    A user is `over` his share from `much` beyond it until all of it is paid.
+    A user is `over` his share from `much` beyond it until all of it is paid and he has paused for a moment.
     """
 
     __slots__ = ("_burst_s", "_full_at", "_much", "_over", "_per_s")
@@ -145,7 +147,7 @@ class Shares:
         self.set(per_s, burst)
         self._much = much
         self._full_at: OrderedDict[str, float] = OrderedDict()  # in order of the last use
-        self._over: set[str] = set()
+        self._over: dict[str, float] = {}  # user -> when he last asked
 
     def set(self, per_s: float, burst: float) -> None:
         """Other shares from now on."""
@@ -170,21 +172,25 @@ class Shares:
         self._full_at[user_id] = full_at
         self._full_at.move_to_end(user_id)
         if (full_at - now_s) * self._per_s > self._much:
-            self._over.add(user_id)
+            self._over[user_id] = now_s
         for oldest in list(islice(self._full_at, 2)):
-            if self._full_at[oldest] > now_s:
+            if self._full_at[oldest] > now_s or self._lingers(oldest, now_s):
                 return
             del self._full_at[oldest]
-            self._over.discard(oldest)
+            self._over.pop(oldest, None)
 
     def over(self, user_id: str, now_s: float) -> bool:
-        """Whether the user used much beyond his share, and hasn't paid all of it since."""
+        """Whether a user who asks used much beyond his share, and hasn't paid it and paused since."""
         if user_id not in self._over:
             return False
-        if self._full_at[user_id] > now_s:
-            return True
-        self._over.discard(user_id)
-        return False
+        if self._full_at[user_id] <= now_s and not self._lingers(user_id, now_s):
+            del self._over[user_id]
+            return False
+        self._over[user_id] = now_s
+        return True
+
+    def _lingers(self, user_id: str, now_s: float) -> bool:
+        return self._over.get(user_id, -math.inf) > now_s - PAUSE_S
 
     def __len__(self) -> int:
         """Users that are remembered."""

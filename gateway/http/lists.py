@@ -15,11 +15,11 @@ from starlette.routing import Route
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
-    identity_of,
     instant_ms,
     json_response,
     known_parameters,
     type_of,
+    user_of,
     whole_number,
 )
 from gateway.ports import Identity
@@ -47,7 +47,7 @@ class ListRoutes:
 
     async def listed(self, request: Request) -> Response:
         """A page of summaries, by start."""
-        identity = await identity_of(self._context, request)
+        identity = await user_of(self._context, request)
         known_parameters(request, ("calendar_id", "from", "to", "after", "limit"))
         wanted = Listing(
             type_of(self._context, request),

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from gateway.admission.features import Evaluation
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, identity_of, json_body, json_response
+from gateway.http.requests import HttpContext, json_body, json_response, user_of
 from gateway.ports import Identity
 
 CONTEXT_BYTES_MAX = 16 << 10
@@ -41,7 +41,7 @@ class FlagRoutes:
 
     async def every(self, request: Request) -> Response:
         """All flags; 304 where the caller has them."""
-        identity = await identity_of(self._context, request)
+        identity = await user_of(self._context, request)
         wrong = await self._wrong_context(request, identity)
         if wrong is not None:
             return json_response(wrong, 400)
@@ -54,7 +54,7 @@ class FlagRoutes:
     async def one(self, request: Request) -> Response:
         """One flag."""
         key = request.path_params["key"]
-        identity = await identity_of(self._context, request)
+        identity = await user_of(self._context, request)
         wrong = await self._wrong_context(request, identity)
         if wrong is not None:
             return json_response({"key": key, **wrong}, 400)

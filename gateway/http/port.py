@@ -98,7 +98,10 @@ class Resources(Protocol):
         ...
 
     async def admit(self, user_id: str) -> None:
-        """Wait for a turn where the user is over his share of CPU; raises Refusal RATE_LIMITED where it's used up."""
+        """Wait for a turn where the user is over his share of CPU.
+
+        Raises Refusal RATE_LIMITED where it is used up.
+        """
         ...
 
     def spend_cpu(self, user_id: str, seconds: float) -> None:

@@ -57,7 +57,7 @@ class Target(NamedTuple):
         return {"resource": self.type, "resource_id": self.id}
 
 
-async def identity_of(context: HttpContext, request: Request) -> Identity:
+def identity_of(context: HttpContext, request: Request) -> Identity:
     """Who asks, by the bearer token; raises Problem, Refusal."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -70,6 +70,12 @@ async def identity_of(context: HttpContext, request: Request) -> Identity:
             note_refusal(context, request, "", request.client.host if request.client else "", refusal.code)
         raise
     request.scope[USER] = identity.user_id
+    return identity
+
+
+async def user_of(context: HttpContext, request: Request) -> Identity:
+    """Who asks, when it is his turn; raises Problem, Refusal."""
+    identity = identity_of(context, request)
     await context.resources.admit(identity.user_id)
     return identity
 
@@ -87,7 +93,7 @@ def type_of(context: HttpContext, request: Request) -> str:
 
 async def target_of(context: HttpContext, request: Request, role: Role) -> Target:
     """The resource that the path names, for a caller whose token grants the role there."""
-    identity = await identity_of(context, request)
+    identity = await user_of(context, request)
     resource_type, resource_id = type_of(context, request), request.path_params["id"]
     if not RESOURCE_ID.match(resource_id):
         raise Problem(

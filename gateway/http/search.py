@@ -17,10 +17,10 @@ from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
     flag,
-    identity_of,
     instant_ms,
     json_response,
     known_parameters,
+    user_of,
     whole_number,
 )
 from gateway.ports import Identity
@@ -48,7 +48,7 @@ class SearchRoutes:
 
     async def search(self, request: Request) -> Response:
         """A page of what matches."""
-        identity = await identity_of(self._context, request)
+        identity = await user_of(self._context, request)
         wanted, counts = self._wanted(request, identity), flag(request, "count")
         resources = self._context.resources
         resources.charge_read(identity.user_id, SEARCH_READS * (2 if counts else 1))

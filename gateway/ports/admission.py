@@ -155,7 +155,7 @@ class Allowance(Protocol):
         ...
 
     def over(self, user_id: str, now_s: float) -> bool:
-        """Whether the user used much beyond his share, and hasn't paid all of it since."""
+        """Whether a user who asks used much beyond his share, and hasn't paid it and paused since."""
         ...
 
     def spend(self, user_id: str, amount: float, now_s: float) -> None:

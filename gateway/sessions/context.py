@@ -16,8 +16,8 @@ from gateway.ports.audit import AuditLog
 from gateway.runtime.metrics import Counters
 from gateway.sessions.claims import Claims
 from gateway.sessions.handoff import HandOver
-from gateway.sessions.permissions import Permissions
 from gateway.sessions.heavy import HeavyLane
+from gateway.sessions.permissions import Permissions
 from gateway.sessions.registry import Registry
 from gateway.wire.messages import Message
 
@@ -31,8 +31,8 @@ Handler = Callable[["ClientSession", Message, bytes], Work | None]
 class SessionContext:
     """What the sessions of a worker share. `node` is its name, `features` the flags in force,
     `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares, and `heavy` is the lane
-    of those who are over their share of CPU; `rates_told` returns when other workers were asked what is left of
-    users' rates; `received` times what an OP takes until its room has it; `limits`,
+    of those who are over their share of CPU; `rates_told` returns when other workers were asked what is left
+    of users' rates; `received` times what an OP takes until its room has it; `limits`,
     `reconnect`: what AUTH_ACK tells, as JSON."""
 
     __slots__ = (

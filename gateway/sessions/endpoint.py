@@ -53,8 +53,9 @@ SWEEP_INTERVAL_S = 0.25
 FULL_RETRY_AFTER_S = 5
 # So many readers of one resource keep the worker busy that it is at home in: more stay where they are.
 CROWD = 100
-# Who used so much CPU beyond his share is over it: one message of the dearest kind is more.
-CPU_MUCH_S = 0.01
+# Who used so much CPU beyond his share is over it: more than a message of the dearest kind, than a month of
+# events that are opened, or than the machine takes away.
+CPU_MUCH_S = 0.05
 
 
 def _try_later(text: str, wait_ms: int = FULL_RETRY_AFTER_S * 1000) -> Refused:

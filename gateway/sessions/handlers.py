@@ -24,7 +24,7 @@ from gateway.sessions import children, editing
 from gateway.sessions.charges import charge_read, spend_bytes
 from gateway.sessions.context import Handler
 from gateway.sessions.permissions import forbidden
-from gateway.sessions.session import ClientSession, Subscription
+from gateway.sessions.session import ASKED_UNITS, OPENED_UNITS, ClientSession, Subscription
 from gateway.wire import messages
 from gateway.wire.messages import Message
 
@@ -195,6 +195,7 @@ async def _missing(session: ClientSession, room: Room, seen: _Seen) -> dict[str,
     hub = session.shared.hub
     if seen.beyond(room):
         # The client comes from a node that was ahead of this one, unless the log says otherwise.
+        session.worked(ASKED_UNITS)
         await hub.catch_up.now(room)
     if seen.takes_changes(room) and seen.version is not None:
         epoch = room.epoch
@@ -302,6 +303,14 @@ async def _ask_for(session: ClientSession, items: Sequence[Mapping[str, Any]]) -
         await permissions.ask(session.known_identity(), resource_type, idents)
 
 
+async def _opened(session: ClientSession, resource: str) -> Room:
+    """The room of a resource; who has it opened pays for that."""
+    hub = session.shared.hub
+    if hub.get(resource) is None:
+        session.worked(OPENED_UNITS)
+    return await hub.open(resource)
+
+
 async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -> None:
     """Open rooms; who can't be opened says so when it is subscribed."""
     limit = trio.CapacityLimiter(OPENED_AT_ONCE)
@@ -309,7 +318,7 @@ async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -
     async def open_one(resource: str) -> None:
         async with limit:
             with suppress(Refusal):
-                await session.shared.hub.open(resource)
+                await _opened(session, resource)
 
     async with trio.open_nursery() as nursery:
         for resource in resources:
@@ -334,7 +343,7 @@ async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: by
         raise Refusal("TOO_LARGE", f"At most {most} subscriptions a connection; unsubscribe from something.")
     if await session.hand_over(resource, raw):
         return
-    room = await session.shared.hub.open(resource)
+    room = await _opened(session, resource)
     await _recall(session, room)
     missing = await _missing(session, room, seen)
     if session.connection is None:
@@ -426,7 +435,7 @@ async def _readable_room(session: ClientSession, payload: Mapping[str, Any]) -> 
         return session.subscription_of(payload).room
     await session.shared.permissions.ask(session.known_identity(), resource_type, (resource_id,))
     _granted_role(session, resource_type, resource_id)
-    return await session.shared.hub.open(f"{resource_type}:{resource_id}")
+    return await _opened(session, f"{resource_type}:{resource_id}")
 
 
 # ----------------------------------------------------------------------------------------- presence

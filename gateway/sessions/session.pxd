@@ -42,7 +42,7 @@ cdef class ClientSession:
 
     @cython.locals(shared=SessionContext, began_s=double)
     cpdef object receive(self, bytes payload)
-    @cython.locals(shared=SessionContext, message=Message, held_s=double)
+    @cython.locals(shared=SessionContext, message=Message, frame_s=double, held_s=double)
     cdef object _take(self, bytes payload, double began_s)
     @cython.locals(kind=str)
     cpdef _held(self, double held_s, Message message, Py_ssize_t size)

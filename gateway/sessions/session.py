@@ -37,12 +37,15 @@ logger = logging.getLogger(__name__)
 SLOW_S = 0.1
 # CPU is charged when so much has gathered: most messages take microseconds.
 UNPAID_MAX_S = 0.0005
-# What a message takes before and after it is handled: its frame, and its answer's.
+# What a message and each of its bytes take before and after it is handled: its frame, and its answer's.
 MESSAGE_S = 0.00001
+BYTE_S = 2e-9
 # Who waits for his share looks again after so long.
 CPU_WAIT_S = 1.0
-# The kernel's unit of work.
+# The kernel's unit of work, and what it is to ask the log something for a message, and to open a room.
 UNIT_S = 1e-9
+ASKED_UNITS = 300_000
+OPENED_UNITS = 150_000
 
 CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
 # These refusals are recorded.
@@ -136,8 +139,9 @@ class ClientSession:
     def _take(self, payload: bytes, began_s: float) -> Awaitable[None] | None:
         shared = self.shared
         message: messages.Message | None = None
-        self._busy_s += MESSAGE_S
-        self._unpaid_s += MESSAGE_S
+        frame_s = MESSAGE_S + BYTE_S * len(payload)
+        self._busy_s += frame_s
+        self._unpaid_s += frame_s
         try:
             limit = shared.config.limits.message_bytes_max
             if len(payload) > limit:
@@ -555,6 +559,7 @@ class ClientSession:
 
     def worked(self, units: int) -> None:
         """So much work was done for an edit of this client, elsewhere, be it gone by now."""
+        self._busy_s += units * UNIT_S
         self._unpaid_s += units * UNIT_S
         self._pay()
 

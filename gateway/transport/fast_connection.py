@@ -35,7 +35,8 @@ CLOSE_INTERNAL = 1011
 CLOSE_SLOW = 4429
 ABNORMAL = 1006
 
-# Of who goes on sending after our close frame so much is read at a time; a message counts as more than its bytes.
+# Of who goes on sending after our close frame so much is read at a time; a message counts as more than its
+# bytes.
 IGNORED_BYTES_MAX = 64 << 10
 IGNORED_MESSAGE_BYTES = 128
 

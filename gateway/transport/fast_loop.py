@@ -38,6 +38,11 @@ EVENTS_MAX = 512
 PASS_MAX_S = 0.01
 PASS_OVERLOADED_MAX_S = 0.04
 
+# Connections whose last call took so long are called after the others, for so long in a pass: whoever sends
+# what is little work doesn't wait for all of them.
+SLOW_S = 0.0003
+SLOW_PASS_S = 0.001
+
 # A connection rests so long at the most: who is refused for now is told to come again no sooner.
 REST_S = 0.5
 
@@ -97,6 +102,7 @@ class Poller:
         self._epoll = select.epoll()
         self._owners: dict[int, Ready] = {}
         self._left: list[tuple[int, int]] = []  # of the last pass: who was ready and not called
+        self._slow: dict[int, float] = {}  # whose last call took long, and when it was
         self._ended: list[int] | None = None  # during a pass: what it closes at its end
         self.now_s = 0.0  # Trio's time when this pass began: exact enough for timeouts, and for free
 
@@ -113,11 +119,13 @@ class Poller:
 
     def remove(self, fd: int) -> None:
         """Stop watching. Idempotent."""
+        self._slow.pop(fd, None)
         if self._owners.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
     def end(self, fd: int) -> None:
         """Close the descriptor, which ends its registration too: at the end of this pass, with the others."""
+        self._slow.pop(fd, None)
         self._owners.pop(fd, None)
         if self._ended is None:
             os.close(fd)
@@ -138,17 +146,36 @@ class Poller:
 
     def _pass(self) -> None:
         self._ended = []
-        until_s = self._clock() + (PASS_OVERLOADED_MAX_S if self._overloaded() else PASS_MAX_S)
         events, self._left = self._left or self._epoll.poll(0, EVENTS_MAX), []
-        for index, (fd, flags) in enumerate(events):
-            owner = self._owners.get(fd)
-            if owner is not None:
-                owner.ready(flags)
-                if self._clock() > until_s:
-                    self._left = events[index + 1 :]  # the kernel would put them behind all others
-                    break
+        if self._overloaded():
+            self._left = self._call(events, PASS_OVERLOADED_MAX_S)
+        elif self._slow:
+            slow = [event for event in events if event[0] in self._slow]
+            self._left = self._call([event for event in events if event[0] not in self._slow], PASS_MAX_S)
+            slow.sort(key=lambda event: self._slow.get(event[0], 0.0))
+            self._call(slow, SLOW_PASS_S)  # the kernel says again who is ready
+        else:
+            self._left = self._call(events, PASS_MAX_S)
         ended, self._ended = self._ended, None
         sockets.close(ended)
+
+    def _call(self, events: list[tuple[int, int]], pass_s: float) -> list[tuple[int, int]]:
+        """Call owners for so long; who wasn't called. The kernel would put these behind all others."""
+        now_s = self._clock()
+        until_s = now_s + pass_s
+        for index, (fd, flags) in enumerate(events):
+            owner = self._owners.get(fd)
+            if owner is None:
+                continue
+            owner.ready(flags)
+            before_s, now_s = now_s, self._clock()
+            if now_s - before_s > SLOW_S and fd in self._owners:
+                self._slow[fd] = now_s
+            elif self._slow:
+                self._slow.pop(fd, None)
+            if now_s > until_s:
+                return events[index + 1 :]
+        return []
 
 
 class Load(trio.abc.Instrument):

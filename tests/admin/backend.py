@@ -50,7 +50,7 @@ class LogResources:
     def refused(self, code: str) -> None:
         self.refusals.append(code)
 
-    def check_cpu(self, user_id: str) -> None:
+    async def admit(self, user_id: str) -> None:
         pass
 
     def spend_cpu(self, user_id: str, seconds: float) -> None:

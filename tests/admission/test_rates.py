@@ -388,3 +388,28 @@ def test_a_user_of_one_worker_waits_for_no_grant() -> None:
         assert refused != ASK
         store.exchange(limiter, tick / 1000)
     assert allowed == 10
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("interval_s", "cost"), [(0.1, 0.1), (0.6, 1.0), (2.0, 2.0)], ids=["typing", "edits", "pairs"]
+)
+def test_who_keeps_within_the_rate_never_waits_for_the_others(
+    workers: int, interval_s: float, cost: float
+) -> None:
+    """Ten keys a second, a hundred edits a minute, or two at once: each is given at once."""
+    due: list[RateLimiter] = []
+    limiters, store = shared(workers, due), Store()
+    answers = set()
+    for tick in range(60_000):  # a minute; who has to ask does so within ten milliseconds
+        now_s = 1000 + tick / 1000
+        if tick % round(interval_s * 1000) == 0:
+            limiter = limiters[tick // round(interval_s * 1000) % workers]
+            pieces = 2 if cost == 2.0 else 1
+            answers |= {limiter.take("ann", now_s, cost / pieces) for _ in range(pieces)}
+        if tick % 10 == 9:
+            for limiter in limiters:
+                if limiter in due or tick % 500 == 499:
+                    store.exchange(limiter, now_s)
+            due.clear()
+    assert answers == {0}

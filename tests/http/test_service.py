@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from gateway.cli.client import Resource, View
+from gateway.http.problems import TOLD_LATE_S
 from tests.http.node import TRANSPORTS, served
 
 EVENT = "/v1/resources/event/42"
@@ -175,6 +176,19 @@ async def test_writes_count_against_the_users_rate_whichever_way_they_come(tmp_p
             assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMITED")
             assert int(refused.headers["retry-after"]) >= 1
             assert refused.json()["retry_after_ms"] > 0
+
+
+async def test_who_asks_too_often_is_told_late(tmp_path, transport):
+    """A client that heeds nothing gets few answers, and costs little."""
+    async with served(
+        tmp_path, transport, limits={"operations_per_minute": 1, "operations_burst": 1}
+    ) as node:
+        assert (await node.client.put(EVENT, json={})).status_code == 201
+        answers = []
+        with trio.move_on_after(4 * TOLD_LATE_S):
+            while True:
+                answers.append((await node.client.put(EVENT, json={})).status_code)
+        assert set(answers) <= {429} and len(answers) <= 4
 
 
 async def test_put_and_delete_keep_to_if_match(tmp_path, transport):

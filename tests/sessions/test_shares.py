@@ -9,9 +9,13 @@ import orjson
 import pytest
 import trio
 
+from gateway.admission.rates import PAUSE_S
 from gateway.sessions import session as sessions
 from gateway.sessions.charges import spend_bytes
+from gateway.sessions.endpoint import CPU_MUCH_S
+from gateway.sessions.heavy import PAUSES, TURN_S
 from gateway.sessions.metered import Metered
+from gateway.sessions.session import BYTE_S, MESSAGE_S
 from tests.held import Held
 from tests.rooms.parts import CONFIG
 from tests.sessions.parts import desk
@@ -172,8 +176,7 @@ async def awaited(work):
     await work
 
 
-async def test_who_used_much_waits_for_others_who_did_and_nobody_else_does(autojump_clock):
-    """One message of theirs at a time, and none at all while the loop is the others'."""
+async def test_who_is_over_his_share_takes_turns_with_others_who_are_and_nobody_else_waits(autojump_clock):
     ping = b'{"type": "PING", "payload": {}}'
     async with desk() as found:
         heavy = [await found.client(f"u{n}", subscribed=True) for n in range(3)]
@@ -182,17 +185,53 @@ async def test_who_used_much_waits_for_others_who_did_and_nobody_else_does(autoj
         for client in heavy:
             shared.cpu.spend(client.session.identity.user_id, 0.1, found.hub.now_s())
             client.reader.take()
+        shared.heavy.spent(0.5 / PAUSES)
+        began_s = trio.current_time()
         async with trio.open_nursery() as nursery:
-            await shared.heavy.acquire()
             for client in heavy:
                 work = client.session.receive(ping)
                 assert work is not None
                 nursery.start_soon(awaited, work)
-            await trio.sleep(0.1)
+            await trio.sleep(0.4)
             assert [client.reader.kinds() for client in heavy] == [[], [], []]
             assert ann.session.receive(ping) is None and ann.reader.kinds() == ["PONG"]
-            shared.heavy.release()
         assert [client.reader.kinds() for client in heavy] == [["PONG"]] * 3
+        assert trio.current_time() - began_s == pytest.approx(0.5 + 2 * TURN_S * PAUSES)
+
+
+async def test_who_goes_on_and_on_stays_in_the_lane_and_who_pauses_leaves_it(autojump_clock):
+    ping = b'{"type": "PING", "payload": {}}'
+    async with desk() as found:
+        ann = await found.client("ann", subscribed=True)
+        shared = ann.session.shared
+        shared.cpu.spend("ann", CPU_MUCH_S + 0.01, found.hub.now_s())
+        began_s = trio.current_time()
+        waited = 0
+        while trio.current_time() - began_s < 10:
+            work = ann.session.receive(ping)
+            ann.session.worked(2_000_000)  # more than a turn, and less than his share
+            if work is not None:
+                waited += 1
+                await work
+            await trio.sleep(0.2)
+        assert waited > 10 and shared.cpu.owed("ann", found.hub.now_s()) == 0
+        assert shared.cpu.over("ann", found.hub.now_s())
+        await trio.sleep(PAUSE_S)
+        assert ann.session.receive(ping) is None
+
+
+async def test_small_messages_of_who_is_over_his_share_are_handled_together(autojump_clock):
+    """A turn is for as many as fit into a millisecond: one each would cost more than they do."""
+    ping = b'{"type": "PING", "payload": {}}'
+    async with desk() as found:
+        ann = await found.client("ann", subscribed=True)
+        ann.session.shared.cpu.spend("ann", 0.1, found.hub.now_s())
+        await ann.session.receive(ping)
+        handled = 1
+        while (work := ann.session.receive(ping)) is None:
+            handled += 1
+        await work
+        assert handled == pytest.approx(TURN_S / (MESSAGE_S + BYTE_S * len(ping)), abs=2)
 
 
 async def test_work_done_for_an_edit_elsewhere_is_its_users(autojump_clock):

@@ -128,6 +128,19 @@ class TestFastTransport(TransportContract):
                 assert (await raw_answer(client))["version"] == version
             assert (await client.receive()).opcode == CLOSE
 
+    async def test_who_goes_on_sending_after_our_close_frame_is_read_slowly(self) -> None:
+        """Reading all of it to throw it away would be a core's work, for as long as a close may take."""
+        async with self.serving(**slow_sockets()) as served:
+            client = await served.open()
+            await client.send_text('{"do": "close", "code": 4408, "reason": "idle"}')
+            assert (await client.receive()).code == 4408
+            sent, chunk = 0, frame(TEXT, b"x" * 1000) * 64
+            with trio.move_on_after(1.2):  # three ticks of those that rest, at the most
+                while True:
+                    await client.send(chunk)
+                    sent += len(chunk)
+            assert 64 << 10 <= sent < 2 << 20
+
     def pretend_busy(self, served: Served) -> None:
         load = served.transport._shared.flusher.load  # type: ignore[attr-defined]
         load.interval_s = 0.02

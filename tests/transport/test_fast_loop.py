@@ -212,3 +212,35 @@ async def test_an_owner_that_another_one_removed_is_not_called_any_more() -> Non
     for pair in pairs:
         for end in pair:
             end.close()
+
+
+async def test_whose_last_call_took_long_is_called_after_the_others_and_few_at_a_time() -> None:
+    """Ten whose messages are much work, and one whose are little: it waits for one of them at the most."""
+    now_s, called = 0.0, []
+
+    class Sender:
+        def __init__(self, name: str, cost_s: float) -> None:
+            self.name, self.cost_s = name, cost_s
+
+        def ready(self, flags: int) -> None:
+            nonlocal now_s
+            now_s += self.cost_s
+            called.append(self.name)
+
+    poller = Poller(clock=lambda: now_s)
+    pairs = [socket.socketpair() for _ in range(11)]
+    for number, (ours, theirs) in enumerate(pairs):
+        slow = number < 10
+        poller.watch(
+            ours.fileno(), READ, Sender(f"slow {number}" if slow else "light", 0.002 if slow else 0.00001)
+        )
+        theirs.send(b"x")  # nobody reads it: all are always ready
+    for _ in range(40):
+        poller._pass()
+    of_ten = called[-20:]
+    assert of_ten.count("light") == 10
+    assert sorted(set(of_ten)) == ["light", *(f"slow {number}" for number in range(10))], "each has its turn"
+    poller.close()
+    for pair in pairs:
+        for end in pair:
+            end.close()

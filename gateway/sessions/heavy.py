@@ -1,0 +1,37 @@
+"""The lane of users who used more CPU than their share: together they get a small part of the loop.
+
+One message of the dearest kind holds the loop for some 20 ms. Ten users may send such messages one after the
+other, each within a share of his own; whoever comes meanwhile waits. So who went over his share takes turns
+with the others who did, until he has paid: then one message in thirty meets one of theirs.
+"""
+
+from __future__ import annotations
+
+import trio
+
+# After a turn the loop is everybody else's for so many times as long.
+PAUSES = 32.0
+PAUSE_MAX_S = 1.0
+# A turn is so much work at least: many small messages are handled in one.
+TURN_S = 0.001
+
+
+class HeavyLane:
+    """Turns are by Trio's clock, first come, first served."""
+
+    __slots__ = ("_entry", "_free_s")
+
+    def __init__(self) -> None:
+        self._entry = trio.Lock()
+        self._free_s = 0.0  # when the next may go on
+
+    async def enter(self) -> None:
+        """Wait for a turn of `TURN_S`; who works for longer says so by `spent`."""
+        async with self._entry:
+            await trio.sleep_until(self._free_s)
+            self.spent(TURN_S)
+
+    def spent(self, seconds: float) -> None:
+        """The one whose turn it is used so much more."""
+        pause_s = min(seconds * PAUSES, PAUSE_MAX_S)
+        self._free_s = max(self._free_s, trio.current_time()) + pause_s
