@@ -27,7 +27,7 @@ cdef class Shares:
     cdef object _full_at
     cdef dict _over
 
-    cpdef set(self, double per_s, double burst)
+    cpdef set(self, double per_s, double burst, double much=*)
     cpdef double wait_s(self, object user_id, double now_s) except -1
     cpdef bint over(self, object user_id, double now_s) except -1
     cdef bint _lingers(self, object user_id, double now_s) except -1

@@ -30,6 +30,7 @@ from gateway.rooms.waiter import Waiter
 from gateway.sessions import single
 from gateway.sessions.charges import charge_read, spend_bytes, wait_of_edit
 from gateway.sessions.context import SessionContext
+from gateway.sessions.heavy import TURN_S
 from gateway.wire import messages
 
 CLIENT_ID = "http"
@@ -91,8 +92,8 @@ class HubResources:
     def spend_cpu(self, user_id: str, seconds: float) -> None:
         """A request of this user took so much."""
         now_s = self._hub.now_s()
-        if self._sessions.cpu.over(user_id, now_s):
-            self._sessions.heavy.spent(seconds)
+        if seconds > TURN_S and self._sessions.cpu.over(user_id, now_s):
+            self._sessions.heavy.spent(seconds - TURN_S)
         self._sessions.cpu.spend(user_id, seconds, now_s)
 
     async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:

@@ -142,8 +142,8 @@ class AbuseWatch(Protocol):
 class Allowance(Protocol):
     """What each user may use of something, paid afterwards."""
 
-    def set(self, per_s: float, burst: float) -> None:
-        """Other shares from now on."""
+    def set(self, per_s: float, burst: float, much: float = ...) -> None:
+        """Other shares from now on; `much` says what is `over` them."""
         ...
 
     def wait_s(self, user_id: str, now_s: float) -> float:

@@ -15,6 +15,9 @@ from gateway.errors import PatchError
 from gateway.ports.values import Record
 from gateway.rooms.window import Entry, Kept, Window, entries_of
 
+# A document that seems to have grown by so much more than twice is measured.
+UNMEASURED_BYTES = 16 << 10
+
 ClientMemory = dict[int, tuple[int, str]]  # seq -> (version, digest), oldest first
 
 
@@ -27,8 +30,8 @@ class History:
     """
 
     __slots__ = (
-        "_clients", "_seq_kept", "bytes_bound", "document", "epoch", "pristine", "snapshot_version",
-        "timestamp_ms", "version", "window",
+        "_clients", "_measured_bytes", "_seq_kept", "bytes_bound", "document", "epoch", "pristine",
+        "snapshot_version", "timestamp_ms", "version", "window",
     )  # fmt: skip
 
     def __init__(
@@ -41,7 +44,7 @@ class History:
         self.snapshot_version = version
         self.timestamp_ms = timestamp_ms
         self.pristine = version == 0
-        self.bytes_bound = 0 if document is None else len(orjson.dumps(document))
+        self.bytes_bound = self._measured_bytes = 0 if document is None else len(orjson.dumps(document))
         self._clients: dict[tuple[str, str], ClientMemory] = {}
         self._seq_kept = seq_kept
 
@@ -92,11 +95,11 @@ class History:
     def grow(self, growth: int, after: Any, bytes_max: int) -> bool:
         """Whether a document that grows by so much stays within a bound.
 
-        Growth is added up, and the document is measured only near the limit.
+        Growth is added up, and the document measured where that may be far off, or near the limit.
         """
         self.bytes_bound += growth
-        if self.bytes_bound > bytes_max:
-            self.bytes_bound = len(orjson.dumps(after))
+        if self.bytes_bound > min(bytes_max, 2 * self._measured_bytes + UNMEASURED_BYTES):
+            self.bytes_bound = self._measured_bytes = len(orjson.dumps(after))
         return self.bytes_bound <= bytes_max
 
     # -------------------------------------------------------------------------------- what came before

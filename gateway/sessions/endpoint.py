@@ -18,7 +18,7 @@ from gateway.admission import (
     Shares,
     origin_allowed,
 )
-from gateway.config import Config, FeaturesSettings
+from gateway.config import Config, FeaturesSettings, LimitsSettings
 from gateway.errors import Disconnect, Refusal
 from gateway.hub.hub import Hub
 from gateway.ports import (
@@ -69,6 +69,12 @@ def _resumes(target: str) -> bool:
     return "resume=1" in target.partition("?")[2].split("&")
 
 
+def cpu_of(limits: LimitsSettings) -> tuple[float, float, float]:
+    """What a user may take of a core: so much a second, at once, and from where on he is over it."""
+    share = limits.user_cpu_share
+    return share, limits.user_cpu_burst_s, CPU_MUCH_S if share < 1 else math.inf
+
+
 class Endpoint:
     """The `Endpoint` of a worker's transport. `rates` are its users'."""
 
@@ -109,7 +115,7 @@ class Endpoint:
             authenticator,
             self.rates,
             Shares(limits.reads_per_minute / 60, limits.reads_burst),
-            Shares(limits.user_cpu_share, limits.user_cpu_burst_s, CPU_MUCH_S),
+            Shares(*cpu_of(limits)),
             features,
             self.handlers,
             self._registry,
@@ -206,7 +212,7 @@ class Endpoint:
         limits = config.limits
         self._shared.rate_limit.set(limits.operations_per_minute, limits.operations_burst)
         self._shared.reads.set(limits.reads_per_minute / 60, limits.reads_burst)
-        self._shared.cpu.set(limits.user_cpu_share, limits.user_cpu_burst_s)
+        self._shared.cpu.set(*cpu_of(limits))
 
     def take_flags(self, flags: FeaturesSettings) -> None:
         """Other flags; who isn't admitted any more is closed."""

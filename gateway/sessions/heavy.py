@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import trio
 
-# After a turn the loop is everybody else's for so many times as long.
+# A turn is so much work at least: many small messages are handled in one. Then the loop is everybody else's
+# for so many times as long: who comes meanwhile hardly notices.
+TURN_S = 0.001
+TURN_PAUSES = 4.0
+# What is more than that holds others up, so they come first for much longer.
 PAUSES = 32.0
 PAUSE_MAX_S = 1.0
-# A turn is so much work at least: many small messages are handled in one.
-TURN_S = 0.001
 
 
 class HeavyLane:
-    """Turns are by Trio's clock, first come, first served."""
+    """Turns are by Trio's clock, first come, first served; they may overlap where one waits for something."""
 
     __slots__ = ("_entry", "_free_s")
 
@@ -29,9 +31,9 @@ class HeavyLane:
         """Wait for a turn of `TURN_S`; who works for longer says so by `spent`."""
         async with self._entry:
             await trio.sleep_until(self._free_s)
-            self.spent(TURN_S)
+            self._free_s = trio.current_time() + TURN_S * TURN_PAUSES
 
-    def spent(self, seconds: float) -> None:
-        """The one whose turn it is used so much more."""
-        pause_s = min(seconds * PAUSES, PAUSE_MAX_S)
+    def spent(self, beyond_s: float) -> None:
+        """Somebody's turn took so much longer."""
+        pause_s = min(beyond_s * PAUSES, PAUSE_MAX_S)
         self._free_s = max(self._free_s, trio.current_time()) + pause_s

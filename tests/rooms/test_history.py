@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.rooms.history import History
+from gateway.rooms.history import UNMEASURED_BYTES, History
 from tests.rooms.parts import CREATE, EVENT, START_MS, record, titled
 
 
@@ -124,3 +124,11 @@ def test_growth_is_added_up_and_measured_near_the_bound():
     assert made.grow(5000, EVENT, 1000), "measured: the document itself is small"
     assert made.bytes_bound < 100
     assert not made.grow(5000, {"title": "x" * 2000}, 1000)
+
+
+def test_a_small_document_that_is_changed_often_stays_small() -> None:
+    """Its size is what checking it costs an editor: growth that was written over is none."""
+    made = History(1, 1, {"title": ""})
+    for number in range(1000):
+        assert made.grow(2000, {"title": f"{number}" + "x" * 2000}, 1 << 20)
+        assert made.bytes_bound < 3 * UNMEASURED_BYTES

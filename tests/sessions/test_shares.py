@@ -13,7 +13,7 @@ from gateway.admission.rates import PAUSE_S
 from gateway.sessions import session as sessions
 from gateway.sessions.charges import spend_bytes
 from gateway.sessions.endpoint import CPU_MUCH_S
-from gateway.sessions.heavy import PAUSES, TURN_S
+from gateway.sessions.heavy import PAUSES, TURN_PAUSES, TURN_S
 from gateway.sessions.metered import Metered
 from gateway.sessions.session import BYTE_S, MESSAGE_S
 from tests.held import Held
@@ -196,7 +196,7 @@ async def test_who_is_over_his_share_takes_turns_with_others_who_are_and_nobody_
             assert [client.reader.kinds() for client in heavy] == [[], [], []]
             assert ann.session.receive(ping) is None and ann.reader.kinds() == ["PONG"]
         assert [client.reader.kinds() for client in heavy] == [["PONG"]] * 3
-        assert trio.current_time() - began_s == pytest.approx(0.5 + 2 * TURN_S * PAUSES)
+        assert trio.current_time() - began_s == pytest.approx(0.5 + 2 * TURN_S * TURN_PAUSES)
 
 
 async def test_who_goes_on_and_on_stays_in_the_lane_and_who_pauses_leaves_it(autojump_clock):
