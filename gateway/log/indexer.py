@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
@@ -86,8 +86,8 @@ class IndexSource(Protocol):
         """The newest; None where the resource is no more."""
         ...
 
-    async def done(self, taken: Taken) -> Sequence[Erasure]:
-        """It is in the index. Returns what of it went from the log meanwhile."""
+    async def done(self, taken: Taken, made: Mapping[str, LoggedDocument]) -> Sequence[Erasure]:
+        """It is in the index, as are the documents that it `made`; what of it went from the log meanwhile."""
         ...
 
     async def release(self) -> None:
@@ -160,9 +160,10 @@ class Indexer:
             for erasure in taken.erasures:
                 self._forget(erasure.name)
             await self._index.erase(taken.erasures)
+        made: dict[str, LoggedDocument] = {}
         if taken.changes:
-            await self._index.store(await self._entries(taken.changes))
-        again = await self._source.done(taken)
+            await self._index.store(await self._entries(taken.changes, made))
+        again = await self._source.done(taken, made)
         if again:
             await self._index.erase(again)
         self.numbers.changes += len(taken.changes)
@@ -187,8 +188,10 @@ class Indexer:
         except LogError as error:
             logger.info("what the indexer holds is given up by itself: %s", error)
 
-    async def _entries(self, changes: Sequence[LoggedChange]) -> list[IndexEntry]:
-        """The changes as the index has them, and the documents that they made."""
+    async def _entries(
+        self, changes: Sequence[LoggedChange], made: dict[str, LoggedDocument]
+    ) -> list[IndexEntry]:
+        """The changes as the index has them, and the documents that they `made`."""
         entries = []
         slices = Slices(trio.current_time)
         shown = [change for change in changes if change.name.partition(":")[0] not in HIDDEN]
@@ -197,6 +200,7 @@ class Indexer:
             entries += [_change(change, patch) for change, patch in logged]
             document = await self._document(name, logged)
             if document is not None:
+                made[name] = document
                 entries.append(_document(name, document))
                 self._remember(name, document, len(entries[-1].text or ""))
             await slices.pause()

@@ -12,14 +12,14 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import orjson
 import trio
 
-from gateway.errors import LogUnavailable
+from gateway.errors import LogTrimmed, LogUnavailable
 from gateway.log.indexer import (
     Indexer,
     IndexNumbers,
@@ -70,12 +70,15 @@ class LogSource:
 
     async def document(self, name: str) -> LoggedDocument | None:
         """See the port."""
-        return await self._read(lambda reader: _newest(reader, name))
+        row = await self._index.write(lambda writer: writer.kept(name))
+        kept = None if row is None else _loaded(*row)
+        return await self._read(lambda reader: _newest(reader, name, kept))
 
-    async def done(self, taken: Taken) -> Sequence[Erasure]:
+    async def done(self, taken: Taken, made: Mapping[str, LoggedDocument]) -> Sequence[Erasure]:
         """See the port. What goes from the log is in `gone`, so it comes with what is taken next."""
         if taken.token != self._place:
-            await self._index.write(lambda writer: writer.keep_progress(taken.token))
+            rows = [(name, *each[:2], orjson.dumps(each.document), *each[3:]) for name, each in made.items()]
+            await self._index.write(lambda writer: writer.keep_progress(taken.token, rows))
             self._place = taken.token
         return ()
 
@@ -109,7 +112,21 @@ def _taken(reader: Reader, place: tuple[int, int, int], count: int) -> Taken:
     return Taken(erasures, changes, token, len(rows) == count)
 
 
-def _newest(reader: Reader, name: str) -> LoggedDocument | None:
+def _loaded(epoch: int, version: int, document: bytes, user_id: str, timestamp: int) -> LoggedDocument:
+    return LoggedDocument(epoch, version, orjson.loads(document), user_id, timestamp)
+
+
+def _newest(reader: Reader, name: str, kept: LoggedDocument | None) -> LoggedDocument | None:
+    """A resource's newest document: what came after the one that was kept, where that is of this history."""
+    _, epoch, version = reader.head(name)
+    if kept is not None and kept.epoch == epoch and kept.version <= version:
+        with contextlib.suppress(LogTrimmed):
+            after = reader.read(name, kept.version, version - kept.version) if version > kept.version else ()
+            if not after:
+                return kept
+            document = replayed(kept.document, (one.body for one in after))
+            last = after[-1]
+            return LoggedDocument(epoch, last.version, document, last.user_id, last.timestamp)
     opening = reader.open(name)
     document = replayed(orjson.loads(opening.snapshot.document), (one.body for one in opening.records))
     version = opening.records[-1].version if opening.records else opening.snapshot.version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -129,7 +129,7 @@ class SearchQueue:
             return None
         return LoggedDocument(opening.epoch, version, document, newest[0].user_id, newest[0].timestamp)
 
-    async def done(self, taken: Taken) -> Sequence[Erasure]:
+    async def done(self, taken: Taken, made: Mapping[str, LoggedDocument]) -> Sequence[Erasure]:
         """See the port."""
         if not taken.token:
             return ()

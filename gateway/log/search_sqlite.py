@@ -36,7 +36,7 @@ from gateway.search.texts import fold
 
 INDEX = "search.sqlite3"
 # Another one is made beside this and takes its place: texts, their folding or the tables changed.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 READERS = 2
 BUSY_TIMEOUT_S = 5.0
 STAMP_BITS = 21
@@ -69,6 +69,10 @@ CREATE TABLE IF NOT EXISTS trigram (term TEXT PRIMARY KEY) STRICT, WITHOUT ROWID
 CREATE TABLE IF NOT EXISTS erased (
     name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, upto INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kept (
+    name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL,
+    user_id TEXT NOT NULL, timestamp INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS untidy (begun INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY CHECK (id = 0), state TEXT NOT NULL) STRICT;
 PRAGMA user_version = {FORMAT_VERSION};
@@ -81,6 +85,7 @@ _BY_IDENT = """
 SELECT ident, number, epoch, version, folded FROM entry
 WHERE ident IN (SELECT value FROM json_each(?))
 """
+_KEPT = "SELECT epoch, version, document, user_id, timestamp FROM kept WHERE name = ?"
 _ERASED = "SELECT name, epoch, upto FROM erased WHERE name IN (SELECT value FROM json_each(?))"
 _LAST = f"""
 SELECT value, (SELECT max(number) FROM entry
@@ -114,6 +119,9 @@ JOIN entry AS e ON e.name >= p.value AND e.name < p.value || char(1114111)
 """
 
 T = TypeVar("T")
+
+# Name, epoch and version, JSON, by whom and when (Unix ms).
+KeptDocument = tuple[str, int, int, bytes, str, int]
 
 
 def connect_reading(path: Path) -> sqlite3.Connection:
@@ -245,10 +253,17 @@ class SearchWriter:
         row = self.connection.execute("SELECT state FROM progress").fetchone()
         return None if row is None else orjson.loads(row[0])
 
-    def keep_progress(self, state: Any) -> None:
-        """Remember how far the log was read."""
+    def keep_progress(self, state: Any, documents: Iterable[KeptDocument] = ()) -> None:
+        """Remember how far the log was read, and the newest documents that were made of it."""
         text = orjson.dumps(state).decode()
-        self.connection.execute("INSERT OR REPLACE INTO progress VALUES (0, ?)", (text,))
+        with self._transaction():
+            self.connection.execute("INSERT OR REPLACE INTO progress VALUES (0, ?)", (text,))
+            self.connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?)", documents)
+
+    def kept(self, name: str) -> tuple[int, int, bytes, str, int] | None:
+        """The newest document of a resource that was kept: epoch, version, JSON, by whom and when."""
+        found: tuple[int, int, bytes, str, int] | None = self.connection.execute(_KEPT, (name,)).fetchone()
+        return found
 
     def store(self, entries: Sequence[IndexEntry]) -> None:
         """The port's `store`."""
@@ -332,6 +347,7 @@ class SearchWriter:
                 given = erasure._asdict()
                 self._drop(self.connection.execute(_GONE, given).fetchall())
                 self.connection.execute(_NOTE_ERASED, given)
+                self.connection.execute("DELETE FROM kept WHERE name = :name", given)
             self.connection.execute("DELETE FROM untidy")
             self.connection.execute("INSERT INTO untidy VALUES (0)")
 

@@ -1,0 +1,87 @@
+"""The indexer of a lone node keeps documents, so that after a restart it needn't replay their histories."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.log.indexer import Indexer, LoggedDocument
+from gateway.log.search_follower import LogSource
+from gateway.log.search_sqlite import INDEX, SqliteSearch
+from gateway.log.sqlite import DATABASE, SqliteLog
+from gateway.ports import Batch, Committed, Record
+
+NAME = "event:1"
+
+
+class Edits:
+    """Edits of one event, straight into the log."""
+
+    def __init__(self, log: SqliteLog, epoch: int) -> None:
+        self._log = log
+        self._epoch = epoch
+        self.version = 0
+
+    async def append(self, count: int) -> None:
+        for _ in range(count):
+            before, self.version = self.version, self.version + 1
+            title: Any = f"title {self.version}"
+            operation = {
+                "op": "add",
+                "path": "/title" if before else "",
+                "value": title if before else {"title": title},
+            }
+            body = orjson.dumps({"version": self.version, "operations": [operation]})
+            record = Record(self.version, body, "ann", "c", None, "", self.version, None)
+            batch = Batch(NAME, self._epoch, before, f"n{self.version}", [record])
+            assert await self._log.append([batch]) == [Committed()]
+
+
+async def newest(data: Path, indexed: bool) -> LoggedDocument | None:
+    """What a follower that has just begun finds; `indexed`: after it indexed what waits."""
+    index = SqliteSearch(data / INDEX)
+    source = LogSource(data, index)
+    try:
+        while indexed and await Indexer(source, index).step():
+            pass
+        return await source.document(NAME)
+    finally:
+        await source.release()
+        await index.aclose()
+
+
+def without_beginning(data: Path, upto: int) -> None:
+    """As if what came before couldn't be replayed any more."""
+    with sqlite3.connect(data / DATABASE) as connection:
+        connection.execute("DELETE FROM change WHERE version <= ?", (upto,))
+        connection.execute("DELETE FROM snapshot")
+    connection.close()
+
+
+async def test_a_follower_that_begins_again_goes_on_from_the_document_that_it_kept(tmp_path: Path):
+    log = SqliteLog(tmp_path)
+    edits = Edits(log, (await log.open(NAME)).epoch)
+    await edits.append(50)
+    found = await newest(tmp_path, indexed=True)
+    assert found is not None and (found.version, found.document) == (50, {"title": "title 50"})
+    await edits.append(3)
+    without_beginning(tmp_path, 50)
+    found = await newest(tmp_path, indexed=False)
+    assert found is not None and (found.version, found.document) == (53, {"title": "title 53"})
+    await log.aclose()
+
+
+async def test_a_purge_leaves_nothing_of_what_was_kept(tmp_path: Path):
+    log = SqliteLog(tmp_path)
+    edits = Edits(log, (await log.open(NAME)).epoch)
+    await edits.append(5)
+    assert await newest(tmp_path, indexed=True) is not None
+    await log.purge(NAME)
+    assert await newest(tmp_path, indexed=True) is None
+    with sqlite3.connect(tmp_path / INDEX) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+    connection.close()
+    await log.aclose()
