@@ -286,6 +286,8 @@ export interface HistoryQuery {
   limit?: number;
   /** What somebody typed into one text without a longer pause is one entry: the newest of those changes. */
   joinTyping?: boolean;
+  /** With each change what it did, as the server tells it to people: `summary`. */
+  inWords?: boolean;
 }
 
 export interface HistoryEntry {
@@ -297,6 +299,8 @@ export interface HistoryEntry {
   readonly operations: Patch;
   /** The version that this one took back, where it is an undo or redo. */
   readonly undoes: number | null;
+  /** "moved from 10:00 to 11:00", where `inWords` asked for it. */
+  readonly summary: string | null;
 }
 
 export interface HistoryPage {

@@ -108,14 +108,22 @@ export class HttpApi {
   /** Newest first: the server tells a history from its beginning, so it is asked for one span after the other. */
   async history(type: string, id: string, head: number, query: HistoryQuery): Promise<HistoryPage> {
     const path = resourcePath(type, id);
-    const { from = 1, before = head + 1, limit = HISTORY_LIMIT, userId, since, until, joinTyping } = query;
+    const { from = 1, before = head + 1, limit = HISTORY_LIMIT, userId, since, until } = query;
+    const { joinTyping, inWords } = query;
     const filters = { user_id: userId, since, until };
     const isSparse = joinTyping || Object.values(filters).some((value) => value !== undefined);
     const runs: { newest: HistoryEntry; oldest: HistoryEntry }[] = [];
     let end = before;
     while (end > from && runs.length < limit) {
       const start = Math.max(from, end - (isSparse ? HISTORY_SPAN : limit - runs.length));
-      const found = await this.#span(path, { ...filters, from: start, before: end, limit: HISTORY_SPAN });
+      const span = {
+        ...filters,
+        describe: inWords ? "true" : undefined,
+        from: start,
+        before: end,
+        limit: HISTORY_SPAN,
+      };
+      const found = await this.#span(path, span);
       for (const entry of found.reverse()) {
         const run = runs.at(-1);
         if (joinTyping && run && isTypedOn(entry, run.oldest)) run.oldest = entry;
@@ -181,4 +189,5 @@ const entryOf = (change: Change) => ({
   timestamp: change.timestamp,
   operations: change.operations,
   undoes: change.undoes ?? null,
+  summary: change.summary ?? null,
 });

@@ -21,6 +21,7 @@ export interface Change {
   seq?: number;
   undoes?: number;
   conflicts?: WireConflict[];
+  summary?: string;
 }
 
 export interface WireConflict {

@@ -49,7 +49,10 @@ test("the past can be read, searched by who and when, and brought back", async (
     userId: "ben",
     operations: [{ op: "replace", path: "/title", value: "12" }],
     undoes: null,
+    summary: null,
   });
+  const [told] = (await ann.history({ limit: 1, inWords: true })).entries;
+  expect(told?.summary).toContain("12");
   const second = await ann.history({ limit: 100, before: first.next ?? 0 });
   expect(second.entries.map((entry) => entry.version)).toEqual([8, 7, 6, 5, 4, 3, 2, 1]);
   expect(second.next).toBeNull();

@@ -1,6 +1,6 @@
 /** Who changed what, when; and back to it. */
 
-import type { HistoryEntry, Patch, SharedDocument } from "@collab/client";
+import type { HistoryEntry, SharedDocument } from "@collab/client";
 import { type ReactNode, useEffect, useState } from "react";
 
 // While somebody types, the history is read in the pauses.
@@ -13,8 +13,8 @@ export interface HistoryPanelProps<T> {
   /** May the user restore? */
   canEdit?: boolean;
   nameOf?: (userId: string) => string;
-  /** A change in words. Default: the members that it touched. */
-  describe?: (entry: HistoryEntry) => string;
+  /** A change in words. Default: the server's. */
+  describe?: (entry: HistoryEntry) => ReactNode;
   /** Changes a page. */
   limit?: number;
 }
@@ -28,7 +28,7 @@ export function HistoryPanel<T>({
   version,
   canEdit = true,
   nameOf = (userId) => userId,
-  describe = ({ operations }) => members(operations),
+  describe = ({ summary }) => summary,
   limit = 20,
 }: HistoryPanelProps<T>): ReactNode {
   const [entries, setEntries] = useState<readonly HistoryEntry[]>([]);
@@ -36,7 +36,12 @@ export function HistoryPanel<T>({
   const [problem, setProblem] = useState("");
   const read = async (before?: number) => {
     try {
-      const page = await document?.history({ limit, joinTyping: true, ...(before && { before }) });
+      const page = await document?.history({
+        limit,
+        joinTyping: true,
+        inWords: true,
+        ...(before && { before }),
+      });
       if (!page) return;
       setEntries((known) => (before ? [...known, ...page.entries] : page.entries));
       setNext(page.next);
@@ -81,9 +86,4 @@ export function HistoryPanel<T>({
       )}
     </section>
   );
-}
-
-function members(operations: Patch): string {
-  const names = operations.map(({ path }) => path.split("/")[1] || "everything");
-  return `changed ${[...new Set(names)].join(", ") || "nothing"}`;
 }
