@@ -30,6 +30,7 @@ cdef class Shares:
     cpdef set(self, double per_s, double burst, double much=*)
     cpdef double wait_s(self, object user_id, double now_s) except -1
     cpdef bint over(self, object user_id, double now_s) except -1
+    cpdef linger(self, object user_id, double now_s)
     cdef bint _lingers(self, object user_id, double now_s) except -1
     @cython.locals(full_at=double)
     cpdef spend(self, object user_id, double amount, double now_s)

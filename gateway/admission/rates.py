@@ -189,6 +189,11 @@ class Shares:
         self._over[user_id] = now_s
         return True
 
+    def linger(self, user_id: str, now_s: float) -> None:
+        """The user is over his share still: what he asked for waited until now, so that was no pause."""
+        self._over[user_id] = now_s
+        self._full_at.setdefault(user_id, now_s)
+
     def _lingers(self, user_id: str, now_s: float) -> bool:
         return self._over.get(user_id, -math.inf) > now_s - PAUSE_S
 

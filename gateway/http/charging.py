@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import trio
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http.port import Resources
 from gateway.sessions.metered import Metered
+from gateway.sessions.session import BYTE_S
 
 # What a request takes before and after its application: it is read, and its answer written.
 REQUEST_S = 0.0005
@@ -30,8 +31,14 @@ class Charged:
             nonlocal busy_s
             busy_s += seconds
 
+        async def received() -> Message:
+            nonlocal busy_s
+            message = await receive()
+            busy_s += BYTE_S * len(message.get("body", b""))
+            return message
+
         async def answer() -> None:
-            await self._app(scope, receive, send)
+            await self._app(scope, received, send)
 
         try:
             await Metered(answer(), trio.current_time, held)

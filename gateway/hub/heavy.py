@@ -13,9 +13,14 @@ from gateway.rooms.room import Room
 # A batch is heavy that took so long to stage, and so long for each of its changes.
 BATCH_S = 0.005
 CHANGE_S = 0.001
-# After a heavy batch the loop is the others' for so many times as long, up to a bound.
+# After a heavy batch the loop is the others' for so many times as long, for what is beyond BATCH_S for far longer.
 PAUSES = 4.0
-PAUSE_MAX_S = 0.2
+BEYOND_PAUSES = 48.0
+PAUSE_MAX_S = 1.0
+
+
+def _pause_s(cpu_s: float) -> float:
+    return min(PAUSES * BATCH_S + BEYOND_PAUSES * (cpu_s - BATCH_S), PAUSE_MAX_S)
 
 
 class HeavyRooms:
@@ -46,7 +51,7 @@ class HeavyRooms:
                 self.forget(room)
             return
         self._due_s.pop(room, None)
-        pause_s = self._pauses_s[room] = min(PAUSES * cpu_s, PAUSE_MAX_S)
+        pause_s = self._pauses_s[room] = _pause_s(cpu_s)
         self._free_s = max(self._free_s, self._now_s() + pause_s)
 
     def has(self, room: Room) -> bool:

@@ -88,6 +88,7 @@ class HubResources:
             raise Refusal("RATE_LIMITED", text, retry_after_ms=wait_ms)
         if self._sessions.cpu.over(user_id, now_s):
             await self._sessions.heavy.enter()
+            self._sessions.cpu.linger(user_id, self._hub.now_s())
 
     def spend_cpu(self, user_id: str, seconds: float) -> None:
         """A request of this user took so much."""

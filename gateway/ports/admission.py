@@ -158,6 +158,10 @@ class Allowance(Protocol):
         """Whether a user who asks used much beyond his share, and hasn't paid it and paused since."""
         ...
 
+    def linger(self, user_id: str, now_s: float) -> None:
+        """The user is over his share still: what he asked for waited until now, so that was no pause."""
+        ...
+
     def spend(self, user_id: str, amount: float, now_s: float) -> None:
         """The user used so much."""
         ...

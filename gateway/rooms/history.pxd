@@ -16,7 +16,7 @@ cdef class History:
     cdef readonly object timestamp_ms
     cdef readonly bint pristine
     cdef readonly object bytes_bound
-    cdef object _measured_bytes
+    cdef object _measured_beyond
     cdef dict _clients
     cdef Py_ssize_t _seq_kept
 

@@ -30,7 +30,7 @@ class History:
     """
 
     __slots__ = (
-        "_clients", "_measured_bytes", "_seq_kept", "bytes_bound", "document", "epoch", "pristine",
+        "_clients", "_measured_beyond", "_seq_kept", "bytes_bound", "document", "epoch", "pristine",
         "snapshot_version", "timestamp_ms", "version", "window",
     )  # fmt: skip
 
@@ -44,7 +44,8 @@ class History:
         self.snapshot_version = version
         self.timestamp_ms = timestamp_ms
         self.pristine = version == 0
-        self.bytes_bound = self._measured_bytes = 0 if document is None else len(orjson.dumps(document))
+        self.bytes_bound = 0 if document is None else len(orjson.dumps(document))
+        self._measured_beyond = 2 * self.bytes_bound + UNMEASURED_BYTES
         self._clients: dict[tuple[str, str], ClientMemory] = {}
         self._seq_kept = seq_kept
 
@@ -98,8 +99,9 @@ class History:
         Growth is added up, and the document measured where that may be far off, or near the limit.
         """
         self.bytes_bound += growth
-        if self.bytes_bound > min(bytes_max, 2 * self._measured_bytes + UNMEASURED_BYTES):
-            self.bytes_bound = self._measured_bytes = len(orjson.dumps(after))
+        if self.bytes_bound > self._measured_beyond or self.bytes_bound > bytes_max:
+            self.bytes_bound = len(orjson.dumps(after))
+            self._measured_beyond = 2 * self.bytes_bound + UNMEASURED_BYTES
         return self.bytes_bound <= bytes_max
 
     # -------------------------------------------------------------------------------- what came before

@@ -12,9 +12,9 @@ import trio
 # A turn is so much work at least: many small messages are handled in one. Then the loop is everybody else's
 # for so many times as long: who comes meanwhile hardly notices.
 TURN_S = 0.001
-TURN_PAUSES = 4.0
+TURN_PAUSES = 8.0
 # What is more than that holds others up, so they come first for much longer.
-PAUSES = 32.0
+PAUSES = 48.0
 PAUSE_MAX_S = 1.0
 
 

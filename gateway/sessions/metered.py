@@ -6,6 +6,27 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 
+class Later:
+    """Work that is awaited once what ends it is known, or closed where nobody will await it."""
+
+    __slots__ = ("_ended", "_work")
+
+    def __init__(
+        self,
+        work: Coroutine[Any, Any, None],
+        ended: Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._work = work
+        self._ended = ended
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._ended(self._work).__await__()
+
+    def close(self) -> None:
+        """It isn't awaited any more."""
+        self._work.close()
+
+
 class Metered:
     """Awaits a coroutine; `held` is told of each of its steps how many seconds of `now_s` it took."""
 

@@ -28,7 +28,7 @@ from gateway.sessions.claims import REPLACED
 from gateway.sessions.context import Handler, SessionContext, Work
 from gateway.sessions.handoff import SessionState
 from gateway.sessions.heavy import TURN_S
-from gateway.sessions.metered import Metered
+from gateway.sessions.metered import Later, Metered
 from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,11 @@ logger = logging.getLogger(__name__)
 SLOW_S = 0.1
 # CPU is charged when so much has gathered: most messages take microseconds.
 UNPAID_MAX_S = 0.0005
-# What a message and each of its bytes take before and after it is handled: its frame, and its answer's.
+# What a message and each of its bytes take before and after it is handled: its frame, its answer's, the log.
 MESSAGE_S = 0.00001
-BYTE_S = 2e-9
+BYTE_S = 1e-8
+# What it takes more where something has to be awaited.
+AWAITED_S = 0.0001
 # Who waits for his share looks again after so long.
 CPU_WAIT_S = 1.0
 # The kernel's unit of work, and what it is to ask the log something for a message, and to open a room.
@@ -153,7 +155,9 @@ class ClientSession:
             self._held(shared.hub.now_s() - began_s, message, len(payload))
             return None
         if work is not None:
-            return self._finish(work, message, len(payload))
+            self._busy_s += AWAITED_S
+            self._unpaid_s += AWAITED_S
+            return Later(work, partial(self._finish, message=message, size=len(payload)))
         held_s = shared.hub.now_s() - began_s
         self._held(held_s, message, len(payload))
         if message.type == "OP":
@@ -177,8 +181,9 @@ class ClientSession:
                 break
             await trio.sleep(min(wait_s, CPU_WAIT_S))
         await shared.heavy.enter()
-        if self._connection is None:
+        if self._connection is None or self.identity is None:
             return
+        shared.cpu.linger(self.identity.user_id, shared.hub.now_s())
         self._turn_until_s = self._busy_s + TURN_S
         work = self._take(payload, shared.hub.now_s())
         if work is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -153,8 +153,9 @@ class FastConnection:
         """The very end, called by the task: the session is told."""
         self._drop()
         work, self.work = self.work, None
-        if isinstance(work, Coroutine):
-            work.close()  # nobody awaited it
+        close = getattr(work, "close", None)
+        if close is not None:
+            close()  # nobody awaited it
         session, self._session = self._session, None
         if session is not None:
             session.closed()

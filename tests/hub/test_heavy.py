@@ -15,7 +15,7 @@ from gateway.ports import Pacing
 from gateway.runtime.metrics import Counters
 
 HEAVY_S = 0.020
-SECONDS = 2.0
+SECONDS = 24.0
 
 
 class Work:
@@ -84,7 +84,7 @@ async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojum
         nursery.cancel_scope.cancel()
     once = len(heavy) * HEAVY_S  # that a room is heavy shows by its first batch
     spent_s = sum(room.staged for room in heavy) * HEAVY_S
-    assert once < spent_s <= once + (took_s - once) / (1 + PAUSES) + 2 * HEAVY_S
+    assert once < spent_s <= once + (took_s - once) / (1 + PAUSES) / 8 + 2 * HEAVY_S
     assert light.staged > (took_s - spent_s) / 0.001 / 2, "it waits for nobody"
     assert all(room.staged > 1 for room in heavy), [room.staged for room in heavy]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 
@@ -65,7 +66,7 @@ async def test_an_undo_replays_a_slice_at_a_time_and_is_bounded(autojump_clock, 
             Held(),
             ann.session.receive(orjson.dumps({"type": "UNDO", "payload": {"resource_id": "1"}})),
         )
-        await held.run(work)
+        await held.run(awaited(work))
         await ann.session.settled(0)
         assert held.longest_s < HELD_MAX_S
         [(kind, payload)] = [said for said in ann.reader.take() if said[0] in ("OP_ACK", "ERROR")]
@@ -303,3 +304,15 @@ async def test_metered_counts_each_step_and_passes_on_what_is_thrown(autojump_cl
     with pytest.raises(ValueError, match="what it raises"):
         await Metered(work(), time.thread_time, steps.append)
     assert len(steps) >= 3
+
+
+async def test_work_that_nobody_awaits_is_closed_without_a_word(autojump_clock, recwarn):
+    """Its connection ended first. A coroutine that was never awaited would be a warning in the node's log."""
+    async with desk() as found:
+        ann = await found.client("ann", subscribed=True)
+        work = ann.session.receive(b'{"type": "UNDO", "payload": {"resource_id": "1"}}')
+        assert work is not None
+        work.close()
+        del work
+        gc.collect()
+    assert [str(each.message) for each in recwarn] == []
