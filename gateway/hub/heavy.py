@@ -13,7 +13,7 @@ from gateway.rooms.room import Room
 # A batch is heavy that took so long to stage, and so long for each of its changes.
 BATCH_S = 0.005
 CHANGE_S = 0.001
-# After a heavy batch the loop is the others' for so many times as long, for what is beyond BATCH_S for far longer.
+# After a heavy batch the loop is the others' for so many times as long, far longer for what is beyond that.
 PAUSES = 4.0
 BEYOND_PAUSES = 48.0
 PAUSE_MAX_S = 1.0
