@@ -2,69 +2,93 @@
 
 Two nodes on one Redis, half of the clients on each, an author writing over HTTP. One command stops all of it:
 how long until each client is closed, with which code, whether reading goes on, what became of acknowledged
-changes; then everybody is let back in. Exit status 0 if all were off in time and nothing is lost.
+changes; then everybody is let back in, and resumes. Exit status 0 if all were off in time, nothing
+is lost and everybody went on where he was.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 import httpx
 import trio
 
+from gateway.wire.messages import SUBPROTOCOL
 from tests.cli.commands import Server, gateway, served
 from tests.servers import redis_server
+from tests.transport.wire import CLOSE, TEXT, RawClient
 
 WITHIN_S = 2.0
 OPENED_AT_ONCE = 100
-REQUEST = (
-    "GET /realtime HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-    "Authorization: Bearer {token}\r\n\r\n"
+# All are one user.
+COMING = (
+    *("limits.handshakes_per_address_max=20000", "limits.accept_cpu_share=1", "limits.user_cpu_share=1"),
+    "limits.reads_per_minute=0",
 )
-COMING = ("limits.handshakes_per_address_max=20000", "limits.accept_cpu_share=1")
-CLOSE = 0x88
 NOTHING_S = 30.0
+# One client in so many looks at what the author writes, the others at events of their own.
+WATCHERS_EACH = 100
 
 
 class Client:
-    """A connection that only listens: for its AUTH_ACK, then for its end."""
+    """A connection that has subscribed to an event and listens; opened again, it resumes."""
 
-    def __init__(self, url: str, bearer: str) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = str(parts.hostname), int(parts.port or 0)
-        self._request = REQUEST.format(host=parts.netloc, token=bearer).encode()
-        self._stream: trio.SocketStream | None = None
+    def __init__(self, url: str, bearer: str, event: str) -> None:
+        self._port = int(urlsplit(url).port or 0)
+        self._bearer = f"Bearer {bearer}"
+        self.event = event
+        self._socket: RawClient | None = None
+        self._seen: dict[str, Any] = {}
         self.code = 0
         self.closed_s = float("inf")
+        self.resumed = False
+
+    @property
+    def version(self) -> int:
+        """The newest that it knows."""
+        return int(self._seen.get("version", -1))
 
     async def open(self) -> None:
-        """Connect, and wait for the AUTH_ACK."""
-        self._stream = await trio.open_tcp_stream(self._host, self._port)
-        await self._stream.send_all(self._request)
-        read = b""
-        while b"AUTH_ACK" not in read:
-            received = await self._stream.receive_some()
-            if not received:
-                raise ConnectionError(f"refused: {read[:200]!r}")
-            read += received
+        """Connect and subscribe, from what it knows on."""
+        self._socket = await RawClient.open(
+            self._port, authorization=self._bearer, sec_websocket_protocol=SUBPROTOCOL
+        )
+        await self._answer("AUTH_ACK")
+        payload = {"resource": "event", "resource_id": self.event, **self._seen}
+        await self._socket.send_text(json.dumps({"type": "SUBSCRIBE", "id": "s", "payload": payload}))
+        answer = await self._answer("SUBSCRIBE_ACK")
+        self.resumed = "changes" in answer
+        self._seen = {name: answer[name] for name in ("version", "epoch")}
+
+    async def _answer(self, kind: str) -> dict[str, Any]:
+        assert self._socket is not None
+        while True:
+            message: dict[str, Any] = json.loads(await self._socket.receive_message())
+            if message["type"] == "ERROR":
+                raise ConnectionError(f"refused: {message['payload']}")
+            if message["type"] == kind:
+                payload: dict[str, Any] = message["payload"]
+                return payload
 
     async def listen(self) -> None:
         """Until the end."""
-        assert self._stream is not None
+        assert self._socket is not None
         with trio.move_on_after(NOTHING_S):
-            while received := await self._stream.receive_some():
-                if received[0] == CLOSE:
-                    self.code, self.closed_s = int.from_bytes(received[2:4], "big"), trio.current_time()
-                    break
-        await self._stream.aclose()
+            while (frame := await self._socket.receive()).opcode != CLOSE:
+                message = json.loads(frame.payload) if frame.opcode == TEXT else {"type": ""}
+                if message["type"] == "OP_BROADCAST":
+                    self._seen["version"] = message["payload"]["version"]
+            self.code, self.closed_s = frame.code, trio.current_time()
+        await self._socket.aclose()
 
 
 async def opened(clients: Sequence[Client]) -> None:
@@ -122,7 +146,8 @@ async def drill(count: int) -> bool:
             words += ["--set", setting]
         nodes = [await stack.enter_async_context(served(folder / name, *words)) for name in ("one", "two")]
         bearer = await token(nodes[0])
-        clients = [Client(nodes[number % 2].url, bearer) for number in range(count)]
+        events = ["1" if number % WATCHERS_EACH < 2 else f"own-{number % 500}" for number in range(count)]
+        clients = [Client(nodes[n % 2].url, bearer, event) for n, event in enumerate(events)]
         author = Author(nodes[1], bearer)
         async with trio.open_nursery() as nursery:
             await opened(clients)
@@ -142,10 +167,15 @@ async def drill(count: int) -> bool:
         )
         assert off.status == 0, off.err
         await trio.sleep(1)
-        back = [Client(nodes[number % 2].url, bearer) for number in range(count)]
-        await opened(back)
-        click.echo(f"back: {len(back)} of {count}")
-        return ok
+        await opened(clients)
+        return _back(clients, author.version) and ok
+
+
+def _back(clients: Sequence[Client], version: int) -> bool:
+    resumed = sum(client.resumed for client in clients)
+    behind = [client for client in clients if client.event == "1" and client.version < version]
+    click.echo(f"back: {len(clients)}; {resumed} went on where they were, {len(behind)} miss something")
+    return resumed == len(clients) and not behind
 
 
 def _told(clients: Sequence[Client], began_s: float) -> bool:
