@@ -84,7 +84,7 @@ class Client:
         assert self._socket is not None
         with trio.move_on_after(NOTHING_S):
             while (frame := await self._socket.receive()).opcode != CLOSE:
-                message = json.loads(frame.payload) if frame.opcode == TEXT else {"type": ""}
+                message: dict[str, Any] = json.loads(frame.payload) if frame.opcode == TEXT else {"type": ""}
                 if message["type"] == "OP_BROADCAST":
                     self._seen["version"] = message["payload"]["version"]
             self.code, self.closed_s = frame.code, trio.current_time()
