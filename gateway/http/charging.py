@@ -6,8 +6,8 @@ import trio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http.port import Resources
+from gateway.sessions.account import BYTE_S
 from gateway.sessions.metered import Metered
-from gateway.sessions.session import BYTE_S
 
 # What a request takes before and after its application: it is read, and its answer written.
 REQUEST_S = 0.0005

@@ -41,6 +41,7 @@ CORE = (
     "gateway.rooms.window",
     "gateway.runtime.clock",
     "gateway.runtime.histogram",
+    "gateway.sessions.account",
     "gateway.sessions.context",
     "gateway.sessions.editing",
     "gateway.sessions.session",

@@ -18,8 +18,9 @@ from gateway.admission import cost_of
 from gateway.errors import PatchError, Refusal
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission, units_of
+from gateway.sessions.account import ASKED_UNITS
 from gateway.sessions.context import Work
-from gateway.sessions.session import ASKED_UNITS, ClientSession, Subscription
+from gateway.sessions.session import ClientSession, Subscription
 from gateway.sessions.undo import Undo, find_undo
 from gateway.wire import messages
 from gateway.wire.messages import Message
@@ -162,7 +163,7 @@ async def _submit_later(session: ClientSession, room: Room, submission: Submissi
         await hub.catch_up.load_client(room, *author)
     base = submission.base
     if base > room.version and not room.knows(submission):
-        session.worked(ASKED_UNITS)
+        session.account.worked(ASKED_UNITS)
         await hub.catch_up.now(room)
     if not room.knows(submission):
         room.check_epoch(epoch)

@@ -21,10 +21,11 @@ from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
 from gateway.runtime.labels import AUTH_ACCEPTED, AUTH_DISABLED
 from gateway.sessions import children, editing
+from gateway.sessions.account import ASKED_UNITS, OPENED_UNITS
 from gateway.sessions.charges import charge_read, spend_bytes
 from gateway.sessions.context import Handler
 from gateway.sessions.permissions import forbidden
-from gateway.sessions.session import ASKED_UNITS, OPENED_UNITS, ClientSession, Subscription
+from gateway.sessions.session import ClientSession, Subscription
 from gateway.wire import messages
 from gateway.wire.messages import Message
 
@@ -195,7 +196,7 @@ async def _missing(session: ClientSession, room: Room, seen: _Seen) -> dict[str,
     hub = session.shared.hub
     if seen.beyond(room):
         # The client comes from a node that was ahead of this one, unless the log says otherwise.
-        session.worked(ASKED_UNITS)
+        session.account.worked(ASKED_UNITS)
         await hub.catch_up.now(room)
     if seen.takes_changes(room) and seen.version is not None:
         epoch = room.epoch
@@ -307,7 +308,7 @@ async def _opened(session: ClientSession, resource: str) -> Room:
     """The room of a resource; who has it opened pays for that."""
     hub = session.shared.hub
     if hub.get(resource) is None:
-        session.worked(OPENED_UNITS)
+        session.account.worked(OPENED_UNITS)
     return await hub.open(resource)
 
 

@@ -5,6 +5,7 @@ cimport cython
 from gateway.wire.messages cimport Message
 from gateway.rooms.room cimport Room
 from gateway.rooms.submission cimport Submission
+from gateway.sessions.account cimport Account
 from gateway.sessions.context cimport SessionContext
 
 
@@ -33,22 +34,17 @@ cdef class ClientSession:
     cdef Py_ssize_t _invalid_in_a_row
     cdef object _settled
     cdef bint _at_home
-    cdef double _busy_s
-    cdef double _turn_until_s
-    cdef double _unpaid_s
+    cdef readonly Account account
     cdef readonly object opened_ms
     cdef readonly double heard_s
     cdef object __weakref__
 
     @cython.locals(shared=SessionContext, began_s=double)
     cpdef object receive(self, bytes payload)
-    @cython.locals(shared=SessionContext, message=Message, frame_s=double, held_s=double)
+    @cython.locals(shared=SessionContext, message=Message, held_s=double)
     cdef object _take(self, bytes payload, double began_s)
     @cython.locals(kind=str)
     cpdef _held(self, double held_s, Message message, Py_ssize_t size)
-    cdef _pay(self)
-    @cython.locals(beyond_s=double)
-    cpdef _end_turn(self)
     cpdef worked(self, long long units)
     cdef object _handler(self, Message message)
     cpdef committed(self, Submission submission, object version)

@@ -23,11 +23,11 @@ from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
 from gateway.runtime import logs
 from gateway.runtime.labels import AUTH_NONE
+from gateway.sessions.account import AWAITED_S, Account
 from gateway.sessions.charges import READ_BYTES, spend_bytes, wait_of_edit
 from gateway.sessions.claims import REPLACED
 from gateway.sessions.context import Handler, SessionContext, Work
 from gateway.sessions.handoff import SessionState
-from gateway.sessions.heavy import TURN_S
 from gateway.sessions.metered import Later, Metered
 from gateway.wire import messages
 
@@ -35,19 +35,6 @@ logger = logging.getLogger(__name__)
 
 # A message that holds the loop for longer is logged and counted.
 SLOW_S = 0.1
-# CPU is charged when so much has gathered: most messages take microseconds.
-UNPAID_MAX_S = 0.0005
-# What a message and each of its bytes take before and after it is handled: its frame, its answer's, the log.
-MESSAGE_S = 0.00001
-BYTE_S = 1e-8
-# What it takes more where something has to be awaited.
-AWAITED_S = 0.0001
-# Who waits for his share looks again after so long.
-CPU_WAIT_S = 1.0
-# The kernel's unit of work, and what it is to ask the log something for a message, and to open a room.
-UNIT_S = 1e-9
-ASKED_UNITS = 300_000
-OPENED_UNITS = 150_000
 
 CLOSING_CODES: Mapping[str, int] = {"UNAUTHENTICATED": 4401, "TOKEN_EXPIRED": 4401, "INTERNAL": 1011}
 # These refusals are recorded.
@@ -76,13 +63,11 @@ class ClientSession:
         "__weakref__",
         "_abuse",
         "_at_home",
-        "_busy_s",
         "_connection",
         "_expiry_told",
         "_invalid_in_a_row",
         "_settled",
-        "_turn_until_s",
-        "_unpaid_s",
+        "account",
         "children",
         "client_id",
         "due",
@@ -112,9 +97,7 @@ class ClientSession:
         self._invalid_in_a_row = 0
         self._settled: trio.Event | None = None
         self._at_home = False
-        self._busy_s = 0.0  # of CPU, for all messages
-        self._turn_until_s = 0.0  # in the lane of heavy users: until so much of CPU in all
-        self._unpaid_s = 0.0  # of that, not charged yet
+        self.account = Account(shared)
         self.opened_ms = shared.hub.wall_ms()
         self.heard_s = shared.hub.now_s()
         shared.registry.add(self, self.heard_s + shared.config.timeouts.auth_timeout_s)
@@ -130,20 +113,14 @@ class ClientSession:
         """Handle one text message; an awaitable is to be awaited before the next one."""
         shared = self.shared
         began_s = self.heard_s = shared.hub.now_s()
-        if (
-            self.identity is not None
-            and self._busy_s >= self._turn_until_s
-            and shared.cpu.over(self.identity.user_id, began_s)
-        ):
+        if self.account.has_to_wait(began_s):
             return self._receive_later(payload)
         return self._take(payload, began_s)
 
     def _take(self, payload: bytes, began_s: float) -> Awaitable[None] | None:
         shared = self.shared
         message: messages.Message | None = None
-        frame_s = MESSAGE_S + BYTE_S * len(payload)
-        self._busy_s += frame_s
-        self._unpaid_s += frame_s
+        self.account.came(len(payload))
         try:
             limit = shared.config.limits.message_bytes_max
             if len(payload) > limit:
@@ -155,8 +132,7 @@ class ClientSession:
             self._held(shared.hub.now_s() - began_s, message, len(payload))
             return None
         if work is not None:
-            self._busy_s += AWAITED_S
-            self._unpaid_s += AWAITED_S
+            self.account.used(AWAITED_S)
             return Later(work, partial(self._finish, message=message, size=len(payload)))
         held_s = shared.hub.now_s() - began_s
         self._held(held_s, message, len(payload))
@@ -170,40 +146,20 @@ class ClientSession:
     async def _receive_later(self, payload: bytes) -> None:
         """Handle a message of a user who is over his share of CPU: when that allows it, and it is his turn.
 
-        Meanwhile the connection isn't read. What is left of the turn is for the messages that follow.
+        Meanwhile the connection isn't read.
         """
-        shared = self.shared
-        self._end_turn()
-        shared.counters.messages_waited += 1
-        while self._connection is not None and self.identity is not None:
-            wait_s = shared.cpu.wait_s(self.identity.user_id, shared.hub.now_s())
-            if wait_s <= 0:
-                break
-            await trio.sleep(min(wait_s, CPU_WAIT_S))
-        await shared.heavy.enter()
-        if self._connection is None or self.identity is None:
+        self.shared.counters.messages_waited += 1
+        await self.account.turn()
+        if self._connection is None:
             return
-        shared.cpu.linger(self.identity.user_id, shared.hub.now_s())
-        self._turn_until_s = self._busy_s + TURN_S
-        work = self._take(payload, shared.hub.now_s())
+        work = self._take(payload, self.shared.hub.now_s())
         if work is not None:
             await work
-        if self._busy_s > self._turn_until_s:
-            self._end_turn()
-
-    def _end_turn(self) -> None:
-        """What it took beyond what a turn is, the others who wait for one are to know."""
-        beyond_s = self._busy_s - self._turn_until_s
-        if self._turn_until_s and beyond_s > 0:
-            self.shared.heavy.spent(beyond_s)
-        self._turn_until_s = 0.0
+        self.account.end_turn()
 
     def _held(self, held_s: float, message: messages.Message | None, size: int) -> None:
         """The loop was held for this client's message: its user is charged, and what took long is told."""
-        self._busy_s += held_s
-        self._unpaid_s += held_s
-        if self._unpaid_s >= UNPAID_MAX_S:
-            self._pay()
+        self.account.used(held_s)
         if held_s < SLOW_S:
             return
         kind = message.type if message is not None and message.type in self.shared.handlers else "unknown"
@@ -212,11 +168,6 @@ class ClientSession:
             "a message held the loop for %.0f ms: %s of %d bytes, session %s, user %s",
             held_s * 1000, kind, size, self.id, None if self.identity is None else self.identity.user_id,
         )  # fmt: skip
-
-    def _pay(self) -> None:
-        if self._unpaid_s > 0.0 and self.identity is not None:
-            self.shared.cpu.spend(self.identity.user_id, self._unpaid_s, self.shared.hub.now_s())
-            self._unpaid_s = 0.0
 
     def inflated(self, seconds: float) -> None:
         """Its user pays for what was inflated."""
@@ -276,7 +227,8 @@ class ClientSession:
         """The connection is gone: leave everything."""
         shared = self.shared
         self._leave_all()
-        self._pay()
+        self.account.pay()
+        self.account.has_left = True
         shared.registry.discard(self)
         self._connection = None
 
@@ -564,9 +516,7 @@ class ClientSession:
 
     def worked(self, units: int) -> None:
         """So much work was done for an edit of this client, elsewhere, be it gone by now."""
-        self._busy_s += units * UNIT_S
-        self._unpaid_s += units * UNIT_S
-        self._pay()
+        self.account.worked(units)
 
     def check(self, now_s: float) -> float | None:
         """Close when a time is over; returns when to check again, None when it is over."""
@@ -603,6 +553,7 @@ class ClientSession:
         if self.identity is None:
             self.shared.registry.visitors.signed_in(identity.user_id)
         self.identity = identity
+        self.account.user_id = identity.user_id
         self._expiry_told = False
         self.shared.registry.reschedule(self, self.shared.hub.now_s())
 

@@ -12,11 +12,11 @@ import trio
 
 from gateway.admission.rates import PAUSE_S
 from gateway.sessions import session as sessions
+from gateway.sessions.account import BYTE_S, MESSAGE_S
 from gateway.sessions.charges import spend_bytes
 from gateway.sessions.endpoint import CPU_MUCH_S
 from gateway.sessions.heavy import PAUSES, TURN_PAUSES, TURN_S
 from gateway.sessions.metered import Metered
-from gateway.sessions.session import BYTE_S, MESSAGE_S
 from tests.held import Held
 from tests.rooms.parts import CONFIG
 from tests.sessions.parts import desk
@@ -210,7 +210,7 @@ async def test_who_goes_on_and_on_stays_in_the_lane_and_who_pauses_leaves_it(aut
         waited = 0
         while trio.current_time() - began_s < 10:
             work = ann.session.receive(ping)
-            ann.session.worked(2_000_000)  # more than a turn, and less than his share
+            ann.session.account.worked(2_000_000)  # more than a turn, and less than his share
             if work is not None:
                 waited += 1
                 await work
@@ -238,7 +238,7 @@ async def test_small_messages_of_who_is_over_his_share_are_handled_together(auto
 async def test_work_done_for_an_edit_elsewhere_is_its_users(autojump_clock):
     async with desk() as found:
         ann = await found.client("ann", subscribed=True)
-        ann.session.worked(10_000_000_000)
+        ann.session.account.worked(10_000_000_000)
         assert ann.session.shared.cpu.wait_s("ann", found.hub.now_s()) > 100
 
 
@@ -251,7 +251,7 @@ async def test_who_leaves_before_he_pays_pays(autojump_clock):
         ann.session.inflated(0.0001)  # too little to be charged at once
         assert shared.cpu.owed("ann", now_s) == owed_s
         ann.session.closed()
-        ann.session.worked(10_000_000_000)  # what it sent is staged after it left
+        ann.session.account.worked(10_000_000_000)  # what it sent is staged after it left
         assert shared.cpu.owed("ann", now_s) == pytest.approx(owed_s + 10.0001, abs=0.01)
         work = again.session.receive(b'{"type": "PING", "payload": {}}')
         assert work is not None
