@@ -74,8 +74,11 @@ class Node:
         """Those that run, draining ones included."""
         if self._process is None:
             return []
-        children = psutil.Process(self.pid).children()
-        return [one for one in children if one.status() != psutil.STATUS_ZOMBIE]
+        try:
+            children = psutil.Process(self.pid).children()
+            return [one for one in children if one.status() != psutil.STATUS_ZOMBIE]
+        except psutil.NoSuchProcess:  # it has just ended, or one of them
+            return []
 
     async def start(self) -> None:
         """Start it, and wait until it serves. Raises RuntimeError with what it said."""

@@ -15,7 +15,7 @@ from gateway.ports import Pacing
 from gateway.runtime.metrics import Counters
 
 HEAVY_S = 0.020
-SECONDS = 24.0
+SECONDS = 12.0
 
 
 class Work:
@@ -65,13 +65,13 @@ def parts(now_s: Callable[[], float]) -> tuple[Any, ...]:
 async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojump_clock):
     work = Work()
     committer = Committer(*parts(trio.current_time), lambda room: None, cpu_s=work.cpu_s)
-    heavy = [Room("x" * (n + 1), work, HEAVY_S) for n in range(10)]
+    heavy = [Room("x" * (n + 1), work, HEAVY_S) for n in range(5)]
     light = Room("light", work, 0.0001)
 
     async def ask(room: Room) -> None:
         while True:
             committer.add(room)
-            await trio.sleep(0.001)
+            await trio.sleep(0.002)
 
     async with trio.open_nursery() as nursery:
         await nursery.start(committer.run)
@@ -85,7 +85,7 @@ async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojum
     once = len(heavy) * HEAVY_S  # that a room is heavy shows by its first batch
     spent_s = sum(room.staged for room in heavy) * HEAVY_S
     assert once < spent_s <= once + (took_s - once) / (1 + PAUSES) / 8 + 2 * HEAVY_S
-    assert light.staged > (took_s - spent_s) / 0.001 / 2, "it waits for nobody"
+    assert light.staged > (took_s - spent_s) / 0.002 / 2, "it waits for nobody"
     assert all(room.staged > 1 for room in heavy), [room.staged for room in heavy]
 
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import psutil
 import redis
@@ -21,6 +22,7 @@ from tests.monitoring.cluster import MAXMEMORY, Cluster, cluster
 from tests.monitoring.prometheus import Prometheus
 from tests.supervisor.test_supervisor import workers
 from tests.test_deploy import PANELS, RULES, TARGET_LABELS, parsed, selectors
+from tests.transport.wire import RawClient
 
 # What a running cluster can't be made to do here, and the test that makes it happen in a room or a hub.
 SHOWN_ELSEWHERE = {
@@ -108,6 +110,7 @@ async def the_clients_day(running: Cluster) -> None:
         await traffic.turned_away(node, 20)
         await traffic.contended(running, editor, 4)
         await traffic.large_messages(node, editor)
+        await traffic.greedy(node, await running.token("gus"))
         await prometheus.until_fired(
             "ConnectionDropRate", "OTConflictRate", "ConnectionsRefused", "RolloutConnections", "ReadersSlow"
         )
@@ -200,10 +203,13 @@ async def the_processes_day(running: Cluster) -> None:
         nursery.start_soon(_killed_again_and_again, first)
         await prometheus.until_fired("WorkersCrashing")
         nursery.cancel_scope.cancel()
-    async with traffic.looking(second, await running.token(), "held", "d"):
-        second.command.process.send_signal(signal.SIGTERM)
-        await prometheus.until_above("gateway_draining", 0)
-        second.command.process.kill()
+    port = urlsplit(second.url).port
+    assert port is not None
+    deaf = await RawClient.open(port, authorization=f"Bearer {await running.token()}")
+    second.command.process.send_signal(signal.SIGTERM)  # it waits for who doesn't answer its close
+    await prometheus.until_above("gateway_draining", 0)
+    second.command.process.kill()
+    deaf.reset()
     await prometheus.until_fired("GatewayDown")
 
 

@@ -214,6 +214,17 @@ async def _hammer(node: Server, bearer: str, client: str) -> None:
             author.inbox.clear()
 
 
+async def greedy(node: Server, bearer: str) -> None:
+    """Somebody who asks for more than his share of CPU, and goes on."""
+    async with wire(node.url, bearer) as connected:
+        await connected.take("AUTH_ACK")
+        for _ in range(10):
+            for number in range(100):
+                await connected.send("PING", {"padding": "x" * 20_000}, f"p{number}")
+            await connected.take("PONG")
+            connected.inbox.clear()
+
+
 async def large_messages(node: Server, bearer: str) -> None:
     """Messages that hold the loop for long, one after the other."""
     async with looking(node, bearer, "large", "g") as author:
@@ -243,6 +254,7 @@ async def insist(node: Server, bearer: str, resource_id: str, client: str) -> No
                     await author.send("PRESENCE_UPDATE", {**named, "cursor": cursor})
                     with trio.move_on_after(0.1):
                         await author.ask("OP", payload, wait_s=30)
+                    await trio.sleep(0.1)
                     author.inbox.clear()
         except* GONE:
             await trio.sleep(0.1)
