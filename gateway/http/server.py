@@ -13,13 +13,14 @@ import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.protocol.events import Event, Response
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ConfigError
 from gateway.http.stream import Pending, RequestStream
@@ -35,6 +36,9 @@ CLOSE_TIMEOUT_S = 2.0
 # Connections of the operators' port, and bytes of answers that may wait to be read there.
 OPERATORS_MAX = 256
 PENDING_BYTES_MAX = 64 << 20
+# Of a request that is answered before it came: what is waited for.
+REST_S = 1.0
+REST_BYTES_MAX = 64 * 1024
 
 # Bugs of the application, and not that it runs.
 logger = logging.getLogger("gateway.http.server")
@@ -46,6 +50,41 @@ class _Http1(H11Protocol):
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """There is no other."""
+
+    async def stream_send(self, event: Event) -> None:
+        """Send a part of an answer; one that is given before the whole request came is the last."""
+        if isinstance(event, Response) and self.connection.their_state is h11.SEND_BODY:
+            event.headers.append((b"connection", b"close"))
+        await super().stream_send(event)
+
+
+class _Received:
+    """An application that answers when the request has come, though it may not have read it.
+
+    Who is refused by his headers can go on with the connection then. For REST_S, and REST_BYTES_MAX.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope["headers"]}
+        left = REST_BYTES_MAX if names & {b"content-length", b"transfer-encoding"} else 0
+
+        async def received() -> Message:
+            nonlocal left
+            message = await receive()
+            left = left - len(message.get("body", b"")) if message.get("more_body", False) else 0
+            return message
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                with trio.move_on_after(REST_S):
+                    while left > 0:
+                        await received()
+            await send(message)
+
+        await self._app(scope, received, answer)
 
 
 class _Connection(TCPServer):
@@ -92,7 +131,7 @@ class HttpServer:
         pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
         self._pending = Pending(pending_bytes_max)
-        self._app = ASGIWrapper(app)  # type: ignore[arg-type]
+        self._app = ASGIWrapper(_Received(app))  # type: ignore[arg-type]
         self._config = _hypercorn_config()
         self._context = WorkerContext(None)
         self._connections_max = connections_max

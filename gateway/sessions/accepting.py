@@ -71,8 +71,8 @@ class AcceptPace:
         self._other_share = 0.0
         self.cpu_share = cpu_share
         self.per_s = counters.accept_pace = UNMEASURED_PER_S
-        self._left = self._burst()
-        self._left_s = -inf
+        self._left_s = BURST_S  # of the pace, so that it holds as many more as the pace rises
+        self._filled_s = -inf
         self._promised_s = {True: 0.0, False: 0.0}  # by whether they resume
         self._spread = 0.0
 
@@ -107,11 +107,11 @@ class AcceptPace:
         if self.cpu_share >= 1:
             return True
         now_s = self._now_s()
-        self._left = min(self._burst(), self._left + (now_s - self._left_s) * self.per_s)
-        self._left_s = now_s
-        if self._left < 1 - ROUNDING + self._reserve(resumes):
+        self._left_s = min(BURST_S, self._left_s + now_s - self._filled_s)
+        self._filled_s = now_s
+        if self._left_s < self._reserve_s(resumes) + (1 - ROUNDING) / self.per_s:
             return False
-        self._left -= 1
+        self._left_s -= 1 / self.per_s
         return True
 
     def turn_ms(self, resumes: bool) -> int:
@@ -119,11 +119,12 @@ class AcceptPace:
 
         That is a turn, which is kept for it; or, where too many were before, a time to ask again.
         """
-        now_s, wanted = self._now_s(), 1 + self._reserve(resumes)
+        now_s, each_s = self._now_s(), 1 / self.per_s
+        wanted_s = each_s + self._reserve_s(resumes)
         turn_s = max(
-            now_s + (wanted - self._left) / self.per_s,
-            self._promised_s[True] + wanted / self.per_s,
-            self._promised_s[resumes] + 1 / self.per_s,
+            now_s + wanted_s - self._left_s,
+            self._promised_s[True] + wanted_s,
+            self._promised_s[resumes] + each_s,
         )
         if turn_s - now_s > TURN_MAX_S:
             self._spread = (self._spread + GOLDEN) % 1.0
@@ -131,8 +132,5 @@ class AcceptPace:
         self._promised_s[resumes] = turn_s
         return max(1, ceil((turn_s - now_s) * 1000))
 
-    def _reserve(self, resumes: bool) -> float:
-        return 0.0 if resumes else NEW_SHARE * self._burst()
-
-    def _burst(self) -> float:
-        return BURST_S * self.per_s
+    def _reserve_s(self, resumes: bool) -> float:
+        return 0.0 if resumes else NEW_SHARE * BURST_S

@@ -91,6 +91,24 @@ async def test_a_long_poll_without_news_ends_with_304_and_one_whose_client_left_
         await waiting(node, 0)
 
 
+async def test_who_is_refused_before_the_whole_request_came_is_told_that_the_connection_ends(
+    tmp_path, transport
+):
+    async with served(tmp_path, transport) as node:
+        bare = await node.dial()
+        token = node.token({"*": "viewer"})
+        await bare.send(
+            f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n".encode()
+        )
+        with trio.fail_after(10):
+            head = (await bare.head()).lower()
+        assert (head.split()[1], b"\r\nconnection: close\r\n" in head) == (b"403", True)
+        for _ in range(20):  # its body is another packet than its headers
+            whole = await node.client.put(EVENT, json={}, headers=node.bearer(event="viewer"))
+            assert (whole.status_code, "connection" in whole.headers) == (403, False)
+
+
 async def test_a_long_poll_ends_when_the_node_drains(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         await node.client.put(EVENT, json={"title": "Launch"})

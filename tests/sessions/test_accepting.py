@@ -111,6 +111,15 @@ def test_nobody_is_put_off_while_few_come() -> None:
         assert all(worker.pace.let_in(resumes=False) for _ in range(int(0.1 * UNMEASURED_PER_S)))
 
 
+def test_nobody_is_put_off_while_few_come_and_the_pace_rises() -> None:
+    worker = Worker()
+    worker.pace.per_s = 2 * PER_S_MIN
+    assert worker.pace.let_in(resumes=False)
+    worker.now_s += 0.1
+    worker.pace.per_s = PER_S_MAX
+    assert worker.pace.let_in(resumes=False)
+
+
 def test_in_a_storm_everyone_comes_in_at_the_pace_and_who_has_a_turn_is_not_put_off_again() -> None:
     worker = Worker()
     let_in = worker.storm(resuming=7000, new=0)
