@@ -209,7 +209,7 @@ SOCKET: Mapping[str, tuple[Any, str, Callable[[Client, str], Iterator[bytes]]]] 
 
 
 def _over_http(port: int, number: int, resource_id: str) -> None:
-    put(port, resource_id, f"attacker-{number}", {"title": "T", "rows": list(range(150_000))})
+    put(port, resource_id, f"attacker-{number}", {"title": "T", "rows": list(range(140_000))})
 
 
 def _travel(port: int, number: int, resource_id: str) -> None:

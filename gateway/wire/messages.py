@@ -28,7 +28,10 @@ FIELD_LENGTH_MAX = 256
 CONTAINERS_MAX = 65_536
 
 # orjson reads an integer literal beyond 64 bits as a float, silently; only so long a run can be one.
-_LONG_DIGITS = re.compile(rb"[0-9]{19,}+")
+# An integer of so many digits is read as a float. Digits are looked for as zeros, and all else as spaces.
+_LONG_DIGITS = b"0" * 19
+_DIGITS_AS_ZEROS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
+_DIGITS = re.compile(rb"[0-9]+")
 
 
 class Message:
@@ -215,8 +218,11 @@ def check_integers(raw: bytes) -> None:
     What other readers lose digits of, and is shorter, `ot` refuses.
     """
     looked_at = quotes = 0
-    for found in _LONG_DIGITS.finditer(raw):
-        first, end = found.span()
+    digits = raw.translate(_DIGITS_AS_ZEROS)
+    while (first := digits.find(_LONG_DIGITS, looked_at)) >= 0:
+        found = _DIGITS.match(raw, first)
+        assert found is not None
+        end = found.end()
         before = raw[looked_at:first]
         if b"\\" in before:
             before = before.replace(b"\\\\", b"").replace(b'\\"', b"")
