@@ -100,8 +100,12 @@ class Resources(Protocol):
     async def admit(self, user_id: str) -> None:
         """Wait for a turn where the user is over his share of CPU.
 
-        Raises Refusal RATE_LIMITED where it is used up.
+        Raises Refusal RATE_LIMITED where it is used up, UNAVAILABLE where too many are before.
         """
+        ...
+
+    async def turn_of(self, size: int) -> None:
+        """Wait for a turn where a body of so many bytes is much work; raises as `admit`."""
         ...
 
     def spend_cpu(self, user_id: str, seconds: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -187,9 +187,13 @@ def flag(request: Request, name: str) -> bool:
     return text == "true"
 
 
-async def json_body(request: Request, bytes_max: int, what: str) -> Any:
-    """The body, parsed; `what` it should be is for people."""
+async def json_body(
+    request: Request, bytes_max: int, what: str, before: Callable[[int], Awaitable[None]] | None = None
+) -> Any:
+    """The body, parsed; `what` it should be is for people. `before` is told its size once it came."""
     body = await _body(request, bytes_max, what)
+    if before is not None:
+        await before(len(body))
     check_containers(body)
     try:
         value = orjson.loads(body)

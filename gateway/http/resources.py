@@ -200,7 +200,8 @@ class ResourceRoutes:
         """Replace the whole document, or create it."""
         target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
-        document = await json_body(request, self._context.document_bytes_max, "the document")
+        most, turn = self._context.document_bytes_max, self._resources.turn_of
+        document = await json_body(request, most, "the document", turn)
         if document is None:
             raise Problem(400, "null is no document; use DELETE to remove one.")
         expected = await self._expected_version(request, target)

@@ -15,8 +15,8 @@ BATCH_S = 0.005
 CHANGE_S = 0.001
 # After a heavy batch the loop is the others' for so many times as long, far longer for what is beyond that.
 PAUSES = 4.0
-BEYOND_PAUSES = 48.0
-PAUSE_MAX_S = 1.0
+BEYOND_PAUSES = 64.0
+PAUSE_MAX_S = 2.0
 
 
 def _pause_s(cpu_s: float) -> float:

@@ -35,6 +35,11 @@ from gateway.wire import messages
 
 CLIENT_ID = "http"
 KILLED_RETRY_MS = 10_000
+# A body of so many bytes is much work: so much for each, at the most, until it is staged.
+LARGE_BYTES = 64 * 1024
+BODY_BYTE_S = 2e-8
+# Who waits longer for a turn is to come again.
+TURN_WAIT_MAX_S = 10.0
 
 
 class HubResources:
@@ -87,8 +92,23 @@ class HubResources:
             text = f"Your requests took too much of this node's time; wait {wait_ms} ms."
             raise Refusal("RATE_LIMITED", text, retry_after_ms=wait_ms)
         if self._sessions.cpu.over(user_id, now_s):
-            await self._sessions.heavy.enter()
+            await self._turn(TURN_S)
             self._sessions.cpu.linger(user_id, self._hub.now_s())
+
+    async def turn_of(self, size: int) -> None:
+        """Wait for a turn where a body of so many bytes is much work, whoever sent it."""
+        if size > LARGE_BYTES:
+            await self._turn(size * BODY_BYTE_S)
+
+    async def _turn(self, work_s: float) -> None:
+        """Wait for a turn of so much work; raises Refusal UNAVAILABLE where too many are before."""
+        try:
+            with trio.fail_after(TURN_WAIT_MAX_S):
+                await self._sessions.heavy.enter(work_s)
+        except trio.TooSlowError:
+            text = "Much work of others is before this request; send it again later."
+            retry_after_ms = round(TURN_WAIT_MAX_S * 1000)
+            raise Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms) from None
 
     def spend_cpu(self, user_id: str, seconds: float) -> None:
         """A request of this user took so much."""

@@ -2,7 +2,8 @@
 
 One message of the dearest kind holds the loop for some 20 ms. Ten users may send such messages one after the
 other, each within a share of his own; whoever comes meanwhile waits. So who went over his share takes turns
-with the others who did, until he has paid: then one message in thirty meets one of theirs.
+with the others who did, until he has paid: then one message in thirty meets one of theirs. What is known to
+be as much work before it is done takes a turn, whoever sends it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import trio
 TURN_S = 0.001
 TURN_PAUSES = 8.0
 # What is more than that holds others up, so they come first for much longer.
-PAUSES = 48.0
-PAUSE_MAX_S = 1.0
+PAUSES = 64.0
+PAUSE_MAX_S = 2.0
 
 
 class HeavyLane:
@@ -27,13 +28,14 @@ class HeavyLane:
         self._entry = trio.Lock()
         self._free_s = 0.0  # when the next may go on
 
-    async def enter(self) -> None:
-        """Wait for a turn of `TURN_S`; who works for longer says so by `spent`."""
+    async def enter(self, work_s: float = TURN_S) -> None:
+        """Wait for a turn of so much work; who works for longer says so by `spent`."""
         async with self._entry:
             await trio.sleep_until(self._free_s)
             self._free_s = trio.current_time() + TURN_S * TURN_PAUSES
+            self.spent(work_s - TURN_S)
 
     def spent(self, beyond_s: float) -> None:
-        """Somebody's turn took so much longer."""
-        pause_s = min(beyond_s * PAUSES, PAUSE_MAX_S)
+        """Somebody's turn took so much longer, or takes it."""
+        pause_s = min(max(0.0, beyond_s) * PAUSES, PAUSE_MAX_S)
         self._free_s = max(self._free_s, trio.current_time()) + pause_s

@@ -53,6 +53,9 @@ class LogResources:
     async def admit(self, user_id: str) -> None:
         pass
 
+    async def turn_of(self, size: int) -> None:
+        pass
+
     def spend_cpu(self, user_id: str, seconds: float) -> None:
         pass
 

@@ -8,6 +8,8 @@ import trio
 
 from gateway.cli.client import Resource, View
 from gateway.http.problems import TOLD_LATE_S
+from gateway.node import resources
+from gateway.sessions.heavy import PAUSE_MAX_S, PAUSES
 from tests.http.node import TRANSPORTS, served
 
 EVENT = "/v1/resources/event/42"
@@ -372,3 +374,31 @@ async def test_cpu_of_requests_is_their_users(tmp_path, transport):
         refused = await node.client.get(path, headers=bob)
         assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 60
         assert (await node.client.get(path)).status_code == 200
+
+
+async def test_large_documents_take_turns_and_small_ones_need_none(
+    tmp_path, transport, monkeypatch
+):
+    monkeypatch.setattr(resources, "TURN_WAIT_MAX_S", 1.0)
+    large = {"title": "a", "description": "x" * resources.LARGE_BYTES}
+    async with served(tmp_path, transport) as node, trio.open_nursery() as nursery:
+        lane, answers = node.node.endpoint.context.heavy, []
+
+        async def put_large() -> None:
+            answers.append(await node.client.put(EVENT, json=large))
+
+        lane.spent(0.5 / PAUSES)
+        nursery.start_soon(put_large)
+        assert (await node.client.put("/v1/resources/event/43", json={"title": "a"})).status_code == 201
+        assert answers == []
+        with trio.fail_after(10):
+            while not answers:  # noqa: ASYNC110  (a task that tells it when it is done)
+                await trio.sleep(0.01)
+        assert answers[0].status_code == 201
+        lane.spent(PAUSE_MAX_S)
+        late = await node.client.put(EVENT, json=large)
+        assert (late.status_code, late.json()["code"], int(late.headers["retry-after"]) > 0) == (
+            503,
+            "UNAVAILABLE",
+            True,
+        )
