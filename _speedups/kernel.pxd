@@ -29,11 +29,14 @@ cdef Budget drawn(Budget budget)
 
 # values
 
-cdef object INTEGER_MAX
+cdef long long INTEGER_MAX
 cdef object UNBOUNDED_BYTES, ABSENT
 
 cdef str check_string(str text)
+@cython.locals(number=longlong)
 cdef object check_integer(object value)
+@cython.locals(number=longlong)
+cdef long long machine_integer(object value)
 @cython.locals(kind=object)
 cdef object check_scalar(object value)
 cdef bint is_negative_zero(object value) except -1
@@ -61,7 +64,7 @@ cdef long long within(long long total, long long bytes_max) except -1
 @cython.locals(total=longlong)
 cdef long long own_bytes(object container, list below) except -1
 cdef long long scalar_bytes(object value) except -1
-@cython.locals(size=longlong, rest=longlong)
+@cython.locals(number=longlong, size=longlong, rest=longlong, bound=longlong)
 cdef long long integer_bytes(object value) except -1
 cdef long long string_bytes(str text) except -1
 

@@ -25,9 +25,19 @@ def check_string(text: str) -> str:
 
 
 def check_integer(value: int) -> int:
-    if value > INTEGER_MAX or value < -INTEGER_MAX:
+    number = machine_integer(value)
+    if number > INTEGER_MAX or number < -INTEGER_MAX:
         raise KernelError(INVALID, "an integer lies beyond +-(2^53-1), where JSON readers lose digits")
     return value
+
+
+def machine_integer(value: int) -> int:
+    """`value` as a number of the machine; one that isn't any as one beyond INTEGER_MAX."""
+    try:
+        number = value
+    except OverflowError:
+        return INTEGER_MAX + 1
+    return number
 
 
 def check_scalar(value: Any) -> Any:
@@ -249,12 +259,13 @@ def scalar_bytes(value: Any) -> int:
 
 def integer_bytes(value: int) -> int:
     """The digits of an integer, and its sign; faster than writing it."""
-    if value > INTEGER_MAX or value < -INTEGER_MAX:
+    number = machine_integer(value)
+    if number > INTEGER_MAX or number < -INTEGER_MAX:
         return len(repr(value))
-    size = 1 if value >= 0 else 2
-    rest = value if value >= 0 else -value
-    while rest >= 10:
-        rest //= 10
+    size, rest = (1, number) if number >= 0 else (2, -number)
+    bound = 10
+    while rest >= bound:
+        bound *= 10
         size += 1
     return size
 
