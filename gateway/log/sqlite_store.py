@@ -49,22 +49,25 @@ CHECK_TIME_MAX_S = 2.0
 RECORDS_A_STEP = 1000
 PROBE_BYTES = 256 << 10
 
-# ?1: [[resource, epoch, base, nonce, [record, ...]], ...], a record being [user, client, seq, digest,
-# timestamp, undoes, offset, size, checksum]; ?2: the bodies, back to back. A batch whose epoch or base isn't
-# the head's adds no row.
+# `batches`: [[resource, epoch, base, nonce, [record, ...]], ...], a record being [user, client, seq, digest,
+# timestamp, undoes, offset, size, checksum]; `bodies`, back to back. A batch whose epoch or base isn't the
+# head's adds no row.
 _APPEND = """
 INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body,
                     checksum)
 SELECT r.id, (b.value->>2) + 1 + c.key, c.value->>0, c.value->>1, c.value->>2, c.value->>3, c.value->>4,
-       c.value->>5, iif(c.key, NULL, b.value->>3), substr(?2, c.value->>6, c.value->>7), c.value->>8
-FROM json_each(?1) AS b
+       c.value->>5, iif(c.key, NULL, b.value->>3), substr(:bodies, c.value->>6, c.value->>7), c.value->>8
+FROM json_each(:batches) AS b
 CROSS JOIN resource AS r ON r.name = b.value->>0 AND r.epoch = b.value->>1
 CROSS JOIN json_each(b.value->4) AS c
 WHERE (b.value->>2) = ifnull((SELECT max(version) FROM change WHERE resource = r.id), 0)
 """
 _CREATE = """
-INSERT INTO resource (name, epoch) SELECT value->>0, value->>1 FROM json_each(?1)
+INSERT INTO resource (name, epoch) SELECT value->>0, value->>1 FROM json_each(?)
 WHERE value->>1 = (SELECT standing_epoch FROM log) ON CONFLICT DO NOTHING
+"""
+_SET_EPOCH = """
+INSERT INTO resource (name, epoch) VALUES (?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch
 """
 _HEAD = """
 SELECT id, epoch, ifnull((SELECT max(version) FROM change WHERE resource = r.id), 0)
@@ -88,16 +91,16 @@ SELECT json_group_array(json((
             SELECT id AS newest FROM change INDEXED BY change_submission
             WHERE resource = r.id AND user_id = k.value->>1 AND client_id = k.value->>2 AND seq IS NOT NULL
             ORDER BY id DESC LIMIT {SUBMISSIONS_KEPT}
-        ) JOIN change ON id = newest WHERE timestamp >= ?2 ORDER BY id DESC
+        ) JOIN change ON id = newest WHERE timestamp >= ? ORDER BY id DESC
     )
-))) FROM json_each(?1) AS k LEFT JOIN resource AS r ON r.name = k.value->>0
+))) FROM json_each(?) AS k LEFT JOIN resource AS r ON r.name = k.value->>0
 """
 _OWN_CHANGES = """
 SELECT json_group_array(json_array(version, undoes)) FROM (
     SELECT version, undoes FROM (
         SELECT id AS newest FROM change INDEXED BY change_submission
-        WHERE resource = (SELECT id FROM resource WHERE name = ?1) AND user_id = ?2 AND client_id = ?3
-        ORDER BY id DESC LIMIT ?4
+        WHERE resource = (SELECT id FROM resource WHERE name = ?) AND user_id = ? AND client_id = ?
+        ORDER BY id DESC LIMIT ?
     ) JOIN change ON id = newest ORDER BY id DESC
 )
 """
@@ -106,28 +109,28 @@ SELECT version, digest FROM change WHERE resource = ? AND user_id = ? AND client
 """
 _SAVE_SNAPSHOT = """
 INSERT OR REPLACE INTO snapshot (resource, version, document, checksum)
-SELECT id, ?3, ?4, ?5 FROM resource AS r WHERE name = ?1 AND epoch = ?2
-AND ?3 BETWEEN 1 AND (SELECT max(version) FROM change WHERE resource = r.id)
+SELECT id, :version, :document, :checksum FROM resource AS r WHERE name = :resource AND epoch = :epoch
+AND :version BETWEEN 1 AND (SELECT max(version) FROM change WHERE resource = r.id)
 """
-# ?1 the type with its colon, ?2 a time or null, ?3 a number of changes or null. A change at or below both
-# bounds goes, and so does one beyond either.
+# `type` has its colon; `since_ms` and `changes`, a time and a number of changes, may be null. A change at or
+# below both bounds goes, and so does one beyond either.
 _EXCESS = """
 SELECT name, epoch, upto FROM (
     SELECT r.name, r.epoch, min(h.head - 1, max(
-        CASE WHEN ?2 IS NULL THEN 0 ELSE ifnull((
-            SELECT max(version) FROM change WHERE resource = r.id AND timestamp < ?2
+        CASE WHEN :since_ms IS NULL THEN 0 ELSE ifnull((
+            SELECT max(version) FROM change WHERE resource = r.id AND timestamp < :since_ms
         ), 0) END,
-        CASE WHEN ?3 IS NULL THEN 0 ELSE h.head - ?3 END
+        CASE WHEN :changes IS NULL THEN 0 ELSE h.head - :changes END
     )) AS upto, h.first
     FROM resource AS r JOIN (
         SELECT resource, max(version) AS head, min(version) AS first FROM change GROUP BY resource
     ) AS h ON h.resource = r.id
-    WHERE r.name >= ?1 AND r.name < ?1 || char(1114111) AND r.name > ?4
-) WHERE upto >= first ORDER BY name LIMIT ?5
+    WHERE r.name >= :type AND r.name < :type || char(1114111) AND r.name > :after
+) WHERE upto >= first ORDER BY name LIMIT :most
 """
 _RETAIN_SNAPSHOTS = """
-DELETE FROM snapshot WHERE resource = ?1 AND version < ?2
-AND version NOT IN (SELECT value FROM json_each(?3))
+DELETE FROM snapshot WHERE resource = ? AND version < ?
+AND version NOT IN (SELECT value FROM json_each(?))
 """
 _REMEDY = "Restore it from a backup, or start with another data directory; the gateway leaves it as it is."
 _ANY = (1 << 63) - 1
@@ -302,7 +305,8 @@ class Reader:
 
     def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
         """The port's `excess`."""
-        given = f"{kept.type}:", kept.since_ms, kept.changes, after, limit
+        rule = {"type": f"{kept.type}:", "since_ms": kept.since_ms, "changes": kept.changes}
+        given = {**rule, "after": after, "most": limit}
         rows = self.connection.execute(_EXCESS, given).fetchall()
         return [Excess(name.decode(), epoch, upto) for name, epoch, upto in rows]
 
@@ -312,7 +316,7 @@ class Reader:
 
     def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
         keys = orjson.dumps([tuple(client) for client in clients]).decode()
-        found = self._json(_RECENT, keys, since)
+        found = self._json(_RECENT, since, keys)
         return [[Submitted(*row) for row in rows] for rows in found]
 
     def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
@@ -379,7 +383,8 @@ class Writer(Reader):
         return [outcomes[place] for place in range(len(batches))]
 
     def save_snapshot(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
-        self.connection.execute(_SAVE_SNAPSHOT, (resource, epoch, *snapshot, crc32(snapshot.document)))
+        named = {"resource": resource, "epoch": epoch, **snapshot._asdict()}
+        self.connection.execute(_SAVE_SNAPSHOT, {**named, "checksum": crc32(snapshot.document)})
 
     def purge(self, resource: str, now_ms: int) -> int:
         """Erase the resource, from the write-ahead log too."""
@@ -443,14 +448,14 @@ class Writer(Reader):
 
     def _insert(self, batches: Sequence[Batch]) -> int:
         """Add the batches that continue their heads; returns the number of rows, 0 where one is a resend."""
-        index, bodies = _pack(batches)
+        packed = _pack(batches)
         try:
             if any(batch.base == 0 for batch in batches):
                 with self.transaction("IMMEDIATE"):
-                    self.connection.execute(_CREATE, (index,))
-                    done = self.connection.execute(_APPEND, (index, bodies))
+                    self.connection.execute(_CREATE, (packed["batches"],))
+                    done = self.connection.execute(_APPEND, packed)
             else:
-                done = self.connection.execute(_APPEND, (index, bodies))
+                done = self.connection.execute(_APPEND, packed)
         except sqlite3.IntegrityError:
             return 0
         if done.rowcount and done.lastrowid:
@@ -491,13 +496,10 @@ class Writer(Reader):
         return Forked(epoch)
 
     def _set_epoch(self, resource: str, epoch: int) -> None:
-        self.connection.execute(
-            "INSERT INTO resource (name, epoch) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET epoch = ?2",
-            (resource, epoch),
-        )
+        self.connection.execute(_SET_EPOCH, (resource, epoch))
 
 
-def _pack(batches: Sequence[Batch]) -> tuple[str, bytes]:
+def _pack(batches: Sequence[Batch]) -> dict[str, Any]:
     """The arguments of `_APPEND`."""
     index, bodies, offset = [], [], 1
     for batch in batches:
@@ -508,7 +510,7 @@ def _pack(batches: Sequence[Batch]) -> tuple[str, bytes]:
             bodies.append(body)
             offset += len(body)
         index.append((batch.resource, batch.epoch, batch.base, batch.nonce, rows))
-    return orjson.dumps(index).decode(), b"".join(bodies)
+    return {"batches": orjson.dumps(index).decode(), "bodies": b"".join(bodies)}
 
 
 # The bytes may have reached the disk although the answer was an error.
