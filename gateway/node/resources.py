@@ -5,7 +5,6 @@ A write is an ordinary change through the room; its author (`Waiter`) has no con
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
@@ -20,6 +19,7 @@ from gateway.hub import replay
 from gateway.hub.hub import Hub
 from gateway.hub.names import NamedVersion, NamedVersions, hidden
 from gateway.hub.summarise import Summariser
+from gateway.node.request_charges import RequestCharges
 from gateway.node.searching import Searcher
 from gateway.ports import Identity, Role
 from gateway.ports.search import Wanted
@@ -28,21 +28,15 @@ from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from gateway.rooms.waiter import Waiter
 from gateway.sessions import single
-from gateway.sessions.charges import charge_read, spend_bytes, wait_of_edit
+from gateway.sessions.charges import wait_of_edit
 from gateway.sessions.context import SessionContext
-from gateway.sessions.heavy import TURN_S
 from gateway.wire import messages
 
 CLIENT_ID = "http"
 KILLED_RETRY_MS = 10_000
-# A body of so many bytes is much work: so much for each, at the most, until it is staged.
-LARGE_BYTES = 64 * 1024
-BODY_BYTE_S = 2e-8
-# Who waits longer for a turn is to come again.
-TURN_WAIT_MAX_S = 10.0
 
 
-class HubResources:
+class HubResources(RequestCharges):
     """The port `gateway.http.port.Resources` over a hub; `sessions`: what edits share with the connected."""
 
     def __init__(
@@ -52,10 +46,10 @@ class HubResources:
         summariser: Summariser | None = None,
         searcher: Searcher | None = None,
     ) -> None:
+        super().__init__(sessions)
         self._searcher = searcher
         self._hub = hub
         self._summariser = summariser
-        self._sessions = sessions
         self.names = NamedVersions(hub.open, hub.now_s, hub.wall_ms)
 
     def types(self) -> Sequence[str]:
@@ -74,48 +68,6 @@ class HubResources:
     def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
         """As it was decided."""
         return self._sessions.permissions.decided(identity, resource_type, resource_id)
-
-    def charge_read(self, user_id: str, reads: int = 1) -> None:
-        """Count reads as a session's."""
-        charge_read(self._sessions, user_id, reads)
-
-    def spend_bytes(self, user_id: str, size: int) -> None:
-        """An answer of so many bytes goes to this user."""
-        spend_bytes(self._sessions, user_id, size)
-
-    async def admit(self, user_id: str) -> None:
-        """Refuse who used up his share, have who is over it wait for a turn; raises Refusal RATE_LIMITED."""
-        now_s = self._hub.now_s()
-        wait_s = self._sessions.cpu.wait_s(user_id, now_s)
-        if wait_s > 0:
-            wait_ms = math.ceil(wait_s * 1000)
-            text = f"Your requests took too much of this node's time; wait {wait_ms} ms."
-            raise Refusal("RATE_LIMITED", text, retry_after_ms=wait_ms)
-        if self._sessions.cpu.over(user_id, now_s):
-            await self._turn(TURN_S)
-            self._sessions.cpu.linger(user_id, self._hub.now_s())
-
-    async def turn_of(self, size: int) -> None:
-        """Wait for a turn where a body of so many bytes is much work, whoever sent it."""
-        if size > LARGE_BYTES:
-            await self._turn(size * BODY_BYTE_S)
-
-    async def _turn(self, work_s: float) -> None:
-        """Wait for a turn of so much work; raises Refusal UNAVAILABLE where too many are before."""
-        try:
-            with trio.fail_after(TURN_WAIT_MAX_S):
-                await self._sessions.heavy.enter(work_s)
-        except trio.TooSlowError:
-            text = "Much work of others is before this request; send it again later."
-            retry_after_ms = round(TURN_WAIT_MAX_S * 1000)
-            raise Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms) from None
-
-    def spend_cpu(self, user_id: str, seconds: float) -> None:
-        """A request of this user took so much."""
-        now_s = self._hub.now_s()
-        if seconds > TURN_S and self._sessions.cpu.over(user_id, now_s):
-            self._sessions.heavy.spent(seconds - TURN_S)
-        self._sessions.cpu.spend(user_id, seconds, now_s)
 
     async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
         """The resource at a version, at head for None; raises Refusal VERSION_AHEAD, UNAVAILABLE."""

@@ -8,7 +8,7 @@ import trio
 
 from gateway.cli.client import Resource, View
 from gateway.http.problems import TOLD_LATE_S
-from gateway.node import resources
+from gateway.node import request_charges
 from gateway.sessions.heavy import PAUSE_MAX_S, PAUSES
 from tests.http.node import TRANSPORTS, served
 
@@ -376,11 +376,9 @@ async def test_cpu_of_requests_is_their_users(tmp_path, transport):
         assert (await node.client.get(path)).status_code == 200
 
 
-async def test_large_documents_take_turns_and_small_ones_need_none(
-    tmp_path, transport, monkeypatch
-):
-    monkeypatch.setattr(resources, "TURN_WAIT_MAX_S", 1.0)
-    large = {"title": "a", "description": "x" * resources.LARGE_BYTES}
+async def test_large_documents_take_turns_and_small_ones_need_none(tmp_path, transport, monkeypatch):
+    monkeypatch.setattr(request_charges, "TURN_WAIT_MAX_S", 1.0)
+    large = {"title": "a", "description": "x" * request_charges.LARGE_BYTES}
     async with served(tmp_path, transport) as node, trio.open_nursery() as nursery:
         lane, answers = node.node.endpoint.context.heavy, []
 
