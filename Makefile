@@ -37,7 +37,7 @@ serve: venv
 	$(BIN)/gateway serve $(ARGS)
 
 test: venv
-	$(PYTEST) -n 3 --dist loadfile $(ARGS)
+	$(PYTEST) -n 2 --dist loadfile $(ARGS)
 	$(BIN)/python -m tests.nodejs test
 	$(BIN)/python -m tests.nodejs e2e
 
@@ -53,7 +53,7 @@ test-all:
 coverage: venv
 	$(BIN)/coverage erase
 	$(MAKE) test PYTEST='$(BIN)/coverage run -m pytest'
-	GATEWAY_SPEEDUPS=kernels $(BIN)/coverage run -m pytest -q -n 3 --dist loadfile $(CORE_TESTS)
+	GATEWAY_SPEEDUPS=kernels $(BIN)/coverage run -m pytest -q -n 2 --dist loadfile $(CORE_TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

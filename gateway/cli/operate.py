@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import urllib.error
@@ -57,7 +58,7 @@ class AdminPort(NamedTuple):
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise ClientError(_detail(error)) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:  # it may end while it answers
             reason = getattr(error, "reason", error)
             raise Unreachable(f"no gateway answers at {base}: {reason}; name it by --admin URL") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from tests.contracts.transport_contract import (
     raw_ask,
     slow_sockets,
 )
-from tests.transport.wire import CLOSE, PONG, TEXT, RawClient, close_frame, frame, request
+from tests.transport.wire import CLOSE, PONG, TEXT, Gone, RawClient, close_frame, frame, request
 
 TEXT_OF_SIZE = "all work and no play makes a dull gateway; "
 
@@ -135,7 +136,7 @@ class TestFastTransport(TransportContract):
             await client.send_text('{"do": "close", "code": 4408, "reason": "idle"}')
             assert (await client.receive()).code == 4408
             sent, chunk = 0, frame(TEXT, b"x" * 1000) * 64
-            with trio.move_on_after(1.2):  # three ticks of those that rest, at the most
+            with trio.move_on_after(1.2), suppress(Gone):  # three ticks of those that rest, at the most
                 while True:
                     await client.send(chunk)
                     sent += len(chunk)
