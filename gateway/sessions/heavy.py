@@ -2,8 +2,8 @@
 
 One message of the dearest kind holds the loop for some 20 ms. Ten users may send such messages one after the
 other, each within a share of his own; whoever comes meanwhile waits. So who went over his share takes turns
-with the others who did, until he has paid: then one message in thirty meets one of theirs. What is known to
-be as much work before it is done takes a turn, whoever sends it.
+with the others who did, until he has paid: then one message in thirty meets one of theirs. A large document
+that comes over HTTP takes a turn, whoever sends it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ FIELD_LENGTH_MAX = 256
 CONTAINERS_MAX = 65_536
 
 # orjson reads an integer literal beyond 64 bits as a float, silently; only so long a run can be one.
-# An integer of so many digits is read as a float. Digits are looked for as zeros, and all else as spaces.
+# Digits are looked for as zeros, and all else as spaces.
 _LONG_DIGITS = b"0" * 19
 _DIGITS_AS_ZEROS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
 _DIGITS = re.compile(rb"[0-9]+")
