@@ -17,5 +17,7 @@ export default defineConfig({
     include: ["{client,react,calendar,electron}/test/**/*.test.{ts,tsx}"],
     passWithNoTests: true,
     maxWorkers: 2,
+    // A machine that stands still for a while is no failure: tests wait for events, and this ends only what hangs.
+    testTimeout: 30_000,
   },
 });

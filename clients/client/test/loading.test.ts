@@ -49,16 +49,14 @@ test("where the part for tabs can't be loaded, nothing shared is touched, edits 
 });
 
 test("a part that failed to load is loaded at the next try", async () => {
-  let isThere = false;
-  vi.doMock("../src/http.js", async (original) => {
-    if (!isThere) throw NETWORK_ERROR;
-    return original();
+  vi.doMock("../src/http.js", () => {
+    throw NETWORK_ERROR;
   });
   const platform = new FakePlatform();
   platform.answer = () => ({ status: 200, body: { items: [] } });
   const { client } = await opened(platform, new Map());
   await expect(client.list("event")).rejects.toThrow();
-  isThere = true;
+  vi.doUnmock("../src/http.js");
   vi.resetModules();
   await expect(client.list("event")).resolves.toEqual({ items: [], next: null });
   await client.close();
