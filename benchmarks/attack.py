@@ -5,9 +5,11 @@
 For each attack: the honest client alone, then beside so many attackers at once, each a process and a user of
 its own that sends as fast as it is read and heeds nothing: what an editor or a viewer may send, within all
 limits; limits of rate are the defaults. Milliseconds from a message to its answer: p50, p95 and the longest,
-at rest and under attack; of the node the longest step of its loop, in CPU ms, the share of time in which it
-was ready and the machine ran something else, and its memory. Attackers are niced, for on a small machine they
-also take the processor of the node. Writes out/benchmarks/attack.json.
+at rest and under attack. Of the node: the longest step of its loop, in CPU ms; the share of time in which it
+was ready and the machine ran something else; its memory at rest and under attack, and what of it settings
+bound: the attackers' documents, as the node holds them, and by its own metrics the changes of open rooms,
+edits on their way and queues of slow readers. Attackers are niced, for on a small machine they also take the
+processor of the node. Writes out/benchmarks/attack.json.
 
 Aim: p95 at most three times that at rest, the longest under 100 ms on a quiet machine, and memory within what
 the limits say plus 50 MB.
@@ -27,12 +29,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import jwt
+import orjson
 import psutil
 
 from benchmarks import measure
@@ -45,6 +49,7 @@ EDIT_EACH_PINGS = 5
 NICE = 19
 SETTLE_S = 1.0
 ANSWER_TIMEOUT_S = 20.0
+KEPT = ("gateway_window_bytes", "gateway_past_bytes", "gateway_pending_bytes", "gateway_outbox_bytes")
 Json = dict[str, Any]
 
 
@@ -208,8 +213,11 @@ SOCKET: Mapping[str, tuple[Any, str, Callable[[Client, str], Iterator[bytes]]]] 
 }
 
 
+PUT = {"title": "T", "rows": list(range(140_000))}
+
+
 def _over_http(port: int, number: int, resource_id: str) -> None:
-    put(port, resource_id, f"attacker-{number}", {"title": "T", "rows": list(range(140_000))})
+    put(port, resource_id, f"attacker-{number}", PUT)
 
 
 def _travel(port: int, number: int, resource_id: str) -> None:
@@ -237,12 +245,25 @@ HTTP: Mapping[str, Callable[[int, int, str], None]] = {
 ATTACKS = (*SOCKET, *HTTP)
 
 
+def document_of(name: str) -> Any:
+    """What each attacker has a room for."""
+    return SOCKET[name][0] if name in SOCKET else PUT if name == "puts" else None
+
+
+def weigh(name: str, count: int) -> float:
+    """MB that so many of its documents take as objects; in a process that does nothing else."""
+    encoded, process = orjson.dumps(document_of(name)), psutil.Process()
+    before = process.memory_info().rss
+    documents = [orjson.loads(encoded) for _ in range(count)]
+    return (process.memory_info().rss - before) / 1e6 if documents else 0.0
+
+
 def attack(name: str, port: int, number: int) -> None:
     """Go on for ever; who is thrown out comes back."""
     resource_id = f"{name}-{number}"
     user = f"{name}-attacker-{number}"
     if name in SOCKET:
-        put(port, resource_id, f"{user}-maker", SOCKET[name][0])
+        put(port, resource_id, f"{user}-maker", document_of(name))
     print("attacking", flush=True)
     while True:
         with suppress(OSError, http.client.HTTPException):
@@ -328,7 +349,11 @@ class Node:
         assert process.stdin is not None
         self.pid = process.pid
         self._said, self._told = process.stdout, process.stdin
-        self.port = int(self._said.readline().split("ws://")[1].split("/")[0].rpartition(":")[2])
+        ready = self._said.readline()
+        self.port, self._admin_port = (
+            int(ready.split(scheme)[1].split()[0].split("/")[0].rpartition(":")[2])
+            for scheme in ("ws://", "admin=http://")
+        )
 
     def held(self) -> Json:
         """The longest step of its loop since the last call, in CPU ms, and whose task it was."""
@@ -336,6 +361,13 @@ class Node:
         self._told.flush()
         longest_ms, task, _ = json.loads(self._said.readline())
         return {"held_ms": longest_ms, "held_by": task}
+
+    def kept_mb(self) -> float:
+        """What it keeps now of what its settings bound, as it tells itself in its metrics."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._admin_port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        samples = (line.rpartition(" ") for line in lines)
+        return sum(float(value) for name, _, value in samples if name.partition("{")[0] in KEPT) / 1e6
 
     def put_off_s(self) -> float:
         """For how long its main thread was ready to run while the machine ran something else."""
@@ -364,6 +396,12 @@ def serving(transport: str, settings: Sequence[str] = (), program: str = "gatewa
             assert process.stdin is not None
             process.stdout.close()
             process.stdin.close()
+
+
+def documents_mb(name: str, count: int) -> float:
+    """What `weigh` says of them."""
+    command = [sys.executable, "-m", "benchmarks.attack", "--weigh", name, "--attackers", str(count)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 @contextmanager
@@ -404,10 +442,11 @@ def measured(name: str, transport: str, count: int, seconds: float, nice: int = 
             before_s = node.put_off_s()
             under = honest.measured(seconds)
             under |= node.held() | {"put_off": (node.put_off_s() - before_s) / seconds}
+            under["bounded_mb"] = node.kept_mb() + documents_mb(name, count)
     return {"rest": rest, "attack": under}
 
 
-NODE = ("longest step", "put off", "RSS MB")
+NODE = ("longest step", "put off", "RSS MB", "bounded MB")
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -421,6 +460,7 @@ def table(results: Mapping[str, Any]) -> str:
         row.append(f"{under['held_ms']:.0f}")
         row.append(f"{under['put_off']:.0%}")
         row.append(f"{found['rest']['rss_mb']:.0f}, {under['rss_mb']:.0f}")
+        row.append(f"{under['bounded_mb']:.0f}")
         rows.append(row)
     columns = ("attack", "ping at rest", "under attack", "edit at rest", "under attack", *NODE)
     return measure.table("Milliseconds of an honest client: p50, p95, max", columns, rows)
@@ -437,9 +477,12 @@ def run(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--nice", type=int, default=NICE, help=f"of each attacker (default {NICE})")
     parser.add_argument("--only", choices=ATTACKS, action="append")
     parser.add_argument("--transport", choices=("fast", "portable"), default="fast")
-    for name in ("--attack", "--port", "--number"):
+    for name in ("--attack", "--port", "--number", "--weigh"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.weigh:
+        print(weigh(options.weigh, options.attackers))
+        return
     if options.attack:
         attack(options.attack, int(options.port), int(options.number))
     results = {}

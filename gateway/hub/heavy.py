@@ -13,7 +13,8 @@ from gateway.rooms.room import Room
 # A batch is heavy that took so long to stage, and so long for each of its changes.
 BATCH_S = 0.005
 CHANGE_S = 0.001
-# After a heavy batch the loop is the others' for so many times as long, far longer for what is beyond that.
+# After a heavy batch the loop is the others' for so many times as long. What is more holds others up, so they
+# come first for far longer: for so many times what is beyond, and so long at most.
 PAUSES = 4.0
 BEYOND_PAUSES = 64.0
 PAUSE_MAX_S = 2.0

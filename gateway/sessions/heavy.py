@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import trio
 
+from gateway.hub.heavy import BEYOND_PAUSES, PAUSE_MAX_S
+
 # A turn is so much work at least: many small messages are handled in one. Then the loop is everybody else's
 # for so many times as long: who comes meanwhile hardly notices.
 TURN_S = 0.001
 TURN_PAUSES = 8.0
-# What is more than that holds others up, so they come first for much longer.
-PAUSES = 64.0
-PAUSE_MAX_S = 2.0
 
 
 class HeavyLane:
@@ -37,5 +36,5 @@ class HeavyLane:
 
     def spent(self, beyond_s: float) -> None:
         """Somebody's turn took so much longer, or takes it."""
-        pause_s = min(max(0.0, beyond_s) * PAUSES, PAUSE_MAX_S)
+        pause_s = min(max(0.0, beyond_s) * BEYOND_PAUSES, PAUSE_MAX_S)
         self._free_s = max(self._free_s, trio.current_time()) + pause_s

@@ -8,8 +8,8 @@ import trio
 
 from gateway.cli.client import Resource, View
 from gateway.http.problems import TOLD_LATE_S
+from gateway.hub.heavy import BEYOND_PAUSES, PAUSE_MAX_S
 from gateway.node import request_charges
-from gateway.sessions.heavy import PAUSE_MAX_S, PAUSES
 from tests.http.node import TRANSPORTS, served
 
 EVENT = "/v1/resources/event/42"
@@ -385,7 +385,7 @@ async def test_large_documents_take_turns_and_small_ones_need_none(tmp_path, tra
         async def put_large() -> None:
             answers.append(await node.client.put(EVENT, json=large))
 
-        lane.spent(0.5 / PAUSES)
+        lane.spent(0.5 / BEYOND_PAUSES)
         nursery.start_soon(put_large)
         assert (await node.client.put("/v1/resources/event/43", json={"title": "a"})).status_code == 201
         assert answers == []

@@ -11,11 +11,12 @@ import pytest
 import trio
 
 from gateway.admission.rates import PAUSE_S
+from gateway.hub.heavy import BEYOND_PAUSES
 from gateway.sessions import session as sessions
 from gateway.sessions.account import BYTE_S, MESSAGE_S
 from gateway.sessions.charges import spend_bytes
 from gateway.sessions.endpoint import CPU_MUCH_S
-from gateway.sessions.heavy import PAUSES, TURN_PAUSES, TURN_S
+from gateway.sessions.heavy import TURN_PAUSES, TURN_S
 from gateway.sessions.metered import Metered
 from tests.held import Held
 from tests.rooms.parts import CONFIG
@@ -186,7 +187,7 @@ async def test_who_is_over_his_share_takes_turns_with_others_who_are_and_nobody_
         for client in heavy:
             shared.cpu.spend(client.session.identity.user_id, 0.1, found.hub.now_s())
             client.reader.take()
-        shared.heavy.spent(0.5 / PAUSES)
+        shared.heavy.spent(0.5 / BEYOND_PAUSES)
         began_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             for client in heavy:
