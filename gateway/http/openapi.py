@@ -17,7 +17,7 @@ def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonO
         "Collaboration gateway",
         "Read, wait for, edit and list what the WebSocket edits too; the same tokens, limits and errors.",
         {
-            "/openapi.json": {"get": described()},
+            "/openapi.json": {"get": described(429)},
             **resource_paths(resource_types, document_bytes_max, purges=False),
             **flag_paths(),
         },
@@ -41,12 +41,15 @@ def document(title: str, text: str, paths: JsonObject) -> JsonObject:
     }
 
 
-def described() -> JsonObject:
-    """The description, described."""
+def described(*further: int) -> JsonObject:
+    """The description, described; `further` are the statuses of what else comes."""
     return {
         "summary": "This description (OpenAPI 3.1)",
         "security": [],
-        "responses": {"200": content("application/json", "Anything", "The description")},
+        "responses": {
+            "200": content("application/json", "Anything", "The description"),
+            **problems(*further),
+        },
     }
 
 

@@ -112,7 +112,11 @@ async def test_bad_tokens_over_http_count_too(tmp_path: Path) -> None:
                 for _ in range(8)
             ]
             assert found == [401] * 6 + [429] * 2
-            assert (await client.get("/openapi.json")).status_code == 200
+            described = await client.get("/openapi.json")
+            assert described.status_code == 200
+            slowed = await client.get("/openapi.json", headers={"Authorization": "Bearer no"})
+            answers = described.json()["paths"]["/openapi.json"]["get"]["responses"]
+            assert slowed.status_code == 429 and set(answers) == {"200", "429"}
         assert await status(node, node.token()) == 429
 
 
