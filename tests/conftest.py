@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from functools import partial
 
+import coverage
 import pytest
 import trio
 import trio.testing
@@ -13,6 +15,20 @@ from hypothesis import HealthCheck, settings
 # Machines are shared: how long an example takes says nothing.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _untraced(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where a module says `untraced`, coverage looks away, in the processes that it starts too."""
+    traced = coverage.Coverage.current()
+    if traced is None or request.node.get_closest_marker("untraced") is None:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        traced.stop()
+        yield
+        traced.start()
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ from tests.clients.transports import TRANSPORTS
 from tests.clients.wire import Refused, Wire
 from tests.transport.wire import TEXT, Gone, RawClient, frame, request
 
+pytestmark = pytest.mark.untraced
+
 MESSAGE_MS = 20.0
 TOGETHER_MS = 50.0
 # What came in one read of a socket is handled for 0.3 ms, and the message by which it is over.

@@ -18,6 +18,8 @@ from loadtest.options import RunError
 from loadtest.scenario import load
 from tests.loadtest.reports import report
 
+pytestmark = pytest.mark.untraced
+
 
 def small() -> Wanted:
     """Thirty users for a quarter of a minute; something breaks after four seconds."""

@@ -16,6 +16,8 @@ from gateway.ot import api
 from tests.ot import generate, laws
 from tests.ot.conftest import DEFAULT, KERNELS
 
+pytestmark = pytest.mark.untraced
+
 E, L = False, True
 
 

@@ -7,6 +7,8 @@ import trio
 
 from tests.simulation.world import World, run
 
+pytestmark = pytest.mark.untraced
+
 SEEDS = 1000
 SEEDS_A_TEST = 50
 

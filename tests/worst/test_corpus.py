@@ -25,6 +25,8 @@ from tests.worst.recipe import MESSAGE_BYTES_MAX, messages_of, patch_of, value_o
 from tests.worst.seeds import SEEDS
 from tests.worst.trial import Cost, tried
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).parent.parent.parent
 EDIT_UNITS = Config().limits.edit_work_max
 # What a charge may pass the budget by, since it comes before the work.
