@@ -254,7 +254,7 @@ class LimitsSettings(Section):
     reads_burst: int = tunable(600, "Reads of one user at once", unit="reads", least=1, most=1_000_000)
     user_cpu_share: float = tunable(
         0.05,
-        "CPU of a worker for one user's messages, over time; then they wait",
+        "CPU of a worker for one user's messages, over time; then they wait. 1: no limit",
         least=0.001,
         most=1,
     )

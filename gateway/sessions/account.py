@@ -17,7 +17,7 @@ AWAITED_S = 0.0001
 # The kernel's unit of work, and what it is to ask the log something for a message, and to open a room.
 UNIT_S = 1e-9
 ASKED_UNITS = 300_000
-OPENED_UNITS = 150_000
+OPENED_UNITS = 400_000
 # Who waits for his share looks again after so long.
 WAIT_MAX_S = 1.0
 

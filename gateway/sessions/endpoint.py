@@ -70,9 +70,11 @@ def _resumes(target: str) -> bool:
 
 
 def cpu_of(limits: LimitsSettings) -> tuple[float, float, float]:
-    """What a user may take of a core: so much a second, at once, and from where on he is over it."""
+    """What a user may take of a core: so much a second (0: no limit), at once, and when he is over it."""
     share = limits.user_cpu_share
-    return share, limits.user_cpu_burst_s, CPU_MUCH_S if share < 1 else math.inf
+    if share == 1:
+        return 0.0, limits.user_cpu_burst_s, math.inf
+    return share, limits.user_cpu_burst_s, CPU_MUCH_S
 
 
 class Endpoint:

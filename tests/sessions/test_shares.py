@@ -174,6 +174,14 @@ async def test_a_user_over_his_share_of_cpu_waits_and_nobody_else_does(autojump_
         assert ann.session.receive(b'{"type": "PING", "payload": {}}') is None  # it is paid
 
 
+async def test_a_share_of_the_whole_core_is_no_limit(autojump_clock):
+    async with desk(CONFIG.with_(limits={"user_cpu_share": 1})) as found:
+        ann = await found.client("ann", subscribed=True)
+        ann.session.shared.cpu.spend("ann", 1000.0, found.hub.now_s())
+        assert ann.session.receive(b'{"type": "PING", "payload": {}}') is None
+        assert ann.reader.kinds() == ["PONG"]
+
+
 async def awaited(work):
     await work
 
