@@ -68,7 +68,7 @@ class SqliteAudit:
 
 def _opened(path: Path) -> sqlite3.Connection:
     path.touch(0o600)
-    connection = sqlite3.connect(path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.executescript(_PREPARE)
     return connection
 

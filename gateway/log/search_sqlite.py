@@ -127,14 +127,16 @@ KeptDocument = tuple[str, int, int, bytes, str, int]
 def connect_reading(path: Path) -> sqlite3.Connection:
     """A connection that any thread may use, one at a time, of a database that is there."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
-    return sqlite3.connect(uri, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, uri=True)
+    return sqlite3.connect(
+        uri, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, uri=True
+    )
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """The same, to write; makes the database where there is none."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     os.close(descriptor)
-    connection = sqlite3.connect(path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.executescript(_PREPARE)
     with suppress(sqlite3.Error):  # SQLite before 3.42 has no such option
         connection.execute("INSERT INTO entry_text (entry_text, rank) VALUES ('secure-delete', 0)")
