@@ -1,8 +1,8 @@
 """The indexer of a lone node: a process beside it, which reads the node's log and writes the index.
 
-So an edit costs the node nothing more. `python -m gateway.log.search_follower DATA` follows until its
-standard input ends, and tells how it goes by lines of JSON. An index of another format, or of another
-history, is made anew beside the old one, which answers until then.
+So an edit costs the node nothing more. `python -m gateway.log.search_follower DATA LEVEL FORM NODE` follows
+until its standard input ends, tells how it goes by lines of JSON, and logs as its node does. An index of
+another format, or of another history, is made anew beside the old one, which answers until then.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, forma
 from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_store import Reader, connect
 from gateway.ports.search import Erasure
+from gateway.runtime import logs
 
-logger = logging.getLogger(__name__)
+# Run as a process, its own name is another.
+logger = logging.getLogger("gateway.log.search_follower")
 
 TELL_INTERVAL_S = 0.5
 RETRY_S = 1.0
@@ -233,10 +235,11 @@ async def serve(data_dir: Path) -> None:
 
 def main() -> None:
     """The process."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    data_dir, level, form, node = sys.argv[1:]
+    logs.configure(level, form, node)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
-    trio.run(serve, Path(sys.argv[1]))
+    trio.run(serve, Path(data_dir))
 
 
 if __name__ == "__main__":

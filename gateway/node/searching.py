@@ -15,6 +15,7 @@ import trio
 from gateway.errors import LogUnavailable, Refusal
 from gateway.http.port import FoundPage
 from gateway.ports.search import Erasure, SearchIndex, Wanted
+from gateway.runtime import logs
 from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 
@@ -118,7 +119,8 @@ class IndexProcess:
             await trio.sleep(pause_s)
 
     async def _serve(self) -> None:
-        command = [sys.executable, "-m", "gateway.log.search_follower", str(self._data_dir)]
+        program = [sys.executable, "-m", "gateway.log.search_follower"]
+        command = [*program, str(self._data_dir), *logs.configured()]
         process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             assert process.stdout is not None

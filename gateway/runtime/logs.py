@@ -24,12 +24,16 @@ Event = MutableMapping[str, Any]
 _CREDENTIAL = re.compile(r"(?i)(bearer\s+|(?:access_)?token=)[^\s\"'&]+")
 _SIGNED = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
 HIDDEN = "[hidden]"
+# How this process logs: level, form, node.
+_configured = ("INFO", "console", "")
 # Shown in their own places.
 _OWN = ("timestamp", "level", "logger", "event", "exception", "node")
 
 
 def configure(level: str, form: str, node: str = "", stream: TextIO | None = None) -> None:
     """Log what is at least `level` (its name) in this form, on standard error; `node` is in each line."""
+    global _configured
+    _configured = (level, form, node)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -50,6 +54,11 @@ def configure(level: str, form: str, node: str = "", stream: TextIO | None = Non
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def configured() -> tuple[str, str, str]:
+    """Level, form and node, for a process of ours to log alike."""
+    return _configured
 
 
 def bind(**fields: str) -> None:

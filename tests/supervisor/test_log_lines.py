@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import httpx
+import trio
 
-from tests.cli.commands import served
+from gateway.log.search_sqlite import INDEX
+from tests.cli.commands import START_TIMEOUT_S, served
 from tests.clients.wire import wire
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import token
@@ -33,6 +35,16 @@ async def test_every_line_of_a_node_and_its_workers_is_an_object_and_holds_no_se
     said = json.dumps(lines)
     for secret in (bearer, bearer.split(".")[1], CONTENT):
         assert secret not in said
+
+
+async def test_the_process_that_indexes_for_a_lone_node_logs_as_the_node_does(tmp_path):
+    async with served(tmp_path, "--set", "server.log_format=json") as server:
+        with trio.fail_after(START_TIMEOUT_S):
+            while not (tmp_path / INDEX).exists():  # noqa: ASYNC110
+                await trio.sleep(0.1)
+        assert await server.stop() == 0
+        lines = [json.loads(line) for line in (await server.command.errors()).splitlines()]
+    assert "gateway.log.search_follower" in {line["logger"] for line in lines}
 
 
 async def test_a_request_keeps_its_id_through_the_node_and_gets_one_where_it_has_none(tmp_path):
