@@ -18,8 +18,11 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 KERNEL = Path("gateway/ot/kernel")
-# -w: what a compiler says about generated C is of no use to anybody.
-OPTIMISE = ["-O3", "-fno-strict-aliasing", "-w", *os.environ.get("GATEWAY_CFLAGS", "").split()]
+# What a compiler says about generated C is of no use to anybody, but for what newer compilers refuse (GCC from 14 on).
+QUIET = ["-Wno-all", "-Wno-sign-compare", "-Wno-discarded-qualifiers", "-Wno-unknown-warning-option"]
+REFUSED = ["incompatible-pointer-types", "int-conversion", "implicit-function-declaration"]
+WARNINGS = [*QUIET, *(f"-Werror={name}" for name in REFUSED)]
+OPTIMISE = ["-O3", "-fno-strict-aliasing", *WARNINGS, *os.environ.get("GATEWAY_CFLAGS", "").split()]
 WITHOUT_CYTHON = "setup.py: Cython is missing, so nothing is compiled. Get it: pip install 'cython>=3.1,<4'"
 # Types come from the .pxd alone: versions of Cython differ in what they make of annotations.
 DIRECTIVES = {"language_level": 3, "annotation_typing": False}

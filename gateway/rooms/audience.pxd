@@ -29,8 +29,6 @@ cdef class Audience:
     cpdef bint discard(self, object connection) except -1
     @cython.locals(form=Form)
     cpdef send(self, bytes message)
-    @cython.locals(form=Form)
-    cpdef announce(self, bytes message, object author)
     @cython.locals(
         own=dict, sent=Py_ssize_t, index=Py_ssize_t, count=Py_ssize_t, entry=Entry, submission=Submission,
         ack=Ack, message=bytes, form=Form, payloads=list,
