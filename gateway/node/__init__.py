@@ -217,8 +217,8 @@ class Node:
         self._resources = HubResources(
             self.hub, self.endpoint.context, self._summariser, self._made_searcher()
         )
-        tracer = LiveTracer(self.hub, self.endpoint.handlers)
-        self._insight = Insight(self.name, self, self.hub, self.endpoint.registry, tracer)
+        self._live = LiveTracer(self.hub, self.endpoint.handlers)
+        self._insight = Insight(self.name, self, self.hub, self.endpoint.registry, self._live)
         self.http: server.HttpServer | None = None
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
@@ -260,6 +260,7 @@ class Node:
                 try:
                     await self._serve(runtime, task_status)
                 finally:
+                    self._live.stop()
                     self._backend.stop()
                     if self._tracer is not None:
                         with trio.CancelScope(shield=True):

@@ -98,6 +98,15 @@ async def test_from_the_command_line(tmp_path: Path) -> None:
             assert "user_id=bob" in await command.line()
 
 
+async def test_a_node_that_ends_lets_go_of_the_room_that_is_traced(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.admin) as client:
+        operator = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=admin')}"}
+        wanted = {"resource": "event:1", "for_s": 60}
+        assert (await client.post("/v1/trace", json=wanted, headers=operator)).is_success
+        assert await server.stop() == 0
+        assert "Traceback" not in await server.command.errors()
+
+
 async def test_only_who_may_looks_and_only_an_operator_traces(tmp_path: Path) -> None:
     async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.admin) as client:
         for path in ("/v1/node", "/v1/sessions", "/v1/trace"):
