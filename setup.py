@@ -18,7 +18,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 KERNEL = Path("gateway/ot/kernel")
-# What a compiler says about generated C is of no use to anybody, but for what newer compilers refuse (GCC from 14 on).
+# What a compiler says about generated C is of no use to anybody, but for what GCC refuses from version 14 on.
 QUIET = ["-Wno-all", "-Wno-sign-compare", "-Wno-discarded-qualifiers", "-Wno-unknown-warning-option"]
 REFUSED = ["incompatible-pointer-types", "int-conversion", "implicit-function-declaration"]
 WARNINGS = [*QUIET, *(f"-Werror={name}" for name in REFUSED)]

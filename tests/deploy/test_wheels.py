@@ -1,4 +1,7 @@
-"""Without a compiler a wheel runs the fast transport, and an install from source the portable one."""
+"""Without a compiler a wheel runs the fast transport, and an install from source the portable one.
+
+GATEWAY_TEST_PYTHONS=all tries a wheel for each supported Python that is installed; else it is this one's.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import sys
 import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -13,39 +17,49 @@ from tests.deploy import wheels
 
 # The compiler's work is what takes long; how fast the kernels are isn't asked here.
 QUICK = "-O0"
+EVERY = os.environ.get("GATEWAY_TEST_PYTHONS") == "all"
+PYTHONS = wheels.interpreters() if EVERY else [sys.executable]
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the source, and the wheel for this Python."""
+class Built(NamedTuple):
+    """The source in a folder, and the wheel that was made of it there for a Python."""
+
+    folder: Path
+    python: str
+
+
+@pytest.fixture(scope="module", params=PYTHONS)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("wheel")
     wheels.source(folder)
-    wheels.wheel(folder, sys.executable, QUICK)
-    return folder
+    wheels.wheel(folder, request.param, QUICK)
+    return Built(folder, request.param)
 
 
-def test_a_wheel_without_a_compiler_runs_the_fast_transport(built: Path) -> None:
-    [made] = (built / "wheels").glob("*.whl")
-    assert f"cp{sys.version_info[0]}{sys.version_info[1]}" in made.name
-    env = wheels.installed(built, sys.executable, made)
-    found = wheels.kernels(env, built)
+def test_a_wheel_without_a_compiler_runs_the_fast_transport(built: Built) -> None:
+    folder, python = built
+    [made] = (folder / "wheels").glob("*.whl")
+    assert wheels.tag(python) in made.name
+    env = wheels.installed(folder, python, made)
+    found = wheels.kernels(env, folder)
     assert found and all(found.values()), found
-    said = wheels.tried(env, built, "--transport", "fast")
+    said = wheels.tried(env, folder, "--transport", "fast")
     assert "compiler" not in said
-    tools = {path.name for path in (built / "tools").iterdir()}
+    tools = {path.name for path in (folder / "tools").iterdir()}
     assert tools.isdisjoint({"gcc", "cc", "c++", "clang", "ld"})
 
 
 def test_a_source_install_without_a_compiler_runs_the_portable_transport_and_says_so(
-    built: Path, tmp_path: Path
+    built: Built, tmp_path: Path
 ) -> None:
     """The C sources are made already; nothing that was compiled is left."""
-    for path in (built / "source").rglob("*"):
+    folder, python = built
+    for path in (folder / "source").rglob("*"):
         assert path.suffix != ".so" or "build" in path.parts
-    os.rename(built / "source", tmp_path / "source")
+    os.rename(folder / "source", tmp_path / "source")
     for path in list((tmp_path / "source" / "build").glob("lib.*")):
         path.rename(tmp_path / f"gone-{path.name}")
-    env = wheels.installed(tmp_path, sys.executable, tmp_path / "source")
+    env = wheels.installed(tmp_path, python, tmp_path / "source")
     assert not any(wheels.kernels(env, tmp_path).values())
     said = wheels.tried(env, tmp_path)
     assert "the portable transport serves" in said

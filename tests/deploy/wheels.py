@@ -1,6 +1,8 @@
 """Builds wheels as a release would, installs them in clean environments without a compiler, and tries them.
 
 python -m tests.deploy.wheels [PYTHON...]     # each of these interpreters; default: all that are installed
+
+What passed is put into out/wheels.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "gateway", "_speedups", "loadtest")
+KEPT = ROOT / "out" / "wheels"
 VERSIONS = ("3.11", "3.12", "3.13")
 # To build, and to fetch what is depended on.
 BUILD_TIMEOUT_S = 900
@@ -140,6 +143,11 @@ def interpreters() -> list[str]:
     return list(found.values())
 
 
+def tag(python: str) -> str:
+    """What the name of a wheel for this Python has in it."""
+    return run([python, "-c", "import sys; print('cp%d%d' % sys.version_info[:2])"]).strip()
+
+
 def main() -> None:
     """Build, install and try a wheel for each Python."""
     for python in sys.argv[1:] or interpreters():
@@ -150,9 +158,10 @@ def main() -> None:
             env = installed(folder, python, made)
             assert all(kernels(env, folder).values())
             tried(env, folder, "--transport", "fast")
+            KEPT.mkdir(parents=True, exist_ok=True)
+            kept = Path(shutil.copy(made, KEPT)).relative_to(ROOT)
             print(
-                f"{made.name}: {made.stat().st_size / 1e6:.1f} MB, fast transport without a compiler",
-                flush=True,
+                f"{kept}: {made.stat().st_size / 1e6:.1f} MB, fast transport without a compiler", flush=True
             )
 
 
