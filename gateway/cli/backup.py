@@ -46,7 +46,7 @@ def backup_command(file: Path, replace: bool, config: Config) -> None:
     """Write everything that was acknowledged so far into FILE, while the gateway serves.
 
     FILE is a database in the format of the embedded log, whole or not there at all; `gateway restore` reads
-    it. The keys that sign tokens aren't in it.
+    it. The keys that sign tokens aren't in it, nor what is revoked, the flags and the record of acts.
 
     \b
     gateway backup /backups/monday.sqlite3 --data /var/lib/gateway
@@ -54,6 +54,8 @@ def backup_command(file: Path, replace: bool, config: Config) -> None:
     """
     if file.exists() and not replace:
         raise ConfigError(f"{file} is there: name another file, or give --replace")
+    if not file.absolute().parent.is_dir():
+        raise ConfigError(f"there is no directory {file.parent}: make it, or name another file")
     if _is_cluster(config):
         contents = cluster_backup.with_stores(config, lambda found: cluster_backup.backup(found, file))
     else:

@@ -14,11 +14,15 @@ from typing import Any, NamedTuple
 
 import click
 
+from gateway.admission import secret_path
 from gateway.cli.options import Command, Settings, reachable, signed
 from gateway.errors import ClientError, Unreachable
 
 TIMEOUT_S = 30.0
 TOKEN_TTL_S = 300
+OTHER_SECRET = (
+    "is that the secret of this gateway? --data DIR, or --set auth.secret_file=FILE, says where it is."
+)
 
 
 class AdminPort(NamedTuple):
@@ -57,7 +61,10 @@ class AdminPort(NamedTuple):
             with opener().open(request, timeout=TIMEOUT_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            raise ClientError(_detail(error)) from None
+            told = _detail(error)
+            if error.code == 401 and self.token is None:
+                told += f" It was signed with {secret_path(settings.load())}: {OTHER_SECRET}"
+            raise ClientError(told) from None
         except (OSError, ValueError, http.client.HTTPException) as error:  # it may end while it answers
             reason = getattr(error, "reason", error)
             raise Unreachable(f"no gateway answers at {base}: {reason}; name it by --admin URL") from None

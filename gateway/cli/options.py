@@ -172,7 +172,8 @@ def signed(config: Config, user: str, grants: Mapping[str, str], ttl_s: float, n
     except FileNotFoundError:
         raise ConfigError(
             f"there is no secret at {path}: `gateway serve` makes one at its first start; point --data, or "
-            "GATEWAY_SERVER_DATA_DIR, to its data directory"
+            "GATEWAY_SERVER_DATA_DIR, to its data directory. That of a cluster is where its nodes have it: "
+            "--set auth.secret_file=FILE, or GATEWAY_AUTH_SECRET_FILE"
         ) from None
     except OSError as error:
         raise ConfigError(f"can't read the secret {path}: {error.strerror}") from error

@@ -107,7 +107,10 @@ def migrate(dsn: str) -> Sequence[str]:
                 _apply(connection, step)
             return [step.name for step in missing]
     except psycopg.Error as error:
-        raise ConfigError(f"the archive can't be migrated: {_text(error)}") from error
+        told = f"the archive can't be migrated: {_text(error)}"
+        if "no password supplied" in told:
+            told += "; give it by GATEWAY_POSTGRES_PASSWORD, or postgres.password_file"
+        raise ConfigError(told) from error
 
 
 def _apply(connection: Connection[Any], step: Migration) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import trio
 
+from gateway.admission import create_secret
 from tests import nodejs
 from tests.cli.commands import Finished, Server, gateway, running, served
 from tests.clients.desk import replace
@@ -105,6 +106,22 @@ async def test_a_node_that_ends_lets_go_of_the_room_that_is_traced(tmp_path: Pat
         assert (await client.post("/v1/trace", json=wanted, headers=operator)).is_success
         assert await server.stop() == 0
         assert "Traceback" not in await server.command.errors()
+
+
+async def test_a_command_with_the_secret_of_another_gateway_is_told_where_it_came_from(
+    tmp_path: Path,
+) -> None:
+    other = tmp_path / "other"
+    secret = other / "jwt-secret"
+    create_secret(secret)
+    async with served(tmp_path / "data") as server:
+        found = await gateway("sessions", "--admin", server.admin, "--data", str(other))
+        assert found.status == 1
+        assert f"signed with {secret}" in found.err and "auth.secret_file" in found.err
+        shown = await gateway("sessions", "--admin", server.admin, "--token", "nonsense")
+        assert shown.status == 1 and "signed with /" not in shown.err
+    found = await gateway("sessions", "--data", str(tmp_path / "nowhere"))
+    assert found.status == 2 and "auth.secret_file" in found.err
 
 
 async def test_only_who_may_looks_and_only_an_operator_traces(tmp_path: Path) -> None:

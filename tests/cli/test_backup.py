@@ -204,3 +204,11 @@ async def test_what_is_no_backup_is_refused_with_the_reason(tmp_path: Path) -> N
         found = await gateway(*words, "--data", str(tmp_path / "data"))
         assert found.status == 2
         assert len(found.err.splitlines()) == 1
+
+
+async def test_a_backup_into_a_directory_that_is_not_there_says_so(tmp_path: Path) -> None:
+    for words in ((), ("--redis", "redis://127.0.0.1:1")):
+        target = tmp_path / "backups" / "monday"
+        found = await gateway("backup", str(target), "--data", str(tmp_path / "data"), *words)
+        assert found.status == 2
+        assert f"there is no directory {target.parent}: make it" in found.err
