@@ -11,11 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.config import Config
+from gateway.config import Config, load
 from gateway.runtime.interpreter import DESCRIPTORS_RESERVED
 from tests.cli.commands import gateway, served
 
-UNIT = Path(__file__).parent.parent.parent / "deploy" / "gateway.service"
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+UNIT, SETTINGS = DEPLOY / "gateway.service", DEPLOY / "gateway.toml"
 
 
 def unit() -> configparser.SectionProxy:
@@ -40,6 +41,17 @@ def test_the_unit_leaves_the_gateway_the_time_and_the_descriptors_that_it_needs(
     assert int(service["TimeoutStopSec"]) > config.timeouts.drain_grace_s + 5
     assert int(service["LimitNOFILE"]) >= config.server.connections_max + DESCRIPTORS_RESERVED
     assert service["KillMode"] == "mixed"
+
+
+def test_its_settings_are_valid_for_a_lone_node_and_with_what_is_commented_out_for_one_of_a_cluster(
+    tmp_path: Path,
+) -> None:
+    assert load(SETTINGS).server.workers == 1
+    cluster = tmp_path / "gateway.toml"
+    cluster.write_text(re.sub(r"^# (?=\[|\w+ = )", "", SETTINGS.read_text(), flags=re.MULTILINE))
+    config = load(cluster)
+    assert (config.server.workers, config.server.proxies) == (2, ("10.0.0.7",))
+    assert config.redis.urls and config.postgres.dsn and config.auth.secret_file
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):

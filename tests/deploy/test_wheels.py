@@ -40,7 +40,7 @@ def test_a_wheel_without_a_compiler_runs_the_fast_transport(built: Built) -> Non
     folder, python = built
     [made] = (folder / "wheels").glob("*.whl")
     assert wheels.tag(python) in made.name
-    env = wheels.installed(folder, python, made)
+    env = wheels.installed_by_the_page(folder, python)
     found = wheels.kernels(env, folder)
     assert found and all(found.values()), found
     said = wheels.tried(env, folder, "--transport", "fast")

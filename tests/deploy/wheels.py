@@ -17,8 +17,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.docs.markdown import blocks
+
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "gateway", "_speedups", "loadtest")
+PAGE = ROOT / "docs" / "how-to" / "install.md"
 KEPT = ROOT / "out" / "wheels"
 VERSIONS = ("3.11", "3.12", "3.13")
 # To build, and to fetch what is depended on.
@@ -92,6 +95,19 @@ def installed(folder: Path, python: str, what: Path) -> Path:
     pip = [env / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", what]
     run(pip, without_compiler(folder))
     return env
+
+
+def installed_by_the_page(folder: Path, python: str) -> Path:
+    """The same by what docs/how-to/install.md has an operator type, below this folder."""
+    wanted, made = folder / "opt" / "gateway", folder / "out"
+    made.mkdir()
+    (folder / "wheels").rename(made / "wheels")
+    env = without_compiler(folder)
+    for name, found in (("python3", python), ("ln", shutil.which("ln"))):
+        (folder / "tools" / name).symlink_to(str(found))
+    [block] = [block.text for block in blocks(PAGE, "Install it") if "-m venv" in block.text]
+    run(["sh", "-e", "-c", block.replace("/opt/", f"{wanted.parent}/")], env, folder)
+    return wanted
 
 
 def kernels(env: Path, folder: Path) -> dict[str, bool]:

@@ -49,8 +49,17 @@ KNOWN = frozenset(
         "helm",
         "haproxy",
         "cat",
+        "apt-get",
+        "install",
+        "ln",
+        "runuser",
+        "systemctl",
+        "useradd",
     )
 )
+
+# Where a page installs programs of ours.
+ENVIRONMENT = re.compile(r"^(\.venv|build/pip|/opt/gateway[\d.-]*)/bin/")
 
 # What differs from run to run: times and epochs, names and numbers of processes and messages.
 VARYING = (
@@ -178,7 +187,7 @@ async def test_the_file_of_settings_is_valid(tmp_path):
 
 def parsed(command: click.Command, words: list[str]) -> None:
     """Raises UsageError where a command doesn't have such an option, or such a command."""
-    if isinstance(command, click.Group):
+    if isinstance(command, click.Group) and not words[0].startswith("-"):
         found = command.get_command(click.Context(command), words[0])
         assert found is not None, f"there is no such command: {words}"
         command, words = found, words[1:]
@@ -192,12 +201,12 @@ def check(command: str) -> None:
     """A command line names a program, a target or a module that is there, with options that it has."""
     inner = re.sub(r"^[A-Z_]+=\$\((.*)\)$", r"\1", command)
     words = [word for word in shlex.split(inner) if not re.fullmatch(r"[A-Z_]+=\S*|&", word)]
-    program = words[0].removeprefix(".venv/bin/") if words else "sh"
+    program = ENVIRONMENT.sub("", words[0]) if words else "sh"
     if program == "gateway":
         parsed(gateway, words[1:])
     elif words[:3] == ["python", "-m", "loadtest"]:
         parsed(import_module("loadtest.cli.main").main, words[3:])
-    elif words[:2] == ["python", "-m"]:
+    elif words[:2] in (["python", "-m"], ["python3", "-m"]):
         assert find_spec(words[2]), f"there is no module {words[2]}"
     elif program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -44,6 +44,12 @@ async def typed(server: Server, folder: Path, words: list[str]) -> str:
     return printed
 
 
+def owners(path: Path) -> tuple[int, int, int]:
+    """Mode, user and group of a file."""
+    found = path.stat()
+    return found.st_mode, found.st_uid, found.st_gid
+
+
 def of(heading: str) -> list[str]:
     """The commands under a heading, quotes and all."""
     return [
@@ -93,10 +99,12 @@ async def test_the_secret_is_replaced_and_nobody_is_logged_out(tmp_path: Path) -
     async with served(tmp_path / "data") as server:
         old = await token(server, "ann")
         async with ann_on(server, old) as ann:
-            before = (server.data / "jwt-secret").read_bytes()
+            (server.data / "jwt-secret").chmod(0o640)
+            before, owned = (server.data / "jwt-secret").read_bytes(), owners(server.data / "jwt-secret")
             await printed_by(textwrap.dedent(indented), server.data)
             assert (server.data / "jwt-secret").read_bytes() != before
             assert (server.data / "jwt-secret.previous").read_bytes() == before
+            assert owners(server.data / "jwt-secret") == owned  # a gateway of another user can still read it
             async with ann_on(server, await token(server, "bob")):
                 await ann.ask("PING", {})
         async with ann_on(server, old):
