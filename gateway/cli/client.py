@@ -268,8 +268,14 @@ def _reaching(url: str) -> Iterator[None]:
     except ConnectionRejected as rejected:
         raise _rejection(url, rejected) from None
     except (OSError, HandshakeError, trio.BrokenResourceError, trio.TooSlowError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or f"no answer in {CONNECT_TIMEOUT_S:g} s"
+        reason = getattr(error, "strerror", None) or str(error) or _silence(url)
         raise Unreachable(f"no gateway answers at {url}: {reason}") from None
+
+
+def _silence(url: str) -> str:
+    """Why nothing came; who speaks TLS waits for more where he is spoken to without."""
+    text = f"no answer in {CONNECT_TIMEOUT_S:g} s"
+    return f"{text}; if it speaks TLS, its address begins with wss://" if url.startswith("ws:") else text
 
 
 def _rejection(url: str, rejected: ConnectionRejected) -> GatewayError:

@@ -107,10 +107,7 @@ def migrate(dsn: str) -> Sequence[str]:
                 _apply(connection, step)
             return [step.name for step in missing]
     except psycopg.Error as error:
-        told = f"the archive can't be migrated: {_text(error)}"
-        if "no password supplied" in told:
-            told += "; give it by GATEWAY_POSTGRES_PASSWORD, or postgres.password_file"
-        raise ConfigError(told) from error
+        raise ConfigError(f"the archive can't be migrated: {_text(error)}") from error
 
 
 def _apply(connection: Connection[Any], step: Migration) -> None:
@@ -399,7 +396,11 @@ class PostgresArchive:
 
 
 def _text(error: psycopg.Error) -> str:
-    return " ".join(str(error).split())
+    """What it says, on one line, with the way out where PostgreSQL has none."""
+    text = " ".join(str(error).split())
+    if "no password supplied" in text or "password authentication failed" in text:
+        return f"{text} (GATEWAY_POSTGRES_PASSWORD or postgres.password_file hold the password)"
+    return text
 
 
 def _open(connection: Connection[Any], resource: str) -> Opening | None:

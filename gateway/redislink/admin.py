@@ -48,7 +48,8 @@ def client(address: Address, config: RedisSettings) -> Iterator[redis.Redis]:
         yield connection
     except redis.AuthenticationError as error:
         raise ConfigError(
-            f"redis {address.name} refuses the login ({error}): put user and password into its URL, "
+            f"redis {address.name} refuses the login ({error}): put the password into "
+            "GATEWAY_REDIS_PASSWORD or redis.password_file, or user and password into its URL, "
             "redis://user:password@host:port"
         ) from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:

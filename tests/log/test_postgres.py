@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -306,6 +308,27 @@ async def test_an_archive_that_dies_is_unavailable_and_used_again_when_it_is_bac
         await opened.store(Transfer(changes=[first, change(record(2), nonce="b")]))
         assert await versions(opened) == [1, 2]
         await opened.aclose()
+
+
+def test_who_gives_no_password_or_a_wrong_one_is_told_where_it_goes() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        rules = Path(name) / "pg_hba.conf"
+        rules.write_text(
+            "host all postgres 127.0.0.1/32 trust\nhost all gateway 127.0.0.1/32 scram-sha-256\n"
+        )
+        rules.chmod(0o644)
+        rules.parent.chmod(0o755)
+        refused_by(str(rules))
+
+
+def refused_by(rules: str) -> None:
+    with postgres_server(f"hba_file={rules}") as server:
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+            connection.execute("CREATE ROLE gateway LOGIN PASSWORD 'right'")
+        for who in ("gateway", "gateway:wrong"):
+            dsn = server.dsn("postgres").replace("postgres@", f"{who}@")
+            with pytest.raises(ConfigError, match="GATEWAY_POSTGRES_PASSWORD"):
+                migrate(dsn)
 
 
 def test_an_address_without_a_server_is_a_clear_error() -> None:
