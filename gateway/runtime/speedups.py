@@ -129,5 +129,6 @@ def summary() -> str:
         return "the kernels and the core are compiled"
     return (
         f"not compiled, so plain Python runs in their place, more slowly: {', '.join(missing)}. "
-        "To compile: install a C compiler and the headers of this Python, then `make -B venv`"
+        "To compile: install a C compiler and the headers of this Python, then `make -B venv`; "
+        "where they are, it says what failed"
     )
