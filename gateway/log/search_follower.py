@@ -144,19 +144,27 @@ def _newest(reader: Reader, name: str, kept: LoggedDocument | None) -> LoggedDoc
 async def build(data_dir: Path, told: Callable[[Indexer], None] = lambda indexer: None) -> IndexNumbers:
     """Make the index anew from the log, beside the old one, and put it in that one's place."""
     path, fresh = data_dir / INDEX, data_dir / f"{INDEX}.new"
-    for part in ("", "-wal", "-shm"):
-        fresh.with_name(fresh.name + part).unlink(missing_ok=True)
+    _remove(fresh)
     index = SqliteSearch(fresh)
     try:
         indexer = Indexer(LogSource(data_dir, index), index)
         while await indexer.step():
             told(indexer)
-    finally:
+    except BaseException:
         await index.aclose()
+        _remove(fresh)  # no purge would reach it
+        raise
+    await index.aclose()
     for part in ("-wal", "-shm"):
         path.with_name(path.name + part).unlink(missing_ok=True)
     fresh.rename(path)
     return indexer.numbers
+
+
+def _remove(path: Path) -> None:
+    """Remove a database that nobody has open."""
+    for part in ("", "-wal", "-shm"):
+        path.with_name(path.name + part).unlink(missing_ok=True)
 
 
 async def follow(data_dir: Path, told: Callable[[Indexer], None]) -> None:

@@ -8,7 +8,8 @@ A row's number is its time and a count within that millisecond, so that newest f
 place of a page are all ranges of the numbers that FTS5 walks along by itself.
 
 What is deleted is a mark at first, for FTS5 takes twenty times as long to cut a row out of what was written
-before. After an erasure `tidy` writes all of it anew, a little at a time, without what is gone.
+before. After an erasure `tidy` writes all of it anew, a little at a time, without what is gone, and then
+drops the trigrams that no text has any more.
 
 What may be read is part of the statement. Where that is little, the statement walks along it alone and never
 looks at what others wrote.
@@ -36,7 +37,7 @@ from gateway.search.texts import fold
 
 INDEX = "search.sqlite3"
 # Another one is made beside this and takes its place: texts, their folding or the tables changed.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 READERS = 2
 BUSY_TIMEOUT_S = 5.0
 STAMP_BITS = 21
@@ -45,13 +46,16 @@ SEARCH_TIME_MAX_S = 5.0
 STEPS_A_LOOK = 10_000
 # With at most so many entries that may be read, those are looked through one by one.
 WALKED_MAX = 2000
-# A short term stands for at most so many trigrams.
+# A short term with more trigrams than this is looked for in the entries themselves, of which many have it.
 TRIGRAMS_MAX = 1000
 TRIGRAMS_KNOWN_MAX = 200_000
 TRIGRAM = 3
 END = "\n\n"
-# Of the index, pages that are written anew at once: some milliseconds.
+# Of the index, pages that are written anew at once, and trigrams that are looked for: some milliseconds.
 TIDIED_PAGES = 500
+TIDIED_TRIGRAMS = 500
+# What `tidy` has done: nothing, a part of the index, all of it.
+STANDS, MERGING, MERGED = range(3)
 
 _PREPARE = f"""
 PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON;
@@ -66,6 +70,7 @@ CREATE VIRTUAL TABLE IF NOT EXISTS entry_text USING fts5(
     folded, content = '', columnsize = 0, tokenize = 'trigram case_sensitive 1'
 );
 CREATE TABLE IF NOT EXISTS trigram (term TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE VIRTUAL TABLE IF NOT EXISTS occurrence USING fts5vocab(entry_text, instance);
 CREATE TABLE IF NOT EXISTS erased (
     name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, upto INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -73,7 +78,7 @@ CREATE TABLE IF NOT EXISTS kept (
     name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL,
     user_id TEXT NOT NULL, timestamp INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS untidy (begun INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS untidy (stage INTEGER NOT NULL, term TEXT) STRICT;
 CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY CHECK (id = 0), state TEXT NOT NULL) STRICT;
 PRAGMA user_version = {FORMAT_VERSION};
 """
@@ -91,6 +96,11 @@ _LAST = f"""
 SELECT value, (SELECT max(number) FROM entry
     WHERE number BETWEEN value << {STAMP_BITS} AND (value << {STAMP_BITS}) + {(1 << STAMP_BITS) - 1})
 FROM json_each(?)
+"""
+_KNOWN = "SELECT term FROM trigram WHERE term > ? ORDER BY term LIMIT ?"
+# To look for the first occurrence costs the same however many there are.
+_FORGET = """
+DELETE FROM trigram WHERE term = :term AND NOT EXISTS (SELECT 1 FROM occurrence WHERE term = :term)
 """
 _GONE = """
 SELECT number, folded FROM entry
@@ -351,23 +361,46 @@ class SearchWriter:
                 self.connection.execute(_NOTE_ERASED, given)
                 self.connection.execute("DELETE FROM kept WHERE name = :name", given)
             self.connection.execute("DELETE FROM untidy")
-            self.connection.execute("INSERT INTO untidy VALUES (0)")
+            self.connection.execute("INSERT INTO untidy VALUES (?, '')", (STANDS,))
 
     def tidy(self) -> bool:
         """Write a little of the index anew, where something was erased; whether there is more to do."""
-        row = self.connection.execute("SELECT begun FROM untidy").fetchone()
+        row = self.connection.execute("SELECT term FROM untidy").fetchone()
         if row is None:
             return False
+        if row[0] is None:
+            return not self._checkpoint()
         with self._transaction():
-            # A negative number begins with all that is there, a positive one goes on with that.
-            pages = TIDIED_PAGES if row[0] else -TIDIED_PAGES
-            before = self.connection.total_changes
-            self.connection.execute("INSERT INTO entry_text (entry_text, rank) VALUES ('merge', ?)", (pages,))
-            more = self.connection.total_changes - before >= 2
-            self.connection.execute("UPDATE untidy SET begun = 1" if more else "DELETE FROM untidy")
-        if not more:
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # it is in no copy of a page either
-        return more
+            # Looked at once more: another process may have erased something meanwhile.
+            stage, term = self.connection.execute("SELECT stage, term FROM untidy").fetchone()
+            if stage == MERGED:
+                term = self._forget(term)
+            else:
+                stage = self._merge(stage)
+            self.connection.execute("UPDATE untidy SET stage = ?, term = ?", (stage, term))
+        return True
+
+    def _merge(self, stage: int) -> int:
+        """Write some pages anew without what is marked; the stage then."""
+        # A negative number begins with all that is there, a positive one goes on with that.
+        pages = TIDIED_PAGES if stage == MERGING else -TIDIED_PAGES
+        before = self.connection.total_changes
+        self.connection.execute("INSERT INTO entry_text (entry_text, rank) VALUES ('merge', ?)", (pages,))
+        return MERGING if self.connection.total_changes - before >= 2 else MERGED
+
+    def _forget(self, after: str) -> str | None:
+        """Drop trigrams behind this one that no text has any more; where to go on, if anywhere."""
+        known = [term for (term,) in self.connection.execute(_KNOWN, (after, TIDIED_TRIGRAMS))]
+        self.connection.executemany(_FORGET, [{"term": term} for term in known])
+        self._trigrams.difference_update(known)
+        return known[-1] if known else None
+
+    def _checkpoint(self) -> bool:
+        """Take the copies of pages away, in which it is, too; whether nobody reads one of them just now."""
+        (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            self.connection.execute("DELETE FROM untidy WHERE term IS NULL")
+        return not busy
 
 
 # ----------------------------------------------------------------------------------------- searching
@@ -413,21 +446,19 @@ def _selected(connection: sqlite3.Connection, wanted: Wanted) -> tuple[str, dict
         conditions.append(_NOT_WITHOUT)
     walked = not scope.everything and _is_small(connection, values)
     terms = [term for term in wanted.terms if term]
-    if walked or not terms:
-        for place, term in enumerate(terms):
-            conditions.append(f"instr(e.folded, :term{place})")
-            values[f"term{place}"] = term
-        if walked:
-            conditions.append(f"e.number IN ({_READABLE})")
-        elif not scope.everything:
-            conditions.append(_IN_SCOPE)
-        return f"entry AS e WHERE {' AND '.join(conditions) or 'true'}", values
-    match = _match(connection, terms)
+    match, looked = ("", terms) if walked else _match(connection, terms)
     if match is None:
         return "", {}
-    values["match"] = match
-    if not scope.everything:
+    for place, term in enumerate(looked):
+        conditions.append(f"instr(e.folded, :term{place})")
+        values[f"term{place}"] = term
+    if walked:
+        conditions.append(f"e.number IN ({_READABLE})")
+    elif not scope.everything:
         conditions.append(_IN_SCOPE)
+    if not match:
+        return f"entry AS e WHERE {' AND '.join(conditions) or 'true'}", values
+    values["match"] = match
     ranges = [condition.replace("e.number", "t.rowid") for condition in conditions]
     joined = " AND ".join(["entry_text MATCH :match", *ranges])
     return f"entry_text AS t JOIN entry AS e ON e.number = t.rowid WHERE {joined}", values
@@ -476,21 +507,25 @@ def _number_of(connection: sqlite3.Connection, wanted: Wanted) -> int:
     return _first_number(wanted.after.timestamp) if row is None else int(row[0])
 
 
-def _match(connection: sqlite3.Connection, terms: Sequence[str]) -> str | None:
-    """The query in FTS5's language; None where nothing can match."""
-    parts = []
+def _match(connection: sqlite3.Connection, terms: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The query in FTS5's language, None where nothing can match; and the terms that it leaves out."""
+    parts: list[str] = []
+    looked: list[str] = []
     for term in terms:
         if len(term) >= TRIGRAM:
             parts.append(_quoted(term))
             continue
         beginning = connection.execute(
             "SELECT term FROM trigram WHERE term >= ? AND term < ? LIMIT ?",
-            (term, term + "\U0010ffff", TRIGRAMS_MAX),
+            (term, term + "\U0010ffff", TRIGRAMS_MAX + 1),
         ).fetchall()
         if not beginning:
-            return None
-        parts.append(f"({' OR '.join(_quoted(trigram) for (trigram,) in beginning)})")
-    return " AND ".join(parts)
+            return None, []
+        if len(beginning) > TRIGRAMS_MAX:
+            looked.append(term)
+        else:
+            parts.append(f"({' OR '.join(_quoted(trigram) for (trigram,) in beginning)})")
+    return " AND ".join(parts), looked
 
 
 def _quoted(text: str) -> str:

@@ -1,7 +1,7 @@
 """The text of a document or a change, and the form of it in which an index compares.
 
 Folded text has one form for what people take for the same: full and half width, upper and lower case. It may
-be longer or shorter than what it was made from.
+be longer or shorter than what it was made from. NUL, at which SQLite takes a text to end, is a space.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 def fold(text: str) -> str:
     """The form in which texts are compared."""
+    text = text.replace("\0", " ")
     return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 

@@ -100,6 +100,34 @@ class SearchContract:
             assert await ids(index, "予約 会") == ["2"]
             assert await ids(index, "議会") == []
 
+    async def test_a_character_that_stands_before_thousands_of_others_is_found_everywhere(self) -> None:
+        async with self.index() as index:
+            others = [chr(0x4E00 + number) for number in range(3000)]
+            lines = ["".join("の" + other for other in others[at : at + 100]) for at in range(0, 3000, 100)]
+            entries = [change(number, line) for number, line in enumerate(lines)]
+            await index.store([*entries, change(100, "龍の翼"), change(101, "龍")])
+            await self.seen(index)
+            assert await ids(index, "の") == ["100", *(str(number) for number in reversed(range(30)))]
+            assert await ids(index, "の 龍") == ["100"]
+            assert await ids(index, "の 龍の翼") == ["100"]
+            assert await ids(index, "の", scope=scope("event:10*", "event:2")) == ["100", "10", "2"]
+            assert await index.count(Wanted(EVERYTHING, ["の"]), 1000) == 31
+
+    async def test_whatever_characters_there_are_they_are_text(self) -> None:
+        async with self.index() as index:
+            texts = ["abc\0defgh", "x\0y", "NEAR(a b) ^c -d f:g h* {i}: + 'j' 100%", "\U0010ffff\ufffe"]
+            await index.store([change(number, text) for number, text in enumerate(texts)])
+            await self.seen(index)
+            for query in ("defgh", "abc", '"abc\0defgh"', "abc\0defgh", "fgh abc"):
+                assert await ids(index, query) == ["0"], query
+            for query in ("x", "x\0y", "y"):
+                assert await ids(index, query) == ["1"], query
+            for query in ("near(", "^c", "-d", "f:g", "h*", "{i}:", "+", "'j'", "*", "near(a ^c"):
+                assert await ids(index, query) == ["2"], query
+            for query in ("OR", "a* AND b", "\0", '"', '""', "NOT x", "\x01"):
+                assert await ids(index, query) == (await ids(index) if query in ("\0", '""') else []), query
+            assert await ids(index, "\ufffe") == ["3"]
+
     async def test_what_matched_is_shown(self) -> None:
         async with self.index() as index:
             await index.store([change(1, f"{'x' * 200} The Team Lunch, {'y' * 200} lunch")])

@@ -1,0 +1,142 @@
+"""What is purged leaves the embedded index to the last byte of its file and its write-ahead log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import orjson
+import pytest
+
+from gateway.log import search_sqlite
+from gateway.log.indexer import Indexer
+from gateway.log.search_follower import LogSource
+from gateway.log.search_sqlite import INDEX, SqliteSearch, connect_reading
+from gateway.log.sqlite import SqliteLog
+from gateway.ports import Batch, Committed, Record
+from tests.search.contract import ids
+
+# Each character, four bytes of UTF-8, is nowhere else, nor is a part of a trigram.
+RARE = "\U00020001\U00021042\U00022083\U000230c4\U00024105\U00025146"
+AFTERWARDS = "\U00026187\U000271c8"
+
+
+class Book:
+    """Writes events straight into a log."""
+
+    def __init__(self, log: SqliteLog, epoch: int) -> None:
+        self._log = log
+        self._epoch = epoch
+        self._versions: dict[str, int] = {}
+
+    async def write(self, name: str, operation: object) -> None:
+        before = self._versions.get(name, 0)
+        self._versions[name] = version = before + 1
+        body = orjson.dumps({"version": version, "operations": [operation]})
+        record = Record(version, body, "ann", "c", None, "", version, None)
+        batch = Batch(name, self._epoch, before, f"{name} {version}", [record])
+        assert await self._log.append([batch]) == [Committed()]
+
+    async def create(self, name: str, title: str) -> None:
+        await self.write(name, {"op": "add", "path": "", "value": {"title": title}})
+
+
+def pieces(text: str) -> Iterator[bytes]:
+    """Its trigrams, and what FTS5 has left of one when the term before begins the same."""
+    for size in (1, 2, 3):
+        yield from (text[at : at + size].encode() for at in range(len(text) - size + 1))
+
+
+def left(data: Path, texts: Sequence[str]) -> list[str]:
+    """What of these texts is on the disk."""
+    files = [path.read_bytes() for path in data.glob(f"{INDEX}*")]
+    found = {piece for text in texts for piece in pieces(text) if any(piece in held for held in files)}
+    return sorted(piece.decode() for piece in found)
+
+
+async def indexed(data: Path) -> None:
+    """As the follower does it."""
+    index = SqliteSearch(data / INDEX)
+    source = LogSource(data, index)
+    indexer = Indexer(source, index)
+    while await indexer.step() or await index.tidy():
+        pass
+    await source.release()
+    await index.aclose()
+
+
+async def test_a_purge_leaves_no_trigram_of_a_text_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_sqlite, "TIDIED_TRIGRAMS", 7)
+    log = SqliteLog(tmp_path)
+    book = Book(log, (await log.open("event:1")).epoch)
+    for number in range(2, 30):
+        await book.create(f"event:{number}", f"lunch {number}")
+    await book.create("event:1", RARE)
+    await indexed(tmp_path)
+    # What was typed into it makes trigrams that no change has by itself, and a document had only for a while.
+    typed = {"op": "text", "path": "/title", "value": [2, AFTERWARDS]}
+    await book.write("event:1", typed)
+    await indexed(tmp_path)
+    await book.write("event:1", {"op": "add", "path": "/title", "value": "short"})
+    await indexed(tmp_path)
+    texts = [RARE, RARE[:2] + AFTERWARDS + RARE[2:]]
+    assert len(left(tmp_path, texts)) > len(RARE)
+    await log.purge("event:1")
+    await indexed(tmp_path)
+    assert left(tmp_path, texts) == []
+    index = SqliteSearch(tmp_path / INDEX)
+    assert await ids(index, RARE[0]) == []
+    assert sorted(await ids(index, "2"), key=int) == sorted(
+        2 * [str(number) for number in range(2, 30) if "2" in str(number)], key=int
+    )
+    await index.aclose()
+    await log.aclose()
+
+
+async def test_a_trigram_that_went_comes_back_with_a_text(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path)
+    book = Book(log, (await log.open("event:1")).epoch)
+    index = SqliteSearch(tmp_path / INDEX)
+    source = LogSource(tmp_path, index)
+    indexer = Indexer(source, index)
+    await book.create("event:1", RARE)
+    await indexer.step()
+    await log.purge("event:1")
+    while await indexer.step() or await index.tidy():
+        pass
+    await book.create("event:2", RARE)
+    await indexer.step()
+    assert await ids(index, RARE[2]) == ["2", "2"]
+    await source.release()
+    await index.aclose()
+    await log.aclose()
+
+
+async def test_what_somebody_reads_just_now_is_taken_away_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_sqlite, "BUSY_TIMEOUT_S", 0.01)
+    log = SqliteLog(tmp_path)
+    book = Book(log, (await log.open("event:1")).epoch)
+    index = SqliteSearch(tmp_path / INDEX)
+    source = LogSource(tmp_path, index)
+    indexer = Indexer(source, index)
+    await book.create("event:1", RARE)
+    await indexer.step()
+    reader = connect_reading(tmp_path / INDEX)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM entry").fetchone()
+    await log.purge("event:1")
+    await indexer.step()
+    for _ in range(10):
+        assert await index.tidy()
+    assert left(tmp_path, [RARE])
+    reader.close()
+    while await index.tidy():
+        pass
+    assert left(tmp_path, [RARE]) == []
+    await source.release()
+    await index.aclose()
+    await log.aclose()
