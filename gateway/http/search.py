@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.http.port import FoundPage
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
@@ -29,6 +30,8 @@ from gateway.search.terms import TooManyTerms, terms_of
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
+# Pages of LIMIT_MAX that are looked through for one, where more than the token decides what is shown.
+PAGES_MAX = 10
 COUNT_MAX = 10_000
 QUERY_LENGTH_MAX = 1000
 # Reads that a search counts as; and counting, on top.
@@ -52,29 +55,44 @@ class SearchRoutes:
         wanted, counts = self._wanted(request, identity), flag(request, "count")
         resources = self._context.resources
         resources.charge_read(identity.user_id, SEARCH_READS * (2 if counts else 1))
-        found = await resources.search(wanted, COUNT_MAX if counts else None)
+        if resources.decides:
+            found = FoundPage(await self._visible(identity, wanted), None)
+        else:
+            found = await resources.search(wanted, COUNT_MAX if counts else None)
         following = None
         if len(found.entries) == wanted.limit:
             kept = [(name, value) for name, value in request.query_params.items() if name != "after"]
             after = found.entries[-1].place.written()
             following = f"{request.url.path}?{urlencode([*kept, ('after', after)])}"
-        entries = await self._visible(identity, found.entries)
-        fields: dict[str, Any] = {"items": [_item(entry) for entry in entries], "next": following}
-        if found.total is not None and not resources.decides:  # it counts what isn't shown, too
+        fields: dict[str, Any] = {"items": [_item(entry) for entry in found.entries], "next": following}
+        if found.total is not None:
             fields["count"] = found.total
         headers = {"Link": f'<{following}>; rel="next"'} if following else {}
         response = json_response(fields, headers=headers)
         resources.spend_bytes(identity.user_id, len(response.body))
         return response
 
-    async def _visible(self, identity: Identity, entries: Sequence[FoundEntry]) -> Sequence[FoundEntry]:
-        """What the caller may see of what his token grants; raises Refusal UNAVAILABLE."""
+    async def _visible(self, identity: Identity, wanted: Wanted) -> Sequence[FoundEntry]:
+        """A page of what the caller may see of what his token grants; raises Refusal UNAVAILABLE.
+
+        Where it isn't full there is no next one, whatever else was found: that would tell of the rest.
+        """
+        shown: list[FoundEntry] = []
+        after = wanted.after
+        for _ in range(PAGES_MAX):
+            page = wanted._replace(after=after, limit=LIMIT_MAX)
+            entries = (await self._context.resources.search(page, None)).entries
+            shown += await self._decided(identity, entries)
+            if len(shown) >= wanted.limit or len(entries) < LIMIT_MAX:
+                break
+            after = entries[-1].place
+        return shown[: wanted.limit]
+
+    async def _decided(self, identity: Identity, entries: Sequence[FoundEntry]) -> list[FoundEntry]:
         resources = self._context.resources
-        if not resources.decides:
-            return entries
         for resource_type in {entry.type for entry in entries}:
-            idents = [entry.id for entry in entries if entry.type == resource_type]
-            await resources.decide(identity, resource_type, idents)
+            idents = {entry.id for entry in entries if entry.type == resource_type}
+            await resources.decide(identity, resource_type, sorted(idents))
         return [entry for entry in entries if resources.role(identity, entry.type, entry.id) is not None]
 
     def _wanted(self, request: Request, identity: Identity) -> Wanted:

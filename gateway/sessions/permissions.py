@@ -101,7 +101,8 @@ class Permissions:
         question = Question(identity.user_id, resource_type, resource_id)
         decision = self._decisions.in_force(question, self._now_s())
         if decision is None:
-            text = f"Whether you may see {resource_type}:{resource_id} can't be told now; try again."
+            # It names nothing: of what a search or a list has found he may not even know the name.
+            text = "Whether you may see this can't be told now; try again."
             raise Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
         return _lesser(granted, decision.role)
 
