@@ -53,9 +53,9 @@ class PostgresAudit:
 
     async def find(self, wanted: AuditSearch) -> Sequence[AuditRecord]:
         """See the port."""
-        statement = query(wanted).encode()
+        statement, values = query(wanted).encode(), _clean(wanted._asdict())
         rows = await self._archive.run(
-            lambda connection: connection.execute(statement, wanted._asdict()).fetchall(), "none"
+            lambda connection: connection.execute(statement, values).fetchall(), "none"
         )
         return [_record(row) for row in rows]
 

@@ -496,7 +496,7 @@ def _conditions(connection: sqlite3.Connection, wanted: Wanted, values: dict[str
 
 
 def _first_number(stamp_ms: int) -> int:
-    return min(stamp_ms, (1 << 41) - 1) << STAMP_BITS
+    return min(max(stamp_ms, 0), (1 << 41) - 1) << STAMP_BITS
 
 
 def _number_of(connection: sqlite3.Connection, wanted: Wanted) -> int:

@@ -65,6 +65,7 @@ class AuditContract:
             assert await numbers(text="upgRADE") == [2]
             assert await numbers(text="forbidden") == [4]
             assert await numbers(text="%") == []
+            assert await numbers(text="up\0grade", act="dr\0ain") == []
             assert await numbers(since_ms=2, until_ms=4) == [3, 2]
 
     async def test_many_writers_make_one_chain(self) -> None:

@@ -157,6 +157,10 @@ class SearchContract:
             assert await ids(index, types=["task"]) == ["3"]
             assert await ids(index, types=[]) == []
             assert await ids(index, "one", since_ms=2000, until_ms=4000) == ["3", "2"]
+            for long_ago, far in ((-(10**14), 10**15 - 1), (0, 253402300799000)):
+                assert await ids(index, "one", since_ms=long_ago, until_ms=far) == ["4", "3", "2", "1"]
+                assert await ids(index, "one", until_ms=long_ago) == []
+                assert await ids(index, "one", since_ms=far) == []
 
     async def test_storing_again_and_in_any_order_leaves_the_newest_once(self) -> None:
         async with self.index() as index:
