@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from gateway.log import search_sqlite
-from gateway.log.indexer import Indexer
-from gateway.log.search_follower import LogSource
+from gateway.log.indexer import CHANGES_A_STEP, Indexer
+from gateway.log.search_follower import LogSource, build
 from gateway.log.search_sqlite import INDEX, SqliteSearch, connect_reading
 from gateway.log.sqlite import SqliteLog
 from gateway.ports import Batch, Committed, Record
@@ -52,6 +52,11 @@ def left(data: Path, texts: Sequence[str]) -> list[str]:
     files = [path.read_bytes() for path in data.glob(f"{INDEX}*")]
     found = {piece for text in texts for piece in pieces(text) if any(piece in held for held in files)}
     return sorted(piece.decode() for piece in found)
+
+
+def files(data: Path) -> list[str]:
+    """The index's files."""
+    return sorted(path.name for path in data.glob(f"{INDEX}*"))
 
 
 async def indexed(data: Path) -> None:
@@ -139,4 +144,26 @@ async def test_what_somebody_reads_just_now_is_taken_away_afterwards(
     assert left(tmp_path, [RARE]) == []
     await source.release()
     await index.aclose()
+    await log.aclose()
+
+
+async def test_an_index_that_was_made_by_half_is_left_to_nobody(tmp_path: Path) -> None:
+    """No purge would reach it."""
+
+    class Stopped(Exception):
+        pass
+
+    def stop(indexer: Indexer) -> None:
+        raise Stopped
+
+    log = SqliteLog(tmp_path)
+    book = Book(log, (await log.open("event:1")).epoch)
+    for number in range(CHANGES_A_STEP + 1):
+        await book.create(f"event:{number}", RARE)
+    await build(tmp_path)
+    before = (tmp_path / INDEX).stat().st_ino
+    with pytest.raises(Stopped):
+        await build(tmp_path, stop)
+    assert files(tmp_path) == [INDEX]
+    assert (tmp_path / INDEX).stat().st_ino == before
     await log.aclose()
