@@ -18,7 +18,7 @@ FORMAT_VERSION = 1
 
 # Nothing is lost with it, so a commit needn't reach the disk; `start` and `end` are Unix ms.
 _PREPARE = f"""
-PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
+PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS summary (
     name TEXT PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL, epoch INTEGER NOT NULL,
     version INTEGER NOT NULL, deleted INTEGER NOT NULL, calendar TEXT, start INTEGER NOT NULL,
@@ -62,7 +62,14 @@ class SqliteSummaries:
     async def store(self, found: Sequence[Summary]) -> None:
         """See the port."""
         rows = orjson.dumps([_row(summary) for summary in found])
-        await self._database.run(lambda connection: connection.execute(_STORE, (rows.decode(),)))
+        purged = any(summary.version == 0 for summary in found)
+
+        def store(connection: sqlite3.Connection) -> None:
+            connection.execute(_STORE, (rows.decode(),))
+            if purged:  # what it said is in no copy of a page either
+                connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
+
+        await self._database.run(store)
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """See the port."""

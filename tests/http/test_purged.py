@@ -1,0 +1,50 @@
+"""After a purge no file of a lone node has anything of the document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+
+from tests.http.test_search import EVENT, searchable, until
+
+# Each character, four bytes of UTF-8, is nowhere else.
+OLD = "\U0002000a\U0002100b\U0002200c"
+NEW = "\U0002301a\U0002401b\U0002501c"
+NAME = "\U0002601a\U0002701b\U0002801c"
+
+
+def left(data: Path) -> dict[str, str]:
+    """Which files have a part of it."""
+    texts = [text[at].encode() for text in (OLD, NEW, NAME) for at in range(3)]
+    found = {}
+    for path in data.iterdir():
+        held = path.read_bytes()
+        parts = [text.decode() for text in texts if text in held]
+        if parts:
+            found[path.name] = " ".join(parts)
+    return found
+
+
+async def test_a_purge_leaves_nothing_of_a_document_in_any_file(tmp_path: Path) -> None:
+    async with searchable(tmp_path) as node:
+        others = [f"/v1/resources/event/{number}" for number in range(20)]
+        for path in others:
+            await node.client.put(path, json={"title": "lunch"})
+        for title in (OLD, NEW):
+            assert (await node.client.put(EVENT, json={"title": title})).is_success
+        named = await node.client.put(f"{EVENT}/versions/{NAME}", json={"version": 1})
+        assert named.status_code == 200, named.text
+        await until(node, 1, q=OLD)
+        await until(node, 2, q=NEW)
+        with trio.fail_after(60):
+            while NEW not in (await node.client.get("/v1/resources/event")).text:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        assert left(tmp_path)
+        admin = f"http://127.0.0.1:{node.admin_port}{EVENT}"
+        assert (await node.client.delete(admin, params={"purge": "true"})).status_code == 200
+        with trio.move_on_after(60):
+            while left(tmp_path):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        assert left(tmp_path) == {}
+        await until(node, 40, q="lunch", limit=100)
