@@ -3,20 +3,24 @@
 The index of calendar C is the hidden resource `children:C`, an object with an item for each event. A worker
 that finds an event's summary changed writes it there by an ordinary change, so that it is ordered, kept and
 told to every node as all changes are. It is late by one append; what a crash left out is made up for when
-the event is opened again.
+the event is opened again. Where an event is purged the index begins anew without it, so that its history
+has nothing of the event either.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import trio
 
 from gateway import ot
-from gateway.errors import PatchError, Refusal
+from gateway.errors import LogTrimmed, PatchError, Refusal
 from gateway.hub.index_rules import INDEX
+from gateway.ports.log import OpLog
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from gateway.rooms.waiter import Waiter
@@ -30,6 +34,8 @@ FIELDS = ("title", "start_time", "end_time")
 TEXT_LENGTH_MAX = 300
 INDEXER = "gateway"
 RETRY_PAUSE_S = 1.0
+# Of a history so many changes are looked at at once.
+PAGE = 256
 
 Items = Mapping[str, Mapping[str, Any]]
 Tell = Callable[[Items, Items], None]
@@ -56,6 +62,30 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(one.get(name) == other.get(name) for name in FIELDS)
 
 
+def _parents_in(body: bytes) -> Iterator[str]:
+    """The calendars that a change puts its event in."""
+    for operation in orjson.loads(body).get("operations", ()):
+        value = operation.get("value")
+        put = value if operation["path"] == "" else {"calendar_id": value}
+        if operation["path"] in ("", "/calendar_id") and (parent := parent_of(put)) is not None:
+            yield parent
+
+
+@dataclass(slots=True)
+class Due:
+    """What an index is late by: events that may have changed, and ids of those that were purged.
+
+    `kept` are the items of an index that begins anew, until they are written.
+    """
+
+    events: dict[Room, None] = field(default_factory=dict)
+    purged: set[str] = field(default_factory=set)
+    kept: dict[str, Any] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.purged)
+
+
 class Watched:
     """An index that is looked at: what was told of it last, and to whom it is told."""
 
@@ -65,8 +95,10 @@ class Watched:
         self.tells: dict[Tell, None] = {}
 
     def changed(self) -> None:
-        """Tell what the index's newest change did."""
-        before, after = self.items, self.room.document or {}
+        """Tell what the index's newest change did; where it begins anew, the change that follows."""
+        if self.room.document is None:
+            return
+        before, after = self.items, self.room.document
         self.items = after
         news = {name: item for name, item in after.items() if before.get(name) is not item}
         news = {name: item for name, item in news.items() if before.get(name) != item}
@@ -79,11 +111,19 @@ class Watched:
 class Children:
     """Keeps indexes up to date, and tells who looks at them. `run` must be running."""
 
-    def __init__(self, open_room: Callable[[str], Awaitable[Room]], now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        open_room: Callable[[str], Awaitable[Room]],
+        purge_room: Callable[[str], Awaitable[Room]],
+        log: OpLog,
+        now_s: Callable[[], float],
+    ) -> None:
         self._open = open_room
+        self._purge = purge_room
+        self._log = log
         self._now_s = now_s
         self._parents: dict[Room, str | None] = {}  # as they were last looked at
-        self._due: dict[str, dict[Room, None]] = {}  # calendar -> its events that may have changed
+        self._due: dict[str, Due] = {}  # by calendar
         self._watched: dict[str, Watched] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -105,41 +145,83 @@ class Children:
             return
         self._parents[room] = parent
         for calendar in {parent, known} - {None}:
-            self._index_soon(str(calendar), room)
+            self._index_soon(str(calendar)).events[room] = None
+
+    async def calendars_of(self, room: Room) -> Collection[str]:
+        """The calendars that an event was ever in, as far as its history is kept; raises LogUnavailable."""
+        if room.type != CHILD:
+            return ()
+        current = parent_of(room.document)
+        found, after = set() if current is None else {current}, 0
+        while True:
+            try:
+                records = await self._log.read(room.resource, after, PAGE)
+            except LogTrimmed as trimmed:
+                after = trimmed.version
+                continue
+            if not records:
+                return found
+            for record in records:
+                found.update(_parents_in(record.body))
+            after = records[-1].version
+
+    def purged(self, room: Room, calendars: Collection[str]) -> None:
+        """An event was purged: nothing of it stays in the indexes of these calendars."""
+        for calendar in calendars:
+            self._index_soon(calendar).purged.add(room.id)
 
     def forget(self, room: Room) -> None:
         """A room is evicted."""
         self._parents.pop(room, None)
 
-    def _index_soon(self, calendar: str, room: Room) -> None:
+    def _index_soon(self, calendar: str) -> Due:
+        """Have an index brought up to date with what is put into the answer."""
         due = self._due.get(calendar)
-        if due is not None:
-            due[room] = None
-            return
-        assert self._nursery is not None, "nobody keeps indexes"
-        self._due[calendar] = {room: None}
-        self._nursery.start_soon(self._index, calendar)
+        if due is None:
+            assert self._nursery is not None, "nobody keeps indexes"
+            due = self._due[calendar] = Due()
+            self._nursery.start_soon(self._index, calendar)
+        return due
 
     async def _index(self, calendar: str) -> None:
         """Bring the index of a calendar up to date with what is due, several events by one change."""
-        while self._due[calendar]:
-            due, self._due[calendar] = self._due[calendar], {}
+        while due := self._due[calendar]:
+            later = self._due[calendar] = Due()
             try:
-                await self._write(calendar, due)
+                await self._erase(calendar, due)
+                await self._write(calendar, due.events)
             except Refusal as refusal:
                 logger.warning("the index of calendar %s isn't up to date: %s", calendar, refusal.message)
                 if refusal.code in ("UNAVAILABLE", "CONFLICT", "VERSION_TOO_OLD"):
-                    self._due[calendar] = due | self._due[calendar]
+                    later.events = due.events | later.events
+                    later.purged |= due.purged
+                    later.kept = due.kept
                     await trio.sleep(RETRY_PAUSE_S)
         del self._due[calendar]
+
+    async def _erase(self, calendar: str, due: Due) -> None:
+        """Have the index begin anew without events that were purged."""
+        if not due.purged:
+            return
+        room = await self._open(f"{INDEX}:{calendar}")
+        if due.kept is None and not room.version:
+            return
+        items = (due.kept or {}) | (room.document or {})
+        due.kept = {name: item for name, item in items.items() if name not in due.purged}
+        if room.version:
+            await self._purge(room.resource)
+        await self._submit(room, [{"op": "add", "path": "", "value": due.kept}])
 
     async def _write(self, calendar: str, events: Mapping[Room, None]) -> None:
         room = await self._open(f"{INDEX}:{calendar}")
         patch = [] if room.document is not None else [{"op": "add", "path": "", "value": {}}]
         for event in events:
             patch += self._differences(calendar, event, room.document or {})
-        if not patch:
-            return
+        if patch:
+            await self._submit(room, patch)
+
+    async def _submit(self, room: Room, patch: list[dict[str, Any]]) -> None:
+        """Change an index; raises Refusal."""
         try:
             operations = ot.lower(room.document, patch)
         except PatchError as error:
@@ -158,7 +240,8 @@ class Children:
         add = {"op": "add", "path": path, "value": item}
         if known is None:
             return [add] if belongs else []
-        if known["version"] > event.version or (belongs and _same(known, item)):
+        newer = known["version"] > event.version > 0  # an event without a version was purged
+        if newer or (belongs and _same(known, item)):
             return []
         guard = {"op": "test", "path": f"{path}/version", "value": known["version"]}
         return [guard, add if belongs else {"op": "remove", "path": path}]

@@ -83,7 +83,7 @@ class Hub:
         self._neighbours: RemotePresence | None = None
         if leases is not None:
             self._neighbours = RemotePresence(config.presence, bus, leases, self._rooms, wall_ms, now_s)
-        self.children = Children(self.open, now_s)
+        self.children = Children(self.open, self.purge, log, now_s)
         self.catch_up = CatchUp(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms)
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.on_settled: Callable[[Room], None] | None = None  # after each append of a room
@@ -217,11 +217,13 @@ class Hub:
         """Erase a resource; its room goes on, empty, in a new epoch. Raises Refusal UNAVAILABLE."""
         room = await self.open(resource)
         try:
+            calendars = await self.children.calendars_of(room)
             await self.log.purge(resource)
         except LogUnavailable as error:
             self.counters.log_errors += 1
             raise unavailable(error) from error
         await self.catch_up.reopen(room)
+        self.children.purged(room, calendars)
         return room
 
     # --------------------------------------------------------------------------------------- background

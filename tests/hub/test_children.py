@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from gateway.errors import Refusal
 from gateway.hub.children import parent_of, summary_of
 from tests.hub.parts import cluster
 from tests.rooms.parts import EVENT, Author
@@ -138,3 +139,52 @@ async def test_a_deleted_event_is_no_child_any_more(autojump_clock):
 @pytest.mark.parametrize("document", [None, [], {"calendar_id": 7}, {"calendar_id": "no such id!"}])
 def test_what_names_no_calendar_is_in_none(document):
     assert parent_of(document) is None
+
+
+async def history_of(worker, calendar="work"):
+    records = await worker.hub.log.read(f"children:{calendar}", 0, 100)
+    return b"".join(record.body for record in records)
+
+
+async def test_of_a_purged_event_nothing_stays_in_the_indexes_of_calendars_that_it_was_in(autojump_clock):
+    async with cluster() as found:
+        worker, other = await found.worker(), await found.worker()
+        room = await create(worker, "1", STANDUP | {"title": "Secret"})
+        await create(worker, "2")
+        await edit(worker, room, "/calendar_id", "home")
+        await edit(worker, room, "/calendar_id", "work")
+        await trio.sleep(0.1)
+        here, there = Watcher(), Watcher()
+        await worker.hub.children.watch("work", here)
+        await other.hub.children.watch("work", there)
+        assert b"Secret" in await history_of(worker) and b"Secret" in await history_of(worker, "home")
+        await worker.hub.purge("event:1")
+        assert await items_of(worker) == {"2": summary_of(STANDUP, 1)} == await items_of(other)
+        assert await items_of(worker, "home") == {}
+        assert b"Secret" not in await history_of(worker) + await history_of(worker, "home")
+        assert here.heard == [("removed", "1")] == there.heard
+        await edit(worker, await worker.hub.open("event:2"), "/title", "Retro")
+        await trio.sleep(0.1)
+        assert here.heard[1:] == [("changed", "2", "Retro")] == there.heard[1:]
+
+
+async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        await create(worker, "1", STANDUP | {"title": "Secret"})
+        await create(worker, "2")
+        await trio.sleep(0.1)
+        children = worker.hub.children
+        purge, calls = children._purge, []
+
+        async def refused(resource):
+            calls.append(resource)
+            if len(calls) == 1:
+                raise Refusal("UNAVAILABLE", "away")
+            return await purge(resource)
+
+        children._purge = refused
+        await worker.hub.purge("event:1")
+        await trio.sleep(2)
+        assert await items_of(worker) == {"2": summary_of(STANDUP, 1)}
+        assert calls == ["children:work"] * 2 and b"Secret" not in await history_of(worker)
