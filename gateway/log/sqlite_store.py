@@ -188,8 +188,12 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
     )
     connection.text_factory = bytes
     cache_bytes = WRITER_CACHE_BYTES if writing else READER_CACHE_BYTES
-    connection.execute(f"PRAGMA cache_size = -{cache_bytes >> 10}")
-    connection.execute("PRAGMA temp_store = MEMORY")
+    try:
+        connection.execute(f"PRAGMA cache_size = -{cache_bytes >> 10}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

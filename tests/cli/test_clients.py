@@ -113,7 +113,7 @@ async def test_an_edit_that_fails_says_why_on_one_line(tmp_path):
 async def test_the_examples_of_the_help_work_one_after_the_other(tmp_path):
     (tmp_path / "gateway").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gateway "$@"\n')
     (tmp_path / "gateway").chmod(0o755)
-    examples = re.findall(r"^ +((?:gateway edit|echo) .*)$", edit_command.help, re.MULTILINE)
+    examples = re.findall(r"^ *((?:gateway edit|echo) .*)$", edit_command.help, re.MULTILINE)
     async with served(tmp_path) as server:
         done = await trio.run_process(
             ["sh", "-ec", "\n".join(examples)],
