@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -141,20 +141,28 @@ def _newest(reader: Reader, name: str, kept: LoggedDocument | None) -> LoggedDoc
 # ------------------------------------------------------------------------------------------ building
 
 
+@contextlib.asynccontextmanager
+async def _indexing(data_dir: Path, index: SqliteSearch) -> AsyncIterator[Indexer]:
+    """What brings the log into an index; both are let go of at the end."""
+    source = LogSource(data_dir, index)
+    try:
+        yield Indexer(source, index)
+    finally:
+        await source.release()
+        await index.aclose()
+
+
 async def build(data_dir: Path, told: Callable[[Indexer], None] = lambda indexer: None) -> IndexNumbers:
     """Make the index anew from the log, beside the old one, and put it in that one's place."""
     path, fresh = data_dir / INDEX, data_dir / f"{INDEX}.new"
     _remove(fresh)
-    index = SqliteSearch(fresh)
     try:
-        indexer = Indexer(LogSource(data_dir, index), index)
-        while await indexer.step():
-            told(indexer)
+        async with _indexing(data_dir, SqliteSearch(fresh)) as indexer:
+            while await indexer.step():
+                told(indexer)
     except BaseException:
-        await index.aclose()
         _remove(fresh)  # no purge would reach it
         raise
-    await index.aclose()
     for part in ("-wal", "-shm"):
         path.with_name(path.name + part).unlink(missing_ok=True)
     fresh.rename(path)
@@ -186,14 +194,11 @@ async def follow(data_dir: Path, told: Callable[[Indexer], None]) -> None:
 async def _follow_one(data_dir: Path, path: Path, told: Callable[[Indexer], None]) -> None:
     """Follow with the database that is there, until another one is."""
     file, index = _file(path), SqliteSearch(path)
-    try:
-        indexer = Indexer(LogSource(data_dir, index), index)
+    async with _indexing(data_dir, index) as indexer:
         while _file(path) == file:
             pause_s = await indexer.turn()
             told(indexer)
             await trio.sleep(0 if await index.tidy() else pause_s)
-    finally:
-        await index.aclose()
 
 
 def _file(path: Path) -> int:
