@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from gateway.log.database_thread import DatabaseThread
+from gateway.log.database_thread import DatabaseThread, made_ready
 from gateway.ports.audit import (
     FIRST,
     AuditEntry,
@@ -69,7 +69,8 @@ class SqliteAudit:
 def _opened(path: Path) -> sqlite3.Connection:
     path.touch(0o600)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    connection.executescript(_PREPARE)
+    with made_ready(connection):
+        connection.executescript(_PREPARE)
     return connection
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,16 @@ from gateway.errors import LogUnavailable
 from gateway.log.writer_thread import Serial
 
 T = TypeVar("T")
+
+
+@contextmanager
+def made_ready(connection: sqlite3.Connection) -> Iterator[None]:
+    """A connection that can't be made ready is closed."""
+    try:
+        yield
+    except sqlite3.Error:
+        connection.close()
+        raise
 
 
 class DatabaseThread:

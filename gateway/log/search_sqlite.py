@@ -29,6 +29,7 @@ import orjson
 import trio
 
 from gateway.errors import LogUnavailable
+from gateway.log.database_thread import made_ready
 from gateway.log.pool import Pool
 from gateway.log.writer_thread import Serial
 from gateway.ports.search import Erasure, FoundEntry, IndexEntry, Wanted
@@ -147,7 +148,8 @@ def connect(path: Path) -> sqlite3.Connection:
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     os.close(descriptor)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    connection.executescript(_PREPARE)
+    with made_ready(connection):
+        connection.executescript(_PREPARE)
     with suppress(sqlite3.Error):  # SQLite before 3.42 has no such option
         connection.execute("INSERT INTO entry_text (entry_text, rank) VALUES ('secure-delete', 0)")
     return connection

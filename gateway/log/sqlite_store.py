@@ -21,6 +21,7 @@ import orjson
 
 from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
+from gateway.log.database_thread import made_ready
 from gateway.log.watermark import Watermark
 from gateway.ports import (
     Batch,
@@ -188,12 +189,9 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
     )
     connection.text_factory = bytes
     cache_bytes = WRITER_CACHE_BYTES if writing else READER_CACHE_BYTES
-    try:
+    with made_ready(connection):
         connection.execute(f"PRAGMA cache_size = -{cache_bytes >> 10}")
         connection.execute("PRAGMA temp_store = MEMORY")
-    except sqlite3.Error:
-        connection.close()
-        raise
     return connection
 
 
