@@ -24,6 +24,7 @@ from gateway.ports.log import OpLog
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from gateway.rooms.waiter import Waiter
+from gateway.runtime.timeslice import Slices
 from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ TEXT_LENGTH_MAX = 300
 INDEXER = "gateway"
 RETRY_PAUSE_S = 1.0
 # Of a history so many changes are looked at at once.
-PAGE = 256
+PAGE = 64
 
 Items = Mapping[str, Mapping[str, Any]]
 Tell = Callable[[Items, Items], None]
@@ -153,16 +154,21 @@ class Children:
             return ()
         current = parent_of(room.document)
         found, after = set() if current is None else {current}, 0
+        slices = Slices(self._now_s)
         while True:
             try:
                 records = await self._log.read(room.resource, after, PAGE)
             except LogTrimmed as trimmed:
+                if trimmed.version <= after:
+                    return found
                 after = trimmed.version
                 continue
             if not records:
                 return found
             for record in records:
                 found.update(_parents_in(record.body))
+                if slices.over:
+                    await slices.pause()
             after = records[-1].version
 
     def purged(self, room: Room, calendars: Collection[str]) -> None:
