@@ -217,6 +217,7 @@ class Children:
         if room.version:
             await self._purge(room.resource)
         await self._submit(room, [{"op": "add", "path": "", "value": due.kept}])
+        due.purged, due.kept = set(), None
 
     async def _write(self, calendar: str, events: Mapping[Room, None]) -> None:
         room = await self._open(f"{INDEX}:{calendar}")
