@@ -1,4 +1,4 @@
-"""The recipes for containers: linted, rendered by Helm itself, and held against the schemas of Kubernetes."""
+"""The recipes for containers: linted, rendered by Helm itself, held against the schemas of who takes them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from cloudcoil.models.keda.v1alpha1 import ScaledObject
+from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
 from helm_python import Chart, HelmError, lint
+from pydantic import ValidationError
 
 from tests.cli.commands import ROOT, gateway
 
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "gateway"
 # Of operators that a cluster may have: no schema of Kubernetes knows them.
-FOREIGN = {"ScaledObject", "ServiceMonitor"}
+MODELS = {"ScaledObject": ScaledObject, "ServiceMonitor": ServiceMonitor}
 EVERYTHING: dict[str, Any] = {
     "serviceMonitor": {"enabled": True},
     "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls"},
@@ -52,6 +55,15 @@ def of_kind(found: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     return one
 
 
+def check(item: dict[str, Any]) -> None:
+    """Raises ValidationError where a cluster wouldn't take it, or would overlook a field."""
+    model = MODELS.get(item["kind"])
+    if model is None:
+        kubernetes_validate.validate(item, "1.37", strict=True)
+    else:
+        model.model_validate(item, strict=True, extra="forbid")
+
+
 def test_the_image_is_linted():
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
@@ -79,14 +91,37 @@ def test_the_chart_is_linted():
 def test_what_the_chart_renders_is_valid(variant):
     found = rendered(VARIANTS[variant])
     for item in found:
-        if item["kind"] not in FOREIGN:
-            kubernetes_validate.validate(item, "1.37", strict=True)
+        check(item)
     kinds = {item["kind"] for item in found}
     assert {"Deployment", "Service", "ConfigMap", "PodDisruptionBudget"} <= kinds
-    wanted = {"hpa": {"HorizontalPodAutoscaler", "ServiceMonitor", "Ingress"}, "keda": FOREIGN}
+    wanted = {"hpa": {"HorizontalPodAutoscaler", "ServiceMonitor", "Ingress"}, "keda": set(MODELS)}
     assert wanted.get(variant, set()) <= kinds
     assert ("Job" in kinds) == (variant != "without PostgreSQL")
     assert ("NetworkPolicy" in kinds) == (variant != "without PostgreSQL")
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "field", "value"),
+    [
+        ("ScaledObject", (), "cooldown", 900),
+        ("ScaledObject", (), "maxReplicaCount", "6"),
+        ("ScaledObject", ("triggers", 0, "metadata"), "threshold", 1),
+        ("ScaledObject", ("advanced", "horizontalPodAutoscalerConfig", "behavior"), "scaleDowns", {}),
+        ("ServiceMonitor", (), "selectors", {}),
+        ("ServiceMonitor", ("endpoints", 0), "interval", "15 seconds"),
+        ("ServiceMonitor", ("endpoints", 0), "paths", "/metrics"),
+        ("PodDisruptionBudget", (), "maxUnavailible", 1),
+    ],
+)
+def test_a_wrong_field_is_found(kind, place, field, value):
+    item = of_kind(rendered(VARIANTS["keda"]), kind)
+    check(item)
+    part = item["spec"]
+    for name in place:
+        part = part[name]
+    part[field] = value
+    with pytest.raises((ValidationError, kubernetes_validate.ValidationError), match=field):
+        check(item)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
