@@ -6,6 +6,8 @@ GATEWAY_TEST_PYTHONS=all tries a wheel for each supported Python that is install
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -14,7 +16,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.deploy import wheels
+from tests.docs.markdown import blocks
 
+UPGRADE = wheels.ROOT / "docs" / "how-to" / "upgrade.md"
 # The compiler's work is what takes long; how fast the kernels are isn't asked here.
 QUICK = "-O0"
 EVERY = os.environ.get("GATEWAY_TEST_PYTHONS") == "all"
@@ -36,17 +40,47 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Built(folder, request.param)
 
 
-def test_a_wheel_without_a_compiler_runs_the_fast_transport(built: Built) -> None:
+@pytest.fixture(scope="module")
+def by_the_page(built: Built) -> Path:
+    """The environment in which that wheel is installed."""
+    return wheels.installed_by_the_page(*built)
+
+
+def test_a_wheel_without_a_compiler_runs_the_fast_transport(built: Built, by_the_page: Path) -> None:
     folder, python = built
-    [made] = (folder / "wheels").glob("*.whl")
+    env = by_the_page
+    [made] = (folder / "out" / "wheels").glob("*.whl")
     assert wheels.tag(python) in made.name
-    env = wheels.installed_by_the_page(folder, python)
     found = wheels.kernels(env, folder)
     assert found and all(found.values()), found
     said = wheels.tried(env, folder, "--transport", "fast")
     assert "compiler" not in said
     tools = {path.name for path in (folder / "tools").iterdir()}
     assert tools.isdisjoint({"gcc", "cc", "c++", "clang", "ld"})
+
+
+def test_an_upgrade_by_the_page_loses_nothing(built: Built, by_the_page: Path) -> None:
+    folder = built.folder
+    beside, change_over = (block.text for block in blocks(UPGRADE, "One node") if block.language == "sh")
+    [version] = set(re.findall(r"gateway-([\d.]+\d)", beside + change_over))
+    [made] = (folder / "out" / "wheels").glob("*.whl")
+    renumbered = wheels.renumbered(made, version)
+    (folder / "etc" / "gateway").mkdir(parents=True)
+    shutil.copy(wheels.ROOT / "deploy" / "gateway.toml", folder / "etc" / "gateway")
+    # Nothing here has systemd: it stands in for `systemctl`, and the test does what that does.
+    systemctl = folder / "tools" / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\necho "$@" > {folder}/asked\n')
+    systemctl.chmod(0o755)
+    with wheels.serving(by_the_page, folder) as url:
+        wheels.edit(by_the_page, folder, url)
+        shown = wheels.typed(folder, beside)
+        assert 'server.host = "0.0.0.0"' in shown
+        wheels.typed(folder, change_over)
+        assert (folder / "asked").read_text() == "restart gateway\n"
+    with wheels.serving(by_the_page, folder) as url:
+        assert "Planning" in wheels.watched(by_the_page, folder, url)
+    assert version in wheels.typed(folder, "/opt/gateway/bin/gateway --version")
+    renumbered.unlink()
 
 
 def test_a_source_install_without_a_compiler_runs_the_portable_transport_and_says_so(

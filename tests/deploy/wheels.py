@@ -14,7 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.docs.markdown import blocks
@@ -97,17 +99,38 @@ def installed(folder: Path, python: str, what: Path) -> Path:
     return env
 
 
+def typed(folder: Path, text: str) -> str:
+    """What these lines of a page print, with the places that they name below this folder."""
+    for place in ("/opt/", "/etc/"):
+        text = text.replace(place, f"{folder}{place}")
+    return run(["sh", "-e", "-c", text], surroundings(folder), folder)
+
+
 def installed_by_the_page(folder: Path, python: str) -> Path:
     """The same by what docs/how-to/install.md has an operator type, below this folder."""
-    wanted, made = folder / "opt" / "gateway", folder / "out"
+    made = folder / "out"
     made.mkdir()
     (folder / "wheels").rename(made / "wheels")
-    env = without_compiler(folder)
+    without_compiler(folder)
     for name, found in (("python3", python), ("ln", shutil.which("ln"))):
         (folder / "tools" / name).symlink_to(str(found))
     [block] = [block.text for block in blocks(PAGE, "Install it") if "-m venv" in block.text]
-    run(["sh", "-e", "-c", block.replace("/opt/", f"{wanted.parent}/")], env, folder)
-    return wanted
+    typed(folder, block)
+    return folder / "opt" / "gateway"
+
+
+def renumbered(made: Path, version: str) -> Path:
+    """The same wheel as one of another version."""
+    name, old = made.name.split("-")[:2]
+    target = made.with_name(made.name.replace(f"{name}-{old}-", f"{name}-{version}-", 1))
+    with zipfile.ZipFile(made) as source, zipfile.ZipFile(target, "w") as copy:
+        for item in source.namelist():
+            content = source.read(item)
+            if ".dist-info/" in item:
+                content = content.replace(f"{name}-{old}.".encode(), f"{name}-{version}.".encode())
+                content = content.replace(f"\nVersion: {old}\n".encode(), f"\nVersion: {version}\n".encode())
+            copy.writestr(item.replace(f"{name}-{old}.", f"{name}-{version}.", 1), content)
+    return target
 
 
 def kernels(env: Path, folder: Path) -> dict[str, bool]:
@@ -119,32 +142,52 @@ def kernels(env: Path, folder: Path) -> dict[str, bool]:
     return found
 
 
-def tried(env: Path, folder: Path, *words: str) -> str:
-    """Serve, edit over a real socket and read it again; what the node said."""
-    data, gateway = folder / "data", env / "bin" / "gateway"
-    surroundings = without_compiler(folder, GATEWAY_SERVER_DATA_DIR=str(data))
+@contextmanager
+def serving(env: Path, folder: Path, *words: str) -> Iterator[str]:
+    """The address of a node of this environment, which serves on the folder's data; it has to end well."""
     log = folder / "log"
-    with log.open("w") as errors:
+    with log.open("a") as errors:
         node = subprocess.Popen(
-            [gateway, "serve", "--port", "0", "--admin-port", "0", *words],
-            env=surroundings, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True,
+            [env / "bin" / "gateway", "serve", "--port", "0", "--admin-port", "0", *words],
+            env=surroundings(folder), cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True,
         )  # fmt: skip
     try:
         assert node.stdout is not None
         line = node.stdout.readline()
         ready = READY.search(line)
         assert ready is not None, (line, log.read_text())
-        patch = '{"op": "add", "path": "/title", "value": "Planning"}'
-        ann = ("--user", "ann", "--url", ready[1])
-        run([gateway, "edit", "--create", "event:1", patch, *ann], surroundings, folder)
-        watched = run([gateway, "watch", "event:1", "--once", *ann], surroundings, folder)
-        assert "Planning" in watched, watched
+        yield ready[1]
     finally:
         node.terminate()
-        node.wait(TRY_TIMEOUT_S)
+        status = node.wait(TRY_TIMEOUT_S)
         assert node.stdout is not None
         node.stdout.close()
-    return log.read_text()
+    assert status == 0, log.read_text()
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """Those of the commands that are tried: without a compiler, with the folder's data."""
+    return without_compiler(folder, GATEWAY_SERVER_DATA_DIR=str(folder / "data"))
+
+
+def edit(env: Path, folder: Path, url: str) -> None:
+    patch = '{"op": "add", "path": "/title", "value": "Planning"}'
+    command = [env / "bin" / "gateway", "edit", "--create", "event:1", patch, "--user", "ann", "--url", url]
+    run(command, surroundings(folder), folder)
+
+
+def watched(env: Path, folder: Path, url: str) -> str:
+    """What is seen of what was edited."""
+    command = [env / "bin" / "gateway", "watch", "event:1", "--once", "--user", "ann", "--url", url]
+    return run(command, surroundings(folder), folder)
+
+
+def tried(env: Path, folder: Path, *words: str) -> str:
+    """Serve, edit over a real socket and read it again; what the node said."""
+    with serving(env, folder, *words) as url:
+        edit(env, folder, url)
+        assert "Planning" in watched(env, folder, url)
+    return (folder / "log").read_text()
 
 
 def interpreters() -> list[str]:

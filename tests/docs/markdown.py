@@ -60,6 +60,16 @@ def commands(block: str) -> Iterator[str]:
             yield re.sub(r"\s+", " ", command)
 
 
+def lines(page: Path, heading: str) -> list[str]:
+    """The commands under a second-level heading as a shell takes them, quotes and all."""
+    return [
+        line.partition("  #")[0].strip()
+        for block in blocks(page, heading)
+        if block.language == "sh"
+        for line in block.text.splitlines()
+    ]
+
+
 def typed(page: Path) -> Iterator[str]:
     """The commands that a page tells its reader to type: in its blocks for shells, and in indented ones."""
     for block in blocks(page):

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.cli.commands import ROOT, Server, served
-from tests.docs.markdown import blocks
-from tests.docs.test_commands import printed_by, programs
+from tests.docs.markdown import lines
+from tests.docs.test_commands import printed_by, programs, succeed
 from tests.servers import redis_server, shared_postgres
 
 PAGE = ROOT / "docs" / "how-to" / "back-up.md"
 DATA = "/var/lib/gateway"
-
-
-def of(heading: str) -> list[str]:
-    """The commands under a heading, with their quotes."""
-    return [
-        line for block in blocks(PAGE, heading) if block.language == "sh" for line in block.text.splitlines()
-    ]
 
 
 async def title(server: Server, folder: Path) -> str:
@@ -36,12 +28,6 @@ async def retitle(server: Server, folder: Path, text: str) -> None:
     assert "event:1 is at version" in printed, printed
 
 
-async def typed(folder: Path, moved: Callable[[str], str], *words: str) -> None:
-    """Each has to succeed."""
-    printed = await printed_by("set -e\n" + "\n".join(map(moved, words)) + "\necho well", folder)
-    assert printed.endswith("well\n"), printed
-
-
 async def test_the_page_on_backups_as_it_is_typed(tmp_path: Path) -> None:
     programs(tmp_path)
     backups, data = tmp_path / "backups", tmp_path / "data"
@@ -55,25 +41,28 @@ async def test_the_page_on_backups_as_it_is_typed(tmp_path: Path) -> None:
                 DATA, str(data)
             )
 
-        [back_up, back_up_cluster], [restore, restore_cluster] = of("Back up"), of("Restore")
+        [back_up, back_up_cluster], [restore, restore_cluster] = (
+            lines(PAGE, "Back up"),
+            lines(PAGE, "Restore"),
+        )
         async with served(data) as server:
             await retitle(server, tmp_path, "Monday")
-            await typed(tmp_path, moved, back_up)
+            await succeed(tmp_path, moved(back_up))
             await retitle(server, tmp_path, "Tuesday")
             assert await server.stop() == 0
-        await typed(tmp_path, moved, restore)
+        await succeed(tmp_path, moved(restore))
         async with served(data) as server:
             assert await title(server, tmp_path) == "Monday"
             assert await server.stop() == 0
-        await typed(tmp_path, moved, *of("Move from one node to a cluster"))
+        await succeed(tmp_path, *map(moved, lines(PAGE, "Move from one node to a cluster")))
         cluster = ("--redis", shared.url, "--postgres", dsn)
         async with served(data, *cluster) as server:
             assert await title(server, tmp_path) == "Monday"
             await retitle(server, tmp_path, "Wednesday")
             (backups / "monday.sqlite3").unlink()
-            await typed(tmp_path, moved, back_up_cluster)
+            await succeed(tmp_path, moved(back_up_cluster))
             await retitle(server, tmp_path, "Thursday")
             assert await server.stop() == 0
-        await typed(tmp_path, moved, restore_cluster)
+        await succeed(tmp_path, moved(restore_cluster))
         async with served(data, *cluster) as server:
             assert await title(server, tmp_path) == "Wednesday"

@@ -121,6 +121,13 @@ async def printed_by(script: str, folder: Path, **variables: str) -> str:
     return done.stdout.decode()
 
 
+async def succeed(folder: Path, *typed: str, **variables: str) -> str:
+    """What these lines print, typed into one shell; each has to succeed."""
+    printed = await printed_by("set -e\n" + "\n".join(typed) + "\necho well", folder, **variables)
+    assert printed.endswith("well\n"), printed
+    return printed
+
+
 def steps(found: list[Block]) -> Iterator[tuple[str, str]]:
     """The commands of a tour and what they print, but for the one that starts the gateway."""
     for block in found:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.cli.commands import ROOT, Server, served
 from tests.clients.wire import Wire, wire
-from tests.docs.markdown import blocks, commands
+from tests.docs.markdown import commands, lines
 from tests.docs.test_commands import printed_by, programs
 from tests.supervisor.test_supervisor import token
 
@@ -32,11 +32,11 @@ async def ann_on(server: Server, shown: str = "") -> AsyncIterator[Wire]:
 async def typed(server: Server, folder: Path, words: list[str]) -> str:
     """What these commands print, one after the other; each has to succeed."""
     port = server.admin.rpartition(":")[2]
-    lines = []
+    tried = []
     for number, command in enumerate(words):
         line = f"timeout 3 {command} || test $? = 124" if ENDLESS.match(command) else command
-        lines.append(f"{line} || echo '@@@ failed: {number}'")
-    script = "\n".join(lines)
+        tried.append(f"{line} || echo '@@@ failed: {number}'")
+    script = "\n".join(tried)
     printed = await printed_by(
         script, folder, GATEWAY_SERVER_ADMIN_PORT=port, GATEWAY_SERVER_DATA_DIR=str(server.data)
     )
@@ -50,20 +50,10 @@ def owners(path: Path) -> tuple[int, int, int]:
     return found.st_mode, found.st_uid, found.st_gid
 
 
-def of(heading: str) -> list[str]:
-    """The commands under a heading, quotes and all."""
-    return [
-        line.partition("  #")[0].strip()
-        for block in blocks(PAGE, heading)
-        if block.language == "sh"
-        for line in block.text.splitlines()
-    ]
-
-
 async def test_who_is_connected_and_what_goes_on(tmp_path: Path) -> None:
     programs(tmp_path)
     async with served(tmp_path / "data") as server, ann_on(server):
-        printed = await typed(server, tmp_path, of("See what goes on"))
+        printed = await typed(server, tmp_path, lines(PAGE, "See what goes on"))
         assert "/console#" in printed
         assert re.search(r"ann-1.*event:42", printed), printed
 
@@ -73,7 +63,7 @@ async def test_somebody_is_disconnected_and_comes_back(tmp_path: Path) -> None:
     async with served(tmp_path / "data") as server:
         shown = await token(server, "ann")
         async with ann_on(server, shown) as ann:
-            await typed(server, tmp_path, of("Disconnect somebody"))
+            await typed(server, tmp_path, lines(PAGE, "Disconnect somebody"))
             assert await ann.closed() == 4410
         async with ann_on(server, shown):
             pass
@@ -83,7 +73,7 @@ async def test_tokens_are_taken_back_and_it_is_undone(tmp_path: Path) -> None:
     programs(tmp_path)
     async with served(tmp_path / "data") as server:
         (tmp_path / "leaked.txt").write_text(await token(server, "eve"))
-        words = of("Take back a token")
+        words = lines(PAGE, "Take back a token")
         async with ann_on(server) as ann:
             printed = await typed(server, tmp_path, words[:-1])
             assert await ann.closed() == 4401
@@ -112,5 +102,5 @@ async def test_the_secret_is_replaced_and_nobody_is_logged_out(tmp_path: Path) -
 
 
 def test_the_page_has_what_is_tested_here() -> None:
-    assert len(of("Take back a token")) == 5
-    assert list(commands("gateway disconnect ann")) == of("Disconnect somebody")
+    assert len(lines(PAGE, "Take back a token")) == 5
+    assert list(commands("gateway disconnect ann")) == lines(PAGE, "Disconnect somebody")

@@ -1,0 +1,187 @@
+"""What the pages on deploying, containers and upgrades have an operator type, typed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+from helm_python import parse_set_string
+
+from tests.cli.commands import ROOT, served
+from tests.debian import program
+from tests.deploy.test_containers import check, of_kind, rendered
+from tests.docs.markdown import blocks, lines
+from tests.docs.test_commands import programs, succeed
+from tests.docs.test_operating import ann_on
+from tests.monitoring.prometheus import RULES, hurried
+from tests.monitoring.test_rollout import watched
+from tests.servers import redis_server, shared_postgres
+
+HOW_TO = ROOT / "docs" / "how-to"
+DEPLOY, CONTAINERS, UPGRADE = (HOW_TO / f"{name}.md" for name in ("deploy", "containers", "upgrade"))
+
+
+def after(command: str, *words: str) -> list[str]:
+    """The words of a command behind those that it begins with."""
+    found = shlex.split(command)
+    assert found[: len(words)] == list(words), command
+    return found[len(words) :]
+
+
+@contextmanager
+def cluster() -> Iterator[Any]:
+    """Two Redis servers and an archive; a function that moves a command there from the page's addresses."""
+    with redis_server() as one, redis_server() as two, shared_postgres().database() as dsn:
+
+        def moved(command: str) -> str:
+            command = command.replace("redis://10.0.0.5", one.url).replace("redis://10.0.0.7", two.url)
+            return command.replace("postgresql://gateway@10.0.0.6/gateway", f"'{dsn}'")
+
+        yield moved
+
+
+async def test_one_node_is_started_and_the_machine_asked(tmp_path: Path) -> None:
+    programs(tmp_path)
+    data = tmp_path / "data"
+    start, export, doctor = (
+        line.replace("/var/lib/gateway", str(data)) for line in lines(DEPLOY, "One node, nothing else")
+    )
+    async with served(tmp_path, *after(start, "gateway", "serve")) as node:
+        assert (data / "jwt-secret").exists()
+        sessions = f"gateway sessions --admin {node.admin}"
+        printed = await succeed(tmp_path, export, f"{doctor} --json | grep -q {data}", sessions)
+        assert "NOT_AUTHORISED" not in printed
+
+
+async def test_flags_let_in_and_stop(tmp_path: Path) -> None:
+    programs(tmp_path)
+    typed = [line for line in lines(DEPLOY, "Who may connect") if line.startswith("gateway flags")]
+    async with served(tmp_path / "data") as node, ann_on(node) as ann:
+        variables = {
+            "GATEWAY_SERVER_ADMIN_PORT": node.admin.rpartition(":")[2],
+            "GATEWAY_SERVER_DATA_DIR": str(node.data),
+        }
+        printed = await succeed(
+            tmp_path, *typed, "gateway flags kill_switch=off", "gateway flags", **variables
+        )
+        assert await ann.closed() == 4403
+        last = printed[printed.rindex("rollout_percentage") :]
+        assert re.match(r"rollout_percentage = 25", last), last
+        assert "beta_testers" in last and "realtime_v2" in last
+
+
+async def test_a_rollout_takes_the_steps_of_the_page(tmp_path: Path) -> None:
+    programs(tmp_path)
+    [line] = [line for line in lines(DEPLOY, "Who may connect") if line.startswith("gateway rollout")]
+    async with watched(tmp_path / "data", hurried(RULES.read_text())) as found:
+        line = line.replace("http://prometheus:9090", found.prometheus.url).replace("3600", "1 --look 0.2")
+        printed = await succeed(
+            tmp_path, f"{line} --admin {found.node.admin}", GATEWAY_SERVER_DATA_DIR=str(found.node.data)
+        )
+        steps = [line.split(" %")[0] for line in printed.splitlines()[:-1]]
+        assert steps == ["5", "25", "50", "100", "done: 100"]
+
+
+async def test_proxies_are_named(tmp_path: Path) -> None:
+    for line in lines(DEPLOY, "Behind load balancers"):
+        async with served(tmp_path / "data", *after(line, "gateway", "serve")) as node:
+            assert await node.stop() == 0
+
+
+async def test_a_cluster_is_started_upgraded_and_given_another_redis(tmp_path: Path) -> None:
+    programs(tmp_path)
+    with cluster() as moved:
+        migrate, start = map(moved, lines(DEPLOY, "Several workers, several nodes"))
+        assert "up to date" in await succeed(tmp_path, migrate)
+        async with served(tmp_path / "data", *after(start, "gateway", "serve")) as node:
+            admin = node.admin.rpartition(":")[2]
+            [ask] = lines(UPGRADE, "Several nodes")
+            [migrate_again] = map(moved, lines(UPGRADE, "The archive"))
+            [rebalance] = map(moved, lines(UPGRADE, "More or fewer Redis servers"))
+            edit = """gateway edit --create event:1 '{"op": "add", "path": "/title", "value": "x"}'"""
+            edit = " ".join((edit, *node.reach()))
+            printed = await succeed(tmp_path, ask.replace("8788", admin), migrate_again, rebalance, edit)
+            assert '"status":"ready"' in printed.replace(" ", "")
+            assert "128 partitions moved" in printed and "event:1 is at version 1" in printed
+
+
+# ------------------------------------------------------------------------------------- containers
+
+
+def test_what_docker_is_told_is_what_the_image_has() -> None:
+    build, run = (after(line, "docker") for line in lines(CONTAINERS, "An image"))
+    assert build[:2] == ["build", "-f"] and build[3:] == ["-t", "gateway", "."]
+    image = (ROOT / build[2]).read_text()
+    assert run[0] == "run" and run[-1] == "gateway"
+    given = {name: value for name, value in pairwise(run) if name.startswith("-")}
+    assert f"VOLUME {given['-v'].partition(':')[2]}\n" in image
+    [exposed] = re.findall(r"^EXPOSE (.*)$", image, re.MULTILINE)
+    assert given["-p"].partition(":")[2] in exposed.split()
+    assert f"{given['--tmpfs']} has to be a tmpfs" in image
+
+
+async def test_the_secrets_of_the_compose_file_are_made_and_compose_understands_it(tmp_path: Path) -> None:
+    text = (ROOT / "deploy" / "compose.yaml").read_text()
+    (tmp_path / "compose.yaml").write_text(text)
+    [made] = re.findall(r"^# Once before: (.*?)   \(", text.replace("\\\n# ", ""), re.MULTILINE)
+    compose = program("docker-compose", "docker-compose")
+    printed = await succeed(tmp_path, made, f"{compose} -f compose.yaml config --format json > shown.json")
+    assert "level=" not in printed, printed
+    shown = json.loads((tmp_path / "shown.json").read_text())
+    for secret in shown["secrets"].values():
+        assert len((tmp_path / "secrets" / Path(secret["file"]).name).read_text().strip()) >= 32
+    assert {service["image"] for service in shown["services"].values()} >= {"gateway"}
+
+
+async def test_the_secret_of_the_chart_is_made(tmp_path: Path) -> None:
+    create, _ = lines(CONTAINERS, "Kubernetes")
+    after(create, "kubectl", "create", "secret", "generic", "gateway")
+    for name in re.findall(r"--from-file=(\S+)", create):
+        (tmp_path / name).write_text("x" * 40)
+    kubectl = program("kubectl", "kubectl")
+    typed = create.replace("kubectl", kubectl, 1)
+    await succeed(tmp_path, f"{typed} --dry-run=client -o yaml > secret.yaml")
+    secret = yaml.safe_load((tmp_path / "secret.yaml").read_text())
+    secret["metadata"].pop("creationTimestamp", None)  # null, which the server fills in
+    check(secret)
+    pod = of_kind(rendered({}), "Deployment")["spec"]["template"]["spec"]
+    [mounted] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert mounted["secretName"] == secret["metadata"]["name"]
+    settings = of_kind(rendered({}), "ConfigMap")["data"]["gateway.toml"]
+    read = re.findall(r'_file = "/run/secrets/gateway/([^"]+)"', settings)
+    assert read and set(read) == set(secret["data"])
+
+
+def test_the_chart_is_rendered_with_the_values_of_the_page() -> None:
+    _, install = lines(CONTAINERS, "Kubernetes")
+    name, chart, *words = after(install, "helm", "install")
+    assert (name, chart) == ("gateway", "deploy/helm/gateway")
+    values: dict[str, Any] = {}
+    for option, value in zip(words[::2], words[1::2], strict=True):
+        assert option == "--set"
+        values |= parse_set_string(value)
+    found = rendered(values)
+    for item in found:
+        check(item)
+    assert of_kind(found, "Deployment")["spec"]["replicas"] == 3
+    settings = of_kind(found, "ConfigMap")["data"]["gateway.toml"]
+    assert 'urls = ["redis://redis:6379"]' in settings
+
+
+def test_every_block_of_these_pages_is_typed_here_or_where_wheels_are_built() -> None:
+    here = {
+        DEPLOY: ("One node, nothing else", "Who may connect", "Behind load balancers",
+                 "Several workers, several nodes"),
+        CONTAINERS: ("An image", "Kubernetes"),
+        UPGRADE: ("One node", "Several nodes", "The archive", "More or fewer Redis servers"),
+    }  # fmt: skip
+    for page, headings in here.items():
+        found = [block for heading in headings for block in blocks(page, heading) if block.language == "sh"]
+        assert found == [block for block in blocks(page) if block.language == "sh"]
