@@ -20,6 +20,7 @@ V2_HEAD = Struct("!12sBBH")
 V2_PORTS = Struct("!HH")
 V2_FAMILIES = {0x11: (socket.AF_INET, 4), 0x21: (socket.AF_INET6, 16)}
 HEADER_BYTES_MAX = 2048
+PORT_DIGITS_MAX = 5
 # One customer of a provider has at least so much of IPv6.
 IPV6_PREFIX = 64
 
@@ -98,11 +99,13 @@ def _named(text: str) -> str | None:
 
 
 def _address(host: str, port: str) -> str | None:
+    if "%" in host:  # a zone, of any length, which means something to that machine only
+        return None
     try:
         found = ip_address(host)
     except ValueError:
         return None
-    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+    if not (port.isascii() and port.isdigit() and len(port) <= PORT_DIGITS_MAX and int(port) < 65536):
         return None
     return f"[{found}]:{port}" if isinstance(found, IPv6Address) else f"{found}:{port}"
 

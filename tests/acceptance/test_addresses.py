@@ -164,6 +164,44 @@ def wire_behind(node: Gateway, header: bytes) -> Any:
     return opened()
 
 
+HOSTILE = {
+    "5,000 digits": "1.2.3.4:" + "9" * 5000,
+    "a zone": "fe80::1%" + "x" * 3000,
+    "brackets": "[[[]]]:",
+    "commas": "," * 3000,
+    "another header": "6.6.6.6\r\nX-Forwarded-For: 7.7.7.7, 8.8.8",
+}
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("forwarded", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_what_is_no_address_counts_for_the_proxy(
+    tmp_path: Path, transport: str, forwarded: str
+) -> None:
+    limits = {"limits__failed_authentications_burst": 1, "limits__failed_authentications_per_minute": 1}
+    with proxied(tmp_path, transport, **limits) as node:
+        assert [await status(node, "wrong", forwarded) for _ in range(3)] == [4401, 4401, 429]
+        assert await status(node, node.token()) == 429
+        assert await status(node, node.token(), "7.7.7.7") == 101
+        assert not any("Traceback" in line for line in node.log)
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("more", [b"", b"PROXY TCP4 6.6.6.6 10.0.0.7 1 2\r\n", b"\x00\xff" * 500])
+async def test_a_header_of_the_proxy_protocol_is_believed_once_and_garbage_is_none(
+    tmp_path: Path, transport: str, more: bytes
+) -> None:
+    limits = {"limits__connections_per_address_max": 1, "server__proxy_protocol": "true"}
+    with proxied(tmp_path, transport, **limits) as node:
+        header = b"PROXY TCP4 1.1.1.1 10.0.0.7 77 80\r\n"
+        async with wire_behind(node, header):
+            for begin in (b"PROXY TCP4 1.1.1.1 " + b"9" * 200 + b"\r\n", b"\x00" * 200, b"PROXY UNKNOWN\r"):
+                assert await status(node, node.token(), begin=begin + more) in (0, 400)
+            assert await status(node, node.token(), begin=header + more) == (400 if more else 429)
+        assert await status(node, node.token(), begin=header.replace(b"1.1.1.1", b"2.2.2.2")) == 101
+        assert not any("Traceback" in line for line in node.log)
+
+
 @TRANSPORTS
 async def test_nobody_else_is_believed(tmp_path: Path, transport: str) -> None:
     limits = {"limits__failed_authentications_burst": 1, "limits__failed_authentications_per_minute": 1}

@@ -29,6 +29,8 @@ def proxies(*networks: str, announcing: bool = False) -> Proxies:
         (PEER, "2001:db8::1", "[2001:db8::1]:0"),
         (PEER, "[2001:db8::1]:9", "[2001:db8::1]:9"),
         (PEER, "1.2.3.4, nonsense", PEER),
+        (PEER, f"1.2.3.4:{'9' * 5000}", PEER),  # more digits than Python reads as a number
+        (PEER, f"fe80::1%{'x' * 3000}", PEER),
         (PEER, "1.2.3.4, ", PEER),
         ("9.9.9.9:1", "1.2.3.4", "9.9.9.9:1"),  # nobody believes that one
         ("[::ffff:10.0.0.7]:1", "1.2.3.4", "1.2.3.4:0"),
