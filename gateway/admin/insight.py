@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.admin.operators import operator_of, viewer_of
+from gateway.admission.tokens import USER_ID_LENGTH_MAX, is_claim_text
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
@@ -123,8 +124,8 @@ class InsightRoutes:
         user_id, resource = body.get("user_id"), body.get("resource")
         if resource is not None and not self._is_resource(resource):
             raise Problem(400, "resource must be TYPE:ID, e.g. event:42.")
-        if resource is None and not isinstance(user_id, str):
-            raise Problem(400, "user_id must be a text.")
+        if resource is None and not is_claim_text(user_id, USER_ID_LENGTH_MAX):
+            raise Problem(400, f"user_id must be a text of at most {USER_ID_LENGTH_MAX} characters.")
         return user_id, resource, float(for_s)
 
     def _is_resource(self, resource: object) -> bool:

@@ -18,7 +18,7 @@ from gateway.admin.operators import operator_of, viewer_of
 from gateway.admission import Revocation
 from gateway.admission.grants import checked_grant
 from gateway.admission.revocations import Kind
-from gateway.admission.tokens import TOKEN_ID_LENGTH_MAX, USER_ID_LENGTH_MAX, token_id_of
+from gateway.admission.tokens import TOKEN_ID_LENGTH_MAX, USER_ID_LENGTH_MAX, is_claim_text, token_id_of
 from gateway.http.problems import Problem
 from gateway.http.requests import HttpContext, json_body, json_response, known_parameters, note_act
 
@@ -97,10 +97,10 @@ class RevocationRoutes:
         identity = operator_of(self._context, request)
         body = await json_body(request, BODY_BYTES_MAX, 'an object such as {"user_id": "ann"}')
         user_id = body.get("user_id") if isinstance(body, dict) and len(body) == 1 else None
-        if not _is_text(user_id, USER_ID_LENGTH_MAX):
+        if not user_id or not is_claim_text(user_id, USER_ID_LENGTH_MAX):
             raise Problem(400, 'Send an object such as {"user_id": "ann"}.')
-        await self._control.disconnect(str(user_id), identity.user_id)
-        await note_act(self._context, identity, "disconnect", str(user_id))
+        await self._control.disconnect(user_id, identity.user_id)
+        await note_act(self._context, identity, "disconnect", user_id)
         return json_response({"user_id": user_id})
 
 
@@ -132,7 +132,7 @@ def wanted(body: Any, now_s: float, asked_by: str) -> Revocation:
         return Revocation(
             "token", token_id, now_s, expires_at=expires_at or ends_s, reason=reason, revoked_by=asked_by
         )
-    if not _is_text(value, TOKEN_ID_LENGTH_MAX):
+    if not value or not is_claim_text(value, TOKEN_ID_LENGTH_MAX):
         raise Problem(400, f"{named[0]} must be a text of at most {TOKEN_ID_LENGTH_MAX} characters.")
     kind = _kind(named[0], of_grant)
     revocation = Revocation(kind, value, now_s, expires_at=expires_at, reason=reason, revoked_by=asked_by)

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jwt
 import orjson
@@ -255,7 +255,7 @@ def issue(
     """
     parse_grants(grants)
     for text, limit in ((user_id, USER_ID_LENGTH_MAX), (name, NAME_LENGTH_MAX)):
-        if len(text) > limit or _CONTROL.search(text):
+        if not is_claim_text(text, limit):
             raise ValueError(f"user id and name are at most {limit} characters, without control characters")
     if not user_id:
         raise ValueError("the user id must not be empty")
@@ -308,12 +308,17 @@ def _text_claim(claims: Mapping[str, Any], name: str, length_max: int) -> str:
     value = claims.get(name)
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > length_max or _CONTROL.search(value):
+    if not is_claim_text(value, length_max):
         raise _refused(
             f"the claim {name} must be a string of at most {length_max} characters, none of them a control "
             "character"
         )
     return value
+
+
+def is_claim_text(value: object, length_max: int) -> TypeGuard[str]:
+    """Whether a user's id, a token's or a name may be so: what a token may hold can be revoked, too."""
+    return isinstance(value, str) and len(value) <= length_max and not _CONTROL.search(value)
 
 
 def _segments_of(claim: object) -> tuple[str, ...]:

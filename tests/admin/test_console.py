@@ -22,6 +22,9 @@ from tests.supervisor.test_supervisor import WORKERS, token
 
 PACE = ("--set", "limits.operations_per_minute=0", "--set", "limits.user_cpu_share=1")
 
+# A line of the log that nobody wrote.
+FORGED = {"user_id": "ann: done\n2026-01-01 INFO gateway.node.audit: bob"}
+
 
 async def run(server: Server, *words: str) -> Finished:
     done = await gateway(*words, "--admin", server.admin, "--data", str(server.data))
@@ -135,7 +138,8 @@ async def test_only_who_may_looks_and_only_an_operator_traces(tmp_path: Path) ->
         assert (state["connections"], state["draining"]) == (0, False)
         assert (await client.get("/v1/trace", headers=looker)).status_code == 403
         operator = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=admin')}"}
-        for wrong in ({}, {"user_id": "a", "resource": "event:1"}, {"resource": "event"}, {"user_id": 3}):
+        both = {"user_id": "a", "resource": "event:1"}
+        for wrong in ({}, both, {"resource": "event"}, {"user_id": 3}, FORGED):
             assert (await client.post("/v1/trace", json=wrong, headers=operator)).status_code == 400
         page = await client.get("/console")
         assert page.headers["Content-Type"].startswith("text/html")

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import jwt
+import pytest
 import redis as redis_py
 import trio
 
@@ -112,6 +113,20 @@ async def test_revocations_outlive_a_restart_of_a_lone_node_and_can_be_taken_bac
     (tmp_path / "revocations.json").write_text("{")
     refused = await gateway("serve", "--port", "0", "--admin-port", "0", "--data", str(tmp_path))
     assert refused.status != 0 and "revocations.json" in refused.err
+
+
+@pytest.mark.parametrize("user_id", ["ann\u00a0lee", "\u200bann", "ann\u202elee", "\U000e0041", "x" * 256])
+async def test_whoever_may_come_in_can_be_revoked_and_disconnected(tmp_path: Path, user_id: str) -> None:
+    async with served(tmp_path) as server:
+        bearer = made(server, sub=user_id)
+        async with wire(server.url, bearer) as opened:
+            await opened.take("AUTH_ACK")
+            await run(server, "disconnect", user_id)
+            assert await opened.closed() == 4410
+        async with wire(server.url, bearer) as opened:
+            await opened.take("AUTH_ACK")
+            await run(server, "revoke", user_id)
+            await revoked(opened)
 
 
 async def test_less_is_granted_to_a_live_session_and_over_http(tmp_path: Path) -> None:
