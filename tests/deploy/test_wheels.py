@@ -6,10 +6,10 @@ GATEWAY_TEST_PYTHONS=all tries a wheel for each supported Python that is install
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import sys
-import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,9 +101,30 @@ def test_a_source_install_without_a_compiler_runs_the_portable_transport_and_say
         wheels.tried(env, tmp_path, "--transport", "fast")
 
 
-def test_the_recipe_for_others_names_the_same_pythons() -> None:
-    recipe = tomllib.loads((wheels.ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
-    assert recipe["build"] == [f"cp{version.replace('.', '')}-*" for version in wheels.VERSIONS]
-    images = {name: image for name, image in recipe.items() if name.endswith("-image")}
-    assert {name.partition("-")[0] for name in images} == {"manylinux", "musllinux"}
-    assert {name.split("-")[1] for name in images} == set(recipe["archs"])
+@pytest.mark.parametrize(
+    ("words", "archs"),
+    [((), ("x86_64", "aarch64")), (("--archs", "native"), (platform.machine(),))],
+    ids=["all", "native"],
+)
+def test_the_recipe_for_others_makes_a_wheel_for_each_python_and_libc(
+    words: tuple[str, ...], archs: tuple[str, ...]
+) -> None:
+    assert sorted(recipe(*words).split()) == sorted(
+        f"cp{version.replace('.', '')}-{libc}_{arch}"
+        for version in wheels.VERSIONS
+        for libc in ("manylinux", "musllinux")
+        for arch in archs
+    )
+
+
+def recipe(*words: str, file: Path = wheels.ROOT / "pyproject.toml") -> str:
+    """What cibuildwheel would build by this file."""
+    command = [sys.executable, "-m", "cibuildwheel", "--platform", "linux", "--print-build-identifiers"]
+    return wheels.run([*command, "--config-file", file, *words, wheels.ROOT])
+
+
+def test_a_setting_that_the_recipe_does_not_know_is_found(tmp_path: Path) -> None:
+    wrong = tmp_path / "pyproject.toml"
+    wrong.write_text('[tool.cibuildwheel]\nmusllinux-x86-64-image = "musllinux_1_2"\n')
+    with pytest.raises(AssertionError, match="musllinux-x86-64-image"):
+        recipe(file=wrong)
