@@ -32,7 +32,7 @@ from gateway.log.search_follower import build
 from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, format_of
 from gateway.log.sqlite import SqliteLog
 from gateway.ports import Batch, Committed, Record
-from gateway.ports.search import Scope, Wanted
+from gateway.ports.search import EVERYTHING, Scope, Wanted
 from gateway.redislink.chains import head_version
 from gateway.search.terms import terms_of
 
@@ -69,7 +69,6 @@ WORDS = [
 ]
 SEARCHES = 100
 LAG_LOOK_S = 0.25
-EVERYTHING = Scope(prefixes=frozenset({""}))
 
 
 class Writer:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,10 +29,9 @@ from gateway.wire import messages
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
-# Read at once, and looked through at most, where a token grants few of them.
+# Where more than the token decides: read at once, and looked through at most; of so many at once it is asked.
 PAGE = 1000
 SCANNED_MAX = 20_000
-# Of so many at once is asked whether the caller may see them, where more than the token decides.
 DECIDED = 100
 
 
@@ -56,34 +56,40 @@ class ListRoutes:
             instant_ms(request, "from"),
             instant_ms(request, "to"),
             _cursor(request),
+            identity.scope,
         )
-        items, after = await self._visible(identity, wanted)
-        parameters = [(name, value) for name, value in request.query_params.items() if name != "after"]
-        query = urlencode([*parameters, ("after", after.text())]) if after else ""
-        following = f"{request.url.path}?{query}" if after else None
+        resources = self._context.resources
+        items = await (self._visible(identity, wanted) if resources.decides else resources.listed(wanted))
+        following = None
+        if len(items) == wanted.limit:
+            kept = [(name, value) for name, value in request.query_params.items() if name != "after"]
+            after = Cursor(items[-1].start_ms, items[-1].id).text()
+            following = f"{request.url.path}?{urlencode([*kept, ('after', after)])}"
         fields = {"items": [_item(summary) for summary in items], "next": following}
         return json_response(fields, headers={"Link": f'<{following}>; rel="next"'} if following else {})
 
-    async def _visible(self, identity: Identity, wanted: Listing) -> tuple[list[Summary], Cursor | None]:
-        """A page of what the caller may see, and where the next one goes on; None at the end."""
-        resources = self._context.resources
-        items: list[Summary] = []
-        after, scanned = wanted.after, 0
-        while scanned < SCANNED_MAX:
-            page = await resources.listed(wanted._replace(after=after, limit=PAGE))
-            for number, summary in enumerate(page):
-                if number % DECIDED == 0:
-                    idents = [item.id for item in page[number : number + DECIDED]]
-                    await resources.decide(identity, wanted.type, idents)
-                scanned += 1
-                after = Cursor(summary.start_ms, summary.id)
-                if resources.role(identity, summary.type, summary.id) is not None:
-                    items.append(summary)
-                    if len(items) == wanted.limit:
-                        return items, after
+    async def _visible(self, identity: Identity, wanted: Listing) -> Sequence[Summary]:
+        """A page of what the caller may see of what his token grants; raises Refusal UNAVAILABLE.
+
+        Where it isn't full there is no next one, whatever else is there: that would tell of the rest.
+        """
+        shown: list[Summary] = []
+        after = wanted.after
+        for _ in range(SCANNED_MAX // PAGE):
+            page = await self._context.resources.listed(wanted._replace(after=after, limit=PAGE))
+            for begin in range(0, len(page), DECIDED):
+                shown += await self._decided(identity, page[begin : begin + DECIDED])
+                if len(shown) >= wanted.limit:
+                    return shown[: wanted.limit]
             if len(page) < PAGE:
-                return items, None
-        return items, after
+                break
+            after = Cursor(page[-1].start_ms, page[-1].id)
+        return shown
+
+    async def _decided(self, identity: Identity, found: Sequence[Summary]) -> list[Summary]:
+        resources = self._context.resources
+        await resources.decide(identity, found[0].type, [summary.id for summary in found])
+        return [one for one in found if resources.role(identity, one.type, one.id) is not None]
 
 
 def _item(summary: Summary) -> dict[str, Any]:

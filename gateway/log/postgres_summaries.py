@@ -13,7 +13,7 @@ import orjson
 from psycopg import Connection
 
 from gateway.log.postgres import PostgresArchive, clean
-from gateway.ports.summaries import Behind, Listing, Summary
+from gateway.ports.summaries import BEYOND, WALKED_MAX, Behind, Listing, Summary
 
 FOLLOW_INTERVAL_S = 5.0
 # So long after its change was archived a summary is left to the worker that committed it.
@@ -59,6 +59,12 @@ WHERE name IN (
 ) RETURNING name
 """
 _WAITING = f"SELECT count(*) FROM (SELECT FROM gateway.summary_due WHERE {_OVERDUE} LIMIT %(limit)s + 1) AS w"
+_READABLE = f"""
+SELECT unnest(%(names)s::text[])
+UNION ALL SELECT s.name FROM unnest(%(prefixes)s::text[]) AS p
+JOIN gateway.summary AS s ON s.name >= p AND s.name < p || '{BEYOND}'
+"""
+_SMALL = f"SELECT count(*) FROM ({_READABLE} LIMIT {WALKED_MAX + 1}) AS r"
 
 
 class PostgresSummaries:
@@ -83,10 +89,13 @@ class PostgresSummaries:
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """See the port."""
-        statement, values = query(wanted), wanted.values()
-        rows = await self._archive.run(
-            lambda connection: connection.execute(statement.encode(), values).fetchall(), "none"
-        )
+        values = values_of(wanted)
+
+        def page(connection: Connection[Any]) -> list[Any]:
+            by_name = "" not in wanted.scope.prefixes and _is_small(connection, values)
+            return connection.execute(query(wanted, by_name).encode(), values).fetchall()
+
+        rows = await self._archive.run(page, "none")
         return [Summary(*orjson.loads(body)) for (body,) in rows]
 
     async def behind(self, limit: int) -> Behind:
@@ -119,28 +128,51 @@ def _row(summary: Summary) -> dict[str, Any]:
     }
 
 
-def query(wanted: Listing) -> str:
-    """The statement that gives a page; its values are the listing's.
+def values_of(wanted: Listing) -> dict[str, Any]:
+    """What the statement needs, by name."""
+    return {**wanted.values(), **{part: sorted(names) for part, names in wanted.scope._asdict().items()}}
 
-    A window is two walks along an index: what began at most LONG_MS before it, and what is long.
+
+def _is_small(connection: Connection[Any], values: dict[str, Any]) -> bool:
+    """Whether so little may be read that all of it is looked at, and nothing else."""
+    row = connection.execute(_SMALL.encode(), values).fetchone()
+    return row is not None and row[0] <= WALKED_MAX
+
+
+def query(wanted: Listing, by_name: bool = False) -> str:
+    """The statement that gives a page.
+
+    A window is two walks along an index: what began at most LONG_MS before it, and what is long. `by_name`:
+    it walks along the names that may be read instead.
     """
+    order = "ORDER BY start_ms, id LIMIT %(limit)s"
+    selects = [
+        f"(SELECT start_ms, id, body FROM gateway.summary WHERE {' AND '.join(conditions)} {order})"
+        for conditions in _walks(wanted, by_name)
+    ]
+    return f"SELECT body::text FROM ({' UNION ALL '.join(selects)}) AS page {order}"
+
+
+def _walks(wanted: Listing, by_name: bool) -> list[list[str]]:
     conditions = ["NOT deleted", "type = %(type)s"]
     if wanted.calendar_id is not None:
         conditions.append("calendar = %(calendar)s")
+    if wanted.from_ms is not None:
+        conditions += ["(end_ms > %(from)s OR start_ms >= %(from)s)", "start_ms < %(never)s"]
     if wanted.to_ms is not None:
         conditions.append("start_ms < %(to)s")
     if wanted.after is not None:
         conditions.append("(start_ms, id) > (%(after_start)s, %(after_id)s)")
-    parts = [conditions]
-    if wanted.from_ms is not None:
-        overlapping = [*conditions, "(end_ms > %(from)s OR start_ms >= %(from)s)", "start_ms < %(never)s"]
-        parts = [
-            [*overlapping, "NOT long", "start_ms >= %(earliest)s"],
-            [*overlapping, "long"],
-        ]
-    order = "ORDER BY start_ms, id LIMIT %(limit)s"
-    selects = [
-        f"(SELECT start_ms, id, body FROM gateway.summary WHERE {' AND '.join(part)} {order})"
-        for part in parts
-    ]
-    return f"SELECT body::text FROM ({' UNION ALL '.join(selects)}) AS page {order}"
+    if not wanted.scope.everything:
+        conditions.append(f"NOT {_any_of('without', 'without_prefixes')}")
+    if by_name:
+        return [[*conditions, f"name = ANY(ARRAY({_READABLE}))"]]
+    if not wanted.scope.everything:
+        conditions.append(_any_of("names", "prefixes"))
+    if wanted.from_ms is None:
+        return [conditions]
+    return [[*conditions, "NOT long", "start_ms >= %(earliest)s"], [*conditions, "long"]]
+
+
+def _any_of(names: str, prefixes: str) -> str:
+    return f"(name = ANY(%({names})s::text[]) OR name ^@ ANY(%({prefixes})s::text[]))"

@@ -31,6 +31,7 @@ import trio
 from gateway.errors import LogUnavailable
 from gateway.log.database_thread import made_ready
 from gateway.log.pool import Pool
+from gateway.log.sqlite_scope import in_scope, not_without, scope_values
 from gateway.log.writer_thread import Serial
 from gateway.ports.search import Erasure, FoundEntry, IndexEntry, Wanted
 from gateway.search.terms import fragments
@@ -112,14 +113,6 @@ INSERT INTO erased VALUES (:name, :epoch, :upto) ON CONFLICT (name) DO UPDATE SE
     epoch = max(epoch, excluded.epoch),
     upto = CASE WHEN excluded.epoch > epoch THEN excluded.upto
                 WHEN excluded.epoch = epoch THEN max(upto, excluded.upto) ELSE upto END
-"""
-_IN_SCOPE = """
-(e.name IN (SELECT value FROM json_each(:names)) OR EXISTS (
-    SELECT 1 FROM json_each(:prefixes) AS p WHERE substr(e.name, 1, length(p.value)) = p.value))
-"""
-_NOT_WITHOUT = """
-NOT (e.name IN (SELECT value FROM json_each(:without)) OR EXISTS (
-    SELECT 1 FROM json_each(:without_prefixes) AS p WHERE substr(e.name, 1, length(p.value)) = p.value))
 """
 # Names that may be read, as ranges of the index by name.
 _READABLE = """
@@ -439,13 +432,10 @@ def _selected(connection: sqlite3.Connection, wanted: Wanted) -> tuple[str, dict
     scope = wanted.scope
     if scope.nothing:
         return "", {}
-    values: dict[str, Any] = {
-        name: orjson.dumps(sorted(part)).decode() for name, part in scope._asdict().items()
-    }
-    values["limit"] = wanted.limit
+    values: dict[str, Any] = {**scope_values(scope), "limit": wanted.limit}
     conditions = _conditions(connection, wanted, values)
     if scope.without or scope.without_prefixes:
-        conditions.append(_NOT_WITHOUT)
+        conditions.append(not_without("e.name"))
     walked = not scope.everything and _is_small(connection, values)
     terms = [term for term in wanted.terms if term]
     match, looked = ("", terms) if walked else _match(connection, terms)
@@ -457,7 +447,7 @@ def _selected(connection: sqlite3.Connection, wanted: Wanted) -> tuple[str, dict
     if walked:
         conditions.append(f"e.number IN ({_READABLE})")
     elif not scope.everything:
-        conditions.append(_IN_SCOPE)
+        conditions.append(in_scope("e.name"))
     if not match:
         return f"entry AS e WHERE {' AND '.join(conditions) or 'true'}", values
     values["match"] = match

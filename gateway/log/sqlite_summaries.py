@@ -11,7 +11,9 @@ import orjson
 
 from gateway.log.database_thread import DatabaseThread
 from gateway.log.sqlite import DATABASE
-from gateway.ports.summaries import Behind, Listing, Summary
+from gateway.log.sqlite_scope import in_scope, not_without, scope_values
+from gateway.ports.search import Scope
+from gateway.ports.summaries import BEYOND, WALKED_MAX, Behind, Listing, Summary
 
 INDEX = "summaries.sqlite3"
 FORMAT_VERSION = 1
@@ -47,6 +49,12 @@ WHERE s.name IS NULL OR s.epoch <> r.epoch
    OR s.version < ifnull((SELECT max(version) FROM log.change WHERE resource = r.id), 0)
 LIMIT ?
 """
+_READABLE = f"""
+SELECT value AS name FROM json_each(:names)
+UNION ALL SELECT s.name FROM json_each(:prefixes) AS p
+JOIN summary AS s ON s.name >= p.value AND s.name < p.value || '{BEYOND}'
+"""
+_LOOKED_UP = f"(SELECT DISTINCT name FROM ({_READABLE})) AS readable CROSS JOIN summary USING (name)"
 
 
 class SqliteSummaries:
@@ -73,9 +81,13 @@ class SqliteSummaries:
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """See the port."""
-        statement, values = query(wanted)
-        rows = await self._database.run(lambda connection: connection.execute(statement, values).fetchone())
-        return [Summary(*fields) for fields in orjson.loads(rows[0])]
+
+        def page(connection: sqlite3.Connection) -> str:
+            statement, values = query(wanted, _is_small(connection, wanted.scope))
+            found: str = connection.execute(statement, values).fetchone()[0]
+            return found
+
+        return [Summary(*fields) for fields in orjson.loads(await self._database.run(page))]
 
     async def behind(self, limit: int) -> Behind:
         """See the port."""
@@ -102,29 +114,48 @@ def _row(summary: Summary) -> list[Any]:
     return [*fixed, int(summary.deleted), summary.calendar_id, *times, list(summary)]
 
 
-def query(wanted: Listing) -> tuple[str, dict[str, Any]]:
+def query(wanted: Listing, by_name: bool = False) -> tuple[str, dict[str, Any]]:
     """The statement that gives a page as one JSON array, and its values.
 
     A window is two walks along an index, merged: what began at most LONG_MS before it, and what is long.
+    `by_name`: it walks along the names that may be read instead.
     """
+    selects = [
+        f"SELECT start, id, body FROM {table} WHERE {' AND '.join(conditions)}"
+        for table, conditions in _walks(wanted, by_name)
+    ]
+    page = f"{' UNION ALL '.join(selects)} ORDER BY start, id LIMIT :limit"
+    statement = f"SELECT json_group_array(json(CAST(body AS TEXT))) FROM ({page})"
+    return statement, {**wanted.values(), **scope_values(wanted.scope)}
+
+
+def _walks(wanted: Listing, by_name: bool) -> list[tuple[str, list[str]]]:
+    """Along what, and under which conditions."""
     conditions = ["NOT deleted", "type = :type"]
     if wanted.calendar_id is not None:
         conditions.append("calendar = :calendar")
+    if wanted.from_ms is not None:
+        conditions += ['("end" > :from OR start >= :from)', "start < :never"]
     if wanted.to_ms is not None:
         conditions.append("start < :to")
     if wanted.after is not None:
         conditions.append("(start, id) > (:after_start, :after_id)")
-    by = "summary_by_start" if wanted.calendar_id is None else "summary_by_calendar"
-    parts = [(by, conditions)]
-    if wanted.from_ms is not None:
-        overlapping = [*conditions, '("end" > :from OR start >= :from)', "start < :never"]
-        parts = [
-            (by, [*overlapping, "NOT long", "start >= :earliest"]),
-            ("summary_long", [*overlapping, "long"]),
-        ]
-    selects = [
-        f"SELECT start, id, body FROM summary INDEXED BY {index} WHERE {' AND '.join(part)}"
-        for index, part in parts
+    if by_name:
+        return [(_LOOKED_UP, [*conditions, not_without("name")])]
+    if not wanted.scope.everything:
+        conditions += [in_scope("name"), not_without("name")]
+    by = "summary INDEXED BY " + ("summary_by_start" if wanted.calendar_id is None else "summary_by_calendar")
+    if wanted.from_ms is None:
+        return [(by, conditions)]
+    return [
+        (by, [*conditions, "NOT long", "start >= :earliest"]),
+        ("summary INDEXED BY summary_long", [*conditions, "long"]),
     ]
-    page = f"{' UNION ALL '.join(selects)} ORDER BY start, id LIMIT :limit"
-    return f"SELECT json_group_array(json(CAST(body AS TEXT))) FROM ({page})", wanted.values()
+
+
+def _is_small(connection: sqlite3.Connection, scope: Scope) -> bool:
+    """Whether so little may be read that all of it is looked at, and nothing else."""
+    if "" in scope.prefixes:
+        return False
+    statement = f"SELECT count(*) FROM (SELECT 1 FROM ({_READABLE}) LIMIT {WALKED_MAX + 1})"
+    return bool(connection.execute(statement, scope_values(scope)).fetchone()[0] <= WALKED_MAX)

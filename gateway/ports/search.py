@@ -42,6 +42,9 @@ class Scope(NamedTuple):
         return granted and not gone
 
 
+EVERYTHING = Scope(prefixes=frozenset({""}))
+
+
 class IndexEntry(NamedTuple):
     """A document, as its newest change left it, or a change. `text` None: there is none any more.
 

@@ -6,10 +6,16 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.ports.search import EVERYTHING, Scope
+
 # The start of what has none: behind all that has one.
 NEVER_MS = 1 << 62
 # What lasts longer is kept apart: nothing else that overlaps a window began so long before it.
 LONG_MS = 32 * 86_400_000
+# Where a scope has at most so many resources, a list looks at them alone; else it walks along an index.
+WALKED_MAX = 20_000
+# Greater than any character of a name.
+BEYOND = "\x7f"
 _CURSOR = re.compile(r"(-?[0-9]{1,16})?~([A-Za-z0-9._~:@-]{1,128})", re.ASCII)
 
 
@@ -56,7 +62,8 @@ class Cursor(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Which summaries are wanted: of a type, in a calendar, overlapping [from_ms, to_ms), behind `after`."""
+    """Which summaries are wanted: of a type, in a calendar, overlapping [from_ms, to_ms), behind `after`, in
+    `scope`."""
 
     type: str
     limit: int
@@ -64,9 +71,10 @@ class Listing(NamedTuple):
     from_ms: int | None = None
     to_ms: int | None = None
     after: Cursor | None = None
+    scope: Scope = EVERYTHING
 
     def values(self) -> dict[str, str | int | None]:
-        """What a statement needs, by name."""
+        """What a statement needs, by name; `scope` in the database's own form comes on top."""
         after, from_ms = self.after, self.from_ms
         return {
             "type": self.type,

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import random
 from contextlib import AbstractAsyncContextManager
+from types import ModuleType
 
+import pytest
+
+from gateway.ports.search import EVERYTHING, Scope
 from gateway.ports.summaries import Cursor, Listing, Summaries, Summary
 
 DAY_MS = 86_400_000
@@ -21,7 +25,9 @@ async def ids(summaries: Summaries, **wanted: object) -> list[str]:
 
 
 class SummariesContract:
-    """See the module's docstring. `summaries` gives an empty index."""
+    """See the module's docstring. `summaries` gives an empty index; `module` is the adapter's."""
+
+    module: ModuleType
 
     def summaries(self) -> AbstractAsyncContextManager[Summaries]:
         raise NotImplementedError
@@ -98,3 +104,28 @@ class SummariesContract:
         async with self.summaries() as summaries:
             await summaries.store([event(1, 0), event(2, 0)._replace(type="task")])
             assert await ids(summaries, calendar_id="7") == ["000001"]
+
+    @pytest.mark.parametrize("walked_max", [20_000, -1])
+    async def test_only_what_is_in_scope_is_listed_and_pages_are_full(
+        self, monkeypatch: pytest.MonkeyPatch, walked_max: int
+    ) -> None:
+        monkeypatch.setattr(self.module, "WALKED_MAX", walked_max)
+        async with self.summaries() as summaries:
+            hours = 3_600_000
+            await summaries.store([event(number, number * hours) for number in range(1, 31)])
+            some = Scope(frozenset({"event:000003", "event:000025"}), frozenset({"event:00002"}))
+            less = some._replace(
+                without=frozenset({"event:000021"}), without_prefixes=frozenset({"event:000029"})
+            )
+            twenties = [f"{number:06}" for number in range(20, 30)]
+            assert await ids(summaries, scope=some) == ["000003", *twenties]
+            assert await ids(summaries, scope=less) == ["000003", "000020", *twenties[2:9]]
+            assert await ids(summaries, scope=less, limit=3) == ["000003", "000020", "000022"]
+            window = {"from_ms": 22 * hours, "to_ms": 30 * hours, "calendar_id": "7"}
+            assert await ids(summaries, scope=less, **window, limit=5) == twenties[2:7]
+            after = Cursor(22 * hours, "000022")
+            assert await ids(summaries, scope=less, after=after, limit=2) == ["000023", "000024"]
+            for nothing in (Scope(), EVERYTHING._replace(without_prefixes=frozenset({"", "x"}))):
+                assert await ids(summaries, scope=nothing) == []
+            for odd in ("%", "_", "event:0000_", "'", "event:00002\\"):
+                assert await ids(summaries, scope=Scope(frozenset({odd}), frozenset({odd}))) == [], odd

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 import trio
 import trio.lowlevel
 
+from gateway.http import lists
+from gateway.ports import Question
 from tests.http.node import TRANSPORTS, served
 
 LIST = "/v1/resources/event"
@@ -21,6 +26,7 @@ async def listed(node, headers=None, **params: object) -> list[str]:
     answer = (await node.client.get(LIST, params=params, headers=headers)).json()
     items = answer["items"]
     while answer["next"]:
+        assert "secret" not in answer["next"]
         answer = (await node.client.get(answer["next"], headers=headers)).json()
         items += answer["items"]
     return [item["resource_id"] for item in items]
@@ -77,3 +83,26 @@ async def test_an_index_that_is_lost_or_was_never_there_is_made_again_from_the_l
         left.unlink()
     async with served(tmp_path, "fast") as node:
         assert await listed(node) == ["1", "2", "3", "4"]
+
+
+async def test_next_names_only_what_may_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many lie between that the token doesn't grant, or the authoriser hides."""
+    monkeypatch.setattr(lists, "PAGE", 2)
+    monkeypatch.setattr(lists, "SCANNED_MAX", 4)
+    some = {"event:1": "viewer", "event:see*": "viewer"}
+    async with served(tmp_path, "fast") as node:
+        for day, name in enumerate(("see-1", *(f"secret-{number}" for number in range(9)), "see-2"), 1):
+            await node.client.put(f"{LIST}/{name}", json=july(day))
+        headers = {"Authorization": f"Bearer {node.token(some)}"}
+        for limit in (1, 2, 3):
+            assert await listed(node, headers, limit=limit) == ["see-1", "see-2"]
+    async with served(tmp_path, "fast", authoriser={"hook": f"{__name__}:hiding_secrets"}) as node:
+        for limit in (1, 2, 3):
+            assert await listed(node, limit=limit) == ["see-1"]
+            # What lies behind so many is found where the list begins there.
+            assert await listed(node, **{"from": "2030-07-09T00:00:00Z", "limit": limit}) == ["see-2"]
+
+
+def hiding_secrets(questions: Sequence[Question]) -> list[str | None]:
+    """An authoriser."""
+    return [None if "secret" in question.resource_id else "viewer" for question in questions]

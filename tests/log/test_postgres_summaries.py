@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
+from gateway.log import postgres_summaries
 from gateway.log.archive import Transfer
 from gateway.log.postgres import PostgresArchive, migrate, migrations
-from gateway.log.postgres_summaries import PostgresSummaries, query
+from gateway.log.postgres_summaries import PostgresSummaries, query, values_of
 from gateway.ports import Record
+from gateway.ports.search import Scope
 from gateway.ports.summaries import Behind, Listing, Summary
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import record
@@ -28,6 +30,8 @@ async def opened() -> AsyncIterator[tuple[PostgresArchive, PostgresSummaries]]:
 
 
 class TestPostgresSummaries(SummariesContract):
+    module = postgres_summaries
+
     @asynccontextmanager
     async def summaries(self) -> AsyncIterator[PostgresSummaries]:
         async with opened() as (_, summaries):
@@ -117,15 +121,17 @@ async def test_a_month_of_many_events_is_read_from_an_index() -> None:
                 [event(n, (n % 700) * DAY_MS, calendar_id=str(n % 20)) for n in range(begin, begin + 1000)]
             )
         await archive.run(lambda connection: connection.execute("ANALYZE gateway.summary"), "none")
-        for wanted, by in (
-            (Listing("event", 100, "3", 30 * DAY_MS, 60 * DAY_MS), "summary_by_calendar"),
-            (Listing("event", 100, None, 30 * DAY_MS, 60 * DAY_MS), "summary_by_start"),
+        some = Scope(frozenset({"event:019999"}), frozenset({"event:01234"}))
+        for wanted, by_name, by in (
+            (Listing("event", 100, "3", 30 * DAY_MS, 60 * DAY_MS), False, "summary_by_calendar"),
+            (Listing("event", 100, None, 30 * DAY_MS, 60 * DAY_MS), False, "summary_by_start"),
+            (Listing("event", 100, None, 0, 1000 * DAY_MS, scope=some), True, "summary_pkey"),
         ):
-            explain, values = f"EXPLAIN {query(wanted)}".encode(), wanted.values()
+            explain, values = f"EXPLAIN {query(wanted, by_name)}".encode(), values_of(wanted)
             plan = await archive.run(lambda c, e=explain, v=values: c.execute(e, v).fetchall(), "none")
             told = " ".join(line for (line,) in plan)
             assert by in told
             assert "Seq Scan" not in told
             found = await summaries.listed(wanted)
-            assert all(29 * DAY_MS <= each.start_ms < 60 * DAY_MS for each in found)
-            assert len(found) > 20
+            assert by_name or all(29 * DAY_MS <= each.start_ms < 60 * DAY_MS for each in found)
+            assert len(found) == 11 if by_name else len(found) > 20

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.log import sqlite_summaries
 from gateway.log.sqlite import SqliteLog
 from gateway.log.sqlite_summaries import SqliteSummaries, query
 from gateway.ports import Batch, Record
+from gateway.ports.search import Scope
 from gateway.ports.summaries import Behind, Listing, Summary
 from tests.contracts.summaries_contract import DAY_MS, SummariesContract, event
 
@@ -20,6 +22,8 @@ async def made(tmp_path):
 
 
 class TestSqliteSummaries(SummariesContract):
+    module = sqlite_summaries
+
     @pytest.fixture(autouse=True)
     def _directory(self, tmp_path: Path) -> None:
         self.path = tmp_path
@@ -67,5 +71,26 @@ async def test_a_month_of_many_events_is_read_from_an_index(tmp_path):
         found = await summaries.listed(wanted)
         assert all(29 * DAY_MS <= each.start_ms < 60 * DAY_MS for each in found)
         assert len(found) > 20
+    await summaries.aclose()
+    await log.aclose()
+
+
+async def test_who_may_read_little_never_has_it_look_at_the_rest(tmp_path):
+    log, summaries = await made(tmp_path)
+    for begin in range(0, 20_000, 1000):
+        await summaries.store([event(n, n * DAY_MS) for n in range(begin, begin + 1000)])
+    taken = []
+    some = Scope(frozenset({"event:019999"}), frozenset({"event:01234"}))
+    for scope in (some, some._replace(prefixes=frozenset({"calendar:"}))):
+        steps = 0
+
+        def step():
+            nonlocal steps
+            steps += 1
+
+        summaries._database._connection.set_progress_handler(step, 10)
+        await summaries.listed(Listing("event", 100, from_ms=0, scope=scope))
+        taken.append(steps)
+    assert max(taken) < 300, taken
     await summaries.aclose()
     await log.aclose()

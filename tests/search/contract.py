@@ -7,10 +7,17 @@ from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from gateway.ports.search import Erasure, FoundEntry, IndexEntry, Scope, SearchIndex, SearchPlace, Wanted
+from gateway.ports.search import (
+    EVERYTHING,
+    Erasure,
+    FoundEntry,
+    IndexEntry,
+    Scope,
+    SearchIndex,
+    SearchPlace,
+    Wanted,
+)
 from gateway.search.terms import terms_of
-
-EVERYTHING = Scope(prefixes=frozenset({""}))
 
 
 def change(number: int, text: str | None, version: int = 1, **further: Any) -> IndexEntry:

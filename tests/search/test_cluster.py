@@ -23,9 +23,9 @@ from gateway.log.search_opensearch import FORMAT_VERSION, OpenSearchIndex
 from gateway.log.search_queue import Generation, SearchQueue, generations
 from gateway.log.search_rest import HttpRest
 from gateway.ports import Record
-from gateway.ports.search import Erasure, IndexEntry, Wanted
+from gateway.ports.search import EVERYTHING, Erasure, IndexEntry, Wanted
 from gateway.wire.announcement import Announcement
-from tests.search.contract import EVERYTHING, ids
+from tests.search.contract import ids
 from tests.search.faults import MODES, Faults
 from tests.search.server import SearchServer, shared_search_server
 from tests.servers import shared_postgres
