@@ -8,18 +8,19 @@ another format, or of another history, is made anew beside the old one, which an
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import orjson
 import trio
 
-from gateway.errors import LogTrimmed, LogUnavailable
+from gateway.errors import LogLocked, LogTrimmed, LogUnavailable
 from gateway.log.indexer import (
     Indexer,
     IndexNumbers,
@@ -42,6 +43,8 @@ logger = logging.getLogger("gateway.log.search_follower")
 TELL_INTERVAL_S = 0.5
 RETRY_S = 1.0
 NICENESS = 5
+# The index that is being made.
+FRESH = f"{INDEX}.new"
 _STANDING = "SELECT standing_epoch FROM log"
 _GONE = "SELECT id, name, epoch, upto, newest FROM gone WHERE id > ? ORDER BY id"
 _CHANGES = """
@@ -152,38 +155,77 @@ async def _indexing(data_dir: Path, index: SqliteSearch) -> AsyncIterator[Indexe
         await index.aclose()
 
 
-async def build(data_dir: Path, told: Callable[[Indexer], None] = lambda indexer: None) -> IndexNumbers:
-    """Make the index anew from the log, beside the old one, and put it in that one's place."""
-    path, fresh = data_dir / INDEX, data_dir / f"{INDEX}.new"
-    _remove(fresh)
+@contextlib.contextmanager
+def _making(data_dir: Path) -> Iterator[Path]:
+    """Where an index is made, with whatever was left there; raises LogLocked where somebody makes one."""
+    descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        async with _indexing(data_dir, SqliteSearch(fresh)) as indexer:
-            while await indexer.step():
-                told(indexer)
-    except BaseException:
-        _remove(fresh)  # no purge would reach it
-        raise
-    for part in ("-wal", "-shm"):
-        path.with_name(path.name + part).unlink(missing_ok=True)
-    fresh.rename(path)
+        _lock(descriptor, data_dir)
+        yield data_dir / FRESH
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, data_dir: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LogLocked(
+            f"the index of searches in {data_dir} is being made, by its gateway or by another `gateway "
+            "reindex`: wait until that is done, or end the other one"
+        ) from None
+
+
+async def build(data_dir: Path, told: Callable[[Indexer], None] = lambda indexer: None) -> IndexNumbers:
+    """Make the index anew from the log, beside the old one, and put it in that one's place.
+
+    Raises LogLocked where another process does.
+    """
+    path = data_dir / INDEX
+    with _making(data_dir) as fresh:
+        _remove(fresh)
+        try:
+            async with _indexing(data_dir, SqliteSearch(fresh)) as indexer:
+                while await indexer.step():
+                    told(indexer)
+        except BaseException:
+            _remove(fresh)  # no purge would reach it
+            raise
+        for part in ("-wal", "-shm"):
+            path.with_name(path.name + part).unlink(missing_ok=True)
+        fresh.rename(path)
     return indexer.numbers
+
+
+def _remove_forsaken(data_dir: Path) -> None:
+    """Remove what somebody began to make who was killed: no purge would reach it."""
+    with contextlib.suppress(LogLocked), _making(data_dir) as fresh:
+        _remove(fresh)
 
 
 def _remove(path: Path) -> None:
     """Remove a database that nobody has open."""
-    for part in ("", "-wal", "-shm"):
+    for part in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + part).unlink(missing_ok=True)
 
 
 async def follow(data_dir: Path, told: Callable[[Indexer], None]) -> None:
     """Keep the index up to date, until cancelled."""
     path = data_dir / INDEX
+    waits = False
     while True:
         try:
             if format_of(path) != FORMAT_VERSION:
-                logger.info("the index of searches is made from the log")
+                if not waits:
+                    logger.info("the index of searches is made from the log")
                 await build(data_dir, told)
+            waits = False
             await _follow_one(data_dir, path, told)
+        except LogLocked as error:
+            if not waits:
+                logger.info("%s", error)
+            waits = True
+            await trio.sleep(RETRY_S)
         except OtherHistory:
             path.unlink()
         except LogUnavailable as error:
@@ -196,6 +238,8 @@ async def _follow_one(data_dir: Path, path: Path, told: Callable[[Indexer], None
     file, index = _file(path), SqliteSearch(path)
     async with _indexing(data_dir, index) as indexer:
         while _file(path) == file:
+            if _file(data_dir / FRESH):
+                _remove_forsaken(data_dir)
             pause_s = await indexer.turn()
             told(indexer)
             await trio.sleep(0 if await index.tidy() else pause_s)

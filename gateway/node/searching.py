@@ -39,6 +39,7 @@ class Searcher:
         self._index = index
         self._counters = counters
         self._step_s = step_ms / 1000
+        self._trouble = ""
 
     async def search(self, wanted: Wanted, count_most: int | None) -> FoundPage:
         """A page, and how many there are up to `count_most` where that is given; raises Refusal."""
@@ -49,14 +50,21 @@ class Searcher:
                 count = None if count_most is None else await self._index.count(wanted, count_most)
         except (LogUnavailable, trio.TooSlowError) as error:
             self._counters.searches_failed += 1
-            logger.warning("a search failed: %s", str(error) or f"no answer in {TIMEOUT_S:g} s")
+            self._note_trouble(str(error) or f"no answer in {TIMEOUT_S:g} s")
             text = "The index can't answer at the moment; try again."
             refusal = Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=RETRY_AFTER_MS)
             raise refusal from error
         finally:
             self._counters.search_seconds.observe(trio.current_time() - started_s)
             await self._until_step(started_s)
+        self._trouble = ""
         return FoundPage(entries, count)
+
+    def _note_trouble(self, trouble: str) -> None:
+        """Log why searches fail, once until one is answered or they fail for another reason."""
+        if trouble != self._trouble:
+            logger.warning("searches fail: %s", trouble)
+        self._trouble = trouble
 
     async def erase(self, name: str, epoch: int) -> None:
         """A resource was purged. The index hears of it from the log too, a moment later."""

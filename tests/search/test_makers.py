@@ -1,0 +1,130 @@
+"""The embedded index is made by one process at a time, and what a killed one left is removed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+import trio
+
+from gateway.log.search_follower import FRESH
+from gateway.log.search_sqlite import INDEX, SqliteSearch
+from gateway.log.sqlite import SqliteLog
+from gateway.ports import Batch, Committed, Record
+from gateway.ports.search import EVERYTHING, Wanted
+from tests.cli.commands import arguments, environment, gateway
+
+EVENTS = 3000
+ENTRIES = 2 * EVENTS
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A directory whose log has so many events that to index them takes a while."""
+    trio.run(write, tmp_path)
+    return tmp_path
+
+
+async def write(data: Path) -> None:
+    log = SqliteLog(data)
+    batches = []
+    for number in range(EVENTS):
+        name = f"event:{number}"
+        value = {"title": f"lunch {number}"}
+        body = orjson.dumps({"version": 1, "operations": [{"op": "add", "path": "", "value": value}]})
+        record = Record(1, body, "ann", "c", None, "", 1, None)
+        batches.append(Batch(name, (await log.open(name)).epoch, 0, name, [record]))
+    assert set(await log.append(batches)) == {Committed()}
+    await log.aclose()
+
+
+@asynccontextmanager
+async def running(*command: str) -> AsyncIterator[trio.Process]:
+    """A process that ends with the test, be it stopped."""
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment()
+    )
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            process.kill()
+            await process.wait()
+
+
+async def stopped_while_making(process: trio.Process, data: Path) -> None:
+    """It stands still, with an index by half."""
+    with trio.fail_after(PATIENCE_S):
+        while not (data / FRESH).exists():  # noqa: ASYNC110
+            await trio.sleep(0.001)
+    os.kill(process.pid, signal.SIGSTOP)
+    assert (data / FRESH).exists()
+
+
+async def until_made(data: Path) -> None:
+    """The index has all, and nothing else is there."""
+    index = SqliteSearch(data / INDEX)
+    with trio.fail_after(PATIENCE_S):
+        while (data / FRESH).exists() or not (data / INDEX).exists():  # noqa: ASYNC110
+            await trio.sleep(0.05)
+        while await index.count(Wanted(EVERYTHING, ["lunch"]), 2 * ENTRIES) < ENTRIES:  # noqa: ASYNC110
+            await trio.sleep(0.05)
+    assert await index.count(Wanted(EVERYTHING, ["lunch"]), 2 * ENTRIES) == ENTRIES
+    await index.aclose()
+
+
+def left(data: Path) -> list[str]:
+    return [path.name for path in data.glob(f"{FRESH}*")]
+
+
+def reindexing(data: Path) -> tuple[str, ...]:
+    return tuple(arguments("reindex", "--data", str(data)))
+
+
+def following(data: Path) -> tuple[str, ...]:
+    return (sys.executable, "-m", "gateway.log.search_follower", str(data), "INFO", "console", "")
+
+
+async def test_two_never_make_it_at_once(data: Path) -> None:
+    async with running(*following(data)) as follower:
+        await stopped_while_making(follower, data)
+        refused = await gateway("reindex", "--data", str(data))
+        assert refused.status != 0
+        assert "being made" in refused.err and "wait until that is done" in refused.err
+        follower.send_signal(signal.SIGCONT)
+        await until_made(data)
+    made = await gateway("reindex", "--data", str(data))
+    assert (made.status, made.out) == (0, f"the index is made anew: {EVENTS:,} changes\n")
+    await until_made(data)
+
+
+async def test_a_follower_waits_for_who_makes_it_and_goes_on_with_that(data: Path) -> None:
+    async with running(*reindexing(data)) as maker:
+        await stopped_while_making(maker, data)
+        made = (data / FRESH).stat().st_ino
+        async with running(*following(data)) as follower:
+            await trio.sleep(2)  # it would have begun by now
+            maker.send_signal(signal.SIGCONT)
+            await until_made(data)
+            assert (data / INDEX).stat().st_ino == made
+            assert follower.poll() is None
+
+
+async def test_what_a_killed_maker_left_is_removed_by_the_follower(data: Path) -> None:
+    assert (await gateway("reindex", "--data", str(data))).status == 0
+    async with running(*following(data)) as follower, running(*reindexing(data)) as maker:
+        await stopped_while_making(maker, data)
+        maker.kill()
+        await maker.wait()
+        assert (data / FRESH).exists()
+        await until_made(data)
+        assert left(data) == []
+        assert follower.poll() is None
