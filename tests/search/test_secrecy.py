@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from gateway.admission.grants import parse_grants
+from gateway.admission.grants import CappedGrants, parse_grants
 from gateway.log import search_sqlite
 from gateway.log.search_sqlite import SearchWriter, connect, counted, found
 from gateway.node.searching import Searcher
-from gateway.ports.search import Erasure, FoundEntry, IndexEntry, Wanted
+from gateway.ports.search import EVERYTHING, Erasure, FoundEntry, IndexEntry, SearchIndex, Wanted
 from gateway.runtime.metrics import Counters
 from gateway.search.terms import terms_of
-from tests.search.contract import EVERYTHING, change, document
+from tests.search.contract import change, document
+from tests.search.test_opensearch import opened
 
 NAMES = st.sampled_from(["a", "a-1", "a-2", "b", "b~1", "ab", "A", "_", "1"])
 TYPES = st.sampled_from(["event", "events", "calendar"])
@@ -27,10 +28,13 @@ PATTERNS = st.one_of(
     st.builds("{}:{}".format, TYPES, NAMES),
     st.builds("{}:{}*".format, TYPES, st.one_of(st.just(""), NAMES)),
 )
-GRANTS = st.dictionaries(PATTERNS, st.sampled_from(["viewer", "editor", "admin"]), max_size=6)
+GRANTED = st.dictionaries(PATTERNS, st.sampled_from(["viewer", "editor", "admin"]), max_size=6)
+TAKEN_BACK = st.lists(st.tuples(PATTERNS, st.sampled_from([None, "viewer"])), max_size=2).map(tuple)
+GRANTS = st.builds(lambda granted, caps: CappedGrants(parse_grants(granted), caps), GRANTED, TAKEN_BACK)
 TEXTS = st.lists(st.sampled_from(["secret", "会議", "plan", "Q3", "x"]), min_size=1, max_size=4).map(" ".join)
 ENTRIES = st.lists(st.tuples(TYPES, NAMES, TEXTS, st.booleans()), max_size=25)
-QUERIES = st.sampled_from(["secret", "会議", "会", "plan q3", "x", "", "se"])
+QUERIES = st.sampled_from(["secret", "会議", "会", "plan q3", "x", "", "se", '"plan x"', "et p", '"t"'])
+PAGE = 3
 
 
 def entries_of(drawn: Sequence[tuple[str, str, str, bool]]) -> list[IndexEntry]:
@@ -52,13 +56,16 @@ def told(entries: Sequence[FoundEntry]) -> list[FoundEntry]:
     return sorted(entries, key=lambda entry: (-entry.timestamp, entry.type, entry.id, entry.kind))
 
 
+def visible_of(entries: Sequence[IndexEntry], grants: CappedGrants) -> list[IndexEntry]:
+    return [entry for entry in entries if grants.role(entry.type, entry.id) is not None]
+
+
 @settings(max_examples=150, deadline=None)
 @given(GRANTS, ENTRIES, QUERIES, st.booleans())
 def test_an_answer_is_that_of_an_index_of_what_is_granted_alone(grants, drawn, query, walked):
-    granted = parse_grants(grants)
     entries = entries_of(drawn)
-    visible = [entry for entry in entries if granted.role(entry.type, entry.id) is not None]
-    wanted = Wanted(granted.scope, terms_of(query), 100)
+    visible = visible_of(entries, grants)
+    wanted = Wanted(grants.scope, terms_of(query), 100)
     with tempfile.TemporaryDirectory() as folder:
         whole = index_of(Path(folder), "whole", entries)
         alone = index_of(Path(folder), "alone", visible)
@@ -72,6 +79,33 @@ def test_an_answer_is_that_of_an_index_of_what_is_granted_alone(grants, drawn, q
             search_sqlite.WALKED_MAX = before
             whole.connection.close()
             alone.connection.close()
+
+
+@settings(max_examples=100, deadline=None)
+@given(GRANTS, ENTRIES, QUERIES)
+def test_an_answer_of_a_search_server_is_that_of_one_of_what_is_granted_alone(grants, drawn, query):
+    trio.run(compared, grants, entries_of(drawn), terms_of(query))
+
+
+async def compared(grants: CappedGrants, entries: Sequence[IndexEntry], terms: Sequence[str]) -> None:
+    wanted = Wanted(grants.scope, terms, PAGE)
+    async with opened() as whole, opened() as alone:
+        await whole.store(entries)
+        await alone.store(visible_of(entries, grants))
+        for index in (whole, alone):
+            await index.refresh()
+        answer = await pages(whole, wanted)
+        assert answer == await pages(alone, wanted._replace(scope=EVERYTHING))
+        assert await whole.count(wanted, 100) == sum(map(len, answer))
+        assert await whole.count(wanted, 2) == min(2, sum(map(len, answer)))
+
+
+async def pages(index: SearchIndex, wanted: Wanted) -> list[list[FoundEntry]]:
+    """All of them, each as it is found."""
+    found = [list(await index.find(wanted))]
+    while len(found[-1]) == wanted.limit:
+        found.append(list(await index.find(wanted._replace(after=found[-1][-1].place))))
+    return found
 
 
 def steps(writer: SearchWriter, wanted: Wanted) -> int:
