@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 import pytest
@@ -70,81 +72,92 @@ async def indexed(data: Path) -> None:
     await index.aclose()
 
 
+class Desk(NamedTuple):
+    """A log, and what follows it into an index step by step."""
+
+    log: SqliteLog
+    book: Book
+    index: SqliteSearch
+    indexer: Indexer
+
+
+@asynccontextmanager
+async def logged(data: Path) -> AsyncIterator[tuple[SqliteLog, Book]]:
+    """A log, and who writes it."""
+    log = SqliteLog(data)
+    yield log, Book(log, (await log.open("event:1")).epoch)
+    await log.aclose()
+
+
+@asynccontextmanager
+async def followed(data: Path) -> AsyncIterator[Desk]:
+    """A log with an event that is indexed."""
+    async with logged(data) as (log, book):
+        index = SqliteSearch(data / INDEX)
+        source = LogSource(data, index)
+        indexer = Indexer(source, index)
+        await book.create("event:1", RARE)
+        await indexer.step()
+        yield Desk(log, book, index, indexer)
+        await source.release()
+        await index.aclose()
+
+
 async def test_a_purge_leaves_no_trigram_of_a_text_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_sqlite, "TIDIED_TRIGRAMS", 7)
-    log = SqliteLog(tmp_path)
-    book = Book(log, (await log.open("event:1")).epoch)
-    for number in range(2, 30):
-        await book.create(f"event:{number}", f"lunch {number}")
-    await book.create("event:1", RARE)
-    await indexed(tmp_path)
-    # What was typed into it makes trigrams that no change has by itself, and a document had only for a while.
-    typed = {"op": "text", "path": "/title", "value": [2, AFTERWARDS]}
-    await book.write("event:1", typed)
-    await indexed(tmp_path)
-    await book.write("event:1", {"op": "add", "path": "/title", "value": "short"})
-    await indexed(tmp_path)
-    texts = [RARE, RARE[:2] + AFTERWARDS + RARE[2:]]
-    assert len(left(tmp_path, texts)) > len(RARE)
-    await log.purge("event:1")
-    await indexed(tmp_path)
-    assert left(tmp_path, texts) == []
-    index = SqliteSearch(tmp_path / INDEX)
-    assert await ids(index, RARE[0]) == []
-    assert sorted(await ids(index, "2"), key=int) == sorted(
-        2 * [str(number) for number in range(2, 30) if "2" in str(number)], key=int
-    )
-    await index.aclose()
-    await log.aclose()
+    async with logged(tmp_path) as (log, book):
+        for number in range(2, 30):
+            await book.create(f"event:{number}", f"lunch {number}")
+        await book.create("event:1", RARE)
+        await indexed(tmp_path)
+        # What was typed makes trigrams that no change has by itself, and a document had only for a while.
+        typed = {"op": "text", "path": "/title", "value": [2, AFTERWARDS]}
+        await book.write("event:1", typed)
+        await indexed(tmp_path)
+        await book.write("event:1", {"op": "add", "path": "/title", "value": "short"})
+        await indexed(tmp_path)
+        texts = [RARE, RARE[:2] + AFTERWARDS + RARE[2:]]
+        assert len(left(tmp_path, texts)) > len(RARE)
+        await log.purge("event:1")
+        await indexed(tmp_path)
+        assert left(tmp_path, texts) == []
+        index = SqliteSearch(tmp_path / INDEX)
+        assert await ids(index, RARE[0]) == []
+        assert sorted(await ids(index, "2"), key=int) == sorted(
+            2 * [str(number) for number in range(2, 30) if "2" in str(number)], key=int
+        )
+        await index.aclose()
 
 
 async def test_a_trigram_that_went_comes_back_with_a_text(tmp_path: Path) -> None:
-    log = SqliteLog(tmp_path)
-    book = Book(log, (await log.open("event:1")).epoch)
-    index = SqliteSearch(tmp_path / INDEX)
-    source = LogSource(tmp_path, index)
-    indexer = Indexer(source, index)
-    await book.create("event:1", RARE)
-    await indexer.step()
-    await log.purge("event:1")
-    while await indexer.step() or await index.tidy():
-        pass
-    await book.create("event:2", RARE)
-    await indexer.step()
-    assert await ids(index, RARE[2]) == ["2", "2"]
-    await source.release()
-    await index.aclose()
-    await log.aclose()
+    async with followed(tmp_path) as desk:
+        await desk.log.purge("event:1")
+        while await desk.indexer.step() or await desk.index.tidy():
+            pass
+        await desk.book.create("event:2", RARE)
+        await desk.indexer.step()
+        assert await ids(desk.index, RARE[2]) == ["2", "2"]
 
 
 async def test_what_somebody_reads_just_now_is_taken_away_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_sqlite, "BUSY_TIMEOUT_S", 0.01)
-    log = SqliteLog(tmp_path)
-    book = Book(log, (await log.open("event:1")).epoch)
-    index = SqliteSearch(tmp_path / INDEX)
-    source = LogSource(tmp_path, index)
-    indexer = Indexer(source, index)
-    await book.create("event:1", RARE)
-    await indexer.step()
-    reader = connect_reading(tmp_path / INDEX)
-    reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM entry").fetchone()
-    await log.purge("event:1")
-    await indexer.step()
-    for _ in range(10):
-        assert await index.tidy()
-    assert left(tmp_path, [RARE])
-    reader.close()
-    while await index.tidy():
-        pass
-    assert left(tmp_path, [RARE]) == []
-    await source.release()
-    await index.aclose()
-    await log.aclose()
+    async with followed(tmp_path) as desk:
+        reader = connect_reading(tmp_path / INDEX)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entry").fetchone()
+        await desk.log.purge("event:1")
+        await desk.indexer.step()
+        for _ in range(10):
+            assert await desk.index.tidy()
+        assert left(tmp_path, [RARE])
+        reader.close()
+        while await desk.index.tidy():
+            pass
+        assert left(tmp_path, [RARE]) == []
 
 
 async def test_an_index_that_was_made_by_half_is_left_to_nobody(tmp_path: Path) -> None:
@@ -156,14 +169,12 @@ async def test_an_index_that_was_made_by_half_is_left_to_nobody(tmp_path: Path) 
     def stop(indexer: Indexer) -> None:
         raise Stopped
 
-    log = SqliteLog(tmp_path)
-    book = Book(log, (await log.open("event:1")).epoch)
-    for number in range(CHANGES_A_STEP + 1):
-        await book.create(f"event:{number}", RARE)
-    await build(tmp_path)
-    before = (tmp_path / INDEX).stat().st_ino
-    with pytest.raises(Stopped):
-        await build(tmp_path, stop)
-    assert files(tmp_path) == [INDEX]
-    assert (tmp_path / INDEX).stat().st_ino == before
-    await log.aclose()
+    async with logged(tmp_path) as (_, book):
+        for number in range(CHANGES_A_STEP + 1):
+            await book.create(f"event:{number}", RARE)
+        await build(tmp_path)
+        before = (tmp_path / INDEX).stat().st_ino
+        with pytest.raises(Stopped):
+            await build(tmp_path, stop)
+        assert files(tmp_path) == [INDEX]
+        assert (tmp_path / INDEX).stat().st_ino == before

@@ -1,0 +1,122 @@
+"""After a purge in a cluster no index of a calendar, nor Redis, nor PostgreSQL has anything of the event."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+import trio
+
+from gateway.log.postgres import migrate
+from tests.clients.wire import Wire, wire
+from tests.http.node import Served, served
+from tests.servers import redis_server, shared_postgres
+
+EVENT = "/v1/resources/event/"
+SECRET = "Unheard-of"
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'gateway' ORDER BY tablename"
+PATIENCE_S = 30
+
+
+class Stores:
+    """What the cluster keeps."""
+
+    def __init__(self, redis_port: int, dsn: str) -> None:
+        self._redis_port = redis_port
+        self._dsn = dsn
+
+    def having(self, text: str) -> list[str]:
+        """The keys of Redis and the tables of PostgreSQL that have a text somewhere."""
+        with redis.Redis("127.0.0.1", self._redis_port) as client:
+            keys = [key.decode() for key in client.scan_iter() if text.encode() in _told(client, key)]
+        with psycopg.connect(self._dsn) as connection:
+            tables = [name for (name,) in connection.execute(TABLES)]
+            keys += [name for name in tables if text in str(list(_rows(connection, name)))]
+        return sorted(keys)
+
+
+def _told(client: Any, key: bytes) -> bytes:
+    """A key with all that it holds."""
+    readers = {
+        b"string": lambda: client.get(key),
+        b"hash": lambda: client.hgetall(key),
+        b"list": lambda: client.lrange(key, 0, -1),
+        b"set": lambda: client.smembers(key),
+        b"zset": lambda: client.zrange(key, 0, -1),
+        b"stream": lambda: client.xrange(key),
+    }
+    return key + repr(readers[client.type(key)]()).encode()
+
+
+def _rows(connection: psycopg.Connection[Any], table: str) -> Iterator[str]:
+    for row in connection.execute(f"SELECT * FROM gateway.{table}".encode()):
+        yield from (
+            bytes(cell).decode(errors="replace") if isinstance(cell, bytes) else str(cell) for cell in row
+        )
+
+
+@asynccontextmanager
+async def cluster(path: Path) -> AsyncIterator[tuple[Served, Served, Stores]]:
+    """Two nodes, and what they keep."""
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}}
+        for name in ("one", "two"):
+            (path / name).mkdir()
+        async with (
+            served(path / "one", "fast", **where) as one,
+            served(path / "two", "portable", **where) as two,
+        ):
+            yield one, two, Stores(server.port, dsn)
+
+
+@asynccontextmanager
+async def watching(node: Served, calendar: str, count: int) -> AsyncIterator[Wire]:
+    """Who looks at a calendar's events, of which there are so many."""
+    async with wire(f"ws://127.0.0.1:{node.port}/realtime") as opened:
+        auth = {"token": node.token({"*": "admin"}, "bob"), "user_id": "bob", "protocol": 1}
+        await opened.ask("AUTH", {**auth, "client_id": f"{calendar}-{node.port}"})
+        await opened.send("SUBSCRIBE", {"resource": "calendar", "resource_id": calendar, "children": True})
+        assert len((await opened.take("CHILDREN"))["items"]) == count
+        yield opened
+
+
+async def until_listed(node: Served, calendar: str, *names: str) -> None:
+    """A calendar's events, as who comes now is told them."""
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            found = await node.client.get("/v1/resources/event", params={"calendar_id": calendar})
+            if [item["resource_id"] for item in found.json().get("items", ())] == list(names):
+                return
+            await trio.sleep(0.05)
+
+
+async def test_a_purged_event_leaves_all_workers_and_all_stores(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as (one, two, stores):
+        for ident, title in (("1", SECRET), ("2", "Standup")):
+            for calendar in ("home", "work"):
+                event = {"title": title, "calendar_id": calendar}
+                assert (await one.client.put(EVENT + ident, json=event)).is_success
+                await until_listed(
+                    two, calendar, *(["1", "2"] if calendar == "work" and ident == "2" else [ident])
+                )
+        async with watching(one, "work", 2) as here, watching(two, "work", 2) as there:
+            assert stores.having(SECRET)
+            admin = f"http://127.0.0.1:{two.admin_port}{EVENT}1"
+            assert (await two.client.delete(admin, params={"purge": "true"})).is_success
+            for opened in (here, there):
+                assert (await opened.take("CHILD_REMOVED"))["item"]["resource_id"] == "1"
+            with trio.move_on_after(PATIENCE_S):
+                while stores.having(SECRET):  # noqa: ASYNC110
+                    await trio.sleep(0.1)
+            assert stores.having(SECRET) == []
+            again = {"title": "Retro", "calendar_id": "work"}
+            assert (await one.client.put(EVENT + "2", json=again)).is_success
+            for opened in (here, there):
+                assert (await opened.take("CHILD_CHANGED"))["item"]["title"] == "Retro"
+        async with watching(one, "work", 1), watching(two, "home", 0):
+            await until_listed(two, "work", "2")
