@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import click
+import orjson
 
 from gateway.cli.operate import AdminPort, operating
 from gateway.cli.options import Settings, given_only, instant_text, settings, spanned
@@ -112,10 +113,10 @@ def _all(port: AdminPort, settings: Settings, after: int) -> Iterator[dict[str, 
 
 
 def _read(path: Path) -> Iterator[AuditRecord]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield AuditRecord.of(json.loads(line))
+                yield AuditRecord.of(orjson.loads(line))
             except (ValueError, KeyError, TypeError):
                 raise ClientError(f"{path}:{number} is no record of `gateway audit export`") from None
 

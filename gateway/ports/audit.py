@@ -56,8 +56,17 @@ class AuditRecord(NamedTuple):
     @classmethod
     def of(cls, named: Mapping[str, Any]) -> AuditRecord:
         """What `named` made; raises KeyError, TypeError where it is anything else."""
-        entry = AuditEntry(*(named[name] for name in AuditEntry._fields))
-        return cls(named["number"], named["previous"], named["digest"], entry)
+        entry = AuditEntry(*(_member(named, name) for name in AuditEntry._fields))
+        number, previous, said = (_member(named, name) for name in ("number", "previous", "digest"))
+        return cls(number, previous, said, entry)
+
+
+def _member(named: Mapping[str, Any], name: str) -> Any:
+    wanted = {"number": int, "stamp_ms": int, "details": dict}.get(name, str)
+    value = named[name]
+    if type(value) is not wanted:
+        raise TypeError(f"{name} must be of type {wanted.__name__}")
+    return value
 
 
 class AuditSearch(NamedTuple):

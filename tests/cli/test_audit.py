@@ -46,6 +46,11 @@ async def test_what_operators_did_and_what_was_refused(tmp_path):
         assert "are whole" in await said("audit", "verify", str(tmp_path / "export"))
         assert "are whole" in await said("audit", "verify", "--against", str(tmp_path / "export"))
 
+        for line in ('{"number": "1"}', "[]", "nothing", exported.replace('"number": 1', '"number": [1]')):
+            (tmp_path / "odd").write_text(f"{exported}{line}\n")
+            odd = await gateway("audit", "verify", str(tmp_path / "odd"), **reach)
+            assert (odd.status, "is no record of" in odd.err) == (1, True), odd.err
+
         with closing(sqlite3.connect(data / "audit.sqlite3", isolation_level=None)) as connection:
             connection.execute("UPDATE audit SET actor = 'bob' WHERE number = 1")
         changed = await gateway("audit", "verify", **reach)
