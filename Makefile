@@ -8,6 +8,8 @@ WITHOUT_ENSUREPIP = ($(PYTHON) -m venv --clear --without-pip $(VENV) && \
 CORE := $(wildcard gateway/*/*.pxd)
 KERNELS := $(wildcard _speedups/*.pyx _speedups/*.pxd _speedups/*.pxi gateway/ot/kernel/*.py) $(CORE) $(CORE:.pxd=.py)
 CORES := $(shell nproc 2>/dev/null || echo 1)
+# Tests at a time: many wait for processes that they started, so two cores have time for three.
+WORKERS ?= 3
 # Every Python that the gateway supports, where it is installed.
 PYTHONS = $(foreach n,11 12 13 14,$(shell python3.$(n) -c 'import sys; print(sys.executable)' 2>/dev/null))
 SEEDS ?= 1000
@@ -37,7 +39,7 @@ serve: venv
 	$(BIN)/gateway serve $(ARGS)
 
 test: venv
-	$(PYTEST) -n 2 --dist loadfile $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile $(ARGS)
 	$(BIN)/python -m tests.nodejs test
 	$(BIN)/python -m tests.nodejs e2e
 
@@ -53,7 +55,7 @@ test-all:
 coverage: venv
 	$(BIN)/coverage erase
 	$(MAKE) test PYTEST='$(BIN)/coverage run -m pytest'
-	GATEWAY_SPEEDUPS=kernels $(BIN)/coverage run -m pytest -q -n 2 --dist loadfile $(CORE_TESTS)
+	GATEWAY_SPEEDUPS=kernels $(BIN)/coverage run -m pytest -q -n $(WORKERS) --dist loadfile $(CORE_TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
