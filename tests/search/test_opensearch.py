@@ -13,7 +13,7 @@ from gateway.config import SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.search_opensearch import Answer, OpenSearchIndex
 from gateway.log.search_rest import HttpRest
-from gateway.ports.search import SearchIndex
+from gateway.ports.search import EVERYTHING, Erasure, SearchIndex, Wanted
 from tests.search.contract import SearchContract, change, ids
 from tests.search.server import shared_search_server
 
@@ -70,6 +70,47 @@ async def test_a_bulk_of_which_a_part_was_put_off_is_stored_by_the_next_try_once
     await index.store(entries)
     await index.refresh()
     assert await ids(index, "text") == ["2", "1"]
+    await index.drop()
+    await rest.aclose()
+
+
+class Lame(HttpRest):
+    """Where the path has `part`, answers as a server some of whose shards fail, or whose time is over."""
+
+    part = ""
+    said: Mapping[str, Any] | None = None
+
+    async def ask(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        answer = await super().ask(method, path, body, headers)
+        if self.part and self.part in path:
+            return answer._replace(body=None if self.said is None else {**answer.body, **self.said})
+        return answer
+
+
+@pytest.mark.parametrize(
+    "said", [None, {"timed_out": True}, {"_shards": {"total": 2, "successful": 1, "failed": 1}}]
+)
+async def test_what_was_done_by_half_is_not_taken_for_done(said):
+    rest = Lame(SearchSettings(url=shared_search_server().url))
+    rest.said = said
+    index = OpenSearchIndex(rest, f"test-{next(NUMBERS)}")
+    await index.make()
+    await index.store([change(1, "text"), change(2, "text")])
+    await index.refresh()
+    asked = [
+        ("_search", lambda: ids(index, "text")),
+        ("_search", lambda: index.count(Wanted(EVERYTHING), 9)),
+        ("_refresh", lambda: index.erase([Erasure("event:1", 2)])),
+        ("_delete_by_query", lambda: index.erase([Erasure("event:1", 2)])),
+    ]
+    for rest.part, ask in asked:
+        with pytest.raises(LogUnavailable, match=r"only a part|refuses"):
+            await ask()
+    rest.part = ""
+    await index.erase([Erasure("event:1", 2)])
+    assert await ids(index, "text") == ["2"]
     await index.drop()
     await rest.aclose()
 
