@@ -509,7 +509,7 @@ def _match(connection: sqlite3.Connection, terms: Sequence[str]) -> tuple[str | 
             continue
         beginning = connection.execute(
             "SELECT term FROM trigram WHERE term >= ? AND term < ? LIMIT ?",
-            (term, term + "\U0010ffff", TRIGRAMS_MAX + 1),
+            (term, term + TRIGRAM * "\U0010ffff", TRIGRAMS_MAX + 1),
         ).fetchall()
         if not beginning:
             return None, []

@@ -134,6 +134,10 @@ class SearchContract:
             for query in ("OR", "a* AND b", "\0", '"', '""', "NOT x", "\x01"):
                 assert await ids(index, query) == (await ids(index) if query in ("\0", '""') else []), query
             assert await ids(index, "\ufffe") == ["3"]
+            # Nothing comes after that character, and it may come after another one.
+            await index.store([change(4, "§\U0010ffff\U0010ffff"), change(5, "¶\U0010ffff")])
+            await self.seen(index)
+            assert (await ids(index, "§"), await ids(index, "¶")) == (["4"], ["5"])
 
     async def test_what_matched_is_shown(self) -> None:
         async with self.index() as index:
