@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import click
 
-from gateway.cli.options import Command, Settings, settings
+from gateway.cli.options import of_cluster
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.log import backup_file, cluster_backup, embedded_backup
@@ -19,29 +16,10 @@ from gateway.log.cluster_backup import Stores
 from gateway.log.sqlite import DATABASE, DirectoryLock
 
 
-def _of_cluster(command: Command) -> Callable[..., None]:
-    """Adds --redis, --redis-cluster and --postgres; the command gets the `config` that they lead to."""
-
-    @click.option(
-        "--redis", metavar="URL[,URL...]", help="The Redis of a cluster; left out: a lone gateway's log."
-    )
-    @click.option("--redis-cluster", metavar="URL", help="A Redis Cluster instead, by any of its nodes.")
-    @click.option("--postgres", metavar="DSN", help="The cluster's archive.")
-    @settings
-    @wraps(command)
-    def with_config(
-        redis: str | None, redis_cluster: str | None, postgres: str | None, settings: Settings, **options: Any
-    ) -> None:
-        named = {"redis.urls": redis, "redis.cluster_url": redis_cluster, "postgres.dsn": postgres}
-        command(config=settings.load(named), **options)
-
-    return with_config
-
-
 @click.command("backup", short_help="Write everything into one file, while the gateway serves.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--replace", is_flag=True, help="Write over a file that is there.")
-@_of_cluster
+@of_cluster
 def backup_command(file: Path, replace: bool, config: Config) -> None:
     """Write everything that was acknowledged so far into FILE, while the gateway serves.
 
@@ -66,7 +44,7 @@ def backup_command(file: Path, replace: bool, config: Config) -> None:
 @click.command("restore", short_help="Put a backup in place of what there is.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--replace", is_flag=True, help="Replace what is there.")
-@_of_cluster
+@of_cluster
 def restore_command(file: Path, replace: bool, config: Config) -> None:
     """Put the backup FILE in place of what there is. No node may run.
 
@@ -92,7 +70,7 @@ def restore_command(file: Path, replace: bool, config: Config) -> None:
 @click.command("import", short_help="Move a lone gateway's log into a cluster.")
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.option("--replace", is_flag=True, help="Erase what the cluster holds.")
-@_of_cluster
+@of_cluster
 def import_command(source: Path, replace: bool, config: Config) -> None:
     """Move a lone gateway's log (its directory, or a backup) into a cluster: history and epochs included.
 

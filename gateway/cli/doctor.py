@@ -9,16 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.cli.machine import Finding, findings
-from gateway.cli.options import Settings, settings
+from gateway.cli.options import of_cluster
+from gateway.config import Config
 
 MARKS = {"ok": "[green]ok[/]", "hint": "[yellow]hint[/]", "bad": "[red]bad[/]"}
 
 
 @click.command("doctor", short_help="Say what to change on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@settings
+@of_cluster
 @click.pass_context
-def doctor_command(context: click.Context, as_json: bool, settings: Settings) -> None:
+def doctor_command(context: click.Context, as_json: bool, config: Config) -> None:
     """Look at this machine as a gateway would, and say what to change.
 
     Python, compiled kernels, descriptors, listen backlog, port range, collector, disk; and whether what is
@@ -31,7 +32,7 @@ def doctor_command(context: click.Context, as_json: bool, settings: Settings) ->
     gateway doctor --data /var/lib/gateway --set server.connections_max=50000
     gateway doctor --redis redis://127.0.0.1 --postgres postgresql://gateway@127.0.0.1/gateway
     """
-    found = list(findings(settings.load()))
+    found = list(findings(config))
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in found], indent=2))
     else:

@@ -132,6 +132,25 @@ def spanned(command: Command) -> Command:
     return since(until(command))
 
 
+def of_cluster(command: Command) -> Command:
+    """Adds --redis, --redis-cluster and --postgres; the command gets the `config` that they lead to."""
+
+    @click.option(
+        "--redis", metavar="URL[,URL...]", help="The Redis of a cluster; left out: a lone gateway's log."
+    )
+    @click.option("--redis-cluster", metavar="URL", help="A Redis Cluster instead, by any of its nodes.")
+    @click.option("--postgres", metavar="DSN", help="The cluster's archive.")
+    @settings
+    @wraps(command)
+    def with_config(
+        redis: str | None, redis_cluster: str | None, postgres: str | None, settings: Settings, **options: Any
+    ) -> None:
+        named = {"redis.urls": redis, "redis.cluster_url": redis_cluster, "postgres.dsn": postgres}
+        command(config=settings.load(named), **options)
+
+    return with_config
+
+
 def given_only(options: Mapping[str, object]) -> dict[str, object]:
     """The options that were given."""
     return {name: value for name, value in options.items() if value is not None}

@@ -168,6 +168,9 @@ async def test_doctor_and_config_speak_json(tmp_path):
     assert (descriptors["status"] == "bad") == ("1,000,256" in descriptors["remedy"])
     assert {"python", "listen backlog", "port range", "collector", "free space", "disk"} <= set(found)
 
+    away = await gateway("doctor", "--json", "--redis", "redis://127.0.0.1:1")
+    assert away.status == 1 and "127.0.0.1:1/0 can't be reached" in away.out, away
+
     listed = json.loads((await gateway("config", "--json", GATEWAY_LIMITS_DEPTH_MAX="32")).out)
     depth = next(row for row in listed if row["name"] == "limits.depth_max")
     assert (depth["value"], depth["default"]) == (32, 64)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from subprocess import STDOUT
 
@@ -194,7 +195,7 @@ async def test_the_file_of_settings_is_valid(tmp_path):
 
 def parsed(command: click.Command, words: list[str]) -> None:
     """Raises UsageError where a command doesn't have such an option, or such a command."""
-    if isinstance(command, click.Group) and not words[0].startswith("-"):
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(click.Context(command), words[0])
         assert found is not None, f"there is no such command: {words}"
         command, words = found, words[1:]
@@ -208,6 +209,7 @@ def check(command: str) -> None:
     """A command line names a program, a target or a module that is there, with options that it has."""
     inner = re.sub(r"^[A-Z_]+=\$\((.*)\)$", r"\1", command)
     words = [word for word in shlex.split(inner) if not re.fullmatch(r"[A-Z_]+=\S*|&", word)]
+    words = list(takewhile(lambda word: word not in ("|", "<", ">"), words))
     program = ENVIRONMENT.sub("", words[0]) if words else "sh"
     if program == "gateway":
         parsed(gateway, words[1:])
@@ -247,6 +249,25 @@ def test_every_command_of_a_page_is_one_that_exists(page):
 def test_a_command_that_does_not_exist_is_noticed(command):
     with pytest.raises((AssertionError, click.UsageError)):
         check(command)
+
+
+def examples(command: click.Command) -> Iterator[str]:
+    """The command lines in the help of a command and of those below it."""
+    for line in re.findall(r"^ *(gateway .*)$", command.help or "", re.MULTILINE):
+        yield line.partition("  ")[0]
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from examples(below)
+
+
+def test_every_example_in_the_help_is_a_command_that_exists():
+    found = list(examples(gateway))
+    assert len(found) > 40
+    for example in found:
+        check(example)
 
 
 def test_commands_are_found_in_the_pages():
