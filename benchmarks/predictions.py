@@ -27,7 +27,7 @@ from benchmarks import measure
 from benchmarks.faults.cluster import Cluster, Shape, running
 from benchmarks.faults.drills import kill_worker, roll_workers
 from gateway.sessions.accepting import UNMEASURED_PER_S
-from loadtest.capacity.calibrate import CROWDED_DOCUMENTS, NO_LIMIT, calibrate
+from loadtest.capacity.calibrate import DOCUMENTS, IDLE, NO_LIMIT, calibrate, idle
 from loadtest.capacity.fits import Estimate
 from loadtest.capacity.model import CPU_TERMS, CostModel, fit
 from loadtest.capacity.sweep import points_of
@@ -41,7 +41,7 @@ from loadtest.simulate.study import costs_of, interval
 SCALE, CALIBRATE_HOLD_S = 0.4, 5.0
 HOLD_S, EVENT_AT_S = 5.0, 5.0
 EVENT_HOLD_S = 12.0
-DOCUMENTS = round(CROWDED_DOCUMENTS * SCALE)  # that the calibration's edits are of
+FEWEST, MOST = round(min(DOCUMENTS) * SCALE), round(max(DOCUMENTS) * SCALE)  # documents that are calibrated
 WITHIN, WITHIN_P95 = 0.15, 0.25
 SEEDS = 9
 OTHERS_CORES = 0.25
@@ -117,9 +117,8 @@ def predicted(case: Case, model: CostModel) -> dict[str, Estimate]:
         found["came back, users"] = _came_back(case)
         return found
     found["CPU, cores"] = model.cpu_used(load).scaled(workers)
-    found["memory, MiB"] = model.memory_bytes(load["connections"], load["operations_per_s"]).scaled(
-        workers / MEBI
-    )
+    memory = model.memory_bytes(case.users, case.operations_per_s, workers)
+    found["memory, MiB"] = memory.scaled(1 / MEBI)
     if case.operations_per_s:
         found["received, kB/s"] = _exactly(workers * model.bytes_per_s(load) / 1000)
         p95_ms = model.p95_ms(load)
@@ -183,10 +182,10 @@ def reasons(case: Case, model: CostModel, report: Mapping[str, Any]) -> list[str
     if others is not None and others > OTHERS_CORES:
         found.append(f"others used {others:.1f} cores")
     if case.workers > 1:
-        found.append("one worker was calibrated, without a supervisor")
+        found.append("edits and deliveries were calibrated with one worker")
     documents = case.documents / case.workers
-    if case.operations_per_s and not DOCUMENTS / 2 <= documents <= 2 * DOCUMENTS:
-        found.append(f"{documents:.0f} documents where {DOCUMENTS} were calibrated")
+    if case.operations_per_s and not FEWEST <= documents <= MOST:
+        found.append(f"{documents:.0f} documents where {FEWEST} to {MOST} were calibrated")
     for term, value in case.load().items():
         if value > 1.05 * model.measured[term]:
             found.append(f"{value / max(model.measured[term], 1e-9):.0f}x the calibrated {term}")
@@ -254,14 +253,19 @@ async def tried(case: Case, model: CostModel) -> dict[str, Any]:
 
 
 async def calibrated(kind: str) -> dict[str, Any]:
-    """A calibration of an embedded server, or of one worker on Redis."""
+    """A calibration of an embedded server, or of one worker on Redis, and of two who have little to do."""
     shape = ONE_WORKER if kind == "cluster" else None
+    one = partial(_calibrating, shape)
+    found = await calibrate(SCALE, CALIBRATE_HOLD_S, one, lambda text: print(f"{kind}: {text}"))
+    if kind == "cluster":
+        report = await _calibrating(TWO_WORKERS, idle(round(IDLE[0] * SCALE), CALIBRATE_HOLD_S))
+        found["points"] += points_of(report, "workers", 2, workers=2)
+    return found
 
-    async def one(scenario: Scenario) -> Mapping[str, Any]:
-        async with served(Case("calibration", 1, 1, shape=shape), scenario) as options:
-            return await run(options)
 
-    return await calibrate(SCALE, CALIBRATE_HOLD_S, one, lambda text: print(f"{kind}: {text}"))
+async def _calibrating(shape: Shape | None, scenario: Scenario) -> Mapping[str, Any]:
+    async with served(Case("calibration", 1, 1, shape=shape), scenario) as options:
+        return await run(options)
 
 
 def calibration(kind: str, anew: bool) -> dict[str, Any]:

@@ -24,6 +24,8 @@ import psutil
 SOCKET_SLABS = ("TCP", "sock_inode_cache", "filp", "dentry", "eventpoll_epi", "eventpoll_pwq")
 STEPS = ("receive", "admit", "transform", "commit", "fan_out", "flush")
 STEP_METRIC = "gateway_step_seconds"
+APPENDS_METRIC = "gateway_commit_seconds_count"
+BATCHES_METRIC = "gateway_batches_total"
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*(?:\{[^}]*\})?) (\S+)")
 _MEMORY = re.compile(r"skmem:\(r(\d+),rb\d+,t(\d+),tb\d+,f(\d+),w(\d+)")
 
@@ -173,6 +175,18 @@ def increase(before: Mapping[str, float], after: Mapping[str, float], name: str)
     """By how much a counter grew (from 0, where the server is a new one)."""
     grown = after.get(name, 0.0) - before.get(name, 0.0)
     return after.get(name, 0.0) if grown < 0 else grown
+
+
+def appends(
+    before: Mapping[str, float], after: Mapping[str, float], span_s: float
+) -> dict[str, float | None]:
+    """Appends to the log and batches in them, a second between two scrapes; None where nothing is told."""
+    if APPENDS_METRIC not in after or span_s <= 0:
+        return {"appends_per_s": None, "batches_per_s": None}
+    return {
+        "appends_per_s": increase(before, after, APPENDS_METRIC) / span_s,
+        "batches_per_s": increase(before, after, BATCHES_METRIC) / span_s,
+    }
 
 
 def steps_ms(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, dict[str, float]]:

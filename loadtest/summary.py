@@ -74,6 +74,7 @@ def _server(samples: Sequence[Mapping[str, Any]]) -> Data:
         "kernel_socket_bytes": peak("kernel_socket_bytes", full),
         "slab_socket_bytes": peak("slab_socket_bytes", full),
         "steps_ms": observe.steps_ms(first.get("metrics", {}), last.get("metrics", {})),
+        **observe.appends(first.get("metrics", {}), last.get("metrics", {}), span_s),
     }
 
 

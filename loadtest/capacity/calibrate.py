@@ -2,7 +2,8 @@
 
     idle        connections that do nothing but stay: what a connection costs
     edits       edits that nobody else sees: what an edit costs
-    deliveries  few edits that many see: what a delivery costs
+    deliveries  few edits that many see: what a write to one of them costs
+    documents   as many edits and deliveries of few documents and of many: what an append and a batch cost
     crowded     more and more edits that five others see: how latency rises with load
     connects    people who come and go: what a connect costs
 
@@ -12,6 +13,7 @@ Every run ends as a run does, with a verdict; its stages become points as those 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from loadtest.capacity.sweep import points_of
@@ -24,7 +26,10 @@ EDITS = (500.0, 1500.0, 3000.0)
 VIEWERS = (10, 40, 160)
 CROWDED = (400.0, 1200.0, 3000.0)
 CROWDED_DOCUMENTS = 100
-SESSIONS = (2, 4)  # of a user within the measured stage
+DOCUMENTS = (10, 100, 1000)
+DOCUMENTS_RATES = (600.0, 1500.0)
+IDLE_HOLDS = 3.0  # so much longer, since there is so little to measure
+SESSIONS = (1, 2, 4)  # of a user within the measured stage
 NO_LIMIT = {"limits.operations_per_minute": 0}
 
 
@@ -32,7 +37,7 @@ def runs(scale: float, hold_s: float) -> Iterator[tuple[str, float, Scenario]]:
     """(what varies, its value, the scenario), from the smallest up; `scale` makes all of them smaller."""
     for users in IDLE:
         count = max(round(users * scale), 2)
-        yield "idle", count, _scenario("idle", count, max(count // 6, 1), 0.0, hold_s)
+        yield "idle", count, idle(count, IDLE_HOLDS * hold_s)
     for rate in EDITS:
         users = max(round(200 * scale), 2)
         yield "edits", rate * scale, _scenario("edits", users, users, rate * scale, hold_s)
@@ -42,14 +47,23 @@ def runs(scale: float, hold_s: float) -> Iterator[tuple[str, float, Scenario]]:
         share = viewers / (viewers + 1)
         made = _scenario("deliveries", users, documents, 10.0 * documents, hold_s, viewer_share=share)
         yield "deliveries", viewers, made
+    for number, rate in product(DOCUMENTS, DOCUMENTS_RATES):
+        documents = max(round(number * scale), 1)
+        made = _scenario("documents", 6 * documents, documents, rate * scale, hold_s)
+        yield "documents", documents, made
     for rate in CROWDED:
         documents = max(round(CROWDED_DOCUMENTS * scale), 1)
         yield "crowded", rate * scale, _scenario("crowded", 6 * documents, documents, rate * scale, hold_s)
     for sessions in SESSIONS:
-        users, session_s = max(round(600 * scale), 2), hold_s / sessions
+        users, session_s = max(round(750 * scale), 2), hold_s / sessions
         activity = Activity(session_s=session_s, resume=False)
         made = _scenario("connects", users, max(users // 6, 1), 0.0, hold_s, activity=activity)
         yield "connects", users / session_s, made
+
+
+def idle(users: int, hold_s: float) -> Scenario:
+    """So many who do nothing but stay."""
+    return _scenario("idle", users, max(users // 6, 1), 0.0, hold_s)
 
 
 def _scenario(

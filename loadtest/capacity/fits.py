@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,19 +75,30 @@ def lower_fit(matrix: Array, wanted: Array) -> Array:
 
 
 def bootstrap_fit(
-    matrix: Array, wanted: Array, fit_of: Callable[[Array, Array], Array] = nonnegative_fit, seed: int = 1
+    matrix: Array,
+    wanted: Array,
+    fit_of: Callable[[Array, Array], Array] = nonnegative_fit,
+    kinds: Sequence[Hashable] = (),
+    seed: int = 1,
 ) -> Array:
     """Fits to resampled points, one row a resample; the first row is the fit to all of them.
 
     A resample has half as many points: an edge hangs on a few of them, and whole resamples mostly hold these
-    (the m out of n bootstrap, Bickel, Götze and van Zwet 1997).
+    (the m out of n bootstrap, Bickel, Götze and van Zwet 1997). Where the points are of several `kinds` it
+    has half of each: one that lacks what alone tells a cost says nothing of it.
     """
     rng = np.random.default_rng(seed)
+    strata = _strata(kinds or ["point"] * len(wanted))
     rows = [fit_of(matrix, wanted)]
     for _ in range(RESAMPLES):
-        chosen = rng.integers(0, len(wanted), -(-len(wanted) // 2))
+        chosen = np.concatenate([rng.choice(one, -(-len(one) // 2)) for one in strata])
         rows.append(fit_of(matrix[chosen], wanted[chosen]))
     return np.array(rows)
+
+
+def _strata(kinds: Sequence[Hashable]) -> list[Array]:
+    """The places of each kind."""
+    return [np.array([i for i, one in enumerate(kinds) if one == kind]) for kind in dict.fromkeys(kinds)]
 
 
 def estimate(samples: Array) -> Estimate:

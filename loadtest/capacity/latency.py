@@ -3,9 +3,9 @@
     p95 = floor + a x rho / (1 - rho) + b x held + burst
 
 `rho` is the share of a core that the load needs: a queue's wait grows like that (Kingman 1961). `burst` is
-how long the deliveries of one edit take: the last of them waits for the others. `held` is how far an append
-is held back so that edits gather (see `spare`). Floor, a and b aren't negative, and fit the measurements'
-relative errors.
+how long the writes of one batch take: the last of them waits for the others. `held` is for how long an
+append is held back so that edits gather (see `gathering`). Floor, a and b aren't negative, and fit the
+measurements' relative errors.
 
 The interval says where a *measurement* will lie, which no interval of the fit does: each measured p95 is
 compared with what the fit without it predicts, and these ratios are spread around the prediction (the
@@ -28,13 +28,13 @@ POINTS_MIN = 4
 
 
 class Measured(NamedTuple):
-    """One measured stage: the share of a core that it needs, the burst and the p95 in ms, how far appends are
+    """One measured stage: the share of a core that it needs; in ms the burst, the p95, how long appends are
     held back."""
 
     rho: float
     burst_ms: float
     p95_ms: float
-    held: float = 0.0
+    held_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +44,22 @@ class LatencyModel:
     coefficients: Array
     ratios: Sequence[float]
 
-    def predict(self, rho: float, burst_ms: float, held: float = 0.0) -> Estimate | None:
+    def predict(self, rho: float, burst_ms: float, held_ms: float = 0.0) -> Estimate | None:
         """The p95 in ms and the interval of a measurement of it; None where the queue would grow."""
         if rho > RHO_MAX:
             return None
-        value = float(_row(rho, held) @ self.coefficients) + burst_ms
+        value = float(_row(rho, held_ms) @ self.coefficients) + burst_ms
         tail = 100 * (1 - CONFIDENCE) / 2
         low, high = np.percentile(self.ratios, [tail, 100 - tail])
         return Estimate(value, value * min(float(low), 1.0), value * max(float(high), 1.0))
 
 
-def _row(rho: float, held: float) -> Array:
-    return np.array([1.0, rho / (1 - rho), held])
+def _row(rho: float, held_ms: float) -> Array:
+    return np.array([1.0, rho / (1 - rho), held_ms])
 
 
 def _coefficients(points: Sequence[Measured]) -> Array:
-    matrix = np.array([_row(point.rho, point.held) / point.p95_ms for point in points])
+    matrix = np.array([_row(point.rho, point.held_ms) / point.p95_ms for point in points])
     wanted = np.array([max(1 - point.burst_ms / point.p95_ms, 0.0) for point in points])
     return nonnegative_fit(matrix, wanted)
 
@@ -72,6 +72,6 @@ def fit_latency(points: Sequence[Measured]) -> LatencyModel | None:
     ratios = []
     for left_out, point in enumerate(usable):
         others = [one for number, one in enumerate(usable) if number != left_out]
-        predicted = float(_row(point.rho, point.held) @ _coefficients(others)) + point.burst_ms
+        predicted = float(_row(point.rho, point.held_ms) @ _coefficients(others)) + point.burst_ms
         ratios.append(point.p95_ms / max(predicted, 1e-9))
     return LatencyModel(_coefficients(usable), ratios)

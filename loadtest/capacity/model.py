@@ -1,18 +1,24 @@
 """Cost models of one gateway worker, fitted to measured stages.
 
     CPU needed    = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
-    CPU used      = the same terms, fitted by themselves, + h x what spare time is spent on (see `spare`)
-    memory        = base + e x connections + g x operations/s     (PSS; rooms keep recent changes)
+    CPU used      = base + connections + connects/s + operations/s, each with a cost of its own,
+                    + h x appends/s + i x batches/s + j x writes/s     (see `gathering`)
+    memory        = base of each worker, of a supervisor where there are several,
+                    + e x connections + g x operations/s     (PSS; rooms keep recent changes)
     socket memory = f x connections               (kernel buffers and slab)
-    bytes sent    = i x connects/s + j x operations/s + k x deliveries/s
+    bytes sent    = k x connects/s + l x operations/s + m x deliveries/s
     latency       = of a queue whose server the load fills (see `latency`)
 
 A node that has CPU to spare spends it: it commits and writes less at a time, and soon. So what it uses says
 little about how full it is, and its busiest stages show what a load needs: the costs are an expectile
 regression (Newey and Powell 1987) along the lower edge of the measurements. Without busy stages that is too
-much, never too little. Latency follows what is used without what is spent, which a few calm stages show.
+much, never too little.
 
-What is used is fitted to settled stages, where they tell what a connect costs: who arrives first opens rooms.
+What is used is fitted to the appends and batches that the server counted, and predicted with those that a
+load makes. A batch is one write to each who sees its document, however many edits it has. So the number of
+documents matters, and deliveries cost what their writes do. Latency follows what is used without appends,
+which are another thread's work. The fit is to settled stages, where they tell what a connect costs: who
+arrives first opens rooms.
 
 Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
 non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
@@ -37,13 +43,14 @@ from loadtest.capacity.fits import (
     lower_fit,
     nonnegative_fit,
 )
+from loadtest.capacity.gathering import Gathering, fit_gathering, readers_of
 from loadtest.capacity.latency import LatencyModel, Measured, fit_latency
-from loadtest.capacity.spare import CANDIDATES, Spare
 
 Array = np.ndarray[Any, Any]
 CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
+LOADS = CPU_TERMS[:3]  # columns of the CPU used behind its base; then appends/s, batches/s, writes/s
 ENTANGLED = 0.99  # cosine of two columns
-CPU_NOISE = 0.05  # cores; above it the error of a measurement grows with its size
+CPU_NOISE = 0.01  # cores; above it the error of a measurement grows with its size
 BYTES_NOISE = 1000.0  # a second, of what isn't a message of an edit
 CONNECTS_MIN = 20.0  # a second: a settled stage that tells what one costs
 
@@ -70,9 +77,9 @@ class CostModel:
     """The costs of a worker. The arrays hold one row a resample; the first is the fit."""
 
     needed: Array  # columns: base, then CPU_TERMS
-    used: Array  # the same, then the spare CPU that is spent
-    spare: Spare  # what that CPU does
-    memory: Array  # columns: base, connections, operations/s
+    used: Array  # columns: base, LOADS, appends/s, batches/s, writes/s
+    gathering: Gathering  # how many appends and batches a load makes
+    memory: Array  # columns: a worker, a supervisor, connections, operations/s
     socket: Array  # column: connections
     latency: Sequence[tuple[float, float]]  # (CPU needed in cores, p95 in ms), by CPU
     waits: LatencyModel | None
@@ -90,16 +97,15 @@ class CostModel:
 
     def cpu_used(self, load: Mapping[str, float]) -> Estimate:
         """The CPU that one worker takes under this load, its base included."""
-        done = float(self.spare.done(load.get("operations_per_s", 0.0)))
-        return estimate(self.used @ np.array([1.0, *_row(load), done]))
+        return estimate(self.used @ _used_row(load, *self.gathering.rounds(load)[:2]))
 
     def cost(self, term: str) -> Estimate:
         """Cores for one more unit of a term (a connection, an operation a second, ...) of a busy worker."""
         return estimate(self.needed[:, 1 + CPU_TERMS.index(term)])
 
-    def memory_bytes(self, connections: float, operations_per_s: float = 0.0) -> Estimate:
-        """Process memory (PSS) of one worker with so many connections and edits."""
-        return estimate(self.memory @ np.array([1.0, connections, operations_per_s]))
+    def memory_bytes(self, connections: float, operations_per_s: float = 0.0, workers: int = 1) -> Estimate:
+        """Process memory (PSS) of a node whose workers have so many connections and edits together."""
+        return estimate(self.memory @ _memory_row(workers, connections, operations_per_s))
 
     def socket_bytes(self, connections: float) -> Estimate:
         """Kernel memory of so many sockets, on the server's side."""
@@ -116,9 +122,7 @@ class CostModel:
         """
         if self.waits is None:
             return None
-        work = self.used[0][:-1]
-        held = float(self.spare.held(load.get("operations_per_s", 0.0)))
-        return self.waits.predict(float(work @ [1.0, *_row(load)]), _burst_ms(load, work[-1]), held)
+        return self.waits.predict(*_queue(load, self.used[0], self.gathering))
 
     def cpu_limit(self, p95_ms: float) -> tuple[float, bool]:
         """(CPU needed of one worker up to which p95 is below the target, whether it was ever exceeded)."""
@@ -139,32 +143,28 @@ def _row(load: Mapping[str, float]) -> Array:
     return np.array([load.get(term, 0.0) for term in CPU_TERMS])
 
 
-def _burst_ms(load: Mapping[str, float], delivery_s: float) -> float:
-    """How long the deliveries of one edit take."""
-    operations = load.get("operations_per_s", 0.0)
-    return 1000 * delivery_s * load.get("deliveries_per_s", 0.0) / operations if operations else 0.0
+def _used_row(load: Mapping[str, float], appends_per_s: float, batches_per_s: float) -> Array:
+    """What a load makes of a worker, in the order of the columns of the CPU used."""
+    writes = batches_per_s * readers_of(load)
+    return np.array([1.0, *(load.get(term, 0.0) for term in LOADS), appends_per_s, batches_per_s, writes])
 
 
-def _used_fit(linear: Array, wanted: Array, weights: Array) -> tuple[Array, Spare]:
-    """The fits of the CPU used, and what explains best where the spare CPU goes."""
-    rates = linear[:, 1 + CPU_TERMS.index("operations_per_s")]
-
-    def columns(spare: Spare) -> Array:
-        return np.column_stack([linear, spare.done(rates)]) * weights[:, None]
-
-    def error(spare: Spare) -> float:
-        matrix = columns(spare)
-        return float(np.sum((matrix @ nonnegative_fit(matrix, wanted * weights) - wanted * weights) ** 2))
-
-    best = min(CANDIDATES, key=error)
-    return bootstrap_fit(columns(best), wanted * weights), best
+def _memory_row(workers: int, connections: float, operations_per_s: float) -> Array:
+    return np.array([workers, workers > 1, connections, operations_per_s], float)
 
 
-def _settled(points: Sequence[Mapping[str, Any]]) -> Array:
-    """Which points the CPU used is fitted to: settled ones, where some of them tell of connects."""
-    settled = np.array([bool(point["settled"]) for point in points])
-    connects = np.array([point["connects_per_s"] for point in points])
-    return settled if (connects[settled] > CONNECTS_MIN).any() else np.ones(len(points), bool)
+def _queue(load: Mapping[str, float], used: Array, gathering: Gathering) -> tuple[float, float, float]:
+    """What latency follows: the share of a core, and in ms the burst and how long appends are held back."""
+    rounds = gathering.rounds(load)
+    rho = float(_used_row(load, 0.0, rounds.batches_per_s) @ used)
+    return rho, 1000 * float(used[-1]) * readers_of(load), rounds.held_ms
+
+
+def _calm(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The points that the CPU used is fitted to: settled ones, where some of them tell of connects."""
+    settled = [point for point in points if point["settled"]]
+    tell = any(point["connects_per_s"] > CONNECTS_MIN for point in settled)
+    return settled if tell else list(points)
 
 
 def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -184,56 +184,83 @@ def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     """A model from the points of a sweep (see `loadtest.capacity.sweep.points_of`); raises FitError."""
     usable = [point for point in points if point.get("cpu_cores") is not None]
-    if len(usable) < 4:
+    alone = [point for point in usable if point.get("workers", 1) == 1]
+    if len(alone) < 4:
         raise FitError(
             "a model needs at least four measured stages of an embedded server: run a longer sweep"
         )
-    loads = np.array([_row(point) for point in usable])
-    linear = np.column_stack([np.ones(len(usable)), loads])
-    measured_cores = np.array([point["cpu_cores"] for point in usable])
-    weights = 1 / (measured_cores + CPU_NOISE)
-    needed = bootstrap_fit(linear * weights[:, None], measured_cores * weights, lower_fit)
-    calm = _settled(usable)
-    used, spare = _used_fit(linear[calm], measured_cores[calm], weights[calm])
+    loads = np.array([_row(point) for point in alone])
+    timed = [point for point in alone if point.get("p95_ms") is not None and point["settled"]]
+    gathering = fit_gathering(alone)
+    needed, used = _needed(alone), _used(_calm(alone), gathering)
     sized = [point for point in usable if point.get("pss_bytes")]
-    if not sized or len({round(point["connections"], -1) for point in sized}) < 2:
-        raise FitError("memory needs stages with different numbers of connections: sweep connections too")
-    memory = bootstrap_fit(
-        np.array([[1.0, point["connections"], point["operations_per_s"]] for point in sized]),
-        np.array([point["pss_bytes"] for point in sized]),
-    )
-    sockets = [point for point in sized if point.get("socket_bytes") and point["connections"]]
-    socket = bootstrap_fit(
-        np.array([[point["connections"]] for point in sockets]),
-        np.array([point["socket_bytes"] for point in sockets]),
-    )
-    timed = [
-        (row, point)
-        for row, point in zip(linear, usable, strict=True)
-        if point.get("p95_ms") is not None and point["settled"]
-    ]
-    work, delivery_s = used[0][:-1], used[0][-2]
-    waits = [
-        Measured(
-            float(row @ work),
-            _burst_ms(point, delivery_s),
-            point["p95_ms"],
-            float(spare.held(point["operations_per_s"])),
-        )
-        for row, point in timed
-    ]
+    curve = [(float(needed[0] @ [1.0, *_row(point)]), point["p95_ms"]) for point in timed]
     return CostModel(
         needed,
         used,
-        spare,
-        memory,
-        socket,
-        _rising([(float(row @ needed[0]), point["p95_ms"]) for row, point in timed]),
-        fit_latency(waits),
-        _sent(loads[:, 1:], np.array([point["bytes_per_s"] for point in usable])),
-        {term: max(point[term] for point in usable) for term in CPU_TERMS},
+        gathering,
+        _memory(sized),
+        _socket(sized),
+        _rising(curve),
+        fit_latency([_measured(point, used[0], gathering) for point in timed]),
+        _sent(loads[:, 1:], np.array([point["bytes_per_s"] for point in alone])),
+        {term: max(point[term] for point in alone) for term in CPU_TERMS},
         _entangled(loads),
     )
+
+
+def _kinds(points: Sequence[Mapping[str, Any]]) -> list[tuple[Any, bool]]:
+    """What each point tells of: what was varied, and whether it is of users who arrive."""
+    return [(point.get("vary"), bool(point["settled"])) for point in points]
+
+
+def _weighed(matrix: Sequence[Array], points: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
+    """(the matrix, the CPU that was measured), so that a fit is by the relative error."""
+    cores = np.array([point["cpu_cores"] for point in points])
+    weights = 1 / (cores + CPU_NOISE)
+    return np.array(matrix) * weights[:, None], cores * weights
+
+
+def _needed(points: Sequence[Mapping[str, Any]]) -> Array:
+    matrix, wanted = _weighed([np.array([1.0, *_row(point)]) for point in points], points)
+    return bootstrap_fit(matrix, wanted, lower_fit)
+
+
+def _used(points: Sequence[Mapping[str, Any]], gathering: Gathering) -> Array:
+    matrix, wanted = _weighed([_used_row(point, *_counted(point, gathering)) for point in points], points)
+    return bootstrap_fit(matrix, wanted, kinds=_kinds(points))
+
+
+def _counted(point: Mapping[str, Any], gathering: Gathering) -> tuple[float, float]:
+    """The appends and batches that a server counted, a second, or would have if it did."""
+    if point.get("appends_per_s") is None:
+        return gathering.rounds(point)[:2]
+    return point["appends_per_s"], point["batches_per_s"]
+
+
+def _memory(points: Sequence[Mapping[str, Any]]) -> Array:
+    if len({round(point["connections"], -1) for point in points}) < 2:
+        raise FitError("memory needs stages with different numbers of connections: sweep connections too")
+    rows = [
+        _memory_row(point.get("workers", 1), point["connections"], point["operations_per_s"])
+        for point in points
+    ]
+    return bootstrap_fit(
+        np.array(rows), np.array([point["pss_bytes"] for point in points]), kinds=_kinds(points)
+    )
+
+
+def _socket(points: Sequence[Mapping[str, Any]]) -> Array:
+    known = [point for point in points if point.get("socket_bytes") and point["connections"]]
+    return bootstrap_fit(
+        np.array([[point["connections"]] for point in known]),
+        np.array([point["socket_bytes"] for point in known]),
+    )
+
+
+def _measured(point: Mapping[str, Any], used: Array, gathering: Gathering) -> Measured:
+    rho, burst_ms, held_ms = _queue(point, used, gathering)
+    return Measured(rho, burst_ms, point["p95_ms"], held_ms)
 
 
 def _sent(loads: Array, bytes_per_s: Array) -> Array:

@@ -154,7 +154,7 @@ def _workers_by_memory(model: CostModel, wanted: Wanted, workers_a_node: int) ->
     """How many workers it takes until a node's memory holds its share of the connections and edits."""
     with_edits = model.memory_bytes(1, wanted.operations_per_user_s).value
     each = with_edits - model.memory_bytes(0).value + model.socket_bytes(1).value
-    base = model.memory_bytes(0).value * workers_a_node
+    base = model.memory_bytes(0, workers=workers_a_node).value
     room = wanted.node_memory_gib * GIB - base
     if room <= 0:
         return math.inf
@@ -195,8 +195,7 @@ def plan(model: CostModel, wanted: Wanted) -> Answer:
     operations = load["operations_per_s"]
     drain_rate, drain_s = _drain(model, wanted, load, nodes, workers_a_node, limit)
     share = wanted.connections / carrying  # of a node, when the spares are gone
-    one = share / workers_a_node
-    memory = model.memory_bytes(one, one * wanted.operations_per_user_s).scaled(workers_a_node)
+    memory = model.memory_bytes(share, share * wanted.operations_per_user_s, workers_a_node)
     sockets = model.socket_bytes(share)
     return Answer(
         workers=workers,
@@ -302,7 +301,9 @@ def check(model: CostModel, points: list[dict[str, Any]]) -> list[dict[str, Any]
                 "cpu_cores": {"predicted": cpu.value, "low": cpu.low, "high": cpu.high}
                 | {"measured": point["cpu_cores"]},
                 "pss_bytes": {
-                    "predicted": model.memory_bytes(point["connections"], point["operations_per_s"]).value,
+                    "predicted": model.memory_bytes(
+                        point["connections"], point["operations_per_s"], point.get("workers", 1)
+                    ).value,
                     "measured": point["pss_bytes"],
                 },
                 "p95_ms": _p95(model, point),

@@ -18,11 +18,12 @@ from loadtest.scenario import Population, Scenario, Stage
 
 Vary = Literal["operations", "connections", "fanout"]
 Point = dict[str, Any]
+COUNTED = ("appends_per_s", "batches_per_s")  # by the server
 RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
 
 
-def points_of(report: Mapping[str, Any], vary: str, value: float) -> list[Point]:
-    """The stages of a report as points for `loadtest.capacity.model.fit`.
+def points_of(report: Mapping[str, Any], vary: str, value: float, workers: int = 1) -> list[Point]:
+    """The stages of a report of so many workers as points for `loadtest.capacity.model.fit`.
 
     `settled` stages are those whose number of connections stands; the others show what connecting costs.
     """
@@ -41,12 +42,14 @@ def points_of(report: Mapping[str, Any], vary: str, value: float) -> list[Point]
                 "stage": stage["name"],
                 "settled": settled,
                 "status": report["verdict"]["status"],
+                "workers": workers,
                 "connections": end if settled else (before + end) / 2,
                 "connects_per_s": counts.get("succeeded", 0) / span_s,
                 "operations_per_s": rates["operations_per_s"],
                 "deliveries_per_s": rates["deliveries_per_s"],
                 "messages_per_s": rates["messages_per_s"],
                 "bytes_per_s": rates["received_bytes_per_s"],
+                **{name: server.get(name) for name in COUNTED},
                 "cpu_cores": server["cpu_cores"],
                 "pss_bytes": server["pss_bytes"] if settled else None,
                 "socket_bytes": (kernel or 0) + (slab or 0) * end if settled and kernel is not None else None,

@@ -42,10 +42,15 @@ class Costs:
     announcement: float = 0.0  # of each worker that an edit is told to; 0: within a delivery
     connection_bytes: float = 0.0
     worker_bytes: float = 0.0
+    supervisor_bytes: float = 0.0  # where there are several workers
     ack_bytes: float = 0.0
     delivery_bytes: float = 0.0
     redis_append: float = 1 / REDIS_APPENDS_PER_S
     redis_failover_s: float = REDIS_FAILOVER_S
+
+    def bytes_of_node(self, workers: int) -> float:
+        """The memory of a node that has nothing to do."""
+        return workers * self.worker_bytes + (self.supervisor_bytes if workers > 1 else 0.0)
 
     def bytes_of_edit(self, viewers: float) -> float:
         """What an edit sends to clients: its acknowledgement, and a delivery for each who sees it."""

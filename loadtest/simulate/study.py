@@ -61,8 +61,9 @@ def costs_of(model: CostModel, sample: int) -> Costs:
         delivery,
         floor,
         worker_base=base,
-        connection_bytes=memory[1] + socket,
+        connection_bytes=memory[2] + socket,
         worker_bytes=memory[0],
+        supervisor_bytes=memory[1],
         ack_bytes=float(model.sent[1]),
         delivery_bytes=float(model.sent[2]),
     )
@@ -75,7 +76,7 @@ def limits(cluster: Cluster, costs: Costs, node: Machine, lost: int, most: float
         return {"nodes": math.inf}
     share = cluster.connections / left
     rate = cluster.connections * cluster.operations_per_user_s
-    memory = share * costs.connection_bytes + cluster.workers_a_node * costs.worker_bytes
+    memory = share * costs.connection_bytes + costs.bytes_of_node(cluster.workers_a_node)
     wire = 8e-6 * rate * costs.bytes_of_edit(cluster.viewers) / left
     return {
         "CPU of a worker": cluster.demand(costs, left * cluster.workers_a_node) / CPU_MAX,

@@ -14,7 +14,6 @@ import pytest
 from loadtest.capacity.fits import FitError, estimate, nonnegative_fit
 from loadtest.capacity.model import CPU_TERMS, CostModel, fit, fit_usl, usl
 from loadtest.capacity.plan import Answer, PlanError, Wanted, check, plan
-from loadtest.capacity.spare import Spare
 from loadtest.capacity.sweep import merged_points, obstacle, points_of, sweep, varied
 from loadtest.scenario import Scenario, load
 from tests.loadtest.reports import report
@@ -82,26 +81,6 @@ def test_a_server_that_spends_what_it_has_to_spare_is_seen_through() -> None:
     truth = 1200 * A_CONNECTION + 10_000 * AN_OPERATION + 50_000 * A_DELIVERY
     assert model.cpu_needed(load).value == pytest.approx(truth, rel=0.15)
     assert model.cpu_used(load).value > model.cpu_needed(load).value
-
-
-def test_a_server_that_gathers_edits_where_many_come_is_seen_through() -> None:
-    """Up to 250 edits a second each has an append of its own; at 1,200 there are fewer than at 600."""
-    appends = Spare(True, 250.0)
-    points = [point(400, rate, 5) for rate in (40, 160, 200, 500, 600, 1200)]
-    points += [point(users, 0, 0, connects=rate) for users, rate in ((200, 0), (2000, 0), (200, 100))]
-    for each in points:
-        each["settled"] = True
-        each["cpu_cores"] += 0.5 * float(appends.done(each["operations_per_s"]))
-        each["p95_ms"] = 4.0 + 10.0 * float(appends.held(each["operations_per_s"]))
-    model = fit(points)
-    assert model.spare == appends
-    used = [model.cpu_used(point(400, rate, 5)).value for rate in (300, 600, 1200)]
-    assert used == pytest.approx(
-        [point(400, r, 5)["cpu_cores"] + 0.5 * appends.done(r) for r in (300, 600, 1200)]
-    )
-    assert used[1] > used[2] - 600 * (AN_OPERATION + 5 * A_DELIVERY)
-    found = [model.p95_ms(point(400, rate, 5)) for rate in (100, 750, 5000)]
-    assert [one.value for one in found if one] == pytest.approx([4.0, 9.0, 14.0], abs=0.5)
 
 
 def test_who_arrives_first_is_no_measure_of_a_connect_where_others_are() -> None:

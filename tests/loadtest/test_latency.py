@@ -27,12 +27,12 @@ def test_a_queue_is_found_and_holds_beyond_what_was_measured() -> None:
 
 
 def test_edits_that_are_held_back_wait_for_it() -> None:
-    model = fit_latency([*CALM, *(one._replace(p95_ms=one.p95_ms + 10, held=1.0) for one in CALM[::2])])
+    model = fit_latency([*CALM, *(one._replace(p95_ms=one.p95_ms + 10, held_ms=8.0) for one in CALM[::2])])
     assert model is not None
-    for held in (0.0, 0.5, 1.0):
-        found = model.predict(0.3, 1.0, held)
+    for held_ms in (0.0, 4.0, 8.0):
+        found = model.predict(0.3, 1.0, held_ms)
         assert found is not None
-        assert found.value == pytest.approx(queue(0.3, 1.0).p95_ms + 10 * held, rel=1e-6)
+        assert found.value == pytest.approx(queue(0.3, 1.0).p95_ms + 10 / 8 * held_ms, rel=1e-6)
 
 
 def test_most_measurements_lie_in_the_interval() -> None:

@@ -9,6 +9,7 @@ from loadtest.environment import environment
 from loadtest.observe import (
     Observer,
     Pids,
+    appends,
     increase,
     memory_of_a_connection,
     parse_metrics,
@@ -93,3 +94,11 @@ def test_the_environment_names_the_machine_and_its_limits() -> None:
     assert found["descriptors"]["soft"] > 0
     assert "net/ipv4/ip_local_port_range" in found["kernel"]
     assert "trio" in found["packages"]
+
+
+def test_appends_and_their_batches_are_counted_a_second() -> None:
+    before = {"gateway_commit_seconds_count": 10.0}
+    after = {"gateway_commit_seconds_count": 110.0, "gateway_batches_total": 400.0}
+    assert appends(before, after, 2.0) == {"appends_per_s": 50.0, "batches_per_s": 200.0}
+    assert appends(before, before, 2.0) == {"appends_per_s": 0.0, "batches_per_s": 0.0}
+    assert set(appends({}, {}, 2.0).values()) == {None}
