@@ -97,6 +97,7 @@ async def calibrate(
         say(
             f"{what} {value:,.0f}: {hold['connections']:,.0f} connections, {hold['connects_per_s']:,.0f} "
             f"connects/s, {hold['operations_per_s']:,.0f} edits/s, {hold['deliveries_per_s']:,.0f} "
-            f"deliveries/s: {hold['cpu_cores'] or 0:.3f} cores"
+            f"deliveries/s, {hold['appends_per_s'] or 0:,.0f} appends/s of {hold['batches_per_s'] or 0:,.0f} "
+            f"batches/s: {hold['cpu_cores'] or 0:.3f} cores"
         )
     return {"format": 1, "vary": "one thing at a time", "points": points, "environment": environment()}

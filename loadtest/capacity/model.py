@@ -3,6 +3,7 @@
     CPU needed    = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
     CPU used      = base + connections + connects/s + operations/s, each with a cost of its own,
                     + h x appends/s + i x batches/s + j x writes/s     (see `gathering`)
+                    + n x welcomes/s
     memory        = base of each worker, of a supervisor where there are several,
                     + e x connections + g x operations/s     (PSS; rooms keep recent changes)
     socket memory = f x connections               (kernel buffers and slab)
@@ -16,9 +17,10 @@ much, never too little.
 
 What is used is fitted to the appends and batches that the server counted, and predicted with those that a
 load makes. A batch is one write to each who sees its document, however many edits it has. So the number of
-documents matters, and deliveries cost what their writes do. Latency follows what is used without appends,
-which are another thread's work. The fit is to settled stages, where they tell what a connect costs: who
-arrives first opens rooms.
+documents matters, and deliveries cost what their writes do. A connect costs less where many come: a part of
+it, a *welcome*, is shared by those who come within so long. The fit is to settled stages, where they tell
+what a connect costs: who arrives first opens rooms. Latency follows what is used without appends, which are
+another thread's work.
 
 Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
 non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
@@ -48,7 +50,8 @@ from loadtest.capacity.latency import LatencyModel, Measured, fit_latency
 
 Array = np.ndarray[Any, Any]
 CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
-LOADS = CPU_TERMS[:3]  # columns of the CPU used behind its base; then appends/s, batches/s, writes/s
+LOADS = CPU_TERMS[:3]
+WELCOMES_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 ENTANGLED = 0.99  # cosine of two columns
 CPU_NOISE = 0.01  # cores; above it the error of a measurement grows with its size
 BYTES_NOISE = 1000.0  # a second, of what isn't a message of an edit
@@ -77,8 +80,9 @@ class CostModel:
     """The costs of a worker. The arrays hold one row a resample; the first is the fit."""
 
     needed: Array  # columns: base, then CPU_TERMS
-    used: Array  # columns: base, LOADS, appends/s, batches/s, writes/s
+    used: Array  # columns: base, LOADS, welcomes/s, appends/s, batches/s, writes/s
     gathering: Gathering  # how many appends and batches a load makes
+    welcome_s: float  # how long one takes
     memory: Array  # columns: a worker, a supervisor, connections, operations/s
     socket: Array  # column: connections
     latency: Sequence[tuple[float, float]]  # (CPU needed in cores, p95 in ms), by CPU
@@ -97,7 +101,7 @@ class CostModel:
 
     def cpu_used(self, load: Mapping[str, float]) -> Estimate:
         """The CPU that one worker takes under this load, its base included."""
-        return estimate(self.used @ _used_row(load, *self.gathering.rounds(load)[:2]))
+        return estimate(self.used @ _used_row(load, self.welcome_s, *self.gathering.rounds(load)[:2]))
 
     def cost(self, term: str) -> Estimate:
         """Cores for one more unit of a term (a connection, an operation a second, ...) of a busy worker."""
@@ -122,7 +126,7 @@ class CostModel:
         """
         if self.waits is None:
             return None
-        return self.waits.predict(*_queue(load, self.used[0], self.gathering))
+        return self.waits.predict(*_queue(load, self.used[0], self.gathering, self.welcome_s))
 
     def cpu_limit(self, p95_ms: float) -> tuple[float, bool]:
         """(CPU needed of one worker up to which p95 is below the target, whether it was ever exceeded)."""
@@ -143,20 +147,26 @@ def _row(load: Mapping[str, float]) -> Array:
     return np.array([load.get(term, 0.0) for term in CPU_TERMS])
 
 
-def _used_row(load: Mapping[str, float], appends_per_s: float, batches_per_s: float) -> Array:
+def _used_row(
+    load: Mapping[str, float], welcome_s: float, appends_per_s: float, batches_per_s: float
+) -> Array:
     """What a load makes of a worker, in the order of the columns of the CPU used."""
-    writes = batches_per_s * readers_of(load)
-    return np.array([1.0, *(load.get(term, 0.0) for term in LOADS), appends_per_s, batches_per_s, writes])
+    linear = [load.get(term, 0.0) for term in LOADS]
+    connects = load.get("connects_per_s", 0.0)
+    welcomes, writes = connects / (1 + connects * welcome_s), batches_per_s * readers_of(load)
+    return np.array([1.0, *linear, welcomes, appends_per_s, batches_per_s, writes])
 
 
 def _memory_row(workers: int, connections: float, operations_per_s: float) -> Array:
     return np.array([workers, workers > 1, connections, operations_per_s], float)
 
 
-def _queue(load: Mapping[str, float], used: Array, gathering: Gathering) -> tuple[float, float, float]:
+def _queue(
+    load: Mapping[str, float], used: Array, gathering: Gathering, welcome_s: float
+) -> tuple[float, float, float]:
     """What latency follows: the share of a core, and in ms the burst and how long appends are held back."""
     rounds = gathering.rounds(load)
-    rho = float(_used_row(load, 0.0, rounds.batches_per_s) @ used)
+    rho = float(_used_row(load, welcome_s, 0.0, rounds.batches_per_s) @ used)
     return rho, 1000 * float(used[-1]) * readers_of(load), rounds.held_ms
 
 
@@ -192,17 +202,18 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     loads = np.array([_row(point) for point in alone])
     timed = [point for point in alone if point.get("p95_ms") is not None and point["settled"]]
     gathering = fit_gathering(alone)
-    needed, used = _needed(alone), _used(_calm(alone), gathering)
+    needed, (used, welcome_s) = _needed(alone), _used(_calm(alone), gathering)
     sized = [point for point in usable if point.get("pss_bytes")]
     curve = [(float(needed[0] @ [1.0, *_row(point)]), point["p95_ms"]) for point in timed]
     return CostModel(
         needed,
         used,
         gathering,
+        welcome_s,
         _memory(sized),
         _socket(sized),
         _rising(curve),
-        fit_latency([_measured(point, used[0], gathering) for point in timed]),
+        fit_latency([_measured(point, used[0], gathering, welcome_s) for point in timed]),
         _sent(loads[:, 1:], np.array([point["bytes_per_s"] for point in alone])),
         {term: max(point[term] for point in alone) for term in CPU_TERMS},
         _entangled(loads),
@@ -226,9 +237,18 @@ def _needed(points: Sequence[Mapping[str, Any]]) -> Array:
     return bootstrap_fit(matrix, wanted, lower_fit)
 
 
-def _used(points: Sequence[Mapping[str, Any]], gathering: Gathering) -> Array:
-    matrix, wanted = _weighed([_used_row(point, *_counted(point, gathering)) for point in points], points)
-    return bootstrap_fit(matrix, wanted, kinds=_kinds(points))
+def _used(points: Sequence[Mapping[str, Any]], gathering: Gathering) -> tuple[Array, float]:
+    """The fits of the CPU used, and how long a welcome takes: what explains best what was measured."""
+
+    def weighed(welcome_s: float) -> tuple[Array, Array]:
+        return _weighed([_used_row(one, welcome_s, *_counted(one, gathering)) for one in points], points)
+
+    def error(welcome_s: float) -> float:
+        matrix, wanted = weighed(welcome_s)
+        return float(np.sum((matrix @ nonnegative_fit(matrix, wanted) - wanted) ** 2))
+
+    best = min(WELCOMES_S, key=error)
+    return bootstrap_fit(*weighed(best), kinds=_kinds(points)), best
 
 
 def _counted(point: Mapping[str, Any], gathering: Gathering) -> tuple[float, float]:
@@ -258,8 +278,8 @@ def _socket(points: Sequence[Mapping[str, Any]]) -> Array:
     )
 
 
-def _measured(point: Mapping[str, Any], used: Array, gathering: Gathering) -> Measured:
-    rho, burst_ms, held_ms = _queue(point, used, gathering)
+def _measured(point: Mapping[str, Any], used: Array, gathering: Gathering, welcome_s: float) -> Measured:
+    rho, burst_ms, held_ms = _queue(point, used, gathering, welcome_s)
     return Measured(rho, burst_ms, point["p95_ms"], held_ms)
 
 

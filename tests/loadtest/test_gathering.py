@@ -26,7 +26,8 @@ from loadtest.capacity.model import CostModel, fit
 
 LOG = Gathering(2, APPENDS_S[20])  # 1.6 ms
 BASE, A_CONNECTION, A_CONNECT, AN_OPERATION = 0.02, 2e-6, 300e-6, 40e-6
-AN_APPEND, A_BATCH, A_WRITE = 600e-6, 90e-6, 4e-6
+A_WELCOME, AN_APPEND, A_BATCH, A_WRITE = 500e-6, 600e-6, 90e-6, 4e-6
+WELCOME_S = 0.004
 
 
 def load(users: float, documents: float, edits: float, connects: float = 0.0) -> dict[str, float]:
@@ -85,6 +86,7 @@ def point(vary: str, users: float, documents: float, edits: float, connects: flo
     made = load(users, documents, edits, connects)
     rounds = LOG.rounds(made)
     cpu = BASE + A_CONNECTION * users + A_CONNECT * connects + AN_OPERATION * edits
+    cpu += A_WELCOME * connects / (1 + connects * WELCOME_S)
     cpu += AN_APPEND * rounds.appends_per_s
     cpu += (A_BATCH + A_WRITE * users / documents) * rounds.batches_per_s
     latency = 4 + 2 * cpu / (1 - cpu) + rounds.held_ms if cpu < 1 else None
@@ -123,7 +125,8 @@ def test_a_log_that_gathers_is_found_by_its_appends() -> None:
 
 
 def test_the_costs_of_appends_batches_and_writes_are_found() -> None:
-    costs = [BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, AN_APPEND, A_BATCH, A_WRITE]
+    costs = [BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, A_WELCOME, AN_APPEND, A_BATCH, A_WRITE]
+    assert fitted().welcome_s == WELCOME_S
     assert fitted().used[0].tolist() == pytest.approx(costs, rel=1e-4)
 
 
@@ -139,6 +142,11 @@ def test_each_edit_of_a_server_that_counts_no_appends_has_its_own() -> None:
     for documents in (80, 1e6):
         rounds = UNCOUNTED.rounds(load(6 * documents, documents, 300))
         assert rounds == pytest.approx((300, 300, 0), rel=1e-3)
+
+
+def test_who_connects_while_others_do_costs_less() -> None:
+    truth = point("", 1200, 200, 0, connects=480)["cpu_cores"]
+    assert fitted().cpu_used(load(1200, 200, 0, connects=480)).value == pytest.approx(truth, rel=0.01)
 
 
 def test_a_resample_has_some_of_all_that_was_varied() -> None:
