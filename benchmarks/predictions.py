@@ -1,13 +1,16 @@
 """Is it true? What calibrations predict of other runs, said before each run, beside what it showed.
 
-    python -m benchmarks.predictions                        calibrates (4 minutes), then ten runs (3 minutes)
+    python -m benchmarks.predictions                        calibrates where it wasn't done, then ten runs
     python -m benchmarks.predictions --calibrate embedded   the one calibration alone; `cluster` is the other
     python -m benchmarks.predictions --only 4x-edits        with the calibrations of before
 
-Calibrations stay in out/benchmarks/. Each run differs from all that was calibrated: four times as many edits,
-deliveries, idle connections, twice as many connects; mixtures; Redis in place of SQLite; two workers, one of
-them killed, or both replaced. A figure should be within 15 % of what was predicted, a p95 within 25 %; what
-isn't has its reason beside it, as far as it can be told from the run.
+A calibration is 19 runs (`cluster`: 20) of 183 seconds of load, the ten runs are of 98, and each run takes
+some seconds more to start and to be judged. Calibrations stay in out/benchmarks/.
+
+Each run differs from all that was calibrated: four times as many edits, deliveries, idle connections, twice
+as many connects; mixtures; Redis in place of SQLite; two workers, one of them killed, or both replaced. A
+figure should be within 15 % of what was predicted, a p95 within 25 %; what isn't has its reason beside it, as
+far as it can be told from the run.
 """
 
 from __future__ import annotations

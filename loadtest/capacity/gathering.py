@@ -2,15 +2,16 @@
 
     append   a round trip to the log, for all documents of a lane that have edits by then
     batch    the edits of one document in an append: one write to each who sees the document
+    index    of searches, beside a lone node: documents that were changed are indexed anew, at intervals
 
 Edits that come during an append go together in the next one. A lane begins it when the last one is done, or
 later where many batches come, as `gateway.hub.pace` has it; or when an edit comes, where none did. With x
 edits of a lane in such a cycle (none, by chance, in exp(-x) of them) it makes edits / (x + exp(-x)) appends,
 and of its d documents 1 - exp(-x / d) have edits in one. So few documents make fewer batches of the same
-edits than many do.
+edits than many do, and the index has less to do with them.
 
-A calibration counts both. How many lanes there are, and how long they take for an append and what follows
-from it, is what explains these best.
+A calibration counts appends and batches. How many lanes there are, and how long they take for an append and
+what follows from it, is what explains these best.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 
 INTERVAL_S = 0.010  # for which a busy lane is held back, as the logs have it
 ROOMS_BUSY = 4  # it is busy where so many batches more than one come meanwhile, as `gateway.hub.pace` has it
+INDEX_S = 0.2  # from step to step of the index, as `gateway.log.indexer` has it
 LANES = (1, 2, 4, 8, 16, 32, 64)
 APPENDS_S = [1e-4 * 1.15**step for step in range(41)]  # 0.1 to 27 ms
 STEPS = 30  # until what is held back and what comes agree
@@ -31,6 +33,7 @@ class Rounds(NamedTuple):
 
     appends_per_s: float = 0.0
     batches_per_s: float = 0.0
+    indexed_per_s: float = 0.0
     held_ms: float = 0.0
 
 
@@ -61,7 +64,8 @@ class Gathering(NamedTuple):
             batches = appends * (exp(-coming) + each * (1 - exp(-coming / each)))
             busy = min(max((batches * INTERVAL_S - 1) / ROOMS_BUSY, 0.0), 1.0)
             held_s = (held_s + busy * INTERVAL_S) / 2
-        return Rounds(appends * lanes, batches * lanes, 1000 * held_s)
+        indexed = documents * (1 - exp(-operations * INDEX_S / documents)) / INDEX_S
+        return Rounds(appends * lanes, batches * lanes, indexed, 1000 * held_s)
 
 
 UNCOUNTED = Gathering(1 << 30, 0.0)  # each edit has an append and a batch of its own

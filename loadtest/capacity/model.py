@@ -2,8 +2,8 @@
 
     CPU needed    = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
     CPU used      = base + connections + connects/s + operations/s, each with a cost of its own,
-                    + h x appends/s + i x batches/s + j x writes/s     (see `gathering`)
-                    + n x welcomes/s
+                    + h x appends/s + i x batches/s + j x writes/s + n x documents indexed/s, and what
+                    a connect shares with others: o x welcomes/s     (see `gathering`, and below)
     memory        = base of each worker, of a supervisor where there are several,
                     + e x connections + g x operations/s     (PSS; rooms keep recent changes)
     socket memory = f x connections               (kernel buffers and slab)
@@ -19,8 +19,8 @@ What is used is fitted to the appends and batches that the server counted, and p
 load makes. A batch is one write to each who sees its document, however many edits it has. So the number of
 documents matters, and deliveries cost what their writes do. A connect costs less where many come: a part of
 it, a *welcome*, is shared by those who come within so long. The fit is to settled stages, where they tell
-what a connect costs: who arrives first opens rooms. Latency follows what is used without appends, which are
-another thread's work.
+what a connect costs: who arrives first opens rooms. Latency follows what is used without appends and the
+index, which are the work of another thread and another process.
 
 Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
 non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
@@ -45,12 +45,13 @@ from loadtest.capacity.fits import (
     lower_fit,
     nonnegative_fit,
 )
-from loadtest.capacity.gathering import Gathering, fit_gathering, readers_of
+from loadtest.capacity.gathering import Gathering, Rounds, fit_gathering, readers_of
 from loadtest.capacity.latency import LatencyModel, Measured, fit_latency
 
 Array = np.ndarray[Any, Any]
 CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
 LOADS = CPU_TERMS[:3]
+WRITE = -2  # the column of the CPU used that is of a write
 WELCOMES_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 ENTANGLED = 0.99  # cosine of two columns
 CPU_NOISE = 0.01  # cores; above it the error of a measurement grows with its size
@@ -80,7 +81,7 @@ class CostModel:
     """The costs of a worker. The arrays hold one row a resample; the first is the fit."""
 
     needed: Array  # columns: base, then CPU_TERMS
-    used: Array  # columns: base, LOADS, welcomes/s, appends/s, batches/s, writes/s
+    used: Array  # columns: base, LOADS, welcomes/s, appends/s, batches/s, writes/s, indexed/s
     gathering: Gathering  # how many appends and batches a load makes
     welcome_s: float  # how long one takes
     memory: Array  # columns: a worker, a supervisor, connections, operations/s
@@ -101,7 +102,7 @@ class CostModel:
 
     def cpu_used(self, load: Mapping[str, float]) -> Estimate:
         """The CPU that one worker takes under this load, its base included."""
-        return estimate(self.used @ _used_row(load, self.welcome_s, *self.gathering.rounds(load)[:2]))
+        return estimate(self.used @ _used_row(load, self.welcome_s, self.gathering.rounds(load)))
 
     def cost(self, term: str) -> Estimate:
         """Cores for one more unit of a term (a connection, an operation a second, ...) of a busy worker."""
@@ -147,14 +148,13 @@ def _row(load: Mapping[str, float]) -> Array:
     return np.array([load.get(term, 0.0) for term in CPU_TERMS])
 
 
-def _used_row(
-    load: Mapping[str, float], welcome_s: float, appends_per_s: float, batches_per_s: float
-) -> Array:
+def _used_row(load: Mapping[str, float], welcome_s: float, rounds: Rounds) -> Array:
     """What a load makes of a worker, in the order of the columns of the CPU used."""
     linear = [load.get(term, 0.0) for term in LOADS]
     connects = load.get("connects_per_s", 0.0)
-    welcomes, writes = connects / (1 + connects * welcome_s), batches_per_s * readers_of(load)
-    return np.array([1.0, *linear, welcomes, appends_per_s, batches_per_s, writes])
+    welcomes, writes = connects / (1 + connects * welcome_s), rounds.batches_per_s * readers_of(load)
+    appended = [rounds.appends_per_s, rounds.batches_per_s, writes, rounds.indexed_per_s]
+    return np.array([1.0, *linear, welcomes, *appended])
 
 
 def _memory_row(workers: int, connections: float, operations_per_s: float) -> Array:
@@ -166,8 +166,9 @@ def _queue(
 ) -> tuple[float, float, float]:
     """What latency follows: the share of a core, and in ms the burst and how long appends are held back."""
     rounds = gathering.rounds(load)
-    rho = float(_used_row(load, welcome_s, 0.0, rounds.batches_per_s) @ used)
-    return rho, 1000 * float(used[-1]) * readers_of(load), rounds.held_ms
+    loop = rounds._replace(appends_per_s=0.0, indexed_per_s=0.0)
+    rho, write_s = float(_used_row(load, welcome_s, loop) @ used), float(used[WRITE])
+    return rho, 1000 * write_s * readers_of(load), rounds.held_ms
 
 
 def _calm(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -241,7 +242,7 @@ def _used(points: Sequence[Mapping[str, Any]], gathering: Gathering) -> tuple[Ar
     """The fits of the CPU used, and how long a welcome takes: what explains best what was measured."""
 
     def weighed(welcome_s: float) -> tuple[Array, Array]:
-        return _weighed([_used_row(one, welcome_s, *_counted(one, gathering)) for one in points], points)
+        return _weighed([_used_row(one, welcome_s, _counted(one, gathering)) for one in points], points)
 
     def error(welcome_s: float) -> float:
         matrix, wanted = weighed(welcome_s)
@@ -251,11 +252,12 @@ def _used(points: Sequence[Mapping[str, Any]], gathering: Gathering) -> tuple[Ar
     return bootstrap_fit(*weighed(best), kinds=_kinds(points)), best
 
 
-def _counted(point: Mapping[str, Any], gathering: Gathering) -> tuple[float, float]:
-    """The appends and batches that a server counted, a second, or would have if it did."""
+def _counted(point: Mapping[str, Any], gathering: Gathering) -> Rounds:
+    """What a server made of a load: appends and batches as it counted them, where it did."""
+    rounds = gathering.rounds(point)
     if point.get("appends_per_s") is None:
-        return gathering.rounds(point)[:2]
-    return point["appends_per_s"], point["batches_per_s"]
+        return rounds
+    return rounds._replace(appends_per_s=point["appends_per_s"], batches_per_s=point["batches_per_s"])
 
 
 def _memory(points: Sequence[Mapping[str, Any]]) -> Array:

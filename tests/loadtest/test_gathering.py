@@ -11,10 +11,11 @@ import trio
 from trio.testing import MockClock
 
 from gateway.hub import pace
-from gateway.log import redis, sqlite
+from gateway.log import indexer, redis, sqlite
 from gateway.ports import Pacing
 from loadtest.capacity.gathering import (
     APPENDS_S,
+    INDEX_S,
     INTERVAL_S,
     ROOMS_BUSY,
     UNCOUNTED,
@@ -26,7 +27,7 @@ from loadtest.capacity.model import CostModel, fit
 
 LOG = Gathering(2, APPENDS_S[20])  # 1.6 ms
 BASE, A_CONNECTION, A_CONNECT, AN_OPERATION = 0.02, 2e-6, 300e-6, 40e-6
-A_WELCOME, AN_APPEND, A_BATCH, A_WRITE = 500e-6, 600e-6, 90e-6, 4e-6
+A_WELCOME, AN_APPEND, A_BATCH, A_WRITE, AN_INDEXED = 500e-6, 600e-6, 90e-6, 4e-6, 200e-6
 WELCOME_S = 0.004
 
 
@@ -38,6 +39,7 @@ def load(users: float, documents: float, edits: float, connects: float = 0.0) ->
 
 def test_the_pace_is_the_gateways() -> None:
     assert pace.ROOMS_BUSY == ROOMS_BUSY
+    assert indexer.IDLE_INTERVAL_S == INDEX_S
     assert {sqlite.PACING.interval_s, redis.PACING.interval_s} == {INTERVAL_S}
 
 
@@ -76,6 +78,11 @@ def test_few_documents_make_fewer_batches_of_the_same_edits() -> None:
     assert some < many <= 1200
 
 
+def test_a_document_is_indexed_once_an_interval() -> None:
+    few, many = (LOG.rounds(load(6 * count, count, 600)).indexed_per_s for count in (4, 1e6))
+    assert (few, many) == pytest.approx((4 / INDEX_S, 600), rel=1e-3)
+
+
 def test_without_edits_nothing_is_appended() -> None:
     assert LOG.rounds(load(100, 10, 0)) == Rounds()
     assert LOG.rounds({}) == Rounds()
@@ -89,6 +96,7 @@ def point(vary: str, users: float, documents: float, edits: float, connects: flo
     cpu += A_WELCOME * connects / (1 + connects * WELCOME_S)
     cpu += AN_APPEND * rounds.appends_per_s
     cpu += (A_BATCH + A_WRITE * users / documents) * rounds.batches_per_s
+    cpu += AN_INDEXED * rounds.indexed_per_s
     latency = 4 + 2 * cpu / (1 - cpu) + rounds.held_ms if cpu < 1 else None
     return {
         **made,
@@ -125,7 +133,7 @@ def test_a_log_that_gathers_is_found_by_its_appends() -> None:
 
 
 def test_the_costs_of_appends_batches_and_writes_are_found() -> None:
-    costs = [BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, A_WELCOME, AN_APPEND, A_BATCH, A_WRITE]
+    costs = [BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, A_WELCOME, AN_APPEND, A_BATCH, A_WRITE, AN_INDEXED]
     assert fitted().welcome_s == WELCOME_S
     assert fitted().used[0].tolist() == pytest.approx(costs, rel=1e-4)
 
@@ -141,7 +149,8 @@ def test_what_is_used_holds_for_other_numbers_of_documents(users: int, documents
 def test_each_edit_of_a_server_that_counts_no_appends_has_its_own() -> None:
     for documents in (80, 1e6):
         rounds = UNCOUNTED.rounds(load(6 * documents, documents, 300))
-        assert rounds == pytest.approx((300, 300, 0), rel=1e-3)
+        appended = (rounds.appends_per_s, rounds.batches_per_s, rounds.held_ms)
+        assert appended == pytest.approx((300, 300, 0), rel=1e-3)
 
 
 def test_who_connects_while_others_do_costs_less() -> None:

@@ -53,6 +53,11 @@ def test_the_mean_wait_is_that_of_pollaczek_and_khinchine(busy: float):
     assert waits.mean() == pytest.approx(busy * service / (2 * (1 - busy)), rel=0.06)
 
 
+def test_a_node_of_several_workers_has_a_supervisor():
+    costs = replace(COSTS, supervisor_bytes=40e6)
+    assert [costs.bytes_of_node(workers) for workers in (1, 2, 4)] == [60e6, 160e6, 280e6]
+
+
 def test_the_same_seed_is_the_same_outcome():
     assert simulate(SMALL, COSTS, "node", 4) == simulate(SMALL, COSTS, "node", 4)
     assert simulate(SMALL, COSTS, "node", 4) != simulate(SMALL, COSTS, "node", 5)
