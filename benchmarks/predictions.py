@@ -4,7 +4,7 @@
     python -m benchmarks.predictions --calibrate embedded   the one calibration alone; `cluster` is the other
     python -m benchmarks.predictions --only 4x-edits        with the calibrations of before
 
-A calibration is 19 runs (`cluster`: 20) of 183 seconds of load, the ten runs are of 98, and each run takes
+A calibration is 20 runs (`cluster`: 21) of 194 seconds of load, the ten runs are of 99, and each run takes
 some seconds more to start and to be judged. Calibrations stay in out/benchmarks/.
 
 Each run differs from all that was calibrated: four times as many edits, deliveries, idle connections, twice
@@ -72,9 +72,10 @@ class Case:
         return 1 if self.shape is None else self.shape.workers
 
     def scenario(self) -> Scenario:
-        """Users who arrive, a moment to settle, a hold."""
+        """Users who arrive (over a session, so that those who come and go do so evenly), a moment, a hold."""
+        arrive_s = self.session_s or max(self.users / 1500, 1.5)
         stages = (
-            Stage("arrive", max(self.users / 1500, 1.5), self.users, 0.0, measured=False),
+            Stage("arrive", arrive_s, self.users, 0.0, measured=False),
             Stage("settle", 1.5, self.users, self.operations_per_s, measured=False),
             Stage("hold", EVENT_HOLD_S if self.event else HOLD_S, self.users, self.operations_per_s),
         )

@@ -23,7 +23,7 @@ from loadtest.scenario import Activity, Population, Scenario, Stage, Targets
 RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
 IDLE = (500, 2000, 5000)
 EDITS = (500.0, 1500.0, 3000.0)
-VIEWERS = (10, 40, 160)
+VIEWERS = (10, 40, 80, 160)
 CROWDED = (400.0, 1200.0, 3000.0)
 CROWDED_DOCUMENTS = 100
 DOCUMENTS = (10, 1000)  # with the rates of CROWDED but the first
@@ -74,8 +74,9 @@ def _scenario(
     viewer_share: float = 0.0,
     activity: Activity = Activity(),  # noqa: B008 (frozen)
 ) -> Scenario:
+    arrive_s = activity.session_s or max(users / 500, 2.0)  # over a session: then they come evenly
     stages = (
-        Stage("arrive", max(users / 500, 2.0), users, 0.0, measured=False),
+        Stage("arrive", arrive_s, users, 0.0, measured=False),
         Stage("settle", max(hold_s / 4, 1.0), users, rate, measured=False),
         Stage("hold", hold_s, users, rate),
     )
