@@ -13,7 +13,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
-from zlib import crc32
 
 import trio
 
@@ -45,10 +44,8 @@ WATERMARK = "log.newest"
 CHECK_RESOURCE = "event:readyz"
 LOCK = "lock"
 READERS = 2
-# While one lane's append is on its way to the disk, the other's rooms make their next batches.
-LANES = 2
-# Measured at 2,000 edits a second: half the CPU an edit, for 5 ms of latency.
-PACING = Pacing(0.010)
+# Measured at 400 and 2,000 edits a second: two fifths less CPU an edit, for 9 ms of latency.
+PACING = Pacing(0.015)
 
 T = TypeVar("T")
 
@@ -118,7 +115,8 @@ class SqliteLog:
         self._writing = Serial("log")
 
     def lane(self, resource: str) -> int:
-        return crc32(resource.encode()) % LANES
+        """One for all: there is one writer, and an append costs about as much for few changes as for many."""
+        return 0
 
     async def open(self, resource: str) -> Opening:
         return await self._read(lambda reader: reader.open(resource))
