@@ -49,14 +49,15 @@ class ListRoutes:
         """A page of summaries, by start."""
         identity = await user_of(self._context, request)
         known_parameters(request, ("calendar_id", "from", "to", "after", "limit"))
+        kind = type_of(self._context, request)
         wanted = Listing(
-            type_of(self._context, request),
+            kind,
             whole_number(request, "limit", least=1, most=LIMIT_MAX) or LIMIT_DEFAULT,
             _calendar(request),
             instant_ms(request, "from"),
             instant_ms(request, "to"),
             _cursor(request),
-            identity.scope,
+            identity.scope.within(f"{kind}:"),
         )
         resources = self._context.resources
         items = await (self._visible(identity, wanted) if resources.decides else resources.listed(wanted))

@@ -35,6 +35,12 @@ class Scope(NamedTuple):
         """Whether nothing is in it."""
         return (not self.names and not self.prefixes) or "" in self.without_prefixes
 
+    def within(self, beginning: str) -> Scope:
+        """What may be read of the names that begin so: of all of them, where that is granted."""
+        if not any(map(beginning.startswith, self.prefixes)):
+            return self
+        return self._replace(names=frozenset(), prefixes=EVERYTHING.prefixes)
+
     def covers(self, name: str) -> bool:
         """Whether a resource may be read."""
         granted = name in self.names or any(map(name.startswith, self.prefixes))
