@@ -10,17 +10,18 @@ edits of a lane in such a cycle (none, by chance, in exp(-x) of them) it makes e
 and of its d documents 1 - exp(-x / d) have edits in one. So few documents make fewer batches of the same
 edits than many do, and the index has less to do with them.
 
-A calibration counts appends and batches. How many lanes there are, and how long they take for an append and
-what follows from it, is what explains these best.
+A calibration counts appends and batches. Which log it is, how many lanes there are, and how long they take
+for an append and what follows from it, is what explains these best.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from math import exp, fsum, log
 from typing import Any, NamedTuple
 
-INTERVAL_S = 0.010  # for which a busy lane is held back, as the logs have it
+INTERVALS_S = (0.010, 0.015)  # for which a busy lane is held back, as Redis and the embedded log have it
 ROOMS_BUSY = 4  # it is busy where so many batches more than one come meanwhile, as `gateway.hub.pace` has it
 INDEX_S = 0.2  # from step to step of the index, as `gateway.log.indexer` has it
 LANES = (1, 2, 4, 8, 16, 32, 64)
@@ -48,6 +49,7 @@ class Gathering(NamedTuple):
 
     lanes: int
     append_s: float
+    interval_s: float
 
     def rounds(self, load: Mapping[str, float]) -> Rounds:
         """Of a load whose users look at one document each, so at connections / readers of an edit."""
@@ -62,13 +64,13 @@ class Gathering(NamedTuple):
             coming = edits * max(held_s, self.append_s)
             appends = edits / (coming + exp(-coming))
             batches = appends * (exp(-coming) + each * (1 - exp(-coming / each)))
-            busy = min(max((batches * INTERVAL_S - 1) / ROOMS_BUSY, 0.0), 1.0)
-            held_s = (held_s + busy * INTERVAL_S) / 2
+            busy = min(max((batches * self.interval_s - 1) / ROOMS_BUSY, 0.0), 1.0)
+            held_s = (held_s + busy * self.interval_s) / 2
         indexed = documents * (1 - exp(-operations * INDEX_S / documents)) / INDEX_S
         return Rounds(appends * lanes, batches * lanes, indexed, 1000 * held_s)
 
 
-UNCOUNTED = Gathering(1 << 30, 0.0)  # each edit has an append and a batch of its own
+UNCOUNTED = Gathering(1 << 30, 0.0, 0.0)  # each edit has an append and a batch of its own
 
 
 def fit_gathering(points: Sequence[Mapping[str, Any]]) -> Gathering:
@@ -83,4 +85,4 @@ def fit_gathering(points: Sequence[Mapping[str, Any]]) -> Gathering:
         appends = fsum(log(one.appends_per_s / point["appends_per_s"]) ** 2 for one, point in pairs)
         return appends + fsum(log(one.batches_per_s / point["batches_per_s"]) ** 2 for one, point in pairs)
 
-    return min((Gathering(lanes, append_s) for lanes in LANES for append_s in APPENDS_S), key=error)
+    return min(map(Gathering._make, product(LANES, APPENDS_S, INTERVALS_S)), key=error)
