@@ -128,7 +128,8 @@ def fitted() -> CostModel:
 
 
 def test_a_log_that_gathers_is_found_by_its_appends() -> None:
-    assert fit_gathering(calibration()) == LOG
+    quiet = {**load(200, 40, 0.0), "appends_per_s": 0.1, "batches_per_s": 0.1}  # what a node writes by itself
+    assert fit_gathering([*calibration(), quiet]) == LOG
     assert fit_gathering([]) == UNCOUNTED
 
 
