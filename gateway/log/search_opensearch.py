@@ -194,7 +194,8 @@ def _good(answer: Answer, verb: str) -> Any:
     """What was answered; raises LogUnavailable where that is less than was asked for."""
     if answer.status >= 400 or not isinstance(answer.body, dict):
         raise LogUnavailable(f"the index refuses {verb}: {answer.status} {str(answer.body)[:300]}", "unknown")
-    failed = answer.body.get("_shards", {}).get("failed", 0)
+    shards = answer.body.get("_shards")
+    failed = shards.get("failed", 0) if isinstance(shards, dict) else 0
     if failed or answer.body.get("timed_out"):
         raise LogUnavailable(f"the index did only a part of {verb}: {failed} shards failed", "unknown")
     return answer.body

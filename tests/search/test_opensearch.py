@@ -115,6 +115,18 @@ async def test_what_was_done_by_half_is_not_taken_for_done(said):
     await rest.aclose()
 
 
+async def test_an_answer_that_tells_nothing_of_shards_is_taken_for_whole():
+    rest = Lame(SearchSettings(url=shared_search_server().url))
+    index = OpenSearchIndex(rest, f"test-{next(NUMBERS)}")
+    await index.make()
+    await index.store([change(1, "text")])
+    await index.refresh()
+    rest.part, rest.said = "_search", {"_shards": None}
+    assert await ids(index, "text") == ["1"]
+    await index.drop()
+    await rest.aclose()
+
+
 async def test_a_server_that_is_away_is_a_log_that_is_away():
     rest = HttpRest(SearchSettings(url="http://127.0.0.1:9"))
     with pytest.raises(LogUnavailable, match="doesn't answer"):
