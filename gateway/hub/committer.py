@@ -1,6 +1,6 @@
-"""Appends what rooms have pending: one task a lane of the log, one round trip for all rooms of the lane.
+"""Appends what rooms have pending, lane by lane of the log: one round trip for many rooms.
 
-This is the group commit: while a lane's append is under way, submissions gather in their rooms, and become
+This is the group commit: while a lane's appends are under way, submissions gather in their rooms, and become
 the next batches. An idle lane commits one change at once, a busy one gathers for a moment.
 """
 
@@ -16,7 +16,6 @@ from gateway.hub.catch_up import CatchUp
 from gateway.hub.heavy import HeavyRooms
 from gateway.hub.lane import Lane
 from gateway.hub.overload import Overload
-from gateway.hub.pace import Pace
 from gateway.hub.sanitising import Sanitising
 from gateway.ports import Batch, Failed, OpLog, Outcome, Reserved
 from gateway.ports.tracing import Tracer
@@ -27,8 +26,6 @@ from gateway.runtime.timeslice import Slices
 from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
-
-APPEND_CHANGES_MAX = 1000
 
 
 def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
@@ -90,8 +87,9 @@ class Committer:
         lane = self._lanes.get(number)
         if lane is None:
             assert self._nursery is not None, "the committer isn't running"
-            lane = self._lanes[number] = Lane()
-            self._nursery.start_soon(self._serve, lane)
+            lane = self._lanes[number] = Lane(self._log.pacing)
+            for _ in range(self._log.pacing.at_once):
+                self._nursery.start_soon(self._serve, lane)
         return lane
 
     def heard(self, room: Room, announced: Announcement) -> None:
@@ -106,13 +104,12 @@ class Committer:
         await self._round.wait()
 
     async def _serve(self, lane: Lane) -> None:
-        log = self._log
-        pace = Pace(log.pacing)
+        """One append after the other; where several of these serve a lane, one at a time prepares its next."""
         while True:
-            await lane.wait()
-            await pace.wait(lane.append_s)
-            prepared = await self._prepared(lane)
-            pace.carried(len(prepared))
+            async with lane.next:
+                await lane.wait()
+                prepared = await self._prepared(lane)
+                lane.carried(len(prepared))
             if prepared:
                 await self._commit(lane, prepared)
             if self._round is not None:
@@ -125,7 +122,7 @@ class Committer:
         slices = Slices(self._now_s)
         prepared: list[tuple[Room, Batch]] = []
         changes = 0
-        while changes < APPEND_CHANGES_MAX and (room := lane.pop()) is not None:
+        while changes < self._log.pacing.changes and (room := lane.pop()) is not None:
             wait_s = self._heavy.wait_s(room)
             if wait_s:
                 lane.postpone(room, wait_s)

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import trio
 
+from gateway.hub.pace import Pace
 from gateway.hub.turn import Turn
+from gateway.ports import Pacing
 from gateway.rooms.room import Room
 
 # For how long a room is left to others, in appends' usual durations; waiting longer costs more than it saves.
@@ -22,11 +24,16 @@ _NEWEST = 0.2
 
 
 class Lane:
-    """See the module; rooms are in the order in which they asked. `append_s`: an append's usual duration."""
+    """See the module; rooms are in the order in which they asked. `append_s`: an append's usual duration.
 
-    __slots__ = ("_ready", "_turns", "_wakeup", "_yielded", "append_s")
+    Who prepares the lane's next append holds `next`.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_pace", "_ready", "_turns", "_wakeup", "_yielded", "append_s", "next")
+
+    def __init__(self, pacing: Pacing) -> None:
+        self.next = trio.Lock()
+        self._pace = Pace(pacing)
         self._ready: dict[Room, None] = {}
         self._yielded: dict[Room, Turn] = {}
         self._turns: dict[Room, Turn] = {}  # of the rooms that others change too
@@ -95,8 +102,16 @@ class Lane:
         turn.leave(trio.current_time() + seconds)
         self._yielded[room] = turn
 
+    def carried(self, rooms: int) -> None:
+        """An append of so many rooms was prepared."""
+        self._pace.carried(rooms, more=bool(self._ready))
+
     async def wait(self) -> None:
-        """Until it is some room's turn."""
+        """Until it is some room's turn, and the lane's pace allows of an append."""
+        await self._some_turn()
+        await self._pace.wait(self.append_s)
+
+    async def _some_turn(self) -> None:
         self.take_due_back()
         while not self._ready:
             due_s = min((turn.until_s for turn in self._yielded.values()), default=float("inf"))

@@ -1,8 +1,9 @@
 """When a lane may begin its next append: at once where few changes come, later where many do.
 
 An append costs about as much for one change as for ten: a transaction and the wake-up of two threads, or a
-round trip that both ends pay for. At full load appends take so long that changes gather by themselves;
-between that and a few a second appends would be many and small.
+round trip that both ends pay for. At full load appends take so long that changes gather by themselves, or
+leave some for the next one, which begins at once; between that and a few a second appends would be many and
+small.
 """
 
 from __future__ import annotations
@@ -26,27 +27,29 @@ WAIT_MIN_SHARE = 0.25
 class Pace:
     """The pace of one lane."""
 
-    __slots__ = ("_began_s", "_pacing", "_rooms")
+    __slots__ = ("_began_s", "_more", "_pacing", "_rooms")
 
     def __init__(self, pacing: Pacing) -> None:
         self._pacing = pacing
         self._began_s = 0.0
         self._rooms = 0.0  # of late
+        self._more = False
 
-    def carried(self, rooms: int) -> None:
-        """An append of so many rooms was prepared."""
+    def carried(self, rooms: int, more: bool = False) -> None:
+        """An append of so many rooms was prepared; whether more than it could take are waiting."""
         self._rooms += rooms
+        self._more = more
 
     async def wait(self, append_s: float) -> None:
         """Until the next append may be prepared, where one usually takes so long."""
-        interval_s, appends = self._pacing
+        interval_s, appends = self._pacing.interval_s, self._pacing.appends
         if not interval_s:
             return
         now_s = trio.current_time()
         coming = self._rooms / MEMORY_S * interval_s
         busy = min(1.0, max(0.0, (coming - 1) / ROOMS_BUSY))
         due_s = self._began_s + busy * max(interval_s, min(appends * append_s, INTERVAL_MAX_S))
-        if due_s - now_s > WAIT_MIN_SHARE * interval_s:
+        if not self._more and due_s - now_s > WAIT_MIN_SHARE * interval_s:
             await trio.sleep_until(due_s)
             await trio.lowlevel.checkpoint()  # what the bus brought by now is heard first
             now_s = trio.current_time()

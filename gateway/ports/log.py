@@ -119,10 +119,16 @@ class ClientKey(NamedTuple):
 
 class Pacing(NamedTuple):
     """A busy lane begins its next append `interval_s` after the last one (0: as soon as that is done), or
-    `appends` times as long as an append takes, where that is longer."""
+    `appends` times as long as an append takes, where that is longer.
+
+    So many are on their way `at_once`. One takes the rooms whose turn it is until it has `changes`; then there
+    may be more left for the next one, which doesn't wait.
+    """
 
     interval_s: float = 0.0
     appends: float = 0.0
+    at_once: int = 1
+    changes: int = 1000
 
 
 class OpLog(Protocol):

@@ -14,7 +14,7 @@ from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.hub.hub import Hub
 from gateway.log.memory import MemoryHistory, MemoryLog
-from gateway.ports import Batch, Opening, Outcome
+from gateway.ports import Batch, Opening, Outcome, Pacing
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from gateway.runtime.metrics import Counters
@@ -24,8 +24,9 @@ from tests.rooms.parts import CONFIG, CREATE, RESOURCE, RULES, START_MS, Author,
 class HeldLog(MemoryLog):
     """Appends wait for `go`; `away`: nothing is answered. `appends` are the batches of each call."""
 
-    def __init__(self, history: MemoryHistory, bus: LocalBus) -> None:
+    def __init__(self, history: MemoryHistory, bus: LocalBus, pacing: Pacing) -> None:
         super().__init__(history, bus)
+        self.pacing = pacing
         self.go = trio.Event()
         self.go.set()
         self.away = False
@@ -54,10 +55,10 @@ class HeldLog(MemoryLog):
 class Worker:
     """One worker's hub. `history` and `place` are shared by workers of one cluster."""
 
-    def __init__(self, history: MemoryHistory, place: LocalHub, config: Config) -> None:
+    def __init__(self, history: MemoryHistory, place: LocalHub, config: Config, pacing: Pacing) -> None:
         self.counters = Counters()
         self.bus = LocalBus(place)
-        self.log = HeldLog(history, self.bus)
+        self.log = HeldLog(history, self.bus, pacing)
         self.hub = Hub(
             config,
             *(self.log, self.bus, RULES, self.counters, Readers),
@@ -104,8 +105,8 @@ class Cluster:
         self._place = LocalHub()
         self._config = config
 
-    async def worker(self) -> Worker:
-        worker = Worker(self.history, self._place, self._config)
+    async def worker(self, pacing: Pacing = Pacing()) -> Worker:
+        worker = Worker(self.history, self._place, self._config, pacing)
         await self._nursery.start(worker.bus.run)
         await self._nursery.start(worker.hub.run)
         return worker

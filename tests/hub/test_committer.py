@@ -6,8 +6,7 @@ import pytest
 import trio.testing
 
 from gateway.errors import LogUnavailable
-from gateway.hub.committer import APPEND_CHANGES_MAX
-from gateway.ports import Absent, Failed, Forked
+from gateway.ports import Absent, Failed, Forked, Pacing
 from gateway.rooms.room import BATCH_CHANGES_MAX
 from tests.hub.parts import cluster, quiet
 from tests.rooms.parts import Author, titled
@@ -40,7 +39,8 @@ async def test_edits_that_come_while_an_append_is_under_way_are_the_next_batch(a
 async def test_rooms_share_a_round_trip_up_to_a_bound(autojump_clock):
     async with cluster() as found:
         worker = await found.worker()
-        many = APPEND_CHANGES_MAX // BATCH_CHANGES_MAX + 2
+        bound = worker.log.pacing.changes
+        many = bound // BATCH_CHANGES_MAX + 2
         rooms = [await worker.open(f"event:{number}") for number in range(many)]
         worker.log.appends.clear()
         ann = Author("ann")
@@ -49,9 +49,29 @@ async def test_rooms_share_a_round_trip_up_to_a_bound(autojump_clock):
                 worker.submit(room, ann, titled(f"{number}"))
         await worker.hub.idle()
         first = worker.log.appends[0]
-        assert sum(len(batch.records) for batch in first) >= APPEND_CHANGES_MAX
+        assert sum(len(batch.records) for batch in first) >= bound
         assert len(first) < many
         assert len(ann.versions) == many * BATCH_CHANGES_MAX
+
+
+async def test_appends_overlap_as_far_as_the_log_says(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker(Pacing(at_once=2, changes=2))
+        rooms = [await worker.open(f"event:{number}") for number in range(5)]
+        worker.log.appends.clear()
+        worker.log.hold()
+        ann = Author("ann")
+        for number in range(2):
+            for room in rooms:
+                worker.submit(room, ann, titled(f"{number}"))
+                await quiet()
+        appended = [[batch.resource for batch in batches] for batches in worker.log.appends]
+        assert appended == [["event:0"], ["event:1"]]  # the first ones came alone
+        worker.log.go.set()
+        await worker.hub.idle()
+        assert [room.document["title"] for room in rooms] == ["1"] * 5
+        assert sorted(ann.versions) == [2] * 5 + [3] * 5
+        assert max(len(batches) for batches in worker.log.appends) == 2  # of a change or two each
 
 
 @pytest.mark.parametrize(

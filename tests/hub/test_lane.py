@@ -10,6 +10,7 @@ import trio
 
 from gateway.hub.lane import YIELD_APPENDS, YIELD_MAX_S, Lane
 from gateway.hub.turn import INTERVAL_YIELDS
+from gateway.ports import Pacing
 from gateway.rooms.room import Room
 from tests.hub.test_recovery import Cluster
 
@@ -27,7 +28,7 @@ async def rooms(number: int) -> AsyncIterator[Sequence[Room]]:
 
 def used_lane(append_s: float = APPEND_S) -> Lane:
     """A lane whose appends usually take so long."""
-    lane = Lane()
+    lane = Lane(Pacing())
     for _ in range(100):
         lane.appended(append_s)
     return lane

@@ -66,6 +66,19 @@ async def test_appends_that_take_as_long_gather_by_themselves(autojump_clock):
         await trio.sleep(0.8 * INTERVAL_S)
 
 
+async def test_what_an_append_left_is_not_held_back(autojump_clock):
+    pace = Pace(LOCAL)
+    pace.carried(100, more=True)
+    await pace.wait(0.001)
+    pace.carried(100, more=True)
+    began_s = trio.current_time()
+    await pace.wait(0.001)
+    assert trio.current_time() == began_s
+    pace.carried(100)
+    await pace.wait(0.001)
+    assert trio.current_time() == pytest.approx(began_s + INTERVAL_S)
+
+
 async def test_a_log_that_is_not_to_be_held_back_is_not(autojump_clock):
     pace = Pace(Pacing())
     for _ in range(20):

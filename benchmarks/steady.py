@@ -1,0 +1,100 @@
+"""One rate for ten minutes: what a node's memory does, what it commits, and how late.
+
+    python -m benchmarks.steady [--rate 10000] [--minutes 10] [--documents 200]
+
+An embedded `gateway serve` with its log on disk, and the clients of `benchmarks.overload`: of each document five
+editors who wait for no answer, and one who looks on. No index of searches, no limit of rate. A row for each
+half of a minute: edits acknowledged a second and refused for now, milliseconds from when an edit was due to its
+OP_ACK, cores and resident memory of the node. At the end each edit must have had an answer, and the documents
+as many versions as there were OP_ACKs. Writes out/benchmarks/steady.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import psutil
+from rich.progress import track
+
+from benchmarks import attack, measure
+from benchmarks.overload import SETTINGS, Load, lost, took
+
+ROW_S = 30.0
+HEADINGS = ("minute", "edits/s", "refused/s", "p50, ms", "p95, ms", "longest, ms", "cores", "RSS, MB")
+
+
+def rows(load: Load, process: psutil.Process, rate: float, count: int, seconds: float) -> list[dict[str, Any]]:
+    """So many stretches of so many seconds at this rate."""
+    found = []
+    for number in track(range(1, count + 1), "at this rate", transient=True):
+        load.acks.clear()
+        refused = load.answers["UNAVAILABLE"]
+        before_s, began_s = _cpu_s(process), time.perf_counter()
+        load.offer(rate, seconds)
+        lasted_s = time.perf_counter() - began_s
+        found.append(
+            {
+                "minute": number * seconds / 60,
+                "refused": (load.answers["UNAVAILABLE"] - refused) / lasted_s,
+                "cores": (_cpu_s(process) - before_s) / lasted_s,
+                "rss": process.memory_info().rss,
+                **took(load, began_s, lasted_s),
+            }
+        )
+    return found
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def measured(rate: float, count: int, documents: int, seconds: float = ROW_S) -> dict[str, Any]:
+    """One node at one rate."""
+    with attack.serving("fast", SETTINGS) as node, closing(Load(node.port, documents)) as load:
+        load.create()
+        found = {"rate": rate, "rows": rows(load, psutil.Process(node.pid), rate, count, seconds)}
+        found["drained_s"] = load.drained()
+        found["lost"] = lost(node.port, load)
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """What a reader compares."""
+    cells = [
+        (
+            f"{one['minute']:.1f}",
+            f"{one['rate']:,.0f}",
+            f"{one['refused']:,.0f}",
+            *(f"{one[name]:,.0f}" for name in ("p50", "p95", "max")),
+            f"{one['cores']:.2f}",
+            f"{one['rss'] / 1e6:,.0f}",
+        )
+        for one in found["rows"]
+    ]
+    title = f"{found['rate']:,.0f} edits a second offered, all answered after {found['drained_s']:.1f} s, {found['lost']} lost"
+    return measure.table(title, HEADINGS, cells)
+
+
+def run(arguments: Sequence[str] = ()) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.steady",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rate", type=float, default=10_000.0, help="edits a second (default 10,000)")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--documents", type=int, default=200)
+    options = parser.parse_args(arguments)
+    found = measured(options.rate, max(1, round(options.minutes * 60 / ROW_S)), options.documents)
+    print(table(found))
+    print(measure.save("steady", found))
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])
