@@ -2,11 +2,11 @@
 
     python -m benchmarks.steady [--rate 10000] [--minutes 10] [--documents 200]
 
-An embedded `gateway serve` with its log on disk, and the clients of `benchmarks.overload`: of each document five
-editors who wait for no answer, and one who looks on. No index of searches, no limit of rate. A row for each
-half of a minute: edits acknowledged a second and refused for now, milliseconds from when an edit was due to its
-OP_ACK, cores and resident memory of the node. At the end each edit must have had an answer, and the documents
-as many versions as there were OP_ACKs. Writes out/benchmarks/steady.json.
+An embedded `gateway serve` with its log on disk, and the clients of `benchmarks.overload`: of each document
+five editors who wait for no answer, and one who looks on. No index of searches, no limit of rate. A row for
+each half of a minute: edits acknowledged a second and refused for now, milliseconds from when an edit was due
+to its OP_ACK, cores and resident memory of the node. At the end each edit must have had an answer, and the
+documents as many versions as there were OP_ACKs. Writes out/benchmarks/steady.json.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 import psutil
-from rich.progress import track
 
 from benchmarks import attack, measure
 from benchmarks.overload import SETTINGS, Load, lost, took
 
 ROW_S = 30.0
+UNHEARD = "timeouts.idle_timeout_s=86400"  # who looks on says nothing for as long as this runs
 HEADINGS = ("minute", "edits/s", "refused/s", "p50, ms", "p95, ms", "longest, ms", "cores", "RSS, MB")
 
 
-def rows(load: Load, process: psutil.Process, rate: float, count: int, seconds: float) -> list[dict[str, Any]]:
+def rows(
+    load: Load, process: psutil.Process, rate: float, count: int, seconds: float
+) -> list[dict[str, Any]]:
     """So many stretches of so many seconds at this rate."""
     found = []
-    for number in track(range(1, count + 1), "at this rate", transient=True):
+    for number in range(1, count + 1):
         load.acks.clear()
         refused = load.answers["UNAVAILABLE"]
         before_s, began_s = _cpu_s(process), time.perf_counter()
@@ -46,6 +48,7 @@ def rows(load: Load, process: psutil.Process, rate: float, count: int, seconds: 
                 **took(load, began_s, lasted_s),
             }
         )
+        print("  ".join(f"{cell} {name}" for name, cell in zip(HEADINGS, cells(found[-1]), strict=True)))
     return found
 
 
@@ -56,7 +59,7 @@ def _cpu_s(process: psutil.Process) -> float:
 
 def measured(rate: float, count: int, documents: int, seconds: float = ROW_S) -> dict[str, Any]:
     """One node at one rate."""
-    with attack.serving("fast", SETTINGS) as node, closing(Load(node.port, documents)) as load:
+    with attack.serving("fast", (*SETTINGS, UNHEARD)) as node, closing(Load(node.port, documents)) as load:
         load.create()
         found = {"rate": rate, "rows": rows(load, psutil.Process(node.pid), rate, count, seconds)}
         found["drained_s"] = load.drained()
@@ -64,21 +67,21 @@ def measured(rate: float, count: int, documents: int, seconds: float = ROW_S) ->
     return found
 
 
-def table(found: dict[str, Any]) -> str:
+def cells(one: Mapping[str, float]) -> Sequence[str]:
+    """A row, under HEADINGS."""
+    return (
+        f"{one['minute']:.1f}",
+        *(f"{one[name]:,.0f}" for name in ("rate", "refused", "p50", "p95", "max")),
+        f"{one['cores']:.2f}",
+        f"{one['rss'] / 1e6:,.0f}",
+    )
+
+
+def table(found: Mapping[str, Any]) -> str:
     """What a reader compares."""
-    cells = [
-        (
-            f"{one['minute']:.1f}",
-            f"{one['rate']:,.0f}",
-            f"{one['refused']:,.0f}",
-            *(f"{one[name]:,.0f}" for name in ("p50", "p95", "max")),
-            f"{one['cores']:.2f}",
-            f"{one['rss'] / 1e6:,.0f}",
-        )
-        for one in found["rows"]
-    ]
-    title = f"{found['rate']:,.0f} edits a second offered, all answered after {found['drained_s']:.1f} s, {found['lost']} lost"
-    return measure.table(title, HEADINGS, cells)
+    end = f"all answered {found['drained_s']:.1f} s after the end, {found['lost']} lost"
+    title = f"{found['rate']:,.0f} edits a second offered, {end}"
+    return measure.table(title, HEADINGS, [cells(one) for one in found["rows"]])
 
 
 def run(arguments: Sequence[str] = ()) -> None:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from gateway.admin.operators import operator_of, viewer_of
 from gateway.config import FeaturesSettings
-from gateway.config.settings import names_of
+from gateway.config.section import names_of
 from gateway.errors import ConfigError
 from gateway.http.problems import Problem
 from gateway.http.requests import HttpContext, json_body, json_response, note_act

@@ -12,7 +12,7 @@ from gateway.cli.operate import AdminPort, operating
 from gateway.cli.options import Settings, settings
 from gateway.config import FeaturesSettings
 from gateway.config.fields import in_toml, of, read, suggestion
-from gateway.config.settings import fields_of
+from gateway.config.section import fields_of
 
 
 @click.command("flags", short_help="See and change who is let in, for all nodes.")

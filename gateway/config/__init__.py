@@ -1,25 +1,19 @@
 """The settings: each declared once with default, unit, bounds and help; and where their values come from."""
 
-from gateway.config.settings import (
-    SECTIONS,
+from gateway.config.access import AuthoriserSettings, AuthSettings, FeaturesSettings
+from gateway.config.serving import LimitsSettings, PresenceSettings, ServerSettings, TimeoutsSettings
+from gateway.config.settings import SECTIONS, Config
+from gateway.config.sources import Row, changed_settings, load, rows
+from gateway.config.stores import (
     AuditSettings,
-    AuthoriserSettings,
-    AuthSettings,
-    Config,
-    FeaturesSettings,
-    LimitsSettings,
     LogSettings,
     PostgresSettings,
-    PresenceSettings,
     RedisSettings,
     RetentionSettings,
     SchemasSettings,
     SearchSettings,
-    ServerSettings,
-    TimeoutsSettings,
     TracingSettings,
 )
-from gateway.config.sources import Row, changed_settings, load, rows
 
 __all__ = [
     "SECTIONS",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.config.settings import AuthoriserSettings, PostgresSettings, RedisSettings, SearchSettings
+from gateway.config.access import AuthoriserSettings
+from gateway.config.stores import PostgresSettings, RedisSettings, SearchSettings
 from gateway.errors import ConfigError
 
 Sections = RedisSettings | PostgresSettings | SearchSettings | AuthoriserSettings

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from gateway.config.fields import Value, checked, of, read
-from gateway.config.settings import SECTIONS, Config, fields_of, names_of, path_of
+from gateway.config.section import fields_of, names_of
+from gateway.config.settings import SECTIONS, Config, path_of
 from gateway.errors import ConfigError
 
 

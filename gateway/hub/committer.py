@@ -104,7 +104,7 @@ class Committer:
         await self._round.wait()
 
     async def _serve(self, lane: Lane) -> None:
-        """One append after the other; where several of these serve a lane, one at a time prepares its next."""
+        """One append after the other. Several may serve a lane; one at a time prepares."""
         while True:
             async with lane.next:
                 await lane.wait()

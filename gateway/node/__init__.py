@@ -31,7 +31,7 @@ from gateway.admission.addresses import Proxies
 from gateway.authoriser import authoriser_of
 from gateway.bus.local import LocalBus
 from gateway.config import Config, FeaturesSettings, TracingSettings, changed_settings
-from gateway.config.settings import names_of
+from gateway.config.section import names_of
 from gateway.errors import ConfigError
 from gateway.http import server
 from gateway.http.requests import HttpContext

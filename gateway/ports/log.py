@@ -121,8 +121,8 @@ class Pacing(NamedTuple):
     """A busy lane begins its next append `interval_s` after the last one (0: as soon as that is done), or
     `appends` times as long as an append takes, where that is longer.
 
-    So many are on their way `at_once`. One takes the rooms whose turn it is until it has `changes`; then there
-    may be more left for the next one, which doesn't wait.
+    So many are on their way `at_once`. One takes rooms whose turn it is until it has `changes`; what it
+    leaves, the next one takes without a wait.
     """
 
     interval_s: float = 0.0

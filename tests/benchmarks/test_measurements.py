@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import accept, attack, broadcast, echo, measure, memory, node, overload, transports
+from benchmarks import (
+    accept,
+    attack,
+    broadcast,
+    echo,
+    measure,
+    memory,
+    node,
+    overload,
+    shares,
+    steady,
+    transports,
+)
 
 
 @pytest.mark.parametrize("name", [transports.FLOOR, transports.FAST, transports.TRIO_WEBSOCKET])
@@ -46,6 +58,24 @@ def test_an_overload_is_offered_and_every_edit_is_accounted_for(
     assert found["offered"] > found["maximum"] > 0
     assert found["goodput"] > 0
     assert f"| {name} |" in overload.table({name: found})
+
+
+def test_one_rate_goes_on_and_nothing_of_it_is_lost() -> None:
+    found = steady.measured(100, 2, 2, seconds=0.5)
+    assert found["lost"] == 0
+    assert len(found["rows"]) == 2
+    for row in found["rows"]:
+        assert 50 < row["rate"] <= 101 and row["refused"] == 0 and row["rss"] > 10e6
+    assert "100 edits a second offered" in steady.table(found)
+
+
+def test_the_floor_of_an_edit_answers_as_a_node_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "DOCUMENTS", 2)
+    monkeypatch.setattr(shares, "WARM_S", 0.2)
+    found = shares.once(200, 1.0)  # raises where an edit isn't answered
+    assert sum(found[shares.OURS]) > 0
+    assert found[shares.FLOOR][2:] == [0, 0]  # it has one thread
+    assert "| all |" in shares.table(200, found)
 
 
 def test_what_was_measured_becomes_one_table_and_one_picture(

@@ -20,6 +20,8 @@ from gateway.rooms.submission import Submission
 from gateway.runtime.metrics import Counters
 from tests.rooms.parts import CONFIG, CREATE, RESOURCE, RULES, START_MS, Author, Readers
 
+UNPACED = Pacing()
+
 
 class HeldLog(MemoryLog):
     """Appends wait for `go`; `away`: nothing is answered. `appends` are the batches of each call."""
@@ -105,7 +107,7 @@ class Cluster:
         self._place = LocalHub()
         self._config = config
 
-    async def worker(self, pacing: Pacing = Pacing()) -> Worker:
+    async def worker(self, pacing: Pacing = UNPACED) -> Worker:
         worker = Worker(self.history, self._place, self._config, pacing)
         await self._nursery.start(worker.bus.run)
         await self._nursery.start(worker.hub.run)
