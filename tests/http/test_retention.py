@@ -158,6 +158,8 @@ async def test_a_resource_that_cannot_be_rebuilt_keeps_nobody_elses_history(tmp_
     kept = {"retention": {"changes": {"*": "4"}}, "search": {"enabled": False}}
     async with served(tmp_path, "portable", **kept) as node:
         await gone(node, "/v1/resources/event/z-sound", 6)
+        listing = await node.client.get("/v1/resources/event")  # nor does it keep others out of a list
+        assert "z-sound" in [item["resource_id"] for item in listing.json()["items"]]
     left = [record.getMessage() for record in caplog.records if "stays a while" in record.getMessage()]
     assert any("event:a-damaged" in text for text in left)
     assert any("event:b-odd" in text for text in left)
