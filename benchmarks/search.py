@@ -2,10 +2,12 @@
 
     python -m benchmarks.search --changes 1000000 --rate 2000 --seconds 60
     python -m benchmarks.search edits          # CPU of a node an edit, with and without an index, in turn
+    python -m benchmarks.search server --url http://127.0.0.1:9200
 
 Without a word: a log is filled, its index made; then changes come at the rate, with the indexer's process
 beside, whose lag and CPU are looked at; then searches, each kind many times. `--data` keeps log and index in
-a directory, and goes on with what is there.
+a directory, and goes on with what is there. `server`: the same changes go to a search server, in steps as the
+indexer takes them; then the same searches. Its index is new, and goes at the end.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -28,11 +30,15 @@ import psutil
 import trio
 
 from gateway.admission import create_secret, issue
+from gateway.config import SearchSettings
+from gateway.log.indexer import CHANGES_A_STEP
 from gateway.log.search_follower import build
+from gateway.log.search_opensearch import OpenSearchIndex
+from gateway.log.search_rest import HttpRest
 from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, format_of
 from gateway.log.sqlite import SqliteLog
 from gateway.ports import Batch, Committed, Record
-from gateway.ports.search import EVERYTHING, Scope, Wanted
+from gateway.ports.search import EVERYTHING, IndexEntry, Kind, Scope, SearchIndex, Wanted
 from gateway.redislink.chains import head_version
 from gateway.search.terms import terms_of
 
@@ -68,6 +74,7 @@ WORDS = [
     *("東京", "出張", "予算", "資料", "昼食", "面接", "契約", "来週"),
 ]
 SEARCHES = 100
+SERVER_TIMEOUT_S = 60.0
 LAG_LOOK_S = 0.25
 
 
@@ -100,7 +107,7 @@ class Writer:
         version = self._versions[room]
         self._versions[room] += 1
         self.changes += 1
-        text = " ".join(self._rng.choices(WORDS, k=6)) + f" {self.changes}"
+        text = text_of(self._rng, self.changes)
         value = {"title": text} if version == 0 else text
         operation = {"op": "add", "path": "" if version == 0 else "/title", "value": value}
         stamp = time.time_ns() // 1_000_000
@@ -109,6 +116,11 @@ class Writer:
         body |= {"timestamp": stamp, "operations": [operation]}
         record = Record(version + 1, orjson.dumps(body), user, "c", None, "", stamp, None)
         return Batch(f"event:{room}", self._epoch, version, f"n{self.changes}", [record])
+
+
+def text_of(rng: random.Random, number: int) -> str:
+    """A title, which ends with the number of its change."""
+    return " ".join(rng.choices(WORDS, k=6)) + f" {number}"
 
 
 async def filled(data: Path, changes: int) -> tuple[SqliteLog, Writer]:
@@ -152,7 +164,7 @@ async def lags(data: Path, found_ms: list[int], cpu_s: list[float]) -> None:
             await process.wait()
 
 
-async def timed(index: SqliteSearch, query: str, scope: Scope = EVERYTHING, **wanted: object) -> list[float]:
+async def timed(index: SearchIndex, query: str, scope: Scope = EVERYTHING, **wanted: object) -> list[float]:
     """What so many searches took, in milliseconds."""
     took = []
     for _ in range(SEARCHES):
@@ -177,7 +189,7 @@ async def measured(changes: int, rate: int, seconds: float, kept: Path | None) -
             size = (data / INDEX).stat().st_size
             say("indexed", changes=numbers.changes, a_second=numbers.changes / took_s, index_mb=size / 1e6)
         await beside(data, writer, rate, seconds)
-        await searched(SqliteSearch(data / INDEX), writer)
+        await searched(SqliteSearch(data / INDEX), writer.changes)
         await log.aclose()
 
 
@@ -201,13 +213,13 @@ async def beside(data: Path, writer: Writer, rate: int, seconds: float) -> None:
     say("beside", a_second=got, looks=len(ordered), **lag)
 
 
-async def searched(index: SqliteSearch, writer: Writer) -> None:
+async def searched(index: SearchIndex, changes: int) -> None:
     """Searches of each kind."""
     few = Scope(names=frozenset(f"event:{room}" for room in range(20)))
     some = Scope(prefixes=frozenset({"event:1"}))
     nothing = Scope(names=frozenset({"event:none"}))
     kinds: list[tuple[str, str, Scope, dict[str, object]]] = [
-        ("a rare word", str(writer.changes - 5), EVERYTHING, {}),
+        ("a rare word", str(changes - 5), EVERYTHING, {}),
         ("a common word", "meeting", EVERYTHING, {}),
         ("two words", "budget review", EVERYTHING, {}),
         ("two characters", "会議", EVERYTHING, {}),
@@ -229,6 +241,50 @@ async def searched(index: SqliteSearch, writer: Writer) -> None:
     count = await index.count(Wanted(EVERYTHING, terms_of("meeting")), 10_000)
     say("counting to 10,000", count=count, ms=(time.perf_counter() - began) * 1000)
     await index.aclose()
+
+
+# ------------------------------------------------------------------------------------------ a server
+
+
+@asynccontextmanager
+async def on_server(url: str) -> AsyncIterator[OpenSearchIndex]:
+    """A new index there, which goes at the end."""
+    rest = HttpRest(SearchSettings(url=url, timeout_s=SERVER_TIMEOUT_S))
+    index = OpenSearchIndex(rest, f"benchmark-{time.time_ns()}")
+    await index.make()
+    try:
+        yield index
+    finally:
+        with trio.CancelScope(shield=True):
+            await index.drop()
+            await rest.aclose()
+
+
+async def measured_server(changes: int, url: str) -> None:
+    """What it takes to fill a server's index, and to search it."""
+    async with on_server(url) as index:
+        rng = random.Random(1)
+        versions = [0] * ROOMS
+        began = time.perf_counter()
+        for done in range(0, changes, CHANGES_A_STEP):
+            await index.store(entries(rng, versions, done, min(CHANGES_A_STEP, changes - done)))
+        await index.refresh()
+        took_s = time.perf_counter() - began
+        say("indexed", changes=changes, a_second=changes / took_s)
+        await searched(index, changes)
+
+
+def entries(rng: random.Random, versions: list[int], done: int, count: int) -> list[IndexEntry]:
+    """The next changes, one a room, each with the document that it made."""
+    found = []
+    for number, room in enumerate(rng.sample(range(ROOMS), count), start=done + 1):
+        versions[room] += 1
+        text = text_of(rng, number)
+        kinds: tuple[Kind, ...] = ("change", "document")
+        for kind in kinds:
+            about = ("event", str(room), 1, versions[room], f"user-{room % 200}", time.time_ns() // 1_000_000)
+            found.append(IndexEntry(kind, *about, text))
+    return found
 
 
 def say(name: str, **figures: float) -> None:
@@ -293,16 +349,19 @@ def edits_compared(edits: int, turns: int) -> None:
 def main(arguments: Sequence[str]) -> None:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("index", "edits"), default="index")
+    parser.add_argument("what", nargs="?", choices=("index", "edits", "server"), default="index")
     parser.add_argument("--changes", type=int, default=1_000_000)
     parser.add_argument("--rate", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--data", type=Path, help="a directory that is kept")
     parser.add_argument("--edits", type=int, default=3000)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--url", default="http://127.0.0.1:9200", help="of a search server")
     given = parser.parse_args(arguments)
     if given.what == "edits":
         edits_compared(given.edits, given.turns)
+    elif given.what == "server":
+        trio.run(measured_server, given.changes, given.url)
     else:
         trio.run(measured, given.changes, given.rate, given.seconds, given.data)
 

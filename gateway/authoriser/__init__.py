@@ -14,7 +14,7 @@ def authoriser_of(config: Config) -> Authoriser | None:
     """The one that the configuration names; raises ConfigError where it can't be had."""
     settings = config.authoriser
     if settings.hook:
-        return HookAuthoriser(settings.hook)
+        return HookAuthoriser(settings.hook, settings.visible)
     if not settings.url:
         return None
     try:

@@ -1,4 +1,4 @@
-"""A Python function as authoriser: an async one under Trio, or an ordinary one in a thread."""
+"""Python functions as authoriser: async ones under Trio, or ordinary ones in threads."""
 
 from __future__ import annotations
 
@@ -19,41 +19,60 @@ logger = logging.getLogger(__name__)
 THREADS_MAX = 16
 
 
-class HookAuthoriser:
-    """The function that `MODULE:FUNCTION` names. Raises ConfigError where there is none."""
+class _Function:
+    """What a setting names as `MODULE:FUNCTION`. Raises ConfigError where there is none."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, setting: str, path: str) -> None:
         self._path = path
-        self._decide = _found(path)
-        self._is_async = inspect.iscoroutinefunction(self._decide)
+        self._function = _found(setting, path)
+        self._is_async = inspect.iscoroutinefunction(self._function)
         self._threads = trio.CapacityLimiter(THREADS_MAX)
 
-    async def decide(self, questions: Sequence[Question]) -> Sequence[object]:
-        """See the port."""
+    async def __call__(self, *arguments: object) -> Any:
+        """What it returns; raises AuthoriserError for whatever it raises."""
         try:
-            found: Sequence[object] = await self._called(questions)
+            return await self._called(arguments)
         except Exception as error:
             logger.debug("%s failed", self._path, exc_info=error)
             raise AuthoriserError("unreachable", f"{self._path} raised {error!r}"[:300]) from error
-        return found
 
-    async def _called(self, questions: Sequence[Question]) -> Any:
+    async def _called(self, arguments: Sequence[object]) -> Any:
         if self._is_async:
-            return await self._decide(questions)
+            return await self._function(*arguments)
         return await trio.to_thread.run_sync(
-            self._decide, questions, limiter=self._threads, abandon_on_cancel=True
+            self._function, *arguments, limiter=self._threads, abandon_on_cancel=True
         )
 
 
-def _found(path: str) -> Callable[[Sequence[Question]], Any]:
+class HookAuthoriser:
+    """The functions that `MODULE:FUNCTION` names; `visible` may be empty. Raises ConfigError."""
+
+    def __init__(self, hook: str, visible: str) -> None:
+        self._decide = _Function("hook", hook)
+        self._visible = _Function("visible", visible) if visible else None
+
+    async def decide(self, questions: Sequence[Question]) -> Sequence[object]:
+        """See the port."""
+        found: Sequence[object] = await self._decide(questions)
+        return found
+
+    async def visible(self, user_id: str, resource_type: str) -> object:
+        """See the port."""
+        return None if self._visible is None else await self._visible(user_id, resource_type)
+
+    async def aclose(self) -> None:
+        """It holds nothing."""
+
+
+def _found(setting: str, path: str) -> Callable[..., Any]:
     module_name, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"authoriser.hook = {path!r} can't be imported: {error}. It is MODULE:FUNCTION, "
+            f"authoriser.{setting} = {path!r} can't be imported: {error}. It is MODULE:FUNCTION, "
             "and MODULE must be installed or on PYTHONPATH"
         ) from None
     if not callable(found):
-        raise ConfigError(f"authoriser.hook = {path!r} is no function")
+        raise ConfigError(f"authoriser.{setting} = {path!r} is no function")
     return found  # type: ignore[no-any-return]

@@ -86,6 +86,7 @@ def verify(file: Path | None, against: Path | None, port: AdminPort, settings: S
     record's digest is in the gateway's log, too.
     """
     known = {} if against is None else {record.number: record for record in _read(against)}
+    exported = len(known)
     check = ChainCheck()
     records = map(AuditRecord.of, _all(port, settings, 0)) if file is None else _read(file)
     for record in records:
@@ -98,6 +99,8 @@ def verify(file: Path | None, against: Path | None, port: AdminPort, settings: S
     faults = [*check.ended(), *(f"record {number} was exported, and is gone" for number in lost[:10])]
     if faults:
         raise ClientError("the record was changed: " + "; ".join(faults))
+    if against is not None and len(known) == exported:
+        raise ClientError(f"nothing was compared: of {against}, which has {exported} records, none is there")
     if check.last is None:
         click.echo("there are no records yet")
     else:

@@ -12,6 +12,7 @@ import click
 from gateway.cli.client import Resource
 from gateway.cli.operate import AdminPort, operating
 from gateway.cli.options import Settings, given_only, instant_text, resource_of, settings, spanned
+from gateway.wire.version_names import RULE, is_version_name
 
 MEMBER_WIDTH = 32
 
@@ -61,12 +62,16 @@ def history_command(
     gateway history event:42 --name "As agreed"
     """
     filters = {"path": path, "user_id": user, "since": since, "until": until}
-    _check(filters, blame, restore)
+    of_names = names or name is not None or unname is not None
+    _check(filters, {"--blame": blame, "--restore": restore is not None, "--names": of_names})
+    for called in (name, unname):
+        if called is not None and not is_version_name(called):
+            raise click.UsageError(RULE)
     if named_at is not None and name is None:
         raise click.UsageError("--at goes with --name")
     port = port.of_everything()
     base = f"/v1/resources/{resource.type}/{resource.id}"
-    if names or name is not None or unname is not None:
+    if of_names:
         for line in _names(port, settings, base, name, named_at, unname):
             click.echo(json.dumps(line) if as_json else _named(line))
     elif restore is not None:
@@ -80,15 +85,18 @@ def history_command(
         changes = _newest(port, settings, base, {**filters, "describe": "true"}, limit)
         for change in changes:
             click.echo(json.dumps(change) if as_json else _change(change))
+        if not changes and not as_json:
+            click.echo(f"{resource} has no such changes", err=True)
 
 
-def _check(filters: dict[str, str | None], blame: bool, restore: str | None) -> None:
+def _check(filters: dict[str, str | None], asked: dict[str, bool]) -> None:
     """Raises UsageError where options don't go together."""
     others = [f"--{name.removesuffix('_id')}" for name in ("user_id", "since", "until") if filters[name]]
-    if blame and restore is not None:
-        raise click.UsageError("ask either for --blame or to --restore")
-    if others and (blame or restore is not None):
-        raise click.UsageError(f"{', '.join(others)} choose changes: leave --blame and --restore out")
+    wanted = [option for option, given in asked.items() if given]
+    if len(wanted) > 1:
+        raise click.UsageError(f"ask for one at a time: {' or '.join(wanted)}")
+    if others and wanted:
+        raise click.UsageError(f"{', '.join(others)} choose changes: leave {wanted[0]} out")
 
 
 def _names(

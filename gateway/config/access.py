@@ -40,6 +40,12 @@ class AuthSettings(Section):
 class AuthoriserSettings(Section):
     url: str = tunable("", "A webhook that decides by user and resource; empty: tokens decide", secret=True)
     hook: str = tunable("", "A Python function that decides instead, as MODULE:FUNCTION")
+    visible: str = tunable(
+        "",
+        "Tells all that a user may see of a type, for lists and searches: a URL, or MODULE:FUNCTION beside a "
+        "hook; empty: what they find is asked for",
+        secret=True,
+    )
     password: str = tunable("", "Sent to the webhook as a bearer token; empty: none", secret=True)
     password_file: str = tunable("", "A file that holds it")
     timeout_s: float = tunable(
@@ -65,6 +71,8 @@ class AuthoriserSettings(Section):
         Section.__post_init__(self)
         if self.url and self.hook:
             raise ConfigError("authoriser.url and authoriser.hook exclude each other: set one")
+        if self.visible and not (self.url or self.hook):
+            raise ConfigError("authoriser.visible is set: set authoriser.url or authoriser.hook too")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ something in it was written later are its members there, each with a stamp or a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gateway import ot
@@ -60,6 +60,8 @@ class Line(NamedTuple):
 
 
 BEFORE = Stamp(0, None, None)
+# Operations that the document of a blame may lack.
+LATER_MAX = 50
 
 
 class Blame:
@@ -67,36 +69,47 @@ class Blame:
 
     def __init__(self, document: Any) -> None:
         self._document = document
+        self._later: ot.Patch = []  # what the document lacks: together it costs what one operation costs
         self._root: Mark = BEFORE
 
-    def tell(self, change: PastChange) -> None:
-        """The next change, in order."""
+    def tell(self, change: PastChange) -> Iterator[None]:
+        """Take in the next change, in order: an operation a step, each of which may copy wide containers."""
         stamp = Stamp(change.version, change.user_id, change.timestamp_ms)
         for operation in change.patch:
             self._operation(operation, stamp)
-            self._document = ot.apply_patch(self._document, [operation])
+            self._later.append(operation)
+            if len(self._later) == LATER_MAX:
+                self._now()
+            yield
+
+    def _now(self) -> Any:
+        """The document after all that was told."""
+        if self._later:
+            self._document = ot.apply_patch(self._document, self._later)
+            self._later = []
+        return self._document
 
     def _operation(self, operation: dict[str, Any], stamp: Stamp) -> None:
         name, place = operation["op"], parts(operation["path"])
         if name == "move":
             mark = self._take(parts(operation["from"]))
-            left = ot.apply_patch(self._document, [{"op": "remove", "path": operation["from"]}])
-            self._insert(left, place, mark)
+            left = ot.apply_patch(self._now(), [{"op": "remove", "path": operation["from"]}])
+            self._insert(lambda: left, place, mark)
         elif not place:
             self._root = stamp
         elif name == "remove":
             self._take(place)
         elif name in ("add", "copy"):
-            self._insert(self._document, place, stamp)
+            self._insert(self._now, place, stamp)
         else:
-            holder = self._holder(self._document, place)
+            holder = self._holder(self._now, place)
             holder.inner[holder.key(place[-1])] = stamp
 
     def _take(self, place: list[str]) -> Mark:
-        holder = self._holder(self._document, place)
+        holder = self._holder(self._now, place)
         return holder.inner.pop(holder.key(place[-1]))
 
-    def _insert(self, document: Any, place: list[str], mark: Mark) -> None:
+    def _insert(self, document: Callable[[], Any], place: list[str], mark: Mark) -> None:
         if not place:
             self._root = mark
             return
@@ -107,16 +120,16 @@ class Blame:
         else:
             holder.inner[key] = mark
 
-    def _holder(self, document: Any, place: list[str]) -> Mirror:
+    def _holder(self, document: Callable[[], Any], place: list[str]) -> Mirror:
         """The mirror of the container that holds a place of `document`; made where there is only a stamp."""
         if isinstance(self._root, Stamp):
-            self._root = Mirror(self._root, document)
+            self._root = Mirror(self._root, document())
         mirror = self._root
         for depth, part in enumerate(place[:-1], 1):
             key = mirror.key(part)
             mark = mirror.inner[key]
             if isinstance(mark, Stamp):
-                mark = Mirror(mark, value_at(document, place[:depth]))
+                mark = Mirror(mark, value_at(document(), place[:depth]))
                 mirror.inner[key] = mark
             mirror = mark
         return mirror
@@ -127,7 +140,7 @@ class Blame:
         Raises KeyError where there is nothing at `path`, ValueError where it is no pointer.
         """
         place = parts(path)
-        if value_at(self._document, place) is MISSING:
+        if value_at(self._now(), place) is MISSING:
             raise KeyError(path)
         mark = self._root
         for part in place:

@@ -7,6 +7,9 @@ from typing import Any
 from gateway import ot
 from gateway.history.pointers import MISSING, parts, value_at
 
+# What differs in more places is replaced as a whole: a patch has a bound.
+PLACES_MAX = 500
+
 
 class CannotRestore(ValueError):
     """There is no such way back; the message says why, and what to ask for instead."""
@@ -39,7 +42,8 @@ def _whole(head: Any, old: Any) -> ot.Patch:
         raise CannotRestore("There was no document at that version; DELETE removes this one.")
     if head is None:
         return [{"op": "add", "path": "", "value": old}]
-    return ot.emit(head, ot.difference(head, old))
+    patch: ot.Patch = ot.emit(head, ot.difference(head, old))
+    return patch if len(patch) <= PLACES_MAX else [{"op": "replace", "path": "", "value": old}]
 
 
 def _check_holders(head: Any, place: list[str]) -> None:

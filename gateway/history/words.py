@@ -11,6 +11,8 @@ from gateway.history.pointers import MISSING, parts, value_at
 
 SHOWN_LENGTH = 60
 PHRASES_MAX = 10
+# Of the documents before and after that were replaced whole; what has more is told in short.
+MEMBERS_MAX = 2000
 # What an item of an array is called by, the first that it has.
 LABELS = ("title", "name", "email", "user_id", "label", "id")
 START, END = ["start_time"], ["end_time"]
@@ -37,12 +39,12 @@ def _phrases_of(done: Sequence[Step]) -> list[str]:
         title = label(after)
         return [f"created {quoted(title)}" if title else "created it"]
     told = _moved(before, after)
-    phrases = [told] if told else []
+    phrases = {told: None} if told else {}
     for step in done:
         for place, phrase in _phrases(step):
-            if phrase not in phrases and not (told and place in (START, END)):
-                phrases.append(phrase)
-    return phrases
+            if not (told and place in (START, END)):
+                phrases[phrase] = None
+    return list(phrases)
 
 
 def _moved(before: Any, after: Any) -> str:
@@ -76,7 +78,7 @@ def _whole(before: Any, after: Any) -> Iterator[tuple[list[str], str]]:
     """The root was written."""
     if after is None:
         yield [], "deleted it"
-    elif isinstance(before, dict) and isinstance(after, dict):
+    elif isinstance(before, dict) and isinstance(after, dict) and len(before) + len(after) <= MEMBERS_MAX:
         for name in dict.fromkeys([*before, *after]):
             yield from (([name], phrase) for phrase in _written(before, after, [name]))
     else:
@@ -140,7 +142,7 @@ def named(document: Any, place: list[str]) -> str:
     """A place for people: `title`, `status of ann@x.y`."""
     if not place:
         return "the document"
-    words = place[-1].replace("_", " ")
+    words = place[-1].replace("_", " ") or '""'
     holder = value_at(document, place[:-1])
     if isinstance(holder, list):
         return called(holder[int(place[-1])]) if value_at(document, place) is not MISSING else f"item {words}"

@@ -92,8 +92,8 @@ class AuthorshipRoutes:
                 text = "The history went while it was read: it was erased. Ask again."
                 raise Problem(409, text, code="CONFLICT")
             for body in bodies:
-                blame.tell(PastChange.of(orjson.loads(body)))
-                await slices.pause()
+                for _ in blame.tell(PastChange.of(orjson.loads(body))):
+                    await slices.pause()
             after += len(bodies)
             self._resources.charge_read(target.identity.user_id, PAGE_READS)
         return blame

@@ -57,10 +57,8 @@ class ListRoutes:
             instant_ms(request, "from"),
             instant_ms(request, "to"),
             _cursor(request),
-            identity.scope.within(f"{kind}:"),
         )
-        resources = self._context.resources
-        items = await (self._visible(identity, wanted) if resources.decides else resources.listed(wanted))
+        items = await self._page(identity, wanted)
         following = None
         if len(items) == wanted.limit:
             kept = [(name, value) for name, value in request.query_params.items() if name != "after"]
@@ -69,7 +67,14 @@ class ListRoutes:
         fields = {"items": [_item(summary) for summary in items], "next": following}
         return json_response(fields, headers={"Link": f'<{following}>; rel="next"'} if following else {})
 
-    async def _visible(self, identity: Identity, wanted: Listing) -> Sequence[Summary]:
+    async def _page(self, identity: Identity, wanted: Listing) -> Sequence[Summary]:
+        resources, beginning = self._context.resources, f"{wanted.type}:"
+        scope = await resources.scope(identity, (wanted.type,))
+        if scope is None:
+            return await self._decided_of(identity, wanted._replace(scope=identity.scope.within(beginning)))
+        return await resources.listed(wanted._replace(scope=scope.within(beginning)))
+
+    async def _decided_of(self, identity: Identity, wanted: Listing) -> Sequence[Summary]:
         """A page of what the caller may see of what his token grants; raises Refusal UNAVAILABLE.
 
         Where it isn't full there is no next one, whatever else is there: that would tell of the rest.

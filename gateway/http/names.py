@@ -20,9 +20,9 @@ from gateway.http.requests import (
     known_parameters,
     target_of,
 )
+from gateway.wire.version_names import LENGTH_MAX, RULE, is_version_name
 
 BODY_BYTES_MAX = 1024
-NAME_LENGTH_MAX = 100
 READS = 2
 
 
@@ -54,9 +54,8 @@ class NameRoutes:
         target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
         name = request.path_params["name"]
-        if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable():
-            text = f"A name is 1 to {NAME_LENGTH_MAX} printable characters, none of them a slash."
-            raise Problem(400, text)
+        if not is_version_name(name):
+            raise Problem(400, RULE)
         self._resources.charge_read(target.identity.user_id, READS)
         if request.method == "PUT":
             return await self._given(request, target, name)
@@ -80,4 +79,4 @@ async def version_named(resources: Resources, target: Target, name: str) -> int:
     for item in await resources.named_versions(target.type, target.id):
         if item.name == name:
             return item.version
-    raise Problem(404, f"No version of {target.name} has the name {name[:NAME_LENGTH_MAX]!r}.")
+    raise Problem(404, f"No version of {target.name} has the name {name[:LENGTH_MAX]!r}.")

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
 from gateway.ports import Identity, Role
-from gateway.ports.search import FoundEntry, Wanted
+from gateway.ports.search import FoundEntry, Scope, Wanted
 from gateway.ports.summaries import Listing, Summary
 
 
@@ -87,6 +87,13 @@ class Resources(Protocol):
     @property
     def decides(self) -> bool:
         """Whether more than the token decides."""
+        ...
+
+    async def scope(self, identity: Identity, types: Sequence[str]) -> Scope | None:
+        """What may be read of these types; None where it has to be decided of each that is found.
+
+        Raises Refusal UNAVAILABLE.
+        """
         ...
 
     def charge_read(self, user_id: str, reads: int = 1) -> None:

@@ -97,7 +97,7 @@ class ResourceRoutes:
                 raise Problem(400, f"{name} goes with since.")
         revision = await self._revision(request, target)
         if revision.document == b"null":
-            raise _nothing_there(target, revision)
+            raise _nothing_there(target, revision, travels)
         fields = {**target.named, "version": revision.version, "epoch": revision.epoch}
         fields |= {"timestamp": revision.timestamp, "document": orjson.Fragment(revision.document)}
         if request.headers.get("if-none-match") == f'"{revision.version}"':
@@ -241,9 +241,9 @@ def _written(target: Target, written: Written, status: int = 200) -> Response:
     return json_response(fields, status, etag(written.version))
 
 
-def _nothing_there(target: Target, revision: Revision) -> Problem:
+def _nothing_there(target: Target, revision: Revision, travels: bool) -> Problem:
     name = f"{target.type}:{target.id}"
-    detail = f"{name} was never written; PUT creates it."
+    detail = f"{name} wasn't written yet then." if travels else f"{name} was never written; PUT creates it."
     if revision.version:
         detail = f"{name} doesn't exist at version {revision.version}; its history says why, PUT creates it."
     return Problem(404, detail, version=revision.version, epoch=revision.epoch)

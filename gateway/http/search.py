@@ -55,10 +55,11 @@ class SearchRoutes:
         wanted, counts = self._wanted(request, identity), flag(request, "count")
         resources = self._context.resources
         resources.charge_read(identity.user_id, SEARCH_READS * (2 if counts else 1))
-        if resources.decides:
-            found = FoundPage(await self._visible(identity, wanted), None)
+        scope = await resources.scope(identity, wanted.types or ())
+        if scope is None:
+            found = FoundPage(await self._decided_of(identity, wanted), None)
         else:
-            found = await resources.search(wanted, COUNT_MAX if counts else None)
+            found = await resources.search(wanted._replace(scope=scope), COUNT_MAX if counts else None)
         following = None
         if len(found.entries) == wanted.limit:
             kept = [(name, value) for name, value in request.query_params.items() if name != "after"]
@@ -72,7 +73,7 @@ class SearchRoutes:
         resources.spend_bytes(identity.user_id, len(response.body))
         return response
 
-    async def _visible(self, identity: Identity, wanted: Wanted) -> Sequence[FoundEntry]:
+    async def _decided_of(self, identity: Identity, wanted: Wanted) -> Sequence[FoundEntry]:
         """A page of what the caller may see of what his token grants; raises Refusal UNAVAILABLE.
 
         Where it isn't full there is no next one, whatever else was found: that would tell of the rest.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 import trio
 
+from gateway.errors import LogDamaged, PatchError
 from gateway.ports import Opening, OpLog, Record
 from gateway.rooms.history import History
 from gateway.rooms.window import Entry, entry_of
@@ -37,7 +38,7 @@ async def load(log: OpLog, resource: str, seq_kept: int) -> Loaded:
     entries: list[Entry] = []
     slices = Slices(trio.current_time)
     for record in opening.records:
-        entries.append(entry_of(document, record))
+        entries.append(_replayed(resource, document, record))
         document = entries[-1].after
         await slices.pause()
     version, timestamp_ms = opening.snapshot.version, 0
@@ -69,14 +70,23 @@ async def records_after(log: OpLog, resource: str, after: int, upto: int) -> Asy
         page = max(1, min(PAGE_RECORDS, 4 * page, PAGE_BYTES * len(records) // max(1, size)))
 
 
+def _replayed(resource: str, document: Any, record: Record) -> Entry:
+    """The entry of a logged change; raises LogDamaged where the document doesn't take it."""
+    try:
+        return entry_of(document, record)
+    except PatchError as error:
+        raise LogDamaged(f"version {record.version} of {resource}") from error
+
+
 async def document_at(log: OpLog, resource: str, version: int) -> Any:
     """The document right after `version` (None: there was none); raises LogUnavailable."""
     snapshot = await log.snapshot(resource, version)
     document = orjson.loads(snapshot.document)
     slices = Slices(trio.current_time, turns())
-    async for record in records_after(log, resource, snapshot.version, version):
-        document = entry_of(document, record).after
-        await slices.pause()
+    async with aclosing(records_after(log, resource, snapshot.version, version)) as records:
+        async for record in records:
+            document = _replayed(resource, document, record).after
+            await slices.pause()
     return document
 
 
@@ -86,7 +96,7 @@ async def entries_after(log: OpLog, resource: str, after: int, upto: int) -> Asy
     slices = Slices(trio.current_time, turns())
     async with aclosing(records_after(log, resource, after, upto)) as records:
         async for record in records:
-            entry = entry_of(document, record)
+            entry = _replayed(resource, document, record)
             document = entry.after
             yield entry
             await slices.pause()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import orjson
 import trio
 
-from gateway.errors import ConfigError, LogTrimmed, LogUnavailable, Refusal
+from gateway.errors import ConfigError, LogDamaged, LogTrimmed, LogUnavailable, Refusal
 from gateway.hub import replay
 from gateway.hub.index_rules import HIDDEN
 from gateway.hub.names import NamedVersions
@@ -29,19 +29,23 @@ EVERY = "*"
 
 
 class Policy:
-    """What each type keeps: `days` and `changes` map a type, or * for the others, to a number.
+    """What each of `types` keeps: `days` and `changes` map a type, or * for the others, to a number.
 
-    Raises ConfigError.
+    Raises ConfigError, also for a type that isn't among them.
     """
 
-    def __init__(self, days: Mapping[str, str], changes: Mapping[str, str]) -> None:
-        self._days = {kind: _number("days", kind, text) for kind, text in days.items()}
-        self._changes = {kind: _number("changes", kind, text) for kind, text in changes.items()}
+    def __init__(self, days: Mapping[str, str], changes: Mapping[str, str], types: Iterable[str]) -> None:
+        self._types = sorted(types)
+        self._days = {kind: self._number("days", kind, text) for kind, text in days.items()}
+        self._changes = {kind: self._number("changes", kind, text) for kind, text in changes.items()}
+        for kind, number in self._changes.items():
+            if not number.is_integer():
+                raise ConfigError(f"retention.changes: {kind} = {number:g} must be a whole number")
 
-    def of(self, types: Iterable[str], now_ms: int) -> list[RetentionRule]:
+    def of(self, now_ms: int) -> list[RetentionRule]:
         """For each type that doesn't keep everything."""
         found = []
-        for kind in sorted(types):
+        for kind in self._types:
             days = self._days.get(kind, self._days.get(EVERY))
             changes = self._changes.get(kind, self._changes.get(EVERY))
             since_ms = None if days is None else now_ms - int(days * DAY_MS)
@@ -49,15 +53,19 @@ class Policy:
                 found.append(RetentionRule(kind, since_ms, None if changes is None else int(changes)))
         return found
 
-
-def _number(name: str, kind: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 < number < 1e9:
-        raise ConfigError(f"retention.{name}: {kind} = {text!r} must be a number above 0")
-    return number
+    def _number(self, name: str, kind: str, text: str) -> float:
+        if kind not in (EVERY, *self._types):
+            served = ", ".join(self._types)
+            raise ConfigError(
+                f"retention.{name}: {kind!r} is no type of resources; these are: {served}, and *"
+            )
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not 0 < number < 1e9:
+            raise ConfigError(f"retention.{name}: {kind} = {text!r} must be a number above 0")
+        return number
 
 
 class Retention:
@@ -98,8 +106,16 @@ class Retention:
             after = ""
             while page := await self._keeper.excess(kept, after, RESOURCES_A_PAGE):
                 for excess in page:
-                    self.changes += await self._retain(excess)
+                    self.changes += await self._retain_or_leave(excess)
                 after = page[-1].name
+
+    async def _retain_or_leave(self, excess: Excess) -> int:
+        """One that can't be rebuilt keeps what it has, and nobody else's with it."""
+        try:
+            return await self._retain(excess)
+        except (LogDamaged, LogTrimmed) as error:
+            logger.warning("old history of %s stays a while: %s", excess.name, error)
+            return 0
 
     async def _retain(self, excess: Excess) -> int:
         named = {item.version for item in await self._names.of(excess.name) if item.version <= excess.upto}

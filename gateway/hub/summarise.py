@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from gateway.errors import LogError, Refusal
+from gateway.errors import LogDamaged, LogError, Refusal
 from gateway.ports.summaries import Listing, Summaries, Summary
 from gateway.rooms.room import Room
 from gateway.wire import messages
@@ -111,8 +111,7 @@ class Summariser:
         while True:
             try:
                 behind = await self._summaries.behind(BEHIND_MAX)
-                for name in behind.names:
-                    self.note(await self._open_room(name))
+                read = [name for name in behind.names if await self._read(name)]
                 await self._store()
             except (LogError, Refusal) as error:
                 logger.warning("the index of summaries is behind: %s", error)
@@ -124,8 +123,19 @@ class Summariser:
                 with trio.move_on_after(math.inf if interval_s is None else interval_s):
                     await self._fell_behind.wait()
                 self._fell_behind = trio.Event()
-            elif not behind.names:
-                await trio.sleep(RETRY_S)  # others are at it
+            elif not read:
+                await trio.sleep(RETRY_S)  # others are at it, or it is damaged
+
+    async def _read(self, name: str) -> bool:
+        """Note what is to be written; a resource whose history is damaged keeps no other out of the lists."""
+        try:
+            self.note(await self._open_room(name))
+        except Refusal as refusal:
+            if not isinstance(refusal.__cause__, LogDamaged):
+                raise
+            logger.error("%s stays as it is in lists: %s", name, refusal.__cause__)
+            return False
+        return True
 
 
 def summary_of(room: Room) -> Summary:

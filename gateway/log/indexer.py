@@ -17,7 +17,7 @@ import orjson
 import trio
 
 from gateway import ot
-from gateway.errors import LogError
+from gateway.errors import LogDamaged, LogError, PatchError
 from gateway.hub.index_rules import HIDDEN
 from gateway.ports.search import Erasure, IndexEntry, SearchIndex
 from gateway.runtime.clock import unix_ms
@@ -196,14 +196,27 @@ class Indexer:
         slices = Slices(trio.current_time)
         shown = [change for change in changes if change.name.partition(":")[0] not in HIDDEN]
         for name, group in groupby(sorted(shown, key=lambda change: change.name), lambda item: item.name):
-            logged = [(change, orjson.loads(change.body)["operations"]) for change in group]
+            entries += await self._of_resource(name, list(group), made)
+            await slices.pause()
+        return entries
+
+    async def _of_resource(
+        self, name: str, changes: Sequence[LoggedChange], made: dict[str, LoggedDocument]
+    ) -> list[IndexEntry]:
+        """The same for one resource. What is damaged stays out: it would keep all others out too."""
+        entries: list[IndexEntry] = []
+        try:
+            logged = [(change, orjson.loads(change.body)["operations"]) for change in changes]
             entries += [_change(change, patch) for change, patch in logged]
             document = await self._document(name, logged)
-            if document is not None:
-                made[name] = document
-                entries.append(_document(name, document))
-                self._remember(name, document, len(entries[-1].text or ""))
-            await slices.pause()
+        except (LogDamaged, PatchError, orjson.JSONDecodeError) as error:
+            logger.error("a part of %s stays out of the index of searches: %s", name, error)
+            self._forget(name)
+            return entries
+        if document is not None:
+            made[name] = document
+            entries.append(_document(name, document))
+            self._remember(name, document, len(entries[-1].text or ""))
         return entries
 
     async def _document(

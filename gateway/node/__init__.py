@@ -236,11 +236,9 @@ class Node:
         keeper, settings = self._backend.keeper, self.config.retention
         if keeper is None or not (settings.days or settings.changes):
             return None
-        policy = Policy(settings.days, settings.changes)
         hub = self.hub
-        return Retention(
-            hub.log, keeper, self._resources.names, lambda: policy.of(hub.rules.types, hub.wall_ms())
-        )
+        policy = Policy(settings.days, settings.changes, hub.rules.types)
+        return Retention(hub.log, keeper, self._resources.names, lambda: policy.of(hub.wall_ms()))
 
     def _made_searcher(self) -> Searcher | None:
         index = self._backend.search

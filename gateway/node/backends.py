@@ -13,6 +13,7 @@ from typing import Protocol
 
 import trio
 
+from gateway.admission import Schemas
 from gateway.bus.local import LocalBus
 from gateway.bus.redis import RedisBus
 from gateway.bus.redis_presence import RedisPresence
@@ -117,7 +118,7 @@ def check_settings(config: Config) -> None:
             "postgres.dsn archives what is in Redis; add --redis redis://HOST:PORT (or --redis-cluster URL), "
             "or leave --postgres out: a lone gateway keeps its history in its data directory"
         )
-    Policy(config.retention.days, config.retention.changes)
+    Policy(config.retention.days, config.retention.changes, Schemas(config).types)
     if shared and (config.retention.days or config.retention.changes) and not config.postgres.dsn:
         raise ConfigError(
             "retention in a cluster is that of its archive: add --postgres DSN, or leave it out: Redis alone "

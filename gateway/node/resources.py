@@ -22,7 +22,7 @@ from gateway.hub.summarise import Summariser
 from gateway.node.request_charges import RequestCharges
 from gateway.node.searching import Searcher
 from gateway.ports import Identity, Role
-from gateway.ports.search import Wanted
+from gateway.ports.search import Scope, Wanted
 from gateway.ports.summaries import Listing, Summary
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
@@ -60,6 +60,11 @@ class HubResources(RequestCharges):
     def decides(self) -> bool:
         """Whether more than the token decides."""
         return self._sessions.permissions.active
+
+    async def scope(self, identity: Identity, types: Sequence[str]) -> Scope | None:
+        """What the token grants, or what the authoriser tells of that."""
+        permissions = self._sessions.permissions
+        return await permissions.visible.scope(identity, types) if permissions.active else identity.scope
 
     async def decide(self, identity: Identity, resource_type: str, resource_ids: Sequence[str]) -> None:
         """Have the authoriser decide, if there is one."""

@@ -130,6 +130,17 @@ class Authoriser(Protocol):
         """
         ...
 
+    async def visible(self, user_id: str, resource_type: str) -> object:
+        """The ids of all resources of a type that the user may see; None where it doesn't tell.
+
+        Raises AuthoriserError; checked and bounded as `decide`.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Nobody asks any more: let go of connections."""
+        ...
+
 
 class AbuseWatch(Protocol):
     """Whether one connection goes on over its rate without heeding what it was told."""

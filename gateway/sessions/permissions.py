@@ -6,7 +6,6 @@ written; what has no answer in time is refused (UNAVAILABLE), and what was decid
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -20,12 +19,13 @@ from gateway.errors import AuthoriserError, Refusal, retry_after_ms
 from gateway.ports import Authoriser, Identity, Question, Role
 from gateway.runtime.labels import BUSY, DENIED, GRANTED, UNANSWERED
 from gateway.runtime.metrics import Counters
-
-logger = logging.getLogger(__name__)
+from gateway.sessions.troubles import Troubles
+from gateway.sessions.visible import Visible
 
 # After a request without an answer, a task of these pauses so long; and so often a failing authoriser is
 # tried when nobody asks.
 PAUSE_S = 0.5
+DECIDE = "decide"
 
 
 class _Asked:
@@ -49,7 +49,8 @@ class Permissions:
         counters: Counters,
         now_s: Callable[[], float],
     ) -> None:
-        self.trouble = ""
+        self._troubles = Troubles(counters)
+        self.visible = Visible(authoriser, settings, self._troubles)
         self._authoriser = authoriser
         self._settings = settings
         self._counters = counters
@@ -68,9 +69,7 @@ class Permissions:
     @property
     def problems(self) -> Sequence[str]:
         """What an operator should mend, for people."""
-        if not self.trouble:
-            return ()
-        return (f"the authoriser has no usable answer: {self.trouble}. What it has to decide is refused",)
+        return self._troubles.problems
 
     # --------------------------------------------------------------------------------------- asking
 
@@ -163,13 +162,17 @@ class Permissions:
     # ------------------------------------------------------------------------------------ answers
 
     async def run(self) -> None:
-        """Ask what is to be asked, until cancelled."""
+        """Ask what is to be asked, until cancelled; then let go of the authoriser."""
         if self._authoriser is None:
             return
-        async with trio.open_nursery() as nursery:
-            for _ in range(self._settings.requests_max):
-                nursery.start_soon(self._work, self._authoriser)
-            nursery.start_soon(self._try_again)
+        try:
+            async with trio.open_nursery() as nursery:
+                for _ in range(self._settings.requests_max):
+                    nursery.start_soon(self._work, self._authoriser)
+                nursery.start_soon(self._try_again)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._authoriser.aclose()
 
     async def _work(self, authoriser: Authoriser) -> None:
         while True:
@@ -184,7 +187,7 @@ class Permissions:
         """Find out when a failing authoriser answers, though nobody asks."""
         while True:
             await trio.sleep(PAUSE_S)
-            if self.trouble and self._last is not None:
+            if self._troubles.has(DECIDE) and self._last is not None:
                 self._enqueue(self._last)
 
     def _next(self) -> list[Question]:
@@ -207,14 +210,13 @@ class Permissions:
         try:
             roles = await self._answer(authoriser, questions)
         except AuthoriserError as error:
-            self._counters.authoriser_failures[error.reason] += 1
-            self._is_troubled(str(error))
+            self._troubles.failed(DECIDE, error)
             for question in questions:
                 self._finish(question, UNANSWERED)
             return False
         finally:
             self._counters.authoriser_seconds.observe(self._now_s() - began_s)
-        self._is_troubled("")
+        self._troubles.well(DECIDE)
         for question, role in zip(questions, roles, strict=True):
             self._decisions.keep(question, role, self._now_s())
             self._finish(question, DENIED if role is None else GRANTED)
@@ -236,16 +238,6 @@ class Permissions:
         asked.done.set()
         for then in asked.then:
             then()
-
-    def _is_troubled(self, trouble: str) -> None:
-        self._counters.authoriser_failing = int(bool(trouble))
-        if trouble and not self.trouble:
-            logger.warning(
-                "the authoriser has no usable answer, what it has to decide is refused: %s", trouble
-            )
-        elif self.trouble and not trouble:
-            logger.info("the authoriser answers again")
-        self.trouble = trouble
 
 
 def forbidden(identity: Identity, resource_type: str, resource_id: str) -> Refusal:

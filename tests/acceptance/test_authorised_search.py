@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from gateway.http.search import LIMIT_MAX
-from tests.acceptance.test_authoriser import GRANTS, PATIENCE_S, asking, hook, http
+from tests.acceptance.test_authoriser import GRANTS, PATIENCE_S, asking, hook, http, problems
 from tests.clients.desk import created, signed_in
 from tests.clients.gateway import Gateway
 from tests.clients.webhook import Webhook
@@ -65,6 +65,45 @@ async def test_nothing_tells_of_what_an_authoriser_hides(tmp_path: Path, hook: W
                 (kind, name) for name in ("first", "second", "third") for kind in ("change", "document")
             ]
             assert sorted(seen) == sorted(expected)
+
+
+async def test_where_the_authoriser_tells_what_is_seen_nothing_else_is_looked_at_or_counted(
+    tmp_path: Path, hook: Webhook
+) -> None:
+    """More than a search or a list would look through lie between: not one of them is asked for."""
+    with asking(tmp_path, hook, visible=hook.visible_url) as node:
+        seen = ["first", "second", "third"]
+        hook.visible = {"ann event": seen, "ann calendar": []}
+        token = await written(node, hook)
+        before = len(hook.asked)
+        page = await found(node, token, "q=planning&count=true&type=event")
+        assert page["count"] == len(page["items"]) == 6
+        assert (await found(node, token, "q=unheard-of&count=true&type=event"))["count"] == 0
+        listing = await http(node, token, "/v1/resources/event")
+        assert sorted(item["resource_id"] for item in listing.json()["items"]) == seen
+        assert hook.asked[before:] == []
+
+
+@pytest.mark.parametrize("path", ["/v1/search?q=planning", "/v1/resources/event"])
+async def test_while_it_does_not_tell_nothing_is_said(tmp_path: Path, hook: Webhook, path: str) -> None:
+    with asking(tmp_path, hook, visible=hook.visible_url) as node:
+        token = node.token("ann", GRANTS)
+        for mood in (
+            "500",
+            "slow",
+            "{}",
+            "[]",
+            '{"resource_ids": ["a b"]}',
+            '{"resource_ids": "a"}',
+            "endless",
+        ):
+            hook.turn(mood)
+            answer = await http(node, token, path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE"), mood
+            assert "has to tell is refused" in await problems(node)
+        hook.turn("right")
+        await http(node, token, path)
+        assert await problems(node) == ""
 
 
 @pytest.mark.parametrize("path", ["/v1/search?q=planning", "/v1/resources/event"])

@@ -21,8 +21,8 @@ from gateway.http.port import FoundPage, Revision, Written
 from gateway.http.server import bind, serve
 from gateway.hub.names import NamedVersion
 from gateway.log.memory import MemoryLog
-from gateway.ports import Batch, Record
-from gateway.ports.search import Wanted
+from gateway.ports import Batch, Identity, Record
+from gateway.ports.search import Scope, Wanted
 from gateway.runtime.metrics import Counters
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -33,6 +33,9 @@ class LogResources:
     """The port `Resources` over a log; tokens alone decide."""
 
     decides = False
+
+    async def scope(self, identity: Identity, types: Sequence[str]) -> Scope:
+        return identity.scope
 
     def __init__(self) -> None:
         self.log = MemoryLog()

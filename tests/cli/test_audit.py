@@ -46,6 +46,10 @@ async def test_what_operators_did_and_what_was_refused(tmp_path):
         assert "are whole" in await said("audit", "verify", str(tmp_path / "export"))
         assert "are whole" in await said("audit", "verify", "--against", str(tmp_path / "export"))
 
+        (tmp_path / "empty").write_text("")
+        empty = await gateway("audit", "verify", "--against", str(tmp_path / "empty"), **reach)
+        assert (empty.status, "nothing was compared" in empty.err) == (1, True)
+
         for line in ('{"number": "1"}', "[]", "nothing", exported.replace('"number": 1', '"number": [1]')):
             (tmp_path / "odd").write_text(f"{exported}{line}\n")
             odd = await gateway("audit", "verify", str(tmp_path / "odd"), **reach)

@@ -55,6 +55,16 @@ async def test_who_changed_what_and_the_way_back(tmp_path):
         nobody = await gateway("history", "event:42", "--restore", "nobody", **reach)
         assert (nobody.status, "has the name 'nobody'" in nobody.err) == (1, True)
 
+        # The client of HTTP would take the dots out of the path, and write or delete the event itself.
+        for option in ("--name", "--unname"):
+            for name in ("..", ".", " ", "", "a/b", "x" * 101):
+                wrong = await gateway("history", "event:42", option, name, **reach)
+                assert (wrong.status, "printable characters" in wrong.err) == (2, True), (option, name)
+        one = await gateway("history", "event:42", "--blame", "--names", **reach)
+        assert (one.status, "--blame or --names" in one.err) == (2, True)
+        none = await gateway("history", "event:nobodys", **reach)
+        assert (none.status, none.out, "no such changes" in none.err) == (0, "", True)
+
         refused = await gateway("history", "event:42", "--restore", "99", **reach)
         assert (refused.status, "ends at version 5" in refused.err) == (1, True)
         wrong = await gateway("history", "event:42", "--blame", "--user", "ann", **reach)

@@ -14,12 +14,14 @@ from typing import Any
 class Webhook:
     """Answers each question by `roles` (`USER TYPE:ID` to role), else by `otherwise`.
 
+    `visible`: what it tells of a user's (`USER TYPE` to ids), None where that isn't there.
     `mood`: "right", "slow" (nothing until it changes), "endless", a status such as "500", or what to answer.
     """
 
     def __init__(self, otherwise: str | None = None) -> None:
         self.roles: dict[str, str | None] = {}
         self.otherwise = otherwise
+        self.visible: dict[str, list[str]] = {}
         self.mood = "right"
         self.asked: list[list[str]] = []
         self.connections: set[socket.socket] = set()
@@ -67,6 +69,13 @@ class Webhook:
         self.asked.append(names)
         return [self.roles.get(name, self.otherwise) for name in names]
 
+    @property
+    def visible_url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/visible"
+
+    def told(self, asked: dict[str, str]) -> list[str] | None:
+        return self.visible.get(f"{asked['user_id']} {asked['resource_type']}")
+
     def wait(self) -> None:
         self._changed.wait(60)
 
@@ -81,7 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        answer = json.dumps({"roles": self.hook.answer(body["questions"], self.headers.get("Authorization"))})
+        if self.path == "/visible":
+            answer = json.dumps({"resource_ids": self.hook.told(body)})
+        else:
+            roles = self.hook.answer(body["questions"], self.headers.get("Authorization"))
+            answer = json.dumps({"roles": roles})
         mood = self.hook.mood
         with suppress(OSError):
             if mood == "slow":

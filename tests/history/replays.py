@@ -104,13 +104,18 @@ def _play(root: Tagged, operation: dict[str, Any], version: int) -> None:
             holder.value[key] = added
 
 
+def told(blame: Blame, change: PastChange) -> int:
+    """Have a blame take a change in; how many steps that is."""
+    return sum(1 for _ in blame.tell(change))
+
+
 def check_blame(start: Any, history: list[PastChange], end: Any) -> None:
     """Blame names the version of every value that the oracle names."""
     oracle = replayed(start, history)
     assert ot.identical(oracle.plain(), end)
     blame = Blame(start)
     for change in history:
-        blame.tell(change)
+        told(blame, change)
     lines = {line.path: line.stamp for line in blame.lines(lines_max=1 << 30)}
     for path, version in oracle.versions().items():
         at = path

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.history.blame import Blame
+from gateway import ot
+from gateway.history.blame import LATER_MAX, Blame
 from gateway.history.difference import PastChange, difference, steps
-from tests.history.replays import changes, check_blame, check_differences, main
+from tests.history.replays import changes, check_blame, check_differences, main, told
 
 SEEDS = range(300)
 
@@ -37,7 +38,7 @@ def test_a_moved_value_keeps_its_author_and_a_copy_gets_one():
         {"op": "copy", "from": "/a", "path": "/b"},
         {"op": "add", "path": "/list/-", "value": "r"},
     ]
-    blame.tell(PastChange(7, patch, "bob", 99, None))
+    told(blame, PastChange(7, patch, "bob", 99, None))
     assert [(line.path, line.stamp.version) for line in blame.lines()] == [("", 0), ("/list/2", 7), ("/b", 7)]
 
 
@@ -53,6 +54,20 @@ def test_the_command_runs():
 
 def test_a_member_that_becomes_the_document_keeps_its_author():
     blame = Blame({"a": {"x": 1}})
-    blame.tell(PastChange(3, [{"op": "add", "path": "/a", "value": {"x": 2}}], "ann", 1, None))
-    blame.tell(PastChange(4, [{"op": "move", "from": "/a", "path": ""}], "bob", 2, None))
+    told(blame, PastChange(3, [{"op": "add", "path": "/a", "value": {"x": 2}}], "ann", 1, None))
+    told(blame, PastChange(4, [{"op": "move", "from": "/a", "path": ""}], "bob", 2, None))
     assert [(line.path, line.stamp.user_id) for line in blame.lines()] == [("", "ann")]
+
+
+def test_a_change_of_many_operations_is_taken_in_by_steps_and_a_wide_document_seldom_copied(monkeypatch):
+    copies = []
+    apply_patch = ot.apply_patch
+    monkeypatch.setattr(
+        ot, "apply_patch", lambda document, patch: copies.append(len(patch)) or apply_patch(document, patch)
+    )
+    blame = Blame({f"k{number}": 0 for number in range(1000)})
+    patch = [{"op": "replace", "path": f"/k{number}", "value": 1} for number in range(1000)]
+    assert told(blame, PastChange(1, patch, "ann", 1, None)) == 1000
+    assert len(blame.lines(lines_max=2000)) == 1001
+    assert sum(copies) == 1000
+    assert len(copies) <= 1000 / LATER_MAX

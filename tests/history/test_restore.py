@@ -34,6 +34,11 @@ def test_a_member_comes_back(path, patch):
     assert restoring(HEAD, OLD, path) == patch
 
 
+def test_what_differs_in_very_many_places_comes_back_as_a_whole():
+    old, head = ({f"k{number}": number + more for number in range(2000)} for more in (0, 1))
+    assert restoring(head, old) == [{"op": "replace", "path": "", "value": old}]
+
+
 def test_what_is_as_it_was_needs_nothing():
     assert restoring(OLD, OLD) == []
     assert restoring(OLD, OLD, "/title") == []

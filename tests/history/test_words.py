@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.history.difference import steps
-from gateway.history.words import summary
+from gateway.history.words import MEMBERS_MAX, summary
 
 LUNCH = {
     "title": "Lunch",
@@ -89,6 +89,17 @@ def test_a_long_change_is_told_in_short():
     patch = [{"op": "add", "path": f"/x{number}", "value": number} for number in range(30)]
     assert told(*patch).endswith("; and 21 more")
     assert told() == "changed nothing"
+
+
+def test_a_wide_document_that_was_replaced_is_told_in_short():
+    old, new = ({f"k{number}": number + more for number in range(MEMBERS_MAX)} for more in (0, 1))
+    assert told(replaced("", new), document=old) == "replaced it"
+    half = dict(list(old.items())[: MEMBERS_MAX // 2])
+    assert told(replaced("", dict.fromkeys(half, -1)), document=half).endswith("and 991 more")
+
+
+def test_a_member_without_a_name_is_named():
+    assert told(replaced("/", 2), document={"": 1}) == 'changed "" from 1 to 2'
 
 
 def test_long_values_are_cropped_and_stay_on_one_line():

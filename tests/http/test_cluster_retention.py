@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, LogUnavailable
 from gateway.hub import retention
 from gateway.log import postgres_retention
 from gateway.log.archive import Transfer
@@ -61,6 +63,42 @@ async def test_one_node_takes_old_changes_away_for_all_and_named_versions_stay(t
             await gone(two, EVENT, 7)
             found = await until(two, 4, q="title", kind="change", type="event")
             assert [item["version"] for item in found] == [11, 10, 9, 8]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_what_broke_off_before_or_after_the_archive_is_done_by_the_next_look(
+    tmp_path, monkeypatch, stored
+):
+    """Redis has let go when the archive's answer is lost, before it did anything or after."""
+    monkeypatch.setattr(retention, "FIRST_S", 0.1)
+    monkeypatch.setattr(retention, "INTERVAL_S", 0.2)
+    broke, retain = trio.Event(), postgres_retention.retain
+
+    async def breaking(*given: Any) -> int:
+        if not broke.is_set():
+            if stored:
+                await retain(*given)
+            broke.set()
+            raise LogUnavailable("it went away", "unknown")
+        return await retain(*given)
+
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+        async with served(tmp_path / "one", "portable", **where) as one:
+            await written(one, EVENT, 10)
+        monkeypatch.setattr(postgres_retention, "retain", breaking)
+        async with served(tmp_path / "two", "portable", **where, retention=KEPT) as two:
+            with trio.fail_after(30):
+                await broke.wait()
+            for version in range(1, 11):
+                answer = (await two.client.get(EVENT, params={"version": version})).json()
+                if "document" in answer or version >= 6:
+                    assert answer["document"] == {"title": f"title {version}"}, answer
+                else:
+                    assert answer["code"] == "VERSION_TOO_OLD", answer
+            await gone(two, EVENT, 6)
+            assert (await two.client.put(EVENT, json={"title": "on"})).json()["version"] == 11
 
 
 async def test_the_archive_tells_what_is_in_excess_and_takes_it_away(monkeypatch):

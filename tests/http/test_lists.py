@@ -11,7 +11,7 @@ import trio.lowlevel
 
 from gateway.http import lists
 from gateway.ports import Question
-from tests.http.node import TRANSPORTS, served
+from tests.http.node import TRANSPORTS, Served, served
 
 LIST = "/v1/resources/event"
 
@@ -85,14 +85,18 @@ async def test_an_index_that_is_lost_or_was_never_there_is_made_again_from_the_l
         assert await listed(node) == ["1", "2", "3", "4"]
 
 
+async def write_secrets_between(node: Served) -> None:
+    for day, name in enumerate(("see-1", *(f"secret-{number}" for number in range(9)), "see-2"), 1):
+        await node.client.put(f"{LIST}/{name}", json=july(day))
+
+
 async def test_next_names_only_what_may_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many lie between that the token doesn't grant, or the authoriser hides."""
     monkeypatch.setattr(lists, "PAGE", 2)
     monkeypatch.setattr(lists, "SCANNED_MAX", 4)
     some = {"event:1": "viewer", "event:see*": "viewer"}
     async with served(tmp_path, "fast") as node:
-        for day, name in enumerate(("see-1", *(f"secret-{number}" for number in range(9)), "see-2"), 1):
-            await node.client.put(f"{LIST}/{name}", json=july(day))
+        await write_secrets_between(node)
         headers = {"Authorization": f"Bearer {node.token(some)}"}
         for limit in (1, 2, 3):
             assert await listed(node, headers, limit=limit) == ["see-1", "see-2"]
@@ -101,6 +105,35 @@ async def test_next_names_only_what_may_be_seen(tmp_path: Path, monkeypatch: pyt
             assert await listed(node, limit=limit) == ["see-1"]
             # What lies behind so many is found where the list begins there.
             assert await listed(node, **{"from": "2030-07-09T00:00:00Z", "limit": limit}) == ["see-2"]
+
+
+async def test_a_list_goes_on_behind_whatever_is_hidden_where_the_authoriser_tells_what_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "PAGE", 2)
+    monkeypatch.setattr(lists, "SCANNED_MAX", 4)
+    hooks = {"hook": f"{__name__}:hiding_secrets", "visible": f"{__name__}:telling_seen"}
+    async with served(tmp_path, "fast") as node:
+        await write_secrets_between(node)
+    async with served(tmp_path, "fast", authoriser=hooks) as node:
+        for limit in (1, 2, 3):
+            assert await listed(node, limit=limit) == ["see-1", "see-2"]
+        one = {"Authorization": f"Bearer {node.token({'event:see-2': 'viewer'})}"}
+        assert await listed(node, one) == ["see-2"]  # the token is a ceiling
+        monkeypatch.setitem(TOLD, "event", None)
+        assert await listed(node, limit=1) == ["see-1"]  # it may not tell: then what was found is decided
+        for wrong in ("see-1", ["see 1"], [1], ["x"] * 20_001):
+            monkeypatch.setitem(TOLD, "event", wrong)
+            answer = await node.client.get(LIST)
+            assert (answer.status_code, "see" in answer.text.replace("may see", "")) == (503, False)
+
+
+def telling_seen(user_id: str, resource_type: str) -> object:
+    """What an authoriser tells that somebody may see."""
+    return TOLD[resource_type]
+
+
+TOLD: dict[str, object] = {"event": ["see-2", "see-1", "never-written"]}
 
 
 def hiding_secrets(questions: Sequence[Question]) -> list[str | None]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
 import trio
 
+from gateway.cli.client import GatewayLink
 from gateway.errors import ConfigError
 from gateway.hub import retention
 from gateway.hub.retention import DAY_MS, Policy
-from gateway.log.sqlite import SqliteLog
+from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.node import searching
 from gateway.node.resources import HubResources
 from gateway.ports import Batch, Record, Snapshot
@@ -137,14 +141,96 @@ async def test_what_is_in_excess_by_age_and_by_number(tmp_path):
     await log.aclose()
 
 
+async def test_a_resource_that_cannot_be_rebuilt_keeps_nobody_elses_history(tmp_path, caplog):
+    """One is damaged, one has a change that its document doesn't take; both come first by name."""
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        for name in ("a-damaged", "z-sound"):
+            await written(node, f"/v1/resources/event/{name}", 10)
+        log = node.node.hub.log
+        epoch = (await log.open("event:z-sound")).epoch
+        body = b'{"version":%d,"op_id":"o%d","operations":[{"op":"replace","path":"/none/here","value":1}]}'
+        records = [Record(v, body % (v, v), "ann", "c", None, "", v, None) for v in range(1, 11)]
+        await log.append([Batch("event:b-odd", epoch, 0, "odd", records)])
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+        named = "(SELECT id FROM resource WHERE name = 'event:a-damaged')"
+        damage = f"UPDATE change SET checksum = checksum + 1 WHERE version = 2 AND resource = {named}"
+        assert database.execute(damage).rowcount == 1
+    kept = {"retention": {"changes": {"*": "4"}}, "search": {"enabled": False}}
+    async with served(tmp_path, "portable", **kept) as node:
+        await gone(node, "/v1/resources/event/z-sound", 6)
+        listing = await node.client.get("/v1/resources/event")  # nor does it keep others out of a list
+        assert "z-sound" in [item["resource_id"] for item in listing.json()["items"]]
+    left = [record.getMessage() for record in caplog.records if "stays a while" in record.getMessage()]
+    assert any("event:a-damaged" in text for text in left)
+    assert any("event:b-odd" in text for text in left)
+
+
+async def asked(link: GatewayLink, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a message."""
+    await link.send(kind, payload, "asked")
+    while True:
+        message = await link.receive()
+        if message.get("id") == "asked":
+            return message
+
+
+async def test_who_was_away_for_longer_than_history_lasts_is_told_the_way_out(tmp_path):
+    """An edit on a base that went, and an UNDO of a change that went; the connection goes on."""
+    resource = {"resource": "event", "resource_id": "42"}
+    named = {"resource_type": "event", "resource_id": "42", "client_id": "away"}
+    edit = [{"op": "replace", "path": "/title", "value": "again"}]
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        async with node.linked("away") as away:
+            assert (await asked(away, "SUBSCRIBE", resource))["type"] != "ERROR"
+            first = [{"op": "add", "path": "", "value": {"title": "mine"}}]
+            acknowledged = await asked(away, "OP", {**named, "version": 0, "seq": 1, "operations": first})
+            assert acknowledged["payload"]["version"] == 1, acknowledged
+        await written(node, EVENT, 10)
+    kept = {"retention": {"changes": {"*": "1"}}, "search": {"enabled": False}}
+    async with served(tmp_path, "portable", **kept) as node:
+        await gone(node, EVENT, 10)
+        async with node.linked("away") as away:
+            told = await asked(away, "SUBSCRIBE", {**resource, "version": 1})
+            assert told["payload"]["current_version"] == 11, told
+            assert told["payload"]["state"] == {"title": "title 10"}, told
+            old = await asked(away, "OP", {**named, "version": 1, "seq": 2, "operations": edit})
+            assert old["payload"]["code"] == "VERSION_TOO_OLD", old
+            undo = await asked(away, "UNDO", named)
+            assert undo["payload"]["code"] == "NOTHING_TO_UNDO", undo
+            now = await asked(away, "OP", {**named, "version": 11, "seq": 3, "operations": edit})
+            assert now["payload"]["version"] == 12, now
+
+
+async def test_a_purge_while_history_goes_leaves_nothing_of_it(tmp_path, monkeypatch):
+    """The resource is purged and written anew after its excess was told: its new history stays whole."""
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        await written(node, EVENT, 10)
+        log = node.node.hub.log
+        [excess] = await log.excess(RetentionRule("event", None, 4), "", 10)
+        await node.node._resources.purge("ann", "event", "42")
+        await written(node, EVENT, 8)
+        assert await log.retain(excess, [Snapshot(6, b'{"title":"of before"}')]) == 0
+        history = (await node.client.get(f"{EVENT}/history")).json()
+        versions = [change["version"] for change in history["changes"]]
+        assert len(versions) == 8
+        old = (await node.client.get(EVENT, params={"version": versions[5]})).json()
+        assert old["document"] == {"title": "title 6"}
+
+
 def test_a_policy_by_type():
-    policy = Policy({"*": "10", "task": "1"}, {"event": "5"})
+    types = ["event", "task"]
+    policy = Policy({"*": "10", "task": "1"}, {"event": "5"}, types)
     now_ms = 100 * DAY_MS
-    assert policy.of(["event", "task"], now_ms) == [
+    assert policy.of(now_ms) == [
         RetentionRule("event", 90 * DAY_MS, 5),
         RetentionRule("task", 99 * DAY_MS, None),
     ]
-    assert Policy({}, {}).of(["event"], now_ms) == []
+    assert Policy({}, {}, types).of(now_ms) == []
     for wrong in ("x", "-1", "0", "nan"):
         with pytest.raises(ConfigError, match="must be a number"):
-            Policy({"*": wrong}, {})
+            Policy({"*": wrong}, {}, types)
+    with pytest.raises(ConfigError, match="whole number"):
+        Policy({}, {"event": "0.5"}, types)
+    for wrong in ("evnet", "event:*", "t*", ""):
+        with pytest.raises(ConfigError, match=f"'{re.escape(wrong)}' is no type of resources"):
+            Policy({wrong: "10"}, {}, types)

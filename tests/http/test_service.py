@@ -234,7 +234,12 @@ async def test_time_travel_by_version_and_by_time(tmp_path, transport):
         assert (at["version"], at["document"]) == (2, {"title": "two"})
         later = await node.client.get(EVENT, params={"at": "2100-01-01T00:00:00+02:00"})
         assert later.json()["version"] == 3
-        assert (await node.client.get(EVENT, params={"at": "1999-01-01T00:00:00Z"})).status_code == 404
+        before = await node.client.get(EVENT, params={"at": "1999-01-01T00:00:00Z"})
+        assert (before.status_code, "wasn't written yet then" in before.json()["detail"]) == (404, True)
+        for name in ("%2e%2e", "%2E", "%20"):
+            for method in ("PUT", "DELETE"):
+                wrong = await node.client.request(method, f"{EVENT}/versions/{name}", json={"version": 1})
+                assert (wrong.status_code, "printable" in wrong.json()["detail"]) == (400, True), name
         assert (await node.client.get(EVENT, params={"at": "yesterday"})).status_code == 400
 
 

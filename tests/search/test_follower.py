@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from gateway.log.indexer import Indexer, LoggedDocument
-from gateway.log.search_follower import LogSource
+from gateway.log.search_follower import LogSource, build
 from gateway.log.search_sqlite import INDEX, SqliteSearch
 from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record
+from gateway.ports.search import EVERYTHING, Wanted
 
 NAME = "event:1"
 
@@ -84,4 +86,28 @@ async def test_a_purge_leaves_nothing_of_what_was_kept(tmp_path: Path):
     with sqlite3.connect(tmp_path / INDEX) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
     connection.close()
+    await log.aclose()
+
+
+async def test_a_damaged_resource_keeps_no_other_out_of_the_index(tmp_path: Path):
+    """A change that its document doesn't take, one that is no JSON, and one whose checksum is wrong."""
+    log = SqliteLog(tmp_path)
+    epoch = (await log.open(NAME)).epoch
+    good = b'{"version":1,"operations":[{"op":"add","path":"","value":{"title":"sound"}}]}'
+    odd = b'{"version":1,"operations":[{"op":"replace","path":"/none/here","value":"sound"}]}'
+    bodies = {"event:odd": odd, "event:text": b"sound", "event:wrong": good, "event:z": good}
+    for name, body in bodies.items():
+        record = Record(1, body, "ann", "c", None, "", 1, None)
+        await log.append([Batch(name, epoch, 0, name, [record])])
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+        wrong = "(SELECT id FROM resource WHERE name = 'event:wrong')"
+        assert database.execute(f"UPDATE change SET checksum = 1 WHERE resource = {wrong}").rowcount == 1
+    numbers = await build(tmp_path)
+    assert numbers.changes == 4
+    index = SqliteSearch(tmp_path / INDEX)
+    found = await index.find(Wanted(EVERYTHING, ["sound"]))
+    assert [(one.kind, one.id) for one in found if one.id == "z"] == [("document", "z"), ("change", "z")]
+    assert {(one.kind, one.id) for one in found if one.id == "odd"} == {("change", "odd")}
+    assert not [one for one in found if one.id == "text"]
+    await index.aclose()
     await log.aclose()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import trio
 from hypothesis import given, settings
@@ -12,12 +14,15 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from gateway.admission.grants import CappedGrants, parse_grants
+from gateway.config import AuthoriserSettings
 from gateway.log import search_sqlite
 from gateway.log.search_sqlite import SearchWriter, connect, counted, found
 from gateway.node.searching import Searcher
-from gateway.ports.search import EVERYTHING, Erasure, FoundEntry, IndexEntry, SearchIndex, Wanted
+from gateway.ports.search import EVERYTHING, Erasure, FoundEntry, IndexEntry, Scope, SearchIndex, Wanted
 from gateway.runtime.metrics import Counters
 from gateway.search.terms import terms_of
+from gateway.sessions.troubles import Troubles
+from gateway.sessions.visible import Visible
 from tests.search.contract import change, document
 from tests.search.test_opensearch import opened
 
@@ -31,6 +36,7 @@ PATTERNS = st.one_of(
 GRANTED = st.dictionaries(PATTERNS, st.sampled_from(["viewer", "editor", "admin"]), max_size=6)
 TAKEN_BACK = st.lists(st.tuples(PATTERNS, st.sampled_from([None, "viewer"])), max_size=2).map(tuple)
 GRANTS = st.builds(lambda granted, caps: CappedGrants(parse_grants(granted), caps), GRANTED, TAKEN_BACK)
+SEEN = st.fixed_dictionaries({kind: st.frozensets(NAMES) for kind in ("event", "events", "calendar")})
 TEXTS = st.lists(st.sampled_from(["secret", "会議", "plan", "Q3", "x"]), min_size=1, max_size=4).map(" ".join)
 ENTRIES = st.lists(st.tuples(TYPES, NAMES, TEXTS, st.booleans()), max_size=25)
 QUERIES = st.sampled_from(["secret", "会議", "会", "plan q3", "x", "", "se", '"plan x"', "et p", '"t"'])
@@ -64,19 +70,45 @@ def visible_of(entries: Sequence[IndexEntry], grants: CappedGrants) -> list[Inde
 @given(GRANTS, ENTRIES, QUERIES, st.booleans())
 def test_an_answer_is_that_of_an_index_of_what_is_granted_alone(grants, drawn, query, walked):
     entries = entries_of(drawn)
-    visible = visible_of(entries, grants)
-    wanted = Wanted(grants.scope, terms_of(query), 100)
+    before = search_sqlite.WALKED_MAX
+    search_sqlite.WALKED_MAX = before if walked else -1
+    try:
+        check_alone(entries, visible_of(entries, grants), grants.scope, query)
+    finally:
+        search_sqlite.WALKED_MAX = before
+
+
+class Telling:
+    """An authoriser that tells what somebody may see, of each type."""
+
+    def __init__(self, seen: Mapping[str, Collection[str]]) -> None:
+        self.visible = AsyncMock(side_effect=lambda user_id, resource_type: seen[resource_type])
+
+
+@settings(max_examples=150, deadline=None)
+@given(GRANTS, SEEN, ENTRIES, QUERIES)
+def test_an_answer_is_that_of_an_index_of_what_the_authoriser_tells_alone(grants, seen, drawn, query):
+    visible = Visible(Telling(seen), AuthoriserSettings(hook="a:b", visible="a:c"), Troubles(Counters()))
+    identity = SimpleNamespace(user_id="ann", role=grants.role)
+    scope = trio.run(visible.scope, identity, list(seen))
+    entries = entries_of(drawn)
+    granted = [entry for entry in visible_of(entries, grants) if entry.id in seen[entry.type]]
+    check_alone(entries, granted, scope, query)
+
+
+def check_alone(
+    entries: Sequence[IndexEntry], visible: Sequence[IndexEntry], scope: Scope, query: str
+) -> None:
+    """Page and count are those of an index that has what is visible and nothing else."""
+    wanted = Wanted(scope, terms_of(query), 100)
     with tempfile.TemporaryDirectory() as folder:
         whole = index_of(Path(folder), "whole", entries)
         alone = index_of(Path(folder), "alone", visible)
-        before = search_sqlite.WALKED_MAX
-        search_sqlite.WALKED_MAX = before if walked else -1
         try:
             answer = found(whole.connection, wanted)
             assert told(answer) == told(found(alone.connection, wanted._replace(scope=EVERYTHING)))
             assert counted(whole.connection, wanted, 100) == len(answer)
         finally:
-            search_sqlite.WALKED_MAX = before
             whole.connection.close()
             alone.connection.close()
 
