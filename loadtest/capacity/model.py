@@ -51,7 +51,7 @@ from loadtest.capacity.latency import LatencyModel, Measured, fit_latency
 Array = np.ndarray[Any, Any]
 CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
 LOADS = CPU_TERMS[:3]
-WRITE = -2  # the column of the CPU used that is of a write
+EDITS = [3, 6, 7]  # the columns of the CPU used that are of edits, their batches and writes
 WELCOMES_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 ENTANGLED = 0.99  # cosine of two columns
 CPU_NOISE = 0.01  # cores; above it the error of a measurement grows with its size
@@ -164,11 +164,12 @@ def _memory_row(workers: int, connections: float, operations_per_s: float) -> Ar
 def _queue(
     load: Mapping[str, float], used: Array, gathering: Gathering, welcome_s: float
 ) -> tuple[float, float, float]:
-    """What latency follows: the share of a core, and in ms the burst and how long appends are held back."""
+    """What latency follows: the share of a core, and in ms a round and how long appends are held back."""
     rounds = gathering.rounds(load)
     loop = rounds._replace(appends_per_s=0.0, indexed_per_s=0.0)
-    rho, write_s = float(_used_row(load, welcome_s, loop) @ used), float(used[WRITE])
-    return rho, 1000 * write_s * readers_of(load), rounds.held_ms
+    spent = _used_row(load, welcome_s, loop) * used
+    round_ms = 1000 * float(spent[EDITS].sum()) / rounds.appends_per_s if rounds.appends_per_s else 0.0
+    return float(spent.sum()), round_ms, rounds.held_ms
 
 
 def _calm(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -281,8 +282,8 @@ def _socket(points: Sequence[Mapping[str, Any]]) -> Array:
 
 
 def _measured(point: Mapping[str, Any], used: Array, gathering: Gathering, welcome_s: float) -> Measured:
-    rho, burst_ms, held_ms = _queue(point, used, gathering, welcome_s)
-    return Measured(rho, burst_ms, point["p95_ms"], held_ms)
+    rho, round_ms, held_ms = _queue(point, used, gathering, welcome_s)
+    return Measured(rho, round_ms, point["p95_ms"], held_ms)
 
 
 def _sent(loads: Array, bytes_per_s: Array) -> Array:
