@@ -357,8 +357,8 @@ def known_of(found: Mapping[str, Any]) -> Calibrated:
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """What a reader compares."""
-    headings = ("run", "figure", "predicted", "90 %", "measured", "off", "why")
+    """What a reader compares, as docs/how-to/size.md has it."""
+    headings = ("run", "figure", "predicted (90 %)", "measured", "off", "why it missed")
     lines = []
     for result in results:
         for number, one in enumerate(result["rows"]):
@@ -367,21 +367,29 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
                 [
                     result["case"] if number == 0 else "",
                     one["figure"],
-                    f"{one['predicted']:.3g}",
-                    f"{one['low']:.3g} to {one['high']:.3g}",
+                    _predicted(one),
                     _measured(one, result["cpu_as_it_ran"]),
-                    off + ("" if one["within"] else " *"),
+                    off + ("" if one["within"] else " **missed**"),
                     "; ".join(one["why"]),
                 ]
             )
-    return measure.table("Predicted, then run (* beyond 15 %, p95 25 %)", headings, lines)
+    return measure.table("Predicted, then run; within 15 %, a p95 within 25 %", headings, lines)
+
+
+def _predicted(row: Mapping[str, Any]) -> str:
+    value, low, high = (_number(row[name]) for name in ("predicted", "low", "high"))
+    return value if low == high else f"{value} ({low} to {high})"
 
 
 def _measured(row: Mapping[str, Any], cpu_as_it_ran: float | None) -> str:
     if row["measured"] is None:
         return ""
-    as_it_ran = f" ({cpu_as_it_ran:.3g} as it ran)" if row["figure"].startswith("CPU") else ""
-    return f"{row['measured']:.3g}{as_it_ran}"
+    as_it_ran = f" ({_number(cpu_as_it_ran or 0)} as it ran)" if row["figure"].startswith("CPU") else ""
+    return _number(row["measured"]) + as_it_ran
+
+
+def _number(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,g}"
 
 
 def main() -> int:

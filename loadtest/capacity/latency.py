@@ -3,9 +3,9 @@
     p95 = floor + a x round / (1 - rho) + b x held
 
 `rho` is the share of a core that the load needs, and a `round` how long the work that an append brings takes:
-its batches and their writes, so rho / appends a second. The time in a queue grows like that, by what goes in
-one and by how busy the server is (Kingman 1961). `held` is for how long an append is held back so that edits gather (see `gathering`).
-Floor, a and b aren't negative, and fit the measurements' relative errors.
+its edits, batches and writes. The time in a queue grows like that, by what goes in one and by how busy the
+server is (Kingman 1961). `held` is for how long an append is held back so that edits gather (see
+`gathering`). Floor, a and b aren't negative, and fit the measurements' relative errors.
 
 The interval says where a *measurement* will lie, which no interval of the fit does: each measured p95 is
 compared with what the fit without it predicts, and these ratios are spread around the prediction (the

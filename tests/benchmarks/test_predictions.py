@@ -63,7 +63,9 @@ def test_a_figure_is_within_bounds_or_has_its_reason() -> None:
     far = rows(expected, {"CPU, cores": 1.19, "p95, ms": 20.0}, ["the reason"])
     assert [one["within"] for one in far] == [False, False]
     assert [one["why"] for one in far] == [["within the interval", "the reason"], ["the reason"]]
-    assert "-50% *" in table([{"case": "x", "cpu_as_it_ran": 1.4, "rows": far}])
+    assert "| 10 (9 to 11) | 20 | -50% **missed** | the reason |" in table(
+        [{"case": "x", "cpu_as_it_ran": 1.4, "rows": far}]
+    )
     json.dumps(rows(predicted(CASE["mixture"], exact()), Counter({"p95, ms": 1}), []), default=_no_default)
 
 
