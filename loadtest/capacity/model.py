@@ -196,8 +196,7 @@ def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     """A model from the points of a sweep (see `loadtest.capacity.sweep.points_of`); raises FitError."""
-    usable = [point for point in points if point.get("cpu_cores") is not None]
-    alone = [point for point in usable if point.get("workers", 1) == 1]
+    alone = _alone(points)
     if len(alone) < 4:
         raise FitError(
             "a model needs at least four measured stages of an embedded server: run a longer sweep"
@@ -206,7 +205,7 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     timed = [point for point in alone if point.get("p95_ms") is not None and point["settled"]]
     gathering = fit_gathering(alone)
     needed, (used, turn_s) = _needed(alone), _used(_calm(alone), gathering)
-    sized = [point for point in usable if point.get("pss_bytes")]
+    sized = [point for point in points if point.get("cpu_cores") is not None and point.get("pss_bytes")]
     curve = [(float(needed[0] @ [1.0, *_row(point)]), point["p95_ms"]) for point in timed]
     return CostModel(
         needed,
@@ -221,6 +220,11 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
         {term: max(point[term] for point in alone) for term in CPU_TERMS},
         _entangled(loads),
     )
+
+
+def _alone(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of one worker whose CPU is known."""
+    return [one for one in points if one.get("cpu_cores") is not None and one.get("workers", 1) == 1]
 
 
 def _kinds(points: Sequence[Mapping[str, Any]]) -> list[tuple[Any, bool]]:
@@ -242,16 +246,31 @@ def _needed(points: Sequence[Mapping[str, Any]]) -> Array:
 
 def _used(points: Sequence[Mapping[str, Any]], gathering: Gathering) -> tuple[Array, float]:
     """The fits of the CPU used, and `turn_s`: what explains best what was measured."""
+    _, turn_s = _best_turn(points, gathering)
+    matrix, wanted = _used_weighed(points, gathering, turn_s)
+    return bootstrap_fit(matrix, wanted, kinds=_kinds(points)), turn_s
 
-    def weighed(turn_s: float) -> tuple[Array, Array]:
-        return _weighed([_used_row(one, turn_s, _counted(one, gathering)) for one in points], points)
+
+def _best_turn(points: Sequence[Mapping[str, Any]], gathering: Gathering) -> tuple[float, float]:
+    """(the mean squared error, `turn_s`) of the best fit."""
 
     def error(turn_s: float) -> float:
-        matrix, wanted = weighed(turn_s)
-        return float(np.sum((matrix @ nonnegative_fit(matrix, wanted) - wanted) ** 2))
+        matrix, wanted = _used_weighed(points, gathering, turn_s)
+        return float(np.mean((matrix @ nonnegative_fit(matrix, wanted) - wanted) ** 2))
 
-    best = min(TURNS_S, key=error)
-    return bootstrap_fit(*weighed(best), kinds=_kinds(points)), best
+    return min((error(turn_s), turn_s) for turn_s in TURNS_S)
+
+
+def _used_weighed(
+    points: Sequence[Mapping[str, Any]], gathering: Gathering, turn_s: float
+) -> tuple[Array, Array]:
+    return _weighed([_used_row(one, turn_s, _counted(one, gathering)) for one in points], points)
+
+
+def misfit(points: Sequence[Mapping[str, Any]]) -> float:
+    """By how much the CPU used differs from its fit, of points that `fit` takes: a relative error."""
+    alone = _alone(points)
+    return float(np.sqrt(_best_turn(_calm(alone), fit_gathering(alone))[0]))
 
 
 def _counted(point: Mapping[str, Any], gathering: Gathering) -> Rounds:

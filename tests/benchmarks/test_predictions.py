@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.predictions import CASES, Case, paced, predicted, reasons, rows, shown, table
+from benchmarks.predictions import CASES, Case, Tempo, known_of, predicted, reasons, rows, shown, table
 from loadtest.capacity.fits import Estimate
 from loadtest.schedule import Schedule
 from tests.loadtest.reports import report
-from tests.loadtest.test_capacity import exact, point
+from tests.loadtest.test_capacity import calibration, exact, point
 
 CASE = {case.name: case for case in CASES}
 
@@ -91,10 +91,23 @@ def test_as_many_documents_as_calibrated_are_no_reason() -> None:
 
 def test_a_stretch_on_a_slower_machine_counts_as_much_less() -> None:
     points = [point(600, 600, 5), point(600, 600, 5), {**point(600, 600, 5), "cpu_cores": None}]
-    usual, slower, unknown = paced(points, [0.05, 0.06, 0.05], usual=0.05)
+    usual, slower, unknown = Tempo(0.05, 0.5).paced(points, [0.05, 0.0605, 0.05])
     assert usual == points[0]
-    assert slower == {**points[1], "cpu_cores": pytest.approx(points[1]["cpu_cores"] / 1.2)}
+    assert slower == {**points[1], "cpu_cores": pytest.approx(points[1]["cpu_cores"] / 1.1)}
     assert unknown["cpu_cores"] is None
+
+
+def test_how_much_of_the_controls_changes_a_server_shows_is_found() -> None:
+    """A machine whose tempo changes from stage to stage; the server shows it as the power 0.6 of it."""
+    controls = [0.05 * (1 + 0.4 * (number % 5)) for number in range(len(calibration()))]
+    slowed = [
+        {**one, "cpu_cores": one["cpu_cores"] * (cores / 0.05) ** 0.6}
+        for one, cores in zip(calibration(), controls, strict=True)
+    ]
+    model, tempo = known_of({"points": slowed, "control_cores": controls})
+    assert (tempo.control_cores, tempo.share) == pytest.approx((0.05 * 1.8, 0.6))
+    truth = point(2000, 2000, 4)
+    assert model.cpu_used(truth).value == pytest.approx(truth["cpu_cores"] * 1.8**0.6, rel=0.02)
 
 
 def test_figures_are_medians_of_a_runs_stretches_and_memory_is_the_last() -> None:
