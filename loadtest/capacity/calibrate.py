@@ -26,9 +26,9 @@ EDITS = (500.0, 1500.0, 3000.0)
 VIEWERS = (10, 40, 80, 160)
 CROWDED = (400.0, 1200.0, 3000.0)
 CROWDED_DOCUMENTS = 100
-DOCUMENTS = (10, 1000)  # with the rates of CROWDED but the first
+DOCUMENTS = (10, 1500)  # with the rates of CROWDED but the first
 IDLE_HOLDS = 2.0  # so much longer, since there is so little to measure
-SESSIONS = (1, 2, 4)  # of a user within the measured stage
+SESSIONS = (2, 3, 6)  # of a user within the measured stage
 NO_LIMIT = {"limits.operations_per_minute": 0}
 
 

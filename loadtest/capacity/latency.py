@@ -1,11 +1,11 @@
 """The p95 of deliveries under a load, with a prediction interval.
 
-    p95 = floor + a x rho / (1 - rho) + b x held + burst
+    p95 = floor + a x round / (1 - rho) + b x held
 
-`rho` is the share of a core that the load needs: a queue's wait grows like that (Kingman 1961). `burst` is
-how long the writes of one batch take: the last of them waits for the others. `held` is for how long an
-append is held back so that edits gather (see `gathering`). Floor, a and b aren't negative, and fit the
-measurements' relative errors.
+`rho` is the share of a core that the load needs, and a `round` how long the work that an append brings takes:
+its edits, batches and writes. The time in a queue grows like that, by what goes in one and by how busy the
+server is (Kingman 1961). `held` is for how long an append is held back so that edits gather (see
+`gathering`). Floor, a and b aren't negative, and fit the measurements' relative errors.
 
 The interval says where a *measurement* will lie, which no interval of the fit does: each measured p95 is
 compared with what the fit without it predicts, and these ratios are spread around the prediction (the
@@ -28,11 +28,11 @@ POINTS_MIN = 4
 
 
 class Measured(NamedTuple):
-    """One measured stage: the share of a core that it needs; in ms the burst, the p95, how long appends are
+    """One measured stage: the share of a core that it needs; in ms a round, the p95, how long appends are
     held back."""
 
     rho: float
-    burst_ms: float
+    round_ms: float
     p95_ms: float
     held_ms: float = 0.0
 
@@ -44,24 +44,26 @@ class LatencyModel:
     coefficients: Array
     ratios: Sequence[float]
 
-    def predict(self, rho: float, burst_ms: float, held_ms: float = 0.0) -> Estimate | None:
+    def predict(self, rho: float, round_ms: float, held_ms: float = 0.0) -> Estimate | None:
         """The p95 in ms and the interval of a measurement of it; None where the queue would grow."""
         if rho > RHO_MAX:
             return None
-        value = float(_row(rho, held_ms) @ self.coefficients) + burst_ms
+        value = float(_row(rho, round_ms, held_ms) @ self.coefficients)
         tail = 100 * (1 - CONFIDENCE) / 2
         low, high = np.percentile(self.ratios, [tail, 100 - tail])
         return Estimate(value, value * min(float(low), 1.0), value * max(float(high), 1.0))
 
 
-def _row(rho: float, held_ms: float) -> Array:
-    return np.array([1.0, rho / (1 - rho), held_ms])
+def _row(rho: float, round_ms: float, held_ms: float) -> Array:
+    return np.array([1.0, round_ms / (1 - rho), held_ms])
+
+
+def _of(point: Measured) -> Array:
+    return _row(point.rho, point.round_ms, point.held_ms)
 
 
 def _coefficients(points: Sequence[Measured]) -> Array:
-    matrix = np.array([_row(point.rho, point.held_ms) / point.p95_ms for point in points])
-    wanted = np.array([max(1 - point.burst_ms / point.p95_ms, 0.0) for point in points])
-    return nonnegative_fit(matrix, wanted)
+    return nonnegative_fit(np.array([_of(point) / point.p95_ms for point in points]), np.ones(len(points)))
 
 
 def fit_latency(points: Sequence[Measured]) -> LatencyModel | None:
@@ -72,6 +74,5 @@ def fit_latency(points: Sequence[Measured]) -> LatencyModel | None:
     ratios = []
     for left_out, point in enumerate(usable):
         others = [one for number, one in enumerate(usable) if number != left_out]
-        predicted = float(_row(point.rho, point.held_ms) @ _coefficients(others)) + point.burst_ms
-        ratios.append(point.p95_ms / max(predicted, 1e-9))
+        ratios.append(point.p95_ms / max(float(_of(point) @ _coefficients(others)), 1e-9))
     return LatencyModel(_coefficients(usable), ratios)

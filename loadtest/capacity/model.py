@@ -3,7 +3,7 @@
     CPU needed    = base + a x connections + b x connects/s + c x operations/s + d x deliveries/s
     CPU used      = base + connections + connects/s + operations/s, each with a cost of its own,
                     + h x appends/s + i x batches/s + j x writes/s + n x documents indexed/s, and what
-                    a connect shares with others: o x welcomes/s     (see `gathering`, and below)
+                    is shared: o x welcomes/s + p x turns/s     (see `gathering`, and below)
     memory        = base of each worker, of a supervisor where there are several,
                     + e x connections + g x operations/s     (PSS; rooms keep recent changes)
     socket memory = f x connections               (kernel buffers and slab)
@@ -17,10 +17,11 @@ much, never too little.
 
 What is used is fitted to the appends and batches that the server counted, and predicted with those that a
 load makes. A batch is one write to each who sees its document, however many edits it has. So the number of
-documents matters, and deliveries cost what their writes do. A connect costs less where many come: a part of
-it, a *welcome*, is shared by those who come within so long. The fit is to settled stages, where they tell
-what a connect costs: who arrives first opens rooms. Latency follows what is used without appends and the
-index, which are the work of another thread and another process.
+documents matters, and deliveries cost what their writes do. Connects and edits cost less where many come: a
+part of each, a *welcome* and a *turn*, is shared by those that come within so long, for a loop that wakes up
+takes all that waits. The fit is to settled stages, where they tell what a connect costs: who arrives first
+opens rooms. Latency follows what is used without appends and the index, which are the work of another thread
+and another process.
 
 Costs can't be negative, so the least squares are over the subsets of terms whose coefficients come out
 non-negative. Confidence intervals are percentiles of the fits to resampled points (bootstrap), so they hold
@@ -51,8 +52,8 @@ from loadtest.capacity.latency import LatencyModel, Measured, fit_latency
 Array = np.ndarray[Any, Any]
 CPU_TERMS = ("connections", "connects_per_s", "operations_per_s", "deliveries_per_s")
 LOADS = CPU_TERMS[:3]
-WRITE = -2  # the column of the CPU used that is of a write
-WELCOMES_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
+ROUND = [3, 7, 8]  # the columns of the CPU used that an append brings: edits, batches, writes
+TURNS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 ENTANGLED = 0.99  # cosine of two columns
 CPU_NOISE = 0.01  # cores; above it the error of a measurement grows with its size
 BYTES_NOISE = 1000.0  # a second, of what isn't a message of an edit
@@ -81,9 +82,9 @@ class CostModel:
     """The costs of a worker. The arrays hold one row a resample; the first is the fit."""
 
     needed: Array  # columns: base, then CPU_TERMS
-    used: Array  # columns: base, LOADS, welcomes/s, appends/s, batches/s, writes/s, indexed/s
+    used: Array  # columns: base, LOADS, welcomes/s, turns/s, appends/s, batches/s, writes/s, indexed/s
     gathering: Gathering  # how many appends and batches a load makes
-    welcome_s: float  # how long one takes
+    turn_s: float  # what comes within so long shares a welcome or a turn
     memory: Array  # columns: a worker, a supervisor, connections, operations/s
     socket: Array  # column: connections
     latency: Sequence[tuple[float, float]]  # (CPU needed in cores, p95 in ms), by CPU
@@ -102,7 +103,7 @@ class CostModel:
 
     def cpu_used(self, load: Mapping[str, float]) -> Estimate:
         """The CPU that one worker takes under this load, its base included."""
-        return estimate(self.used @ _used_row(load, self.welcome_s, self.gathering.rounds(load)))
+        return estimate(self.used @ _used_row(load, self.turn_s, self.gathering.rounds(load)))
 
     def cost(self, term: str) -> Estimate:
         """Cores for one more unit of a term (a connection, an operation a second, ...) of a busy worker."""
@@ -127,7 +128,7 @@ class CostModel:
         """
         if self.waits is None:
             return None
-        return self.waits.predict(*_queue(load, self.used[0], self.gathering, self.welcome_s))
+        return self.waits.predict(*_queue(load, self.used[0], self.gathering, self.turn_s))
 
     def cpu_limit(self, p95_ms: float) -> tuple[float, bool]:
         """(CPU needed of one worker up to which p95 is below the target, whether it was ever exceeded)."""
@@ -148,13 +149,13 @@ def _row(load: Mapping[str, float]) -> Array:
     return np.array([load.get(term, 0.0) for term in CPU_TERMS])
 
 
-def _used_row(load: Mapping[str, float], welcome_s: float, rounds: Rounds) -> Array:
+def _used_row(load: Mapping[str, float], turn_s: float, rounds: Rounds) -> Array:
     """What a load makes of a worker, in the order of the columns of the CPU used."""
     linear = [load.get(term, 0.0) for term in LOADS]
-    connects = load.get("connects_per_s", 0.0)
-    welcomes, writes = connects / (1 + connects * welcome_s), rounds.batches_per_s * readers_of(load)
+    shared = [rate / (1 + rate * turn_s) for rate in linear[1:]]
+    writes = rounds.batches_per_s * readers_of(load)
     appended = [rounds.appends_per_s, rounds.batches_per_s, writes, rounds.indexed_per_s]
-    return np.array([1.0, *linear, welcomes, *appended])
+    return np.array([1.0, *linear, *shared, *appended])
 
 
 def _memory_row(workers: int, connections: float, operations_per_s: float) -> Array:
@@ -162,13 +163,14 @@ def _memory_row(workers: int, connections: float, operations_per_s: float) -> Ar
 
 
 def _queue(
-    load: Mapping[str, float], used: Array, gathering: Gathering, welcome_s: float
+    load: Mapping[str, float], used: Array, gathering: Gathering, turn_s: float
 ) -> tuple[float, float, float]:
-    """What latency follows: the share of a core, and in ms the burst and how long appends are held back."""
+    """What latency follows: the share of a core, and in ms a round and how long appends are held back."""
     rounds = gathering.rounds(load)
     loop = rounds._replace(appends_per_s=0.0, indexed_per_s=0.0)
-    rho, write_s = float(_used_row(load, welcome_s, loop) @ used), float(used[WRITE])
-    return rho, 1000 * write_s * readers_of(load), rounds.held_ms
+    spent = _used_row(load, turn_s, loop) * used
+    round_ms = 1000 * float(spent[ROUND].sum()) / rounds.appends_per_s if rounds.appends_per_s else 0.0
+    return float(spent.sum()), round_ms, rounds.held_ms
 
 
 def _calm(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -194,8 +196,7 @@ def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     """A model from the points of a sweep (see `loadtest.capacity.sweep.points_of`); raises FitError."""
-    usable = [point for point in points if point.get("cpu_cores") is not None]
-    alone = [point for point in usable if point.get("workers", 1) == 1]
+    alone = _alone(points)
     if len(alone) < 4:
         raise FitError(
             "a model needs at least four measured stages of an embedded server: run a longer sweep"
@@ -203,22 +204,27 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     loads = np.array([_row(point) for point in alone])
     timed = [point for point in alone if point.get("p95_ms") is not None and point["settled"]]
     gathering = fit_gathering(alone)
-    needed, (used, welcome_s) = _needed(alone), _used(_calm(alone), gathering)
-    sized = [point for point in usable if point.get("pss_bytes")]
+    needed, (used, turn_s) = _needed(alone), _used(_calm(alone), gathering)
+    sized = [point for point in points if point.get("cpu_cores") is not None and point.get("pss_bytes")]
     curve = [(float(needed[0] @ [1.0, *_row(point)]), point["p95_ms"]) for point in timed]
     return CostModel(
         needed,
         used,
         gathering,
-        welcome_s,
+        turn_s,
         _memory(sized),
         _socket(sized),
         _rising(curve),
-        fit_latency([_measured(point, used[0], gathering, welcome_s) for point in timed]),
+        fit_latency([_measured(point, used[0], gathering, turn_s) for point in timed]),
         _sent(loads[:, 1:], np.array([point["bytes_per_s"] for point in alone])),
         {term: max(point[term] for point in alone) for term in CPU_TERMS},
         _entangled(loads),
     )
+
+
+def _alone(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of one worker whose CPU is known."""
+    return [one for one in points if one.get("cpu_cores") is not None and one.get("workers", 1) == 1]
 
 
 def _kinds(points: Sequence[Mapping[str, Any]]) -> list[tuple[Any, bool]]:
@@ -239,17 +245,32 @@ def _needed(points: Sequence[Mapping[str, Any]]) -> Array:
 
 
 def _used(points: Sequence[Mapping[str, Any]], gathering: Gathering) -> tuple[Array, float]:
-    """The fits of the CPU used, and how long a welcome takes: what explains best what was measured."""
+    """The fits of the CPU used, and `turn_s`: what explains best what was measured."""
+    _, turn_s = _best_turn(points, gathering)
+    matrix, wanted = _used_weighed(points, gathering, turn_s)
+    return bootstrap_fit(matrix, wanted, kinds=_kinds(points)), turn_s
 
-    def weighed(welcome_s: float) -> tuple[Array, Array]:
-        return _weighed([_used_row(one, welcome_s, _counted(one, gathering)) for one in points], points)
 
-    def error(welcome_s: float) -> float:
-        matrix, wanted = weighed(welcome_s)
-        return float(np.sum((matrix @ nonnegative_fit(matrix, wanted) - wanted) ** 2))
+def _best_turn(points: Sequence[Mapping[str, Any]], gathering: Gathering) -> tuple[float, float]:
+    """(the mean squared error, `turn_s`) of the best fit."""
 
-    best = min(WELCOMES_S, key=error)
-    return bootstrap_fit(*weighed(best), kinds=_kinds(points)), best
+    def error(turn_s: float) -> float:
+        matrix, wanted = _used_weighed(points, gathering, turn_s)
+        return float(np.mean((matrix @ nonnegative_fit(matrix, wanted) - wanted) ** 2))
+
+    return min((error(turn_s), turn_s) for turn_s in TURNS_S)
+
+
+def _used_weighed(
+    points: Sequence[Mapping[str, Any]], gathering: Gathering, turn_s: float
+) -> tuple[Array, Array]:
+    return _weighed([_used_row(one, turn_s, _counted(one, gathering)) for one in points], points)
+
+
+def misfit(points: Sequence[Mapping[str, Any]]) -> float:
+    """By how much the CPU used differs from its fit, of points that `fit` takes: a relative error."""
+    alone = _alone(points)
+    return float(np.sqrt(_best_turn(_calm(alone), fit_gathering(alone))[0]))
 
 
 def _counted(point: Mapping[str, Any], gathering: Gathering) -> Rounds:
@@ -280,9 +301,9 @@ def _socket(points: Sequence[Mapping[str, Any]]) -> Array:
     )
 
 
-def _measured(point: Mapping[str, Any], used: Array, gathering: Gathering, welcome_s: float) -> Measured:
-    rho, burst_ms, held_ms = _queue(point, used, gathering, welcome_s)
-    return Measured(rho, burst_ms, point["p95_ms"], held_ms)
+def _measured(point: Mapping[str, Any], used: Array, gathering: Gathering, turn_s: float) -> Measured:
+    rho, round_ms, held_ms = _queue(point, used, gathering, turn_s)
+    return Measured(rho, round_ms, point["p95_ms"], held_ms)
 
 
 def _sent(loads: Array, bytes_per_s: Array) -> Array:

@@ -19,13 +19,14 @@ from loadtest.scenario import Scenario, load
 from tests.loadtest.reports import report
 
 BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, A_DELIVERY = 0.02, 2e-6, 300e-6, 30e-6, 5e-6
+LATENCY = 90
 COSTS = np.array([A_CONNECTION, A_CONNECT, AN_OPERATION, A_DELIVERY])
 
 
 def point(
     connections: float, operations: float, fanout: float, noise: float = 0.0, connects: float = 0.0
 ) -> Any:
-    """A stage of a server with known costs; its latency grows as 5 ms / (1 - CPU)."""
+    """A stage of a server with known costs; its latency grows as LATENCY * an edit's cost / (1 - CPU)."""
     load = np.array([connections, connects, operations, operations * fanout])
     cpu = (BASE + float(load @ COSTS)) * (1 + noise)
     return {
@@ -38,7 +39,7 @@ def point(
         "cpu_cores": cpu,
         "pss_bytes": 40e6 + 6000 * connections + 2000 * operations,
         "socket_bytes": 4500 * connections,
-        "p95_ms": 5 / (1 - cpu) if cpu < 1 else 5000.0,
+        "p95_ms": LATENCY * 1000 * (AN_OPERATION + fanout * A_DELIVERY) / (1 - cpu) if cpu < 1 else 5000.0,
     }
 
 
@@ -336,7 +337,7 @@ def test_a_stricter_latency_never_needs_fewer_nodes() -> None:
 
 
 def test_a_latency_below_all_that_was_measured_is_unreachable() -> None:
-    with pytest.raises(PlanError, match=r"p95 of 1 ms is unreachable.*the least that was measured.*5\.\d ms"):
+    with pytest.raises(PlanError, match=r"p95 of 1 ms is unreachable.*the least that was measured.*3\.\d ms"):
         answer(p95_ms=1.0)
 
 

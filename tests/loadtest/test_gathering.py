@@ -27,8 +27,8 @@ from loadtest.capacity.model import CostModel, fit
 
 LOG = Gathering(2, APPENDS_S[20], INTERVALS_S[0])  # 1.6 ms
 BASE, A_CONNECTION, A_CONNECT, AN_OPERATION = 0.02, 2e-6, 300e-6, 40e-6
-A_WELCOME, AN_APPEND, A_BATCH, A_WRITE, AN_INDEXED = 500e-6, 600e-6, 90e-6, 4e-6, 200e-6
-WELCOME_S = 0.004
+A_WELCOME, A_TURN, AN_APPEND, A_BATCH, A_WRITE, AN_INDEXED = 500e-6, 300e-6, 600e-6, 90e-6, 4e-6, 200e-6
+TURN_S = 0.004
 
 
 def load(users: float, documents: float, edits: float, connects: float = 0.0) -> dict[str, float]:
@@ -93,7 +93,7 @@ def point(vary: str, users: float, documents: float, edits: float, connects: flo
     made = load(users, documents, edits, connects)
     rounds = LOG.rounds(made)
     cpu = BASE + A_CONNECTION * users + A_CONNECT * connects + AN_OPERATION * edits
-    cpu += A_WELCOME * connects / (1 + connects * WELCOME_S)
+    cpu += A_WELCOME * connects / (1 + connects * TURN_S) + A_TURN * edits / (1 + edits * TURN_S)
     cpu += AN_APPEND * rounds.appends_per_s
     cpu += (A_BATCH + A_WRITE * users / documents) * rounds.batches_per_s
     cpu += AN_INDEXED * rounds.indexed_per_s
@@ -134,8 +134,9 @@ def test_a_log_that_gathers_is_found_by_its_appends() -> None:
 
 
 def test_the_costs_of_appends_batches_and_writes_are_found() -> None:
-    costs = [BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, A_WELCOME, AN_APPEND, A_BATCH, A_WRITE, AN_INDEXED]
-    assert fitted().welcome_s == WELCOME_S
+    costs = [BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, A_WELCOME, A_TURN]
+    costs += [AN_APPEND, A_BATCH, A_WRITE, AN_INDEXED]
+    assert fitted().turn_s == TURN_S
     assert fitted().used[0].tolist() == pytest.approx(costs, rel=1e-4)
 
 
@@ -154,7 +155,7 @@ def test_each_edit_of_a_server_that_counts_no_appends_has_its_own() -> None:
         assert appended == pytest.approx((300, 300, 0), rel=1e-3)
 
 
-def test_who_connects_while_others_do_costs_less() -> None:
+def test_who_comes_while_others_do_costs_less() -> None:
     truth = point("", 1200, 200, 0, connects=480)["cpu_cores"]
     assert fitted().cpu_used(load(1200, 200, 0, connects=480)).value == pytest.approx(truth, rel=0.01)
 

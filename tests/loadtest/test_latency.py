@@ -8,19 +8,19 @@ import pytest
 from loadtest.capacity.latency import RHO_MAX, Measured, fit_latency
 
 
-def queue(rho: float, burst_ms: float = 0.1, noise: float = 1.0) -> Measured:
+def queue(rho: float, round_ms: float = 0.1, noise: float = 1.0) -> Measured:
     """A server whose p95 is 5 ms where nothing is crowded."""
-    return Measured(rho, burst_ms, (5 + 3 * rho / (1 - rho) + burst_ms) * noise)
+    return Measured(rho, round_ms, (5 + 3 * round_ms / (1 - rho)) * noise)
 
 
-CALM = [queue(rho, burst_ms) for rho in (0.05, 0.2, 0.35, 0.5) for burst_ms in (0.1, 0.5, 4.0)]
+CALM = [queue(rho, round_ms) for rho in (0.05, 0.2, 0.35, 0.5) for round_ms in (0.1, 0.5, 4.0)]
 
 
 def test_a_queue_is_found_and_holds_beyond_what_was_measured() -> None:
     model = fit_latency(CALM)
     assert model is not None
     for wanted in (queue(0.3, 1.0), queue(0.8, 0.2), queue(0.9, 9.0)):
-        found = model.predict(wanted.rho, wanted.burst_ms)
+        found = model.predict(wanted.rho, wanted.round_ms)
         assert found is not None
         assert found.value == pytest.approx(wanted.p95_ms, rel=1e-6)
         assert found.high - found.low < 1e-6 * found.value
@@ -38,12 +38,12 @@ def test_edits_that_are_held_back_wait_for_it() -> None:
 def test_most_measurements_lie_in_the_interval() -> None:
     rng = np.random.default_rng(3)
     noise = lambda: float(rng.lognormal(0, 0.2))  # noqa: E731
-    model = fit_latency([queue(one.rho, one.burst_ms, noise()) for one in CALM])
+    model = fit_latency([queue(one.rho, one.round_ms, noise()) for one in CALM])
     assert model is not None
     held = 0
     for _ in range(200):
         fresh = queue(0.1 + 0.5 * rng.random(), rng.random(), noise())
-        found = model.predict(fresh.rho, fresh.burst_ms)
+        found = model.predict(fresh.rho, fresh.round_ms)
         assert found is not None
         held += found.low <= fresh.p95_ms <= found.high
     assert 150 <= held < 200  # at 90 %, from 12 points
