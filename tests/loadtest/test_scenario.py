@@ -32,6 +32,7 @@ def test_every_shipped_scenario_is_right_and_says_what_it_is() -> None:
         "headline",
         "floor",
         "takeover",
+        "crowd",
     } <= set(found)
     assert all(len(description) > 20 for description in found.values())
 
