@@ -1,4 +1,4 @@
-"""Settings of who comes in and what he may do: tokens, the authoriser, the roll-out."""
+"""Each setting of who comes in and what he may do: tokens, the authoriser, the roll-out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of what clients meet: addresses, limits, time-outs, presence."""
+"""Each setting of what clients meet: addresses, limits, time-outs, presence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of what is kept, and of servers beside a node: log, Redis, PostgreSQL, searches, traces."""
+"""Each setting of what is kept, and of a server beside a node: log, Redis, PostgreSQL, search, traces."""
 
 from __future__ import annotations
 
