@@ -15,6 +15,10 @@ class LogSettings(Section):
     seq_kept: int = tunable(16, "Submissions of one client that a resend can find", least=1, most=16)
     seq_kept_h: float = tunable(24.0, "How long a resend finds them", unit="h", least=0.01, most=8760)
 
+    def submitted_since_ms(self, now_ms: int) -> int:
+        """The time (Unix ms) since which submissions are found by a resend."""
+        return now_ms - int(self.seq_kept_h * 3_600_000)
+
 
 @dataclass(frozen=True, slots=True)
 class SchemasSettings(Section):

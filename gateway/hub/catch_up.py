@@ -224,7 +224,7 @@ class CatchUp:
     async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
         """Bring a client's latest submissions, so that its resends are recognised; raises UNAVAILABLE."""
         key = ClientKey(room.resource, user_id, client_id)
-        since_ms = self._wall_ms() - int(self._config.log.seq_kept_h * 3_600_000)
+        since_ms = self._config.log.submitted_since_ms(self._wall_ms())
         while True:
             epoch, version = room.epoch, room.version
             try:

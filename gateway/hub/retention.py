@@ -1,7 +1,8 @@
 """Takes old history away, by type: changes beyond an age or a number, never a version that has a name.
 
 A resource's oldest change that stays follows a snapshot, so every later version can be rebuilt; named
-versions get snapshots of their own. Clients that ask for what went are told VERSION_TOO_OLD.
+versions get snapshots of their own. Clients that ask for what went are told VERSION_TOO_OLD. What was
+submitted lately is recognised though its change went, so that nobody's edit is made twice.
 """
 
 from __future__ import annotations
@@ -77,11 +78,13 @@ class Retention:
         keeper: HistoryKeeper,
         names: NamedVersions,
         kept: Callable[[], list[RetentionRule]],
+        submitted_since_ms: Callable[[], int],
     ) -> None:
         self._log = log
         self._keeper = keeper
         self._names = names
         self._kept = kept
+        self._submitted_since_ms = submitted_since_ms
         self.changes = 0
 
     async def run(self) -> None:
@@ -100,6 +103,7 @@ class Retention:
 
     async def look(self) -> None:
         """Take away what is in excess now; raises LogUnavailable, Refusal."""
+        await self._keeper.forget(self._submitted_since_ms())
         for kept in self._kept():
             if kept.type in HIDDEN:
                 continue
@@ -128,4 +132,4 @@ class Retention:
                     raise
                 continue  # it was named when it was gone
             snapshots.append(Snapshot(version, orjson.dumps(document)))
-        return await self._keeper.retain(excess, snapshots)
+        return await self._keeper.retain(excess, snapshots, self._submitted_since_ms())

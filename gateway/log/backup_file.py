@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
 from gateway.errors import ConfigError
+from gateway.log import sqlite_submissions
 from gateway.log.sqlite_check import check
 from gateway.log.sqlite_store import Reader, begin_epoch, connect, prepare
 from gateway.ports import Record, Snapshot
+from gateway.ports.retention import PastSubmission
 from gateway.runtime.clock import unix_ms
 
 RECORDS_AT_ONCE = 1000
@@ -165,6 +167,10 @@ class BackupWriter:
             self._connection.execute(_ADD_CHANGE, row)
         self.contents = Contents(self.contents.resources, self.contents.changes + len(records))
 
+    def add_submissions(self, number: int, submissions: Iterable[PastSubmission]) -> None:
+        """Add what still recognises resends of changes that went."""
+        sqlite_submissions.add(self._connection, number, submissions)
+
     def add_snapshot(self, number: int, snapshot: Snapshot) -> None:
         """Add a document."""
         if snapshot.version:
@@ -204,6 +210,10 @@ class BackupReader:
         while found := self._reader.read(name, after, RECORDS_AT_ONCE):
             yield found
             after = found[-1].version
+
+    def submissions(self, name: str) -> Sequence[PastSubmission]:
+        """What recognises resends of changes that went, oldest first."""
+        return list(sqlite_submissions.of_resource(self._reader.connection, name))
 
     def snapshot(self, name: str, version: int) -> Snapshot:
         """The newest document at or below a version."""

@@ -15,9 +15,10 @@ import trio
 
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, LogTrimmed, LogUnavailable
+from gateway.log import postgres_retention
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader, BackupWriter, Contents, StoredHead
-from gateway.log.postgres import PostgresArchive, dsn_of
+from gateway.log.postgres import ANY_VERSION, PostgresArchive, dsn_of
 from gateway.log.redis import RedisLog
 from gateway.ports import Opening
 from gateway.redislink import keys
@@ -29,8 +30,11 @@ from gateway.wire.announcement import Announcement
 
 SCAN_COUNT = 1000
 READ_AT_ONCE = 1000
+# Of one resource, whose changes went.
+SUBMISSIONS_MAX = 1_000_000
 _TABLES = ", ".join(
-    f"gateway.{table}" for table in ("change", "snapshot", "resource", "summary", "summary_due", "search_due")
+    f"gateway.{table}"
+    for table in ("change", "snapshot", "submission", "resource", "summary", "summary_due", "search_due")
 )
 
 T = TypeVar("T")
@@ -130,6 +134,9 @@ async def _back_up(found: Stores, writer: BackupWriter, name: str, live: bool) -
             writer.add(number, records)
             after = records[-1].version
         writer.add(number, opening.records)
+        if found.archive is not None:  # read last, so that nothing is missed that goes meanwhile
+            past = await found.archive.submissions(name, ANY_VERSION, 0, SUBMISSIONS_MAX)
+            writer.add_submissions(number, past)
 
 
 # ------------------------------------------------------------------------------------------- restore
@@ -197,13 +204,15 @@ async def fill(found: Stores, reader: BackupReader) -> Contents:
 async def _into_archive(archive: PostgresArchive, reader: BackupReader, head: StoredHead) -> None:
     for transfer in _transfers(reader, head):
         await archive.store(transfer)
+    if past := reader.submissions(head.name):
+        await postgres_retention.add_submissions(archive, head.name, past)
 
 
 def _transfers(reader: BackupReader, head: StoredHead) -> Iterator[Transfer]:
     """What stores a resource: its epoch and its document, then its changes."""
     begun = Transfer(epochs=[Announcement(head.name, head.epoch, head.version, "", ())])
-    for version in {head.first, head.version}:
-        snapshot = reader.snapshot(head.name, version)
+    found = (reader.snapshot(head.name, version) for version in (head.first, head.version))
+    for snapshot in {each.version: each for each in found}.values():  # the newest may be the first one
         if snapshot.version:
             begun.snapshots.append(SavedSnapshot(head.name, head.epoch, snapshot))
     yield begun
@@ -218,4 +227,5 @@ async def _into_redis(found: Stores, reader: BackupReader, head: StoredHead, sta
         return
     snapshot = reader.snapshot(head.name, max(head.first, head.version - found.config.redis.history_versions))
     records = [record for part in reader.records(head.name, snapshot.version) for record in part]
-    await found.log.bring(Opening(head.epoch, snapshot, records), head.name, standing)
+    opening, past = Opening(head.epoch, snapshot, records), reader.submissions(head.name)
+    await found.log.bring(opening, past, head.name, standing)

@@ -32,10 +32,14 @@ class ClusterHistory:
         """See the port."""
         return await postgres_retention.excess_of(self._archive, kept, after, limit)
 
-    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot]) -> int:
+    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
         """See the port."""
         if self._indexing is not None:
             await self._indexing.erase([Erasure(*excess)])
         [at_upto] = [snapshot for snapshot in snapshots if snapshot.version == excess.upto]
         await self._log.forget_history(excess.name, excess.epoch, at_upto)
-        return await postgres_retention.retain(self._archive, excess, snapshots)
+        return await postgres_retention.retain(self._archive, excess, snapshots, since_ms)
+
+    async def forget(self, before_ms: int) -> None:
+        """See the port. Redis forgets by itself, whenever a snapshot is saved."""
+        await postgres_retention.forget(self._archive, before_ms)

@@ -23,6 +23,7 @@ from gateway.log import postgres_statements as sql
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.pool import Pool
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
+from gateway.ports.retention import PastSubmission
 from gateway.wire.announcement import Announcement
 from gateway.wire.checksum import verified
 
@@ -364,6 +365,14 @@ class PostgresArchive:
         """As `OpLog.own_changes`."""
         names = [clean(name) for name in client]
         return [OwnChange(*row) for row in await self._rows(sql.OWN_CHANGES, (*names, limit))]
+
+    async def submissions(
+        self, resource: str, after: int, since_ms: int, limit: int
+    ) -> Sequence[PastSubmission]:
+        """The newest `limit` submissions made since a time (Unix ms), oldest first: of the changes after a
+        version, and of those that went by a rule of retention."""
+        asked = {"name": clean(resource), "after": after, "since": since_ms, "limit": limit}
+        return [PastSubmission(*row) for row in reversed(await self._rows(sql.SUBMISSIONS, asked))]
 
     async def changes(
         self, user_id: str | None, since: int, until: int, limit: int

@@ -9,9 +9,10 @@ from zlib import crc32
 
 from psycopg import Connection
 
+from gateway.log.batches import SUBMISSIONS_KEPT
 from gateway.log.postgres import PostgresArchive, clean
 from gateway.ports import Snapshot
-from gateway.ports.retention import Excess, RetentionRule
+from gateway.ports.retention import Excess, PastSubmission, RetentionRule
 
 # Resources that one statement looks at.
 RESOURCES_A_LOOK = 2000
@@ -52,6 +53,30 @@ FROM gateway.resource AS s WHERE name = %s FOR NO KEY UPDATE
 _ADD_SNAPSHOT = b"""
 INSERT INTO gateway.snapshot (resource, version, epoch, document, checksum)
 VALUES (%s, %s, %s, %s::text::json, %s) ON CONFLICT (resource, version) DO NOTHING
+"""
+_KEEP_SUBMISSIONS = f"""
+INSERT INTO gateway.submission (resource, user_id, client_id, seq, version, epoch, digest, timestamp)
+SELECT resource, user_id, client_id, seq, version, epoch, digest, timestamp FROM (
+    SELECT *, row_number() OVER (PARTITION BY user_id, client_id ORDER BY version DESC) AS place
+    FROM gateway.change
+    WHERE resource = %(resource)s AND version <= %(upto)s AND NOT superseded AND seq IS NOT NULL
+    AND timestamp >= %(since)s
+) AS c WHERE place <= {SUBMISSIONS_KEPT}
+ON CONFLICT (resource, user_id, client_id, seq) DO NOTHING
+""".encode()
+_KEEP_THE_NEWEST = f"""
+DELETE FROM gateway.submission WHERE resource = %(resource)s AND version IN (
+    SELECT version FROM (
+        SELECT version, row_number() OVER (PARTITION BY user_id, client_id ORDER BY version DESC) AS place
+        FROM gateway.submission WHERE resource = %(resource)s
+    ) AS c WHERE place > {SUBMISSIONS_KEPT}
+)
+""".encode()
+_FORGET = b"DELETE FROM gateway.submission WHERE timestamp < %s"
+_ADD_SUBMISSION = b"""
+INSERT INTO gateway.submission (resource, user_id, client_id, seq, version, digest, timestamp, epoch)
+SELECT id, %s, %s, %s, %s, %s, %s, epoch FROM gateway.resource WHERE name = %s
+ON CONFLICT (resource, user_id, client_id, seq) DO NOTHING
 """
 _DROP_CHANGES = b"DELETE FROM gateway.change WHERE resource = %s AND version <= %s"
 _DROP_SNAPSHOTS = b"""
@@ -94,7 +119,9 @@ def _looked(values: Mapping[str, object], connection: Connection[Any]) -> list[A
     return connection.execute(_EXCESS, values).fetchall()
 
 
-async def retain(archive: PostgresArchive, excess: Excess, snapshots: Sequence[Snapshot]) -> int:
+async def retain(
+    archive: PostgresArchive, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int
+) -> int:
     """The port's `retain`."""
 
     def retain(connection: Connection[Any]) -> int:
@@ -108,6 +135,22 @@ async def retain(archive: PostgresArchive, excess: Excess, snapshots: Sequence[S
                 connection.execute(_ADD_SNAPSHOT, values)
             versions = [version for version, _ in snapshots]
             connection.execute(_DROP_SNAPSHOTS, (number, excess.upto, versions))
+            going = {"resource": number, "upto": excess.upto, "since": since_ms}
+            connection.execute(_KEEP_SUBMISSIONS, going)
+            connection.execute(_KEEP_THE_NEWEST, going)
             return connection.execute(_DROP_CHANGES, (number, excess.upto)).rowcount
 
     return await archive.run(retain, "unknown")
+
+
+async def forget(archive: PostgresArchive, before_ms: int) -> None:
+    """The port's `forget`."""
+    await archive.run(lambda one: one.execute(_FORGET, (before_ms,)), "unknown")
+
+
+async def add_submissions(
+    archive: PostgresArchive, resource: str, submissions: Sequence[PastSubmission]
+) -> None:
+    """Add submissions of a resource that is there, as a backup has them."""
+    rows = [(clean(one.user_id), clean(one.client_id), *one[2:], clean(resource)) for one in submissions]
+    await archive.run(lambda one: one.cursor().executemany(_ADD_SUBMISSION, rows), "unknown")

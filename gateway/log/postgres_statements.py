@@ -71,17 +71,20 @@ SUPERSEDE = (
 UPDATE gateway.change AS c SET superseded = true FROM {_HISTORIES} JOIN gateway.resource AS s ON s.name = i.r
 WHERE c.resource = s.id AND c.version > i.v AND c.epoch < i.e AND NOT c.superseded
 """,
-    f"""
-DELETE FROM gateway.snapshot AS c USING {_HISTORIES} JOIN gateway.resource AS s ON s.name = i.r
+    *(
+        f"""
+DELETE FROM gateway.{table} AS c USING {_HISTORIES} JOIN gateway.resource AS s ON s.name = i.r
 WHERE c.resource = s.id AND c.version > i.v AND c.epoch < i.e
-""",
+"""
+        for table in ("snapshot", "submission")
+    ),
 )
 ERASE = tuple(
     f"""
 DELETE FROM gateway.{table} AS c USING {_HISTORIES} JOIN gateway.resource AS s ON s.name = i.r
 WHERE c.resource = s.id AND c.epoch < i.e
 """
-    for table in ("change", "snapshot")
+    for table in ("change", "snapshot", "submission")
 )
 RAISE_EPOCHS = f"""
 UPDATE gateway.resource AS s SET epoch = h.e
@@ -127,6 +130,17 @@ OWN_CHANGES = """
 SELECT version, undoes FROM gateway.change
 WHERE resource = (SELECT id FROM gateway.resource WHERE name = %s) AND user_id = %s AND client_id = %s
 AND NOT superseded ORDER BY version DESC LIMIT %s
+"""
+# Of a resource's changes after a version, and of those that went.
+SUBMISSIONS = """
+SELECT user_id, client_id, seq, version, digest, timestamp FROM (
+    SELECT resource, user_id, client_id, seq, version, digest, timestamp FROM gateway.change
+    WHERE version > %(after)s AND NOT superseded AND seq IS NOT NULL
+    UNION ALL
+    SELECT resource, user_id, client_id, seq, version, digest, timestamp FROM gateway.submission
+) AS c
+WHERE resource = (SELECT id FROM gateway.resource WHERE name = %(name)s) AND timestamp >= %(since)s
+ORDER BY version DESC LIMIT %(limit)s
 """
 CHANGES = f"""
 SELECT name, c.epoch, superseded, {_RECORD}

@@ -36,6 +36,7 @@ from gateway.ports import (
     Stale,
     Submitted,
 )
+from gateway.ports.retention import PastSubmission
 from gateway.redislink import keys
 from gateway.redislink.chains import head_version
 from gateway.redislink.errors import LinkError
@@ -73,6 +74,13 @@ class Archive(Protocol):
     async def snapshot(self, resource: str, version: int) -> Snapshot: ...
 
     async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]: ...
+
+    async def submissions(
+        self, resource: str, after: int, since_ms: int, limit: int
+    ) -> Sequence[PastSubmission]:
+        """The newest made since a time (Unix ms), oldest first: of the changes after a version, and of those
+        that went."""
+        ...
 
 
 class RedisLog:
@@ -172,11 +180,13 @@ class RedisLog:
         await self._create(resource, incarnation, archived, epoch)
         return None
 
-    async def bring(self, opening: Opening, resource: str, incarnation: int) -> None:
+    async def bring(
+        self, opening: Opening, past: Sequence[PastSubmission], resource: str, incarnation: int
+    ) -> None:
         """Bring a resource that Redis doesn't hold into it, as a backup has it."""
         since = self._seen_since()
-        recent = (record for record in opening.records if record.timestamp >= since)
-        lines = codec.seen_lines(recent, SUBMISSIONS_KEPT)
+        made: list[Record | PastSubmission] = [*past, *opening.records]
+        lines = codec.seen_lines((item for item in made if item.timestamp >= since), SUBMISSIONS_KEPT)
         await self._create(resource, incarnation, opening, opening.epoch, lines)
 
     async def _create(
@@ -214,12 +224,11 @@ class RedisLog:
         if self._archive is None or version == 0:
             return {}
         window = self._redis.history_versions
-        records = await self._archive.read(resource, max(0, version - window), window)
-        since = self._seen_since()
-        return codec.seen_lines((record for record in records if record.timestamp >= since), SUBMISSIONS_KEPT)
+        found = await self._archive.submissions(resource, version - window, self._seen_since(), window)
+        return codec.seen_lines(found, SUBMISSIONS_KEPT)
 
     def _seen_since(self) -> int:
-        return self._wall_ms() - int(self._config.log.seq_kept_h * 3_600_000)
+        return self._config.log.submitted_since_ms(self._wall_ms())
 
     # ------------------------------------------------------------------------------------- appending
 

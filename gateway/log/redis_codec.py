@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.ports import Batch, ClientKey, Record, Submitted
+from gateway.ports.retention import PastSubmission
 from gateway.redislink.keys import Keys, keys_of
 from gateway.redislink.library import Library
 from gateway.redislink.link import pack
@@ -124,8 +125,8 @@ def submissions_since(lines: bytes, since: int, kept: int) -> list[Submitted]:
     return found[:kept]
 
 
-def seen_lines(records: Iterable[Record], kept: int) -> dict[str, str]:
-    """What the `seen` hash keeps of these records, which are in order."""
+def seen_lines(records: Iterable[Record | PastSubmission], kept: int) -> dict[str, str]:
+    """What the `seen` hash keeps of these, which are in order."""
     lines: dict[str, list[str]] = {}
     for record in records:
         if record.seq is not None:

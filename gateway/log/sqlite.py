@@ -17,6 +17,7 @@ from typing import TypeVar
 import trio
 
 from gateway.errors import LogLocked, LogUnavailable
+from gateway.log import sqlite_submissions
 from gateway.log.pool import Pool
 from gateway.log.sqlite_store import Reader, Writer, connect, prepare
 from gateway.log.watermark import Watermark
@@ -167,9 +168,13 @@ class SqliteLog:
         """See the port `HistoryKeeper`."""
         return await self._read(lambda reader: reader.excess(kept, after, limit))
 
-    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot]) -> int:
+    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
         """See the port `HistoryKeeper`."""
-        return await self._write(lambda: self._writer.retain(excess, snapshots))
+        return await self._write(lambda: self._writer.retain(excess, snapshots, since_ms))
+
+    async def forget(self, before_ms: int) -> None:
+        """See the port `HistoryKeeper`."""
+        await self._write(lambda: sqlite_submissions.forget(self._writer.connection, before_ms))
 
     async def aclose(self) -> None:
         """Close after the write that is under way; later calls raise LogUnavailable."""

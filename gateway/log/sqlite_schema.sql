@@ -1,4 +1,4 @@
--- The embedded log, version 2 (PRAGMA user_version).
+-- The embedded log, version 3 (PRAGMA user_version); since that, `gateway.log.sqlite_submissions` has one more table.
 --
 -- A resource that was never written has no row, version 0 and the log's standing epoch. Its head is the version
 -- of its newest change. `nonce` is that of the batch, on the batch's first change. `body` is JSON in UTF-8.

@@ -20,6 +20,7 @@ from zlib import crc32
 import orjson
 
 from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, retry_after_ms
+from gateway.log import sqlite_submissions
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
 from gateway.log.database_thread import made_ready
 from gateway.log.watermark import Watermark
@@ -42,7 +43,7 @@ from gateway.ports.retention import Excess, RetentionRule
 from gateway.runtime.clock import unix_ms
 from gateway.wire.checksum import verified
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 BUSY_TIMEOUT_S = 2.0
 # Pages that a connection keeps. Reads are of a range or of one row, so readers need few.
 WRITER_CACHE_BYTES, READER_CACHE_BYTES = 32 << 20, 4 << 20
@@ -92,9 +93,13 @@ SELECT json_group_array(json((
             SELECT id AS newest FROM change INDEXED BY change_submission
             WHERE resource = r.id AND user_id = k.value->>1 AND client_id = k.value->>2 AND seq IS NOT NULL
             ORDER BY id DESC LIMIT {SUBMISSIONS_KEPT}
-        ) JOIN change ON id = newest WHERE timestamp >= ? ORDER BY id DESC
+        ) JOIN change ON id = newest WHERE timestamp >= :since
+        UNION ALL
+        SELECT seq, version, digest, timestamp FROM submission
+        WHERE resource = r.id AND user_id = k.value->>1 AND client_id = k.value->>2 AND timestamp >= :since
+        ORDER BY version DESC LIMIT {SUBMISSIONS_KEPT}
     )
-))) FROM json_each(?) AS k LEFT JOIN resource AS r ON r.name = k.value->>0
+))) FROM json_each(:clients) AS k LEFT JOIN resource AS r ON r.name = k.value->>0
 """
 _OWN_CHANGES = """
 SELECT json_group_array(json_array(version, undoes)) FROM (
@@ -159,6 +164,8 @@ _ADD_CHECKSUMS = """
 BEGIN; ALTER TABLE change ADD COLUMN checksum INTEGER; ALTER TABLE snapshot ADD COLUMN checksum INTEGER;
 PRAGMA user_version = 2; COMMIT;
 """
+# From format 2 to 3.
+_ADD_SUBMISSIONS = f"BEGIN; {sqlite_submissions.TABLE} PRAGMA user_version = 3; COMMIT;"
 
 
 def begin_epoch(connection: sqlite3.Connection, now_ms: int) -> int:
@@ -234,9 +241,13 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> None:
     if version == 0:
         schema = resources.files("gateway.log").joinpath("sqlite_schema.sql").read_text()
         epoch = f"INSERT INTO log VALUES ({now_ms})"
-        connection.executescript(f"BEGIN; {schema}; {epoch}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;")
-    elif version == 1:
+        tables = f"{schema}; {sqlite_submissions.TABLE}; {epoch}"
+        connection.executescript(f"BEGIN; {tables}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;")
+        return
+    if version == 1:
         connection.executescript(_ADD_CHECKSUMS)
+    if version < FORMAT_VERSION:
+        connection.executescript(_ADD_SUBMISSIONS)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -318,13 +329,13 @@ class Reader:
 
     def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
         keys = orjson.dumps([tuple(client) for client in clients]).decode()
-        found = self._json(_RECENT, since, keys)
+        found = self._json(_RECENT, {"since": since, "clients": keys})
         return [[Submitted(*row) for row in rows] for rows in found]
 
     def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
-        return [OwnChange(*row) for row in self._json(_OWN_CHANGES, *client, limit)]
+        return [OwnChange(*row) for row in self._json(_OWN_CHANGES, (*client, limit))]
 
-    def _json(self, statement: str, *arguments: Any) -> Any:
+    def _json(self, statement: str, arguments: Any) -> Any:
         return orjson.loads(self.connection.execute(statement, arguments).fetchone()[0])
 
     def _snapshot(self, resource: str, number: int, version: int) -> Snapshot:
@@ -395,13 +406,14 @@ class Writer(Reader):
             epoch = next_epoch(epoch, now_ms)
             self.connection.execute("DELETE FROM change WHERE resource = ?", (number,))
             self.connection.execute("DELETE FROM snapshot WHERE resource = ?", (number,))
+            sqlite_submissions.erase(self.connection, number)
             self._set_epoch(resource, epoch)
             self.connection.execute(_NOTE_GONE, (resource, epoch, 0))
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.note_newest()
         return epoch
 
-    def retain(self, excess: Excess, snapshots: Sequence[Snapshot]) -> int:
+    def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
         """The port's `retain`."""
         with self.transaction("IMMEDIATE"):
             number, epoch, head = self.head(excess.name)
@@ -409,6 +421,7 @@ class Writer(Reader):
                 return 0  # it was purged meanwhile
             for snapshot in snapshots:
                 self.save_snapshot(excess.name, epoch, snapshot)
+            sqlite_submissions.keep(self.connection, number, excess.upto, since_ms)
             statement = "DELETE FROM change WHERE resource = ? AND version <= ?"
             count = self.connection.execute(statement, (number, excess.upto)).rowcount
             kept = orjson.dumps([snapshot.version for snapshot in snapshots]).decode()

@@ -233,12 +233,19 @@ class Node:
         return summariser
 
     def _made_retention(self) -> Retention | None:
+        """Without a rule too: what it once kept of submissions is forgotten in time."""
         keeper, settings = self._backend.keeper, self.config.retention
-        if keeper is None or not (settings.days or settings.changes):
+        if keeper is None:
             return None
-        hub = self.hub
+        hub, log = self.hub, self.config.log
         policy = Policy(settings.days, settings.changes, hub.rules.types)
-        return Retention(hub.log, keeper, self._resources.names, lambda: policy.of(hub.wall_ms()))
+        return Retention(
+            hub.log,
+            keeper,
+            self._resources.names,
+            lambda: policy.of(hub.wall_ms()),
+            lambda: log.submitted_since_ms(hub.wall_ms()),
+        )
 
     def _made_searcher(self) -> Searcher | None:
         index = self._backend.search

@@ -24,6 +24,17 @@ class Excess(NamedTuple):
     upto: int
 
 
+class PastSubmission(NamedTuple):
+    """A submission whose change went: what recognises a resend still. `timestamp` in Unix ms."""
+
+    user_id: str
+    client_id: str
+    seq: int
+    version: int
+    digest: str
+    timestamp: int
+
+
 class HistoryKeeper(Protocol):
     """The log, as far as old history goes. Methods raise LogUnavailable."""
 
@@ -35,7 +46,13 @@ class HistoryKeeper(Protocol):
         """At most `limit` resources that have more than they keep, by name, behind the name `after`."""
         ...
 
-    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot]) -> int:
+    async def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
         """Take a resource's changes up to `upto` away, and snapshots before it but these; how many changes.
-        One of these is at `upto`."""
+
+        One of these is at `upto`. `OpLog.recent` goes on telling what was submitted at or after `since_ms`.
+        """
+        ...
+
+    async def forget(self, before_ms: int) -> None:
+        """Forget submissions whose changes went and that were made before a time (Unix ms)."""
         ...

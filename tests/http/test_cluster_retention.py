@@ -7,16 +7,19 @@ from typing import Any
 import pytest
 import trio
 
+from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.hub import retention
-from gateway.log import postgres_retention
+from gateway.log import embedded_backup, postgres_retention
 from gateway.log.archive import Transfer
+from gateway.log.backup_file import BackupReader
+from gateway.log.cluster_backup import backup, fill, stores
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.ports import Record, Snapshot
 from gateway.ports.retention import Excess, RetentionRule
 from gateway.wire.announcement import Announcement
 from tests.http.node import served
-from tests.http.test_retention import EVENT, gone, written
+from tests.http.test_retention import EVENT, gone, known_again, submitted, taken_unseen, written
 from tests.http.test_search import until
 from tests.search.server import shared_search_server
 from tests.servers import redis_server, shared_postgres
@@ -101,6 +104,92 @@ async def test_what_broke_off_before_or_after_the_archive_is_done_by_the_next_lo
             assert (await two.client.put(EVENT, json={"title": "on"})).json()["version"] == 11
 
 
+async def test_a_submission_is_known_though_its_change_went_and_redis_is_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(retention, "FIRST_S", 0.1)
+    monkeypatch.setattr(retention, "INTERVAL_S", 0.2)
+    with redis_server() as server, redis_server() as another, shared_postgres().database() as dsn:
+        migrate(dsn)
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+        async with served(tmp_path / "one", "portable", **where) as one:
+            await taken_unseen(one)
+            await written(one, EVENT, 10)
+        where["retention"] = {"changes": {"event": "1"}}
+        async with served(tmp_path / "two", "portable", **where) as two:
+            await gone(two, EVENT, 11)
+        where["redis"] = {"urls": [another.url]}
+        async with served(tmp_path / "three", "portable", **where) as three:
+            await known_again(three)
+
+
+async def test_a_backup_has_what_is_known_of_submissions_whose_changes_went(tmp_path, monkeypatch):
+    """Of a cluster, restored in a lone gateway, in a cluster, and in one of Redis alone."""
+    monkeypatch.setattr(retention, "FIRST_S", 0.1)
+    monkeypatch.setattr(retention, "INTERVAL_S", 0.2)
+    file = tmp_path / "backup.sqlite3"
+    with (
+        redis_server() as server,
+        redis_server() as another,
+        redis_server() as alone,
+        shared_postgres().database() as dsn,
+        shared_postgres().database() as other_dsn,
+    ):
+        migrate(dsn)
+        migrate(other_dsn)
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+        where["retention"] = {"changes": {"event": "1"}}
+        async with served(tmp_path / "one", "portable", **where) as one:
+            await taken_unseen(one)
+            await written(one, EVENT, 1)
+        async with served(tmp_path / "two", "portable", **where) as two:
+            await gone(two, EVENT, 2)
+        async with stores(Config().with_(**where)) as found:
+            await backup(found, file)
+        embedded_backup.restore(file, tmp_path / "lone", False)
+        async with served(tmp_path / "lone", "portable") as lone:
+            await known_again(lone)
+        other = {"redis": {"urls": [another.url]}, "postgres": {"dsn": other_dsn}}
+        for into in (other, {"redis": {"urls": [alone.url]}}):
+            async with stores(Config().with_(**into)) as found:
+                with BackupReader(file) as reader:
+                    await fill(found, reader)
+            async with served(tmp_path / "again", "portable", **into) as again:
+                await known_again(again)
+
+
+async def test_the_archive_knows_submissions_whose_changes_went():
+    """As many of a client as are known otherwise, for as long; of none after a purge or in a lost epoch."""
+    name = "event:1"
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        made = [submitted(1, "other"), *map(submitted, range(2, 41))]
+        await archive.store(Transfer(changes=[Announcement(name, 1, 0, "n", made)]))
+
+        async def known(since_ms: int = 0, after: int = 0) -> list[int]:
+            found = await archive.submissions(name, after, since_ms, 1000)
+            assert all(one.digest == f"digest {one.seq}" for one in found)
+            assert all(one.timestamp == 100 * one.version == 100 * one.seq for one in found)
+            return [one.version for one in found]
+
+        assert await known() == [*range(1, 41)]
+        assert await known(after=38) == [39, 40]
+        at = [Snapshot(30, b"{}")]
+        assert await postgres_retention.retain(archive, Excess(name, 1, 30), at, 0) == 30
+        assert await known() == [1, *range(15, 41)]
+        at = [Snapshot(39, b"{}")]
+        assert await postgres_retention.retain(archive, Excess(name, 1, 39), at, 3600) == 9
+        assert await known() == [1, *range(19, 31), *range(36, 41)]
+        assert [one.version for one in await archive.submissions(name, 0, 0, 3)] == [38, 39, 40]
+        assert await known(3800) == [38, 39, 40]
+        await postgres_retention.forget(archive, 2900)
+        assert await known() == [29, 30, *range(36, 41)]
+        await archive.store(Transfer(epochs=[Announcement(name, 2, 37, "", ())]))
+        assert await known() == [29, 30, 36, 37]
+        await archive.store(Transfer(purges=[Announcement(name, 3, 0, "", ())]))
+        assert await known() == []
+        await archive.aclose()
+
+
 async def test_the_archive_tells_what_is_in_excess_and_takes_it_away(monkeypatch):
     monkeypatch.setattr(postgres_retention, "RESOURCES_A_LOOK", 2)
     with shared_postgres().database() as dsn:
@@ -125,9 +214,9 @@ async def test_the_archive_tells_what_is_in_excess_and_takes_it_away(monkeypatch
         assert await excess(500, None, "event:1") == [Excess(name, 1, 4) for name in three[1:]]
         # Of another epoch nothing goes, and the newest change never does.
         at = [Snapshot(2, b"2"), Snapshot(4, b"4")]
-        assert await postgres_retention.retain(archive, Excess("event:1", 2, 4), at) == 0
-        assert await postgres_retention.retain(archive, Excess("event:1", 1, 10), at) == 0
-        assert await postgres_retention.retain(archive, Excess("event:1", 1, 4), at) == 4
+        assert await postgres_retention.retain(archive, Excess("event:1", 2, 4), at, 0) == 0
+        assert await postgres_retention.retain(archive, Excess("event:1", 1, 10), at, 0) == 0
+        assert await postgres_retention.retain(archive, Excess("event:1", 1, 4), at, 0) == 4
         assert await excess(500, None) == [Excess(name, 1, 4) for name in three[1:]]
         assert [await archive.snapshot("event:1", version) for version in (3, 4)] == at
         assert [record.version for record in await archive.read("event:1", 4, 2)] == [5, 6]

@@ -14,11 +14,12 @@ from gateway.cli.client import GatewayLink
 from gateway.errors import ConfigError
 from gateway.hub import retention
 from gateway.hub.retention import DAY_MS, Policy
+from gateway.log.backup_file import BackupReader
 from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.node import searching
 from gateway.node.resources import HubResources
-from gateway.ports import Batch, Record, Snapshot
-from gateway.ports.retention import Excess, RetentionRule
+from gateway.ports import Batch, ClientKey, Record, Snapshot
+from gateway.ports.retention import Excess, PastSubmission, RetentionRule
 from tests.http.node import Served, served
 from tests.http.test_search import until
 
@@ -101,7 +102,7 @@ async def test_the_oldest_page_is_what_is_kept_though_history_goes_while_it_is_r
                 upto = left.pop(0)
                 epoch = (await log.open("event:42")).epoch
                 at_upto = Snapshot(upto, b'{"title":"title %d"}' % upto)
-                assert await log.retain(Excess("event:42", epoch, upto), [at_upto]) > 0
+                assert await log.retain(Excess("event:42", epoch, upto), [at_upto], 0) > 0
             return found
 
         monkeypatch.setattr(HubResources, "oldest", oldest_before_it_goes)
@@ -133,9 +134,9 @@ async def test_what_is_in_excess_by_age_and_by_number(tmp_path):
     ]
     # Of another epoch nothing goes, and the newest change never does.
     at = [Snapshot(2, b"2"), Snapshot(4, b"4")]
-    assert await log.retain(Excess("event:1", epoch + 1, 4), at) == 0
-    assert await log.retain(Excess("event:1", epoch, 10), at) == 0
-    assert await log.retain(Excess("event:1", epoch, 4), at) == 4
+    assert await log.retain(Excess("event:1", epoch + 1, 4), at, 0) == 0
+    assert await log.retain(Excess("event:1", epoch, 10), at, 0) == 0
+    assert await log.retain(Excess("event:1", epoch, 4), at, 0) == 4
     assert [await log.snapshot("event:1", version) for version in (3, 4)] == at
     assert await excess(500, None) == [Excess("event:2", epoch, 4)]
     await log.aclose()
@@ -204,6 +205,106 @@ async def test_who_was_away_for_longer_than_history_lasts_is_told_the_way_out(tm
             assert now["payload"]["version"] == 12, now
 
 
+MINE = [{"op": "replace", "path": "/title", "value": "mine"}]
+
+
+async def taken_unseen(node: Served) -> None:
+    """One edit (`seq` 1) makes version 2; its author is gone before the answer."""
+    await written(node, EVENT, 1)
+    async with node.linked("away") as away:
+        await asked(away, "SUBSCRIBE", {"resource": "event", "resource_id": "42"})
+        edit = {"resource_type": "event", "resource_id": "42", "client_id": "away", "seq": 1}
+        taken = await asked(away, "OP", {**edit, "version": 1, "operations": MINE})
+        assert taken["payload"]["version"] == 2, taken
+
+
+async def known_again(node: Served) -> None:
+    """The author comes back: whatever it does about its edit, it is told that it was taken."""
+    named = {"resource_type": "event", "resource_id": "42", "client_id": "away"}
+    async with node.linked("away") as away:
+        answer = await asked(away, "SUBSCRIBE", {"resource": "event", "resource_id": "42", "version": 1})
+        told = answer["payload"]
+        assert (answer["type"], told.get("seq_last")) == ("SUBSCRIBE_ACK", 1), answer
+        head = told["version"]
+
+        async def sent(version: int, seq: int) -> dict[str, Any]:
+            edit = {**named, "version": version, "seq": seq, "operations": MINE}
+            found: dict[str, Any] = (await asked(away, "OP", edit))["payload"]
+            return found
+
+        again = await sent(1, 1)
+        assert (again.get("version"), again.get("duplicate")) == (2, True), again
+        merged = await sent(head, 1)
+        assert (merged.get("code"), merged["version"]) == ("SEQ_REUSED", 2), merged
+        fresh = await sent(head, 2)
+        assert fresh["version"] == head + 1, fresh
+
+
+async def test_a_submission_is_known_though_its_change_went(tmp_path):
+    """Its author was away, and no room was open, while a rule of few changes took what it had made."""
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        await taken_unseen(node)
+        await written(node, EVENT, 10)
+    kept = {"retention": {"changes": {"*": "1"}}, "search": {"enabled": False}}
+    async with served(tmp_path, "portable", **kept) as node:
+        await gone(node, EVENT, 11)
+    async with served(tmp_path, "portable", **kept) as node:
+        await known_again(node)
+
+
+def submitted(version: int, client_id: str = "c") -> Record:
+    """A change whose `seq` is its version, made at a hundred times that."""
+    body = b'{"version":%d,"operations":[]}' % version
+    return Record(version, body, "ann", client_id, version, f"digest {version}", version * 100, None)
+
+
+async def test_what_is_known_of_submissions_whose_changes_went(tmp_path):
+    """As many of a client as are known otherwise, for as long; of none after a purge."""
+    log = SqliteLog(tmp_path)
+    name = "event:1"
+    epoch = (await log.open(name)).epoch
+    await log.append([Batch(name, epoch, 0, "n", [submitted(1, "other"), *map(submitted, range(2, 41))])])
+    clients = [ClientKey(name, "ann", client_id) for client_id in ("c", "other", "nobody")]
+
+    async def known(since_ms: int = 0) -> list[list[int]]:
+        found = await log.recent(clients, since_ms)
+        assert all(item.digest == f"digest {item.seq}" for items in found for item in items)
+        return [[item.version for item in items] for items in found]
+
+    newest = list(range(40, 24, -1))
+    assert await known() == [newest, [1], []]
+    for upto in (30, 39):
+        assert await log.retain(Excess(name, epoch, upto), [Snapshot(upto, b"{}")], 0) > 0
+        assert await known() == [newest, [1], []]
+    assert await known(3800) == [[40, 39, 38], [], []]
+    await log.forget(3000)
+    assert await known() == [list(range(40, 29, -1)), [], []]
+    await log.append([Batch(name, epoch, 40, "m", [submitted(41)])])
+    assert await log.retain(Excess(name, epoch, 40), [Snapshot(40, b"{}")], 4001) == 1
+    assert (await known())[0][:2] == [41, 39]  # what was too old when it went isn't kept
+    await log.purge(name)
+    assert await known() == [[], [], []]
+    await log.aclose()
+
+
+async def test_a_log_of_before_submissions_were_kept_goes_on(tmp_path):
+    log = SqliteLog(tmp_path)
+    epoch = (await log.open("event:1")).epoch
+    await log.append([Batch("event:1", epoch, 0, "n", [submitted(1), submitted(2)])])
+    await log.aclose()
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database:
+        database.executescript("DROP TABLE submission; PRAGMA user_version = 2;")
+    with BackupReader(tmp_path / DATABASE) as reader:
+        assert reader.submissions("event:1") == []
+    log = SqliteLog(tmp_path)
+    assert await log.retain(Excess("event:1", epoch, 1), [Snapshot(1, b"{}")], 0) == 1
+    [found] = await log.recent([ClientKey("event:1", "ann", "c")], 0)
+    assert [item.version for item in found] == [2, 1]
+    await log.aclose()
+    with BackupReader(tmp_path / DATABASE) as reader:
+        assert reader.submissions("event:1") == [PastSubmission("ann", "c", 1, 1, "digest 1", 100)]
+
+
 async def test_a_purge_while_history_goes_leaves_nothing_of_it(tmp_path, monkeypatch):
     """The resource is purged and written anew after its excess was told: its new history stays whole."""
     async with served(tmp_path, "portable", search={"enabled": False}) as node:
@@ -212,7 +313,7 @@ async def test_a_purge_while_history_goes_leaves_nothing_of_it(tmp_path, monkeyp
         [excess] = await log.excess(RetentionRule("event", None, 4), "", 10)
         await node.node._resources.purge("ann", "event", "42")
         await written(node, EVENT, 8)
-        assert await log.retain(excess, [Snapshot(6, b'{"title":"of before"}')]) == 0
+        assert await log.retain(excess, [Snapshot(6, b'{"title":"of before"}')], 0) == 0
         history = (await node.client.get(f"{EVENT}/history")).json()
         versions = [change["version"] for change in history["changes"]]
         assert len(versions) == 8

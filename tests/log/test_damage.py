@@ -68,6 +68,7 @@ async def test_a_log_from_before_checksums_gets_them_for_what_is_new(tmp_path: P
     connection = sqlite3.connect(tmp_path / DATABASE)
     for table in ("change", "snapshot"):
         connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+    connection.execute("DROP TABLE submission")
     connection.execute("PRAGMA user_version = 1")
     connection.commit()
     connection.close()
