@@ -31,6 +31,8 @@ END_TIMEOUT_S = 2.0
 # Resources that are read again at once, where the index is behind.
 BEHIND_MAX = 200
 INDEXING_TIMEOUT_S = 10.0
+# Damaged resources that are passed over; beyond, the first of them is tried again.
+DAMAGED_MAX = 10_000
 TITLE_LENGTH_MAX = 500
 TIME_LENGTH_MAX = 64
 
@@ -42,6 +44,7 @@ class Summariser:
         self._summaries = summaries
         self._open_room = open_room
         self._changed: dict[str, Room] = {}
+        self._damaged: dict[str, None] = {}  # in the order in which they were found
         self._wake = trio.Event()
         self._complete = trio.Event()  # once the index has all that the log had at the start
         self._fell_behind = trio.Event()
@@ -110,7 +113,7 @@ class Summariser:
         """Bring the index to where the log is, and where others write it too, keep it there."""
         while True:
             try:
-                behind = await self._summaries.behind(BEHIND_MAX)
+                behind = await self._summaries.behind(BEHIND_MAX, self._damaged)
                 read = [name for name in behind.names if await self._read(name)]
                 await self._store()
             except (LogError, Refusal) as error:
@@ -124,18 +127,27 @@ class Summariser:
                     await self._fell_behind.wait()
                 self._fell_behind = trio.Event()
             elif not read:
-                await trio.sleep(RETRY_S)  # others are at it, or it is damaged
+                await trio.sleep(RETRY_S)  # others are at it, or all of it is damaged
 
     async def _read(self, name: str) -> bool:
-        """Note what is to be written; a resource whose history is damaged keeps no other out of the lists."""
+        """Note what is to be written. A resource whose history is damaged keeps no other out of the lists.
+
+        It is told once, and passed over until the node starts again.
+        """
         try:
             self.note(await self._open_room(name))
         except Refusal as refusal:
             if not isinstance(refusal.__cause__, LogDamaged):
                 raise
             logger.error("%s stays as it is in lists: %s", name, refusal.__cause__)
+            self._pass_over(name)
             return False
         return True
+
+    def _pass_over(self, name: str) -> None:
+        if len(self._damaged) >= DAMAGED_MAX:
+            del self._damaged[next(iter(self._damaged))]
+        self._damaged[name] = None
 
 
 def summary_of(room: Room) -> Summary:

@@ -6,7 +6,7 @@ the archive has it (`gateway.summary_due`), and another worker makes up for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
@@ -42,6 +42,7 @@ DELETE FROM gateway.summary_due WHERE name IN (
 )
 """
 _OVERDUE = "since <= clock_timestamp() - make_interval(secs => %(grace)s)"
+_ASKED = f"{_OVERDUE} AND name <> ALL(%(without)s::text[])"
 # Others may have stored it between the archive's look and its note.
 _FORGET = f"""
 DELETE FROM gateway.summary_due WHERE name IN (
@@ -54,11 +55,11 @@ _CLAIM = f"""
 UPDATE gateway.summary_due SET claimed_until = clock_timestamp() + interval '{CLAIM_S} s'
 WHERE name IN (
     SELECT name FROM gateway.summary_due
-    WHERE {_OVERDUE} AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
+    WHERE {_ASKED} AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
     ORDER BY since LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ) RETURNING name
 """
-_WAITING = f"SELECT count(*) FROM (SELECT FROM gateway.summary_due WHERE {_OVERDUE} LIMIT %(limit)s + 1) AS w"
+_WAITING = f"SELECT count(*) FROM (SELECT FROM gateway.summary_due WHERE {_ASKED} LIMIT %(limit)s + 1) AS w"
 _READABLE = f"""
 SELECT unnest(%(names)s::text[])
 UNION ALL SELECT s.name FROM unnest(%(prefixes)s::text[]) AS p
@@ -98,11 +99,11 @@ class PostgresSummaries:
         rows = await self._archive.run(page, "none")
         return [Summary(*orjson.loads(body)) for (body,) in rows]
 
-    async def behind(self, limit: int) -> Behind:
+    async def behind(self, limit: int, without: Collection[str] = ()) -> Behind:
         """See the port."""
+        values = {"limit": limit, "grace": self._grace_s, "without": [clean(name) for name in without]}
 
         def claim(connection: Connection[Any]) -> Behind:
-            values = {"limit": limit, "grace": self._grace_s}
             connection.execute(_FORGET.encode(), values)
             rows = connection.execute(_CLAIM.encode(), values).fetchall()
             waiting = connection.execute(_WAITING.encode(), values).fetchone()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,10 @@ WHERE (excluded.epoch, excluded.version) >= (summary.epoch, summary.version)
 """
 _BEHIND = """
 SELECT r.name FROM log.resource AS r LEFT JOIN summary AS s ON s.name = r.name
-WHERE s.name IS NULL OR s.epoch <> r.epoch
-   OR s.version < ifnull((SELECT max(version) FROM log.change WHERE resource = r.id), 0)
-LIMIT ?
+WHERE r.name NOT IN (SELECT value FROM json_each(:without)) AND (
+    s.name IS NULL OR s.epoch <> r.epoch
+    OR s.version < ifnull((SELECT max(version) FROM log.change WHERE resource = r.id), 0)
+) LIMIT :most
 """
 _READABLE = f"""
 SELECT value AS name FROM json_each(:names)
@@ -89,9 +90,10 @@ class SqliteSummaries:
 
         return [Summary(*fields) for fields in orjson.loads(await self._database.run(page))]
 
-    async def behind(self, limit: int) -> Behind:
+    async def behind(self, limit: int, without: Collection[str] = ()) -> Behind:
         """See the port."""
-        rows = await self._database.run(lambda connection: connection.execute(_BEHIND, (limit,)).fetchall())
+        asked = {"most": limit, "without": orjson.dumps([*without]).decode()}
+        rows = await self._database.run(lambda connection: connection.execute(_BEHIND, asked).fetchall())
         return Behind([name for (name,) in rows], len(rows) < limit)
 
     async def aclose(self) -> None:

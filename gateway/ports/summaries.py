@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.ports.search import EVERYTHING, Scope
@@ -112,6 +112,6 @@ class Summaries(Protocol):
         """By start (those without one last), then by id."""
         ...
 
-    async def behind(self, limit: int) -> Behind:
-        """At most `limit` of the resources whose summary is to be stored, by whoever asks."""
+    async def behind(self, limit: int, without: Collection[str] = ()) -> Behind:
+        """At most `limit` of the resources whose summary is to be stored by whoever asks, none `without`."""
         ...

@@ -57,6 +57,16 @@ async def test_what_is_archived_and_not_listed_is_due_to_one_worker() -> None:
         assert await summaries.behind(3) == NOTHING_DUE
 
 
+async def test_what_is_passed_over_is_neither_due_nor_waited_for() -> None:
+    async with opened() as (archive, summaries):
+        for number in range(3):
+            await archive.store(changed(f"event:{number}", record(1)))
+        passed = ["event:0", "event:1"]
+        assert await summaries.behind(1, passed) == Behind(["event:2"], True)
+        assert await summaries.behind(9, [*passed, "event:2"]) == NOTHING_DUE
+        assert sorted((await summaries.behind(9)).names) == passed
+
+
 async def test_what_was_listed_before_it_was_archived_is_not_due() -> None:
     async with opened() as (archive, summaries):
         await summaries.store([Summary("event", "1", 1, 2, False), Summary("event", "2", 1, 1, False)])

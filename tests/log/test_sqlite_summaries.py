@@ -48,6 +48,7 @@ async def test_it_knows_what_it_is_behind_of(tmp_path):
     await summaries.store([Summary("event", "1", epoch, 1, False)])
     assert await summaries.behind(10) == Behind(["event:2"], True)
     assert await summaries.behind(1) == Behind(["event:2"], False)
+    assert await summaries.behind(1, ["event:2", "event:7"]) == Behind([], True)
     await summaries.aclose()
     await log.aclose()
 
