@@ -175,7 +175,7 @@ class BackupWriter:
         """Add a document."""
         if snapshot.version:
             row = (number, snapshot.version, snapshot.document, crc32(snapshot.document))
-            self._connection.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?)", row)
+            self._connection.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?, NULL)", row)
 
 
 class BackupReader:
@@ -210,6 +210,14 @@ class BackupReader:
         while found := self._reader.read(name, after, RECORDS_AT_ONCE):
             yield found
             after = found[-1].version
+
+    def snapshots(self, name: str, before: int) -> Sequence[Snapshot]:
+        """All documents that there are of versions before one, newest first."""
+        found = []
+        while (snapshot := self._reader.snapshot(name, before - 1)).version:
+            found.append(snapshot)
+            before = snapshot.version
+        return found
 
     def submissions(self, name: str) -> Sequence[PastSubmission]:
         """What recognises resends of changes that went, oldest first."""

@@ -125,8 +125,11 @@ async def _back_up(found: Stores, writer: BackupWriter, name: str, live: bool) -
         while after < opening.snapshot.version:
             try:
                 records = await source.read(name, after, min(READ_AT_ONCE, opening.snapshot.version - after))
-            except LogTrimmed as error:  # without an archive: what Redis keeps begins there
+            except LogTrimmed as error:  # what is kept begins there
                 writer.add_snapshot(number, await source.snapshot(name, error.version))
+                if found.archive is not None:  # of versions that have names
+                    for snapshot in await found.archive.snapshots(name, error.version):
+                        writer.add_snapshot(number, snapshot)
                 after = error.version
                 continue
             if not records:
@@ -209,9 +212,9 @@ async def _into_archive(archive: PostgresArchive, reader: BackupReader, head: St
 
 
 def _transfers(reader: BackupReader, head: StoredHead) -> Iterator[Transfer]:
-    """What stores a resource: its epoch and its document, then its changes."""
+    """What stores a resource: its epoch and its documents, then its changes."""
     begun = Transfer(epochs=[Announcement(head.name, head.epoch, head.version, "", ())])
-    found = (reader.snapshot(head.name, version) for version in (head.first, head.version))
+    found = [*reader.snapshots(head.name, head.first + 1), reader.snapshot(head.name, head.version)]
     for snapshot in {each.version: each for each in found}.values():  # the newest may be the first one
         if snapshot.version:
             begun.snapshots.append(SavedSnapshot(head.name, head.epoch, snapshot))

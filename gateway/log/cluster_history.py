@@ -40,6 +40,10 @@ class ClusterHistory:
         await self._log.forget_history(excess.name, excess.epoch, at_upto)
         return await postgres_retention.retain(self._archive, excess, snapshots, since_ms)
 
+    async def keep(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        """See the port."""
+        await postgres_retention.keep(self._archive, resource, epoch, snapshot)
+
     async def forget(self, before_ms: int) -> None:
         """See the port. Redis forgets by itself, whenever a snapshot is saved."""
         await postgres_retention.forget(self._archive, before_ms)

@@ -361,6 +361,11 @@ class PostgresArchive:
         """As `OpLog.snapshot`."""
         return _snapshot(resource, await self._rows(sql.SNAPSHOT, (clean(resource), version)))
 
+    async def snapshots(self, resource: str, before: int) -> Sequence[Snapshot]:
+        """All that there are of versions before one, oldest first."""
+        rows = await self._rows(sql.SNAPSHOTS, (clean(resource), before))
+        return [_snapshot(resource, [row]) for row in rows]
+
     async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
         """As `OpLog.own_changes`."""
         names = [clean(name) for name in client]

@@ -12,15 +12,16 @@ from psycopg import Connection
 from gateway.log.batches import SUBMISSIONS_KEPT
 from gateway.log.postgres import PostgresArchive, clean
 from gateway.ports import Snapshot
-from gateway.ports.retention import Excess, PastSubmission, RetentionRule
+from gateway.ports.retention import NAMED_SOON_S, Excess, PastSubmission, RetentionRule
 
 # Resources that one statement looks at.
 RESOURCES_A_LOOK = 2000
 
+# Nobody's turn lasts for longer: where it seems so, the server's clock went backwards.
 _TURN = b"""
 INSERT INTO gateway.retention (taken_until) VALUES (clock_timestamp() + %(seconds)s * interval '1 s')
 ON CONFLICT (id) DO UPDATE SET taken_until = excluded.taken_until
-WHERE retention.taken_until <= clock_timestamp()
+WHERE retention.taken_until <= clock_timestamp() OR retention.taken_until > excluded.taken_until
 """
 # Timestamps never decrease, so the oldest change tells whether any is too old.
 _EXCESS = b"""
@@ -79,8 +80,14 @@ SELECT id, %s, %s, %s, %s, %s, %s, epoch FROM gateway.resource WHERE name = %s
 ON CONFLICT (resource, user_id, client_id, seq) DO NOTHING
 """
 _DROP_CHANGES = b"DELETE FROM gateway.change WHERE resource = %s AND version <= %s"
-_DROP_SNAPSHOTS = b"""
+_DROP_SNAPSHOTS = f"""
 DELETE FROM gateway.snapshot WHERE resource = %s AND version < %s AND version <> ALL(%s::bigint[])
+AND (kept_at IS NULL OR kept_at < clock_timestamp() - interval '{NAMED_SOON_S} s')
+""".encode()
+_KEEP_SNAPSHOT = b"""
+INSERT INTO gateway.snapshot (resource, version, epoch, document, checksum, kept_at)
+SELECT id, %s, %s, %s::text::json, %s, clock_timestamp() FROM gateway.resource WHERE name = %s AND epoch <= %s
+ON CONFLICT (resource, version) DO UPDATE SET kept_at = excluded.kept_at
 """
 
 
@@ -141,6 +148,13 @@ async def retain(
             return connection.execute(_DROP_CHANGES, (number, excess.upto)).rowcount
 
     return await archive.run(retain, "unknown")
+
+
+async def keep(archive: PostgresArchive, resource: str, epoch: int, snapshot: Snapshot) -> None:
+    """The port's `keep`."""
+    version, document = snapshot
+    values = (version, epoch, document.decode(), crc32(document), clean(resource), epoch)
+    await archive.run(lambda one: one.execute(_KEEP_SNAPSHOT, values), "unknown")
 
 
 async def forget(archive: PostgresArchive, before_ms: int) -> None:

@@ -126,6 +126,10 @@ SELECT version, document::text, checksum FROM gateway.snapshot
 WHERE resource = (SELECT id FROM gateway.resource WHERE name = %s) AND version <= %s
 ORDER BY version DESC LIMIT 1
 """
+SNAPSHOTS = """
+SELECT version, document::text, checksum FROM gateway.snapshot
+WHERE resource = (SELECT id FROM gateway.resource WHERE name = %s) AND version < %s ORDER BY version
+"""
 OWN_CHANGES = """
 SELECT version, undoes FROM gateway.change
 WHERE resource = (SELECT id FROM gateway.resource WHERE name = %s) AND user_id = %s AND client_id = %s

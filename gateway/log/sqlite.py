@@ -170,7 +170,11 @@ class SqliteLog:
 
     async def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
         """See the port `HistoryKeeper`."""
-        return await self._write(lambda: self._writer.retain(excess, snapshots, since_ms))
+        return await self._write(lambda: self._writer.retain(excess, snapshots, since_ms, self._wall_ms()))
+
+    async def keep(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        """See the port `HistoryKeeper`."""
+        await self._write(lambda: self._writer.save_snapshot(resource, epoch, snapshot, self._wall_ms()))
 
     async def forget(self, before_ms: int) -> None:
         """See the port `HistoryKeeper`."""

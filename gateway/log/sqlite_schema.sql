@@ -3,6 +3,7 @@
 -- A resource that was never written has no row, version 0 and the log's standing epoch. Its head is the version
 -- of its newest change. `nonce` is that of the batch, on the batch's first change. `body` is JSON in UTF-8.
 -- `checksum` is the CRC-32 of the body or document; version 1 had none, so what it wrote has NULL.
+-- `kept_ms` is when a version was being named: a while after that its snapshot stays, whoever knows of the name.
 
 CREATE TABLE log (
     standing_epoch INTEGER NOT NULL
@@ -38,5 +39,6 @@ CREATE TABLE snapshot (
     version INTEGER NOT NULL,
     document BLOB NOT NULL,
     checksum INTEGER,
+    kept_ms INTEGER,
     PRIMARY KEY (resource, version)
 ) STRICT;

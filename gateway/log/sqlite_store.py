@@ -39,7 +39,7 @@ from gateway.ports import (
     Stale,
     Submitted,
 )
-from gateway.ports.retention import Excess, RetentionRule
+from gateway.ports.retention import NAMED_SOON_S, Excess, RetentionRule
 from gateway.runtime.clock import unix_ms
 from gateway.wire.checksum import verified
 
@@ -114,9 +114,12 @@ _STORED_SUBMISSION = """
 SELECT version, digest FROM change WHERE resource = ? AND user_id = ? AND client_id = ? AND seq = ?
 """
 _SAVE_SNAPSHOT = """
-INSERT OR REPLACE INTO snapshot (resource, version, document, checksum)
-SELECT id, :version, :document, :checksum FROM resource AS r WHERE name = :resource AND epoch = :epoch
+INSERT INTO snapshot (resource, version, document, checksum, kept_ms)
+SELECT id, :version, :document, :checksum, :kept_ms FROM resource AS r
+WHERE name = :resource AND epoch = :epoch
 AND :version BETWEEN 1 AND (SELECT max(version) FROM change WHERE resource = r.id)
+ON CONFLICT DO UPDATE SET document = excluded.document, checksum = excluded.checksum,
+    kept_ms = ifnull(excluded.kept_ms, kept_ms)
 """
 # `type` has its colon; `since_ms` and `changes`, a time and a number of changes, may be null. A change at or
 # below both bounds goes, and so does one beyond either.
@@ -136,7 +139,7 @@ SELECT name, epoch, upto FROM (
 """
 _RETAIN_SNAPSHOTS = """
 DELETE FROM snapshot WHERE resource = ? AND version < ?
-AND version NOT IN (SELECT value FROM json_each(?))
+AND version NOT IN (SELECT value FROM json_each(?)) AND ifnull(kept_ms, 0) < ?
 """
 _REMEDY = "Restore it from a backup, or start with another data directory; the gateway leaves it as it is."
 _ANY = (1 << 63) - 1
@@ -165,7 +168,10 @@ BEGIN; ALTER TABLE change ADD COLUMN checksum INTEGER; ALTER TABLE snapshot ADD 
 PRAGMA user_version = 2; COMMIT;
 """
 # From format 2 to 3.
-_ADD_SUBMISSIONS = f"BEGIN; {sqlite_submissions.TABLE} PRAGMA user_version = 3; COMMIT;"
+_ADD_SUBMISSIONS = f"""
+BEGIN; {sqlite_submissions.TABLE} ALTER TABLE snapshot ADD COLUMN kept_ms INTEGER;
+PRAGMA user_version = 3; COMMIT;
+"""
 
 
 def begin_epoch(connection: sqlite3.Connection, now_ms: int) -> int:
@@ -395,8 +401,11 @@ class Writer(Reader):
         self._append(sound, outcomes)
         return [outcomes[place] for place in range(len(batches))]
 
-    def save_snapshot(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
-        named = {"resource": resource, "epoch": epoch, **snapshot._asdict()}
+    def save_snapshot(
+        self, resource: str, epoch: int, snapshot: Snapshot, kept_ms: int | None = None
+    ) -> None:
+        """The port's `save_snapshot`, and the `keep` of its `HistoryKeeper` at a time."""
+        named = {"resource": resource, "epoch": epoch, "kept_ms": kept_ms, **snapshot._asdict()}
         self.connection.execute(_SAVE_SNAPSHOT, {**named, "checksum": crc32(snapshot.document)})
 
     def purge(self, resource: str, now_ms: int) -> int:
@@ -413,7 +422,7 @@ class Writer(Reader):
         self.note_newest()
         return epoch
 
-    def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:
+    def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int, now_ms: int) -> int:
         """The port's `retain`."""
         with self.transaction("IMMEDIATE"):
             number, epoch, head = self.head(excess.name)
@@ -425,7 +434,8 @@ class Writer(Reader):
             statement = "DELETE FROM change WHERE resource = ? AND version <= ?"
             count = self.connection.execute(statement, (number, excess.upto)).rowcount
             kept = orjson.dumps([snapshot.version for snapshot in snapshots]).decode()
-            self.connection.execute(_RETAIN_SNAPSHOTS, (number, excess.upto, kept))
+            kept_since_ms = now_ms - 1000 * NAMED_SOON_S
+            self.connection.execute(_RETAIN_SNAPSHOTS, (number, excess.upto, kept, kept_since_ms))
             self.connection.execute(_NOTE_GONE, (excess.name, epoch, excess.upto))
         self.note_newest()
         return count

@@ -214,9 +214,7 @@ class Node:
             self._backend.revocations, config.auth.revocations_max, self._take_revocations
         )
         self._summariser = self._made_summariser()
-        self._resources = HubResources(
-            self.hub, self.endpoint.context, self._summariser, self._made_searcher()
-        )
+        self._resources = self._made_resources()
         self._live = LiveTracer(self.hub, self.endpoint.handlers)
         self._insight = Insight(self.name, self, self.hub, self.endpoint.registry, self._live)
         self.http: server.HttpServer | None = None
@@ -231,6 +229,10 @@ class Node:
         summariser = Summariser(summaries, self.hub.open)
         self.hub.on_settled = summariser.note
         return summariser
+
+    def _made_resources(self) -> HubResources:
+        parts = self._summariser, self._made_searcher(), self._backend.keeper
+        return HubResources(self.hub, self.endpoint.context, *parts)
 
     def _made_retention(self) -> Retention | None:
         """Without a rule too: what it once kept of submissions is forgotten in time."""

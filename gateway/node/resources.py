@@ -21,7 +21,8 @@ from gateway.hub.names import NamedVersion, NamedVersions, hidden
 from gateway.hub.summarise import Summariser
 from gateway.node.request_charges import RequestCharges
 from gateway.node.searching import Searcher
-from gateway.ports import Identity, Role
+from gateway.ports import Identity, Role, Snapshot
+from gateway.ports.retention import HistoryKeeper
 from gateway.ports.search import Scope, Wanted
 from gateway.ports.summaries import Listing, Summary
 from gateway.rooms.room import Room
@@ -45,11 +46,13 @@ class HubResources(RequestCharges):
         sessions: SessionContext,
         summariser: Summariser | None = None,
         searcher: Searcher | None = None,
+        keeper: HistoryKeeper | None = None,
     ) -> None:
         super().__init__(sessions)
         self._searcher = searcher
         self._hub = hub
         self._summariser = summariser
+        self._keeper = keeper
         self.names = NamedVersions(hub.open, hub.now_s, hub.wall_ms)
 
     def types(self) -> Sequence[str]:
@@ -111,7 +114,9 @@ class HubResources(RequestCharges):
         while beyond - known > 1:
             middle = (known + beyond) // 2
             stamp_ms = await self._timestamp(room, middle)
-            if stamp_ms is not None and stamp_ms <= at_ms:
+            if stamp_ms is None:  # it went meanwhile, and so did all before it
+                oldest = known = middle
+            elif stamp_ms <= at_ms:
                 known = middle
             else:
                 beyond = middle
@@ -171,10 +176,13 @@ class HubResources(RequestCharges):
         self, user_id: str, resource_type: str, resource_id: str, name: str, version: int
     ) -> NamedVersion:
         """Give a version a name; raises Refusal as the port says."""
-        await self.read(resource_type, resource_id, version)  # it is there
+        found = await self.read(resource_type, resource_id, version)
         self._refuse_killed()
         await self._charge(user_id)
-        return await self.names.give(f"{resource_type}:{resource_id}", name, version, user_id)
+        resource = f"{resource_type}:{resource_id}"
+        if self._keeper is not None and version:  # old history may be on its way out without this name
+            await self._keeper.keep(resource, found.epoch, Snapshot(version, found.document))
+        return await self.names.give(resource, name, version, user_id)
 
     async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
         """Take a name away; whether there was one."""

@@ -7,6 +7,9 @@ from typing import NamedTuple, Protocol
 
 from gateway.ports.log import Snapshot
 
+# From the reading of a version until its name is found: moments, and far more is waited for.
+NAMED_SOON_S = 3600
+
 
 class RetentionRule(NamedTuple):
     """What a type's resources keep: changes since a time (Unix ms), and so many; None: without bound."""
@@ -50,6 +53,13 @@ class HistoryKeeper(Protocol):
         """Take a resource's changes up to `upto` away, and snapshots before it but these; how many changes.
 
         One of these is at `upto`. `OpLog.recent` goes on telling what was submitted at or after `since_ms`.
+        """
+        ...
+
+    async def keep(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
+        """Keep the document of a version that is being named, be its history gone by now or soon.
+
+        For NAMED_SOON_S nothing takes it; by then its name is known to who takes history away.
         """
         ...
 

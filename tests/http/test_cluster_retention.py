@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import trio
 from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.hub import retention
+from gateway.hub.retention import Policy
 from gateway.log import embedded_backup, postgres_retention
 from gateway.log.archive import Transfer
 from gateway.log.backup_file import BackupReader
@@ -18,8 +20,16 @@ from gateway.log.postgres import PostgresArchive, migrate
 from gateway.ports import Record, Snapshot
 from gateway.ports.retention import Excess, RetentionRule
 from gateway.wire.announcement import Announcement
-from tests.http.node import served
-from tests.http.test_retention import EVENT, gone, known_again, submitted, taken_unseen, written
+from tests.http.node import Served, served
+from tests.http.test_retention import (
+    EVENT,
+    gone,
+    known_again,
+    named_while_history_goes,
+    submitted,
+    taken_unseen,
+    written,
+)
 from tests.http.test_search import until
 from tests.search.server import shared_search_server
 from tests.servers import redis_server, shared_postgres
@@ -104,6 +114,69 @@ async def test_what_broke_off_before_or_after_the_archive_is_done_by_the_next_lo
             assert (await two.client.put(EVENT, json={"title": "on"})).json()["version"] == 11
 
 
+async def test_a_name_that_is_given_in_a_cluster_while_history_goes_keeps_its_version(tmp_path):
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+        async with served(tmp_path, "portable", **where) as node:
+            await written(node, EVENT, 10)
+            await archived(dsn, 10)
+            await named_while_history_goes(node, Policy({}, {"event": "4"}, ["event"]))
+
+
+async def archived(dsn: str, version: int) -> None:
+    """Until the archive has it."""
+    archive = PostgresArchive(dsn)
+    with trio.fail_after(30):
+        while (await archive.heads(["event:42"])).get("event:42", (0, 0))[1] < version:  # noqa: ASYNC110
+            await trio.sleep(0.05)
+    await archive.aclose()
+
+
+async def test_who_reads_while_history_goes_gets_the_document_or_is_told(tmp_path, monkeypatch):
+    """Old versions and times, on the node that takes history away and on another one."""
+    monkeypatch.setattr(retention, "FIRST_S", 0.0)
+    monkeypatch.setattr(retention, "INTERVAL_S", 0.02)
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        where = {
+            "redis": {"urls": [server.url]},
+            "postgres": {"dsn": dsn},
+            "limits": LIMITS,
+            "log": {"snapshot_versions": 4},
+            "retention": KEPT,
+        }
+        answers: Counter[str] = Counter()
+
+        async def read(node: Served, step: int) -> None:
+            version, begun_ms = 1, node.node.hub.wall_ms()
+            while True:
+                at_ms = max(begun_ms, node.node.hub.wall_ms() - 20 * version)
+                for params in ({"version": version}, {"at": at_ms}):
+                    answer = (await node.client.get(EVENT, params=params)).json()
+                    if "document" in answer:
+                        assert answer["document"] == {"title": f"title {answer['version']}"}, answer
+                        assert answer["version"] == params.get("version", answer["version"])
+                    else:
+                        # "It wasn't written yet" would be wrong: it was.
+                        assert answer.get("code") in ("VERSION_TOO_OLD", "VERSION_AHEAD"), answer
+                    answers[answer.get("code", "document")] += 1
+                version = version % 60 + step
+
+        async with (
+            served(tmp_path / "one", "portable", **where) as one,
+            served(tmp_path / "two", "portable", **where) as two,
+        ):
+            await written(one, EVENT, 1)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read, one, 1)
+                nursery.start_soon(read, two, 3)
+                await written(two, EVENT, 59, after=1)
+                await gone(two, EVENT, 56)
+                nursery.cancel_scope.cancel()
+        assert answers["document"] > 0 < answers["VERSION_TOO_OLD"]
+
+
 async def test_a_submission_is_known_though_its_change_went_and_redis_is_another(tmp_path, monkeypatch):
     monkeypatch.setattr(retention, "FIRST_S", 0.1)
     monkeypatch.setattr(retention, "INTERVAL_S", 0.2)
@@ -121,7 +194,7 @@ async def test_a_submission_is_known_though_its_change_went_and_redis_is_another
             await known_again(three)
 
 
-async def test_a_backup_has_what_is_known_of_submissions_whose_changes_went(tmp_path, monkeypatch):
+async def test_a_backup_has_named_versions_and_submissions_whose_changes_went(tmp_path, monkeypatch):
     """Of a cluster, restored in a lone gateway, in a cluster, and in one of Redis alone."""
     monkeypatch.setattr(retention, "FIRST_S", 0.1)
     monkeypatch.setattr(retention, "INTERVAL_S", 0.2)
@@ -136,10 +209,11 @@ async def test_a_backup_has_what_is_known_of_submissions_whose_changes_went(tmp_
         migrate(dsn)
         migrate(other_dsn)
         where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
-        where["retention"] = {"changes": {"event": "1"}}
         async with served(tmp_path / "one", "portable", **where) as one:
             await taken_unseen(one)
             await written(one, EVENT, 1)
+            await one.client.put(f"{EVENT}/versions/Draft", json={"version": 1})
+        where["retention"] = {"changes": {"event": "1"}}
         async with served(tmp_path / "two", "portable", **where) as two:
             await gone(two, EVENT, 2)
         async with stores(Config().with_(**where)) as found:
@@ -147,6 +221,7 @@ async def test_a_backup_has_what_is_known_of_submissions_whose_changes_went(tmp_
         embedded_backup.restore(file, tmp_path / "lone", False)
         async with served(tmp_path / "lone", "portable") as lone:
             await known_again(lone)
+            await named_again(lone)
         other = {"redis": {"urls": [another.url]}, "postgres": {"dsn": other_dsn}}
         for into in (other, {"redis": {"urls": [alone.url]}}):
             async with stores(Config().with_(**into)) as found:
@@ -154,6 +229,14 @@ async def test_a_backup_has_what_is_known_of_submissions_whose_changes_went(tmp_
                     await fill(found, reader)
             async with served(tmp_path / "again", "portable", **into) as again:
                 await known_again(again)
+                if "postgres" in into:
+                    await named_again(again)
+
+
+async def named_again(node: Served) -> None:
+    """The version that has a name can be read, though its change had gone."""
+    named = (await node.client.get(EVENT, params={"named": "Draft"})).json()
+    assert named.get("document") == {"title": "title 1"}, named
 
 
 async def test_the_archive_knows_submissions_whose_changes_went():
@@ -239,10 +322,11 @@ async def test_of_all_workers_one_looks_and_the_next_one_later():
             for _ in range(4):
                 nursery.start_soon(take)
         assert sorted(turns) == [False, False, False, True]
-        await archive.run(
-            lambda one: one.execute(b"UPDATE gateway.retention SET taken_until = now()").rowcount, "none"
-        )
-        assert await postgres_retention.turn(archive, 3600)
+        for until in ("now()", "now() + interval '2 hours'"):  # and where the server's clock went back
+            taken = f"UPDATE gateway.retention SET taken_until = {until}".encode()
+            await archive.run(lambda one, taken=taken: one.execute(taken).rowcount, "none")
+            assert await postgres_retention.turn(archive, 3600)
+            assert not await postgres_retention.turn(archive, 3600)
         await archive.aclose()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -13,6 +14,7 @@ import trio
 from gateway.cli.client import GatewayLink
 from gateway.errors import ConfigError
 from gateway.hub import retention
+from gateway.hub.names import NamedVersion, NamedVersions
 from gateway.hub.retention import DAY_MS, Policy
 from gateway.log.backup_file import BackupReader
 from gateway.log.sqlite import DATABASE, SqliteLog
@@ -293,7 +295,9 @@ async def test_a_log_of_before_submissions_were_kept_goes_on(tmp_path):
     await log.append([Batch("event:1", epoch, 0, "n", [submitted(1), submitted(2)])])
     await log.aclose()
     with closing(sqlite3.connect(tmp_path / DATABASE)) as database:
-        database.executescript("DROP TABLE submission; PRAGMA user_version = 2;")
+        database.executescript(
+            "DROP TABLE submission; ALTER TABLE snapshot DROP COLUMN kept_ms; PRAGMA user_version = 2;"
+        )
     with BackupReader(tmp_path / DATABASE) as reader:
         assert reader.submissions("event:1") == []
     log = SqliteLog(tmp_path)
@@ -303,6 +307,65 @@ async def test_a_log_of_before_submissions_were_kept_goes_on(tmp_path):
     await log.aclose()
     with BackupReader(tmp_path / DATABASE) as reader:
         assert reader.submissions("event:1") == [PastSubmission("ann", "c", 1, 1, "digest 1", 100)]
+
+
+def looking(node: Served, kept: Policy, now_ms: Callable[[], int]) -> retention.Retention:
+    """Retention of this node by a rule, at a time."""
+    keeper = node.node._backend.keeper
+    assert keeper is not None
+    names, log = node.node._resources.names, node.node.hub.log
+    return retention.Retention(log, keeper, names, lambda: kept.of(now_ms()), lambda: now_ms() - DAY_MS)
+
+
+async def named_while_history_goes(node: Served, kept: Policy) -> None:
+    """Version 3 gets a name after it was found that nobody gave it one, and before it goes."""
+    of = NamedVersions.of
+
+    async def of_before(names: NamedVersions, resource: str) -> list[NamedVersion]:
+        found = await of(names, resource)
+        if not found:
+            assert (await node.client.put(f"{EVENT}/versions/Late", json={"version": 3})).is_success
+        return found
+
+    look = looking(node, kept, node.node.hub.wall_ms)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NamedVersions, "of", of_before)
+        for _ in range(2):
+            await look.look()
+    assert look.changes == 6
+    named = (await node.client.get(EVENT, params={"named": "Late"})).json()
+    assert named["document"] == {"title": "title 3"}, named
+    # One that is there no more gets none.
+    late = await node.client.put(f"{EVENT}/versions/Later", json={"version": 4})
+    assert (late.status_code, late.json()["code"]) == (410, "VERSION_TOO_OLD"), late.text
+    assert [item["name"] for item in (await node.client.get(f"{EVENT}/versions")).json()["versions"]] == [
+        "Late"
+    ]
+
+
+async def test_a_name_that_is_given_while_history_goes_keeps_its_version(tmp_path):
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        await written(node, EVENT, 10)
+        await named_while_history_goes(node, Policy({}, {"event": "4"}, ["event"]))
+
+
+async def test_a_clock_that_goes_back_takes_nothing_away(tmp_path):
+    """Two days on, all but the newest change goes; five days back, what is there and what comes stays."""
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        await written(node, EVENT, 10)
+        now_ms = node.node.hub.wall_ms() + 2 * DAY_MS
+        look = looking(node, Policy({"event": "1"}, {}, ["event"]), lambda: now_ms)
+        await look.look()
+        assert look.changes == 9
+        now_ms -= 7 * DAY_MS
+        await written(node, EVENT, 3, after=10)
+        await look.look()
+        assert look.changes == 9
+        history = (await node.client.get(f"{EVENT}/history")).json()
+        assert [change["version"] for change in history["changes"]] == [10, 11, 12, 13]
+        now_ms += 7 * DAY_MS
+        await look.look()
+        assert look.changes == 12
 
 
 async def test_a_purge_while_history_goes_leaves_nothing_of_it(tmp_path, monkeypatch):

@@ -69,6 +69,7 @@ async def test_a_log_from_before_checksums_gets_them_for_what_is_new(tmp_path: P
     for table in ("change", "snapshot"):
         connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
     connection.execute("DROP TABLE submission")
+    connection.execute("ALTER TABLE snapshot DROP COLUMN kept_ms")
     connection.execute("PRAGMA user_version = 1")
     connection.commit()
     connection.close()

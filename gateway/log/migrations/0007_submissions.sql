@@ -13,3 +13,6 @@ CREATE TABLE gateway.submission (
 );
 
 CREATE INDEX submission_by_time ON gateway.submission (timestamp);
+
+-- When a version was being named: a while after that its snapshot stays, whoever knows of the name.
+ALTER TABLE gateway.snapshot ADD COLUMN kept_at timestamptz;
