@@ -3,11 +3,15 @@
     python -m benchmarks.search --changes 1000000 --rate 2000 --seconds 60
     python -m benchmarks.search edits          # CPU of a node an edit, with and without an index, in turn
     python -m benchmarks.search server --url http://127.0.0.1:9200
+    python -m benchmarks.search server --elasticsearch    # a node that is made for it: needs Java 17
 
 Without a word: a log is filled, its index made; then changes come at the rate, with the indexer's process
 beside, whose lag and CPU are looked at; then searches, each kind many times. `--data` keeps log and index in
 a directory, and goes on with what is there. `server`: the same changes go to a search server, in steps as the
-indexer takes them; then the same searches. Its index is new, and goes at the end.
+indexer takes them; then the same searches. Its index is new, and goes at the end. With `--elasticsearch` that
+server is a node of Elasticsearch 7.0's own classes on loopback (benchmarks/elasticsearch says what isn't its
+own), which is fetched, compiled, started and ended here: a JDK, pip and 68 MB once, about three minutes for
+1,000,000 changes. Figures are printed, and written to out/benchmarks/search-server.json.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ import orjson
 import psutil
 import trio
 
+from benchmarks import elasticsearch, measure
 from gateway.admission import create_secret, issue
 from gateway.config import SearchSettings
 from gateway.log.indexer import CHANGES_A_STEP
@@ -75,7 +80,7 @@ WORDS = [
 ]
 SEARCHES = 100
 SERVER_TIMEOUT_S = 60.0
-LAG_LOOK_S = 0.25
+PROGRESS_S = 10.0
 
 
 class Writer:
@@ -213,8 +218,8 @@ async def beside(data: Path, writer: Writer, rate: int, seconds: float) -> None:
     say("beside", a_second=got, looks=len(ordered), **lag)
 
 
-async def searched(index: SearchIndex, changes: int) -> None:
-    """Searches of each kind."""
+async def searched(index: SearchIndex, changes: int) -> dict[str, dict[str, float]]:
+    """Searches of each kind, printed as they come; closes the index. The figures of each, in milliseconds."""
     few = Scope(names=frozenset(f"event:{room}" for room in range(20)))
     some = Scope(prefixes=frozenset({"event:1"}))
     nothing = Scope(names=frozenset({"event:none"}))
@@ -232,15 +237,19 @@ async def searched(index: SearchIndex, changes: int) -> None:
         ("nothing granted", "meeting", nothing, {}),
     ]
     every: list[float] = []
+    figures: dict[str, dict[str, float]] = {}
     for name, query, scope, wanted in kinds:
         took = await timed(index, query, scope, **wanted)
         every += took
-        say(name, p50_ms=statistics.median(took), p95_ms=sorted(took)[int(len(took) * 0.95)])
-    say("all searches", p95_ms=sorted(every)[int(len(every) * 0.95)])
+        figures[name] = {"p50_ms": statistics.median(took), "p95_ms": sorted(took)[int(len(took) * 0.95)]}
+        say(name, **figures[name])
+    figures["all searches"] = {"p95_ms": sorted(every)[int(len(every) * 0.95)]}
+    say("all searches", **figures["all searches"])
     began = time.perf_counter()
     count = await index.count(Wanted(EVERYTHING, terms_of("meeting")), 10_000)
     say("counting to 10,000", count=count, ms=(time.perf_counter() - began) * 1000)
     await index.aclose()
+    return figures
 
 
 # ------------------------------------------------------------------------------------------ a server
@@ -263,15 +272,34 @@ async def on_server(url: str) -> AsyncIterator[OpenSearchIndex]:
 async def measured_server(changes: int, url: str) -> None:
     """What it takes to fill a server's index, and to search it."""
     async with on_server(url) as index:
-        rng = random.Random(1)
-        versions = [0] * ROOMS
-        began = time.perf_counter()
-        for done in range(0, changes, CHANGES_A_STEP):
-            await index.store(entries(rng, versions, done, min(CHANGES_A_STEP, changes - done)))
-        await index.refresh()
-        took_s = time.perf_counter() - began
-        say("indexed", changes=changes, a_second=changes / took_s)
-        await searched(index, changes)
+        a_second = await stored(index, changes)
+        say("indexed", changes=changes, a_second=a_second)
+        figures = await searched(index, changes)
+    found = {"changes": changes, "indexed_a_second": a_second, "searches": figures}
+    print(f"written to {measure.save('search-server', found)}")
+
+
+async def stored(index: OpenSearchIndex, changes: int) -> float:
+    """Store so many, which says now and then how far it is; changes a second."""
+    rng = random.Random(1)
+    versions = [0] * ROOMS
+    began = told_s = time.perf_counter()
+    for done in range(0, changes, CHANGES_A_STEP):
+        await index.store(entries(rng, versions, done, min(CHANGES_A_STEP, changes - done)))
+        if time.perf_counter() > told_s + PROGRESS_S:
+            told_s = time.perf_counter()
+            print(f"  {done:,} of {changes:,} changes", file=sys.stderr, flush=True)
+    await index.refresh()
+    return changes / (time.perf_counter() - began)
+
+
+def on_elasticsearch(changes: int, heap_mb: int) -> None:
+    """The same on a node of Elasticsearch's classes, which begins and ends with it."""
+    try:
+        with elasticsearch.server(heap_mb) as url:
+            trio.run(measured_server, changes, url)
+    except elasticsearch.CannotStart as error:
+        sys.exit(f"There is no Elasticsearch here: {error}")
 
 
 def entries(rng: random.Random, versions: list[int], done: int, count: int) -> list[IndexEntry]:
@@ -348,18 +376,26 @@ def edits_compared(edits: int, turns: int) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """The program."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.search",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("what", nargs="?", choices=("index", "edits", "server"), default="index")
-    parser.add_argument("--changes", type=int, default=1_000_000)
-    parser.add_argument("--rate", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--data", type=Path, help="a directory that is kept")
-    parser.add_argument("--edits", type=int, default=3000)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--url", default="http://127.0.0.1:9200", help="of a search server")
+    parser.add_argument("--changes", type=int, default=1_000_000, help="so many are indexed (1,000,000)")
+    parser.add_argument("--rate", type=int, default=2000, help="index: changes a second beside (2,000)")
+    parser.add_argument("--seconds", type=float, default=60, help="index: for so long (60)")
+    parser.add_argument("--data", type=Path, help="index: a directory that is kept")
+    parser.add_argument("--edits", type=int, default=3000, help="edits: so many a turn (3,000)")
+    parser.add_argument("--turns", type=int, default=5, help="edits: so many turns of each (5)")
+    parser.add_argument("--url", default="http://127.0.0.1:9200", help="server: where it is")
+    parser.add_argument("--elasticsearch", action="store_true", help="server: one that is made for it")
+    parser.add_argument("--heap-mb", type=int, default=elasticsearch.HEAP_MB, help="its Java heap (3,072)")
     given = parser.parse_args(arguments)
     if given.what == "edits":
         edits_compared(given.edits, given.turns)
+    elif given.what == "server" and given.elasticsearch:
+        on_elasticsearch(given.changes, given.heap_mb)
     elif given.what == "server":
         trio.run(measured_server, given.changes, given.url)
     else:

@@ -38,10 +38,12 @@ _LONGS = ("epoch", "version", "timestamp", "upto")
 
 MAPPING: Mapping[str, Any] = {
     "settings": {
+        # The order of `find`, which asks for no total: so a server ends at the page, not at all that matches.
+        "index": {"sort.field": ["timestamp", "ident"], "sort.order": ["desc", "asc"]},
         "analysis": {
             "tokenizer": {"trigram": {"type": "ngram", "min_gram": TRIGRAM, "max_gram": TRIGRAM}},
             "analyzer": {"trigram": {"type": "custom", "tokenizer": "trigram"}},
-        }
+        },
     },
     "mappings": {
         "dynamic": "strict",

@@ -21,8 +21,9 @@ NUMBERS = count(1)
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[OpenSearchIndex]:
-    rest = HttpRest(SearchSettings(url=shared_search_server().url))
+async def opened(url: str = "") -> AsyncIterator[OpenSearchIndex]:
+    """A new index there, on the shared server where no other is named."""
+    rest = HttpRest(SearchSettings(url=url or shared_search_server().url))
     index = OpenSearchIndex(rest, f"test-{next(NUMBERS)}")
     await index.make()
     yield index
@@ -30,15 +31,25 @@ async def opened() -> AsyncIterator[OpenSearchIndex]:
     await rest.aclose()
 
 
-class TestOpenSearch(SearchContract):
+class ServerContract(SearchContract):
+    """The contract of indexes on the server at `url`."""
+
+    def url(self) -> str:
+        raise NotImplementedError
+
     @asynccontextmanager
     async def index(self) -> AsyncIterator[SearchIndex]:
-        async with opened() as index:
+        async with opened(self.url()) as index:
             yield index
 
     async def seen(self, index: SearchIndex) -> None:
         assert isinstance(index, OpenSearchIndex)
         await index.refresh()
+
+
+class TestOpenSearch(ServerContract):
+    def url(self) -> str:
+        return shared_search_server().url
 
 
 class Partly(HttpRest):
