@@ -16,6 +16,7 @@ from gateway.hub.catch_up import CatchUp
 from gateway.hub.heavy import HeavyRooms
 from gateway.hub.lane import Lane
 from gateway.hub.overload import Overload
+from gateway.hub.pace import INTERVAL_MAX_S
 from gateway.hub.sanitising import Sanitising
 from gateway.ports import Batch, Failed, OpLog, Outcome, Reserved
 from gateway.ports.tracing import Tracer
@@ -26,6 +27,9 @@ from gateway.runtime.timeslice import Slices
 from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
+
+# A room that changed less long ago had had both changes in one batch, had the lane waited for as long.
+GATHERED_MS = int(1000 * INTERVAL_MAX_S)
 
 
 def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
@@ -109,7 +113,6 @@ class Committer:
             async with lane.next:
                 await lane.wait()
                 prepared = await self._prepared(lane)
-                lane.carried(len(prepared))
             if prepared:
                 await self._commit(lane, prepared)
             if self._round is not None:
@@ -121,22 +124,25 @@ class Committer:
         lane.take_due_back()
         slices = Slices(self._now_s)
         prepared: list[tuple[Room, Batch]] = []
-        changes = 0
+        changes = again = 0
         while changes < self._log.pacing.changes and (room := lane.pop()) is not None:
             wait_s = self._heavy.wait_s(room)
             if wait_s:
                 lane.postpone(room, wait_s)
                 continue
+            changed_ms = room.history.timestamp_ms
             batch = self._staged(room)
             if batch is not None:
                 prepared.append((room, batch))
                 changes += len(batch.records)
+                again += batch.records[0].timestamp < changed_ms + GATHERED_MS
             if room.unsanitised:
                 self._sanitise_for(room)
             if slices.over:
                 await slices.pause()
         if changes:
             _observe(self._counters.step_seconds["transform"], slices.worked_s, changes)
+        lane.carried(len(prepared), again)
         return prepared
 
     def _staged(self, room: Room) -> Batch | None:

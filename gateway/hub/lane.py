@@ -102,9 +102,9 @@ class Lane:
         turn.leave(trio.current_time() + seconds)
         self._yielded[room] = turn
 
-    def carried(self, rooms: int) -> None:
-        """An append of so many rooms was prepared."""
-        self._pace.carried(rooms, more=bool(self._ready))
+    def carried(self, rooms: int, again: int) -> None:
+        """An append of so many rooms was prepared, so many of which had changed just before."""
+        self._pace.carried(rooms, again, more=bool(self._ready))
 
     async def wait(self) -> None:
         """Until it is some room's turn, and the lane's pace allows of an append."""

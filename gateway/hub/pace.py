@@ -4,6 +4,9 @@ An append costs about as much for one change as for ten: a transaction and the w
 round trip that both ends pay for. At full load appends take so long that changes gather by themselves, or
 leave some for the next one, which begins at once; between that and a few a second appends would be many and
 small.
+
+Slow appends wait for longer only as far as that makes them fewer changes: where a room's changes follow each
+other so closely that those of one wait become one batch.
 """
 
 from __future__ import annotations
@@ -27,17 +30,21 @@ WAIT_MIN_SHARE = 0.25
 class Pace:
     """The pace of one lane."""
 
-    __slots__ = ("_began_s", "_more", "_pacing", "_rooms")
+    __slots__ = ("_again", "_began_s", "_more", "_pacing", "_rooms")
 
     def __init__(self, pacing: Pacing) -> None:
         self._pacing = pacing
         self._began_s = 0.0
-        self._rooms = 0.0  # of late
+        self._rooms = self._again = 0.0  # of late
         self._more = False
 
-    def carried(self, rooms: int, more: bool = False) -> None:
-        """An append of so many rooms was prepared; whether more than it could take are waiting."""
+    def carried(self, rooms: int, again: int, more: bool = False) -> None:
+        """An append of so many rooms was prepared; whether more than it could take are waiting.
+
+        So many of them had changed less than `INTERVAL_MAX_S` before.
+        """
         self._rooms += rooms
+        self._again += again
         self._more = more
 
     async def wait(self, append_s: float) -> None:
@@ -48,10 +55,14 @@ class Pace:
         now_s = trio.current_time()
         coming = self._rooms / MEMORY_S * interval_s
         busy = min(1.0, max(0.0, (coming - 1) / ROOMS_BUSY))
-        due_s = self._began_s + busy * max(interval_s, min(appends * append_s, INTERVAL_MAX_S))
+        merging = self._again / self._rooms if self._rooms else 0.0
+        slow_s = merging * min(appends * append_s, INTERVAL_MAX_S)
+        due_s = self._began_s + busy * max(interval_s, slow_s)
         if not self._more and due_s - now_s > WAIT_MIN_SHARE * interval_s:
             await trio.sleep_until(due_s)
             await trio.lowlevel.checkpoint()  # what the bus brought by now is heard first
             now_s = trio.current_time()
-        self._rooms *= math.exp((self._began_s - now_s) / MEMORY_S)
+        kept = math.exp((self._began_s - now_s) / MEMORY_S)
+        self._rooms *= kept
+        self._again *= kept
         self._began_s = now_s

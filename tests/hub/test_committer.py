@@ -74,6 +74,30 @@ async def test_appends_overlap_as_far_as_the_log_says(autojump_clock):
         assert max(len(batches) for batches in worker.log.appends) == 2  # of a change or two each
 
 
+@pytest.mark.parametrize(("documents", "append_interval_s"), [(20, 0.040), (200, 0.010)])
+async def test_slow_appends_wait_where_edits_of_one_document_go_together(
+    autojump_clock, documents, append_interval_s
+):
+    """1,000 edits a second to a log whose appends take 10 ms, four of which are waited for at the most."""
+    async with cluster() as found:
+        worker = await found.worker(Pacing(0.010, appends=4))
+        rooms = [await worker.open(f"event:{number}") for number in range(documents)]
+        append = worker.log.append
+
+        async def slow(batches):
+            await trio.sleep(0.010)
+            return await append(batches)
+
+        worker.log.append = slow
+        ann = Author("ann")
+        for number in range(3000):
+            if number == 1000:
+                worker.log.appends.clear()
+            worker.submit(rooms[number % documents], ann, titled(f"{number}"))
+            await trio.sleep(0.001)
+        assert 2.0 / len(worker.log.appends) == pytest.approx(append_interval_s, rel=0.15)
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [(LogUnavailable("away", "none"), "none"), (RuntimeError("a bug"), "unknown")],

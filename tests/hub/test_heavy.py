@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import trio
@@ -35,6 +36,7 @@ class Room:
     """A room that always has more to stage; each batch takes so long, and all of it is refused."""
 
     unsanitised = ()
+    history = SimpleNamespace(timestamp_ms=0)
 
     def __init__(self, name: str, work: Work, cost_s: float) -> None:
         self.resource = name

@@ -13,8 +13,13 @@ LOCAL, REMOTE = Pacing(INTERVAL_S), Pacing(INTERVAL_S, APPENDS)
 BOTH = pytest.mark.parametrize("pacing", [LOCAL, REMOTE])
 
 
-async def appends_a_second(pacing: Pacing, rooms_a_second: float, append_s: float = 0.001) -> float:
-    """How many appends a lane begins, to which so many rooms a second have something to append."""
+async def appends_a_second(
+    pacing: Pacing, rooms_a_second: float, append_s: float = 0.001, again: float = 1.0
+) -> float:
+    """How many appends a lane begins, to which so many rooms a second have something to append.
+
+    `again`: the share of them that changed shortly before.
+    """
     pace = Pace(pacing)
     began_s = last_s = trio.current_time()
     appends, waiting = 0, 0.0
@@ -24,7 +29,7 @@ async def appends_a_second(pacing: Pacing, rooms_a_second: float, append_s: floa
         await pace.wait(append_s)
         waiting += rooms_a_second * (trio.current_time() - last_s)
         last_s = trio.current_time()
-        pace.carried(int(waiting))
+        pace.carried(int(waiting), round(again * int(waiting)))
         waiting -= int(waiting)
         appends += 1
         await trio.sleep(append_s)
@@ -54,10 +59,16 @@ async def test_slow_round_trips_are_held_back_by_what_they_take(autojump_clock, 
     assert await appends_a_second(REMOTE, 2000, append_s) == pytest.approx(1 / interval_s, rel=0.1)
 
 
+@pytest.mark.parametrize(("again", "interval_s"), [(0.0, INTERVAL_S), (0.1, INTERVAL_S), (0.5, 0.020)])
+async def test_slow_appends_wait_as_far_as_changes_would_go_together(autojump_clock, again, interval_s):
+    found = await appends_a_second(REMOTE, 2000, 0.010, again)
+    assert found == pytest.approx(1 / interval_s, rel=0.1)
+
+
 async def test_appends_that_take_as_long_gather_by_themselves(autojump_clock):
     pace = Pace(LOCAL)
     for _ in range(20):
-        pace.carried(100)
+        pace.carried(100, 100)
         await pace.wait(INTERVAL_S)
         await trio.sleep(0.8 * INTERVAL_S)
         began_s = trio.current_time()
@@ -68,13 +79,13 @@ async def test_appends_that_take_as_long_gather_by_themselves(autojump_clock):
 
 async def test_what_an_append_left_is_not_held_back(autojump_clock):
     pace = Pace(LOCAL)
-    pace.carried(100, more=True)
+    pace.carried(100, 100, more=True)
     await pace.wait(0.001)
-    pace.carried(100, more=True)
+    pace.carried(100, 100, more=True)
     began_s = trio.current_time()
     await pace.wait(0.001)
     assert trio.current_time() == began_s
-    pace.carried(100)
+    pace.carried(100, 100)
     await pace.wait(0.001)
     assert trio.current_time() == pytest.approx(began_s + INTERVAL_S)
 
@@ -82,6 +93,6 @@ async def test_what_an_append_left_is_not_held_back(autojump_clock):
 async def test_a_log_that_is_not_to_be_held_back_is_not(autojump_clock):
     pace = Pace(Pacing())
     for _ in range(20):
-        pace.carried(100)
+        pace.carried(100, 100)
         await pace.wait(0.001)
     assert trio.current_time() == 0.0

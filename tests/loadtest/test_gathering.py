@@ -55,7 +55,7 @@ async def lane(documents: int, edits_per_s: float, append_s: float, seconds: flo
         while due_s <= trio.current_time():
             edited.add(rng.randrange(documents))
             due_s += rng.expovariate(edits_per_s)
-        held.carried(len(edited))
+        held.carried(len(edited), 0)
         await trio.sleep(append_s)
         counts = [counts[0] + 1, counts[1] + len(edited)]
     return counts[0] / seconds, counts[1] / seconds
