@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import select
 import socket
 import time
@@ -43,8 +44,9 @@ PASS_OVERLOADED_MAX_S = 0.04
 SLOW_S = 0.0003
 SLOW_PASS_S = 0.001
 
-# A connection rests so long at the most: who is refused for now is told to come again no sooner.
+# For how long a connection rests, on average: who is refused for now is told to come again no sooner.
 REST_S = 0.5
+REST_TICK_S = 0.05
 
 # One read of a handshake, or of what is thrown away.
 RECEIVE_BYTES = 16 * 1024
@@ -280,27 +282,35 @@ class Resting(Protocol):
 
 
 class Rests:
-    """Connections that rest, all to the same tick: waking each by itself would cost more than it saves."""
+    """Connections that rest, woken by the tick: waking each by itself would cost more than it saves.
+
+    Each rests for about `REST_S`, some more and some less: all at once they would bring more than can be
+    committed, and nothing between.
+    """
 
     def __init__(self) -> None:
-        self._resting: list[Resting] = []
+        self._until: dict[int, list[Resting]] = {}  # a tick -> who rests until then
         self._some = trio.Event()
 
     def add(self, connection: Resting) -> None:
         """It rests from now on."""
-        self._resting.append(connection)
+        until_s = trio.current_time() + REST_S * random.uniform(0.5, 1.5)
+        self._until.setdefault(int(until_s / REST_TICK_S) + 1, []).append(connection)
         self._some.set()
 
     async def run(self) -> None:
         """Have them read on, until cancelled."""
         while True:
             await self._some.wait()
-            await trio.sleep(REST_S)
-            over, self._resting, self._some = self._resting, [], trio.Event()
+            await trio.sleep(REST_TICK_S)
+            now = int(trio.current_time() / REST_TICK_S)
             slices = Slices(trio.current_time)
-            for connection in over:
-                connection.rested()
-                await slices.pause()
+            for tick in [tick for tick in self._until if tick <= now]:
+                for connection in self._until.pop(tick):
+                    connection.rested()
+                    await slices.pause()
+            if not self._until:
+                self._some = trio.Event()
 
 
 class Timed(Protocol):
