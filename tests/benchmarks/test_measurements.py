@@ -49,7 +49,7 @@ def test_an_honest_client_is_measured_beside_attackers(name: str) -> None:
 def test_an_overload_is_offered_and_every_edit_is_accounted_for(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for constant in ("WARM_S", "MAXIMUM_S", "HALF_S"):
+    for constant in ("FILL_S", "WARM_S", "MAXIMUM_S", "HALF_S"):
         monkeypatch.setattr(overload, constant, 0.2)
     monkeypatch.setattr(overload, "AFTER_S", 1)
     monkeypatch.setattr(overload, "RECOVERED_S", 0)
