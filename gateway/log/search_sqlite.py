@@ -138,8 +138,8 @@ def connect_reading(path: Path) -> sqlite3.Connection:
 
 def connect(path: Path) -> sqlite3.Connection:
     """The same, to write; makes the database where there is none."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    os.close(descriptor)
+    if not path.exists():  # to close one that is in use would take this process's locks off it
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     with made_ready(connection):
         connection.executescript(_PREPARE)

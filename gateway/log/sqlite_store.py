@@ -191,7 +191,8 @@ def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
     The database is its owner's alone, and so are the files beside it, which SQLite makes like it.
     """
     if writing:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        if not path.exists():  # to close one that is in use would take this process's locks off it
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         _make_private(path)
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={'rwc' if writing else 'ro'}",

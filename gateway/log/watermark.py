@@ -24,7 +24,7 @@ _FORM = struct.Struct("<QQI")
 # A name is changed at most so often: it costs more than a number inside of a file.
 NAMED_INTERVAL_S = 1.0
 # statx(2), for the time at which a file was made: a number of a file is used again for another one.
-_AT_EMPTY_PATH, _STATX_BTIME, _STATX_BYTES, _BTIME_OFFSET = 0x1000, 0x800, 256, 80
+_AT_FDCWD, _STATX_BTIME, _STATX_BYTES, _BTIME_OFFSET = -100, 0x800, 256, 80
 
 
 class Acknowledged(NamedTuple):
@@ -93,14 +93,17 @@ def identity(path: Path) -> int:
 
 
 def _born(path: Path) -> tuple[int, int]:
-    """When a file was made, in seconds and nanoseconds; zeros where the system doesn't say."""
+    """When a file was made, in seconds and nanoseconds; zeros where the system doesn't say.
+
+    The file isn't opened: to close it again would take all of this process's locks off it (fcntl(2)), and
+    with them SQLite's. Whoever opens the database then, and closes it, deletes the write-ahead log in use.
+    """
     try:
         statx = ctypes.CDLL(None, use_errno=True).statx
     except (AttributeError, OSError):
         return 0, 0
     answer = ctypes.create_string_buffer(_STATX_BYTES)
-    with path.open("rb") as file:
-        if statx(file.fileno(), b"", _AT_EMPTY_PATH, _STATX_BTIME, answer):
-            return 0, 0
+    if statx(_AT_FDCWD, os.fsencode(path.absolute()), 0, _STATX_BTIME, answer):
+        return 0, 0
     seconds, nanoseconds = struct.unpack_from("<qI", answer.raw, _BTIME_OFFSET)
     return seconds, nanoseconds

@@ -55,6 +55,17 @@ class TestSqliteLog(LogContract):
 # ------------------------------------------------------------------------------------- what survives
 
 
+async def test_another_program_that_opens_the_database_and_ends_takes_nothing_away(tmp_path: Path) -> None:
+    """As a shell of SQLite does: the last one to close a database deletes its write-ahead log."""
+    look = f"import sqlite3; d = sqlite3.connect({str(tmp_path / DATABASE)!r}); "
+    look += "print(d.execute('SELECT count(*) FROM change').fetchone()[0]); d.close()"
+    async with opened(tmp_path) as log:
+        for version in range(1, 4):
+            await committed(log, batch(await log.open(ROOM), record(version)))
+            done = await trio.run_process([sys.executable, "-c", look], capture_stdout=True)
+            assert int(done.stdout) == version
+
+
 async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
     async with opened(tmp_path) as log:
         first = batch(await log.open(ROOM), record(1, seq=1), record(2, seq=2, undoes=1))
