@@ -289,7 +289,7 @@ def _versions() -> JsonObject:
 
 
 def _name() -> JsonObject:
-    operation = _secured("Give a version a name", "editor", "NamedVersion", 408, 413, 422)
+    operation = _secured("Give a version a name", "editor", "NamedVersion", 408, 409, 413, 422)
     operation["requestBody"] = json_body("NameWanted", "The version")
     return operation
 

@@ -84,9 +84,13 @@ _DROP_SNAPSHOTS = f"""
 DELETE FROM gateway.snapshot WHERE resource = %s AND version < %s AND version <> ALL(%s::bigint[])
 AND (kept_at IS NULL OR kept_at < clock_timestamp() - interval '{NAMED_SOON_S} s')
 """.encode()
+# A document beyond the archive's newest change would be taken for its head.
 _KEEP_SNAPSHOT = b"""
 INSERT INTO gateway.snapshot (resource, version, epoch, document, checksum, kept_at)
-SELECT id, %s, %s, %s::text::json, %s, clock_timestamp() FROM gateway.resource WHERE name = %s AND epoch <= %s
+SELECT id, %(version)s, epoch, %(document)s::text::json, %(checksum)s, clock_timestamp()
+FROM gateway.resource AS s WHERE name = %(name)s AND epoch = %(epoch)s AND %(version)s <= (
+    SELECT max(version) FROM gateway.change WHERE resource = s.id AND NOT superseded
+)
 ON CONFLICT (resource, version) DO UPDATE SET kept_at = excluded.kept_at
 """
 
@@ -153,7 +157,8 @@ async def retain(
 async def keep(archive: PostgresArchive, resource: str, epoch: int, snapshot: Snapshot) -> None:
     """The port's `keep`."""
     version, document = snapshot
-    values = (version, epoch, document.decode(), crc32(document), clean(resource), epoch)
+    what = {"version": version, "document": document.decode(), "checksum": crc32(document)}
+    values = {"name": clean(resource), "epoch": epoch, **what}
     await archive.run(lambda one: one.execute(_KEEP_SNAPSHOT, values), "unknown")
 
 

@@ -79,15 +79,19 @@ class HubResources(RequestCharges):
 
     async def read(self, resource_type: str, resource_id: str, version: int | None) -> Revision:
         """The resource at a version, at head for None; raises Refusal VERSION_AHEAD, UNAVAILABLE."""
-        room = await self._hub.open(f"{resource_type}:{resource_id}")
-        head, document = room.version, room.document
-        if version is None:
-            version = head
+        while True:
+            room = await self._hub.open(f"{resource_type}:{resource_id}")
+            found = await self._revision(room, room.version if version is None else version)
+            if room.epoch == found.epoch:
+                return found  # else it was purged meanwhile, and this is of neither history
+
+    async def _revision(self, room: Room, version: int) -> Revision:
+        epoch, head, document = room.epoch, room.version, room.document
         if version > head:
             raise Refusal("VERSION_AHEAD", f"{room.resource} ends at version {head}.", version=head)
         if version < head:
             document = await replay.document_at(self._hub.log, room.resource, version)
-        return Revision(version, room.epoch, orjson.dumps(document), await self._timestamp(room, version))
+        return Revision(version, epoch, orjson.dumps(document), await self._timestamp(room, version))
 
     async def _timestamp(self, room: Room, version: int) -> int | None:
         if version == 0:
@@ -180,9 +184,19 @@ class HubResources(RequestCharges):
         self._refuse_killed()
         await self._charge(user_id)
         resource = f"{resource_type}:{resource_id}"
-        if self._keeper is not None and version:  # old history may be on its way out without this name
-            await self._keeper.keep(resource, found.epoch, Snapshot(version, found.document))
-        return await self.names.give(resource, name, version, user_id)
+        await self._keep(resource, found)  # old history may be on its way out without this name
+        named = await self.names.give(resource, name, version, user_id)
+        await self._keep(resource, found)  # it may have come into the archive only now, and be on its way out
+        room = await self._hub.open(resource)
+        if room.epoch != found.epoch:
+            await self.names.drop(resource, name, user_id)
+            text = f"{resource} has another history since: its versions are other ones."
+            raise Refusal("VERSION_TOO_OLD", text, version=room.version)
+        return named
+
+    async def _keep(self, resource: str, found: Revision) -> None:
+        if self._keeper is not None and found.version:
+            await self._keeper.keep(resource, found.epoch, Snapshot(found.version, found.document))
 
     async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
         """Take a name away; whether there was one."""
@@ -242,14 +256,18 @@ class HubResources(RequestCharges):
         """Erase history and documents."""
         with self._refusals_counted():
             resource = f"{resource_type}:{resource_id}"
-            if await self.names.of(resource):
-                await self._hub.purge(hidden(resource))
+            await self._purge_names(resource)
             room = await self._hub.purge(resource)
+            await self._purge_names(resource)  # that were given meanwhile, to what is gone
         if self._summariser is not None:
             self._summariser.note(room)
         if self._searcher is not None:
             await self._searcher.erase(resource, room.epoch)
         return Written(room.version, room.epoch)
+
+    async def _purge_names(self, resource: str) -> None:
+        if await self.names.of(resource):
+            await self._hub.purge(hidden(resource))
 
     async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:
         """The bodies of changes after a version."""

@@ -57,7 +57,8 @@ class HistoryKeeper(Protocol):
         ...
 
     async def keep(self, resource: str, epoch: int, snapshot: Snapshot) -> None:
-        """Keep the document of a version that is being named, be its history gone by now or soon.
+        """Keep the document of a version that is being named, be its history gone by now or soon; where
+        that isn't stored here yet, there is nothing to do.
 
         For NAMED_SOON_S nothing takes it; by then its name is known to who takes history away.
         """

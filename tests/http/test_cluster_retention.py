@@ -11,9 +11,10 @@ import trio
 from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.hub import retention
+from gateway.hub.names import NamedVersion, NamedVersions
 from gateway.hub.retention import Policy
 from gateway.log import embedded_backup, postgres_retention
-from gateway.log.archive import Transfer
+from gateway.log.archive import Archiver, Transfer
 from gateway.log.backup_file import BackupReader
 from gateway.log.cluster_backup import backup, fill, stores
 from gateway.log.postgres import PostgresArchive, migrate
@@ -25,6 +26,7 @@ from tests.http.test_retention import (
     EVENT,
     gone,
     known_again,
+    looking,
     named_while_history_goes,
     submitted,
     taken_unseen,
@@ -122,6 +124,43 @@ async def test_a_name_that_is_given_in_a_cluster_while_history_goes_keeps_its_ve
             await written(node, EVENT, 10)
             await archived(dsn, 10)
             await named_while_history_goes(node, Policy({}, {"event": "4"}, ["event"]))
+
+
+async def test_a_name_of_a_version_that_the_archive_has_not_got_yet(tmp_path, monkeypatch):
+    """It isn't taken for the archive's head. If it comes there and goes while it gets its name, it stays."""
+    step, give = Archiver.step, NamedVersions.give
+
+    async def held_up(archiver: Archiver) -> int:
+        return 0
+
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+        async with served(tmp_path, "portable", **where) as node:
+            await written(node, EVENT, 5)
+            await archived(dsn, 5)
+            monkeypatch.setattr(Archiver, "step", held_up)
+            await written(node, EVENT, 5, after=5)
+            assert (await node.client.put(f"{EVENT}/versions/Soon", json={"version": 8})).is_success
+            archive = PostgresArchive(dsn)
+            opening = await archive.open("event:42")
+            await archive.aclose()
+            assert opening is not None
+            assert [opening.snapshot.version, *(one.version for one in opening.records)][-1] == 5
+            look = looking(node, Policy({}, {"event": "1"}, ["event"]), node.node.hub.wall_ms)
+
+            async def archived_and_gone(names: NamedVersions, *arguments: Any) -> NamedVersion:
+                monkeypatch.setattr(Archiver, "step", step)
+                await archived(dsn, 10)
+                await look.look()
+                return await give(names, *arguments)
+
+            monkeypatch.setattr(NamedVersions, "give", archived_and_gone)
+            assert (await node.client.put(f"{EVENT}/versions/Late", json={"version": 7})).is_success
+            assert look.changes == 9
+            for name, version in (("Soon", 8), ("Late", 7)):
+                found = (await node.client.get(EVENT, params={"named": name})).json()
+                assert found["document"] == {"title": f"title {version}"}, found
 
 
 async def archived(dsn: str, version: int) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
-from tests.http.node import served
+import pytest
+
+from gateway.hub import replay
+from gateway.hub.hub import Hub
+from gateway.hub.names import NamedVersions
+from gateway.node.resources import HubResources
+from tests.http.node import Served, served
 
 EVENT = "/v1/resources/event/42"
 VERSIONS = f"{EVENT}/versions"
@@ -75,3 +82,61 @@ async def test_what_a_name_needs(tmp_path):
         assert (await client.get("/v1/resources/names/event:42")).status_code == 404
         both = await client.post(f"{EVENT}/restore", json={"named": "x", "version": 1})
         assert both.status_code == 400
+
+
+async def purged_and_written_anew(node: Served) -> None:
+    await node.node._resources.purge("ann", "event", "42")
+    for number in range(1, 7):
+        assert (await node.client.put(EVENT, json={"title": f"new {number}"})).is_success
+
+
+@pytest.mark.parametrize("when", ["while it is read", "after it was read", "after it was named"])
+async def test_a_version_that_is_purged_while_it_gets_a_name_gets_none(tmp_path, monkeypatch, when):
+    """Neither the old document comes back, nor does the name mean a version of the new history."""
+    owner, method = {
+        "while it is read": (replay, "document_at"),
+        "after it was read": (HubResources, "_charge"),
+        "after it was named": (NamedVersions, "give"),
+    }[when]
+    was, done = getattr(owner, method), []
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        for number in range(1, 11):
+            assert (await node.client.put(EVENT, json={"title": f"secret {number}"})).is_success
+
+        async def purged_then(*arguments: Any) -> Any:
+            found = await was(*arguments)
+            if not done:
+                done.append(True)
+                with monkeypatch.context() as patch:
+                    patch.setattr(owner, method, was)
+                    await purged_and_written_anew(node)
+            return found
+
+        monkeypatch.setattr(owner, method, purged_then)
+        answer = await node.client.put(f"{EVENT}/versions/X", json={"version": 3})
+        named = (await node.client.get(f"{EVENT}/versions")).json()["versions"]
+        third = (await node.client.get(EVENT, params={"version": 3})).json()
+        assert done and third["document"] == {"title": "new 3"}
+        if when == "while it is read":  # it is read again, of the history that there is
+            assert answer.is_success and [item["version"] for item in named] == [3]
+        else:
+            assert (answer.status_code, answer.json()["code"]) == (409, "VERSION_TOO_OLD"), answer.text
+            assert named == []
+        assert (await node.node.hub.log.snapshot("event:42", 3)).document != b'{"title":"secret 3"}'
+
+
+async def test_a_name_that_is_given_during_a_purge_goes_with_it(tmp_path, monkeypatch):
+    purge = Hub.purge
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        for number in range(1, 11):
+            assert (await node.client.put(EVENT, json={"title": f"secret {number}"})).is_success
+
+        async def named_before(hub: Hub, resource: str) -> Any:
+            if resource == "event:42":
+                assert (await node.client.put(f"{EVENT}/versions/Late", json={"version": 3})).is_success
+            return await purge(hub, resource)
+
+        monkeypatch.setattr(Hub, "purge", named_before)
+        await purged_and_written_anew(node)
+        assert (await node.client.get(f"{EVENT}/versions")).json()["versions"] == []
+        assert (await node.client.get(EVENT, params={"named": "Late"})).status_code == 404
