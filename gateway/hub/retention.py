@@ -85,6 +85,7 @@ class Retention:
         self._names = names
         self._kept = kept
         self._submitted_since_ms = submitted_since_ms
+        self._left: set[str] = set()  # what was told to keep its old history
         self.changes = 0
 
     async def run(self) -> None:
@@ -114,12 +115,22 @@ class Retention:
                 after = page[-1].name
 
     async def _retain_or_leave(self, excess: Excess) -> int:
-        """One that can't be rebuilt keeps what it has, and nobody else's with it."""
+        """One that can't be rebuilt, or its names, keeps what it has, and nobody else's with it.
+
+        It is told once.
+        """
         try:
-            return await self._retain(excess)
-        except (LogDamaged, LogTrimmed) as error:
-            logger.warning("old history of %s stays a while: %s", excess.name, error)
+            count = await self._retain(excess)
+        except (LogDamaged, LogTrimmed, Refusal) as error:
+            cause = error.__cause__ if isinstance(error, Refusal) else error
+            if not isinstance(cause, LogDamaged | LogTrimmed):
+                raise
+            if excess.name not in self._left:
+                self._left.add(excess.name)
+                logger.warning("old history of %s stays a while: %s", excess.name, cause)
             return 0
+        self._left.discard(excess.name)
+        return count
 
     async def _retain(self, excess: Excess) -> int:
         named = {item.version for item in await self._names.of(excess.name) if item.version <= excess.upto}

@@ -145,27 +145,35 @@ async def test_what_is_in_excess_by_age_and_by_number(tmp_path):
 
 
 async def test_a_resource_that_cannot_be_rebuilt_keeps_nobody_elses_history(tmp_path, caplog):
-    """One is damaged, one has a change that its document doesn't take; both come first by name."""
+    """Of one the changes are damaged, of one the names, and one has a change that its document doesn't take.
+
+    All come first by name. Each is told once.
+    """
     async with served(tmp_path, "portable", search={"enabled": False}) as node:
-        for name in ("a-damaged", "z-sound"):
+        for name in ("a-damaged", "a-named", "z-sound"):
             await written(node, f"/v1/resources/event/{name}", 10)
+        await node.client.put("/v1/resources/event/a-named/versions/Draft", json={"version": 3})
         log = node.node.hub.log
         epoch = (await log.open("event:z-sound")).epoch
         body = b'{"version":%d,"op_id":"o%d","operations":[{"op":"replace","path":"/none/here","value":1}]}'
         records = [Record(v, body % (v, v), "ann", "c", None, "", v, None) for v in range(1, 11)]
         await log.append([Batch("event:b-odd", epoch, 0, "odd", records)])
     with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
-        named = "(SELECT id FROM resource WHERE name = 'event:a-damaged')"
-        damage = f"UPDATE change SET checksum = checksum + 1 WHERE version = 2 AND resource = {named}"
-        assert database.execute(damage).rowcount == 1
+        for name, version in (("event:a-damaged", 2), ("names:event:a-named", 1)):
+            damage = "UPDATE change SET checksum = checksum + 1 WHERE version = ?"
+            damage += " AND resource = (SELECT id FROM resource WHERE name = ?)"
+            assert database.execute(damage, (version, name)).rowcount == 1
     kept = {"retention": {"changes": {"*": "4"}}, "search": {"enabled": False}}
     async with served(tmp_path, "portable", **kept) as node:
         await gone(node, "/v1/resources/event/z-sound", 6)
         listing = await node.client.get("/v1/resources/event")  # nor does it keep others out of a list
         assert "z-sound" in [item["resource_id"] for item in listing.json()["items"]]
-    left = [record.getMessage() for record in caplog.records if "stays a while" in record.getMessage()]
-    assert any("event:a-damaged" in text for text in left)
-    assert any("event:b-odd" in text for text in left)
+        await written(node, "/v1/resources/event/z-sound", 1, 10)
+        await gone(node, "/v1/resources/event/z-sound", 7)  # having looked again
+        left = await node.client.get("/v1/resources/event/a-named/history")
+        assert len(left.json()["changes"]) == 10
+    told = [record.getMessage() for record in caplog.records if "stays a while" in record.getMessage()]
+    assert sorted(text.split()[3] for text in told) == ["event:a-damaged", "event:a-named", "event:b-odd"]
 
 
 ANSWERS = ("SUBSCRIBE_ACK", "OP_ACK", "UNDO_ACK", "ERROR")
