@@ -49,6 +49,12 @@ class NamedVersions:
         room = await self._open(hidden(resource))
         return named(room.document)
 
+    async def version_of(self, resource: str, name: str) -> int | None:
+        """The version that has a name; None where none has."""
+        room = await self._open(hidden(resource))
+        item = (room.document or {}).get(name)
+        return None if item is None else int(item["version"])
+
     async def give(self, resource: str, name: str, version: int, user_id: str) -> NamedVersion:
         """Give a version a name; one that another version had becomes this one's."""
         stamp_ms = self._wall_ms()

@@ -44,6 +44,10 @@ class ClusterHistory:
         """See the port."""
         await postgres_retention.keep(self._archive, resource, epoch, snapshot)
 
+    async def let_go(self, resource: str, epoch: int, version: int) -> None:
+        """See the port."""
+        await postgres_retention.let_go(self._archive, resource, epoch, version)
+
     async def forget(self, before_ms: int) -> None:
         """See the port. Redis forgets by itself, whenever a snapshot is saved."""
         await postgres_retention.forget(self._archive, before_ms)

@@ -94,6 +94,14 @@ FROM gateway.resource AS s WHERE name = %(name)s AND epoch = %(epoch)s AND %(ver
 ON CONFLICT (resource, version) DO UPDATE SET kept_at = excluded.kept_at
 """
 
+# The one before the oldest change is what all later versions are rebuilt from.
+_LET_GO = b"""
+DELETE FROM gateway.snapshot AS s USING gateway.resource AS r
+WHERE r.name = %s AND r.epoch = %s AND s.resource = r.id AND s.version = %s AND s.version + 1 < (
+    SELECT min(version) FROM gateway.change WHERE resource = r.id AND NOT superseded
+)
+"""
+
 
 async def turn(archive: PostgresArchive, seconds: float) -> bool:
     """Whether nobody looked for so long; then this one does, and nobody else for as long."""
@@ -160,6 +168,11 @@ async def keep(archive: PostgresArchive, resource: str, epoch: int, snapshot: Sn
     what = {"version": version, "document": document.decode(), "checksum": crc32(document)}
     values = {"name": clean(resource), "epoch": epoch, **what}
     await archive.run(lambda one: one.execute(_KEEP_SNAPSHOT, values), "unknown")
+
+
+async def let_go(archive: PostgresArchive, resource: str, epoch: int, version: int) -> None:
+    """The port's `let_go`."""
+    await archive.run(lambda one: one.execute(_LET_GO, (clean(resource), epoch, version)), "unknown")
 
 
 async def forget(archive: PostgresArchive, before_ms: int) -> None:

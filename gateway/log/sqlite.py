@@ -176,6 +176,10 @@ class SqliteLog:
         """See the port `HistoryKeeper`."""
         await self._write(lambda: self._writer.save_snapshot(resource, epoch, snapshot, self._wall_ms()))
 
+    async def let_go(self, resource: str, epoch: int, version: int) -> None:
+        """See the port `HistoryKeeper`."""
+        await self._write(lambda: self._writer.let_go(resource, epoch, version))
+
     async def forget(self, before_ms: int) -> None:
         """See the port `HistoryKeeper`."""
         await self._write(lambda: sqlite_submissions.forget(self._writer.connection, before_ms))

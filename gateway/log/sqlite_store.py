@@ -141,6 +141,12 @@ _RETAIN_SNAPSHOTS = """
 DELETE FROM snapshot WHERE resource = ? AND version < ?
 AND version NOT IN (SELECT value FROM json_each(?)) AND ifnull(kept_ms, 0) < ?
 """
+# The one before the oldest change is what all later versions are rebuilt from.
+_LET_GO = """
+DELETE FROM snapshot WHERE resource = (SELECT id FROM resource WHERE name = :resource AND epoch = :epoch)
+AND version = :version
+AND version + 1 < (SELECT min(version) FROM change AS c WHERE c.resource = snapshot.resource)
+"""
 _REMEDY = "Restore it from a backup, or start with another data directory; the gateway leaves it as it is."
 _ANY = (1 << 63) - 1
 # Checkpoints of 16 MiB: larger ones rewrite the same pages less often, and hold up a commit for longer.
@@ -461,6 +467,10 @@ class Writer(Reader):
             for place, batch in batches.items():
                 outcomes[place] = self._settle(batch)
         except (sqlite3.Error, LogDamaged) as error:
+    def let_go(self, resource: str, epoch: int, version: int) -> None:
+        """The port's `let_go`."""
+        self.connection.execute(_LET_GO, {"resource": resource, "epoch": epoch, "version": version})
+
             failed = failure(error, reconcile_soon)
             outcomes.update({place: failed for place in batches if place not in outcomes})
 

@@ -185,6 +185,7 @@ class HubResources(RequestCharges):
         await self._charge(user_id)
         resource = f"{resource_type}:{resource_id}"
         await self._keep(resource, found)  # old history may be on its way out without this name
+        before = await self.names.version_of(resource, name)
         named = await self.names.give(resource, name, version, user_id)
         await self._keep(resource, found)  # it may have come into the archive only now, and be on its way out
         room = await self._hub.open(resource)
@@ -192,6 +193,7 @@ class HubResources(RequestCharges):
             await self.names.drop(resource, name, user_id)
             text = f"{resource} has another history since: its versions are other ones."
             raise Refusal("VERSION_TOO_OLD", text, version=room.version)
+        await self._let_go(room, before)
         return named
 
     async def _keep(self, resource: str, found: Revision) -> None:
@@ -202,7 +204,18 @@ class HubResources(RequestCharges):
         """Take a name away; whether there was one."""
         self._refuse_killed()
         await self._charge(user_id)
-        return await self.names.drop(f"{resource_type}:{resource_id}", name, user_id)
+        room = await self._hub.open(f"{resource_type}:{resource_id}")
+        before = await self.names.version_of(room.resource, name)
+        was_there = await self.names.drop(room.resource, name, user_id)
+        await self._let_go(room, before)
+        return was_there
+
+    async def _let_go(self, room: Room, version: int | None) -> None:
+        """A version had a name: where that was its last one and its history went, it is gone too."""
+        if self._keeper is None or version is None:
+            return
+        if all(item.version != version for item in await self.names.of(room.resource)):
+            await self._keeper.let_go(room.resource, room.epoch, version)
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of the index of summaries."""

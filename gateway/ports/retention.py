@@ -64,6 +64,10 @@ class HistoryKeeper(Protocol):
         """
         ...
 
+    async def let_go(self, resource: str, epoch: int, version: int) -> None:
+        """Of a version that has no name any more: let its document go where its history went."""
+        ...
+
     async def forget(self, before_ms: int) -> None:
         """Forget submissions whose changes went and that were made before a time (Unix ms)."""
         ...

@@ -25,6 +25,7 @@ from tests.http.node import Served, served
 from tests.http.test_retention import (
     EVENT,
     gone,
+    gone_with_its_last_name,
     known_again,
     looking,
     named_while_history_goes,
@@ -124,6 +125,16 @@ async def test_a_name_that_is_given_in_a_cluster_while_history_goes_keeps_its_ve
             await written(node, EVENT, 10)
             await archived(dsn, 10)
             await named_while_history_goes(node, Policy({}, {"event": "4"}, ["event"]))
+
+
+async def test_a_version_whose_history_went_from_a_cluster_goes_with_its_last_name(tmp_path):
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+        async with served(tmp_path, "portable", **where) as node:
+            await written(node, EVENT, 10)
+            await archived(dsn, 10)
+            await gone_with_its_last_name(node, Policy({}, {"event": "4"}, ["event"]))
 
 
 async def test_a_name_of_a_version_that_the_archive_has_not_got_yet(tmp_path, monkeypatch):

@@ -351,6 +351,33 @@ async def named_while_history_goes(node: Served, kept: Policy) -> None:
     ]
 
 
+async def gone_with_its_last_name(node: Served, kept: Policy) -> None:
+    """Version 3 has two names when its history goes: it stays until both are other ones', or nobody's."""
+    for name in ("First", "Second"):
+        assert (await node.client.put(f"{EVENT}/versions/{name}", json={"version": 3})).is_success
+    look = looking(node, kept, node.node.hub.wall_ms)
+    await look.look()
+    assert look.changes == 6
+    assert (await node.client.delete(f"{EVENT}/versions/First")).is_success
+    third = (await node.client.get(EVENT, params={"version": 3})).json()
+    assert third["document"] == {"title": "title 3"}, third
+    assert (await node.client.put(f"{EVENT}/versions/Second", json={"version": 6})).is_success
+    assert (await node.client.get(EVENT, params={"version": 3})).status_code == 410
+    # What all others are rebuilt from stays, and so does what has its history.
+    assert (await node.client.delete(f"{EVENT}/versions/Second")).is_success
+    assert (await node.client.put(f"{EVENT}/versions/Third", json={"version": 8})).is_success
+    assert (await node.client.delete(f"{EVENT}/versions/Third")).is_success
+    for version in range(6, 11):
+        found = (await node.client.get(EVENT, params={"version": version})).json()
+        assert found["document"] == {"title": f"title {version}"}, found
+
+
+async def test_a_version_whose_history_went_goes_with_its_last_name(tmp_path):
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        await written(node, EVENT, 10)
+        await gone_with_its_last_name(node, Policy({}, {"event": "4"}, ["event"]))
+
+
 async def test_a_name_that_is_given_while_history_goes_keeps_its_version(tmp_path):
     async with served(tmp_path, "portable", search={"enabled": False}) as node:
         await written(node, EVENT, 10)
