@@ -447,6 +447,10 @@ class Writer(Reader):
         self.note_newest()
         return count
 
+    def let_go(self, resource: str, epoch: int, version: int) -> None:
+        """The port's `let_go`."""
+        self.connection.execute(_LET_GO, {"resource": resource, "epoch": epoch, "version": version})
+
     def begin_epoch(self, now_ms: int) -> int:
         """Begin a new epoch of everything: what clients saw of older ones counts no more."""
         with self.transaction("IMMEDIATE"):
@@ -467,10 +471,6 @@ class Writer(Reader):
             for place, batch in batches.items():
                 outcomes[place] = self._settle(batch)
         except (sqlite3.Error, LogDamaged) as error:
-    def let_go(self, resource: str, epoch: int, version: int) -> None:
-        """The port's `let_go`."""
-        self.connection.execute(_LET_GO, {"resource": resource, "epoch": epoch, "version": version})
-
             failed = failure(error, reconcile_soon)
             outcomes.update({place: failed for place in batches if place not in outcomes})
 
