@@ -25,7 +25,7 @@ from gateway.log.pool import Pool
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
 from gateway.ports.retention import PastSubmission
 from gateway.wire.announcement import Announcement
-from gateway.wire.checksum import verified
+from gateway.wire.checksum import CHANGE, verified
 
 CONNECTIONS_MAX = 4
 CONNECT_TIMEOUT_S = 5
@@ -444,6 +444,5 @@ def _records(resource: str, rows: Sequence[Any]) -> list[Record]:
 
 def _record(resource: str, row: Sequence[Any]) -> Record:
     version, body, *rest, checksum = row
-    return Record(
-        version, verified(body.encode(), checksum, f"archived change {version} of {resource}"), *rest
-    )
+    what = f"archived change {version} of {resource}"
+    return Record(version, verified(body.encode(), checksum, what, CHANGE), *rest)

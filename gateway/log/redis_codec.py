@@ -13,7 +13,7 @@ from gateway.redislink.link import pack
 from gateway.redislink.shards import ORIGIN_BYTES, Call
 from gateway.wire import announcement
 from gateway.wire.announcement import Announcement
-from gateway.wire.checksum import damage
+from gateway.wire.checksum import CHANGE, damage, verified
 
 # An origin that is nobody's, so that every node gets the message.
 NO_ORIGIN = bytes(ORIGIN_BYTES)
@@ -94,9 +94,13 @@ def history_news(resource: str, epoch: int, base: int) -> bytes:
 def stored(payload: bytes, what: str) -> Announcement:
     """A batch as a server keeps it; raises LogDamaged, which names `what`."""
     try:
-        return announcement.decode(payload)
+        batch = announcement.decode(payload)
     except (ValueError, TypeError) as error:
         raise damage.found(f"{what} ({error})") from None
+    if payload.startswith(announcement.MAGIC_BEFORE):
+        for record in batch.records:
+            verified(record.body, None, what, CHANGE)
+    return batch
 
 
 def records_after(resource: str, payloads: Sequence[bytes], after: int) -> tuple[list[Record], str]:

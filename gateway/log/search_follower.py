@@ -20,7 +20,7 @@ from typing import TypeVar
 import orjson
 import trio
 
-from gateway.errors import LogLocked, LogTrimmed, LogUnavailable
+from gateway.errors import LogDamaged, LogLocked, LogTrimmed, LogUnavailable
 from gateway.log.indexer import (
     Indexer,
     IndexNumbers,
@@ -33,9 +33,10 @@ from gateway.log.indexer import (
 from gateway.log.pool import Pool
 from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, format_of
 from gateway.log.sqlite import DATABASE
-from gateway.log.sqlite_store import Reader, connect
+from gateway.log.sqlite_store import Reader, connect, name_of
 from gateway.ports.search import Erasure
 from gateway.runtime import logs
+from gateway.wire.checksum import CHANGE, damage, verified
 
 # Run as a process, its own name is another.
 logger = logging.getLogger("gateway.log.search_follower")
@@ -48,7 +49,7 @@ FRESH = f"{INDEX}.new"
 _STANDING = "SELECT standing_epoch FROM log"
 _GONE = "SELECT id, name, epoch, upto, newest FROM gone WHERE id > ? ORDER BY id"
 _CHANGES = """
-SELECT c.id, r.name, r.epoch, c.version, c.user_id, c.timestamp, c.body
+SELECT c.id, r.name, r.epoch, c.version, c.user_id, c.timestamp, c.body, c.checksum
 FROM change AS c JOIN resource AS r ON r.id = c.resource WHERE c.id > ? ORDER BY c.id LIMIT ?
 """
 
@@ -108,13 +109,29 @@ def _taken(reader: Reader, place: tuple[int, int, int], count: int) -> Taken:
         # Numbers of changes that went are given again.
         newest = min([newest, *(row[4] for row in went)])
         rows = reader.connection.execute(_CHANGES, (newest, count)).fetchall()
-    erasures = [Erasure(name.decode(), epoch, upto) for _, name, epoch, upto, _ in went]
-    changes = [
-        LoggedChange(name.decode(), epoch, version, user.decode(), stamp, body)
-        for _, name, epoch, version, user, stamp, body in rows
-    ]
+    erasures = [Erasure(found, epoch, upto) for _, name, epoch, upto, _ in went if (found := name_of(name))]
+    changes = [change for row in rows if (change := _change(*row[1:]))]
     token = now_standing, rows[-1][0] if rows else newest, went[-1][0] if went else gone
     return Taken(erasures, changes, token, len(rows) == count)
+
+
+def _change(
+    stored: bytes, epoch: int, version: int, user_id: bytes, timestamp: int, body: bytes, checksum: int | None
+) -> LoggedChange | None:
+    """A change for the index; None where it is damaged, which keeps no other out."""
+    name = name_of(stored)
+    if name is None:
+        return None
+    what = f"change {version} of {name}"
+    try:
+        return LoggedChange(
+            name, epoch, version, user_id.decode(), timestamp, verified(body, checksum, what, CHANGE)
+        )
+    except UnicodeDecodeError:
+        damage.found(what)
+    except LogDamaged:
+        pass  # it was told
+    return None
 
 
 def _loaded(epoch: int, version: int, document: bytes, user_id: str, timestamp: int) -> LoggedDocument:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from zlib import crc32
 
 from gateway.log.checked import NAMED_MAX, Checked
 from gateway.log.sqlite_store import connect
+from gateway.wire.checksum import CHANGE, is_sound
 
 _CHANGES = """
-SELECT r.name, c.version, c.body, c.checksum FROM change AS c JOIN resource AS r ON r.id = c.resource
+SELECT r.name, version, body, {checksum}, user_id, client_id, digest
+FROM change JOIN resource AS r ON r.id = resource
 """
 _SNAPSHOTS = """
-SELECT r.name, s.version, s.document, s.checksum FROM snapshot AS s JOIN resource AS r ON r.id = s.resource
+SELECT r.name, version, document, {checksum} FROM snapshot JOIN resource AS r ON r.id = resource
 """
 _GAPS = """
 SELECT r.name, count, newest FROM (
@@ -51,18 +52,30 @@ def _structure(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _compare(connection: sqlite3.Connection, checked: Checked) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version < 2:  # written before there were checksums; the next start adds them
-        (checked.changes,) = connection.execute("SELECT count(*) FROM change").fetchone()
-        checked.without_checksum = checked.changes
-        return
-    for name, number, body, checksum in connection.execute(_CHANGES):
+    # Format 1 was before there were checksums; the next start adds them.
+    column = "checksum" if version != 1 else "NULL"
+    for (name,) in connection.execute("SELECT name FROM resource"):
+        if not _is_text(name):
+            checked.add(f"the name {_shown(name)!r}")
+    for name, number, body, checksum, *texts in connection.execute(_CHANGES.format(checksum=column)):
         checked.changes += 1
-        if checksum is None:
-            checked.without_checksum += 1
-        elif crc32(body) != checksum:
-            checked.add(f"change {number} of {name.decode()}")
-    for name, number, document, checksum in connection.execute(_SNAPSHOTS):
-        if checksum is not None and crc32(document) != checksum:
-            checked.add(f"the snapshot of {name.decode()} at {number}")
+        checked.without_checksum += checksum is None
+        if not is_sound(body, checksum, CHANGE) or not all(map(_is_text, texts)):
+            checked.add(f"change {number} of {_shown(name)}")
+    for name, number, document, checksum in connection.execute(_SNAPSHOTS.format(checksum=column)):
+        if not is_sound(document, checksum):
+            checked.add(f"the snapshot of {_shown(name)} at {number}")
     for name, count, newest in connection.execute(_GAPS):
-        checked.add(f"{name.decode()} has {count} of its {newest} changes")
+        checked.add(f"{_shown(name)} has {count} of its {newest} changes")
+
+
+def _is_text(stored: bytes) -> bool:
+    try:
+        stored.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("utf-8", "replace")

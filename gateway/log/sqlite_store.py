@@ -41,7 +41,7 @@ from gateway.ports import (
 )
 from gateway.ports.retention import NAMED_SOON_S, Excess, RetentionRule
 from gateway.runtime.clock import unix_ms
-from gateway.wire.checksum import verified
+from gateway.wire.checksum import CHANGE, damage, verified
 
 FORMAT_VERSION = 3
 BUSY_TIMEOUT_S = 2.0
@@ -334,7 +334,7 @@ class Reader:
         rule = {"type": f"{kept.type}:", "since_ms": kept.since_ms, "changes": kept.changes}
         given = {**rule, "after": after, "most": limit}
         rows = self.connection.execute(_EXCESS, given).fetchall()
-        return [Excess(name.decode(), epoch, upto) for name, epoch, upto in rows]
+        return [Excess(found, epoch, upto) for name, epoch, upto in rows if (found := name_of(name))]
 
     def snapshot(self, resource: str, version: int) -> Snapshot:
         with self.transaction():
@@ -349,7 +349,8 @@ class Reader:
         return [OwnChange(*row) for row in self._json(_OWN_CHANGES, (*client, limit))]
 
     def _json(self, statement: str, arguments: Any) -> Any:
-        return orjson.loads(self.connection.execute(statement, arguments).fetchone()[0])
+        (found,) = self.connection.execute(statement, arguments).fetchone()
+        return orjson.loads(_text(found))
 
     def _snapshot(self, resource: str, number: int, version: int) -> Snapshot:
         row = self.connection.execute(_SNAPSHOT, (number, version)).fetchone()
@@ -364,17 +365,36 @@ class Reader:
         while limit > 0:
             step = min(limit, RECORDS_A_STEP)
             found, bodies = self.connection.execute(_RECORDS, (number, after, step)).fetchone()
-            records += _split(resource, orjson.loads(found), bodies)
+            try:
+                rows = orjson.loads(found)
+            except orjson.JSONDecodeError:  # who made one, or its digest, is no text
+                raise damage.found(f"a change of {resource} after version {after}") from None
+            records += _split(resource, rows, bodies)
             if len(records) == 0 or records[-1].version < after + step:
                 break
             after, limit = after + step, limit - step
         return records
 
 
+def name_of(stored: bytes) -> str | None:
+    """A resource's name; None where it is damaged: then nobody can ask for it."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        damage.found(f"the name {_text(stored)!r}")
+        return None
+
+
+def _text(stored: bytes) -> str:
+    """A text that may be damaged: then it equals no other."""
+    return stored.decode("utf-8", "replace")
+
+
 def _split(resource: str, rows: Sequence[Sequence[Any]], bodies: bytes) -> Iterator[Record]:
     offset = 0
     for version, user_id, client_id, seq, digest, timestamp, undoes, size, checksum in rows:
-        body = verified(bodies[offset : offset + size], checksum, f"change {version} of {resource}")
+        what = f"change {version} of {resource}"
+        body = verified(bodies[offset : offset + size], checksum, what, CHANGE)
         offset += size
         yield Record(version, body, user_id, client_id, seq, digest, timestamp, undoes)
 
@@ -521,7 +541,7 @@ class Writer(Reader):
             key = number, record.user_id, record.client_id, record.seq
             row = self.connection.execute(_STORED_SUBMISSION, key).fetchone()
             if row is not None:
-                found[place] = row[0], row[1].decode()
+                found[place] = row[0], _text(row[1])
         return Duplicates(found) if found else None
 
     def _fork(self, resource: str, epoch: int, version: int) -> Forked:

@@ -12,6 +12,7 @@ import orjson
 from gateway.log.database_thread import DatabaseThread
 from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_scope import in_scope, not_without, scope_values
+from gateway.log.sqlite_store import name_of
 from gateway.ports.search import Scope
 from gateway.ports.summaries import BEYOND, WALKED_MAX, Behind, Listing, Summary
 
@@ -44,7 +45,7 @@ FROM json_each(?) WHERE true ON CONFLICT (name) DO UPDATE SET
 WHERE (excluded.epoch, excluded.version) >= (summary.epoch, summary.version)
 """
 _BEHIND = """
-SELECT r.name FROM log.resource AS r LEFT JOIN summary AS s ON s.name = r.name
+SELECT CAST(r.name AS BLOB) FROM log.resource AS r LEFT JOIN summary AS s ON s.name = r.name
 WHERE r.name NOT IN (SELECT value FROM json_each(:without)) AND (
     s.name IS NULL OR s.epoch <> r.epoch
     OR s.version < ifnull((SELECT max(version) FROM log.change WHERE resource = r.id), 0)
@@ -94,7 +95,7 @@ class SqliteSummaries:
         """See the port."""
         asked = {"most": limit, "without": orjson.dumps([*without]).decode()}
         rows = await self._database.run(lambda connection: connection.execute(_BEHIND, asked).fetchall())
-        return Behind([name for (name,) in rows], len(rows) < limit)
+        return Behind([name for (stored,) in rows if (name := name_of(stored))], len(rows) < limit)
 
     async def aclose(self) -> None:
         """Close it; it is made anew by the next use."""

@@ -53,7 +53,9 @@ def record(
     undoes: int | None = None,
 ) -> Record:
     """A change that sets the title; odd white space in its body shows whether bytes are kept."""
-    body = b'{"version": %d,  "operations" : %s}' % (version, orjson.dumps([{"value": value}]))
+    fields = {"op_id": "o", "user_id": user, "client_id": client, "timestamp": timestamp}
+    operations, others = orjson.dumps([{"value": value}]), orjson.dumps(fields)[1:]
+    body = b'{"version": %d,  "operations" : %s,%s' % (version, operations, others)
     return Record(version, body, user, client, seq, f"digest of {value!r}", timestamp, undoes)
 
 

@@ -42,6 +42,22 @@ async def test_more_damaged_resources_than_a_page_holds_keep_no_other_out_of_the
     assert Counter(text.split()[0] for text in told) == {f"event:{name}": 1 for name in damaged}
 
 
+async def test_a_change_that_cannot_be_read_does_not_end_the_node(tmp_path):
+    async with served(tmp_path, "portable", **WITHOUT_SEARCH) as node:
+        for name in ("a", "b"):
+            await node.client.put(f"/v1/resources/event/{name}", json={"title": name})
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+        of_it = "(SELECT id FROM resource WHERE name = 'event:a')"
+        damage = f"UPDATE change SET user_id = CAST(x'61ff' AS TEXT) WHERE resource = {of_it}"
+        assert database.execute(damage).rowcount == 1
+    (tmp_path / INDEX).unlink()
+    async with served(tmp_path, "portable", **WITHOUT_SEARCH) as node:
+        listing = await node.client.get("/v1/resources/event")
+        assert [item["resource_id"] for item in listing.json()["items"]] == ["b"], listing.text
+        answer = await node.client.get("/v1/resources/event/a")
+        assert (answer.status_code, "damaged" in answer.text) == (503, True), answer.text
+
+
 async def test_only_so_many_damaged_resources_are_passed_over(tmp_path, monkeypatch):
     """What is remembered is bounded; the first of them are tried, and told, again."""
     monkeypatch.setattr(summarise, "DAMAGED_MAX", 2)

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import LogUnavailable
+from gateway.errors import LogDamaged, LogUnavailable
 from gateway.log.sqlite import DATABASE, WATERMARK
 from gateway.log.sqlite_check import check
+from gateway.log.sqlite_summaries import SqliteSummaries
 from gateway.log.watermark import Acknowledged, Watermark
-from gateway.ports import Failed, Snapshot
+from gateway.ports import ClientKey, Failed, Snapshot, Submitted
+from gateway.ports.retention import RetentionRule
 from tests.contracts.log_contract import ROOM, batch, committed, record
 from tests.log.test_sqlite import file_size, file_size_max, opened
+
+AUTHORS = ("user_id", "client_id", "digest")
 
 
 def changed(directory: Path, statement: str) -> None:
@@ -34,6 +38,70 @@ async def filled_log(directory: Path, changes: int = 3) -> None:
 LETTER = """
 UPDATE change SET body = CAST(replace(CAST(body AS TEXT), 'version', 'versiom') AS BLOB) WHERE version = 2
 """
+
+
+WITHOUT_CHECKSUM = "UPDATE change SET checksum = NULL, body = CAST(%s AS BLOB) WHERE version = 2"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *(f"UPDATE change SET {column} = CAST(x'61ff' AS TEXT) WHERE version = 2" for column in AUTHORS),
+        WITHOUT_CHECKSUM % "replace(CAST(body AS TEXT), 'operations', 'operationz')",
+        WITHOUT_CHECKSUM % "replace(CAST(body AS TEXT), 'op_id', 'op_ie')",
+        WITHOUT_CHECKSUM % "substr(body, 1, 9) || x'ff' || substr(body, 11)",
+        WITHOUT_CHECKSUM % "'[]'",
+    ],
+)
+async def test_a_change_that_cannot_be_read_is_damaged(tmp_path: Path, statement: str) -> None:
+    """What has a checksum has it for the body, not for who made it; older changes have none."""
+    await filled_log(tmp_path)
+    async with opened(tmp_path) as log:
+        sound = batch(await log.open("event:9"), record(1), resource="event:9")
+        await committed(log, sound)
+    changed(tmp_path, statement)
+    async with opened(tmp_path) as log:
+        for reading in (log.open(ROOM), log.read(ROOM, 0, 10)):
+            with pytest.raises(LogDamaged, match=f"change.* of {ROOM}.* isn't what was written.*doctor"):
+                await reading
+        assert len(await log.read(ROOM, 2, 10)) == 1
+        assert len((await log.open("event:9")).records) == 1
+    assert check(tmp_path / DATABASE).named == [f"change 2 of {ROOM}"]
+
+
+async def test_a_digest_that_is_damaged_is_nobodys(tmp_path: Path) -> None:
+    async with opened(tmp_path) as log:
+        await committed(log, batch(await log.open(ROOM), record(1, seq=1)))
+    changed(tmp_path, "UPDATE change SET digest = CAST(x'61ff' AS TEXT)")
+    async with opened(tmp_path) as log:
+        assert await log.recent([ClientKey(ROOM, "ann", "tab-1")], 0) == [[Submitted(1, 1, "a\ufffd")]]
+
+
+async def test_a_name_that_is_damaged_keeps_no_other_back(tmp_path: Path) -> None:
+    async with opened(tmp_path) as log:
+        for name in ("event:a", "event:b", "event:c"):
+            await committed(log, batch(await log.open(name), record(1), record(2), resource=name))
+    changed(tmp_path, "UPDATE resource SET name = CAST(x'6576656e743a62ff' AS TEXT) WHERE name = 'event:b'")
+    async with opened(tmp_path) as log:
+        summaries = SqliteSummaries(tmp_path)
+        assert (await summaries.behind(10)).names == ["event:a", "event:c"]
+        await summaries.aclose()
+        excess = await log.excess(RetentionRule("event", None, 1), "", 10)
+        assert [one.name for one in excess] == ["event:a", "event:c"]
+    assert check(tmp_path / DATABASE).named == ["the name 'event:b\ufffd'"]
+
+
+async def test_a_snapshot_without_a_checksum_is_served_if_it_is_json(tmp_path: Path) -> None:
+    await filled_log(tmp_path)
+    changed(tmp_path, "UPDATE snapshot SET checksum = NULL")
+    async with opened(tmp_path) as log:
+        assert (await log.open(ROOM)).snapshot.version == 1
+    changed(tmp_path, 'UPDATE snapshot SET document = CAST(\'{"title":title y"}\' AS BLOB)')
+    async with opened(tmp_path) as log:
+        for reading in (log.open(ROOM), log.snapshot(ROOM, 2)):
+            with pytest.raises(LogDamaged, match=f"the snapshot of {ROOM} at 1 isn't what was written"):
+                await reading
+    assert check(tmp_path / DATABASE).named == [f"the snapshot of {ROOM} at 1"]
 
 
 async def test_a_letter_changed_in_a_stored_change_is_not_served(tmp_path: Path) -> None:
