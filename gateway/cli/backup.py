@@ -96,10 +96,10 @@ def _filled(config: Config, file: Path, replace: bool) -> Contents:
     async def work(found: Stores) -> Contents:
         await cluster_backup.refuse_running(found)
         await cluster_backup.clear(found, replace)
-        with BackupReader(file) as reader:
-            return await cluster_backup.fill(found, reader)
+        return await cluster_backup.fill(found, reader)
 
-    return cluster_backup.with_stores(config, work)
+    with backup_file.readable(file) as current, BackupReader(current) as reader:
+        return cluster_backup.with_stores(config, work)
 
 
 def _is_cluster(config: Config) -> bool:

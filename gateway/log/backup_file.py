@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from zlib import crc32
 from gateway.errors import ConfigError
 from gateway.log import sqlite_submissions
 from gateway.log.sqlite_check import check
-from gateway.log.sqlite_store import Reader, begin_epoch, connect, prepare
+from gateway.log.sqlite_store import FORMAT_VERSION, Reader, begin_epoch, connect, prepare
 from gateway.ports import Record, Snapshot
 from gateway.ports.retention import PastSubmission
 from gateway.runtime.clock import unix_ms
@@ -84,13 +85,35 @@ def finish(fresh: Path, target: Path) -> None:
 
 
 def renewed(path: Path, now_ms: int | None = None) -> int:
-    """Let everything in a log that nobody uses go on in a new epoch; returns that."""
-    with closing(connect(path, writing=True)) as connection:
+    """Let everything in a log that nobody uses go on in a new epoch, in this gateway's format; returns that.
+
+    Raises LogUnavailable where the file is of a later gateway.
+    """
+    now_ms = unix_ms() if now_ms is None else now_ms
+    with closing(prepare(path, now_ms)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        epoch = begin_epoch(connection, unix_ms() if now_ms is None else now_ms)
+        epoch = begin_epoch(connection, now_ms)
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = DELETE")
     return epoch
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[Path]:
+    """A backup in this gateway's format: it itself, or a copy of an older one.
+
+    Raises ConfigError, and LogUnavailable where the file is of a later gateway.
+    """
+    with closing(connect(path, writing=False)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == FORMAT_VERSION:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="gateway-backup-") as folder:
+        fresh = Path(folder) / path.name
+        copy(path, fresh)
+        prepare(fresh, unix_ms()).close()
+        yield fresh
 
 
 def verify(path: Path) -> Contents:
@@ -179,7 +202,7 @@ class BackupWriter:
 
 
 class BackupReader:
-    """Reads a backup, resource by resource; use it as a context manager."""
+    """Reads a backup that is `readable`, resource by resource; use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
         self._reader = Reader(connect(path, writing=False))

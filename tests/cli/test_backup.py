@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 import redis
 import trio
 
+from gateway.log.sqlite_check import check
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import wire
+from tests.log.test_damage import become_format_1, filled_log
 from tests.servers import redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
 
@@ -191,6 +194,32 @@ async def test_a_lone_gateway_moves_into_a_cluster_with_history_and_epochs(tmp_p
             assert await server.stop() == 0
         with redis.Redis("127.0.0.1", shared.port) as direct:
             assert direct.dbsize() > 0
+
+
+async def test_a_backup_of_an_older_format_is_brought_into_a_cluster(tmp_path: Path) -> None:
+    """And one of a later format is refused before anything is erased."""
+    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
+    await filled_log(data)
+    later = tmp_path / "later.sqlite3"
+    await done("backup", str(later), "--data", str(data))
+    with closing(sqlite3.connect(later)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    become_format_1(data)
+    await done("backup", str(file), "--data", str(data))
+    with redis_server() as shared, shared_postgres().database() as dsn:
+        cluster = ("--redis", shared.url, "--postgres", dsn)
+        await done("migrate", "--postgres", dsn)
+        told = "3 changes of 1 resources"
+        assert told in await done("restore", str(file), *cluster)
+        assert told in await done("restore", str(file), "--replace", *cluster)
+        assert told in await done("import", str(data), "--replace", *cluster)
+        for command in ("restore", "import"):
+            refused = await gateway(command, str(later), "--replace", *cluster)
+            assert refused.status != 0 and "later gateway (format 99): upgrade this one" in refused.err
+            assert len(refused.err.splitlines()) == 1, refused.err
+        copied = tmp_path / "copied.sqlite3"
+        assert told in await done("backup", str(copied), *cluster)
+    assert check(copied).without_checksum == 0
 
 
 async def test_what_is_no_backup_is_refused_with_the_reason(tmp_path: Path) -> None:

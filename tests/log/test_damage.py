@@ -40,6 +40,18 @@ UPDATE change SET body = CAST(replace(CAST(body AS TEXT), 'version', 'versiom') 
 """
 
 
+def become_format_1(directory: Path) -> None:
+    """As an earlier gateway left it."""
+    connection = sqlite3.connect(directory / DATABASE)
+    for table in ("change", "snapshot"):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+    connection.execute("DROP TABLE submission")
+    connection.execute("ALTER TABLE snapshot DROP COLUMN kept_ms")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+
+
 WITHOUT_CHECKSUM = "UPDATE change SET checksum = NULL, body = CAST(%s AS BLOB) WHERE version = 2"
 
 
@@ -133,14 +145,7 @@ async def test_a_change_that_is_gone_is_found(tmp_path: Path) -> None:
 
 async def test_a_log_from_before_checksums_gets_them_for_what_is_new(tmp_path: Path) -> None:
     await filled_log(tmp_path)
-    connection = sqlite3.connect(tmp_path / DATABASE)
-    for table in ("change", "snapshot"):
-        connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
-    connection.execute("DROP TABLE submission")
-    connection.execute("ALTER TABLE snapshot DROP COLUMN kept_ms")
-    connection.execute("PRAGMA user_version = 1")
-    connection.commit()
-    connection.close()
+    become_format_1(tmp_path)
     assert check(tmp_path / DATABASE).without_checksum == 3
     async with opened(tmp_path) as log:
         opening = await log.open(ROOM)
