@@ -36,6 +36,7 @@ import trio
 from benchmarks import elasticsearch, measure
 from gateway.admission import create_secret, issue
 from gateway.config import SearchSettings
+from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.indexer import CHANGES_A_STEP
 from gateway.log.search_follower import build
 from gateway.log.search_opensearch import OpenSearchIndex
@@ -79,6 +80,7 @@ WORDS = [
     *("東京", "出張", "予算", "資料", "昼食", "面接", "契約", "来週"),
 ]
 SEARCHES = 100
+CHANGES_MIN = 100
 SERVER_TIMEOUT_S = 60.0
 PROGRESS_S = 10.0
 
@@ -293,11 +295,19 @@ async def stored(index: OpenSearchIndex, changes: int) -> float:
     return changes / (time.perf_counter() - began)
 
 
+def on_server_at(url: str, changes: int) -> None:
+    """The same on the server that is there; ends the program with a line where there is none."""
+    try:
+        trio.run(measured_server, changes, url)
+    except (ConfigError, LogUnavailable) as error:
+        sys.exit(f"There is nothing to measure at {url}: {error}")
+
+
 def on_elasticsearch(changes: int, heap_mb: int) -> None:
     """The same on a node of Elasticsearch's classes, which begins and ends with it."""
     try:
         with elasticsearch.server(heap_mb) as url:
-            trio.run(measured_server, changes, url)
+            on_server_at(url, changes)
     except elasticsearch.CannotStart as error:
         sys.exit(f"There is no Elasticsearch here: {error}")
 
@@ -374,6 +384,14 @@ def edits_compared(edits: int, turns: int) -> None:
     say("an edit", without_us=without, with_us=with_index, more_percent=(with_index / without - 1) * 100)
 
 
+def enough(text: str) -> int:
+    """A number of changes that can be searched in."""
+    count = int(text)
+    if count < CHANGES_MIN:
+        raise argparse.ArgumentTypeError(f"{count} changes are too few to search in: {CHANGES_MIN} at least")
+    return count
+
+
 def main(arguments: Sequence[str]) -> None:
     """The program."""
     parser = argparse.ArgumentParser(
@@ -382,7 +400,7 @@ def main(arguments: Sequence[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("what", nargs="?", choices=("index", "edits", "server"), default="index")
-    parser.add_argument("--changes", type=int, default=1_000_000, help="so many are indexed (1,000,000)")
+    parser.add_argument("--changes", type=enough, default=1_000_000, help="so many are indexed (1,000,000)")
     parser.add_argument("--rate", type=int, default=2000, help="index: changes a second beside (2,000)")
     parser.add_argument("--seconds", type=float, default=60, help="index: for so long (60)")
     parser.add_argument("--data", type=Path, help="index: a directory that is kept")
@@ -397,7 +415,7 @@ def main(arguments: Sequence[str]) -> None:
     elif given.what == "server" and given.elasticsearch:
         on_elasticsearch(given.changes, given.heap_mb)
     elif given.what == "server":
-        trio.run(measured_server, given.changes, given.url)
+        on_server_at(given.url, given.changes)
     else:
         trio.run(measured, given.changes, given.rate, given.seconds, given.data)
 
