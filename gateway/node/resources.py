@@ -17,11 +17,12 @@ from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal, over
 from gateway.http.port import FoundPage, News, Revision, Written
 from gateway.hub import replay
 from gateway.hub.hub import Hub
-from gateway.hub.names import NamedVersion, NamedVersions, hidden
+from gateway.hub.names import NamedVersion
 from gateway.hub.summarise import Summariser
+from gateway.node.naming import Naming
 from gateway.node.request_charges import RequestCharges
 from gateway.node.searching import Searcher
-from gateway.ports import Identity, Role, Snapshot
+from gateway.ports import Identity, Role
 from gateway.ports.retention import HistoryKeeper
 from gateway.ports.search import Scope, Wanted
 from gateway.ports.summaries import Listing, Summary
@@ -52,8 +53,8 @@ class HubResources(RequestCharges):
         self._searcher = searcher
         self._hub = hub
         self._summariser = summariser
-        self._keeper = keeper
-        self.names = NamedVersions(hub.open, hub.now_s, hub.wall_ms)
+        self._naming = Naming(hub, keeper)
+        self.names = self._naming.names
 
     def types(self) -> Sequence[str]:
         """The resource types that are served."""
@@ -183,39 +184,13 @@ class HubResources(RequestCharges):
         found = await self.read(resource_type, resource_id, version)
         self._refuse_killed()
         await self._charge(user_id)
-        resource = f"{resource_type}:{resource_id}"
-        await self._keep(resource, found)  # old history may be on its way out without this name
-        before = await self.names.version_of(resource, name)
-        named = await self.names.give(resource, name, version, user_id)
-        await self._keep(resource, found)  # it may have come into the archive only now, and be on its way out
-        room = await self._hub.open(resource)
-        if room.epoch != found.epoch:
-            await self.names.drop(resource, name, user_id)
-            text = f"{resource} has another history since: its versions are other ones."
-            raise Refusal("VERSION_TOO_OLD", text, version=room.version)
-        await self._let_go(room, before)
-        return named
-
-    async def _keep(self, resource: str, found: Revision) -> None:
-        if self._keeper is not None and found.version:
-            await self._keeper.keep(resource, found.epoch, Snapshot(found.version, found.document))
+        return await self._naming.give(f"{resource_type}:{resource_id}", found, name, user_id)
 
     async def unname(self, user_id: str, resource_type: str, resource_id: str, name: str) -> bool:
         """Take a name away; whether there was one."""
         self._refuse_killed()
         await self._charge(user_id)
-        room = await self._hub.open(f"{resource_type}:{resource_id}")
-        before = await self.names.version_of(room.resource, name)
-        was_there = await self.names.drop(room.resource, name, user_id)
-        await self._let_go(room, before)
-        return was_there
-
-    async def _let_go(self, room: Room, version: int | None) -> None:
-        """A version had a name: where that was its last one and its history went, it is gone too."""
-        if self._keeper is None or version is None:
-            return
-        if all(item.version != version for item in await self.names.of(room.resource)):
-            await self._keeper.let_go(room.resource, room.epoch, version)
+        return await self._naming.drop(f"{resource_type}:{resource_id}", name, user_id)
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of the index of summaries."""
@@ -269,18 +244,14 @@ class HubResources(RequestCharges):
         """Erase history and documents."""
         with self._refusals_counted():
             resource = f"{resource_type}:{resource_id}"
-            await self._purge_names(resource)
+            await self._naming.purge(resource)
             room = await self._hub.purge(resource)
-            await self._purge_names(resource)  # that were given meanwhile, to what is gone
+            await self._naming.purge(resource)  # that were given meanwhile, to what is gone
         if self._summariser is not None:
             self._summariser.note(room)
         if self._searcher is not None:
             await self._searcher.erase(resource, room.epoch)
         return Written(room.version, room.epoch)
-
-    async def _purge_names(self, resource: str) -> None:
-        if await self.names.of(resource):
-            await self._hub.purge(hidden(resource))
 
     async def history(self, resource_type: str, resource_id: str, after: int, limit: int) -> Sequence[bytes]:
         """The bodies of changes after a version."""
