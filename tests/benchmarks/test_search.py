@@ -19,8 +19,9 @@ def test_too_few_changes_are_refused(changes, monkeypatch, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("url", ["nonsense", f"http://127.0.0.1:{free_port()}"])
-def test_a_server_that_is_not_there_is_told_in_a_line(url, monkeypatch, tmp_path):
+@pytest.mark.parametrize("server", ["nonsense", "http://127.0.0.1:{port}"])
+def test_a_server_that_is_not_there_is_told_in_a_line(server, monkeypatch, tmp_path):
+    url = server.format(port=free_port())
     monkeypatch.setattr(measure, "OUT", tmp_path)
     with pytest.raises(SystemExit) as ended:
         search.main(["server", "--url", url])
