@@ -72,6 +72,8 @@ def sealed(data: bytes) -> bytes:
 
 def unsealed(stored: bytes, what: str) -> bytes:
     """The inverse of `sealed`; raises LogDamaged. JSON that was never sealed is given as it is."""
+    if not stored:
+        return stored  # there is nothing
     if _SEAL not in stored[: len(_SEALED)]:
         return verified(stored, None, what)
     if not stored.startswith(_SEALED) or len(stored) < _SUM_END:

@@ -11,7 +11,7 @@ from gateway.errors import LogDamaged
 from gateway.ports import Record
 from gateway.wire import announcement
 from gateway.wire.announcement import MAGIC_BEFORE, Announcement
-from gateway.wire.checksum import damage, sealed, unsealed, verified
+from gateway.wire.checksum import CHANGE, damage, sealed, unsealed, verified
 
 DOCUMENT = b'{"title": "\xc3\xa4", "n": [1, 2.5]}'
 RECORDS = [
@@ -51,6 +51,17 @@ def test_what_was_stored_before_there_were_seals_is_given_as_it_is(document: byt
     assert unsealed(document, "it") == document
 
 
+def test_without_a_checksum_only_what_can_be_read_is_given() -> None:
+    change = b'{"version":1,"op_id":"o","user_id":"u","client_id":"c","timestamp":0,"operations":[]}'
+    assert verified(b"null", None, "it") == b"null"
+    assert verified(change, None, "it", CHANGE) == change
+    for wrong, members in ((b"x", frozenset()), (b"", frozenset()), (b"{}", CHANGE), (b"[]", CHANGE)):
+        with pytest.raises(LogDamaged):
+            verified(wrong, None, "it", members)
+    with pytest.raises(LogDamaged):
+        unsealed(b"{", "it")
+
+
 def test_no_bit_of_a_batch_may_flip() -> None:
     stored = announcement.encode(BATCH, "m@0")
     assert announcement.decode(stored) == BATCH
@@ -70,7 +81,6 @@ def test_a_batch_from_before_checksums_is_read() -> None:
 
 
 def test_damage_is_counted_each_time_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    assert verified(b"x", None, "it") == b"x"
     met = damage.met
     with caplog.at_level(logging.ERROR):
         for _ in range(2):
