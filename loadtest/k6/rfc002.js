@@ -28,6 +28,7 @@ const USERS = number("USERS", 1000);
 const DOCUMENTS = number("DOCUMENTS", 1000);
 const RUN = __ENV.RUN || "k6";
 const ANSWERS_MS = 1000; // a user stays so long after its last edit
+const LATE_ANSWERS_MS = 10_000; // a session is longer by so much at the most, where answers are late
 const TOKEN_S = 7200;
 
 const sent = new Counter("edits_sent");
@@ -116,6 +117,7 @@ export default function () {
   const waiting = new Map(); // edits that are unanswered: id -> when they left
   let version = 0;
   let count = 0;
+  let over = false;
 
   const response = ws.connect(URL, headers(user), (socket) => {
     socket.on("open", () => {
@@ -139,10 +141,19 @@ export default function () {
       } else if (type === "ERROR" && waiting.delete(payload.ref)) {
         refused.add(1, { code: payload.code });
       }
+      closeWhenAnswered(socket);
     });
 
-    socket.setTimeout(() => socket.close(), SESSION_MS);
+    socket.setTimeout(() => {
+      over = true;
+      closeWhenAnswered(socket);
+    }, SESSION_MS);
+    socket.setTimeout(() => socket.close(), SESSION_MS + LATE_ANSWERS_MS);
   });
+
+  function closeWhenAnswered(socket) {
+    if (over && waiting.size === 0) socket.close();
+  }
 
   function start(socket) {
     const until = Date.now() + SESSION_MS - ANSWERS_MS;
