@@ -191,7 +191,10 @@ async def _say(reader: RawClient, kind: str, payload: Payload) -> None:
 
 
 async def contended(cluster: Cluster, bearer: str, seconds: float) -> None:
-    """Authors of all workers in one document, without a pause."""
+    """Authors of all workers in one document, without a pause, until one had to ask for the head.
+
+    Who is refused again and again does, which takes chance; at most a minute.
+    """
     async with looking(cluster.nodes[0], bearer, "contended", "c") as author:
         await author.ask("OP", op("contended", 0, CREATE, "c"))
     async with trio.open_nursery() as nursery:
@@ -199,6 +202,9 @@ async def contended(cluster: Cluster, bearer: str, seconds: float) -> None:
             node = cluster.nodes[number % len(cluster.nodes)]
             nursery.start_soon(_hammer, node, bearer, f"h{number}")
         await trio.sleep(seconds)
+        with trio.move_on_after(60):
+            while not await cluster.prometheus.value("sum(gateway_reservations_total)"):  # noqa: ASYNC110
+                await trio.sleep(0.5)
         nursery.cancel_scope.cancel()
 
 
