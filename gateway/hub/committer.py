@@ -28,7 +28,7 @@ from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
 
-# A room that changed less long ago had had both changes in one batch, had the lane waited for as long.
+# Where a room changed less long ago, a lane that waited for as long would have had both changes in one batch.
 GATHERED_MS = int(1000 * INTERVAL_MAX_S)
 
 

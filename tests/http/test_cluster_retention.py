@@ -117,24 +117,15 @@ async def test_what_broke_off_before_or_after_the_archive_is_done_by_the_next_lo
             assert (await two.client.put(EVENT, json={"title": "on"})).json()["version"] == 11
 
 
-async def test_a_name_that_is_given_in_a_cluster_while_history_goes_keeps_its_version(tmp_path):
+@pytest.mark.parametrize("story", [named_while_history_goes, gone_with_its_last_name])
+async def test_a_version_of_a_cluster_stays_for_its_names(tmp_path, story):
     with redis_server() as server, shared_postgres().database() as dsn:
         migrate(dsn)
         where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
         async with served(tmp_path, "portable", **where) as node:
             await written(node, EVENT, 10)
             await archived(dsn, 10)
-            await named_while_history_goes(node, Policy({}, {"event": "4"}, ["event"]))
-
-
-async def test_a_version_whose_history_went_from_a_cluster_goes_with_its_last_name(tmp_path):
-    with redis_server() as server, shared_postgres().database() as dsn:
-        migrate(dsn)
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
-        async with served(tmp_path, "portable", **where) as node:
-            await written(node, EVENT, 10)
-            await archived(dsn, 10)
-            await gone_with_its_last_name(node, Policy({}, {"event": "4"}, ["event"]))
+            await story(node, Policy({}, {"event": "4"}, ["event"]))
 
 
 async def test_a_name_of_a_version_that_the_archive_has_not_got_yet(tmp_path, monkeypatch):
