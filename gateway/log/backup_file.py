@@ -29,8 +29,6 @@ INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestam
                     checksum)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-# What an edit sent twice was recognised by once may be there twice, long after it was forgotten.
-_SEQ_TAKEN = "SELECT 1 FROM change WHERE resource = ? AND user_id = ? AND client_id = ? AND seq = ?"
 
 
 class Contents(NamedTuple):
@@ -171,9 +169,6 @@ class BackupWriter:
         """Add changes, in order."""
         for record in records:
             version, body, user_id, client_id, seq, digest, timestamp, undoes = record.fields()
-            if seq is not None:
-                key = (number, user_id, client_id, seq)
-                seq = None if self._connection.execute(_SEQ_TAKEN, key).fetchone() else seq
             row = (
                 number,
                 version,

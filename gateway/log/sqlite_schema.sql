@@ -1,4 +1,5 @@
--- The embedded log, version 3 (PRAGMA user_version); since that, `gateway.log.sqlite_submissions` has one more table.
+-- The embedded log, version 4 (PRAGMA user_version). `gateway.log.sqlite_submissions` and `sqlite_authors` have one more
+-- table each.
 --
 -- A resource that was never written has no row, version 0 and the log's standing epoch. Its head is the version
 -- of its newest change. `nonce` is that of the batch, on the batch's first change. `body` is JSON in UTF-8.
@@ -15,7 +16,7 @@ CREATE TABLE resource (
     epoch INTEGER NOT NULL
 ) STRICT;
 
--- Ids ascend in the order of appending, so an author's newest changes are those with the highest ids.
+-- Ids ascend in the order of appending.
 CREATE TABLE change (
     id INTEGER PRIMARY KEY,
     resource INTEGER NOT NULL,
@@ -32,7 +33,6 @@ CREATE TABLE change (
 ) STRICT;
 
 CREATE UNIQUE INDEX change_version ON change (resource, version);
-CREATE UNIQUE INDEX change_submission ON change (resource, user_id, client_id, seq);
 
 CREATE TABLE snapshot (
     resource INTEGER NOT NULL,

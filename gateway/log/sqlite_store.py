@@ -20,7 +20,7 @@ from zlib import crc32
 import orjson
 
 from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, retry_after_ms
-from gateway.log import sqlite_submissions
+from gateway.log import sqlite_authors, sqlite_submissions
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
 from gateway.log.database_thread import made_ready
 from gateway.log.watermark import Watermark
@@ -43,7 +43,7 @@ from gateway.ports.retention import NAMED_SOON_S, Excess, RetentionRule
 from gateway.runtime.clock import unix_ms
 from gateway.wire.checksum import CHANGE, damage, verified
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 BUSY_TIMEOUT_S = 2.0
 # Pages that a connection keeps. Reads are of a range or of one row, so readers need few.
 WRITER_CACHE_BYTES, READER_CACHE_BYTES = 32 << 20, 4 << 20
@@ -85,33 +85,27 @@ _SNAPSHOT = """
 SELECT version, document, checksum FROM snapshot
 WHERE resource = ? AND version <= ? ORDER BY version DESC LIMIT 1
 """
-# The ids come from the index alone; only the newest rows are fetched.
 _RECENT = f"""
 SELECT json_group_array(json((
     SELECT json_group_array(json_array(seq, version, digest)) FROM (
-        SELECT seq, version, digest, timestamp FROM (
-            SELECT id AS newest FROM change INDEXED BY change_submission
-            WHERE resource = r.id AND user_id = k.value->>1 AND client_id = k.value->>2 AND seq IS NOT NULL
-            ORDER BY id DESC LIMIT {SUBMISSIONS_KEPT}
-        ) JOIN change ON id = newest WHERE timestamp >= :since
+        SELECT seq, version, digest FROM (
+            SELECT c.seq, c.version, c.digest, c.timestamp
+            {sqlite_authors.newest("r.id", "k.value->>1", "k.value->>2", 1)} LIMIT {SUBMISSIONS_KEPT}
+        ) WHERE timestamp >= :since
         UNION ALL
-        SELECT seq, version, digest, timestamp FROM submission
+        SELECT seq, version, digest FROM submission
         WHERE resource = r.id AND user_id = k.value->>1 AND client_id = k.value->>2 AND timestamp >= :since
         ORDER BY version DESC LIMIT {SUBMISSIONS_KEPT}
     )
 ))) FROM json_each(:clients) AS k LEFT JOIN resource AS r ON r.name = k.value->>0
 """
-_OWN_CHANGES = """
+_OWN_CHANGES = f"""
 SELECT json_group_array(json_array(version, undoes)) FROM (
-    SELECT version, undoes FROM (
-        SELECT id AS newest FROM change INDEXED BY change_submission
-        WHERE resource = (SELECT id FROM resource WHERE name = ?) AND user_id = ? AND client_id = ?
-        ORDER BY id DESC LIMIT ?
-    ) JOIN change ON id = newest ORDER BY id DESC
+    SELECT * FROM (SELECT c.version, c.undoes {sqlite_authors.newest("?1", "?2", "?3", 1)} LIMIT ?4)
+    UNION ALL
+    SELECT * FROM (SELECT c.version, c.undoes {sqlite_authors.newest("?1", "?2", "?3", 0)} LIMIT ?4)
+    ORDER BY version DESC LIMIT ?4
 )
-"""
-_STORED_SUBMISSION = """
-SELECT version, digest FROM change WHERE resource = ? AND user_id = ? AND client_id = ? AND seq = ?
 """
 _SAVE_SNAPSHOT = """
 INSERT INTO snapshot (resource, version, document, checksum, kept_ms)
@@ -168,16 +162,12 @@ CREATE TABLE IF NOT EXISTS gone (
 _NOTE_GONE = """
 INSERT INTO gone (name, epoch, upto, newest) SELECT ?, ?, ?, ifnull(max(id), 0) FROM change
 """
-# From format 1 to 2.
-_ADD_CHECKSUMS = """
-BEGIN; ALTER TABLE change ADD COLUMN checksum INTEGER; ALTER TABLE snapshot ADD COLUMN checksum INTEGER;
-PRAGMA user_version = 2; COMMIT;
-"""
-# From format 2 to 3.
-_ADD_SUBMISSIONS = f"""
-BEGIN; {sqlite_submissions.TABLE} ALTER TABLE snapshot ADD COLUMN kept_ms INTEGER;
-PRAGMA user_version = 3; COMMIT;
-"""
+# What brings each older format to the next one.
+_UPGRADES = {
+    1: "ALTER TABLE change ADD COLUMN checksum INTEGER; ALTER TABLE snapshot ADD COLUMN checksum INTEGER;",
+    2: f"{sqlite_submissions.TABLE} ALTER TABLE snapshot ADD COLUMN kept_ms INTEGER;",
+    3: sqlite_authors.FROM_FORMAT_3,
+}
 
 
 def begin_epoch(connection: sqlite3.Connection, now_ms: int) -> int:
@@ -254,13 +244,12 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> None:
     if version == 0:
         schema = resources.files("gateway.log").joinpath("sqlite_schema.sql").read_text()
         epoch = f"INSERT INTO log VALUES ({now_ms})"
-        tables = f"{schema}; {sqlite_submissions.TABLE}; {epoch}"
+        tables = f"{schema}; {sqlite_submissions.TABLE}; {sqlite_authors.TABLE}; {epoch}"
         connection.executescript(f"BEGIN; {tables}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;")
         return
-    if version == 1:
-        connection.executescript(_ADD_CHECKSUMS)
-    if version < FORMAT_VERSION:
-        connection.executescript(_ADD_SUBMISSIONS)
+    for older in range(version, FORMAT_VERSION):
+        upgrade = f"{_UPGRADES[older]} PRAGMA user_version = {older + 1};"
+        connection.executescript(f"BEGIN; {upgrade} COMMIT;")
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -346,7 +335,10 @@ class Reader:
         return [[Submitted(*row) for row in rows] for rows in found]
 
     def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
-        return [OwnChange(*row) for row in self._json(_OWN_CHANGES, (*client, limit))]
+        with self.transaction():
+            number, _, _ = self.head(client.resource)
+            arguments = number, client.user_id, client.client_id, limit
+            return [OwnChange(*row) for row in self._json(_OWN_CHANGES, arguments)]
 
     def _json(self, statement: str, arguments: Any) -> Any:
         (found,) = self.connection.execute(statement, arguments).fetchone()
@@ -405,6 +397,7 @@ class Writer(Reader):
     def __init__(self, connection: sqlite3.Connection, watermark: Watermark) -> None:
         super().__init__(connection)
         self._watermark = watermark
+        self._submissions = sqlite_authors.Submissions(connection)
 
     def close(self) -> None:
         super().close()
@@ -443,8 +436,10 @@ class Writer(Reader):
             self.connection.execute("DELETE FROM change WHERE resource = ?", (number,))
             self.connection.execute("DELETE FROM snapshot WHERE resource = ?", (number,))
             sqlite_submissions.erase(self.connection, number)
+            sqlite_authors.erase(self.connection, number)
             self._set_epoch(resource, epoch)
             self.connection.execute(_NOTE_GONE, (resource, epoch, 0))
+        self._submissions.clear()
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.note_newest()
         return epoch
@@ -460,6 +455,7 @@ class Writer(Reader):
             sqlite_submissions.keep(self.connection, number, excess.upto, since_ms)
             statement = "DELETE FROM change WHERE resource = ? AND version <= ?"
             count = self.connection.execute(statement, (number, excess.upto)).rowcount
+            sqlite_authors.forget(self.connection, number, excess.upto)
             kept = orjson.dumps([snapshot.version for snapshot in snapshots]).decode()
             kept_since_ms = now_ms - 1000 * NAMED_SOON_S
             self.connection.execute(_RETAIN_SNAPSHOTS, (number, excess.upto, kept, kept_since_ms))
@@ -483,7 +479,8 @@ class Writer(Reader):
     def _append(self, batches: dict[int, Batch], outcomes: dict[int, Outcome]) -> None:
         reconcile_soon = False
         try:
-            added = self._insert(list(batches.values()))
+            sound = list(batches.values())
+            added = 0 if self._submissions.may_hold(sound) else self._insert(sound)
             if added == sum(len(batch.records) for batch in batches.values()):
                 outcomes.update(dict.fromkeys(batches, Committed()))
                 return
@@ -491,6 +488,7 @@ class Writer(Reader):
             for place, batch in batches.items():
                 outcomes[place] = self._settle(batch)
         except (sqlite3.Error, LogDamaged) as error:
+            self._submissions.clear()
             failed = failure(error, reconcile_soon)
             outcomes.update({place: failed for place in batches if place not in outcomes})
 
@@ -516,6 +514,8 @@ class Writer(Reader):
             return 0
         if done.rowcount and done.lastrowid:
             self._watermark.set(done.lastrowid)
+        if done.rowcount == sum(len(batch.records) for batch in batches):
+            self._submissions.add(batches)
         return done.rowcount
 
     def _refusal(self, batch: Batch) -> Outcome | None:
@@ -538,10 +538,12 @@ class Writer(Reader):
     def _duplicates(self, number: int, batch: Batch) -> Duplicates | None:
         found = {}
         for place, record in enumerate(batch.records):
-            key = number, record.user_id, record.client_id, record.seq
-            row = self.connection.execute(_STORED_SUBMISSION, key).fetchone()
-            if row is not None:
-                found[place] = row[0], _text(row[1])
+            if record.seq is not None:
+                row = sqlite_authors.submission(
+                    self.connection, number, record.user_id, record.client_id, record.seq
+                )
+                if row is not None:
+                    found[place] = row[0], _text(row[1])
         return Duplicates(found) if found else None
 
     def _fork(self, resource: str, epoch: int, version: int) -> Forked:

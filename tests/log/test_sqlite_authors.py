@@ -1,0 +1,205 @@
+"""Authors of the embedded log: their newest changes, found as if the whole history were looked through."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.log import sqlite_authors, sqlite_store
+from gateway.log.batches import SUBMISSIONS_KEPT
+from gateway.log.memory import MemoryLog
+from gateway.log.sqlite import DATABASE, SqliteLog
+from gateway.log.sqlite_authors import BLOCK
+from gateway.ports import Batch, ClientKey, Committed, Duplicates, Failed, Outcome, Record
+from tests.contracts.log_contract import ROOM, batch, committed, nonce, record
+from tests.log.formats import BACK_TO_3
+from tests.log.test_sqlite import opened
+
+ROOMS = (ROOM, "event:7")
+# Who edits how often: one all the time, one hardly ever, one never with a seq.
+AUTHORS = {("ann", "tab-1"): 60, ("ann", "tab-2"): 30, ("bob", "tab-1"): 9, ("cat", "old"): 1}
+
+
+class Twins:
+    """The embedded log and the one in memory, which get the same."""
+
+    def __init__(self, log: SqliteLog) -> None:
+        self.log = log
+        self.model = MemoryLog()
+        self._heads: dict[str, Batch] = {}
+        self._seqs: dict[tuple[str, str, str], int] = defaultdict(int)
+
+    async def append(self, resource: str, *records: Record) -> Outcome:
+        found: list[Outcome] = []
+        for log in (self.log, self.model):
+            before = self._heads.get(resource)
+            base = 0 if before is None else before.base + len(before.records)
+            epoch = (await log.open(resource)).epoch
+            given = Batch(resource, epoch, base, "nonce", records)._replace(nonce=nonce())
+            [outcome] = await log.append([given])
+            found.append(outcome)
+        assert found[0] == found[1]
+        if found[0] == Committed():
+            self._heads[resource] = given
+        return found[0]
+
+    async def edit(self, rng: random.Random, resource: str) -> None:
+        """Some changes of random authors."""
+        before = self._heads.get(resource)
+        head = 0 if before is None else before.base + len(before.records)
+        records = []
+        for version in range(head + 1, head + 1 + rng.choice((1, 1, 2, 7))):
+            [(user, client)] = rng.choices(list(AUTHORS), list(AUTHORS.values()))
+            with_seq = user != "bob" and rng.random() < 0.8
+            self._seqs[resource, user, client] += with_seq
+            seq = self._seqs[resource, user, client] if with_seq else None
+            undoes = rng.choice((None, 1))
+            records.append(record(version, user=user, client=client, seq=seq, value=version, undoes=undoes))
+        assert await self.append(resource, *records) == Committed()
+
+    async def compare(self) -> None:
+        """What both know of each author, and that a resend is none the less one."""
+        keys = [ClientKey(resource, *author) for resource in ROOMS for author in (*AUTHORS, ("dan", "x"))]
+        found = await self.log.recent(keys, 0)
+        assert [list(recent) for recent in found] == [list(r) for r in await self.model.recent(keys, 0)]
+        for key, recent in zip(keys, found, strict=True):
+            for limit in (1, 5, 100):
+                own = list(await self.log.own_changes(key, limit))
+                assert own == list(await self.model.own_changes(key, limit))
+            for again in recent:
+                version = self._version(key.resource) + 1
+                resend = record(version, user=key.user_id, client=key.client_id, seq=again.seq)
+                expected = Duplicates({0: (again.version, again.digest)})
+                assert await self.append(key.resource, resend) == expected
+
+    def _version(self, resource: str) -> int:
+        head = self._heads[resource]
+        return head.base + len(head.records)
+
+
+@pytest.mark.parametrize("remembered", [2, 8192])
+async def test_authors_newest_are_those_of_the_whole_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    """With all authors remembered, and with few; and after a start, where none is."""
+    monkeypatch.setattr(sqlite_authors, "AUTHORS_REMEMBERED", remembered)
+    rng = random.Random(7)
+    async with opened(tmp_path) as log:
+        twins = Twins(log)
+        for _ in range(12):
+            for _ in range(20):
+                await twins.edit(rng, rng.choice(ROOMS))
+            await twins.compare()
+    async with opened(tmp_path) as log:
+        twins.log = log
+        await twins.compare()
+        await twins.edit(rng, ROOM)
+        await twins.compare()
+
+
+async def test_a_log_with_an_index_of_submissions_goes_on(tmp_path: Path) -> None:
+    async with opened(tmp_path) as log:
+        twins = Twins(log)
+        rng = random.Random(8)
+        for _ in range(200):
+            await twins.edit(rng, rng.choice(ROOMS))
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        connection.executescript(BACK_TO_3)
+    async with opened(tmp_path) as log:
+        twins.log = log
+        await twins.compare()
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        [(indices,)] = connection.execute("SELECT count(*) FROM sqlite_master WHERE name LIKE 'change_%'")
+        assert indices == 1
+
+
+async def test_whoever_edits_seldom_has_few_rows_looked_through(tmp_path: Path) -> None:
+    """And who never sends a seq none: a history of any length is asked for what an author can have there."""
+    looked = 0
+
+    def look() -> int:
+        nonlocal looked
+        looked += 1
+        return 0
+
+    async with opened(tmp_path) as log:
+        before = batch(await log.open(ROOM), *(record(n, client="often") for n in range(1, 20_001)))
+        await committed(log, before)
+        last = batch(before, record(20_001, client="seldom", seq=1))
+        await committed(log, last)
+    with closing(sqlite_store.connect(tmp_path / DATABASE, writing=False)) as connection:
+        connection.set_progress_handler(look, 100)
+        reader = sqlite_store.Reader(connection)
+        keys = [ClientKey(ROOM, "ann", "often"), ClientKey(ROOM, "ann", "seldom")]
+        assert [len(found) for found in reader.recent(keys, 0)] == [0, 1]
+        assert [change.version for change in reader.own_changes(keys[1], 100)] == [20_001]
+        assert [change.version for change in reader.own_changes(keys[0], 2)] == [20_000, 19_999]
+        assert looked < 20
+
+
+async def test_retention_forgets_authors_with_their_changes(tmp_path: Path) -> None:
+    async with opened(tmp_path) as log:
+        twins = Twins(log)
+        rng = random.Random(3)
+        for _ in range(4 * BLOCK):
+            await twins.edit(rng, ROOM)
+    with closing(sqlite_store.connect(tmp_path / DATABASE, writing=True)) as connection:
+        [(number,)] = connection.execute("SELECT id FROM resource WHERE name = ?", (ROOM,))
+        for upto, oldest in ((BLOCK - 1, 0), (BLOCK, 1), (3 * BLOCK + 5, 3)):
+            sqlite_authors.forget(connection, number, upto)
+            assert connection.execute("SELECT min(block) FROM author").fetchone() == (oldest,)
+        sqlite_authors.erase(connection, number)
+        assert connection.execute("SELECT count(*) FROM author").fetchone() == (0,)
+
+
+class Unsure(sqlite3.Connection):
+    """Stores what it says that it couldn't store."""
+
+    fails = False
+
+    def execute(self, *arguments: object) -> sqlite3.Cursor:  # type: ignore[override]
+        done = super().execute(*arguments)  # type: ignore[arg-type]
+        if self.fails and str(arguments[0]).lstrip().startswith("INSERT INTO change"):
+            self.fails = False
+            raise sqlite3.OperationalError("disk I/O error")
+        return done
+
+
+async def test_what_was_stored_though_the_disk_said_no_is_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+    made: list[Unsure] = []
+
+    def connected(*arguments: object, **named: object) -> Unsure:
+        made.append(connect(*arguments, factory=Unsure, **named))  # type: ignore[call-overload]
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connected)
+    async with opened(tmp_path) as log:
+        first = batch(await log.open(ROOM), record(1, seq=1))
+        await committed(log, first)
+        made[0].fails = True
+        second = batch(first, record(2, seq=2))
+        [failed] = await log.append([second])
+        assert isinstance(failed, Failed)
+        [found] = await log.append([batch(second, record(3, seq=2))])
+        assert found == Duplicates({0: (2, second.records[0].digest)})
+        assert len(await log.read(ROOM, 0, 9)) == 2
+
+
+def test_as_many_submissions_are_remembered_as_are_recognised(tmp_path: Path) -> None:
+    """Not more, however long the node runs."""
+    with closing(sqlite_store.prepare(tmp_path / DATABASE, 1)) as connection:
+        submissions = sqlite_authors.Submissions(connection)
+        for seq in range(1, 100):
+            given = [Batch(ROOM, 1, seq - 1, "n", [record(seq, seq=seq)])]
+            assert not submissions.may_hold(given)
+            submissions.add(given)
+        [seqs] = submissions._seqs.values()
+        assert seqs == list(range(100 - SUBMISSIONS_KEPT, 100))
