@@ -219,7 +219,7 @@ async def test_without_a_usable_answer_it_is_refused_and_told(
             answer = await http(node, node.token("ann", GRANTS), "/v1/resources/event/1")
             assert answer.status_code == 503 and "Retry-After" in answer.headers
             assert WRONG[mood] in await problems(node)
-            assert any("authoriser has no usable answer" in line for line in node.log)
+            await node.told("authoriser has no usable answer")
             samples = await scraped(node.admin_url)
             reason = REASONS.get(mood, "malformed")
             assert samples.value("gateway_authoriser_failures_total", reason=reason) >= 1

@@ -117,7 +117,7 @@ async def test_a_broken_set_keeps_the_last_keys_and_alarms(node: Gateway, keys: 
         assert "is not JSON" in answer["problems"][0]
         async with httpx.AsyncClient() as client:
             assert "gateway_key_problems 1.0" in (await client.get(f"{node.admin_url}/metrics")).text
-        assert any("stay as they were" in line for line in node.log)
+        await node.told("stay as they were")
         opened.client_id = "one"
         await created(opened)
         async with wire(node.url, bearer=keys.token("two", node)) as other:

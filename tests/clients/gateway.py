@@ -15,10 +15,12 @@ from typing import IO, Any
 
 import jwt
 import psutil
+import trio
 
 from tests.cli import commands
 
 START_TIMEOUT_S = 30.0
+TOLD_WITHIN_S = 10.0
 READY = re.compile(r"ready ws=(\S+) admin=(\S+) pid=(\d+)")
 
 
@@ -70,6 +72,12 @@ class Gateway:
         finally:
             timer.cancel()
         raise AssertionError(f"the gateway didn't start: {self.log}")
+
+    async def told(self, *texts: str) -> None:
+        """Until a line of the log has these: the node may have written it before it is read here."""
+        with trio.fail_after(TOLD_WITHIN_S):
+            while not any(all(text in line for text in texts) for line in self.log):  # noqa: ASYNC110
+                await trio.sleep(0.02)
 
     @property
     def pid(self) -> int:
