@@ -382,6 +382,24 @@ def lost(port: int, load: Load) -> int:
     return load.answers["OP_ACK"] - heads
 
 
+class Cores:
+    """How busy the node and its clients are: CPU seconds a second since the last look."""
+
+    def __init__(self, node: psutil.Process) -> None:
+        self._node = node
+        self._seen = self._now()
+
+    def _now(self) -> tuple[float, float, float]:
+        times = self._node.cpu_times()
+        return time.perf_counter(), times.user + times.system, time.process_time()
+
+    def look(self) -> tuple[float, float]:
+        """The node's and the clients'."""
+        began, self._seen = self._seen, self._now()
+        elapsed_s, node_s, clients_s = (new - old for new, old in zip(self._seen, began, strict=True))
+        return node_s / elapsed_s, clients_s / elapsed_s
+
+
 def measured(waiting: bool, seconds: float, documents: int, settings: Sequence[str] = ()) -> dict[str, Any]:
     """One run, of clients of one kind."""
     with attack.serving("fast", (*SETTINGS, *settings)) as node:
@@ -398,9 +416,11 @@ def measured(waiting: bool, seconds: float, documents: int, settings: Sequence[s
             load.offer(maximum / 2, HALF_S)
             found["before"] = took(load, began_s + HALF_S / 4, HALF_S * 3 / 4)
             load.answers["UNAVAILABLE"] = 0
+            cores = Cores(process)
             began_s = time.perf_counter()
             load.offer(2 * maximum, seconds)
             ended_s = time.perf_counter()
+            found["cores_overload"] = cores.look()
             found["offered"] = load.offered
             found["overload"] = took(load, began_s, ended_s - began_s)
             found["refused"] = load.answers["UNAVAILABLE"] / (ended_s - began_s)
@@ -411,7 +431,9 @@ def measured(waiting: bool, seconds: float, documents: int, settings: Sequence[s
             found["rss_after"] = process.memory_info().rss
             found["drained_s"] = load.drained()
             load.waits = False
+            cores.look()
             found["maximum_after"] = after = max(load.saturate(window, MAXIMUM_S) for window in windows)
+            found["cores_maximum"] = cores.look()
             found["lost"] = lost(node.port, load)
             found["maximum"] = (maximum + after) / 2
             found["goodput"] = found["overload"]["rate"] / found["maximum"]
@@ -430,6 +452,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
         ("p95 at half the maximum before, ms", lambda r: f"{r['before']['p95']:.0f}"),
         ("p50, p95 during overload, ms", lambda r: f"{r['overload']['p50']:.0f}, {r['overload']['p95']:.0f}"),
         ("p95 of each second after, ms", lambda r: " ".join(f"{s['p95']:.0f}" for s in r["after"])),
+        ("cores at the maximum: node, clients", lambda r: "{:.2f}, {:.2f}".format(*r["cores_maximum"])),
+        ("cores during overload: node, clients", lambda r: "{:.2f}, {:.2f}".format(*r["cores_overload"])),
         ("memory before, at its end, after, MB", lambda r: ", ".join(f"{r[k] / 1e6:.0f}" for k in RSS)),
         ("lost", lambda r: f"{r['lost']}"),
     ]

@@ -18,7 +18,7 @@ import orjson
 import trio
 
 from gateway import ot
-from gateway.errors import LogTrimmed, PatchError, Refusal
+from gateway.errors import LogDamaged, LogTrimmed, PatchError, Refusal
 from gateway.hub.index_rules import INDEX
 from gateway.ports.log import OpLog
 from gateway.rooms.room import Room
@@ -148,20 +148,28 @@ class Children:
         for calendar in {parent, known} - {None}:
             self._index_soon(str(calendar)).events[room] = None
 
-    async def calendars_of(self, room: Room) -> Collection[str]:
-        """The calendars that an event was ever in, as far as its history is kept; raises LogUnavailable."""
-        if room.type != CHILD:
+    async def calendars_of(self, resource: str, document: Any) -> Collection[str]:
+        """The calendars that an event was ever in, as far as its history is kept and can be read.
+
+        Raises LogUnavailable.
+        """
+        if not resource.startswith(f"{CHILD}:"):
             return ()
-        current = parent_of(room.document)
-        found, after = set() if current is None else {current}, 0
+        current = parent_of(document)
+        found, after, limit = set() if current is None else {current}, 0, PAGE
         slices = Slices(self._now_s)
         while True:
             try:
-                records = await self._log.read(room.resource, after, PAGE)
+                records = await self._log.read(resource, after, limit)
             except LogTrimmed as trimmed:
                 if trimmed.version <= after:
                     return found
                 after = trimmed.version
+                continue
+            except LogDamaged:
+                if limit == 1:
+                    after += 1
+                limit = 1
                 continue
             if not records:
                 return found

@@ -15,7 +15,7 @@ import trio
 
 from gateway import ot
 from gateway.config import Config
-from gateway.errors import LogUnavailable, unavailable
+from gateway.errors import LogDamaged, LogUnavailable, Refusal, unavailable
 from gateway.hub import replay
 from gateway.hub.catch_up import CatchUp
 from gateway.hub.children import Children
@@ -39,6 +39,7 @@ from gateway.rooms.room import Room
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 from gateway.wire import announcement
+from gateway.wire.checksum import damage
 
 logger = logging.getLogger(__name__)
 
@@ -214,15 +215,27 @@ class Hub:
             logger.warning("no snapshot of %s at %d: the log cannot be reached", resource, version)
 
     async def purge(self, resource: str) -> Room:
-        """Erase a resource; its room goes on, empty, in a new epoch. Raises Refusal UNAVAILABLE."""
-        room = await self.open(resource)
+        """Erase a resource, be it damaged; its room goes on, empty, in a new epoch.
+
+        Raises Refusal UNAVAILABLE.
+        """
+        damaged, document = False, None
         try:
-            calendars = await self.children.calendars_of(room)
+            document = (await self.open(resource)).document
+        except Refusal as refusal:
+            if not isinstance(refusal.__cause__, LogDamaged):
+                raise
+            damaged = True
+        try:
+            calendars = await self.children.calendars_of(resource, document)
             await self.log.purge(resource)
         except LogUnavailable as error:
             self.counters.log_errors += 1
             raise unavailable(error) from error
-        await self.catch_up.reopen(room)
+        damage.forget(resource)
+        room = await self.open(resource)
+        if not damaged:
+            await self.catch_up.reopen(room)
         self.children.purged(room, calendars)
         return room
 

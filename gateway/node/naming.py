@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.errors import Refusal
+from gateway.errors import LogDamaged, Refusal
 from gateway.http.port import Revision
 from gateway.hub.hub import Hub
 from gateway.hub.names import NamedVersion, NamedVersions, hidden
@@ -45,8 +45,14 @@ class Naming:
         return was_there
 
     async def purge(self, resource: str) -> None:
-        """Erase all names of a resource."""
-        if await self.names.of(resource):
+        """Erase all names of a resource, be they damaged."""
+        try:
+            has_names = bool(await self.names.of(resource))
+        except Refusal as refusal:
+            if not isinstance(refusal.__cause__, LogDamaged):
+                raise
+            has_names = True
+        if has_names:
             await self._hub.purge(hidden(resource))
 
     async def _keep(self, resource: str, found: Revision) -> None:

@@ -43,6 +43,11 @@ class Damage:
             logger.error("%s", error)
         return error
 
+    def forget(self, resource: str) -> None:
+        """A resource was erased, and what was damaged of it."""
+        for what in [what for what in self.told if resource in what.split()]:
+            del self.told[what]
+
 
 damage = Damage()
 

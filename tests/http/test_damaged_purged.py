@@ -1,0 +1,61 @@
+"""What is damaged isn't served, and can be erased: then its name is free again, and nothing is left of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.log.sqlite import DATABASE
+from tests.http.node import Served, served
+from tests.http.test_search import until
+
+EVENT = "/v1/resources/event/42"
+CHANGE = "UPDATE change SET {} WHERE version = {} AND resource = (SELECT id FROM resource WHERE name = '{}')"
+ELSEWHERE = (
+    """checksum = NULL, body = CAST(replace(CAST(body AS TEXT), '"path":"', '"path":"/none/here') AS BLOB)"""
+)
+DAMAGE = {
+    "the change that puts it into a calendar": CHANGE.format("checksum = 1", 2, "event:42"),
+    "its creation": CHANGE.format("checksum = 1", 1, "event:42"),
+    "who made a change": CHANGE.format("user_id = CAST(x'61ff' AS TEXT)", 3, "event:42"),
+    "what no document takes": CHANGE.format(ELSEWHERE, 3, "event:42"),
+    "its names": CHANGE.format("checksum = 1", 1, "names:event:42"),
+}
+
+
+async def filled(node: Served) -> None:
+    for document in ({"title": "Secret"}, {"title": "Secret", "calendar_id": "work"}, {"title": "Secret 3"}):
+        assert (await node.client.put(EVENT, json=document)).is_success
+    assert (await node.client.put(f"{EVENT}/versions/Draft", json={"version": 2})).is_success
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_what_is_damaged_can_be_erased(tmp_path: Path, damage: str) -> None:
+    async with served(tmp_path, "portable") as node:
+        await filled(node)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+        assert database.execute(DAMAGE[damage]).rowcount == 1
+        database.execute("DELETE FROM snapshot")  # what a room opens from, else
+    async with served(tmp_path, "portable") as node:
+        named = await node.client.get(f"{EVENT}/versions")
+        found = await node.client.get(EVENT)
+        assert 503 in (named.status_code, found.status_code)
+        assert "damaged" in (named if found.is_success else found).text
+        admin = f"http://127.0.0.1:{node.admin_port}"
+        assert (await node.client.delete(f"{admin}{EVENT}", params={"purge": "true"})).is_success
+        assert (await node.client.get(EVENT)).status_code == 404
+        assert (await node.client.get(f"{EVENT}/versions")).json()["versions"] == []
+        ready = await node.client.get(f"{admin}/readyz")
+        assert ready.status_code == 200 and "damaged" not in ready.text
+
+        for query in ("", "?calendar_id=work"):
+            listing = await node.client.get(f"/v1/resources/event{query}")
+            assert listing.status_code == 200 and "Secret" not in listing.text
+        assert await until(node, 0, q="Secret") == []
+        await filled(node)
+        assert "Secret 3" in (await node.client.get(EVENT)).text
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database:
+        assert database.execute("SELECT count(*) FROM resource WHERE name = 'event:42'").fetchone() == (1,)
