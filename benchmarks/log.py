@@ -23,6 +23,7 @@ from typing import NamedTuple
 import trio
 
 from gateway.log.sqlite import SqliteLog
+from gateway.log.sqlite_checkpoints import Checkpoints
 from gateway.log.sqlite_store import Writer, prepare
 from gateway.log.watermark import Watermark
 from gateway.ports import Batch, ClientKey, Committed, Record, Snapshot
@@ -117,10 +118,9 @@ class Commits(threading.Thread):
 
     def __init__(self, directory: str, commits: int) -> None:
         super().__init__()
-        self._writer = Writer(
-            prepare(Path(directory) / "log.sqlite3", 1),
-            Watermark(Path(directory) / "log.newest", Path(directory) / "log.sqlite3"),
-        )
+        path = Path(directory) / "log.sqlite3"
+        watermark = Watermark(Path(directory) / "log.newest", path)
+        self._writer = Writer(prepare(path, 1), watermark, Checkpoints(path))
         self._commits = commits
         self.times_s: list[float] = []
 
