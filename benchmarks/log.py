@@ -23,7 +23,6 @@ from typing import NamedTuple
 import trio
 
 from gateway.log.sqlite import SqliteLog
-from gateway.log.sqlite_checkpoints import Checkpoints
 from gateway.log.sqlite_store import Writer, prepare
 from gateway.log.watermark import Watermark
 from gateway.ports import Batch, ClientKey, Committed, Record, Snapshot
@@ -118,9 +117,10 @@ class Commits(threading.Thread):
 
     def __init__(self, directory: str, commits: int) -> None:
         super().__init__()
-        path = Path(directory) / "log.sqlite3"
-        watermark = Watermark(Path(directory) / "log.newest", path)
-        self._writer = Writer(prepare(path, 1), watermark, Checkpoints(path))
+        self._writer = Writer(
+            prepare(Path(directory) / "log.sqlite3", 1),
+            Watermark(Path(directory) / "log.newest", Path(directory) / "log.sqlite3"),
+        )
         self._commits = commits
         self.times_s: list[float] = []
 

@@ -17,8 +17,7 @@ from zlib import crc32
 from gateway.errors import ConfigError
 from gateway.log import sqlite_submissions
 from gateway.log.sqlite_check import check
-from gateway.log.sqlite_connection import connect
-from gateway.log.sqlite_store import FORMAT_VERSION, Reader, begin_epoch, prepare
+from gateway.log.sqlite_store import FORMAT_VERSION, Reader, begin_epoch, connect, prepare
 from gateway.ports import Record, Snapshot
 from gateway.ports.retention import PastSubmission
 from gateway.runtime.clock import unix_ms

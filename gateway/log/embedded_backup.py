@@ -10,8 +10,7 @@ from gateway.errors import ConfigError
 from gateway.log import backup_file
 from gateway.log.backup_file import Contents
 from gateway.log.sqlite import DATABASE, WATERMARK, DirectoryLock, make_directory
-from gateway.log.sqlite_connection import connect
-from gateway.log.sqlite_store import Reader
+from gateway.log.sqlite_store import Reader, connect
 from gateway.log.watermark import Watermark
 
 DERIVED = ("summaries.sqlite3", "search.sqlite3")

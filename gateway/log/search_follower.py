@@ -33,8 +33,7 @@ from gateway.log.indexer import (
 from gateway.log.pool import Pool
 from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, format_of
 from gateway.log.sqlite import DATABASE
-from gateway.log.sqlite_connection import connect
-from gateway.log.sqlite_store import Reader, name_of
+from gateway.log.sqlite_store import Reader, connect, name_of
 from gateway.ports.search import Erasure
 from gateway.runtime import logs
 from gateway.wire.checksum import CHANGE, damage, verified

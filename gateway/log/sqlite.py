@@ -19,9 +19,7 @@ import trio
 from gateway.errors import LogLocked, LogUnavailable
 from gateway.log import sqlite_submissions
 from gateway.log.pool import Pool
-from gateway.log.sqlite_checkpoints import Checkpoints
-from gateway.log.sqlite_connection import connect
-from gateway.log.sqlite_store import Reader, Writer, prepare
+from gateway.log.sqlite_store import Reader, Writer, connect, prepare
 from gateway.log.watermark import Watermark
 from gateway.log.writer_thread import Serial
 from gateway.ports import (
@@ -110,7 +108,7 @@ class SqliteLog:
             self._lock.release()
             raise
         self._watermark = Watermark(directory / WATERMARK, self._path)
-        self._writer = Writer(connection, self._watermark, Checkpoints(self._path))
+        self._writer = Writer(connection, self._watermark)
         self._begin()
         self._readers = Pool(lambda: Reader(connect(self._path, writing=False)), READERS)
         self._closed = False

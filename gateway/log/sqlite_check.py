@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.log.checked import NAMED_MAX, Checked
-from gateway.log.sqlite_connection import connect
+from gateway.log.sqlite_store import connect
 from gateway.wire.checksum import CHANGE, is_sound
 
 _CHANGES = """

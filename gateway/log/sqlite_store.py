@@ -7,7 +7,9 @@ statement takes or gives everything in one row: JSON for what is indexed, and th
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -20,8 +22,7 @@ import orjson
 from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, retry_after_ms
 from gateway.log import sqlite_authors, sqlite_submissions
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
-from gateway.log.sqlite_checkpoints import WRITERS_PAGES, Checkpoints
-from gateway.log.sqlite_connection import connect
+from gateway.log.database_thread import made_ready
 from gateway.log.watermark import Watermark
 from gateway.ports import (
     Batch,
@@ -43,6 +44,9 @@ from gateway.runtime.clock import unix_ms
 from gateway.wire.checksum import CHANGE, damage, verified
 
 FORMAT_VERSION = 4
+BUSY_TIMEOUT_S = 2.0
+# Pages that a connection keeps. Reads are of a range or of one row, so readers need few.
+WRITER_CACHE_BYTES, READER_CACHE_BYTES = 32 << 20, 4 << 20
 CHECK_TIME_MAX_S = 2.0
 RECORDS_A_STEP = 1000
 PROBE_BYTES = 256 << 10
@@ -139,10 +143,11 @@ AND version + 1 < (SELECT min(version) FROM change AS c WHERE c.resource = snaps
 """
 _REMEDY = "Restore it from a backup, or start with another data directory; the gateway leaves it as it is."
 _ANY = (1 << 63) - 1
-WRITER_PRAGMAS = (
+# Checkpoints of 16 MiB: larger ones rewrite the same pages less often, and hold up a commit for longer.
+_WRITER_PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",
-    f"wal_autocheckpoint = {WRITERS_PAGES}",
+    "wal_autocheckpoint = 4000",
     "secure_delete = ON",
 )
 NOTHING = Snapshot(0, b"null")
@@ -176,6 +181,38 @@ def begin_epoch(connection: sqlite3.Connection, now_ms: int) -> int:
     return epoch
 
 
+def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
+    """A connection that any thread may use, one at a time; texts are given as bytes.
+
+    The database is its owner's alone, and so are the files beside it, which SQLite makes like it.
+    """
+    if writing:
+        if not path.exists():  # to close one that is in use would take this process's locks off it
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        _make_private(path)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={'rwc' if writing else 'ro'}",
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+    )
+    connection.text_factory = bytes
+    cache_bytes = WRITER_CACHE_BYTES if writing else READER_CACHE_BYTES
+    with made_ready(connection):
+        connection.execute(f"PRAGMA cache_size = -{cache_bytes >> 10}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def _make_private(path: Path) -> None:
+    """Take other people's rights to the files of a database that an earlier gateway made."""
+    for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        with contextlib.suppress(OSError):  # not there, or not ours: `gateway doctor` tells
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                file.chmod(0o600)
+
+
 def prepare(path: Path, now_ms: int) -> sqlite3.Connection:
     """The writer's connection; makes the database where there is none.
 
@@ -184,7 +221,7 @@ def prepare(path: Path, now_ms: int) -> sqlite3.Connection:
     connection = None
     try:
         connection = connect(path, writing=True)
-        for pragma in WRITER_PRAGMAS:
+        for pragma in _WRITER_PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         _migrate(connection, path, now_ms)
         connection.executescript(_GONE)
@@ -357,16 +394,12 @@ def _split(resource: str, rows: Sequence[Sequence[Any]], bodies: bytes) -> Itera
 class Writer(Reader):
     """The one writer. Its appends settle every batch on its own: all of it is stored, or nothing."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, watermark: Watermark, checkpoints: Checkpoints
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, watermark: Watermark) -> None:
         super().__init__(connection)
         self._watermark = watermark
-        self._checkpoints = checkpoints
         self._submissions = sqlite_authors.Submissions(connection)
 
     def close(self) -> None:
-        self._checkpoints.close()
         super().close()
         self._watermark.close()
 
@@ -407,8 +440,7 @@ class Writer(Reader):
             self._set_epoch(resource, epoch)
             self.connection.execute(_NOTE_GONE, (resource, epoch, 0))
         self._submissions.clear()
-        with self._checkpoints.held_off():
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.note_newest()
         return epoch
 
@@ -484,7 +516,6 @@ class Writer(Reader):
             self._watermark.set(done.lastrowid)
         if done.rowcount == sum(len(batch.records) for batch in batches):
             self._submissions.add(batches)
-        self._checkpoints.appended(done.rowcount, len(packed["bodies"]))
         return done.rowcount
 
     def _refusal(self, batch: Batch) -> Outcome | None:

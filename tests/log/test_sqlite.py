@@ -210,7 +210,7 @@ async def test_an_append_waits_while_another_process_holds_the_database(tmp_path
 async def test_a_database_that_stays_held_refuses_the_append(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.log.sqlite_connection.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("gateway.log.sqlite_store.BUSY_TIMEOUT_S", 0.05)
     async with opened(tmp_path) as log:
         first = batch(await log.open(ROOM))
         holder = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.log import sqlite_authors
+from gateway.log import sqlite_authors, sqlite_store
 from gateway.log.batches import SUBMISSIONS_KEPT
 from gateway.log.memory import MemoryLog
 from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.log.sqlite_authors import BLOCK
-from gateway.log.sqlite_connection import connect
-from gateway.log.sqlite_store import Reader, prepare
 from gateway.ports import Batch, ClientKey, Committed, Duplicates, Failed, Outcome, Record
 from tests.contracts.log_contract import ROOM, batch, committed, nonce, record
 from tests.log.formats import BACK_TO_3
@@ -134,9 +132,9 @@ async def test_whoever_edits_seldom_has_few_rows_looked_through(tmp_path: Path) 
         await committed(log, before)
         last = batch(before, record(20_001, client="seldom", seq=1))
         await committed(log, last)
-    with closing(connect(tmp_path / DATABASE, writing=False)) as connection:
+    with closing(sqlite_store.connect(tmp_path / DATABASE, writing=False)) as connection:
         connection.set_progress_handler(look, 100)
-        reader = Reader(connection)
+        reader = sqlite_store.Reader(connection)
         keys = [ClientKey(ROOM, "ann", "often"), ClientKey(ROOM, "ann", "seldom")]
         assert [len(found) for found in reader.recent(keys, 0)] == [0, 1]
         assert [change.version for change in reader.own_changes(keys[1], 100)] == [20_001]
@@ -150,7 +148,7 @@ async def test_retention_forgets_authors_with_their_changes(tmp_path: Path) -> N
         rng = random.Random(3)
         for _ in range(4 * BLOCK):
             await twins.edit(rng, ROOM)
-    with closing(connect(tmp_path / DATABASE, writing=True)) as connection:
+    with closing(sqlite_store.connect(tmp_path / DATABASE, writing=True)) as connection:
         [(number,)] = connection.execute("SELECT id FROM resource WHERE name = ?", (ROOM,))
         for upto, oldest in ((BLOCK - 1, 0), (BLOCK, 1), (3 * BLOCK + 5, 3)):
             sqlite_authors.forget(connection, number, upto)
@@ -175,11 +173,11 @@ class Unsure(sqlite3.Connection):
 async def test_what_was_stored_though_the_disk_said_no_is_recognised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = sqlite3.connect
+    connect = sqlite3.connect
     made: list[Unsure] = []
 
     def connected(*arguments: object, **named: object) -> Unsure:
-        made.append(plain(*arguments, factory=Unsure, **named))  # type: ignore[call-overload]
+        made.append(connect(*arguments, factory=Unsure, **named))  # type: ignore[call-overload]
         return made[-1]
 
     monkeypatch.setattr(sqlite3, "connect", connected)
@@ -197,7 +195,7 @@ async def test_what_was_stored_though_the_disk_said_no_is_recognised(
 
 def test_as_many_submissions_are_remembered_as_are_recognised(tmp_path: Path) -> None:
     """Not more, however long the node runs."""
-    with closing(prepare(tmp_path / DATABASE, 1)) as connection:
+    with closing(sqlite_store.prepare(tmp_path / DATABASE, 1)) as connection:
         submissions = sqlite_authors.Submissions(connection)
         for seq in range(1, 100):
             given = [Batch(ROOM, 1, seq - 1, "n", [record(seq, seq=seq)])]
