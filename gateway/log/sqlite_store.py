@@ -101,10 +101,14 @@ SELECT json_group_array(json((
 """
 _OWN_CHANGES = f"""
 SELECT json_group_array(json_array(version, undoes)) FROM (
-    SELECT * FROM (SELECT c.version, c.undoes {sqlite_authors.newest("?1", "?2", "?3", 1)} LIMIT ?4)
+    SELECT * FROM (
+        SELECT c.version, c.undoes {sqlite_authors.newest(":resource", ":user_id", ":client_id", 1)} LIMIT :most
+    )
     UNION ALL
-    SELECT * FROM (SELECT c.version, c.undoes {sqlite_authors.newest("?1", "?2", "?3", 0)} LIMIT ?4)
-    ORDER BY version DESC LIMIT ?4
+    SELECT * FROM (
+        SELECT c.version, c.undoes {sqlite_authors.newest(":resource", ":user_id", ":client_id", 0)} LIMIT :most
+    )
+    ORDER BY version DESC LIMIT :most
 )
 """
 _SAVE_SNAPSHOT = """
@@ -337,8 +341,8 @@ class Reader:
     def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
         with self.transaction():
             number, _, _ = self.head(client.resource)
-            arguments = number, client.user_id, client.client_id, limit
-            return [OwnChange(*row) for row in self._json(_OWN_CHANGES, arguments)]
+            asked = {**client._asdict(), "resource": number, "most": limit}
+            return [OwnChange(*row) for row in self._json(_OWN_CHANGES, asked)]
 
     def _json(self, statement: str, arguments: Any) -> Any:
         (found,) = self.connection.execute(statement, arguments).fetchone()
