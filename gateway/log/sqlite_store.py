@@ -99,15 +99,12 @@ SELECT json_group_array(json((
     )
 ))) FROM json_each(:clients) AS k LEFT JOIN resource AS r ON r.name = k.value->>0
 """
+_AUTHOR = (":resource", ":user_id", ":client_id")
 _OWN_CHANGES = f"""
 SELECT json_group_array(json_array(version, undoes)) FROM (
-    SELECT * FROM (
-        SELECT c.version, c.undoes {sqlite_authors.newest(":resource", ":user_id", ":client_id", 1)} LIMIT :most
-    )
+    SELECT * FROM (SELECT c.version, c.undoes {sqlite_authors.newest(*_AUTHOR, 1)} LIMIT :most)
     UNION ALL
-    SELECT * FROM (
-        SELECT c.version, c.undoes {sqlite_authors.newest(":resource", ":user_id", ":client_id", 0)} LIMIT :most
-    )
+    SELECT * FROM (SELECT c.version, c.undoes {sqlite_authors.newest(*_AUTHOR, 0)} LIMIT :most)
     ORDER BY version DESC LIMIT :most
 )
 """
