@@ -10,7 +10,7 @@ has nothing of the event either.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ import trio
 from gateway import ot
 from gateway.errors import LogDamaged, LogTrimmed, PatchError, Refusal
 from gateway.hub.index_rules import INDEX
+from gateway.ports import Record
 from gateway.ports.log import OpLog
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
@@ -37,6 +38,8 @@ INDEXER = "gateway"
 RETRY_PAUSE_S = 1.0
 # Of a history so many changes are looked at at once.
 PAGE = 64
+# Where so many in a row can't be read, what follows isn't looked for.
+DAMAGED_MAX = 1000
 
 Items = Mapping[str, Mapping[str, Any]]
 Tell = Callable[[Items, Items], None]
@@ -156,28 +159,33 @@ class Children:
         if not resource.startswith(f"{CHILD}:"):
             return ()
         current = parent_of(document)
-        found, after, limit = set() if current is None else {current}, 0, PAGE
+        found, after = set() if current is None else {current}, 0
         slices = Slices(self._now_s)
-        while True:
-            try:
-                records = await self._log.read(resource, after, limit)
-            except LogTrimmed as trimmed:
-                if trimmed.version <= after:
-                    return found
-                after = trimmed.version
-                continue
-            except LogDamaged:
-                if limit == 1:
-                    after += 1
-                limit = 1
-                continue
-            if not records:
-                return found
+        while records := await self._page(resource, after):
             for record in records:
                 found.update(_parents_in(record.body))
                 if slices.over:
                     await slices.pause()
             after = records[-1].version
+        return found
+
+    async def _page(self, resource: str, after: int) -> Sequence[Record]:
+        """The next changes after a version that are kept and can be read; none: there are no more of them.
+
+        Raises LogUnavailable.
+        """
+        damaged = 0
+        while damaged <= DAMAGED_MAX:
+            try:
+                return await self._log.read(resource, after, 1 if damaged else PAGE)
+            except LogTrimmed as trimmed:
+                if trimmed.version <= after:
+                    break
+                after = trimmed.version
+            except LogDamaged:
+                after += damaged > 0  # the first time it is one of a page
+                damaged += 1
+        return ()
 
     def purged(self, room: Room, calendars: Collection[str]) -> None:
         """An event was purged: nothing of it stays in the indexes of these calendars."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import redis
 import trio
 
 from gateway.log.postgres import migrate
+from gateway.redislink.keys import keys_of
 from tests.clients.wire import Wire, wire
 from tests.http.node import Served, served
 from tests.servers import redis_server, shared_postgres
@@ -26,12 +27,12 @@ class Stores:
     """What the cluster keeps."""
 
     def __init__(self, redis_port: int, dsn: str) -> None:
-        self._redis_port = redis_port
+        self.redis_port = redis_port
         self._dsn = dsn
 
     def having(self, text: str) -> list[str]:
         """The keys of Redis and the tables of PostgreSQL that have a text somewhere."""
-        with redis.Redis("127.0.0.1", self._redis_port) as client:
+        with redis.Redis("127.0.0.1", self.redis_port) as client:
             keys = [key.decode() for key in client.scan_iter() if text.encode() in _told(client, key)]
         with psycopg.connect(self._dsn) as connection:
             tables = [name for (name,) in connection.execute(TABLES)]
@@ -60,18 +61,20 @@ def _rows(connection: psycopg.Connection[Any], table: str) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def cluster(path: Path) -> AsyncIterator[tuple[Served, Served, Stores]]:
-    """Two nodes, and what they keep."""
+async def nodes(path: Path, where: dict[str, Any]) -> AsyncIterator[tuple[Served, Served]]:
+    """Two, on these servers."""
+    for name in ("one", "two"):
+        (path / name).mkdir(exist_ok=True)
+    async with served(path / "one", "fast", **where) as one, served(path / "two", "portable", **where) as two:
+        yield one, two
+
+
+@contextmanager
+def servers() -> Iterator[tuple[dict[str, Any], Stores]]:
+    """Where they are, as settings, and what they keep."""
     with redis_server() as server, shared_postgres().database() as dsn:
         migrate(dsn)
-        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}}
-        for name in ("one", "two"):
-            (path / name).mkdir()
-        async with (
-            served(path / "one", "fast", **where) as one,
-            served(path / "two", "portable", **where) as two,
-        ):
-            yield one, two, Stores(server.port, dsn)
+        yield {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}}, Stores(server.port, dsn)
 
 
 @asynccontextmanager
@@ -96,27 +99,71 @@ async def until_listed(node: Served, calendar: str, *names: str) -> None:
 
 
 async def test_a_purged_event_leaves_all_workers_and_all_stores(tmp_path: Path) -> None:
-    async with cluster(tmp_path) as (one, two, stores):
-        for ident, title in (("1", SECRET), ("2", "Standup")):
+    with servers() as (where, stores):
+        async with nodes(tmp_path, where) as (one, two):
+            await purged(one, two, stores)
+
+
+async def purged(one: Served, two: Served, stores: Stores) -> None:
+    """An event that was in two calendars, by one node while the other one looks at it."""
+    for ident, title in (("1", SECRET), ("2", "Standup")):
+        for calendar in ("home", "work"):
+            event = {"title": title, "calendar_id": calendar}
+            assert (await one.client.put(EVENT + ident, json=event)).is_success
+            await until_listed(
+                two, calendar, *(["1", "2"] if calendar == "work" and ident == "2" else [ident])
+            )
+    async with watching(one, "work", 2) as here, watching(two, "work", 2) as there:
+        assert stores.having(SECRET)
+        admin = f"http://127.0.0.1:{two.admin_port}{EVENT}1"
+        assert (await two.client.delete(admin, params={"purge": "true"})).is_success
+        for opened in (here, there):
+            assert (await opened.take("CHILD_REMOVED"))["item"]["resource_id"] == "1"
+        with trio.move_on_after(PATIENCE_S):
+            while stores.having(SECRET):  # noqa: ASYNC110
+                await trio.sleep(0.1)
+        assert stores.having(SECRET) == []
+        again = {"title": "Retro", "calendar_id": "work"}
+        assert (await one.client.put(EVENT + "2", json=again)).is_success
+        for opened in (here, there):
+            assert (await opened.take("CHILD_CHANGED"))["item"]["title"] == "Retro"
+    async with watching(one, "work", 1), watching(two, "home", 0):
+        await until_listed(two, "work", "2")
+
+
+def damage(stores: Stores) -> None:
+    """Change a letter of the event's last change in Redis."""
+    changes = keys_of("event:1", 256).changes
+    with redis.Redis("127.0.0.1", stores.redis_port) as client:
+        entries = client.xrange(changes)
+        client.delete(changes)
+        for place, (entry_id, fields) in enumerate(entries):
+            if place == len(entries) - 1:
+                assert b"Unheard" in fields[b"b"]
+                fields[b"b"] = fields[b"b"].replace(b"Unheard", b"Unhaard")
+            client.xadd(changes, fields, entry_id)
+
+
+async def test_a_damaged_event_leaves_all_stores_too(tmp_path: Path) -> None:
+    with servers() as (where, stores):
+        async with nodes(tmp_path, where) as (one, two):
             for calendar in ("home", "work"):
-                event = {"title": title, "calendar_id": calendar}
-                assert (await one.client.put(EVENT + ident, json=event)).is_success
-                await until_listed(
-                    two, calendar, *(["1", "2"] if calendar == "work" and ident == "2" else [ident])
-                )
-        async with watching(one, "work", 2) as here, watching(two, "work", 2) as there:
-            assert stores.having(SECRET)
+                event = {"title": SECRET, "calendar_id": calendar}
+                assert (await one.client.put(f"{EVENT}1", json=event)).is_success
+                await until_listed(two, calendar, "1")
+            event = {"title": f"{SECRET} again", "calendar_id": "work"}
+            assert (await one.client.put(f"{EVENT}1", json=event)).is_success
+        damage(stores)
+        async with nodes(tmp_path, where) as (one, two):
+            for node in (one, two):
+                found = await node.client.get(f"{EVENT}1")
+                assert found.status_code == 503 and "damaged" in found.text
             admin = f"http://127.0.0.1:{two.admin_port}{EVENT}1"
             assert (await two.client.delete(admin, params={"purge": "true"})).is_success
-            for opened in (here, there):
-                assert (await opened.take("CHILD_REMOVED"))["item"]["resource_id"] == "1"
             with trio.move_on_after(PATIENCE_S):
                 while stores.having(SECRET):  # noqa: ASYNC110
                     await trio.sleep(0.1)
-            assert stores.having(SECRET) == []
-            again = {"title": "Retro", "calendar_id": "work"}
-            assert (await one.client.put(EVENT + "2", json=again)).is_success
-            for opened in (here, there):
-                assert (await opened.take("CHILD_CHANGED"))["item"]["title"] == "Retro"
-        async with watching(one, "work", 1), watching(two, "home", 0):
-            await until_listed(two, "work", "2")
+            assert stores.having(SECRET) == stores.having("Unhaard") == []
+            for node in (one, two):
+                assert (await node.client.get(f"{EVENT}1")).status_code == 404
+            assert (await one.client.put(f"{EVENT}1", json={"title": "Anew"})).is_success
