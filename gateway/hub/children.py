@@ -67,11 +67,14 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _parents_in(body: bytes) -> Iterator[str]:
-    """The calendars that a change puts its event in."""
-    for operation in orjson.loads(body).get("operations", ()):
-        value = operation.get("value")
-        put = value if operation["path"] == "" else {"calendar_id": value}
-        if operation["path"] in ("", "/calendar_id") and (parent := parent_of(put)) is not None:
+    """The calendars that a change puts its event in; what was stored may be anything."""
+    operations = orjson.loads(body).get("operations")
+    for operation in operations if isinstance(operations, list) else ():
+        path, value = (
+            operation.get(name) if isinstance(operation, dict) else None for name in ("path", "value")
+        )
+        put = value if path == "" else {"calendar_id": value}
+        if path in ("", "/calendar_id") and (parent := parent_of(put)) is not None:
             yield parent
 
 
@@ -161,7 +164,7 @@ class Children:
         current = parent_of(document)
         found, after = set() if current is None else {current}, 0
         slices = Slices(self._now_s)
-        while records := await self._page(resource, after):
+        while records := await self._page(resource, after, found):
             for record in records:
                 found.update(_parents_in(record.body))
                 if slices.over:
@@ -169,10 +172,10 @@ class Children:
             after = records[-1].version
         return found
 
-    async def _page(self, resource: str, after: int) -> Sequence[Record]:
+    async def _page(self, resource: str, after: int, found: set[str]) -> Sequence[Record]:
         """The next changes after a version that are kept and can be read; none: there are no more of them.
 
-        Raises LogUnavailable.
+        Of those that aren't kept, what the document after them names is found. Raises LogUnavailable.
         """
         damaged = 0
         while damaged <= DAMAGED_MAX:
@@ -182,15 +185,24 @@ class Children:
                 if trimmed.version <= after:
                     break
                 after = trimmed.version
+                found.update(await self._parents_at(resource, after))
             except LogDamaged:
                 after += damaged > 0  # the first time it is one of a page
                 damaged += 1
         return ()
 
-    def purged(self, room: Room, calendars: Collection[str]) -> None:
+    async def _parents_at(self, resource: str, version: int) -> Collection[str]:
+        """The calendar that the newest document at or below a version is in, if it can be read."""
+        try:
+            parent = parent_of(orjson.loads((await self._log.snapshot(resource, version)).document))
+        except LogDamaged:
+            return ()
+        return () if parent is None else (parent,)
+
+    def purged(self, resource: str, calendars: Collection[str]) -> None:
         """An event was purged: nothing of it stays in the indexes of these calendars."""
         for calendar in calendars:
-            self._index_soon(calendar).purged.add(room.id)
+            self._index_soon(calendar).purged.add(resource.removeprefix(f"{CHILD}:"))
 
     def forget(self, room: Room) -> None:
         """A room is evicted."""

@@ -219,13 +219,12 @@ class Hub:
 
         Raises Refusal UNAVAILABLE.
         """
-        damaged, document = False, None
+        document = None
         try:
             document = (await self.open(resource)).document
         except Refusal as refusal:
             if not isinstance(refusal.__cause__, LogDamaged):
                 raise
-            damaged = True
         try:
             calendars = await self.children.calendars_of(resource, document)
             await self.log.purge(resource)
@@ -233,10 +232,11 @@ class Hub:
             self.counters.log_errors += 1
             raise unavailable(error) from error
         damage.forget(resource)
-        room = await self.open(resource)
-        if not damaged:
+        try:
+            room = await self.open(resource)
             await self.catch_up.reopen(room)
-        self.children.purged(room, calendars)
+        finally:
+            self.children.purged(resource, calendars)  # once the room has nothing more to put there
         return room
 
     # --------------------------------------------------------------------------------------- background

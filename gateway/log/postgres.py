@@ -351,11 +351,11 @@ class PostgresArchive:
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         """As `OpLog.read`."""
-        records = _records(resource, await self._rows(sql.RECORDS, (clean(resource), after, limit)))
-        if records and records[0].version > after + 1:  # the archive was added later, or old history went
-            trimmed = records[0].version - 1
+        rows = await self._rows(sql.RECORDS, (clean(resource), after, limit))
+        if rows and rows[0][0] > after + 1:  # the archive was added later, or old history went
+            trimmed = rows[0][0] - 1
             raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
-        return records
+        return _records(resource, rows)
 
     async def snapshot(self, resource: str, version: int) -> Snapshot:
         """As `OpLog.snapshot`."""

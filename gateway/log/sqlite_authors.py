@@ -73,6 +73,13 @@ SELECT version, digest FROM (
     LIMIT {SUBMISSIONS_KEPT}
 ) WHERE seq = :seq
 """
+_FORGET = f"""
+DELETE FROM author AS a WHERE resource = :resource AND (block < :last OR block = :last AND NOT EXISTS (
+    SELECT 1 FROM change AS c WHERE c.resource = :resource
+    AND c.version BETWEEN {BLOCK} * :last + 1 AND {BLOCK} * :last + {BLOCK}
+    AND c.user_id = a.user_id AND c.client_id = a.client_id AND (c.seq IS NOT NULL) = a.with_seq
+))
+"""
 
 
 def submission(
@@ -90,8 +97,8 @@ def erase(connection: sqlite3.Connection, resource: int) -> None:
 
 
 def forget(connection: sqlite3.Connection, resource: int, upto: int) -> None:
-    """Forget the blocks of which all changes went: those up to a version did."""
-    connection.execute("DELETE FROM author WHERE resource = ? AND block < ?", (resource, upto // BLOCK))
+    """A resource's changes up to a version went: forget blocks in which an author has none any more."""
+    connection.execute(_FORGET, {"resource": resource, "last": upto // BLOCK})
 
 
 class Submissions:

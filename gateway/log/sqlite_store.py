@@ -7,6 +7,7 @@ statement takes or gives everything in one row: JSON for what is indexed, and th
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import stat
@@ -81,6 +82,7 @@ SELECT json_group_array(
        ), group_concat(CAST(body AS TEXT), '')
 FROM (SELECT * FROM change WHERE resource = ? AND version > ? ORDER BY version LIMIT ?)
 """
+_NEXT = "SELECT min(version) FROM change WHERE resource = ? AND version > ?"
 _SNAPSHOT = """
 SELECT version, document, checksum FROM snapshot
 WHERE resource = ? AND version <= ? ORDER BY version DESC LIMIT 1
@@ -224,9 +226,9 @@ def prepare(path: Path, now_ms: int) -> sqlite3.Connection:
         connection = connect(path, writing=True)
         for pragma in _WRITER_PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
+        _check(connection, path)
         _migrate(connection, path, now_ms)
         connection.executescript(_GONE)
-        _check(connection, path)
     except (sqlite3.Error, LogUnavailable) as error:
         if connection is not None:
             connection.close()
@@ -254,8 +256,9 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> None:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """Look for damage, as far as the time allows."""
-    deadline = time.monotonic() + CHECK_TIME_MAX_S
+    """Look for damage, as far as the time allows; in all before an upgrade, which writes to what there is."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    deadline = time.monotonic() + (math.inf if 0 < version < FORMAT_VERSION else CHECK_TIME_MAX_S)
     connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     try:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -313,11 +316,11 @@ class Reader:
 
     def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         with self.transaction():
-            records = self._records(resource, self.head(resource)[0], after, limit)
-        if records and records[0].version > after + 1:  # of a backup of a cluster that kept no more
-            trimmed = records[0].version - 1
-            raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
-        return records
+            number = self.head(resource)[0]
+            (first,) = self.connection.execute(_NEXT, (number, after)).fetchone()
+            if first is not None and first > after + 1:  # old history went, or a backup had no more
+                raise LogTrimmed(f"{resource}: versions up to {first - 1} aren't kept", first - 1)
+            return self._records(resource, number, after, limit)
 
     def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
         """The port's `excess`."""
@@ -478,20 +481,24 @@ class Writer(Reader):
         self._watermark.set(self.newest_id(), named=True)
 
     def _append(self, batches: dict[int, Batch], outcomes: dict[int, Outcome]) -> None:
-        reconcile_soon = False
+        """All batches at once, or each by itself, after which it isn't remembered who submitted what."""
+        sound, sure, reconcile_soon = list(batches.values()), False, False
         try:
-            sound = list(batches.values())
             added = 0 if self._submissions.may_hold(sound) else self._insert(sound)
-            if added == sum(len(batch.records) for batch in batches.values()):
+            if added == sum(len(batch.records) for batch in sound):
+                self._submissions.add(sound)
                 outcomes.update(dict.fromkeys(batches, Committed()))
+                sure = True
                 return
             reconcile_soon = added > 0
             for place, batch in batches.items():
                 outcomes[place] = self._settle(batch)
         except (sqlite3.Error, LogDamaged) as error:
-            self._submissions.clear()
             failed = failure(error, reconcile_soon)
             outcomes.update({place: failed for place in batches if place not in outcomes})
+        finally:
+            if not sure:
+                self._submissions.clear()
 
     def _settle(self, batch: Batch) -> Outcome:
         """The outcome of a batch that the common statement may not have stored."""
@@ -515,8 +522,6 @@ class Writer(Reader):
             return 0
         if done.rowcount and done.lastrowid:
             self._watermark.set(done.lastrowid)
-        if done.rowcount == sum(len(batch.records) for batch in batches):
-            self._submissions.add(batches)
         return done.rowcount
 
     def _refusal(self, batch: Batch) -> Outcome | None:

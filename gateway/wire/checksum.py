@@ -45,7 +45,7 @@ class Damage:
 
     def forget(self, resource: str) -> None:
         """A resource was erased, and what was damaged of it."""
-        for what in [what for what in self.told if resource in what.split()]:
+        for what in [what for what in list(self.told) if resource in what.split()]:
             del self.told[what]
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.log.sqlite import DATABASE
+from gateway.log.sqlite import DATABASE, SqliteLog
+from gateway.ports import Batch, Committed, Record, Snapshot
+from gateway.ports.retention import Excess
 from tests.http.node import Served, served
 from tests.http.test_search import until
 
@@ -17,11 +19,13 @@ CHANGE = "UPDATE change SET {} WHERE version = {} AND resource = (SELECT id FROM
 ELSEWHERE = (
     """checksum = NULL, body = CAST(replace(CAST(body AS TEXT), '"path":"', '"path":"/none/here') AS BLOB)"""
 )
+MALFORMED = """checksum = NULL, body = CAST(replace(CAST(body AS TEXT), '"path":', '"pbth":') AS BLOB)"""
 DAMAGE = {
     "the change that puts it into a calendar": CHANGE.format("checksum = 1", 2, "event:42"),
     "its creation": CHANGE.format("checksum = 1", 1, "event:42"),
     "who made a change": CHANGE.format("user_id = CAST(x'61ff' AS TEXT)", 3, "event:42"),
     "what no document takes": CHANGE.format(ELSEWHERE, 3, "event:42"),
+    "what is no operation": CHANGE.format(MALFORMED, 3, "event:42"),
     "its names": CHANGE.format("checksum = 1", 1, "names:event:42"),
 }
 
@@ -59,3 +63,30 @@ async def test_what_is_damaged_can_be_erased(tmp_path: Path, damage: str) -> Non
         assert "Secret 3" in (await node.client.get(EVENT)).text
     with closing(sqlite3.connect(tmp_path / DATABASE)) as database:
         assert database.execute("SELECT count(*) FROM resource WHERE name = 'event:42'").fetchone() == (1,)
+
+
+async def test_calendars_are_found_around_what_is_damaged_and_what_went(tmp_path: Path) -> None:
+    """One that only a kept document names, and one named after many changes went and one is damaged."""
+    name, last, gone = "event:42", 1520, 1500
+    async with served(tmp_path, "portable", search={"enabled": False}) as node:
+        log, calendars_of = node.node.hub.log, node.node.hub.children.calendars_of
+        assert isinstance(log, SqliteLog)
+        epoch = (await log.open(name)).epoch
+        body = (
+            b'{"version":%d,"operations":[{"op":"replace","path":"/calendar_id","value":"%s"}],"op_id":"o"}'
+        )
+        where = {1: b"lost", 1510: b"home"}
+        records = [
+            Record(v, body % (v, where.get(v, b"no such id!")), "ann", "c", None, "", 1, None)
+            for v in range(1, last + 1)
+        ]
+        assert await log.append([Batch(name, epoch, 0, "n", records)]) == [Committed()]
+        assert await calendars_of(name, None) == {"lost", "home"}
+        at = [Snapshot(gone, b'{"calendar_id":"work"}')]
+        assert await log.retain(Excess(name, epoch, gone), at, 0) == gone
+        with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+            assert database.execute(CHANGE.format("checksum = 1", gone + 1, name)).rowcount == 1
+        assert await calendars_of(name, None) == {"work", "home"}
+        with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+            database.execute("UPDATE snapshot SET checksum = 1")
+        assert await calendars_of(name, {"calendar_id": "now"}) == {"now", "home"}

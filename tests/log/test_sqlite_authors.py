@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from gateway.errors import LogUnavailable
 from gateway.log import sqlite_authors, sqlite_store
 from gateway.log.batches import SUBMISSIONS_KEPT
 from gateway.log.memory import MemoryLog
 from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.log.sqlite_authors import BLOCK
-from gateway.ports import Batch, ClientKey, Committed, Duplicates, Failed, Outcome, Record
-from tests.contracts.log_contract import ROOM, batch, committed, nonce, record
+from gateway.ports import Batch, ClientKey, Committed, Duplicates, Failed, Outcome, Record, Snapshot, Stale
+from gateway.ports.retention import Excess
+from tests.contracts.log_contract import ROOM, batch, committed, filled, nonce, record
 from tests.log.formats import BACK_TO_3
 from tests.log.test_sqlite import opened
 
@@ -143,18 +145,80 @@ async def test_whoever_edits_seldom_has_few_rows_looked_through(tmp_path: Path) 
 
 
 async def test_retention_forgets_authors_with_their_changes(tmp_path: Path) -> None:
+    """Of a block that is kept in part those who have none in it any more, too; and a purge all of them."""
     async with opened(tmp_path) as log:
-        twins = Twins(log)
-        rng = random.Random(3)
-        for _ in range(4 * BLOCK):
-            await twins.edit(rng, ROOM)
-    with closing(sqlite_store.connect(tmp_path / DATABASE, writing=True)) as connection:
-        [(number,)] = connection.execute("SELECT id FROM resource WHERE name = ?", (ROOM,))
-        for upto, oldest in ((BLOCK - 1, 0), (BLOCK, 1), (3 * BLOCK + 5, 3)):
-            sqlite_authors.forget(connection, number, upto)
-            assert connection.execute("SELECT min(block) FROM author").fetchone() == (oldest,)
-        sqlite_authors.erase(connection, number)
-        assert connection.execute("SELECT count(*) FROM author").fetchone() == (0,)
+        epoch = (await log.open(ROOM)).epoch
+        users = ["bob", *["ann"] * 20, "cat", *["ann"] * (2 * BLOCK), "dan"]
+        await log.append([Batch(ROOM, epoch, 0, "n", [record(n, user=u) for n, u in enumerate(users, 1)])])
+
+        def authors() -> list[tuple[str, int]]:
+            with closing(sqlite3.connect(f"file:{tmp_path / DATABASE}?mode=ro", uri=True)) as connection:
+                return connection.execute(
+                    "SELECT user_id, block FROM author ORDER BY block, user_id"
+                ).fetchall()
+
+        everybody = [("ann", 0), ("bob", 0), ("cat", 0), ("ann", 1), ("ann", 2), ("dan", 2)]
+        assert authors() == everybody
+        for upto, left in ((1, ["ann", "cat"]), (21, ["ann", "cat"]), (22, ["ann"]), (BLOCK, [])):
+            assert await log.retain(Excess(ROOM, epoch, upto), [Snapshot(upto, b"{}")], 0) > 0
+            assert authors() == [*((user, 0) for user in left), *everybody[3:]]
+        assert await log.retain(Excess(ROOM, epoch, len(users) - 1), [Snapshot(9, b"{}")], 0) > 0
+        assert authors() == [("dan", 2)]
+        await log.purge(ROOM)
+        assert authors() == []
+
+
+async def test_what_was_stored_beside_a_refused_batch_is_recognised(tmp_path: Path) -> None:
+    """Each batch is settled by itself then."""
+    async with opened(tmp_path) as log:
+        first, other = [batch(await log.open(room), record(1, seq=1), resource=room) for room in ROOMS]
+        await committed(log, first, other)
+        second = batch(first, record(2, seq=2))
+        stale = batch(await log.open(ROOMS[1]), record(1, seq=7), base=0, resource=ROOMS[1])
+        outcomes = await log.append([second, stale])
+        assert outcomes[0] == Committed() and isinstance(outcomes[1], Stale)
+        [again] = await log.append([batch(second, record(3, seq=2))])
+        assert again == Duplicates({0: (2, second.records[0].digest)})
+
+
+async def test_many_new_authors_beside_a_resend_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than are remembered."""
+    monkeypatch.setattr(sqlite_authors, "AUTHORS_REMEMBERED", 4)
+    async with opened(tmp_path) as log:
+        rooms = [f"event:{number}" for number in range(9)]
+        first = batch(await log.open(ROOM), record(1, seq=1))
+        await committed(log, first)
+        for turn in (1, 2, 3):
+            news = [
+                batch(await log.open(room), record(turn, user=room, seq=turn), resource=room)
+                for room in rooms
+            ]
+            resend = batch(first, record(2, seq=1))
+            outcomes = await log.append([*news[:4], resend, *news[4:]])
+            assert outcomes.count(Committed()) == len(rooms)
+            assert isinstance(outcomes[4], Duplicates)
+
+
+async def test_an_upgrade_of_a_damaged_log_changes_nothing(tmp_path: Path) -> None:
+    """It drops an index, and with that each page that the index names, be it another's by damage."""
+    async with opened(tmp_path) as log:
+        await committed(log, filled(await log.open(ROOM), 3000))
+    path = tmp_path / DATABASE
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(BACK_TO_3)
+        pages = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        [(index,)] = connection.execute(pages, ("change_submission",))
+        [(table,)] = connection.execute(pages, ("change",))
+    content = bytearray(path.read_bytes())
+    at = 4096 * (index - 1)
+    assert content[at] == 2, "the root has children, the last of which its header names"
+    content[at + 8 : at + 12] = content[4096 * (table - 1) + 8 : 4096 * (table - 1) + 12]
+    path.write_bytes(content)
+    with pytest.raises(LogUnavailable, match="is damaged"):
+        SqliteLog(tmp_path)
+    assert path.read_bytes() == content
 
 
 class Unsure(sqlite3.Connection):
