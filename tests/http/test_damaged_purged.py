@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
 
 from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.ports import Batch, Committed, Record, Snapshot
@@ -92,3 +93,36 @@ async def test_calendars_are_found_around_what_is_damaged_and_what_went(tmp_path
         with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
             database.execute("UPDATE snapshot SET checksum = 1")
         assert await calendars_of(name, {"calendar_id": "now"}) == {"now", "home"}
+
+
+async def test_two_purges_of_what_is_damaged_leave_what_the_log_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second erases what was written after the first: its room doesn't go on with that."""
+    async with served(tmp_path, "portable") as node:
+        await filled(node)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database, database:
+        assert database.execute(DAMAGE["its creation"]).rowcount == 1
+        database.execute("DELETE FROM snapshot")
+    async with served(tmp_path, "portable") as node, trio.open_nursery() as nursery:
+        hub, asked, second = node.node.hub, [], trio.Event()
+        purge = hub.log.purge
+
+        async def one_after_the_other(resource: str) -> int:
+            asked.append(resource)
+            if len(asked) == 2:
+                await second.wait()
+            return await purge(resource)
+
+        monkeypatch.setattr(hub.log, "purge", one_after_the_other)
+        for _ in range(2):
+            nursery.start_soon(hub.purge, "event:42")
+        with trio.fail_after(30):
+            while len(asked) < 2 or not (await node.client.put(EVENT, json={"title": "Between"})).is_success:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        assert (await node.client.get(EVENT)).is_success
+        second.set()
+        with trio.fail_after(30):
+            while (await node.client.get(EVENT)).status_code != 404:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        assert (await node.client.put(EVENT, json={"title": "After"})).is_success
