@@ -59,7 +59,7 @@ class ServerSettings(Section):
         "Connections of `proxies` begin with the PROXY protocol (v1 or v2); else X-Forwarded-For counts",
     )
     flush_interval_max_ms: float = tunable(
-        20.0, "Longest wait to join one connection's messages under load", unit="ms", least=0, most=1000
+        5.0, "Longest wait to join one connection's messages under load", unit="ms", least=0, most=1000
     )
     flush_slice_ms: float = tunable(
         2.0, "Longest fan-out before other tasks run", unit="ms", least=0.05, most=1000

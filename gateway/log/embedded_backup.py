@@ -36,8 +36,13 @@ def restore(source: Path, data_dir: Path, replace: bool) -> Contents:
         if database.exists() and not replace:
             raise ConfigError(f"{database} is there: --replace puts it aside, under another name")
         fresh = data_dir / f"{DATABASE}.restored"
-        backup_file.copy(source, fresh)
-        backup_file.renewed(fresh)
+        try:
+            backup_file.copy(source, fresh)
+            backup_file.renewed(fresh)
+        except BaseException:
+            for part in _PARTS:
+                fresh.with_name(f"{fresh.name}{part}").unlink(missing_ok=True)
+            raise
         _put_aside(data_dir)
         backup_file.finish(fresh, database)
         _mark(data_dir)

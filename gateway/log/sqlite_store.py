@@ -7,6 +7,7 @@ statement takes or gives everything in one row: JSON for what is indexed, and th
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import sqlite3
@@ -43,6 +44,8 @@ from gateway.ports import (
 from gateway.ports.retention import NAMED_SOON_S, Excess, RetentionRule
 from gateway.runtime.clock import unix_ms
 from gateway.wire.checksum import CHANGE, damage, verified
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 4
 BUSY_TIMEOUT_S = 2.0
@@ -253,12 +256,18 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> None:
     for older in range(version, FORMAT_VERSION):
         upgrade = f"{_UPGRADES[older]} PRAGMA user_version = {older + 1};"
         connection.executescript(f"BEGIN; {upgrade} COMMIT;")
+        logger.info("%s is of format %d now", path, older + 1)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     """Look for damage, as far as the time allows; in all before an upgrade, which writes to what there is."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    deadline = time.monotonic() + (math.inf if 0 < version < FORMAT_VERSION else CHECK_TIME_MAX_S)
+    to_upgrade = 0 < version < FORMAT_VERSION
+    if to_upgrade:
+        text = "%s is of an older gateway (format %d): all of its %.0f MB are looked through for damage, "
+        text += "then it is upgraded; a large one takes a while"
+        logger.info(text, path, version, path.stat().st_size / 1e6)
+    deadline = time.monotonic() + (math.inf if to_upgrade else CHECK_TIME_MAX_S)
     connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     try:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()

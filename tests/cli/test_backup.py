@@ -222,6 +222,18 @@ async def test_a_backup_of_an_older_format_is_brought_into_a_cluster(tmp_path: P
     assert check(copied).without_checksum == 0
 
 
+async def test_a_backup_of_a_later_format_leaves_nothing_in_the_directory(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
+    await filled_log(data)
+    await done("backup", str(file), "--data", str(data))
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    before = {path.name: path.read_bytes() for path in data.iterdir() if path.name != "lock"}
+    refused = await gateway("restore", str(file), "--replace", "--data", str(data))
+    assert refused.status != 0 and "later gateway (format 99): upgrade this one" in refused.err
+    assert {path.name: path.read_bytes() for path in data.iterdir() if path.name != "lock"} == before
+
+
 async def test_what_is_no_backup_is_refused_with_the_reason(tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense"
     nonsense.write_bytes(b"not a database at all" * 100)

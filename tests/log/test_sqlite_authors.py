@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sqlite3
 from collections import defaultdict
@@ -104,7 +105,11 @@ async def test_authors_newest_are_those_of_the_whole_history(
         await twins.compare()
 
 
-async def test_a_log_with_an_index_of_submissions_goes_on(tmp_path: Path) -> None:
+async def test_a_log_with_an_index_of_submissions_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And a start says why it takes longer."""
+    caplog.set_level(logging.INFO, "gateway.log")
     async with opened(tmp_path) as log:
         twins = Twins(log)
         rng = random.Random(8)
@@ -112,9 +117,12 @@ async def test_a_log_with_an_index_of_submissions_goes_on(tmp_path: Path) -> Non
             await twins.edit(rng, rng.choice(ROOMS))
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         connection.executescript(BACK_TO_3)
+    assert "older gateway" not in caplog.text
     async with opened(tmp_path) as log:
         twins.log = log
         await twins.compare()
+    assert "is of an older gateway (format 3)" in caplog.text
+    assert "is of format 4 now" in caplog.text
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         [(indices,)] = connection.execute("SELECT count(*) FROM sqlite_master WHERE name LIKE 'change_%'")
         assert indices == 1

@@ -92,7 +92,7 @@ class TestFastTransport(TransportContract):
     # ------------------------------------------------------------------------------------- joining
 
     async def test_joined_messages_keep_their_order_with_direct_ones(self) -> None:
-        """The loop is told that it is busy, so that everything is joined for 20 ms."""
+        """The loop is told that it is busy, so that everything is joined for a moment."""
         async with self.serving() as served, served.connect() as client:
             await ask(client, do="join")
             self.pretend_busy(served)

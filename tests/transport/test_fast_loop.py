@@ -50,7 +50,9 @@ def test_frames_are_joined_for_longer_the_busier_the_loop_is() -> None:
     run_load(load, clock, 0.3, 1.0)
     assert load.interval_s == 0.0
     assert abs(load.busy - 0.3) < 0.02
-    run_load(load, clock, 0.8, 1.0)
+    run_load(load, clock, 0.8, 1.0)  # time is left, and waiting would only be later
+    assert load.interval_s == 0.0
+    run_load(load, clock, 0.9, 1.0)
     middle_s = load.interval_s
     assert 0.005 < middle_s < 0.019
     run_load(load, clock, 1.0, 1.0)
