@@ -2,7 +2,8 @@
 
 Over real sockets, against a real process, on both transports, limits of rate off and on. What is measured
 is CPU of the loop's thread from one wait of a task to the next, so what else the machine does doesn't count;
-of a few tries the least counts. A message may hold the loop for 20 ms, what comes together for 50.
+of a few tries the least counts, for where a host takes the CPU away, that counts as ours. A message may hold
+the loop for 20 ms, what comes together for 50.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ MESSAGE_MS = 20.0
 TOGETHER_MS = 50.0
 # What came in one read of a socket is handled for 0.3 ms, and the message by which it is over.
 TURN_MS = 8.0
-TRIES = 4
+TRIES = 8
+BETWEEN_TRIES_S = 1.0
 MIB = 1 << 20
 PAGE = {"properties": {"title": {"type": "string"}, "body": {"type": "string", "x-html": True}}}
 GRANTS = {"event:*": "editor", "page:*": "editor"}
@@ -90,6 +92,7 @@ class Place:
             assert held[-1].total_ms > 0
             if held[-1].longest_ms <= most_ms:
                 return
+            await trio.sleep(BETWEEN_TRIES_S)
         raise AssertionError(f"the loop was held for more than {most_ms:g} ms each time: {held}")
 
 
