@@ -23,6 +23,7 @@ from gateway.ports.retention import PastSubmission
 from gateway.runtime.clock import unix_ms
 
 RECORDS_AT_ONCE = 1000
+PARTS = ("", "-wal", "-shm", "-journal")  # the files of a database
 
 _ADD_CHANGE = """
 INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body,
@@ -53,21 +54,27 @@ def copy(source: Path, target: Path) -> None:
     Raises ConfigError.
     """
     fresh = target.with_name(f"{target.name}.part")
-    fresh.unlink(missing_ok=True)
+    discard(fresh)
     try:
         with closing(connect(source, writing=False)) as reading, closing(sqlite3.connect(fresh)) as writing:
             reading.backup(writing)
             writing.execute("PRAGMA journal_mode = DELETE")
         finish(fresh, target)
     except (sqlite3.Error, OSError) as error:
-        fresh.unlink(missing_ok=True)
+        discard(fresh)
         raise ConfigError(f"{source} can't be copied to {target}: {error}") from error
+
+
+def discard(database: Path) -> None:
+    """Remove a database with its log of writes, which would be taken for that of the next one of its name."""
+    for part in PARTS:
+        database.with_name(f"{database.name}{part}").unlink(missing_ok=True)
 
 
 def finish(fresh: Path, target: Path) -> None:
     """Bring a file that is whole to its name, and both to the disk."""
-    for suffix in ("-wal", "-shm"):
-        fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+    for part in PARTS[1:]:
+        fresh.with_name(f"{fresh.name}{part}").unlink(missing_ok=True)
     fresh.chmod(0o600)
     descriptor = os.open(fresh, os.O_RDONLY)
     try:
@@ -132,7 +139,7 @@ class BackupWriter:
     def __init__(self, target: Path) -> None:
         self._target = target
         self._fresh = target.with_name(f"{target.name}.part")
-        self._fresh.unlink(missing_ok=True)
+        discard(self._fresh)
         self._connection = prepare(self._fresh, unix_ms())
         self._connection.execute("PRAGMA synchronous = OFF")
         self.contents = Contents(0, 0)
@@ -147,9 +154,8 @@ class BackupWriter:
         if kind is None:
             finish(self._fresh, self._target)
         else:
-            for suffix in ("", "-wal", "-shm"):
-                with suppress(OSError):
-                    self._fresh.with_name(self._fresh.name + suffix).unlink()
+            with suppress(OSError):
+                discard(self._fresh)
 
     @contextmanager
     def resource(self, name: str, epoch: int) -> Iterator[int]:

@@ -14,7 +14,6 @@ from gateway.log.sqlite_store import Reader, connect
 from gateway.log.watermark import Watermark
 
 DERIVED = ("summaries.sqlite3", "search.sqlite3")
-_PARTS = ("", "-wal", "-shm")
 
 
 def backup(data_dir: Path, target: Path) -> Contents:
@@ -36,12 +35,12 @@ def restore(source: Path, data_dir: Path, replace: bool) -> Contents:
         if database.exists() and not replace:
             raise ConfigError(f"{database} is there: --replace puts it aside, under another name")
         fresh = data_dir / f"{DATABASE}.restored"
+        backup_file.discard(fresh)  # of a restore that was killed
         try:
             backup_file.copy(source, fresh)
             backup_file.renewed(fresh)
         except BaseException:
-            for part in _PARTS:
-                fresh.with_name(f"{fresh.name}{part}").unlink(missing_ok=True)
+            backup_file.discard(fresh)
             raise
         _put_aside(data_dir)
         backup_file.finish(fresh, database)
@@ -53,13 +52,12 @@ def restore(source: Path, data_dir: Path, replace: bool) -> Contents:
 
 def _put_aside(data_dir: Path) -> None:
     suffix = time.strftime("before-%Y%m%dT%H%M%S")
-    for part in _PARTS:
+    for part in backup_file.PARTS:
         path = data_dir / f"{DATABASE}{part}"
         if path.exists():
             path.rename(data_dir / f"{DATABASE}.{suffix}{part}")
     for name in DERIVED:
-        for part in _PARTS:
-            (data_dir / f"{name}{part}").unlink(missing_ok=True)
+        backup_file.discard(data_dir / name)
     for path in data_dir.glob(f"{WATERMARK}*"):
         path.unlink()
 

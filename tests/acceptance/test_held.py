@@ -33,8 +33,8 @@ MESSAGE_MS = 20.0
 TOGETHER_MS = 50.0
 # What came in one read of a socket is handled for 0.3 ms, and the message by which it is over.
 TURN_MS = 8.0
-TRIES = 8
-BETWEEN_TRIES_S = 1.0
+TRIES = 4
+BETWEEN_TRIES_S = 2.0
 MIB = 1 << 20
 PAGE = {"properties": {"title": {"type": "string"}, "body": {"type": "string", "x-html": True}}}
 GRANTS = {"event:*": "editor", "page:*": "editor"}

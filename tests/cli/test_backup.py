@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -14,6 +15,7 @@ import pytest
 import redis
 import trio
 
+from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_check import check
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import wire
@@ -232,6 +234,30 @@ async def test_a_backup_of_a_later_format_leaves_nothing_in_the_directory(tmp_pa
     refused = await gateway("restore", str(file), "--replace", "--data", str(data))
     assert refused.status != 0 and "later gateway (format 99): upgrade this one" in refused.err
     assert {path.name: path.read_bytes() for path in data.iterdir() if path.name != "lock"} == before
+
+
+async def test_a_restore_that_was_killed_leaves_nothing_for_the_next_one(tmp_path: Path) -> None:
+    """Its write-ahead log would be replayed into the next one's copy."""
+    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
+    await filled_log(data)
+    await done("backup", str(file), "--data", str(data))
+    leave_killed(data / f"{DATABASE}.restored", file)
+    await done("restore", str(file), "--replace", "--data", str(data))
+    assert check(data / DATABASE).changes == 3
+    assert not list(data.glob("*.restored*"))
+
+
+def leave_killed(left: Path, source: Path) -> None:
+    """A copy of a log with something else in its write-ahead log, as a process leaves it that is killed."""
+    open_one = left.with_name(f"{left.name}.open")
+    shutil.copy(source, open_one)
+    with closing(sqlite3.connect(open_one)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("DELETE FROM change")
+        connection.commit()
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{open_one}{suffix}", f"{left}{suffix}")
+    open_one.unlink()
 
 
 async def test_what_is_no_backup_is_refused_with_the_reason(tmp_path: Path) -> None:
