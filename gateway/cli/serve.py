@@ -22,6 +22,7 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.log.sqlite import DATABASE, WATERMARK
 from gateway.node import Addresses, Node, faces
 from gateway.runtime import interpreter, logs, speedups
+from gateway.runtime.clock import SteadyClock
 from gateway.sessions.endpoint import PATH
 from gateway.supervisor import Supervisor
 
@@ -162,7 +163,7 @@ def _prepare_secret(config: Config) -> None:
 def _run(node: Node | Supervisor, reload: Callable[[], Config] | None = None) -> None:
     """Serve until drained. A lone error of the operator leaves the nurseries as itself."""
     try:
-        trio.run(_serve, node, reload)
+        trio.run(_serve, node, reload, clock=SteadyClock())
     except BaseExceptionGroup as group:
         errors, others = group.split(GatewayError)
         if errors is None or others is not None:

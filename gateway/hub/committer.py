@@ -16,20 +16,17 @@ from gateway.hub.catch_up import CatchUp
 from gateway.hub.heavy import HeavyRooms
 from gateway.hub.lane import Lane
 from gateway.hub.overload import Overload
-from gateway.hub.pace import INTERVAL_MAX_S
+from gateway.hub.round import Round, RoundContext
 from gateway.hub.sanitising import Sanitising
-from gateway.ports import Batch, Failed, OpLog, Outcome, Reserved
+from gateway.ports import Batch, Failed, OpLog, Outcome
 from gateway.ports.tracing import Tracer
-from gateway.rooms.room import CATCH_UP, DONE, REOPEN, Room
+from gateway.rooms.room import Room
 from gateway.runtime.histogram import Histogram
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 from gateway.wire.announcement import Announcement
 
 logger = logging.getLogger(__name__)
-
-# Where a room changed less long ago, a lane that waited for as long would have had both changes in one batch.
-GATHERED_MS = int(1000 * INTERVAL_MAX_S)
 
 
 def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
@@ -58,14 +55,22 @@ class Committer:
         self._log = log
         self._counters = counters
         self._now_s = now_s
-        self._cpu_s = cpu_s or now_s
         self._catch_up = catch_up
-        self._after = after
         self._tracer = tracer
         self._sanitising = sanitising
         self._being_sanitised: set[Room] = set()
-        self._overload = overload
         self._heavy = HeavyRooms(now_s)
+        self._rounds = RoundContext(
+            counters,
+            catch_up,
+            self._heavy,
+            overload,
+            log.pacing.changes,
+            cpu_s or now_s,
+            after,
+            self._sanitise_for,
+            tracer,
+        )
         self._lanes: dict[int, Lane] = {}
         self._nursery: trio.Nursery | None = None
         self._round: trio.Event | None = None
@@ -112,47 +117,24 @@ class Committer:
         while True:
             async with lane.next:
                 await lane.wait()
-                prepared = await self._prepared(lane)
-            if prepared:
-                await self._commit(lane, prepared)
+                staged = await self._staged(lane)
+            if staged.batches:
+                await self._commit(lane, staged)
             if self._round is not None:
                 self._round.set()
                 self._round = None
 
-    async def _prepared(self, lane: Lane) -> Sequence[tuple[Room, Batch]]:
-        """The batches of the next round trip: of the rooms that waited longest, up to a bound."""
+    async def _staged(self, lane: Lane) -> Round:
+        """The next round trip."""
         lane.take_due_back()
         slices = Slices(self._now_s)
-        prepared: list[tuple[Room, Batch]] = []
-        changes = again = 0
-        while changes < self._log.pacing.changes and (room := lane.pop()) is not None:
-            wait_s = self._heavy.wait_s(room)
-            if wait_s:
-                lane.postpone(room, wait_s)
-                continue
-            changed_ms = room.history.timestamp_ms
-            batch = self._staged(room)
-            if batch is not None:
-                prepared.append((room, batch))
-                changes += len(batch.records)
-                again += batch.records[0].timestamp < changed_ms + GATHERED_MS
-            if room.unsanitised:
-                self._sanitise_for(room)
-            if slices.over:
-                await slices.pause()
-        if changes:
-            _observe(self._counters.step_seconds["transform"], slices.worked_s, changes)
-        lane.carried(len(prepared), again)
-        return prepared
-
-    def _staged(self, room: Room) -> Batch | None:
-        began_s, pending = self._cpu_s(), self._counters.pending_changes
-        batch = room.prepare()
-        self._heavy.staged(room, self._cpu_s() - began_s, 0 if batch is None else len(batch.records))
-        self._overload.released(pending - self._counters.pending_changes)
-        if batch is not None and not self._heavy.has(room):  # who is heavy waits for others on purpose
-            self._overload.staged(room.waited_s())
-        return batch
+        staged = Round(lane, self._rounds)
+        while staged.stage(slices):
+            await slices.pause()
+        if staged.changes:
+            _observe(self._counters.step_seconds["transform"], slices.worked_s, staged.changes)
+        lane.carried(len(staged.batches), staged.again)
+        return staged
 
     def _sanitise_for(self, room: Room) -> None:
         if room not in self._being_sanitised:
@@ -169,36 +151,14 @@ class Committer:
         room.unsanitised = ()
         self.add(room)
 
-    async def _commit(self, lane: Lane, prepared: Sequence[tuple[Room, Batch]]) -> None:
-        outcomes = await self._append(lane, [batch for _, batch in prepared])
+    async def _commit(self, lane: Lane, staged: Round) -> None:
+        outcomes = await self._append(lane, staged.batches)
         slices = Slices(self._now_s)
-        changes = 0
-        for (room, batch), outcome in zip(prepared, outcomes, strict=True):
-            changes += len(batch.records)
-            self._counters.batches += 1
-            self._counters.batch_changes.observe(len(batch.records))
-            await self._settle(lane, room, batch, outcome)
-            if slices.over:
-                await slices.pause()
-        _observe(self._counters.step_seconds["fan_out"], slices.worked_s, changes)
-
-    async def _settle(self, lane: Lane, room: Room, batch: Batch, outcome: Outcome) -> None:
-        """Bring the log's answer to its room, and do what that leaves to do."""
-        pending = self._counters.pending_changes
-        following = room.settle(outcome)
-        self._overload.released(pending - self._counters.pending_changes)
-        if self._tracer is not None:
-            self._tracer.settled(batch)
-        if following is DONE:
-            lane.committed(room)
-        elif isinstance(outcome, Reserved):
-            lane.reserved(room, outcome.seconds)
-        self._catch_up.landed(room)
-        self._after(room)
-        if following is REOPEN:
-            await self._catch_up.reopen(room)
-        elif following is CATCH_UP:
-            self._catch_up.soon(room.resource)
+        while staged.settle(outcomes, slices):
+            if staged.to_reopen is not None:
+                await self._catch_up.reopen(staged.to_reopen)
+            await slices.pause()
+        _observe(self._counters.step_seconds["fan_out"], slices.worked_s, staged.changes)
 
     async def _append(self, lane: Lane, batches: Sequence[Batch]) -> Sequence[Outcome]:
         started_s = self._now_s()

@@ -21,7 +21,7 @@ from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
-GATHER_S = 0.1
+GATHER_S = 0.5
 # Writing takes at most such a share of the time.
 WRITING_SHARE_MAX = 0.05
 RETRY_S = 1.0

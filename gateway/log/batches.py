@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.ports import Batch, Failed, Record
+from gateway.ports import Batch, Failed
+from gateway.ports.values import Record
 
 # A resend is found among so many submissions of a client (docs/reference/protocol.md#resends).
 SUBMISSIONS_KEPT = 16

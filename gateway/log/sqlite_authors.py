@@ -111,8 +111,9 @@ class Submissions:
 
     def may_hold(self, batches: Sequence[Batch]) -> bool:
         """Whether the log may have a submission of these batches already. Raises sqlite3.Error."""
-        self._load({key for batch in batches for key, _ in _submissions(batch) if not self._knows(key)})
-        return any(seq in self._seqs[key] for batch in batches for key, seq in _submissions(batch))
+        submissions = [one for batch in batches for one in _submissions(batch)]
+        self._load({key for key, _ in submissions if not self._knows(key)})
+        return bool([seq for key, seq in submissions if seq in self._seqs[key]])
 
     def add(self, batches: Sequence[Batch]) -> None:
         """They are stored now, and `may_hold` has been asked for them."""

@@ -25,6 +25,7 @@ from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, retry_after_m
 from gateway.log import sqlite_authors, sqlite_submissions
 from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
 from gateway.log.database_thread import made_ready
+from gateway.log.sqlite_packing import pack
 from gateway.log.watermark import Watermark
 from gateway.ports import (
     Batch,
@@ -55,9 +56,7 @@ CHECK_TIME_MAX_S = 2.0
 RECORDS_A_STEP = 1000
 PROBE_BYTES = 256 << 10
 
-# `batches`: [[resource, epoch, base, nonce, [record, ...]], ...], a record being [user, client, seq, digest,
-# timestamp, undoes, offset, size, checksum]; `bodies`, back to back. A batch whose epoch or base isn't the
-# head's adds no row.
+# Takes what `pack` made. A batch whose epoch or base isn't the head's adds no row.
 _APPEND = """
 INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body,
                     checksum)
@@ -519,7 +518,7 @@ class Writer(Reader):
 
     def _insert(self, batches: Sequence[Batch]) -> int:
         """Add the batches that continue their heads; returns the number of rows, 0 where one is a resend."""
-        packed = _pack(batches)
+        packed = pack(batches)
         try:
             if any(batch.base == 0 for batch in batches):
                 with self.transaction("IMMEDIATE"):
@@ -570,20 +569,6 @@ class Writer(Reader):
 
     def _set_epoch(self, resource: str, epoch: int) -> None:
         self.connection.execute(_SET_EPOCH, (resource, epoch))
-
-
-def _pack(batches: Sequence[Batch]) -> dict[str, Any]:
-    """The arguments of `_APPEND`."""
-    index, bodies, offset = [], [], 1
-    for batch in batches:
-        rows = []
-        for record in batch.records:
-            _, body, user_id, client_id, seq, digest, timestamp, undoes = record.fields()
-            rows.append((user_id, client_id, seq, digest, timestamp, undoes, offset, len(body), crc32(body)))
-            bodies.append(body)
-            offset += len(body)
-        index.append((batch.resource, batch.epoch, batch.base, batch.nonce, rows))
-    return {"batches": orjson.dumps(index).decode(), "bodies": b"".join(bodies)}
 
 
 # The bytes may have reached the disk although the answer was an error.

@@ -52,7 +52,7 @@ from gateway.node.searching import Searcher
 from gateway.node.tracer import LiveTracer
 from gateway.ports import Bus, OpLog, Transport
 from gateway.runtime import interpreter, speedups
-from gateway.runtime.clock import unix_ms
+from gateway.runtime.clock import LoopClock, unix_ms
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 from gateway.sessions.rates import RateSharing
@@ -164,9 +164,10 @@ class Node:
         admin: bool = True,
         place: Place | None = None,
         wall_ms: Callable[[], int] = unix_ms,
-        now_s: Callable[[], float] = trio.current_time,
+        now_s: Callable[[], float] | None = None,
     ) -> None:
         self.config = config = config.copied()
+        now_s = now_s or LoopClock()
         self.name = config.server.node or made_name()
         self.metrics = Counters()
         self._admin = admin

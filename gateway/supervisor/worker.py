@@ -23,6 +23,7 @@ from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.node import Addresses, Node
 from gateway.runtime import logs
+from gateway.runtime.clock import SteadyClock
 from gateway.supervisor.channel import Channel, Frame
 from gateway.transport.siblings import Place
 
@@ -158,4 +159,4 @@ async def _main(descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(trio.run(_main, int(sys.argv[1])))
+    sys.exit(trio.run(_main, int(sys.argv[1]), clock=SteadyClock()))

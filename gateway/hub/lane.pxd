@@ -1,0 +1,32 @@
+# The C form of gateway/hub/lane.py: what each edit asks, and each batch.
+
+cimport cython
+
+from gateway.hub.turn cimport Turn
+
+
+@cython.final
+cdef class Lane:
+    cdef readonly object next
+    cdef readonly double append_s
+    cdef object _pace
+    cdef dict _ready
+    cdef dict _yielded
+    cdef dict _turns
+    cdef object _wakeup
+
+    @cython.locals(turn=Turn)
+    cpdef add(self, object room)
+    cpdef forget(self, object room)
+    cpdef heard(self, object room)
+    cdef Turn _turn(self, object room)
+    cdef _take_back(self, object room)
+    cpdef appended(self, double took_s)
+    @cython.locals(turn=Turn, now_s=double)
+    cpdef committed(self, object room)
+    cdef _yield(self, object room, Turn turn)
+    cpdef reserved(self, object room, double seconds)
+    cpdef postpone(self, object room, double seconds)
+    cpdef object pop(self)
+    @cython.locals(turn=Turn, now_s=double)
+    cpdef take_due_back(self)
