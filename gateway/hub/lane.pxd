@@ -10,6 +10,8 @@ cdef class Lane:
     cdef readonly object next
     cdef readonly double append_s
     cdef object _pace
+    cdef Py_ssize_t _full_rooms
+    cdef object _full
     cdef dict _ready
     cdef dict _yielded
     cdef dict _turns
@@ -17,6 +19,7 @@ cdef class Lane:
 
     @cython.locals(turn=Turn)
     cpdef add(self, object room)
+    cdef _is_ready(self, object room)
     cpdef forget(self, object room)
     cpdef heard(self, object room)
     cdef Turn _turn(self, object room)

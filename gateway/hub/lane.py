@@ -29,11 +29,15 @@ class Lane:
     Who prepares the lane's next append holds `next`.
     """
 
-    __slots__ = ("_pace", "_ready", "_turns", "_wakeup", "_yielded", "append_s", "next")
+    __slots__ = (
+        "_full", "_full_rooms", "_pace", "_ready", "_turns", "_wakeup", "_yielded", "append_s", "next",
+    )  # fmt: skip
 
     def __init__(self, pacing: Pacing) -> None:
         self.next = trio.Lock()
         self._pace = Pace(pacing)
+        self._full_rooms = pacing.full
+        self._full = trio.Event()  # so many rooms are ready
         self._ready: dict[Room, None] = {}
         self._yielded: dict[Room, Turn] = {}
         self._turns: dict[Room, Turn] = {}  # of the rooms that others change too
@@ -48,8 +52,13 @@ class Lane:
         if turn is not None and turn.until_s > trio.current_time():
             self._yielded[room] = turn
         else:
-            self._ready[room] = None
+            self._is_ready(room)
         self._wakeup.set()
+
+    def _is_ready(self, room: Room) -> None:
+        self._ready[room] = None
+        if len(self._ready) >= self._full_rooms:
+            self._full.set()
 
     def forget(self, room: Room) -> None:
         """The room is no more."""
@@ -68,7 +77,7 @@ class Lane:
 
     def _take_back(self, room: Room) -> None:
         if self._yielded.pop(room, None) is not None:
-            self._ready[room] = None
+            self._is_ready(room)
             self._wakeup.set()
 
     def appended(self, took_s: float) -> None:
@@ -109,7 +118,8 @@ class Lane:
     async def wait(self) -> None:
         """Until it is some room's turn, and the lane's pace allows of an append."""
         await self._some_turn()
-        await self._pace.wait(self.append_s)
+        await self._pace.wait(self.append_s, self._full)
+        self._full = trio.Event()
 
     async def _some_turn(self) -> None:
         self.take_due_back()

@@ -47,8 +47,8 @@ class Pace:
         self._again += again
         self._more = more
 
-    async def wait(self, append_s: float) -> None:
-        """Until the next append may be prepared, where one usually takes so long."""
+    async def wait(self, append_s: float, full: trio.Event) -> None:
+        """Until the next append may be prepared, where one usually takes so long; no longer than it is `full`."""
         interval_s, appends = self._pacing.interval_s, self._pacing.appends
         if not interval_s:
             return
@@ -59,7 +59,8 @@ class Pace:
         slow_s = merging * min(appends * append_s, INTERVAL_MAX_S)
         due_s = self._began_s + busy * max(interval_s, slow_s)
         if not self._more and due_s - now_s > WAIT_MIN_SHARE * interval_s:
-            await trio.sleep_until(due_s)
+            with trio.move_on_at(due_s):
+                await full.wait()
             await trio.lowlevel.checkpoint()  # what the bus brought by now is heard first
             now_s = trio.current_time()
         kept = math.exp((self._began_s - now_s) / MEMORY_S)

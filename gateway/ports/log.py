@@ -119,7 +119,7 @@ class ClientKey(NamedTuple):
 
 class Pacing(NamedTuple):
     """A busy lane begins its next append `interval_s` after the last one (0: as soon as that is done), or
-    `appends` times as long as an append takes, where that is longer.
+    `appends` times as long as an append takes, where that is longer; and as soon as `full` rooms are ready.
 
     So many are on their way `at_once`. One takes rooms whose turn it is until it has `changes`; what it
     leaves, the next one takes without a wait.
@@ -128,6 +128,7 @@ class Pacing(NamedTuple):
     interval_s: float = 0.0
     appends: float = 0.0
     at_once: int = 1
+    full: int = 1000
     changes: int = 1000
 
 

@@ -21,7 +21,7 @@ from itertools import product
 from math import exp, fsum, log
 from typing import Any, NamedTuple
 
-INTERVALS_S = (0.010, 0.015)  # for which a busy lane is held back, as Redis and the embedded log have it
+INTERVALS_S = (0.010, 0.025)  # for which a busy lane is held back, as Redis and the embedded log have it
 ROOMS_BUSY = 4  # it is busy where so many batches more than one come meanwhile, as `gateway.hub.pace` has it
 INDEX_S = 0.2  # from step to step of the index, as `gateway.log.indexer` has it
 LANES = (1, 2, 4, 8, 16, 32, 64)

@@ -57,6 +57,27 @@ async def test_rooms_come_in_the_order_in_which_they_asked_and_once(autojump_clo
         assert [lane.pop() for _ in range(4)] == [two, one, three, None]
 
 
+@pytest.mark.parametrize(("ready", "waits_s"), [(1, 1.0), (2, 1.0), (3, 0.1), (4, 0.1)])
+async def test_a_lane_gathers_until_its_time_or_until_it_is_full(autojump_clock, ready, waits_s):
+    async with rooms(5) as found, trio.open_nursery() as nursery:
+        lane = Lane(Pacing(1.0, full=3))
+        lane.carried(100, 0)  # many come
+        lane.add(found[0])
+        await lane.wait()
+        lane.pop()
+        lane.carried(100, 0)
+        began_s = trio.current_time()
+
+        async def come() -> None:
+            for room in found[:ready]:
+                lane.add(room)
+                await trio.sleep(0.05)
+
+        nursery.start_soon(come)
+        await lane.wait()
+        assert trio.current_time() - began_s == pytest.approx(waits_s)
+
+
 async def test_a_room_that_nobody_else_changes_is_never_left_to_others(autojump_clock):
     async with rooms(1) as (room,):
         lane = used_lane()

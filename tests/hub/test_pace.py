@@ -26,7 +26,7 @@ async def appends_a_second(
     while trio.current_time() < began_s + 5:
         if waiting < 1:
             await trio.sleep((1 - waiting) / rooms_a_second)
-        await pace.wait(append_s)
+        await pace.wait(append_s, trio.Event())
         waiting += rooms_a_second * (trio.current_time() - last_s)
         last_s = trio.current_time()
         pace.carried(int(waiting), round(again * int(waiting)))
@@ -69,10 +69,10 @@ async def test_appends_that_take_as_long_gather_by_themselves(autojump_clock):
     pace = Pace(LOCAL)
     for _ in range(20):
         pace.carried(100, 100)
-        await pace.wait(INTERVAL_S)
+        await pace.wait(INTERVAL_S, trio.Event())
         await trio.sleep(0.8 * INTERVAL_S)
         began_s = trio.current_time()
-        await pace.wait(INTERVAL_S)
+        await pace.wait(INTERVAL_S, trio.Event())
         assert trio.current_time() == began_s
         await trio.sleep(0.8 * INTERVAL_S)
 
@@ -80,13 +80,13 @@ async def test_appends_that_take_as_long_gather_by_themselves(autojump_clock):
 async def test_what_an_append_left_is_not_held_back(autojump_clock):
     pace = Pace(LOCAL)
     pace.carried(100, 100, more=True)
-    await pace.wait(0.001)
+    await pace.wait(0.001, trio.Event())
     pace.carried(100, 100, more=True)
     began_s = trio.current_time()
-    await pace.wait(0.001)
+    await pace.wait(0.001, trio.Event())
     assert trio.current_time() == began_s
     pace.carried(100, 100)
-    await pace.wait(0.001)
+    await pace.wait(0.001, trio.Event())
     assert trio.current_time() == pytest.approx(began_s + INTERVAL_S)
 
 
@@ -94,5 +94,5 @@ async def test_a_log_that_is_not_to_be_held_back_is_not(autojump_clock):
     pace = Pace(Pacing())
     for _ in range(20):
         pace.carried(100, 100)
-        await pace.wait(0.001)
+        await pace.wait(0.001, trio.Event())
     assert trio.current_time() == 0.0

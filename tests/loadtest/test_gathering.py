@@ -50,7 +50,7 @@ async def lane(documents: int, edits_per_s: float, append_s: float, seconds: flo
     due_s, end_s = trio.current_time(), trio.current_time() + seconds
     while due_s < end_s:
         await trio.sleep_until(due_s)
-        await held.wait(append_s)
+        await held.wait(append_s, trio.Event())
         edited = set()
         while due_s <= trio.current_time():
             edited.add(rng.randrange(documents))
