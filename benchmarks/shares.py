@@ -4,7 +4,7 @@
 
 The clients of `benchmarks.overload`, 200 documents of five editors and one who looks on, edit at these rates:
 an embedded `gateway serve` with its log on disk, and then `edit_floor.c`, which reads and writes the same and
-does nothing between: messages of the same size to the same clients, and what came in 15 ms written and synced
+does nothing between: messages of the same size to the same clients, and what came in 25 ms written and synced
 before its ACKs. In turn; microseconds of CPU an edit, medians. Writes out/benchmarks/shares.json.
 """
 

@@ -48,7 +48,7 @@ class Pace:
         self._more = more
 
     async def wait(self, append_s: float, full: trio.Event) -> None:
-        """Until the next append may be prepared, where one usually takes so long; no longer than it is `full`."""
+        """Until the next append may be prepared, where one usually takes so long, or until it is `full`."""
         interval_s, appends = self._pacing.interval_s, self._pacing.appends
         if not interval_s:
             return
