@@ -17,7 +17,7 @@ SECONDS ?= 60
 ARGS ?=
 PYTEST = $(BIN)/python -m pytest
 # Tests of what is compiled.
-CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport
+CORE_TESTS := tests/rooms tests/hub tests/sessions tests/wire tests/runtime tests/transport tests/log/test_sqlite*.py
 
 .PHONY: venv serve test test-all clients coverage check sbom wheels docs bench fuzz worst twins conformance demo simulate clean
 

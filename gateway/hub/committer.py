@@ -153,6 +153,7 @@ class Committer:
 
     async def _commit(self, lane: Lane, staged: Round) -> None:
         outcomes = await self._append(lane, staged.batches)
+        assert len(outcomes) == len(staged.batches), "an outcome for each batch"
         slices = Slices(self._now_s)
         while staged.settle(outcomes, slices):
             if staged.to_reopen is not None:

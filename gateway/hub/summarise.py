@@ -21,7 +21,6 @@ from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
 
-GATHER_S = 0.5
 # Writing takes at most such a share of the time.
 WRITING_SHARE_MAX = 0.05
 RETRY_S = 1.0
@@ -69,14 +68,14 @@ class Summariser:
                 await self._written()
 
     async def _write(self) -> None:
-        pause_s = GATHER_S
+        gather_s = pause_s = self._summaries.gather_s
         while True:
             await self._wake.wait()
             await trio.sleep(pause_s)
             self._wake = trio.Event()
             started_s = trio.current_time()
             await self._written()
-            pause_s = max(GATHER_S, (trio.current_time() - started_s) / WRITING_SHARE_MAX)
+            pause_s = max(gather_s, (trio.current_time() - started_s) / WRITING_SHARE_MAX)
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of the index, with all that this worker has committed; raises Refusal, LogUnavailable."""

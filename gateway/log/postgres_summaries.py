@@ -72,6 +72,7 @@ class PostgresSummaries:
     """The port `Summaries`, over the connections of the archive."""
 
     follow_interval_s: float | None = FOLLOW_INTERVAL_S
+    gather_s = 0.1  # well before the archive notes what isn't there yet
 
     def __init__(self, archive: PostgresArchive, grace_s: float = GRACE_S) -> None:
         self._archive = archive

@@ -63,6 +63,7 @@ class SqliteSummaries:
     """The port `Summaries` in the log's directory. The log is there before it."""
 
     follow_interval_s: float | None = None
+    gather_s = 0.5  # there is no other worker who would list it later for that
 
     def __init__(self, data_dir: str | Path) -> None:
         directory = Path(data_dir)

@@ -100,9 +100,11 @@ class Summaries(Protocol):
     """An index that follows the log, by and by. Methods raise LogUnavailable.
 
     `follow_interval_s`: how often to ask what it is behind of, where others write it too; None: at the start.
+    `gather_s`: for how long a worker gathers what it committed before it stores it.
     """
 
     follow_interval_s: float | None
+    gather_s: float
 
     async def store(self, found: Sequence[Summary]) -> None:
         """Put these in; an older version than is there changes nothing."""

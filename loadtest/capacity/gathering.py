@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from math import exp, fsum, log
+from math import exp, fsum, inf, log
 from typing import Any, NamedTuple
 
 INTERVALS_S = (0.010, 0.025)  # for which a busy lane is held back, as Redis and the embedded log have it
+FULL = dict(zip(INTERVALS_S, (1000, 100), strict=True))  # documents that end this early, likewise
 ROOMS_BUSY = 4  # it is busy where so many batches more than one come meanwhile, as `gateway.hub.pace` has it
 INDEX_S = 0.2  # from step to step of the index, as `gateway.log.indexer` has it
 LANES = (1, 2, 4, 8, 16, 32, 64)
@@ -65,9 +66,14 @@ class Gathering(NamedTuple):
             appends = edits / (coming + exp(-coming))
             batches = appends * (exp(-coming) + each * (1 - exp(-coming / each)))
             busy = min(max((batches * self.interval_s - 1) / ROOMS_BUSY, 0.0), 1.0)
-            held_s = (held_s + busy * self.interval_s) / 2
+            held_s = (held_s + min(busy * self.interval_s, self._full_s(edits, each))) / 2
         indexed = documents * (1 - exp(-operations * INDEX_S / documents)) / INDEX_S
         return Rounds(appends * lanes, batches * lanes, indexed, 1000 * held_s)
+
+    def _full_s(self, edits: float, documents: float) -> float:
+        """After how long so many of a lane's documents have edits that an append is full."""
+        full = FULL.get(self.interval_s, inf)
+        return -documents / edits * log(1 - full / documents) if documents > full else inf
 
 
 UNCOUNTED = Gathering(1 << 30, 0.0, 0.0)  # each edit has an append and a batch of its own

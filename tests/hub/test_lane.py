@@ -78,6 +78,25 @@ async def test_a_lane_gathers_until_its_time_or_until_it_is_full(autojump_clock,
         assert trio.current_time() - began_s == pytest.approx(waits_s)
 
 
+async def test_rooms_that_came_while_an_append_was_prepared_fill_no_later_one(
+    autojump_clock,
+):
+    async with rooms(4) as found:
+        lane = Lane(Pacing(1.0, full=3))
+        lane.carried(100, 0)
+        lane.add(found[0])
+        await lane.wait()
+        for room in found[1:]:
+            lane.add(room)
+        while lane.pop() is not None:
+            pass
+        lane.carried(100, 0)
+        lane.add(found[0])
+        began_s = trio.current_time()
+        await lane.wait()
+        assert trio.current_time() - began_s == pytest.approx(1.0)
+
+
 async def test_a_room_that_nobody_else_changes_is_never_left_to_others(autojump_clock):
     async with rooms(1) as (room,):
         lane = used_lane()

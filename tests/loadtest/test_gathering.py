@@ -15,6 +15,7 @@ from gateway.log import indexer, redis, sqlite
 from gateway.ports import Pacing
 from loadtest.capacity.gathering import (
     APPENDS_S,
+    FULL,
     INDEX_S,
     INTERVALS_S,
     ROOMS_BUSY,
@@ -41,6 +42,7 @@ def test_the_pace_is_the_gateways() -> None:
     assert pace.ROOMS_BUSY == ROOMS_BUSY
     assert indexer.IDLE_INTERVAL_S == INDEX_S
     assert (redis.PACING.interval_s, sqlite.PACING.interval_s) == INTERVALS_S
+    assert (redis.PACING.full, sqlite.PACING.full) == tuple(FULL.values())
 
 
 async def lane(documents: int, edits_per_s: float, append_s: float, seconds: float) -> tuple[float, float]:
