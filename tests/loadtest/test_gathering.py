@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from gateway.hub import pace
+from gateway.hub.lane import Lane
 from gateway.log import indexer, redis, sqlite
 from gateway.ports import Pacing
 from loadtest.capacity.gathering import (
@@ -30,6 +31,7 @@ LOG = Gathering(2, APPENDS_S[20], INTERVALS_S[0])  # 1.6 ms
 BASE, A_CONNECTION, A_CONNECT, AN_OPERATION = 0.02, 2e-6, 300e-6, 40e-6
 A_WELCOME, A_TURN, AN_APPEND, A_BATCH, A_WRITE, AN_INDEXED = 500e-6, 300e-6, 600e-6, 90e-6, 4e-6, 200e-6
 TURN_S = 0.004
+SECONDS = 20.0  # of a lane
 
 
 def load(users: float, documents: float, edits: float, connects: float = 0.0) -> dict[str, float]:
@@ -45,31 +47,47 @@ def test_the_pace_is_the_gateways() -> None:
     assert (redis.PACING.full, sqlite.PACING.full) == tuple(FULL.values())
 
 
-async def lane(documents: int, edits_per_s: float, append_s: float, seconds: float) -> tuple[float, float]:
-    """(appends, batches) a second of one lane under the gateway's pace, with edits that come by chance."""
-    rng = random.Random(5)
-    held, counts = pace.Pace(Pacing(INTERVALS_S[0])), [0, 0]
-    due_s, end_s = trio.current_time(), trio.current_time() + seconds
-    while due_s < end_s:
-        await trio.sleep_until(due_s)
-        await held.wait(append_s, trio.Event())
-        edited = set()
-        while due_s <= trio.current_time():
-            edited.add(rng.randrange(documents))
-            due_s += rng.expovariate(edits_per_s)
-        held.carried(len(edited), 0)
-        await trio.sleep(append_s)
-        counts = [counts[0] + 1, counts[1] + len(edited)]
-    return counts[0] / seconds, counts[1] / seconds
+async def appended(documents: int, edits: float, append_s: float, pacing: Pacing) -> tuple[float, float]:
+    """(appends, batches) a second of one of the gateway's lanes, with edits that come by chance."""
+    rng, held, appends, batches = random.Random(5), Lane(pacing), 0, 0
+    rooms: list[Any] = [object() for _ in range(documents)]
+
+    async def edit() -> None:
+        while True:
+            await trio.sleep(rng.expovariate(edits))
+            held.add(rng.choice(rooms))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(edit)
+        while trio.current_time() < SECONDS:
+            await held.wait()
+            popped = 0
+            while held.pop() is not None:
+                popped += 1
+            held.carried(popped, 0)
+            held.appended(append_s)
+            appends, batches = appends + 1, batches + popped
+            await trio.sleep(append_s)
+        nursery.cancel_scope.cancel()
+    return appends / SECONDS, batches / SECONDS
+
+
+REDIS, EMBEDDED = (Pacing(interval_s, full=FULL[interval_s]) for interval_s in INTERVALS_S)
 
 
 @pytest.mark.parametrize(
-    ("documents", "edits", "append_s"), [*product((4, 40, 400), (60.0, 300.0, 1200.0), (0.002, 0.012))]
+    ("documents", "edits", "append_s", "pacing"),
+    [
+        *product((4, 40, 400), (60.0, 300.0, 1200.0), (0.002, 0.012), (REDIS,)),
+        *product((60, 200, 400), (300.0, 2000.0, 8000.0), (0.002, 0.012), (EMBEDDED,)),
+    ],
 )
-def test_a_lane_makes_so_many_appends_and_batches(documents: int, edits: float, append_s: float) -> None:
+def test_a_lane_makes_so_many_appends_and_batches(
+    documents: int, edits: float, append_s: float, pacing: Pacing
+) -> None:
     clock = MockClock(autojump_threshold=0)
-    appends, batches = trio.run(lane, documents, edits, append_s, 20.0, clock=clock)
-    found = Gathering(1, append_s, INTERVALS_S[0]).rounds(load(documents, documents, edits))
+    appends, batches = trio.run(appended, documents, edits, append_s, pacing, clock=clock)
+    found = Gathering(1, append_s, pacing.interval_s).rounds(load(documents, documents, edits))
     assert found.appends_per_s == pytest.approx(appends, rel=0.2)
     assert found.batches_per_s == pytest.approx(batches, rel=0.12)
 
