@@ -49,6 +49,8 @@ AFTER_S = 8
 RECOVERED_S = 2
 DRAIN_S = 60.0
 READ_BYTES = 1 << 16
+READ = memoryview(bytearray(READ_BYTES))
+CHANGE = b'{"type":"OP_BROADCAST"'
 TICK_S = 0.002  # edits are due to the tick
 FILLING = 16  # edits of one editor on their way while a document is filled
 LATE_EACH_S = 0.1
@@ -102,14 +104,15 @@ class Editor:
     def read(self) -> bool:
         """Take what came; False at the end."""
         with suppress(BlockingIOError):
-            data = self.socket.recv(READ_BYTES)
-            self._received += data
-            return bool(data)
+            size = self.socket.recv_into(READ)
+            self._received += READ[:size]
+            return size > 0
         return True
 
     def frames(self) -> list[bytes]:
-        """The text messages that came whole."""
-        buffer, start, found = self._received, 0, []
+        """The text messages that came whole; of changes of others the newest alone, at the end."""
+        buffer, start, found = bytes(self._received), 0, []
+        change = b""
         while len(buffer) >= start + 2:
             size, head = buffer[start + 1], 2
             if size == 126:
@@ -123,13 +126,15 @@ class Editor:
             end = start + head + size
             if len(buffer) < end:
                 break
-            if buffer[start] == 0x81:
-                found.append(bytes(buffer[start + head : end]))
+            if buffer.startswith(CHANGE, start + head):
+                change = buffer[start + head : end]
+            elif buffer[start] == 0x81:
+                found.append(buffer[start + head : end])
             elif buffer[start] == 0x89:
                 self.unsent += b"\x8a" + bytes((0x80 | size,)) + b"\0\0\0\0" + buffer[start + head : end]
             start = end
-        del buffer[:start]
-        return found
+        del self._received[:start]
+        return [*found, change] if change else found
 
     def message(self, number: int) -> bytes:
         """An edit of the title, as a frame (its mask is zero)."""
@@ -274,7 +279,7 @@ class Load:
                 sent += 1
             if self._late_goes:
                 self._edit_late(now_s)
-            self.once(TICK_S)
+            self.once(TICK_S if sent >= int((now_s - began_s) * rate) else 0.0)
             now_s = time.perf_counter()
         self.offered = sent / (now_s - began_s)
 
@@ -313,18 +318,19 @@ class Load:
         frames = editor.frames()
         if editor.unsent:  # a pong
             self._write(editor)
+        newest = b""
         for frame in frames:
             if frame.startswith(b'{"type":"OP_ACK"'):
+                newest = frame
                 self._acknowledged(editor, frame)
             elif frame.startswith(b'{"type":"ERROR"'):
                 self._refused(editor, frame)
             elif frame.startswith(b'{"type":"SYNC_RESPONSE"'):
                 raise RuntimeError(f"{editor.name} was too slow for its changes")
-        for frame in reversed(frames):
+        for frame in (newest, *frames[-1:]):  # the newest change, or acknowledgement
             found = VERSION.search(frame)
             if found is not None and b"OP_" in frame[:12]:
                 editor.version = max(editor.version, int(found[1]))
-                break
 
     def _acknowledged(self, editor: Editor, frame: bytes) -> None:
         found = ACK_ID.search(frame)

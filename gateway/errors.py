@@ -23,6 +23,7 @@ import random
 from typing import Any
 
 _RETRY_AFTER_MS = 1000
+OVERLOADED = "More edits come than this node can commit; send it again later."
 
 
 class GatewayError(Exception):
@@ -73,7 +74,7 @@ def retry_after_ms() -> int:
 
     Spread, for those who are refused together would otherwise come back together.
     """
-    return round(_RETRY_AFTER_MS * random.uniform(0.5, 1.5))
+    return int(_RETRY_AFTER_MS * (0.5 + random.random()))
 
 
 class AuthoriserError(GatewayError):
@@ -137,8 +138,7 @@ class Unreachable(GatewayError):
 
 def overloaded() -> Refusal:
     """The refusal of an edit before it is any work: more come than can be committed."""
-    text = "More edits come than this node can commit; send it again later."
-    return Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
+    return Refusal("UNAVAILABLE", OVERLOADED, outcome="none", retry_after_ms=retry_after_ms())
 
 
 def unavailable(error: LogUnavailable) -> Refusal:

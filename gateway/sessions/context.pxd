@@ -2,6 +2,7 @@
 
 cimport cython
 
+from gateway.hub.overload cimport Overload
 from gateway.runtime.histogram cimport Histogram
 
 
@@ -12,6 +13,7 @@ cdef class SessionContext:
     cdef readonly str node
     cdef readonly object config
     cdef readonly object hub
+    cdef readonly Overload overload
     cdef readonly object counters
     cdef readonly object authenticator
     cdef readonly object rate_limit

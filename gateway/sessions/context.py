@@ -37,8 +37,8 @@ class SessionContext:
 
     __slots__ = (
         "audit", "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers",
-        "heavy", "hub", "limits", "node", "permissions", "rate_limit", "rates_told", "reads", "received",
-        "reconnect", "registry",
+        "heavy", "hub", "limits", "node", "overload", "permissions", "rate_limit", "rates_told", "reads",
+        "received", "reconnect", "registry",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,7 @@ class SessionContext:
         self.node = node
         self.config = config
         self.hub = hub
+        self.overload = hub.overload
         self.counters = counters
         self.authenticator = authenticator
         self.rate_limit = rate_limit

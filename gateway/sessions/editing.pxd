@@ -15,6 +15,7 @@ from gateway.rooms.submission cimport Submission
 cdef Subscription _editable(ClientSession session, dict payload)
 @cython.locals(subscription=Subscription, submission=Submission, room=Room, history=History)
 cpdef object op(ClientSession session, Message message, bytes raw)
+cdef bint _is_too_much(ClientSession session, Room room, dict payload) except -1
 @cython.locals(payload=dict, room=Room, shared=SessionContext, patch=list, submission=Submission)
 cdef Submission _submission_of(ClientSession session, Subscription subscription, Message message, bytes raw)
 cdef _submit(ClientSession session, Room room, Submission submission)

@@ -55,7 +55,7 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
     """OP: checked and lowered at its base; its OP_ACK, or an ERROR, follows when it is committed."""
     subscription = _editable(session, message.payload)
     room = subscription.room
-    if session.shared.hub.overload.has_begun and _is_too_much(session, room, message.payload):
+    if session.shared.overload.has_begun and _is_too_much(session, room, message.payload):
         session.turn_away(room, message.id)
         return None
     submission = _submission_of(session, subscription, message, raw)
@@ -80,7 +80,7 @@ def _is_too_much(session: ClientSession, room: Room, payload: Mapping[str, Any])
     the window. What may be a resend of what is committed is answered."""
     base, seq = payload.get("version"), payload.get("seq")
     needs_log = isinstance(base, int) and 0 <= base <= room.version and not room.history.covers(base)
-    if not (needs_log or session.shared.hub.overload.is_on):
+    if not (needs_log or session.shared.overload.is_on):
         return False
     if seq is None:
         return True
@@ -217,7 +217,7 @@ async def redo(session: ClientSession, message: Message, raw: bytes) -> None:
 async def _take_back(session: ClientSession, message: Message, raw: bytes, redo: bool) -> None:
     subscription = _editable(session, message.payload)
     room = subscription.room
-    if session.shared.hub.overload.has_begun and _is_too_much(session, room, message.payload):
+    if session.shared.overload.has_begun and _is_too_much(session, room, message.payload):
         session.turn_away(room, message.id)
         return
     seq = messages.optional_integer_of(message.payload, "seq", low=1)

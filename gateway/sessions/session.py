@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal, overloaded, unavailable
+from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal, unavailable
 from gateway.hub.children import Tell
 from gateway.ports import AbuseWatch, Ack, Connection, Identity, Role
 from gateway.rooms.room import Room
@@ -274,12 +274,10 @@ class ClientSession:
 
     def turn_away(self, room: Room, ref: str | None) -> None:
         """Refuse an edit for now, before it is any work: more come than can be committed."""
-        shared = self.shared
-        refusal = overloaded()
-        refusal.details.update(room.name())
-        shared.counters.operations_refused[refusal.code] += 1
-        self._count_variant(shared.counters.variant_errors)
-        self.send("ERROR", messages.error_payload(refusal, ref))
+        counters = self.shared.counters
+        counters.operations_refused["UNAVAILABLE"] += 1
+        self._count_variant(counters.variant_errors)
+        self.send("ERROR", messages.overloaded_payload(ref, room.name()))
         if self._connection is not None:
             self._connection.rest()
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import Refusal
+from gateway.errors import OVERLOADED, Refusal, retry_after_ms
 
 SUBPROTOCOL = "collab.v1"
 INTEGER_MAX = 2**53 - 1
@@ -282,3 +282,18 @@ def encode(kind: str, payload: Mapping[str, Any], timestamp_ms: int, message_id:
 def error_payload(refusal: Refusal, ref: str | None) -> dict[str, Any]:
     """The payload of an ERROR."""
     return {"code": refusal.code, "message": refusal.message, "ref": ref, **refusal.details}
+
+
+def overloaded_payload(ref: str | None, name: Mapping[str, str]) -> dict[str, Any]:
+    """The payload of an ERROR of `errors.overloaded` about what is named so.
+
+    It is written without an exception: an overload refuses tens of thousands a second.
+    """
+    return {
+        "code": "UNAVAILABLE",
+        "message": OVERLOADED,
+        "ref": ref,
+        "outcome": "none",
+        "retry_after_ms": retry_after_ms(),
+        **name,
+    }
