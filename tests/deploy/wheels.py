@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from pathlib import Path
 from tests.docs.markdown import blocks
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "gateway", "_speedups", "loadtest")
+SOURCES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "gateway", "_speedups", "loadtest")
 PAGE = ROOT / "docs" / "how-to" / "install.md"
 KEPT = ROOT / "out" / "wheels"
 VERSIONS = ("3.11", "3.12", "3.13")
@@ -34,16 +35,21 @@ READY = re.compile(r"ready ws=(\S+) admin=(\S+)")
 
 
 def source(folder: Path) -> Path:
-    """A copy of what a release is built from, without anything that was built."""
-    target = folder / "source"
+    """What a release is built from: the source distribution, unpacked. Nothing that was built is in it."""
+    copy, packed = folder / "copy", folder / "packed"
+    copy.mkdir()
     for name in SOURCES:
         found = ROOT / name
         if found.is_dir():
-            shutil.copytree(found, target / name, ignore=_built)
+            shutil.copytree(found, copy / name, ignore=_built)
         else:
-            target.mkdir(exist_ok=True)
-            shutil.copy(found, target / name)
-    return target
+            shutil.copy(found, copy / name)
+    env = {**os.environ, "GATEWAY_KERNELS": "later"}
+    run([sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", packed], env, copy)
+    [made] = packed.glob("*.tar.gz")
+    with tarfile.open(made) as archive:
+        archive.extractall(packed, filter="data")
+    return (packed / made.name.removesuffix(".tar.gz")).rename(folder / "source")
 
 
 def _built(folder: str, names: Sequence[str]) -> set[str]:
