@@ -50,7 +50,7 @@ RECOVERED_S = 2
 DRAIN_S = 60.0
 READ_BYTES = 1 << 16
 READ = memoryview(bytearray(READ_BYTES))
-CHANGE = b'{"type":"OP_BROADCAST"'
+CHANGE, ACK = b'{"type":"OP_BROADCAST"', b'{"type":"OP_ACK"'
 TICK_S = 0.002  # edits are due to the tick
 FILLING = 16  # edits of one editor on their way while a document is filled
 LATE_EACH_S = 0.1
@@ -166,6 +166,7 @@ class Load:
         self.acks: list[tuple[float, float]] = []  # when, and how long it took
         self.answers: Counter[str] = Counter()
         self.offered = 0.0
+        self.behind_s = 0.0  # at most, of what was to be offered
         self.waits = False
         self.window = 0
         self.late_acks = 0
@@ -273,12 +274,15 @@ class Load:
         """So many edits a second, each editor in turn."""
         began_s = now_s = time.perf_counter()
         sent = 0
+        self.behind_s = 0.0
         while now_s < began_s + seconds:
+            self.behind_s = max(self.behind_s, now_s - began_s - sent / rate)
             for number in range(sent, min(int((now_s - began_s) * rate), sent + AT_ONCE)):
                 self.edit(self.editors[number % len(self.editors)], began_s + number / rate)
                 sent += 1
             if self._late_goes:
                 self._edit_late(now_s)
+            now_s = time.perf_counter()
             self.once(TICK_S if sent >= int((now_s - began_s) * rate) else 0.0)
             now_s = time.perf_counter()
         self.offered = sent / (now_s - began_s)
@@ -318,19 +322,18 @@ class Load:
         frames = editor.frames()
         if editor.unsent:  # a pong
             self._write(editor)
-        newest = b""
+        acknowledgements = [frame for frame in frames if frame.startswith(ACK)]
+        for frame in (*acknowledgements[-1:], *frames[-1:]):  # whichever is newer, that or the newest change
+            found = VERSION.search(frame)
+            if found is not None and frame.startswith((ACK, CHANGE)):
+                editor.version = max(editor.version, int(found[1]))
         for frame in frames:
-            if frame.startswith(b'{"type":"OP_ACK"'):
-                newest = frame
+            if frame.startswith(ACK):
                 self._acknowledged(editor, frame)
             elif frame.startswith(b'{"type":"ERROR"'):
                 self._refused(editor, frame)
             elif frame.startswith(b'{"type":"SYNC_RESPONSE"'):
                 raise RuntimeError(f"{editor.name} was too slow for its changes")
-        for frame in (newest, *frames[-1:]):  # the newest change, or acknowledgement
-            found = VERSION.search(frame)
-            if found is not None and b"OP_" in frame[:12]:
-                editor.version = max(editor.version, int(found[1]))
 
     def _acknowledged(self, editor: Editor, frame: bytes) -> None:
         found = ACK_ID.search(frame)
@@ -427,7 +430,7 @@ def measured(waiting: bool, seconds: float, documents: int, settings: Sequence[s
             load.offer(2 * maximum, seconds)
             ended_s = time.perf_counter()
             found["cores_overload"] = cores.look()
-            found["offered"] = load.offered
+            found["offered"], found["behind_ms"] = load.offered, 1000 * load.behind_s
             found["overload"] = took(load, began_s, ended_s - began_s)
             found["refused"] = load.answers["UNAVAILABLE"] / (ended_s - began_s)
             found["waiting_edits"], found["unsent_bytes"] = load.flying(), load.unsent_bytes()
@@ -452,7 +455,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     rows: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
         ("maximum of an empty log, edits/s", lambda r: f"{r['empty']:,.0f}"),
         ("maximum before, after", lambda r: f"{r['maximum_before']:,.0f}, {r['maximum_after']:,.0f}"),
-        ("offered, edits/s", lambda r: f"{r['offered']:,.0f}"),
+        ("offered, edits/s; sent late, ms at most", lambda r: f"{r['offered']:,.0f}; {r['behind_ms']:.0f}"),
         ("acknowledged during overload, of the maximum", lambda r: f"{r['goodput']:.2f}"),
         ("refused for now, edits/s", lambda r: f"{r['refused']:,.0f}"),
         ("p95 at half the maximum before, ms", lambda r: f"{r['before']['p95']:.0f}"),

@@ -276,6 +276,7 @@ class ClientSession:
         """Refuse an edit for now, before it is any work: more come than can be committed."""
         counters = self.shared.counters
         counters.operations_refused["UNAVAILABLE"] += 1
+        counters.errors["UNAVAILABLE"] += 1
         self._count_variant(counters.variant_errors)
         self.send("ERROR", messages.overloaded_payload(ref, room.name()))
         if self._connection is not None:

@@ -284,7 +284,7 @@ def error_payload(refusal: Refusal, ref: str | None) -> dict[str, Any]:
     return {"code": refusal.code, "message": refusal.message, "ref": ref, **refusal.details}
 
 
-def overloaded_payload(ref: str | None, name: Mapping[str, str]) -> dict[str, Any]:
+def overloaded_payload(ref: str | None, name: dict[str, str]) -> dict[str, Any]:
     """The payload of an ERROR of `errors.overloaded` about what is named so.
 
     It is written without an exception: an overload refuses tens of thousands a second.

@@ -23,7 +23,8 @@ from pathlib import Path
 from tests.docs.markdown import blocks
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "gateway", "_speedups", "loadtest")
+FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
+SOURCES = (*FILES, "gateway", "_speedups", "loadtest")
 PAGE = ROOT / "docs" / "how-to" / "install.md"
 KEPT = ROOT / "out" / "wheels"
 VERSIONS = ("3.11", "3.12", "3.13")

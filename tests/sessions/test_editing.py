@@ -199,6 +199,7 @@ async def test_while_more_come_than_can_be_committed_an_edit_is_refused_but_no_r
         assert (refused["code"], refused["outcome"]) == ("UNAVAILABLE", "none")
         assert refused["retry_after_ms"] > 0
         assert client.reader.rested == 1
+        assert found.counters.errors["UNAVAILABLE"] == 1
         undo = one(await client.say("UNDO", resource_id="1", seq=2), "ERROR")
         assert (undo["code"], undo["outcome"]) == ("UNAVAILABLE", "none")
         one(await client.edit(A, 1, seq=1), "OP_ACK")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.errors import Refusal
+from gateway.errors import Refusal, overloaded
 from gateway.wire import messages
 
 
@@ -131,6 +131,15 @@ def test_an_error_has_its_code_its_text_and_what_it_refers_to():
         "ref": "m1",
         "version": 7,
     }
+
+
+def test_an_overload_is_answered_as_its_refusal_would_be():
+    refusal, name = overloaded(), {"resource_type": "event", "resource_id": "9"}
+    refusal.details.update(name)
+    answer = messages.overloaded_payload("m1", name)
+    assert list(answer) == list(messages.error_payload(refusal, "m1"))
+    assert 500 <= answer["retry_after_ms"] <= 1500
+    assert answer == {**messages.error_payload(refusal, "m1"), "retry_after_ms": answer["retry_after_ms"]}
 
 
 @pytest.mark.parametrize(
