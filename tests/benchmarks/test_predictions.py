@@ -7,7 +7,18 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.predictions import CASES, Case, Tempo, known_of, predicted, reasons, rows, shown, table
+from benchmarks.predictions import (
+    CASES,
+    Case,
+    Reason,
+    Tempo,
+    known_of,
+    predicted,
+    reasons,
+    rows,
+    shown,
+    table,
+)
 from loadtest.capacity.fits import Estimate
 from loadtest.schedule import Schedule
 from tests.loadtest.reports import report
@@ -58,15 +69,25 @@ def test_a_rolling_restart_gives_everyone_a_turn() -> None:
 
 def test_a_figure_is_within_bounds_or_has_its_reason() -> None:
     expected = {"CPU, cores": Estimate(1.0, 0.8, 1.2), "p95, ms": Estimate(10.0, 9.0, 11.0)}
-    near = rows(expected, {"CPU, cores": 1.1, "p95, ms": 12.0}, ["the reason"])
+    why = [Reason("the reason", ("CPU", "p95"))]
+    near = rows(expected, {"CPU, cores": 1.1, "p95, ms": 12.0}, why)
     assert [(one["within"], one["why"]) for one in near] == [(True, []), (True, [])]
-    far = rows(expected, {"CPU, cores": 1.19, "p95, ms": 20.0}, ["the reason"])
+    far = rows(expected, {"CPU, cores": 1.19, "p95, ms": 20.0}, why)
     assert [one["within"] for one in far] == [False, False]
     assert [one["why"] for one in far] == [["within the interval", "the reason"], ["the reason"]]
     assert "| 10 (9 to 11) | 20 | -50% **missed** | the reason |" in table(
         [{"case": "x", "cpu_as_it_ran": 1.4, "rows": far}]
     )
     json.dumps(rows(predicted(CASE["mixture"], exact()), Counter({"p95, ms": 1}), []), default=_no_default)
+
+
+def test_a_reason_stands_only_beside_what_it_can_have_made() -> None:
+    expected = {name: Estimate(10.0, 9.0, 11.0) for name in ("CPU, cores", "memory, MiB", "p95, ms")}
+    why = [Reason("others used 0.5 cores", ("CPU", "p95"), only_more=True)]
+    more = rows(expected, {"CPU, cores": 20.0, "memory, MiB": 20.0, "p95, ms": 20.0}, why)
+    assert [one["why"] for one in more] == [[why[0].text], [], [why[0].text]]
+    less = rows(expected, {"CPU, cores": 5.0, "memory, MiB": 5.0, "p95, ms": None}, why)
+    assert [one["why"] for one in less] == [[], [], [why[0].text]], "others can't have made it less"
 
 
 def _no_default(value: object) -> None:
@@ -78,7 +99,7 @@ def test_who_sees_nothing_waits_for_nothing() -> None:
 
 
 def test_what_goes_beyond_the_calibration_is_a_reason() -> None:
-    found = reasons(Case("far", 60_000, 10_000, 36_000), exact(), report(others=0.5))
+    found = [one.text for one in reasons(Case("far", 60_000, 10_000, 36_000), exact(), report(others=0.5))]
     assert "others used 0.5 cores" in found
     assert "20x the calibrated connections" in found
     assert "10000 documents where 4 to 600 were calibrated" in found
@@ -86,7 +107,8 @@ def test_what_goes_beyond_the_calibration_is_a_reason() -> None:
 
 
 def test_as_many_documents_as_calibrated_are_no_reason() -> None:
-    assert not any("documents" in one for one in reasons(Case("near", 240, 50, 100), exact(), report()))
+    found = reasons(Case("near", 240, 50, 100), exact(), report())
+    assert not any("documents" in one.text for one in found)
 
 
 def test_a_stretch_on_a_slower_machine_counts_as_much_less() -> None:
