@@ -59,6 +59,9 @@ class EchoSession:
 class EchoEndpoint:
     """Lets everybody in."""
 
+    def reads_wait_s(self) -> float:
+        return 0.0
+
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
         """Nobody."""
         return None

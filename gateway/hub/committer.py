@@ -106,6 +106,10 @@ class Committer:
         if announced.records and announced.records[-1].version > room.history.version:
             self._lane(room).heard(room)
 
+    def wait_s(self) -> float:
+        """For how long no lane begins an append: what comes for one meanwhile needn't be known before."""
+        return min((lane.wait_s() for lane in self._lanes.values()), default=0.0)
+
     async def next_round(self) -> None:
         """Wait until a lane has served its rooms once more."""
         if self._round is None:

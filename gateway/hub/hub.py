@@ -139,6 +139,10 @@ class Hub:
         """The rooms that are open."""
         return self._rooms.values()
 
+    def commits_wait_s(self) -> float:
+        """For how long nothing that comes is committed: commits are gathered."""
+        return self._committer.wait_s()
+
     @property
     def busy(self) -> bool:
         """Whether any submission is on its way."""

@@ -113,13 +113,18 @@ class Lane:
 
     def carried(self, rooms: int, again: int) -> None:
         """An append of so many rooms was prepared, so many of which had changed just before."""
-        self._pace.carried(rooms, again, more=bool(self._ready))
+        self._pace.carried(rooms, again, self.append_s, more=bool(self._ready))
         self._full = trio.Event()
+
+    def wait_s(self) -> float:
+        """For how long the lane's pace allows of no append, unless it is full before."""
+        found: float = self._pace.wait_s()
+        return found
 
     async def wait(self) -> None:
         """Until it is some room's turn, and the lane's pace allows of an append."""
         await self._some_turn()
-        await self._pace.wait(self.append_s, self._full)
+        await self._pace.wait(self._full)
 
     async def _some_turn(self) -> None:
         self.take_due_back()

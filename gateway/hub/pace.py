@@ -30,39 +30,46 @@ WAIT_MIN_SHARE = 0.25
 class Pace:
     """The pace of one lane."""
 
-    __slots__ = ("_again", "_began_s", "_more", "_pacing", "_rooms")
+    __slots__ = ("_again", "_began_s", "_due_s", "_pacing", "_rooms")
 
     def __init__(self, pacing: Pacing) -> None:
         self._pacing = pacing
-        self._began_s = 0.0
+        self._began_s = self._due_s = 0.0
         self._rooms = self._again = 0.0  # of late
-        self._more = False
 
-    def carried(self, rooms: int, again: int, more: bool = False) -> None:
+    def carried(self, rooms: int, again: int, append_s: float, more: bool = False) -> None:
         """An append of so many rooms was prepared; whether more than it could take are waiting.
 
-        So many of them had changed less than `INTERVAL_MAX_S` before.
+        So many of them had changed less than `INTERVAL_MAX_S` before. An append usually takes `append_s`.
         """
         self._rooms += rooms
         self._again += again
-        self._more = more
+        self._due_s = self._began_s + (0.0 if more else self._interval_s(append_s))
 
-    async def wait(self, append_s: float, full: trio.Event) -> None:
-        """Until the next append may be prepared, where one usually takes so long, or until it is `full`."""
+    def _interval_s(self, append_s: float) -> float:
+        """From the beginning of an append to that of the next one, while as many rooms come as of late."""
         interval_s, appends = self._pacing.interval_s, self._pacing.appends
-        if not interval_s:
-            return
-        now_s = trio.current_time()
+        if not interval_s or not self._rooms:
+            return 0.0
         coming = self._rooms / MEMORY_S * interval_s
         busy = min(1.0, max(0.0, (coming - 1) / ROOMS_BUSY))
-        merging = self._again / self._rooms if self._rooms else 0.0
+        merging = self._again / self._rooms
         slow_s = merging * min(appends * append_s, INTERVAL_MAX_S)
-        due_s = self._began_s + busy * max(interval_s, slow_s)
-        if not self._more and due_s - now_s > WAIT_MIN_SHARE * interval_s:
-            with trio.move_on_at(due_s):
+        return busy * max(interval_s, slow_s)
+
+    def wait_s(self) -> float:
+        """For how long the next append is held back from now on."""
+        wait_s = self._due_s - trio.current_time()
+        return wait_s if wait_s > WAIT_MIN_SHARE * self._pacing.interval_s else 0.0
+
+    async def wait(self, full: trio.Event) -> None:
+        """Until the next append may be prepared, or until it is `full`."""
+        wait_s = self.wait_s()
+        if wait_s > 0:
+            with trio.move_on_after(wait_s):
                 await full.wait()
             await trio.lowlevel.checkpoint()  # what the bus brought by now is heard first
-            now_s = trio.current_time()
+        now_s = trio.current_time()
         kept = math.exp((self._began_s - now_s) / MEMORY_S)
         self._rooms *= kept
         self._again *= kept

@@ -146,6 +146,10 @@ class Endpoint(Protocol):
     @property
     def full(self) -> bool: ...
 
+    def reads_wait_s(self) -> float:
+        """For how long nothing that clients send is needed: a transport may read all of it then, at once."""
+        ...
+
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
         """Who answers a request that is no handshake; None: nobody, it should have been one."""
         ...

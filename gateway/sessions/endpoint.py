@@ -140,6 +140,10 @@ class Endpoint:
         """Whether it takes no more connections."""
         return self._counters.connections >= self._connections_max
 
+    def reads_wait_s(self) -> float:
+        """For how long edits gather anyway, before the next of them are committed."""
+        return self._hub.commits_wait_s()
+
     # ------------------------------------------------------------------------------------- handshakes
 
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Submissions under way beyond which nothing is read: ten appends. Edits are refused before (`hub.overload`).
 PENDING_CHANGES_MAX = 10_000
+# Up to this share of busy time of the loop, reading waits for the commits that gather.
+READS_WAIT_BUSY_MAX = 0.5
 # Joined for one connection at most; then it is written at once.
 JOINED_BYTES_MAX = 64 * 1024
 
@@ -44,7 +46,9 @@ class TransportContext:
         self.slots = Slots(min(JOINED_BYTES_MAX, config.limits.outbox_bytes_max // 4))
         self.connections: dict[int, Any] = {}  # by handle, the open ones
         self.poller = Poller(
-            lambda: counters.pending_changes > PENDING_CHANGES_MAX, overloaded=lambda: counters.overloaded > 0
+            lambda: counters.pending_changes > PENDING_CHANGES_MAX,
+            overloaded=lambda: counters.overloaded > 0,
+            reads_wait_s=self._reads_wait_s,
         )
         self.flusher = Flusher(
             self.slots,
@@ -100,6 +104,12 @@ class TransportContext:
             self.flusher.flush_slice()
         if self.slots.dirty_slots:
             self.flusher.wake()
+
+    def _reads_wait_s(self) -> float:
+        """A loop that has little time left doesn't spend it waiting."""
+        if self.flusher.load.busy > READS_WAIT_BUSY_MAX:
+            return 0.0
+        return self.known_endpoint().reads_wait_s()
 
     def _report(self, report: Report) -> None:
         handle, error, queue, offset = report

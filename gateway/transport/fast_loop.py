@@ -32,6 +32,9 @@ WRITE = select.EPOLLOUT
 # How long nothing is read while the node is congested.
 CONGESTED_PAUSE_S = 0.001
 
+# How long reading waits for others that send: not everything is an edit that waits for its commit anyway.
+READS_WAIT_MAX_S = 0.025
+
 # Connections called between two checkpoints: where more come than can be committed they must be read, and be
 # refused, or what they send grows old in the kernel.
 EVENTS_MAX = 512
@@ -91,6 +94,7 @@ class Poller:
 
     While the node is `congested`, nothing is read: what clients send waits in the kernel, not in rooms.
     While it is `overloaded`, reading goes before other work: what is refused is refused at once.
+    What isn't needed for `reads_wait_s` is read then, at once: in one pass it costs less than in many.
     """
 
     def __init__(
@@ -98,9 +102,11 @@ class Poller:
         congested: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.perf_counter,
         overloaded: Callable[[], bool] = lambda: False,
+        reads_wait_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._congested = congested
         self._overloaded = overloaded
+        self._reads_wait_s = reads_wait_s
         self._clock = clock
         self._epoll = select.epoll()
         self._owners: dict[int, Ready] = {}
@@ -142,6 +148,9 @@ class Poller:
         """Call owners until cancelled; an owner removed by another one's call is not called any more."""
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
+            wait_s = 0.0 if self._left else min(self._reads_wait_s(), READS_WAIT_MAX_S)
+            if wait_s > 0:
+                await trio.sleep(wait_s)
             while self._congested():  # noqa: ASYNC110  (commits don't signal; a pause is what is wanted)
                 await trio.sleep(CONGESTED_PAUSE_S)
             self.now_s = trio.current_time()

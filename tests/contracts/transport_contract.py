@@ -164,6 +164,9 @@ class Core:
             self.rooms[topic] = Room(topic, self.transport.group())
         return self.rooms[topic]
 
+    def reads_wait_s(self) -> float:
+        return 0.0
+
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:
         return self.http_service if request.target.startswith("/v1/") else None
 

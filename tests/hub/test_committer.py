@@ -160,3 +160,22 @@ async def test_idle_waits_for_what_is_on_its_way(autojump_clock):
         worker.log.go.set()
         await quiet()
         assert done.is_set()
+
+
+async def test_while_every_lane_gathers_nothing_that_comes_is_committed(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker(Pacing(0.050))
+        rooms = [await worker.open(f"event:{number}") for number in range(20)]
+        ann = Author("ann")
+        await trio.sleep(1)
+        assert worker.hub.commits_wait_s() == 0, "few came, so the next one is committed at once"
+        for room in rooms:
+            worker.submit(room, ann, titled("a"))
+        await worker.hub.idle()
+        wait_s = worker.hub.commits_wait_s()
+        assert wait_s == pytest.approx(0.050)
+        worker.submit(rooms[0], ann, titled("b"))
+        await trio.sleep(wait_s - 0.001)
+        assert rooms[0].document["title"] == "a"
+        await trio.sleep(0.002)
+        assert rooms[0].document["title"] == "b"

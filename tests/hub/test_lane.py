@@ -78,6 +78,24 @@ async def test_a_lane_gathers_until_its_time_or_until_it_is_full(autojump_clock,
         assert trio.current_time() - began_s == pytest.approx(waits_s)
 
 
+async def test_a_lane_says_for_how_long_it_gathers(autojump_clock):
+    async with rooms(2) as found:
+        lane = Lane(Pacing(1.0))
+        assert lane.wait_s() == 0
+        lane.add(found[0])
+        await lane.wait()
+        began_s = trio.current_time()
+        lane.pop()
+        lane.carried(100, 0)  # many come
+        lane.add(found[1])
+        assert lane.wait_s() == pytest.approx(1.0)
+        await trio.sleep(0.6)
+        assert lane.wait_s() == pytest.approx(0.4)
+        await lane.wait()
+        assert trio.current_time() - began_s == pytest.approx(1.0)
+        assert lane.wait_s() == 0
+
+
 async def test_rooms_that_came_while_an_append_was_prepared_fill_no_later_one(
     autojump_clock,
 ):

@@ -26,10 +26,10 @@ async def appends_a_second(
     while trio.current_time() < began_s + 5:
         if waiting < 1:
             await trio.sleep((1 - waiting) / rooms_a_second)
-        await pace.wait(append_s, trio.Event())
+        await pace.wait(trio.Event())
         waiting += rooms_a_second * (trio.current_time() - last_s)
         last_s = trio.current_time()
-        pace.carried(int(waiting), round(again * int(waiting)))
+        pace.carried(int(waiting), round(again * int(waiting)), append_s)
         waiting -= int(waiting)
         appends += 1
         await trio.sleep(append_s)
@@ -68,31 +68,35 @@ async def test_slow_appends_wait_as_far_as_changes_would_go_together(autojump_cl
 async def test_appends_that_take_as_long_gather_by_themselves(autojump_clock):
     pace = Pace(LOCAL)
     for _ in range(20):
-        pace.carried(100, 100)
-        await pace.wait(INTERVAL_S, trio.Event())
+        await pace.wait(trio.Event())
+        pace.carried(100, 100, INTERVAL_S)
         await trio.sleep(0.8 * INTERVAL_S)
         began_s = trio.current_time()
-        await pace.wait(INTERVAL_S, trio.Event())
+        await pace.wait(trio.Event())
         assert trio.current_time() == began_s
+        pace.carried(100, 100, INTERVAL_S)
         await trio.sleep(0.8 * INTERVAL_S)
 
 
 async def test_what_an_append_left_is_not_held_back(autojump_clock):
     pace = Pace(LOCAL)
-    pace.carried(100, 100, more=True)
-    await pace.wait(0.001, trio.Event())
-    pace.carried(100, 100, more=True)
+    pace.carried(100, 100, 0.001, more=True)
+    assert pace.wait_s() == 0
+    await pace.wait(trio.Event())
+    pace.carried(100, 100, 0.001, more=True)
     began_s = trio.current_time()
-    await pace.wait(0.001, trio.Event())
+    await pace.wait(trio.Event())
     assert trio.current_time() == began_s
-    pace.carried(100, 100)
-    await pace.wait(0.001, trio.Event())
+    pace.carried(100, 100, 0.001)
+    assert pace.wait_s() == pytest.approx(INTERVAL_S)
+    await pace.wait(trio.Event())
     assert trio.current_time() == pytest.approx(began_s + INTERVAL_S)
+    assert pace.wait_s() == 0
 
 
 async def test_a_log_that_is_not_to_be_held_back_is_not(autojump_clock):
     pace = Pace(Pacing())
     for _ in range(20):
-        pace.carried(100, 100)
-        await pace.wait(0.001, trio.Event())
+        pace.carried(100, 100, 0.001)
+        await pace.wait(trio.Event())
     assert trio.current_time() == 0.0

@@ -53,6 +53,9 @@ class Echo:
 
 
 class Everybody:
+    def reads_wait_s(self) -> float:
+        return 0.0
+
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:
         return Admission(None, Echo)
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections import Counter
+from collections.abc import Callable
 
+import pytest
 import trio
 import trio.testing
 
 from _speedups.fanout import Frame, Members, Slots
+from gateway.config import Config
 from gateway.runtime.histogram import STEP_BOUNDS_S, Histogram
+from gateway.runtime.metrics import Counters
+from gateway.transport.fast_context import READS_WAIT_BUSY_MAX, TransportContext
 from gateway.transport.fast_loop import (
+    PASS_MAX_S,
     READ,
+    READS_WAIT_MAX_S,
     REST_S,
     REST_TICK_S,
     WRITE,
@@ -151,6 +159,15 @@ class Owner:
             self.evicts[0].remove(self.evicts[1])
 
 
+class Patient:
+    """An endpoint whose edits gather for a while."""
+
+    WAIT_S = 0.007
+
+    def reads_wait_s(self) -> float:
+        return self.WAIT_S
+
+
 class Sleeper:
     """When it rested."""
 
@@ -191,6 +208,15 @@ async def test_who_began_to_rest_at_once_comes_back_spread_over_the_time(autojum
     woken = Counter(sleeper.rested_s[0] for sleeper in sleepers)
     assert max(woken.values()) < 300
     assert len(woken) >= REST_S / REST_TICK_S - 1
+
+
+async def until_true(condition: Callable[[], bool]) -> None:
+    """Without any time going by."""
+    for _ in range(1000):
+        if condition():
+            return
+        await trio.lowlevel.checkpoint()
+    raise AssertionError("it never became true")
 
 
 async def until_called(owners: list[Owner]) -> None:
@@ -274,3 +300,75 @@ async def test_whose_last_call_took_long_is_called_after_the_others_and_few_at_a
     for pair in pairs:
         for end in pair:
             end.close()
+
+
+async def test_what_is_not_needed_yet_is_read_at_once_when_it_is(autojump_clock):
+    """Two clients send, one some time after the other."""
+    waits, passes = [0.020], []
+    poller = Poller(reads_wait_s=lambda: waits.pop(0) if waits else 0.0)
+
+    class Reader:
+        def __init__(self, fd: int) -> None:
+            self.fd = fd
+
+        def ready(self, flags: int) -> None:
+            passes.append((trio.current_time() - began_s, os.read(self.fd, 10)))
+
+    (one, its), (other, others) = socket.socketpair(), socket.socketpair()
+    with one, its, other, others:
+        for end in (one, other):
+            poller.watch(end.fileno(), READ, Reader(end.fileno()))
+        async with trio.open_nursery() as nursery:
+            began_s = trio.current_time()
+            its.send(b"first")
+            nursery.start_soon(poller.run)
+            await trio.sleep(0.010)
+            others.send(b"second")
+            await trio.sleep(0.005)
+            assert passes == []
+            await trio.sleep(0.010)
+            assert [read for _, read in passes] == [b"first", b"second"]
+            assert [at_s for at_s, _ in passes] == pytest.approx([0.020, 0.020])
+            others.send(b"third")
+            await until_true(lambda: len(passes) == 3)
+            assert passes[-1] == (pytest.approx(0.025), b"third"), "nothing says that it may wait"
+            nursery.cancel_scope.cancel()
+    poller.close()
+
+
+async def test_reading_waits_for_so_long_at_most_and_never_for_what_is_left_of_a_pass(autojump_clock):
+    called, now_s = [], 0.0
+
+    class Slow:
+        def ready(self, flags: int) -> None:
+            nonlocal now_s
+            now_s += 1.5 * PASS_MAX_S
+            called.append(trio.current_time() - began_s)
+
+    poller = Poller(clock=lambda: now_s, reads_wait_s=lambda: 10.0)
+    pairs = [socket.socketpair() for _ in range(6)]
+    for ours, theirs in pairs:
+        poller.watch(ours.fileno(), READ, Slow())
+        theirs.send(b"x")
+    async with trio.open_nursery() as nursery:
+        began_s = trio.current_time()
+        nursery.start_soon(poller.run)
+        await trio.sleep(READS_WAIT_MAX_S + 0.001)
+        await until_true(lambda: len(called) >= len(pairs))
+        nursery.cancel_scope.cancel()
+    assert called[:6] == pytest.approx([READS_WAIT_MAX_S] * 6)
+    poller.close()
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+@pytest.mark.parametrize(("busy", "waits"), [(0.3, True), (READS_WAIT_BUSY_MAX + 0.1, False)])
+def test_a_loop_with_little_time_left_does_not_spend_it_waiting(busy: float, waits: bool) -> None:
+    context = TransportContext(Config(), Counters())
+    context.endpoint = Patient()
+    clock = Clock()
+    load = context.flusher.load = Load(0.0, clock)
+    run_load(load, clock, busy, 1.0)
+    assert context.poller._reads_wait_s() == (Patient.WAIT_S if waits else 0.0)
+    context.poller.close()
