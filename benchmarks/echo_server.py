@@ -59,7 +59,7 @@ class EchoSession:
 class EchoEndpoint:
     """Lets everybody in."""
 
-    def reads_wait_s(self) -> float:
+    def edits_wait_s(self) -> float:
         return 0.0
 
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:

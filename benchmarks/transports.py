@@ -61,7 +61,7 @@ class PublishEndpoint:
     def __init__(self, group: Group) -> None:
         self._group = group
 
-    def reads_wait_s(self) -> float:
+    def edits_wait_s(self) -> float:
         return 0.0
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:

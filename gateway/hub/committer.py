@@ -107,7 +107,7 @@ class Committer:
             self._lane(room).heard(room)
 
     def wait_s(self) -> float:
-        """For how long no lane begins an append: what comes for one meanwhile needn't be known before."""
+        """For how long no lane begins an append, whatever comes."""
         return min((lane.wait_s() for lane in self._lanes.values()), default=0.0)
 
     async def next_round(self) -> None:

@@ -139,8 +139,8 @@ class Hub:
         """The rooms that are open."""
         return self._rooms.values()
 
-    def commits_wait_s(self) -> float:
-        """For how long nothing that comes is committed: commits are gathered."""
+    def edits_wait_s(self) -> float:
+        """For how long an edit that comes now waits for others before it is committed."""
         return self._committer.wait_s()
 
     @property

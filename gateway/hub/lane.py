@@ -117,9 +117,8 @@ class Lane:
         self._full = trio.Event()
 
     def wait_s(self) -> float:
-        """For how long the lane's pace allows of no append, unless it is full before."""
-        found: float = self._pace.wait_s()
-        return found
+        """For how long the lane begins no append, whatever comes."""
+        return 0.0 if self._pace.fills else self._pace.wait_s()
 
     async def wait(self) -> None:
         """Until it is some room's turn, and the lane's pace allows of an append."""

@@ -28,14 +28,15 @@ WAIT_MIN_SHARE = 0.25
 
 
 class Pace:
-    """The pace of one lane."""
+    """The pace of one lane. `fills`: as many rooms come as make the next append full before its time."""
 
-    __slots__ = ("_again", "_began_s", "_due_s", "_pacing", "_rooms")
+    __slots__ = ("_again", "_began_s", "_due_s", "_pacing", "_rooms", "fills")
 
     def __init__(self, pacing: Pacing) -> None:
         self._pacing = pacing
         self._began_s = self._due_s = 0.0
         self._rooms = self._again = 0.0  # of late
+        self.fills = False
 
     def carried(self, rooms: int, again: int, append_s: float, more: bool = False) -> None:
         """An append of so many rooms was prepared; whether more than it could take are waiting.
@@ -52,6 +53,7 @@ class Pace:
         if not interval_s or not self._rooms:
             return 0.0
         coming = self._rooms / MEMORY_S * interval_s
+        self.fills = coming >= self._pacing.full
         busy = min(1.0, max(0.0, (coming - 1) / ROOMS_BUSY))
         merging = self._again / self._rooms
         slow_s = merging * min(appends * append_s, INTERVAL_MAX_S)

@@ -146,8 +146,8 @@ class Endpoint(Protocol):
     @property
     def full(self) -> bool: ...
 
-    def reads_wait_s(self) -> float:
-        """For how long nothing that clients send is needed: a transport may read all of it then, at once."""
+    def edits_wait_s(self) -> float:
+        """For how long an edit that comes now waits anyway: a transport may as well read it after that."""
         ...
 
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:

@@ -118,13 +118,14 @@ class Counters:
     message_latency_seconds: Histogram = histogram(
         "websocket_message_latency_seconds",
         LATENCY_BOUNDS_S,
-        "Latency of WebSocket message delivery: from an operation's arrival, at whatever worker, to the "
-        "hand-over of its broadcast to the sockets, once a delivery",
+        "Latency of WebSocket message delivery: from when an operation was read, at whatever worker, to the "
+        "hand-over of its broadcast to the sockets, once a delivery (where edits are gathered, reading may "
+        "wait for up to 25 ms)",
     )
     remote_latency_seconds: Histogram = histogram(
         "gateway_remote_latency_seconds",
         LATENCY_BOUNDS_S,
-        "Of those, what another worker committed: from its arrival there, by the nodes' clocks",
+        "Of those, what another worker committed: from when it was read there, by the nodes' clocks",
     )
     errors: Counter[str] = keyed("gateway_errors", "code", "ERROR messages sent, by code", ERROR_CODES)
 

@@ -140,9 +140,9 @@ class Endpoint:
         """Whether it takes no more connections."""
         return self._counters.connections >= self._connections_max
 
-    def reads_wait_s(self) -> float:
-        """For how long edits gather anyway, before the next of them are committed."""
-        return self._hub.commits_wait_s()
+    def edits_wait_s(self) -> float:
+        """For how long edits gather before the next of them are committed."""
+        return self._hub.edits_wait_s()
 
     # ------------------------------------------------------------------------------------- handshakes
 

@@ -109,7 +109,7 @@ class TransportContext:
         """A loop that has little time left doesn't spend it waiting."""
         if self.flusher.load.busy > READS_WAIT_BUSY_MAX:
             return 0.0
-        return self.known_endpoint().reads_wait_s()
+        return self.known_endpoint().edits_wait_s()
 
     def _report(self, report: Report) -> None:
         handle, error, queue, offset = report

@@ -32,8 +32,9 @@ WRITE = select.EPOLLOUT
 # How long nothing is read while the node is congested.
 CONGESTED_PAUSE_S = 0.001
 
-# How long reading waits for others that send: not everything is an edit that waits for its commit anyway.
-READS_WAIT_MAX_S = 0.025
+# How long who is ready waits at most: not everything is an edit that waits for its commit anyway; and where
+# somebody waits to write, as much as the kernel takes at a time.
+READS_WAIT_MAX_S, WRITES_WAIT_MAX_S = 0.025, 0.005
 
 # Connections called between two checkpoints: where more come than can be committed they must be read, and be
 # refused, or what they send grows old in the kernel.
@@ -94,7 +95,7 @@ class Poller:
 
     While the node is `congested`, nothing is read: what clients send waits in the kernel, not in rooms.
     While it is `overloaded`, reading goes before other work: what is refused is refused at once.
-    What isn't needed for `reads_wait_s` is read then, at once: in one pass it costs less than in many.
+    What isn't needed for `reads_wait_s` is read then, all at once: in one pass it costs less than in many.
     """
 
     def __init__(
@@ -112,6 +113,8 @@ class Poller:
         self._owners: dict[int, Ready] = {}
         self._left: list[tuple[int, int]] = []  # of the last pass: who was ready and not called
         self._slow: dict[int, float] = {}  # whose last call took long, and when it was
+        self._more = False  # somebody was ready when the last pass ended
+        self._writers: set[int] = set()  # who waits to write
         self._ended: list[int] | None = None  # during a pass: what it closes at its end
         self.now_s = 0.0  # Trio's time when this pass began: exact enough for timeouts, and for free
 
@@ -119,23 +122,30 @@ class Poller:
         """Call the owner when the descriptor can be read (READ) or written (WRITE); 0: don't watch it."""
         if not flags:
             self.remove(fd)
-        elif fd in self._owners:
+            return
+        if fd in self._owners:
             self._epoll.modify(fd, flags)
-            self._owners[fd] = owner
         else:
             self._epoll.register(fd, flags)
-            self._owners[fd] = owner
+        self._owners[fd] = owner
+        if flags & WRITE:
+            self._writers.add(fd)
+        else:
+            self._writers.discard(fd)
 
     def remove(self, fd: int) -> None:
         """Stop watching. Idempotent."""
-        self._slow.pop(fd, None)
-        if self._owners.pop(fd, None) is not None:
+        if self._forget(fd):
             self._epoll.unregister(fd)
+
+    def _forget(self, fd: int) -> bool:
+        self._slow.pop(fd, None)
+        self._writers.discard(fd)
+        return self._owners.pop(fd, None) is not None
 
     def end(self, fd: int) -> None:
         """Close the descriptor, which ends its registration too: at the end of this pass, with the others."""
-        self._slow.pop(fd, None)
-        self._owners.pop(fd, None)
+        self._forget(fd)
         if self._ended is None:
             os.close(fd)
         else:
@@ -148,13 +158,19 @@ class Poller:
         """Call owners until cancelled; an owner removed by another one's call is not called any more."""
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
-            wait_s = 0.0 if self._left else min(self._reads_wait_s(), READS_WAIT_MAX_S)
+            wait_s = self._wait_s()
             if wait_s > 0:
                 await trio.sleep(wait_s)
             while self._congested():  # noqa: ASYNC110  (commits don't signal; a pause is what is wanted)
                 await trio.sleep(CONGESTED_PAUSE_S)
             self.now_s = trio.current_time()
             self._pass()
+
+    def _wait_s(self) -> float:
+        """For how long who is ready may wait: not who was left when the last pass ended."""
+        if self._more or self._overloaded():
+            return 0.0
+        return min(self._reads_wait_s(), WRITES_WAIT_MAX_S if self._writers else READS_WAIT_MAX_S)
 
     def _pass(self) -> None:
         self._ended = []
@@ -170,6 +186,7 @@ class Poller:
             self._left = self._call(events, PASS_MAX_S)
         ended, self._ended = self._ended, None
         sockets.close(ended)
+        self._more = bool(self._left or self._epoll.poll(0, 1))
 
     def _call(self, events: list[tuple[int, int]], pass_s: float) -> list[tuple[int, int]]:
         """Call owners for so long; who wasn't called. The kernel would put these behind all others."""

@@ -164,7 +164,7 @@ class Core:
             self.rooms[topic] = Room(topic, self.transport.group())
         return self.rooms[topic]
 
-    def reads_wait_s(self) -> float:
+    def edits_wait_s(self) -> float:
         return 0.0
 
     def http(self, request: UpgradeRequest) -> HttpService | Rejection | None:

@@ -162,20 +162,45 @@ async def test_idle_waits_for_what_is_on_its_way(autojump_clock):
         assert done.is_set()
 
 
-async def test_while_every_lane_gathers_nothing_that_comes_is_committed(autojump_clock):
+async def test_edits_wait_while_a_lane_gathers(autojump_clock):
     async with cluster() as found:
         worker = await found.worker(Pacing(0.050))
         rooms = [await worker.open(f"event:{number}") for number in range(20)]
         ann = Author("ann")
         await trio.sleep(1)
-        assert worker.hub.commits_wait_s() == 0, "few came, so the next one is committed at once"
+        await worker.commit(rooms[0], ann, titled("alone"))
+        assert worker.hub.edits_wait_s() == 0, "few came, so the next one is committed at once"
         for room in rooms:
             worker.submit(room, ann, titled("a"))
         await worker.hub.idle()
-        wait_s = worker.hub.commits_wait_s()
+        wait_s = worker.hub.edits_wait_s()
         assert wait_s == pytest.approx(0.050)
         worker.submit(rooms[0], ann, titled("b"))
         await trio.sleep(wait_s - 0.001)
         assert rooms[0].document["title"] == "a"
         await trio.sleep(0.002)
         assert rooms[0].document["title"] == "b"
+
+
+async def test_edits_that_fill_an_append_before_its_time_do_not_wait_for_it(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker(Pacing(0.050, full=3))
+        for _ in range(3):
+            for number in range(20):
+                worker.submit(await worker.open(f"event:{number}"), Author("ann"), titled("a"))
+            await worker.hub.idle()
+            assert worker.hub.edits_wait_s() == 0
+
+
+async def test_who_has_a_lane_that_does_not_gather_waits_for_none(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker(Pacing(0.050))
+        worker.log.lane = lambda resource: int(resource.endswith("elsewhere"))
+        rooms = [await worker.open(f"event:{number}") for number in range(20)]
+        await trio.sleep(1)
+        for room in rooms:
+            worker.submit(room, Author("ann"), titled("a"))
+        await worker.hub.idle()
+        assert worker.hub.edits_wait_s() == pytest.approx(0.050)
+        await worker.open("event:elsewhere")
+        assert worker.hub.edits_wait_s() == 0

@@ -53,7 +53,7 @@ class Echo:
 
 
 class Everybody:
-    def reads_wait_s(self) -> float:
+    def edits_wait_s(self) -> float:
         return 0.0
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:

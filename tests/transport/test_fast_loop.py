@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -23,10 +25,13 @@ from gateway.transport.fast_loop import (
     READS_WAIT_MAX_S,
     REST_S,
     REST_TICK_S,
+    SLOW_PASS_S,
     WRITE,
+    WRITES_WAIT_MAX_S,
     Flusher,
     Load,
     Poller,
+    Ready,
     Rests,
     Sweep,
     tick_s,
@@ -164,7 +169,7 @@ class Patient:
 
     WAIT_S = 0.007
 
-    def reads_wait_s(self) -> float:
+    def edits_wait_s(self) -> float:
         return self.WAIT_S
 
 
@@ -336,31 +341,100 @@ async def test_what_is_not_needed_yet_is_read_at_once_when_it_is(autojump_clock)
     poller.close()
 
 
-async def test_reading_waits_for_so_long_at_most_and_never_for_what_is_left_of_a_pass(autojump_clock):
-    called, now_s = [], 0.0
-
-    class Slow:
-        def ready(self, flags: int) -> None:
-            nonlocal now_s
-            now_s += 1.5 * PASS_MAX_S
-            called.append(trio.current_time() - began_s)
-
-    poller = Poller(clock=lambda: now_s, reads_wait_s=lambda: 10.0)
-    pairs = [socket.socketpair() for _ in range(6)]
-    for ours, theirs in pairs:
-        poller.watch(ours.fileno(), READ, Slow())
-        theirs.send(b"x")
+async def served(poller: Poller, done: Callable[[], bool], wait_s: float = READS_WAIT_MAX_S) -> None:
+    """Let it run until something is done, which takes one wait and no more."""
     async with trio.open_nursery() as nursery:
-        began_s = trio.current_time()
         nursery.start_soon(poller.run)
-        await trio.sleep(READS_WAIT_MAX_S + 0.001)
-        await until_true(lambda: len(called) >= len(pairs))
+        await trio.sleep(wait_s - 0.001)
+        assert not done()
+        await trio.sleep(0.001)
+        await until_true(done)
         nursery.cancel_scope.cancel()
-    assert called[:6] == pytest.approx([READS_WAIT_MAX_S] * 6)
+
+
+@asynccontextmanager
+async def senders(
+    poller: Poller, owners: Sequence[Ready], data: bytes = b"x"
+) -> AsyncIterator[Sequence[int]]:
+    """For each owner a socket that has something to read; their descriptors."""
+    pairs = [socket.socketpair() for _ in owners]
+    for owner, (ours, theirs) in zip(owners, pairs, strict=True):
+        poller.watch(ours.fileno(), READ, owner)
+        theirs.send(data)
+    yield [ours.fileno() for ours, _ in pairs]
     poller.close()
     for pair in pairs:
         for end in pair:
             end.close()
+
+
+class Slow:
+    """What a pass has to do ends with one call of it; what was sent is read then."""
+
+    def __init__(self, clock: Clock, cost_s: float, size: int = 1) -> None:
+        self.clock, self.cost_s, self.size, self.fd = clock, cost_s, size, -1
+        self.calls = 0
+
+    def ready(self, flags: int) -> None:
+        self.clock.now_s += self.cost_s
+        self.calls += 1
+        os.read(self.fd, self.size)
+
+
+@pytest.mark.parametrize(
+    ("cost_s", "many", "size"),
+    [(1.5 * PASS_MAX_S, 6, 1), (2 * SLOW_PASS_S, 20, 1), (0.0, 1, 10), (0.0, 600, 1)],
+    ids=["who wasn't called", "who is slow", "more than one read", "more than one poll"],
+)
+async def test_reading_waits_once_however_many_passes_it_takes(autojump_clock, cost_s, many, size):
+    """What a pass leaves waits no more."""
+    clock = Clock()
+    owners = [Slow(clock, cost_s) for _ in range(many)]
+    poller = Poller(clock=clock, reads_wait_s=lambda: 10.0)
+    async with senders(poller, owners, b"x" * size) as fds:
+        for owner, fd in zip(owners, fds, strict=True):
+            owner.fd = fd
+        await served(poller, lambda: all(owner.calls == size for owner in owners))
+
+
+async def test_slow_ones_of_before_wait_no_longer_than_others(autojump_clock):
+    clock = Clock()
+    owners = [Slow(clock, 2 * SLOW_PASS_S) for _ in range(10)]
+    poller = Poller(clock=clock, reads_wait_s=lambda: 10.0)
+    async with senders(poller, owners, b"xx") as fds:
+        for owner, fd in zip(owners, fds, strict=True):
+            owner.fd = fd
+        await served(poller, lambda: all(owner.calls == 2 for owner in owners))
+
+
+async def test_where_somebody_waits_to_write_the_wait_is_short(autojump_clock):
+    clock, owner = Clock(), Slow(Clock(), 0.0)
+    poller = Poller(clock=clock, reads_wait_s=lambda: 10.0)
+    full, other = socket.socketpair()
+    with full, other:
+        full.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                full.send(b"x" * 65536)
+        poller.watch(full.fileno(), READ | WRITE, Owner())
+        async with senders(poller, [owner]) as fds:
+            owner.fd = fds[0]
+            await served(poller, lambda: owner.calls == 1, WRITES_WAIT_MAX_S)
+            poller.watch(full.fileno(), READ, Owner())
+            assert poller._wait_s() == READS_WAIT_MAX_S
+            poller.watch(full.fileno(), WRITE, Owner())
+            poller.remove(full.fileno())
+            assert poller._wait_s() == READS_WAIT_MAX_S
+
+
+async def test_who_is_to_be_refused_is_read_at_once(autojump_clock):
+    owner = Slow(Clock(), 0.0)
+    poller = Poller(overloaded=lambda: True, reads_wait_s=lambda: 10.0)
+    async with senders(poller, [owner]) as fds, trio.open_nursery() as nursery:
+        owner.fd = fds[0]
+        nursery.start_soon(poller.run)
+        await until_true(lambda: owner.calls == 1)
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(("busy", "waits"), [(0.3, True), (READS_WAIT_BUSY_MAX + 0.1, False)])
