@@ -60,7 +60,7 @@ SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 OTHERS_CORES = 0.25
 # Figures by the beginnings of their names: those of users who wait, and those that the load makes.
 TIMES = ("p95", "longest wait")
-BY_LOAD = ("CPU", "received", "p95")
+BY_LOAD = ("CPU", "received", *TIMES)
 GOAWAY_LEAST_MS = 100.0
 KILLED = 0  # the number of the worker
 AWAY_SLICES = round(

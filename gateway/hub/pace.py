@@ -45,16 +45,19 @@ class Pace:
         """
         self._rooms += rooms
         self._again += again
+        self.fills = self._coming() >= self._pacing.full
         self._due_s = self._began_s + (0.0 if more else self._interval_s(append_s))
+
+    def _coming(self) -> float:
+        """How many rooms come in an interval, by those of late."""
+        return self._rooms / MEMORY_S * self._pacing.interval_s
 
     def _interval_s(self, append_s: float) -> float:
         """From the beginning of an append to that of the next one, while as many rooms come as of late."""
         interval_s, appends = self._pacing.interval_s, self._pacing.appends
         if not interval_s or not self._rooms:
             return 0.0
-        coming = self._rooms / MEMORY_S * interval_s
-        self.fills = coming >= self._pacing.full
-        busy = min(1.0, max(0.0, (coming - 1) / ROOMS_BUSY))
+        busy = min(1.0, max(0.0, (self._coming() - 1) / ROOMS_BUSY))
         merging = self._again / self._rooms
         slow_s = merging * min(appends * append_s, INTERVAL_MAX_S)
         return busy * max(interval_s, slow_s)
