@@ -23,7 +23,8 @@ from typing import NamedTuple
 import trio
 
 from gateway.log.sqlite import SqliteLog
-from gateway.log.sqlite_store import Writer, prepare
+from gateway.log.sqlite_store import prepare
+from gateway.log.sqlite_writer import Writer
 from gateway.log.watermark import Watermark
 from gateway.ports import Batch, ClientKey, Committed, Record, Snapshot
 

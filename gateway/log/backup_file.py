@@ -15,9 +15,17 @@ from typing import NamedTuple
 from zlib import crc32
 
 from gateway.errors import ConfigError
-from gateway.log import sqlite_submissions
+from gateway.log import sqlite_places, sqlite_submissions
 from gateway.log.sqlite_check import check
-from gateway.log.sqlite_store import FORMAT_VERSION, Reader, begin_epoch, connect, prepare
+from gateway.log.sqlite_store import (
+    FORMAT_VERSION,
+    Reader,
+    begin_epoch,
+    connect,
+    place,
+    prepare,
+    transaction,
+)
 from gateway.ports import Record, Snapshot
 from gateway.ports.retention import PastSubmission
 from gateway.runtime.clock import unix_ms
@@ -96,22 +104,22 @@ def renewed(path: Path, now_ms: int | None = None) -> int:
     """
     now_ms = unix_ms() if now_ms is None else now_ms
     with closing(prepare(path, now_ms)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        epoch = begin_epoch(connection, now_ms)
-        connection.execute("COMMIT")
+        with transaction(connection, "IMMEDIATE"):
+            epoch = begin_epoch(connection, now_ms)
         connection.execute("PRAGMA journal_mode = DELETE")
     return epoch
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[Path]:
-    """A backup in this gateway's format: it itself, or a copy of an older one.
+    """A backup in this gateway's format, its changes in their places: it itself, or a copy.
 
     Raises ConfigError, and LogUnavailable where the file is of a later gateway.
     """
     with closing(connect(path, writing=False)) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == FORMAT_VERSION:
+        ready = version == FORMAT_VERSION and sqlite_places.complete(connection)
+    if ready:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="gateway-backup-") as folder:
@@ -189,6 +197,7 @@ class BackupWriter:
                 crc32(body),
             )
             self._connection.execute(_ADD_CHANGE, row)
+        place(self._connection)
         self.contents = Contents(self.contents.resources, self.contents.changes + len(records))
 
     def add_submissions(self, number: int, submissions: Iterable[PastSubmission]) -> None:
@@ -224,7 +233,7 @@ class BackupReader:
         """Every resource."""
         rows = self._reader.connection.execute(
             "SELECT name, epoch, ifnull(min(version), 1) - 1, ifnull(max(version), 0) FROM resource AS r"
-            " LEFT JOIN change ON resource = r.id GROUP BY r.id ORDER BY name"
+            " LEFT JOIN place ON resource = r.id GROUP BY r.id ORDER BY name"
         )
         for name, epoch, first, version in rows:
             yield StoredHead(name.decode(), epoch, first, version)

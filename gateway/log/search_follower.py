@@ -33,7 +33,7 @@ from gateway.log.indexer import (
 from gateway.log.pool import Pool
 from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, format_of
 from gateway.log.sqlite import DATABASE
-from gateway.log.sqlite_store import Reader, connect, name_of
+from gateway.log.sqlite_store import Reader, connect, name_of, transaction
 from gateway.ports.search import Erasure
 from gateway.runtime import logs
 from gateway.wire.checksum import CHANGE, damage, verified
@@ -101,7 +101,7 @@ class LogSource:
 
 def _taken(reader: Reader, place: tuple[int, int, int], count: int) -> Taken:
     standing, newest, gone = place
-    with reader.transaction():
+    with transaction(reader.connection):
         (now_standing,) = reader.connection.execute(_STANDING).fetchone()
         if standing not in (0, now_standing):
             raise OtherHistory

@@ -19,7 +19,8 @@ import trio
 from gateway.errors import LogLocked, LogUnavailable
 from gateway.log import sqlite_submissions
 from gateway.log.pool import Pool
-from gateway.log.sqlite_store import Reader, Writer, connect, prepare
+from gateway.log.sqlite_store import Reader, connect, prepare
+from gateway.log.sqlite_writer import Writer
 from gateway.log.watermark import Watermark
 from gateway.log.writer_thread import Serial
 from gateway.ports import (
@@ -167,6 +168,7 @@ class SqliteLog:
 
     async def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
         """See the port `HistoryKeeper`."""
+        await self._write(self._writer.place)
         return await self._read(lambda reader: reader.excess(kept, after, limit))
 
     async def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int) -> int:

@@ -1,8 +1,7 @@
 """Who made which changes of the embedded log: finds an author's newest without an index of every change.
 
 An author is a user's client. The table has a row for each block of versions in which an author has changes,
-and one for those without a seq. An index of every change has a place of its own for each author, which
-appends touch.
+and one for those without a seq; they come with the places (`sqlite_places.py`).
 
 Functions take a connection of the log and raise sqlite3.Error. A resource is given by its row's id.
 """
@@ -15,17 +14,11 @@ from collections.abc import Sequence
 import orjson
 
 from gateway.log.batches import SUBMISSIONS_KEPT
-from gateway.ports import Batch
+from gateway.log.sqlite_places import TAIL
 
 # Versions 1 to BLOCK are block 0.
 BLOCK = 32
-# `Submissions` remembers those of as many authors as edited last, and at most twice as many.
-AUTHORS_REMEMBERED = 8192
-
-# The names of a resource, a user and a client.
-Author = tuple[str, str, str]
-
-TABLE = f"""
+TABLE = """
 CREATE TABLE author (
     resource INTEGER NOT NULL,
     user_id TEXT NOT NULL,
@@ -34,49 +27,59 @@ CREATE TABLE author (
     block INTEGER NOT NULL,
     PRIMARY KEY (resource, user_id, client_id, with_seq, block)
 ) STRICT, WITHOUT ROWID;
-CREATE TRIGGER author_of_change AFTER INSERT ON change BEGIN
-    INSERT OR IGNORE INTO author
-    VALUES (NEW.resource, NEW.user_id, NEW.client_id, NEW.seq IS NOT NULL, (NEW.version - 1) / {BLOCK});
-END;
 """
-# From format 3, which had an index of every submission.
-FROM_FORMAT_3 = f"""
-{TABLE}
+_ADD = f"""
 INSERT OR IGNORE INTO author
-SELECT resource, user_id, client_id, seq IS NOT NULL, (version - 1) / {BLOCK} FROM change;
-DROP INDEX change_submission;
+SELECT DISTINCT resource, user_id, client_id, seq IS NOT NULL, (version - 1) / {BLOCK} FROM change
 """
+# Of the changes that are about to get their places.
+ADD = f"{_ADD} WHERE {TAIL}"
+# From format 3, which had an index of every submission.
+FROM_FORMAT_3 = f"{TABLE} {_ADD}; DROP INDEX change_submission;"
 
 
-def newest(resource: str, user_id: str, client_id: str, with_seq: int) -> str:
-    """From FROM on: an author's changes `c`, newest first. The author is three expressions of SQL."""
+def newest(columns: str, author: Sequence[str], with_seq: int, most: str | int) -> str:
+    """A statement for an author's newest changes `c`, newest first: columns, `version` among them.
+
+    `author`: the resource, the user and the client, as expressions of SQL.
+    """
+    resource, user_id, client_id = author
+    theirs = f"c.user_id = {user_id} AND c.client_id = {client_id} AND (c.seq IS NOT NULL) = {with_seq}"
     return f"""
-    FROM author AS a CROSS JOIN change AS c ON c.resource = a.resource
-        AND c.version BETWEEN {BLOCK} * a.block + 1 AND {BLOCK} * a.block + {BLOCK}
-        AND c.user_id = a.user_id AND c.client_id = a.client_id AND (c.seq IS NOT NULL) = a.with_seq
-    WHERE a.resource = {resource} AND a.user_id = {user_id} AND a.client_id = {client_id}
-        AND a.with_seq = {with_seq}
-    ORDER BY a.block DESC, c.version DESC
+    SELECT * FROM (
+        SELECT {columns} FROM change AS c WHERE c.{TAIL} AND c.resource = {resource} AND {theirs}
+        ORDER BY c.version DESC LIMIT {most}
+    )
+    UNION ALL
+    SELECT * FROM (
+        SELECT {columns} FROM author AS a
+        CROSS JOIN place AS p ON p.resource = a.resource
+            AND p.version BETWEEN {BLOCK} * a.block + 1 AND {BLOCK} * a.block + {BLOCK}
+        CROSS JOIN change AS c ON c.id = p.id AND {theirs}
+        WHERE a.resource = {resource} AND a.user_id = {user_id} AND a.client_id = {client_id}
+            AND a.with_seq = {with_seq}
+        ORDER BY a.block DESC, p.version DESC LIMIT {most}
+    )
+    ORDER BY version DESC LIMIT {most}
     """
 
 
 _SEQS = f"""
 SELECT json_group_array(json((
     SELECT json_group_array(seq) FROM (
-        SELECT c.seq {newest("r.id", "k.value->>1", "k.value->>2", 1)} LIMIT {SUBMISSIONS_KEPT}
+        {newest("c.seq, c.version", ("r.id", "k.value->>1", "k.value->>2"), 1, SUBMISSIONS_KEPT)}
     )
 ))) FROM json_each(?) AS k LEFT JOIN resource AS r ON r.name = k.value->>0
 """
 _SUBMISSION = f"""
 SELECT version, digest FROM (
-    SELECT c.seq, c.version, c.digest {newest(":resource", ":user_id", ":client_id", 1)}
-    LIMIT {SUBMISSIONS_KEPT}
+    {newest("c.seq, c.version, c.digest", (":resource", ":user_id", ":client_id"), 1, SUBMISSIONS_KEPT)}
 ) WHERE seq = :seq
 """
 _FORGET = f"""
 DELETE FROM author AS a WHERE resource = :resource AND (block < :last OR block = :last AND NOT EXISTS (
-    SELECT 1 FROM change AS c WHERE c.resource = :resource
-    AND c.version BETWEEN {BLOCK} * :last + 1 AND {BLOCK} * :last + {BLOCK}
+    SELECT 1 FROM place AS p CROSS JOIN change AS c ON c.id = p.id WHERE p.resource = :resource
+    AND p.version BETWEEN {BLOCK} * :last + 1 AND {BLOCK} * :last + {BLOCK}
     AND c.user_id = a.user_id AND c.client_id = a.client_id AND (c.seq IS NOT NULL) = a.with_seq
 ))
 """
@@ -91,6 +94,13 @@ def submission(
     return row
 
 
+def newest_seqs(connection: sqlite3.Connection, authors: Sequence[tuple[str, str, str]]) -> list[list[int]]:
+    """The seqs of authors' newest submissions, newest first. An author: names of resource, user, client."""
+    (found,) = connection.execute(_SEQS, (orjson.dumps(authors).decode(),)).fetchone()
+    seqs: list[list[int]] = orjson.loads(found)
+    return seqs
+
+
 def erase(connection: sqlite3.Connection, resource: int) -> None:
     """Forget all of a resource."""
     connection.execute("DELETE FROM author WHERE resource = ?", (resource,))
@@ -99,53 +109,3 @@ def erase(connection: sqlite3.Connection, resource: int) -> None:
 def forget(connection: sqlite3.Connection, resource: int, upto: int) -> None:
     """A resource's changes up to a version went: forget blocks in which an author has none any more."""
     connection.execute(_FORGET, {"resource": resource, "last": upto // BLOCK})
-
-
-class Submissions:
-    """The seqs of authors' newest submissions, as the log has them: tells at once that one isn't a resend."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._seqs: dict[Author, list[int]] = {}
-        self._older: dict[Author, list[int]] = {}  # who edited since is in `_seqs`
-
-    def may_hold(self, batches: Sequence[Batch]) -> bool:
-        """Whether the log may have a submission of these batches already. Raises sqlite3.Error."""
-        submissions = [one for batch in batches for one in _submissions(batch)]
-        self._load({key for key, _ in submissions if not self._knows(key)})
-        return bool([seq for key, seq in submissions if seq in self._seqs[key]])
-
-    def add(self, batches: Sequence[Batch]) -> None:
-        """They are stored now, and `may_hold` has been asked for them."""
-        for batch in batches:
-            for key, seq in _submissions(batch):
-                seqs = self._seqs[key]
-                seqs.append(seq)
-                del seqs[:-SUBMISSIONS_KEPT]
-        if len(self._seqs) >= AUTHORS_REMEMBERED:
-            self._older, self._seqs = self._seqs, {}
-
-    def clear(self) -> None:
-        """The log may have other ones than these."""
-        self._seqs, self._older = {}, {}
-
-    def _knows(self, key: Author) -> bool:
-        if key not in self._seqs and key in self._older:
-            self._seqs[key] = self._older.pop(key)
-        return key in self._seqs
-
-    def _load(self, keys: set[Author]) -> None:
-        if keys:
-            asked = list(keys)
-            (found,) = self._connection.execute(_SEQS, (orjson.dumps(asked).decode(),)).fetchone()
-            newest_first = orjson.loads(found)
-            self._seqs.update((key, seqs[::-1]) for key, seqs in zip(asked, newest_first, strict=True))
-
-
-def _submissions(batch: Batch) -> list[tuple[Author, int]]:
-    """Who submitted what, of the changes with a seq."""
-    return [
-        ((batch.resource, record.user_id, record.client_id), record.seq)
-        for record in batch.records
-        if record.seq is not None
-    ]

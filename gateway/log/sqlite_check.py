@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.log.checked import NAMED_MAX, Checked
-from gateway.log.sqlite_store import connect
+from gateway.log.sqlite_store import FORMAT_WITH_PLACES, connect
 from gateway.wire.checksum import CHANGE, is_sound
 
 _CHANGES = """
@@ -25,6 +25,12 @@ SELECT r.name, count, newest FROM (
 WHERE count <> newest - oldest + 1 OR oldest > 1 AND NOT EXISTS (
     SELECT 1 FROM snapshot AS s WHERE s.resource = r.id AND s.version = oldest - 1
 )
+"""
+# What has no place, or another one than its own; the tail has none.
+_MISPLACED = """
+SELECT r.name, c.version FROM change AS c JOIN resource AS r ON r.id = c.resource
+LEFT JOIN place AS p ON p.resource = c.resource AND p.version = c.version
+WHERE c.id <= (SELECT placed FROM log) AND p.id IS NOT c.id
 """
 
 
@@ -67,6 +73,9 @@ def _compare(connection: sqlite3.Connection, checked: Checked) -> None:
             checked.add(f"the snapshot of {_shown(name)} at {number}")
     for name, count, newest in connection.execute(_GAPS):
         checked.add(f"{_shown(name)} has {count} of its {newest} changes")
+    if version >= FORMAT_WITH_PLACES:
+        for name, number in connection.execute(_MISPLACED):
+            checked.add(f"the place of change {number} of {_shown(name)}")
 
 
 def _is_text(stored: bytes) -> bool:

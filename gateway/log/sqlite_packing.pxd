@@ -5,5 +5,5 @@ cimport cython
 from gateway.ports.values cimport Record
 
 
-@cython.locals(record=Record, body=bytes, index=list, bodies=list, rows=list, offset=Py_ssize_t, size=Py_ssize_t)
-cpdef dict pack(object batches)
+@cython.locals(record=Record, body=bytes, bodies=list, rows=list, offset=Py_ssize_t, size=Py_ssize_t)
+cpdef dict pack(object batches, object numbers)

@@ -1,13 +1,15 @@
--- The embedded log, version 4 (PRAGMA user_version). `gateway.log.sqlite_submissions` and `sqlite_authors` have one more
--- table each.
+-- The embedded log, version 5 (PRAGMA user_version). `gateway.log.sqlite_submissions`, `sqlite_authors` and `sqlite_places`
+-- have one more table each.
 --
 -- A resource that was never written has no row, version 0 and the log's standing epoch. Its head is the version
 -- of its newest change. `nonce` is that of the batch, on the batch's first change. `body` is JSON in UTF-8.
 -- `checksum` is the CRC-32 of the body or document; version 1 had none, so what it wrote has NULL.
+-- `placed` is the newest change that has its row in `place`.
 -- `kept_ms` is when a version was being named: a while after that its snapshot stays, whoever knows of the name.
 
 CREATE TABLE log (
-    standing_epoch INTEGER NOT NULL
+    standing_epoch INTEGER NOT NULL,
+    placed INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE resource (
@@ -31,8 +33,6 @@ CREATE TABLE change (
     body BLOB NOT NULL,
     checksum INTEGER
 ) STRICT;
-
-CREATE UNIQUE INDEX change_version ON change (resource, version);
 
 CREATE TABLE snapshot (
     resource INTEGER NOT NULL,

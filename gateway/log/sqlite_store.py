@@ -1,4 +1,4 @@
-"""The statements of the embedded log: a writer and readers, each on its own connection, used in threads.
+"""The database of the embedded log: opened, upgraded, and read, each connection by one thread at a time.
 
 Each step of a statement gives up the interpreter lock, and beside a busy loop it is long in coming back. So a
 statement takes or gives everything in one row: JSON for what is indexed, and the bodies back to back.
@@ -17,84 +17,48 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import orjson
 
-from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable, retry_after_ms
-from gateway.log import sqlite_authors, sqlite_submissions
-from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch, objection
+from gateway.errors import LogTrimmed, LogUnavailable
+from gateway.log import sqlite_authors, sqlite_places, sqlite_submissions
+from gateway.log.batches import SUBMISSIONS_KEPT, next_epoch
 from gateway.log.database_thread import made_ready
-from gateway.log.sqlite_packing import pack
-from gateway.log.watermark import Watermark
-from gateway.ports import (
-    Batch,
-    ClientKey,
-    Committed,
-    Duplicates,
-    Failed,
-    Forked,
-    Opening,
-    Outcome,
-    OwnChange,
-    Record,
-    Snapshot,
-    Stale,
-    Submitted,
-)
-from gateway.ports.retention import NAMED_SOON_S, Excess, RetentionRule
-from gateway.runtime.clock import unix_ms
+from gateway.log.sqlite_places import AFTER, Head
+from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot, Submitted
+from gateway.ports.retention import Excess, RetentionRule
 from gateway.wire.checksum import CHANGE, damage, verified
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = FORMAT_WITH_PLACES = 5
 BUSY_TIMEOUT_S = 2.0
 # Pages that a connection keeps. Reads are of a range or of one row, so readers need few.
 WRITER_CACHE_BYTES, READER_CACHE_BYTES = 32 << 20, 4 << 20
 CHECK_TIME_MAX_S = 2.0
 RECORDS_A_STEP = 1000
-PROBE_BYTES = 256 << 10
+ANY_VERSION = (1 << 63) - 1
 
-# Takes what `pack` made. A batch whose epoch or base isn't the head's adds no row.
-_APPEND = """
-INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body,
-                    checksum)
-SELECT r.id, (b.value->>2) + 1 + c.key, c.value->>0, c.value->>1, c.value->>2, c.value->>3, c.value->>4,
-       c.value->>5, iif(c.key, NULL, b.value->>3), substr(:bodies, c.value->>6, c.value->>7), c.value->>8
-FROM json_each(:batches) AS b
-CROSS JOIN resource AS r ON r.name = b.value->>0 AND r.epoch = b.value->>1
-CROSS JOIN json_each(b.value->4) AS c
-WHERE (b.value->>2) = ifnull((SELECT max(version) FROM change WHERE resource = r.id), 0)
-"""
-_CREATE = """
-INSERT INTO resource (name, epoch) SELECT value->>0, value->>1 FROM json_each(?)
-WHERE value->>1 = (SELECT standing_epoch FROM log) ON CONFLICT DO NOTHING
-"""
-_SET_EPOCH = """
-INSERT INTO resource (name, epoch) VALUES (?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch
-"""
-_HEAD = """
-SELECT id, epoch, ifnull((SELECT max(version) FROM change WHERE resource = r.id), 0)
-FROM resource AS r WHERE name = ?
-"""
-_RECORDS = """
+_RECORDS = f"""
 SELECT json_group_array(
            json_array(version, user_id, client_id, seq, digest, timestamp, undoes, length(body), checksum)
        ), group_concat(CAST(body AS TEXT), '')
-FROM (SELECT * FROM change WHERE resource = ? AND version > ? ORDER BY version LIMIT ?)
+FROM (
+    SELECT c.* FROM ({AFTER} ORDER BY version LIMIT :limit) AS p CROSS JOIN change AS c ON c.id = p.id
+    ORDER BY p.version
+)
 """
-_NEXT = "SELECT min(version) FROM change WHERE resource = ? AND version > ?"
 _SNAPSHOT = """
 SELECT version, document, checksum FROM snapshot
 WHERE resource = ? AND version <= ? ORDER BY version DESC LIMIT 1
 """
+_CLIENT = ("r.id", "k.value->>1", "k.value->>2")
+_SUBMITTED = "c.seq, c.version, c.digest, c.timestamp"
 _RECENT = f"""
 SELECT json_group_array(json((
     SELECT json_group_array(json_array(seq, version, digest)) FROM (
         SELECT seq, version, digest FROM (
-            SELECT c.seq, c.version, c.digest, c.timestamp
-            {sqlite_authors.newest("r.id", "k.value->>1", "k.value->>2", 1)} LIMIT {SUBMISSIONS_KEPT}
+            {sqlite_authors.newest(_SUBMITTED, _CLIENT, 1, SUBMISSIONS_KEPT)}
         ) WHERE timestamp >= :since
         UNION ALL
         SELECT seq, version, digest FROM submission
@@ -106,48 +70,30 @@ SELECT json_group_array(json((
 _AUTHOR = (":resource", ":user_id", ":client_id")
 _OWN_CHANGES = f"""
 SELECT json_group_array(json_array(version, undoes)) FROM (
-    SELECT * FROM (SELECT c.version, c.undoes {sqlite_authors.newest(*_AUTHOR, 1)} LIMIT :most)
+    SELECT * FROM ({sqlite_authors.newest("c.version, c.undoes", _AUTHOR, 1, ":most")})
     UNION ALL
-    SELECT * FROM (SELECT c.version, c.undoes {sqlite_authors.newest(*_AUTHOR, 0)} LIMIT :most)
+    SELECT * FROM ({sqlite_authors.newest("c.version, c.undoes", _AUTHOR, 0, ":most")})
     ORDER BY version DESC LIMIT :most
 )
 """
-_SAVE_SNAPSHOT = """
-INSERT INTO snapshot (resource, version, document, checksum, kept_ms)
-SELECT id, :version, :document, :checksum, :kept_ms FROM resource AS r
-WHERE name = :resource AND epoch = :epoch
-AND :version BETWEEN 1 AND (SELECT max(version) FROM change WHERE resource = r.id)
-ON CONFLICT DO UPDATE SET document = excluded.document, checksum = excluded.checksum,
-    kept_ms = ifnull(excluded.kept_ms, kept_ms)
-"""
 # `type` has its colon; `since_ms` and `changes`, a time and a number of changes, may be null. A change at or
-# below both bounds goes, and so does one beyond either.
+# below both bounds goes, and so does one beyond either. A tail isn't looked at.
 _EXCESS = """
 SELECT name, epoch, upto FROM (
     SELECT r.name, r.epoch, min(h.head - 1, max(
         CASE WHEN :since_ms IS NULL THEN 0 ELSE ifnull((
-            SELECT max(version) FROM change WHERE resource = r.id AND timestamp < :since_ms
+            SELECT max(p.version) FROM place AS p CROSS JOIN change AS c ON c.id = p.id
+            WHERE p.resource = r.id AND c.timestamp < :since_ms
         ), 0) END,
         CASE WHEN :changes IS NULL THEN 0 ELSE h.head - :changes END
     )) AS upto, h.first
     FROM resource AS r JOIN (
-        SELECT resource, max(version) AS head, min(version) AS first FROM change GROUP BY resource
+        SELECT resource, max(version) AS head, min(version) AS first FROM place GROUP BY resource
     ) AS h ON h.resource = r.id
     WHERE r.name >= :type AND r.name < :type || char(1114111) AND r.name > :after
 ) WHERE upto >= first ORDER BY name LIMIT :most
 """
-_RETAIN_SNAPSHOTS = """
-DELETE FROM snapshot WHERE resource = ? AND version < ?
-AND version NOT IN (SELECT value FROM json_each(?)) AND ifnull(kept_ms, 0) < ?
-"""
-# The one before the oldest change is what all later versions are rebuilt from.
-_LET_GO = """
-DELETE FROM snapshot WHERE resource = (SELECT id FROM resource WHERE name = :resource AND epoch = :epoch)
-AND version = :version
-AND version + 1 < (SELECT min(version) FROM change AS c WHERE c.resource = snapshot.resource)
-"""
 _REMEDY = "Restore it from a backup, or start with another data directory; the gateway leaves it as it is."
-_ANY = (1 << 63) - 1
 # Checkpoints of 16 MiB: larger ones rewrite the same pages less often, and hold up a commit for longer.
 _WRITER_PRAGMAS = (
     "journal_mode = WAL",
@@ -164,14 +110,12 @@ CREATE TABLE IF NOT EXISTS gone (
     newest INTEGER NOT NULL
 ) STRICT;
 """
-_NOTE_GONE = """
-INSERT INTO gone (name, epoch, upto, newest) SELECT ?, ?, ?, ifnull(max(id), 0) FROM change
-"""
 # What brings each older format to the next one.
 _UPGRADES = {
     1: "ALTER TABLE change ADD COLUMN checksum INTEGER; ALTER TABLE snapshot ADD COLUMN checksum INTEGER;",
     2: f"{sqlite_submissions.TABLE} ALTER TABLE snapshot ADD COLUMN kept_ms INTEGER;",
     3: sqlite_authors.FROM_FORMAT_3,
+    4: sqlite_places.FROM_FORMAT_4,
 }
 
 
@@ -184,6 +128,12 @@ def begin_epoch(connection: sqlite3.Connection, now_ms: int) -> int:
     connection.execute("UPDATE log SET standing_epoch = ?", (epoch,))
     connection.execute("UPDATE resource SET epoch = ?", (epoch,))
     return epoch
+
+
+def place(connection: sqlite3.Connection) -> None:
+    """Give the changes of the tail their places, in a transaction of the caller's."""
+    for statement in (sqlite_places.ADD, sqlite_authors.ADD, sqlite_places.ADDED):
+        connection.execute(statement)
 
 
 def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
@@ -231,6 +181,8 @@ def prepare(path: Path, now_ms: int) -> sqlite3.Connection:
         _check(connection, path)
         _migrate(connection, path, now_ms)
         connection.executescript(_GONE)
+        with transaction(connection, "IMMEDIATE"):
+            place(connection)
     except (sqlite3.Error, LogUnavailable) as error:
         if connection is not None:
             connection.close()
@@ -248,8 +200,9 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> None:
         )
     if version == 0:
         schema = resources.files("gateway.log").joinpath("sqlite_schema.sql").read_text()
-        epoch = f"INSERT INTO log VALUES ({now_ms})"
-        tables = f"{schema}; {sqlite_submissions.TABLE}; {sqlite_authors.TABLE}; {epoch}"
+        epoch = f"INSERT INTO log (standing_epoch) VALUES ({now_ms})"
+        more = (sqlite_submissions.TABLE, sqlite_authors.TABLE, sqlite_places.TABLE)
+        tables = f"{schema}; {'; '.join(more)}; {epoch}"
         connection.executescript(f"BEGIN; {tables}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;")
         return
     for older in range(version, FORMAT_VERSION):
@@ -281,6 +234,18 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         connection.set_progress_handler(None, 0)
 
 
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection, kind: str = "") -> Iterator[None]:
+    """What is read inside belongs together; what is written is stored at the end, or not at all."""
+    connection.execute(f"BEGIN {kind}")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
 class Reader:
     """Reads on one connection. Methods raise sqlite3.Error."""
 
@@ -295,51 +260,36 @@ class Reader:
         row: tuple[int] = self.connection.execute("SELECT ifnull(max(id), 0) FROM change").fetchone()
         return row[0]
 
-    @contextlib.contextmanager
-    def transaction(self, kind: str = "") -> Iterator[None]:
-        """What is read inside belongs together; what is written is stored at the end, or not at all."""
-        self.connection.execute(f"BEGIN {kind}")
-        try:
-            yield
-            self.connection.execute("COMMIT")
-        finally:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-
     def open(self, resource: str) -> Opening:
-        with self.transaction():
+        with transaction(self.connection):
             number, epoch, _ = self.head(resource)
-            snapshot = self._snapshot(resource, number, _ANY)
-            records = self._records(resource, number, snapshot.version, _ANY)
+            snapshot = self._snapshot(resource, number, ANY_VERSION)
+            records = self._records(resource, number, snapshot.version, ANY_VERSION)
             # This log has one worker only, so its epochs change by purges.
             return Opening(epoch, snapshot, records, purged=epoch)
 
-    def head(self, resource: str) -> tuple[int, int, int]:
-        """Row id (0: none), epoch and version."""
-        row: tuple[int, int, int] | None = self.connection.execute(_HEAD, (resource,)).fetchone()
-        if row is not None:
-            return row
-        (epoch,) = self.connection.execute("SELECT standing_epoch FROM log").fetchone()
-        return 0, epoch, 0
+    def head(self, resource: str) -> Head:
+        """Where its history ends."""
+        return sqlite_places.heads(self.connection, [resource])[resource]
 
     def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
-        with self.transaction():
-            number = self.head(resource)[0]
-            (first,) = self.connection.execute(_NEXT, (number, after)).fetchone()
+        with transaction(self.connection):
+            number = self.head(resource).number
+            first = sqlite_places.next_version(self.connection, number, after)
             if first is not None and first > after + 1:  # old history went, or a backup had no more
                 raise LogTrimmed(f"{resource}: versions up to {first - 1} aren't kept", first - 1)
             return self._records(resource, number, after, limit)
 
     def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:
-        """The port's `excess`."""
+        """The port's `excess`, where there is no tail."""
         rule = {"type": f"{kept.type}:", "since_ms": kept.since_ms, "changes": kept.changes}
         given = {**rule, "after": after, "most": limit}
         rows = self.connection.execute(_EXCESS, given).fetchall()
         return [Excess(found, epoch, upto) for name, epoch, upto in rows if (found := name_of(name))]
 
     def snapshot(self, resource: str, version: int) -> Snapshot:
-        with self.transaction():
-            return self._snapshot(resource, self.head(resource)[0], version)
+        with transaction(self.connection):
+            return self._snapshot(resource, self.head(resource).number, version)
 
     def recent(self, clients: Sequence[ClientKey], since: int) -> Sequence[Sequence[Submitted]]:
         keys = orjson.dumps([tuple(client) for client in clients]).decode()
@@ -347,14 +297,14 @@ class Reader:
         return [[Submitted(*row) for row in rows] for rows in found]
 
     def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]:
-        with self.transaction():
+        with transaction(self.connection):
             number, _, _ = self.head(client.resource)
             asked = {**client._asdict(), "resource": number, "most": limit}
             return [OwnChange(*row) for row in self._json(_OWN_CHANGES, asked)]
 
     def _json(self, statement: str, arguments: Any) -> Any:
         (found,) = self.connection.execute(statement, arguments).fetchone()
-        return orjson.loads(_text(found))
+        return orjson.loads(text_of(found))
 
     def _snapshot(self, resource: str, number: int, version: int) -> Snapshot:
         row = self.connection.execute(_SNAPSHOT, (number, version)).fetchone()
@@ -368,7 +318,8 @@ class Reader:
         records: list[Record] = []
         while limit > 0:
             step = min(limit, RECORDS_A_STEP)
-            found, bodies = self.connection.execute(_RECORDS, (number, after, step)).fetchone()
+            asked = {"resource": number, "after": after, "limit": step}
+            found, bodies = self.connection.execute(_RECORDS, asked).fetchone()
             try:
                 rows = orjson.loads(found)
             except orjson.JSONDecodeError:  # who made one, or its digest, is no text
@@ -385,11 +336,11 @@ def name_of(stored: bytes) -> str | None:
     try:
         return stored.decode()
     except UnicodeDecodeError:
-        damage.found(f"the name {_text(stored)!r}")
+        damage.found(f"the name {text_of(stored)!r}")
         return None
 
 
-def _text(stored: bytes) -> str:
+def text_of(stored: bytes) -> str:
     """A text that may be damaged: then it equals no other."""
     return stored.decode("utf-8", "replace")
 
@@ -401,182 +352,3 @@ def _split(resource: str, rows: Sequence[Sequence[Any]], bodies: bytes) -> Itera
         body = verified(bodies[offset : offset + size], checksum, what, CHANGE)
         offset += size
         yield Record(version, body, user_id, client_id, seq, digest, timestamp, undoes)
-
-
-class Writer(Reader):
-    """The one writer. Its appends settle every batch on its own: all of it is stored, or nothing."""
-
-    def __init__(self, connection: sqlite3.Connection, watermark: Watermark) -> None:
-        super().__init__(connection)
-        self._watermark = watermark
-        self._submissions = sqlite_authors.Submissions(connection)
-
-    def close(self) -> None:
-        super().close()
-        self._watermark.close()
-
-    def probe(self) -> None:
-        """Write as much as a large edit, and take it away; raises sqlite3.Error where that can't be done."""
-        with self.transaction("IMMEDIATE"):
-            self.connection.execute("CREATE TABLE IF NOT EXISTS probe (body BLOB)")
-            self.connection.execute(f"INSERT INTO probe VALUES (zeroblob({PROBE_BYTES}))")
-        self.connection.execute("DROP TABLE probe")
-
-    def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
-        """The port's `append`; a failing disk gives `Failed`."""
-        outcomes: dict[int, Outcome] = {}
-        for place, batch in enumerate(batches):
-            refusal = objection(batch)
-            if refusal is not None:
-                outcomes[place] = refusal
-        sound = {place: batch for place, batch in enumerate(batches) if place not in outcomes}
-        self._append(sound, outcomes)
-        return [outcomes[place] for place in range(len(batches))]
-
-    def save_snapshot(
-        self, resource: str, epoch: int, snapshot: Snapshot, kept_ms: int | None = None
-    ) -> None:
-        """The port's `save_snapshot`, and the `keep` of its `HistoryKeeper` at a time."""
-        named = {"resource": resource, "epoch": epoch, "kept_ms": kept_ms, **snapshot._asdict()}
-        self.connection.execute(_SAVE_SNAPSHOT, {**named, "checksum": crc32(snapshot.document)})
-
-    def purge(self, resource: str, now_ms: int) -> int:
-        """Erase the resource, from the write-ahead log too."""
-        with self.transaction("IMMEDIATE"):
-            number, epoch, _ = self.head(resource)
-            epoch = next_epoch(epoch, now_ms)
-            self.connection.execute("DELETE FROM change WHERE resource = ?", (number,))
-            self.connection.execute("DELETE FROM snapshot WHERE resource = ?", (number,))
-            sqlite_submissions.erase(self.connection, number)
-            sqlite_authors.erase(self.connection, number)
-            self._set_epoch(resource, epoch)
-            self.connection.execute(_NOTE_GONE, (resource, epoch, 0))
-        self._submissions.clear()
-        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self.note_newest()
-        return epoch
-
-    def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int, now_ms: int) -> int:
-        """The port's `retain`."""
-        with self.transaction("IMMEDIATE"):
-            number, epoch, head = self.head(excess.name)
-            if epoch != excess.epoch or excess.upto >= head:
-                return 0  # it was purged meanwhile
-            for snapshot in snapshots:
-                self.save_snapshot(excess.name, epoch, snapshot)
-            sqlite_submissions.keep(self.connection, number, excess.upto, since_ms)
-            statement = "DELETE FROM change WHERE resource = ? AND version <= ?"
-            count = self.connection.execute(statement, (number, excess.upto)).rowcount
-            sqlite_authors.forget(self.connection, number, excess.upto)
-            kept = orjson.dumps([snapshot.version for snapshot in snapshots]).decode()
-            kept_since_ms = now_ms - 1000 * NAMED_SOON_S
-            self.connection.execute(_RETAIN_SNAPSHOTS, (number, excess.upto, kept, kept_since_ms))
-            self.connection.execute(_NOTE_GONE, (excess.name, epoch, excess.upto))
-        self.note_newest()
-        return count
-
-    def let_go(self, resource: str, epoch: int, version: int) -> None:
-        """The port's `let_go`."""
-        self.connection.execute(_LET_GO, {"resource": resource, "epoch": epoch, "version": version})
-
-    def begin_epoch(self, now_ms: int) -> int:
-        """Begin a new epoch of everything: what clients saw of older ones counts no more."""
-        with self.transaction("IMMEDIATE"):
-            return begin_epoch(self.connection, now_ms)
-
-    def note_newest(self) -> None:
-        """Bring what is beside the database up to date with it."""
-        self._watermark.set(self.newest_id(), named=True)
-
-    def _append(self, batches: dict[int, Batch], outcomes: dict[int, Outcome]) -> None:
-        """All batches at once, or each by itself, after which it isn't remembered who submitted what."""
-        sound, sure, reconcile_soon = list(batches.values()), False, False
-        try:
-            added = 0 if self._submissions.may_hold(sound) else self._insert(sound)
-            if added == sum(len(batch.records) for batch in sound):
-                self._submissions.add(sound)
-                outcomes.update(dict.fromkeys(batches, Committed()))
-                sure = True
-                return
-            reconcile_soon = added > 0
-            for place, batch in batches.items():
-                outcomes[place] = self._settle(batch)
-        except (sqlite3.Error, LogDamaged) as error:
-            failed = failure(error, reconcile_soon)
-            outcomes.update({place: failed for place in batches if place not in outcomes})
-        finally:
-            if not sure:
-                self._submissions.clear()
-
-    def _settle(self, batch: Batch) -> Outcome:
-        """The outcome of a batch that the common statement may not have stored."""
-        refusal = self._refusal(batch)
-        if refusal is not None:
-            return refusal
-        self._insert([batch])
-        return Committed()
-
-    def _insert(self, batches: Sequence[Batch]) -> int:
-        """Add the batches that continue their heads; returns the number of rows, 0 where one is a resend."""
-        packed = pack(batches)
-        try:
-            if any(batch.base == 0 for batch in batches):
-                with self.transaction("IMMEDIATE"):
-                    self.connection.execute(_CREATE, (packed["batches"],))
-                    done = self.connection.execute(_APPEND, packed)
-            else:
-                done = self.connection.execute(_APPEND, packed)
-        except sqlite3.IntegrityError:
-            return 0
-        if done.rowcount and done.lastrowid:
-            self._watermark.set(done.lastrowid)
-        return done.rowcount
-
-    def _refusal(self, batch: Batch) -> Outcome | None:
-        number, epoch, version = self.head(batch.resource)
-        if batch.epoch != epoch:
-            return Forked(epoch)
-        if self._holds(number, batch):
-            return Committed()
-        if batch.base > version:
-            return self._fork(batch.resource, epoch, version)
-        if batch.base < version:
-            return Stale(self._records(batch.resource, number, batch.base, _ANY))
-        return self._duplicates(number, batch)
-
-    def _holds(self, number: int, batch: Batch) -> bool:
-        statement = "SELECT nonce FROM change WHERE resource = ? AND version = ?"
-        row = self.connection.execute(statement, (number, batch.base + 1)).fetchone()
-        return row is not None and row[0] == batch.nonce.encode()
-
-    def _duplicates(self, number: int, batch: Batch) -> Duplicates | None:
-        found = {}
-        for place, record in enumerate(batch.records):
-            if record.seq is not None:
-                row = sqlite_authors.submission(
-                    self.connection, number, record.user_id, record.client_id, record.seq
-                )
-                if row is not None:
-                    found[place] = row[0], _text(row[1])
-        return Duplicates(found) if found else None
-
-    def _fork(self, resource: str, epoch: int, version: int) -> Forked:
-        """Somebody saw changes that this log lost (an old copy was restored): go on under another epoch."""
-        with self.transaction("IMMEDIATE"):
-            epoch = next_epoch(epoch, unix_ms())
-            self._set_epoch(resource, epoch)
-        return Forked(epoch)
-
-    def _set_epoch(self, resource: str, epoch: int) -> None:
-        self.connection.execute(_SET_EPOCH, (resource, epoch))
-
-
-# The bytes may have reached the disk although the answer was an error.
-_UNSURE = frozenset((sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC))
-
-
-def failure(error: sqlite3.Error | LogDamaged, reconcile_soon: bool = False) -> Failed:
-    """What an append answers that the database refused; `reconcile_soon`: it may be stored all the same."""
-    code = getattr(error, "sqlite_errorcode", None)
-    outcome = "unknown" if reconcile_soon or code in _UNSURE else "none"
-    return Failed(f"the log can't be written: {error}", outcome, retry_after_ms())

@@ -29,7 +29,8 @@ _KEEP = f"""
 INSERT OR REPLACE INTO submission
 SELECT resource, user_id, client_id, seq, version, digest, timestamp FROM (
     SELECT *, row_number() OVER (PARTITION BY user_id, client_id ORDER BY version DESC) AS place
-    FROM change WHERE resource = :resource AND version <= :upto AND seq IS NOT NULL AND timestamp >= :since
+    FROM change WHERE id IN (SELECT id FROM place WHERE resource = :resource AND version <= :upto)
+    AND seq IS NOT NULL AND timestamp >= :since
 ) WHERE place <= {SUBMISSIONS_KEPT}
 """
 _KEEP_THE_NEWEST = f"""
@@ -44,7 +45,7 @@ DELETE FROM submission WHERE resource = :resource AND version IN (
 _ADD = """
 INSERT OR REPLACE INTO submission
 SELECT :resource, :user_id, :client_id, :seq, :version, :digest, :timestamp
-WHERE :version < (SELECT min(version) FROM change WHERE resource = :resource)
+WHERE :version < (SELECT min(version) FROM place WHERE resource = :resource)
 """
 _ALL = """
 SELECT user_id, client_id, seq, version, digest, timestamp FROM submission AS s

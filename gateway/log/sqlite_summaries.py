@@ -45,10 +45,18 @@ FROM json_each(?) WHERE true ON CONFLICT (name) DO UPDATE SET
 WHERE (excluded.epoch, excluded.version) >= (summary.epoch, summary.version)
 """
 _BEHIND = """
+WITH tail AS MATERIALIZED (
+    SELECT resource, max(version) AS version FROM log.change WHERE id > (SELECT placed FROM log.log)
+    GROUP BY resource
+)
 SELECT CAST(r.name AS BLOB) FROM log.resource AS r LEFT JOIN summary AS s ON s.name = r.name
 WHERE r.name NOT IN (SELECT value FROM json_each(:without)) AND (
     s.name IS NULL OR s.epoch <> r.epoch
-    OR s.version < ifnull((SELECT max(version) FROM log.change WHERE resource = r.id), 0)
+    OR s.version < coalesce(
+        (SELECT version FROM tail WHERE resource = r.id),
+        (SELECT max(version) FROM log.place WHERE resource = r.id),
+        0
+    )
 ) LIMIT :most
 """
 _READABLE = f"""

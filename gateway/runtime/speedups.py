@@ -34,7 +34,7 @@ CORE = (
     "gateway.hub.round",
     "gateway.hub.turn",
     "gateway.log.batches",
-    "gateway.log.sqlite_authors",
+    "gateway.log.sqlite_remembered",
     "gateway.log.sqlite_packing",
     "gateway.ot.api",
     "gateway.ports.values",

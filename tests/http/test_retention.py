@@ -24,7 +24,7 @@ from gateway.ports import Batch, ClientKey, Record, Snapshot
 from gateway.ports.retention import Excess, PastSubmission, RetentionRule
 from tests.http.node import Served, served
 from tests.http.test_search import until
-from tests.log.formats import BACK_TO_2, BACK_TO_3
+from tests.log.formats import BACK_TO_2, BACK_TO_3, BACK_TO_4
 
 EVENT = "/v1/resources/event/42"
 CALENDAR = "/v1/resources/calendar/42"
@@ -304,7 +304,7 @@ async def test_a_log_of_before_submissions_were_kept_goes_on(tmp_path):
     await log.append([Batch("event:1", epoch, 0, "n", [submitted(1), submitted(2)])])
     await log.aclose()
     with closing(sqlite3.connect(tmp_path / DATABASE)) as database:
-        database.executescript(f"{BACK_TO_3} {BACK_TO_2}")
+        database.executescript(f"{BACK_TO_4} {BACK_TO_3} {BACK_TO_2}")
     with BackupReader(tmp_path / DATABASE) as reader:
         assert reader.submissions("event:1") == []
     log = SqliteLog(tmp_path)

@@ -17,7 +17,7 @@ from gateway.log.watermark import Acknowledged, Watermark
 from gateway.ports import ClientKey, Failed, Snapshot, Submitted
 from gateway.ports.retention import RetentionRule
 from tests.contracts.log_contract import ROOM, batch, committed, record
-from tests.log.formats import BACK_TO_1, BACK_TO_2, BACK_TO_3
+from tests.log.formats import BACK_TO_1, BACK_TO_2, BACK_TO_3, BACK_TO_4
 from tests.log.test_sqlite import file_size, file_size_max, opened
 
 AUTHORS = ("user_id", "client_id", "digest")
@@ -45,7 +45,7 @@ UPDATE change SET body = CAST(replace(CAST(body AS TEXT), 'version', 'versiom') 
 def become_format_1(directory: Path) -> None:
     """As an earlier gateway left it."""
     with closing(sqlite3.connect(directory / DATABASE)) as connection:
-        connection.executescript(f"{BACK_TO_3} {BACK_TO_2} {BACK_TO_1}")
+        connection.executescript(f"{BACK_TO_4} {BACK_TO_3} {BACK_TO_2} {BACK_TO_1}")
 
 
 WITHOUT_CHECKSUM = "UPDATE change SET checksum = NULL, body = CAST(%s AS BLOB) WHERE version = 2"

@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from gateway.errors import LogLocked, LogUnavailable
+from gateway.log import sqlite_writer
 from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.ports import Batch, ClientKey, Committed, Failed, OpLog, Record, Snapshot
 from tests.contracts.log_contract import (
@@ -52,6 +53,14 @@ class TestSqliteLog(LogContract):
         return opened(self.directory)
 
 
+class TestSqliteLogPlacesAtOnce(TestSqliteLog):
+    """Where each append but the last has its places."""
+
+    @pytest.fixture(autouse=True)
+    def _tail(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sqlite_writer, "TAIL_MAX", 1)
+
+
 # ------------------------------------------------------------------------------------- what survives
 
 
@@ -81,9 +90,11 @@ async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
         assert len(await history(log)) == 2
 
 
+@pytest.mark.parametrize("tail", [1, 7, 2000])
 async def test_nothing_acknowledged_is_missing_when_the_wal_is_cut_to_its_synced_length(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: int
 ) -> None:
+    monkeypatch.setattr(sqlite_writer, "TAIL_MAX", tail)
     live, cut = tmp_path / "live", tmp_path / "cut"
     acknowledged: list[tuple[int, Path]] = []
     async with opened(live) as log:

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import LogUnavailable
-from gateway.log import sqlite_authors, sqlite_store
+from gateway.log import sqlite_remembered, sqlite_store, sqlite_writer
 from gateway.log.batches import SUBMISSIONS_KEPT
 from gateway.log.memory import MemoryLog
 from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.log.sqlite_authors import BLOCK
 from gateway.ports import Batch, ClientKey, Committed, Duplicates, Failed, Outcome, Record, Snapshot, Stale
-from gateway.ports.retention import Excess
+from gateway.ports.retention import Excess, RetentionRule
 from tests.contracts.log_contract import ROOM, batch, committed, filled, nonce, record
-from tests.log.formats import BACK_TO_3
+from tests.log.formats import BACK_TO_3, BACK_TO_4
 from tests.log.test_sqlite import opened
 
 ROOMS = (ROOM, "event:7")
@@ -85,12 +85,13 @@ class Twins:
         return head.base + len(head.records)
 
 
-@pytest.mark.parametrize("remembered", [2, 8192])
+@pytest.mark.parametrize(("remembered", "tail"), [(2, 2000), (8192, 2000), (8192, 5)])
 async def test_authors_newest_are_those_of_the_whole_history(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remembered: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remembered: int, tail: int
 ) -> None:
-    """With all authors remembered, and with few; and after a start, where none is."""
-    monkeypatch.setattr(sqlite_authors, "AUTHORS_REMEMBERED", remembered)
+    """With all authors remembered, and with few; in the tail or not; and after a start, where none is."""
+    monkeypatch.setattr(sqlite_writer, "TAIL_MAX", tail)
+    monkeypatch.setattr(sqlite_remembered, "REMEMBERED_MAX", remembered)
     rng = random.Random(7)
     async with opened(tmp_path) as log:
         twins = Twins(log)
@@ -116,16 +117,16 @@ async def test_a_log_with_an_index_of_submissions_goes_on(
         for _ in range(200):
             await twins.edit(rng, rng.choice(ROOMS))
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
-        connection.executescript(BACK_TO_3)
+        connection.executescript(f"{BACK_TO_4} {BACK_TO_3}")
     assert "older gateway" not in caplog.text
     async with opened(tmp_path) as log:
         twins.log = log
         await twins.compare()
     assert "is of an older gateway (format 3)" in caplog.text
-    assert "is of format 4 now" in caplog.text
+    assert "is of format 5 now" in caplog.text
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         [(indices,)] = connection.execute("SELECT count(*) FROM sqlite_master WHERE name LIKE 'change_%'")
-        assert indices == 1
+        assert indices == 0
 
 
 async def test_whoever_edits_seldom_has_few_rows_looked_through(tmp_path: Path) -> None:
@@ -165,6 +166,7 @@ async def test_retention_forgets_authors_with_their_changes(tmp_path: Path) -> N
                     "SELECT user_id, block FROM author ORDER BY block, user_id"
                 ).fetchall()
 
+        assert await log.excess(RetentionRule("event", None, 1000), "", 1) == []  # places all changes
         everybody = [("ann", 0), ("bob", 0), ("cat", 0), ("ann", 1), ("ann", 2), ("dan", 2)]
         assert authors() == everybody
         for upto, left in ((1, ["ann", "cat"]), (21, ["ann", "cat"]), (22, ["ann"]), (BLOCK, [])):
@@ -193,7 +195,7 @@ async def test_many_new_authors_beside_a_resend_are_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than are remembered."""
-    monkeypatch.setattr(sqlite_authors, "AUTHORS_REMEMBERED", 4)
+    monkeypatch.setattr(sqlite_remembered, "REMEMBERED_MAX", 4)
     async with opened(tmp_path) as log:
         rooms = [f"event:{number}" for number in range(9)]
         first = batch(await log.open(ROOM), record(1, seq=1))
@@ -215,7 +217,7 @@ async def test_an_upgrade_of_a_damaged_log_changes_nothing(tmp_path: Path) -> No
         await committed(log, filled(await log.open(ROOM), 3000))
     path = tmp_path / DATABASE
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(BACK_TO_3)
+        connection.executescript(f"{BACK_TO_4} {BACK_TO_3}")
         pages = "SELECT rootpage FROM sqlite_master WHERE name = ?"
         [(index,)] = connection.execute(pages, ("change_submission",))
         [(table,)] = connection.execute(pages, ("change",))
@@ -268,10 +270,13 @@ async def test_what_was_stored_though_the_disk_said_no_is_recognised(
 def test_as_many_submissions_are_remembered_as_are_recognised(tmp_path: Path) -> None:
     """Not more, however long the node runs."""
     with closing(sqlite_store.prepare(tmp_path / DATABASE, 1)) as connection:
-        submissions = sqlite_authors.Submissions(connection)
+        memory = sqlite_remembered.Remembered(connection)
         for seq in range(1, 100):
             given = [Batch(ROOM, 1, seq - 1, "n", [record(seq, seq=seq)])]
-            assert not submissions.may_hold(given)
-            submissions.add(given)
-        [seqs] = submissions._seqs.values()
+            if not memory.knows(given):
+                memory.load(given)
+            assert list(memory.following({5: given[0]})) == [5]
+            memory.added(given, [1])
+        [known] = memory._known.values()
+        [seqs] = known.seqs.values()
         assert seqs == list(range(100 - SUBMISSIONS_KEPT, 100))

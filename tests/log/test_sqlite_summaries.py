@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.log import sqlite_summaries
+from gateway.log import sqlite_summaries, sqlite_writer
 from gateway.log.sqlite import SqliteLog
 from gateway.log.sqlite_summaries import SqliteSummaries, query
 from gateway.ports import Batch, Record
@@ -36,7 +36,10 @@ class TestSqliteSummaries(SummariesContract):
         await log.aclose()
 
 
-async def test_it_knows_what_it_is_behind_of(tmp_path):
+@pytest.mark.parametrize("tail", [1, 2000])
+async def test_it_knows_what_it_is_behind_of(tmp_path, monkeypatch, tail):
+    """Be it placed in the log, or not yet."""
+    monkeypatch.setattr(sqlite_writer, "TAIL_MAX", tail)
     log, summaries = await made(tmp_path)
     for name in ("event:1", "event:2"):
         opening = await log.open(name)
@@ -49,6 +52,12 @@ async def test_it_knows_what_it_is_behind_of(tmp_path):
     assert await summaries.behind(10) == Behind(["event:2"], True)
     assert await summaries.behind(1) == Behind(["event:2"], False)
     assert await summaries.behind(1, ["event:2", "event:7"]) == Behind([], True)
+    for version in (2, 3):
+        record = Record(version, b'{"version":1}', "ann", "c", None, "", 1, None)
+        await log.append([Batch("event:1", epoch, version - 1, f"{version}", [record])])
+        assert await summaries.behind(10, ["event:2"]) == Behind(["event:1"], True)
+        await summaries.store([Summary("event", "1", epoch, version, False)])
+        assert await summaries.behind(10, ["event:2"]) == Behind([], True)
     await summaries.aclose()
     await log.aclose()
 

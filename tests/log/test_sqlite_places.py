@@ -1,0 +1,163 @@
+"""Places of the embedded log's changes: they come later, and nobody notices."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.log import backup_file, sqlite_writer
+from gateway.log.backup_file import BackupReader
+from gateway.log.embedded_backup import backup
+from gateway.log.sqlite import DATABASE, WATERMARK, SqliteLog
+from gateway.log.sqlite_check import check
+from gateway.log.sqlite_store import Reader, connect
+from gateway.ports import Batch, Committed, Opening
+from tests.contracts.log_contract import ROOM, batch, committed, record
+from tests.log.formats import BACK_TO_4
+from tests.log.test_sqlite import file_size, file_size_max, opened
+
+OTHER = "event:7"
+
+
+def placed(directory: Path) -> tuple[int, int]:
+    """How many changes have places, and how many there are."""
+    with closing(connect(directory / DATABASE, writing=False)) as connection:
+        (places,) = connection.execute("SELECT count(*) FROM place").fetchone()
+        (changes,) = connection.execute("SELECT count(*) FROM change").fetchone()
+    return places, changes
+
+
+async def edited(log: SqliteLog, last: Batch | Opening, number: int) -> Batch:
+    """Appends of one change each; the last of them."""
+    for _ in range(number):
+        head = last.base + len(last.records) if isinstance(last, Batch) else len(last.records)
+        last = batch(last, record(head + 1))
+        await committed(log, last)
+    assert isinstance(last, Batch)
+    return last
+
+
+async def versions(log: SqliteLog, resource: str = ROOM, after: int = 0) -> list[int]:
+    return [change.version for change in await log.read(resource, after, 1000)]
+
+
+@pytest.fixture(autouse=True)
+def _short_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_writer, "TAIL_MAX", 10)
+
+
+async def test_many_changes_get_their_places_together(tmp_path: Path) -> None:
+    """And each is read meanwhile, from wherever, by another program too."""
+    async with opened(tmp_path) as log:
+        last: Batch | Opening = await log.open(ROOM)
+        for number in range(1, 26):
+            last = await edited(log, last, 1)
+            assert placed(tmp_path) == ((number - 1) // 10 * 10, number)
+            for after in (0, number - 2, number - 1, number):
+                expected = list(range(max(after, 0) + 1, number + 1))
+                assert await versions(log, after=max(after, 0)) == expected
+            with closing(connect(tmp_path / DATABASE, writing=False)) as connection:
+                assert Reader(connection).head(ROOM).version == number
+            assert [len(await log.read(ROOM, 0, limit)) for limit in (1, 12)] == [1, min(12, number)]
+
+
+async def test_a_start_gives_places_to_what_a_crash_left_without(tmp_path: Path) -> None:
+    live, crashed = tmp_path / "live", tmp_path / "crashed"
+    async with opened(live) as log:
+        await edited(log, await log.open(ROOM), 14)
+        assert placed(live) == (10, 14)
+        shutil.copytree(live, crashed)
+    (crashed / WATERMARK).unlink()  # it names a file that the copy isn't
+    async with opened(crashed) as log:
+        assert placed(crashed) == (14, 14)
+        assert await versions(log) == list(range(1, 15))
+
+
+async def test_ids_that_are_used_again_get_places_too(tmp_path: Path) -> None:
+    """The newest changes were purged, and with them the highest ids."""
+    async with opened(tmp_path) as log:
+        first = await edited(log, await log.open(ROOM), 3)
+        other = Batch(OTHER, first.epoch, 0, "nonce", [record(number) for number in range(1, 30)])
+        await committed(log, other)
+        await log.purge(OTHER)
+        assert placed(tmp_path) == (3, 3)
+        with closing(connect(tmp_path / DATABASE, writing=False)) as connection:
+            assert connection.execute("SELECT placed FROM log").fetchone() == (3,)
+        await edited(log, first, 25)
+        assert placed(tmp_path) == (23, 28)
+        assert await versions(log) == list(range(1, 29))
+        assert await versions(log, OTHER) == []
+    assert not check(tmp_path / DATABASE).damaged
+
+
+async def test_a_batch_of_a_history_twice_in_one_append_is_stored_once(tmp_path: Path) -> None:
+    """Nothing but what is remembered keeps a version from being there twice until it has its place."""
+    async with opened(tmp_path) as log:
+        last = await edited(log, await log.open(ROOM), 2)
+        one, same, next_one = batch(last, record(3)), batch(last, record(3, value="other")), None
+        next_one = batch(one, record(4))
+        outcomes = await log.append([one, same, next_one])
+        assert [outcomes[0], outcomes[2]] == [Committed(), Committed()]
+        assert outcomes[1] != Committed()
+        assert await versions(log) == [1, 2, 3, 4]
+
+
+async def test_a_backup_of_a_log_in_use_has_all_places(tmp_path: Path) -> None:
+    """And of a file that was copied by hand, what has none is read all the same."""
+    data, target, by_hand = tmp_path / "data", tmp_path / "backup.sqlite3", tmp_path / "copy.sqlite3"
+    async with opened(data) as log:
+        await edited(log, await log.open(ROOM), 14)
+        assert backup(data, target).changes == 14
+    with closing(sqlite3.connect(data / DATABASE)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert connection.execute("SELECT count(*) FROM place").fetchone() == (10,)
+    shutil.copy(data / DATABASE, by_hand)
+    for path in (target, by_hand):
+        with backup_file.readable(path) as readable, BackupReader(readable) as reader:
+            assert [(head.name, head.first, head.version) for head in reader.heads()] == [(ROOM, 0, 14)]
+            assert [len(page) for page in reader.records(ROOM, 0)] == [14]
+
+
+async def test_a_log_with_an_index_of_versions_goes_on(tmp_path: Path) -> None:
+    async with opened(tmp_path) as log:
+        last = await edited(log, await log.open(ROOM), 14)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        connection.executescript(BACK_TO_4)
+    assert not check(tmp_path / DATABASE).damaged
+    async with opened(tmp_path) as log:
+        assert placed(tmp_path) == (14, 14)
+        await edited(log, last, 12)
+        assert await versions(log) == list(range(1, 27))
+    assert not check(tmp_path / DATABASE).damaged
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM place WHERE version = 4",
+        "UPDATE place SET id = 5 WHERE version = 4",
+        "UPDATE place SET version = 40 WHERE version = 4",
+    ],
+)
+async def test_a_change_in_another_place_than_its_own_is_damage(tmp_path: Path, damage: str) -> None:
+    async with opened(tmp_path) as log:
+        await edited(log, await log.open(ROOM), 14)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
+        connection.execute(damage)
+    assert check(tmp_path / DATABASE).named == [f"the place of change 4 of {ROOM}"]
+
+
+async def test_a_full_disk_that_leaves_no_room_for_places_refuses_edits_and_is_read(tmp_path: Path) -> None:
+    async with opened(tmp_path) as log:
+        last = await edited(log, await log.open(ROOM), 14)
+        size = max(file_size(tmp_path / DATABASE), file_size(tmp_path / f"{DATABASE}-wal"))
+        with file_size_max(size):
+            [refused] = await log.append([batch(last, record(15, user="somebody new", seq=1))])
+            assert refused != Committed()
+            assert await versions(log) == list(range(1, 15))
+        assert await log.append([batch(last, record(15, user="somebody new", seq=1))]) == [Committed()]
+        assert await versions(log) == list(range(1, 16))
