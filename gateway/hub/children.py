@@ -31,6 +31,7 @@ from gateway.wire import messages
 logger = logging.getLogger(__name__)
 
 CHILD, PARENT = "event", "calendar"
+PARENT_FIELD = "calendar_id"
 FIELDS = ("title", "start_time", "end_time")
 # Of what an index says of an event so many characters are kept.
 TEXT_LENGTH_MAX = 300
@@ -48,7 +49,7 @@ Tell = Callable[[Items, Items], None]
 
 def parent_of(document: Any) -> str | None:
     """The id of the calendar that an event is in."""
-    parent = document.get("calendar_id") if isinstance(document, dict) else None
+    parent = document.get(PARENT_FIELD) if isinstance(document, dict) else None
     return parent if isinstance(parent, str) and messages.is_resource_id(parent) else None
 
 
@@ -73,8 +74,8 @@ def _parents_in(body: bytes) -> Iterator[str]:
         path, value = (
             operation.get(name) if isinstance(operation, dict) else None for name in ("path", "value")
         )
-        put = value if path == "" else {"calendar_id": value}
-        if path in ("", "/calendar_id") and (parent := parent_of(put)) is not None:
+        put = value if path == "" else {PARENT_FIELD: value}
+        if path in ("", f"/{PARENT_FIELD}") and (parent := parent_of(put)) is not None:
             yield parent
 
 
@@ -129,7 +130,7 @@ class Children:
         self._purge = purge_room
         self._log = log
         self._now_s = now_s
-        self._parents: dict[Room, str | None] = {}  # as they were last looked at
+        self.parents: dict[Room, str | None] = {}  # as they were last looked at
         self._due: dict[str, Due] = {}  # by calendar
         self._watched: dict[str, Watched] = {}
         self._nursery: trio.Nursery | None = None
@@ -147,10 +148,10 @@ class Children:
         """A room was opened, or an append of it answered: its event may have another summary, or parent."""
         if room.type != CHILD:
             return
-        parent, known = parent_of(room.document), self._parents.get(room)
+        parent, known = parent_of(room.document), self.parents.get(room)
         if parent is None and known is None:
             return
-        self._parents[room] = parent
+        self.parents[room] = parent
         for calendar in {parent, known} - {None}:
             self._index_soon(str(calendar)).events[room] = None
 
@@ -206,7 +207,7 @@ class Children:
 
     def forget(self, room: Room) -> None:
         """A room is evicted."""
-        self._parents.pop(room, None)
+        self.parents.pop(room, None)
 
     def _index_soon(self, calendar: str) -> Due:
         """Have an index brought up to date with what is put into the answer."""

@@ -14,7 +14,7 @@ import trio
 from gateway.errors import LogUnavailable, retry_after_ms
 from gateway.hub.catch_up import CatchUp
 from gateway.hub.heavy import HeavyRooms
-from gateway.hub.lane import Lane
+from gateway.hub.lane import Lane, Lanes
 from gateway.hub.overload import Overload
 from gateway.hub.round import Round, RoundContext
 from gateway.hub.sanitising import Sanitising
@@ -36,6 +36,8 @@ def _observe(histogram: Histogram, seconds: float, changes: int) -> None:
 
 class Committer:
     """Brings rooms' batches to the log and its answers back. `after` is called for each room answered.
+
+    `lanes` take the rooms that have something to append.
 
     `cpu_s` is what the loop's thread used, where that is known: time in which it didn't run isn't work.
     """
@@ -71,7 +73,7 @@ class Committer:
             self._sanitise_for,
             tracer,
         )
-        self._lanes: dict[int, Lane] = {}
+        self.lanes = Lanes(log, self._begin)
         self._nursery: trio.Nursery | None = None
         self._round: trio.Event | None = None
 
@@ -82,33 +84,23 @@ class Committer:
             task_status.started()
             await trio.sleep_forever()
 
-    def add(self, room: Room) -> None:
-        """The room has something to append."""
-        self._lane(room).add(room)
-
     def forget(self, room: Room) -> None:
         """The room is evicted."""
         self._heavy.forget(room)
-        self._lane(room).forget(room)
+        self.lanes.forget(room)
 
-    def _lane(self, room: Room) -> Lane:
-        number = self._log.lane(room.resource)
-        lane = self._lanes.get(number)
-        if lane is None:
-            assert self._nursery is not None, "the committer isn't running"
-            lane = self._lanes[number] = Lane(self._log.pacing)
-            for _ in range(self._log.pacing.at_once):
-                self._nursery.start_soon(self._serve, lane)
+    def _begin(self) -> Lane:
+        """Have a lane served."""
+        assert self._nursery is not None, "the committer isn't running"
+        lane = Lane(self._log.pacing)
+        for _ in range(self._log.pacing.at_once):
+            self._nursery.start_soon(self._serve, lane)
         return lane
 
     def heard(self, room: Room, announced: Announcement) -> None:
         """Others have had their turn, if what they announce is news to the room."""
         if announced.records and announced.records[-1].version > room.history.version:
-            self._lane(room).heard(room)
-
-    def wait_s(self) -> float:
-        """For how long no lane begins an append, whatever comes."""
-        return min((lane.wait_s() for lane in self._lanes.values()), default=0.0)
+            self.lanes.of(room).heard(room)
 
     async def next_round(self) -> None:
         """Wait until a lane has served its rooms once more."""
@@ -153,7 +145,7 @@ class Committer:
         finally:
             self._being_sanitised.discard(room)
         room.unsanitised = ()
-        self.add(room)
+        self.lanes.add(room)
 
     async def _commit(self, lane: Lane, staged: Round) -> None:
         outcomes = await self._append(lane, staged.batches)

@@ -25,6 +25,7 @@ from gateway.hub.listener import Listener
 from gateway.hub.overload import Overload
 from gateway.hub.remote_presence import RemotePresence
 from gateway.hub.sanitising import Sanitising
+from gateway.hub.settled import Settled
 from gateway.ports import (
     Bus,
     Group,
@@ -39,6 +40,7 @@ from gateway.rooms.room import Room
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
 from gateway.wire import announcement
+from gateway.wire.announcement import Announcement
 from gateway.wire.checksum import damage
 
 logger = logging.getLogger(__name__)
@@ -87,13 +89,12 @@ class Hub:
         self.children = Children(self.open, self.purge, log, now_s)
         self.catch_up = CatchUp(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms)
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
-        self.on_settled: Callable[[Room], None] | None = None  # after each append of a room
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)
+        self.listener = Listener(self._rooms, self._heard, self.catch_up, self._neighbours, counters, tracer)
+        self.settled = Settled(config, self.listener, self.children, self._save_snapshot_soon)
         self._committer = Committer(
-            *(log, counters, now_s, self.catch_up, sanitising, self.overload, self._settled, tracer, cpu_s)
-        )
-        self.listener = Listener(
-            self._rooms, self._committer, self.catch_up, self._neighbours, counters, tracer
+            *(log, counters, now_s, self.catch_up, sanitising, self.overload, self.settled.done, tracer),
+            cpu_s=cpu_s,
         )
         self._context = RoomContext(
             config,
@@ -103,7 +104,7 @@ class Hub:
             make_group,
             wall_ms,
             now_s,
-            self._committer.add,
+            self._committer.lanes.add,
             self._has_roster_due,
             None if self._neighbours is None else self._neighbours.share,
             announcement.new_nonce if tracer is None else tracer.new_nonce,
@@ -141,7 +142,7 @@ class Hub:
 
     def edits_wait_s(self) -> float:
         """For how long an edit that comes now waits for others before it is committed."""
-        return self._committer.wait_s()
+        return self._committer.lanes.wait_s()
 
     @property
     def busy(self) -> bool:
@@ -195,21 +196,12 @@ class Hub:
 
     # ------------------------------------------------------------------------------------- after commits
 
-    def _settled(self, room: Room) -> None:
-        """An append of the room was answered."""
-        if self.on_settled is not None:
-            self.on_settled(room)
-        self.listener.release(room)
-        self.children.look(room)
-        limits = self.config.limits
-        room.trim(limits.window_versions_max, limits.window_bytes_max)
-        history = room.history
-        if history.version - history.snapshot_version >= self.config.log.snapshot_versions:
-            history.snapshot_version = history.version
-            assert self._nursery is not None, "the hub isn't running"
-            self._nursery.start_soon(
-                self._save_snapshot, room.resource, history.epoch, history.version, history.document
-            )
+    def _heard(self, room: Room, announced: Announcement) -> None:
+        self._committer.heard(room, announced)
+
+    def _save_snapshot_soon(self, room: Room) -> None:
+        assert self._nursery is not None, "the hub isn't running"
+        self._nursery.start_soon(self._save_snapshot, room.resource, room.epoch, room.version, room.document)
 
     async def _save_snapshot(self, resource: str, epoch: int, version: int, document: Any) -> None:
         try:

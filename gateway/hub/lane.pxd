@@ -33,3 +33,19 @@ cdef class Lane:
     cpdef object pop(self)
     @cython.locals(turn=Turn, now_s=double)
     cpdef take_due_back(self)
+
+
+@cython.final
+cdef class Lanes:
+    cdef object _log
+    cdef object _begin
+    cdef dict _by_number
+    cdef dict _of
+
+    @cython.locals(lane=Lane)
+    cpdef add(self, object room)
+    @cython.locals(lane=Lane)
+    cpdef Lane of(self, object room)
+    @cython.locals(lane=Lane)
+    cpdef forget(self, object room)
+    cpdef object wait_s(self)

@@ -9,11 +9,13 @@ refused with or without turns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from gateway.hub.pace import Pace
 from gateway.hub.turn import Turn
-from gateway.ports import Pacing
+from gateway.ports import OpLog, Pacing
 from gateway.rooms.room import Room
 
 # For how long a room is left to others, in appends' usual durations; waiting longer costs more than it saves.
@@ -147,3 +149,43 @@ class Lane:
         now_s = trio.current_time()
         for room in [room for room, turn in self._yielded.items() if turn.until_s <= now_s]:
             self._take_back(room)
+
+
+class Lanes:
+    """The lanes of a log, each begun when a room of it first has something to append.
+
+    `begin` makes one, and has it served.
+    """
+
+    __slots__ = ("_begin", "_by_number", "_log", "_of")
+
+    def __init__(self, log: OpLog, begin: Callable[[], Lane]) -> None:
+        self._log = log
+        self._begin = begin
+        self._by_number: dict[int, Lane] = {}
+        self._of: dict[Room, Lane] = {}
+
+    def add(self, room: Room) -> None:
+        """The room has something to append."""
+        self.of(room).add(room)
+
+    def of(self, room: Room) -> Lane:
+        """A room's lane."""
+        lane = self._of.get(room)
+        if lane is None:
+            number = self._log.lane(room.resource)
+            lane = self._by_number.get(number)
+            if lane is None:
+                lane = self._by_number[number] = self._begin()
+            self._of[room] = lane
+        return lane
+
+    def forget(self, room: Room) -> None:
+        """The room is no more."""
+        lane = self._of.pop(room, None)
+        if lane is not None:
+            lane.forget(room)
+
+    def wait_s(self) -> float:
+        """For how long no lane begins an append, whatever comes."""
+        return min([lane.wait_s() for lane in self._by_number.values()], default=0.0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from gateway.hub.catch_up import CatchUp
-from gateway.hub.committer import Committer
 from gateway.hub.remote_presence import RemotePresence
 from gateway.ports.tracing import Tracer
 from gateway.rooms.room import Room
@@ -22,7 +21,9 @@ HELD_MAX = 256
 
 
 class Listener:
-    """The port `BusListener` over the open `rooms`. `neighbours` is None where a node knows no others.
+    """The port `BusListener` over the open `rooms`. `heard` is told what others did.
+
+    `neighbours` is None where a node knows no others.
 
     `topics` are what isn't a resource, and who hears it.
     """
@@ -30,21 +31,21 @@ class Listener:
     def __init__(
         self,
         rooms: Mapping[str, Room],
-        committer: Committer,
+        heard: Callable[[Room, Announcement], None],
         catch_up: CatchUp,
         neighbours: RemotePresence | None,
         counters: Counters,
         tracer: Tracer | None = None,
     ) -> None:
         self._rooms = rooms
-        self._committer = committer
+        self._heard = heard
         self._catch_up = catch_up
         self._neighbours = neighbours
         self._counters = counters
         self._tracer = tracer
         self.topics: dict[str, Callable[[bytes], None]] = {}
         self._missed: dict[str, list[bytes]] = {}
-        self._held: dict[str, list[Announcement]] = {}
+        self.held: dict[str, list[Announcement]] = {}  # while an append is under way
 
     def on_message(self, resource: str, payload: bytes) -> None:
         """An announcement of the log, or another node's presence."""
@@ -74,7 +75,7 @@ class Listener:
 
     def release(self, room: Room) -> None:
         """An append was answered: what was announced meanwhile can be compared with it."""
-        for announced in self._held.pop(room.resource, ()):
+        for announced in self.held.pop(room.resource, ()):
             self._take(room, announced)
 
     def _hear(self, resource: str, payload: bytes) -> None:
@@ -89,14 +90,14 @@ class Listener:
 
     def _hear_changes(self, room: Room, announced: Announcement) -> None:
         if room.appending:
-            self._committer.heard(room, announced)
+            self._heard(room, announced)
             self._hold(room.resource, announced)
         else:
             self._take(room, announced)
 
     def _take(self, room: Room, announced: Announcement) -> None:
         """Apply what another node committed, or find out what this room lacks."""
-        self._committer.heard(room, announced)
+        self._heard(room, announced)
         forked = announced.epoch != room.epoch or not room.history.agrees(announced.records)
         if forked or not self._received(room, announced):
             self._catch_up.soon(room.resource)
@@ -111,7 +112,7 @@ class Listener:
 
     def _hold(self, resource: str, announced: Announcement) -> None:
         """Keep an announcement until the append under way is answered, which may contradict it."""
-        held = self._held.setdefault(resource, [])
+        held = self.held.setdefault(resource, [])
         held.append(announced)
         if len(held) > HELD_MAX:
             held.clear()

@@ -27,6 +27,7 @@ cdef class Round:
     cdef Lane _lane
     cdef list _rooms
     cdef Py_ssize_t _settled
+    cdef double _used_s
     cdef readonly list batches
     cdef readonly Py_ssize_t changes
     cdef readonly Py_ssize_t again

@@ -59,13 +59,24 @@ class Round:
     """See the module. `batches` is what to append, `changes` how many changes that is, and `again` how many
     rooms had changed just before. `to_reopen`: a room whose history isn't the log's any more."""
 
-    __slots__ = ("_context", "_lane", "_rooms", "_settled", "again", "batches", "changes", "to_reopen")
+    __slots__ = (
+        "_context",
+        "_lane",
+        "_rooms",
+        "_settled",
+        "_used_s",
+        "again",
+        "batches",
+        "changes",
+        "to_reopen",
+    )
 
     def __init__(self, lane: Lane, context: RoundContext) -> None:
         self._lane = lane
         self._context = context
         self._rooms: list[Room] = []
         self._settled = 0
+        self._used_s = 0.0  # of the loop's thread, until the room that is staged
         self.batches: list[Batch] = []
         self.changes = 0
         self.again = 0
@@ -73,6 +84,7 @@ class Round:
 
     def stage(self, slices: Slices) -> bool:
         """Stage the rooms that have waited longest, up to a bound; whether a pause is due before the next."""
+        self._used_s = self._context.cpu_s()
         while self.changes < self._context.changes_max:
             room = self._lane.pop()
             if room is None:
@@ -89,10 +101,10 @@ class Round:
     def _stage(self, room: Room) -> None:
         context = self._context
         changed_ms, pending = room.history.timestamp_ms, context.counters.pending_changes
-        began_s = context.cpu_s()
         batch = room.prepare()
         changes = 0 if batch is None else len(batch.records)
-        context.heavy.staged(room, context.cpu_s() - began_s, changes)
+        began_s, self._used_s = self._used_s, context.cpu_s()
+        context.heavy.staged(room, self._used_s - began_s, changes)
         context.overload.released(pending - context.counters.pending_changes)
         if batch is not None:
             if not context.heavy.has(room):  # who is heavy waits for others on purpose

@@ -228,7 +228,7 @@ class Node:
         if summaries is None:
             return None
         summariser = Summariser(summaries, self.hub.open)
-        self.hub.on_settled = summariser.note
+        self.hub.settled.note = summariser.note
         return summariser
 
     def _made_resources(self) -> HubResources:

@@ -2,6 +2,8 @@
 
 cimport cython
 
+cimport gateway.wire.messages as messages
+
 from gateway.rooms.submission cimport Submission
 from gateway.ports.values cimport Record
 from gateway.rooms.window cimport Entry

@@ -7,6 +7,7 @@ from gateway.rooms.admit cimport admit
 from gateway.rooms.audience cimport Audience
 from gateway.rooms.conflicts cimport Met, found_conflicts, met_by
 from gateway.rooms.history cimport History
+from gateway.rooms.roster cimport Roster
 from gateway.rooms.submission cimport Staged, Submission, record_of
 from gateway.rooms.context cimport RoomContext
 from gateway.ports.values cimport Ack, Record
@@ -25,7 +26,7 @@ cdef class Room:
     cdef public object idle_since_s
     cdef readonly Py_ssize_t pending_bytes
     cdef public object unsanitised
-    cdef readonly object roster
+    cdef readonly Roster roster
     cdef RoomContext _shared
     cdef object _pending
     cdef bint _asked

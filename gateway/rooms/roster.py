@@ -109,6 +109,7 @@ class Roster:
         "_announce",
         "_config",
         "_entries",
+        "_members_max",
         "_on_due",
         "_palette",
         "_refresh_due",
@@ -132,6 +133,7 @@ class Roster:
     ) -> None:
         self._resource = {"resource_type": resource_type, "resource_id": resource_id}
         self._config = config
+        self._members_max = config.members_max
         self._announce = announce
         self._on_due = on_due
         self._entries: dict[str, Presence] = {}
@@ -150,7 +152,10 @@ class Roster:
     @property
     def crowded(self) -> bool:
         """Whether single events are no longer told."""
-        return len(self._entries) > self._config.members_max
+        return self._is_crowded()
+
+    def _is_crowded(self) -> bool:
+        return len(self._entries) > self._members_max
 
     @property
     def due(self) -> bool:
@@ -220,7 +225,7 @@ class Roster:
         entry = self._entries.get(session_id)
         if entry is not None:
             entry.last_seen_ms = entry.active_ms = now_ms
-            if self.crowded:
+            if self._is_crowded():
                 self._refresh_later(entry)
 
     def admit(self, entry: Presence, now_ms: int) -> None:

@@ -72,7 +72,7 @@ async def test_one_users_dear_edits_in_many_rooms_get_a_part_of_the_loop(autojum
 
     async def ask(room: Room) -> None:
         while True:
-            committer.add(room)
+            committer.lanes.add(room)
             await trio.sleep(0.002)
 
     async with trio.open_nursery() as nursery:
@@ -98,7 +98,7 @@ async def test_time_that_another_process_took_is_nobodys_work(autojump_clock):
     async with trio.open_nursery() as nursery:
         await nursery.start(committer.run)
         for number in range(10):
-            committer.add(room)
+            committer.lanes.add(room)
             await trio.testing.wait_all_tasks_blocked()
             assert room.staged == number + 1, "it isn't postponed"
         nursery.cancel_scope.cancel()

@@ -1,0 +1,21 @@
+# The C form of gateway/hub/settled.py.
+
+cimport cython
+
+from gateway.rooms.history cimport History
+from gateway.rooms.room cimport Room
+
+
+@cython.final
+cdef class Settled:
+    cdef object _children
+    cdef object _listener
+    cdef object _save_snapshot
+    cdef Py_ssize_t _snapshot_versions
+    cdef Py_ssize_t _window_bytes
+    cdef Py_ssize_t _window_versions
+    cdef public object note
+
+    @cython.locals(history=History)
+    cpdef done(self, Room room)
+    cdef bint _may_have_moved(self, Room room) except -1

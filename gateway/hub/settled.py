@@ -1,0 +1,49 @@
+"""What each append of a room leaves to do, once its authors know: quickly told that it is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.config import Config
+from gateway.hub.children import CHILD, PARENT_FIELD, Children
+from gateway.hub.listener import Listener
+from gateway.rooms.room import Room
+
+
+class Settled:
+    """See the module. `note` hears of each; `save_snapshot` begins one of the room's head."""
+
+    __slots__ = (
+        "_children", "_listener", "_save_snapshot", "_snapshot_versions", "_window_bytes", "_window_versions",
+        "note",
+    )  # fmt: skip
+
+    def __init__(
+        self, config: Config, listener: Listener, children: Children, save_snapshot: Callable[[Room], None]
+    ) -> None:
+        self._listener = listener
+        self._children = children
+        self._save_snapshot = save_snapshot
+        self._snapshot_versions = config.log.snapshot_versions
+        self._window_versions = config.limits.window_versions_max
+        self._window_bytes = config.limits.window_bytes_max
+        self.note: Callable[[Room], None] | None = None
+
+    def done(self, room: Room) -> None:
+        """An append of the room was answered."""
+        if self.note is not None:
+            self.note(room)
+        if room.resource in self._listener.held:
+            self._listener.release(room)
+        if room.type == CHILD and self._may_have_moved(room):
+            self._children.look(room)
+        room.trim(self._window_versions, self._window_bytes)
+        history = room.history
+        if history.version - history.snapshot_version >= self._snapshot_versions:
+            history.snapshot_version = history.version
+            self._save_snapshot(room)
+
+    def _may_have_moved(self, room: Room) -> bool:
+        """Whether an event is, or was, in a calendar."""
+        document = room.document
+        return room in self._children.parents or (isinstance(document, dict) and PARENT_FIELD in document)
