@@ -40,7 +40,6 @@ cdef class Lanes:
     cdef object _log
     cdef object _begin
     cdef dict _by_number
-    cdef dict _of
 
     @cython.locals(lane=Lane)
     cpdef add(self, object room)

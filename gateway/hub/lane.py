@@ -157,33 +157,28 @@ class Lanes:
     `begin` makes one, and has it served.
     """
 
-    __slots__ = ("_begin", "_by_number", "_log", "_of")
+    __slots__ = ("_begin", "_by_number", "_log")
 
     def __init__(self, log: OpLog, begin: Callable[[], Lane]) -> None:
         self._log = log
         self._begin = begin
         self._by_number: dict[int, Lane] = {}
-        self._of: dict[Room, Lane] = {}
 
     def add(self, room: Room) -> None:
         """The room has something to append."""
         self.of(room).add(room)
 
     def of(self, room: Room) -> Lane:
-        """A room's lane."""
-        lane = self._of.get(room)
+        """A room's lane; that may be another one later."""
+        number = self._log.lane(room.resource)
+        lane = self._by_number.get(number)
         if lane is None:
-            number = self._log.lane(room.resource)
-            lane = self._by_number.get(number)
-            if lane is None:
-                lane = self._by_number[number] = self._begin()
-            self._of[room] = lane
+            lane = self._by_number[number] = self._begin()
         return lane
 
     def forget(self, room: Room) -> None:
         """The room is no more."""
-        lane = self._of.pop(room, None)
-        if lane is not None:
+        for lane in self._by_number.values():
             lane.forget(room)
 
     def wait_s(self) -> float:

@@ -10,10 +10,8 @@ from gateway.rooms.room cimport Room
 cdef class Settled:
     cdef object _children
     cdef object _listener
+    cdef object _config
     cdef object _save_snapshot
-    cdef Py_ssize_t _snapshot_versions
-    cdef Py_ssize_t _window_bytes
-    cdef Py_ssize_t _window_versions
     cdef public object note
 
     @cython.locals(history=History)

@@ -13,20 +13,15 @@ from gateway.rooms.room import Room
 class Settled:
     """See the module. `note` hears of each; `save_snapshot` begins one of the room's head."""
 
-    __slots__ = (
-        "_children", "_listener", "_save_snapshot", "_snapshot_versions", "_window_bytes", "_window_versions",
-        "note",
-    )  # fmt: skip
+    __slots__ = ("_children", "_config", "_listener", "_save_snapshot", "note")
 
     def __init__(
         self, config: Config, listener: Listener, children: Children, save_snapshot: Callable[[Room], None]
     ) -> None:
+        self._config = config
         self._listener = listener
         self._children = children
         self._save_snapshot = save_snapshot
-        self._snapshot_versions = config.log.snapshot_versions
-        self._window_versions = config.limits.window_versions_max
-        self._window_bytes = config.limits.window_bytes_max
         self.note: Callable[[Room], None] | None = None
 
     def done(self, room: Room) -> None:
@@ -37,9 +32,10 @@ class Settled:
             self._listener.release(room)
         if room.type == CHILD and self._may_have_moved(room):
             self._children.look(room)
-        room.trim(self._window_versions, self._window_bytes)
+        limits = self._config.limits
+        room.trim(limits.window_versions_max, limits.window_bytes_max)
         history = room.history
-        if history.version - history.snapshot_version >= self._snapshot_versions:
+        if history.version - history.snapshot_version >= self._config.log.snapshot_versions:
             history.snapshot_version = history.version
             self._save_snapshot(room)
 

@@ -64,13 +64,22 @@ def copy(source: Path, target: Path) -> None:
     fresh = target.with_name(f"{target.name}.part")
     discard(fresh)
     try:
-        with closing(connect(source, writing=False)) as reading, closing(sqlite3.connect(fresh)) as writing:
+        connected = sqlite3.connect(fresh, isolation_level=None)
+        with closing(connect(source, writing=False)) as reading, closing(connected) as writing:
             reading.backup(writing)
             writing.execute("PRAGMA journal_mode = DELETE")
+            if _format(writing) == FORMAT_VERSION:
+                with transaction(writing, "IMMEDIATE"):
+                    place(writing)
         finish(fresh, target)
     except (sqlite3.Error, OSError) as error:
         discard(fresh)
         raise ConfigError(f"{source} can't be copied to {target}: {error}") from error
+
+
+def _format(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def discard(database: Path) -> None:
@@ -117,8 +126,7 @@ def readable(path: Path) -> Iterator[Path]:
     Raises ConfigError, and LogUnavailable where the file is of a later gateway.
     """
     with closing(connect(path, writing=False)) as connection:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        ready = version == FORMAT_VERSION and sqlite_places.complete(connection)
+        ready = _format(connection) == FORMAT_VERSION and sqlite_places.complete(connection)
     if ready:
         yield path
         return

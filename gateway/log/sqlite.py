@@ -11,6 +11,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -197,6 +198,8 @@ class SqliteLog:
         if self._closed:
             return
         self._closed = True
+        with suppress(sqlite3.Error):  # the next start will
+            self._writer.place()
         self._writer.note_newest()
         self._readers.close()
         self._writer.close()

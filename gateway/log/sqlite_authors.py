@@ -30,7 +30,7 @@ CREATE TABLE author (
 """
 _ADD = f"""
 INSERT OR IGNORE INTO author
-SELECT DISTINCT resource, user_id, client_id, seq IS NOT NULL, (version - 1) / {BLOCK} FROM change
+SELECT resource, user_id, client_id, seq IS NOT NULL, (version - 1) / {BLOCK} FROM change
 """
 # Of the changes that are about to get their places.
 ADD = f"{_ADD} WHERE {TAIL}"

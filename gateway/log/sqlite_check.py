@@ -10,28 +10,42 @@ from gateway.log.checked import NAMED_MAX, Checked
 from gateway.log.sqlite_store import FORMAT_WITH_PLACES, connect
 from gateway.wire.checksum import CHANGE, is_sound
 
+# In the order in which they were appended.
 _CHANGES = """
-SELECT r.name, version, body, {checksum}, user_id, client_id, digest
-FROM change JOIN resource AS r ON r.id = resource
+SELECT r.id, r.name, version, body, {checksum}, user_id, client_id, digest
+FROM change CROSS JOIN resource AS r ON r.id = resource ORDER BY change.id
 """
 _SNAPSHOTS = """
 SELECT r.name, version, document, {checksum} FROM snapshot JOIN resource AS r ON r.id = resource
 """
-_GAPS = """
-SELECT r.name, count, newest FROM (
-    SELECT resource, count(*) AS count, min(version) AS oldest, max(version) AS newest FROM change
-    GROUP BY resource
-) JOIN resource AS r ON r.id = resource
-WHERE count <> newest - oldest + 1 OR oldest > 1 AND NOT EXISTS (
-    SELECT 1 FROM snapshot AS s WHERE s.resource = r.id AND s.version = oldest - 1
-)
-"""
-# What has no place, or another one than its own; the tail has none.
+_SNAPSHOT_AT = "SELECT 1 FROM snapshot WHERE resource = ? AND version = ?"
+# What has another place than its own, or none, but for the tail; and places of what isn't there.
 _MISPLACED = """
-SELECT r.name, c.version FROM change AS c JOIN resource AS r ON r.id = c.resource
-LEFT JOIN place AS p ON p.resource = c.resource AND p.version = c.version
-WHERE c.id <= (SELECT placed FROM log) AND p.id IS NOT c.id
+SELECT r.name, version FROM (
+    SELECT c.resource, c.version FROM change AS c
+    LEFT JOIN place AS p ON p.resource = c.resource AND p.version = c.version
+    WHERE c.id <= (SELECT placed FROM log) AND p.id IS NOT c.id
+    UNION
+    SELECT p.resource, p.version FROM place AS p LEFT JOIN change AS c ON c.id = p.id
+    WHERE c.resource IS NOT p.resource OR c.version IS NOT p.version
+) JOIN resource AS r ON r.id = resource ORDER BY version
 """
+
+
+class Range:
+    """The versions of a resource that were found so far, in order."""
+
+    def __init__(self, name: bytes, oldest: int) -> None:
+        self.name = name
+        self.oldest = oldest
+        self.newest = oldest - 1
+        self.count = 0
+        self.gaps = False
+
+    def add(self, version: int) -> None:
+        self.gaps |= version != self.newest + 1
+        self.newest = max(self.newest, version)
+        self.count += 1
 
 
 def check(path: Path) -> Checked:
@@ -63,19 +77,32 @@ def _compare(connection: sqlite3.Connection, checked: Checked) -> None:
     for (name,) in connection.execute("SELECT name FROM resource"):
         if not _is_text(name):
             checked.add(f"the name {_shown(name)!r}")
-    for name, number, body, checksum, *texts in connection.execute(_CHANGES.format(checksum=column)):
+    ranges = _changes(connection, column, checked)
+    for name, number, document, checksum in connection.execute(_SNAPSHOTS.format(checksum=column)):
+        if not is_sound(document, checksum):
+            checked.add(f"the snapshot of {_shown(name)} at {number}")
+    for resource, found in ranges.items():
+        before = (resource, found.oldest - 1)
+        if found.gaps or (found.oldest > 1 and not connection.execute(_SNAPSHOT_AT, before).fetchone()):
+            checked.add(f"{_shown(found.name)} has {found.count} of its {found.newest} changes")
+    if version >= FORMAT_WITH_PLACES:
+        for name, number in connection.execute(_MISPLACED):
+            checked.add(f"the place of change {number} of {_shown(name)}")
+
+
+def _changes(connection: sqlite3.Connection, column: str, checked: Checked) -> dict[int, Range]:
+    """Look at each change; what there is of each resource, by its row's id."""
+    ranges: dict[int, Range] = {}
+    rows = connection.execute(_CHANGES.format(checksum=column))
+    for resource, name, number, body, checksum, *texts in rows:
         checked.changes += 1
         checked.without_checksum += checksum is None
         if not is_sound(body, checksum, CHANGE) or not all(map(_is_text, texts)):
             checked.add(f"change {number} of {_shown(name)}")
-    for name, number, document, checksum in connection.execute(_SNAPSHOTS.format(checksum=column)):
-        if not is_sound(document, checksum):
-            checked.add(f"the snapshot of {_shown(name)} at {number}")
-    for name, count, newest in connection.execute(_GAPS):
-        checked.add(f"{_shown(name)} has {count} of its {newest} changes")
-    if version >= FORMAT_WITH_PLACES:
-        for name, number in connection.execute(_MISPLACED):
-            checked.add(f"the place of change {number} of {_shown(name)}")
+        if resource not in ranges:
+            ranges[resource] = Range(name, number)
+        ranges[resource].add(number)
+    return ranges
 
 
 def _is_text(stored: bytes) -> bool:

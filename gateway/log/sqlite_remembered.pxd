@@ -20,8 +20,8 @@ cdef class Remembered:
     cdef readonly dict _older
     cdef Py_ssize_t _size
 
-    @cython.locals(known=Known, record=Record)
-    cpdef bint knows(self, object batches) except -1
+    @cython.locals(known=Known, record=Record, count=Py_ssize_t)
+    cpdef Py_ssize_t missing(self, object batches) except -1
     @cython.locals(record=Record, seqs=dict, authors=set, asked=list, author=tuple)
     cpdef load(self, object batches)
     @cython.locals(known=Known, found=dict, named=set)
@@ -33,5 +33,5 @@ cdef class Remembered:
     @cython.locals(known=Known, record=Record, seqs=list)
     cpdef added(self, object batches, object numbers)
     cpdef clear(self)
-    @cython.locals(known=Known)
+    @cython.locals(known=Known, older=Known)
     cdef Known _find(self, str resource)

@@ -41,16 +41,18 @@ class Remembered:
         self._older: dict[str, Known] = {}  # what was asked for since is in `_known`
         self._size = 0
 
-    def knows(self, batches: Sequence[Batch]) -> bool:
-        """Whether nothing has to be loaded for batches."""
+    def missing(self, batches: Sequence[Batch]) -> int:
+        """How many resources and authors have to be loaded for batches, at most."""
+        count = 0
         for batch in batches:
             known = self._find(batch.resource)
             if known is None:
-                return False
+                count += 1 + len(batch.records)
+                continue
             for record in batch.records:
                 if record.seq is not None and (record.user_id, record.client_id) not in known.seqs:
-                    return False
-        return True
+                    count += 1
+        return count
 
     def load(self, batches: Sequence[Batch]) -> None:
         """Bring to mind what isn't known of batches. Raises sqlite3.Error."""
@@ -119,6 +121,7 @@ class Remembered:
     def _find(self, resource: str) -> Known | None:
         known = self._known.get(resource)
         if known is None and resource in self._older:
-            known = self._known[resource] = self._older.pop(resource)
-            self._size += 1 + len(known.seqs)
+            older = self._older.pop(resource)
+            known = self._known[resource] = Known(older.number, older.epoch, older.version)
+            self._size += 1
         return known

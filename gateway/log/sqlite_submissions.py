@@ -28,17 +28,17 @@ CREATE INDEX submission_by_time ON submission (timestamp);
 _KEEP = f"""
 INSERT OR REPLACE INTO submission
 SELECT resource, user_id, client_id, seq, version, digest, timestamp FROM (
-    SELECT *, row_number() OVER (PARTITION BY user_id, client_id ORDER BY version DESC) AS place
+    SELECT *, row_number() OVER (PARTITION BY user_id, client_id ORDER BY version DESC) AS rank
     FROM change WHERE id IN (SELECT id FROM place WHERE resource = :resource AND version <= :upto)
     AND seq IS NOT NULL AND timestamp >= :since
-) WHERE place <= {SUBMISSIONS_KEPT}
+) WHERE rank <= {SUBMISSIONS_KEPT}
 """
 _KEEP_THE_NEWEST = f"""
 DELETE FROM submission WHERE resource = :resource AND version IN (
     SELECT version FROM (
-        SELECT version, row_number() OVER (PARTITION BY user_id, client_id ORDER BY version DESC) AS place
+        SELECT version, row_number() OVER (PARTITION BY user_id, client_id ORDER BY version DESC) AS rank
         FROM submission WHERE resource = :resource
-    ) WHERE place > {SUBMISSIONS_KEPT}
+    ) WHERE rank > {SUBMISSIONS_KEPT}
 )
 """
 # A backup reads them last: what went since it read the changes is there as a change, or came after all of it.

@@ -24,6 +24,8 @@ from gateway.ports.retention import NAMED_SOON_S, Excess
 from gateway.runtime.clock import unix_ms
 
 PROBE_BYTES = 256 << 10
+# Who isn't remembered is looked for in the tail, each apart; where that is more, it gets its places before.
+LOOKED_THROUGH_MAX = 5000
 
 # Takes what `pack` made.
 _APPEND = """
@@ -94,19 +96,17 @@ class Writer(Reader):
             self._forget()
             failed = failure(error)
             outcomes.update({number: failed for number in sound if number not in outcomes})
+        except BaseException:
+            self._forget()
+            raise
         return [outcomes[number] for number in range(len(batches))]
 
     def place(self) -> None:
-        """Give all changes their places. Those can be found again, so this isn't synced by itself."""
-        if not self._tail:
-            return
-        self.connection.execute("PRAGMA synchronous = NORMAL")
-        try:
+        """Give all changes their places."""
+        if self._tail:
             with transaction(self.connection, "IMMEDIATE"):
                 place(self.connection)
-        finally:
-            self.connection.execute("PRAGMA synchronous = FULL")
-        self._tail = 0
+            self._tail = 0
 
     def save_snapshot(
         self, resource: str, epoch: int, snapshot: Snapshot, kept_ms: int | None = None
@@ -183,10 +183,10 @@ class Writer(Reader):
 
     def _remember(self, batches: Sequence[Batch]) -> None:
         """Bring to mind what is asked of batches."""
-        known = self._memory.knows(batches)
-        if not known or self._tail >= TAIL_MAX:
-            self.place()  # else a tail would be looked through for each of them
-        if not known:
+        missing = self._memory.missing(batches)
+        if self._tail >= TAIL_MAX or missing * self._tail > LOOKED_THROUGH_MAX:
+            self.place()
+        if missing:
             self._memory.load(batches)
 
     def _forget(self) -> None:
@@ -218,8 +218,8 @@ class Writer(Reader):
                 done = self.connection.execute(_APPEND, pack(batches, numbers))
         assert done.lastrowid is not None
         self._tail += done.rowcount
-        self._watermark.set(done.lastrowid)
         self._memory.added(batches, numbers)
+        self._watermark.set(done.lastrowid)
 
     def _create(self, batch: Batch) -> int:
         """Make the row of a resource that was never written."""

@@ -9,7 +9,7 @@ from gateway.errors import LogUnavailable
 from gateway.ports import Absent, Failed, Forked, Pacing
 from gateway.rooms.room import BATCH_CHANGES_MAX
 from tests.hub.parts import cluster, quiet
-from tests.rooms.parts import Author, titled
+from tests.rooms.parts import CONFIG, Author, titled
 
 
 async def test_an_idle_room_commits_one_edit_at_once(autojump_clock):
@@ -204,3 +204,32 @@ async def test_who_has_a_lane_that_does_not_gather_waits_for_none(autojump_clock
         assert worker.hub.edits_wait_s() == pytest.approx(0.050)
         await worker.open("event:elsewhere")
         assert worker.hub.edits_wait_s() == 0
+
+
+async def test_a_room_whose_lane_becomes_another_one_is_appended_there(autojump_clock):
+    """As when a server is added: lanes are numbered by their servers."""
+    async with cluster() as found:
+        worker = await found.worker(Pacing(0.050))
+        room, ann = await worker.open(), Author("ann")
+        await worker.commit(room, ann, titled("a"))
+        before = worker.hub._committer.lanes.of(room)
+        worker.log.lane = lambda resource: 1
+        assert worker.hub._committer.lanes.of(room) is not before
+        await worker.commit(room, ann, titled("b"))
+        assert room.document["title"] == "b"
+
+
+async def test_bounds_that_a_running_node_takes_are_those_of_its_own_appends(autojump_clock):
+    config = CONFIG.with_(limits={"window_versions_max": 20}, log={"snapshot_versions": 100})
+    async with cluster(config) as found:
+        worker = await found.worker()
+        room, ann = await worker.open(), Author("ann")
+        for number in range(9):
+            await worker.commit(room, ann, titled(f"{number}"))
+        assert len(room.history.window) == room.version
+        config.limits.take("window_versions_max", 3)
+        config.log.take("snapshot_versions", 2)
+        for number in range(2):
+            await worker.commit(room, ann, titled(f"more {number}"))
+        assert len(room.history.window) == 3
+        assert room.history.snapshot_version == 11

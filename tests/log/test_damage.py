@@ -136,7 +136,8 @@ async def test_a_changed_snapshot_is_not_served(tmp_path: Path) -> None:
 async def test_a_change_that_is_gone_is_found(tmp_path: Path) -> None:
     await filled_log(tmp_path)
     changed(tmp_path, "DELETE FROM change WHERE version = 2")
-    assert check(tmp_path / DATABASE).named == [f"{ROOM} has 2 of its 3 changes"]
+    named = check(tmp_path / DATABASE).named
+    assert named == [f"{ROOM} has 2 of its 3 changes", f"the place of change 2 of {ROOM}"]
 
 
 async def test_a_log_from_before_checksums_gets_them_for_what_is_new(tmp_path: Path) -> None:

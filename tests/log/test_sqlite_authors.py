@@ -273,10 +273,26 @@ def test_as_many_submissions_are_remembered_as_are_recognised(tmp_path: Path) ->
         memory = sqlite_remembered.Remembered(connection)
         for seq in range(1, 100):
             given = [Batch(ROOM, 1, seq - 1, "n", [record(seq, seq=seq)])]
-            if not memory.knows(given):
+            if memory.missing(given):
                 memory.load(given)
             assert list(memory.following({5: given[0]})) == [5]
             memory.added(given, [1])
         [known] = memory._known.values()
         [seqs] = known.seqs.values()
         assert seqs == list(range(100 - SUBMISSIONS_KEPT, 100))
+
+
+def test_authors_who_left_are_forgotten_though_others_edit_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_remembered, "REMEMBERED_MAX", 20)
+    with closing(sqlite_store.prepare(tmp_path / DATABASE, 1)) as connection:
+        memory = sqlite_remembered.Remembered(connection)
+        for version in range(1, 200):
+            given = [Batch(ROOM, 1, version - 1, "n", [record(version, user=f"{version}", seq=1)])]
+            assert memory.missing(given) in (1, 2)
+            memory.load(given)
+            assert list(memory.following({0: given[0]})) == [0]
+            memory.added(given, [1])
+            known = [*memory._known.values(), *memory._older.values()]
+            assert sum(len(one.seqs) for one in known) <= 40

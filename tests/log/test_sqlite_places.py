@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from gateway.log.embedded_backup import backup
 from gateway.log.sqlite import DATABASE, WATERMARK, SqliteLog
 from gateway.log.sqlite_check import check
 from gateway.log.sqlite_store import Reader, connect
-from gateway.ports import Batch, Committed, Opening
+from gateway.ports import Batch, Committed, Opening, Stale
 from tests.contracts.log_contract import ROOM, batch, committed, record
 from tests.log.formats import BACK_TO_4
 from tests.log.test_sqlite import file_size, file_size_max, opened
@@ -98,7 +99,7 @@ async def test_a_batch_of_a_history_twice_in_one_append_is_stored_once(tmp_path:
     """Nothing but what is remembered keeps a version from being there twice until it has its place."""
     async with opened(tmp_path) as log:
         last = await edited(log, await log.open(ROOM), 2)
-        one, same, next_one = batch(last, record(3)), batch(last, record(3, value="other")), None
+        one, same = batch(last, record(3)), batch(last, record(3, value="other"))
         next_one = batch(one, record(4))
         outcomes = await log.append([one, same, next_one])
         assert [outcomes[0], outcomes[2]] == [Committed(), Committed()]
@@ -112,10 +113,9 @@ async def test_a_backup_of_a_log_in_use_has_all_places(tmp_path: Path) -> None:
     async with opened(data) as log:
         await edited(log, await log.open(ROOM), 14)
         assert backup(data, target).changes == 14
-    with closing(sqlite3.connect(data / DATABASE)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        assert connection.execute("SELECT count(*) FROM place").fetchone() == (10,)
-    shutil.copy(data / DATABASE, by_hand)
+    shutil.copy(target, by_hand)
+    with closing(sqlite3.connect(by_hand)) as connection:
+        connection.executescript("DELETE FROM place WHERE version > 10; UPDATE log SET placed = 10;")
     for path in (target, by_hand):
         with backup_file.readable(path) as readable, BackupReader(readable) as reader:
             assert [(head.name, head.first, head.version) for head in reader.heads()] == [(ROOM, 0, 14)]
@@ -136,19 +136,23 @@ async def test_a_log_with_an_index_of_versions_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "named"),
     [
-        "DELETE FROM place WHERE version = 4",
-        "UPDATE place SET id = 5 WHERE version = 4",
-        "UPDATE place SET version = 40 WHERE version = 4",
+        ("DELETE FROM place WHERE version = 4", [4]),
+        ("UPDATE place SET id = 5 WHERE version = 4", [4]),
+        ("UPDATE place SET version = 40 WHERE version = 4", [4, 40]),
+        ("INSERT INTO place SELECT resource, 15, 99 FROM place WHERE version = 4", [15]),
     ],
 )
-async def test_a_change_in_another_place_than_its_own_is_damage(tmp_path: Path, damage: str) -> None:
+async def test_a_change_in_another_place_than_its_own_is_damage(
+    tmp_path: Path, damage: str, named: Sequence[int]
+) -> None:
     async with opened(tmp_path) as log:
         await edited(log, await log.open(ROOM), 14)
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
         connection.execute(damage)
-    assert check(tmp_path / DATABASE).named == [f"the place of change 4 of {ROOM}"]
+    expected = [f"the place of change {version} of {ROOM}" for version in named]
+    assert check(tmp_path / DATABASE).named == expected
 
 
 async def test_a_full_disk_that_leaves_no_room_for_places_refuses_edits_and_is_read(tmp_path: Path) -> None:
@@ -161,3 +165,34 @@ async def test_a_full_disk_that_leaves_no_room_for_places_refuses_edits_and_is_r
             assert await versions(log) == list(range(1, 15))
         assert await log.append([batch(last, record(15, user="somebody new", seq=1))]) == [Committed()]
         assert await versions(log) == list(range(1, 16))
+
+
+async def test_a_log_that_was_closed_has_all_places(tmp_path: Path) -> None:
+    """A backup by hand of it is read where it lies."""
+    async with opened(tmp_path) as log:
+        await edited(log, await log.open(ROOM), 14)
+    assert placed(tmp_path) == (14, 14)
+
+
+async def test_what_fails_after_a_commit_leaves_no_version_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Say, no descriptor was left for what is beside the database."""
+    async with opened(tmp_path) as log:
+        last = await edited(log, await log.open(ROOM), 3)
+        with monkeypatch.context() as patched:
+            patched.setattr(log._writer, "_watermark", Broken())
+            with pytest.raises(OSError, match="descriptors"):
+                await log.append([batch(last, record(4))])
+        [stale] = await log.append([batch(last, record(4, value="other"))])
+        assert isinstance(stale, Stale) and [one.version for one in stale.records] == [4]
+        await edited(log, batch(last, record(4)), 12)
+        assert await versions(log) == list(range(1, 17))
+    assert not check(tmp_path / DATABASE).damaged
+
+
+class Broken:
+    """A watermark that can't be set."""
+
+    def set(self, number: int) -> None:
+        raise OSError("out of descriptors")
