@@ -247,9 +247,14 @@ def transaction(connection: sqlite3.Connection, kind: str = "") -> Iterator[None
 
 
 class Reader:
-    """Reads on one connection. Methods raise sqlite3.Error."""
+    """Reads on one connection; raises LogUnavailable where the log is of another format. Methods raise
+    sqlite3.Error."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != FORMAT_VERSION:
+            way_out = "start the gateway once, which upgrades it"
+            raise LogUnavailable(f"the log is of format {version}, not {FORMAT_VERSION}: {way_out}", "none")
         self.connection = connection
 
     def close(self) -> None:

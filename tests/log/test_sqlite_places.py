@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.errors import LogUnavailable
 from gateway.log import backup_file, sqlite_writer
 from gateway.log.backup_file import BackupReader
 from gateway.log.embedded_backup import backup
@@ -128,6 +129,9 @@ async def test_a_log_with_an_index_of_versions_goes_on(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         connection.executescript(BACK_TO_4)
     assert not check(tmp_path / DATABASE).damaged
+    unread = pytest.raises(LogUnavailable, match=r"format 4, not 5: start the gateway")
+    with closing(connect(tmp_path / DATABASE, writing=False)) as connection, unread:
+        Reader(connection)
     async with opened(tmp_path) as log:
         assert placed(tmp_path) == (14, 14)
         await edited(log, last, 12)
@@ -153,6 +157,11 @@ async def test_a_change_in_another_place_than_its_own_is_damage(
         connection.execute(damage)
     expected = [f"the place of change {version} of {ROOM}" for version in named]
     assert check(tmp_path / DATABASE).named == expected
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:  # what the runbook says
+        connection.executescript("DELETE FROM place; UPDATE log SET placed = 0")
+    async with opened(tmp_path) as log:
+        assert await versions(log) == list(range(1, 15))
+    assert not check(tmp_path / DATABASE).damaged
 
 
 async def test_a_full_disk_that_leaves_no_room_for_places_refuses_edits_and_is_read(tmp_path: Path) -> None:
