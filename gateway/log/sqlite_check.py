@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.log.checked import NAMED_MAX, Checked
-from gateway.log.sqlite_store import FORMAT_WITH_PLACES, connect
+from gateway.log.sqlite_store import FORMAT_WITH_PLACES, connect, transaction
 from gateway.wire.checksum import CHANGE, is_sound
 
 # In the order in which they were appended.
@@ -21,7 +21,7 @@ SELECT r.name, version, document, {checksum} FROM snapshot JOIN resource AS r ON
 _SNAPSHOT_AT = "SELECT 1 FROM snapshot WHERE resource = ? AND version = ?"
 # What has another place than its own, or none, but for the tail; and places of what isn't there.
 _MISPLACED = """
-SELECT r.name, version FROM (
+SELECT r.id, r.name, version FROM (
     SELECT c.resource, c.version FROM change AS c
     LEFT JOIN place AS p ON p.resource = c.resource AND p.version = c.version
     WHERE c.id <= (SELECT placed FROM log) AND p.id IS NOT c.id
@@ -34,6 +34,8 @@ SELECT r.name, version FROM (
 
 class Range:
     """The versions of a resource that were found so far, in order."""
+
+    __slots__ = ("count", "gaps", "name", "newest", "oldest")
 
     def __init__(self, name: bytes, oldest: int) -> None:
         self.name = name
@@ -56,7 +58,8 @@ def check(path: Path) -> Checked:
         try:
             for reason in _structure(connection):
                 checked.add(reason)
-            _compare(connection, checked)
+            with transaction(connection):
+                _compare(connection, checked)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -86,8 +89,10 @@ def _compare(connection: sqlite3.Connection, checked: Checked) -> None:
         if found.gaps or (found.oldest > 1 and not connection.execute(_SNAPSHOT_AT, before).fetchone()):
             checked.add(f"{_shown(found.name)} has {found.count} of its {found.newest} changes")
     if version >= FORMAT_WITH_PLACES:
-        for name, number in connection.execute(_MISPLACED):
-            checked.add(f"the place of change {number} of {_shown(name)}")
+        for resource, name, number in connection.execute(_MISPLACED):
+            is_lost = resource not in ranges or number > ranges[resource].newest
+            what = f"change {number}" if is_lost else f"the place of change {number}"
+            checked.add(f"{what} of {_shown(name)}")
 
 
 def _changes(connection: sqlite3.Connection, column: str, checked: Checked) -> dict[int, Range]:

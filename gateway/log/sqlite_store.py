@@ -15,6 +15,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ SELECT json_group_array(
            json_array(version, user_id, client_id, seq, digest, timestamp, undoes, length(body), checksum)
        ), group_concat(CAST(body AS TEXT), '')
 FROM (
-    SELECT c.* FROM ({AFTER} ORDER BY version LIMIT :limit) AS p CROSS JOIN change AS c ON c.id = p.id
+    SELECT c.* FROM ({AFTER} ORDER BY version LIMIT :limit) AS p
+    CROSS JOIN change AS c ON c.id = p.id AND c.resource = :resource AND c.version = p.version
     ORDER BY p.version
 )
 """
@@ -181,8 +183,7 @@ def prepare(path: Path, now_ms: int) -> sqlite3.Connection:
         _check(connection, path)
         _migrate(connection, path, now_ms)
         connection.executescript(_GONE)
-        with transaction(connection, "IMMEDIATE"):
-            place(connection)
+        _place_rest(connection, path)
     except (sqlite3.Error, LogUnavailable) as error:
         if connection is not None:
             connection.close()
@@ -205,10 +206,21 @@ def _migrate(connection: sqlite3.Connection, path: Path, now_ms: int) -> None:
         tables = f"{schema}; {'; '.join(more)}; {epoch}"
         connection.executescript(f"BEGIN; {tables}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;")
         return
-    for older in range(version, FORMAT_VERSION):
-        upgrade = f"{_UPGRADES[older]} PRAGMA user_version = {older + 1};"
-        connection.executescript(f"BEGIN; {upgrade} COMMIT;")
-        logger.info("%s is of format %d now", path, older + 1)
+    if version < FORMAT_VERSION:
+        upgrades = "".join(_UPGRADES[older] for older in range(version, FORMAT_VERSION))
+        connection.executescript(f"BEGIN; {upgrades} PRAGMA user_version = {FORMAT_VERSION}; COMMIT;")
+        logger.info("%s is of format %d now", path, FORMAT_VERSION)
+
+
+def _place_rest(connection: sqlite3.Connection, path: Path) -> None:
+    """Give places to what a crash left without, if the disk takes it: nothing needs it at once."""
+    if sqlite_places.complete(connection):
+        return
+    try:
+        with transaction(connection, "IMMEDIATE"):
+            place(connection)
+    except sqlite3.OperationalError as error:
+        logger.warning("%s: changes wait for their places: %s", path, error)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -253,7 +265,8 @@ class Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != FORMAT_VERSION:
-            way_out = "start the gateway once, which upgrades it"
+            older = version < FORMAT_VERSION
+            way_out = "start the gateway once, which upgrades it" if older else "upgrade this gateway"
             raise LogUnavailable(f"the log is of format {version}, not {FORMAT_VERSION}: {way_out}", "none")
         self.connection = connection
 
@@ -333,6 +346,9 @@ class Reader:
             if len(records) == 0 or records[-1].version < after + step:
                 break
             after, limit = after + step, limit - step
+        for one, following in pairwise(records):
+            if following.version != one.version + 1:
+                raise damage.found(f"change {one.version + 1} of {resource}")
         return records
 
 

@@ -66,12 +66,10 @@ def add(connection: sqlite3.Connection, resource: int, submissions: Iterable[Pas
 
 
 def of_resource(connection: sqlite3.Connection, name: str) -> Iterator[PastSubmission]:
-    """What is kept of a resource, oldest first; nothing where the log is of before there were any."""
-    asked = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'submission'"
-    if connection.execute(asked).fetchone():
-        for user_id, client_id, seq, version, digest, timestamp in connection.execute(_ALL, (name,)):
-            who = user_id.decode(), client_id.decode()
-            yield PastSubmission(*who, seq, version, digest.decode(), timestamp)
+    """What is kept of a resource, oldest first."""
+    for user_id, client_id, seq, version, digest, timestamp in connection.execute(_ALL, (name,)):
+        who = user_id.decode(), client_id.decode()
+        yield PastSubmission(*who, seq, version, digest.decode(), timestamp)
 
 
 def erase(connection: sqlite3.Connection, resource: int) -> None:

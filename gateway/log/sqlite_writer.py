@@ -69,7 +69,7 @@ class Writer(Reader):
         super().__init__(connection)
         self._watermark = watermark
         self._memory = Remembered(connection)
-        self._tail = 0  # changes that have no places yet
+        self._tail = 0 if sqlite_places.complete(connection) else TAIL_MAX  # changes without places
 
     def close(self) -> None:
         super().close()

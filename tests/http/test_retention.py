@@ -16,7 +16,7 @@ from gateway.errors import ConfigError
 from gateway.hub import retention
 from gateway.hub.names import NamedVersion, NamedVersions
 from gateway.hub.retention import DAY_MS, Policy
-from gateway.log.backup_file import BackupReader
+from gateway.log.backup_file import BackupReader, readable
 from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.node import searching
 from gateway.node.resources import HubResources
@@ -305,7 +305,7 @@ async def test_a_log_of_before_submissions_were_kept_goes_on(tmp_path):
     await log.aclose()
     with closing(sqlite3.connect(tmp_path / DATABASE)) as database:
         database.executescript(f"{BACK_TO_4} {BACK_TO_3} {BACK_TO_2}")
-    with BackupReader(tmp_path / DATABASE) as reader:
+    with readable(tmp_path / DATABASE) as path, BackupReader(path) as reader:
         assert reader.submissions("event:1") == []
     log = SqliteLog(tmp_path)
     assert await log.retain(Excess("event:1", epoch, 1), [Snapshot(1, b"{}")], 0) == 1

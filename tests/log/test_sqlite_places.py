@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import LogUnavailable
-from gateway.log import backup_file, sqlite_writer
+from gateway.log import backup_file, sqlite_store, sqlite_writer
 from gateway.log.backup_file import BackupReader
 from gateway.log.embedded_backup import backup
 from gateway.log.sqlite import DATABASE, WATERMARK, SqliteLog
 from gateway.log.sqlite_check import check
 from gateway.log.sqlite_store import Reader, connect
-from gateway.ports import Batch, Committed, Opening, Stale
+from gateway.log.watermark import Watermark
+from gateway.ports import Batch, Committed, Duplicates, Opening, Stale
 from tests.contracts.log_contract import ROOM, batch, committed, record
 from tests.log.formats import BACK_TO_4
 from tests.log.test_sqlite import file_size, file_size_max, opened
@@ -142,22 +143,32 @@ async def test_a_log_with_an_index_of_versions_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        ("DELETE FROM place WHERE version = 4", [4]),
-        ("UPDATE place SET id = 5 WHERE version = 4", [4]),
-        ("UPDATE place SET version = 40 WHERE version = 4", [4, 40]),
-        ("INSERT INTO place SELECT resource, 15, 99 FROM place WHERE version = 4", [15]),
+        ("DELETE FROM place WHERE version = 4", ["the place of change 4"]),
+        ("UPDATE place SET id = 5 WHERE version = 4", ["the place of change 4"]),
+        ("UPDATE place SET version = 40 WHERE version = 4", ["the place of change 4", "change 40"]),
+        ("DELETE FROM change WHERE version = 14", ["change 14"]),
     ],
 )
 async def test_a_change_in_another_place_than_its_own_is_damage(
-    tmp_path: Path, damage: str, named: Sequence[int]
+    tmp_path: Path, damage: str, named: Sequence[str]
 ) -> None:
     async with opened(tmp_path) as log:
         await edited(log, await log.open(ROOM), 14)
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
         connection.execute(damage)
-    expected = [f"the place of change {version} of {ROOM}" for version in named]
-    assert check(tmp_path / DATABASE).named == expected
-    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:  # what the runbook says
+    assert check(tmp_path / DATABASE).named == [f"{what} of {ROOM}" for what in named]
+
+
+async def test_places_are_made_anew_as_the_runbook_says(tmp_path: Path) -> None:
+    """And until then no change is given for another one."""
+    async with opened(tmp_path) as log:
+        await edited(log, await log.open(ROOM), 14)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
+        connection.execute("UPDATE place SET id = 5 WHERE version = 4")
+    async with opened(tmp_path) as log:
+        with pytest.raises(LogUnavailable, match=f"change 4 of {ROOM} isn't what was written"):
+            await versions(log)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         connection.executescript("DELETE FROM place; UPDATE log SET placed = 0")
     async with opened(tmp_path) as log:
         assert await versions(log) == list(range(1, 15))
@@ -166,14 +177,14 @@ async def test_a_change_in_another_place_than_its_own_is_damage(
 
 async def test_a_full_disk_that_leaves_no_room_for_places_refuses_edits_and_is_read(tmp_path: Path) -> None:
     async with opened(tmp_path) as log:
-        last = await edited(log, await log.open(ROOM), 14)
+        last = await edited(log, await log.open(ROOM), 20)  # the next append finds a whole tail
         size = max(file_size(tmp_path / DATABASE), file_size(tmp_path / f"{DATABASE}-wal"))
         with file_size_max(size):
-            [refused] = await log.append([batch(last, record(15, user="somebody new", seq=1))])
+            [refused] = await log.append([batch(last, record(21, user="somebody new", seq=1))])
             assert refused != Committed()
-            assert await versions(log) == list(range(1, 15))
-        assert await log.append([batch(last, record(15, user="somebody new", seq=1))]) == [Committed()]
-        assert await versions(log) == list(range(1, 16))
+            assert await versions(log) == list(range(1, 21))
+        assert await log.append([batch(last, record(21, user="somebody new", seq=1))]) == [Committed()]
+        assert await versions(log) == list(range(1, 22))
 
 
 async def test_a_log_that_was_closed_has_all_places(tmp_path: Path) -> None:
@@ -205,3 +216,46 @@ class Broken:
 
     def set(self, number: int) -> None:
         raise OSError("out of descriptors")
+
+
+async def test_a_start_that_cannot_write_reads_what_has_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a full disk."""
+    live, crashed = tmp_path / "live", tmp_path / "crashed"
+    async with opened(live) as log:
+        await edited(log, await log.open(ROOM), 14)
+        shutil.copytree(live, crashed)
+    full = sqlite3.OperationalError("database or disk is full")
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_store, "place", raising(full))
+        with closing(sqlite_store.prepare(crashed / DATABASE, 1)) as connection:
+            writer = sqlite_writer.Writer(connection, Watermark(crashed / WATERMARK, crashed / DATABASE))
+            assert [one.version for one in writer.read(ROOM, 0, 100)] == list(range(1, 15))
+    assert placed(crashed) == (10, 14)
+    assert "wait for their places: database or disk is full" in caplog.text
+
+
+def raising(error: Exception) -> Callable[[object], None]:
+    """What fails so."""
+
+    def fail(_: object) -> None:
+        raise error
+
+    return fail
+
+
+async def test_who_is_not_remembered_is_looked_for_in_a_short_tail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a long one, or where many are, all get their places before."""
+    async with opened(tmp_path) as log:
+        last = await edited(log, await log.open(ROOM), 5)
+        for user, places in (("bob", 0), ("cat", 6)):
+            if places:
+                monkeypatch.setattr(sqlite_writer, "LOOKED_THROUGH_MAX", 5)
+            last = batch(last, record(len(await versions(log)) + 1, user=user, seq=1))
+            await committed(log, last)
+            assert placed(tmp_path)[0] == places
+            [again] = await log.append([batch(last, record(len(await versions(log)) + 1, user=user, seq=1))])
+            assert isinstance(again, Duplicates)
