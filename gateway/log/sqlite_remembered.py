@@ -104,7 +104,7 @@ class Remembered:
         for number, batch in zip(numbers, batches, strict=True):
             known = self._known[batch.resource]
             known.number = number
-            known.version += len(batch.records)
+            known.version = batch.base + len(batch.records)
             for record in batch.records:
                 if record.seq is not None:
                     seqs = known.seqs[record.user_id, record.client_id]
