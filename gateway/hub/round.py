@@ -60,16 +60,8 @@ class Round:
     rooms had changed just before. `to_reopen`: a room whose history isn't the log's any more."""
 
     __slots__ = (
-        "_context",
-        "_lane",
-        "_rooms",
-        "_settled",
-        "_used_s",
-        "again",
-        "batches",
-        "changes",
-        "to_reopen",
-    )
+        "_context", "_lane", "_rooms", "_settled", "_used_s", "again", "batches", "changes", "to_reopen",
+    )  # fmt: skip
 
     def __init__(self, lane: Lane, context: RoundContext) -> None:
         self._lane = lane

@@ -64,8 +64,10 @@ def copy(source: Path, target: Path) -> None:
     fresh = target.with_name(f"{target.name}.part")
     discard(fresh)
     try:
-        connected = sqlite3.connect(fresh, isolation_level=None)
-        with closing(connect(source, writing=False)) as reading, closing(connected) as writing:
+        with (
+            closing(connect(source, writing=False)) as reading,
+            closing(sqlite3.connect(fresh, isolation_level=None)) as writing,
+        ):
             reading.backup(writing)
             writing.execute("PRAGMA journal_mode = DELETE")
             if _format(writing) == FORMAT_VERSION:

@@ -57,8 +57,9 @@ class Remembered:
     def load(self, batches: Sequence[Batch]) -> None:
         """Bring to mind what isn't known of batches. Raises sqlite3.Error."""
         names = {batch.resource for batch in batches if self._find(batch.resource) is None}
-        for name, head in sqlite_places.heads(self._connection, names).items():
-            self._known[name] = Known(head.number, head.epoch, head.version)
+        if names:
+            for name, head in sqlite_places.heads(self._connection, names).items():
+                self._known[name] = Known(head.number, head.epoch, head.version)
         authors = set()
         for batch in batches:
             seqs = self._known[batch.resource].seqs
@@ -66,8 +67,9 @@ class Remembered:
                 if record.seq is not None and (record.user_id, record.client_id) not in seqs:
                     authors.add((batch.resource, record.user_id, record.client_id))
         asked = list(authors)
-        for author, found in zip(asked, sqlite_authors.newest_seqs(self._connection, asked), strict=True):
-            self._known[author[0]].seqs[author[1:]] = found[::-1]
+        if asked:
+            for author, found in zip(asked, sqlite_authors.newest_seqs(self._connection, asked), strict=True):
+                self._known[author[0]].seqs[author[1:]] = found[::-1]
         self._size += len(names) + len(asked)
 
     def following(self, batches: Mapping[int, Batch]) -> dict[int, Batch]:

@@ -45,8 +45,9 @@ SELECT json_group_array(
            json_array(version, user_id, client_id, seq, digest, timestamp, undoes, length(body), checksum)
        ), group_concat(CAST(body AS TEXT), '')
 FROM (
-    SELECT c.* FROM ({AFTER} ORDER BY version LIMIT :limit) AS p
-    CROSS JOIN change AS c ON c.id = p.id AND c.resource = :resource AND c.version = p.version
+    SELECT p.version, user_id, client_id, seq, digest, timestamp, undoes, body, checksum
+    FROM ({AFTER} ORDER BY version LIMIT :limit) AS p
+    LEFT JOIN change AS c ON c.id = p.id AND c.resource = :resource AND c.version = p.version
     ORDER BY p.version
 )
 """
@@ -267,6 +268,7 @@ class Reader:
         if version != FORMAT_VERSION:
             older = version < FORMAT_VERSION
             way_out = "start the gateway once, which upgrades it" if older else "upgrade this gateway"
+            connection.close()
             raise LogUnavailable(f"the log is of format {version}, not {FORMAT_VERSION}: {way_out}", "none")
         self.connection = connection
 
@@ -370,6 +372,8 @@ def _split(resource: str, rows: Sequence[Sequence[Any]], bodies: bytes) -> Itera
     offset = 0
     for version, user_id, client_id, seq, digest, timestamp, undoes, size, checksum in rows:
         what = f"change {version} of {resource}"
+        if size is None:  # it isn't where it has its place
+            raise damage.found(what)
         body = verified(bodies[offset : offset + size], checksum, what, CHANGE)
         offset += size
         yield Record(version, body, user_id, client_id, seq, digest, timestamp, undoes)

@@ -159,14 +159,15 @@ async def test_a_change_in_another_place_than_its_own_is_damage(
     assert check(tmp_path / DATABASE).named == [f"{what} of {ROOM}" for what in named]
 
 
-async def test_places_are_made_anew_as_the_runbook_says(tmp_path: Path) -> None:
-    """And until then no change is given for another one."""
+@pytest.mark.parametrize("version", [4, 14])
+async def test_places_are_made_anew_as_the_runbook_says(tmp_path: Path, version: int) -> None:
+    """And until then no change is given for another one, nor the newest left out."""
     async with opened(tmp_path) as log:
         await edited(log, await log.open(ROOM), 14)
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
-        connection.execute("UPDATE place SET id = 5 WHERE version = 4")
+        connection.execute("UPDATE place SET id = 5 WHERE version = ?", (version,))
     async with opened(tmp_path) as log:
-        with pytest.raises(LogUnavailable, match=f"change 4 of {ROOM} isn't what was written"):
+        with pytest.raises(LogUnavailable, match=f"change {version} of {ROOM} isn't what was written"):
             await versions(log)
     with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         connection.executescript("DELETE FROM place; UPDATE log SET placed = 0")
