@@ -28,19 +28,19 @@ CREATE TABLE place (
     PRIMARY KEY (resource, version)
 ) STRICT, WITHOUT ROWID;
 """
-# Format 4 had an index, and a trigger that told of authors, unless it was made of an older one just now.
-FROM_FORMAT_4 = f"""
-{TABLE}
-ALTER TABLE log ADD COLUMN placed INTEGER NOT NULL DEFAULT 0;
-INSERT INTO place SELECT resource, version, id FROM change ORDER BY resource, version;
-UPDATE log SET placed = (SELECT ifnull(max(id), 0) FROM change);
-DROP TRIGGER IF EXISTS author_of_change;
-DROP INDEX change_version;
-"""
 # In the order of the index, so that each of its pages is changed once.
 ADD = f"INSERT INTO place SELECT resource, version, id FROM change WHERE {TAIL} ORDER BY resource, version"
 # Ids of changes that were purged are given again.
 ADDED = "UPDATE log SET placed = (SELECT ifnull(max(id), 0) FROM change)"
+# Format 4 had an index, and a trigger that told of authors, unless it was made of an older one just now.
+FROM_FORMAT_4 = f"""
+{TABLE}
+ALTER TABLE log ADD COLUMN placed INTEGER NOT NULL DEFAULT 0;
+{ADD};
+{ADDED};
+DROP TRIGGER IF EXISTS author_of_change;
+DROP INDEX change_version;
+"""
 _COMPLETE = f"SELECT NOT EXISTS (SELECT 1 FROM change WHERE {TAIL})"
 # A resource's changes after a version: of the table that this gives, `change.id`.
 AFTER = f"""

@@ -32,7 +32,8 @@ from gateway.wire.checksum import CHANGE, damage, verified
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = FORMAT_WITH_PLACES = 5
+FORMAT_VERSION = 5
+FORMAT_WITH_PLACES = 5  # the first that has them
 BUSY_TIMEOUT_S = 2.0
 # Pages that a connection keeps. Reads are of a range or of one row, so readers need few.
 WRITER_CACHE_BYTES, READER_CACHE_BYTES = 32 << 20, 4 << 20
