@@ -46,6 +46,10 @@ from gateway.wire.checksum import damage
 logger = logging.getLogger(__name__)
 
 FOLLOW_PAUSE_S = 1.0
+# All rooms are tidied once in so long, so many at a time: who edits meanwhile waits for no more of them.
+TIDY_INTERVAL_S = 1.0
+TIDY_ROOMS = 250
+TIDY_PARTS_MAX = 50
 
 
 class Hub:
@@ -256,16 +260,15 @@ class Hub:
                 await slices.pause()
 
     async def _tidy_up(self) -> None:
-        """Once a second: evict idle rooms, and bound what the others keep."""
+        """Once a second: evict idle rooms, and bound what the others keep; many of them in parts."""
         while True:
-            await trio.sleep(1)
-            slices = Slices(self.now_s)
+            parts = min(TIDY_PARTS_MAX, 1 + len(self._rooms) // TIDY_ROOMS)
             window_bytes = 0
-            for room in list(self._rooms.values()):
-                await self._tidy(room)
-                window_bytes += room.history.window.bytes
-                if slices.over:
-                    await slices.pause()
+            for part in range(parts):
+                await trio.sleep(TIDY_INTERVAL_S / parts)
+                for room in list(self._rooms.values())[part::parts]:
+                    await self._tidy(room)
+                    window_bytes += room.history.window.bytes
             self._bound_windows(window_bytes)
             self.catch_up.pasts.bound()
 

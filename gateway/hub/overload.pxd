@@ -13,6 +13,8 @@ cdef class Overload:
     cdef double _least_s
     cdef long long _released
 
+    cpdef bint is_on(self) except -1
+    cpdef bint has_begun(self) except -1
     cdef bint _are_few(self) except -1
     cpdef released(self, Py_ssize_t changes)
     @cython.locals(now_s=double, elapsed_s=double, found=double, before=double)

@@ -35,12 +35,10 @@ class Overload:
         self._released = 0  # in it
         self._least_s = math.inf
 
-    @property
     def is_on(self) -> bool:
         """Whether an edit that comes now is refused."""
         return self._counters.pending_changes >= self._pending_max
 
-    @property
     def has_begun(self) -> bool:
         """Whether more come than can be committed: then some are refused."""
         return self._pending_max < math.inf
@@ -65,5 +63,5 @@ class Overload:
             found = max(PENDING_MIN, self._released / elapsed_s * self._wait_max_s)
             before = self._pending_max if self._pending_max < math.inf else found
             self._pending_max = (before + found) / 2
-        self._counters.overloaded = int(self.has_begun)
+        self._counters.overloaded = int(self.has_begun())
         self._since_s, self._released, self._least_s = now_s, 0, math.inf

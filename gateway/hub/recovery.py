@@ -27,7 +27,7 @@ from gateway.hub.replay import Loaded
 from gateway.ports import Batch, Committed, Duplicates, Failed, OpLog, Record, Reserved, Rules, Unsanitised
 from gateway.rooms.admit import admit
 from gateway.rooms.history import History
-from gateway.rooms.window import Entry, Kept
+from gateway.rooms.window import Entry, Kept, logged_record
 from gateway.runtime.metrics import Counters
 
 logger = logging.getLogger(__name__)
@@ -350,7 +350,7 @@ class Replayer:
     def _record_of(self, change: Change) -> Record:
         """The change as it was; a folded one is the gateway's own."""
         if change.body is not None:
-            return Kept(change.body, change.operations, change.before, change.digest).record()
+            return logged_record(change.body, change.digest)
         op_id = f"restored-{self._epoch}-{change.version}"
         fields = {"operations": [], "client_id": "", "user_id": RESTORER_USER_ID, "op_id": op_id}
         body = orjson.dumps({"version": change.version, **fields, "timestamp": self._timestamp_ms})

@@ -293,7 +293,7 @@ class HubResources(RequestCharges):
             raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
 
     async def _replace(self, room: Room, user_id: str, document: Any, expected: int | None) -> Written:
-        if self._hub.overload.is_on:
+        if self._hub.overload.is_on():
             raise overloaded()
         await self._charge(user_id)
         patch = [{"op": "add", "path": "", "value": document}]

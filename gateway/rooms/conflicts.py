@@ -99,27 +99,27 @@ def found_conflicts(
 def _name_change(conflict: ot.Conflict, met: Met, index: int, submission: Submission) -> bool:
     """Have a conflict say which change wrote the other value; False where that is the author's own."""
     index -= len(met.window) - len(met.changes)
-    change = met.changes[index] if index >= 0 else None
-    if isinstance(change, Entry):
-        record = change.record
-        if record.user_id == submission.user_id and record.client_id == submission.client_id:
-            return False
-        conflict["version"] = record.version
-        conflict["user_id"] = record.user_id
-        conflict["timestamp"] = record.timestamp
-        return True
-    if change is not None:
-        body = change.body
-    else:
-        assert met.began is not None, "a change that isn't known"
-        body = met.began.past.body(submission.base + index + 1)
-    logged = orjson.loads(body)
-    if logged["user_id"] == submission.user_id and logged["client_id"] == submission.client_id:
+    version = submission.base + 1 + index
+    user_id, client_id, timestamp_ms = _origin(met, index, version)
+    if user_id == submission.user_id and client_id == submission.client_id:
         return False
-    conflict["version"] = logged["version"]
-    conflict["user_id"] = logged["user_id"]
-    conflict["timestamp"] = logged["timestamp"]
+    conflict["version"] = version
+    conflict["user_id"] = user_id
+    conflict["timestamp"] = timestamp_ms
     return True
+
+
+def _origin(met: Met, index: int, version: int) -> tuple[str, str, int]:
+    """Whose change it was, by which client, and when (Unix ms); those before `met.changes` lie below 0."""
+    if index < 0:
+        assert met.began is not None, "a change that isn't known"
+        logged = orjson.loads(met.began.past.body(version))
+        return logged["user_id"], logged["client_id"], logged["timestamp"]
+    change = met.changes[index]
+    if isinstance(change, Kept):
+        return change.user_id, change.client_id, change.timestamp
+    record = change.record
+    return record.user_id, record.client_id, record.timestamp
 
 
 def _bounded(conflicts: list[dict[str, Any]]) -> bytes:

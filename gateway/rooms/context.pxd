@@ -6,6 +6,7 @@ cimport cython
 @cython.final
 cdef class RoomContext:
     cdef readonly object config
+    cdef readonly object limits
     cdef readonly object rules
     cdef readonly object counters
     cdef readonly object patch_limits

@@ -25,8 +25,8 @@ class RoomContext:
     """
 
     __slots__ = (
-        "config", "counters", "make_group", "new_nonce", "now_s", "on_roster", "on_work", "patch_limits",
-        "rules", "share", "wall_ms",
+        "config", "counters", "limits", "make_group", "new_nonce", "now_s", "on_roster", "on_work",
+        "patch_limits", "rules", "share", "wall_ms",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +44,7 @@ class RoomContext:
         new_nonce: Callable[[int], str] = announcement.new_nonce,
     ) -> None:
         self.config = config
+        self.limits = config.limits
         self.rules = rules
         self.counters = counters
         self.patch_limits = patch_limits

@@ -28,6 +28,7 @@ cdef class History:
     cpdef bint grow(self, object growth, object after, object bytes_max) except -1
     cpdef bint covers(self, object version) except -1
     cpdef list since(self, object version)
+    cpdef list operations_since(self, object version)
     cpdef object document_at(self, object version)
     cpdef bytes conflicts_of(self, object version)
     cpdef trim(self, Py_ssize_t versions_max, Py_ssize_t bytes_max, object oldest)

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from gateway import ot
 from gateway.errors import PatchError
 from gateway.ports.values import Record
 from gateway.rooms.window import Entry, Kept, Window, entries_of
@@ -118,6 +119,10 @@ class History:
     def since(self, version: int) -> list[Kept]:
         """The changes after a version; raises LookupError where the window doesn't reach back to it."""
         return self.window.since(version, self.version)
+
+    def operations_since(self, version: int) -> list[ot.Operations]:
+        """What the changes after a version did; as `since`."""
+        return self.window.operations_since(version, self.version)
 
     def document_at(self, version: int) -> Any:
         """The document right after a version that is covered."""

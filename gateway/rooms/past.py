@@ -12,7 +12,7 @@ from typing import Any
 from gateway import ot
 from gateway.ports.values import Record
 from gateway.rooms.history import History
-from gateway.rooms.window import Kept, entry_of
+from gateway.rooms.window import entry_of, weight_of
 from gateway.rooms.writes import WRITE_BYTES, Writes
 
 STEP = 64
@@ -66,7 +66,7 @@ class Past:
         self.bytes += _weight(body)
         if self.end % STEP == 0:
             self._documents[self.end] = after
-            self._weights[self.end] = Kept(body, operations, self._last, "").weight
+            self._weights[self.end] = weight_of(body, operations, self._last)
             self.bytes += self._weights[self.end]
         self._last = after
 

@@ -3,6 +3,7 @@
 cimport cython
 
 cimport gateway.ot.api as ot
+cimport gateway.wire.messages as messages
 from gateway.rooms.admit cimport admit
 from gateway.rooms.audience cimport Audience
 from gateway.rooms.conflicts cimport Met, found_conflicts, met_by
@@ -53,6 +54,8 @@ cdef class Room:
     cdef object _arrived_ms(self, Submission submission)
     @cython.locals(concurrent=list, staged=Staged)
     cdef list _concurrent(self, Submission submission)
+    @cython.locals(operations=list, staged=Staged)
+    cdef list _operations_since(self, object base)
     cdef tuple _rebased(self, Submission submission, list window, object document, object version, object budget)
     cdef _find_conflicts(self, Submission submission, Met met, object rebased, object document, object version,
                          object budget)

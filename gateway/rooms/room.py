@@ -213,7 +213,7 @@ class Room:
 
     def submit(self, submission: Submission) -> None:
         """Take a submission; raises Refusal UNAVAILABLE when too much is on its way already."""
-        limits, counters = self._shared.config.limits, self._shared.counters
+        limits, counters = self._shared.limits, self._shared.counters
         if len(self._pending) + len(self._staged) >= limits.room_pending_max:
             raise _too_busy(f"{self.resource} has")
         if counters.pending_bytes + submission.size > limits.worker_pending_bytes_max:
@@ -306,7 +306,7 @@ class Room:
     ) -> Entry:
         """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
         concurrent = self._concurrent(submission)
-        window = [change.operations for change in concurrent]
+        window = self._operations_since(submission.base)
         rebased, losses = self._rebased(submission, window, document, version - 1, budget)
         admitted = self._admitted(document, rebased, budget)
         operations, after, submission.sanitised = admitted
@@ -336,6 +336,13 @@ class Room:
         if self._staged:
             concurrent.extend([staged.entry for staged in self._staged])
         return concurrent
+
+    def _operations_since(self, base: int) -> list[ot.Operations]:
+        """What these changes did."""
+        operations = self.history.operations_since(base)
+        for staged in self._staged:
+            operations.append(staged.entry.operations)
+        return operations
 
     def _rebased(
         self,
@@ -386,7 +393,7 @@ class Room:
             raise refusal
 
     def _check_growth(self, document: Any, operations: ot.Operations, after: Any, budget: ot.Budget) -> None:
-        bytes_max = self._shared.config.limits.document_bytes_max
+        bytes_max = self._shared.limits.document_bytes_max
         growth = ot.growth(document, operations, self._shared.patch_limits, budget)
         if not self.history.grow(growth, after, bytes_max):
             text = f"The document would exceed {bytes_max} bytes; remove something first."
@@ -535,7 +542,7 @@ class Room:
         if entries is None:
             return False
         if entries:
-            limits = self._shared.config.limits
+            limits = self._shared.limits
             for entry in entries:
                 self.history.advance(entry)
                 # A change adds at most what its JSON holds.

@@ -70,14 +70,17 @@ class Kept:
     `weight` is the bytes that are kept alive, roughly.
     """
 
-    __slots__ = ("before", "body", "digest", "operations", "weight")
+    __slots__ = ("before", "body", "client_id", "digest", "operations", "timestamp", "user_id", "weight")
 
-    def __init__(self, body: bytes, operations: ot.Operations, before: Any, digest: str) -> None:
-        self.body = body
+    def __init__(self, record: Record, operations: ot.Operations, before: Any) -> None:
+        self.body = record.body
         self.operations = operations
         self.before = before
-        self.digest = digest
-        self.weight = _weight(body, operations, before)
+        self.user_id = record.user_id
+        self.client_id = record.client_id
+        self.timestamp = record.timestamp
+        self.digest = record.digest
+        self.weight = weight_of(record.body, operations, before)
 
     def entry(self) -> Entry:
         """The whole change again."""
@@ -89,17 +92,22 @@ class Kept:
 
     def record(self) -> Record:
         """What was logged."""
-        change = orjson.loads(self.body)
-        return Record(
-            change["version"],
-            self.body,
-            change["user_id"],
-            change["client_id"],
-            change.get("seq"),
-            self.digest,
-            change["timestamp"],
-            change.get("undoes"),
-        )
+        return logged_record(self.body, self.digest)
+
+
+def logged_record(body: bytes, digest: str) -> Record:
+    """The record of a change as it is logged."""
+    change = orjson.loads(body)
+    return Record(
+        change["version"],
+        body,
+        change["user_id"],
+        change["client_id"],
+        change.get("seq"),
+        digest,
+        change["timestamp"],
+        change.get("undoes"),
+    )
 
 
 class Window:
@@ -116,8 +124,7 @@ class Window:
 
     def append(self, entry: Entry) -> None:
         """Add the change that follows the newest one."""
-        record = entry.record
-        kept = Kept(record.body, entry.operations, entry.before, record.digest)
+        kept = Kept(entry.record, entry.operations, entry.before)
         self._changes.append(kept)
         self.bytes += kept.weight
         if _collector is not None:
@@ -133,6 +140,13 @@ class Window:
         if first < 0:
             raise LookupError(f"the window doesn't reach back to version {version}")
         return self._changes[first:] if version < head else []
+
+    def operations_since(self, version: int, head: int) -> list[ot.Operations]:
+        """What the changes after `version` did; as `since`."""
+        operations = []
+        for kept in self.since(version, head):
+            operations.append(kept.operations)  # noqa: PERF401  (a comprehension's variable has no C type)
+        return operations
 
     def document_at(self, version: int, head: int, document: Any) -> Any:
         """The document right after `version`; `document` is the head's."""
@@ -166,7 +180,7 @@ _SLOT_BYTES = 8
 _MEMBER_BYTES = 100
 
 
-def _weight(body: bytes, operations: ot.Operations, before: Any) -> int:
+def weight_of(body: bytes, operations: ot.Operations, before: Any) -> int:
     """The body, the objects, and what the change copied: both documents have it of their own."""
     weight = len(body) + _OBJECTS_BYTES
     paths: set[Path] | None = set() if len(operations) > 1 else None

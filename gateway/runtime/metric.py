@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import field
 from typing import Any, Literal, NamedTuple
@@ -13,6 +13,15 @@ from gateway.runtime.histogram import STEP_BOUNDS_S, STEPS, Histogram
 # sum. `levels` are gauges by a label.
 Kind = Literal["gauge", "highest", "levels", "highest_levels", "counter", "keyed", "histogram", "steps"]
 GAUGES: frozenset[Kind] = frozenset({"gauge", "highest", "levels", "highest_levels"})
+
+
+class Counts(dict[str, int]):
+    """Numbers by a label's value, 0 where there is none: a `Counter` that costs half as much to add to."""
+
+    __slots__ = ()
+
+    def __missing__(self, label: str) -> int:
+        return 0
 
 
 class Metric(NamedTuple):
@@ -45,7 +54,7 @@ def count(name: str, help: str) -> Any:
 
 def keyed(name: str, label: str, help: str, known: tuple[str, ...] = ()) -> Any:
     """A counter by a label."""
-    return field(default_factory=Counter, metadata={"metric": Metric("keyed", name, help, label, known)})
+    return field(default_factory=Counts, metadata={"metric": Metric("keyed", name, help, label, known)})
 
 
 def levels(name: str, label: str, help: str, highest: bool = False) -> Any:

@@ -8,7 +8,6 @@ imports nothing of the gateway, so every layer may use it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -25,7 +24,7 @@ from gateway.runtime.labels import (
     MESSAGE_TYPES,
     REFUSED_STATUSES,
 )
-from gateway.runtime.metric import Metric, count, gauge, highest, histogram, keyed, levels, steps
+from gateway.runtime.metric import Counts, Metric, count, gauge, highest, histogram, keyed, levels, steps
 
 
 @dataclass(slots=True, eq=False)
@@ -39,13 +38,13 @@ class Counters:
     # Connections
     connections: int = gauge("websocket_connections_total", "Total number of active WebSocket connections")
     connections_accepted: int = count("websocket_connections_accepted", "Handshakes that were accepted")
-    connections_rejected: Counter[str] = keyed(
+    connections_rejected: Counts = keyed(
         "websocket_connections_rejected",
         "status",
         "Handshakes that were refused, by HTTP status",
         REFUSED_STATUSES,
     )
-    connections_closed: Counter[str] = keyed(
+    connections_closed: Counts = keyed(
         "websocket_connections_closed",
         "code",
         "Connections that ended, by close code",
@@ -63,13 +62,13 @@ class Counters:
         "bound",
         "The same by each bound: the limit (server.connections_max), descriptors, memory, CPU",
     )
-    authentications: Counter[str] = keyed(
+    authentications: Counts = keyed(
         "gateway_authentications",
         "result",
         "Tokens shown: accepted, disabled (flags) or the error's code; none: no token within the time",
         AUTH_RESULTS,
     )
-    connections_deferred: Counter[str] = keyed(
+    connections_deferred: Counts = keyed(
         "gateway_connections_deferred",
         "who",
         "Clients that were asked to come later, in a storm: those who resume, and new ones",
@@ -78,13 +77,13 @@ class Counters:
     accept_pace: float = gauge(
         "gateway_accept_pace", "Connections a second that are taken in a storm, by what each cost of the CPU"
     )
-    authoriser_decisions: Counter[str] = keyed(
+    authoriser_decisions: Counts = keyed(
         "gateway_authoriser_decisions",
         "result",
         "Questions to the authoriser: a role, none (denied), or no answer, which counts as none",
         DECISIONS,
     )
-    authoriser_failures: Counter[str] = keyed(
+    authoriser_failures: Counts = keyed(
         "gateway_authoriser_failures",
         "reason",
         "Requests to the authoriser without a usable answer; busy: questions that didn't get into one",
@@ -127,7 +126,7 @@ class Counters:
         LATENCY_BOUNDS_S,
         "Of those, what another worker committed: from when it was read there, by the nodes' clocks",
     )
-    errors: Counter[str] = keyed("gateway_errors", "code", "ERROR messages sent, by code", ERROR_CODES)
+    errors: Counts = keyed("gateway_errors", "code", "ERROR messages sent, by code", ERROR_CODES)
 
     # Edits: each ends committed, refused or recognised as a resend
     operations_committed: int = count("gateway_operations_committed", "Submissions committed")
@@ -138,14 +137,14 @@ class Counters:
     operations_merged: int = count(
         "gateway_operations_merged", "Committed submissions of which nothing was left after the transform"
     )
-    operations_refused: Counter[str] = keyed(
+    operations_refused: Counts = keyed(
         "gateway_operations_refused",
         "code",
         "Edits that were refused, wherever and over whatever (OP, UNDO, REDO, HTTP), by error code",
         ERROR_CODES,
     )
     resends: int = count("gateway_resends", "Submissions recognised by their seq and answered as duplicates")
-    conflicts: Counter[str] = keyed(
+    conflicts: Counts = keyed(
         "gateway_conflicts",
         "kind",
         "Operations that overwrote something unseen, or were dropped; edits refused with CONFLICT",
@@ -160,15 +159,13 @@ class Counters:
     )
 
     # The A/B test, while one runs
-    variant_sessions: Counter[str] = keyed(
+    variant_sessions: Counts = keyed(
         "gateway_variant_sessions", "variant", "Clients that signed in, by the variant of their users"
     )
-    variant_operations: Counter[str] = keyed(
+    variant_operations: Counts = keyed(
         "gateway_variant_operations", "variant", "Submissions committed over connections, by variant"
     )
-    variant_errors: Counter[str] = keyed(
-        "gateway_variant_errors", "variant", "ERROR messages sent, by variant"
-    )
+    variant_errors: Counts = keyed("gateway_variant_errors", "variant", "ERROR messages sent, by variant")
 
     # Commits
     batches: int = count("gateway_batches", "Batches appended to the log")
@@ -191,7 +188,7 @@ class Counters:
     changes_lost: int = count(
         "gateway_changes_lost", "Changes known to be lost for good, each counted by every worker that knew it"
     )
-    messages_slow: Counter[str] = keyed(
+    messages_slow: Counts = keyed(
         "gateway_messages_slow",
         "type",
         "Messages that held the loop for over 100 ms",

@@ -57,7 +57,7 @@ class Account:
     def pay(self) -> None:
         """Charge the user for what isn't yet."""
         if self._unpaid_s > 0.0 and self.user_id is not None:
-            self._shared.cpu.spend(self.user_id, self._unpaid_s, self._shared.hub.now_s())
+            self._shared.cpu.spend(self.user_id, self._unpaid_s, self._shared.now_s())
             self._unpaid_s = 0.0
 
     # ------------------------------------------------------------------------------------- turns
@@ -77,12 +77,12 @@ class Account:
         shared = self._shared
         self.end_turn()
         while not self.has_left:
-            wait_s = shared.cpu.wait_s(self.user_id, shared.hub.now_s())
+            wait_s = shared.cpu.wait_s(self.user_id, shared.now_s())
             if wait_s <= 0:
                 break
             await trio.sleep(min(wait_s, WAIT_MAX_S))
         await shared.heavy.enter()
-        shared.cpu.linger(self.user_id, shared.hub.now_s())
+        shared.cpu.linger(self.user_id, shared.now_s())
         self._turn_until_s = self._busy_s + TURN_S
 
     def end_turn(self) -> None:

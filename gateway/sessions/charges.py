@@ -22,7 +22,7 @@ async def wait_of_edit(shared: SessionContext, user_id: str, cost: float) -> int
     Where this worker may not give it unasked, others are asked first.
     """
     for _ in range(ANSWERS_MAX):
-        wait_ms = shared.rate_limit.take(user_id, shared.hub.now_s(), cost)
+        wait_ms = shared.rate_limit.take(user_id, shared.now_s(), cost)
         if wait_ms != ASK:
             return wait_ms
         await shared.rates_told()
@@ -31,11 +31,11 @@ async def wait_of_edit(shared: SessionContext, user_id: str, cost: float) -> int
 
 def charge_read(shared: SessionContext, user_id: str, reads: int = 1) -> None:
     """Count reads of a user; raises Refusal RATE_LIMITED."""
-    now_s = shared.hub.now_s()
+    now_s = shared.now_s()
     wait_s = shared.reads.wait_s(user_id, now_s)
     if wait_s > 0:
         wait_ms = math.ceil(wait_s * 1000)
-        most = shared.config.limits.reads_per_minute
+        most = shared.limits.reads_per_minute
         text = f"At most {most} reads a minute, of which long ones are several; wait {wait_ms} ms."
         raise Refusal("RATE_LIMITED", text, retry_after_ms=wait_ms)
     shared.reads.spend(user_id, reads, now_s)
@@ -43,4 +43,4 @@ def charge_read(shared: SessionContext, user_id: str, reads: int = 1) -> None:
 
 def spend_bytes(shared: SessionContext, user_id: str, size: int) -> None:
     """An answer of so many bytes went to a user."""
-    shared.reads.spend(user_id, size / READ_BYTES, shared.hub.now_s())
+    shared.reads.spend(user_id, size / READ_BYTES, shared.now_s())

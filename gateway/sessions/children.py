@@ -58,7 +58,7 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     permissions = session.shared.permissions
     if await permissions.role(session.known_identity(), PARENT, calendar) is None:
         raise forbidden(session.known_identity(), PARENT, calendar)
-    most = session.shared.config.limits.subscriptions_max
+    most = session.shared.limits.subscriptions_max
     if len(session.children) + len(session.subscriptions) >= most:
         raise Refusal("TOO_LARGE", f"At most {most} subscriptions a connection; unsubscribe from something.")
     if await session.hand_over(f"{PARENT}:{calendar}", raw):

@@ -2,6 +2,7 @@
 
 cimport cython
 
+from gateway.admission.rates cimport Shares
 from gateway.hub.overload cimport Overload
 from gateway.runtime.histogram cimport Histogram
 
@@ -12,20 +13,23 @@ cdef class SessionContext:
     cdef public object rates_told
     cdef readonly str node
     cdef readonly object config
+    cdef readonly object limits
     cdef readonly object hub
+    cdef readonly object now_s
+    cdef readonly object wall_ms
     cdef readonly Overload overload
     cdef readonly object counters
     cdef readonly object authenticator
     cdef readonly object rate_limit
     cdef readonly object reads
     cdef readonly Histogram received
-    cdef readonly object cpu
+    cdef readonly Shares cpu
     cdef readonly object heavy
     cdef readonly object features
-    cdef readonly object handlers
+    cdef readonly dict handlers
     cdef readonly object registry
     cdef readonly object hand_over
     cdef readonly object permissions
-    cdef readonly object limits
     cdef readonly object claims
-    cdef readonly object reconnect
+    cdef readonly object told_limits
+    cdef readonly object told_reconnect

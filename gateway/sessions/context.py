@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import trio
 
 from gateway.admission import Features
+from gateway.admission.rates import Shares
 from gateway.config import Config
 from gateway.hub.hub import Hub
 from gateway.ports import Allowance, Authenticator, RateLimit
@@ -32,13 +33,13 @@ class SessionContext:
     """What the sessions of a worker share. `node` is its name, `features` the flags in force,
     `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares, and `heavy` is the lane
     of those who are over their share of CPU; `rates_told` returns when other workers were asked what is left
-    of users' rates; `received` times what an OP takes until its room has it; `limits`,
-    `reconnect`: what AUTH_ACK tells, as JSON."""
+    of users' rates; `received` times what an OP takes until its room has it; `limits` are the settings' and
+    `now_s`, `wall_ms` the hub's; `told_limits`, `told_reconnect`: what AUTH_ACK tells, as JSON."""
 
     __slots__ = (
         "audit", "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers",
-        "heavy", "hub", "limits", "node", "overload", "permissions", "rate_limit", "rates_told", "reads",
-        "received", "reconnect", "registry",
+        "heavy", "hub", "limits", "node", "now_s", "overload", "permissions", "rate_limit", "rates_told",
+        "reads", "received", "registry", "told_limits", "told_reconnect", "wall_ms",
     )  # fmt: skip
 
     def __init__(
@@ -50,9 +51,9 @@ class SessionContext:
         authenticator: Authenticator,
         rate_limit: RateLimit,
         reads: Allowance,
-        cpu: Allowance,
+        cpu: Shares,
         features: Features,
-        handlers: Mapping[str, Handler],
+        handlers: dict[str, Handler],
         registry: Registry,
         hand_over: HandOver,
         permissions: Permissions,
@@ -61,7 +62,10 @@ class SessionContext:
         self.rates_told: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         self.node = node
         self.config = config
+        self.limits = config.limits
         self.hub = hub
+        self.now_s = hub.now_s
+        self.wall_ms = hub.wall_ms
         self.overload = hub.overload
         self.counters = counters
         self.authenticator = authenticator
@@ -80,8 +84,8 @@ class SessionContext:
 
     def tell(self, config: Config) -> None:
         """Have AUTH_ACK tell what these settings say."""
-        self.limits = orjson.Fragment(orjson.dumps(limits_of(config)))
-        self.reconnect = orjson.Fragment(orjson.dumps(reconnect_of(config)))
+        self.told_limits = orjson.Fragment(orjson.dumps(limits_of(config)))
+        self.told_reconnect = orjson.Fragment(orjson.dumps(reconnect_of(config)))
 
 
 def limits_of(config: Config) -> dict[str, int]:

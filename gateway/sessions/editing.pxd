@@ -3,7 +3,8 @@
 cimport cython
 
 cimport gateway.ot.api as ot
-from gateway.wire.messages cimport Message, flag_of, integer_of, optional_integer_of, patch_of
+cimport gateway.wire.messages as messages
+from gateway.wire.messages cimport Message
 from gateway.rooms.history cimport History
 from gateway.rooms.room cimport Room
 from gateway.sessions.context cimport SessionContext
@@ -15,6 +16,7 @@ from gateway.rooms.submission cimport Submission
 cdef Subscription _editable(ClientSession session, dict payload)
 @cython.locals(subscription=Subscription, submission=Submission, room=Room, history=History)
 cpdef object op(ClientSession session, Message message, bytes raw)
+@cython.locals(history=History)
 cdef bint _is_too_much(ClientSession session, Room room, dict payload) except -1
 @cython.locals(payload=dict, room=Room, shared=SessionContext, patch=list, submission=Submission)
 cdef Submission _submission_of(ClientSession session, Subscription subscription, Message message, bytes raw)

@@ -55,14 +55,14 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
     """OP: checked and lowered at its base; its OP_ACK, or an ERROR, follows when it is committed."""
     subscription = _editable(session, message.payload)
     room = subscription.room
-    if session.shared.overload.has_begun and _is_too_much(session, room, message.payload):
+    if session.shared.overload.has_begun() and _is_too_much(session, room, message.payload):
         session.turn_away(room, message.id)
         return None
     submission = _submission_of(session, subscription, message, raw)
     history, seq = room.history, submission.seq
     head, base = history.version, submission.base
     if (
-        head - session.shared.config.limits.rebase_versions_max <= base <= head
+        head - session.shared.limits.rebase_versions_max <= base <= head
         and history.covers(base)
         and (seq is None or history.memory_of(submission.user_id, submission.client_id) is not None)
     ):
@@ -79,12 +79,13 @@ def _is_too_much(session: ClientSession, room: Room, payload: Mapping[str, Any])
     """In an overload: whether an edit would wait for too long, or is more work than others, for its base left
     the window. What may be a resend of what is committed is answered."""
     base, seq = payload.get("version"), payload.get("seq")
-    needs_log = isinstance(base, int) and 0 <= base <= room.version and not room.history.covers(base)
-    if not (needs_log or session.shared.overload.is_on):
+    history = room.history
+    needs_log = isinstance(base, int) and 0 <= base <= history.version and not history.covers(base)
+    if not (needs_log or session.shared.overload.is_on()):
         return False
     if seq is None:
         return True
-    known = room.history.memory_of(session.known_identity().user_id, session.known_client_id())
+    known = history.memory_of(session.known_identity().user_id, session.known_client_id())
     return known is not None and seq not in known
 
 
@@ -96,7 +97,7 @@ def _submission_of(
     base = messages.integer_of(payload, "version")
     refuses = messages.refuses_conflicts(payload)
     seq = messages.optional_integer_of(payload, "seq", low=1)
-    patch = messages.patch_of(payload, shared.config.limits.patch_operations_max, raw)
+    patch = messages.patch_of(payload, shared.limits.patch_operations_max, raw)
     if messages.optional_integer_of(payload, "epoch") not in (None, room.history.epoch):
         text = "The resource's history is another one now (epoch): resume and resubmit."
         raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
@@ -114,7 +115,7 @@ def _submission_of(
     submission.ref = message.id
     submission.may_delete = subscription.role == "admin"
     submission.refuses = refuses
-    submission.units = units_of(len(raw), shared.config.limits.edit_work_max)
+    submission.units = units_of(len(raw), shared.limits.edit_work_max)
     if seq is not None:
         submission.seq = seq
         submission.digest = _digest(patch, payload["version"])
@@ -192,7 +193,7 @@ def _check_base(session: ClientSession, room: Room, base: int) -> None:
     if base > room.version:
         text = f"version {base} is ahead of the log, which ends at {room.version}: resume first."
         raise Refusal("VERSION_AHEAD", text, version=room.version, **room.name())
-    oldest = room.version - session.shared.config.limits.rebase_versions_max
+    oldest = room.version - session.shared.limits.rebase_versions_max
     if base < oldest:
         text = f"version {base} is older than {oldest}, the oldest base: resume, merge and resubmit."
         raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
@@ -217,7 +218,7 @@ async def redo(session: ClientSession, message: Message, raw: bytes) -> None:
 async def _take_back(session: ClientSession, message: Message, raw: bytes, redo: bool) -> None:
     subscription = _editable(session, message.payload)
     room = subscription.room
-    if session.shared.overload.has_begun and _is_too_much(session, room, message.payload):
+    if session.shared.overload.has_begun() and _is_too_much(session, room, message.payload):
         session.turn_away(room, message.id)
         return
     seq = messages.optional_integer_of(message.payload, "seq", low=1)
@@ -233,7 +234,7 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
         counters = session.shared.counters
         counters.undos += not redo
         counters.redos += redo
-    op_id, arrived_s = message.id or messages.next_id(), session.shared.hub.now_s()
+    op_id, arrived_s = message.id or messages.next_id(), session.shared.now_s()
     submission = Submission(
         session, identity.user_id, client_id, op_id, found.base, [], found.operations, arrived_s, len(raw)
     )
@@ -242,5 +243,5 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
     submission.seq = seq
     submission.digest = message.type
     submission.undoes = found.undoes
-    submission.units = session.shared.config.limits.edit_work_max
+    submission.units = session.shared.limits.edit_work_max
     _hand_over(session, room, submission)

@@ -86,7 +86,7 @@ def present_token(session: ClientSession, token: str, user_id: str | None = None
 
 def _verify(session: ClientSession, token: str, user_id: str | None) -> None:
     shared = session.shared
-    identity = shared.authenticator.verify(token, shared.hub.wall_ms() / 1000)
+    identity = shared.authenticator.verify(token, shared.wall_ms() / 1000)
     if user_id not in (None, identity.user_id):
         raise Refusal("UNAUTHENTICATED", "payload.user_id is not the token's sub.")
     if session.identity is not None and session.identity.user_id != identity.user_id:
@@ -135,8 +135,8 @@ def acknowledge_auth(session: ClientSession) -> None:
         "client_id": session.client_id,
         "session_id": session.id,
         "node": session.shared.node,
-        "limits": session.shared.limits,
-        "reconnect": session.shared.reconnect,
+        "limits": session.shared.told_limits,
+        "reconnect": session.shared.told_reconnect,
         "features": FEATURES,
         "variant": session.shared.features.variant_of(session.known_identity()),
     }
@@ -172,7 +172,7 @@ class _Seen:
     """How much of a resource a client has seen, and how many changes it wants at the most."""
 
     def __init__(self, session: ClientSession, payload: Mapping[str, Any], version: int | None) -> None:
-        limits = session.shared.config.limits
+        limits = session.shared.limits
         wanted = messages.optional_integer_of(payload, "max_changes")
         self.version = version
         self.epoch = messages.optional_integer_of(payload, "epoch")
@@ -214,7 +214,7 @@ async def _changes_after(session: ClientSession, room: Room, version: int) -> li
 
     None: they are more than `changes_bytes_max`, and not all were looked at.
     """
-    left = session.shared.config.limits.changes_bytes_max
+    left = session.shared.limits.changes_bytes_max
     changes: list[Any] = []
     form = _bodies(session, room, version) if session.extended else _plain(session, room, version)
     async with aclosing(form) as found:
@@ -247,7 +247,7 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     """
     payload = message.payload
     _charge_read(session)
-    resources = messages.resources_of(payload, session.shared.config.limits.subscriptions_max)
+    resources = messages.resources_of(payload, session.shared.limits.subscriptions_max)
     if messages.flag_of(payload, "children", False):
         await children.subscribe(session, payload, raw)
         return
@@ -339,7 +339,7 @@ async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: by
     visible = messages.flag_of(payload, "visible", True)
     _granted_role(session, resource_type, resource_id)
     resource = f"{resource_type}:{resource_id}"
-    most = session.shared.config.limits.subscriptions_max
+    most = session.shared.limits.subscriptions_max
     if resource not in session.subscriptions and len(session.subscriptions) >= most:
         raise Refusal("TOO_LARGE", f"At most {most} subscriptions a connection; unsubscribe from something.")
     if await session.hand_over(resource, raw):

@@ -28,7 +28,7 @@ class Renewal:
         interval_s = min(INTERVAL_MAX_S, self._shared.config.authoriser.cache_s / LOOKS)
         while self._shared.permissions.active:
             await trio.sleep(interval_s)
-            slices = Slices(self._shared.hub.now_s)
+            slices = Slices(self._shared.now_s)
             for session in list(self._shared.registry.sessions):
                 self._look_after(session)
                 if slices.over:

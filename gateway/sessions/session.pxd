@@ -2,6 +2,7 @@
 
 cimport cython
 
+cimport gateway.wire.messages as messages
 from gateway.wire.messages cimport Message
 from gateway.rooms.room cimport Room
 from gateway.rooms.submission cimport Submission
@@ -45,6 +46,9 @@ cdef class ClientSession:
     cdef object _take(self, bytes payload, double began_s)
     @cython.locals(kind=str)
     cpdef _held(self, double held_s, Message message, Py_ssize_t size)
+    cpdef turn_away(self, Room room, object ref)
+    cpdef Py_ssize_t send(self, object kind, object payload, Room room=*, object message_id=*) except -1
+    cdef _count_variant(self, object counts)
     cpdef worked(self, long long units)
     cdef object _handler(self, Message message)
     cpdef committed(self, Submission submission, object version)

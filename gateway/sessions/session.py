@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import Counter
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
 from gateway.runtime import logs
 from gateway.runtime.labels import AUTH_NONE
+from gateway.runtime.metric import Counts
 from gateway.sessions.account import AWAITED_S, Account
 from gateway.sessions.charges import READ_BYTES, spend_bytes, wait_of_edit
 from gateway.sessions.claims import REPLACED
@@ -98,8 +98,8 @@ class ClientSession:
         self._settled: trio.Event | None = None
         self._at_home = False
         self.account = Account(shared)
-        self.opened_ms = shared.hub.wall_ms()
-        self.heard_s = shared.hub.now_s()
+        self.opened_ms = shared.wall_ms()
+        self.heard_s = shared.now_s()
         shared.registry.add(self, self.heard_s + shared.config.timeouts.auth_timeout_s)
 
     # ------------------------------------------------------------------------------ port of transports
@@ -112,7 +112,7 @@ class ClientSession:
     def receive(self, payload: bytes) -> Awaitable[None] | None:
         """Handle one text message; an awaitable is to be awaited before the next one."""
         shared = self.shared
-        began_s = self.heard_s = shared.hub.now_s()
+        began_s = self.heard_s = shared.now_s()
         if self.account.has_to_wait(began_s):
             return self._receive_later(payload)
         return self._take(payload, began_s)
@@ -122,25 +122,25 @@ class ClientSession:
         message: messages.Message | None = None
         self.account.came(len(payload))
         try:
-            limit = shared.config.limits.message_bytes_max
+            limit = shared.limits.message_bytes_max
             if len(payload) > limit:
                 raise Refusal("TOO_LARGE", f"A message has at most {limit} bytes; this one {len(payload)}.")
             message = messages.decode(payload)
             work = self._handler(message)(self, message, payload)
         except Exception as error:
             self._failed(error, message)
-            self._held(shared.hub.now_s() - began_s, message, len(payload))
+            self._held(shared.now_s() - began_s, message, len(payload))
             return None
         if work is not None:
             self.account.used(AWAITED_S)
             return Later(work, partial(self._finish, message=message, size=len(payload)))
-        held_s = shared.hub.now_s() - began_s
+        held_s = shared.now_s() - began_s
         self._held(held_s, message, len(payload))
         if message.type == "OP":
             shared.received.observe(held_s)
         self._invalid_in_a_row = 0
-        if self.unacknowledged >= shared.config.limits.unacknowledged_max:
-            return self.settled(shared.config.limits.unacknowledged_max - 1)
+        if self.unacknowledged >= shared.limits.unacknowledged_max:
+            return self.settled(shared.limits.unacknowledged_max - 1)
         return None
 
     async def _receive_later(self, payload: bytes) -> None:
@@ -152,7 +152,7 @@ class ClientSession:
         await self.account.turn()
         if self._connection is None:
             return
-        work = self._take(payload, self.shared.hub.now_s())
+        work = self._take(payload, self.shared.now_s())
         if work is not None:
             await work
         self.account.end_turn()
@@ -175,7 +175,7 @@ class ClientSession:
 
     def receive_binary(self) -> None:
         """Refuse a binary frame."""
-        self.heard_s = self.shared.hub.now_s()
+        self.heard_s = self.shared.now_s()
         self._failed(messages.invalid("Binary frames aren't understood; send JSON in text frames."), None)
 
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
@@ -254,7 +254,7 @@ class ClientSession:
     async def _finish(self, work: Work, message: messages.Message, size: int) -> None:
         held = partial(self._held, message=message, size=size)  # a closure would be part of a cycle
         try:
-            await Metered(work, self.shared.hub.now_s, held)
+            await Metered(work, self.shared.now_s, held)
             self._invalid_in_a_row = 0
         except Exception as error:
             self._failed(error, message)
@@ -322,7 +322,7 @@ class ClientSession:
             spend_bytes(self.shared, self.identity.user_id, size)
         if refusal.code == "INVALID_MESSAGE":
             self._invalid_in_a_row += 1
-            if self._invalid_in_a_row >= self.shared.config.limits.invalid_messages_max:
+            if self._invalid_in_a_row >= self.shared.limits.invalid_messages_max:
                 self.close(1008, "too many invalid messages in a row")
         else:
             self._invalid_in_a_row = 0
@@ -336,7 +336,7 @@ class ClientSession:
         """Send one message; `room`: the one that it is about, whose time it carries. Returns its bytes."""
         if self._connection is None:
             return 0
-        timestamp_ms = self.shared.hub.wall_ms() if room is None else room.stamp_ms()
+        timestamp_ms = self.shared.wall_ms() if room is None else room.stamp_ms()
         message = messages.encode(kind, payload, timestamp_ms, message_id)
         self._connection.send(message)
         return len(message)
@@ -376,11 +376,11 @@ class ClientSession:
         self._answered()
         self.refuse(refusal, submission.ref)
 
-    def _count_variant(self, counter: Counter[str]) -> None:
+    def _count_variant(self, counts: Counts) -> None:
         """Count something by the user's variant, while a test runs."""
         features = self.shared.features
         if features.test and self.identity is not None:
-            counter[features.variant_of(self.identity)] += 1
+            counts[features.variant_of(self.identity)] += 1
 
     def _answered(self) -> None:
         self.unacknowledged -= 1
@@ -491,7 +491,7 @@ class ClientSession:
         Raises Refusal RATE_LIMITED, Disconnect for abuse.
         """
         shared = self.shared
-        wait_ms = shared.rate_limit.take(self.known_identity().user_id, shared.hub.now_s(), cost)
+        wait_ms = shared.rate_limit.take(self.known_identity().user_id, shared.now_s(), cost)
         if wait_ms > 0:
             self._refuse_rate(wait_ms)
         return wait_ms == 0
@@ -503,8 +503,8 @@ class ClientSession:
             self._refuse_rate(wait_ms)
 
     def _refuse_rate(self, retry_after_ms: int) -> None:
-        shared, limits = self.shared, self.shared.config.limits
-        now_s = shared.hub.now_s()
+        shared, limits = self.shared, self.shared.limits
+        now_s = shared.now_s()
         if self._abuse is None:
             self._abuse = shared.rate_limit.watch(limits.rate_abuse_s)
         if self._abuse.refused(now_s, retry_after_ms):
@@ -530,7 +530,7 @@ class ClientSession:
         if now_s >= idle_s:
             self.close(4408, f"no message for {timeouts.idle_timeout_s:g} s")
             return None
-        left_s = self.identity.expires_at - self.shared.hub.wall_ms() / 1000
+        left_s = self.identity.expires_at - self.shared.wall_ms() / 1000
         if left_s <= 0:
             text = "The token has expired; connect again with a new one."
             self.refuse(Refusal("TOKEN_EXPIRED", text), None)
@@ -554,7 +554,7 @@ class ClientSession:
         self.identity = identity
         self.account.user_id = identity.user_id
         self._expiry_told = False
-        self.shared.registry.reschedule(self, self.shared.hub.now_s())
+        self.shared.registry.reschedule(self, self.shared.now_s())
 
     def regranted(self, identity: Identity) -> None:
         """The same token grants less than it did."""

@@ -52,6 +52,9 @@ SLOW_PASS_S = 0.001
 REST_S = 0.5
 REST_TICK_S = 0.05
 
+# All that are due in one tick are pinged, and answer, at once.
+TICK_MAX_S = 0.1
+
 # One read of a handshake, or of what is thrown away.
 RECEIVE_BYTES = 16 * 1024
 
@@ -403,8 +406,8 @@ class Sweep:
 
 
 def tick_s(timeouts_s: Sequence[float]) -> float:
-    """A tick that is fine enough for the shortest of these timeouts and no finer: 5 ms to 1 s."""
-    return min(1.0, max(0.005, min(timeouts_s) / 5))
+    """A tick that is fine enough for the shortest of these timeouts and no finer: 5 to 100 ms."""
+    return min(TICK_MAX_S, max(0.005, min(timeouts_s) / 5))
 
 
 # Errors of accept that concern one connection or pass by themselves (accept(2)).

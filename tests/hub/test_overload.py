@@ -31,33 +31,33 @@ async def test_what_would_wait_too_long_by_the_pace_of_late_is_refused(autojump_
     node = Node()
     await node.goes_on(2 * WINDOW_S, 0.001)
     node.counters.pending_changes = 1_000_000
-    assert not node.overload.is_on, "nobody has waited yet"
+    assert not node.overload.is_on(), "nobody has waited yet"
     await node.goes_on(2 * WINDOW_S, WAIT_MAX_S)
-    assert node.overload.is_on
+    assert node.overload.is_on()
     node.counters.pending_changes = int(PACE * WAIT_MAX_S * 0.9)
-    assert not node.overload.is_on, "there is room for it"
+    assert not node.overload.is_on(), "there is room for it"
     node.counters.pending_changes = int(PACE * WAIT_MAX_S * 1.1)
-    assert node.overload.is_on
+    assert node.overload.is_on()
     await node.goes_on(2 * WINDOW_S, BEGUN * WAIT_MAX_S * 0.9)
-    assert not node.overload.is_on, "it is over"
+    assert not node.overload.is_on(), "it is over"
 
 
 async def test_a_room_that_is_slow_alone_is_no_overload(autojump_clock):
     node = Node()
     node.counters.pending_changes = 1_000_000
     await node.goes_on(1.0, 10.0, 0.001)
-    assert not node.overload.is_on
+    assert not node.overload.is_on()
 
 
 async def test_few_edits_on_a_slow_log_are_no_overload(autojump_clock):
     node = Node()
     node.counters.pending_changes = PENDING_MIN - 1
     await node.goes_on(1.0, 10.0, batch=0)
-    assert not node.overload.has_begun
+    assert not node.overload.has_begun()
     assert node.counters.overloaded == 0
     node.counters.pending_changes = PENDING_MIN
     await node.goes_on(1.0, 10.0, batch=0)
-    assert node.overload.is_on
+    assert node.overload.is_on()
     assert node.counters.overloaded == 1
 
 
@@ -66,7 +66,7 @@ async def test_an_idle_time_says_nothing_of_the_pace(autojump_clock):
     node.counters.pending_changes = 1_000_000
     await trio.sleep(60)
     node.overload.staged(10.0)
-    assert not node.overload.is_on
+    assert not node.overload.is_on()
 
 
 async def test_without_a_bound_edits_wait(autojump_clock):
@@ -74,4 +74,4 @@ async def test_without_a_bound_edits_wait(autojump_clock):
     node.overload = Overload(node.counters, trio.current_time, 0.0)
     node.counters.pending_changes = 1_000_000
     await node.goes_on(1.0, 100.0)
-    assert not node.overload.is_on
+    assert not node.overload.is_on()
