@@ -28,7 +28,6 @@ import heapq
 import json
 import re
 import select
-import struct
 import sys
 import time
 from collections import Counter, deque
@@ -39,6 +38,7 @@ from typing import Any
 import jwt
 import psutil
 
+from _speedups import frames
 from benchmarks import attack, measure
 from benchmarks.node import SECRET
 
@@ -49,7 +49,6 @@ AFTER_S = 8
 RECOVERED_S = 2
 DRAIN_S = 60.0
 READ_BYTES = 1 << 16
-READ = memoryview(bytearray(READ_BYTES))
 CHANGE, ACK = b'{"type":"OP_BROADCAST"', b'{"type":"OP_ACK"'
 TICK_S = 0.002  # edits are due to the tick
 FILLING = 16  # edits of one editor on their way while a document is filled
@@ -78,7 +77,7 @@ class Editor:
         self.due: deque[float] = deque()  # of one that waits: what goes with the next
         self.again: dict[int, bytes] = {}  # of one that waits: as it was sent
         self.unsent = bytearray()
-        self._received = bytearray()
+        self._decoder = frames.Decoder(READ_BYTES << 4, client=True)
         role = "editor" if self.edits else "viewer"
         claims = {"sub": self.name, "exp": int(time.time()) + 3600, "grants": {"event:*": role}}
         token = jwt.encode(claims, SECRET, algorithm="HS256")
@@ -88,52 +87,42 @@ class Editor:
         answer = self._ask("SUBSCRIBE", "s", {"resource": "event", "resource_id": document})
         self.version = answer["payload"].get("version", 0)
         self.socket.setblocking(False)
+        self._fd = self.socket.fileno()
 
     def _ask(self, kind: str, ident: str, payload: dict[str, Any]) -> Any:
         self.socket.sendall(
             measure.masked(json.dumps({"type": kind, "id": ident, "payload": payload}).encode())
         )
         while True:
-            self._received += self.socket.recv(READ_BYTES)
-            for frame in self.frames():
+            received = self.socket.recv(READ_BYTES)
+            if not received:
+                raise ConnectionError(f"{self.name} was closed")
+            for frame in self._texts(self._decoder.feed(received)):
                 if b'"ERROR"' in frame[:20]:
                     raise RuntimeError(frame.decode())
                 if frame.startswith((b'{"type":"AUTH_ACK"', b'{"type":"SUBSCRIBE_ACK"')):
                     return json.loads(frame)
 
-    def read(self) -> bool:
-        """Take what came; False at the end."""
-        with suppress(BlockingIOError):
-            size = self.socket.recv_into(READ)
-            self._received += READ[:size]
-            return size > 0
-        return True
+    def read(self) -> list[bytes]:
+        """The text messages that came whole; of changes of others the newest alone, as the last.
 
-    def frames(self) -> list[bytes]:
-        """The text messages that came whole; of changes of others the newest alone, at the end."""
-        buffer, start, found = bytes(self._received), 0, []
+        Raises ConnectionError once it is closed.
+        """
+        return self._texts(self._decoder.receive(self._fd) or ())
+
+    def _texts(self, events: Sequence[frames.Event]) -> list[bytes]:
+        found: list[bytes] = []
         change = b""
-        while len(buffer) >= start + 2:
-            size, head = buffer[start + 1], 2
-            if size == 126:
-                if len(buffer) < start + 4:
-                    break
-                size, head = struct.unpack_from("!H", buffer, start + 2)[0], 4
-            elif size == 127:
-                if len(buffer) < start + 10:
-                    break
-                size, head = struct.unpack_from("!Q", buffer, start + 2)[0], 10
-            end = start + head + size
-            if len(buffer) < end:
-                break
-            if buffer.startswith(CHANGE, start + head):
-                change = buffer[start + head : end]
-            elif buffer[start] == 0x81:
-                found.append(buffer[start + head : end])
-            elif buffer[start] == 0x89:
-                self.unsent += b"\x8a" + bytes((0x80 | size,)) + b"\0\0\0\0" + buffer[start + head : end]
-            start = end
-        del self._received[:start]
+        for event in events:
+            if event[0] == frames.TEXT:
+                if event[1].startswith(CHANGE):
+                    change = event[1]
+                else:
+                    found.append(event[1])
+            elif event[0] == frames.PING:
+                self.unsent += frames.encode_masked(frames.PONG, event[1])
+            else:
+                raise ConnectionError(f"{self.name} got {event} after {found}")
         return [*found, change] if change else found
 
     def message(self, number: int) -> bytes:
@@ -314,20 +303,17 @@ class Load:
             if flags & select.EPOLLOUT:
                 self._write(editor)
             if flags & ~select.EPOLLOUT:
-                if not editor.read():
-                    raise ConnectionError(f"{editor.name} was closed: {editor.frames()}")
-                self._take(editor)
+                self._take(editor, editor.read())
 
-    def _take(self, editor: Editor) -> None:
-        frames = editor.frames()
+    def _take(self, editor: Editor, texts: list[bytes]) -> None:
         if editor.unsent:  # a pong
             self._write(editor)
-        acknowledgements = [frame for frame in frames if frame.startswith(ACK)]
-        for frame in (*acknowledgements[-1:], *frames[-1:]):  # whichever is newer, that or the newest change
+        acknowledgements = [frame for frame in texts if frame.startswith(ACK)]
+        for frame in (*acknowledgements[-1:], *texts[-1:]):  # whichever is newer, that or the newest change
             found = VERSION.search(frame)
             if found is not None and frame.startswith((ACK, CHANGE)):
                 editor.version = max(editor.version, int(found[1]))
-        for frame in frames:
+        for frame in texts:
             if frame.startswith(ACK):
                 self._acknowledged(editor, frame)
             elif frame.startswith(b'{"type":"ERROR"'):

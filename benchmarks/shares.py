@@ -61,11 +61,10 @@ def sizes(port: int) -> tuple[int, int]:
     author.write(author.message(1_000_000_000))
     found = []
     for editor, kind in ((author, b'{"type":"OP_ACK"'), (reader, b'{"type":"OP_BROADCAST"')):
-        frames: list[bytes] = []
-        while not any(frame.startswith(kind) for frame in frames):
-            editor.read()
-            frames += editor.frames()
-        found.append(next(len(frame) for frame in frames if frame.startswith(kind)))
+        texts: list[bytes] = []
+        while not any(text.startswith(kind) for text in texts):
+            texts += editor.read()
+        found.append(next(len(text) for text in texts if text.startswith(kind)))
         editor.socket.close()
     return found[0], found[1]
 

@@ -219,7 +219,8 @@ class CatchUp:
         strategies = self._rules.strategies(room.type)
         operations = ot.lower(document, patch, strategies, self._patch_limits, budget)
         rebased, losses = past.rebased(operations, base, budget)
-        return Lowered(rebased, past.end, Began(document, past, past.operations_since(base), losses))
+        began = Began(document, past.bodies_since(base), past.operations_since(base), losses)
+        return Lowered(rebased, past.end, began)
 
     async def load_client(self, room: Room, user_id: str, client_id: str) -> None:
         """Bring a client's latest submissions, so that its resends are recognised; raises UNAVAILABLE."""

@@ -7,7 +7,7 @@ gives them what others committed, and what they lack is brought from the log (`c
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import orjson
@@ -46,7 +46,8 @@ from gateway.wire.checksum import damage
 logger = logging.getLogger(__name__)
 
 FOLLOW_PAUSE_S = 1.0
-# All rooms are tidied once in so long, so many at a time: who edits meanwhile waits for no more of them.
+# All rooms are tidied once in so long, so many at a time, and more where that would be too many times: there
+# is little to do for most of them, but tens of thousands take many ms.
 TIDY_INTERVAL_S = 1.0
 TIDY_ROOMS = 250
 TIDY_PARTS_MAX = 50
@@ -263,14 +264,26 @@ class Hub:
         """Once a second: evict idle rooms, and bound what the others keep; many of them in parts."""
         while True:
             parts = min(TIDY_PARTS_MAX, 1 + len(self._rooms) // TIDY_ROOMS)
+            await trio.sleep(TIDY_INTERVAL_S / parts)
+            rooms = list(self._rooms.values())
             window_bytes = 0
             for part in range(parts):
-                await trio.sleep(TIDY_INTERVAL_S / parts)
-                for room in list(self._rooms.values())[part::parts]:
-                    await self._tidy(room)
-                    window_bytes += room.history.window.bytes
+                if part:
+                    await trio.sleep(TIDY_INTERVAL_S / parts)
+                window_bytes += await self._tidy_part(rooms[part::parts])
             self._bound_windows(window_bytes)
             self.catch_up.pasts.bound()
+
+    async def _tidy_part(self, rooms: Sequence[Room]) -> int:
+        """Some rooms; the bytes of their windows."""
+        slices = Slices(self.now_s)
+        window_bytes = 0
+        for room in rooms:
+            await self._tidy(room)
+            window_bytes += room.history.window.bytes
+            if slices.over:
+                await slices.pause()
+        return window_bytes
 
     async def _tidy(self, room: Room) -> None:
         room.roster.end_typing(self.wall_ms())

@@ -29,7 +29,7 @@ from gateway.wire.checksum import unsealed
 logger = logging.getLogger(__name__)
 
 ASKED_AT_ONCE = 64
-# An append that comes meanwhile waits behind so many calls at most, on the same connection.
+# An append that comes meanwhile waits for so many calls of each worker's archive at most.
 CALLS_AT_ONCE = 32
 # So often a lease is renewed before it would run out.
 RENEWALS = 3
@@ -200,10 +200,7 @@ class RedisOutbox:
 
     async def _each(self, calls: Iterable[Call]) -> list[Reply]:
         """The replies to calls; raises LogUnavailable when one has none."""
-        all_calls = list(calls)
-        replies: list[Reply] = []
-        for first in range(0, len(all_calls), CALLS_AT_ONCE):
-            replies += await self._shards.calls(all_calls[first : first + CALLS_AT_ONCE])
+        replies = await self._shards.calls(list(calls), at_once=CALLS_AT_ONCE)
         for reply in replies:
             if isinstance(reply, LinkError | hiredis.ReplyError):
                 raise LogUnavailable(f"redis: {reply}", "unknown")

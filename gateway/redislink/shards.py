@@ -317,10 +317,12 @@ class Shards:
         channel: Channel = "others",
         timeout_s: float | None = None,
         replicas: int = 0,
+        at_once: int = CALLS_A_REQUEST,
     ) -> list[Reply]:
         """The replies to calls, in order: a value, `hiredis.ReplyError`, or LinkError where there is none.
 
-        `replicas` many must have acknowledged the calls' writes before a reply counts.
+        `replicas` many must have acknowledged the calls' writes before a reply counts. A server is asked for
+        so many `at_once`: it carries them out before it looks at what others ask.
         """
         timeout_s = self.config.command_timeout_s if timeout_s is None else timeout_s
         deadline = trio.current_time() + timeout_s
@@ -330,7 +332,7 @@ class Shards:
         backoff_s = BACKOFF_MIN_S
         while True:
             changed = self._changed
-            await self._round(calls, pending, replies, channel, deadline, replicas)
+            await self._round(calls, pending, replies, channel, deadline, replicas, at_once)
             pending = [i for i in pending if judge(replies[i], i in sent) is not Retry.DONE]
             pending = await self._asked(calls, pending, replies, channel)
             if not pending:
@@ -362,6 +364,7 @@ class Shards:
         channel: Channel,
         deadline: float,
         replicas: int,
+        at_once: int,
     ) -> None:
         """Send the pending calls to their servers once, side by side, and note the replies."""
         groups: dict[Server, list[int]] = {}
@@ -369,8 +372,8 @@ class Shards:
             groups.setdefault(self.server(calls[i].partition), []).append(i)
 
         async def send(server: Server, indices: list[int]) -> None:
-            for start in range(0, len(indices), CALLS_A_REQUEST):
-                part = indices[start : start + CALLS_A_REQUEST]
+            for start in range(0, len(indices), at_once):
+                part = indices[start : start + at_once]
                 packed = [calls[i].packed for i in part]
                 found = await self._exchange(server.link(channel), packed, deadline, replicas)
                 for i, reply in zip(part, found, strict=True):

@@ -22,7 +22,7 @@ cpdef Met met_by(object began, list concurrent, list window, long losses)
 cpdef object found_conflicts(Submission submission, object document, Met met, object strategies,
                              object limits, object budget=*)
 cdef bint _name_change(dict conflict, Met met, Py_ssize_t index, Submission submission) except -1
-@cython.locals(record=Record, logged=dict)
-cdef tuple _origin(Met met, Py_ssize_t index, Py_ssize_t version)
+@cython.locals(record=Record, kept=Kept, logged=dict)
+cdef tuple _origin(Met met, Py_ssize_t index)
 @cython.locals(left=Py_ssize_t, size=Py_ssize_t, text=bytes, conflict=dict, written=list)
 cdef bytes _bounded(list conflicts)

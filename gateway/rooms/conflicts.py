@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway import ot
-from gateway.rooms.past import Past
 from gateway.rooms.submission import Submission
 from gateway.rooms.window import Entry, Kept
 
@@ -20,11 +19,11 @@ class Began(NamedTuple):
     """Where an edit began, whose base had left the window.
 
     The document there; the changes from there to the base that the submission got, their operations in
-    `window`, and what was lost to them (bits as of `ot.rebase_losses`).
+    `window`, what was logged of them in `bodies`, and what was lost to them (bits as of `ot.rebase_losses`).
     """
 
     document: Any
-    past: Past
+    bodies: list[bytes]
     window: list[ot.Operations]
     losses: int
 
@@ -99,25 +98,28 @@ def found_conflicts(
 def _name_change(conflict: ot.Conflict, met: Met, index: int, submission: Submission) -> bool:
     """Have a conflict say which change wrote the other value; False where that is the author's own."""
     index -= len(met.window) - len(met.changes)
-    version = submission.base + 1 + index
-    user_id, client_id, timestamp_ms = _origin(met, index, version)
+    user_id, client_id, timestamp_ms = _origin(met, index)
     if user_id == submission.user_id and client_id == submission.client_id:
         return False
-    conflict["version"] = version
+    conflict["version"] = submission.base + 1 + index
     conflict["user_id"] = user_id
     conflict["timestamp"] = timestamp_ms
     return True
 
 
-def _origin(met: Met, index: int, version: int) -> tuple[str, str, int]:
-    """Whose change it was, by which client, and when (Unix ms); those before `met.changes` lie below 0."""
+def _origin(met: Met, index: int) -> tuple[str, str, int]:
+    """Whose change it was, by which client, and when (Unix ms).
+
+    `index` is a place in `met.changes`; below 0 it counts back from where these begin.
+    """
     if index < 0:
         assert met.began is not None, "a change that isn't known"
-        logged = orjson.loads(met.began.past.body(version))
+        logged = orjson.loads(met.began.bodies[index])
         return logged["user_id"], logged["client_id"], logged["timestamp"]
     change = met.changes[index]
     if isinstance(change, Kept):
-        return change.user_id, change.client_id, change.timestamp
+        kept = change
+        return kept.user_id, kept.client_id, kept.timestamp
     record = change.record
     return record.user_id, record.client_id, record.timestamp
 

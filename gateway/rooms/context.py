@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class RoomContext:
-    """Settings, rules, clocks and callbacks. `wall_ms` is Unix time, `now_s` monotonic.
+    """Settings, rules, clocks and callbacks. `limits` are the settings', which change in place
+    (`Section.take`); `wall_ms` is Unix time, `now_s` monotonic.
 
     `on_work`: the room has something to append; `on_roster`: its roster has something to tell, later; `share`
     tells other nodes what became of a member; `new_nonce` names a batch by when its first edit arrived (Unix

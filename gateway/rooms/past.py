@@ -115,9 +115,9 @@ class Past:
         """The operations of each change after a version."""
         return self._operations[version - self.start :]
 
-    def body(self, version: int) -> bytes:
-        """What was logged of the change that made a version after `start`."""
-        return self._bodies[version - self.start - 1]
+    def bodies_since(self, version: int) -> list[bytes]:
+        """What was logged of each change after a version."""
+        return self._bodies[version - self.start :]
 
 
 def _weight(body: bytes) -> int:

@@ -305,13 +305,12 @@ class Room:
         self, submission: Submission, document: Any, version: int, stamp_ms: int, budget: ot.Budget
     ) -> Entry:
         """What this submission becomes as the change `version` on `document`; raises Refusal, PatchError."""
-        concurrent = self._concurrent(submission)
         window = self._operations_since(submission.base)
         rebased, losses = self._rebased(submission, window, document, version - 1, budget)
         admitted = self._admitted(document, rebased, budget)
         operations, after, submission.sanitised = admitted
-        if concurrent or submission.began is not None:
-            met = met_by(submission.began, concurrent, window, losses)
+        if window or submission.began is not None:
+            met = met_by(submission.began, self._concurrent(submission), window, losses)
             self._find_conflicts(submission, met, rebased, document, version - 1, budget)
         if after is None and document is not None and not submission.may_delete:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
@@ -331,14 +330,11 @@ class Room:
         return admitted
 
     def _concurrent(self, submission: Submission) -> list[Kept | Entry]:
-        """The changes after the submission's base, oldest first."""
-        concurrent: list[Kept | Entry] = list(self.history.since(submission.base))
-        if self._staged:
-            concurrent.extend([staged.entry for staged in self._staged])
-        return concurrent
+        """The changes after the submission's base, oldest first, with those that are staged."""
+        return [*self.history.since(submission.base), *[staged.entry for staged in self._staged]]
 
     def _operations_since(self, base: int) -> list[ot.Operations]:
-        """What these changes did."""
+        """What the changes after `base` did, oldest first, with those that are staged."""
         operations = self.history.operations_since(base)
         for staged in self._staged:
             operations.append(staged.entry.operations)

@@ -67,7 +67,8 @@ def entries_of(document: Any, records: Sequence[Record]) -> list[Entry]:
 class Kept:
     """What a window keeps of a change: few objects, for tens of thousands are kept and each one costs.
 
-    `weight` is the bytes that are kept alive, roughly.
+    Whose it is, and when it was made, is what conflicts with it are told by. `weight` is the bytes that are
+    kept alive, roughly.
     """
 
     __slots__ = ("before", "body", "client_id", "digest", "operations", "timestamp", "user_id", "weight")

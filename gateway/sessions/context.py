@@ -33,8 +33,9 @@ class SessionContext:
     """What the sessions of a worker share. `node` is its name, `features` the flags in force,
     `hand_over` is its transport's; `reads` and `cpu` (seconds) are users' shares, and `heavy` is the lane
     of those who are over their share of CPU; `rates_told` returns when other workers were asked what is left
-    of users' rates; `received` times what an OP takes until its room has it; `limits` are the settings' and
-    `now_s`, `wall_ms` the hub's; `told_limits`, `told_reconnect`: what AUTH_ACK tells, as JSON."""
+    of users' rates; `received` times what an OP takes until its room has it; `limits` are the settings',
+    which change in place (`Section.take`), and `now_s`, `wall_ms` the hub's; `told_limits`, `told_reconnect`:
+    what AUTH_ACK tells, as JSON."""
 
     __slots__ = (
         "audit", "authenticator", "claims", "config", "counters", "cpu", "features", "hand_over", "handlers",

@@ -83,7 +83,7 @@ def _is_too_much(session: ClientSession, room: Room, payload: Mapping[str, Any])
     needs_log = isinstance(base, int) and 0 <= base <= history.version and not history.covers(base)
     if not (needs_log or session.shared.overload.is_on()):
         return False
-    if seq is None:
+    if type(seq) is not int:
         return True
     known = history.memory_of(session.known_identity().user_id, session.known_client_id())
     return known is not None and seq not in known

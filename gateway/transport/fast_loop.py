@@ -52,7 +52,7 @@ SLOW_PASS_S = 0.001
 REST_S = 0.5
 REST_TICK_S = 0.05
 
-# All that are due in one tick are pinged, and answer, at once.
+# All that are due in one tick are pinged, and answer, at once: a tick is short so that these are few.
 TICK_MAX_S = 0.1
 
 # One read of a handshake, or of what is thrown away.

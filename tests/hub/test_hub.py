@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import trio
 
 from gateway.errors import Refusal
+from gateway.hub.hub import TIDY_INTERVAL_S, TIDY_ROOMS
 from tests.hub.parts import cluster, quiet
 from tests.rooms.parts import CONFIG, RESOURCE, Author, Reader, titled
 
@@ -68,6 +71,25 @@ async def test_an_idle_room_is_evicted_with_a_snapshot_of_its_head(autojump_cloc
         assert found.history.snapshot(RESOURCE, 1).version == room.version == 1
         assert (worker.counters.rooms, worker.counters.rooms_evicted) == (0, 1)
         assert (await worker.hub.open(RESOURCE)).document == room.document
+
+
+async def test_many_rooms_are_tidied_in_parts_so_that_nobody_waits_for_all(autojump_clock):
+    async with cluster(IDLE) as found:
+        worker = await found.worker()
+        for number in range(3 * TIDY_ROOMS):
+            await worker.open(f"event:{number}")
+        evicted: Counter[float] = Counter()
+        leave = worker.bus.unsubscribe
+
+        async def counted(resource):
+            evicted[trio.current_time()] += 1
+            await leave(resource)
+
+        worker.bus.unsubscribe = counted
+        await trio.sleep(IDLE.timeouts.room_idle_s + 2 * TIDY_INTERVAL_S)
+        assert worker.counters.rooms == 0, "one pass takes them all"
+        assert evicted.total() == 3 * TIDY_ROOMS
+        assert max(evicted.values()) <= TIDY_ROOMS
 
 
 async def test_a_room_with_subscribers_stays_and_gives_up_its_window(autojump_clock):

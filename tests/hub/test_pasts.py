@@ -112,6 +112,30 @@ async def test_an_edit_from_far_behind_is_told_what_it_overwrote(autojump_clock)
             assert told == ("OP_ACK", str(base), theirs[0], HEAD + number, theirs[1])
 
 
+async def test_who_came_last_is_named_of_an_edit_from_far_behind_and_of_one_appended_with_it(autojump_clock):
+    async with cluster() as found:
+        worker, room, _ = await long_ago(found)
+        reader = Reader()
+        room.add(reader, True)
+        bob = Author("bob", reader)
+        patch = titled("mine")
+        lowered = await worker.hub.catch_up.lower_at(room, 20, patch, ot.budget())
+        await worker.commit(room, Author("eve"), titled("newer"))
+        reader.take()
+        submission = Submission(bob, "bob", "bob-1", "op", lowered.base, patch, lowered.operations, 0.0, 10)
+        submission.began = lowered.began
+        room.submit(submission)
+        operations = ot.lower(room.document, titled("with it"))
+        room.submit(
+            Submission(bob, "bob", "bob-2", "op", room.version, titled("with it"), operations, 0.0, 10)
+        )
+        await worker.hub.idle()
+        conflicts = [payload["conflicts"] for kind, payload in reader.take() if kind == "OP_ACK"]
+        named = [(one["theirs"], one["version"], one["user_id"]) for (one,) in conflicts]
+        assert named == [("newer", HEAD + 1, "eve"), ("mine", HEAD + 2, "bob")]
+        assert all(one["timestamp"] > 0 for (one,) in conflicts)
+
+
 async def test_edits_that_come_together_share_one_rebuilding(autojump_clock):
     async with cluster() as found, trio.open_nursery() as nursery:
         worker, room, asked = await long_ago(found)

@@ -13,9 +13,10 @@ from gateway.config import Config
 from gateway.log.archive import Archiver
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.log.redis import RedisLog
-from gateway.log.redis_archive import RedisOutbox
+from gateway.log.redis_archive import CALLS_AT_ONCE, RedisOutbox
 from gateway.ports import Absent, Batch, ClientKey, Committed, Duplicates, Failed, Forked, Snapshot
 from gateway.redislink.keys import keys_of, outbox, partition_of, tag
+from gateway.redislink.link import Link
 from gateway.redislink.shards import Shards
 from tests.contracts.log_contract import NOW_MS, ROOM, batch, committed, filled, record
 from tests.redis.parts import eventually, flush, fresh, running
@@ -67,6 +68,27 @@ def versions(records: Sequence[Any]) -> list[int]:
 
 def client() -> redis.Redis:
     return redis.Redis("127.0.0.1", shared_redis("any", 0).port)
+
+
+async def test_the_archive_asks_for_few_things_at_once_so_that_appends_get_their_turn(monkeypatch) -> None:
+    resources = [f"event:{number}" for number in range(3 * CALLS_AT_ONCE + 1)]
+    async with alone() as node:
+        for name in resources:
+            await committed(node.log, filled(await node.log.open(name), 1, name))
+        asked: list[int] = []
+        start = Link.start
+
+        def counted(link: Link, packed: Sequence[bytes]) -> Any:
+            asked.append(len(packed))
+            return start(link, packed)
+
+        monkeypatch.setattr(Link, "start", counted)
+        await node.archive()
+        assert max(asked) == CALLS_AT_ONCE
+        heads = await node.store.heads(resources)
+        assert {name: version for name, (_, version) in heads.items()} == dict.fromkeys(resources, 1)
+        with client() as direct:
+            assert not any(direct.xlen(outbox(partition)) for partition in range(256)), "all is done"
 
 
 async def test_what_was_appended_is_archived_and_leaves_the_outbox() -> None:

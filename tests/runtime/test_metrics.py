@@ -19,6 +19,13 @@ def test_an_observation_counts_in_the_first_bucket_whose_bound_it_does_not_excee
     assert histogram.count == 5
 
 
+def test_what_was_never_counted_is_0_and_stays_away():
+    counts = Counters().errors
+    assert counts["NOT_FOUND"] == 0
+    counts["CONFLICT"] += 2
+    assert counts == {"CONFLICT": 2}
+
+
 def test_quantiles_are_bounds_of_buckets():
     histogram = Histogram((1, 2, 5))
     assert histogram.quantile(0.5) == 0

@@ -202,6 +202,8 @@ async def test_while_more_come_than_can_be_committed_an_edit_is_refused_but_no_r
         assert found.counters.errors["UNAVAILABLE"] == 1
         undo = one(await client.say("UNDO", resource_id="1", seq=2), "ERROR")
         assert (undo["code"], undo["outcome"]) == ("UNAVAILABLE", "none")
+        strange = one(await client.edit(B, 2, seq=[]), "ERROR")
+        assert strange["code"] == "UNAVAILABLE", "what it is worth is looked at when there is time"
         one(await client.edit(A, 1, seq=1), "OP_ACK")
         found.counters.pending_changes -= 1_000_000
         found.room().trim(0, 1 << 30)
