@@ -261,7 +261,10 @@ class Hub:
                 await slices.pause()
 
     async def _tidy_up(self) -> None:
-        """Once a second: evict idle rooms, and bound what the others keep; many of them in parts."""
+        """Once a second: evict idle rooms, and bound what the others keep; many of them in parts.
+
+        What their windows have in all is as of a second ago.
+        """
         while True:
             parts = min(TIDY_PARTS_MAX, 1 + len(self._rooms) // TIDY_ROOMS)
             await trio.sleep(TIDY_INTERVAL_S / parts)

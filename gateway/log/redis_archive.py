@@ -29,8 +29,11 @@ from gateway.wire.checksum import unsealed
 logger = logging.getLogger(__name__)
 
 ASKED_AT_ONCE = 64
-# An append that comes meanwhile waits for so many calls of each worker's archive at most.
+# An append that comes meanwhile waits for so many calls of each worker's archive, and as many again while it
+# evicts.
 CALLS_AT_ONCE = 32
+# So many have a command's time together.
+CALLS_A_DEADLINE = 1000
 # So often a lease is renewed before it would run out.
 RENEWALS = 3
 EVICTIONS_A_PARTITION = 100
@@ -200,10 +203,15 @@ class RedisOutbox:
 
     async def _each(self, calls: Iterable[Call]) -> list[Reply]:
         """The replies to calls; raises LogUnavailable when one has none."""
-        replies = await self._shards.calls(list(calls), at_once=CALLS_AT_ONCE)
-        for reply in replies:
-            if isinstance(reply, LinkError | hiredis.ReplyError):
-                raise LogUnavailable(f"redis: {reply}", "unknown")
+        asked = list(calls)
+        replies: list[Reply] = []
+        for first in range(0, len(asked), CALLS_A_DEADLINE):
+            part = asked[first : first + CALLS_A_DEADLINE]
+            found = await self._shards.calls(part, at_once=CALLS_AT_ONCE)
+            for reply in found:
+                if isinstance(reply, LinkError | hiredis.ReplyError):
+                    raise LogUnavailable(f"redis: {reply}", "unknown")
+            replies += found
         return replies
 
 

@@ -373,6 +373,10 @@ class Shards:
 
         async def send(server: Server, indices: list[int]) -> None:
             for start in range(0, len(indices), at_once):
+                if start and trio.current_time() >= deadline:
+                    for i in indices[start:]:
+                        replies[i] = LinkError("no reply in time", sent=False)
+                    return
                 part = indices[start : start + at_once]
                 packed = [calls[i].packed for i in part]
                 found = await self._exchange(server.link(channel), packed, deadline, replicas)

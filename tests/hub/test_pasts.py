@@ -136,6 +136,32 @@ async def test_who_came_last_is_named_of_an_edit_from_far_behind_and_of_one_appe
         assert all(one["timestamp"] > 0 for (one,) in conflicts)
 
 
+async def test_what_an_edit_from_far_behind_overwrote_is_told_though_the_past_was_cut(
+    autojump_clock,
+):
+    async with cluster() as found:
+        worker = await found.worker()
+        room = await worker.open()
+        for version in range(2, HEAD + 1):
+            theirs = [{"op": "add", "path": "/location", "value": "there"}]
+            who, patch = ("eve", theirs) if version == 50 else ("ann", titled(str(version)))
+            await worker.commit(room, Author(who), patch)
+        room.trim(10, 1 << 30)
+        reader = Reader()
+        room.add(reader, True)
+        patch = [{"op": "add", "path": "/location", "value": "here"}]
+        lowered = await worker.hub.catch_up.lower_at(room, 20, patch, ot.budget())
+        (await worker.hub.catch_up.pasts.after(room, 20)).drop_before(128)
+        names = (Author("bob", reader), "bob", "bob-1", "op")
+        submission = Submission(*names, lowered.base, patch, lowered.operations, 0.0, 10)
+        submission.began = lowered.began
+        room.submit(submission)
+        await worker.hub.idle()
+        [(_, payload)] = reader.take()
+        [conflict] = payload["conflicts"]
+        assert (conflict["theirs"], conflict["version"], conflict["user_id"]) == ("there", 50, "eve")
+
+
 async def test_edits_that_come_together_share_one_rebuilding(autojump_clock):
     async with cluster() as found, trio.open_nursery() as nursery:
         worker, room, asked = await long_ago(found)
