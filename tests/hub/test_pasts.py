@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway import ot
 from gateway.errors import Refusal
+from gateway.hub.catch_up import Lowered
 from gateway.log.memory import MemoryLog
 from gateway.ports import Record, Snapshot
 from gateway.rooms.room import Room
@@ -65,6 +66,13 @@ async def lowered(worker: Worker, room: Room, base: int) -> ot.Operations:
     return found.operations
 
 
+def submit(room: Room, author: Author, client_id: str, patch: ot.Patch, lowered: Lowered) -> None:
+    """Hand over an edit of bob's that was brought near."""
+    submission = Submission(author, "bob", client_id, "op", lowered.base, patch, lowered.operations, 0.0, 10)
+    submission.began = lowered.began
+    room.submit(submission)
+
+
 async def test_the_next_edit_that_is_as_far_behind_asks_the_log_nothing(autojump_clock):
     async with cluster() as found:
         worker, room, asked = await long_ago(found)
@@ -100,10 +108,7 @@ async def test_an_edit_from_far_behind_is_told_what_it_overwrote(autojump_clock)
         for number, base in enumerate((20, HEAD - 11)):
             patch = titled(f"mine {number}")
             lowered = await worker.hub.catch_up.lower_at(room, base, patch, ot.budget())
-            names = (bob, "bob", f"bob-{number}", "op")
-            submission = Submission(*names, lowered.base, patch, lowered.operations, 0.0, 10)
-            submission.began = lowered.began
-            room.submit(submission)
+            submit(room, bob, f"bob-{number}", patch, lowered)
             await worker.hub.idle()
             [(kind, payload)] = reader.take()
             [conflict] = payload["conflicts"]
@@ -122,9 +127,7 @@ async def test_who_came_last_is_named_of_an_edit_from_far_behind_and_of_one_appe
         lowered = await worker.hub.catch_up.lower_at(room, 20, patch, ot.budget())
         await worker.commit(room, Author("eve"), titled("newer"))
         reader.take()
-        submission = Submission(bob, "bob", "bob-1", "op", lowered.base, patch, lowered.operations, 0.0, 10)
-        submission.began = lowered.began
-        room.submit(submission)
+        submit(room, bob, "bob-1", patch, lowered)
         operations = ot.lower(room.document, titled("with it"))
         room.submit(
             Submission(bob, "bob", "bob-2", "op", room.version, titled("with it"), operations, 0.0, 10)
@@ -136,9 +139,7 @@ async def test_who_came_last_is_named_of_an_edit_from_far_behind_and_of_one_appe
         assert all(one["timestamp"] > 0 for (one,) in conflicts)
 
 
-async def test_what_an_edit_from_far_behind_overwrote_is_told_though_the_past_was_cut(
-    autojump_clock,
-):
+async def test_what_an_edit_from_far_behind_overwrote_is_told_though_the_past_was_cut(autojump_clock):
     async with cluster() as found:
         worker = await found.worker()
         room = await worker.open()
@@ -152,10 +153,7 @@ async def test_what_an_edit_from_far_behind_overwrote_is_told_though_the_past_wa
         patch = [{"op": "add", "path": "/location", "value": "here"}]
         lowered = await worker.hub.catch_up.lower_at(room, 20, patch, ot.budget())
         (await worker.hub.catch_up.pasts.after(room, 20)).drop_before(128)
-        names = (Author("bob", reader), "bob", "bob-1", "op")
-        submission = Submission(*names, lowered.base, patch, lowered.operations, 0.0, 10)
-        submission.began = lowered.began
-        room.submit(submission)
+        submit(room, Author("bob", reader), "bob-1", patch, lowered)
         await worker.hub.idle()
         [(_, payload)] = reader.take()
         [conflict] = payload["conflicts"]

@@ -83,6 +83,7 @@ async def test_the_archive_asks_for_few_things_at_once_so_that_appends_get_their
             return start(link, packed)
 
         monkeypatch.setattr(Link, "start", counted)
+        monkeypatch.setattr("gateway.log.redis_archive.CALLS_A_DEADLINE", CALLS_AT_ONCE + 8)
         await node.archive()
         assert max(asked) == CALLS_AT_ONCE
         heads = await node.store.heads(resources)
