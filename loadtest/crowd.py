@@ -83,13 +83,13 @@ class Crowd(Connections):
         else:
             self.counts["sent"] += 1
 
-    def ping(self, second: int, interval_s: int) -> None:
-        """Keep the users alive whose turn it is in this second."""
+    def ping(self, part: int, parts: int) -> None:
+        """Keep the users alive whose turn it is: one part of them."""
         message = self.protocol.ping
         if message is None:
             return
-        for user in self.users:
-            if user.state == "live" and user.index % interval_s == second % interval_s:
+        for user in self.users[part::parts]:
+            if user.state == "live":
                 self.engine.send(user.slot, message)
 
     # ------------------------------------------------------------------------------------- the engine

@@ -7,6 +7,7 @@ documents exist, an `interval` each half second after the `start`, and the `resu
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import sys
 import time
@@ -32,6 +33,7 @@ from loadtest.verdict import Findings
 
 SECOND = 1_000_000_000
 HEARTBEAT_S = 0.01
+PINGS_A_SECOND = 20  # times at which some users ping
 DRAINS_MAX = 8
 
 
@@ -188,13 +190,13 @@ class Worker:
             self.recorder.loop.record(max(late_ns, 0) // 1000)
 
     async def _keep_alive(self) -> None:
-        interval_s = max(int(self.scenario.activity.ping_interval_s), 1)
-        second = 0
-        while True:
-            await trio.sleep(1)
-            second += 1
-            self.crowd.ping(second, interval_s)
-            self._note_versions()
+        """Ping everybody once in an interval, spread over it, and note versions each second."""
+        parts = max(int(self.scenario.activity.ping_interval_s), 1) * PINGS_A_SECOND
+        for turn in itertools.count(1):
+            await trio.sleep(1 / PINGS_A_SECOND)
+            self.crowd.ping(turn % parts, parts)
+            if turn % PINGS_A_SECOND == 0:
+                self._note_versions()
 
     def _note_versions(self) -> None:
         if self.admin_url is None:
