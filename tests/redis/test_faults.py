@@ -10,7 +10,10 @@ import trio
 
 from gateway.log.redis import RedisLog
 from gateway.ports import Batch, Committed, Failed, Record
+from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import keys_of
+from gateway.redislink.link import pack
+from gateway.redislink.shards import Call
 from tests.contracts.log_contract import batch, committed
 from tests.proxy import Proxy, tcp_proxy
 from tests.redis.parts import running, settings
@@ -25,11 +28,15 @@ def record(version: int, seq: int | None = None) -> Record:
     return Record(version, b"{}", "user", "client", seq, "digest", 1_790_000_000_000, None)
 
 
+def proxied(proxy: Proxy) -> str:
+    return f"redis://127.0.0.1:{proxy.port}"
+
+
 @asynccontextmanager
 async def through_proxy(server: RedisServer, **sections: object) -> AsyncIterator[tuple[RedisLog, Proxy]]:
     """The log of a node whose connections can be broken."""
     async with tcp_proxy(server.port) as proxy:
-        config = settings(f"redis://127.0.0.1:{proxy.port}").with_(**sections)
+        config = settings(proxied(proxy)).with_(**sections)
         async with running(config) as shards:
             yield RedisLog(shards, config), proxy
 
@@ -109,6 +116,18 @@ async def test_what_cannot_be_resolved_in_time_is_unknown_and_what_was_not_sent_
             assert isinstance(outcome, Failed)
             assert (outcome.outcome, outcome.retry_after_ms > 0) == ("none", True)
             assert trio.current_time() - started < 0.2, "a server that has been gone is not waited for"
+
+
+async def test_calls_that_go_in_parts_stop_at_their_deadline_and_what_was_not_sent_is_said_to_be_so() -> None:
+    with redis_server() as server:
+        async with tcp_proxy(server.port) as proxy, running(settings(proxied(proxy))) as shards:
+            proxy.swallow_replies = True
+            calls = [Call(0, pack(("INCR", f"counter{number}"))) for number in range(20)]
+            replies = await shards.calls(calls, at_once=8, timeout_s=0.3)
+            assert [type(reply) for reply in replies] == [LinkError] * 20
+            assert [reply.sent for reply in replies] == [True] * 8 + [False] * 12
+            with redis.Redis("127.0.0.1", server.port) as client:
+                assert client.exists(*(f"counter{number}" for number in range(20))) == 8
 
 
 async def test_nothing_is_lost_or_twice_when_connections_break_again_and_again() -> None:
