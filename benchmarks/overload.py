@@ -32,7 +32,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
 import jwt
@@ -56,6 +56,11 @@ LATE_EACH_S = 0.1
 AT_ONCE = 100  # so many are sent, then what came is read
 SETTINGS = ("limits.operations_per_minute=0", "limits.accept_cpu_share=1", "search.enabled=false")
 
+# Of a document and a client: a number, a version and the number again make it a message.
+EDIT = (
+    b'{"type":"OP","id":"e%%d","payload":{"resource_type":"event","resource_id":"%s","version":%%d,'
+    b'"client_id":"%s","operation":{"op":"replace","path":"/title","value":"%%d"}}}'
+)
 ACK_ID = re.compile(rb'"id":"e(\d+)"')
 REF = re.compile(rb'"ref":"e(\d+)"')
 VERSION = re.compile(rb'"version":(\d+)')
@@ -76,7 +81,7 @@ class Editor:
         self.flying: dict[int, float] = {}  # number -> when it was due
         self.due: deque[float] = deque()  # of one that waits: what goes with the next
         self.again: dict[int, bytes] = {}  # of one that waits: as it was sent
-        self.unsent = bytearray()
+        self.unsent = b""
         self._decoder = frames.Decoder(READ_BYTES << 4, client=True)
         role = "editor" if self.edits else "viewer"
         claims = {"sub": self.name, "exp": int(time.time()) + 3600, "grants": {"event:*": role}}
@@ -88,6 +93,7 @@ class Editor:
         self.version = answer["payload"].get("version", 0)
         self.socket.setblocking(False)
         self._fd = self.socket.fileno()
+        self._edit = EDIT % (document.encode(), self.name.encode())
 
     def _ask(self, kind: str, ident: str, payload: dict[str, Any]) -> Any:
         self.socket.sendall(
@@ -127,23 +133,17 @@ class Editor:
 
     def message(self, number: int) -> bytes:
         """An edit of the title, as a frame (its mask is zero)."""
-        return measure.masked(
-            b'{"type":"OP","id":"e%d","payload":{"resource_type":"event","resource_id":"%s","version":%d,'
-            b'"client_id":"%s","operation":{"op":"replace","path":"/title","value":"%d"}}}'
-            % (number, self.document.encode(), self.version - self.behind, self.name.encode(), number)
-        )
+        return measure.masked(self._edit % (number, self.version - self.behind, number))
 
     def write(self, data: bytes = b"") -> bool:
         """Send it after what waits; False while the socket is full."""
-        if self.unsent:
-            self.unsent += data
-            data = bytes(self.unsent)
-        with suppress(BlockingIOError):
+        data = self.unsent + data
+        try:
             sent = self.socket.send(data)
-            self.unsent = bytearray(data[sent:])
-            return not self.unsent
-        self.unsent = bytearray(data)
-        return False
+        except BlockingIOError:
+            sent = 0
+        self.unsent = data[sent:]
+        return not self.unsent
 
 
 class Load:
@@ -310,8 +310,7 @@ class Load:
             self._write(editor)
         acknowledgements = [frame for frame in texts if frame.startswith(ACK)]
         for frame in (*acknowledgements[-1:], *texts[-1:]):  # whichever is newer, that or the newest change
-            found = VERSION.search(frame)
-            if found is not None and frame.startswith((ACK, CHANGE)):
+            if frame.startswith((ACK, CHANGE)) and (found := VERSION.search(frame)) is not None:
                 editor.version = max(editor.version, int(found[1]))
         for frame in texts:
             if frame.startswith(ACK):
