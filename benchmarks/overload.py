@@ -81,7 +81,7 @@ class Editor:
         self.flying: dict[int, float] = {}  # number -> when it was due
         self.due: deque[float] = deque()  # of one that waits: what goes with the next
         self.again: dict[int, bytes] = {}  # of one that waits: as it was sent
-        self.unsent = b""
+        self.unsent = bytearray()
         self._decoder = frames.Decoder(READ_BYTES << 4, client=True)
         role = "editor" if self.edits else "viewer"
         claims = {"sub": self.name, "exp": int(time.time()) + 3600, "grants": {"event:*": role}}
@@ -137,12 +137,15 @@ class Editor:
 
     def write(self, data: bytes = b"") -> bool:
         """Send it after what waits; False while the socket is full."""
-        data = self.unsent + data
+        if self.unsent:
+            self.unsent += data
+            data = bytes(self.unsent)
         try:
             sent = self.socket.send(data)
         except BlockingIOError:
             sent = 0
-        self.unsent = data[sent:]
+        if self.unsent or sent < len(data):
+            self.unsent = bytearray(data[sent:])
         return not self.unsent
 
 

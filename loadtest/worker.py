@@ -192,8 +192,9 @@ class Worker:
     async def _keep_alive(self) -> None:
         """Ping everybody once in an interval, spread over it, and note versions each second."""
         parts = max(int(self.scenario.activity.ping_interval_s), 1) * PINGS_A_SECOND
+        began_s = trio.current_time()
         for turn in itertools.count(1):
-            await trio.sleep(1 / PINGS_A_SECOND)
+            await trio.sleep_until(began_s + turn / PINGS_A_SECOND)
             self.crowd.ping(turn % parts, parts)
             if turn % PINGS_A_SECOND == 0:
                 self._note_versions()

@@ -280,18 +280,18 @@ class Hub:
     async def _tidy_part(self, rooms: Sequence[Room]) -> int:
         """Some rooms; the bytes of their windows."""
         slices = Slices(self.now_s)
+        idle_before_s = self.now_s() - self.config.timeouts.room_idle_s
         window_bytes = 0
         for room in rooms:
-            await self._tidy(room)
+            room.roster.end_typing(self.wall_ms())
+            if room.idle_since_s <= idle_before_s and not room.busy:
+                await self._tidy_idle(room)
             window_bytes += room.history.window.bytes
             if slices.over:
                 await slices.pause()
         return window_bytes
 
-    async def _tidy(self, room: Room) -> None:
-        room.roster.end_typing(self.wall_ms())
-        if room.idle_since_s > self.now_s() - self.config.timeouts.room_idle_s or room.busy:
-            return
+    async def _tidy_idle(self, room: Room) -> None:
         self.catch_up.pasts.forget(room)
         if room.subscriber_count:
             room.trim(0, 0)

@@ -17,6 +17,7 @@ import trio
 from gateway.errors import LogDamaged, LogError, Refusal
 from gateway.ports.summaries import Listing, Summaries, Summary
 from gateway.rooms.room import Room
+from gateway.runtime.timeslice import Slices
 from gateway.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -73,9 +74,7 @@ class Summariser:
             await self._wake.wait()
             await trio.sleep(pause_s)
             self._wake = trio.Event()
-            started_s = trio.current_time()
-            await self._written()
-            pause_s = max(gather_s, (trio.current_time() - started_s) / WRITING_SHARE_MAX)
+            pause_s = max(gather_s, await self._written() / WRITING_SHARE_MAX)
 
     async def listed(self, wanted: Listing) -> Sequence[Summary]:
         """A page of the index, with all that this worker has committed; raises Refusal, LogUnavailable."""
@@ -87,26 +86,31 @@ class Summariser:
         await self._store()
         return await self._summaries.listed(wanted)
 
-    async def _written(self) -> None:
-        """Write, again and again until it is done."""
+    async def _written(self) -> float:
+        """Write, again and again until it is done; how long that which was done took, in seconds."""
         while True:
             try:
-                await self._store()
-                return
+                return await self._store()
             except LogError as error:
                 logger.warning("summaries wait to be written: %s", error)
                 await trio.sleep(RETRY_S)
 
-    async def _store(self) -> None:
+    async def _store(self) -> float:
+        """Write what was noted; how long that took, in seconds, without the pauses for others."""
         async with self._writing:
             changed, self._changed = self._changed, {}
             if not changed:
-                return
+                return 0.0
+            slices, made = Slices(trio.current_time), list[Summary]()
             try:
-                await self._summaries.store([summary_of(room) for room in changed.values()])
+                for room in changed.values():
+                    made.append(summary_of(room))
+                    await slices.pause()
+                await self._summaries.store(made)
             except BaseException:
                 self._changed = {**changed, **self._changed}
                 raise
+            return slices.worked_s
 
     async def _follow(self) -> None:
         """Bring the index to where the log is, and where others write it too, keep it there."""

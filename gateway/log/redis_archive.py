@@ -203,7 +203,11 @@ class RedisOutbox:
 
     async def _each(self, calls: Iterable[Call]) -> list[Reply]:
         """The replies to calls; raises LogUnavailable when one has none."""
-        asked = list(calls)
+        asked: list[Call] = []
+        slices = Slices(trio.current_time)
+        for call in calls:  # each is made when it is asked for
+            asked.append(call)
+            await slices.pause()
         replies: list[Reply] = []
         for first in range(0, len(asked), CALLS_A_DEADLINE):
             part = asked[first : first + CALLS_A_DEADLINE]

@@ -5,10 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from types import SimpleNamespace
+
+import trio
 
 from gateway.hub import summarise
+from gateway.hub.summarise import Summariser
 from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_summaries import INDEX
+from gateway.runtime import timeslice
 from tests.http.node import served
 
 WITHOUT_SEARCH = {"search": {"enabled": False}}
@@ -67,3 +72,65 @@ async def test_only_so_many_damaged_resources_are_passed_over(tmp_path, monkeypa
         for name in ("event:1", "event:2", "event:3"):
             summariser._pass_over(name)
         assert list(summariser._damaged) == ["event:2", "event:3"]
+
+
+class Summaries:
+    """An index that keeps the names that it was given."""
+
+    def __init__(self) -> None:
+        self.stored: list[str] = []
+
+    async def store(self, summaries):
+        self.stored.extend(summaries)
+
+
+def noted(monkeypatch, count: int) -> tuple[Summariser, Summaries]:
+    """One that lets others run after each of so many resources, which it has to write."""
+    monkeypatch.setattr(timeslice, "SLICE_S", 0.0)
+    monkeypatch.setattr(summarise, "summary_of", lambda room: room.resource)
+    summaries = Summaries()
+    summariser = Summariser(summaries, None)  # type: ignore[arg-type]  # it opens none here
+    for number in range(count):
+        summariser.note(SimpleNamespace(resource=f"event:{number}"))  # type: ignore[arg-type]
+    return summariser, summaries
+
+
+async def test_others_run_while_many_summaries_are_made(monkeypatch):
+    summariser, summaries = noted(monkeypatch, 50)
+    rounds = 0
+
+    async def others():
+        nonlocal rounds
+        while True:
+            await trio.lowlevel.checkpoint()
+            rounds += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await summariser._store()
+        nursery.cancel_scope.cancel()
+    assert summaries.stored == [f"event:{number}" for number in range(50)]
+    assert rounds >= 50 - 1, "between any two of them"
+
+
+async def test_what_was_not_written_for_a_cancellation_is_written_next(monkeypatch):
+    summariser, summaries = noted(monkeypatch, 3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(summariser._store)
+        while summariser._changed:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert not summaries.stored
+    await summariser._store()
+    assert summaries.stored == ["event:0", "event:1", "event:2"]
+
+
+async def test_time_that_others_took_is_no_time_of_writing(monkeypatch, autojump_clock):
+    """Else the pause, twenty times as long as a writing took, would grow with what others do."""
+    summariser, _ = noted(monkeypatch, 3)
+
+    async def checkpoint():
+        await trio.sleep(10)
+
+    monkeypatch.setattr(trio.lowlevel, "checkpoint", checkpoint)
+    assert await summariser._store() == 0.0
