@@ -5,7 +5,7 @@
  * server (room.ts); when the leading one ends, the lock comes to another, which goes on with what is stored.
  */
 
-import type { Channel, Environment, Json } from "../api.js";
+import type { Channel, Environment, Json, Locks } from "../api.js";
 import type { Sender } from "../documents/context.js";
 import type { Registry } from "../registry.js";
 import type { Keeper } from "../store/keeper.js";
@@ -13,6 +13,7 @@ import { type Payload, randomName } from "../wire.js";
 import { TabHost } from "./host.js";
 import type { Lead, LeadEvents } from "./lead.js";
 import type { Note } from "./notes.js";
+import { platformChannel, platformLocks } from "./platform.js";
 
 /** So long may the leading tab be silent before it is asked, and then before it is replaced. */
 const SILENCE_MS = 3_000;
@@ -22,6 +23,7 @@ export class Tabs implements Lead {
   #host: TabHost | null = null;
   #leader: string | null = null;
   #tab: string;
+  #locks: Locks;
   #giveUp = new AbortController();
   #isClosed = false;
   #silence: unknown = null;
@@ -38,6 +40,7 @@ export class Tabs implements Lead {
     private readonly events: LeadEvents,
   ) {
     this.#tab = randomName(environment.random);
+    this.#locks = environment.locks ?? platformLocks();
   }
 
   /** Does this tab have the socket and the store? */
@@ -46,8 +49,8 @@ export class Tabs implements Lead {
   }
 
   start(): Promise<void> {
-    this.#channel = this.environment.channel?.(this.name) ?? null;
-    if (this.#channel) this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
+    this.#channel = (this.environment.channel ?? platformChannel)(this.name);
+    this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
     this.#seek();
     this.#ask();
     return new Promise((resolve) => {
@@ -57,12 +60,13 @@ export class Tabs implements Lead {
 
   /** Waits for the lock, or takes it. */
   #seek(isStealing = false): void {
-    const { locks } = this.environment;
     const { signal } = (this.#giveUp = new AbortController());
     const onLost = () => this.#stepDown();
     const { name } = this;
-    const wanted = isStealing ? locks?.steal(name, { onLost }) : locks?.acquire(name, { signal, onLost });
-    wanted?.then(
+    const wanted = isStealing
+      ? this.#locks.steal(name, { onLost })
+      : this.#locks.acquire(name, { signal, onLost });
+    wanted.then(
       (release) => (signal.aborted ? release() : this.#lead(release)),
       () => this.#isClosed && this.#decided(), // closed before it was this tab's turn
     );
