@@ -6,8 +6,6 @@ import { RequestError } from "./errors.js";
 import type { HttpApi } from "./http.js";
 import { keyOf, type Payload, summaryOf } from "./wire.js";
 
-const PAGE = 200;
-
 export class LiveCalendar implements Calendar {
   #cell = new Cell<CalendarSnapshot>({ status: "loading", items: [], isLive: false });
   #items = new Map<string, Summary>();
@@ -50,18 +48,9 @@ export class LiveCalendar implements Calendar {
     await this.#fetch();
   }
 
-  async #fetch(start?: string): Promise<void> {
-    let after: string | null = start ?? null;
+  async #fetch(after?: string): Promise<void> {
     try {
-      do {
-        const page = await (await this.http()).list("event", {
-          calendarId: this.id,
-          limit: PAGE,
-          ...(after ? { after } : {}),
-        });
-        for (const item of page.items) this.#put(item);
-        after = page.next;
-      } while (after);
+      for await (const item of (await this.http()).events(this.id, after)) this.#put(item);
       this.#show(this.snapshot.isLive);
     } catch (error) {
       if (!(error instanceof RequestError) || error.status >= 500) throw error;
