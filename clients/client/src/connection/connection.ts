@@ -12,6 +12,7 @@
 
 import type { ClientOptions, Connection, ConnectionReason, ConnectionState, Environment } from "../api.js";
 import { Cell } from "../cell.js";
+import { Timer } from "../timer.js";
 import type { Message, Payload } from "../wire.js";
 import { type Bounds, DEFAULT_BOUNDS, delayMs } from "./backoff.js";
 import { type Verdict, verdictOf } from "./closing.js";
@@ -45,7 +46,7 @@ export class ServerConnection {
   readonly state: Cell<Connection>;
   #phase: Phase = "paused";
   #link: Link | null = null;
-  #timer: unknown = null;
+  #timer: Timer;
   #turn = 0; // counts phases, so that what was started in an older one is recognised
   #bounds: Bounds = DEFAULT_BOUNDS;
   #failures = 0;
@@ -70,6 +71,7 @@ export class ServerConnection {
       userId: options.userId ?? null,
       isPaused: false,
     });
+    this.#timer = new Timer(environment);
     const { network, foreground, activity } = environment;
     const events = [
       network?.subscribe(() => this.#onNetwork()),
@@ -105,7 +107,7 @@ export class ServerConnection {
 
   /** There is something to send: wakes an idle connection, and polls soon. */
   nudge(): void {
-    if (this.#phase === "polling") this.#after(POLL_SOON_MS, () => this.#poll());
+    if (this.#phase === "polling") this.#timer.set(POLL_SOON_MS, () => this.#poll());
     else this.#onActivity();
   }
 
@@ -115,7 +117,7 @@ export class ServerConnection {
     const wasOnline = this.#phase === "online";
     this.#phase = phase;
     this.#turn++;
-    this.environment.clearTimeout(this.#timer);
+    this.#timer.end();
     if (phase !== "online") {
       this.#link?.close();
       this.#link = null;
@@ -124,17 +126,11 @@ export class ServerConnection {
     this.state.update({ state, reason, retryAt: retryAt ?? null });
   }
 
-  /** One timer at a time, ended by the next phase. */
-  #after(ms: number, then: () => void): void {
-    this.environment.clearTimeout(this.#timer);
-    this.#timer = this.environment.setTimeout(then, ms);
-  }
-
   #wait(reason: ConnectionReason, ms: number | null, isPaced = false): void {
     this.#isPaced = isPaced;
     const retryAt = ms === null ? undefined : this.environment.now() + ms;
     this.#enter("waiting", "reconnecting", reason, retryAt);
-    if (ms !== null) this.#after(ms, () => this.#attempt());
+    if (ms !== null) this.#timer.set(ms, () => this.#attempt());
   }
 
   #backOff(reason: ConnectionReason): void {
@@ -158,7 +154,7 @@ export class ServerConnection {
   }
 
   async #open(turn: number): Promise<void> {
-    this.#after(TOKEN_TIMEOUT_MS, () => this.#ended({ next: "retry", reason: "token" }));
+    this.#timer.set(TOKEN_TIMEOUT_MS, () => this.#ended({ next: "retry", reason: "token" }));
     let token: string;
     try {
       token = await this.options.getToken();
@@ -167,7 +163,7 @@ export class ServerConnection {
       return;
     }
     if (turn !== this.#turn) return;
-    this.environment.clearTimeout(this.#timer);
+    this.#timer.end();
     const { userId } = this.options;
     const auth: Payload = { token, client_id: this.clientId(), protocol: 1 };
     if (userId !== undefined) auth.user_id = userId;
@@ -259,14 +255,14 @@ export class ServerConnection {
 
   async #poll(): Promise<void> {
     const turn = ++this.#turn;
-    this.environment.clearTimeout(this.#timer);
+    this.#timer.end();
     try {
       await this.peer.poll();
     } catch {
       if (turn === this.#turn) this.#onPollFailed();
       return;
     }
-    if (turn === this.#turn) this.#after(this.#jittered(this.#pollMs()), () => this.#onPollDue());
+    if (turn === this.#turn) this.#timer.set(this.#jittered(this.#pollMs()), () => this.#onPollDue());
   }
 
   #pollMs(): number {
@@ -282,7 +278,7 @@ export class ServerConnection {
   #onPollFailed(): void {
     const { reason } = this.state.snapshot;
     if (reason === "killed" || reason === "not_enabled" || this.#isSavingPower()) {
-      this.#after(this.#jittered(this.#pollMs()), () => this.#onPollDue());
+      this.#timer.set(this.#jittered(this.#pollMs()), () => this.#onPollDue());
       return;
     }
     this.#isPolling = false;

@@ -1,6 +1,7 @@
 /** One socket: authenticates, reads and writes messages, and notices when the other end is gone. */
 
 import type { Environment, Socket } from "../api.js";
+import { Timer } from "../timer.js";
 import { type Message, type Payload, SUBPROTOCOL } from "../wire.js";
 
 export interface LinkEvents {
@@ -22,7 +23,7 @@ export class Link {
   features: readonly string[] = [];
   #socket: Socket | null = null;
   #isOpened = false;
-  #timer: unknown = null;
+  #timer: Timer;
   #sent = 0;
   #heardAt: number | null = null; // null: an answer is awaited
 
@@ -31,15 +32,17 @@ export class Link {
     private readonly auth: Payload,
     private readonly environment: Environment,
     private readonly events: LinkEvents,
-  ) {}
+  ) {
+    this.#timer = new Timer(environment);
+  }
 
   open(): void {
-    this.#after(OPEN_TIMEOUT_MS, () => this.#lost());
+    this.#timer.set(OPEN_TIMEOUT_MS, () => this.#lost());
     let socket: Socket;
     try {
       socket = this.environment.webSocket(this.url, [SUBPROTOCOL]);
     } catch {
-      this.#after(0, () => this.#lost());
+      this.#timer.set(0, () => this.#lost());
       return;
     }
     this.#socket = socket;
@@ -62,7 +65,7 @@ export class Link {
   probe(): void {
     this.#heardAt = null;
     this.send("PING", {});
-    this.#after(ANSWER_TIMEOUT_MS, () => this.#lost());
+    this.#timer.set(ANSWER_TIMEOUT_MS, () => this.#lost());
   }
 
   /** Ends it without a word to `events`. */
@@ -72,15 +75,10 @@ export class Link {
 
   #detach(): Socket | null {
     const socket = this.#socket;
-    this.environment.clearTimeout(this.#timer);
+    this.#timer.end();
     this.#socket = null;
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
     return socket;
-  }
-
-  #after(ms: number, then: () => void): void {
-    this.environment.clearTimeout(this.#timer);
-    this.#timer = this.environment.setTimeout(then, ms);
   }
 
   #lost(): void {
@@ -97,7 +95,7 @@ export class Link {
   #onMessage(data: unknown): void {
     const isWatched = this.#heardAt !== null;
     this.#heardAt = this.environment.now();
-    if (!isWatched) this.#after(QUIET_MS, () => this.#onQuiet());
+    if (!isWatched) this.#timer.set(QUIET_MS, () => this.#onQuiet());
     const message = JSON.parse(String(data)) as Message;
     if (message.type === "AUTH_ACK") {
       const { limits, features } = message.payload as { limits?: Payload; features?: string[] };
@@ -112,6 +110,6 @@ export class Link {
     const left = (this.#heardAt ?? 0) + QUIET_MS - this.environment.now();
     const isAsleep = this.environment.foreground?.isOn() === false;
     if (left <= 0 && !isAsleep) this.probe();
-    else this.#after(left > 0 ? left : QUIET_MS, () => this.#onQuiet());
+    else this.#timer.set(left > 0 ? left : QUIET_MS, () => this.#onQuiet());
   }
 }

@@ -6,6 +6,7 @@
  */
 
 import type { Environment } from "../api.js";
+import { Timer } from "../timer.js";
 
 /** At most so many patches of typing in as many intervals ... */
 const PATCHES_MAX = 5;
@@ -14,7 +15,7 @@ const CLOSEST = 0.75;
 const LATEST = 1.25;
 
 export class Outbox {
-  #timer: unknown = null;
+  #timer: Timer;
   #dueAt = Number.POSITIVE_INFINITY;
   #sentAt: number[] = []; // the latest, oldest first
   #blockedUntil = 0;
@@ -24,7 +25,9 @@ export class Outbox {
     private readonly environment: Environment,
     private readonly intervalMs: number,
     private readonly flush: () => void,
-  ) {}
+  ) {
+    this.#timer = new Timer(environment);
+  }
 
   /** There is something to send; typing may wait for more of it. */
   request(isTyping: boolean): void {
@@ -47,10 +50,10 @@ export class Outbox {
 
   #arm(dueAt: number, now: number): void {
     this.#dueAt = dueAt;
-    this.#timer = this.environment.setTimeout(() => {
+    this.#timer.set(dueAt - now, () => {
       this.#dueAt = Number.POSITIVE_INFINITY;
       this.flush();
-    }, dueAt - now);
+    });
   }
 
   /** Is a later time set at which it goes by itself? */
@@ -71,7 +74,7 @@ export class Outbox {
   }
 
   #clear(): void {
-    this.environment.clearTimeout(this.#timer);
+    this.#timer.end();
     this.#dueAt = Number.POSITIVE_INFINITY;
   }
 

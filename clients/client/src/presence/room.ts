@@ -4,6 +4,7 @@ import type { Cursor, Environment, Json, Presence, PresenceRoom, PresenceSnapsho
 import { Cell } from "../cell.js";
 import type { Step } from "../documents/confirmed.js";
 import type { Operations } from "../kernel/index.js";
+import { Timer } from "../timer.js";
 import type { Payload } from "../wire.js";
 import { between, carriedCursor, fromUnits, isSame, NOWHERE, toUnitsOf } from "./cursors.js";
 
@@ -38,10 +39,14 @@ export class Room implements PresenceRoom {
   #own = NOWHERE;
   #isTyping = false;
   #toldAt = Number.NEGATIVE_INFINITY;
-  #tellTimer: unknown = null;
-  #typingTimer: unknown = null;
+  #tellTimer: Timer;
+  #typingTimer: Timer;
 
-  constructor(private readonly document: RoomDocument) {}
+  constructor(private readonly document: RoomDocument) {
+    const { environment } = document.context;
+    this.#tellTimer = new Timer(environment);
+    this.#typingTimer = new Timer(environment);
+  }
 
   get snapshot(): PresenceSnapshot {
     return this.#cell.snapshot;
@@ -61,26 +66,23 @@ export class Room implements PresenceRoom {
   }
 
   setTyping(isTyping: boolean): void {
-    const { environment } = this.document.context;
-    environment.clearTimeout(this.#typingTimer);
-    if (isTyping) this.#typingTimer = environment.setTimeout(() => this.setTyping(false), TYPING_MS);
+    this.#typingTimer.end();
+    if (isTyping) this.#typingTimer.set(TYPING_MS, () => this.setTyping(false));
     if (isTyping === this.#isTyping) return;
     this.#isTyping = isTyping;
     this.#tellSoon();
   }
 
   #tellSoon(): void {
-    const { environment } = this.document.context;
-    environment.clearTimeout(this.#tellTimer);
-    const wait = this.#toldAt + MOVE_MS - environment.now();
-    if (wait <= 0) this.#tell();
-    else this.#tellTimer = environment.setTimeout(() => this.#tell(), wait);
+    this.#tellTimer.end();
+    const wait = this.#toldAt + MOVE_MS - this.document.context.environment.now();
+    if (wait > 0) this.#tellTimer.set(wait, () => this.#tell());
+    else this.#tell();
   }
 
   /** One's own cursor goes out as it stands in the confirmed text, which is the one that others have. */
   #tell(): void {
-    const { environment } = this.document.context;
-    this.#toldAt = environment.now();
+    this.#toldAt = this.document.context.environment.now();
     const { version, document } = this.document.confirmed;
     const cursor = between(this.#own, this.document.view, document, false);
     const place = cursor.position === undefined ? cursor : { ...cursor, version };
@@ -158,8 +160,7 @@ export class Room implements PresenceRoom {
   }
 
   close(): void {
-    const { environment } = this.document.context;
-    environment.clearTimeout(this.#tellTimer);
-    environment.clearTimeout(this.#typingTimer);
+    this.#tellTimer.end();
+    this.#typingTimer.end();
   }
 }

@@ -2,6 +2,7 @@
 
 import type { Environment, Json, Problem, Store } from "../api.js";
 import { StoreCorruptError, StoreFullError } from "../errors.js";
+import { Timer } from "../timer.js";
 
 const RETRY_MS = 30_000;
 
@@ -13,13 +14,15 @@ export class Keeper {
   isOwner = false;
   /** Did the last write fail? Then edits are in memory only. */
   isFailing = false;
-  #timer: unknown = null;
+  #timer: Timer;
 
   constructor(
     private store: Store,
-    private readonly environment: Environment,
+    environment: Environment,
     private readonly onProblem: (problem: Problem) => void,
-  ) {}
+  ) {
+    this.#timer = new Timer(environment);
+  }
 
   /** Before anything was read or written. */
   replaceStore(store: Store): void {
@@ -57,7 +60,7 @@ export class Keeper {
   }
 
   async close(): Promise<void> {
-    this.environment.clearTimeout(this.#timer);
+    this.#timer.end();
     if (this.#dirty.size && !this.#isWriting) await this.#write();
     else if (this.#isWriting) await new Promise<boolean>((resolve) => this.#waiting.push(resolve));
     await this.store.close().catch(() => {});
@@ -65,7 +68,7 @@ export class Keeper {
 
   async #write(): Promise<void> {
     this.#isWriting = true;
-    this.environment.clearTimeout(this.#timer);
+    this.#timer.end();
     do {
       const [states, waiting] = [this.#dirty, this.#waiting];
       this.#dirty = new Map();
@@ -86,7 +89,7 @@ export class Keeper {
       for (const [key, state] of states) if (!this.#dirty.has(key)) this.#dirty.set(key, state);
       if (!this.isFailing) this.#tell(error, "Edits aren't stored here; they are kept in memory.");
       this.isFailing = true;
-      this.#timer = this.environment.setTimeout(() => void this.#write(), RETRY_MS);
+      this.#timer.set(RETRY_MS, () => void this.#write());
     }
     return !this.isFailing;
   }

@@ -9,6 +9,7 @@ import type { Channel, Environment, Json, Locks } from "../api.js";
 import type { Sender } from "../documents/context.js";
 import type { Registry } from "../registry.js";
 import type { Keeper } from "../store/keeper.js";
+import { Timer } from "../timer.js";
 import { type Payload, randomName } from "../wire.js";
 import { TabHost } from "./host.js";
 import type { Lead, LeadEvents } from "./lead.js";
@@ -26,7 +27,7 @@ export class Tabs implements Lead {
   #locks: Locks;
   #giveUp = new AbortController();
   #isClosed = false;
-  #silence: unknown = null;
+  #silence: Timer;
   #release: (() => void) | null = null;
   #decided: () => void = () => {};
   #said = 0;
@@ -40,6 +41,7 @@ export class Tabs implements Lead {
     private readonly events: LeadEvents,
   ) {
     this.#tab = randomName(environment.random);
+    this.#silence = new Timer(environment);
     this.#locks = environment.locks ?? platformLocks();
   }
 
@@ -75,25 +77,15 @@ export class Tabs implements Lead {
   /** The leading tab has to show that it lives: one that was put to sleep (on phones they are) can't lead. */
   #ask(): void {
     this.#post({ kind: "hello" });
-    this.#await(() => {
+    this.#silence.set(SILENCE_MS, () => {
       if (this.environment.foreground?.isOn() === false) return;
       this.#giveUp.abort();
       this.#seek(true);
     });
   }
 
-  #await(onSilence: () => void): void {
-    this.environment.clearTimeout(this.#silence);
-    this.#silence = this.environment.setTimeout(onSilence, SILENCE_MS);
-  }
-
-  #heard(): void {
-    this.environment.clearTimeout(this.#silence);
-    this.#silence = null;
-  }
-
   async #lead(release: () => void): Promise<void> {
-    this.#heard();
+    this.#silence.end();
     this.#release = release;
     this.#leader = null;
     this.registry.onOffline();
@@ -142,7 +134,7 @@ export class Tabs implements Lead {
   }
 
   #onLeader(note: Note): void {
-    if (note.kind === "leading" || note.kind === "tell" || note.kind === "standing") this.#heard();
+    if (note.kind === "leading" || note.kind === "tell" || note.kind === "standing") this.#silence.end();
     if (note.kind === "leading") this.#follow(note);
     else if (note.kind === "tell" && note.tab === this.#tab) this.registry.onMessage(note.message);
     else if (note.kind === "standing" && note.leader === this.#leader) {
@@ -172,7 +164,7 @@ export class Tabs implements Lead {
     if (!sender) {
       const send = (type: string, payload: Payload, id = `tab-${++this.#said}`) => {
         this.#post({ kind: "say", leader, tab: this.#tab, type, id, payload });
-        if (type === "OP") this.#await(() => this.#ask());
+        if (type === "OP") this.#silence.set(SILENCE_MS, () => this.#ask());
         return id;
       };
       sender = { send, features: [], limits: {} };
@@ -191,7 +183,7 @@ export class Tabs implements Lead {
 
   abandon(): void {
     this.#isClosed = true;
-    this.#heard();
+    this.#silence.end();
     this.#giveUp.abort();
   }
 
