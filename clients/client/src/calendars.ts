@@ -6,24 +6,15 @@ import { RequestError } from "./errors.js";
 import type { HttpApi } from "./http.js";
 import { keyOf, type Payload, summaryOf } from "./wire.js";
 
-export class LiveCalendar implements Calendar {
-  #cell = new Cell<CalendarSnapshot>({ status: "loading", items: [], isLive: false });
+export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
   #items = new Map<string, Summary>();
 
   constructor(
     readonly id: string,
     private readonly http: () => Promise<HttpApi>,
-    private readonly release: () => void,
-  ) {}
-
-  get snapshot(): CalendarSnapshot {
-    return this.#cell.snapshot;
-  }
-
-  subscribe = (listener: () => void): (() => void) => this.#cell.subscribe(listener);
-
-  close(): void {
-    this.release();
+    readonly close: () => void,
+  ) {
+    super({ status: "loading", items: [], isLive: false });
   }
 
   // For the client only
@@ -60,11 +51,11 @@ export class LiveCalendar implements Calendar {
 
   onForbidden(): void {
     this.#items.clear();
-    this.#cell.update({ status: "forbidden", items: [], isLive: false });
+    this.update({ status: "forbidden", items: [], isLive: false });
   }
 
   onOffline(): void {
-    this.#cell.update({ isLive: false });
+    this.update({ isLive: false });
   }
 
   #put(item: Summary): void {
@@ -73,7 +64,7 @@ export class LiveCalendar implements Calendar {
 
   #show(isLive: boolean): void {
     const items = [...this.#items.values()].sort(byStart);
-    this.#cell.update({ status: "ready", items, isLive });
+    this.update({ status: "ready", items, isLive });
   }
 }
 

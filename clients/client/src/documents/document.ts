@@ -34,7 +34,8 @@ export class Document<T = Json> implements SharedDocument<T> {
     readonly type: string,
     readonly id: string,
     private readonly context: DocumentContext,
-    private readonly release: () => void,
+    /** Release it; the last one unsubscribes. */
+    readonly close: () => void,
   ) {
     this.state = new DocumentState(type, id, context);
     this.wire = new DocumentWire(this.state, this.options);
@@ -221,10 +222,6 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   onChange(listener: (change: ViewChange) => void): () => void {
     return this.state.changes.add(listener);
-  }
-
-  close(): void {
-    this.release();
   }
 
   // -------------------------------------------------------------------------------- for the client only

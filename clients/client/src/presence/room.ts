@@ -32,8 +32,7 @@ const MOVE_MS = 100;
 const TYPING_MS = 5_000;
 const NOBODY: PresenceSnapshot = Object.freeze({ others: Object.freeze([]), self: null, count: 0 });
 
-export class Room implements PresenceRoom {
-  #cell = new Cell<PresenceSnapshot>(NOBODY);
+export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
   #entries = new Map<string, Entry>();
   #count = 0;
   #own = NOWHERE;
@@ -43,16 +42,11 @@ export class Room implements PresenceRoom {
   #typingTimer: Timer;
 
   constructor(private readonly document: RoomDocument) {
+    super(NOBODY);
     const { environment } = document.context;
     this.#tellTimer = new Timer(environment);
     this.#typingTimer = new Timer(environment);
   }
-
-  get snapshot(): PresenceSnapshot {
-    return this.#cell.snapshot;
-  }
-
-  subscribe = (listener: () => void): (() => void) => this.#cell.subscribe(listener);
 
   // ------------------------------------------------------------------------------------------- oneself
 
@@ -154,9 +148,9 @@ export class Room implements PresenceRoom {
       if (entry.presence.client_id === clientId) self = entry.shown;
       else others.push(entry.shown);
     }
-    const old = this.#cell.snapshot.others;
+    const old = this.snapshot.others;
     const isOld = old.length === others.length && others.every((one, at) => one === old[at]);
-    this.#cell.update({ others: isOld ? old : others, self, count: this.#count });
+    this.update({ others: isOld ? old : others, self, count: this.#count });
   }
 
   close(): void {
