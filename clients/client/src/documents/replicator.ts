@@ -75,19 +75,6 @@ export class Replicator {
     this.#follow(new Replica(null, 0, this.#options()));
   }
 
-  /** From following another tab to its queue: the stored state, and what was edited here upon it. */
-  takeOver(saved: SavedReplicator | null): void {
-    const old = this.replica;
-    this.epoch = NO_EPOCH;
-    if (!saved) return;
-    this.restore(saved);
-    if (!old) return;
-    const stored = this.replica as Replica;
-    const { patch } = merge(old.document, old.view, stored.view, this.strategies);
-    if (patch.length) this.edit(patch);
-    this.#show(old.view, stored.view);
-  }
-
   /** Go on with a replica that was changed as JSON. */
   replace(saved: SavedReplica): void {
     this.#follow(Replica.from(saved, this.#options()));
@@ -210,7 +197,7 @@ export class Replicator {
 
   #start(state: Json, version: number): void {
     const next = this.#follow(new Replica(state, version, this.#options()));
-    this.#show(null, next.view);
+    this.show(null, next.view);
   }
 
   /** What was edited offline goes as one patch against the base that its author saw. */
@@ -284,12 +271,13 @@ export class Replicator {
     if (patch.length) next.edit(patch);
     this.flight.ground();
     this.#before = null;
-    this.#show(old.view, this.#follow(next).view);
+    this.show(old.view, this.#follow(next).view);
     if (next.isSettled) this.#settle();
     if (conflicts.length) this.events.onConflicts(conflicts.map((one) => fromMerge(one, version)));
   }
 
-  #show(before: Json, after: Json): void {
+  /** A view that came otherwise than by edits. */
+  show(before: Json, after: Json): void {
     const operations = difference(before, after);
     if (operations.length) this.events.onView(before, operations, after, null);
   }

@@ -34,6 +34,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   readonly operations = new Listeners<[before: Json, operations: Operations, author: string | null]>();
   /** Where another tab has the queue: how this document stands there. */
   leading: Standing | null = null;
+  /** Something to send, as the store was told; null: it has to be. */
+  isQueued: boolean | null = null;
   readonly saved = new Waiters();
   readonly ready = new Waiters();
   conflicts: readonly Conflict[] = [];
@@ -45,7 +47,6 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   #storedEdits = 0;
   #confirmed = new Confirmed();
   #saveTimer: unknown = null;
-  #isQueued: boolean | null = null; // as the store was told; null: it has to be
 
   constructor(
     readonly type: string,
@@ -102,13 +103,9 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.refresh();
   }
 
-  /** This tab has the queue now: what is stored, and upon it what this tab had not handed over. */
-  async takeOver(): Promise<void> {
-    this.leading = null;
-    this.#isQueued = null;
-    const saved = (await this.context.keeper.load(`doc/${this.key}`)) as unknown as Saved | undefined;
-    this.replicator.takeOver(saved ?? null);
-    this.conflicts = saved?.conflicts ?? [];
+  /** What the store has. */
+  async load(): Promise<Saved | undefined> {
+    return (await this.context.keeper.load(`doc/${this.key}`)) as unknown as Saved | undefined;
   }
 
   refresh(): void {
@@ -187,8 +184,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     const edits = this.#edits;
     // Which documents have something to send is found by key, without reading each of them.
     const isQueued = !!this.replicator.flight.pending;
-    if (isQueued !== this.#isQueued) {
-      this.#isQueued = isQueued;
+    if (isQueued !== this.isQueued) {
+      this.isQueued = isQueued;
       void keeper.save(`queue/${this.key}`, () => (this.replicator.flight.pending ? 1 : undefined));
     }
     const isStored = await keeper.save(`doc/${this.key}`, () => this.#record());
@@ -207,13 +204,12 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   /** What the store has, unless the server was faster. */
   async restore(): Promise<void> {
-    const { keeper } = this.context;
-    const saved = (await keeper.load(`doc/${this.key}`)) as unknown as Saved | undefined;
+    const saved = await this.load();
     if (!saved || this.replicator.replica || this.status === "closed") return;
     try {
       this.replicator.restore(saved);
     } catch (cause) {
-      void keeper.save(`corrupt/${this.key}`, () => saved as unknown as Json);
+      void this.context.keeper.save(`corrupt/${this.key}`, () => saved as unknown as Json);
       const message = `What was stored of ${this.key} doesn't fit together; it was set aside.`;
       this.context.onProblem({ code: "STORE_CORRUPT", message, type: this.type, id: this.id, cause });
       return;

@@ -15,6 +15,7 @@ import { TabHost } from "./host.js";
 import type { Lead, LeadEvents } from "./lead.js";
 import type { Note } from "./notes.js";
 import { platformChannel, platformLocks } from "./platform.js";
+import { takeOver } from "./takeover.js";
 
 /** So long may the leading tab be silent before it is asked, and then before it is replaced. */
 const SILENCE_MS = 3_000;
@@ -90,7 +91,7 @@ export class Tabs implements Lead {
     this.#leader = null;
     this.registry.onOffline();
     this.keeper.isOwner = true;
-    for (const document of this.registry.documents) await document.state.takeOver();
+    for (const document of this.registry.documents) await takeOver(document.state);
     const epoch = Math.floor(this.environment.random() * 2 ** 40);
     this.#host = new TabHost(this.#tab, this.registry, (note) => this.#post(note), epoch);
     await this.events.lead();
