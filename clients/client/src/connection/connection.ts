@@ -148,7 +148,7 @@ export class ServerConnection {
 
   #attempt(): void {
     const { state, reason } = this.state.snapshot;
-    const shown = this.#isPolling || state === "connecting" ? state : "reconnecting";
+    const shown = state === "connecting" ? state : "reconnecting";
     this.#enter("opening", this.#isPolling ? "polling" : shown, reason);
     void this.#open(this.#turn);
   }
@@ -262,11 +262,12 @@ export class ServerConnection {
       if (turn === this.#turn) this.#onPollFailed();
       return;
     }
-    if (turn === this.#turn) this.#timer.set(this.#jittered(this.#pollMs()), () => this.#onPollDue());
+    if (turn === this.#turn) this.#pollLater();
   }
 
-  #pollMs(): number {
-    return this.#isInBackground() ? POLL_BACKGROUND_MS : POLL_MS;
+  #pollLater(): void {
+    const ms = this.#isInBackground() ? POLL_BACKGROUND_MS : POLL_MS;
+    this.#timer.set(this.#jittered(ms), () => this.#onPollDue());
   }
 
   /** Sockets may work again: they are tried before each poll, except where polling is to save the battery. */
@@ -278,7 +279,7 @@ export class ServerConnection {
   #onPollFailed(): void {
     const { reason } = this.state.snapshot;
     if (reason === "killed" || reason === "not_enabled" || this.#isSavingPower()) {
-      this.#timer.set(this.#jittered(this.#pollMs()), () => this.#onPollDue());
+      this.#pollLater();
       return;
     }
     this.#isPolling = false;
