@@ -59,8 +59,7 @@ export function resourceOf(payload: Payload): string | null {
 
 /** A random name of 22 characters; not a secret. */
 export function randomName(random: () => number): string {
-  const letters = "0123456789abcdefghijklmnopqrstuvwxyz";
-  return Array.from({ length: 22 }, () => letters[Math.floor(random() * letters.length)]).join("");
+  return Array.from({ length: 22 }, () => Math.floor(random() * 36).toString(36)).join("");
 }
 
 /** A summary of the wire, as the application sees it. */

@@ -1,8 +1,9 @@
 /** How many edits wait, are in flight and have their answer, and what the one in flight waits for. */
 
 export class Flight {
-  /** Edits without an answer; the first `#flying` of them are in flight. */
+  /** Edits without an answer; the first `flying` of them are in flight. */
   pending = 0;
+  flying = 0;
   /** Edits whose fate is known, counted from the beginning of this object. */
   settled = 0;
   /** The submission in flight waits for the user's word on its conflicts. */
@@ -13,25 +14,19 @@ export class Flight {
   answeredUpTo = 0;
   /** It was sent on the present connection. */
   isSent = false;
-  #flying = 0;
-
-  get flying(): number {
-    return this.#flying;
-  }
-
   restore(pending: number, flying: number): void {
     this.pending = pending;
-    this.#flying = flying;
+    this.flying = flying;
   }
 
   /** Where not all that waits went in one patch, nothing of it counts as saved before the rest is. */
   launch(isAll: boolean): void {
-    this.#flying = isAll ? this.pending : 0;
+    this.flying = isAll ? this.pending : 0;
   }
 
   /** What is in flight has its answer; with `isAll` nothing else waits. */
   land(isAll: boolean): void {
-    const done = isAll ? this.pending : this.#flying;
+    const done = isAll ? this.pending : this.flying;
     this.settled += done;
     this.pending -= done;
     this.ground();
@@ -39,7 +34,7 @@ export class Flight {
 
   /** What was in flight waits again. */
   ground(): void {
-    this.#flying = 0;
+    this.flying = 0;
     this.isAsking = this.isForced = this.isSent = false;
     this.answeredUpTo = 0;
   }

@@ -182,7 +182,6 @@ export class Replicator {
   resume(missing: Missing): void {
     const { replica } = this;
     if (!replica) {
-      this.#follow(new Replica(null, 0, this.#options()));
       this.#start(missing.state ?? null, missing.version);
       for (const change of missing.changes ?? []) this.#receive(change);
     } else if (missing.changes && missing.epoch === this.epoch) {

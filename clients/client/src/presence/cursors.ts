@@ -21,17 +21,17 @@ function mapped(cursor: Cursor, change: (offset: number) => number | null): Curs
   return { field, ...(at == null ? {} : { position: at }), ...(from == null ? {} : { anchor: from }) };
 }
 
-/** Offsets in UTF-16 units, as code points. */
-export function fromUnits(cursor: Cursor, view: Json): Cursor {
+/** Offsets in the field's text, counted otherwise; without a text they stay. */
+function recounted(cursor: Cursor, view: Json, count: (text: string, offset: number) => number): Cursor {
   const text = textAt(view, cursor.field);
-  return mapped(cursor, (offset) => (typeof text === "string" ? toCodePoints(text, offset) : offset));
+  return mapped(cursor, (offset) => (typeof text === "string" ? count(text, offset) : offset));
 }
 
+/** Offsets in UTF-16 units, as code points. */
+export const fromUnits = (cursor: Cursor, view: Json): Cursor => recounted(cursor, view, toCodePoints);
+
 /** Offsets in code points, as UTF-16 units. */
-export function toUnitsOf(cursor: Cursor, view: Json): Cursor {
-  const text = textAt(view, cursor.field);
-  return mapped(cursor, (offset) => (typeof text === "string" ? toUnits(text, offset) : offset));
-}
+export const toUnitsOf = (cursor: Cursor, view: Json): Cursor => recounted(cursor, view, toUnits);
 
 /** A cursor in one document's text, in another's. `stays`: before what is inserted right at it. */
 export function between(cursor: Cursor, from: Json, to: Json, stays: boolean): Cursor {
