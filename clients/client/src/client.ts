@@ -30,9 +30,8 @@ import { SCHEMAS } from "./schemas.js";
 import { deferredStore } from "./store/deferred.js";
 import { Keeper } from "./store/keeper.js";
 import { memoryStore } from "./store/memory.js";
-import { Alone } from "./tabs/alone.js";
-import type { Lead, LeadEvents } from "./tabs/lead.js";
 import type { Meta } from "./tabs/notes.js";
+import type { TabEvents, Tabs } from "./tabs/tabs.js";
 import { type Message, randomName } from "./wire.js";
 
 const TYPING_INTERVAL_MS = 200;
@@ -53,7 +52,7 @@ class GatewayClient implements Client, Peer {
   #loadHttp: () => Promise<HttpApi>;
   #keeper: Keeper;
   #registry: Registry;
-  #tabs: Lead;
+  #tabs: Tabs | null = null; // null: nobody else has the store
   #problems = new Listeners<[Problem]>();
   #isVisible: boolean;
   #isClosed = false;
@@ -77,7 +76,6 @@ class GatewayClient implements Client, Peer {
     this.#server = new ServerConnection(options, () => this.clientId, environment, this);
     this.#registry = new Registry(this.#contextOf(), () => this.#started);
     this.connection = new Cell(this.#server.state.snapshot);
-    this.#tabs = new Alone(this.#keeper, this.#leadEvents());
     this.#server.state.subscribe(() => this.#onConnection(this.#server.state.snapshot));
     this.#started = this.#start(store.name);
   }
@@ -87,10 +85,12 @@ class GatewayClient implements Client, Peer {
     if (name !== undefined && hasTabs(this.options.environment)) {
       const part = await import("./tabs/tabs.js").catch((cause) => this.#withoutStore(cause));
       if (this.#isClosed) return;
-      const events = this.#leadEvents();
+      const events = this.#tabEvents();
       if (part) this.#tabs = new part.Tabs(name, this.#environment, this.#keeper, this.#registry, events);
     }
-    await this.#tabs.start();
+    if (this.#tabs) return this.#tabs.start();
+    this.#keeper.isOwner = true;
+    await this.#lead();
   }
 
   /** Two tabs that don't know of each other mustn't write to one store. */
@@ -100,7 +100,7 @@ class GatewayClient implements Client, Peer {
     this.#keeper.replaceStore(memoryStore());
   }
 
-  #leadEvents(): LeadEvents {
+  #tabEvents(): TabEvents {
     return {
       lead: () => this.#lead(),
       stepDown: () => this.#server.disconnect(),
@@ -134,7 +134,7 @@ class GatewayClient implements Client, Peer {
       typingIntervalMs: this.options.typingIntervalMs ?? TYPING_INTERVAL_MS,
       clientId: () => this.clientId,
       strategies: (type) => strategies[type] ?? {},
-      link: () => this.#tabs.link(this.#server.link),
+      link: () => (this.#tabs ? this.#tabs.link(this.#server.link) : this.#server.link),
       isVisible: () => this.#isVisible,
       nudge: () => this.#server.nudge(),
       onProblem: (problem) => this.#tell(problem),
@@ -190,7 +190,14 @@ class GatewayClient implements Client, Peer {
   }
 
   connect(): void {
-    void this.#started.then(() => this.#tabs.wish(true));
+    void this.#wish(true);
+  }
+
+  /** The application wants something of the client that only the one with the connection can do. */
+  async #wish(isOnline?: boolean, isVisible?: boolean): Promise<void> {
+    await this.#started;
+    if (this.#tabs) this.#tabs.wish(isOnline, isVisible);
+    else this.#onWish(isOnline, isVisible);
   }
 
   #onWish(isOnline?: boolean, isVisible?: boolean): void {
@@ -209,11 +216,11 @@ class GatewayClient implements Client, Peer {
   }
 
   disconnect(): void {
-    void this.#started.then(() => this.#tabs.wish(false));
+    void this.#wish(false);
   }
 
   setVisible(visible: boolean): void {
-    void this.#started.then(() => this.#tabs.wish(undefined, visible));
+    void this.#wish(undefined, visible);
   }
 
   #show(visible: boolean): void {
@@ -231,12 +238,12 @@ class GatewayClient implements Client, Peer {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#tabs.abandon();
+    this.#tabs?.abandon();
     await this.#started;
     this.#server.close();
     await this.#registry.end();
     await this.#keeper.close();
-    this.#tabs.close();
+    this.#tabs?.close();
   }
 
   // ------------------------------------------------------------------------- what the connection tells
@@ -269,7 +276,7 @@ class GatewayClient implements Client, Peer {
 
   #onConnection(connection: Connection): void {
     this.connection.update(connection);
-    this.#tabs.tellLeading();
+    this.#tabs?.tellLeading();
     this.#refresh();
   }
 

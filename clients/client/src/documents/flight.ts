@@ -14,6 +14,7 @@ export class Flight {
   answeredUpTo = 0;
   /** It was sent on the present connection. */
   isSent = false;
+
   restore(pending: number, flying: number): void {
     this.pending = pending;
     this.flying = flying;

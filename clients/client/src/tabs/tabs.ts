@@ -5,22 +5,33 @@
  * server (room.ts); when the leading one ends, the lock comes to another, which goes on with what is stored.
  */
 
-import type { Channel, Environment, Json, Locks } from "../api.js";
+import type { Channel, Connection, Environment, Json, Locks } from "../api.js";
 import type { Sender } from "../documents/context.js";
 import type { Registry } from "../registry.js";
 import type { Keeper } from "../store/keeper.js";
 import { Timer } from "../timer.js";
 import { type Payload, randomName } from "../wire.js";
 import { TabHost } from "./host.js";
-import type { Lead, LeadEvents } from "./lead.js";
-import type { Note } from "./notes.js";
+import type { Meta, Note } from "./notes.js";
 import { platformChannel, platformLocks } from "./platform.js";
 import { takeOver } from "./takeover.js";
 
 /** So long may the leading tab be silent before it is asked, and then before it is replaced. */
 const SILENCE_MS = 3_000;
 
-export class Tabs implements Lead {
+/** What the client does in either role. */
+export interface TabEvents {
+  /** The store is this tab's: connect with what it holds. */
+  lead(): Promise<void>;
+  /** It is another's: no connection of one's own. */
+  stepDown(): void;
+  meta(): Meta;
+  onLeader(meta: Meta, connection: Connection): void;
+  connection(): Connection;
+  wish(isOnline?: boolean, isVisible?: boolean): void;
+}
+
+export class Tabs {
   #channel: Channel | null = null;
   #host: TabHost | null = null;
   #leader: string | null = null;
@@ -39,7 +50,7 @@ export class Tabs implements Lead {
     private readonly environment: Environment,
     private readonly keeper: Keeper,
     private readonly registry: Registry,
-    private readonly events: LeadEvents,
+    private readonly events: TabEvents,
   ) {
     this.#tab = randomName(environment.random);
     this.#silence = new Timer(environment);
@@ -51,6 +62,7 @@ export class Tabs implements Lead {
     return this.keeper.isOwner;
   }
 
+  /** Resolves when it is clear who leads. */
   start(): Promise<void> {
     this.#channel = (this.environment.channel ?? platformChannel)(this.name);
     this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
@@ -116,6 +128,7 @@ export class Tabs implements Lead {
     this.#channel?.post(note as unknown as Json);
   }
 
+  /** The leading tab's word to the others; nothing from a following one. */
   tellLeading(): void {
     if (!this.#host) return;
     const { leader } = this.#host;
@@ -153,6 +166,7 @@ export class Tabs implements Lead {
     this.registry.onOnline(this.#sender(leader));
   }
 
+  /** Where this client's messages go: the server, or the leading tab. */
   link(server: Sender | null): Sender | null {
     if (this.isLeading) return server;
     return this.#leader === null ? null : this.#sender(this.#leader);
@@ -174,6 +188,7 @@ export class Tabs implements Lead {
     return sender;
   }
 
+  /** The application wants something of the client that only the leading one can do. */
   wish(isOnline?: boolean, isVisible?: boolean): void {
     if (this.isLeading) this.events.wish(isOnline, isVisible);
     else {
@@ -182,6 +197,7 @@ export class Tabs implements Lead {
     }
   }
 
+  /** The lead isn't wanted any more. */
   abandon(): void {
     this.#isClosed = true;
     this.#silence.end();
