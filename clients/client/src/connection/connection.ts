@@ -56,7 +56,7 @@ export class ServerConnection {
   #isPolling = false; // between polls a socket is tried, which isn't shown
   #isPaced = false; // the server set the pace: no event cuts the wait short
   #goAwayUntil = 0;
-  #unsubscribe: (() => void)[] = [];
+  #unsubscribe: ((() => void) | undefined)[];
 
   constructor(
     private readonly options: ClientOptions,
@@ -73,12 +73,11 @@ export class ServerConnection {
     });
     this.#timer = new Timer(environment);
     const { network, foreground, activity } = environment;
-    const events = [
+    this.#unsubscribe = [
       network?.subscribe(() => this.#onNetwork()),
       foreground?.subscribe(() => this.#onForeground()),
       activity?.subscribe(() => this.#onActivity()),
     ];
-    this.#unsubscribe = events.filter((end) => end !== undefined);
   }
 
   get link(): Link | null {
@@ -101,7 +100,7 @@ export class ServerConnection {
   }
 
   close(): void {
-    for (const end of this.#unsubscribe) end();
+    for (const end of this.#unsubscribe) end?.();
     this.#enter("closed", "denied", "disconnected");
   }
 

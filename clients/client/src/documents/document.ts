@@ -62,7 +62,7 @@ export class Document<T = Json> implements SharedDocument<T> {
       this.#edited(() => this.state.replicator.edit(patch, joins), isTyped);
     } catch (error) {
       if (!(error instanceof PatchError)) throw error;
-      throw new EditError(error.code, error.message, error.index ?? null);
+      throw new EditError(error.code, error.message, error.index);
     }
     if (isTyped) this.presence.setTyping(true);
   }

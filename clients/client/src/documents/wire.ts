@@ -167,7 +167,7 @@ export class DocumentWire {
   }
 
   #onWithdrawn(error: ServerError, operations: Patch): void {
-    this.state.saved.reject(new EditError(error.code, error.message, error.index ?? null));
+    this.state.saved.reject(new EditError(error.code, error.message, error.index));
     this.#tell("EDIT_REFUSED", error, operations);
     this.outbox.request(false);
   }
