@@ -6,6 +6,8 @@ import { RequestError } from "./errors.js";
 import type { HttpApi } from "./http.js";
 import { keyOf, type Payload, summaryOf } from "./wire.js";
 
+const PAGE = 200;
+
 export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
   #items = new Map<string, Summary>();
 
@@ -39,9 +41,18 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
     await this.#fetch();
   }
 
-  async #fetch(after?: string): Promise<void> {
+  async #fetch(start?: string): Promise<void> {
+    let after: string | null = start ?? null;
     try {
-      for await (const item of (await this.http()).events(this.id, after)) this.#put(item);
+      do {
+        const page = await (await this.http()).list("event", {
+          calendarId: this.id,
+          limit: PAGE,
+          ...(after ? { after } : {}),
+        });
+        for (const item of page.items) this.#put(item);
+        after = page.next;
+      } while (after);
       this.#show(this.snapshot.isLive);
     } catch (error) {
       if (!(error instanceof RequestError) || error.status >= 500) throw error;

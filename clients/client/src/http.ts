@@ -10,7 +10,6 @@ import type {
   ListPage,
   ListQuery,
   SearchQuery,
-  Summary,
 } from "./api.js";
 import { isTyping } from "./documents/typing.js";
 import { RequestError } from "./errors.js";
@@ -19,7 +18,6 @@ import { type Change, type Payload, summaryOf } from "./wire.js";
 type Query = Record<string, string | number | Date | undefined>;
 
 const TIMEOUT_MS = 20_000;
-const PAGE = 200;
 const HISTORY_LIMIT = 50;
 const HISTORY_SPAN = 500;
 /** Typing goes on over pauses that are shorter. */
@@ -155,16 +153,6 @@ export class HttpApi {
     const answer = await this.request("GET", path, { ...query, calendar_id: calendarId });
     const { items = [], next = null } = (answer ?? {}) as unknown as { items?: Payload[]; next?: string };
     return { next, items: items.map(summaryOf) };
-  }
-
-  /** The events of a calendar that come after one of them, page by page. */
-  async *events(calendarId: string, start?: string): AsyncGenerator<Summary> {
-    let after = start ?? null;
-    do {
-      const page = await this.list("event", { calendarId, limit: PAGE, ...(after ? { after } : {}) });
-      yield* page.items;
-      after = page.next;
-    } while (after);
   }
 
   async search({ userId, ...query }: SearchQuery): Promise<Json> {
