@@ -22,7 +22,7 @@ import { Cell, Listeners } from "./cell.js";
 import { type Peer, ServerConnection } from "./connection/connection.js";
 import type { Link } from "./connection/link.js";
 import type { DocumentContext } from "./documents/context.js";
-import { environmentOf, hasTabs } from "./environment.js";
+import { environmentOf } from "./environment.js";
 import type { HttpApi } from "./http.js";
 import { lazy } from "./lazy.js";
 import { Registry } from "./registry.js";
@@ -82,7 +82,8 @@ class GatewayClient implements Client, Peer {
 
   /** Where others may have the same store open, the tabs agree on who leads; what does that is loaded first. */
   async #start(name: string | undefined): Promise<void> {
-    if (name !== undefined && hasTabs(this.options.environment)) {
+    const { locks, channel } = this.#environment;
+    if (name !== undefined && locks && channel) {
       const part = await import("./tabs/tabs.js").catch((cause) => this.#withoutStore(cause));
       if (this.#isClosed) return;
       const events = this.#tabEvents();

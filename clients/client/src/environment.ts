@@ -1,16 +1,16 @@
 /** What the platform gives, found when a client is made: nothing here runs at import. */
 
-import type { Environment, Signal, Socket } from "./api.js";
+import type { Channel, Environment, Json, Locks, Signal, Socket } from "./api.js";
 
 /** The globals that some platforms lack (React Native has no `document`, Node 20 no `WebSocket`). */
 interface Globals {
   WebSocket?: new (url: string, protocols: string[]) => Socket;
   fetch?: typeof fetch;
   document?: EventTarget & { visibilityState: string };
-  navigator?: { onLine?: boolean; locks?: unknown };
+  navigator?: { onLine?: boolean; locks?: LockManager };
   addEventListener?: EventTarget["addEventListener"];
   removeEventListener?: EventTarget["removeEventListener"];
-  BroadcastChannel?: unknown;
+  BroadcastChannel?: typeof BroadcastChannel;
 }
 
 export function environmentOf(given: Partial<Environment> = {}): Environment {
@@ -31,17 +31,10 @@ export function environmentOf(given: Partial<Environment> = {}): Environment {
     network: networkOf(globals),
     foreground: foregroundOf(globals),
     activity: activityOf(globals),
-    locks: null, // those of the platform come with the part for tabs (tabs/platform.ts)
-    channel: null,
+    locks: locksOf(globals),
+    channel: channelOf(globals),
     ...given,
   };
-}
-
-/** Can tabs tell each other apart here? Null: the application says that there are no others. */
-export function hasTabs(given: Partial<Environment> = {}): boolean {
-  const { navigator, BroadcastChannel } = globalThis as unknown as Globals;
-  const { locks = navigator?.locks, channel = BroadcastChannel } = given;
-  return !!locks && !!channel;
 }
 
 /** Listens to events of a target, if it is one. */
@@ -75,4 +68,39 @@ function foregroundOf({ document }: Globals): Signal | null {
 function activityOf(globals: Globals): Environment["activity"] {
   if (!globals.document) return null;
   return { subscribe: (listener) => listen(globals, ["pointerdown", "keydown", "focus"], listener) };
+}
+
+function locksOf({ navigator }: Globals): Locks | null {
+  const manager = navigator?.locks;
+  if (!manager) return null;
+  const request = (name: string, options: LockOptions, onLost: () => void) =>
+    new Promise<() => void>((resolve, reject) => {
+      let end: (() => void) | null = null;
+      const held = () =>
+        new Promise<void>((release) => {
+          end = release;
+          resolve(release);
+        });
+      manager.request(name, options, held).catch((error) => (end ? onLost() : reject(error)));
+    });
+  return {
+    acquire: (name, { signal, onLost }) => request(name, { signal }, onLost),
+    steal: (name, { onLost }) => request(name, { steal: true }, onLost),
+  };
+}
+
+function channelOf({ BroadcastChannel }: Globals): Environment["channel"] {
+  if (!BroadcastChannel) return null;
+  return (name) => {
+    const inner = new BroadcastChannel(name);
+    const channel: Channel = {
+      onmessage: null,
+      post: (message) => inner.postMessage(message),
+      close: () => inner.close(),
+    };
+    inner.onmessage = (event) => channel.onmessage?.(event.data as Json);
+    // Node keeps its process alive for an open channel; a client shouldn't.
+    (inner as unknown as { unref?: () => void }).unref?.();
+    return channel;
+  };
 }

@@ -5,7 +5,7 @@
  * server (room.ts); when the leading one ends, the lock comes to another, which goes on with what is stored.
  */
 
-import type { Channel, Connection, Environment, Json, Locks } from "../api.js";
+import type { Channel, Connection, Environment, Json } from "../api.js";
 import type { Sender } from "../documents/context.js";
 import type { Registry } from "../registry.js";
 import type { Keeper } from "../store/keeper.js";
@@ -13,7 +13,6 @@ import { Timer } from "../timer.js";
 import { type Payload, randomName } from "../wire.js";
 import { TabHost } from "./host.js";
 import type { Meta, Note } from "./notes.js";
-import { platformChannel, platformLocks } from "./platform.js";
 import { takeOver } from "./takeover.js";
 
 /** So long may the leading tab be silent before it is asked, and then before it is replaced. */
@@ -36,7 +35,6 @@ export class Tabs {
   #host: TabHost | null = null;
   #leader: string | null = null;
   #tab: string;
-  #locks: Locks;
   #giveUp = new AbortController();
   #isClosed = false;
   #silence: Timer;
@@ -54,7 +52,6 @@ export class Tabs {
   ) {
     this.#tab = randomName(environment.random);
     this.#silence = new Timer(environment);
-    this.#locks = environment.locks ?? platformLocks();
   }
 
   /** Does this tab have the socket and the store? */
@@ -64,8 +61,8 @@ export class Tabs {
 
   /** Resolves when it is clear who leads. */
   start(): Promise<void> {
-    this.#channel = (this.environment.channel ?? platformChannel)(this.name);
-    this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
+    this.#channel = this.environment.channel?.(this.name) ?? null;
+    if (this.#channel) this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
     this.#seek();
     this.#ask();
     return new Promise((resolve) => {
@@ -75,13 +72,12 @@ export class Tabs {
 
   /** Waits for the lock, or takes it. */
   #seek(isStealing = false): void {
+    const { locks } = this.environment;
     const { signal } = (this.#giveUp = new AbortController());
     const onLost = () => this.#stepDown();
     const { name } = this;
-    const wanted = isStealing
-      ? this.#locks.steal(name, { onLost })
-      : this.#locks.acquire(name, { signal, onLost });
-    wanted.then(
+    const wanted = isStealing ? locks?.steal(name, { onLost }) : locks?.acquire(name, { signal, onLost });
+    wanted?.then(
       (release) => (signal.aborted ? release() : this.#lead(release)),
       () => this.#isClosed && this.#decided(), // closed before it was this tab's turn
     );
