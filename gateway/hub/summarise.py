@@ -96,7 +96,7 @@ class Summariser:
                 await trio.sleep(RETRY_S)
 
     async def _store(self) -> float:
-        """Write what was noted; how long that took, in seconds, without the pauses for others."""
+        """Write what was noted; how long that took, in seconds, but for pauses while it was made ready."""
         async with self._writing:
             changed, self._changed = self._changed, {}
             if not changed:
@@ -105,7 +105,8 @@ class Summariser:
             try:
                 for room in changed.values():
                     made.append(summary_of(room))
-                    await slices.pause()
+                    if slices.over:
+                        await slices.pause()
                 await self._summaries.store(made)
             except BaseException:
                 self._changed = {**changed, **self._changed}

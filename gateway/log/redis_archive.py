@@ -207,7 +207,8 @@ class RedisOutbox:
         slices = Slices(trio.current_time)
         for call in calls:  # each is made when it is asked for
             asked.append(call)
-            await slices.pause()
+            if slices.over:
+                await slices.pause()
         replies: list[Reply] = []
         for first in range(0, len(asked), CALLS_A_DEADLINE):
             part = asked[first : first + CALLS_A_DEADLINE]

@@ -125,7 +125,7 @@ async def test_what_was_not_written_for_a_cancellation_is_written_next(monkeypat
     assert summaries.stored == ["event:0", "event:1", "event:2"]
 
 
-async def test_time_that_others_took_is_no_time_of_writing(monkeypatch, autojump_clock):
+async def test_what_others_do_while_summaries_are_made_is_no_time_of_writing(monkeypatch, autojump_clock):
     """Else the pause, twenty times as long as a writing took, would grow with what others do."""
     summariser, _ = noted(monkeypatch, 3)
 

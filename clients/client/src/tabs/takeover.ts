@@ -18,6 +18,6 @@ export async function takeOver(state: DocumentState): Promise<void> {
   if (!old) return;
   const stored = state.view;
   const { patch } = merge(old.document, old.view, stored, state.strategies);
-  if (patch.length) replicator.edit(patch);
   replicator.show(old.view, stored);
+  if (patch.length) replicator.edit(patch);
 }
