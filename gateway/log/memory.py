@@ -131,10 +131,10 @@ class MemoryHistory:
     def _refusal(self, batch: Batch) -> Outcome | None:
         """The outcome of a batch that isn't appended (or was, before); None: append it."""
         known = self._known(batch.resource)
-        if batch.epoch != known.epoch:
-            return Forked(known.epoch)
         if known.nonces.get(batch.base) == batch.nonce:
             return Committed()
+        if batch.epoch != known.epoch:
+            return Forked(known.epoch)
         if batch.base > len(known.records):
             return self._fork(batch.resource, known)
         if batch.base < len(known.records):

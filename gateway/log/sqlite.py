@@ -27,6 +27,7 @@ from gateway.log.writer_thread import Serial
 from gateway.ports import (
     Batch,
     ClientKey,
+    Committed,
     Failed,
     Opening,
     Outcome,
@@ -128,11 +129,10 @@ class SqliteLog:
 
     async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
         outcomes = await self._write(lambda: self._writer.append(batches))
-        for outcome in outcomes:
-            if isinstance(outcome, Failed):
-                self._failing(outcome.message)
-            elif self.trouble:
-                self._writable()
+        if any(isinstance(outcome, Committed) for outcome in outcomes):
+            self._writable()
+        elif failed := [outcome for outcome in outcomes if isinstance(outcome, Failed)]:
+            self._failing(failed[0].message)
         return outcomes
 
     async def check(self) -> None:
@@ -238,7 +238,8 @@ class SqliteLog:
         self.trouble = message
 
     def _writable(self) -> None:
-        logger.warning("%s can be written again", self._path)
+        if self.trouble:
+            logger.warning("%s can be written again", self._path)
         self.trouble = ""
 
     async def _write(self, work: Callable[[], T]) -> T:

@@ -179,7 +179,7 @@ class Writer(Reader):
         outcomes.update(dict.fromkeys(following, Committed()))
         for number, batch in batches.items():
             if number not in following:
-                outcomes[number] = self._settle(batch)
+                outcomes[number] = self._settled(batch)
 
     def _remember(self, batches: Sequence[Batch]) -> None:
         """Bring to mind what is asked of batches."""
@@ -194,8 +194,14 @@ class Writer(Reader):
         self._memory.clear()
         self._tail = TAIL_MAX
 
+    def _settled(self, batch: Batch) -> Outcome:
+        """The outcome of a batch that may not be what follows; damage of its resource is no other batch's."""
+        try:
+            return self._settle(batch)
+        except LogDamaged as error:
+            return Failed(str(error), error.outcome, retry_after_ms())
+
     def _settle(self, batch: Batch) -> Outcome:
-        """The outcome of a batch that may not be what follows."""
         self.place()
         refusal = self._refusal(batch)
         if refusal is not None:
@@ -229,10 +235,10 @@ class Writer(Reader):
 
     def _refusal(self, batch: Batch) -> Outcome | None:
         number, epoch, version = self.head(batch.resource)
-        if batch.epoch != epoch:
-            return Forked(epoch)
         if self._holds(number, batch):
             return Committed()
+        if batch.epoch != epoch:
+            return Forked(epoch)
         if batch.base > version:
             return self._fork(batch.resource, epoch, version)
         if batch.base < version:

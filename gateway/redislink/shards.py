@@ -73,7 +73,8 @@ class Retry(Enum):
 def judge(reply: Reply, sent_before: bool = False) -> Retry:
     """What a reply (or LinkError) means for its call.
 
-    A refusal isn't the end of a call that was `sent_before`: that sending may still arrive and be obeyed.
+    A refusal, or an error, isn't the end of a call that was `sent_before`: that sending may have been obeyed, or
+    still be.
     """
     if type(reply) is list:
         word = reply[0] if reply and type(reply[0]) is bytes else None
@@ -95,7 +96,7 @@ def judge(reply: Reply, sent_before: bool = False) -> Retry:
         return Retry.AGAIN
     if "Function not found" in message:
         return Retry.RELOAD
-    return Retry.DONE
+    return Retry.AGAIN if sent_before else Retry.DONE
 
 
 class Server:
@@ -334,7 +335,7 @@ class Shards:
             changed = self._changed
             await self._round(calls, pending, replies, channel, deadline, replicas, at_once)
             pending = [i for i in pending if judge(replies[i], i in sent) is not Retry.DONE]
-            pending = await self._asked(calls, pending, replies, channel)
+            pending = await self._asked(calls, pending, replies, channel, sent)
             if not pending:
                 return replies
             sent.update(i for i in pending if isinstance(replies[i], LinkError) and replies[i].sent)
@@ -417,13 +418,18 @@ class Shards:
         raise LinkError("no reply in time", sent=True)
 
     async def _asked(
-        self, calls: Sequence[Call], pending: Sequence[int], replies: list[Reply], channel: Channel
+        self,
+        calls: Sequence[Call],
+        pending: Sequence[int],
+        replies: list[Reply],
+        channel: Channel,
+        sent: set[int],
     ) -> Sequence[int]:
         """Follow the ASK replies among the pending; returns which calls are pending then."""
         asked = [i for i in pending if judge(replies[i]) is Retry.ASK]
         for i in asked:
             replies[i] = await self._ask(calls[i], replies[i], channel)
-        return [i for i in pending if i not in asked or judge(replies[i]) is not Retry.DONE]
+        return [i for i in pending if i not in asked or judge(replies[i], i in sent) is not Retry.DONE]
 
     async def _ask(self, call: Call, reply: Reply, channel: Channel) -> Reply:
         """The slot is moving: ask where the reply says, for this once."""

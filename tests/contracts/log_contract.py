@@ -357,6 +357,7 @@ class LogContract:
             assert opening.epoch == outcome.epoch > first.epoch
             assert [found.version for found in opening.records] == [1, 2]
             assert await append(log, batch(first)) == [Forked(opening.epoch)]
+            assert await append(log, first) == [Committed()], "the new epoch follows it"
             await committed(log, batch(opening))
 
     async def test_purge_erases_and_starts_a_later_epoch(self) -> None:

@@ -14,7 +14,7 @@ from gateway.log.sqlite import DATABASE, WATERMARK
 from gateway.log.sqlite_check import check
 from gateway.log.sqlite_summaries import SqliteSummaries
 from gateway.log.watermark import Acknowledged, Watermark
-from gateway.ports import ClientKey, Failed, Snapshot, Submitted
+from gateway.ports import ClientKey, Committed, Failed, Snapshot, Stale, Submitted
 from gateway.ports.retention import RetentionRule
 from tests.contracts.log_contract import ROOM, batch, committed, record
 from tests.log.formats import BACK_TO_1, BACK_TO_2, BACK_TO_3, BACK_TO_4
@@ -75,6 +75,21 @@ async def test_a_change_that_cannot_be_read_is_damaged(tmp_path: Path, statement
         assert len(await log.read(ROOM, 2, 10)) == 1
         assert len((await log.open("event:9")).records) == 1
     assert check(tmp_path / DATABASE).named == [f"change 2 of {ROOM}"]
+
+
+async def test_a_batch_that_meets_damage_fails_alone(tmp_path: Path) -> None:
+    await filled_log(tmp_path)
+    async with opened(tmp_path) as log:
+        late = batch(await log.open(ROOM), record(2), base=1)
+        again = batch(await log.open("event:9"), record(1), resource="event:9")
+        await committed(log, again._replace(nonce="of another"))
+    changed(tmp_path, WITHOUT_CHECKSUM % "'[]'")
+    async with opened(tmp_path) as log:
+        failed, stale, done = await log.append([late, again, batch(again, record(2))])
+        assert isinstance(failed, Failed) and f"change 2 of {ROOM}" in failed.message
+        assert isinstance(stale, Stale)
+        assert done == Committed()
+        assert not log.trouble, "the disk is well"
 
 
 async def test_a_digest_that_is_damaged_is_nobodys(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import redis
 import trio
 
@@ -93,6 +94,35 @@ async def test_a_refusal_of_a_repetition_is_not_final_since_the_first_sending_ma
                     (outcome,) = await log.append([mine])
                 assert outcome == Committed()
                 assert client.hget(head, "n") == mine.nonce.encode(), "it was sent again, not staged again"
+
+
+@pytest.mark.parametrize("freed", [True, False])
+async def test_an_error_is_not_the_answer_of_what_may_have_been_appended_before(freed: bool) -> None:
+    with redis_server() as server:
+        async with through_proxy(server, timeouts={"append_timeout_s": 1.0}) as (log, proxy):
+            first = batch(await log.open("event:1"), resource="event:1")
+            await committed(log, first)
+            proxy.swallow_replies = True
+            with redis.Redis("127.0.0.1", server.port) as client:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_cut_while_full, proxy, client, freed)
+                    (outcome,) = await log.append([batch(first)])
+                client.config_set("maxmemory", 0)
+            if freed:
+                assert outcome == Committed()
+            else:
+                assert isinstance(outcome, Failed) and outcome.outcome == "unknown"
+            assert len(await log.read("event:1", 0, 10)) == 2
+
+
+async def _cut_while_full(proxy: Proxy, client: redis.Redis, freed: bool) -> None:
+    await trio.sleep(0.1)
+    client.config_set("maxmemory", 1)
+    proxy.cut()
+    proxy.heal()
+    if freed:
+        await trio.sleep(0.3)
+        client.config_set("maxmemory", 0)
 
 
 async def _cut_and_heal(proxy: Proxy) -> None:

@@ -77,17 +77,23 @@ local function reserved_ms(head, node)
   return 0
 end
 
+-- Whether the batch that ends with `last` was appended before: its answer was lost, and it was sent again.
+local function is_stored(keys, last, nonce)
+  local stored, id = nonce_at(keys, tonumber(last))
+  if stored ~= nonce or id ~= last .. '-0' then
+    return false
+  end
+  -- A write, so that a WAIT behind this covers the batch on a new connection too.
+  redis.call('HSET', keys[HEAD], 'k', '')
+  return true
+end
+
 -- What an append is told whose base is not the head (or not the head it believes in).
 local function refuse(keys, head, args)
   local version, base, last = tonumber(head[2]), tonumber(args[2]), tonumber(args[3])
-  local nonce, previous, node, reservation_ms = args[4], args[5], args[6], tonumber(args[7])
-  if version >= last then
-    local stored, id = nonce_at(keys, last)
-    if stored == nonce and id == args[3] .. '-0' then
-      -- A write, so that a WAIT behind this covers the batch on a new connection too.
-      redis.call('HSET', keys[HEAD], 'k', '')
-      return {'OK'}
-    end
+  local previous, node, reservation_ms = args[5], args[6], tonumber(args[7])
+  if version >= last and is_stored(keys, args[3], args[4]) then
+    return {'OK'}
   end
   if version < base then
     return {'FORK', head[1], head[2], head[3]}
@@ -162,6 +168,9 @@ local function append(keys, args)
     return {'ABSENT'}
   end
   if head[1] ~= args[1] then
+    if is_stored(keys, args[3], args[4]) then -- and the new epoch follows it
+      return {'OK'}
+    end
     return {'FORK', head[1], head[2], head[3]}
   end
   if head[2] ~= args[2] or unlike(head[3], args[5]) then
