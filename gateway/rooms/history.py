@@ -18,6 +18,8 @@ from gateway.rooms.window import Entry, Kept, Window, entries_of
 
 # A document that seems to have grown by so much more than twice is measured.
 UNMEASURED_BYTES = 16 << 10
+# Clients whose submissions are remembered: more than edit one document at a time.
+CLIENTS_MAX = 4096
 
 ClientMemory = dict[int, tuple[int, str]]  # seq -> (version, digest), oldest first
 
@@ -27,7 +29,8 @@ class History:
 
     `timestamp_ms` is the newest that anything of the resource was stamped with. `bytes_bound` is an upper
     bound of the document's size. Of each client that is known here the last `seq_kept` submissions are
-    remembered; `pristine`: nothing was written before this was loaded, so no client is unknown.
+    remembered; `pristine`: nothing was written before this was loaded, and nobody was forgotten since, so no
+    client is unknown.
     """
 
     __slots__ = (
@@ -145,12 +148,19 @@ class History:
         """A client's latest submissions; None when they have to be loaded from the log first."""
         memory = self._clients.get((user_id, client_id))
         if memory is None and self.pristine:
-            memory = self._clients[(user_id, client_id)] = {}
+            memory = {}
+            self.learn(user_id, client_id, memory)
         return memory
 
     def learn(self, user_id: str, client_id: str, memory: ClientMemory) -> None:
-        """A client's latest submissions, as they were loaded; who is known already stays as it is."""
+        """A client's latest submissions, as they were loaded; who is known already stays as it is.
+
+        Beyond `CLIENTS_MAX` the one that was learned first is forgotten: what it resends is loaded again.
+        """
         self._clients.setdefault((user_id, client_id), memory)
+        if len(self._clients) > CLIENTS_MAX:
+            del self._clients[next(iter(self._clients))]
+            self.pristine = False
 
     def submitted(self, user_id: str, client_id: str, seq: int | None) -> tuple[int, str] | None:
         """The version and digest that a submission has, if it is committed and remembered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.rooms.history import UNMEASURED_BYTES, History
+from gateway.rooms.history import CLIENTS_MAX, UNMEASURED_BYTES, History
 from tests.rooms.parts import CREATE, EVENT, START_MS, record, titled
 
 
@@ -102,6 +102,18 @@ def test_of_a_loaded_history_a_client_is_unknown_until_it_is_learned():
     [entry] = made.entries_for([record(7, titled("b"), seq=4)])
     made.advance(entry)
     assert made.submitted("ann", "ann-client", 4) == (7, "digest-4")
+
+
+def test_of_many_clients_the_first_are_forgotten_and_loaded_again():
+    made = History(START_MS, 0, None)
+    for number in range(CLIENTS_MAX):
+        assert made.memory_of("ann", f"tab-{number}") == {}, "nothing was written yet"
+    assert made.pristine
+    made.learn("bob", "tab-0", {1: (1, "digest")})
+    assert made.memory_of("ann", "tab-0") is None
+    assert made.memory_of("ann", "tab-1") == {}
+    assert made.submitted("bob", "tab-0", 1) == (1, "digest")
+    assert made.memory_of("eve", "tab-0") is None, "she may be one of those who were forgotten"
 
 
 def test_the_last_submissions_of_a_client_are_kept_and_older_ones_are_known_to_be_older():
