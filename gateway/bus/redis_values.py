@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import orjson
 
 from gateway.ports.shared import StoredValues
+from gateway.redislink.keys import tag
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
 
@@ -20,28 +21,24 @@ class RedisValues:
 
     def __init__(self, shards: Shards, key: str) -> None:
         self._shards = shards
-        self._key = key
-        self._read_revision = Call(0, pack(("HGET", key, "revision")))
-        self._read_all = Call(0, pack(("HGETALL", key)))
+        self._keys = (2, tag(0), key)
 
     async def read(self, known: StoredValues) -> StoredValues:
         """See the port."""
-        revision = await self._shards.call(self._read_revision, timeout_s=TIMEOUT_S)
-        if int(revision or 0) == known.revision:
-            return known
-        return _stored((await self._shards.call(self._read_all, timeout_s=TIMEOUT_S)).items())
+        words = ("FCALL_RO", self._shards.library.function("read_values"), *self._keys, known.revision)
+        reply = await self._shards.call(Call(0, pack(words)), timeout_s=TIMEOUT_S)
+        return known if reply[0] == b"SAME" else _stored(reply[1])
 
     async def change(self, values: Mapping[str, Any], changed_by: str, changed_ms: int) -> StoredValues:
         """See the port."""
         pairs = ((name, b"" if value is None else orjson.dumps(value)) for name, value in values.items())
-        words = ("FCALL", self._shards.library.function("set_values"), 1, self._key, changed_by, changed_ms)
+        words = ("FCALL", self._shards.library.function("set_values"), *self._keys, changed_by, changed_ms)
         reply = await self._shards.call(Call(0, pack((*words, *chain.from_iterable(pairs)))))
-        fields = reply[1]
-        return _stored(zip(fields[::2], fields[1::2], strict=True))
+        return _stored(reply[1])
 
 
-def _stored(fields: Iterable[tuple[bytes, bytes]]) -> StoredValues:
-    found = dict(fields)
+def _stored(fields: Sequence[bytes]) -> StoredValues:
+    found = dict(zip(fields[::2], fields[1::2], strict=True))
     values = {
         name[2:].decode(): orjson.loads(value) for name, value in found.items() if name.startswith(b"f:")
     }

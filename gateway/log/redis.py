@@ -210,14 +210,17 @@ class RedisLog:
         if epoch != archived.epoch:
             news = codec.history_news(resource, epoch, version)
             logger.warning("%s: Redis lost its data; reopened at version %d", resource, version)
-        channel = self._codec.keys(resource).channel
+        names = self._codec.keys(resource)
         seen: list[str] = []
         for pair in lines.items():
             seen += pair
         snapshot = archived.snapshot
         head = (epoch, snapshot.version, sealed(snapshot.document), version, nonce)
         began = (restarted, archived.purged, archived.follows)
-        await self._write("create", resource, incarnation, *head, payload, news, channel, *began, *seen)
+        name = "" if self._archive is None else resource
+        words = (incarnation, *head, payload, news, names.channel, *began, name, *seen)
+        idle = keys.idle(names.partition)
+        await self._shards.call(self._codec.call("create", resource, *words, extra_keys=[idle]))
 
     async def _archived_lines(self, resource: str, version: int) -> dict[str, str]:
         """The recent submissions that the archive knows, as the servers keep them."""

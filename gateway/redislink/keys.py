@@ -7,7 +7,7 @@ touch them together.
 |---|---|
 | `{pN}` | hash: incarnation, fence, bytes that wait for the archive, owner of the archive lease |
 | `{pN}:o` | stream: what the archive hasn't got yet |
-| `{pN}:i` | sorted set: when each archived resource was last written |
+| `{pN}:i` | sorted set: when each archived resource was last written, or brought back |
 | `{pN}:h:RESOURCE` | hash, the head: epoch, version, nonce; trimmed and archived versions; reservation |
 | `{pN}:c:RESOURCE` | stream of batches; an entry's id is its last version |
 | `{pN}:s:RESOURCE` | hash: version -> document, the snapshots |

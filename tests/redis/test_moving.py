@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from gateway.bus.redis import RedisBus
 from gateway.bus.redis_presence import RedisPresence
+from gateway.bus.redis_values import RedisValues
 from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.redis import RedisLog
-from gateway.redislink.keys import tag
+from gateway.ports.shared import StoredValues
+from gateway.redislink.keys import FLAGS_KEY, tag
 from gateway.redislink.moving import LOCK_KEY, plan, rebalance
 from gateway.redislink.routing import ShardTopology, StoredTable
 from tests.cli.commands import gateway
@@ -121,6 +123,27 @@ async def test_an_interrupted_move_is_healed_by_the_next_run() -> None:
             assert sum("serves again" in line for line in told) == 256
             assert len(await history(log)) == 5
             await committed(log, batch(await log.open(ROOM)))
+
+
+async def test_flags_set_while_their_partition_moves_are_set_where_it_goes() -> None:
+    with redis_server() as one, redis_server() as two:
+        alone, both, other = settings(one.url), settings(one.url, two.url), settings(two.url)
+        async with running(alone) as shards, trio.open_nursery() as nursery:
+            values = RedisValues(shards, FLAGS_KEY)
+            await values.change({"kill_switch": False}, "ann", 1)
+            with redis.Redis("127.0.0.1", one.port) as client:
+                client.hset(tag(0), "fenced", "elsewhere")
+                with pytest.raises(LogUnavailable):
+                    await values.read(StoredValues())
+                nursery.start_soon(values.change, {"kill_switch": True}, "bob", 2)
+                await trio.sleep(0.1)
+                assert client.hget(FLAGS_KEY, "f:kill_switch") == b"false", "it may have been copied"
+            for config in (both, other):
+                await trio.to_thread.run_sync(rebalance, config.redis, silent)
+            await eventually(lambda: shards.table.owners[0].port == two.port)
+            found = await values.read(StoredValues())
+            assert (found.values, found.changed_by) == ({"kill_switch": True}, "bob")
+            assert await values.read(found) is found
 
 
 async def test_two_runs_at_once_are_refused() -> None:

@@ -168,6 +168,43 @@ async def test_an_idle_resource_is_evicted_and_reopens_from_the_archive_in_the_s
         assert versions(await node.store.read(ROOM, 0, 100)) == list(range(1, 32))
 
 
+async def test_a_resource_that_is_only_read_is_evicted_again() -> None:
+    async with alone() as node:
+        await committed(node.log, filled(await node.log.open(ROOM), 3))
+        await node.archive()
+        assert await node.outbox.evict(-1000) == 1
+        assert versions((await node.log.open(ROOM)).records) == [1, 2, 3]
+        with client() as direct:
+            assert direct.exists(keys_of(ROOM, 256).head), "Redis has it again"
+        assert await node.outbox.evict(3_600_000) == 0, "it was read lately"
+        assert await node.outbox.evict(-1000) == 1
+
+
+async def test_a_purge_is_not_evicted_before_the_archive_knows_of_it() -> None:
+    async with alone() as node:
+        await committed(node.log, filled(await node.log.open(ROOM), 3))
+        await node.archive()
+        epoch = await node.log.purge(ROOM)
+        assert await node.outbox.evict(-1000) == 0
+        await node.archive()
+        assert await node.outbox.evict(-1000) == 1
+        opening = await node.log.open(ROOM)
+        assert (opening.epoch, opening.purged, list(opening.records)) == (epoch, epoch, [])
+
+
+async def test_a_fork_is_not_evicted_before_the_archive_knows_of_it() -> None:
+    async with alone() as node:
+        first = filled(await node.log.open(ROOM), 3)
+        await committed(node.log, first)
+        await node.archive()
+        (outcome,) = await node.log.append([batch(first, base=9)])
+        assert isinstance(outcome, Forked)
+        assert await node.outbox.evict(-1000) == 0
+        await node.archive()
+        assert await node.outbox.evict(-1000) == 1
+        assert (await node.log.open(ROOM)).epoch == outcome.epoch
+
+
 async def test_a_resource_that_was_written_since_does_not_keep_others_from_being_evicted() -> None:
     async with alone() as node:
         written = filled(await node.log.open("event:2"), 1, "event:2")

@@ -1,5 +1,5 @@
 -- The archive's side of a partition. Keys: meta, outbox; `archived` and `evict` take a resource's keys and then
--- the idle set.
+-- the idle set: archived resources by when they were written or brought back (Unix ms).
 --
 -- All of it may run while the server is full (FREES): this is what frees it.
 
@@ -55,20 +55,21 @@ local function archived(keys, args)
   if tonumber(args[2]) > tonumber(head[2] or '0') then
     redis.call('HSET', keys[HEAD], 'a', args[2])
   end
+  redis.call('HDEL', keys[HEAD], 'w') -- what began this epoch was before all of it
   redis.call('ZADD', keys[7], whole(now_ms()), args[4])
   trim(keys, tonumber(args[3]), true)
   return {'OK'}
 end
 
--- evict: before_ms resource (keys: a resource's, then idle) -> OK | KEPT (it isn't archived to its head, or
--- was written since)
+-- evict: before_ms resource (keys: a resource's, then idle) -> OK | KEPT (not all of it is archived, or it was
+-- written since)
 local function evict(keys, args)
   if fenced(keys) then
     return {'FENCED'}
   end
-  local head = redis.call('HMGET', keys[HEAD], 'v', 'a')
+  local head = redis.call('HMGET', keys[HEAD], 'v', 'a', 'w')
   local written = redis.call('ZSCORE', keys[7], args[2])
-  if head[1] and (head[1] ~= head[2] or not written or tonumber(written) > tonumber(args[1])) then
+  if head[1] and (head[1] ~= head[2] or head[3] or not written or tonumber(written) > tonumber(args[1])) then
     return {'KEPT'}
   end
   redis.call('DEL', keys[HEAD], keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])

@@ -7,7 +7,8 @@
 -- Head fields: e epoch, v version, n nonce of the newest change, t versions up to here are trimmed,
 -- a versions up to here are archived, r and u: reserved for node r until u (Unix ms), p epoch that the last purge
 -- began, b version at which the epoch began, f the epoch that it follows (where it began because data was lost),
--- c the incarnation for which somebody knew that this is the newest head.
+-- c the incarnation for which somebody knew that this is the newest head, w the kind of what waits for the archive other
+-- than changes.
 -- Meta fields: fenced, backlog (bytes in the outbox), owner and lease (of the archive's work), incarnation (Unix ms: which
 -- life of the data this is; histories of older epochs may lack their end), run (the server's process in which it began).
 -- An entry of `changes` holds n (the batch's nonce) and b (its announcement); its id is its last version.
@@ -54,6 +55,12 @@ end
 local function archive(keys, kind, payload)
   redis.call('XADD', keys[OUTBOX], '*', 'k', kind, 'b', payload)
   redis.call('HINCRBY', keys[META], 'backlog', #payload)
+end
+
+-- Another epoch began, or all was purged: the resource isn't evicted before the archive knows.
+local function archive_turn(keys, kind, payload)
+  redis.call('HSET', keys[HEAD], 'w', kind)
+  archive(keys, kind, payload)
 end
 
 local function payloads(entries)

@@ -32,8 +32,8 @@ local function open(keys, args)
 end
 
 -- create: incarnation epoch snapshot-version document version nonce payload announcement channel restarted
--- purged follows, then client and lines in pairs. `payload` is a batch of the changes after the snapshot ("" where there
--- are none).
+-- purged follows resource, then client and lines in pairs (keys: a resource's, then idle). `payload` is a batch of the
+-- changes after the snapshot ("" where there are none), `resource` its name ("" where there is no archive).
 -- Makes the head of a new or evicted resource; -> OK | EXISTS | AGAIN (the incarnation is another one)
 local function create(keys, args)
   local meta = redis.call('HMGET', keys[META], 'fenced', 'incarnation')
@@ -59,11 +59,17 @@ local function create(keys, args)
   if args[7] ~= '' then
     redis.call('XADD', keys[CHANGES], version .. '-0', 'n', nonce, 'b', args[7])
   end
-  for i = 13, #args, 2 do
+  for i = 14, #args, 2 do
     redis.call('HSET', keys[SEEN], args[i], args[i + 1])
   end
+  local resource = args[13]
+  if resource ~= '' then
+    redis.call('ZADD', keys[7], whole(now_ms()), resource)
+  end
   if args[8] ~= '' then
-    archive(keys, 'epoch', string.sub(args[8], 9))
+    if resource ~= '' then
+      archive_turn(keys, 'epoch', string.sub(args[8], 9))
+    end
     redis.call('SPUBLISH', args[9], args[8])
   end
   return {'OK'}
@@ -228,7 +234,7 @@ local function fork(keys, args)
   redis.call('HSET', keys[HEAD], 'e', args[4])
   redis.call('HSET', keys[HEAD], 'b', args[8], 'f', args[1])
   if args[7] == '1' then
-    archive(keys, 'epoch', string.sub(args[5], 9))
+    archive_turn(keys, 'epoch', string.sub(args[5], 9))
   end
   redis.call('SPUBLISH', args[6], args[5])
   return {'OK', args[4]}
@@ -269,7 +275,7 @@ local function purge(keys, args)
   redis.call('DEL', keys[HEAD], keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])
   redis.call('HSET', keys[HEAD], 'e', args[1], 'v', '0', 'n', args[5], 't', '0', 'a', '0', 'p', args[1])
   if args[4] == '1' then
-    archive(keys, 'purge', string.sub(args[2], 9))
+    archive_turn(keys, 'purge', string.sub(args[2], 9))
   end
   redis.call('SPUBLISH', args[3], args[2])
   return {'OK'}
