@@ -48,7 +48,7 @@ class AdminPort(NamedTuple):
         return signed(settings.load(), user, dict(grants), ttl_s)
 
     def ask(self, settings: Settings, method: str, path: str, body: object = None) -> Any:
-        """The answer's JSON; raises ClientError for a refusal, Unreachable where there is no answer."""
+        """The answer's JSON; raises ClientError for a refusal, Unreachable where there is none for now."""
         base = self.base(settings)
         token = self.token or self.signed(settings, self.grants, TOKEN_TTL_S)
         request = urllib.request.Request(
@@ -64,6 +64,8 @@ class AdminPort(NamedTuple):
             told = _detail(error)
             if error.code == 401 and self.token is None:
                 told += f" It was signed with {secret_path(settings.load())}: {OTHER_SECRET}"
+            if error.code >= 500 or error.code == 429:
+                raise Unreachable(f"{base} can't answer now: {told}") from None
             raise ClientError(told) from None
         except (OSError, ValueError, http.client.HTTPException) as error:  # it may end while it answers
             reason = getattr(error, "reason", error)

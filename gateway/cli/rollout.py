@@ -6,7 +6,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 import click
@@ -60,34 +60,38 @@ class Triggers:
             raise Unreachable(f"no Prometheus answers at {self._url}: {reason}") from None
 
 
-class Rollout(NamedTuple):
+class Rollout:
     """One under way. `ask` asks the admin port: method, path, body."""
 
-    ask: Callable[[str, str, object], Any]
-    triggers: Triggers
-    hold_s: float
-    look_s: float
+    def __init__(
+        self, ask: Callable[[str, str, object], Any], triggers: Triggers, hold_s: float, look_s: float
+    ) -> None:
+        self._ask = ask
+        self._triggers = triggers
+        self._hold_s = hold_s
+        self._look_s = look_s
+        self._revision = 0  # of the flags, by the newest step
 
     def run(self, steps: Sequence[float]) -> None:
         """Take the steps; raises SetBack where a trigger fired on the way."""
-        self.triggers.check()
-        before = self._percentage()
+        self._triggers.check()
+        before = _percentage(self._flags())
         for percentage in steps:
-            click.echo(f"{percentage:g} % of the users, for {self.hold_s:g} s")
-            self._set(percentage)
+            click.echo(f"{percentage:g} % of the users, for {self._hold_s:g} s")
+            self._set(percentage, BLIND_S)
             reason = self._watched(percentage)
             if reason:
-                self._set_back(before)
+                self._set(before, BACK_TIMEOUT_S)
                 raise SetBack(f"set back to {before:g} %: {reason}")
 
     def _watched(self, percentage: float) -> str:
         """Why it has to be set back; "" when the step's time is over and all is silent."""
         seen_s = time.monotonic()
-        until_s = seen_s + self.hold_s
+        until_s = seen_s + self._hold_s
         states: dict[str, str] = {}
         while time.monotonic() < until_s or states:  # what is pending goes, or fires
             try:
-                states = self.triggers.states()
+                states = self._triggers.states()
                 seen_s = time.monotonic()
                 self._check_nobody_else(percentage)
             except Unreachable as error:
@@ -96,31 +100,33 @@ class Rollout(NamedTuple):
             firing = [name for name, state in states.items() if state == "firing"]
             if firing:
                 return f"{', '.join(firing)} fired at {percentage:g} %"
-            time.sleep(self.look_s)
+            time.sleep(self._look_s)
         return ""
 
     def _check_nobody_else(self, percentage: float) -> None:
-        found = self._percentage()
-        if found != percentage:
+        flags = self._flags()
+        found = _percentage(flags)
+        if found != percentage and flags["revision"] >= self._revision:  # else the step is news to it
             raise ClientError(f"somebody else set {FLAG} to {found:g}: the rollout ends here, as it is")
 
-    def _percentage(self) -> float:
-        return float(self.ask("GET", "/v1/flags", None)["in_force"][FLAG])
+    def _flags(self) -> Any:
+        return self._ask("GET", "/v1/flags", None)
 
-    def _set(self, percentage: float) -> None:
-        self.ask("PATCH", "/v1/flags", {FLAG: percentage})
-
-    def _set_back(self, percentage: float) -> None:
-        """Again and again: what made the trigger fire may be in the way."""
-        until_s = time.monotonic() + BACK_TIMEOUT_S
+    def _set(self, percentage: float, patience_s: float) -> None:
+        """Again and again while nobody answers: what made a trigger fire may be in the way."""
+        until_s = time.monotonic() + patience_s
         while True:
             try:
-                self._set(percentage)
+                self._revision = self._ask("PATCH", "/v1/flags", {FLAG: percentage})["revision"]
                 return
-            except (Unreachable, ClientError):
+            except Unreachable:
                 if time.monotonic() > until_s:
                     raise
             time.sleep(RETRY_S)
+
+
+def _percentage(flags: Any) -> float:
+    return float(flags["in_force"][FLAG])
 
 
 @click.command("rollout", short_help="Let more and more users in, and set it back when an alert fires.")

@@ -73,8 +73,8 @@ class Retry(Enum):
 def judge(reply: Reply, sent_before: bool = False) -> Retry:
     """What a reply (or LinkError) means for its call.
 
-    A refusal, or an error, isn't the end of a call that was `sent_before`: that sending may have been obeyed, or
-    still be.
+    A refusal, or an error, isn't the end of a call that was `sent_before`: that sending may have been obeyed,
+    or still be.
     """
     if type(reply) is list:
         word = reply[0] if reply and type(reply[0]) is bytes else None

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import count
 from typing import Any
 
@@ -31,7 +32,7 @@ LAST_WORDS_S = 2.0
 
 
 class WorkerGone(GatewayError):
-    """The worker ended before it answered."""
+    """There is no such worker: it ended before it answered, or couldn't be started."""
 
 
 class Child:
@@ -70,13 +71,11 @@ class Child:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The process's life; started when it is ready. Raises what kept it from starting; kills it when
         cancelled."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-m", "gateway.supervisor.worker", str(theirs.fileno())]
-            self._process = await trio.lowlevel.open_process(
-                command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
-            )
-        self._channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+        try:
+            await self._begin()
+        except OSError as error:
+            raise WorkerGone(f"the machine has no room for it: {error}") from error
+        assert self._process is not None
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -92,6 +91,18 @@ class Child:
             await self._end()
         if not self.ready:
             raise self._failure or ConfigError(f"a worker didn't start (status {self.status}); see its log")
+
+    async def _begin(self) -> None:
+        """Start the process, connected to here; raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs, ExitStack() as failed:
+            failed.enter_context(ours)
+            command = [sys.executable, "-m", "gateway.supervisor.worker", str(theirs.fileno())]
+            self._process = await trio.lowlevel.open_process(
+                command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
+            )
+            failed.pop_all()
+        self._channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
 
     async def _set_up(self) -> None:
         header = {"type": "setup", "name": self._config.server.node, "log_level": self._log_level}

@@ -15,7 +15,7 @@ from tests.cli.commands import Finished, Server, gateway, running, served
 from tests.monitoring import traffic
 from tests.monitoring.prometheus import RULES, Prometheus, hurried, prometheus
 from tests.servers import RedisServer, redis_server
-from tests.supervisor.test_supervisor import token
+from tests.supervisor.test_supervisor import token, workers
 
 MAXMEMORY = 64 << 20
 QUICK = ("--hold", "4", "--look", "0.2")
@@ -40,9 +40,9 @@ class Watched(NamedTuple):
 
 
 @asynccontextmanager
-async def watched(data: Path, rules: str) -> AsyncIterator[Watched]:
+async def watched(data: Path, rules: str, *options: str) -> AsyncIterator[Watched]:
     with redis_server("--maxmemory", str(MAXMEMORY)) as server:
-        words = ("--redis", server.url, "--set", "limits.user_cpu_share=1")
+        words = ("--redis", server.url, "--set", "limits.user_cpu_share=1", *options)
         beginning = ("--set", "limits.operations_per_minute=0", "--set", "features.rollout_percentage=10")
         async with served(data, *words, *beginning) as node:
             target = node.admin.removeprefix("http://")
@@ -83,6 +83,17 @@ async def test_a_rollout_sets_itself_back_when_edits_fail_and_says_why(tmp_path:
             nursery.cancel_scope.cancel()
         assert errors == "gateway: set back to 10 %: RolloutErrors fired at 100 %\n"
         assert await found.percentage() == 10
+
+
+async def test_a_rollout_goes_on_where_no_worker_is_ready_for_a_moment(tmp_path: Path) -> None:
+    async with watched(tmp_path, hurried(RULES.read_text()), "--workers", "2") as found:
+        async with running(*found.command("50", "--hold", "10")) as command:
+            await command.line()
+            for worker in workers(found.node):
+                worker.kill()
+            assert await command.errors() == ""
+            assert await command.ended() == 0
+        assert await found.percentage() == 50
 
 
 async def test_a_rollout_ends_where_somebody_else_sets_the_flag(tmp_path: Path) -> None:

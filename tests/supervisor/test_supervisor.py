@@ -215,6 +215,22 @@ async def test_a_worker_that_keeps_crashing_is_restarted_ever_more_slowly(tmp_pa
         assert pauses[:3] == ["0.1 s", "0.2 s", "0.4 s"][: len(pauses)]
 
 
+async def test_a_worker_that_cannot_be_replaced_leaves_the_others_alone(tmp_path):
+    async with node(tmp_path) as server:
+        supervisor = psutil.Process(server.command.process.pid)
+        usual = supervisor.rlimit(psutil.RLIMIT_NOFILE)
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, (1, usual[1]))  # as on a machine that has no room
+        victim, survivor = workers(server)
+        victim.kill()
+        await trio.sleep(1)  # it has tried several times
+        assert [process.pid for process in workers(server)] == [survivor.pid]
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, usual)
+        await restarted(server)
+        assert survivor.pid in [process.pid for process in workers(server)]
+        await server.stop()
+        assert "doesn't start: the machine has no room for it: [Errno 24]" in await server.command.errors()
+
+
 async def test_sighup_replaces_the_workers_one_by_one_and_nothing_is_lost(tmp_path):
     async with node(tmp_path) as server:
         async with crowd(server.url, await token(server), documents=4) as people:
