@@ -139,13 +139,13 @@ def readable(path: Path) -> Iterator[Path]:
         yield fresh
 
 
-def verify(path: Path) -> Contents:
-    """What is in a backup; raises ConfigError where it is damaged or none at all."""
+def verify(path: Path, what: str = "") -> Contents:
+    """What is in a backup; raises ConfigError where it is damaged or none at all. `what`: how errors call it."""
     if not path.is_file():
         raise ConfigError(f"there is no backup at {path}")
     found = check(path)
     if found.damaged:
-        raise ConfigError(f"{path} is damaged or no backup: {', '.join(found.named)}")
+        raise ConfigError(f"{what or path} is damaged, or no log of a gateway: {', '.join(found.named)}")
     with closing(connect(path, writing=False)) as connection:
         (resources,) = connection.execute("SELECT count(*) FROM resource").fetchone()
     return Contents(resources, found.changes)

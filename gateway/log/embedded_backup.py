@@ -21,8 +21,15 @@ def backup(data_dir: Path, target: Path) -> Contents:
     source = data_dir / DATABASE
     if not source.exists():
         raise ConfigError(f"there is no log in {data_dir}: point --data to the gateway's directory")
-    backup_file.copy(source, target)
-    return backup_file.verify(target)
+    copied = target.with_name(f"{target.name}.copied")
+    try:
+        backup_file.copy(source, copied)
+        contents = backup_file.verify(copied, f"{target} stays as it was, for {source}")
+        backup_file.finish(copied, target)
+    except BaseException:
+        backup_file.discard(copied)
+        raise
+    return contents
 
 
 def restore(source: Path, data_dir: Path, replace: bool) -> Contents:

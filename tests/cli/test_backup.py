@@ -19,7 +19,7 @@ from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_check import check
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import wire
-from tests.log.test_damage import become_format_1, filled_log
+from tests.log.test_damage import LETTER, become_format_1, changed, filled_log
 from tests.servers import redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
 
@@ -271,6 +271,23 @@ async def test_what_is_no_backup_is_refused_with_the_reason(tmp_path: Path) -> N
         found = await gateway(*words, "--data", str(tmp_path / "data"))
         assert found.status == 2
         assert len(found.err.splitlines()) == 1
+
+
+async def test_a_damaged_log_leaves_the_last_backup_as_it_was(tmp_path: Path) -> None:
+    data, target = tmp_path / "data", tmp_path / "monday.sqlite3"
+    data.mkdir()
+    await filled_log(data)
+    assert (await gateway("backup", str(target), "--data", str(data))).status == 0
+    before = target.read_bytes()
+    changed(data, LETTER)
+    done = await gateway("backup", str(target), "--data", str(data), "--replace")
+    assert done.status == 2
+    assert done.err == (
+        f"gateway: {target} stays as it was, for {data / DATABASE} is damaged, or no log of a gateway: "
+        "change 2 of event:42\n"
+    )
+    assert target.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["monday.sqlite3"]
 
 
 async def test_a_backup_into_a_directory_that_is_not_there_says_so(tmp_path: Path) -> None:
