@@ -91,11 +91,12 @@ UPDATE gateway.resource AS s SET epoch = h.e
 FROM (SELECT r, max(e) AS e FROM {_HISTORIES} GROUP BY r) AS h
 WHERE s.name = h.r AND s.epoch < h.e
 """
-# Resources whose summary isn't stored yet; see `gateway.log.postgres_summaries`.
+# Resources whose summary isn't stored yet; see `gateway.log.postgres_summaries`. All who lock several rows do so in
+# the order of names by their bytes, which is the tables' own.
 ADD_DUE = f"""
 INSERT INTO gateway.summary_due AS d (name, epoch, version)
 SELECT i.r, i.e, i.v FROM {_HISTORIES} LEFT JOIN gateway.summary AS s ON s.name = i.r
-WHERE s.name IS NULL OR (s.epoch, s.version) < (i.e, i.v) ORDER BY i.r
+WHERE s.name IS NULL OR (s.epoch, s.version) < (i.e, i.v) ORDER BY i.r COLLATE "C"
 ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, version = excluded.version
 WHERE (d.epoch, d.version) < (excluded.epoch, excluded.version)
 """
@@ -103,7 +104,7 @@ WHERE (d.epoch, d.version) < (excluded.epoch, excluded.version)
 ADD_SEARCH_DUE = f"""
 INSERT INTO gateway.search_due AS d (generation, name, epoch, version)
 SELECT g.number, i.r, i.e, i.v FROM {_HISTORIES} CROSS JOIN gateway.search_generation AS g
-ORDER BY g.number, i.r
+ORDER BY g.number, i.r COLLATE "C"
 ON CONFLICT (generation, name) DO UPDATE SET epoch = excluded.epoch, version = excluded.version,
     since = CASE WHEN (d.epoch, d.version) = (d.done_epoch, d.done_version) THEN excluded.since
                  ELSE d.since END

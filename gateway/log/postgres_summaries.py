@@ -28,7 +28,7 @@ json_to_recordset(%(rows)s::json) AS i(name text, type text, id text, epoch bigi
 _COLUMNS = "name, type, id, epoch, version, deleted, calendar, start_ms, end_ms, long, body"
 # In the order of names, so that two workers don't wait for each other.
 _STORE = f"""
-INSERT INTO gateway.summary AS s ({_COLUMNS}) SELECT {_COLUMNS} FROM {_GIVEN} ORDER BY name
+INSERT INTO gateway.summary AS s ({_COLUMNS}) SELECT {_COLUMNS} FROM {_GIVEN} ORDER BY name COLLATE "C"
 ON CONFLICT (name) DO UPDATE SET
     epoch = excluded.epoch, version = excluded.version, deleted = excluded.deleted,
     calendar = excluded.calendar, start_ms = excluded.start_ms, end_ms = excluded.end_ms,

@@ -39,14 +39,24 @@ CROSS JOIN LATERAL (
     WHERE resource = r.id AND version > n.after AND NOT superseded ORDER BY version LIMIT %(limit)s
 ) AS c
 """
-_DONE = """
+# Rows are held in the order of names, as the archive does: neither waits for the other then.
+_HELD = """
+WITH held AS MATERIALIZED (
+    SELECT name FROM gateway.search_due WHERE generation = %(generation)s AND name = ANY(%(names)s::text[])
+    ORDER BY name FOR UPDATE
+)
+"""
+_DONE = f"""
+{_HELD}
 UPDATE gateway.search_due AS d SET done_epoch = n.epoch, done_version = n.version, claimed_until = NULL
-FROM json_to_recordset(%(given)s::json) AS n(name text, epoch bigint, version bigint)
-WHERE d.generation = %(generation)s AND d.name = n.name AND d.claimed_until IS NOT NULL
+FROM held JOIN json_to_recordset(%(given)s::json) AS n(name text, epoch bigint, version bigint) USING (name)
+WHERE d.generation = %(generation)s AND d.name = held.name AND d.claimed_until IS NOT NULL
 RETURNING d.name, d.epoch, n.epoch
 """
-_RELEASE = """
-UPDATE gateway.search_due SET claimed_until = NULL WHERE generation = %s AND name = ANY(%s)
+_RELEASE = f"""
+{_HELD}
+UPDATE gateway.search_due AS d SET claimed_until = NULL FROM held
+WHERE d.generation = %(generation)s AND d.name = held.name
 """
 _OLDEST = f"""
 SELECT extract(epoch FROM clock_timestamp() - min(since)) FROM gateway.search_due AS d
@@ -139,7 +149,9 @@ class SearchQueue:
         given = [{"name": one.name, "epoch": one.epoch, "version": reached[one.name]} for one in taken.token]
 
         def done(connection: Connection[Any]) -> list[Any]:
-            values = {"generation": self._generation, "given": orjson.dumps(given).decode()}
+            names = [one.name for one in taken.token]
+            told = orjson.dumps(given).decode()
+            values = {"generation": self._generation, "names": names, "given": told}
             return connection.execute(_DONE.encode(), values).fetchall()
 
         rows = await self._archive.run(done, "unknown")
@@ -150,7 +162,7 @@ class SearchQueue:
         """See the port."""
         held, self._held = sorted(self._held), set()
         if held:
-            values = (self._generation, held)
+            values = {"generation": self._generation, "names": held}
             await self._archive.run(
                 lambda connection: connection.execute(_RELEASE.encode(), values).rowcount, "none"
             )

@@ -1,0 +1,68 @@
+"""What indexes and summaries lack, in a real PostgreSQL whose language sorts names otherwise than by their bytes."""
+
+from __future__ import annotations
+
+import psycopg
+import trio
+
+from gateway.log.archive import Transfer
+from gateway.log.postgres import PostgresArchive, migrate
+from gateway.log.postgres_summaries import PostgresSummaries
+from gateway.log.search_queue import SearchQueue, added
+from gateway.ports import Record
+from gateway.ports.summaries import Summary
+from gateway.wire.announcement import Announcement
+from tests.servers import shared_postgres
+
+ENGLISH = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+NAMES = ["event:b", "event:C", "event:_", "event:a", "event:D"]
+HOLD = "SELECT FROM gateway.search_due WHERE name = %s FOR UPDATE"
+
+
+def changes(version: int) -> Transfer:
+    """A change of each resource."""
+    body = b'{"version":%d,"operations":[]}' % version
+    record = Record(version, body, "ann", "tab", None, "digest", 1, None)
+    return Transfer(changes=[Announcement(name, 1, version - 1, f"{version}", [record]) for name in NAMES])
+
+
+async def test_the_archive_and_who_indexes_wait_for_each_other_in_one_order():
+    with shared_postgres().database(ENGLISH) as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        try:
+            await added(archive, 1, first=True)
+            await archive.store(changes(1))
+            for version, held in enumerate(NAMES, 2):
+                queue = SearchQueue(archive, 1)
+                taken = await queue.take(100)
+                assert len(taken.changes) == len(NAMES)
+                with psycopg.connect(dsn) as connection:
+                    connection.execute(HOLD, (held,))
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(queue.done, taken, {})
+                        nursery.start_soon(archive.store, changes(version))
+                        await trio.sleep(0.3)
+                        connection.rollback()
+        finally:
+            await archive.aclose()
+
+
+async def test_the_archive_and_who_writes_summaries_wait_for_each_other_in_one_order():
+    with shared_postgres().database(ENGLISH) as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        summaries = PostgresSummaries(archive)
+        try:
+            await archive.store(changes(1))
+            for version, held in enumerate(NAMES, 2):
+                written = [Summary("event", name[6:], 1, version - 1, False) for name in NAMES]
+                with psycopg.connect(dsn) as connection:
+                    connection.execute(HOLD.replace("search_due", "summary_due"), (held,))
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(summaries.store, written)
+                        nursery.start_soon(archive.store, changes(version))
+                        await trio.sleep(0.3)
+                        connection.rollback()
+        finally:
+            await archive.aclose()
