@@ -140,7 +140,7 @@ def readable(path: Path) -> Iterator[Path]:
 
 
 def verify(path: Path, what: str = "") -> Contents:
-    """What is in a backup; raises ConfigError where it is damaged or none at all. `what`: how errors call it."""
+    """What is in a backup; raises ConfigError, which calls it `what`, where it is damaged or none at all."""
     if not path.is_file():
         raise ConfigError(f"there is no backup at {path}")
     found = check(path)

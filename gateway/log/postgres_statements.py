@@ -91,8 +91,8 @@ UPDATE gateway.resource AS s SET epoch = h.e
 FROM (SELECT r, max(e) AS e FROM {_HISTORIES} GROUP BY r) AS h
 WHERE s.name = h.r AND s.epoch < h.e
 """
-# Resources whose summary isn't stored yet; see `gateway.log.postgres_summaries`. All who lock several rows do so in
-# the order of names by their bytes, which is the tables' own.
+# Resources whose summary isn't stored yet; see `gateway.log.postgres_summaries`. All who lock several rows do
+# so in the order of names by their bytes, which is the tables' own.
 ADD_DUE = f"""
 INSERT INTO gateway.summary_due AS d (name, epoch, version)
 SELECT i.r, i.e, i.v FROM {_HISTORIES} LEFT JOIN gateway.summary AS s ON s.name = i.r

@@ -287,7 +287,7 @@ async def test_a_damaged_log_leaves_the_last_backup_as_it_was(tmp_path: Path) ->
         "change 2 of event:42\n"
     )
     assert target.read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["monday.sqlite3"]
+    assert sorted(os.listdir(tmp_path)) == ["data", "monday.sqlite3"]
 
 
 async def test_a_backup_into_a_directory_that_is_not_there_says_so(tmp_path: Path) -> None:

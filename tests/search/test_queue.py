@@ -1,4 +1,4 @@
-"""What indexes and summaries lack, in a real PostgreSQL whose language sorts names otherwise than by their bytes."""
+"""What searches and lists lack, in a real PostgreSQL whose language sorts names otherwise than bytes do."""
 
 from __future__ import annotations
 
