@@ -20,6 +20,8 @@ from gateway.sessions.permissions import forbidden
 from gateway.sessions.session import ClientSession, Subscription
 
 RETRY_AFTER_MS = 1000
+# To one who is signed in these say that his token isn't accepted any more, and nothing of the edit.
+OF_THE_TOKEN = frozenset({"UNAUTHENTICATED", "TOKEN_EXPIRED"})
 
 
 class _Answers:
@@ -35,17 +37,25 @@ class _Answers:
     def send(
         self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
     ) -> None:
-        """Take the answer; there is no other message that such a session gets."""
-        if self.message is None:
-            self.message = orjson.loads(payload)
+        """Take the answer. What else a session is told isn't for who asked."""
+        message = orjson.loads(payload)
+        if self.message is None and _is_answer(message):
+            self.message = message
             self.answered.set()
 
     def rest(self) -> None:
         """There is nothing more to come."""
 
     def close(self, code: int, reason: str) -> None:
-        """The session ends without an answer: the node does."""
+        """The session ends without an answer."""
         self.answered.set()
+
+
+def _is_answer(message: Mapping[str, Any]) -> bool:
+    """Whether a message says what became of the edit."""
+    if message["type"] == "ERROR":
+        return message["payload"]["code"] not in OF_THE_TOKEN
+    return bool(message["type"] == "OP_ACK")
 
 
 def _nothing() -> None:
@@ -80,7 +90,8 @@ async def submit(
 
 def _outcome(message: Mapping[str, Any] | None) -> dict[str, Any]:
     if message is None:
-        text = "This node is shutting down; send it again, with its seq if it had one."
+        text = "It ended before its answer came: the node is shutting down, or the token isn't accepted any more."
+        text += " Send it again, with its seq if it had one."
         raise Refusal("UNAVAILABLE", text, outcome="unknown", retry_after_ms=RETRY_AFTER_MS)
     payload: dict[str, Any] = message["payload"]
     if message["type"] == "ERROR":

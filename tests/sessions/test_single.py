@@ -1,0 +1,85 @@
+"""An edit of somebody who has no connection: what its session is told meanwhile is not its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from gateway.errors import Refusal
+from gateway.sessions import handlers, single
+from gateway.sessions.session import ClientSession
+from tests.rooms.parts import titled
+from tests.sessions.parts import Desk, Office, desk
+
+
+class Edit:
+    """An edit over HTTP whose append is held up."""
+
+    def __init__(self, found: Desk) -> None:
+        self._found = found
+        self.answer: dict[str, Any] = {}
+        self.refusal: Refusal | None = None
+
+    async def send(self, token: str = "ann", **payload: Any) -> None:
+        edit = {"resource_type": "event", "resource_id": "1", "version": 1, "client_id": "caller"}
+        identity = Office().verify(token, self._found.hub.wall_ms() / 1000)
+        try:
+            self.answer = await single.submit(
+                self._found.endpoint.context,
+                identity,
+                self._found.room(),
+                {**edit, "operations": titled("a"), **payload},
+            )
+        except Refusal as refusal:
+            self.refusal = refusal
+
+    @property
+    def session(self) -> ClientSession:
+        [session] = self._found.endpoint.registry.sessions
+        return session
+
+
+async def leaves(found: Desk, edit: Edit, nursery: trio.Nursery) -> None:
+    nursery.start_soon(found.endpoint.drain)
+
+
+async def loses_a_role(found: Desk, edit: Edit, nursery: trio.Nursery) -> None:
+    handlers.review_roles(edit.session, Office().verify("ann:viewer", 0))
+
+
+async def nears_the_end_of_its_token(found: Desk, edit: Edit, nursery: trio.Nursery) -> None:
+    await trio.sleep(3)
+
+
+@pytest.mark.parametrize("happens", [leaves, loses_a_role, nears_the_end_of_its_token])
+async def test_what_the_session_is_told_meanwhile_is_not_the_answer(
+    autojump_clock: trio.abc.Clock, happens: Callable[..., Any]
+) -> None:
+    async with desk() as found:
+        edit = Edit(found)
+        async with trio.open_nursery() as nursery:
+            found.worker.log.hold()
+            nursery.start_soon(edit.send, "ann:editor:10")
+            await trio.testing.wait_all_tasks_blocked()
+            await happens(found, edit, nursery)
+            await trio.testing.wait_all_tasks_blocked()
+            assert (edit.answer, edit.refusal) == ({}, None)
+            found.worker.log.go.set()
+        assert (edit.answer.get("version"), edit.refusal) == (2, None)
+        assert not found.endpoint.registry.sessions
+
+
+async def test_whose_token_ends_is_told_that_the_outcome_is_unknown(autojump_clock: trio.abc.Clock) -> None:
+    """The edit is on its way: that the token expired would say that it wasn't made."""
+    async with desk() as found:
+        edit = Edit(found)
+        found.worker.log.hold()
+        await edit.send("ann:editor:2")
+        assert edit.refusal is not None
+        assert (edit.refusal.code, edit.refusal.details["outcome"]) == ("UNAVAILABLE", "unknown")
+        found.worker.log.go.set()
+        await found.hub.idle()
+        assert found.room().version == 2
