@@ -212,8 +212,9 @@ class HubResources(RequestCharges):
         """Commit an edit as a client's OP."""
         with self._refusals_counted():
             self._refuse_killed()
+            editor = await single.editor_of(self._sessions, identity, resource_type, resource_id, payload)
             room = await self._hub.open(f"{resource_type}:{resource_id}")
-        return await single.submit(self._sessions, identity, room, payload)
+        return await single.submit(self._sessions, editor, room, payload)
 
     async def put(
         self,

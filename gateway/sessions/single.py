@@ -7,21 +7,30 @@ rate, the same resends by `seq`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import trio
 
 from gateway.errors import Refusal
-from gateway.ports import Ack, Identity
+from gateway.ports import Ack, Identity, Role
 from gateway.rooms.room import Room
 from gateway.sessions.context import SessionContext
 from gateway.sessions.permissions import forbidden
 from gateway.sessions.session import ClientSession, Subscription
+from gateway.wire import messages
 
 RETRY_AFTER_MS = 1000
 # To one who is signed in these say that his token isn't accepted any more, and nothing of the edit.
 OF_THE_TOKEN = frozenset({"UNAUTHENTICATED", "TOKEN_EXPIRED"})
+
+
+class Editor(NamedTuple):
+    """Who makes an edit, in which role; without a `client_id` it is refused as malformed."""
+
+    identity: Identity
+    role: Role
+    client_id: str | None
 
 
 class _Answers:
@@ -62,22 +71,32 @@ def _nothing() -> None:
     """Called for each change meanwhile."""
 
 
+async def editor_of(
+    shared: SessionContext,
+    identity: Identity,
+    resource_type: str,
+    resource_id: str,
+    payload: Mapping[str, Any],
+) -> Editor:
+    """Who makes the edit of an OP's payload; raises Refusal INVALID_MESSAGE, FORBIDDEN, UNAVAILABLE."""
+    client_id = messages.optional_text_of(payload, "client_id", messages.CLIENT_ID_LENGTH_MAX)
+    role = await shared.permissions.role(identity, resource_type, resource_id)
+    if role is None:
+        raise forbidden(identity, resource_type, resource_id)
+    return Editor(identity, role, client_id)
+
+
 async def submit(
-    shared: SessionContext, identity: Identity, room: Room, payload: Mapping[str, Any]
+    shared: SessionContext, editor: Editor, room: Room, payload: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The payload of the OP_ACK; raises the Refusal of the ERROR. `payload` is an OP's for this room."""
     answers = _Answers()
     session = ClientSession(shared, answers, extended=True)
-    session.authenticated(identity)
-    client_id = payload.get("client_id")
-    if isinstance(client_id, str):
-        session.client_id = client_id  # without a claim: the client may be connected beside this
-    role = await shared.permissions.role(identity, room.type, room.id)
-    if role is None:
-        raise forbidden(identity, room.type, room.id)
-    session.subscriptions[room.resource] = Subscription(room, role)
-    shared.counters.subscriptions += 1
     try:
+        session.authenticated(editor.identity)
+        session.client_id = editor.client_id  # without a claim: the client may be connected beside this
+        session.subscriptions[room.resource] = Subscription(room, editor.role)
+        shared.counters.subscriptions += 1
         with room.watched(_nothing):  # it stays open
             work = session.receive(orjson.dumps({"type": "OP", "payload": payload}))
             if work is not None:
@@ -90,8 +109,8 @@ async def submit(
 
 def _outcome(message: Mapping[str, Any] | None) -> dict[str, Any]:
     if message is None:
-        text = "It ended before its answer came: the node is shutting down, or the token isn't accepted any more."
-        text += " Send it again, with its seq if it had one."
+        text = "This node is shutting down, or the token isn't accepted any more; the answer hadn't come yet."
+        text += " Send the edit again, with its seq if it had one."
         raise Refusal("UNAVAILABLE", text, outcome="unknown", retry_after_ms=RETRY_AFTER_MS)
     payload: dict[str, Any] = message["payload"]
     if message["type"] == "ERROR":

@@ -12,7 +12,7 @@ import trio
 from gateway.admission import Features, TokenIdentity, parse_grants
 from gateway.config import Config
 from gateway.errors import Refusal
-from gateway.ports import Admission, UpgradeRequest
+from gateway.ports import Admission, Authoriser, UpgradeRequest
 from gateway.rooms.room import Room
 from gateway.sessions.endpoint import Endpoint
 from gateway.sessions.session import ClientSession
@@ -90,12 +90,15 @@ class Client:
 class Desk:
     """A worker whose endpoint lets clients in."""
 
-    def __init__(self, worker: hubs.Worker, config: Config) -> None:
+    def __init__(self, worker: hubs.Worker, config: Config, authoriser: Authoriser | None = None) -> None:
         self.worker = worker
         self.hub = worker.hub
         self.counters = worker.counters
         self.features = Features(config)
-        self.endpoint = Endpoint("node", config, worker.hub, worker.counters, Office(), self.features, 100)
+        self.endpoint = Endpoint(
+            *("node", config, worker.hub, worker.counters, Office(), self.features, 100),
+            authoriser=authoriser,
+        )
 
     async def client(
         self, name: str | None = "ann", extended: bool = True, subscribed: bool = False, **headers: str
@@ -117,10 +120,12 @@ class Desk:
 
 
 @asynccontextmanager
-async def desks(number: int, config: Config = CONFIG) -> AsyncIterator[list[Desk]]:
+async def desks(
+    number: int, config: Config = CONFIG, authoriser: Authoriser | None = None
+) -> AsyncIterator[list[Desk]]:
     """So many workers of one cluster; event 1 exists."""
     async with hubs.cluster(config) as found:
-        made = [Desk(await found.worker(), config) for _ in range(number)]
+        made = [Desk(await found.worker(), config, authoriser) for _ in range(number)]
         await made[0].worker.open()
         async with trio.open_nursery() as nursery:
             for desk in made:
@@ -131,9 +136,9 @@ async def desks(number: int, config: Config = CONFIG) -> AsyncIterator[list[Desk
 
 
 @asynccontextmanager
-async def desk(config: Config = CONFIG) -> AsyncIterator[Desk]:
+async def desk(config: Config = CONFIG, authoriser: Authoriser | None = None) -> AsyncIterator[Desk]:
     """One worker, whose event 1 exists."""
-    async with desks(1, config) as [made]:
+    async with desks(1, config, authoriser) as [made]:
         yield made
 
 

@@ -1,15 +1,17 @@
-"""An edit of somebody who has no connection: what its session is told meanwhile is not its answer."""
+"""An edit of somebody who has no connection: whose it is, what answers it, and that its session ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import trio
 
-from gateway.errors import Refusal
-from gateway.sessions import handlers, single
+from gateway.errors import AuthoriserError, Refusal
+from gateway.node.resources import HubResources
+from gateway.ports import Question, Role
+from gateway.sessions import handlers
 from gateway.sessions.session import ClientSession
 from tests.rooms.parts import titled
 from tests.sessions.parts import Desk, Office, desk
@@ -26,12 +28,10 @@ class Edit:
     async def send(self, token: str = "ann", **payload: Any) -> None:
         edit = {"resource_type": "event", "resource_id": "1", "version": 1, "client_id": "caller"}
         identity = Office().verify(token, self._found.hub.wall_ms() / 1000)
+        resources = HubResources(self._found.hub, self._found.endpoint.context)
         try:
-            self.answer = await single.submit(
-                self._found.endpoint.context,
-                identity,
-                self._found.room(),
-                {**edit, "operations": titled("a"), **payload},
+            self.answer = await resources.submit(
+                identity, "event", "1", {**edit, "operations": titled("a"), **payload}
             )
         except Refusal as refusal:
             self.refusal = refusal
@@ -83,3 +83,51 @@ async def test_whose_token_ends_is_told_that_the_outcome_is_unknown(autojump_clo
         found.worker.log.go.set()
         await found.hub.idle()
         assert found.room().version == 2
+
+
+class Decider:
+    """An authoriser that decides the same of everything; of nothing for an error."""
+
+    def __init__(self, decides: Role | AuthoriserError | None) -> None:
+        self._decides = decides
+
+    async def decide(self, questions: Sequence[Question]) -> Sequence[Role | None]:
+        if isinstance(self._decides, AuthoriserError):
+            raise self._decides
+        return [self._decides for _ in questions]
+
+    async def visible(self, user_id: str, resource_type: str) -> object:
+        return None
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("decides", "code"), [(None, "FORBIDDEN"), (AuthoriserError("unreachable", "away"), "UNAVAILABLE")]
+)
+async def test_who_may_not_edit_any_more_leaves_no_session(
+    autojump_clock: trio.abc.Clock, decides: Role | AuthoriserError | None, code: str
+) -> None:
+    async with desk(authoriser=Decider(decides)) as found:
+        edit = Edit(found)
+        await edit.send()
+        assert edit.refusal is not None and edit.refusal.code == code
+        assert found.counters.operations_refused == {code: 1}
+        assert not found.endpoint.registry.sessions
+        assert found.endpoint.visitors.users == 0
+
+
+@pytest.mark.parametrize("client_id", ["", "x" * 129, 7, None])
+async def test_a_client_id_that_no_connection_may_have_is_refused(
+    autojump_clock: trio.abc.Clock, client_id: object
+) -> None:
+    async with desk() as found:
+        edit = Edit(found)
+        await edit.send(client_id=client_id)
+        assert edit.refusal is not None
+        assert (edit.refusal.code, "client_id" in edit.refusal.message) == ("INVALID_MESSAGE", True)
+        assert found.counters.operations_refused == {"INVALID_MESSAGE": 1}
+        assert not found.endpoint.registry.sessions
+        await edit.send(client_id="x" * 128)
+        assert edit.answer["version"] == 2
