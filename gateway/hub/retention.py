@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 import orjson
 import trio
 
-from gateway.errors import ConfigError, LogDamaged, LogTrimmed, LogUnavailable, Refusal
+from gateway.errors import (
+    ConfigError,
+    GatewayError,
+    LogDamaged,
+    LogError,
+    LogTrimmed,
+    LogUnavailable,
+    Refusal,
+)
 from gateway.hub import replay
 from gateway.hub.index_rules import HIDDEN
 from gateway.hub.names import NamedVersions
@@ -25,6 +33,8 @@ logger = logging.getLogger(__name__)
 INTERVAL_S = 600.0
 FIRST_S = 30.0
 RESOURCES_A_PAGE = 100
+# Resources of a type that fail in one look.
+FAILURES_MAX = 10
 DAY_MS = 86_400_000
 EVERY = "*"
 
@@ -86,6 +96,7 @@ class Retention:
         self._kept = kept
         self._submitted_since_ms = submitted_since_ms
         self._left: set[str] = set()  # what was told to keep its old history
+        self._behind: dict[str, str] = {}  # where the next look goes on, by type
         self.changes = 0
 
     async def run(self) -> None:
@@ -96,41 +107,44 @@ class Retention:
             try:
                 if await self._keeper.turn(INTERVAL_S):
                     await self.look()
-            except (LogUnavailable, Refusal) as error:
+            except LogUnavailable as error:
                 logger.warning("old history stays a while: %s", error)
             if self.changes > before:
                 logger.info("%d changes of old history went", self.changes - before)
             await trio.sleep(INTERVAL_S)
 
     async def look(self) -> None:
-        """Take away what is in excess now; raises LogUnavailable, Refusal."""
+        """Take away what is in excess now; raises LogUnavailable."""
         await self._keeper.forget(self._submitted_since_ms())
         for kept in self._kept():
-            if kept.type in HIDDEN:
-                continue
-            after = ""
-            while page := await self._keeper.excess(kept, after, RESOURCES_A_PAGE):
-                for excess in page:
-                    self.changes += await self._retain_or_leave(excess)
-                after = page[-1].name
+            if kept.type not in HIDDEN:
+                await self._look_at(kept)
 
-    async def _retain_or_leave(self, excess: Excess) -> int:
-        """One that can't be rebuilt, or its names, keeps what it has, and nobody else's with it.
+    async def _look_at(self, kept: RetentionRule) -> None:
+        """One that fails keeps what it has, and nobody else's with it.
 
-        It is told once.
+        Where many do, something may be away: it isn't asked for the others now. The next look begins behind
+        them.
         """
-        try:
-            count = await self._retain(excess)
-        except (LogDamaged, LogTrimmed, Refusal) as error:
-            cause = error.__cause__ if isinstance(error, Refusal) else error
-            if not isinstance(cause, LogDamaged | LogTrimmed):
-                raise
-            if excess.name not in self._left:
-                self._left.add(excess.name)
-                logger.warning("old history of %s stays a while: %s", excess.name, cause)
-            return 0
-        self._left.discard(excess.name)
-        return count
+        after, failures = self._behind.pop(kept.type, ""), 0
+        while page := await self._keeper.excess(kept, after, RESOURCES_A_PAGE):
+            for excess in page:
+                after = excess.name
+                try:
+                    self.changes += await self._retain(excess)
+                    self._left.discard(after)
+                except (LogError, Refusal) as error:
+                    self._leave(after, error)
+                    failures += not _is_damage(error)
+                if failures == FAILURES_MAX:
+                    self._behind[kept.type] = after
+                    return
+
+    def _leave(self, name: str, error: GatewayError) -> None:
+        """It is told once."""
+        if name not in self._left:
+            self._left.add(name)
+            logger.warning("old history of %s stays a while: %s", name, error)
 
     async def _retain(self, excess: Excess) -> int:
         named = {item.version for item in await self._names.of(excess.name) if item.version <= excess.upto}
@@ -144,3 +158,9 @@ class Retention:
                 continue  # it was named when it was gone
             snapshots.append(Snapshot(version, orjson.dumps(document)))
         return await self._keeper.retain(excess, snapshots, self._submitted_since_ms())
+
+
+def _is_damage(error: GatewayError) -> bool:
+    """Whether a resource can't be rebuilt, or its names: others can."""
+    cause = error.__cause__ if isinstance(error, Refusal) else error
+    return isinstance(cause, LogDamaged | LogTrimmed)

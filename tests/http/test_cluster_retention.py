@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -375,3 +377,32 @@ async def test_without_an_archive_retention_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="add --postgres"):
         async with served(tmp_path, "portable", redis={"urls": ["redis://127.0.0.1:1"]}, retention=KEPT):
             pass
+
+
+@pytest.mark.parametrize("failures", [retention.FAILURES_MAX, 1])
+async def test_resources_that_fail_keep_nobody_elses_history(tmp_path, monkeypatch, caplog, failures):
+    """Those come first by name. Each is told once; where they are many, a later look comes behind them."""
+    monkeypatch.setattr(retention, "FIRST_S", 0.1)
+    monkeypatch.setattr(retention, "INTERVAL_S", 0.2)
+    monkeypatch.setattr(retention, "FAILURES_MAX", failures)
+    odd = [f"event:0-odd-{number}" for number in range(2)]
+    body = b'{"version":%d,"op_id":"o%d","operations":[{"op":"add","path":"","value":%d}]}'
+    now_ms = int(time.time() * 1000)
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        for name in odd:  # of a client whose id no index takes
+            records = [
+                Record(v, body % (v, v, v), "ann", token_hex(4096), v, "d", now_ms, None)
+                for v in range(1, 11)
+            ]
+            await archive.store(Transfer(changes=[Announcement(name, 1, 0, name, records)]))
+        await archive.aclose()
+        where = {"redis": {"urls": [server.url]}, "postgres": {"dsn": dsn}, "limits": LIMITS}
+        async with served(tmp_path, "portable", **where, retention=KEPT) as node:
+            await written(node, EVENT, 10)
+            await gone(node, EVENT, 6)
+            await written(node, EVENT, 1, after=10)
+            await gone(node, EVENT, 7)  # having looked again
+    told = [record.getMessage() for record in caplog.records if "stays a while" in record.getMessage()]
+    assert sorted(text.split()[3] for text in told) == odd
