@@ -29,7 +29,7 @@ from gateway.ports.search import Scope
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # RFC 7515 section 4.1.11: what isn't understood is refused. PyJWT would take b64 for a detached payload.
 _EXTENSIONS = frozenset({"crit", "b64"})
-_LATEST_S = 2.0**53
+LATEST_S = 2.0**53
 WITHDRAWN = "The key that signed the token was withdrawn; get a new token and connect again."
 USER_ID_LENGTH_MAX = 256
 NAME_LENGTH_MAX = 256
@@ -268,6 +268,14 @@ def issue(
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
+def claims_of(token: str) -> dict[str, Any]:
+    """A token's claims, whoever signed it; raises Refusal UNAUTHENTICATED where it is none."""
+    try:
+        return _claims_of(PyJWS().decode_complete(token, options={"verify_signature": False})["payload"])
+    except jwt.PyJWTError:
+        raise _refused("it is not a JWT") from None
+
+
 def token_id_of(claims: Mapping[str, Any], token: str) -> str:
     """What a token is revoked by: its jti, else a digest of what is signed.
 
@@ -298,7 +306,7 @@ def _time_claim(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LATEST_S:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LATEST_S:
         raise _refused(f"the claim {name} must be a number (Unix seconds)")
     return float(value)
 

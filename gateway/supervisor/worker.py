@@ -126,7 +126,10 @@ async def respond(application: Starlette, frame: Frame) -> tuple[dict[str, Any],
         else:
             body.extend(event.get("body", b""))
 
-    await application(scope, incoming.__anext__, send)
+    try:
+        await application(scope, incoming.__anext__, send)
+    except Exception:  # of a bug, once it is answered: starlette leaves it to the server
+        logger.exception("a request of operators failed: %s %s", asked["method"], asked["path"])
     return header, bytes(body)
 
 

@@ -214,6 +214,8 @@ async def test_only_an_operator_revokes_nonsense_is_refused_and_there_is_a_bound
             {"user_id": "a", "expires_at": "soon"},
             {"user_id": "a", "reason": "x" * 201},
             {"token": "no"},
+            {"token": made(server, jti="\ud800")},
+            {"token": made(server, exp=10**400)},
             {"users": ["a"]},
         ):
             assert (await client.post(place, json=wrong, headers=admin)).status_code == 400, wrong
