@@ -17,7 +17,7 @@ from starlette.routing import Route
 from gateway.history.blame import Blame, Line
 from gateway.history.difference import PastChange
 from gateway.history.restore import CannotRestore, restoring
-from gateway.http.history import pointer
+from gateway.http.history import ERASED, pointer
 from gateway.http.names import version_named
 from gateway.http.port import Revision
 from gateway.http.problems import Problem
@@ -89,8 +89,7 @@ class AuthorshipRoutes:
             most = min(PAGE, revision.version - after)
             bodies = await self._resources.history(target.type, target.id, after, most)
             if not bodies:
-                text = "The history went while it was read: it was erased. Ask again."
-                raise Problem(409, text, code="CONFLICT")
+                raise Problem(409, ERASED, code="CONFLICT")
             for body in bodies:
                 for _ in blame.tell(PastChange.of(orjson.loads(body))):
                     await slices.pause()

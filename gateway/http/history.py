@@ -29,6 +29,7 @@ HISTORY_BYTES_MAX = 1 << 20
 SCANNED_MAX = 5000
 # To describe one change, in units of about a nanosecond; what takes longer is told in short.
 DESCRIBED_UNITS = 10_000_000
+ERASED = "The history went while it was read: it was erased. Ask again."
 PARAMETERS = ("from", "before", "user_id", "since", "until", "path", "describe", "limit")
 
 
@@ -163,7 +164,11 @@ async def page_of(
                 break
             version += 1
             scanned += 1
-            told = _told(body, page, telling)
+            try:
+                told = _told(body, page, telling)
+            except PatchError:
+                await resources.read(target.type, target.id, version - 1)  # where it is damaged, that is told
+                raise Problem(409, ERASED, code="CONFLICT") from None
             if told:
                 found.append(told)
                 size_bytes += len(told)

@@ -231,7 +231,7 @@ def _delete(purges: bool) -> JsonObject:
 
 
 def _history() -> JsonObject:
-    operation = _secured("Who changed what when, oldest first", "viewer", "History")
+    operation = _secured("Who changed what when, oldest first", "viewer", "History", 409)
     whole = {"type": "integer", "minimum": 1}
     operation["parameters"] = [
         parameter("query", "from", {**whole, "default": 1}, "First version"),

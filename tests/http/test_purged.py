@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import trio
 
+from gateway.node.resources import HubResources
 from tests.http.test_search import EVENT, searchable, until
 
 # Each character, four bytes of UTF-8, is nowhere else.
 OLD = "\U0002000a\U0002100b\U0002200c"
 NEW = "\U0002301a\U0002401b\U0002501c"
 NAME = "\U0002601a\U0002701b\U0002801c"
+TAGGED = {"op": "add", "path": "/tags/-", "value": "t"}
 
 
 def left(data: Path) -> dict[str, str]:
@@ -51,3 +55,28 @@ async def test_a_purge_leaves_nothing_of_a_document_in_any_file(tmp_path: Path) 
                 await trio.sleep(0.05)
         assert left(tmp_path) == {}
         await until(node, 40, q="lunch", limit=100)
+
+
+async def test_who_has_a_history_described_while_it_is_erased_is_to_ask_again(tmp_path, monkeypatch) -> None:
+    """Its document is of the old history, its changes are of the new one."""
+    async with searchable(tmp_path) as node:
+        for title in ("one", "two", "three"):
+            await node.client.put(EVENT, json={"title": title})
+        history = HubResources.history
+        admin = f"http://127.0.0.1:{node.admin_port}{EVENT}"
+
+        async def erased_first(*given: Any) -> Sequence[bytes]:
+            monkeypatch.setattr(HubResources, "history", history)
+            await node.client.delete(admin, params={"purge": "true"})
+            await node.client.put(EVENT, json={"tags": []})
+            for version in (1, 2):
+                edit = {"version": version, "client_id": "c", "operation": TAGGED}
+                assert (await node.client.post(f"{EVENT}/operations", json=edit)).is_success
+            return await history(*given)
+
+        monkeypatch.setattr(HubResources, "history", erased_first)
+        asked = {"from": 3, "describe": "true"}
+        answer = await node.client.get(f"{EVENT}/history", params=asked)
+        assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT"), answer.text
+        again = await node.client.get(f"{EVENT}/history", params=asked)
+        assert [change["version"] for change in again.json()["changes"]] == [3]
