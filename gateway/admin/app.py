@@ -30,6 +30,7 @@ from gateway.admin.revocations import RevocationControl, RevocationRoutes
 from gateway.errors import LogUnavailable
 from gateway.http import problems
 from gateway.http.authorship import AuthorshipRoutes
+from gateway.http.bodies import Bodies
 from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.lists import ListRoutes
 from gateway.http.names import NameRoutes
@@ -67,11 +68,13 @@ class AdminContext(NamedTuple):
     message_bytes_max: int = 1 << 18
     controls: Controls | None = None
     drain_grace_s: float = 0.0
+    bodies_bytes_max: int = 64 << 20
 
 
 def application(context: AdminContext) -> Starlette:
     """The ASGI application over the core's port."""
     app = Starlette(routes=routes(context), exception_handlers=problems.HANDLERS)
+    app.add_middleware(Bodies, bytes_max=context.bodies_bytes_max)
     app.add_middleware(SecurityHeaders, policy=page.POLICY)
     app.add_middleware(RequestId)
     return app

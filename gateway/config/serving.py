@@ -149,7 +149,7 @@ class LimitsSettings(Section):
     )
     unfinished_bytes_max: int = tunable(
         64 * MIB,
-        "Messages of all connections of a process that have begun and not ended; then 1009",
+        "Messages of a process that have begun and not ended; then 1009. Likewise of requests; then 503",
         unit="bytes",
         least=KIB,
         most=64 * 1024 * MIB,

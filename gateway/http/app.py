@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from gateway.http import problems
 from gateway.http.authorship import AuthorshipRoutes
+from gateway.http.bodies import Bodies
 from gateway.http.charging import Charged
 from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.lists import ListRoutes
@@ -34,12 +35,14 @@ def application(
     allows_origin: Callable[[str], bool],
     evaluate: Evaluate,
     visited: Callable[[ASGIApp], ASGIApp],
+    bodies_bytes_max: int,
     pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """The ASGI application. `allows_origin`: which web pages may read answers; `visited` bounds what an
-    address may do; `pages` are served beside."""
+    address may do, `bodies_bytes_max` what all requests hold; `pages` are served beside."""
     app = Starlette(routes=[*routes(context, evaluate), *pages], exception_handlers=problems.HANDLERS)
-    return RequestId(SecurityHeaders(_Cors(Charged(visited(app), context.resources), allows_origin)))
+    bounded = Bodies(visited(app), bodies_bytes_max)
+    return RequestId(SecurityHeaders(_Cors(Charged(bounded, context.resources), allows_origin)))
 
 
 def routes(context: HttpContext, evaluate: Evaluate) -> list[Route]:

@@ -61,7 +61,8 @@ def service_application(
 ) -> ASGIApp:
     """The service port's HTTP. `demo`: the origins of the demo's page; none: there is no demo."""
     pages = Demo(_demo_context(config, demo)).routes() if demo else []
-    return service.application(context, allows_origin, evaluate, visited, pages)
+    bodies_bytes_max = config.limits.unfinished_bytes_max
+    return service.application(context, allows_origin, evaluate, visited, bodies_bytes_max, pages)
 
 
 def _demo_context(config: Config, origins: Sequence[str]) -> DemoContext:
@@ -102,5 +103,6 @@ def admin_application(
             message_bytes_max=limits.message_bytes_max,
             controls=controls,
             drain_grace_s=config.timeouts.drain_grace_s,
+            bodies_bytes_max=limits.unfinished_bytes_max,
         )
     )

@@ -300,7 +300,7 @@ class HubResources(RequestCharges):
         patch = [{"op": "add", "path": "", "value": document}]
         limits = self._hub.config.limits
         try:
-            ot.size(document, limits.document_bytes_max, limits.depth_max)
+            size = ot.size(document, limits.document_bytes_max, limits.depth_max)
             await trio.lowlevel.checkpoint()  # a megabyte is milliseconds to measure, and to check
             base = room.version
             if expected not in (None, base):
@@ -310,7 +310,7 @@ class HubResources(RequestCharges):
             raise Refusal(error.code, str(error)) from None
         author = Waiter()
         op_id, arrived_s = messages.next_id(), self._hub.now_s()
-        submission = Submission(author, user_id, CLIENT_ID, op_id, base, patch, operations, arrived_s, 0)
+        submission = Submission(author, user_id, CLIENT_ID, op_id, base, patch, operations, arrived_s, size)
         submission.expected = expected
         submission.units = limits.edit_work_max
         submission.may_delete = document is None

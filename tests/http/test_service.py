@@ -338,6 +338,31 @@ async def test_a_body_that_is_too_large_is_refused_and_the_answer_arrives(tmp_pa
         assert (refused.status_code, refused.json()["code"]) == (413, "TOO_LARGE")
 
 
+async def test_bodies_of_all_requests_together_are_bounded(tmp_path, transport):
+    async with served(tmp_path, transport, limits={"unfinished_bytes_max": 50_000}) as node:
+        bare, half = await node.dial(), "x" * 30_000
+        head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nContent-Length: 60002\r\n"
+        await bare.send(f"{head}Authorization: Bearer {node.token({'*': 'editor'})}\r\n\r\n{half}".encode())
+        other, document = "/v1/resources/event/43", {"title": "Launch", "description": half}
+        with trio.fail_after(10):
+            while (refused := await node.client.put(other, json=document)).is_success:
+                pass  # until the half is there
+        assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
+        assert int(refused.headers["retry-after"]) > 0
+        assert (await node.client.put(other, json={"title": "Launch"})).is_success, "a small one fits in"
+        bare.stream.socket.close()
+        with trio.fail_after(10):
+            while not (await node.client.put(other, json=document)).is_success:
+                pass  # until it is gone
+
+
+async def test_a_document_that_is_put_is_among_what_is_under_way(tmp_path, transport):
+    async with served(tmp_path, transport, limits={"worker_pending_bytes_max": 1024}) as node:
+        refused = await node.client.put(EVENT, json={"title": "x" * 2000})
+        assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
+        assert (await node.client.put(EVENT, json={"title": "x"})).status_code == 201
+
+
 async def test_the_whole_flag_closes_sockets_and_leaves_http(tmp_path, transport):
     async with served(tmp_path, transport, features={"enabled": False}) as node:
         assert (await node.client.put(EVENT, json={"title": "Launch"})).status_code == 201
