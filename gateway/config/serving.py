@@ -212,8 +212,8 @@ class LimitsSettings(Section):
     )
     reads_per_minute: int = tunable(
         600,
-        "SUBSCRIBE, SYNC_REQUEST and turns of visibility of one user; each 64 KiB of answer is one more; "
-        "0 switches the limit off",
+        "SUBSCRIBE, SYNC_REQUEST, turns of visibility and reads over HTTP of one user; each 64 KiB of answer "
+        "is one more; 0 switches the limit off",
         unit="reads/min",
         least=0,
         most=10_000_000,

@@ -58,6 +58,8 @@ class ListRoutes:
             instant_ms(request, "to"),
             _cursor(request),
         )
+        resources = self._context.resources
+        resources.charge_read(identity.user_id)
         items = await self._page(identity, wanted)
         following = None
         if len(items) == wanted.limit:
@@ -65,7 +67,10 @@ class ListRoutes:
             after = Cursor(items[-1].start_ms, items[-1].id).text()
             following = f"{request.url.path}?{urlencode([*kept, ('after', after)])}"
         fields = {"items": [_item(summary) for summary in items], "next": following}
-        return json_response(fields, headers={"Link": f'<{following}>; rel="next"'} if following else {})
+        headers = {"Link": f'<{following}>; rel="next"'} if following else {}
+        response = json_response(fields, headers=headers)
+        resources.spend_bytes(identity.user_id, len(response.body))
+        return response
 
     async def _page(self, identity: Identity, wanted: Listing) -> Sequence[Summary]:
         resources, beginning = self._context.resources, f"{wanted.type}:"
@@ -90,6 +95,7 @@ class ListRoutes:
             if len(page) < PAGE:
                 break
             after = Cursor(page[-1].start_ms, page[-1].id)
+            self._context.resources.charge_read(identity.user_id)
         return shown
 
     async def _decided(self, identity: Identity, found: Sequence[Summary]) -> list[Summary]:

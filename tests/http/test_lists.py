@@ -64,6 +64,20 @@ async def test_only_what_the_token_grants_is_listed(tmp_path):
         assert refused.status_code == 401
 
 
+async def test_lists_are_reads_of_who_asks_and_so_are_their_bytes(tmp_path):
+    limits = {"reads_per_minute": 1, "reads_burst": 3, "user_cpu_share": 1}
+    async with served(tmp_path, "fast", limits=limits) as node:
+        bob, carl = (node.bearer(user, event="viewer") for user in ("bob", "carl"))
+        answers = [(await node.client.get(LIST, headers=bob)).status_code for _ in range(5)]
+        assert (answers[0], 429 in answers) == (200, True)
+        for number in range(100):
+            event = {"title": "\U0001f4c5" * 500}
+            assert (await node.client.put(f"{LIST}/{number}", json=event)).is_success
+        large = await node.client.get(LIST, headers=carl)
+        assert (large.status_code, len(large.content) > 200_000) == (200, True)
+        assert (await node.client.get(LIST, headers=carl)).json()["code"] == "RATE_LIMITED"
+
+
 async def test_what_a_list_does_not_understand_is_refused(tmp_path):
     async with served(tmp_path, "fast") as node:
         for params in ({"form": 1}, {"from": "soon"}, {"limit": 0}, {"after": "x"}, {"from": "2030-07-01"}):
