@@ -1,6 +1,6 @@
 /** Many tabs of one user, on a real gateway, with the platform's own Web Locks and BroadcastChannel. */
 
-import { type Channel, type Client, type Json, memoryStore, type Store } from "@collab/client";
+import { type Channel, type Client, type Json, memoryStore, type Problem, type Store } from "@collab/client";
 import { describe, expect, test } from "vitest";
 import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -11,10 +11,25 @@ const people = new People();
 let count = 0;
 
 /** The same store in each tab, as a browser's origin has it. */
-function shared(): () => Store {
-  const values = new Map<string, Json>();
+function shared(values = new Map<string, Json>()): () => Store {
   const name = `tabs ${process.pid} ${++count}`;
   return () => ({ ...memoryStore(values), name });
+}
+
+/** A channel that can be cut. */
+function cuttable() {
+  const wire = { isCut: false };
+  const channel = (name: string): Channel => {
+    const inner = new BroadcastChannel(name);
+    const own: Channel = {
+      onmessage: null,
+      post: (note) => wire.isCut || inner.postMessage(note),
+      close: () => inner.close(),
+    };
+    inner.onmessage = (event) => wire.isCut || own.onmessage?.((event as MessageEvent).data);
+    return own;
+  };
+  return { wire, environment: { channel } };
 }
 
 async function opened(client: Client, id: string) {
@@ -92,34 +107,129 @@ describe.skipIf(!hasLocks)("tabs", () => {
   test("a leading tab that was put to sleep is replaced, and follows when it wakes up", async () => {
     const { document: ben } = await people.event("ben", { tags: [] });
     const store = shared();
-    let isAsleep = false;
-    const channel = (name: string): Channel => {
-      const inner = new BroadcastChannel(name);
-      const own: Channel = {
-        onmessage: null,
-        post: (note) => isAsleep || inner.postMessage(note),
-        close: () => inner.close(),
-      };
-      inner.onmessage = (event) => isAsleep || own.onmessage?.((event as MessageEvent).data);
-      return own;
-    };
-    const one = people.client("ann", { store: store(), environment: { channel } });
+    const { wire, environment } = cuttable();
+    const one = people.client("ann", { store: store(), environment });
     const first = await opened(one, ben.id);
     first.edit({ op: "add", path: "/tags/-", value: "first" });
     await first.saved();
-    isAsleep = true;
+    wire.isCut = true;
     const two = people.client("ann", { store: store() });
     const second = await opened(two, ben.id);
     expect(second.snapshot.view?.tags).toEqual(["first"]);
     second.edit({ op: "add", path: "/tags/-", value: "second" });
     await second.saved();
-    isAsleep = false;
+    wire.isCut = false;
     first.edit({ op: "add", path: "/tags/-", value: "awake" });
     await until(second, (now) => now.view?.tags?.length === 3 && now.pending === 0);
     await until(ben, (now) => now.view?.tags?.length === 3);
     await until(first, (now) => now.view?.tags?.length === 3);
     expect(first.snapshot.view).toEqual(ben.snapshot.view);
   }, 30_000);
+
+  test("a document that was kept is there offline, opened before it is known who leads", async () => {
+    const store = shared();
+    const first = people.client("ann", { store: store(), connect: false });
+    const made = first.open<Event>("event", people.newId());
+    made.create({ title: "From the train" });
+    await until(first.connection, (now) => now.isPaused);
+    made.set("/location", "Room 1");
+    await made.stored();
+    await first.close();
+    const again = people.client("ann", { store: store(), connect: false });
+    const document = await opened(again, made.id);
+    const view = { title: "From the train", location: "Room 1" };
+    expect(document.snapshot).toMatchObject({ status: "ready", view, isStored: true });
+    expect(document.snapshot.pending).toBeGreaterThan(0);
+    again.connect();
+    await document.saved();
+  });
+
+  test("a record that makes no sense is told once and set aside, and the client goes on", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const key = `event:${ben.id}`;
+    const broken = { replica: { document: {}, version: 1, buffer: [[["rem", ["x"]]]] } };
+    const values = new Map<string, Json>([[`doc/${key}`, broken]]);
+    const client = people.client("ann", { store: shared(values)() });
+    const problems: Problem[] = [];
+    client.onProblem((problem) => problems.push(problem));
+    const document = await opened(client, ben.id);
+    expect(document.snapshot.view).toEqual({ title: "Sync" });
+    expect(problems.map(({ code }) => code)).toEqual(["STORE_CORRUPT"]);
+    expect(values.get(`corrupt/${key}`)).toEqual(broken);
+  });
+
+  test("what is edited while the dead tab's records are read is written over none of them", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const { document: bens } = await people.join(
+      "ben",
+      (await people.event("ben", { title: "Lunch" })).document.id,
+    );
+    let reading: () => void = () => {};
+    const isReading = new Promise<void>((resolve) => {
+      reading = resolve;
+    });
+    let goOn: () => void = () => {};
+    const gate = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const store = shared();
+    const slow = (inner: Store): Store => ({
+      ...inner,
+      read: async (key) => {
+        if (key === `doc/event:${ben.id}`) {
+          reading();
+          await gate;
+        }
+        return inner.read(key);
+      },
+    });
+    const one = people.client("ann", { store: store() });
+    const firsts = [await opened(one, ben.id), await opened(one, bens.id)];
+    const two = people.client("ann", { store: slow(store()) });
+    const seconds = [await opened(two, ben.id), await opened(two, bens.id)];
+    one.disconnect();
+    await until(two.connection, (now) => now.isPaused);
+    firsts[1]?.set("/location", "Room 1");
+    await firsts[1]?.stored();
+    await one.close();
+    await isReading;
+    seconds[1]?.set("/description", "Soup");
+    goOn();
+    await seconds[1]?.saved();
+    await until(bens, (now) => now.view?.description === "Soup");
+    expect(bens.snapshot.view).toEqual({ title: "Lunch", location: "Room 1", description: "Soup" });
+  });
+
+  test("what a tab had not handed over when it took the lead is kept, waited for, or told as a conflict", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const values = new Map<string, Json>();
+    const store = shared(values);
+    const { wire, environment } = cuttable();
+    const one = people.client("ann", { store: store() });
+    const first = await opened(one, ben.id);
+    const two = people.client("ann", { store: store(), environment });
+    const second = await opened(two, ben.id);
+    two.disconnect();
+    await until(two.connection, (now) => now.isPaused);
+    wire.isCut = true;
+    second.set("/title", "From the second tab");
+    second.set("/location", "Room 2");
+    const saved = second.saved();
+    first.set("/title", "From the first tab");
+    await first.stored();
+    await one.close();
+    await until(second, (now) => now.view?.title === "From the first tab");
+    expect(second.snapshot.view).toEqual({ title: "From the first tab", location: "Room 2" });
+    expect(second.snapshot.conflicts).toMatchObject([
+      { kind: "merged", path: "/title", mine: "From the second tab", theirs: "From the first tab" },
+    ]);
+    await second.stored();
+    expect(JSON.stringify(values.get(`doc/event:${ben.id}`))).toContain("Room 2");
+    two.connect();
+    await saved;
+    expect(second.snapshot.pending).toBe(0);
+    await until(ben, (now) => now.view?.location === "Room 2");
+  });
 
   test("a tab types while the other does, and the texts are equal", async () => {
     const { document: ben } = await people.event("ben", { description: "" });

@@ -15,8 +15,9 @@ export class Flight {
   /** It was sent on the present connection. */
   isSent = false;
 
+  /** What a record has comes before what is here, for which somebody may be waiting. */
   restore(pending: number, flying: number): void {
-    this.pending = pending;
+    this.pending += pending;
     this.flying = flying;
   }
 

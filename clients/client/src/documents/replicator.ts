@@ -60,6 +60,7 @@ export class Replicator {
   restore(saved: SavedReplicator): void {
     this.replace(saved.replica);
     this.epoch = saved.epoch;
+    this.#before = null;
     this.flight.restore(saved.edits, saved.flying);
   }
 

@@ -143,6 +143,11 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     } finally {
       this.#isEditing = false;
     }
+    this.keep();
+  }
+
+  /** There is something that isn't in the store yet. */
+  keep(): void {
     this.#edits++;
     void this.store();
   }
@@ -205,19 +210,26 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   /** What the store has, unless the server was faster. */
   async restore(): Promise<void> {
     const saved = await this.load();
-    if (!saved || this.replicator.replica || this.status === "closed") return;
+    if (saved && !this.replicator.replica && this.status !== "closed") this.goOnWith(saved);
+  }
+
+  /** Go on with a record, and with what is done `upon` it; one that doesn't fit together is set aside. */
+  goOnWith(saved: Saved, upon?: () => void): void {
+    const { context, key, type, id } = this;
     try {
       this.replicator.restore(saved);
+      this.conflicts = saved.conflicts;
+      this.role = saved.role;
+      upon?.();
     } catch (cause) {
-      void this.context.keeper.save(`corrupt/${this.key}`, () => saved as unknown as Json);
-      const message = `What was stored of ${this.key} doesn't fit together; it was set aside.`;
-      this.context.onProblem({ code: "STORE_CORRUPT", message, type: this.type, id: this.id, cause });
+      void context.keeper.save(`corrupt/${key}`, () => saved as unknown as Json);
+      void this.store();
+      const message = `What was stored of ${key} doesn't fit together; it was set aside.`;
+      context.onProblem({ code: "STORE_CORRUPT", message, type, id, cause });
       return;
     }
-    this.conflicts = saved.conflicts;
-    this.role = saved.role;
     this.remember();
-    this.becomeReady();
+    if (this.status === "loading") this.becomeReady();
     this.refresh();
   }
 }

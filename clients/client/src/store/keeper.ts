@@ -12,6 +12,7 @@ export class Keeper {
   #isWriting = false;
   /** False in a tab that follows another: nothing is read or written, and nothing counts as stored by it. */
   isOwner = false;
+  #isHeld = false;
   /** Did the last write fail? Then edits are in memory only. */
   isFailing = false;
   #timer: Timer;
@@ -27,6 +28,17 @@ export class Keeper {
   /** Before anything was read or written. */
   replaceStore(store: Store): void {
     this.store = store;
+  }
+
+  /** The store is this tab's from now on; nothing is written over what is `read` of the tab before. */
+  async own(read: () => Promise<void>): Promise<void> {
+    this.isOwner = this.#isHeld = true;
+    try {
+      await read();
+    } finally {
+      this.#isHeld = false;
+      if (!this.#isWriting) void this.#write();
+    }
   }
 
   /** What is stored, as it was saved; undefined where there is nothing or it can't be read. */
@@ -55,7 +67,7 @@ export class Keeper {
     if (!this.isOwner) return Promise.resolve(true);
     this.#dirty.set(key, state);
     const done = new Promise<boolean>((resolve) => this.#waiting.push(resolve));
-    if (!this.#isWriting) void this.#write();
+    if (!this.#isWriting && !this.#isHeld) void this.#write();
     return done;
   }
 
@@ -69,15 +81,16 @@ export class Keeper {
   async #write(): Promise<void> {
     this.#isWriting = true;
     this.#timer.end();
-    do {
+    while (this.#dirty.size && this.isOwner && !this.#isHeld) {
       const [states, waiting] = [this.#dirty, this.#waiting];
       this.#dirty = new Map();
       this.#waiting = [];
       const isStored = await this.#writeAll(states);
       for (const done of waiting) done(isStored);
       if (!isStored) break;
-    } while (this.#dirty.size && this.isOwner);
+    }
     this.#isWriting = false;
+    if (this.#isHeld) return;
     for (const done of this.#waiting.splice(0)) done(!this.isFailing);
   }
 

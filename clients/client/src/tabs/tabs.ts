@@ -98,8 +98,10 @@ export class Tabs {
     this.#release = release;
     this.#leader = null;
     this.registry.onOffline();
-    this.keeper.isOwner = true;
-    for (const document of this.registry.documents) await takeOver(document.state);
+    await this.keeper.own(async () => {
+      for (const document of this.registry.documents) await takeOver(document.state);
+    });
+    if (this.#release !== release) return; // another tab has taken it meanwhile
     const epoch = Math.floor(this.environment.random() * 2 ** 40);
     this.#host = new TabHost(this.#tab, this.registry, (note) => this.#post(note), epoch);
     await this.events.lead();

@@ -1,23 +1,35 @@
 /** From following another tab to its queue. */
 
+import { fromMerge } from "../documents/conflicts.js";
 import { NO_EPOCH } from "../documents/replicator.js";
 import type { DocumentState } from "../documents/state.js";
-import { merge } from "../kernel/index.js";
+import { merge, type Replica } from "../kernel/index.js";
 
 /** This tab has the queue now: what is stored, and upon it what this tab had not handed over. */
 export async function takeOver(state: DocumentState): Promise<void> {
   const { replicator } = state;
-  state.leading = null;
-  state.isQueued = null;
   const saved = await state.load();
   const old = replicator.replica;
+  state.leading = null;
+  state.isQueued = null;
+  state.conflicts = [];
   replicator.epoch = NO_EPOCH;
-  state.conflicts = saved?.conflicts ?? [];
-  if (!saved) return;
-  replicator.restore(saved);
+  if (saved) state.goOnWith(saved, () => old && bringIn(old, state));
   if (!old) return;
-  const stored = state.view;
-  const { patch } = merge(old.document, old.view, stored, state.strategies);
-  replicator.show(old.view, stored);
-  if (patch.length) replicator.edit(patch);
+  state.keep();
+  state.refresh();
+}
+
+/** What this tab's replica had without an answer, merged with what the other tab stored. */
+function bringIn(old: Replica, state: DocumentState): void {
+  const { replicator, strategies, view } = state;
+  const { version } = state.confirmed;
+  const { patch, conflicts } = merge(old.document, old.view, view, strategies);
+  replicator.show(old.view, view);
+  if (patch.length) {
+    replicator.edit(patch);
+    replicator.flight.pending--; // it was counted when it was made
+  }
+  if (replicator.replica?.isSettled) replicator.flight.land(true);
+  state.onConflicts(conflicts.map((one) => fromMerge(one, version)));
 }

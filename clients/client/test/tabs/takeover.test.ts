@@ -7,22 +7,24 @@ import { DocumentState } from "../../src/documents/state.js";
 import { Replica } from "../../src/kernel/index.js";
 import { takeOver } from "../../src/tabs/takeover.js";
 
-/** A document of a tab, with this much in the store. */
+/** A document of a tab whose store has this much. */
 function following(stored: () => Json): DocumentState {
-  const keeper = { load: async () => stored() };
-  const context = { keeper, clientId: () => "ann", strategies: () => ({}), onChanged: () => {} };
+  const keeper = { load: async () => stored(), save: async () => false };
+  const environment = { setTimeout: () => null, clearTimeout: () => {} };
+  const context = { keeper, environment, clientId: () => "ann", strategies: () => ({}), onChanged: () => {} };
   return new DocumentState("event", "1", context as unknown as DocumentContext);
 }
 
-test("what the other tab hadn't stored is edited upon what it had, and told step by step", async () => {
-  let saved: Json = null;
+test("what the other tab hadn't stored is edited upon what it had, told step by step, and kept", async () => {
+  const start = new Replica({ title: "Sync", place: "" }, 5).toJSON();
+  const leading = following(() => null).replicator;
+  leading.replace(start);
+  leading.edit([{ op: "replace", path: "/place", value: "Room 1" }]);
+  const saved = structuredClone({ ...leading.save(), conflicts: [] }) as unknown as Json;
   const state = following(() => saved);
-  const { replicator } = state;
-  replicator.replace(new Replica({ title: "Sync", place: "" }, 5).toJSON());
-  replicator.edit([{ op: "replace", path: "/place", value: "Room 1" }]);
-  saved = structuredClone({ ...replicator.save(), conflicts: [] }) as unknown as Json;
-  replicator.replace(new Replica({ title: "Sync", place: "" }, 5).toJSON());
-  replicator.edit([{ op: "replace", path: "/title", value: "Mine" }]);
+  state.replicator.replace(start);
+  state.replicator.edit([{ op: "replace", path: "/title", value: "Mine" }]);
+  const arrived = state.saved.wait(1, 0);
 
   const told: ViewChange[] = [];
   state.changes.add((change) => told.push(change));
@@ -35,4 +37,24 @@ test("what the other tab hadn't stored is edited upon what it had, and told step
   }
   expect(view).toEqual(state.view);
   expect(told).toHaveLength(2);
+  expect(state.cell.snapshot).toMatchObject({ status: "ready", pending: 2, isStored: false });
+
+  state.replicator.next();
+  state.replicator.acknowledge(1, 6);
+  state.refresh();
+  await arrived;
+});
+
+test("what the other tab has as well has arrived with it", async () => {
+  const saved = { ...new Replica({ title: "Mine" }, 6).toJSON() };
+  const record = { replica: saved, epoch: 1, edits: 0, flying: 0, conflicts: [], role: "editor" };
+  const state = following(() => record as unknown as Json);
+  state.replicator.replace(new Replica({ title: "Sync" }, 5).toJSON());
+  for (const title of ["M", "Mine"]) {
+    state.replicator.edit([{ op: "replace", path: "/title", value: title }]);
+  }
+  const arrived = state.saved.wait(2, 0);
+  await takeOver(state);
+  expect(state.cell.snapshot).toMatchObject({ view: { title: "Mine" }, pending: 0 });
+  await arrived;
 });
