@@ -1,7 +1,8 @@
 /** Conflicts on a real gateway: told, asked about, and resolved each way. */
 
+import type { Problem, SharedDocument } from "@collab/client";
 import { expect, test } from "vitest";
-import { People } from "./support/people.js";
+import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
 
 const people = new People();
@@ -96,4 +97,120 @@ test("what merges is no conflict", async () => {
   await ben.saved();
   expect(ben.snapshot.conflicts).toEqual([]);
   expect(ben.snapshot.view).toMatchObject({ title: "Stand-up", description: "Please bring cake and tea." });
+});
+
+const person = (user_id: string, response_status = "NEEDS_ACTION") => ({ user_id, response_status });
+
+/** What Ann does while Ben, offline, does something else; he is on the way back. */
+async function meeting(
+  value: Event,
+  offline: (ben: SharedDocument<Event>) => void,
+  online: (ann: SharedDocument<Event>) => void,
+  onConflict: "merge" | "ask" = "merge",
+) {
+  const { document: ann } = await people.event("ann", value);
+  const { client } = await people.join("ben", ann.id);
+  const ben = client.open<Event>("event", ann.id, { onConflict });
+  const problems: Problem[] = [];
+  client.onProblem((problem) => problems.push(problem));
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  offline(ben);
+  online(ann);
+  await ann.saved();
+  client.connect();
+  const { conflicts } = await until(ben, (now) => now.conflicts.length > 0);
+  return { ann, ben, conflicts, conflict: conflicts[0] as NonNullable<(typeof conflicts)[0]>, problems };
+}
+
+test.each(["merge", "ask"] as const)(
+  "what was made in an item that is gone is written in no other (%s)",
+  async (onConflict) => {
+    const attendees = ["ann", "ben", "carol"].map((user) => person(user));
+    const { ann, ben, conflict, problems } = await meeting(
+      { attendees },
+      (document) => document.set("/attendees/1/response_status", "ACCEPTED"),
+      (document) => document.remove("/attendees/1"),
+      onConflict,
+    );
+    expect(conflict).toMatchObject({ mine: "ACCEPTED", theirs: undefined });
+    ben.resolve(conflict.id, "mine");
+    await ben.saved();
+    expect(ben.snapshot.view?.attendees).toEqual([person("ann"), person("carol")]);
+    expect(ben.snapshot.conflicts).toMatchObject([{ id: conflict.id, kind: "dropped" }]);
+    expect(problems).toMatchObject([{ code: "ERROR", id: ann.id }]);
+    ben.resolve(conflict.id, "theirs");
+    expect(ben.snapshot.conflicts).toEqual([]);
+    expect(ann.snapshot.view?.attendees).toEqual([person("ann"), person("carol")]);
+  },
+);
+
+test.each(["merge", "ask"] as const)(
+  "of what was typed into a text that was replaced, mine is the text (%s)",
+  async (onConflict) => {
+    const { ann, ben, conflict } = await meeting(
+      { title: "Sync" },
+      (document) => document.setText("/title", "Sync, and tea"),
+      (document) => document.set("/title", "Lunch"),
+      onConflict,
+    );
+    expect(conflict).toMatchObject({ base: "Sync", mine: "Sync, and tea", theirs: "Lunch" });
+    ben.resolve(conflict.id, "mine");
+    await until(ann, (now) => now.view?.title === "Sync, and tea");
+    await ben.saved();
+    expect(ben.snapshot).toMatchObject({ conflicts: [], view: { title: "Sync, and tea" } });
+  },
+);
+
+test("a conflict's path goes along with its item, and is told to be lost with it", async () => {
+  const attendees = ["ann", "ben", "carol"].map((user) => person(user));
+  const { ann, ben, conflict, problems } = await meeting(
+    { attendees },
+    (document) => document.set("/attendees/1/response_status", "ACCEPTED"),
+    (document) => document.set("/attendees/1/response_status", "DECLINED"),
+  );
+  expect(conflict).toMatchObject({ kind: "overwrote", path: "/attendees/1/response_status" });
+  ann.remove("/attendees/0");
+  await until(ben, (now) => now.conflicts[0]?.path === "/attendees/0/response_status");
+  ann.remove("/attendees/0");
+  await until(ben, (now) => now.view?.attendees?.length === 1);
+  ben.resolve(conflict.id, "theirs");
+  expect(problems).toMatchObject([{ code: "ERROR" }]);
+  expect(ben.snapshot.view?.attendees).toEqual([person("carol")]);
+});
+
+test("theirs of an item that one removed is put where it was, over nobody", async () => {
+  const attendees = ["ann", "ben", "carol"].map((user) => person(user));
+  const { ann, ben, conflict } = await meeting(
+    { attendees },
+    (document) => {
+      document.remove("/attendees/1");
+      document.remove("/attendees/0");
+    },
+    (document) => document.set("/attendees/1/response_status", "DECLINED"),
+  );
+  expect(conflict).toMatchObject({
+    path: "/attendees/0",
+    mine: undefined,
+    theirs: person("ben", "DECLINED"),
+  });
+  ben.resolve(conflict.id, "theirs");
+  await until(ann, (now) => now.view?.attendees?.length === 2);
+  expect(ann.snapshot.view?.attendees).toEqual([person("ben", "DECLINED"), person("carol")]);
+});
+
+test("asked, theirs takes back only what is in conflict", async () => {
+  const { ann, ben, conflict } = await meeting(
+    { title: "Sync" },
+    (document) => {
+      document.set("/title", "Ben's");
+      document.set("/location", "Room 1");
+    },
+    (document) => document.set("/title", "Ann's"),
+    "ask",
+  );
+  ben.resolve(conflict.id, "theirs");
+  await ben.saved();
+  await until(ann, (now) => now.view?.location === "Room 1" && now.view.title === "Ann's");
+  expect(ben.snapshot).toMatchObject({ conflicts: [], view: { title: "Ann's", location: "Room 1" } });
 });

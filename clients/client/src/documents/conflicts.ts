@@ -1,49 +1,143 @@
 /** Conflicts as the application sees them, from the server's reports and from offline merges. */
 
-import type { Conflict, Json, Patch } from "../api.js";
-import { find, type MergeConflict, parsePointer } from "../kernel/index.js";
+import type { Conflict, Json, Patch, PatchOperation } from "../api.js";
+import {
+  apply,
+  find,
+  formatPointer,
+  lower,
+  type MergeConflict,
+  type Operation,
+  type Operations,
+  type Path,
+  parsePointer,
+  rebase,
+} from "../kernel/index.js";
 import type { WireConflict } from "../wire.js";
+
+/** A conflict until it is resolved. */
+export interface Unresolved extends Conflict {
+  /** What became of the edit, or would have; where, and at which version. */
+  readonly told: {
+    readonly kind: Exclude<Conflict["kind"], "refused">;
+    readonly path: string;
+    readonly version: number;
+  };
+  /** `path` is a value's, or that of an item that was removed; or `lost`: what is there by now is another. */
+  readonly place: "node" | "gap" | "lost";
+}
 
 let count = 0;
 const nextId = (): string => `conflict-${++count}`;
 
-/** The value at a JSON pointer; undefined where there is none. */
-export function valueAt(document: Json, pointer: string): Json | undefined {
+/** The path of a JSON pointer: a number is an array's index. */
+function pathOf(document: Json, pointer: string): Path {
   let node: Json | undefined = document;
-  for (const token of parsePointer(pointer)) {
-    node = find(node, [Array.isArray(node) ? Number(token) : token]);
-    if (node === undefined) return undefined;
-  }
-  return node;
+  return parsePointer(pointer).map((token) => {
+    const key = Array.isArray(node) ? Number(token) : token;
+    node = find(node as Json, [key]);
+    return key;
+  });
 }
 
-/** `patch` is what was submitted, `view` what the author sees now. */
-export function fromWire(found: WireConflict, version: number, patch: Patch, view: Json): Conflict {
-  const operation = patch[found.index];
-  const submitted = operation && "value" in operation ? (operation.value as Json) : undefined;
+/** The value at a JSON pointer; undefined where there is none. */
+export const valueAt = (document: Json, pointer: string): Json | undefined =>
+  find(document, pathOf(document, pointer));
+
+const isIndex = (token: string | number | undefined): boolean => typeof token === "number";
+
+/** Where a path goes: `lost` where what was there is gone, and more than names led to it. */
+function carried(
+  path: Path,
+  place: Unresolved["place"],
+  changes: Operations[],
+): Pick<Unresolved, "path" | "place"> {
+  const stand: Operation = place === "gap" ? ["ins", path, null] : ["tst", path, null];
+  const [moved] = rebase([stand], changes);
+  const isLost = place === "lost" || (!moved?.[1] && path.some(isIndex));
+  return { path: formatPointer(moved?.[1] ?? path), place: isLost ? "lost" : place };
+}
+
+/** A conflict after a change of the view. */
+export const carriedConflict = (conflict: Unresolved, before: Json, operations: Operations): Unresolved => ({
+  ...conflict,
+  ...carried(pathOf(before, conflict.path), conflict.place, [operations]),
+});
+
+/** What the server reported about. */
+export interface Submitted {
+  readonly patch: Patch;
+  /** The document that `operations`, which the patch became, stand on, and its version. */
+  readonly document: Json;
+  readonly version: number;
+  readonly operations: Operations;
+  /** What waits, on top of them. */
+  readonly buffer: readonly Operations[];
+}
+
+/** `view` is what the author sees now. */
+export function fromWire(found: WireConflict, version: number, submitted: Submitted, view: Json): Unresolved {
+  const { path, place } = placeOf(found, submitted);
   return {
     id: nextId(),
-    path: found.path,
+    path,
     kind: found.kind,
     base: found.base,
-    mine: found.kind === "overwrote" ? valueAt(view, found.path) : submitted,
+    mine:
+      found.kind === "dropped"
+        ? wanted(found, submitted.patch[found.index])
+        : place === "gap"
+          ? undefined
+          : valueAt(view, path),
     theirs: found.theirs,
     omitted: found.omitted ?? [],
     userId: found.user_id ?? null,
     version: found.version ?? version,
     timestamp: found.timestamp ?? null,
+    told: { kind: found.kind, path: found.path, version: submitted.version },
+    place,
   };
 }
 
-export function fromMerge(found: MergeConflict, version: number): Conflict {
-  const { path, base, mine, theirs } = found;
-  const nobody = { userId: null, version, timestamp: null };
-  return { id: nextId(), kind: "merged", path, base, mine, theirs, omitted: [], ...nobody };
+/** A report stands behind the operation that it is about; what follows moves it. */
+function placeOf(found: WireConflict, { patch, document, operations, buffer }: Submitted) {
+  const path = pathOf(document, found.path);
+  if (found.kind === "dropped") {
+    const isUnknown = found.theirs === undefined && !found.omitted?.includes("theirs");
+    const isLost = (isUnknown && path.some(isIndex)) || isUntold(found, patch[found.index]);
+    return carried(path, isLost ? "lost" : "node", [...buffer]);
+  }
+  const at = operations.map((one) => one[1] && formatPointer(one[1])).lastIndexOf(found.path);
+  const isGap = operations[at]?.[0] === "rem" && isIndex(path.at(-1));
+  const rest = at < 0 ? [] : operations.slice(at + 1);
+  return carried(path, isGap ? "gap" : "node", [rest, ...buffer]);
 }
 
-/** The patch that writes one side of a conflict over what is there. */
-export function patchOf(view: Json, path: string, value: Json | undefined): Patch {
-  const isThere = valueAt(view, path) !== undefined;
+const isChange = (operation: PatchOperation | undefined): boolean =>
+  operation?.op === "text" || operation?.op === "inc";
+
+/** Can nobody say what a dropped edit would have written? */
+const isUntold = ({ base }: WireConflict, operation: PatchOperation | undefined): boolean =>
+  operation?.op === "move" || (isChange(operation) && base === undefined);
+
+/** The value that a dropped edit would have written. */
+function wanted({ base }: WireConflict, operation: PatchOperation | undefined): Json | undefined {
+  if (!operation || !("value" in operation)) return undefined;
+  if (!isChange(operation)) return operation.value as Json;
+  return base === undefined ? undefined : apply(base, lower(base, [{ ...operation, path: "" }]));
+}
+
+export function fromMerge(found: MergeConflict, version: number): Unresolved {
+  const { path, base, mine, theirs } = found;
+  const kind = "merged";
+  const nobody = { userId: null, version, timestamp: null };
+  const told = { kind, path, version } as const;
+  return { id: nextId(), kind, path, base, mine, theirs, omitted: [], ...nobody, told, place: "node" };
+}
+
+/** The patch that writes a value over what is there, or where an item was removed. */
+export function patchOf(view: Json, path: string, value: Json | undefined, isGap = false): Patch {
+  const isThere = !isGap && valueAt(view, path) !== undefined;
   if (value === undefined) return isThere ? [{ op: "remove", path }] : [];
   return [{ op: isThere ? "replace" : "add", path, value }];
 }

@@ -16,7 +16,7 @@ import type {
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
 import { PatchError, textDifference, writeDelta } from "../kernel/index.js";
-import { patchOf, valueAt } from "./conflicts.js";
+import { patchOf, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { NO_EPOCH } from "./replicator.js";
 import { DocumentState } from "./state.js";
@@ -163,46 +163,70 @@ export class Document<T = Json> implements SharedDocument<T> {
       state.send("RESOLVE", { conflict: conflictId, resolution: resolution as Json });
       return;
     }
-    const conflict = state.conflicts.find((one) => one.id === conflictId);
+    const conflict = this.#unresolved(conflictId);
     if (!conflict) return;
-    state.conflicts = state.conflicts.filter((one) => one !== conflict);
-    if (conflict.kind === "refused") this.#decide(conflict, resolution);
-    else this.#write(conflict, resolution, conflict.kind === "overwrote" ? "mine" : "theirs");
+    const standing = conflict.kind === "refused" ? this.#decide(conflict, resolution) : standingOf(conflict);
+    if (resolution === standing) this.#settle(conflictId);
+    else if (resolution === "theirs" && conflict.omitted.includes("theirs")) void this.#fetchTheirs(conflict);
+    else this.#write(conflictId, typeof resolution === "string" ? conflict[resolution] : resolution.value);
     void state.store();
     state.refresh();
   }
 
-  /** `standing`: the side that is in the document now. */
-  #write(conflict: Conflict, resolution: Resolution, standing: "mine" | "theirs"): void {
-    if (resolution === standing) return;
-    if (resolution === "theirs" && conflict.omitted.includes("theirs")) void this.#fetchTheirs(conflict);
-    else {
-      const value = typeof resolution === "string" ? conflict[resolution] : resolution.value;
-      this.edit(patchOf(this.state.view, conflict.path, value));
-    }
+  #unresolved(id: string): Unresolved | undefined {
+    return this.state.conflicts.find((one) => one.id === id);
   }
 
-  async #fetchTheirs(conflict: Conflict): Promise<void> {
+  #settle(id: string): void {
+    this.state.conflicts = this.state.conflicts.filter((one) => one.id !== id);
+  }
+
+  /** A conflict stays where its resolution can't be written. */
+  #write(id: string, value: Json | undefined): void {
+    const conflict = this.#unresolved(id);
+    if (!conflict) return;
+    const { path, place } = conflict;
     try {
-      const { document } = await this.at(conflict.version ?? this.snapshot.version);
-      this.edit(patchOf(this.state.view, conflict.path, valueAt(document as Json, conflict.path)));
+      if (place === "lost") throw new EditError("CONFLICT", `What was at ${path} is gone.`);
+      this.edit(patchOf(this.state.view, path, value, place === "gap"));
+      this.#settle(id);
     } catch (cause) {
-      this.state.conflicts = [...this.state.conflicts, conflict];
-      const message = "What the others wrote could not be fetched: resolve it again later.";
-      this.context.onProblem({ code: "ERROR", message, type: this.type, id: this.id, cause });
-      this.state.refresh();
+      if (!(cause instanceof EditError)) throw cause;
+      this.#tell(`${cause.message} Choose the other side, or edit the document.`, cause);
     }
   }
 
-  /** A refused patch is one: with more than one conflict it is sent, and the answers are edits upon it. */
-  #decide(conflict: Conflict, resolution: Resolution): void {
+  #tell(message: string, cause: unknown): void {
+    this.context.onProblem({ code: "ERROR", message, type: this.type, id: this.id, cause });
+  }
+
+  async #fetchTheirs({ id, told }: Unresolved): Promise<void> {
+    try {
+      const { document } = await this.at(told.version);
+      this.#write(id, valueAt(document as Json, told.path));
+      void this.state.store();
+      this.state.refresh();
+    } catch (cause) {
+      this.#tell("What the others wrote could not be fetched: resolve it again later.", cause);
+    }
+  }
+
+  /**
+   * The side that is in the document now. A refused patch is one: with more than one conflict, or more in it than
+   * what is in conflict, it is sent, and the answers are edits upon it.
+   */
+  #decide({ told }: Unresolved, resolution: Resolution): Side {
     const { state } = this;
-    const isAlone = !state.conflicts.some((one) => one.kind === "refused");
-    const isSent = resolution === "mine" || !isAlone;
-    state.replicator.decide(isSent);
-    state.conflicts = state.conflicts.map(asOverwriting);
-    this.#write(conflict, resolution, isSent ? "mine" : "theirs");
+    const { replicator } = state;
+    const refused = state.conflicts.filter(({ kind }) => kind === "refused");
+    const isAlone = refused.length === 1 && replicator.replica?.inFlight?.patch.length === 1;
+    const isSent = !isAlone || (resolution === "mine" && told.kind === "overwrote");
+    replicator.decide(isSent);
+    state.conflicts = state.conflicts.map((one) =>
+      one.kind === "refused" ? { ...one, kind: one.told.kind } : one,
+    );
     this.wire.outbox.request(false);
+    return isSent ? standingOf(told) : "theirs";
   }
 
   // ------------------------------------------------------------------------------------------ the past
@@ -261,5 +285,6 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 }
 
-const asOverwriting = (one: Conflict): Conflict =>
-  one.kind === "refused" ? { ...one, kind: "overwrote" } : one;
+type Side = "mine" | "theirs";
+
+const standingOf = ({ kind }: { kind: Conflict["kind"] }): Side => (kind === "overwrote" ? "mine" : "theirs");

@@ -43,7 +43,7 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
     case "SEQ_TOO_OLD":
       return { next: "reload" };
     case "CONFLICT":
-      if (error.conflicts?.length) return asked(error.conflicts, replicator);
+      if (error.conflicts?.length) return asked(error.conflicts, error.version, replicator);
       return crowded(error, replicator);
     default:
       return withdrawn(replicator);
@@ -61,11 +61,14 @@ function renumbered(replicator: Replicator): Verdict {
   return { next: "again" };
 }
 
-function asked(found: WireConflict[], replicator: Replicator): Verdict {
-  const { inFlight, view, version } = replicator.replica as Replica;
+function asked(found: WireConflict[], head: number | undefined, replicator: Replicator): Verdict {
+  const replica = replicator.replica as Replica;
+  const { document, version, inFlight, buffer } = replica.toJSON();
   replicator.flight.isAsking = true;
   replicator.flight.answeredUpTo = Math.max(...found.map((one) => one.version ?? 0));
-  const all = found.map((one) => fromWire(one, version, inFlight?.patch ?? [], view));
+  const { operations = [], submission } = inFlight ?? {};
+  const about = { patch: submission?.patch ?? [], document, version: head ?? version, operations, buffer };
+  const all = found.map((one) => fromWire(one, version, about, replica.view));
   replicator.events.onConflicts(all.map((one) => ({ ...one, kind: "refused" })));
   return { next: "asked" };
 }

@@ -5,11 +5,12 @@
  * belongs to (`epoch`), and what each answer means. Sockets, polls and the stored record all go through it.
  */
 
-import type { Conflict, Json, Patch, Strategies } from "../api.js";
+import type { Json, Patch, Strategies } from "../api.js";
 import {
   DEFAULT_LIMITS,
   difference,
   emit,
+  lower,
   merge,
   type Operations,
   type Outgoing,
@@ -18,7 +19,7 @@ import {
   type SavedReplica,
 } from "../kernel/index.js";
 import type { Change, Missing, WireConflict } from "../wire.js";
-import { fromMerge, fromWire } from "./conflicts.js";
+import { fromMerge, fromWire, type Unresolved } from "./conflicts.js";
 import { Flight } from "./flight.js";
 
 /** The oldest base that a server takes, in versions; behind it, states are merged. */
@@ -37,7 +38,7 @@ export interface SavedReplicator {
 export interface ReplicatorEvents {
   /** The view changed; `operations` lead from `before` to `after`, `author` is a client id or null (several). */
   onView(before: Json, operations: Operations, after: Json, author: string | null): void;
-  onConflicts(found: readonly Conflict[]): void;
+  onConflicts(found: readonly Unresolved[]): void;
 }
 
 export class Replicator {
@@ -227,13 +228,17 @@ export class Replicator {
     const replica = this.replica as Replica;
     const submitted = replica.inFlight;
     const isFlying = submitted?.seq === seq;
+    const { document } = replica;
     this.#by(null, () => replica.acknowledged(seq, version, patch));
     if (!isFlying) return;
     const { answeredUpTo } = this.flight;
     this.#settle();
     const unanswered = conflicts.filter((one) => !answeredUpTo || (one.version ?? 0) > answeredUpTo);
-    const found = unanswered.map((one) => fromWire(one, version, submitted.patch, replica.view));
-    if (found.length) this.events.onConflicts(found);
+    if (!unanswered.length) return;
+    const operations = lower(document, patch ?? submitted.patch, {}, null);
+    const { buffer } = replica.toJSON();
+    const about = { patch: submitted.patch, document, version: version - 1, operations, buffer };
+    this.events.onConflicts(unanswered.map((one) => fromWire(one, version, about, replica.view)));
   }
 
   /** The state stands for many changes of the same history. */

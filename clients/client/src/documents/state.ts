@@ -1,14 +1,6 @@
 /** What is known of one document, as its snapshot tells it and its record keeps it. */
 
-import type {
-  Conflict,
-  DocumentSnapshot,
-  DocumentStatus,
-  Json,
-  Role,
-  Strategies,
-  ViewChange,
-} from "../api.js";
+import type { DocumentSnapshot, DocumentStatus, Json, Role, Strategies, ViewChange } from "../api.js";
 import { Cell, Listeners } from "../cell.js";
 import { RequestError } from "../errors.js";
 import type { Operations } from "../kernel/index.js";
@@ -17,13 +9,14 @@ import type { Standing } from "../tabs/notes.js";
 import { keyOf, type Payload } from "../wire.js";
 import { viewChange } from "./change.js";
 import { Confirmed, type Step } from "./confirmed.js";
+import { carriedConflict, type Unresolved } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { Replicator, type ReplicatorEvents, type SavedReplicator } from "./replicator.js";
 import { Waiters } from "./waiters.js";
 
 const SAVE_AFTER_MS = 1_000;
 
-type Saved = SavedReplicator & { conflicts: readonly Conflict[]; role: Role | null };
+type Saved = SavedReplicator & { conflicts: readonly Unresolved[]; role: Role | null };
 
 export class DocumentState implements ReplicatorEvents, RoomDocument {
   readonly key: string;
@@ -38,7 +31,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   isQueued: boolean | null = null;
   readonly saved = new Waiters();
   readonly ready = new Waiters();
-  conflicts: readonly Conflict[] = [];
+  conflicts: readonly Unresolved[] = [];
   status: DocumentStatus = "loading";
   role: Role | null = null;
   isLive = false;
@@ -118,12 +111,13 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   onView(before: Json, operations: Operations, after: Json, author: string | null): void {
     this.presence.onView(before, operations, after, author);
+    this.conflicts = this.conflicts.map((one) => carriedConflict(one, before, operations));
     this.operations.tell(before, operations, author);
     if (this.changes.isEmpty) return;
     this.changes.tell(viewChange(before, operations, after, this.#isEditing ? "local" : "remote"));
   }
 
-  onConflicts(found: readonly Conflict[]): void {
+  onConflicts(found: readonly Unresolved[]): void {
     this.conflicts = [...this.conflicts, ...found];
   }
 
@@ -218,7 +212,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     const { context, key, type, id } = this;
     try {
       this.replicator.restore(saved);
-      this.conflicts = saved.conflicts;
+      // What was asked about is refused again when it is sent again.
+      this.conflicts = saved.conflicts.filter(({ kind }) => kind !== "refused");
       this.role = saved.role;
       upon?.();
     } catch (cause) {
