@@ -131,8 +131,7 @@ export type ProblemCode =
   | "STORE_CORRUPT" // a record can't be read; it was set aside, the document comes from the server
   | "STORE_UNAVAILABLE" // no durable store here (private mode, blocked); memory is used
   | "STORE_OTHER_USER" // the store holds another user's edits; they are left alone
-  | "EDIT_REFUSED" // the server refused an edit; `code` of it is in `refusal`
-  | "UNDO_CLEARED" // the server merged an edit differently than predicted, so undo starts anew
+  | "EDIT_REFUSED" // the server refused an edit, or a `test` in it failed before it was sent; its `code` is in `refusal`
   | "DENIED" // the connection is denied; `connection.snapshot.reason` says why
   | "ERROR"; // an error of the server that answers no edit
 

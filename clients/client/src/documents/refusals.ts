@@ -4,12 +4,9 @@ import type { Patch } from "../api.js";
 import type { Replica } from "../kernel/index.js";
 import type { WireConflict } from "../wire.js";
 import { fromWire } from "./conflicts.js";
-import type { Replicator } from "./replicator.js";
+import type { Refusal, Replicator } from "./replicator.js";
 
-export interface ServerError {
-  code: string;
-  message: string;
-  index?: number;
+export interface ServerError extends Refusal {
   /** The server's newest version. */
   version?: number;
   retry_after_ms?: number;
@@ -81,7 +78,7 @@ const isWhole = (replicator: Replicator): boolean =>
 function crowded(error: ServerError, replicator: Replicator): Verdict {
   const { inFlight, version } = replicator.replica as Replica;
   const head = error.version ?? version;
-  if (error.index !== undefined || isWhole(replicator) || (inFlight?.baseVersion ?? head) >= head) {
+  if (error.index != null || isWhole(replicator) || (inFlight?.baseVersion ?? head) >= head) {
     return withdrawn(replicator);
   }
   replicator.requeue();

@@ -35,10 +35,19 @@ export interface SavedReplicator {
   flying: number;
 }
 
+/** Why an edit can't be committed. */
+export interface Refusal {
+  code: string;
+  message: string;
+  index?: number | null;
+}
+
 export interface ReplicatorEvents {
   /** The view changed; `operations` lead from `before` to `after`, `author` is a client id or null (several). */
   onView(before: Json, operations: Operations, after: Json, author: string | null): void;
   onConflicts(found: readonly Unresolved[]): void;
+  /** This edit left the view. */
+  onRefused(error: Refusal, patch: Patch): void;
 }
 
 export class Replicator {
@@ -150,9 +159,15 @@ export class Replicator {
 
   #promote(): Outgoing | null {
     const submission = this.replica?.next() ?? null;
+    this.#tellRefused();
     this.flight.launch(!this.replica?.toJSON().buffer.length);
     if (!submission) this.#settle();
     return submission;
+  }
+
+  /** A `test` of an edit that waited can fail on what others wrote meanwhile. */
+  #tellRefused(): void {
+    for (const { error, patch } of this.replica?.refused.splice(0) ?? []) this.events.onRefused(error, patch);
   }
 
   /** The edits in flight have their answer. */
@@ -264,7 +279,11 @@ export class Replicator {
     const before = this.#before;
     if (before?.after === replica.view) {
       this.#merge(before.document, before.view, replica.document, replica.version);
-    } else if (before) replica.resubmit();
+    } else if (before) {
+      replica.resubmit();
+      this.#tellRefused();
+      if (replica.isSettled) this.#settle();
+    }
     return before !== null;
   }
 

@@ -1,8 +1,17 @@
 /** What is known of one document, as its snapshot tells it and its record keeps it. */
 
-import type { DocumentSnapshot, DocumentStatus, Json, Role, Strategies, ViewChange } from "../api.js";
+import type {
+  DocumentSnapshot,
+  DocumentStatus,
+  Json,
+  Patch,
+  ProblemCode,
+  Role,
+  Strategies,
+  ViewChange,
+} from "../api.js";
 import { Cell, Listeners } from "../cell.js";
-import { RequestError } from "../errors.js";
+import { EditError, RequestError } from "../errors.js";
 import type { Operations } from "../kernel/index.js";
 import { Room, type RoomDocument } from "../presence/room.js";
 import type { Standing } from "../tabs/notes.js";
@@ -11,7 +20,7 @@ import { viewChange } from "./change.js";
 import { Confirmed, type Step } from "./confirmed.js";
 import { carriedConflict, type Unresolved } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
-import { Replicator, type ReplicatorEvents, type SavedReplicator } from "./replicator.js";
+import { type Refusal, Replicator, type ReplicatorEvents, type SavedReplicator } from "./replicator.js";
 import { Waiters } from "./waiters.js";
 
 const SAVE_AFTER_MS = 1_000;
@@ -119,6 +128,18 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   onConflicts(found: readonly Unresolved[]): void {
     this.conflicts = [...this.conflicts, ...found];
+  }
+
+  onRefused(error: Refusal, operations: Patch): void {
+    const { code, message, index = null } = error;
+    this.saved.reject(new EditError(code, message, index));
+    this.tell("EDIT_REFUSED", error, operations);
+  }
+
+  tell(code: ProblemCode, error: Refusal, operations?: Patch): void {
+    const { type, id, context } = this;
+    const refusal = { ...error } as unknown as Record<string, Json>;
+    context.onProblem({ code, message: error.message, type, id, refusal, ...(operations && { operations }) });
   }
 
   /** The message's id; null where there is no connection, or nothing subscribed yet. */

@@ -1,7 +1,6 @@
 /** One document on the wire: what is subscribed, what each message means, and what goes out when. */
 
-import type { DocumentOptions, Json, Patch, Problem, Role } from "../api.js";
-import { EditError } from "../errors.js";
+import type { DocumentOptions, Json, Patch, Role } from "../api.js";
 import { GapError, type Outgoing, PatchError } from "../kernel/index.js";
 import type { Change, Message, Missing, Payload } from "../wire.js";
 import type { Sender } from "./context.js";
@@ -62,7 +61,7 @@ export class DocumentWire {
   }
 
   #subscribeLater(error: ServerError): void {
-    if (error.code === "TOO_LARGE") this.#tell("ERROR", error);
+    if (error.code === "TOO_LARGE") this.state.tell("ERROR", error);
     const again = () => {
       if (!this.state.isLive && this.state.status !== "closed") this.subscribe();
     };
@@ -150,7 +149,7 @@ export class DocumentWire {
     else if (error.code === "FORBIDDEN" && (ref === this.subscribeRef || ref === null)) {
       state.forbid(error.message);
     } else if (ref === this.subscribeRef) this.#subscribeLater(error);
-    else this.#tell("ERROR", error);
+    else this.state.tell("ERROR", error);
   }
 
   /** The submission in flight was not committed. */
@@ -167,15 +166,8 @@ export class DocumentWire {
   }
 
   #onWithdrawn(error: ServerError, operations: Patch): void {
-    this.state.saved.reject(new EditError(error.code, error.message, error.index));
-    this.#tell("EDIT_REFUSED", error, operations);
+    this.state.onRefused(error, operations);
     this.outbox.request(false);
-  }
-
-  #tell(code: Problem["code"], error: ServerError, operations?: Patch): void {
-    const { type, id, context } = this.state;
-    const refusal = error as unknown as Record<string, Json>;
-    context.onProblem({ code, message: error.message, type, id, refusal, ...(operations && { operations }) });
   }
 
   // ------------------------------------------------------------------------------------------- sending

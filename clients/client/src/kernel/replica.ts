@@ -59,8 +59,8 @@ export class Replica {
   /** Told what each change does to the view, before the method that makes it returns. */
   onView: ((before: Json, operations: Operations, after: Json) => void) | null = null;
   readonly undoStacks = new UndoStacks();
-  /** Edits that were withdrawn because a `test` in them came to fail. */
-  readonly refused: PatchError[] = [];
+  /** Edits that were withdrawn because a `test` in them came to fail, for the caller to take out. */
+  readonly refused: { error: PatchError; patch: Patch }[] = [];
   #strategies: Strategies;
   #limits: Limits;
   #seqNext: number;
@@ -167,7 +167,7 @@ export class Replica {
   /** A buffered edit can't be sent any more, for a test in it fails on what others wrote. */
   #drop(document: Json, edit: Operations, error: unknown): void {
     if (!(error instanceof PatchError)) throw error;
-    this.refused.push(error);
+    this.refused.push({ error, patch: emit(document, edit, true) });
     this.undoStacks.clear();
     this.#carry(
       invert(
@@ -257,13 +257,13 @@ export class Replica {
   /** After VERSION_TOO_OLD, which consumed no seq: the submission in flight on the present version. */
   resubmit(): Outgoing | null {
     if (!this.#inFlight) return this.next();
-    const { seq } = this.#inFlight.submission;
+    const { seq, patch: submitted } = this.#inFlight.submission;
     const operations = settle(this.document, this.#inFlight.operations, true);
     try {
       apply(this.document, operations);
     } catch (error) {
       if (!(error instanceof PatchError)) throw error;
-      this.refused.push(error);
+      this.refused.push({ error, patch: submitted });
       this.withdraw();
       return this.next();
     }

@@ -5,6 +5,7 @@ import {
   createClient,
   type Json,
   memoryStore,
+  type Patch,
   type Problem,
   type SharedDocument,
 } from "@collab/client";
@@ -100,6 +101,26 @@ test("an edit that others left nothing of has nothing to send, and counts as sav
   expect(ops()).toHaveLength(1);
   expect(document.snapshot).toMatchObject({ pending: 0, view: { title: "One" } });
   await saved;
+});
+
+test("an edit whose test fails before it is sent is told, and isn't saved", async () => {
+  await start();
+  document.set("/location", "Room 1");
+  await settle();
+  const edit: Patch = [
+    { op: "test", path: "/title", value: "Sync" },
+    { op: "replace", path: "/title", value: "Mine" },
+  ];
+  document.edit(edit);
+  const saved = expect(document.saved()).rejects.toMatchObject({ code: "CONFLICT" });
+  const operation = { op: "replace", path: "/title", value: "Theirs" };
+  tell("OP_BROADCAST", { client_id: "b", version: 6, operation });
+  tell("OP_ACK", { id: "op-1", version: 7 });
+  await saved;
+  expect(document.snapshot).toMatchObject({ pending: 0, view: { title: "Theirs", location: "Room 1" } });
+  expect(problems).toMatchObject([
+    { code: "EDIT_REFUSED", id: "1", operations: edit, refusal: { code: "CONFLICT" } },
+  ]);
 });
 
 describe("after a connection was lost", () => {
