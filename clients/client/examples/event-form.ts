@@ -1,4 +1,4 @@
-import type { Client } from "@collab/client";
+import type { Client, ViewChange } from "@collab/client";
 
 interface Event {
   title: string;
@@ -23,17 +23,24 @@ export function shareForm(form: HTMLFormElement, client: Client, id: string): ()
     }
   };
 
+  const ends: (() => void)[] = [];
+  const listen = (name: string, type: string, listener: () => void) => {
+    input(name).addEventListener(type, listener);
+    ends.push(() => input(name).removeEventListener(type, listener));
+  };
+
   // What others type before a caret moves it along: without this it would jump to the end.
-  event.onChange((change) => {
+  const follow = (change: ViewChange) => {
     const field = form.ownerDocument.activeElement as HTMLInputElement | null;
     if (change.origin === "local" || field?.form !== form) return;
     const carets = [field.selectionStart ?? 0, field.selectionEnd ?? 0];
     const [start = null, end = null] = carets.map((caret) => change.carry(`/${field.name}`, caret));
     show(change.after as Partial<Event> | null);
     field.setSelectionRange(start, end);
-  });
+  };
 
-  const ends = [
+  ends.push(
+    event.onChange(follow),
     event.subscribe(() => show(event.snapshot.view)),
     event.presence.subscribe(() => {
       const names = event.presence.snapshot.others.map((other) => other.user.name);
@@ -42,12 +49,11 @@ export function shareForm(form: HTMLFormElement, client: Client, id: string): ()
     client.sync.subscribe(() => {
       if (status) status.textContent = client.sync.snapshot.state;
     }),
-  ];
+  );
   for (const name of FIELDS) {
-    const field = input(name);
-    field.addEventListener("input", () => event.setText(`/${name}`, field.value));
-    field.addEventListener("focus", () => event.presence.setCursor({ field: name }));
-    field.addEventListener("blur", () => event.presence.setCursor(null));
+    listen(name, "input", () => event.setText(`/${name}`, input(name).value));
+    listen(name, "focus", () => event.presence.setCursor({ field: name }));
+    listen(name, "blur", () => event.presence.setCursor(null));
   }
 
   show(null);

@@ -239,7 +239,7 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
   ready(): Promise<void>;
   /**
    * Edit the view at once; all or nothing. Throws `EditError` where the view doesn't take it, the role
-   * doesn't allow it, or nothing is loaded yet.
+   * doesn't allow it, nothing is loaded yet, or the document was closed.
    */
   edit(operations: PatchOperation | Patch): void;
   /** Set a member (`add` or `replace`): `set("/title", "Sync")`. */

@@ -1,6 +1,6 @@
 /** The errors that the client throws. */
 
-/** An edit that can't be made: `code` as the server would say it (docs/reference/protocol.md), or `NOT_READY`. */
+/** An edit that can't be made: `code` as the server would say it (docs/reference/protocol.md), `NOT_READY` or `CLOSED`. */
 export class EditError extends Error {
   override readonly name = "EditError";
   constructor(

@@ -3,7 +3,7 @@
 import type { Problem } from "@collab/client";
 import { EditError } from "@collab/client";
 import { expect, test } from "vitest";
-import { People } from "./support/people.js";
+import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
 
 const people = new People();
@@ -149,4 +149,16 @@ test("of a patch with one bad operation the others are kept", async () => {
   client.connect();
   await until(document, (now) => now.pending === 0 && now.isLive);
   expect(document.snapshot.view).toEqual({ title: "Stand-up", location: "Room 1" });
+});
+
+test("a document that was closed takes no edit, and opened again it does", async () => {
+  const { client, document } = await people.event("ann");
+  document.close();
+  await until(document, (now) => now.status === "closed");
+  expect(() => document.set("/title", "Late")).toThrow(expect.objectContaining({ code: "CLOSED" }));
+  expect(() => document.undo()).toThrow(expect.objectContaining({ code: "CLOSED" }));
+  const again = client.open<Event>("event", document.id);
+  await again.ready();
+  again.set("/title", "Again");
+  await again.saved();
 });

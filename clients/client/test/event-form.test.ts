@@ -7,7 +7,8 @@ import { shareForm } from "../examples/event-form.js";
 import { People } from "./support/people.js";
 
 const people = new People();
-const { document, Event } = new JSDOM().window as Window & typeof globalThis;
+const window = new JSDOM().window as Window & typeof globalThis;
+const { document, Event } = window;
 
 function form(): HTMLFormElement {
   const made = document.createElement("form");
@@ -46,4 +47,13 @@ test("two forms show the same, a caret stays where it is, and people are named",
   expect(field(bens, "description").selectionEnd).toBe("Please bring cake".length);
   await vi.waitFor(() => expect(bens.querySelector("[role=status]")?.textContent).toBe("saved"), 10_000);
   for (const end of ends) end();
+
+  const errors: unknown[] = [];
+  window.addEventListener("error", ({ error }) => errors.push(error));
+  other.setText("/title", "Picnic");
+  await other.saved();
+  await ben.close();
+  type(bens, "description", "Over.");
+  expect(errors).toEqual([]);
+  expect(field(bens, "title").value).toBe("");
 }, 30_000);

@@ -69,6 +69,7 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   #checkEditable(): void {
     const { replicator, role, status, key } = this.state;
+    if (status === "closed") throw new EditError("CLOSED", `${key} was closed: open it again.`);
     if (role === "viewer" || status === "forbidden") {
       throw new EditError("FORBIDDEN", `${key} may be viewed, not edited.`);
     }

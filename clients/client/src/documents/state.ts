@@ -168,6 +168,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   }
 
   becomeReady(): void {
+    if (this.status === "closed") return;
     this.status = "ready";
     this.ready.reached(1);
   }
