@@ -13,7 +13,7 @@ import {
   parsePointer,
   rebase,
 } from "../kernel/index.js";
-import type { WireConflict } from "../wire.js";
+import { randomName, type WireConflict } from "../wire.js";
 
 /** A conflict until it is resolved. */
 export interface Unresolved extends Conflict {
@@ -27,8 +27,8 @@ export interface Unresolved extends Conflict {
   readonly place: "node" | "gap" | "lost";
 }
 
-let count = 0;
-const nextId = (): string => `conflict-${++count}`;
+/** Conflicts are kept with their names, beside which the next session's stand. */
+const nextId = (): string => randomName(Math.random);
 
 /** The path of a JSON pointer: a number is an array's index. */
 function pathOf(document: Json, pointer: string): Path {
