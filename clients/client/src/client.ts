@@ -72,7 +72,12 @@ class GatewayClient implements Client, Peer {
       return this.#http;
     });
     const store = this.#store();
-    this.#keeper = new Keeper(store, environment, (problem) => this.#tell(problem));
+    this.#keeper = new Keeper(
+      store,
+      environment,
+      (problem) => this.#tell(problem),
+      () => this.#onStore(),
+    );
     this.#server = new ServerConnection(options, () => this.clientId, environment, this);
     this.#registry = new Registry(this.#contextOf(), () => this.#started);
     this.connection = new Cell(this.#server.state.snapshot);
@@ -278,6 +283,12 @@ class GatewayClient implements Client, Peer {
   #onConnection(connection: Connection): void {
     this.connection.update(connection);
     this.#tabs?.tellLeading();
+    this.#refresh();
+  }
+
+  /** The store takes nothing any more; or it does again, and has what waited, of which the documents don't know. */
+  #onStore(): void {
+    if (!this.#keeper.isFailing) for (const { state } of this.#registry.documents) void state.store();
     this.#refresh();
   }
 

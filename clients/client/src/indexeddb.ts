@@ -8,11 +8,12 @@ const RECORDS = "records";
 /** Opened at the first use. `factory` is `globalThis.indexedDB` unless given. */
 export function indexedDbStore(name: string, factory: IDBFactory = globalThis.indexedDB): Store {
   let opened: Promise<IDBDatabase> | null = null;
+  const forget = () => {
+    opened = null; // the next use opens it again
+  };
   const database = (): Promise<IDBDatabase> => {
-    opened ??= open(factory, name);
-    opened.catch(() => {
-      opened = null; // the next use tries again
-    });
+    opened ??= open(factory, name, forget);
+    opened.catch(forget);
     return opened;
   };
 
@@ -57,7 +58,7 @@ export function indexedDbStore(name: string, factory: IDBFactory = globalThis.in
   };
 }
 
-function open(factory: IDBFactory, name: string): Promise<IDBDatabase> {
+function open(factory: IDBFactory, name: string, onClosed: () => void): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = factory.open(name, 1);
     request.onupgradeneeded = () => request.result.createObjectStore(RECORDS);
@@ -65,7 +66,11 @@ function open(factory: IDBFactory, name: string): Promise<IDBDatabase> {
     request.onsuccess = () => {
       const database = request.result;
       // Another tab may want to delete or upgrade it: this one mustn't be in the way.
-      database.onversionchange = () => database.close();
+      database.onversionchange = () => {
+        database.close();
+        onClosed();
+      };
+      database.onclose = onClosed; // by the browser: the site's data was cleared, or the connection is lost
       resolve(database);
     };
   });

@@ -13,16 +13,22 @@ export class Keeper {
   /** False in a tab that follows another: nothing is read or written, and nothing counts as stored by it. */
   isOwner = false;
   #isHeld = false;
-  /** Did the last write fail? Then edits are in memory only. */
-  isFailing = false;
+  #isFailing = false;
   #timer: Timer;
 
   constructor(
     private store: Store,
     environment: Environment,
     private readonly onProblem: (problem: Problem) => void,
+    /** `isFailing` is another. */
+    private readonly onChanged: () => void,
   ) {
     this.#timer = new Timer(environment);
+  }
+
+  /** Did the last write fail? Then edits are in memory only. */
+  get isFailing(): boolean {
+    return this.isOwner && this.#isFailing;
   }
 
   /** Before anything was read or written. */
@@ -32,6 +38,7 @@ export class Keeper {
 
   /** The store is this tab's from now on; nothing is written over what is `read` of the tab before. */
   async own(read: () => Promise<void>): Promise<void> {
+    this.#dirty.clear(); // what it could not write when it had the store before is another tab's by now
     this.isOwner = this.#isHeld = true;
     try {
       await read();
@@ -95,16 +102,18 @@ export class Keeper {
   }
 
   async #writeAll(states: Map<string, () => Json | undefined>): Promise<boolean> {
+    const wasFailing = this.#isFailing;
     try {
       await this.store.write(new Map([...states].map(([key, state]) => [key, state()])));
-      this.isFailing = false;
+      this.#isFailing = false;
     } catch (error) {
       for (const [key, state] of states) if (!this.#dirty.has(key)) this.#dirty.set(key, state);
-      if (!this.isFailing) this.#tell(error, "Edits aren't stored here; they are kept in memory.");
-      this.isFailing = true;
+      if (!wasFailing) this.#tell(error, "Edits aren't stored here; they are kept in memory.");
+      this.#isFailing = true;
       this.#timer.set(RETRY_MS, () => void this.#write());
     }
-    return !this.isFailing;
+    if (wasFailing !== this.#isFailing) this.onChanged();
+    return !this.#isFailing;
   }
 
   #tell(cause: unknown, message: string): void {

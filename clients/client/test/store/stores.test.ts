@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { type Json, memoryStore, type Store, StoreCorruptError, StoreFullError } from "@collab/client";
 import { indexedDbStore } from "@collab/client/indexeddb";
 import { fileStore } from "@collab/client/node";
-import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { forceCloseDatabase } from "fake-indexeddb";
+import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
 
 const directory = mkdtempSync(join(tmpdir(), "store-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -115,5 +116,31 @@ test("a full IndexedDB is told as such", async () => {
     IDBObjectStore.prototype.put = put;
   }
   expect(await store.read("a")).toBe(1);
+  await store.close();
+});
+
+test.each([
+  ["that was deleted", (database: IDBDatabase) => indexedDB.deleteDatabase(database.name)],
+  ["that the browser closed", (database: IDBDatabase) => forceCloseDatabase(database as never)],
+])("an IndexedDB %s is opened again", async (_name, close) => {
+  let database: IDBDatabase | undefined;
+  const factory = Object.create(indexedDB, {
+    open: {
+      value: (name: string, version: number) => {
+        const request = indexedDB.open(name, version);
+        request.addEventListener("success", () => {
+          database = request.result;
+        });
+        return request;
+      },
+    },
+  }) as IDBFactory;
+  const store = indexedDbStore(`store ${++count}`, factory);
+  await store.write(new Map([["a", 1]]));
+  const closed = database as unknown as IDBDatabase;
+  close(closed);
+  await vi.waitFor(() => expect(() => closed.transaction("records")).toThrow());
+  await store.write(new Map([["a", 2]]));
+  expect(await store.read("a")).toBe(2);
   await store.close();
 });
