@@ -231,6 +231,30 @@ describe.skipIf(!hasLocks)("tabs", () => {
     await until(ben, (now) => now.view?.location === "Room 2");
   });
 
+  test("what a tab could not hand over is told there as a conflict when another takes the lead", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const { wire, environment } = cuttable();
+    const one = people.client("ann", { store: store() });
+    const first = await opened(one, ben.id);
+    const second = await opened(people.client("ann", { store: store() }), ben.id);
+    const third = await opened(people.client("ann", { store: store(), environment }), ben.id);
+    wire.isCut = true;
+    third.set("/title", "From the third tab");
+    first.set("/title", "From the first tab");
+    await first.saved();
+    await one.close();
+    await until(second, (now) => now.isLive);
+    wire.isCut = false;
+    await until(third, (now) => now.conflicts.length > 0);
+    expect(third.snapshot.view?.title).toBe("From the first tab");
+    const [conflict] = third.snapshot.conflicts;
+    expect(conflict).toMatchObject({ kind: "merged", path: "/title", mine: "From the third tab" });
+    third.resolve(conflict?.id ?? "", "mine");
+    await until(ben, (now) => now.view?.title === "From the third tab");
+    expect(third.snapshot.conflicts).toEqual([]);
+  }, 30_000);
+
   test("a tab types while the other does, and the texts are equal", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
     const store = shared();

@@ -160,12 +160,11 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   resolve(conflictId: string, resolution: Resolution): void {
     const { state } = this;
-    if (state.leading) {
-      state.send("RESOLVE", { conflict: conflictId, resolution: resolution as Json });
+    const conflict = this.#unresolved(conflictId);
+    if (!conflict) {
+      if (state.leading) state.send("RESOLVE", { conflict: conflictId, resolution: resolution as Json });
       return;
     }
-    const conflict = this.#unresolved(conflictId);
-    if (!conflict) return;
     const standing = conflict.kind === "refused" ? this.#decide(conflict, resolution) : standingOf(conflict);
     if (resolution === standing) this.#settle(conflictId);
     else if (resolution === "theirs" && conflict.omitted.includes("theirs")) void this.#fetchTheirs(conflict);

@@ -40,6 +40,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   isQueued: boolean | null = null;
   readonly saved = new Waiters();
   readonly ready = new Waiters();
+  /** In a tab that follows: those of what it could not hand over. */
   conflicts: readonly Unresolved[] = [];
   status: DocumentStatus = "loading";
   role: Role | null = null;
@@ -90,7 +91,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       isLive: this.isLive && leading?.isLive !== false,
       canUndo: !!replica?.undoStacks.undo.length,
       canRedo: !!replica?.undoStacks.redo.length,
-      conflicts: leading?.conflicts ?? this.conflicts,
+      conflicts: leading?.conflicts.length ? [...leading.conflicts, ...this.conflicts] : this.conflicts,
     };
   }
 
@@ -100,6 +101,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   /** News of the tab that has the queue. */
   follow(standing: Standing): void {
+    if (!this.leading) this.conflicts = []; // the other tab has those of the time when this one led
     this.leading = standing;
     this.role = standing.role;
     this.refresh();

@@ -1,6 +1,6 @@
 /** From following another tab to its queue. */
 
-import { fromMerge } from "../documents/conflicts.js";
+import { fromMerge, type Unresolved } from "../documents/conflicts.js";
 import { NO_EPOCH } from "../documents/replicator.js";
 import type { DocumentState } from "../documents/state.js";
 import { merge, type Replica } from "../kernel/index.js";
@@ -10,18 +10,19 @@ export async function takeOver(state: DocumentState): Promise<void> {
   const { replicator } = state;
   const saved = await state.load();
   const old = replicator.replica;
+  const own = state.leading ? state.conflicts : [];
   state.leading = null;
   state.isQueued = null;
-  state.conflicts = [];
+  state.conflicts = own;
   replicator.epoch = NO_EPOCH;
-  if (saved) state.goOnWith(saved, () => old && bringIn(old, state));
+  if (saved) state.goOnWith(saved, () => old && bringIn(old, state, own));
   if (!old) return;
   state.keep();
   state.refresh();
 }
 
 /** What this tab's replica had without an answer, merged with what the other tab stored. */
-function bringIn(old: Replica, state: DocumentState): void {
+function bringIn(old: Replica, state: DocumentState, own: readonly Unresolved[]): void {
   const { replicator, strategies, view } = state;
   const { version } = state.confirmed;
   const { patch, conflicts } = merge(old.document, old.view, view, strategies);
@@ -31,5 +32,5 @@ function bringIn(old: Replica, state: DocumentState): void {
     replicator.flight.pending--; // it was counted when it was made
   }
   if (replicator.replica?.isSettled) replicator.flight.land(true);
-  state.onConflicts(conflicts.map((one) => fromMerge(one, version)));
+  state.onConflicts([...own, ...conflicts.map((one) => fromMerge(one, version))]);
 }
