@@ -9,7 +9,7 @@ import trio
 
 from loadtest.crowd import Crowd
 from loadtest.engine import FAULTS, GAP, Engine
-from loadtest.protocols.port import Keeper, Protocol, UserReplica
+from loadtest.protocols.port import Keeper, Protocol, States, UserReplica
 from loadtest.users import Target, User
 from loadtest.verdict import Acknowledged, Copy, Evidence, Findings, Reader
 
@@ -29,49 +29,67 @@ class Judgement:
         self.protocol: Protocol = crowd.protocol
         self.users: Sequence[User] = crowd.users
         self._settle_s = min(SETTLE_S, drain_s)
+        self._by_document: dict[int, list[User]] = {}
+        for user in self.users:
+            self._by_document.setdefault(user.document, []).append(user)
 
     async def findings(self) -> Findings:
         """The findings about every document of this process."""
-        states, problems = await self._read_all()
+        states, sound, problems = await self._read_all()
         findings = self._user_findings()
         for problem in problems:
             findings.add("unverified", problem)
-        by_document: dict[int, list[User]] = {}
-        for user in self.users:
-            by_document.setdefault(user.document, []).append(user)
         for document, (version, state) in states.items():
-            its_users = by_document.get(document, [])
+            if document in sound and self._is_past(document, version):
+                name = self.target.resource_id(document)
+                findings.add("unverified", f"{name}: it changed after it was read for the last time")
+                continue
+            its_users = self._by_document.get(document, [])
             evidence = self._evidence(document, version, state, its_users)
             findings.merge(self.protocol.judge(evidence, its_users))
             await trio.lowlevel.checkpoint()
         return findings
 
-    async def _read_all(self) -> tuple[dict[int, tuple[int, Any]], list[str]]:
+    async def _read_all(self) -> tuple[States, set[int], list[str]]:
         """As the keeper's `final_states`, until users and server are at one version, or no time is left.
 
         What was on its way when the users fell silent may come after a document was read: it's read again.
-        What they had seen before must be there the first time.
+        What they had seen before must be there: the documents in which it is are `sound`.
         """
-        seen: dict[int, int] = {}
-        for user in self.users:
-            seen[user.document] = max(seen.get(user.document, 0), self.engine.version(user.slot))
-        states, problems = await self.keeper.final_states(list(self.local))
-        sound = {document for document, (version, _) in states.items() if version >= seen.get(document, 0)}
-        for _ in range(READS_AGAIN):
+        states: States = {}
+        sound: set[int] = set()
+        problems: list[str] = []
+        wanted = list(self.local)
+        for _ in range(1 + READS_AGAIN):
+            seen = self._seen()
+            found, more = await self.keeper.final_states(wanted)
+            states.update(found)
+            problems += more
+            sound -= found.keys()
+            sound |= {each for each, (version, _) in found.items() if version >= seen.get(each, 0)}
             with trio.move_on_after(self._settle_s):
                 while any(self._ahead(user, states) < 0 for user in self.users):  # noqa: ASYNC110
                     await trio.sleep(0.02)
-            passed = {user.document for user in self.users if self._ahead(user, states) > 0}
-            passed |= {each for each, (version, _) in states.items() if self.keeper.head(each) > version}
-            passed &= sound
-            if not passed:
+            wanted = [each for each in sorted(sound) if self._is_past(each, states[each][0])]
+            if not wanted:
                 break
-            again, more = await self.keeper.final_states(sorted(passed))
-            states.update(again)
-            problems += more
-        return states, problems
+        return states, sound, problems
 
-    def _ahead(self, user: User, states: dict[int, tuple[int, Any]]) -> int:
+    def _seen(self) -> dict[int, int]:
+        """The newest version of each document that a user has seen by now."""
+        seen: dict[int, int] = {}
+        for user in self.users:
+            seen[user.document] = max(seen.get(user.document, 0), self.engine.version(user.slot))
+        return seen
+
+    def _is_past(self, document: int, version: int) -> bool:
+        """Whether somebody has seen more by now than was read."""
+        if self.keeper.head(document) > version:
+            return True
+        users = (user for user in self._by_document.get(document, ()) if user.state == "live")
+        return any(self.protocol.ahead(self.engine, user, version) > 0 for user in users)
+
+    def _ahead(self, user: User, states: States) -> int:
         """By how many versions a connected user is before (below 0: behind) what was read."""
         if user.state != "live" or user.document not in states:
             return 0

@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ FAULTS = (
     "ack-early",
     "bad-undo",
     "stale-read",
+    "busy",
 )
+# One that is busy commits an edit in so long, and has who reads a history wait so long for it.
+BUSY_EDIT_S, BUSY_READ_S = 0.03, 0.1
 
 
 class Resource:
@@ -94,6 +98,7 @@ class Server:
         self.numbers = itertools.count(1)
         self.log = data / "reference.jsonl"
         self.unwritten: list[str] = []
+        self.waiting: deque[tuple[Peer, str, dict[str, Any]]] = deque()
         if self.log.exists():
             for line in self.log.read_text().splitlines():
                 name, change = json.loads(line)
@@ -122,6 +127,13 @@ class Server:
         while True:
             await trio.sleep(1.5)
             self.write()
+
+    async def work(self) -> None:
+        """Commit what waits, one after the other."""
+        while True:
+            await trio.sleep(BUSY_EDIT_S)
+            if self.waiting:
+                self.take(*self.waiting.popleft())
 
     def lacks(self, peer: Peer, resource: Resource) -> int:
         """How many of the newest changes this peer isn't told: an auditor that reads a document first."""
@@ -152,6 +164,8 @@ class Server:
     async def write_out(self, peer: Peer) -> None:
         try:
             async for text in peer.queue:
+                if self.fault == "busy" and text.startswith('{"type": "SYNC_RESPONSE"'):
+                    await trio.sleep(BUSY_READ_S)
                 await peer.socket.send_message(text)
         except ConnectionClosed:
             pass
@@ -212,6 +226,12 @@ class Server:
                 other.send("PRESENCE_UPDATE", {**body, "user_id": peer.client_id})
 
     def on_op(self, peer: Peer, ident: str, body: dict[str, Any]) -> None:
+        if self.fault == "busy" and self.resource(body["resource_id"]).changes:
+            self.waiting.append((peer, ident, body))
+        else:
+            self.take(peer, ident, body)
+
+    def take(self, peer: Peer, ident: str, body: dict[str, Any]) -> None:
         resource = self.resource(body["resource_id"])
         client_id, seq = body["client_id"], body.get("seq")
         operations = body["operations"] if "operations" in body else [body["operation"]]
@@ -336,6 +356,7 @@ async def main() -> None:
     server = Server(arguments.data, arguments.fault, arguments.one_in)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.write_lazily)
+        nursery.start_soon(server.work)
         listening = await nursery.start(
             lambda task_status: serve_websocket(
                 server.serve, "127.0.0.1", arguments.port, None, task_status=task_status

@@ -82,6 +82,21 @@ async def test_edits_that_were_never_answered_accuse_nobody() -> None:
     assert {name: report["verdict"][name] for name in COUNTED} == dict.fromkeys(COUNTED, 0)
 
 
+async def test_what_still_changes_while_it_is_read_is_not_judged_and_does_not_pass() -> None:
+    """The server has edits of many seconds before it, and commits them while the documents are read."""
+    made = scenario(
+        stages=stages(240, 300, 1.8),
+        activity={"mix": {"title": 1}},
+        targets={"operations_achieved_min": 0, "delivery_p95_ms": 60_000},
+        generator={"lag_p99_ms_max": 1000, "missed_max": 1.0, "drain_s": 0.2},
+    )
+    verdict = await verdict_of(made, "busy")
+    assert verdict["unverified"] > 0
+    assert {name: verdict[name] for name in COUNTED if name != "unverified"} == dict.fromkeys(COUNTED[:-1], 0)
+    assert verdict["status"] != "pass"
+    assert "it changed after it was read for the last time" in str(verdict["reasons"])
+
+
 async def test_the_pure_engine_judges_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_SPEEDUPS", "off")
     verdict = await verdict_of(scenario())
