@@ -387,6 +387,7 @@ export interface ListQuery {
 
 export interface ListPage {
   readonly items: readonly Summary[];
+  /** `after` of the next page, or null at the end. */
   readonly next: string | null;
 }
 
@@ -396,7 +397,9 @@ export interface SearchQuery {
   userId?: string;
   since?: Date;
   until?: Date;
+  /** `next` of the page before. */
   after?: string;
+  limit?: number;
 }
 
 // ---------------------------------------------------------------------------------------------------- the store

@@ -21,42 +21,46 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
 
   // For the client only
 
-  onMessage(type: string, payload: Payload): void {
-    if (type === "CHILDREN") {
-      if (!this.snapshot.isLive) this.#items.clear();
-      for (const item of payload.items as Payload[]) this.#put(summaryOf(item));
-      if (payload.next !== undefined && payload.next !== null) void this.#fetch(String(payload.next));
-      this.#show(true);
-    } else {
-      const item = summaryOf((payload.item ?? payload) as Payload);
-      if (type === "CHILD_CHANGED") this.#put(item);
-      else this.#items.delete(keyOf(item.type, item.id));
-      this.#show(true);
-    }
+  /** Rejects where the rest of a long calendar can't be listed. */
+  async onMessage(type: string, payload: Payload): Promise<void> {
+    if (type === "CHILDREN") return this.#onChildren(payload);
+    const item = summaryOf((payload.item ?? payload) as Payload);
+    if (type === "CHILD_CHANGED") put(this.#items, item);
+    else this.#items.delete(keyOf(item.type, item.id));
+    this.#show(true);
+  }
+
+  async #onChildren({ items, next }: Payload): Promise<void> {
+    this.#items = new Map();
+    for (const item of items as Payload[]) put(this.#items, summaryOf(item));
+    this.#show(true);
+    if (!next) return;
+    await this.#fetch(this.#items, String(next));
+    this.#show(this.snapshot.isLive);
   }
 
   /** As of now, over HTTP. Rejects where there is no answer. */
   async poll(): Promise<void> {
-    this.#items.clear();
-    await this.#fetch();
-  }
-
-  async #fetch(start?: string): Promise<void> {
-    let after: string | null = start ?? null;
+    const items = new Map<string, Summary>();
     try {
-      do {
-        const page = await (await this.http()).list("event", {
-          calendarId: this.id,
-          limit: PAGE,
-          ...(after ? { after } : {}),
-        });
-        for (const item of page.items) this.#put(item);
-        after = page.next;
-      } while (after);
-      this.#show(this.snapshot.isLive);
+      await this.#fetch(items);
     } catch (error) {
       if (!(error instanceof RequestError) || error.status >= 500) throw error;
       if (error.status === 403) this.onForbidden();
+      return;
+    }
+    if (this.snapshot.isLive) return; // what the server has told meanwhile is newer
+    this.#items = items;
+    this.#show(false);
+  }
+
+  /** Page by page from where a page ended, or from the beginning. */
+  async #fetch(items: Map<string, Summary>, start?: string): Promise<void> {
+    for (let after: string | null | undefined = start; after !== null; ) {
+      const query = { calendarId: this.id, limit: PAGE, ...(after && { after }) };
+      const page = await (await this.http()).list("event", query);
+      for (const item of page.items) put(items, item);
+      after = page.next;
     }
   }
 
@@ -69,15 +73,13 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
     this.update({ isLive: false });
   }
 
-  #put(item: Summary): void {
-    this.#items.set(keyOf(item.type, item.id), item);
-  }
-
   #show(isLive: boolean): void {
     const items = [...this.#items.values()].sort(byStart);
     this.update({ status: "ready", items, isLive });
   }
 }
+
+const put = (items: Map<string, Summary>, item: Summary) => items.set(keyOf(item.type, item.id), item);
 
 const byStart = (one: Summary, other: Summary): number =>
   order(one.start_time ?? "", other.start_time ?? "") || order(one.id, other.id);

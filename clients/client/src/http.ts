@@ -143,7 +143,7 @@ export class HttpApi {
       const answer = await this.request("GET", `${path}/history`, { ...query, from });
       const { changes = [], next } = (answer ?? {}) as { changes?: unknown; next?: string | null };
       found.push(...(changes as Change[]).map(entryOf));
-      from = next ? new URL(next, this.#base).searchParams.get("from") : null;
+      from = parameter(next, "from");
     }
     return found;
   }
@@ -151,12 +151,13 @@ export class HttpApi {
   async list(type: string, { calendarId, ...query }: ListQuery): Promise<ListPage> {
     const path = `/resources/${encodeURIComponent(type)}`;
     const answer = await this.request("GET", path, { ...query, calendar_id: calendarId });
-    const { items = [], next = null } = (answer ?? {}) as unknown as { items?: Payload[]; next?: string };
-    return { next, items: items.map(summaryOf) };
+    const { items = [], next } = (answer ?? {}) as { items?: Payload[]; next?: string };
+    return { next: parameter(next, "after"), items: items.map(summaryOf) };
   }
 
   async search({ userId, ...query }: SearchQuery): Promise<Json> {
-    return this.request("GET", "/search", { ...query, user_id: userId });
+    const answer = await this.request("GET", "/search", { ...query, user_id: userId });
+    return answer && { ...answer, next: parameter(answer.next, "after") };
   }
 }
 
@@ -180,6 +181,12 @@ function text(query: Query): string {
     return [`${name}=${encodeURIComponent(value instanceof Date ? value.toISOString() : value)}`];
   });
   return parts.length ? `?${parts.join("&")}` : "";
+}
+
+/** What a link to the next page says of itself; null where there is none. React Native's URL can't be asked. */
+function parameter(link: Json | undefined, name: string): string | null {
+  const [, value] = String(link ?? "").match(`[?&]${name}=([^&]*)`) ?? [];
+  return value === undefined ? null : decodeURIComponent(value);
 }
 
 const entryOf = (change: Change) => ({

@@ -13,6 +13,7 @@ interface Held<T> {
 }
 
 const CHANGES_MAX = 1_000;
+const RETRY_MS = 5_000;
 
 export class Registry {
   #documents = new Map<string, Held<Document<Json>>>();
@@ -139,11 +140,24 @@ export class Registry {
     const { type, payload } = message;
     const key = resourceOf(payload);
     if (type.startsWith("CHILD") || (type === "ERROR" && payload.ref === "children")) {
-      const calendar = this.#calendars.get(String(payload.resource_id))?.item;
-      if (type === "ERROR") calendar?.onForbidden();
-      else calendar?.onMessage(type, payload);
+      this.#onCalendar(message);
     } else if (key !== null) this.#documents.get(key)?.item.wire.onMessage(message);
     else if (type === "ERROR") this.#onError(message);
+  }
+
+  #onCalendar({ type, payload }: Message): void {
+    const calendar = this.#calendars.get(String(payload.resource_id))?.item;
+    if (type === "ERROR") calendar?.onForbidden();
+    else calendar?.onMessage(type, payload).catch(() => this.#subscribeLater(calendar));
+  }
+
+  #subscribeLater(calendar: LiveCalendar): void {
+    const again = () => {
+      const link = this.context.link();
+      if (link && this.#calendars.get(calendar.id)?.item === calendar)
+        this.#subscribeCalendar(link, calendar);
+    };
+    this.context.environment.setTimeout(again, RETRY_MS);
   }
 
   /** An error that names no resource is the answer to a SUBSCRIBE, or to nothing that is known. */

@@ -1,0 +1,48 @@
+/** What the server tells of a calendar's events, with the clock in the test's hand. */
+
+import { type Client, createClient, memoryStore } from "@collab/client";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { FakePlatform } from "./support/fake.js";
+
+const NAME = { resource: "calendar", resource_id: "team", resource_type: "calendar" };
+
+let platform: FakePlatform;
+let client: Client;
+
+beforeEach(async () => {
+  vi.useFakeTimers();
+  platform = new FakePlatform();
+  const environment = platform.environment();
+  client = createClient({
+    url: "ws://gateway/realtime",
+    getToken: () => "token",
+    store: memoryStore(),
+    environment,
+  });
+  await vi.advanceTimersByTimeAsync(0);
+  platform.socket.admit({ features: ["children"] });
+});
+afterEach(async () => {
+  await client.close();
+  vi.useRealTimers();
+});
+
+const item = (id: string) => ({ resource: "event", resource_id: id, version: 1, title: id });
+const subscriptions = () => platform.socket.sent.filter(({ type }) => type === "SUBSCRIBE");
+
+test("where the rest of a long calendar can't be listed, it is asked for again", async () => {
+  const calendar = client.calendar("team");
+  platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
+  await vi.advanceTimersByTimeAsync(4_000);
+  expect(calendar.snapshot.items.map(({ id }) => id)).toEqual(["1"]);
+  expect(subscriptions()).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(subscriptions()).toHaveLength(2);
+  platform.answer = (_, url) => {
+    expect(url.searchParams.get("after")).toBe("~1");
+    return { status: 200, body: { items: [item("2")], next: null } };
+  };
+  platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(calendar.snapshot.items.map(({ id }) => id)).toEqual(["1", "2"]);
+});
