@@ -112,8 +112,10 @@ class GatewayClient implements Client, Peer {
       stepDown: () => this.#server.disconnect(),
       meta: () => this.#meta,
       connection: () => this.connection.snapshot,
-      onLeader: (meta, connection) => {
+      isVisible: () => this.#isVisible,
+      onLeader: (meta, connection, isVisible) => {
         this.#meta = meta;
+        this.#isVisible = isVisible;
         this.#onConnection(connection);
       },
       wish: (isOnline, isVisible) => this.#onWish(isOnline, isVisible),
@@ -226,11 +228,13 @@ class GatewayClient implements Client, Peer {
   }
 
   setVisible(visible: boolean): void {
+    this.#isVisible = visible; // whichever tab takes the lead
     void this.#wish(undefined, visible);
   }
 
   #show(visible: boolean): void {
     this.#isVisible = visible;
+    this.#tabs?.tellLeading();
     for (const document of this.#registry.documents) document.tellVisible();
   }
 

@@ -273,4 +273,27 @@ describe.skipIf(!hasLocks)("tabs", () => {
     expect(new Set(texts).size).toBe(1);
     for (const letter of "abc") expect(texts[0]?.split(letter)).toHaveLength(31);
   });
+
+  test.each(["leading", "following"])(
+    "invisible by the %s tab is so after another takes the lead",
+    async (asked) => {
+      const { document: ben } = await people.event("ben", { title: "Sync" });
+      const store = shared();
+      const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+      await opened(one, ben.id);
+      const second = await opened(two, ben.id);
+      await until(ben.presence, (now) => now.others.length === 1);
+      (asked === "leading" ? one : two).setVisible(false);
+      await until(ben.presence, (now) => now.others.length === 0);
+      await one.close();
+      await until(two.connection, (now) => now.state === "online");
+      second.set("/title", "Unseen");
+      await second.saved();
+      const { document: carl } = await people.join("carl", ben.id);
+      const { others } = await until(carl.presence, (now) => now.others.length > 0);
+      expect(others.map(({ user_id }) => user_id)).toEqual(["ben"]);
+      two.setVisible(true);
+      await until(ben.presence, (now) => now.others.some(({ user_id }) => user_id === "ann"));
+    },
+  );
 });

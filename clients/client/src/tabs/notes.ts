@@ -22,8 +22,8 @@ export interface Standing {
 export type Note =
   /** Who leads? */
   | { kind: "hello" }
-  /** This tab does; told when it begins, when it is asked, and when its connection changes. */
-  | { kind: "leading"; leader: string; meta: Meta; connection: Connection }
+  /** This tab does; told when it begins, when it is asked, and when its connection or visibility changes. */
+  | { kind: "leading"; leader: string; meta: Meta; connection: Connection; isVisible: boolean }
   | { kind: "standing"; leader: string; key: string; standing: Standing }
   /** A following tab's message to the leading one, as if to the server; and an answer. */
   | { kind: "say"; leader: string; tab: string; type: string; id: string; payload: Payload }

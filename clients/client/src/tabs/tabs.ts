@@ -25,8 +25,9 @@ export interface TabEvents {
   /** It is another's: no connection of one's own. */
   stepDown(): void;
   meta(): Meta;
-  onLeader(meta: Meta, connection: Connection): void;
+  onLeader(meta: Meta, connection: Connection, isVisible: boolean): void;
   connection(): Connection;
+  isVisible(): boolean;
   wish(isOnline?: boolean, isVisible?: boolean): void;
 }
 
@@ -130,7 +131,8 @@ export class Tabs {
   tellLeading(): void {
     if (!this.#host) return;
     const { leader } = this.#host;
-    this.#post({ kind: "leading", leader, meta: this.events.meta(), connection: this.events.connection() });
+    const [meta, connection] = [this.events.meta(), this.events.connection()];
+    this.#post({ kind: "leading", leader, meta, connection, isVisible: this.events.isVisible() });
   }
 
   #onNote(note: Note): void {
@@ -154,9 +156,9 @@ export class Tabs {
     }
   }
 
-  #follow({ leader, meta, connection }: Note & { kind: "leading" }): void {
+  #follow({ leader, meta, connection, isVisible }: Note & { kind: "leading" }): void {
     const isNew = leader !== this.#leader;
-    this.events.onLeader(meta, connection);
+    this.events.onLeader(meta, connection, isVisible);
     if (!isNew) return;
     this.registry.onOffline();
     this.#leader = leader;
