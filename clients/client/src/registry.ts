@@ -50,7 +50,7 @@ export class Registry {
   async #attach(document: Document<Json>): Promise<void> {
     await this.started();
     await document.state.restore();
-    if (document.snapshot.status === "closed") return;
+    if (document.state.status === "closed") return;
     this.#attached.add(document);
     if (this.context.link()) document.wire.subscribe();
     else this.context.nudge();

@@ -1,7 +1,17 @@
 /** Many tabs of one user, on a real gateway, with the platform's own Web Locks and BroadcastChannel. */
 
-import { type Channel, type Client, type Json, memoryStore, type Problem, type Store } from "@collab/client";
+import {
+  type Channel,
+  type Client,
+  type Environment,
+  type Json,
+  type Locks,
+  memoryStore,
+  type Problem,
+  type Store,
+} from "@collab/client";
 import { describe, expect, test } from "vitest";
+import { environmentOf } from "../src/environment.js";
 import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
 
@@ -30,6 +40,45 @@ function cuttable() {
     return own;
   };
   return { wire, environment: { channel } };
+}
+
+/** A tab that is ended without a word to its client: its locks come free, and its channel is silent. */
+class MortalTab {
+  readonly environment: Partial<Environment>;
+  #wire: { isCut: boolean };
+  #releases: (() => void)[] = [];
+
+  constructor() {
+    const { wire, environment } = cuttable();
+    this.#wire = wire;
+    const locks = environmentOf().locks as Locks;
+    const kept = (release: () => void) => {
+      this.#releases.push(release);
+      return release;
+    };
+    this.environment = {
+      ...environment,
+      locks: {
+        acquire: (name, options) => locks.acquire(name, options).then(kept),
+        steal: (name, options) => locks.steal(name, options).then(kept),
+      },
+    };
+  }
+
+  end(): void {
+    this.#wire.isCut = true;
+    for (const release of this.#releases) release();
+  }
+}
+
+/** Waits until following tabs have said so many messages of a type. */
+function heard(name: string, type: string, count: number): Promise<void> {
+  const channel = new BroadcastChannel(name);
+  return new Promise<void>((resolve) => {
+    channel.onmessage = (event) => {
+      if ((event as MessageEvent).data.type === type && --count === 0) resolve();
+    };
+  }).finally(() => channel.close());
 }
 
 async function opened(client: Client, id: string) {
@@ -296,4 +345,49 @@ describe.skipIf(!hasLocks)("tabs", () => {
       await until(ben.presence, (now) => now.others.some(({ user_id }) => user_id === "ann"));
     },
   );
+
+  test("who leaves a document in a following tab, or closes that, isn't there any more", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const { document: left } = await people.event("ben", { title: "Left" });
+    const { document: alone } = await people.event("ben", { title: "Alone" });
+    const store = shared();
+    const tab = new MortalTab();
+    const one = people.client("ann", { store: store() });
+    const two = people.client("ann", { store: store(), environment: tab.environment });
+    await opened(one, ben.id);
+    const [second, third] = [await opened(two, ben.id), await opened(two, left.id)];
+    await opened(two, alone.id);
+    const cursorOf = ({ presence }: typeof ben) => presence.snapshot.others[0]?.cursor.field;
+    second.presence.setCursor({ field: "title", position: 1 });
+    await until(ben.presence, () => cursorOf(ben) === "title");
+    await until(left.presence, (now) => now.others.length === 1);
+    await until(alone.presence, (now) => now.others.length === 1);
+    third.close();
+    await until(left.presence, (now) => now.others.length === 0);
+    tab.end();
+    await until(alone.presence, (now) => now.others.length === 0);
+    await until(ben.presence, () => cursorOf(ben) === "");
+  });
+
+  test("a tab that waits for a document gets it though another doesn't wait any more", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const client = () => people.client("ann", { store: store() });
+    const [one, two, three] = [client(), client(), client()];
+    one.disconnect(); // so that the leading tab has no answer yet
+    for (const tab of [one, two, three]) await until(tab.connection, (now) => now.isPaused);
+    const said = heard(String(store().name), "SUBSCRIBE", 2);
+    const [waiting, impatient] = [two.open<Event>("event", ben.id), three.open("event", ben.id)];
+    await said;
+    const left = heard(String(store().name), "UNSUBSCRIBE", 1);
+    impatient.close();
+    await left;
+    one.connect();
+    await waiting.ready();
+    ben.set("/title", "Later");
+    await until(waiting, (now) => now.view?.title === "Later");
+    expect(ben.presence.snapshot.others).toHaveLength(1);
+    waiting.close();
+    await until(ben.presence, (now) => now.others.length === 0);
+  });
 });

@@ -274,7 +274,7 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   /** Nobody has it open: over. */
   async end(): Promise<void> {
-    this.state.send("UNSUBSCRIBE", {});
+    this.wire.unsubscribe();
     this.state.isLive = false;
     this.state.status = "closed";
     this.wire.outbox.close();

@@ -146,7 +146,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   /** The message's id; null where there is no connection, or nothing subscribed yet. */
   send(type: string, payload: Payload): string | null {
-    const link = this.isLive || type === "SUBSCRIBE" ? this.context.link() : null;
+    const link = this.isLive || type.endsWith("SUBSCRIBE") ? this.context.link() : null;
     return link?.send(type, { resource_type: this.type, resource_id: this.id, ...payload }) ?? null;
   }
 

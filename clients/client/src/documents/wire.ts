@@ -54,6 +54,10 @@ export class DocumentWire {
     this.subscribeRef = this.state.send("SUBSCRIBE", payload);
   }
 
+  unsubscribe(): void {
+    if (this.state.isLive || this.subscribeRef !== null) this.state.send("UNSUBSCRIBE", {});
+  }
+
   #subscribeAgain(needsState: boolean): void {
     this.state.isLive = false;
     this.needsState = needsState;
@@ -105,6 +109,7 @@ export class DocumentWire {
 
   #onSubscribed(missing: Missing, role: Role): void {
     const { state } = this;
+    this.subscribeRef = null;
     state.role = role;
     this.resume(missing);
     state.isLive = true;
@@ -145,10 +150,11 @@ export class DocumentWire {
   #onError(ref: string | null, error: ServerError): void {
     const { state } = this;
     const flying = state.replicator.replica?.inFlight;
+    const isAnswer = ref !== null && ref === this.subscribeRef;
+    if (isAnswer) this.subscribeRef = null;
     if (flying && ref === `op-${flying.seq}`) this.onRefused(error);
-    else if (error.code === "FORBIDDEN" && (ref === this.subscribeRef || ref === null)) {
-      state.forbid(error.message);
-    } else if (ref === this.subscribeRef) this.#subscribeLater(error);
+    else if (error.code === "FORBIDDEN" && (isAnswer || ref === null)) state.forbid(error.message);
+    else if (isAnswer) this.#subscribeLater(error);
     else this.state.tell("ERROR", error);
   }
 

@@ -7,22 +7,35 @@ import { TabRoom } from "./room.js";
 
 export class TabHost {
   #rooms = new Map<string, TabRoom>();
+  #watched = new Set<string>();
   #epoch: number;
 
   constructor(
     readonly leader: string,
     private readonly registry: Registry,
     private readonly post: (note: Note) => void,
+    /** Resolves when a tab has ended, and nothing of it is under way any more. */
+    private readonly gone: (tab: string) => Promise<void>,
     epoch: number,
   ) {
     this.#epoch = epoch;
   }
 
   onSay({ tab, type, id, payload }: Note & { kind: "say" }): void {
+    this.#watch(tab);
     const [resourceType, resourceId] = [String(payload.resource_type), String(payload.resource_id)];
     const key = keyOf(resourceType, resourceId);
     if (type === "UNSUBSCRIBE") this.#leave(key, tab);
     else void this.#room(key, resourceType, resourceId).onSay(tab, type, id, payload);
+  }
+
+  #watch(tab: string): void {
+    if (this.#watched.has(tab)) return;
+    this.#watched.add(tab);
+    this.gone(tab).then(
+      () => this.#onGone(tab),
+      () => {}, // another tab leads now
+    );
   }
 
   #room(key: string, type: string, id: string): TabRoom {
@@ -59,7 +72,8 @@ export class TabHost {
     room.end();
   }
 
-  onBye(tab: string): void {
+  #onGone(tab: string): void {
+    this.#watched.delete(tab);
     for (const key of [...this.#rooms.keys()]) this.#leave(key, tab);
     this.#queues.delete(tab);
   }

@@ -29,5 +29,4 @@ export type Note =
   | { kind: "say"; leader: string; tab: string; type: string; id: string; payload: Payload }
   | { kind: "tell"; tab: string; message: Message }
   /** What the application in a following tab asked of its client. */
-  | { kind: "wish"; isOnline?: boolean; isVisible?: boolean }
-  | { kind: "bye"; tab: string };
+  | { kind: "wish"; isOnline?: boolean; isVisible?: boolean };

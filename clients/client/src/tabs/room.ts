@@ -31,6 +31,7 @@ export class TabRoom {
   #version = 1;
   #changes: Change[] = [];
   #acting: { tab: string; id: string } | null = null;
+  #placed: string | null = null; // the tab in which the user is
   #ends: (() => void)[];
 
   constructor(
@@ -58,19 +59,20 @@ export class TabRoom {
     if (type === "SUBSCRIBE") await this.#subscribe(tab, id, payload);
     else if (type === "OP") this.#edit(tab, id, payload);
     else if (type === "RESOLVE") this.document.resolve(String(payload.conflict), payload.resolution as never);
-    else if (type === "PRESENCE_UPDATE") this.#place(payload);
+    else if (type === "PRESENCE_UPDATE") this.#place(tab, payload);
   }
 
   async #subscribe(tab: string, ref: string, payload: Payload): Promise<void> {
     // Made in a tab, and never seen anywhere: it is made here as well, before the server is asked.
     if (payload.is_new && this.document.snapshot.status === "loading") this.document.begin();
+    this.#tabs.set(tab, this.#tabs.get(tab) ?? 0);
     await this.document.ready();
+    const seq = this.#tabs.get(tab);
+    if (seq === undefined) return; // it left meanwhile
     if (this.document.snapshot.status === "forbidden") {
       this.events.tell(tab, "ERROR", { code: "FORBIDDEN", message: "The token doesn't grant it.", ref });
       return;
     }
-    const seq = this.#tabs.get(tab) ?? 0;
-    this.#tabs.set(tab, seq);
     const { role } = this.document.snapshot;
     const state = this.document.state.view;
     const version = this.#version;
@@ -81,6 +83,7 @@ export class TabRoom {
 
   leave(tab: string): void {
     this.#tabs.delete(tab);
+    if (tab === this.#placed) this.document.presence.setCursor(null);
   }
 
   end(): void {
@@ -151,11 +154,12 @@ export class TabRoom {
   }
 
   /** The user is where the last tab that said so has them. */
-  #place(payload: Payload): void {
+  #place(tab: string, payload: Payload): void {
     const { presence, state } = this.document;
     const cursor = payload.cursor as unknown as
       | { field: string; position?: number; anchor?: number }
       | undefined;
+    if (cursor) this.#placed = cursor.field ? tab : null;
     if (cursor) presence.setCursor(toUnitsOf(cursor, state.view));
     if (typeof payload.is_typing === "boolean") presence.setTyping(payload.is_typing);
   }

@@ -3,6 +3,7 @@
  *
  * The leading tab has the socket and the queue. A following one talks to it over a channel as it would to the
  * server (room.ts); when the leading one ends, the lock comes to another, which goes on with what is stored.
+ * Each tab has a lock of its own, too: when a following one ends, however that is, the leading one gets it.
  */
 
 import type { Channel, Connection, Environment, Json } from "../api.js";
@@ -17,6 +18,8 @@ import { takeOver } from "./takeover.js";
 
 /** So long may the leading tab be silent before it is asked, and then before it is replaced. */
 const SILENCE_MS = 3_000;
+/** After its end, what a tab said last may come so late. */
+const LAST_WORDS_MS = 1_000;
 
 /** What the client does in either role. */
 export interface TabEvents {
@@ -36,7 +39,8 @@ export class Tabs {
   #host: TabHost | null = null;
   #leader: string | null = null;
   #tab: string;
-  #giveUp = new AbortController();
+  #giveUp = new AbortController(); // of the lead, and of what is waited for in it
+  #live: Promise<() => void> | undefined;
   #isClosed = false;
   #silence: Timer;
   #release: (() => void) | null = null;
@@ -64,11 +68,29 @@ export class Tabs {
   start(): Promise<void> {
     this.#channel = this.environment.channel?.(this.name) ?? null;
     if (this.#channel) this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
-    this.#seek();
-    this.#ask();
+    void this.#begin();
     return new Promise((resolve) => {
       this.#decided = resolve;
     });
+  }
+
+  /** A tab has its own lock before it says anything. */
+  async #begin(): Promise<void> {
+    this.#live = this.#lockOf(this.#tab);
+    await this.#live?.catch(() => {}); // closed before it had it
+    if (this.#isClosed) return this.#decided();
+    this.#seek();
+    this.#ask();
+  }
+
+  #lockOf(tab: string): Promise<() => void> | undefined {
+    const { signal } = this.#giveUp;
+    return this.environment.locks?.acquire(`${this.name} ${tab}`, { signal, onLost: () => {} });
+  }
+
+  async #gone(tab: string): Promise<void> {
+    (await this.#lockOf(tab))?.();
+    await new Promise<void>((resolve) => this.environment.setTimeout(resolve, LAST_WORDS_MS));
   }
 
   /** Waits for the lock, or takes it. */
@@ -104,7 +126,8 @@ export class Tabs {
     });
     if (this.#release !== release) return; // another tab has taken it meanwhile
     const epoch = Math.floor(this.environment.random() * 2 ** 40);
-    this.#host = new TabHost(this.#tab, this.registry, (note) => this.#post(note), epoch);
+    const [post, gone] = [this.#post.bind(this), this.#gone.bind(this)];
+    this.#host = new TabHost(this.#tab, this.registry, post, gone, epoch);
     await this.events.lead();
     this.#decided();
     this.tellLeading();
@@ -113,6 +136,7 @@ export class Tabs {
   /** Another tab took the lead while this one was asleep: what it has is merged there. */
   #stepDown(): void {
     if (this.#isClosed) return;
+    this.#giveUp.abort();
     this.#host?.end();
     this.#host = null;
     this.#release = null;
@@ -143,7 +167,6 @@ export class Tabs {
   #onFollower(note: Note, host: TabHost): void {
     if (note.kind === "hello") this.tellLeading();
     else if (note.kind === "say" && note.leader === host.leader) host.onSay(note);
-    else if (note.kind === "bye") host.onBye(note.tab);
     else if (note.kind === "wish") this.events.wish(note.isOnline, note.isVisible);
   }
 
@@ -205,10 +228,13 @@ export class Tabs {
   }
 
   close(): void {
-    if (!this.#host) this.#post({ kind: "bye", tab: this.#tab });
     this.#host = null;
     this.#channel?.close();
     this.#channel = null;
     this.#release?.();
+    this.#live?.then(
+      (release) => release(),
+      () => {},
+    );
   }
 }

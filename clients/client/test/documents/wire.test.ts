@@ -89,6 +89,41 @@ test("an edit goes with its base, its seq and the epoch, and the rest waits for 
   expect(op()?.payload.operations).toEqual([{ op: "add", path: "/location", value: "Room 2" }]);
 });
 
+describe("a document that is closed", () => {
+  const EVENT = { resource_type: "event", resource_id: "2", resource: "event" };
+  const unsubscribed = () => platform.socket.sent.filter(({ type }) => type === "UNSUBSCRIBE").length;
+
+  test("before its subscription was answered is unsubscribed from all the same", async () => {
+    await start();
+    const other = client.open("event", "2");
+    await settle();
+    expect(platform.socket.last("SUBSCRIBE")?.payload).toMatchObject({ resource_id: "2" });
+    other.close();
+    await settle();
+    expect(platform.socket.last("UNSUBSCRIBE")?.payload).toMatchObject({ resource_id: "2" });
+  });
+
+  test("after its subscription was refused isn't", async () => {
+    await start();
+    const other = client.open("event", "2");
+    await settle();
+    const ref = platform.socket.last("SUBSCRIBE")?.id;
+    platform.socket.tell("ERROR", { ...EVENT, ref, code: "FORBIDDEN", message: "no" });
+    expect(other.snapshot.status).toBe("forbidden");
+    other.close();
+    await settle();
+    expect(unsubscribed()).toBe(0);
+  });
+
+  test("before it was subscribed isn't", async () => {
+    await start();
+    client.open("event", "2").close();
+    await settle();
+    expect(platform.socket.last("SUBSCRIBE")?.payload).toMatchObject({ resource_id: "1" });
+    expect(unsubscribed()).toBe(0);
+  });
+});
+
 test("an edit that others left nothing of has nothing to send, and counts as saved", async () => {
   await start({ description: "a" });
   document.set("/title", "One");
