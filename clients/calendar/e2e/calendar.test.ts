@@ -89,6 +89,23 @@ for (const [answer, result] of [
   });
 }
 
+test("a conflict waits for its answer, whatever Escape does, and then one types on", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.textbox("Title").fill("Ann's title");
+  await bob.textbox("Title").fill("Bob's title");
+  await bob.says("saved");
+  await ann.textbox("Location").focus();
+  await ann.page.getByRole("switch", { name: "Work offline" }).dispatchEvent("click"); // leaves the focus there
+  await ann.conflict.waitFor();
+  for (let time = 0; time < 3; time++) await ann.page.keyboard.press("Escape");
+  await ann.conflict.getByRole("button", { name: "Keep mine" }).click();
+  await ann.conflict.waitFor({ state: "detached" });
+  await ann.page.keyboard.type("Room 7");
+  await Promise.all([bob.sees("Title", "Ann's title"), bob.sees("Location", "Room 7")]);
+});
+
 test("the gateway is killed while somebody types: everything arrives when it is back", async () => {
   const [ann, bob] = await stage.together("Lunch");
   await ann.textbox("Description").click();

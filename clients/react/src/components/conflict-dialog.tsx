@@ -38,7 +38,13 @@ function Question<T>({
   const { path, userId, base, mine, theirs, timestamp } = conflict;
   const [merged, setMerged] = useState(() => shown(suggest(conflict)));
   useEffect(() => {
-    if (!dialog.current?.open) dialog.current?.showModal?.();
+    const opened = dialog.current as HTMLDialogElement;
+    const focused = opened.ownerDocument.activeElement as HTMLElement | null;
+    show(opened);
+    return () => {
+      focused?.focus(); // with its caret, which `close` leaves out
+      opened.close?.();
+    };
   }, []);
   const when = timestamp === null ? "" : ` at ${new Date(timestamp).toLocaleTimeString()}`;
   return (
@@ -48,6 +54,7 @@ function Question<T>({
       aria-label="Conflict"
       aria-describedby={id}
       onCancel={(e) => e.preventDefault()}
+      onClose={(event) => show(event.currentTarget)} // a browser lets only one Escape be prevented
     >
       <p id={id}>
         {userId === null ? "Somebody" : nameOf(userId)} changed <b>{labelOf(path)}</b> too{when}.
@@ -74,6 +81,10 @@ function Question<T>({
       </div>
     </dialog>
   );
+}
+
+function show(dialog: HTMLDialogElement): void {
+  if (!dialog.open) dialog.showModal?.();
 }
 
 function Value({ name, value }: { name: string; value: Json | undefined }): ReactNode {
