@@ -18,13 +18,14 @@ export interface TextFieldProps<E extends Field> {
   onCompositionEnd(): void;
 }
 
-/** What turned `before` into `after`: the span between their common ends. */
-function splice(before: string, after: string): { start: number; end: number; inserted: string } {
+/** What turned `before` into `after`: the span between their common ends, of which the later one follows the caret. */
+function splice(before: string, after: string, caret: number) {
   const most = Math.min(before.length, after.length);
-  let start = 0;
-  while (start < most && before[start] === after[start]) start++;
   let tail = 0;
-  while (tail < most - start && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++;
+  const behind = Math.min(most, after.length - caret);
+  while (tail < behind && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++;
+  let start = 0;
+  while (start < most - tail && before[start] === after[start]) start++;
   return { start, end: before.length - tail, inserted: after.slice(start, after.length - tail) };
 }
 
@@ -47,6 +48,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   const composing = useRef<{ before: string; changes: ViewChange[] } | null>(null);
   const moved = useRef<Selection | null>(null);
   const text = typeof value === "string" ? value : "";
+  const shown = draft ?? text;
 
   useEffect(
     () =>
@@ -54,8 +56,10 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
         const field = ref.current;
         if (!field) return;
         if (composing.current) composing.current.changes.push(change);
-        else if (change.origin === "remote" && valueAt(change.before, path) !== valueAt(change.after, path))
-          moved.current = carried(change, path, moved.current ?? selectionOf(field));
+        else if (change.origin === "remote" && valueAt(change.before, path) !== valueAt(change.after, path)) {
+          const selection = moved.current ?? selectionOf(field);
+          moved.current = selection && carried(change, path, selection);
+        }
       }),
     [document, path],
   );
@@ -66,20 +70,23 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
     moved.current = null;
     if (field && selection && field.ownerDocument.activeElement === field)
       field.setSelectionRange(...selection);
-  }, [text]);
+  }, [shown]);
 
-  const write = (next: string) => (whole ? document?.set(path, next) : document?.setText(path, next));
+  const write = (next: string) => {
+    if (next === text) return;
+    if (whole) document?.set(path, next);
+    else document?.setText(path, next);
+  };
   const tellCursor = () => {
     const field = ref.current;
     if (!field || field.ownerDocument.activeElement !== field) return;
-    const [start, end, direction] = selectionOf(field);
-    const [position, anchor] = direction === "backward" ? [start, end] : [end, start];
-    document?.presence.setCursor({ field: path.slice(1), position, ...(anchor !== position && { anchor }) });
+    const selection = selectionOf(field);
+    document?.presence.setCursor({ field: path.slice(1), ...(selection && placeOf(selection)) });
   };
 
   return {
     ref,
-    value: draft ?? text,
+    value: shown,
     onChange({ currentTarget }) {
       if (composing.current) setDraft(currentTarget.value);
       else write(currentTarget.value);
@@ -94,21 +101,31 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
     },
     onCompositionEnd() {
       const { before, changes } = composing.current ?? { before: text, changes: [] };
-      const { start, end, inserted } = splice(before, ref.current?.value ?? before);
+      const after = ref.current?.value ?? before;
+      const caret = ref.current?.selectionStart ?? null;
+      const { start, end, inserted } = splice(before, after, caret ?? 0);
       const from = through(changes, path, start);
       const to = Math.max(from, through(changes, path, end));
+      const next = text.slice(0, from) + inserted + text.slice(to);
       composing.current = null;
       setDraft(null);
-      write(text.slice(0, from) + inserted + text.slice(to));
-      const caret = from + inserted.length;
-      moved.current = [caret, caret, "none"];
+      write(next);
+      if (next === after || caret === null) return;
+      const at = from + caret - start;
+      moved.current = [at, at, "none"];
     },
   };
 }
 
-function selectionOf(field: Field): Selection {
-  const end = field.value.length;
-  return [field.selectionStart ?? end, field.selectionEnd ?? end, field.selectionDirection ?? "none"];
+/** Null: an input that has none (of an address, of a number). */
+function selectionOf({ selectionStart, selectionEnd, selectionDirection }: Field): Selection | null {
+  if (selectionStart === null) return null;
+  return [selectionStart, selectionEnd ?? selectionStart, selectionDirection ?? "none"];
+}
+
+function placeOf([start, end, direction]: Selection): { position: number; anchor?: number } {
+  if (start === end) return { position: end };
+  return direction === "backward" ? { position: start, anchor: end } : { position: end, anchor: start };
 }
 
 function carried(change: ViewChange, path: string, [start, end, direction]: Selection): Selection {

@@ -13,7 +13,7 @@ import {
   useSyncStatus,
   useTextField,
 } from "@collab/react";
-import { act, cleanup, render, renderHook, screen } from "@testing-library/react";
+import { act, cleanup, fireEvent, render, renderHook, screen } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { type ReactNode, StrictMode } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -147,12 +147,65 @@ test("a composed text is one edit, put where it belongs when it is done", async 
   const document = await made("1", { title: "", description: "ab" });
   render(<Field document={document} />, { wrapper });
   const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
-  const { fireEvent } = await import("@testing-library/react");
   fireEvent.compositionStart(field);
   fireEvent.change(field, { target: { value: "aにb" } });
   expect(document.snapshot.view?.description).toBe("ab");
   fireEvent.compositionEnd(field);
   expect(document.snapshot.view?.description).toBe("aにb");
+});
+
+function Whole({ document, type }: { document: SharedDocument<Event>; type?: string }) {
+  const field = useTextField<HTMLInputElement, Event>(document, "/title", { whole: true });
+  return <input aria-label="Title" type={type} {...field} />;
+}
+
+test("a composition that is given up edits nothing, and doesn't hold the caret", async () => {
+  const document = await made("1", { title: "Lunch", description: "" });
+  render(<Whole document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLInputElement>("textbox", { name: "Title" });
+  const user = userEvent.setup();
+  await user.click(field);
+  const edits = document.snapshot.pending;
+  fireEvent.compositionStart(field);
+  fireEvent.change(field, { target: { value: "Lunchに" } });
+  fireEvent.change(field, { target: { value: "Lunch" } });
+  fireEvent.compositionEnd(field);
+  expect(document.snapshot.pending).toBe(edits);
+  field.setSelectionRange(1, 1);
+  await user.keyboard("a");
+  expect(field.value).toBe("Launch");
+  expect(field.selectionStart).toBe(2);
+});
+
+test("what was composed before a letter like it leaves the caret between the two", async () => {
+  const document = await made("1", { title: "", description: "hello" });
+  render(<Field document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  field.focus();
+  fireEvent.compositionStart(field);
+  fireEvent.change(field, { target: { value: "helllo" } });
+  field.setSelectionRange(4, 4);
+  fireEvent.compositionEnd(field);
+  expect(document.snapshot.view?.description).toBe("helllo");
+  expect(field.selectionStart).toBe(4);
+});
+
+test("an input that has no selection shows what others write", async () => {
+  const document = await made("1", { title: "ann@example.org", description: "" });
+  const listeners: ((change: ViewChange) => void)[] = [];
+  vi.spyOn(document, "onChange").mockImplementation((listener) => {
+    listeners.push(listener);
+    return () => {};
+  });
+  render(<Whole document={document} type="email" />, { wrapper });
+  const field = screen.getByRole<HTMLInputElement>("textbox", { name: "Title" });
+  field.focus();
+  const before = document.snapshot.view as unknown as Record<string, Json>;
+  const after = { ...before, title: "bob@example.org" };
+  const carry = (_: string, offset: number) => offset;
+  for (const listener of listeners) listener({ before, after, origin: "remote", carry });
+  act(() => document.set("/title", "bob@example.org"));
+  expect(field.value).toBe("bob@example.org");
 });
 
 test("events by their ids are summaries in the order of their start", async () => {
