@@ -30,10 +30,11 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
     this.#show(true);
   }
 
-  async #onChildren({ items, next }: Payload): Promise<void> {
+  /** `is_live`: another tab tells it, as it stands there. */
+  async #onChildren({ items, next, is_live: isLive = true }: Payload): Promise<void> {
     this.#items = new Map();
     for (const item of items as Payload[]) put(this.#items, summaryOf(item));
-    this.#show(true);
+    this.#show(isLive === true);
     if (!next) return;
     await this.#fetch(this.#items, String(next));
     this.#show(this.snapshot.isLive);

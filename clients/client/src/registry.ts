@@ -14,6 +14,8 @@ interface Held<T> {
 
 const CHANGES_MAX = 1_000;
 const RETRY_MS = 5_000;
+/** Asked again, a calendar would get the same answer. */
+const FINAL = ["FORBIDDEN", "INVALID_MESSAGE"];
 
 export class Registry {
   #documents = new Map<string, Held<Document<Json>>>();
@@ -147,17 +149,20 @@ export class Registry {
 
   #onCalendar({ type, payload }: Message): void {
     const calendar = this.#calendars.get(String(payload.resource_id))?.item;
-    if (type === "ERROR") calendar?.onForbidden();
-    else calendar?.onMessage(type, payload).catch(() => this.#subscribeLater(calendar));
+    if (!calendar) return;
+    if (type !== "ERROR") {
+      calendar.onMessage(type, payload).catch(() => this.#subscribeLater(calendar, RETRY_MS));
+    } else if (FINAL.includes(String(payload.code))) calendar.onForbidden();
+    else this.#subscribeLater(calendar, Number(payload.retry_after_ms ?? RETRY_MS));
   }
 
-  #subscribeLater(calendar: LiveCalendar): void {
+  #subscribeLater(calendar: LiveCalendar, ms: number): void {
     const again = () => {
       const link = this.context.link();
       if (link && this.#calendars.get(calendar.id)?.item === calendar)
         this.#subscribeCalendar(link, calendar);
     };
-    this.context.environment.setTimeout(again, RETRY_MS);
+    this.context.environment.setTimeout(again, ms);
   }
 
   /** An error that names no resource is the answer to a SUBSCRIBE, or to nothing that is known. */

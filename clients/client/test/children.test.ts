@@ -46,3 +46,25 @@ test("where the rest of a long calendar can't be listed, it is asked for again",
   await vi.advanceTimersByTimeAsync(0);
   expect(calendar.snapshot.items.map(({ id }) => id)).toEqual(["1", "2"]);
 });
+
+test.each(["UNAVAILABLE", "RATE_LIMITED", "TOO_LARGE"])(
+  "after %s a calendar is asked for again",
+  async (code) => {
+    const calendar = client.calendar("team");
+    platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")] });
+    platform.socket.tell("ERROR", { ...NAME, ref: "children", code, message: "no", retry_after_ms: 700 });
+    expect(calendar.snapshot).toMatchObject({ status: "ready", items: [{ id: "1" }] });
+    await vi.advanceTimersByTimeAsync(699);
+    expect(subscriptions()).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(subscriptions()).toHaveLength(2);
+  },
+);
+
+test("a calendar that isn't granted shows nothing, and isn't asked for again", async () => {
+  const calendar = client.calendar("team");
+  platform.socket.tell("ERROR", { ...NAME, ref: "children", code: "FORBIDDEN", message: "no" });
+  expect(calendar.snapshot).toMatchObject({ status: "forbidden", items: [] });
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(subscriptions()).toHaveLength(1);
+});

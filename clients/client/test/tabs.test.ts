@@ -1,6 +1,7 @@
 /** Many tabs of one user, on a real gateway, with the platform's own Web Locks and BroadcastChannel. */
 
 import {
+  type CalendarSnapshot,
   type Channel,
   type Client,
   type Environment,
@@ -389,5 +390,28 @@ describe.skipIf(!hasLocks)("tabs", () => {
     expect(ben.presence.snapshot.others).toHaveLength(1);
     waiting.close();
     await until(ben.presence, (now) => now.others.length === 0);
+  });
+
+  test("a calendar stays up to date in a following tab, and after another takes the lead", async () => {
+    const calendar_id = `calendar-${process.pid}`;
+    const { document: ben } = await people.event("ben", { title: "Sync", calendar_id });
+    const store = shared();
+    const client = () => people.client("ann", { store: store() });
+    const [one, two, three] = [client(), client(), client()];
+    for (const tab of [two, three]) await until(tab.connection, (now) => now.state === "online");
+    const calendars = [two, three].map((tab) => tab.calendar(calendar_id));
+    const shows = (title: string) => (now: CalendarSnapshot) => now.isLive && now.items[0]?.title === title;
+    for (const calendar of calendars) await until(calendar, shows("Sync"));
+    ben.set("/title", "Lunch");
+    for (const calendar of calendars) await until(calendar, shows("Lunch"));
+    one.disconnect();
+    for (const calendar of calendars) await until(calendar, (now) => !now.isLive);
+    one.connect();
+    for (const calendar of calendars) await until(calendar, shows("Lunch"));
+    await one.close();
+    ben.set("/title", "Dinner");
+    for (const calendar of calendars) await until(calendar, shows("Dinner"));
+    ben.set("/calendar_id", "another");
+    for (const calendar of calendars) await until(calendar, (now) => now.items.length === 0);
   });
 });

@@ -1,12 +1,14 @@
-/** The leading tab's end: rooms for the documents that other tabs have open, and answers in their order. */
+/** The leading tab's end: rooms for the documents and calendars that other tabs have open, and answers in their order. */
 
 import type { Registry } from "../registry.js";
 import { keyOf, type Payload } from "../wire.js";
+import { TabCalendar } from "./calendar.js";
 import type { Note } from "./notes.js";
 import { TabRoom } from "./room.js";
 
 export class TabHost {
   #rooms = new Map<string, TabRoom>();
+  #calendars = new Map<string, TabCalendar>();
   #watched = new Set<string>();
   #epoch: number;
 
@@ -25,8 +27,26 @@ export class TabHost {
     this.#watch(tab);
     const [resourceType, resourceId] = [String(payload.resource_type), String(payload.resource_id)];
     const key = keyOf(resourceType, resourceId);
-    if (type === "UNSUBSCRIBE") this.#leave(key, tab);
+    if (payload.children) this.#onCalendar(tab, type, resourceId);
+    else if (type === "UNSUBSCRIBE") leave(this.#rooms, key, tab);
     else void this.#room(key, resourceType, resourceId).onSay(tab, type, id, payload);
+  }
+
+  #onCalendar(tab: string, type: string, id: string): void {
+    if (type === "UNSUBSCRIBE") leave(this.#calendars, id, tab);
+    else this.#calendar(id).join(tab);
+  }
+
+  #calendar(id: string): TabCalendar {
+    let calendar = this.#calendars.get(id);
+    if (!calendar) {
+      const name = { resource: "calendar", resource_id: id };
+      calendar = new TabCalendar(this.registry.calendar(id), (tab, type, payload) => {
+        this.#tell(tab, type, { ...name, ...payload } as Payload);
+      });
+      this.#calendars.set(id, calendar);
+    }
+    return calendar;
   }
 
   #watch(tab: string): void {
@@ -46,8 +66,7 @@ export class TabHost {
       room = new TabRoom(document, this.#epoch, {
         onStanding: (standing) => this.post({ kind: "standing", leader: this.leader, key, standing }),
         tell: (tab, told, payload) => {
-          const message = { type: told, id: "", timestamp: 0, payload: { ...name, ...payload } as Payload };
-          const tellNow = () => this.post({ kind: "tell", tab, message });
+          const tellNow = () => this.#tell(tab, told, { ...name, ...payload } as Payload);
           // An edit is answered when it is stored; nothing may overtake the answer.
           this.#queues.set(tab, this.#after(tab, told === "OP_ACK" ? document.stored() : null).then(tellNow));
         },
@@ -64,22 +83,30 @@ export class TabHost {
     return before.then(() => stored ?? undefined).catch(() => {});
   }
 
-  #leave(key: string, tab: string): void {
-    const room = this.#rooms.get(key);
-    room?.leave(tab);
-    if (!room?.isEmpty) return;
-    this.#rooms.delete(key);
-    room.end();
+  #tell(tab: string, type: string, payload: Payload): void {
+    this.post({ kind: "tell", tab, message: { type, id: "", timestamp: 0, payload } });
   }
 
   #onGone(tab: string): void {
     this.#watched.delete(tab);
-    for (const key of [...this.#rooms.keys()]) this.#leave(key, tab);
+    for (const rooms of [this.#rooms, this.#calendars]) {
+      for (const key of [...rooms.keys()]) leave(rooms, key, tab);
+    }
     this.#queues.delete(tab);
   }
 
   end(): void {
-    for (const room of this.#rooms.values()) room.end();
-    this.#rooms.clear();
+    for (const rooms of [this.#rooms, this.#calendars]) {
+      for (const room of rooms.values()) room.end();
+      rooms.clear();
+    }
   }
+}
+
+function leave(rooms: Map<string, TabRoom | TabCalendar>, key: string, tab: string): void {
+  const room = rooms.get(key);
+  room?.leave(tab);
+  if (!room?.isEmpty) return;
+  rooms.delete(key);
+  room.end();
 }

@@ -205,7 +205,7 @@ export class Tabs {
         if (type === "OP") this.#silence.set(SILENCE_MS, () => this.#ask());
         return id;
       };
-      sender = { send, features: [], limits: {} };
+      sender = { send, features: ["children"], limits: {} };
       this.#senders.set(leader, sender);
     }
     return sender;

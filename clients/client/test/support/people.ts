@@ -11,6 +11,7 @@ export interface Event {
   description?: string;
   location?: string;
   start_time?: string;
+  calendar_id?: string;
   tags?: string[];
   attendees?: { user_id: string; email?: string; response_status?: string }[];
 }
