@@ -10,9 +10,16 @@ export const NOWHERE: Cursor = Object.freeze({ field: "" });
 export const isSame = (one: Cursor, other: Cursor): boolean =>
   one.field === other.field && one.position === other.position && one.anchor === other.anchor;
 
-/** A field is a member's name (`title`), or a JSON pointer. */
-const textAt = (document: Json, field: string): Json | undefined =>
-  valueAt(document, field.startsWith("/") ? field : `/${field}`);
+/** A field is a member's name (`title`), or a JSON pointer. Anybody may send what is neither: that has no text. */
+function textAt(document: Json, field: string): Json | undefined {
+  try {
+    return valueAt(document, pathOf(field));
+  } catch {
+    return undefined;
+  }
+}
+
+const pathOf = (field: string): string => (field.startsWith("/") ? field : `/${field}`);
 
 /** The cursor with its offsets changed; an offset that becomes null is left out. */
 function mapped(cursor: Cursor, change: (offset: number) => number | null): Cursor {
@@ -51,6 +58,5 @@ export function carriedCursor(
   if (cursor.position === undefined) return cursor;
   const { field } = cursor;
   if (textAt(change.before, field) === textAt(change.after, field)) return cursor;
-  const path = field.startsWith("/") ? field : `/${field}`;
-  return mapped(cursor, (offset) => carried(change, path, offset, stays));
+  return mapped(cursor, (offset) => carried(change, pathOf(field), offset, stays));
 }

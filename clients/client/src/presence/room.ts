@@ -62,7 +62,9 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
   setTyping(isTyping: boolean): void {
     this.#typingTimer.end();
     if (isTyping) this.#typingTimer.set(TYPING_MS, () => this.setTyping(false));
-    if (isTyping === this.#isTyping) return;
+    // Who types on says so again: the server ends it after a while.
+    const isOld = isTyping && this.document.context.environment.now() - this.#toldAt >= TYPING_MS;
+    if (isTyping === this.#isTyping && !isOld) return;
     this.#isTyping = isTyping;
     this.#tellSoon();
   }

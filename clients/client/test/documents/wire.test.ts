@@ -89,6 +89,39 @@ test("an edit goes with its base, its seq and the epoch, and the rest waits for 
   expect(op()?.payload.operations).toEqual([{ op: "add", path: "/location", value: "Room 2" }]);
 });
 
+describe("presence", () => {
+  const presence = (name: string, field: string) => ({
+    ...{ user_id: name, client_id: name, session_id: name, user: { id: name, name }, is_typing: false },
+    cursor: { field, position: 1, version: 5 },
+  });
+
+  test("of somebody in a field that nobody can read shows all who are here, and oneself there", async () => {
+    await start({ "x~y": "text", title: "Sync" });
+    const fields = ["~", "x~y", "/x~y", "\ud800", "title"];
+    tell("PRESENCE_STATE", { presences: fields.map((field, at) => presence(`user ${at}`, field)) });
+    expect(document.presence.snapshot.others.map(({ cursor }) => cursor.field)).toEqual(fields);
+    for (const field of fields) document.presence.setCursor({ field, position: 1 });
+    tell("OP_BROADCAST", { client_id: "b", version: 6, operation: { op: "remove", path: "/x~0y" } });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(platform.socket.last("PRESENCE_UPDATE")?.payload).toMatchObject({ cursor: { field: "title" } });
+  });
+
+  test("says again and again that somebody types, and once that they don't", async () => {
+    await start({ description: "" });
+    const told = () =>
+      platform.socket.sent
+        .filter(({ type }) => type === "PRESENCE_UPDATE")
+        .map(({ payload }) => payload.is_typing);
+    for (let second = 0; second < 12; second++) {
+      document.setText("/description", `${document.snapshot.view?.description}a`);
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect(told()).toEqual([true, true, true]);
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(told()).toEqual([true, true, true, false]);
+  });
+});
+
 describe("a document that is closed", () => {
   const EVENT = { resource_type: "event", resource_id: "2", resource: "event" };
   const unsubscribed = () => platform.socket.sent.filter(({ type }) => type === "UNSUBSCRIBE").length;
