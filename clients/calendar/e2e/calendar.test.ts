@@ -57,6 +57,30 @@ test("somebody's answer comes while another is about to type: the caret stays wi
   await ann.sees("Description", "Bring cake. We start at noon.");
 });
 
+test("a time is typed in peace: nobody gets the years on the way to it", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  const start = ({ page }: Person) => page.getByLabel("Start");
+  const seen = start(bob).evaluate((field) => {
+    const values = new Set<string>();
+    return new Promise<string[]>((resolve) => {
+      const look = () => {
+        const { value } = field as HTMLInputElement;
+        values.add(value);
+        if (value === "2021-05-06T07:08") resolve([...values]);
+        else requestAnimationFrame(look);
+      };
+      look();
+    });
+  });
+  await start(ann).focus();
+  const { keyboard } = ann.page;
+  await keyboard.type("05062021", { delay: 100 });
+  await keyboard.press("ArrowRight");
+  await keyboard.type("0708AM", { delay: 100 });
+  for (const value of await seen) expect(value).toMatch(/^20\d\d-/);
+  expect(await start(ann).inputValue()).toBe("2021-05-06T07:08");
+});
+
 test("an edit is taken back and done again", async () => {
   const [ann, bob] = await stage.together("Lunch");
   await ann.textbox("Location").fill("Room 7");

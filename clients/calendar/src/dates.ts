@@ -14,19 +14,22 @@ export function weeksOf(month: string): Date[][] {
 
 /** `2026-11-26`, in local time. */
 export function dayOf(date: Date): string {
-  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  return `${digits(date.getFullYear(), 4)}-${digits(date.getMonth() + 1)}-${digits(date.getDate())}`;
 }
 
 /** An input's `2026-11-26T14:00` of an RFC 3339 time; "" of nothing. */
 export function localTime(value: unknown): string {
   const date = typeof value === "string" ? new Date(value) : null;
   if (!date || Number.isNaN(date.getTime())) return "";
-  return `${dayOf(date)}T${two(date.getHours())}:${two(date.getMinutes())}`;
+  return `${dayOf(date)}T${digits(date.getHours())}:${digits(date.getMinutes())}`;
 }
+
+/** Is an input's local time one that is meant? On the way to a year there are others: 0002, 0020, 0202. */
+export const isMeant = (local: string): boolean => /^[1-9]\d{3}-/.test(local);
 
 /** RFC 3339 of an input's local time. */
 export function instant(local: string): string {
   return new Date(local).toISOString().replace(".000Z", "Z");
 }
 
-const two = (value: number) => String(value).padStart(2, "0");
+const digits = (value: number, least = 2) => String(value).padStart(least, "0");

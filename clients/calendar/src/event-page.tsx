@@ -13,7 +13,7 @@ import {
   useTextField,
 } from "@collab/react";
 import { type ReactNode, useState } from "react";
-import { instant, localTime } from "./dates.js";
+import { instant, isMeant, localTime } from "./dates.js";
 import { type Attendee, describe, type EventDocument, labelOf } from "./event.js";
 
 type Document = SharedDocument<EventDocument> | null;
@@ -100,13 +100,19 @@ function Text({ document, path, label }: FieldProps): ReactNode {
 
 function Time({ document, path, label }: FieldProps): ReactNode {
   const [value, set] = useField<string, EventDocument>(document, path);
+  const [draft, setDraft] = useState<string | null>(null); // what was typed of a time
+  const onChange = (typed: string) => {
+    setDraft(isMeant(typed) ? null : typed);
+    if (isMeant(typed)) set(instant(typed));
+  };
   return (
     <label>
       {label}
       <input
         type="datetime-local"
-        value={localTime(value)}
-        onChange={({ target }) => target.value && set(instant(target.value))}
+        value={draft ?? localTime(value)}
+        onChange={({ target }) => onChange(target.value)}
+        onBlur={() => setDraft(null)}
       />
     </label>
   );
