@@ -299,9 +299,12 @@ class Hub:
             await self._evict(room)
 
     async def _evict(self, room: Room) -> None:
+        idle_since_s = room.idle_since_s
         if room.version > room.history.snapshot_version:
             await self._save_snapshot(room.resource, room.epoch, room.version, room.document)
-        if room.subscriber_count or room.busy or self._rooms.get(room.resource) is not room:
+        if self._rooms.get(room.resource) is not room or room.idle_since_s != idle_since_s:
+            return  # somebody has opened it meanwhile
+        if room.subscriber_count or room.busy:
             return
         del self._rooms[room.resource]
         self._committer.forget(room)

@@ -146,7 +146,7 @@ class RemotePresence:
             kind, node, number, session, fields = orjson.loads(payload)
             if node in self._lost:
                 return
-            entry = decode(node, session, fields, room.stamp_ms())
+            entry = decode(node, session, fields, self._wall_ms())
         except MALFORMED as error:
             logger.warning("%s: no presence, and no announcement: %r", room.resource, error)
             return
@@ -158,9 +158,9 @@ class RemotePresence:
             self._left[place] = number
             known = room.roster.get(session)
             if known is not None and known.number < number:
-                room.roster.expel(session, room.stamp_ms())
+                room.roster.expel(session, self._wall_ms())
         elif kind in (JOIN, UPDATE):
-            room.roster.admit(entry, room.stamp_ms())
+            room.roster.admit(entry, self._wall_ms())
 
     async def fill(self, room: Room) -> None:
         """Bring a room that opens the members of the other nodes; when they can't be had, soon."""
@@ -176,20 +176,20 @@ class RemotePresence:
         for entry in room.roster.entries():
             heard_s = self._heard_s.get((room.resource, entry.session_id), NEVER_S)
             if entry.node and entry.session_id not in present and heard_s <= asked_s - GRACE_S:
-                room.roster.expel(entry.session_id, room.stamp_ms())
+                room.roster.expel(entry.session_id, self._wall_ms())
 
     def _take(self, room: Room, member: Member) -> bool:
         """Whether a stored member counts; it is admitted then."""
         if member.node == self._leases.node or member.node in self._lost:
             return False
         try:
-            entry = decode(member.node, member.session, orjson.loads(member.entry), room.stamp_ms())
+            entry = decode(member.node, member.session, orjson.loads(member.entry), self._wall_ms())
         except MALFORMED as error:
             logger.warning("%s: no presence entry: %r", room.resource, error)
             return False
         if entry.number <= self._left.get((room.resource, member.session), 0):
             return False
-        room.roster.admit(entry, room.stamp_ms())
+        room.roster.admit(entry, self._wall_ms())
         return True
 
     def on_node_lost(self, node: str) -> None:
@@ -206,7 +206,7 @@ class RemotePresence:
         for room in list(self._rooms.values()):
             for entry in room.roster.entries():
                 if entry.node in lost:
-                    room.roster.expel(entry.session_id, room.stamp_ms())
+                    room.roster.expel(entry.session_id, self._wall_ms())
             await slices.pause()
 
     # ------------------------------------------------------------------------------------- reconciling

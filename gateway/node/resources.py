@@ -228,7 +228,8 @@ class HubResources(RequestCharges):
         with self._refusals_counted():
             self._refuse_killed()
             room = await self._hub.open(f"{resource_type}:{resource_id}")
-            return await self._replace(room, user_id, document, expected_version)
+            with room.kept():
+                return await self._replace(room, user_id, document, expected_version)
 
     async def delete(
         self, user_id: str, resource_type: str, resource_id: str, expected_version: int | None
@@ -239,7 +240,8 @@ class HubResources(RequestCharges):
             room = await self._hub.open(f"{resource_type}:{resource_id}")
             if room.document is None and not room.busy:
                 return Written(room.version, room.epoch)
-            return await self._replace(room, user_id, None, expected_version)
+            with room.kept():
+                return await self._replace(room, user_id, None, expected_version)
 
     async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
         """Erase history and documents."""

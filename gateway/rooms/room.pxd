@@ -38,6 +38,7 @@ cdef class Room:
     cdef object __weakref__
 
     cpdef object stamp_ms(self)
+    cpdef object wall_ms(self)
     cpdef dict name(self)
     cpdef submit(self, Submission submission)
     cdef _ask(self)

@@ -13,7 +13,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -88,6 +88,10 @@ def locate(refusal: Refusal, patch: list[dict[str, Any]], index: int | None = No
             details["path"] = path
 
 
+def _nothing() -> None:
+    """Called for each change of a room that is kept."""
+
+
 def _acknowledged(ack: Ack) -> dict[str, Any]:
     """One of a SYNC_RESPONSE's `acks`."""
     shown: dict[str, Any] = {"id": ack.id, "version": ack.version}
@@ -141,7 +145,13 @@ class Room:
         self._began_s = 0.0  # when that began, where it may become several edits
         share = None if shared.share is None else partial(shared.share, resource)
         self.roster = Roster(
-            self.type, self.id, shared.config.presence, self.audience.announce, self._roster_due, share
+            self.type,
+            self.id,
+            shared.config.presence,
+            self.audience.announce,
+            self._roster_due,
+            share,
+            self._stamped,
         )
 
     # --------------------------------------------------------------------------------------- the head
@@ -164,6 +174,13 @@ class Room:
     def stamp_ms(self) -> int:
         """The present time, never less than what this resource was stamped with before."""
         return self.history.stamp(self._shared.wall_ms())
+
+    def wall_ms(self) -> int:
+        """The present time by this node's clock alone, for how long something takes."""
+        return self._shared.wall_ms()
+
+    def _stamped(self, wall_ms: int) -> int:
+        return self.history.stamp(wall_ms)
 
     def name(self) -> dict[str, str]:
         """The members of a payload that name this resource."""
@@ -190,6 +207,10 @@ class Room:
         finally:
             watchers.remove(changed)
             self.idle_since_s = self._shared.now_s()
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Meanwhile the room stays open: for whoever opened it and must wait before using it."""
+        return self.watched(_nothing)
 
     @property
     def subscriber_count(self) -> int:

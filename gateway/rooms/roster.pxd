@@ -35,6 +35,7 @@ cdef class Roster:
     cdef bint _refresh_due
     cdef object _refreshed_ms
     cdef object _share
+    cdef object _stamp
     cdef dict _unshared
     cdef Py_ssize_t _members_max
     cdef readonly object turns

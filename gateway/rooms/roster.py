@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from gateway.config import PresenceSettings
 from gateway.ports import Connection, Person
 from gateway.rooms.palette import Palette
-from gateway.rooms.turns import Turns
+from gateway.rooms.turns import Turns, is_over
 from gateway.wire import messages
 
 NO_CURSOR: dict[str, Any] = {"field": ""}
@@ -99,10 +99,11 @@ class Presence:
 
 
 class Roster:
-    """The visible members of one resource. Times are Unix milliseconds and passed in.
+    """The visible members of one resource. Times are the node's own clock's, Unix ms, and passed in.
 
     `announce` tells everybody but one; `on_due` asks for calls of `tick` while `due`. `share` tells the other
-    nodes what became of a member of this one (JOIN, UPDATE or LEAVE).
+    nodes what became of a member of this one (JOIN, UPDATE or LEAVE). `stamp` makes a time that of a message:
+    it may be later, for other nodes' clocks count there, so it can't measure how long ago something was.
     """
 
     __slots__ = (
@@ -116,6 +117,7 @@ class Roster:
         "_refreshed_ms",
         "_resource",
         "_share",
+        "_stamp",
         "_typing",
         "_unshared",
         "_waiting",
@@ -130,6 +132,7 @@ class Roster:
         announce: Announce,
         on_due: Callable[[], None],
         share: Callable[[str, Presence], None] | None = None,
+        stamp: Callable[[int], int] = int,
     ) -> None:
         self._resource = {"resource_type": resource_type, "resource_id": resource_id}
         self._config = config
@@ -143,6 +146,7 @@ class Roster:
         self._refresh_due = False
         self._refreshed_ms = 0
         self._share = share
+        self._stamp = stamp
         self._unshared: dict[Presence, None] = {}  # updates that wait for a crowded room's refresh
         self.turns = Turns(config.update_interval_ms, on_due)
 
@@ -178,12 +182,15 @@ class Roster:
 
     def leave(self, session_id: str, now_ms: int) -> None:
         """A session leaves, or turns invisible; unknown ones are ignored."""
+        was_crowded = self.crowded
         entry = self._entries.pop(session_id, None)
         if entry is not None:
             self._unshared.pop(entry, None)
             self._typing.pop(entry, None)
             self._palette.give_back(entry.person.user_id)
             self._tell(LEAVE, entry, now_ms)
+            if was_crowded and not self.crowded:  # not all who are left were told of
+                self._refresh_later()
 
     def update(
         self, entry: Presence, now_ms: int, cursor: dict[str, Any] | None, is_typing: bool | None
@@ -198,7 +205,7 @@ class Roster:
             entry.typing_ms = now_ms
             self._typing[entry] = None
         entry.last_seen_ms = entry.active_ms = now_ms
-        if now_ms - entry.announced_ms >= self._config.update_interval_ms:
+        if is_over(entry.announced_ms, self._config.update_interval_ms, now_ms):
             self._tell(UPDATE, entry, now_ms)
         elif not entry.waiting:
             entry.waiting = True
@@ -209,7 +216,7 @@ class Roster:
         """Who hasn't said for a while that it is typing, or moved its cursor, isn't typing any more."""
         while self._typing:
             entry = next(iter(self._typing))
-            if now_ms - entry.typing_ms < self._config.typing_s * 1000:
+            if not is_over(entry.typing_ms, self._config.typing_s * 1000, now_ms):
                 return
             del self._typing[entry]
             entry.is_typing = False
@@ -252,11 +259,11 @@ class Roster:
         for entry in waiting:
             if not entry.waiting:
                 continue
-            if now_ms - entry.announced_ms >= self._config.update_interval_ms:
+            if is_over(entry.announced_ms, self._config.update_interval_ms, now_ms):
                 self._tell(UPDATE, entry, now_ms)
             else:
                 self._waiting.append(entry)
-        if self._refresh_due and now_ms - self._refreshed_ms >= self._config.refresh_interval_ms:
+        if self._refresh_due and is_over(self._refreshed_ms, self._config.refresh_interval_ms, now_ms):
             self._refresh_due = False
             self._refreshed_ms = now_ms
             self._announce(self.state(now_ms), None)
@@ -275,7 +282,7 @@ class Roster:
             "presences": [entry.payload() for entry in entries],
             "count": len(self._entries),
         }
-        return messages.encode("PRESENCE_STATE", payload, now_ms)
+        return messages.encode("PRESENCE_STATE", payload, self._stamp(now_ms))
 
     def _tell(self, kind: str, entry: Presence, now_ms: int) -> None:
         entry.waiting = False
@@ -289,7 +296,7 @@ class Roster:
         if self.crowded:
             self._refresh_later()
             return
-        message = messages.encode(kind, {**self._resource, **entry.payload()}, now_ms)
+        message = messages.encode(kind, {**self._resource, **entry.payload()}, self._stamp(now_ms))
         self._announce(message, entry.connection)
 
     def _refresh_later(self, updated: Presence | None = None) -> None:

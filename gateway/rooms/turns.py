@@ -10,6 +10,11 @@ from collections.abc import Callable
 Turn = Callable[[], None]
 
 
+def is_over(began_ms: int, interval_ms: float, now_ms: int) -> bool:
+    """Whether so much time has passed; where the clock was set back nobody can say, and nobody waits."""
+    return not 0 <= now_ms - began_ms < interval_ms
+
+
 class Turns:
     """One turn of a member in each interval, the latest. `on_due` asks for calls of `tick` while `due`."""
 
@@ -52,6 +57,6 @@ class Turns:
     def _forget(self, now_ms: int) -> None:
         while self._turned:
             session_id = next(iter(self._turned))
-            if now_ms - self._turned[session_id] < self._interval_ms:
+            if not is_over(self._turned[session_id], self._interval_ms, now_ms):
                 return
             del self._turned[session_id]

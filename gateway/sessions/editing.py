@@ -146,7 +146,7 @@ def _answer_again(session: ClientSession, room: Room, submission: Submission) ->
 
 def _hand_over(session: ClientSession, room: Room, submission: Submission) -> None:
     room.submit(submission)
-    room.roster.edited(session.id, room.stamp_ms())
+    room.roster.edited(session.id, room.wall_ms())
     session.unacknowledged += 1
 
 

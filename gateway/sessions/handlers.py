@@ -345,15 +345,21 @@ async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: by
     if await session.hand_over(resource, raw):
         return
     room = await _opened(session, resource)
-    await _recall(session, room)
-    missing = await _missing(session, room, seen)
-    if session.connection is None:
-        return
-    role = _granted_role(session, resource_type, resource_id)  # some of it may have been revoked meanwhile
-    subscription = session.subscriptions.get(resource)
+    with room.kept():
+        await _recall(session, room)
+        missing = await _missing(session, room, seen)
+        if session.connection is not None:
+            _join(session, room, missing, visible)
+
+
+def _join(session: ClientSession, room: Room, missing: Mapping[str, Any], visible: bool) -> None:
+    """Begin a subscription, or go on with one; nothing is waited for in between."""
+    assert session.connection is not None
+    role = _granted_role(session, room.type, room.id)  # some of it may have been revoked meanwhile
+    subscription = session.subscriptions.get(room.resource)
     is_new = subscription is None
     if subscription is None:
-        subscription = session.subscriptions[resource] = Subscription(room, role)
+        subscription = session.subscriptions[room.resource] = Subscription(room, role)
         session.shared.counters.subscriptions += 1
     subscription.role = role
     _count_sync(session, missing)
@@ -373,7 +379,7 @@ async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: by
         session.appear(subscription)
     elif visible != subscription.visible:
         _turn(session, subscription, visible)
-    session.connection.send(room.roster.state(room.stamp_ms()), room.resource, droppable=True)
+    session.connection.send(room.roster.state(room.wall_ms()), room.resource, droppable=True)
 
 
 async def _recall(session: ClientSession, room: Room) -> None:
@@ -477,7 +483,7 @@ def _turn(
 
     if visible != (subscription.presence is not None):
         room = subscription.room
-        room.roster.turns.turn(session.id, room.stamp_ms(), turned)
+        room.roster.turns.turn(session.id, room.wall_ms(), turned)
     else:
         subscription.room.roster.turns.leave(session.id)  # as it was: what waits is taken back
         turned()
@@ -488,7 +494,7 @@ def _move(subscription: Subscription, cursor: dict[str, Any] | None, is_typing: 
         room = subscription.room
         if cursor is not None and "position" in cursor:
             cursor.setdefault("version", room.version)
-        room.roster.update(subscription.presence, room.stamp_ms(), cursor, is_typing)
+        room.roster.update(subscription.presence, room.wall_ms(), cursor, is_typing)
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -189,7 +189,7 @@ class ClientSession:
         if subscription is None:
             return None
         room = subscription.room
-        return room.roster.state(room.stamp_ms())
+        return room.roster.state(room.wall_ms())
 
     async def hand_over(self, resource: str, message: bytes) -> bool:
         """Before its first subscription the session moves to the worker that the resource is at home in.
@@ -444,7 +444,7 @@ class ClientSession:
         if subscription.presence is None:
             room = subscription.room
             client_id = self.client_id or self.id
-            now_ms = room.stamp_ms()
+            now_ms = room.wall_ms()
             presence = Presence(self.id, client_id, self.known_identity(), self._connection, now_ms)
             presence.client = self
             subscription.presence = presence
@@ -455,7 +455,7 @@ class ClientSession:
         """Become invisible in a resource."""
         if subscription.presence is not None:
             subscription.presence = None
-            subscription.room.roster.leave(self.id, subscription.room.stamp_ms())
+            subscription.room.roster.leave(self.id, subscription.room.wall_ms())
             self.shared.counters.presences -= 1
 
     def leave(self, subscription: Subscription) -> None:
@@ -473,7 +473,7 @@ class ClientSession:
         for subscription in self.subscriptions.values():
             if subscription.presence is not None:
                 room = subscription.room
-                room.roster.rename(subscription.presence, client_id, room.stamp_ms())
+                room.roster.rename(subscription.presence, client_id, room.wall_ms())
 
     def extend(self) -> None:
         """The connection turned out to be extended: its subscriptions change their form."""

@@ -123,6 +123,35 @@ async def test_a_room_that_is_wanted_while_it_is_evicted_opens_again(autojump_cl
         assert again.version == 2, "it listens"
 
 
+async def test_a_room_that_is_opened_while_its_snapshot_is_saved_stays(autojump_clock):
+    async with cluster(IDLE) as found:
+        worker = await found.worker()
+        room = await worker.open()
+        save, saving = worker.log.save_snapshot, trio.Event()
+
+        async def slow(*arguments):
+            saving.set()
+            await trio.sleep(1)
+            await save(*arguments)
+
+        worker.log.save_snapshot = slow
+        await saving.wait()
+        assert await worker.hub.open(RESOURCE) is room
+        await trio.sleep(1.5)
+        assert worker.hub.get(RESOURCE) is room
+
+
+async def test_a_room_is_kept_for_whoever_must_wait_before_using_it(autojump_clock):
+    async with cluster(IDLE) as found:
+        worker = await found.worker()
+        room = await worker.open()
+        with room.kept():
+            await trio.sleep(60)
+            assert worker.hub.get(RESOURCE) is room
+        await trio.sleep(60)
+        assert worker.hub.get(RESOURCE) is None
+
+
 async def test_the_windows_of_a_worker_are_bounded_the_idlest_give_theirs_up(autojump_clock):
     config = CONFIG.with_(limits={"windows_bytes_max": 20_000})
     async with cluster(config) as found:

@@ -184,6 +184,33 @@ def test_a_crowded_room_tells_the_state_of_those_who_are_active_now_and_then():
     assert state["payload"]["presences"] == [], "ann moved her cursor a minute ago"
 
 
+def test_when_a_crowd_is_none_any_more_all_who_are_left_are_told():
+    place = Place(members_max=2)
+    for name in ("ann", "bob", "cid"):
+        place.join(name)
+    place.take()
+    place.roster.leave("session-cid", START_MS + 10)
+    assert place.take() == [LEAVE] and place.roster.due
+    place.roster.tick(START_MS + 10_000)
+    kind, payload, _ = place.told[-1]
+    assert kind == "PRESENCE_STATE"
+    assert {entry["user_id"] for entry in payload["presences"]} == {"ann", "bob"}, "though they weren't active"
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_back(place):
+    entry = place.join("ann")
+    move(place, entry, 1, START_MS)
+    before_ms = START_MS - 600_000
+    move(place, entry, 2, before_ms)
+    place.roster.update(entry, before_ms, None, True)
+    place.roster.tick(before_ms + 100)
+    assert place.told[-1][1]["cursor"]["position"] == 2 and place.told[-1][1]["is_typing"]
+    place.roster.end_typing(before_ms + 9000)
+    assert place.told[-1][1]["is_typing"]
+    place.roster.end_typing(before_ms + 11_000)
+    assert not place.told[-1][1]["is_typing"]
+
+
 def test_an_edit_makes_a_member_of_a_crowd_active():
     place = Place(members_max=1)
     place.join("ann")

@@ -230,6 +230,25 @@ async def test_a_client_learns_its_newest_seq(autojump_clock):
 # ------------------------------------------------------------------------------------------------ sync
 
 
+async def test_who_subscribes_for_longer_than_rooms_stay_open_hears_what_others_change(autojump_clock):
+    async with desk(CONFIG.with_(timeouts={"room_idle_s": 5.0})) as found:
+        log, client = found.worker.log, await found.client("ann")
+        recent = log.recent
+
+        async def slow(*arguments):
+            await trio.sleep(20)
+            return await recent(*arguments)
+
+        log.recent = slow
+        await trio.sleep(20)  # what clients submitted has to be asked of the log now
+        await client.subscribe()
+        log.recent = recent
+        bob = await found.client("bob", subscribed=True)
+        client.reader.take()
+        await bob.edit(titled("b")[0], 1)
+        assert "OP_BROADCAST" in [kind for kind, _ in client.reader.take()]
+
+
 async def test_a_sync_brings_plain_clients_flat_operations_and_extended_ones_changes(autojump_clock):
     async with desk() as found:
         plain, extended = await found.client("ann", False, True), await found.client("bob", True, True)
@@ -279,6 +298,25 @@ async def test_typing_ends_by_itself(autojump_clock):
         ann.reader.take()
         await trio.sleep(12)
         assert one(ann.reader.take(), "PRESENCE_UPDATE")["is_typing"] is False
+
+
+async def test_where_a_document_is_stamped_in_the_future_people_are_seen_to_move(autojump_clock):
+    """Another node's clock is ahead, or this one's was set back."""
+    async with desk() as found:
+        ann, bob = await found.client("ann", subscribed=True), await found.client("bob", subscribed=True)
+        ahead_ms = found.room().history.stamp(found.room().wall_ms() + 3_600_000)
+        for position in (1, 2, 3):
+            cursor = {"field": "title", "position": position}
+            await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=cursor, is_typing=True)
+            await trio.sleep(0.2)
+            told = ann.reader.messages[-1]
+            assert (told["type"], told["payload"]["cursor"]["position"]) == ("PRESENCE_UPDATE", position)
+            assert told["timestamp"] == ahead_ms, "time doesn't decrease in a resource"
+        await trio.sleep(12)
+        assert ann.reader.messages[-1]["payload"]["is_typing"] is False
+        await bob.say("PRESENCE_UPDATE", resource_id="1", visible=False)
+        await trio.sleep(0.2)
+        assert ann.reader.messages[-1]["type"] == "PRESENCE_LEAVE"
 
 
 async def test_a_client_was_last_seen_when_its_last_message_came(autojump_clock):
