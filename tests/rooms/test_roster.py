@@ -194,7 +194,9 @@ def test_when_a_crowd_is_none_any_more_all_who_are_left_are_told():
     place.roster.tick(START_MS + 10_000)
     kind, payload, _ = place.told[-1]
     assert kind == "PRESENCE_STATE"
-    assert {entry["user_id"] for entry in payload["presences"]} == {"ann", "bob"}, "though they weren't active"
+    assert {entry["user_id"] for entry in payload["presences"]} == {"ann", "bob"}, (
+        "though they weren't active"
+    )
 
 
 def test_a_clock_that_is_set_back_keeps_nothing_back(place):
