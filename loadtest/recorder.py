@@ -20,6 +20,7 @@ from loadtest.histogram import Latencies
 
 INTERVAL_S = 0.5
 HISTOGRAMS = (*METRICS, "connect", "sync", "loop")
+FELT = ("delivery", "ack", "connect", "sync", "presence")  # by users
 ENGINE_COUNTS = (
     *("scheduled", "missed", "sent", "deliveries", "acks", "presences", "messages"),
     *("bytes_received", "bytes_sent", "reads"),
@@ -77,12 +78,14 @@ class Sum:
         for name, pairs in interval["histograms"].items():
             self.histograms[name].add_pairs(pairs)
 
+    def add_felt(self, interval: dict[str, Any]) -> None:
+        """Add of an interval only what users felt."""
+        for name in FELT:
+            self.histograms[name].add_pairs(interval["histograms"].get(name, ()))
+
     def latency_ms(self) -> dict[str, dict[str, Any]]:
         """Percentiles of everything that users feel."""
-        return {
-            name: self.histograms[name].summary_ms()
-            for name in ("delivery", "ack", "connect", "sync", "presence")
-        }
+        return {name: self.histograms[name].summary_ms() for name in FELT}
 
     def encoded(self) -> dict[str, str]:
         """The histograms in HdrHistogram's interchange form; empty ones are left out."""

@@ -7,6 +7,7 @@ environment (see `loadtest run --help`).
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -101,12 +102,17 @@ def _between(samples: Sequence[Mapping[str, Any]], start_s: float, end_s: float)
     return before + within
 
 
-def _stages(scenario: Scenario, intervals: Sequence[Data], samples: Sequence[Data]) -> list[Data]:
+def _stages(
+    scenario: Scenario, intervals: Sequence[Data], late: Sequence[Data], samples: Sequence[Data]
+) -> list[Data]:
     stages = []
     start_s = 0.0
-    for stage in scenario.stages:
+    for number, stage in enumerate(scenario.stages):
         end_s = start_s + stage.duration_s
-        total = summed(one for one in intervals if start_s <= _middle_s(one) < end_s)
+        own, its_late = (
+            [one for one in many if _stage_of(scenario, one) == number] for many in (intervals, late)
+        )
+        total = _felt(own, its_late)
         stages.append(
             {
                 "name": stage.name,
@@ -126,19 +132,41 @@ def _stages(scenario: Scenario, intervals: Sequence[Data], samples: Sequence[Dat
     return stages
 
 
+def _felt(intervals: Iterable[Data], late: Iterable[Data]) -> Sum:
+    """The sum of some intervals, and the latencies of what came `late`, after the schedule's end."""
+    total = summed(intervals)
+    for one in late:
+        total.add_felt(one)
+    return total
+
+
+def _whole(intervals: Iterable[Data], late: Iterable[Data]) -> Sum:
+    """All intervals, and what came late as if it were of the last one."""
+    total = summed(intervals)
+    for one in late:
+        total.add({**one, "cpu_s": 0.0})
+        total.intervals -= 1
+    return total
+
+
+def _told(results: Sequence[Data], name: str) -> Counter[str]:
+    """A member of the workers' results, added up."""
+    return sum((Counter(result[name]) for result in results), Counter())
+
+
 def _middle_s(interval: Mapping[str, Any]) -> float:
     return float((interval["number"] + 0.5) * INTERVAL_S)
 
 
+def _stage_of(scenario: Scenario, interval: Mapping[str, Any]) -> int:
+    """The number of the stage that an interval is of; what comes after the last one is of that."""
+    ends = list(itertools.accumulate(stage.duration_s for stage in scenario.stages))
+    return min(bisect_right(ends, _middle_s(interval)), len(ends) - 1)
+
+
 def _measured(scenario: Scenario, intervals: Sequence[Data]) -> list[Data]:
     """The intervals of the measured stages."""
-    ends = list(itertools.accumulate(stage.duration_s for stage in scenario.stages))
-    flags = [stage.measured for stage in scenario.stages]
-    return [
-        one
-        for one in intervals
-        if next((flag for end, flag in zip(ends, flags, strict=True) if _middle_s(one) < end), flags[-1])
-    ]
+    return [one for one in intervals if scenario.stages[_stage_of(scenario, one)].measured]
 
 
 def outages_of(scenario: Scenario, series: Sequence[Data]) -> list[Outage]:
@@ -229,15 +257,11 @@ def summarise(
     `lacking` says what was wrong with generators."""
     series = _series(scenario, intervals)
     outages = outages_of(scenario, series)
-    calm = summed(_calm(scenario, _measured(scenario, intervals), outages))
-    measured, whole = summed(_measured(scenario, intervals)), summed(intervals)
-    errors: Counter[str] = Counter()
-    closes: Counter[str] = Counter()
-    for result in results:
-        whole.add({**result["last"], "cpu_s": 0.0})
-        whole.intervals -= 1
-        errors.update(result["errors"])
-        closes.update(result["closes"])
+    late = [result["last"] for result in results]
+    judged = _measured(scenario, intervals), _measured(scenario, late)
+    measured, calm = _felt(*judged), _felt(*(_calm(scenario, each, outages) for each in judged))
+    whole = _whole(intervals, late)
+    errors, closes = _told(results, "errors"), _told(results, "closes")
     others = _others_cores(scenario, intervals, samples)
     verdict = conclude(
         scenario, whole, calm, findings, server_died, others, outages, errors, ended_early, lacking
@@ -264,7 +288,7 @@ def summarise(
             "memory_a_connection": observe.memory_of_a_connection(samples),
         },
         "generator": generator,
-        "stages": _stages(scenario, intervals, samples),
+        "stages": _stages(scenario, intervals, late, samples),
         "counts": dict(whole.counts),
         "errors": dict(errors),
         "closes": dict(closes),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loadtest.histogram import Latencies
@@ -93,10 +93,13 @@ def report(
     connections: int = 400,
     others: float = 0.1,
     intervals: Sequence[dict[str, Any]] = (),
+    late: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
-    """A report of ten seconds; by default a good one. `changes` are of the scenario."""
-    last = {"number": 20, "connections": 40, "cpu_s": 0.0, "counts": {"unanswered": 0}, "histograms": {}}
+    """A report of ten seconds; by default a good one. `late` are the histograms of what came after them,
+    `changes` are of the scenario."""
+    last = {"number": 20, "connections": 40, "cpu_s": 0.0, "counts": {"unanswered": 0}}
+    last["histograms"] = late or {}
     results = [{"last": last, "errors": {"RATE_LIMITED": 2}, "closes": {"1001": 1}, "engine": "pure"}]
     samples = [
         sample(float(at), cores, connections if at else 0, at in (0, 2, 10), others) for at in range(11)

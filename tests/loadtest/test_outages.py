@@ -141,6 +141,18 @@ def test_latencies_are_judged_outside_of_outages_that_are_expected() -> None:
     assert with_outage()["verdict"]["status"] == "fail"
 
 
+def test_what_an_outage_at_the_end_holds_up_is_of_the_outage() -> None:
+    made = [interval(number) for number in range(20)]
+    for one in made[17:]:
+        one["counts"] |= {"acks": 0, "deliveries": 0}
+        one["histograms"] = {}
+    late = interval(20, 900.0)["histograms"]
+    targets = {"delivery_p95_ms": 25, "operations_achieved_min": 0}
+    expected = report(intervals=made, late=late, targets={**targets, "recovery_max_s": 5})
+    assert expected["verdict"]["status"] == "pass", expected["verdict"]
+    assert report(intervals=made, late=late, targets=targets)["verdict"]["status"] == "fail"
+
+
 def test_the_page_shows_outages() -> None:
     page = render(with_outage(recovery_max_s=5))
     assert "<h2>Outages</h2>" in page

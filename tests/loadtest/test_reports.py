@@ -103,6 +103,23 @@ def test_stages_that_are_not_measured_stay_out_of_rates_and_latencies() -> None:
     assert slow["latency_ms"]["delivery"]["count"] == 16 * 400
 
 
+def test_what_is_answered_after_the_schedule_is_felt_in_its_last_stage() -> None:
+    late = interval(20, 900, rate=60)["histograms"]
+    made = report(late=late)
+    assert made["latency_ms"]["delivery"]["count"] == 16 * 400 + 240
+    assert made["verdict"]["reasons"] == ["target: delivery p99 is 901.1 ms, 200 ms wanted"]
+    assert made["stages"][1]["latency_ms"]["delivery"]["max"] > 800
+    assert made["rates"] == report()["rates"]
+    stages = [*scenario_data()["stages"], {"name": "leave", "duration_s": 0, "connections": 0}]
+    stages[2]["measured"] = False
+    assert report(late=late, stages=stages)["verdict"]["status"] == "pass"
+
+
+def test_a_generator_that_is_late_after_the_schedule_is_not_the_limit() -> None:
+    late = {name: interval(20, 900)["histograms"]["delivery"] for name in ("lag", "loop")}
+    assert report(late=late)["verdict"]["status"] == "pass"
+
+
 def test_intervals_of_several_processes_join() -> None:
     both = joined([interval(3), interval(3, 40)])
     assert both["connections"] == 80
