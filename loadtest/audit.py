@@ -74,9 +74,10 @@ def _pages(admin_url: str, token: str, path: str) -> list[Change]:
 
 
 class Keeper:
-    """The history of each document as far as it was read: its changes above version `after`, in order.
+    """The history of each document as far as it was read: all its changes above version `after`, in order.
 
-    A document that was never read isn't in `after`; where `after` isn't 0 the server couldn't give all.
+    A document that was never read isn't in `after`. Where `after` isn't 0 the server couldn't give all: of
+    the changes up to there only those are here that were read in time.
     """
 
     def __init__(self, target: Target, admin_url: str | None, part: int = 0) -> None:
@@ -88,7 +89,7 @@ class Keeper:
     def head(self, document: int) -> int:
         """The newest version that was read."""
         kept = self.changes.get(document)
-        return kept[-1]["version"] if kept else self.after.get(document, 0)
+        return max(kept[-1]["version"] if kept else 0, self.after.get(document, 0))
 
     async def read(self, client: Client, document: int) -> None:
         """Read on to the server's head; raises ClientError."""
@@ -103,11 +104,10 @@ class Keeper:
             )
             return
         answer = await client.changes(resource_id, self.head(document))
+        self.changes.setdefault(document, []).extend(answer.get("changes", ()))
         if "changes" in answer:
             self.after.setdefault(document, 0)
-            self.changes.setdefault(document, []).extend(answer["changes"])
         else:
-            self.changes[document] = []
             self.after[document] = answer["current_version"]
 
     async def final_states(self, documents: Sequence[int]) -> tuple[dict[int, tuple[int, Any]], list[str]]:

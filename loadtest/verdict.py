@@ -105,8 +105,8 @@ class Copy:
 class Evidence:
     """Everything known about one document after the run.
 
-    `history` are the server's changes above `history_after`, as in docs/reference/protocol.md; `state` and
-    `version` are what a fresh subscriber gets.
+    `history` are the server's changes, as in docs/reference/protocol.md: all above version `history_after`,
+    of those up to it what could be read. `state` and `version` are what a fresh subscriber gets.
     """
 
     resource_id: str
@@ -186,10 +186,12 @@ def _check_history(evidence: Evidence, findings: Findings) -> dict[int, Mapping[
 def _check_acknowledged(
     evidence: Evidence, by_version: Mapping[int, Mapping[str, Any]], findings: Findings
 ) -> None:
+    unread: list[int] = []
     for ack in evidence.acknowledged:
-        if ack.version <= evidence.history_after:
-            continue
         change = by_version.get(ack.version)
+        if change is None and ack.version <= evidence.history_after:
+            unread.append(ack.version)
+            continue
         what = f"{evidence.resource_id}: submission {ack.number} of {ack.client_id}"
         if change is None:
             findings.add(
@@ -203,6 +205,13 @@ def _check_acknowledged(
                 f"{what} was acknowledged as version {ack.version}, which is another's in the history "
                 "(acknowledged too early)",
             )
+    if unread:
+        findings.add(
+            "unverified",
+            f"{evidence.resource_id}: {len(unread)} acknowledged changes, from version {min(unread)} on, "
+            "are too old for the server to give over the protocol; with --admin-url whole histories are read",
+            len(unread),
+        )
 
 
 def _check_state(evidence: Evidence, findings: Findings) -> None:

@@ -30,8 +30,8 @@ States = dict[int, tuple[int, Any]]
 class Keeper(TypingProtocol):
     """What the server has: histories as far as they were read, and final documents.
 
-    `changes` maps a document to its changes above version `after`, in order, each with `version`,
-    `client_id`, `operations` and, where the protocol has them, `seq`.
+    `changes` maps a document to its changes in order, all above version `after` and of those up to it what
+    could be read, each with `version`, `client_id`, `operations` and, where the protocol has them, `seq`.
     """
 
     changes: dict[int, list[dict[str, Any]]]

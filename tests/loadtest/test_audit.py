@@ -7,15 +7,20 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any, cast
 
 import pytest
+import trio
+from trio_websocket import serve_websocket
 
 from loadtest.audit import DOCUMENTS_A_CLIENT, WAITS_MAX, Keeper
-from loadtest.client import Client, ClientError
+from loadtest.client import Client, ClientError, connect
 from loadtest.users import Target
+from tests.loadtest.reference import Server
 
 NOBODY = cast(Client, None)  # histories over HTTP need no WebSocket
 
@@ -80,3 +85,25 @@ async def test_many_documents_are_read_by_many_people() -> None:
         for document in (0, 1, DOCUMENTS_A_CLIENT, 5 * DOCUMENTS_A_CLIENT):
             await found.read(NOBODY, document)
         assert sorted(readers.values()) == [2, 2, 4]
+
+
+def edited(server: Server, resource_id: str, times: int) -> None:
+    for _ in range(times):
+        server.resource(resource_id).commit("ann", [{"op": "add", "path": "", "value": {}}], None)
+
+
+async def test_what_was_read_is_kept_when_the_server_has_no_changes_to_give_any_more(tmp_path: Path) -> None:
+    server = Server(tmp_path, "none", 1)
+    async with trio.open_nursery() as nursery:
+        serve = partial(serve_websocket, server.serve, "127.0.0.1", 0, None)
+        listening = await nursery.start(lambda task_status: serve(task_status=task_status))
+        url = f"ws://127.0.0.1:{listening.port}/realtime"
+        target = Target(url, b"secret", 2_000_000_000, "run", "event")
+        found, resource_id = Keeper(target, None), target.resource_id(0)
+        async with connect(url, "token", "auditor", "event") as client:
+            for times, head, after in ((3, 3, 0), (1001, 1004, 1004), (2, 1006, 1004)):
+                edited(server, resource_id, times)
+                await found.read(client, 0)
+                assert (found.head(0), found.after[0]) == (head, after)
+        nursery.cancel_scope.cancel()
+    assert [change["version"] for change in found.changes[0]] == [1, 2, 3, 1005, 1006]

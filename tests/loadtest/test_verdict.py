@@ -152,8 +152,18 @@ def test_a_replica_given_up_after_a_gap_is_noted_not_accused_again() -> None:
 
 def test_without_the_whole_history_only_the_known_part_is_compared() -> None:
     case = evidence()
-    case.history_after, case.history = 2, case.history[2:]
+    case.history_after, case.history = 2, case.history[1:]
     assert not judge_document(case).counts
+    case.acknowledged = [Acknowledged(2, "bob", 1)]
+    assert judge_document(case).counts == {"lost_acknowledged": 1}
+
+
+def test_what_was_acknowledged_and_could_not_be_read_is_unverified() -> None:
+    case = evidence()
+    case.history_after, case.history = 2, case.history[2:]
+    found = judge_document(case)
+    assert found.counts == {"unverified": 1}
+    assert "--admin-url" in found.reasons[0]
 
 
 def test_judging_changes_no_evidence() -> None:
