@@ -32,6 +32,7 @@ def _check(reports: Sequence[Data]) -> None:
 
 def _sum_of(reports: Sequence[Data], histograms: str = "histograms") -> Sum:
     total = Sum()
+    total.intervals = sum(point["measured"] for point in reports[0]["series"])
     for one in reports:
         total.counts.update(one["counts"])
         total.cpu_s += one["generator"]["cpu_s"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from gateway.ot.canonical import canonical_hash
 from loadtest.outages import Outage
 from loadtest.recorder import Sum
 from loadtest.replica import ReplicaError, apply, digest, operations_of
-from loadtest.scenario import Scenario
+from loadtest.scenario import Scenario, Targets
 
 Apply = Callable[[Any, list[Any]], Any]
 Status = Literal["pass", "fail", "invalid"]
@@ -286,14 +286,17 @@ def conclude(
 
     Faults of the server make it `fail`, whoever was short of what. Missed targets make it `fail` too, unless
     the generator was the limit, or other processes of the machine (`others_cores`) took what was missing:
-    then the run says nothing, `invalid`. So does one that was ended early, or whose generators were
-    `lacking` in something. `errors`: the server's, by code.
+    then the run says nothing, `invalid`. So does one that was ended early, that measured nothing at all or
+    nothing for a target, or whose generators were `lacking` in something. `errors`: the server's, by code.
     """
     wrong = _faults(findings) + ([server_died] if server_died else [])
     limits = [*generator_limits(scenario, whole, measured), *lacking] if not ended_early else [ended_early]
     missed = missed_targets(scenario, whole, measured, errors or {}) + missed_recoveries(scenario, outages)
     if missed and others_cores is not None and others_cores > OTHERS_CORES_MAX:
         limits.append(f"other processes used {others_cores:.2f} cores of this machine")
+    if not (measured.intervals or outages or ended_early):
+        limits.append("it measured nothing: no stage of half a second or more is `measured`")
+    unknown = unknown_targets(scenario, measured)
     status: Status = "pass"
     if wrong:
         status = "fail"
@@ -301,8 +304,10 @@ def conclude(
         status = "invalid"
     elif missed:
         status = "fail"
+    elif unknown:
+        status = "invalid"
     about = "" if ended_early else "generator: "
-    reasons = [*wrong, *(f"{about}{limit}" for limit in limits), *missed, *findings.reasons]
+    reasons = [*wrong, *(f"{about}{limit}" for limit in limits), *missed, *unknown, *findings.reasons]
     return Verdict(status, findings.counts, reasons, findings.notes)
 
 
@@ -337,9 +342,9 @@ def missed_targets(
     """Which targets of the scenario were not reached."""
     targets, counts = scenario.targets, whole.counts
     missed = []
-    attempted = counts["attempted"] - counts["deferred"]  # who was told when to come has not failed
-    if attempted and targets.connect_success_min is not None:
-        share = counts["succeeded"] / attempted
+    if counts["attempted"] and targets.connect_success_min is not None:
+        attempted = counts["attempted"] - counts["deferred"]  # who was told when to come has not failed
+        share = counts["succeeded"] / max(attempted, 1)
         if share < targets.connect_success_min:
             missed.append(
                 f"target: {share:.2%} of connections succeeded, {targets.connect_success_min:.2%} wanted"
@@ -350,19 +355,34 @@ def missed_targets(
             f"target: {counts['recovered'] / lost:.2%} of {lost:,} lost connections came back, "
             f"{targets.recovered_min:.2%} wanted"
         )
+    for metric, percentile, limit_ms, value in _latencies(targets, measured):
+        if value is not None and value > limit_ms:
+            missed.append(f"target: {metric} {percentile} is {value:.1f} ms, {limit_ms:.0f} ms wanted")
+    scheduled = counts["scheduled"] - counts["merged_offline"] - counts["unsent"]
+    if scheduled > 0:
+        missed += _missed_shares(scenario, counts, scheduled, errors or {})
+    return missed
+
+
+def unknown_targets(scenario: Scenario, measured: Sum) -> list[str]:
+    """Which targets of the scenario can't be judged: of what they are about there was nothing."""
+    return [
+        f"target: {metric} {percentile} is unknown, {limit_ms:.0f} ms wanted: no {metric} was measured"
+        for metric, percentile, limit_ms, value in _latencies(scenario.targets, measured)
+        if value is None
+    ]
+
+
+def _latencies(targets: Targets, measured: Sum) -> Iterator[tuple[str, str, float, float | None]]:
+    """(metric, percentile, its target, what was measured) of each target for a latency; both in ms."""
     for metric, percentile, limit_ms in (
         ("delivery", "p95", targets.delivery_p95_ms),
         ("delivery", "p99", targets.delivery_p99_ms),
         ("ack", "p95", targets.ack_p95_ms),
         ("sync", "p95", targets.sync_p95_ms),
     ):
-        value = measured.histograms[metric].summary_ms()[percentile]
-        if limit_ms is not None and value is not None and value > limit_ms:
-            missed.append(f"target: {metric} {percentile} is {value:.1f} ms, {limit_ms:.0f} ms wanted")
-    scheduled = counts["scheduled"] - counts["merged_offline"] - counts["unsent"]
-    if scheduled > 0:
-        missed += _missed_shares(scenario, counts, scheduled, errors or {})
-    return missed
+        if limit_ms is not None:
+            yield metric, percentile, limit_ms, measured.histograms[metric].summary_ms()[percentile]
 
 
 def _missed_shares(

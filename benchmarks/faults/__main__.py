@@ -166,7 +166,11 @@ def _chosen(names: Sequence[str]) -> list[Drill]:
 @click.option("--scale", default=1.0, help="Users, documents and rates, times this.")
 @click.option("--rate-scale", default=1.0, help="Rates of edits alone, times this.")
 @click.option("--duration-scale", default=1.0, help="Lengths of the stages, times this.")
-@click.option("--processes", type=int, help="Generator processes.  [default: one for 15,000 connections]")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    help="Generator processes.  [default: one for 15,000 connections]",
+)
 @click.option(
     "--at", "at_s", type=float, help="Break it so many seconds into the run.  [default: the drill's]"
 )

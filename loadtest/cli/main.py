@@ -125,7 +125,11 @@ def _scenario(
     type=click.IntRange(0, scenarios.NUMBER_MAX),
     help="Another schedule; the same seed makes the same one.",
 )
-@click.option("--processes", type=int, help="Generator processes.  [default: one for 15,000 connections]")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    help="Generator processes.  [default: one for 15,000 connections]",
+)
 @click.option(
     "--share", type=Share(), default=(1, 1), help="This machine's part of a run, as 2/3; see merge."
 )

@@ -76,6 +76,7 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         (["run", "nothing"], "give a file ending in .toml, or one of"),
         (["run", "smoke", "--share", "3/2"], "N is from 1 to M"),
         (["run", "smoke", "--share", "half"], "a share looks like 2/3"),
+        (["run", "smoke", "--processes", "-1"], "-1 is not in the range x>=1"),
         (["sweep", "nothing", "--start", "1"], "no scenario"),
         (["run", "smoke", "--url", "http://127.0.0.1:1/"], "a server's address looks like ws://"),
         (["run", "smoke", "--url", "wss://127.0.0.1:1/"], "before its TLS proxy"),

@@ -201,6 +201,28 @@ def test_who_was_put_off_has_not_failed_to_connect() -> None:
     assert status(total) == ("pass", [])
 
 
+def test_a_server_that_puts_everybody_off_lets_nobody_in() -> None:
+    total = good_run()
+    total.counts.update({"attempted": -50, "succeeded": -100, "deferred": 50})
+    assert status(total) == ("fail", ["target: 0.00% of connections succeeded, 99.50% wanted"])
+
+
+def test_a_run_in_which_nothing_was_measured_says_nothing() -> None:
+    total = good_run()
+    total.intervals = 0
+    said = "generator: it measured nothing: no stage of half a second or more is `measured`"
+    assert status(total) == ("invalid", [said])
+    assert status(Sum(), delivery_p95_ms=None) == ("invalid", [said])
+
+
+def test_a_target_that_nothing_was_measured_for_is_not_met() -> None:
+    said = "target: ack p95 is unknown, 50 ms wanted: no ack was measured"
+    assert status(good_run(), ack_p95_ms=50) == ("invalid", [said])
+    total = good_run()
+    total.counts.update({"acks": -1000})
+    assert status(total, ack_p95_ms=50)[0] == "fail", "nobody was answered"
+
+
 def test_lost_connections_have_to_come_back_where_that_is_wanted() -> None:
     total = good_run()
     total.counts.update({"disconnected": 100, "recovered": 98})
