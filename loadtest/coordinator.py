@@ -106,7 +106,8 @@ class Run:
     async def go(self) -> dict[str, Any]:
         """Everything, to the report; raises RunError.
 
-        A run that is ended early has a report of what was measured until then, which says nothing: invalid.
+        A run that is ended early has a report of what was measured until then, which says nothing (invalid)
+        unless its server was the reason.
         """
         async with trio.open_nursery() as nursery:
             self._scope = nursery.cancel_scope
@@ -127,7 +128,7 @@ class Run:
             self.ended_early = self.ended_early or self._lost()
             await self._sample(full=True)
             nursery.cancel_scope.cancel()
-        if self.ended_early and not self.progress.intervals:
+        if self.ended_early and not (self.progress.intervals or self.server_died):
             raise RunError(f"{self.ended_early}, before anything was measured")
         return self._report()
 
@@ -245,12 +246,19 @@ class Run:
         entry["until_s"] = self._now_s()
 
     async def _replace(self, disruption: Disruption) -> None:
-        """End the embedded server, and start another on its data."""
+        """End the embedded server, and start another on its data. Where that fails the run is over."""
         assert self.server is not None, "without an embedded server there are no disruptions"
         self._disrupting = True
         await self.server.stop(signal.SIGKILL if disruption.kind == "kill" else signal.SIGTERM)
         await trio.sleep(disruption.down_s)
-        await self.server.start()
+        try:
+            await self.server.start()
+        except servers.ServerError as error:
+            self.server_died = (
+                f"the server didn't come back after a {disruption.kind} at {disruption.at_s:.1f} s: {error}"
+            )
+            self.ended_early = "the run was ended without its server"
+            self._scope.cancel()
         self._disrupting = False
 
     # ------------------------------------------------------------------------------------- the report

@@ -163,6 +163,28 @@ async def test_a_server_that_dies_by_itself_fails() -> None:
     assert any("ended by itself" in reason for reason in report["verdict"]["reasons"])
 
 
+async def test_a_server_that_does_not_come_back_after_a_kill_fails(tmp_path: Path) -> None:
+    once = tmp_path / "once.py"
+    once.write_text(ONCE.format(marker=str(tmp_path / "started"), command=command()))
+    made = scenario(stages=stages(18, 150, 30), disruptions=[{"kind": "kill", "at_s": 1.2, "down_s": 0.1}])
+    report = await run(Options(made, server_command=[sys.executable, str(once)]))
+    verdict = report["verdict"]
+    assert verdict["status"] == "fail"
+    assert verdict["reasons"][0].startswith("the server didn't come back after a kill at 1.")
+    assert "no disk" in verdict["reasons"][0]
+    assert report["counts"]["acks"] > 0
+    assert len(report["series"]) < 20, "nobody waits for a server that is gone"
+
+
+ONCE = """
+import os, sys
+if os.path.exists({marker!r}):
+    sys.exit("no disk")
+open({marker!r}, "w").close()
+os.execv({command[0]!r}, {command!r} + sys.argv[1:])
+"""
+
+
 async def _kill_when_running(progress: Progress, server: EmbeddedServer) -> None:
     while progress.phase != "running" or progress.at_s < 0.5:  # noqa: ASYNC110 (it's the run's own state)
         await trio.sleep(0.05)
