@@ -30,6 +30,7 @@ from loadtest.recorder import INTERVAL_S, joined
 from loadtest.scenario import Disruption
 from loadtest.schedule import Schedule
 from loadtest.server import EmbeddedServer
+from loadtest.signals import heeded
 from loadtest.summary import summarise
 from loadtest.users import UsersError, author_of
 from loadtest.verdict import Findings
@@ -39,9 +40,6 @@ SETUP_TIMEOUT_S = 300.0
 RESULT_TIMEOUT_S = 600.0
 LEAD_S = 0.5  # between "start" and the first moment of the schedule
 SECOND = 1_000_000_000
-
-
-SIGNALS = {signal.SIGTERM: "from outside", signal.SIGINT: "by Ctrl-C"}
 
 
 class Run:
@@ -111,7 +109,6 @@ class Run:
         """
         async with trio.open_nursery() as nursery:
             self._scope = nursery.cancel_scope
-            await nursery.start(self._end_early, nursery.cancel_scope)
             for generator in self.generators:
                 nursery.start_soon(generator.run)
             await self._ready()
@@ -128,18 +125,17 @@ class Run:
             self.ended_early = self.ended_early or self._lost()
             await self._sample(full=True)
             nursery.cancel_scope.cancel()
+        return self._outcome()
+
+    def cut(self, why: str) -> dict[str, Any]:
+        """The report of a run that was cancelled; raises RunError where it has none."""
+        self.ended_early = self.ended_early or why
+        return self._outcome()
+
+    def _outcome(self) -> dict[str, Any]:
         if self.ended_early and not (self.progress.intervals or self.server_died):
             raise RunError(f"{self.ended_early}, before anything was measured")
         return self._report()
-
-    async def _end_early(
-        self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        with trio.open_signal_receiver(*SIGNALS) as signals:
-            task_status.started()
-            number = await anext(aiter(signals))
-            self.ended_early = f"the run was ended {SIGNALS[signal.Signals(number)]}"
-            scope.cancel()
 
     async def _ready(self) -> None:
         self.progress.phase = "making documents"
@@ -341,10 +337,24 @@ async def run(options: Options) -> dict[str, Any]:
         raise RunError(str(error)) from None
     Schedule(options.scenario)  # fails early on what can't be scheduled
     await _preflight(options)
+    one: Run | None = None
+    report: dict[str, Any] | None = None
+    with trio.CancelScope() as scope, heeded(scope) as reasons:
+        async with _server(options) as server:
+            one = Run(options, server)
+            report = await _played(one)
+    if report is not None:
+        return report
+    if one is None:
+        raise RunError(f"{reasons[0]}, before its server was ready")
+    return one.cut(reasons[0])
+
+
+async def _played(one: Run) -> dict[str, Any]:
+    """`Run.go`, with the first of what went wrong; raises RunError."""
     problems: list[Exception] = []
-    async with _server(options) as server:
-        try:
-            return await Run(options, server).go()
-        except* (RunError, servers.ServerError) as group:
-            problems = list(group.exceptions)
+    try:
+        return await one.go()
+    except* (RunError, servers.ServerError) as group:
+        problems = list(group.exceptions)
     raise RunError(str(problems[0]))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,39 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
     report = json.loads(made.read_text())
     assert report["verdict"]["status"] == "invalid"
     assert report["counts"]["acks"] > 0
+
+
+SERVER = """
+import os, sys, time
+with open({path!r} + ".new", "w") as file:
+    file.write(str(os.getpid()))
+os.rename({path!r} + ".new", {path!r})
+if {ready}:
+    os.execv(sys.executable, [sys.executable, {reference!r}, *sys.argv[1:]])
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("ready", [False, True])
+def test_no_signal_leaves_the_server_behind(tmp_path: Path, number: signal.Signals, ready: bool) -> None:
+    scenario, server, path = tmp_path / "long.toml", tmp_path / "server.py", tmp_path / "pid"
+    scenario.write_text(SCENARIO.replace("LAG", "1000").replace("duration_s = 1\n", "duration_s = 120\n"))
+    server.write_text(SERVER.format(path=str(path), ready=ready, reference=str(REFERENCE)))
+    command = [sys.executable, "-m", "loadtest", "run", str(scenario)]
+    command += ["--server-command", f"{sys.executable} {server}"]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with started as process:
+        assert process.stdout is not None
+        said = process.stdout.readline() if ready else ""  # progress
+        while not path.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(number)
+        said += process.stdout.read()
+    assert process.returncode == 2, said
+    assert "the run was ended " in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(path.read_text()), 0)
 
 
 def test_a_sweep_may_be_of_a_server_that_runs_already(tmp_path: Path) -> None:
