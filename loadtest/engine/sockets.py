@@ -251,9 +251,10 @@ class Sockets(Judge):
             self._fault(MALFORMED, slot, user, -1)
             return
         if kind == "OP_BROADCAST":
-            self.deliveries += 1
-            self._advance(slot, user, body.get("version", -1))
-            self._arrive(user.document, body.get("version", -1), now)
+            if (
+                body.get("part", (1,))[0] <= 1
+            ):  # the other parts of a plain client's change come with the first
+                self.deliver(slot, body.get("version", -1), now)
             self._keep(user, payload, None)
         elif kind == "OP_ACK":
             self.acks += 1

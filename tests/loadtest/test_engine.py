@@ -162,6 +162,15 @@ def test_a_version_seen_before_is_a_duplicate(bench: Bench) -> None:
     assert bench.engine.fault_counts == {DUPLICATE: 2}
 
 
+def test_the_parts_of_a_plain_clients_change_are_one_delivery(bench: Bench) -> None:
+    slot = bench.user(replica=True)
+    for version, part in ((1, [1, 3]), (1, [2, 3]), (1, [3, 3]), (2, [1, 1])):
+        bench.say(slot, "OP_BROADCAST", resource_id="x", operation={}, version=version, op_id="7", part=part)
+    assert bench.engine.fault_counts == {}
+    assert (bench.engine.version(slot), bench.engine.deliveries) == (2, 2)
+    assert len(bench.engine.take_spool(slot)) == 4
+
+
 def test_an_acknowledgement_takes_its_place_in_the_order(bench: Bench) -> None:
     slot = bench.user()
     bench.engine.submit(slot, 4, time.monotonic_ns(), b"{}")
