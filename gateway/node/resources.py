@@ -213,8 +213,9 @@ class HubResources(RequestCharges):
         with self._refusals_counted():
             self._refuse_killed()
             editor = await single.editor_of(self._sessions, identity, resource_type, resource_id, payload)
+            message = single.message_of(payload)
             room = await self._hub.open(f"{resource_type}:{resource_id}")
-        return await single.submit(self._sessions, editor, room, payload)
+        return await single.submit(self._sessions, editor, room, message)
 
     async def put(
         self,

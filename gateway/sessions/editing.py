@@ -201,7 +201,7 @@ def _check_base(session: ClientSession, room: Room, base: int) -> None:
 
 def _digest(patch: Sequence[Mapping[str, Any]], version: int) -> str:
     """What tells a resend from another edit: the same operations may mean another edit on another base."""
-    content = orjson.dumps((version, patch), option=orjson.OPT_SORT_KEYS)
+    content = messages.rewritten((version, patch), orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(content, digest_size=12).hexdigest()
 
 

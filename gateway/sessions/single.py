@@ -86,10 +86,13 @@ async def editor_of(
     return Editor(identity, role, client_id)
 
 
-async def submit(
-    shared: SessionContext, editor: Editor, room: Room, payload: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The payload of the OP_ACK; raises the Refusal of the ERROR. `payload` is an OP's for this room."""
+def message_of(payload: Mapping[str, Any]) -> bytes:
+    """The OP with this payload, as a client would send it; raises Refusal TOO_LARGE."""
+    return messages.rewritten({"type": "OP", "payload": payload})
+
+
+async def submit(shared: SessionContext, editor: Editor, room: Room, message: bytes) -> dict[str, Any]:
+    """The payload of the OP_ACK; raises the Refusal of the ERROR. `message` is an OP for this room."""
     answers = _Answers()
     session = ClientSession(shared, answers, extended=True)
     try:
@@ -98,7 +101,7 @@ async def submit(
         session.subscriptions[room.resource] = Subscription(room, editor.role)
         shared.counters.subscriptions += 1
         with room.watched(_nothing):  # it stays open
-            work = session.receive(orjson.dumps({"type": "OP", "payload": payload}))
+            work = session.receive(message)
             if work is not None:
                 await work
             await answers.answered.wait()

@@ -284,6 +284,17 @@ def error_payload(refusal: Refusal, ref: str | None) -> dict[str, Any]:
     return {"code": refusal.code, "message": refusal.message, "ref": ref, **refusal.details}
 
 
+def rewritten(value: object, option: int = 0) -> bytes:
+    """What a client sent as JSON again; raises Refusal TOO_LARGE where it is nested too deeply for that.
+
+    orjson reads four times as deep as it writes.
+    """
+    try:
+        return orjson.dumps(value, option=option)
+    except orjson.JSONEncodeError:
+        raise Refusal("TOO_LARGE", "This nests far deeper than limits.depth_max; send it flatter.") from None
+
+
 def overloaded_payload(ref: str | None, name: dict[str, str]) -> dict[str, Any]:
     """The payload of an ERROR of `errors.overloaded` about what is named so.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 import trio
 
@@ -50,6 +51,17 @@ async def test_an_edit_that_is_not_right_is_refused_and_the_connection_stays(aut
         said = await client.say("OP", **({"resource_id": "1", "version": 1} | payload))
         assert one(said, "ERROR")["code"] == code
         assert (client.reader.closed_with, client.session.unacknowledged) == (None, 0)
+
+
+@pytest.mark.parametrize("seq", [{}, {"seq": 1}])
+async def test_an_edit_that_nests_deeper_than_json_is_written_is_too_large(autojump_clock, seq):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        operation = {"op": "add", "path": "/x", "value": "deep"}
+        edit = {"type": "OP", "payload": {"resource_id": "1", "version": 1, "operation": operation, **seq}}
+        said = await client.raw(orjson.dumps(edit).replace(b'"deep"', b"[" * 300 + b"]" * 300))
+        assert one(said, "ERROR")["code"] == "TOO_LARGE"
+        assert (client.reader.closed_with, found.counters.internal_errors) == (None, 0)
 
 
 async def test_an_error_says_which_resource_which_operation_and_where(autojump_clock):

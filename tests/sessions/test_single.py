@@ -118,6 +118,20 @@ async def test_who_may_not_edit_any_more_leaves_no_session(
         assert found.endpoint.visitors.users == 0
 
 
+async def test_an_edit_that_nests_deeper_than_json_is_written_is_too_large(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    async with desk() as found:
+        edit = Edit(found)
+        await edit.send(operations=[{"op": "add", "path": "/x", "value": deep}])
+        assert edit.refusal is not None and edit.refusal.code == "TOO_LARGE"
+        assert found.counters.operations_refused == {"TOO_LARGE": 1}
+        assert not found.endpoint.registry.sessions
+
+
 @pytest.mark.parametrize("client_id", ["", "x" * 129, 7, None])
 async def test_a_client_id_that_no_connection_may_have_is_refused(
     autojump_clock: trio.abc.Clock, client_id: object
