@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from gateway.errors import Disconnect
 from gateway.ports import Bus
 
 if TYPE_CHECKING:
@@ -32,10 +33,16 @@ class Claims:
         self._bus = bus
 
     def claim(self, session: ClientSession, user_id: str, client_id: str) -> None:
-        """The session speaks for this client from now on; an older connection of it is closed."""
-        older = self._registry.claim(session, user_id, client_id)
-        if older is not None:
-            older.close(4409, REPLACED)
+        """The session speaks for this client from now on; an older connection of it is closed.
+
+        Raises Disconnect where a newer connection speaks for it: this one named itself late.
+        """
+        speaker = self._registry.speaker(user_id, client_id)
+        if speaker is not None and speaker.opened_ms > session.opened_ms:
+            raise Disconnect(4409, REPLACED)
+        self._registry.claim(session, user_id, client_id)
+        if speaker is not None and speaker is not session:
+            speaker.close(4409, REPLACED)
         self._tell(session, user_id, client_id)
 
     def _tell(self, session: ClientSession, user_id: str, client_id: str) -> None:

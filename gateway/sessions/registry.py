@@ -27,11 +27,9 @@ class Registry:
         """The session that speaks for this client."""
         return self._by_client.get((user_id, client_id))
 
-    def claim(self, session: ClientSession, user_id: str, client_id: str) -> ClientSession | None:
-        """The session speaks for this client from now on; returns the one that did before."""
-        older = self.speaker(user_id, client_id)
+    def claim(self, session: ClientSession, user_id: str, client_id: str) -> None:
+        """The session speaks for this client from now on."""
         self._by_client[(user_id, client_id)] = session
-        return None if older is session else older
 
     def add(self, session: ClientSession, due_s: float) -> None:
         """A session begins; `check` is due then."""

@@ -25,7 +25,6 @@ from gateway.runtime.labels import AUTH_NONE
 from gateway.runtime.metric import Counts
 from gateway.sessions.account import AWAITED_S, Account
 from gateway.sessions.charges import READ_BYTES, spend_bytes, wait_of_edit
-from gateway.sessions.claims import REPLACED
 from gateway.sessions.context import Handler, SessionContext, Work
 from gateway.sessions.handoff import SessionState
 from gateway.sessions.metered import Later, Metered
@@ -215,13 +214,11 @@ class ClientSession:
         self.opened_ms = state.opened_ms
         self.authenticated(state.identity)
         self._expiry_told = state.expiry_told
-        if state.client_id is None:
-            return
-        speaker = self.shared.registry.speaker(state.identity.user_id, state.client_id)
-        if speaker is not None and speaker.opened_ms > state.opened_ms:
-            self.close(4409, REPLACED)  # it came while this one was on the way
-        else:
-            self.name_client(state.client_id)
+        if state.client_id is not None:
+            try:
+                self.name_client(state.client_id)
+            except Disconnect as replaced:  # a newer one came while this one was on the way
+                self.close(replaced.code, replaced.reason)
 
     def closed(self) -> None:
         """The connection is gone: leave everything."""
@@ -467,9 +464,12 @@ class ClientSession:
         self.shared.counters.subscriptions -= 1
 
     def name_client(self, client_id: str) -> None:
-        """The connection's client_id is known now: others are told, an older connection of it is closed."""
-        self.client_id = client_id
+        """The connection's client_id is known now: others are told, an older connection of it is closed.
+
+        Raises Disconnect where there is a newer one.
+        """
         self.shared.claims.claim(self, self.known_identity().user_id, client_id)
+        self.client_id = client_id
         for subscription in self.subscriptions.values():
             if subscription.presence is not None:
                 room = subscription.room

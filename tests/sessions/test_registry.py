@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from tests.rooms.parts import titled
 from tests.sessions.parts import desk, desks
 
 
@@ -82,6 +83,20 @@ async def test_the_older_connection_is_closed_too_when_it_claims_last(autojump_c
         await older.say("AUTH", token="ann", client_id="ann-client")
         await trio.sleep(0.1)
         assert (older.reader.closed_with, newer.reader.closed_with) == (4409, None)
+
+
+async def test_the_older_connection_at_the_same_worker_is_closed_too_when_it_claims_last(autojump_clock):
+    async with desk() as found:
+        older = await found.client(None, authorization="Bearer ann")
+        await older.subscribe()
+        await trio.sleep(1)
+        newer = await found.client("ann", subscribed=True)
+        await older.edit(titled("late")[0], 1, client_id="ann-client")
+        assert (older.reader.closed_with, newer.reader.closed_with) == (4409, None)
+        assert found.endpoint.registry.speaker("ann", "ann-client") is newer.session
+        assert found.room().version == 1, "its edit is the newer connection's to send"
+        older.leave()
+        assert found.endpoint.registry.speaker("ann", "ann-client") is newer.session
 
 
 async def test_what_is_no_claim_harms_nobody(autojump_clock, caplog):
