@@ -14,6 +14,8 @@ from gateway.rooms.submission cimport Submission
 
 @cython.locals(subscription=Subscription)
 cdef Subscription _editable(ClientSession session, dict payload)
+@cython.locals(room=Room)
+cdef _review(ClientSession session, Subscription subscription, Submission submission)
 @cython.locals(subscription=Subscription, submission=Submission, room=Room, history=History)
 cpdef object op(ClientSession session, Message message, bytes raw)
 @cython.locals(history=History)

@@ -35,10 +35,23 @@ def _editable(session: ClientSession, payload: Mapping[str, Any]) -> Subscriptio
             session, messages.optional_text_of(payload, "client_id", messages.CLIENT_ID_LENGTH_MAX)
         )
     if subscription.role == "viewer":
-        room = subscription.room
-        text = f"The token lets you view {room.resource}, not edit it."
-        raise Refusal("FORBIDDEN", text, **room.name())
+        raise _may_only_view(subscription.room)
     return subscription
+
+
+def _may_only_view(room: Room) -> Refusal:
+    return Refusal("FORBIDDEN", f"The token lets you view {room.resource}, not edit it.", **room.name())
+
+
+def _review(session: ClientSession, subscription: Subscription, submission: Submission) -> None:
+    """An edit had to wait: what its author may do now is what counts. Raises Refusal FORBIDDEN."""
+    room = subscription.room
+    if session.subscriptions.get(room.resource) is not subscription:
+        text = f"The subscription to {room.resource} ended before this edit was made."
+        raise Refusal("FORBIDDEN", text, **room.name())
+    if subscription.role == "viewer":
+        raise _may_only_view(room)
+    submission.may_delete = subscription.role == "admin"
 
 
 def _settle_client(session: ClientSession, client_id: str | None) -> None:
@@ -72,7 +85,7 @@ def op(session: ClientSession, message: Message, raw: bytes) -> Work | None:
         if session.charge(cost_of(submission.patch)):
             _submit(session, room, submission)
             return None
-    return _submit_later(session, room, submission)
+    return _submit_later(session, subscription, submission)
 
 
 def _is_too_much(session: ClientSession, room: Room, payload: Mapping[str, Any]) -> bool:
@@ -156,9 +169,10 @@ def _refusal_of(room: Room, error: PatchError, submission: Submission) -> Refusa
     return refusal
 
 
-async def _submit_later(session: ClientSession, room: Room, submission: Submission) -> None:
+async def _submit_later(session: ClientSession, subscription: Subscription, submission: Submission) -> None:
     """The same, where the log or other workers have to be asked first."""
-    hub, epoch = session.shared.hub, room.epoch
+    room, hub = subscription.room, session.shared.hub
+    epoch = room.epoch
     author = submission.user_id, submission.client_id
     if submission.seq is not None and room.history.memory_of(*author) is None:
         await hub.catch_up.load_client(room, *author)
@@ -171,6 +185,7 @@ async def _submit_later(session: ClientSession, room: Room, submission: Submissi
         _check_base(session, room, base)
         await session.charged(cost_of(submission.patch))
         room.check_epoch(epoch)
+    _review(session, subscription, submission)
     if room.knows(submission):
         _answer_again(session, room, submission)
         return
@@ -185,6 +200,7 @@ async def _submit_later(session: ClientSession, room: Room, submission: Submissi
     submission.operations, submission.base, submission.began = lowered
     submission.on_nothing = lowered.began.document is None
     submission.units = budget.left
+    _review(session, subscription, submission)
     _hand_over(session, room, submission)
 
 
@@ -239,9 +255,9 @@ async def _take_back(session: ClientSession, message: Message, raw: bytes, redo:
         session, identity.user_id, client_id, op_id, found.base, [], found.operations, arrived_s, len(raw)
     )
     submission.ref = message.id
-    submission.may_delete = subscription.role == "admin"
     submission.seq = seq
     submission.digest = message.type
     submission.undoes = found.undoes
     submission.units = session.shared.limits.edit_work_max
+    _review(session, subscription, submission)
     _hand_over(session, room, submission)

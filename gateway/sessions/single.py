@@ -46,9 +46,9 @@ class _Answers:
     def send(
         self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
     ) -> None:
-        """Take the answer. What else a session is told isn't for who asked."""
+        """Take the answer. What else a session is told isn't for who asked, nor is what comes after `close`."""
         message = orjson.loads(payload)
-        if self.message is None and _is_answer(message):
+        if not self.answered.is_set() and _is_answer(message):
             self.message = message
             self.answered.set()
 

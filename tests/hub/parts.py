@@ -14,7 +14,7 @@ from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.hub.hub import Hub
 from gateway.log.memory import MemoryHistory, MemoryLog
-from gateway.ports import Batch, Opening, Outcome, Pacing
+from gateway.ports import Batch, Opening, Outcome, Pacing, Record
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from gateway.runtime.metrics import Counters
@@ -24,13 +24,16 @@ UNPACED = Pacing()
 
 
 class HeldLog(MemoryLog):
-    """Appends wait for `go`; `away`: nothing is answered. `appends` are the batches of each call."""
+    """Appends wait for `go`, reads for `reads`; `away`: nothing is answered. `appends` are the batches of
+    each call."""
 
     def __init__(self, history: MemoryHistory, bus: LocalBus, pacing: Pacing) -> None:
         super().__init__(history, bus)
         self.pacing = pacing
         self.go = trio.Event()
         self.go.set()
+        self.reads = trio.Event()
+        self.reads.set()
         self.away = False
         self.answers: list[Sequence[Outcome] | Exception] = []  # in the place of the log's own
         self.appends: list[Sequence[Batch]] = []
@@ -47,6 +50,13 @@ class HeldLog(MemoryLog):
                 raise answer
             return answer
         return await super().append(batches)
+
+    def hold_reads(self) -> None:
+        self.reads = trio.Event()
+
+    async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
+        await self.reads.wait()
+        return await super().read(resource, after, limit)
 
     async def open(self, resource: str) -> Opening:
         if self.away:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import orjson
 import pytest
 import trio
 
 from gateway.hub.overload import WINDOW_S
+from gateway.sessions import handlers
 from tests.rooms.parts import CREATE, titled
-from tests.sessions.parts import CONFIG, desk
+from tests.sessions.parts import CONFIG, Office, desk
 from tests.sessions.test_handlers import one
 
 A, B = titled("a")[0], titled("b")[0]
@@ -178,6 +181,41 @@ async def test_undo_and_redo_take_back_the_clients_last_change(autojump_clock):
         ack = one(ann.reader.take(), "OP_ACK")
         assert (ack["version"], ack["operations"]) == (5, [A])
         assert (found.counters.undos, found.counters.redos) == (1, 1)
+
+
+@pytest.mark.parametrize("token", ["ann:viewer", "ann:nobody"])
+@pytest.mark.parametrize("kind", ["UNDO", "OP"])
+async def test_who_may_not_edit_any_more_does_not_make_an_edit_that_waits(autojump_clock, kind, token):
+    async with desk() as found, trio.open_nursery() as nursery:
+        client = await found.client(subscribed=True)
+        await client.edit(A, 1)
+        found.room().trim(0, 0)
+        found.worker.log.hold_reads()
+        edit = {"version": 1, "operation": B} if kind == "OP" else {}
+        nursery.start_soon(partial(client.say, kind, resource_id="1", **edit))
+        await trio.testing.wait_all_tasks_blocked()
+        client.reader.take()
+        handlers.review_roles(client.session, Office().verify(token, 0))
+        found.worker.log.reads.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert found.counters.operations_refused == {"FORBIDDEN": 1}
+        assert (found.room().version, client.session.unacknowledged) == (2, 0)
+
+
+async def test_who_may_not_delete_any_more_does_not_delete_by_an_edit_that_waits(autojump_clock):
+    async with desk() as found, trio.open_nursery() as nursery:
+        admin = await found.client("ann:admin", subscribed=True)
+        await admin.edit(A, 1)
+        found.room().trim(0, 0)
+        found.worker.log.hold_reads()
+        delete = {"op": "add", "path": "", "value": None}
+        nursery.start_soon(partial(admin.say, "OP", resource_id="1", version=1, operation=delete))
+        await trio.testing.wait_all_tasks_blocked()
+        handlers.review_roles(admin.session, Office().verify("ann:editor", 0))
+        found.worker.log.reads.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await admin.session.settled(0)
+        assert found.room().document["title"] == "a"
 
 
 async def test_there_may_be_nothing_to_undo(autojump_clock):
