@@ -255,6 +255,7 @@ class ClientSession:
             self._invalid_in_a_row = 0
         except Exception as error:
             self._failed(error, message)
+        await self.settled(self.shared.limits.unacknowledged_max - 1)
 
     def _failed(self, error: Exception, message: messages.Message | None) -> None:
         if isinstance(error, Disconnect):

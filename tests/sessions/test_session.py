@@ -96,13 +96,18 @@ async def test_a_bug_is_logged_with_the_reference_that_the_client_gets(autojump_
         assert (client.reader.closed_with, found.counters.internal_errors) == (1011, 1)
 
 
-async def test_a_client_with_too_much_on_its_way_is_not_read_until_it_is_less(autojump_clock):
+@pytest.mark.parametrize("base", [4, 1], ids=["at once", "after the log was asked"])
+async def test_a_client_with_too_much_on_its_way_is_not_read_until_it_is_less(autojump_clock, base):
     async with desk(CONFIG.with_(limits={"unacknowledged_max": 2})) as found, trio.open_nursery() as nursery:
         client = await found.client(subscribed=True)
+        for version in range(1, 4):
+            await client.edit(titled(f"{version}")[0], version)
+        found.room().trim(0, 0)
         found.worker.log.hold()
-        edit = {"type": "OP", "payload": {"resource_id": "1", "version": 1, "operation": titled("a")[0]}}
-        assert client.session.receive(orjson.dumps(edit)) is None
-        wait = client.session.receive(orjson.dumps(edit))
+        edit = {"resource_id": "1", "version": 4, "operation": titled("a")[0]}
+        assert client.session.receive(orjson.dumps({"type": "OP", "payload": edit})) is None
+        last = orjson.dumps({"type": "OP", "payload": edit | {"version": base}})
+        wait = client.session.receive(last)
         assert wait is not None
         read_on = trio.Event()
 
@@ -112,7 +117,7 @@ async def test_a_client_with_too_much_on_its_way_is_not_read_until_it_is_less(au
 
         nursery.start_soon(transport)
         await trio.testing.wait_all_tasks_blocked()
-        assert not read_on.is_set()
+        assert (client.session.unacknowledged, read_on.is_set()) == (2, False)
         found.worker.log.go.set()
         with trio.fail_after(1):
             await read_on.wait()
