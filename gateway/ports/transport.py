@@ -91,7 +91,8 @@ class Session(Protocol):
         """The SYNC_RESPONSE that replaces what was queued for `topic`, with the acks among it.
 
         Called when the socket can be written again, after whatever the group still joins for this
-        connection has been thrown away; None when the topic is no longer subscribed.
+        connection has been thrown away; None when the topic is no longer subscribed: then the session sends
+        the acks by themselves.
         """
         ...
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from gateway import ot
+from gateway.ports import Ack
 from gateway.rooms.submission import Submission
 from gateway.rooms.window import Entry
 from gateway.wire import messages
@@ -61,4 +62,21 @@ def acknowledgement(entry: Entry, submission: Submission, name: Mapping[str, str
         payload["conflicts"] = orjson.Fragment(submission.conflicts)
     if submission.sanitised:
         payload["sanitised"] = submission.sanitised
+    return messages.encode("OP_ACK", payload, stamp_ms)
+
+
+def acknowledged(ack: Ack) -> dict[str, Any]:
+    """One of a SYNC_RESPONSE's `acks`."""
+    shown: dict[str, Any] = {"id": ack.id, "version": ack.version}
+    if ack.seq is not None:
+        shown["seq"] = ack.seq
+    if ack.conflicts:
+        shown["conflicts"] = orjson.Fragment(ack.conflicts)
+    return shown
+
+
+def kept_acknowledgement(ack: Ack, resource: str, stamp_ms: int) -> bytes:
+    """The OP_ACK of an author that reads slowly and doesn't look at the resource any more: no operations."""
+    resource_type, _, resource_id = resource.partition(":")
+    payload = {"resource_id": resource_id, "resource_type": resource_type, **acknowledged(ack)}
     return messages.encode("OP_ACK", payload, stamp_ms)

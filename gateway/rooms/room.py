@@ -38,6 +38,7 @@ from gateway.ports import (
 from gateway.ports.values import Ack, Record
 from gateway.rooms.admit import admit
 from gateway.rooms.audience import Audience
+from gateway.rooms.broadcast import acknowledged
 from gateway.rooms.conflicts import NOTHING_FOUND, Met, found_conflicts, met_by
 from gateway.rooms.context import RoomContext
 from gateway.rooms.history import History
@@ -90,16 +91,6 @@ def locate(refusal: Refusal, patch: list[dict[str, Any]], index: int | None = No
 
 def _nothing() -> None:
     """Called for each change of a room that is kept."""
-
-
-def _acknowledged(ack: Ack) -> dict[str, Any]:
-    """One of a SYNC_RESPONSE's `acks`."""
-    shown: dict[str, Any] = {"id": ack.id, "version": ack.version}
-    if ack.seq is not None:
-        shown["seq"] = ack.seq
-    if ack.conflicts:
-        shown["conflicts"] = orjson.Fragment(ack.conflicts)
-    return shown
 
 
 class Next(Enum):
@@ -617,7 +608,7 @@ class Room:
             "state": history.document,
         }
         if acks:
-            payload["acks"] = [_acknowledged(ack) for ack in acks]
+            payload["acks"] = [acknowledged(ack) for ack in acks]
         return messages.encode("SYNC_RESPONSE", payload, self.stamp_ms())
 
     def trim(self, versions_max: int, bytes_max: int) -> None:

@@ -17,6 +17,7 @@ import trio
 from gateway.errors import Disconnect, LogUnavailable, PatchError, Refusal, unavailable
 from gateway.hub.children import Tell
 from gateway.ports import AbuseWatch, Ack, Connection, Identity, Role
+from gateway.rooms.broadcast import kept_acknowledgement
 from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
 from gateway.rooms.submission import Submission
@@ -178,9 +179,17 @@ class ClientSession:
         self._failed(messages.invalid("Binary frames aren't understood; send JSON in text frames."), None)
 
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
-        """The state of a resource for a reader that was too slow for its changes."""
+        """The state of a resource for a reader that was too slow for its changes.
+
+        None where it isn't subscribed any more: the author gets its acknowledgements one by one.
+        """
         subscription = self.subscriptions.get(topic)
-        return None if subscription is None else subscription.room.state_message(acks)
+        if subscription is not None:
+            return subscription.room.state_message(acks)
+        if self._connection is not None:
+            for ack in acks:
+                self._connection.send(kept_acknowledgement(ack, topic, self.shared.wall_ms()))
+        return None
 
     def presence_state(self, topic: str) -> bytes | None:
         """Who is there, for a reader that was too slow for the news of it."""

@@ -46,7 +46,7 @@ class _Answers:
     def send(
         self, payload: bytes, topic: str | None = None, droppable: bool = False, ack: Ack | None = None
     ) -> None:
-        """Take the answer. What else a session is told isn't for who asked, nor is what comes after `close`."""
+        """Take the answer. What else a session is told, or after `close`, isn't for who asked."""
         message = orjson.loads(payload)
         if not self.answered.is_set() and _is_answer(message):
             self.message = message

@@ -147,7 +147,8 @@ class Outbox:
 
         `resync(topic, acks)` makes the message that replaces what was thrown away and carries its
         acknowledgements, `presence_state(topic)` the one that makes up for presence that was dropped; both in
-        the form that this outbox holds, None when nobody wants it any more.
+        the form that this outbox holds, None when nobody wants it any more. `resync` may push messages of its
+        own.
         """
         while not self._queue and self._stale:
             topic = next(iter(self._stale))

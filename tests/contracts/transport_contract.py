@@ -99,6 +99,9 @@ class Client:
                 self.topics.add(room.topic)
                 room.group.add(self.connection)
                 self.connection.send(_json(type="joined", version=room.version))
+            case "leave":
+                self.topics.discard(TOPIC)
+                self.core.room(TOPIC).group.discard(self.connection)
             case "commit":
                 room = self.core.room(command.get("topic", TOPIC))
                 room.commit(self.connection, command.get("count", 1), command.get("pad", 0))
@@ -132,6 +135,8 @@ class Client:
     def resync(self, topic: str, acks: Sequence[Ack]) -> bytes | None:
         assert not self.closes
         if topic not in self.topics:
+            for ack in acks:
+                self.connection.send(_json(type="ack", version=ack.version))
             return None
         self.resyncs += 1
         version = self.core.room(topic).version
@@ -756,6 +761,27 @@ class TransportContract:
                 acks += [version] if message["type"] == "ack" else []
             assert acks == [1 + 4 * n for n in range(30)]
             assert served.counters.resyncs >= 1
+
+    async def test_a_slow_reader_that_left_a_topic_still_gets_its_acknowledgements(self) -> None:
+        async with self.serving(**slow_sockets()) as served, served.connect() as other:
+            slow = await served.open(receive_bytes=4096)
+            await raw_ask(slow, do="join")
+            await ask(other, do="join")
+            for _ in range(30):
+                await slow.send_text('{"do": "commit"}')
+                assert (await answer(other))["type"] == "broadcast"
+                await call(other, do="commit", count=3, pad=500)
+                assert [(await answer(other))["type"] for _ in range(3)] == ["ack"] * 3
+            await slow.send_text('{"do": "leave"}')
+            with trio.fail_after(10):
+                while served.core.clients[1].topics:  # noqa: ASYNC110  (nothing tells)
+                    await trio.sleep(0.01)
+            acks: list[int] = []
+            while len(acks) < 30:
+                message = await raw_answer(slow)
+                acks += [message["version"]] if message["type"] == "ack" else []
+            assert acks == [1 + 4 * n for n in range(30)]
+            assert served.counters.resyncs == 0
 
     async def test_presence_is_dropped_before_anything_else(self) -> None:
         async with self.serving(**slow_sockets()) as served, served.connect() as author:

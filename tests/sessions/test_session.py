@@ -8,6 +8,7 @@ import orjson
 import pytest
 import trio
 
+from gateway.ports import Ack
 from gateway.sessions.session import ClientSession
 from tests.rooms.parts import titled
 from tests.sessions.parts import CONFIG, desk
@@ -179,6 +180,20 @@ async def test_a_slow_readers_queue_can_be_replaced_by_the_state_of_what_it_look
         presence = orjson.loads(client.session.presence_state("event:1"))
         assert presence["type"] == "PRESENCE_STATE"
         assert client.session.resync("event:2", ()) is client.session.presence_state("event:2") is None
+        assert client.reader.take() == []
+
+
+async def test_acknowledgements_that_were_kept_come_though_the_resource_is_left(autojump_clock):
+    async with desk() as found:
+        client = await found.client(subscribed=True)
+        await client.say("UNSUBSCRIBE", resource="event", resource_id="1")
+        acks = (Ack("m7", 3, 12), Ack("m8", None, 13, b"[1]"))
+        assert client.session.resync("event:1", acks) is None
+        name = {"resource_type": "event", "resource_id": "1"}
+        assert client.reader.take() == [
+            ("OP_ACK", {**name, "id": "m7", "seq": 3, "version": 12}),
+            ("OP_ACK", {**name, "id": "m8", "version": 13, "conflicts": [1]}),
+        ]
 
 
 async def test_an_id_in_two_types_needs_its_type(autojump_clock):

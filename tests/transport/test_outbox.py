@@ -110,6 +110,21 @@ def test_a_topic_that_nobody_wants_any_more_is_forgotten() -> None:
     assert counters.resyncs == 0
 
 
+def test_what_is_pushed_in_the_place_of_a_state_leaves_at_once() -> None:
+    box, counters = outbox(200)
+    for number in range(3):
+        box.push(b"x" * 190, topic="event:1", ack=Ack(f"{number}", number, number) if number else None)
+
+    def acknowledge(topic: str, acks: Sequence[Ack]) -> None:
+        for ack in acks:
+            box.push(ack.id.encode())
+
+    assert box.refill(acknowledge, no_presence)
+    assert drain(box) == [b"1", b"2"]
+    assert box.idle
+    assert (box.size_bytes, counters.resyncs) == (0, 0)
+
+
 def test_presence_of_a_stale_topic_is_dropped() -> None:
     box, counters = outbox(100)
     for _ in range(3):
