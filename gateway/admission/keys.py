@@ -30,11 +30,21 @@ _ALGORITHMS: Mapping[tuple[str, str | None], str] = {
     ("EC", "P-256"): "ES256",
     ("OKP", "Ed25519"): "EdDSA",
 }
+# What makes the key (RFC 7638 section 3.2, RFC 8037 section 2): the rest of an entry says what it is for.
+_KEY_MEMBERS: Mapping[str, Sequence[str]] = {
+    "oct": ("k", "kty"),
+    "RSA": ("e", "kty", "n"),
+    "EC": ("crv", "kty", "x", "y"),
+    "OKP": ("crv", "kty", "x"),
+}
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
 
 class Key(NamedTuple):
-    """One key, as PyJWT takes it, and the algorithm that it is for. `id` is the same in every worker."""
+    """One key, as PyJWT takes it, and the algorithm that it is for.
+
+    `id` is the same in every worker, and as long as the key is, whatever else a JWKS file says of it.
+    """
 
     algorithm: str
     kid: str | None
@@ -290,7 +300,7 @@ def _read_jwk(entry: object, where: str) -> Key | None:
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{where} can't be used: {error.__class__.__name__}") from None
     _check_strength(algorithm, made.key, where)
-    content = json.dumps(public, sort_keys=True).encode()
+    content = json.dumps([public[member] for member in _KEY_MEMBERS[kind]]).encode()
     return Key(algorithm, kid, made.key, _id_of(algorithm, content))
 
 

@@ -302,6 +302,26 @@ def test_a_key_that_left_the_set_is_not_trusted(tmp_path: Path) -> None:
     assert (authenticator.trusts(old), authenticator.trusts(new)) == (False, True)
 
 
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA", "HS256"])
+def test_a_key_whose_entry_is_written_anew_stays_trusted_while_it_may_verify(
+    tmp_path: Path, algorithm: str
+) -> None:
+    secret = {"kty": "oct", "k": base64.urlsafe_b64encode(SECRET).decode().rstrip("=")}
+    entry = secret if algorithm == "HS256" else public_jwk(algorithm)
+    key = SECRET if algorithm == "HS256" else private_key(algorithm)
+    other = public_jwk("ES256", "other", "other")
+    config = config_for(tmp_path, [entry, other], secret=False)
+    authenticator = TokenVerifier(config)
+    identity = authenticator.verify(token(key, algorithm), NOW_S)
+    path = Path(config.auth.jwks_file)
+    replaced(path, json.dumps({"keys": [other, {"use": "sig", "kid": "k", "x5t": "t", **entry}]}))
+    authenticator.refresh(NOW_S + 1)
+    assert authenticator.trusts(identity)
+    replaced(path, json.dumps({"keys": [other, {**entry, "alg": "PS256"}]}))
+    authenticator.refresh(NOW_S + 2)
+    assert not authenticator.trusts(identity)
+
+
 def test_two_workers_know_a_key_by_the_same_name(tmp_path: Path) -> None:
     config = config_for(tmp_path, [public_jwk("RS256")])
     one, two = TokenVerifier(config), TokenVerifier(config)
