@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -53,6 +54,19 @@ def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
 def of_kind(found: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     [one] = [item for item in found if item["kind"] == kind]
     return one
+
+
+def settings_of(pod_of: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The ConfigMap that the pods of a Deployment or a Job read."""
+    volumes = pod_of["spec"]["template"]["spec"]["volumes"]
+    [name] = [volume["configMap"]["name"] for volume in volumes if volume["name"] == "settings"]
+    [one] = [item for item in found if item["kind"] == "ConfigMap" and item["metadata"]["name"] == name]
+    return one
+
+
+def hooks_of(item: dict[str, Any]) -> set[str]:
+    """When Helm makes it by itself; nothing where it is a part of the release."""
+    return set(item["metadata"].get("annotations", {}).get("helm.sh/hook", "").split(",")) - {""}
 
 
 def check(item: dict[str, Any]) -> None:
@@ -124,9 +138,26 @@ def test_a_wrong_field_is_found(kind, place, field, value):
         check(item)
 
 
+def test_what_the_operator_scrapes_is_of_the_job_that_the_alerts_ask_for():
+    jobs = set(re.findall(r'job="(\w+)"', (DEPLOY / "alerts.yml").read_text()))
+    [endpoint] = of_kind(rendered(VARIANTS["keda"]), "ServiceMonitor")["spec"]["endpoints"]
+    assert {rule["targetLabel"]: {rule["replacement"]} for rule in endpoint["relabelings"]} == {"job": jobs}
+
+
+def test_a_rollback_brings_the_settings_back_and_a_migration_that_fails_leaves_them():
+    found = rendered(VARIANTS["as it is"])
+    deployment, job = of_kind(found, "Deployment"), of_kind(found, "Job")
+    served, migrated = settings_of(deployment, found), settings_of(job, found)
+    assert hooks_of(served) == set(), "Helm makes no hook anew at a rollback, and makes it before a migration"
+    assert hooks_of(migrated) == hooks_of(job) == {"pre-install", "pre-upgrade"}
+    assert int(migrated["metadata"]["annotations"]["helm.sh/hook-weight"]) < 0, "the Job waits for it"
+    assert served["data"] == migrated["data"]
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 async def test_the_gateway_takes_the_settings_that_it_renders(variant, tmp_path):
-    text = of_kind(rendered(VARIANTS[variant]), "ConfigMap")["data"]["gateway.toml"]
+    found = rendered(VARIANTS[variant])
+    text = settings_of(of_kind(found, "Deployment"), found)["data"]["gateway.toml"]
     assert tomllib.loads(text)["redis"]["urls"] == ["redis://redis:6379"]
     (tmp_path / "gateway.toml").write_text(text)
     shown = await gateway("config", "--config", str(tmp_path / "gateway.toml"))
@@ -138,14 +169,16 @@ async def test_the_gateway_takes_the_settings_that_it_renders(variant, tmp_path)
 
 
 def test_pods_run_without_rights_and_leave_in_order():
-    pod = of_kind(rendered({}), "Deployment")["spec"]["template"]["spec"]
+    found = rendered({})
+    deployment = of_kind(found, "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
     slept_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    settings = tomllib.loads(of_kind(rendered({}), "ConfigMap")["data"]["gateway.toml"])
+    settings = tomllib.loads(settings_of(deployment, found)["data"]["gateway.toml"])
     drained_s = settings["timeouts"]["drain_grace_s"]
     assert slept_s + drained_s + 5 < pod["terminationGracePeriodSeconds"]
     scaled = of_kind(rendered(VARIANTS["keda"]), "ScaledObject")
@@ -175,3 +208,10 @@ async def test_compose_gives_settings_that_the_gateway_takes(tmp_path):
     assert 'server.proxies = ["172.30.0.0/24"]' in shown.out
     named = {name for service in compose["services"].values() for name in service.get("secrets", ())}
     assert named == set(compose["secrets"])
+
+
+def test_redis_of_compose_owns_its_data_by_being_its_user_and_not_by_rights():
+    """The image gives /data to that user, and root without rights can't write there."""
+    redis = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["redis"]
+    assert (redis["user"], redis["cap_drop"]) == ("redis", ["ALL"])
+    assert "cap_add" not in redis

@@ -22,8 +22,30 @@ runAsGroup: 10001
 fsGroup: 10001
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
+{{- define "gateway.settings" -}}
+# Names as dotted keys of TOML; `gateway config --config /etc/gateway/gateway.toml` shows what is in force.
+server.workers = {{ .Values.workers }}
+{{- if .Values.proxies }}
+server.proxies = {{ .Values.proxies | toJson }}
+{{- end }}
+timeouts.drain_grace_s = {{ .Values.drainGraceSeconds }}
+{{- if .Values.jwksConfigMap }}
+auth.jwks_file = "/run/jwks/jwks.json"
+{{- else }}
+auth.secret_file = "/run/secrets/gateway/jwt"
+{{- end }}
+redis.urls = {{ .Values.redis.urls | toJson }}
+redis.durability = {{ .Values.redis.durability | quote }}
+redis.password_file = "/run/secrets/gateway/redis-password"
+{{- if .Values.postgres.dsn }}
+postgres.dsn = {{ .Values.postgres.dsn | quote }}
+postgres.password_file = "/run/secrets/gateway/postgres-password"
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+{{ $name }} = {{ $value | toJson }}
+{{- end }}
+{{- end }}
 {{- define "gateway.volumes" -}}
-- {name: settings, configMap: {name: {{ include "gateway.name" . }}}}
 - {name: secret, secret: {secretName: {{ .Values.existingSecret }}, defaultMode: 288}}
 {{- if .Values.jwksConfigMap }}
 - {name: jwks, configMap: {name: {{ .Values.jwksConfigMap }}}}
