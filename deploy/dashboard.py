@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 FILE = Path(__file__).parent / "grafana-dashboard.json"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
-NODE = 'instance=~"$instance"'
+# Other exporters of that Prometheus have metrics by the names of processes, too.
+NODE = 'job=~"$job", instance=~"$instance"'
 INTERVAL = "[$__rate_interval]"
 FAULTS = 'code=~"UNAVAILABLE|INTERNAL"'
 # A ratio's divisor that is never 0: without traffic the ratio is 0 then, not missing.
@@ -78,6 +79,7 @@ def by_node(name: str) -> Query:
     return now(name), "{{instance}}"
 
 
+CERTIFICATE = now("gateway_certificate_ends_timestamp_seconds")
 FAILED = rate("gateway_operations_refused", FAULTS)
 ACCEPTED = rate("gateway_authentications", 'result="accepted"')
 NOT_CONNECTED = (
@@ -118,8 +120,8 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             (f"sum(increase({now('gateway_worker_restarts_total')}[1h]))", ""),
         ),
         stat(
-            "Certificate ends in", "s", "0: no node serves TLS itself",
-            (f"clamp_min(max({now('gateway_certificate_ends_timestamp_seconds')}) - time(), 0)", ""),
+            "Certificate ends in", "s", "The first to end; 0: it has, or no node serves TLS itself",
+            (f"clamp_min(min({CERTIFICATE} > 0) - time(), 0) or vector(0)", ""),
         ),
         stat(
             "Versions", "short", "Nodes by the version that they run",
@@ -414,7 +416,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
 
 def dashboard() -> dict[str, Any]:
     """The dashboard's model."""
-    instance = "label_values(websocket_connections_total, instance)"
+    of_job = 'websocket_connections_total{job=~"$job"}'
     return {
         "title": "Collaboration gateway",
         "uid": "collab-gateway",
@@ -434,24 +436,30 @@ def dashboard() -> dict[str, Any]:
                     "label": "Prometheus",
                     "hide": 0,
                 },
-                {
-                    "name": "instance",
-                    "type": "query",
-                    "label": "Node",
-                    "datasource": DATASOURCE,
-                    "query": {"query": instance, "refId": "instance"},
-                    "refresh": 2,
-                    "multi": True,
-                    "includeAll": True,
-                    "allValue": ".*",
-                    "current": {"text": "All", "value": "$__all"},
-                    "hide": 0,
-                    "sort": 1,
-                },
+                # "All" are the jobs that there are of gateways, and not whatever else is scraped.
+                _variable("job", "Job", "label_values(gateway_build_info, job)"),
+                {**_variable("instance", "Node", f"label_values({of_job}, instance)"), "allValue": ".*"},
             ]
         },
         "annotations": {"list": []},
         "panels": [{"id": number, **panel} for number, panel in enumerate(_placed(), 1)],
+    }
+
+
+def _variable(name: str, label: str, query: str) -> dict[str, Any]:
+    """What is picked from what Prometheus has, one or more; all at first."""
+    return {
+        "name": name,
+        "type": "query",
+        "label": label,
+        "datasource": DATASOURCE,
+        "query": {"query": query, "refId": name},
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        "current": {"text": "All", "value": "$__all"},
+        "hide": 0,
+        "sort": 1,
     }
 
 

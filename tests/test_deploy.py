@@ -59,9 +59,17 @@ def selectors(node: Any) -> Iterator[promql_parser.VectorSelector]:
         yield from selectors(child)
 
 
+def filled(expression: str) -> str:
+    """A panel's expression as Grafana asks it, of all nodes."""
+    variables = {"$__rate_interval": "1m", "$job": "gateway", "$instance": ".*"}
+    for name, value in variables.items():
+        expression = expression.replace(name, value)
+    return expression
+
+
 def parsed(expression: str) -> Any:
-    """The parsed expression; Grafana's own variables stand for themselves."""
-    return promql_parser.parse(expression.replace("$__rate_interval", "1m").replace("$instance", ".*"))
+    """The parsed expression; of a panel's, filled."""
+    return promql_parser.parse(filled(expression))
 
 
 def check(expression: str) -> None:
@@ -167,6 +175,19 @@ def test_a_panel_reads_metrics_that_exist(panel):
         check(target["expr"])
     assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
     assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_a_panel_shows_nodes_of_the_gateway_and_no_other_exporter(panel):
+    for target in panel["targets"]:
+        for selector in selectors(parsed(target["expr"])):
+            assert {"job", "instance"} <= {matcher.name for matcher in selector.matchers.matchers}
+
+
+def test_the_dashboard_asks_for_the_variables_that_it_has():
+    names = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+    asked = set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD["panels"])))
+    assert asked == names | {"__rate_interval"}
 
 
 def test_panels_do_not_overlap_and_fill_the_width():

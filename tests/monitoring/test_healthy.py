@@ -12,7 +12,7 @@ import trio
 from tests.clients.webhook import webhook
 from tests.monitoring import traffic
 from tests.monitoring.cluster import cluster
-from tests.test_deploy import PANELS
+from tests.test_deploy import PANELS, filled
 
 EDITS = 300
 
@@ -34,7 +34,7 @@ async def _an_ordinary_day(data: Path, *settings: str) -> None:
         for panel in PANELS:
             shown = 0
             for target in panel["targets"]:
-                expression = target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*")
+                expression = filled(target["expr"])
                 samples = await prometheus.query(expression)
                 values = [float(sample["value"][1]) for sample in samples]
                 known = [value for value in values if not math.isnan(value)]

@@ -1,4 +1,7 @@
-"""The alert rules by promtool, with their real times: each fires on its fault, none in a good hour."""
+"""The alert rules by promtool, with their real times: each fires on its fault, none in a good hour.
+
+And of the dashboard what depends on other nodes, and on other exporters of the same Prometheus.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.debian import program
 from tests.monitoring.prometheus import RULES as FILE
-from tests.test_deploy import RULES
+from tests.test_deploy import PANELS, RULES, filled
 
 NODE = 'job="gateway", instance="n1"'
 SERVER = f'{NODE}, server="r1"'
@@ -170,3 +174,32 @@ def test_each_fires_on_its_fault(tmp_path):
         if said:
             wrong[name] = said
     assert not wrong
+
+
+CERTIFICATE = "gateway_certificate_ends_timestamp_seconds"
+OTHERS = {'up{job="postgres", instance="db"}': flat(1)}
+
+
+@pytest.mark.parametrize(
+    ("title", "different", "shown"),
+    [
+        ("Nodes", OTHERS, 1),
+        ("Nodes", {**OTHERS, f"up{{{NODE}}}": flat(0)}, 0),
+        ("Certificate ends in", {}, 0),
+        # 40 minutes have passed.
+        (
+            "Certificate ends in",
+            {
+                f'{CERTIFICATE}{{job="gateway", instance="n2"}}': flat(900_000),
+                f'{CERTIFICATE}{{job="gateway", instance="n3"}}': flat(90_000),
+            },
+            87_600,
+        ),
+        ("Certificate ends in", {f"{CERTIFICATE}{{{NODE}}}": flat(60)}, 0),
+    ],
+)
+def test_a_number_of_the_dashboard_is_of_the_nodes_that_it_is_about(tmp_path, title, different, shown):
+    [panel] = [panel for panel in PANELS if panel["title"] == title]
+    [target] = panel["targets"]
+    series = {**HEALTHY, **different}
+    assert not promtool(tmp_path, title, series, filled(target["expr"]), [{"labels": "{}", "value": shown}])
