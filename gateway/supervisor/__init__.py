@@ -212,7 +212,8 @@ class Supervisor:
 
     async def _serve_admin(self, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
         bound = server.bind(self.config.server.admin_host, self.config.server.admin_port)
-        application = front.application(self, self.config.limits.document_bytes_max)
+        limits = self.config.limits
+        application = front.application(self, limits.document_bytes_max, limits.unfinished_bytes_max)
         await server.serve(application, bound, trio.sleep_forever, task_status=task_status)
 
     async def counters(self) -> Counters:

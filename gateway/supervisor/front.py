@@ -16,6 +16,8 @@ from starlette.routing import Route
 
 from gateway.admin import draining, exposition, insight
 from gateway.admin.app import FULL
+from gateway.http import problems
+from gateway.http.bodies import Bodies
 from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.runtime.metrics import Counters
 from gateway.supervisor.child import Child, WorkerGone
@@ -48,8 +50,9 @@ class Workers(Protocol):
         ...
 
 
-def application(workers: Workers, body_bytes_max: int) -> Starlette:
-    """The ASGI application of a node."""
+def application(workers: Workers, body_bytes_max: int, bodies_bytes_max: int) -> Starlette:
+    """The ASGI application of a node. `body_bytes_max` bounds what a worker is asked with, `bodies_bytes_max`
+    what all requests hold."""
     front = _Front(workers, body_bytes_max)
     app = Starlette(
         routes=[
@@ -59,8 +62,10 @@ def application(workers: Workers, body_bytes_max: int) -> Starlette:
             Route(draining.PATH, front.drain, methods=["POST"]),
             *(Route(path, front.of_all, methods=methods) for path, methods in insight.OF_ALL.items()),
             Route("/{path:path}", front.relay, methods=METHODS),
-        ]
+        ],
+        exception_handlers=problems.HANDLERS,
     )
+    app.add_middleware(Bodies, bytes_max=bodies_bytes_max)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
     return app

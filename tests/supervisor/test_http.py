@@ -109,3 +109,24 @@ async def test_a_user_has_one_rate_at_all_workers_over_http(tmp_path):
                     assert answer.json()["code"] == "RATE_LIMITED"
             elapsed_s = trio.current_time() - began_s
             assert 5 <= allowed <= 1.1 * (10 + elapsed_s * 100 / 60) + 1
+
+
+async def test_bodies_of_all_requests_to_the_admin_port_together_are_bounded(tmp_path):
+    async with node(tmp_path, "--set", "limits.unfinished_bytes_max=50000") as server:
+        bearer, half = f"Bearer {await token(server)}", "x" * 30_000
+        head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: 60002\r\n\r\n"
+        address = urlsplit(server.admin)
+        begun = await trio.open_tcp_stream(str(address.hostname), address.port or 80)
+        await begun.send_all(f"{head}{half}".encode())
+        async with httpx.AsyncClient(base_url=server.admin, headers={"Authorization": bearer}) as client:
+            document = {"title": "Launch", "description": half}
+            with trio.fail_after(20):
+                while (refused := await client.put(EVENT, json=document)).is_success:
+                    pass  # until the half is there
+            assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
+            assert int(refused.headers["retry-after"]) > 0
+            assert (await client.put(EVENT, json={"title": "Launch"})).is_success, "a small one fits in"
+            await begun.aclose()
+            with trio.fail_after(20):
+                while not (await client.put(EVENT, json=document)).is_success:
+                    pass  # until it is gone
