@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gateway import ot
+from gateway.errors import PatchError
 from gateway.history.difference import PastChange
 from gateway.history.pointers import MISSING, parts, pointer_of, value_at
 
@@ -73,10 +74,17 @@ class Blame:
         self._root: Mark = BEFORE
 
     def tell(self, change: PastChange) -> Iterator[None]:
-        """Take in the next change, in order: an operation a step, each of which may copy wide containers."""
+        """Take in the next change, in order: an operation a step, each of which may copy wide containers.
+
+        Raises PatchError where it can't be the next one.
+        """
         stamp = Stamp(change.version, change.user_id, change.timestamp_ms)
         for operation in change.patch:
-            self._operation(operation, stamp)
+            try:
+                self._operation(operation, stamp)
+            except (LookupError, TypeError, ValueError):
+                text = f"version {change.version} changes what isn't there"
+                raise PatchError("INVALID_OPERATION", text) from None
             self._later.append(operation)
             if len(self._later) == LATER_MAX:
                 self._now()
@@ -137,7 +145,8 @@ class Blame:
     def lines(self, path: str = "", lines_max: int = 1000) -> list[Line]:
         """The document's lines from `path` on, containers before what is in them; at most `lines_max`.
 
-        Raises KeyError where there is nothing at `path`, ValueError where it is no pointer.
+        Raises KeyError where there is nothing at `path`, ValueError where it is no pointer, PatchError where
+        a change that was told doesn't fit.
         """
         place = parts(path)
         if value_at(self._now(), place) is MISSING:

@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.errors import PatchError
 from gateway.history.blame import Blame, Line
 from gateway.history.difference import PastChange
 from gateway.history.restore import CannotRestore, restoring
-from gateway.http.history import ERASED, pointer
+from gateway.http.history import erased, pointer
 from gateway.http.names import version_named
 from gateway.http.port import Revision
 from gateway.http.problems import Problem
@@ -71,7 +72,10 @@ class AuthorshipRoutes:
         revision = await self._resources.read(
             target.type, target.id, whole_number(request, "version", least=1)
         )
-        lines = _lines(await self._followed(target, revision), path)
+        try:
+            lines = _lines(await self._followed(target, revision), path)
+        except PatchError:
+            raise erased() from None
         fields = {**target.named, "version": revision.version, "epoch": revision.epoch}
         fields["members"] = [{"path": line.path, **line.stamp.named} for line in lines]
         response = json_response(fields, headers=etag(revision.version))
@@ -79,7 +83,7 @@ class AuthorshipRoutes:
         return response
 
     async def _followed(self, target: Target, revision: Revision) -> Blame:
-        """The blame of a revision, from its changes."""
+        """The blame of a revision, from its changes; raises PatchError where they aren't of its history."""
         oldest = await self._resources.oldest(target.type, target.id)
         after = max(oldest, revision.version - CHANGES_MAX)
         first = await self._resources.read(target.type, target.id, after)
@@ -89,12 +93,14 @@ class AuthorshipRoutes:
             most = min(PAGE, revision.version - after)
             bodies = await self._resources.history(target.type, target.id, after, most)
             if not bodies:
-                raise Problem(409, ERASED, code="CONFLICT")
+                raise erased()
             for body in bodies:
                 for _ in blame.tell(PastChange.of(orjson.loads(body))):
                     await slices.pause()
             after += len(bodies)
             self._resources.charge_read(target.identity.user_id, PAGE_READS)
+        if (await self._resources.read(target.type, target.id, None)).epoch != revision.epoch:
+            raise erased()
         return blame
 
     async def restore(self, request: Request) -> Response:

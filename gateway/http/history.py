@@ -29,7 +29,6 @@ HISTORY_BYTES_MAX = 1 << 20
 SCANNED_MAX = 5000
 # To describe one change, in units of about a nanosecond; what takes longer is told in short.
 DESCRIBED_UNITS = 10_000_000
-ERASED = "The history went while it was read: it was erased. Ask again."
 PARAMETERS = ("from", "before", "user_id", "since", "until", "path", "describe", "limit")
 
 
@@ -94,6 +93,11 @@ class Page(NamedTuple):
             "limit": self.limit,
         }
         return urlencode({name: value for name, value in wanted.items() if value is not None})
+
+
+def erased() -> Problem:
+    """The answer to who met changes of two histories."""
+    return Problem(409, "The history went while it was read: it was erased. Ask again.", code="CONFLICT")
 
 
 def pointer(request: Request) -> str | None:
@@ -168,7 +172,7 @@ async def page_of(
                 told = _told(body, page, telling)
             except PatchError:
                 await resources.read(target.type, target.id, version - 1)  # where it is damaged, that is told
-                raise Problem(409, ERASED, code="CONFLICT") from None
+                raise erased() from None
             if told:
                 found.append(told)
                 size_bytes += len(told)

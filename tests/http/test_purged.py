@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
+from gateway.http import authorship
 from gateway.node.resources import HubResources
+from tests.http.node import Served
 from tests.http.test_search import EVENT, searchable, until
 
 # Each character, four bytes of UTF-8, is nowhere else.
@@ -57,21 +60,25 @@ async def test_a_purge_leaves_nothing_of_a_document_in_any_file(tmp_path: Path) 
         await until(node, 40, q="lunch", limit=100)
 
 
+async def rewritten(node: Served) -> None:
+    """Erase the history, and write another."""
+    await node.client.delete(f"http://127.0.0.1:{node.admin_port}{EVENT}", params={"purge": "true"})
+    await node.client.put(EVENT, json={"tags": []})
+    for version in (1, 2):
+        edit = {"version": version, "client_id": "c", "operation": TAGGED}
+        assert (await node.client.post(f"{EVENT}/operations", json=edit)).is_success
+
+
 async def test_who_has_a_history_described_while_it_is_erased_is_to_ask_again(tmp_path, monkeypatch) -> None:
     """Its document is of the old history, its changes are of the new one."""
     async with searchable(tmp_path) as node:
         for title in ("one", "two", "three"):
             await node.client.put(EVENT, json={"title": title})
         history = HubResources.history
-        admin = f"http://127.0.0.1:{node.admin_port}{EVENT}"
 
         async def erased_first(*given: Any) -> Sequence[bytes]:
             monkeypatch.setattr(HubResources, "history", history)
-            await node.client.delete(admin, params={"purge": "true"})
-            await node.client.put(EVENT, json={"tags": []})
-            for version in (1, 2):
-                edit = {"version": version, "client_id": "c", "operation": TAGGED}
-                assert (await node.client.post(f"{EVENT}/operations", json=edit)).is_success
+            await rewritten(node)
             return await history(*given)
 
         monkeypatch.setattr(HubResources, "history", erased_first)
@@ -80,3 +87,29 @@ async def test_who_has_a_history_described_while_it_is_erased_is_to_ask_again(tm
         assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT"), answer.text
         again = await node.client.get(f"{EVENT}/history", params=asked)
         assert [change["version"] for change in again.json()["changes"]] == [3]
+
+
+@pytest.mark.parametrize(("page", "erased_after"), [(500, 0), (1, 1)])
+async def test_who_asks_who_wrote_what_while_it_is_erased_is_to_ask_again(
+    tmp_path, monkeypatch, page, erased_after
+) -> None:
+    """Changes of two histories, and changes of the new one alone, say nothing of the old document."""
+    monkeypatch.setattr(authorship, "PAGE", page)
+    async with searchable(tmp_path) as node:
+        for title in ("one", "two", "three"):
+            await node.client.put(EVENT, json={"title": title})
+        history = HubResources.history
+
+        async def erased_before(
+            resources: Any, kind: str, ident: str, after: int, most: int
+        ) -> Sequence[bytes]:
+            if after == erased_after:
+                monkeypatch.setattr(HubResources, "history", history)
+                await rewritten(node)
+            return await history(resources, kind, ident, after, most)
+
+        monkeypatch.setattr(HubResources, "history", erased_before)
+        answer = await node.client.get(f"{EVENT}/blame")
+        assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT"), answer.text
+        again = await node.client.get(f"{EVENT}/blame")
+        assert "/tags/0" in {line["path"] for line in again.json()["members"]}
