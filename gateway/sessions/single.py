@@ -67,10 +67,6 @@ def _is_answer(message: Mapping[str, Any]) -> bool:
     return bool(message["type"] == "OP_ACK")
 
 
-def _nothing() -> None:
-    """Called for each change meanwhile."""
-
-
 async def editor_of(
     shared: SessionContext,
     identity: Identity,
@@ -100,7 +96,7 @@ async def submit(shared: SessionContext, editor: Editor, room: Room, message: by
         session.client_id = editor.client_id  # without a claim: the client may be connected beside this
         session.subscriptions[room.resource] = Subscription(room, editor.role)
         shared.counters.subscriptions += 1
-        with room.watched(_nothing):  # it stays open
+        with room.kept():
             work = session.receive(message)
             if work is not None:
                 await work
