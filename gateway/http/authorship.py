@@ -30,6 +30,7 @@ from gateway.http.requests import (
     json_response,
     known_parameters,
     note_act,
+    still_granted,
     target_of,
     whole_number,
 )
@@ -108,6 +109,7 @@ class AuthorshipRoutes:
         target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
         wanted = _wanted(await json_body(request, BODY_BYTES_MAX, "an object with a version"))
+        target = await still_granted(self._context, request, target, "editor")
         resources = self._resources
         resources.charge_read(target.identity.user_id, PAGE_READS)
         head = await resources.read(target.type, target.id, None)

@@ -18,6 +18,7 @@ from gateway.http.requests import (
     json_body,
     json_response,
     known_parameters,
+    still_granted,
     target_of,
 )
 from gateway.wire.version_names import LENGTH_MAX, RULE, is_version_name
@@ -65,6 +66,7 @@ class NameRoutes:
 
     async def _given(self, request: Request, target: Target, name: str) -> Response:
         wanted = await json_body(request, BODY_BYTES_MAX, "an object with a version")
+        target = await still_granted(self._context, request, target, "editor")
         version = wanted.get("version") if isinstance(wanted, dict) and set(wanted) <= {"version"} else None
         if type(version) is not int or version < 1:
             text = 'The body is an object such as {"version": 17}.'

@@ -104,10 +104,12 @@ async def target_of(context: HttpContext, request: Request, role: Role) -> Targe
     return target
 
 
-async def still_granted(context: HttpContext, request: Request, target: Target, role: Role) -> None:
-    """After a wait: the token is accepted still, and grants the role; raises Refusal, Problem."""
+async def still_granted(context: HttpContext, request: Request, target: Target, role: Role) -> Target:
+    """The target after a wait, for a body or for news: its token is accepted still, and grants the role;
+    raises Refusal, Problem."""
     reviewed = target._replace(identity=context.authenticator.reviewed(target.identity))
     await _allowed(context, request, reviewed, role)
+    return reviewed
 
 
 async def _allowed(context: HttpContext, request: Request, target: Target, role: Role) -> None:

@@ -183,6 +183,7 @@ class ResourceRoutes:
         target = await target_of(self._context, request, "editor")
         known_parameters(request, ())
         payload = await json_body(request, self._context.message_bytes_max, "the payload of an OP")
+        target = await still_granted(self._context, request, target, "editor")
         if not isinstance(payload, dict):
             raise Problem(400, "The body must be the payload of an OP: an object.", code="INVALID_MESSAGE")
         named = {"resource_type": target.type, "resource_id": target.id}
@@ -202,6 +203,7 @@ class ResourceRoutes:
         known_parameters(request, ())
         most, turn = self._context.document_bytes_max, self._resources.turn_of
         document = await json_body(request, most, "the document", turn)
+        target = await still_granted(self._context, request, target, "editor")
         if document is None:
             raise Problem(400, "null is no document; use DELETE to remove one.")
         expected = await self._expected_version(request, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import orjson
 import pytest
 import trio
 
@@ -336,6 +337,36 @@ async def test_a_body_that_is_too_large_is_refused_and_the_answer_arrives(tmp_pa
     async with served(tmp_path, transport, limits={"document_bytes_max": 4096}) as node:
         refused = await node.client.put(EVENT, content=b'"' + b"x" * 500_000 + b'"')
         assert (refused.status_code, refused.json()["code"]) == (413, "TOO_LARGE")
+
+
+@pytest.mark.parametrize("revoked", [{}, {"grant": "event:*", "role": "viewer"}], ids=["user", "grant"])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "", {"title": "Lunch"}),
+        ("POST", "/operations", retitled("Lunch", 2)),
+        ("POST", "/restore", {"version": 1}),
+        ("PUT", "/versions/lunch", {"version": 1}),
+    ],
+)
+async def test_who_is_revoked_while_the_body_comes_writes_nothing(
+    tmp_path, transport, method, path, body, revoked
+):
+    async with served(tmp_path, transport) as node:
+        for title in ("Launch", "Dinner"):
+            await node.client.put(EVENT, json={"title": title})
+        bob, content = node.bearer("bob", event="editor")["Authorization"], orjson.dumps(body)
+        bare = await node.dial()
+        head = f"{method} {EVENT}{path} HTTP/1.1\r\nHost: x\r\nAuthorization: {bob}\r\n"
+        await bare.send(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content[:-1])
+        admin = f"http://127.0.0.1:{node.admin_port}/v1/revocations"
+        assert (await node.client.post(admin, json={"user_id": "bob", **revoked})).status_code == 201
+        await bare.send(content[-1:])
+        with trio.fail_after(10):
+            status = (await bare.head()).split()[1]
+        assert status == (b"403" if revoked else b"401")
+        assert (await node.client.get(EVENT)).json()["version"] == 2
+        assert (await node.client.get(f"{EVENT}/versions")).json()["versions"] == []
 
 
 async def test_bodies_of_all_requests_together_are_bounded(tmp_path, transport):
