@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.admin.operators import operator_of, viewer_of
+from gateway.admin.operators import operator_of, operators_body, viewer_of
 from gateway.config import FeaturesSettings
 from gateway.config.section import names_of
 from gateway.errors import ConfigError
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, json_body, json_response, note_act
+from gateway.http.requests import HttpContext, json_response, note_act
 from gateway.ports import Identity
 from gateway.ports.shared import StoredValues
 
@@ -62,7 +62,7 @@ class FlagAdminRoutes:
         return json_response(self._told())
 
     async def _wanted(self, request: Request) -> dict[str, Any]:
-        values = await json_body(request, BODY_BYTES_MAX, "an object of flags")
+        values = await operators_body(self._context, request, BODY_BYTES_MAX, "an object of flags")
         if not isinstance(values, dict) or not values:
             raise Problem(400, 'Send an object such as {"kill_switch": true}.')
         for name in values:

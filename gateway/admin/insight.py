@@ -12,12 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.admin.operators import operator_of, viewer_of
+from gateway.admin.operators import operator_of, operators_body, viewer_of
 from gateway.admission.tokens import USER_ID_LENGTH_MAX, is_claim_text
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
-    json_body,
     json_response,
     known_parameters,
     note_act,
@@ -114,7 +113,7 @@ class InsightRoutes:
         return json_response({"workers": [{"worker": self._view.worker, **tracer.told(after)}]})
 
     async def _wanted(self, request: Request) -> tuple[str | None, str | None, float]:
-        body = await json_body(request, BODY_BYTES_MAX, "an object")
+        body = await operators_body(self._context, request, BODY_BYTES_MAX, "an object")
         known = isinstance(body, dict) and body.keys() <= {"user_id", "resource", "for_s"}
         if not known or ("user_id" in body) == ("resource" in body):
             raise Problem(400, 'Send an object such as {"user_id": "ann"} or {"resource": "event:42"}.')

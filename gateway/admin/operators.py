@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, identity_of, note_refusal
+from gateway.http.requests import HttpContext, identity_of, json_body, note_refusal
 from gateway.ports import Identity, Role
 
 NODE = ("node", "admin")
@@ -14,6 +16,13 @@ NODE = ("node", "admin")
 def operator_of(context: HttpContext, request: Request) -> Identity:
     """Who asks, if it may change the node; raises Problem, Refusal."""
     return _granted(context, request, "admin")
+
+
+async def operators_body(context: HttpContext, request: Request, bytes_max: int, what: str) -> Any:
+    """The body, parsed, of who may change the node still once it came; raises Problem, Refusal."""
+    body = await json_body(request, bytes_max, what)
+    operator_of(context, request)
+    return body
 
 
 def viewer_of(context: HttpContext, request: Request) -> Identity:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.admin.operators import operator_of, viewer_of
+from gateway.admin.operators import operator_of, operators_body, viewer_of
 from gateway.admission import Revocation
 from gateway.admission.grants import checked_grant
 from gateway.admission.revocations import Kind
@@ -26,7 +26,7 @@ from gateway.admission.tokens import (
 )
 from gateway.errors import Refusal
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, json_body, json_response, known_parameters, note_act
+from gateway.http.requests import HttpContext, json_response, known_parameters, note_act
 
 PATH = "/v1/revocations"
 DISCONNECT_PATH = "/v1/disconnect"
@@ -83,7 +83,7 @@ class RevocationRoutes:
 
     async def _add(self, request: Request) -> Response:
         identity = operator_of(self._context, request)
-        body = await json_body(request, BODY_BYTES_MAX, "an object")
+        body = await operators_body(self._context, request, BODY_BYTES_MAX, "an object")
         revocation = wanted(body, self._context.now_s(), identity.user_id)
         added = shown(await self._control.add(revocation))
         await note_act(self._context, identity, "revoke", revocation.subject, revocation=added)
@@ -101,10 +101,11 @@ class RevocationRoutes:
     async def disconnect(self, request: Request) -> Response:
         """Close a user's connections."""
         identity = operator_of(self._context, request)
-        body = await json_body(request, BODY_BYTES_MAX, 'an object such as {"user_id": "ann"}')
+        what = 'an object such as {"user_id": "ann"}'
+        body = await operators_body(self._context, request, BODY_BYTES_MAX, what)
         user_id = body.get("user_id") if isinstance(body, dict) and len(body) == 1 else None
         if not user_id or not is_claim_text(user_id, USER_ID_LENGTH_MAX):
-            raise Problem(400, 'Send an object such as {"user_id": "ann"}.')
+            raise Problem(400, f"Send {what}.")
         await self._control.disconnect(user_id, identity.user_id)
         await note_act(self._context, identity, "disconnect", user_id)
         return json_response({"user_id": user_id})

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 import trio
 
@@ -15,6 +16,8 @@ from gateway.admission import create_secret, issue
 from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
 from gateway.config import Config
 from gateway.node import Node
+from tests.http import node as service
+from tests.transport.wire import RawClient
 
 EVENT = "/v1/resources/event/42"
 
@@ -186,3 +189,29 @@ async def test_a_draining_node_is_not_ready(tmp_path):
         await trio.sleep(0.05)
         response = await node.client.get("/readyz")
         assert (response.status_code, response.json()["status"]) == (503, "draining")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/v1/flags", {"kill_switch": True}),
+        ("POST", "/v1/revocations", {"user_id": "ann"}),
+        ("POST", "/v1/disconnect", {"user_id": "ann"}),
+        ("POST", "/v1/trace", {"user_id": "ann"}),
+    ],
+)
+async def test_an_operator_who_is_revoked_while_the_body_comes_changes_nothing(tmp_path, method, path, body):
+    async with service.served(tmp_path, "portable") as node:
+        bob, content = node.bearer("bob", node="admin")["Authorization"], orjson.dumps(body)
+        bare = await RawClient.connect(node.admin_port)
+        node.dialled.append(bare)
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {bob}\r\n"
+        await bare.send(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content[:-1])
+        admin = f"http://127.0.0.1:{node.admin_port}"
+        assert (await node.client.post(f"{admin}/v1/revocations", json={"user_id": "bob"})).status_code == 201
+        await bare.send(content[-1:])
+        with trio.fail_after(10):
+            assert (await bare.head()).split()[1] == b"401"
+        found = (await node.client.get(f"{admin}/v1/revocations")).json()["revocations"]
+        assert {one["subject"] for one in found} == {"bob"}
+        assert not (await node.client.get(f"{admin}/v1/flags")).json()["in_force"]["kill_switch"]
