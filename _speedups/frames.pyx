@@ -251,8 +251,14 @@ cdef class Decoder:
 
     @property
     def ended(self):
-        """Whether a CLOSE or FAIL was returned: what follows is ignored."""
+        """Whether a CLOSE or FAIL was returned, or it was abandoned: what follows is ignored."""
         return self.stage == ENDED
+
+    def abandon(self):
+        """Let go of what is buffered; what follows is ignored."""
+        self.stage = ENDED
+        store_clear(&self.message)
+        store_clear(&self.control)
 
     def feed(self, data):
         """Decode the bytes of any buffer; returns the events that they complete."""
@@ -477,8 +483,6 @@ cdef class Decoder:
 
     cdef int end(self, int kind, tuple data, list events) except -1:
         """Nothing more is decoded after this event; what was buffered is let go."""
-        self.stage = ENDED
-        store_clear(&self.message)
-        store_clear(&self.control)
+        self.abandon()
         events.append((kind, data))
         return 0

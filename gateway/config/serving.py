@@ -149,7 +149,7 @@ class LimitsSettings(Section):
     )
     unfinished_bytes_max: int = tunable(
         64 * MIB,
-        "Messages of a process that have begun and not ended; then 1009. Likewise of requests; then 503",
+        "Messages of a process that have begun and not ended; then 4429 to the oldest. Of requests; then 503",
         unit="bytes",
         least=KIB,
         most=64 * 1024 * MIB,

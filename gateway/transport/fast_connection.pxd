@@ -30,7 +30,7 @@ cdef class FastConnection:
     cdef bint _rests
     cdef int _unknown_messages
     cdef Py_ssize_t _ignored_bytes
-    cdef Py_ssize_t _unfinished_bytes
+    cdef bint _unfinished
     cdef double _ping_s
     cdef double _unanswered_s
     cdef object _close_code
@@ -42,7 +42,7 @@ cdef class FastConnection:
     @cython.locals(index=Py_ssize_t, event=tuple, many=bint, until_s=double)
     cdef _handle(self, list events)
     cpdef _receive(self, bytes payload)
-    cdef _bound_unfinished(self, Py_ssize_t buffered)
+    cdef _bound_unfinished(self, list events, Py_ssize_t buffered)
     cdef bint _is_known(self) except -1
     cdef bint _admits(self, bytes payload) except -1
     cdef bint _congested(self) except -1

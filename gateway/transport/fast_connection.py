@@ -53,7 +53,7 @@ class FastConnection:
 
     __slots__ = (
         "_awaiting", "_backlog", "_close_code", "_decoder", "_fd", "_heard", "_ignored_bytes", "_known",
-        "_later", "_ping_s", "_rests", "_session", "_shared", "_state", "_unanswered_s", "_unfinished_bytes",
+        "_later", "_ping_s", "_rests", "_session", "_shared", "_state", "_unanswered_s", "_unfinished",
         "_unknown_messages", "due_s", "form", "groups", "handle", "remote", "task", "work"
     )  # fmt: skip
 
@@ -82,7 +82,7 @@ class FastConnection:
         self._known = False  # what the session said last
         self._unknown_messages = 0
         self._ignored_bytes = 0
-        self._unfinished_bytes = 0  # of a message that has begun, as the context counts them
+        self._unfinished = False  # whether some of a message is held
         self._ping_s = shared.poller.now_s + shared.timeouts.ping_interval_s
         self._unanswered_s = 0.0
         self._close_code: int | None = ABNORMAL
@@ -202,8 +202,7 @@ class FastConnection:
         self._shared.slots.remove(self.handle)
         self._shared.poller.end(self._fd)
         self._shared.sweep.cancel(self)
-        self._shared.unfinished_bytes -= self._unfinished_bytes
-        self._unfinished_bytes = 0
+        self._shared.unfinished.hold(self, 0)
         self._backlog = self._later = self._decoder = None
 
     def _broken(self, doing: str) -> None:
@@ -238,20 +237,29 @@ class FastConnection:
             if self.form and self._session is not None:
                 self._session.inflated(time.perf_counter() - began_s)
             self._handle(events)
-            if self._decoder is not None and (self._unfinished_bytes or self._decoder.buffered_bytes):
-                self._bound_unfinished(self._decoder.buffered_bytes)
+            if self._decoder is not None and (self._unfinished or self._decoder.buffered_bytes):
+                self._bound_unfinished(events, self._decoder.buffered_bytes)
 
-    def _bound_unfinished(self, buffered: int) -> None:
-        """Close where too much is held of messages that have begun: of a stranger, or of all together."""
-        shared = self._shared
-        shared.unfinished_bytes += buffered - self._unfinished_bytes
-        self._unfinished_bytes = buffered
-        if self._state != OPEN or not buffered:
-            return
-        if shared.unfinished_bytes > shared.limits.unfinished_bytes_max:
-            self.close(CLOSE_TOO_LARGE, "too many messages have begun and not ended; send it again later")
-        elif buffered > shared.limits.unknown_bytes_max and not self._is_known():
+    def _bound_unfinished(self, events: list[frames.Event], buffered: int) -> None:
+        """So much is held of a message that has begun: bounded, of a stranger and of all together.
+
+        `events` came before it.
+        """
+        unfinished = self._shared.unfinished
+        if TEXT in [event[0] for event in events]:
+            unfinished.hold(self, 0)  # what it held is whole: this is another message
+        self._unfinished = buffered > 0
+        unfinished.hold(self, buffered)
+        too_large = buffered > self._shared.limits.unknown_bytes_max
+        if too_large and self._state == OPEN and not self._is_known():
             self.close(CLOSE_TOO_LARGE, "too large a message before AUTH")
+
+    def let_go(self) -> None:
+        """See `unfinished.Holder`."""
+        if self._decoder is not None:
+            self._decoder.abandon()
+        self.close(CLOSE_SLOW, "too many messages have begun and not ended; send it again later")
+        self._shut_down_writing()
 
     def _is_known(self) -> bool:
         if not self._known:

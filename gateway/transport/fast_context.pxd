@@ -16,7 +16,7 @@ cdef class TransportContext:
     cdef readonly object sweep
     cdef readonly object rests
     cdef public object endpoint
-    cdef public Py_ssize_t unfinished_bytes
+    cdef readonly object unfinished
     cdef Py_ssize_t _compression_bytes_min
 
     cpdef bytes encode(self, bytes payload, int form, int opcode=*)

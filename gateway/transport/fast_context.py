@@ -11,6 +11,7 @@ from gateway.ports import Endpoint
 from gateway.runtime.labels import close_label
 from gateway.runtime.metrics import Counters
 from gateway.transport.fast_loop import Flusher, Poller, Rests, Sweep, tick_s
+from gateway.transport.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from _speedups.fanout import Report
@@ -69,7 +70,7 @@ class TransportContext:
             )
         )
         self.rests = Rests()
-        self.unfinished_bytes = 0  # of messages that have begun and not ended, of all connections
+        self.unfinished = Unfinished(config.limits)
         self.endpoint: Endpoint | None = None
         self._compression_bytes_min = server.compression_bytes_min
 

@@ -26,7 +26,8 @@ from gateway.transport import upgrade
 from gateway.transport.handshakes import Handshakes
 from gateway.transport.listening import RenewedCertificate, address_text, addresses, listen
 from gateway.transport.portable_connection import RECEIVE_BYTES, PortableConnection
-from gateway.transport.portable_streams import MeteredStream, Unclaimed
+from gateway.transport.portable_streams import MeteredStream
+from gateway.transport.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class PortableTransport:
         self._reuse_port = reuse_port
         self._certificate = RenewedCertificate(config.server)
         self._handshakes = Handshakes(config, counters)
-        self._unclaimed = Unclaimed(config.limits.unfinished_bytes_max)
+        self._unfinished = Unfinished(config.limits)
         self._accepting = trio.CancelScope()
 
     @property
@@ -166,7 +167,7 @@ class PortableTransport:
         elif opening is not None:
             # No checkpoint since the endpoint decided, so it can rely on the count of connections.
             remote = opening[0].handshake.request.remote
-            connection = PortableConnection(self._config, self._counters, socket, remote, self._unclaimed)
+            connection = PortableConnection(self._config, self._counters, socket, remote, self._unfinished)
             await connection.run(stream, *opening)
 
     async def _announced(self, bare: trio.socket.SocketType, remote: str) -> str:

@@ -19,7 +19,8 @@ from gateway.ports import Ack, Group, Session
 from gateway.runtime.labels import close_label
 from gateway.runtime.metrics import Counters
 from gateway.transport.outbox import Outbox
-from gateway.transport.portable_streams import GuardedStream, MeteredStream, Unclaimed
+from gateway.transport.portable_streams import GuardedStream, MeteredStream
+from gateway.transport.unfinished import Unfinished
 from gateway.transport.upgrade import Accepted
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,10 @@ class PortableConnection:
     """One client. Implements `gateway.ports.Connection`; `groups` are the ones it is in."""
 
     def __init__(
-        self, config: Config, counters: Counters, socket: MeteredStream, remote: str, unclaimed: Unclaimed
+        self, config: Config, counters: Counters, socket: MeteredStream, remote: str, unfinished: Unfinished
     ) -> None:
         self._limits = config.limits
-        self._unclaimed = unclaimed
+        self._unfinished = unfinished
         self._unknown_messages = 0
         self.remote = remote
         self.groups: set[Group] = set()
@@ -101,7 +102,7 @@ class PortableConnection:
             _plain_request(accepted),
             rest,
             UNCLAIMED_MESSAGES_MAX * self._limits.unknown_bytes_max + RECEIVE_BYTES,
-            self._unclaimed,
+            self._unfinished,
         )
         with self._scope:
             code = await self._serve(guard, accepted)
@@ -109,8 +110,8 @@ class PortableConnection:
         if self._scope.cancelled_caught or self._socket.cut:
             return
         with trio.move_on_after(self._timeouts.close_timeout_s):
-            if guard.flooded or not (guard.close_sent or code == ABNORMAL):
-                await guard.say_close(1008 if guard.flooded else code)
+            if guard.fault is not None or not (guard.close_sent or code == ABNORMAL):
+                await guard.say_close(guard.fault or code)
             await self._socket.linger()
 
     async def _serve(self, guard: GuardedStream, accepted: Accepted) -> int:

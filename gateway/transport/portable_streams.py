@@ -10,6 +10,10 @@ from collections.abc import Callable
 
 import trio
 
+from gateway.transport.unfinished import Unfinished
+
+CLOSE_VIOLATION = 1008
+CLOSE_SLOW = 4429
 CLOSE_FRAME = 0x88  # first byte: the only fragment, opcode close
 
 
@@ -77,21 +81,13 @@ class MeteredStream(trio.abc.Stream):
         self._stream.socket.close()
 
 
-class Unclaimed:
-    """The bytes of all connections that were read and are no whole message yet, and how many there may be."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self.bytes = 0
-        self.bytes_max = bytes_max
-
-
 class GuardedStream(trio.abc.Stream):
     """What trio-websocket reads and writes; the socket below stays open when it closes this.
 
     It reads `request`, then nothing until `opened`, then `rest`, then what comes: trio-websocket would lose
     what it reads before it has answered the request. More than `unclaimed_bytes_max` without a `claim`, which
-    the reader makes for each message, end the stream as `flooded`: fragments and pings are bounded too.
-    `close_sent` says that a close frame went out.
+    the reader makes for each message, end the stream: fragments and pings are bounded too. `fault` is the
+    code to close with then; `close_sent` says that a close frame went out.
     """
 
     def __init__(
@@ -100,23 +96,32 @@ class GuardedStream(trio.abc.Stream):
         request: bytes,
         rest: bytes,
         unclaimed_bytes_max: int,
-        unclaimed: Unclaimed,
+        unfinished: Unfinished,
     ) -> None:
         self._stream = stream
         self._request = request
         self._rest = rest
         self.opened = trio.Event()
         self.unclaimed_bytes_max = unclaimed_bytes_max
-        self._of_all = unclaimed
+        self._unfinished = unfinished
         self._unclaimed_bytes = 0
+        self._reading = trio.CancelScope()
         self._closed = False
-        self.flooded = False
+        self.fault: int | None = None
         self.close_sent = False
 
     def claim(self) -> None:
         """What was read until now is a message, or lost."""
-        self._of_all.bytes -= self._unclaimed_bytes
         self._unclaimed_bytes = 0
+        self._unfinished.hold(self, 0)
+
+    def let_go(self) -> None:
+        """See `unfinished.Holder`."""
+        self._end(CLOSE_SLOW)
+
+    def _end(self, code: int) -> None:
+        self.fault = code
+        self._reading.cancel()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._closed:
@@ -138,14 +143,18 @@ class GuardedStream(trio.abc.Stream):
         if self._rest:
             data, self._rest = self._rest, b""
             return data
-        received = await self._stream.receive_some(max_bytes)
-        self._unclaimed_bytes += len(received)
-        self._of_all.bytes += len(received)
-        of_all = self._of_all
-        if self._unclaimed_bytes > self.unclaimed_bytes_max or of_all.bytes > of_all.bytes_max:
-            self.flooded = True
-            return b""
-        return received
+        received: bytes | bytearray = b""
+        if self.fault is None:
+            with trio.CancelScope() as self._reading:
+                received = await self._stream.receive_some(max_bytes)
+                self._hold(len(received))
+        return b"" if self.fault is not None else received
+
+    def _hold(self, size: int) -> None:
+        self._unclaimed_bytes += size
+        self._unfinished.hold(self, self._unclaimed_bytes)
+        if self._unclaimed_bytes > self.unclaimed_bytes_max:
+            self._end(CLOSE_VIOLATION)
 
     async def say_close(self, code: int) -> None:
         """Send the close frame that trio-websocket didn't."""

@@ -21,7 +21,7 @@ from gateway.transport.fast_loop import PASS_MAX_S, READ, Poller
 from gateway.transport.handshakes import Handshakes
 from gateway.transport.portable import PortableTransport
 from tests.contracts.transport_contract import TransportContract, code_of, raw_answer
-from tests.transport.wire import PING, TEXT, Gone, RawClient, frame, request
+from tests.transport.wire import PING, PONG, TEXT, Gone, RawClient, frame, request
 
 ECHO = b'{"do": "echo", "text": "x"}'
 KIB = 1024
@@ -81,6 +81,27 @@ class Strangers(TransportContract):
                     await trio.sleep(0.01)
             assert 2 <= served.counters.connections < 4
 
+    async def test_who_holds_an_unfinished_message_for_longest_makes_room_for_the_others(self) -> None:
+        async with self.serving(limits={**LIMITS, "unfinished_bytes_max": 100 * KIB}) as served:
+            self.known = True
+            first, second, third = [await served.open() for _ in range(3)]
+            for client in (first, second, third):
+                await client.send(frame(TEXT, ECHO))
+                await raw_answer(client)
+            text = b"y" * (40 * KIB)
+            for client in (first, second):
+                await begin(client, text)
+            await first.send(frame(0, b'"}') + frame(TEXT, b'{"do": "echo", "text": "', fin=False))
+            assert (await raw_answer(first))["text"] == text.decode()
+            await first.send(frame(0, text, fin=False) + frame(PING, b""))  # it began later than the second's
+            assert (await first.receive()).opcode == PONG
+            await begin(third, text)
+            assert await code_of(second) == 4429
+            for client in (first, third):
+                await client.send(frame(0, b'"}'))
+                assert (await raw_answer(client))["text"] == text.decode()
+            assert len(served.core.clients[1].received) == 1
+
     async def test_who_sends_compressed_pays_for_inflating(self) -> None:
         text = "y" * (200 * KIB)
         message = b'{"do": "echo", "text": "%s"}' % text.encode()
@@ -118,6 +139,12 @@ class Strangers(TransportContract):
             further = await served.open()
             await further.send(frame(TEXT, ECHO))
             await raw_answer(further)
+
+
+async def begin(client: RawClient, text: bytes) -> None:
+    """Send an echo's beginning, up to this text, until the server has read it."""
+    await client.send(frame(TEXT, b'{"do": "echo", "text": "' + text, fin=False) + frame(PING, b""))
+    assert (await client.receive()).opcode == PONG
 
 
 async def send_until_closed(client: RawClient, size: int) -> None:
