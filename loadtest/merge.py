@@ -102,6 +102,7 @@ def merge(reports: Sequence[Data]) -> Data:
         **first,
         "share": [1, 1],
         "verdict": verdict.document(),
+        "ended_early": next((one["ended_early"] for one in ordered if one["ended_early"]), ""),
         "rates": _added([one["rates"] for one in ordered]),
         "latency_ms": total.latency_ms(),
         "connections": connections,

@@ -79,6 +79,11 @@ def _server(samples: Sequence[Mapping[str, Any]]) -> Data:
     }
 
 
+def _server_of_run(samples: Sequence[Mapping[str, Any]], embedded: bool) -> Data:
+    memory = observe.memory_of_a_connection(samples)
+    return {**_server(samples), "embedded": embedded, "memory_a_connection": memory}
+
+
 def _others_cores(
     scenario: Scenario, intervals: Sequence[Data], samples: Sequence[Mapping[str, Any]]
 ) -> float | None:
@@ -277,16 +282,13 @@ def summarise(
         "started_at": started_at,
         "share": list(share),
         "verdict": verdict.document(),
+        "ended_early": ended_early,
         "rates": _rates(measured),
         "latency_ms": {**measured.latency_ms(), **_all_of(whole, ("connect", "sync"))},
         "outages": [one.document() for one in outages],
         "disruptions": list(disruptions),
         "connections": _connections(whole),
-        "server": {
-            **_server(samples),
-            "embedded": embedded,
-            "memory_a_connection": observe.memory_of_a_connection(samples),
-        },
+        "server": _server_of_run(samples, embedded),
         "generator": generator,
         "stages": _stages(scenario, intervals, late, samples),
         "counts": dict(whole.counts),

@@ -7,7 +7,8 @@
     documents   as many edits and deliveries of few documents and of many: what an append and a batch cost
     connects    people who come and go: what a connect costs
 
-Every run ends as a run does, with a verdict; its stages become points as those of a sweep do.
+Every run ends as a run does, with a verdict; its stages become points as those of a sweep do. Runs that don't
+pass are told: what they measured may be the generator's limit. A part of a calibration is none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from loadtest.capacity.sweep import points_of
 from loadtest.environment import environment
+from loadtest.options import RunError
 from loadtest.scenario import Activity, Population, Scenario, Stage, Targets
 
 RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
@@ -88,16 +90,25 @@ def _scenario(
 async def calibrate(
     scale: float, hold_s: float, run: RunScenario, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Run all of it; the result is read by `plan` and `simulate` as a sweep's is."""
+    """Run all of it; the result is read by `plan` and `simulate` as a sweep's is.
+
+    Raises RunError where a run is ended early.
+    """
     points: list[dict[str, Any]] = []
     for what, value, scenario in runs(scale, hold_s):
         report = await run(scenario)
+        if report["ended_early"]:
+            raise RunError(f"{report['ended_early']}: there is no calibration")
         points += points_of(report, what, value)
         hold = points[-1]
         say(
             f"{what} {value:,.0f}: {hold['connections']:,.0f} connections, {hold['connects_per_s']:,.0f} "
             f"connects/s, {hold['operations_per_s']:,.0f} edits/s, {hold['deliveries_per_s']:,.0f} "
             f"deliveries/s, {hold['appends_per_s'] or 0:,.0f} appends/s of {hold['batches_per_s'] or 0:,.0f} "
-            f"batches/s: {hold['cpu_cores'] or 0:.3f} cores"
+            f"batches/s: {hold['cpu_cores'] or 0:.3f} cores" + _doubt(report["verdict"])
         )
     return {"format": 1, "vary": "one thing at a time", "points": points, "environment": environment()}
+
+
+def _doubt(verdict: Mapping[str, Any]) -> str:
+    return "" if verdict["status"] == "pass" else f"  <- {verdict['status']}: {verdict['reasons'][0]}"

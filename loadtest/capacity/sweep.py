@@ -4,7 +4,8 @@ A sweep's result is a *calibration*, plain JSON data:
 
     vary, scenario, p95_ms, points [{...}], knee {value, why}, environment
 
-A point is one stage of one run, as `points_of` makes it.
+A point is one stage of one run, as `points_of` makes it. A sweep that was ended early has the points of the
+runs before, and None for its knee.
 """
 
 from __future__ import annotations
@@ -122,9 +123,12 @@ async def sweep(
 ) -> dict[str, Any]:
     """Step up from `start` by `factor` until something gives out; each step is run `repeats` times.
 
-    What is judged is `p95_ms`, not the latencies that the base scenario wants.
+    What is judged is `p95_ms`, not the latencies that the base scenario wants. A run that is ended early ends
+    the sweep, and so does `stopped`.
     """
     base = replace(base, targets=replace(base.targets, delivery_p95_ms=p95_ms, delivery_p99_ms=None))
+    about = {"format": 1, "vary": vary, "scenario": base.document(), "p95_ms": p95_ms}
+    about["environment"] = environment()
     points: list[Point] = []
     knee: dict[str, Any] = {"value": None, "why": "the first step was too much already"}
     value = start
@@ -133,26 +137,20 @@ async def sweep(
         for repeat in range(repeats):
             scenario = replace(varied(base, vary, value, hold_s), seed=base.seed + 1000 * step + repeat)
             report = await run(scenario)
+            ended = report["ended_early"] or ("somebody ended the sweep" if stopped() else "")
+            if ended:
+                say(f"{ended}: there is no knee")
+                return {**about, "points": points, "knee": None}
             points += points_of(report, vary, value)
-            found = "somebody ended the sweep" if stopped() else obstacle(report, p95_ms)
+            found = obstacle(report, p95_ms)
             obstacles += [found] if found else []
             say(_line(vary, value, repeat, report, found))
-            if stopped():
-                break
-        if stopped() or len(obstacles) * 2 > repeats:
+        if len(obstacles) * 2 > repeats:
             knee = {**knee, "why": obstacles[0]}
             break
         knee = {"value": value, "why": "not reached: more steps would be needed"}
         value *= factor
-    return {
-        "format": 1,
-        "vary": vary,
-        "scenario": base.document(),
-        "p95_ms": p95_ms,
-        "points": points,
-        "knee": knee,
-        "environment": environment(),
-    }
+    return {**about, "points": points, "knee": knee}
 
 
 def _line(vary: str, value: float, repeat: int, report: Mapping[str, Any], found: str | None) -> str:

@@ -74,6 +74,8 @@ def sweep_command(
 
     Each step starts a gateway of its own. With --url all go to that one, whose CPU and memory are unknown
     here, so that a plan can't be made of it.
+
+    Exit status: 0; 2 where it was ended early (Ctrl-C), with the points of the runs before and no knee.
     """
     try:
         base = scenarios.load(scenario).scaled(scale, rates=rate_scale)
@@ -101,11 +103,13 @@ def sweep_command(
     with no_run(), watched(web, console) as watch:
         calibration = trio.run(all_steps, watch)
     knee = calibration["knee"]
-    reached = "none" if knee["value"] is None else number(knee["value"])
-    console.print(f"knee: {reached} {options['vary']}; beyond it: {knee['why']}", style="bold")
+    if knee:
+        reached = "none" if knee["value"] is None else number(knee["value"])
+        console.print(f"knee: {reached} {options['vary']}; beyond it: {knee['why']}", style="bold")
     if json_file:
         json_file.write_text(json.dumps(calibration))
         console.print(f"calibration: {json_file}", style="dim")
+    raise SystemExit(0 if knee else 2)
 
 
 def _wanted_options(function: Any) -> Any:

@@ -40,8 +40,8 @@ READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def calibrate_command(hold_s: float, scale: float, json_file: Path) -> None:
     """Measure what a connection, an edit, a delivery and a connect cost, one at a time.
 
-    Fourteen short runs, each against a gateway of its own, about four minutes. `plan` and `simulate` read the
-    file; sweeps may be given beside it.
+    Twenty short runs, each against a gateway of its own, about six minutes. `plan` and `simulate` read the
+    file; sweeps may be given beside it. Runs that don't pass are told: mistrust what they measured.
     """
     with no_run():
         check_files((json_file,))

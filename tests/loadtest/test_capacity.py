@@ -314,6 +314,20 @@ async def test_a_sweep_steps_up_to_the_knee() -> None:
     assert len(said) == 9
 
 
+async def test_a_run_that_is_ended_early_ends_the_sweep_without_a_knee() -> None:
+    made = [report(), report(), {**report(), "ended_early": "the run was ended by Ctrl-C"}]
+    said: list[str] = []
+
+    async def run(scenario: Scenario) -> Mapping[str, Any]:
+        return made.pop(0)
+
+    found = await sweep(load("headline"), "operations", 100, 2, 6, 1, 200, 2, run, said.append)
+    assert made == []
+    assert found["knee"] is None
+    assert [one["value"] for one in found["points"]] == [100, 100, 200, 200]
+    assert said[-1] == "the run was ended by Ctrl-C: there is no knee"
+
+
 async def test_repeats_have_schedules_of_their_own() -> None:
     seeds = set()
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from click.testing import CliRunner, Result
 
 from loadtest.cli import main
 from tests.loadtest.reports import report
 from tests.loadtest.test_capacity import calibration
+from tests.loadtest.test_web import until
 
 REFERENCE = Path(__file__).with_name("reference.py")
 SCENARIO = """
@@ -250,6 +252,23 @@ def test_no_signal_leaves_the_server_behind(tmp_path: Path, number: signal.Signa
     assert "the run was ended " in said
     with pytest.raises(ProcessLookupError):
         os.kill(int(path.read_text()), 0)
+
+
+def test_ctrl_c_ends_a_sweep_and_leaves_no_knee(tmp_path: Path) -> None:
+    scenario, made = tmp_path / "short.toml", tmp_path / "points.json"
+    scenario.write_text(SCENARIO.replace("LAG", "1000"))
+    command = [sys.executable, "-m", "loadtest", "sweep", scenario, "--start", "40", "--hold-s", "60"]
+    command += ["--web", "0", "--json", made]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with started as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        trio.run(until, said.split()[-1], lambda state: bool(state["series"]))
+        process.send_signal(signal.SIGINT)
+        said += process.stdout.read()
+    assert process.returncode == 2, said
+    assert "the run was ended by Ctrl-C: there is no knee" in said
+    assert json.loads(made.read_text())["knee"] is None
 
 
 def test_a_sweep_may_be_of_a_server_that_runs_already(tmp_path: Path) -> None:

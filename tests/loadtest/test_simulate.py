@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from loadtest.capacity.calibrate import calibrate, runs
 from loadtest.capacity.model import fit
 from loadtest.capacity.prices import PriceError, bill, load_prices
 from loadtest.cli.main import main
+from loadtest.options import RunError
 from loadtest.scenario import Scenario
 from loadtest.simulate.cluster import EVENT_AT_S, Cluster, Costs, departures, simulate
 from loadtest.simulate.study import Objective, StudyError, breaks_first, limits, masters_for, nodes_for
+from tests.loadtest.reports import report
 
 COSTS = Costs(
     2e-6,
@@ -210,7 +213,7 @@ async def test_a_calibration_varies_one_thing_at_a_time():
             "latency_ms": {"delivery": {"p95": 1.0}, "ack": {"p95": 1.0}},
             "generator": {"cpu_cores": 0.1},
         }
-        return {"stages": [stage], "verdict": {"status": "pass"}}
+        return {"stages": [stage], "verdict": {"status": "pass"}, "ended_early": ""}
 
     said: list[str] = []
     found = await calibrate(0.01, 1.0, run, said.append)
@@ -221,6 +224,27 @@ async def test_a_calibration_varies_one_thing_at_a_time():
     edits = [one for one in seen if one.name == "edits"]
     assert len({one.users for one in edits}) == 1
     assert all(one.population.documents == one.users for one in edits), "nobody looks on"
+
+
+async def test_a_run_that_is_ended_early_ends_a_calibration() -> None:
+    made = [report(), {**report(), "ended_early": "the run was ended by Ctrl-C"}]
+
+    async def run(scenario: Scenario) -> Mapping[str, Any]:
+        return made.pop(0)
+
+    with pytest.raises(RunError, match="ended by Ctrl-C: there is no calibration"):
+        await calibrate(0.01, 1.0, run, lambda text: None)
+    assert made == []
+
+
+async def test_runs_of_a_calibration_that_do_not_pass_are_told() -> None:
+    async def run(scenario: Scenario) -> Mapping[str, Any]:
+        return report(delivery_ms=500 if scenario.name == "crowded" else 20)
+
+    said: list[str] = []
+    await calibrate(0.01, 1.0, run, said.append)
+    told = [text for text in said if "<- fail: target: delivery p95" in text]
+    assert told == [text for text in said if text.startswith("crowded")] != []
 
 
 def calibration(path: Path) -> str:
