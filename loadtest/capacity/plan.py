@@ -1,6 +1,8 @@
 """What a target load needs: nodes, workers, Redis, PostgreSQL, bandwidth; and which resource binds.
 
-    answer = plan(fit(points), Wanted(connections=100_000, operations_per_user_s=0.1, viewers=4))
+    prices = load_prices("rfc002")
+    wanted = Wanted(connections=100_000, operations_per_user_s=0.1, viewers=4)
+    answer = plan(fit(points), wanted, prices.redis[0])
 
 Every figure that rests on more than was measured is named in `answer.extrapolated`, every one that rests on
 an assumption in `answer.assumed`.
@@ -15,8 +17,8 @@ from typing import Any
 
 from loadtest.capacity.fits import Estimate
 from loadtest.capacity.model import CPU_TERMS, CostModel, usl
-from loadtest.capacity.prices import Prices
-from loadtest.capacity.upkeep import AVERAGE, Kept, month
+from loadtest.capacity.prices import Machine, Prices
+from loadtest.capacity.upkeep import AVERAGE, REDIS_UTILISATION, Kept, month
 
 GIB = 1 << 30
 
@@ -81,7 +83,6 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "archive_days": (0, 100_000),
 }
 ASSUMED_SIGMA, ASSUMED_KAPPA = 0.03, 0.0005
-REDIS_UTILISATION = 0.6
 ARCHIVE_BATCH = 500
 FIGURES = ("predicted", "low", "high")
 
@@ -99,7 +100,7 @@ class Answer:
     cpu_limit: float
     memory_a_node_bytes: Estimate
     bandwidth_bits_per_s: float
-    redis_shards: int
+    redis_masters: int
     redis_appends_per_s: float
     redis_bytes: float  # memory of all masters, what a rewritten file needs included
     disk_bytes: float  # of the archive
@@ -166,8 +167,8 @@ def _with_usl(workers: float, sigma: float, kappa: float, most: int) -> float:
     return workers * most / max(usl(most, sigma, kappa), 1e-6)
 
 
-def plan(model: CostModel, wanted: Wanted) -> Answer:
-    """Answer a load. All that a node does is divided evenly between its workers.
+def plan(model: CostModel, wanted: Wanted, redis: Machine) -> Answer:
+    """Answer a load, with Redis on such machines. All that a node does is divided evenly between its workers.
 
     Raises PlanError where no number of nodes reaches the latency.
     """
@@ -209,7 +210,7 @@ def plan(model: CostModel, wanted: Wanted) -> Answer:
         cpu_limit=limit,
         memory_a_node_bytes=Estimate(*(a + b for a, b in zip(memory, sockets, strict=True))),
         bandwidth_bits_per_s=8 * model.bytes_per_s(load),
-        redis_shards=max(math.ceil(operations / (REDIS_UTILISATION * wanted.redis_appends_per_s)), 1),
+        redis_masters=wanted.kept.masters(operations, redis, wanted.redis_appends_per_s),
         redis_appends_per_s=operations,
         redis_bytes=wanted.kept.redis_bytes(operations),
         disk_bytes=wanted.kept.disk_bytes(operations),
@@ -224,9 +225,9 @@ def plan(model: CostModel, wanted: Wanted) -> Answer:
 
 def monthly(answer: Answer, wanted: Wanted, prices: Prices) -> Mapping[str, float]:
     """What the plan costs a month, with the list's first machines: dollars by part (see `upkeep.month`)."""
-    masters = max(answer.redis_shards, wanted.kept.masters(answer.operations_per_s, prices.redis[0]))
-    sent = answer.bandwidth_bits_per_s / 8
-    return month(prices, prices.nodes[0], answer.nodes, masters, answer.disk_bytes, sent, wanted.connections)
+    disk, sent = answer.disk_bytes, answer.bandwidth_bits_per_s / 8
+    node = prices.nodes[0]
+    return month(prices, node, answer.nodes, answer.redis_masters, disk, sent, wanted.connections)
 
 
 def _drain(

@@ -22,6 +22,7 @@ CHANGE_BYTES = 130.0  # in Redis and in the archive, beside the change itself
 SNAPSHOTS = 2  # of each resource in Redis
 REWRITING = 2.0  # a server that writes its file anew needs as much again
 REDIS_MEMORY_MAX = 0.9  # of a machine, the rest is the system's
+REDIS_UTILISATION = 0.6  # of the appends that a master takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,11 @@ class Kept:
         changes = operations_per_s * AVERAGE * self.archive_days * DAY_S
         return changes * (CHANGE_BYTES + self.change_bytes) + self.documents * self.document_bytes
 
-    def masters(self, operations_per_s: float, redis: Machine) -> int:
-        """How many such machines hold it."""
+    def masters(self, operations_per_s: float, redis: Machine, appends_per_s: float) -> int:
+        """The fewest such machines that hold it and take the appends, at most `appends_per_s` each."""
         room = REDIS_MEMORY_MAX * redis.memory_gib * GIB
-        return max(math.ceil(self.redis_bytes(operations_per_s) / room), 1)
+        held = math.ceil(self.redis_bytes(operations_per_s) / room)
+        return max(held, math.ceil(operations_per_s / appends_per_s / REDIS_UTILISATION), 1)
 
 
 def month(

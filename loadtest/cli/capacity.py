@@ -168,7 +168,7 @@ def plan_command(
         raise click.UsageError(f"no model can be made of this: {error}") from None
     try:
         wanted, listed = Wanted(**options, **_scaling(scaling)), load_prices(prices)
-        answer = plan(model, wanted)
+        answer = plan(model, wanted, listed.redis[0])
     except (PlanError, PriceError) as error:
         raise click.ClickException(str(error)) from None
     money = monthly(answer, wanted, listed)
@@ -249,7 +249,7 @@ def _print_answer(answer: Answer, money: Mapping[str, float], prices: Prices) ->
             "process and sockets, without spares",
         ),
         ("bandwidth", f"{number(answer.bandwidth_bits_per_s / 1e6)} Mbit/s", "to the clients, uncompressed"),
-        ("Redis masters", number(answer.redis_shards), f"{number(answer.redis_appends_per_s)} appends/s"),
+        ("Redis masters", number(answer.redis_masters), f"{number(answer.redis_appends_per_s)} appends/s"),
         ("memory of Redis", size(answer.redis_bytes), "of all masters, to rewrite a file included"),
         ("disk of the archive", size(answer.disk_bytes), "changes and documents"),
         (

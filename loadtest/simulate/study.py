@@ -13,7 +13,7 @@ import numpy as np
 
 from loadtest.capacity.model import CostModel
 from loadtest.capacity.prices import Machine, Prices
-from loadtest.capacity.upkeep import DAY, Kept, month
+from loadtest.capacity.upkeep import DAY, REDIS_UTILISATION, Kept, month
 from loadtest.simulate.cluster import (
     EVENTS,
     REDIS_APPENDS_PER_S,
@@ -27,7 +27,6 @@ from loadtest.simulate.cluster import (
 GIB = 1 << 30
 NODES_MAX = 4096
 CPU_MAX = 0.8  # of a core a worker may need, a node lost: above it queues run away within minutes
-REDIS_MAX = 0.6
 GROWTH = 1.1  # a step of the load on the way to what breaks first
 PERCENT = (5, 50, 95)
 
@@ -83,7 +82,7 @@ def limits(cluster: Cluster, costs: Costs, node: Machine, lost: int, most: float
         "memory of a node": memory / (node.memory_gib * GIB),
         "connections of a worker": share / cluster.workers_a_node / most,
         "network of a node": wire / node.network_mbit_s,
-        "Redis": rate / cluster.redis_masters * costs.redis_append / REDIS_MAX,
+        "Redis": rate / cluster.redis_masters * costs.redis_append / REDIS_UTILISATION,
     }
 
 
@@ -133,9 +132,7 @@ def rate_of(cluster: Cluster) -> float:
 
 def masters_for(cluster: Cluster, redis: Machine) -> int:
     """The fewest Redis masters that take the appends, and hold what is kept."""
-    rate = rate_of(cluster)
-    appends = max(math.ceil(rate / REDIS_APPENDS_PER_S / REDIS_MAX), 1)
-    return max(appends, kept_of(cluster).masters(rate, redis))
+    return kept_of(cluster).masters(rate_of(cluster), redis, REDIS_APPENDS_PER_S)
 
 
 def breaks_first(cluster: Cluster, model: CostModel, node: Machine, objective: Objective) -> dict[str, Any]:

@@ -13,13 +13,15 @@ import pytest
 
 from loadtest.capacity.fits import FitError, estimate, nonnegative_fit
 from loadtest.capacity.model import CPU_TERMS, CostModel, fit, fit_usl, usl
-from loadtest.capacity.plan import Answer, PlanError, Wanted, check, plan
+from loadtest.capacity.plan import GIB, Answer, PlanError, Wanted, check, plan
+from loadtest.capacity.prices import load_prices
 from loadtest.capacity.sweep import merged_points, obstacle, points_of, sweep, varied
 from loadtest.scenario import Scenario, load
 from tests.loadtest.reports import report
 
 BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, A_DELIVERY = 0.02, 2e-6, 300e-6, 30e-6, 5e-6
 LATENCY = 90
+REDIS = load_prices("rfc002").redis[0]
 COSTS = np.array([A_CONNECTION, A_CONNECT, AN_OPERATION, A_DELIVERY])
 
 
@@ -102,7 +104,7 @@ def test_terms_that_rose_together_are_told() -> None:
     model = fit(together)
     assert ("operations_per_s", "deliveries_per_s") in model.entangled
     wanted = Wanted(connections=500, operations_per_user_s=1, viewers=5)
-    assert any("can't be told apart" in mark for mark in plan(model, wanted).extrapolated)
+    assert any("can't be told apart" in mark for mark in plan(model, wanted, REDIS).extrapolated)
 
 
 def test_with_noise_the_truth_lies_in_most_confidence_intervals() -> None:
@@ -193,7 +195,7 @@ def test_an_estimate_contains_its_value() -> None:
 
 def answer(**changes: Any) -> Answer:
     wanted = {"connections": 100_000, "operations_per_user_s": 0.1, "viewers": 4, "p95_ms": 20.0}
-    return plan(exact(), Wanted(**{**wanted, "sigma": 0.0, "kappa": 0.0, **changes}))
+    return plan(exact(), Wanted(**{**wanted, "sigma": 0.0, "kappa": 0.0, **changes}), REDIS)
 
 
 def test_a_plan_has_enough_of_everything() -> None:
@@ -204,6 +206,13 @@ def test_a_plan_has_enough_of_everything() -> None:
     assert made.workers.value >= 100_000 / 19_000
     assert made.nodes * made.workers_a_node >= made.workers.value + 1
     assert made.bandwidth_bits_per_s == pytest.approx(8 * 250 * 50_000)
+
+
+def test_a_plan_has_the_redis_masters_that_its_memory_needs() -> None:
+    made = answer()
+    assert made.redis_masters == 2
+    assert made.redis_bytes < 2 * 0.9 * REDIS.memory_gib * GIB
+    assert answer(documents=20).redis_masters == 1, "the appends need no second one"
 
 
 @pytest.mark.parametrize(
@@ -253,7 +262,7 @@ def test_users_of_a_lost_node_come_back_at_the_pace_the_rest_can_take() -> None:
 
 def test_without_a_measured_connect_nothing_is_said_of_how_users_come_back() -> None:
     points = [each for each in calibration() if not each["connects_per_s"]]
-    made = plan(fit(points), Wanted(connections=1000, operations_per_user_s=0.1, viewers=4))
+    made = plan(fit(points), Wanted(connections=1000, operations_per_user_s=0.1, viewers=4), REDIS)
     assert (made.drain_connections_per_s, made.drain_s) == (None, None)
 
 

@@ -156,6 +156,7 @@ def test_a_plan_names_what_binds_and_checks_its_prediction(tmp_path: Path) -> No
     made = json.loads(answer.read_text())
     assert made["answer"]["nodes"] >= 2
     assert made["answer"]["redis_bytes"] > 1e9
+    assert made["money"]["redis"] == 180 * 2 * made["answer"]["redis_masters"], "masters and replicas"
     assert made["answer"]["disk_bytes"] > 1e12, "10,000 edits a second for a month"
     parts = ("nodes", "redis", "database", "storage", "transfer")
     assert made["money"]["total"] == pytest.approx(sum(made["money"][part] for part in parts))

@@ -31,8 +31,13 @@ def test_the_archive_has_every_change_of_so_many_days() -> None:
 def test_more_masters_are_needed_than_one_machine_holds() -> None:
     machine = Machine("small", 10.0, memory_gib=1.0)
     kept = Kept(documents=1_000_000, history_versions=1)
-    assert kept.masters(0.0, machine) == -(-kept.redis_bytes(0.0) // (0.9 * GIB))
-    assert Kept(documents=1).masters(0.0, machine) == 1
+    assert kept.masters(0.0, machine, 80_000) == -(-kept.redis_bytes(0.0) // (0.9 * GIB)) > 1
+    assert Kept(documents=1).masters(0.0, machine, 80_000) == 1
+
+
+def test_more_masters_are_needed_than_one_takes_the_appends_of() -> None:
+    assert Kept(documents=1).masters(48_000, Machine("small", 10.0, memory_gib=1.0), 80_000) == 1
+    assert Kept(documents=1).masters(48_001, Machine("small", 10.0, memory_gib=1.0), 80_000) == 2
 
 
 def test_a_months_bill_adds_up() -> None:
