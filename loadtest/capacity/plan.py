@@ -223,11 +223,15 @@ def plan(model: CostModel, wanted: Wanted, redis: Machine) -> Answer:
     )
 
 
-def monthly(answer: Answer, wanted: Wanted, prices: Prices) -> Mapping[str, float]:
-    """What the plan costs a month, with the list's first machines: dollars by part (see `upkeep.month`)."""
+def monthly(answer: Answer, wanted: Wanted, prices: Prices) -> Mapping[str, Any]:
+    """What the plan costs a month: dollars by part (see `upkeep.month`), and `node`, the machine's name.
+
+    Nodes are the cheapest listed machine that is large enough; raises PriceError where there is none.
+    """
     disk, sent = answer.disk_bytes, answer.bandwidth_bits_per_s / 8
-    node = prices.nodes[0]
-    return month(prices, node, answer.nodes, answer.redis_masters, disk, sent, wanted.connections)
+    node = prices.node(wanted.cores_a_node, wanted.node_memory_gib)
+    dollars = month(prices, node, answer.nodes, answer.redis_masters, disk, sent, wanted.connections)
+    return {"node": node.name, **dollars}
 
 
 def _drain(

@@ -13,7 +13,7 @@ SECONDS_A_MONTH = 30 * 86_400
 
 
 class PriceError(Exception):
-    """A price list can't be read; the message says what is wrong with it."""
+    """A price list can't be read, or lacks what is wanted; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,13 @@ class Prices:
     database: float = 0.0
     stated: Mapping[str, float] = field(default_factory=dict)
     stated_connections: float = 0.0
+
+    def node(self, cores: int, memory_gib: float) -> Machine:
+        """The cheapest machine with so much at least; raises PriceError."""
+        found = [one for one in self.nodes if one.cores >= cores and one.memory_gib >= memory_gib]
+        if not found:
+            raise PriceError(f"{self.name} lists no node of {cores} cores and {memory_gib:g} GiB")
+        return min(found, key=lambda one: one.month)
 
 
 def _machines(data: Mapping[str, Any], name: str) -> tuple[Machine, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from loadtest.scenario import Scenario
 console = Console(highlight=False)
 FILE = click.Path(dir_okay=False, path_type=Path)
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
+Row = tuple[str, str, str]
 
 
 @click.command("sweep")
@@ -171,14 +172,18 @@ def plan_command(
         answer = plan(model, wanted, listed.redis[0])
     except (PlanError, PriceError) as error:
         raise click.ClickException(str(error)) from None
-    money = monthly(answer, wanted, listed)
+    try:
+        money = monthly(answer, wanted, listed)
+        bill = _bill_rows(money, listed)
+    except PriceError as error:
+        money, bill = None, [("a month", "unknown", f"{error}: give a list that does (--prices)")]
     _print_model(model)
-    _print_answer(answer, money, listed)
+    _print_answer(answer, bill)
     rows = check(model, merged_points([json.loads(path.read_text()) for path in checks]))
     if rows:
         _print_check(rows)
     if json_file:
-        document = {"answer": answer.document(), "money": dict(money), "costs": _costs(model), "check": rows}
+        document = {"answer": answer.document(), "money": money, "costs": _costs(model), "check": rows}
         json_file.write_text(json.dumps(document))
 
 
@@ -232,7 +237,7 @@ def _print_model(model: CostModel) -> None:
     console.print(table)
 
 
-def _print_answer(answer: Answer, money: Mapping[str, float], prices: Prices) -> None:
+def _print_answer(answer: Answer, bill: Sequence[Row]) -> None:
     table = Table(title="\nThe plan", box=None, padding=(0, 2), title_justify="left")
     table.add_column("")
     table.add_column("", style="bold", justify="right")
@@ -258,13 +263,7 @@ def _print_answer(answer: Answer, money: Mapping[str, float], prices: Prices) ->
             f"{number(answer.postgres_transactions_per_s)} transactions/s",
         ),
         _drain_row(answer),
-        (
-            "a month",
-            f"${money['total']:,.0f}",
-            f"{prices.name}: {prices.nodes[0].name} ${money['nodes']:,.0f}, {prices.redis[0].name} "
-            f"${money['redis']:,.0f}, disk ${money['storage']:,.0f}, transfer ${money['transfer']:,.0f}",
-        ),
-        ("a month, for 1,000 connections", f"${money['of_1000_connections']:.2f}", ""),
+        *bill,
     )
     for row in rows:
         table.add_row(*row)
@@ -277,7 +276,18 @@ def _print_answer(answer: Answer, money: Mapping[str, float], prices: Prices) ->
         console.print(f"  assumed: {mark}", style="yellow")
 
 
-def _drain_row(answer: Answer) -> tuple[str, str, str]:
+def _bill_rows(money: Mapping[str, Any], prices: Prices) -> list[Row]:
+    parts = (
+        f"{prices.name}: {money['node']} ${money['nodes']:,.0f}, {prices.redis[0].name} "
+        f"${money['redis']:,.0f}, disk ${money['storage']:,.0f}, transfer ${money['transfer']:,.0f}"
+    )
+    return [
+        ("a month", f"${money['total']:,.0f}", parts),
+        ("a month, for 1,000 connections", f"${money['of_1000_connections']:.2f}", ""),
+    ]
+
+
+def _drain_row(answer: Answer) -> Row:
     if answer.drain_connections_per_s is None or answer.drain_s is None:
         return "a node is lost", "unknown", "add a run of connect-storm: no stage shows what a connect costs"
     rate = f"{number(answer.drain_connections_per_s)} connects/s"

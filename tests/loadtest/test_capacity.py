@@ -13,15 +13,16 @@ import pytest
 
 from loadtest.capacity.fits import FitError, estimate, nonnegative_fit
 from loadtest.capacity.model import CPU_TERMS, CostModel, fit, fit_usl, usl
-from loadtest.capacity.plan import GIB, Answer, PlanError, Wanted, check, plan
-from loadtest.capacity.prices import load_prices
+from loadtest.capacity.plan import GIB, Answer, PlanError, Wanted, check, monthly, plan
+from loadtest.capacity.prices import Machine, PriceError, load_prices
 from loadtest.capacity.sweep import merged_points, obstacle, points_of, sweep, varied
 from loadtest.scenario import Scenario, load
 from tests.loadtest.reports import report
 
 BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, A_DELIVERY = 0.02, 2e-6, 300e-6, 30e-6, 5e-6
 LATENCY = 90
-REDIS = load_prices("rfc002").redis[0]
+PRICES = load_prices("rfc002")
+REDIS = PRICES.redis[0]
 COSTS = np.array([A_CONNECTION, A_CONNECT, AN_OPERATION, A_DELIVERY])
 
 
@@ -103,8 +104,8 @@ def test_terms_that_rose_together_are_told() -> None:
     together = [point(connections, connections, 5) for connections in (200, 500, 900, 2000, 3000)]
     model = fit(together)
     assert ("operations_per_s", "deliveries_per_s") in model.entangled
-    wanted = Wanted(connections=500, operations_per_user_s=1, viewers=5)
-    assert any("can't be told apart" in mark for mark in plan(model, wanted, REDIS).extrapolated)
+    made = plan(model, Wanted(connections=500, operations_per_user_s=1, viewers=5), REDIS)
+    assert any("can't be told apart" in mark for mark in made.extrapolated)
 
 
 def test_with_noise_the_truth_lies_in_most_confidence_intervals() -> None:
@@ -193,9 +194,13 @@ def test_an_estimate_contains_its_value() -> None:
 # ---------------------------------------------------------------------------------------------- plan
 
 
+def wanted(**changes: Any) -> Wanted:
+    usual = {"connections": 100_000, "operations_per_user_s": 0.1, "viewers": 4, "p95_ms": 20.0}
+    return Wanted(**{**usual, "sigma": 0.0, "kappa": 0.0, **changes})
+
+
 def answer(**changes: Any) -> Answer:
-    wanted = {"connections": 100_000, "operations_per_user_s": 0.1, "viewers": 4, "p95_ms": 20.0}
-    return plan(exact(), Wanted(**{**wanted, "sigma": 0.0, "kappa": 0.0, **changes}), REDIS)
+    return plan(exact(), wanted(**changes), REDIS)
 
 
 def test_a_plan_has_enough_of_everything() -> None:
@@ -213,6 +218,18 @@ def test_a_plan_has_the_redis_masters_that_its_memory_needs() -> None:
     assert made.redis_masters == 2
     assert made.redis_bytes < 2 * 0.9 * REDIS.memory_gib * GIB
     assert answer(documents=20).redis_masters == 1, "the appends need no second one"
+
+
+def test_nodes_are_billed_as_the_cheapest_listed_machine_that_is_large_enough() -> None:
+    sizes = (("small", 90, 4, 2), ("large", 400, 32, 8), ("dear", 500, 64, 8), ("lean", 300, 16, 8))
+    listed = replace(PRICES, nodes=tuple(Machine(*one) for one in sizes))
+    load = wanted(cores_a_node=8, node_memory_gib=32.0)
+    made = plan(exact(), load, REDIS)
+    money = monthly(made, load, listed)
+    assert (money["node"], money["nodes"]) == ("large", made.nodes * 400)
+    assert monthly(made, wanted(), listed)["node"] == "small"
+    with pytest.raises(PriceError, match="lists no node of 16 cores and 4 GiB"):
+        monthly(made, wanted(cores_a_node=16), listed)
 
 
 @pytest.mark.parametrize(

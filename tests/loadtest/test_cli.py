@@ -153,6 +153,7 @@ def test_a_plan_names_what_binds_and_checks_its_prediction(tmp_path: Path) -> No
     result = call("plan", points, *options, *scaling, "--scaling", "4=340", "--cores-a-node", 8)
     assert result.exit_code == 0
     assert "Universal Scalability Law" not in result.output
+    assert "RFC-002 lists no node of 8 cores and 4 GiB" in " ".join(result.output.split())
     made = json.loads(answer.read_text())
     assert made["answer"]["nodes"] >= 2
     assert made["answer"]["redis_bytes"] > 1e9
