@@ -290,9 +290,10 @@ class GatewayClient implements Client, Peer {
     this.#refresh();
   }
 
-  /** The store takes nothing any more; or it does again, and has what waited, of which the documents don't know. */
+  /** The store fails; or it does no more, and has what waited, of which the documents don't know, or what they are. */
   #onStore(): void {
-    if (!this.#keeper.isFailing) for (const { state } of this.#registry.documents) void state.store();
+    for (const { state } of this.#keeper.isFailing ? [] : this.#registry.documents)
+      void (state.replicator.replica ? state.store() : state.restore());
     this.#refresh();
   }
 

@@ -200,7 +200,12 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.#saveTimer ??= this.context.environment.setTimeout(() => void this.store(), SAVE_AFTER_MS);
   }
 
+  /** Of a document that isn't here yet the store may have more. */
   async store(): Promise<void> {
+    if (this.replicator.replica) await this.#write();
+  }
+
+  async #write(): Promise<void> {
     const { environment, keeper } = this.context;
     environment.clearTimeout(this.#saveTimer);
     this.#saveTimer = null;
@@ -242,7 +247,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       upon?.();
     } catch (cause) {
       void context.keeper.save(`corrupt/${key}`, () => saved as unknown as Json);
-      void this.store();
+      void this.#write();
       const message = `What was stored of ${key} doesn't fit together; it was set aside.`;
       context.onProblem({ code: "STORE_CORRUPT", message, type, id, cause });
       return;

@@ -14,6 +14,20 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+/** A client that isn't connected, and its document. */
+function offline(store: Store) {
+  const client = createClient({
+    url: "ws://gateway/realtime",
+    getToken: () => "",
+    store,
+    environment: new FakePlatform().environment(),
+    connect: false,
+  });
+  return { client, document: client.open("event", "1") };
+}
+
+const settle = () => vi.advanceTimersByTimeAsync(0);
+
 /** A store that takes nothing while it is full. */
 function filling(values: Map<string, Json>) {
   const inner = memoryStore(values);
@@ -27,21 +41,13 @@ function filling(values: Map<string, Json>) {
 
 test("one edit that can't be stored is told as unsaved, and as stored when there is room again", async () => {
   const { room, store } = filling(new Map());
-  const environment = new FakePlatform().environment();
-  const client = createClient({
-    url: "ws://gateway/realtime",
-    getToken: () => "",
-    store,
-    environment,
-    connect: false,
-  });
-  const document = client.open("event", "1");
-  await vi.advanceTimersByTimeAsync(0);
+  const { client, document } = offline(store);
+  await settle();
   document.create({ title: "Sync" });
   await document.stored();
   room.isFull = true;
   document.set("/title", "Unstored");
-  await vi.advanceTimersByTimeAsync(0);
+  await settle();
   expect(client.sync.snapshot).toMatchObject({ state: "unsaved", isStored: false });
   room.isFull = false;
   await vi.advanceTimersByTimeAsync(RETRY_MS);
@@ -70,4 +76,53 @@ test("what could not be stored isn't written over the records of a tab that has 
   await keeper.own(async () => {});
   expect(await keeper.save("other", () => 1)).toBe(true);
   expect(values.get("doc")).toBe("new");
+});
+
+/** A store with an edit that was never sent. */
+async function withEdit(): Promise<Map<string, Json>> {
+  const values = new Map<string, Json>();
+  const { client, document } = offline(memoryStore(values));
+  await settle();
+  document.create({ title: "Unsent" });
+  await document.stored();
+  await client.close();
+  return values;
+}
+
+test("what could not be read isn't deleted when the store recovers, but read", async () => {
+  const values = await withEdit();
+  const inner = memoryStore(values);
+  const trouble = { isOn: true };
+  const or =
+    <A extends unknown[], R>(work: (...args: A) => Promise<R>) =>
+    (...args: A) =>
+      trouble.isOn ? Promise.reject(new Error("not now")) : work(...args);
+  const store: Store = { ...inner, read: or(inner.read), keys: or(inner.keys), write: or(inner.write) };
+  const { client, document } = offline(store);
+  await settle();
+  expect(document.snapshot.status).toBe("loading");
+  trouble.isOn = false;
+  await vi.advanceTimersByTimeAsync(RETRY_MS);
+  expect(document.snapshot).toMatchObject({ status: "ready", view: { title: "Unsent" } });
+  expect(client.sync.snapshot.pending).toBe(document.snapshot.pending);
+  await client.close();
+  expect(values.get("queue/event:1")).toBe(1);
+});
+
+test("a document that is closed before it is read keeps its record", async () => {
+  const values = await withEdit();
+  const record = values.get("doc/event:1");
+  const inner = memoryStore(values);
+  let goOn: () => void = () => {};
+  const gate = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const read = (key: string) => gate.then(() => inner.read(key));
+  const { client, document } = offline({ ...inner, read });
+  document.close();
+  await settle();
+  goOn();
+  await client.close();
+  expect(values.get("doc/event:1")).toEqual(record);
+  expect(values.get("queue/event:1")).toBe(1);
 });
