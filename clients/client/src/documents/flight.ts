@@ -17,6 +17,7 @@ export class Flight {
 
   /** What a record has comes before what is here, for which somebody may be waiting. */
   restore(pending: number, flying: number): void {
+    this.ground();
     this.pending += pending;
     this.flying = flying;
   }

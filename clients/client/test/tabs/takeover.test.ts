@@ -58,3 +58,17 @@ test("what the other tab has as well has arrived with it", async () => {
   expect(state.cell.snapshot).toMatchObject({ view: { title: "Mine" }, pending: 0 });
   await arrived;
 });
+
+test("what was asked about is sent, and asked about, again after another tab had the lead", async () => {
+  const saved = { ...new Replica({ title: "Sync" }, 5).toJSON() };
+  const leading = following(() => null).replicator;
+  leading.replace(saved);
+  leading.edit([{ op: "replace", path: "/title", value: "Mine" }]);
+  leading.next();
+  const record = structuredClone({ ...leading.save(), conflicts: [] }) as unknown as Json;
+  const state = following(() => record);
+  state.goOnWith(record as never);
+  state.replicator.flight.isAsking = true;
+  await takeOver(state);
+  expect(state.replicator.next()).toMatchObject({ patch: [{ path: "/title", value: "Mine" }] });
+});
