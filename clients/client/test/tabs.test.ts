@@ -176,6 +176,34 @@ describe.skipIf(!hasLocks)("tabs", () => {
     expect(first.snapshot.view).toEqual(ben.snapshot.view);
   }, 30_000);
 
+  test("what a tab had stored when it lost the lead is there once, and waited for", async () => {
+    const { document: ben } = await people.event("ben", { description: "" });
+    const store = shared();
+    const { wire, environment } = cuttable();
+    const one = people.client("ann", { store: store(), environment });
+    const first = await opened(one, ben.id);
+    one.disconnect();
+    await until(one.connection, (now) => now.isPaused);
+    first.setText("/description", "hello");
+    await first.stored();
+    let isSaved = false;
+    const saved = first.saved().then(() => {
+      isSaved = true;
+    });
+    wire.isCut = true;
+    const two = people.client("ann", { store: store(), connect: false });
+    const second = await opened(two, ben.id);
+    second.setText("/description", "hello world");
+    await second.stored();
+    wire.isCut = false;
+    await until(first, (now) => now.view?.description === "hello world");
+    expect(first.snapshot).toMatchObject({ pending: second.snapshot.pending, conflicts: [] });
+    expect(isSaved).toBe(false);
+    one.connect();
+    await saved;
+    await until(ben, (now) => now.view?.description === "hello world");
+  }, 30_000);
+
   test("a document that was kept is there offline, opened before it is known who leads", async () => {
     const store = shared();
     const first = people.client("ann", { store: store(), connect: false });

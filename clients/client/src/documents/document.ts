@@ -135,7 +135,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   saved(): Promise<void> {
     const { settled, pending } = this.state.replicator.flight;
     const own = this.state.saved.wait(settled + pending, settled);
-    return this.state.leading ? own.then(() => this.#settledThere()) : own;
+    return own.then(() => (this.state.leading ? this.#settledThere() : undefined));
   }
 
   /** The tab that has the queue has everything acknowledged. */

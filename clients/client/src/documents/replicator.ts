@@ -100,6 +100,20 @@ export class Replicator {
     this.flight.ground();
   }
 
+  /** All that waits for an answer is another's to send. */
+  handOver(): void {
+    const { view, version } = this.replica as Replica;
+    this.#follow(this.#successor(view, version));
+    this.#before = null;
+    this.flight.land(true);
+  }
+
+  /** Another replica, whose numbers go on. */
+  #successor(document: Json, version: number): Replica {
+    const { seqNext } = (this.replica as Replica).toJSON();
+    return new Replica(document, version, { ...this.#options(), seqNext });
+  }
+
   #options() {
     const limits = { ...DEFAULT_LIMITS, patchOperationsMax: this.#operationsMax };
     return { strategies: this.strategies, limits };
@@ -291,7 +305,7 @@ export class Replicator {
   #merge(base: Json, mine: Json, theirs: Json, version: number): void {
     const old = this.replica as Replica;
     const { patch, conflicts } = merge(base, mine, theirs, this.strategies);
-    const next = new Replica(theirs, version, { ...this.#options(), seqNext: old.toJSON().seqNext });
+    const next = this.#successor(theirs, version);
     if (patch.length) next.edit(patch);
     this.flight.ground();
     this.#before = null;

@@ -14,7 +14,7 @@ import { Timer } from "../timer.js";
 import { type Payload, randomName } from "../wire.js";
 import { TabHost } from "./host.js";
 import type { Meta, Note } from "./notes.js";
-import { takeOver } from "./takeover.js";
+import { handOver, takeOver } from "./takeover.js";
 
 /** So long may the leading tab be silent before it is asked, and then before it is replaced. */
 const SILENCE_MS = 3_000;
@@ -141,6 +141,7 @@ export class Tabs {
     this.#host = null;
     this.#release = null;
     this.keeper.isOwner = false;
+    for (const { state } of this.registry.documents) handOver(state);
     this.events.stepDown();
     this.registry.onOffline();
     this.#seek();

@@ -1,4 +1,4 @@
-/** From following another tab to its queue. */
+/** From following another tab to its queue, and back. */
 
 import { fromMerge, type Unresolved } from "../documents/conflicts.js";
 import { NO_EPOCH } from "../documents/replicator.js";
@@ -19,6 +19,17 @@ export async function takeOver(state: DocumentState): Promise<void> {
   if (!old) return;
   state.keep();
   state.refresh();
+}
+
+/** Another tab has the queue now, as it is stored: what is done here from now on stands upon all of it. */
+export function handOver(state: DocumentState): void {
+  const { replicator, isStored, role, conflicts } = state;
+  if (!replicator.replica || !isStored || state.leading) return;
+  const { version } = replicator.replica;
+  const { pending } = replicator.flight;
+  state.leading = { version, role, pending, isStored, isLive: false, conflicts };
+  state.conflicts = [];
+  replicator.handOver();
 }
 
 /** What this tab's replica had without an answer, merged with what the other tab stored. */

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import type { DocumentContext } from "../../src/documents/context.js";
 import { DocumentState } from "../../src/documents/state.js";
 import { Replica } from "../../src/kernel/index.js";
-import { takeOver } from "../../src/tabs/takeover.js";
+import { handOver, takeOver } from "../../src/tabs/takeover.js";
 
 /** A document of a tab whose store has this much. */
 function following(stored: () => Json): DocumentState {
@@ -71,4 +71,23 @@ test("what was asked about is sent, and asked about, again after another tab had
   state.replicator.flight.isAsking = true;
   await takeOver(state);
   expect(state.replicator.next()).toMatchObject({ patch: [{ path: "/title", value: "Mine" }] });
+});
+
+test("a tab that lost the lead has handed over what it had stored, and adds what came later", async () => {
+  const leader = following(() => null);
+  leader.replicator.begin();
+  leader.replicator.edit([{ op: "add", path: "", value: { text: "", title: "Sync" } }]);
+  leader.replicator.edit([{ op: "text", path: "/text", value: ["hello"] }]);
+  const record = structuredClone({ ...leader.replicator.save(), conflicts: [] }) as unknown as Json;
+  const state = following(() => record);
+  await takeOver(state);
+  handOver(state);
+  state.refresh();
+  expect(state.cell.snapshot).toMatchObject({ pending: 2, isStored: true, isLive: false });
+
+  state.replicator.edit([{ op: "replace", path: "/title", value: "Awake" }]);
+  expect(state.replicator.next()).toMatchObject({ patch: [{ path: "/title" }] });
+  await takeOver(state);
+  expect(state.cell.snapshot).toMatchObject({ view: { text: "hello", title: "Awake" }, pending: 3 });
+  expect(state.conflicts).toEqual([]);
 });
