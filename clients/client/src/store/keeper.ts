@@ -12,7 +12,7 @@ export class Keeper {
   #isWriting = false;
   /** False in a tab that follows another: nothing is read or written, and nothing counts as stored by it. */
   isOwner = false;
-  #isHeld = false;
+  #reading = 0; // one lead may end, and another begin, while it still reads
   #isFailing = false;
   #timer: Timer;
 
@@ -39,11 +39,12 @@ export class Keeper {
   /** The store is this tab's from now on; nothing is written over what is `read` of the tab before. */
   async own(read: () => Promise<void>): Promise<void> {
     this.#dirty.clear(); // what it could not write when it had the store before is another tab's by now
-    this.isOwner = this.#isHeld = true;
+    this.isOwner = true;
+    this.#reading++;
     try {
       await read();
     } finally {
-      this.#isHeld = false;
+      this.#reading--;
       if (!this.#isWriting) void this.#write();
     }
   }
@@ -74,7 +75,7 @@ export class Keeper {
     if (!this.isOwner) return Promise.resolve(true);
     this.#dirty.set(key, state);
     const done = new Promise<boolean>((resolve) => this.#waiting.push(resolve));
-    if (!this.#isWriting && !this.#isHeld) void this.#write();
+    if (!this.#isWriting && !this.#reading) void this.#write();
     return done;
   }
 
@@ -88,7 +89,7 @@ export class Keeper {
   async #write(): Promise<void> {
     this.#isWriting = true;
     this.#timer.end();
-    while (this.#dirty.size && this.isOwner && !this.#isHeld) {
+    while (this.#dirty.size && this.isOwner && !this.#reading) {
       const [states, waiting] = [this.#dirty, this.#waiting];
       this.#dirty = new Map();
       this.#waiting = [];
@@ -97,7 +98,7 @@ export class Keeper {
       if (!isStored) break;
     }
     this.#isWriting = false;
-    if (this.#isHeld) return;
+    if (this.#reading) return;
     for (const done of this.#waiting.splice(0)) done(!this.isFailing);
   }
 

@@ -121,10 +121,11 @@ export class Tabs {
     this.#release = release;
     this.#leader = null;
     this.registry.onOffline();
+    const isLeading = () => this.#release === release; // another tab may take it meanwhile
     await this.keeper.own(async () => {
-      for (const document of this.registry.documents) await takeOver(document.state);
+      for (const { state } of this.registry.documents) if (isLeading()) await takeOver(state, isLeading);
     });
-    if (this.#release !== release) return; // another tab has taken it meanwhile
+    if (!isLeading()) return;
     const epoch = Math.floor(this.environment.random() * 2 ** 40);
     const [post, gone] = [this.#post.bind(this), this.#gone.bind(this)];
     this.#host = new TabHost(this.#tab, this.registry, post, gone, epoch);

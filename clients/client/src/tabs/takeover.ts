@@ -5,10 +5,11 @@ import { NO_EPOCH } from "../documents/replicator.js";
 import type { DocumentState } from "../documents/state.js";
 import { merge, type Replica } from "../kernel/index.js";
 
-/** This tab has the queue now: what is stored, and upon it what this tab had not handed over. */
-export async function takeOver(state: DocumentState): Promise<void> {
+/** This tab has the queue now: what is stored, and upon it what this tab had not handed over; nothing if it lost it. */
+export async function takeOver(state: DocumentState, isLeading: () => boolean): Promise<void> {
   const { replicator } = state;
   const saved = await state.load();
+  if (!isLeading()) return;
   const old = replicator.replica;
   const own = state.leading ? state.conflicts : [];
   state.leading = null;
@@ -37,11 +38,14 @@ function bringIn(old: Replica, state: DocumentState, own: readonly Unresolved[])
   const { replicator, strategies, view } = state;
   const { version } = state.confirmed;
   const { patch, conflicts } = merge(old.document, old.view, view, strategies);
+  const stored = state.conflicts;
+  state.conflicts = own; // they stand where the old view had them
   replicator.show(old.view, view);
+  state.conflicts = [...stored, ...state.conflicts];
   if (patch.length) {
     replicator.edit(patch);
     replicator.flight.pending--; // it was counted when it was made
   }
   if (replicator.replica?.isSettled) replicator.flight.land(true);
-  state.onConflicts([...own, ...conflicts.map((one) => fromMerge(one, version))]);
+  state.onConflicts(conflicts.map((one) => fromMerge(one, version)));
 }

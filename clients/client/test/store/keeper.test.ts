@@ -78,6 +78,29 @@ test("what could not be stored isn't written over the records of a tab that has 
   expect(values.get("doc")).toBe("new");
 });
 
+test("nothing is written while the newest lead reads, though one before it has read by now", async () => {
+  const values = new Map<string, Json>();
+  const timers = { setTimeout, clearTimeout } as never;
+  const keeper = new Keeper(
+    memoryStore(values),
+    timers,
+    () => {},
+    () => {},
+  );
+  const ends: (() => void)[] = [];
+  const reading = () => new Promise<void>((resolve) => ends.push(resolve));
+  const leads = [keeper.own(reading), keeper.own(reading)];
+  void keeper.save("doc", () => 1);
+  ends[0]?.();
+  await leads[0];
+  await settle();
+  expect(values.size).toBe(0);
+  ends[1]?.();
+  await leads[1];
+  await settle();
+  expect(values.get("doc")).toBe(1);
+});
+
 /** A store with an edit that was never sent. */
 async function withEdit(): Promise<Map<string, Json>> {
   const values = new Map<string, Json>();

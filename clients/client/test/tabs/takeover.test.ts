@@ -2,6 +2,7 @@
 
 import type { Json, ViewChange } from "@collab/client";
 import { expect, test } from "vitest";
+import { fromMerge } from "../../src/documents/conflicts.js";
 import type { DocumentContext } from "../../src/documents/context.js";
 import { DocumentState } from "../../src/documents/state.js";
 import { Replica } from "../../src/kernel/index.js";
@@ -14,6 +15,8 @@ function following(stored: () => Json): DocumentState {
   const context = { keeper, environment, clientId: () => "ann", strategies: () => ({}), onChanged: () => {} };
   return new DocumentState("event", "1", context as unknown as DocumentContext);
 }
+
+const leads = () => true;
 
 test("what the other tab hadn't stored is edited upon what it had, told step by step, and kept", async () => {
   const start = new Replica({ title: "Sync", place: "" }, 5).toJSON();
@@ -29,7 +32,7 @@ test("what the other tab hadn't stored is edited upon what it had, told step by 
   const told: ViewChange[] = [];
   state.changes.add((change) => told.push(change));
   let view = state.view;
-  await takeOver(state);
+  await takeOver(state, leads);
   expect(state.view).toEqual({ title: "Mine", place: "Room 1" });
   for (const { before, after } of told) {
     expect(before).toEqual(view);
@@ -54,7 +57,7 @@ test("what the other tab has as well has arrived with it", async () => {
     state.replicator.edit([{ op: "replace", path: "/title", value: title }]);
   }
   const arrived = state.saved.wait(2, 0);
-  await takeOver(state);
+  await takeOver(state, leads);
   expect(state.cell.snapshot).toMatchObject({ view: { title: "Mine" }, pending: 0 });
   await arrived;
 });
@@ -69,7 +72,7 @@ test("what was asked about is sent, and asked about, again after another tab had
   const state = following(() => record);
   state.goOnWith(record as never);
   state.replicator.flight.isAsking = true;
-  await takeOver(state);
+  await takeOver(state, leads);
   expect(state.replicator.next()).toMatchObject({ patch: [{ path: "/title", value: "Mine" }] });
 });
 
@@ -80,14 +83,43 @@ test("a tab that lost the lead has handed over what it had stored, and adds what
   leader.replicator.edit([{ op: "text", path: "/text", value: ["hello"] }]);
   const record = structuredClone({ ...leader.replicator.save(), conflicts: [] }) as unknown as Json;
   const state = following(() => record);
-  await takeOver(state);
+  await takeOver(state, leads);
   handOver(state);
   state.refresh();
   expect(state.cell.snapshot).toMatchObject({ pending: 2, isStored: true, isLive: false });
 
   state.replicator.edit([{ op: "replace", path: "/title", value: "Awake" }]);
   expect(state.replicator.next()).toMatchObject({ patch: [{ path: "/title" }] });
-  await takeOver(state);
+  await takeOver(state, leads);
   expect(state.cell.snapshot).toMatchObject({ view: { text: "hello", title: "Awake" }, pending: 3 });
   expect(state.conflicts).toEqual([]);
+});
+
+test("a lead that is lost while a record is read takes over nothing", async () => {
+  const record = { replica: new Replica({ title: "Old" }, 5).toJSON(), epoch: 1, edits: 0, flying: 0 };
+  const state = following(() => ({ ...record, conflicts: [], role: "editor" }) as unknown as Json);
+  state.replicator.replace(new Replica({ title: "Followed" }, 3).toJSON());
+  state.replicator.epoch = 7;
+  const standing = { version: 6, role: null, pending: 0, isStored: true, isLive: true, conflicts: [] };
+  state.follow(standing);
+  let isLeading = true;
+  const taken = takeOver(state, () => isLeading);
+  isLeading = false;
+  await taken;
+  expect(state).toMatchObject({ view: { title: "Followed" }, leading: standing, replicator: { epoch: 7 } });
+});
+
+test("the other tab's conflicts stand where it had them, and this tab's are carried to what it stored", async () => {
+  const found = (path: string) => fromMerge({ path, base: "", mine: path, theirs: "" } as never, 5);
+  const record = { replica: new Replica({ items: ["x", "a", "b"] }, 6).toJSON(), epoch: 1, edits: 0, flying: 0 };
+  const conflicts = [found("/items/0")];
+  const state = following(() => ({ ...record, conflicts, role: "editor" }) as unknown as Json);
+  state.replicator.replace(new Replica({ items: ["a", "b"] }, 5).toJSON());
+  state.follow({ version: 5, role: null, pending: 0, isStored: true, isLive: true, conflicts: [] });
+  state.onConflicts([found("/items/1")]);
+  await takeOver(state, leads);
+  expect(state.conflicts.map(({ path, mine }) => [path, mine])).toEqual([
+    ["/items/0", "/items/0"],
+    ["/items/2", "/items/1"],
+  ]);
 });
