@@ -30,7 +30,7 @@ import { SCHEMAS } from "./schemas.js";
 import { deferredStore } from "./store/deferred.js";
 import { Keeper } from "./store/keeper.js";
 import { memoryStore } from "./store/memory.js";
-import type { Meta } from "./tabs/notes.js";
+import type { Meta, Wish } from "./tabs/notes.js";
 import type { TabEvents, Tabs } from "./tabs/tabs.js";
 import { type Message, randomName } from "./wire.js";
 
@@ -54,7 +54,7 @@ class GatewayClient implements Client, Peer {
   #registry: Registry;
   #tabs: Tabs | null = null; // null: nobody else has the store
   #problems = new Listeners<[Problem]>();
-  #isVisible: boolean;
+  #wanted: Required<Wish>; // whichever tab takes the lead
   #isClosed = false;
   #started: Promise<void>;
 
@@ -65,7 +65,7 @@ class GatewayClient implements Client, Peer {
       clientId: options.clientId ?? randomName(environment.random),
       userId: options.userId ?? null,
     };
-    this.#isVisible = options.visible ?? true;
+    this.#wanted = { isOnline: options.connect !== false, isVisible: options.visible !== false };
     this.#loadHttp = lazy(async () => {
       const { HttpApi } = await import("./http.js");
       this.#http = new HttpApi(options, environment);
@@ -83,6 +83,7 @@ class GatewayClient implements Client, Peer {
     this.connection = new Cell(this.#server.state.snapshot);
     this.#server.state.subscribe(() => this.#onConnection(this.#server.state.snapshot));
     this.#started = this.#start(store.name);
+    if (!this.#wanted.isVisible) this.setVisible(false); // in the other tabs as well
   }
 
   /** Where others may have the same store open, the tabs agree on who leads; what does that is loaded first. */
@@ -112,13 +113,13 @@ class GatewayClient implements Client, Peer {
       stepDown: () => this.#server.disconnect(),
       meta: () => this.#meta,
       connection: () => this.connection.snapshot,
-      isVisible: () => this.#isVisible,
-      onLeader: (meta, connection, isVisible) => {
+      wanted: () => this.#wanted,
+      onLeader: (meta, connection, wanted) => {
         this.#meta = meta;
-        this.#isVisible = isVisible;
+        this.#wanted = wanted;
         this.#onConnection(connection);
       },
-      wish: (isOnline, isVisible) => this.#onWish(isOnline, isVisible),
+      wish: (wish) => this.#onWish(wish),
     };
   }
 
@@ -143,7 +144,7 @@ class GatewayClient implements Client, Peer {
       clientId: () => this.clientId,
       strategies: (type) => strategies[type] ?? {},
       link: () => (this.#tabs ? this.#tabs.link(this.#server.link) : this.#server.link),
-      isVisible: () => this.#isVisible,
+      isVisible: () => this.#wanted.isVisible,
       nudge: () => this.#server.nudge(),
       onProblem: (problem) => this.#tell(problem),
       onChanged: () => this.#refresh(),
@@ -159,8 +160,10 @@ class GatewayClient implements Client, Peer {
     this.#remember();
     for (const key of await this.#keeper.keys("queue/"))
       this.#registry.openQueued(key.slice("queue/".length));
-    if (this.options.connect === false) this.#server.disconnect();
-    else this.#server.connect();
+    if (!this.#keeper.isOwner) return; // another tab has taken the lead meanwhile
+    if (this.#wanted.isOnline) this.#server.connect();
+    else this.#server.disconnect();
+    this.#onConnection(this.#server.state.snapshot); // the other tab's was shown
   }
 
   /** Is the store another user's? Then it is left alone, and so is the server. */
@@ -198,18 +201,22 @@ class GatewayClient implements Client, Peer {
   }
 
   connect(): void {
-    void this.#wish(true);
+    void this.#wish({ isOnline: true });
   }
 
   /** The application wants something of the client that only the one with the connection can do. */
-  async #wish(isOnline?: boolean, isVisible?: boolean): Promise<void> {
+  async #wish(wish: Wish): Promise<void> {
+    Object.assign(this.#wanted, wish);
     await this.#started;
-    if (this.#tabs) this.#tabs.wish(isOnline, isVisible);
-    else this.#onWish(isOnline, isVisible);
+    if (this.#tabs) this.#tabs.wish(wish);
+    else this.#onWish(wish);
   }
 
-  #onWish(isOnline?: boolean, isVisible?: boolean): void {
-    if (isVisible !== undefined) this.#show(isVisible);
+  #onWish(wish: Wish): void {
+    const { isOnline, isVisible } = wish;
+    Object.assign(this.#wanted, wish);
+    this.#tabs?.tellLeading();
+    if (isVisible !== undefined) for (const document of this.#registry.documents) document.tellVisible();
     if (isOnline === false) this.#server.disconnect();
     if (!isOnline) return;
     if (this.connection.snapshot.reason === "replaced") this.#rename();
@@ -224,18 +231,11 @@ class GatewayClient implements Client, Peer {
   }
 
   disconnect(): void {
-    void this.#wish(false);
+    void this.#wish({ isOnline: false });
   }
 
   setVisible(visible: boolean): void {
-    this.#isVisible = visible; // whichever tab takes the lead
-    void this.#wish(undefined, visible);
-  }
-
-  #show(visible: boolean): void {
-    this.#isVisible = visible;
-    this.#tabs?.tellLeading();
-    for (const document of this.#registry.documents) document.tellVisible();
+    void this.#wish({ isVisible: visible });
   }
 
   onProblem(listener: (problem: Problem) => void): () => void {

@@ -72,6 +72,29 @@ class MortalTab {
   }
 }
 
+/** A store that reads the record of this key when it is told to go on. */
+function gated(held: string) {
+  let reading: () => void = () => {};
+  const isReading = new Promise<void>((resolve) => {
+    reading = resolve;
+  });
+  let goOn: () => void = () => {};
+  const gate = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const slow = (inner: Store): Store => ({
+    ...inner,
+    read: async (key) => {
+      if (key === held) {
+        reading();
+        await gate;
+      }
+      return inner.read(key);
+    },
+  });
+  return { isReading, goOn: () => goOn(), slow };
+}
+
 /** Waits until following tabs have said so many messages of a type. */
 function heard(name: string, type: string, count: number): Promise<void> {
   const channel = new BroadcastChannel(name);
@@ -146,6 +169,7 @@ describe.skipIf(!hasLocks)("tabs", () => {
     second.edit({ op: "add", path: "/tags/-", value: "second" });
     await until(second, (now) => now.view?.tags?.length === 2);
     await one.close();
+    two.connect();
     await until(two.connection, (now) => now.state === "online");
     second.edit({ op: "add", path: "/tags/-", value: "third" });
     await second.saved();
@@ -242,25 +266,8 @@ describe.skipIf(!hasLocks)("tabs", () => {
       "ben",
       (await people.event("ben", { title: "Lunch" })).document.id,
     );
-    let reading: () => void = () => {};
-    const isReading = new Promise<void>((resolve) => {
-      reading = resolve;
-    });
-    let goOn: () => void = () => {};
-    const gate = new Promise<void>((resolve) => {
-      goOn = resolve;
-    });
+    const { isReading, goOn, slow } = gated(`doc/event:${ben.id}`);
     const store = shared();
-    const slow = (inner: Store): Store => ({
-      ...inner,
-      read: async (key) => {
-        if (key === `doc/event:${ben.id}`) {
-          reading();
-          await gate;
-        }
-        return inner.read(key);
-      },
-    });
     const one = people.client("ann", { store: store() });
     const firsts = [await opened(one, ben.id), await opened(one, bens.id)];
     const two = people.client("ann", { store: slow(store()) });
@@ -273,6 +280,7 @@ describe.skipIf(!hasLocks)("tabs", () => {
     await isReading;
     seconds[1]?.set("/description", "Soup");
     goOn();
+    two.connect();
     await seconds[1]?.saved();
     await until(bens, (now) => now.view?.description === "Soup");
     expect(bens.snapshot.view).toEqual({ title: "Lunch", location: "Room 1", description: "Soup" });
@@ -374,6 +382,64 @@ describe.skipIf(!hasLocks)("tabs", () => {
       await until(ben.presence, (now) => now.others.some(({ user_id }) => user_id === "ann"));
     },
   );
+
+  test("who asks to be invisible from the beginning, or while nobody leads, is so", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const { isReading, goOn, slow } = gated(`doc/event:${ben.id}`);
+    const store = shared();
+    const one = people.client("ann", { store: store() });
+    await opened(one, ben.id);
+    const two = people.client("ann", { store: slow(store()) });
+    const second = await opened(two, ben.id);
+    await until(ben.presence, (now) => now.others.length === 1);
+    const three = people.client("ann", { store: store(), visible: false });
+    await until(ben.presence, (now) => now.others.length === 0);
+    three.setVisible(true);
+    await until(ben.presence, (now) => now.others.length === 1);
+    await one.close();
+    await isReading;
+    three.setVisible(false);
+    goOn();
+    await until(second, (now) => now.isLive);
+    await until(ben.presence, (now) => now.others.length === 0);
+    second.set("/title", "Unseen");
+    await second.saved();
+    const { document: carl } = await people.join("carl", ben.id);
+    const { others } = await until(carl.presence, (now) => now.others.length > 0);
+    expect(others.map(({ user_id }) => user_id)).toEqual(["ben"]);
+  });
+
+  test("who works offline does so after another tab takes the lead, until a tab asks to connect", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const client = () => people.client("ann", { store: store() });
+    const [one, two, three] = [client(), client(), client()];
+    await opened(one, ben.id);
+    const [second, third] = [await opened(two, ben.id), await opened(three, ben.id)];
+    one.disconnect();
+    for (const tab of [two, three]) await until(tab.connection, (now) => now.isPaused);
+    await one.close();
+    third.set("/title", "Held");
+    await until(second, (now) => now.view?.title === "Held" && now.pending > 0);
+    for (const tab of [two, three]) expect(tab.connection.snapshot.isPaused).toBe(true);
+    three.connect();
+    await third.saved();
+    await until(ben, (now) => now.view?.title === "Held");
+  });
+
+  test("who asked a tab to connect is connected after another takes the lead", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const client = () => people.client("ann", { store: store(), connect: false });
+    const [one, two] = [client(), client()];
+    for (const tab of [one, two]) await until(tab.connection, (now) => now.isPaused);
+    two.connect();
+    const second = await opened(two, ben.id);
+    await one.close();
+    second.set("/title", "From the second tab");
+    await second.saved();
+    await until(ben, (now) => now.view?.title === "From the second tab");
+  });
 
   test("who leaves a document in a following tab, or closes that, isn't there any more", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });

@@ -19,14 +19,20 @@ export interface Standing {
   conflicts: readonly Conflict[];
 }
 
+/** What the application asks of the client that has the connection. */
+export interface Wish {
+  isOnline?: boolean;
+  isVisible?: boolean;
+}
+
 export type Note =
   /** Who leads? */
   | { kind: "hello" }
-  /** This tab does; told when it begins, when it is asked, and when its connection or visibility changes. */
-  | { kind: "leading"; leader: string; meta: Meta; connection: Connection; isVisible: boolean }
+  /** This tab does; told when it begins, when it is asked, and when its connection changes, and as an answer to a wish. */
+  | { kind: "leading"; leader: string; meta: Meta; connection: Connection; wanted: Required<Wish> }
   | { kind: "standing"; leader: string; key: string; standing: Standing }
   /** A following tab's message to the leading one, as if to the server; and an answer. */
   | { kind: "say"; leader: string; tab: string; type: string; id: string; payload: Payload }
   | { kind: "tell"; tab: string; message: Message }
-  /** What the application in a following tab asked of its client. */
-  | { kind: "wish"; isOnline?: boolean; isVisible?: boolean };
+  /** What the application in a following tab asked of its client; again, until the leading one agrees. */
+  | { kind: "wish"; wish: Wish };

@@ -13,7 +13,7 @@ import type { Keeper } from "../store/keeper.js";
 import { Timer } from "../timer.js";
 import { type Payload, randomName } from "../wire.js";
 import { TabHost } from "./host.js";
-import type { Meta, Note } from "./notes.js";
+import type { Meta, Note, Wish } from "./notes.js";
 import { handOver, takeOver } from "./takeover.js";
 
 /** So long may the leading tab be silent before it is asked, and then before it is replaced. */
@@ -28,10 +28,11 @@ export interface TabEvents {
   /** It is another's: no connection of one's own. */
   stepDown(): void;
   meta(): Meta;
-  onLeader(meta: Meta, connection: Connection, isVisible: boolean): void;
+  onLeader(meta: Meta, connection: Connection, wanted: Required<Wish>): void;
   connection(): Connection;
-  isVisible(): boolean;
-  wish(isOnline?: boolean, isVisible?: boolean): void;
+  /** What a tab that takes the lead goes by. */
+  wanted(): Required<Wish>;
+  wish(wish: Wish): void;
 }
 
 export class Tabs {
@@ -46,6 +47,7 @@ export class Tabs {
   #release: (() => void) | null = null;
   #decided: () => void = () => {};
   #said = 0;
+  #wished: Wish = {}; // what the leading tab hasn't agreed to yet
 
   constructor(
     /** The store's. */
@@ -120,6 +122,7 @@ export class Tabs {
     this.#silence.end();
     this.#release = release;
     this.#leader = null;
+    this.#wished = {};
     this.registry.onOffline();
     const isLeading = () => this.#release === release; // another tab may take it meanwhile
     await this.keeper.own(async () => {
@@ -158,7 +161,7 @@ export class Tabs {
     if (!this.#host) return;
     const { leader } = this.#host;
     const [meta, connection] = [this.events.meta(), this.events.connection()];
-    this.#post({ kind: "leading", leader, meta, connection, isVisible: this.events.isVisible() });
+    this.#post({ kind: "leading", leader, meta, connection, wanted: this.events.wanted() });
   }
 
   #onNote(note: Note): void {
@@ -169,7 +172,7 @@ export class Tabs {
   #onFollower(note: Note, host: TabHost): void {
     if (note.kind === "hello") this.tellLeading();
     else if (note.kind === "say" && note.leader === host.leader) host.onSay(note);
-    else if (note.kind === "wish") this.events.wish(note.isOnline, note.isVisible);
+    else if (note.kind === "wish") this.events.wish(note.wish);
   }
 
   #onLeader(note: Note): void {
@@ -181,14 +184,22 @@ export class Tabs {
     }
   }
 
-  #follow({ leader, meta, connection, isVisible }: Note & { kind: "leading" }): void {
+  #follow({ leader, meta, connection, wanted }: Note & { kind: "leading" }): void {
     const isNew = leader !== this.#leader;
-    this.events.onLeader(meta, connection, isVisible);
+    this.events.onLeader(meta, connection, this.#insisting(wanted));
     if (!isNew) return;
     this.registry.onOffline();
     this.#leader = leader;
     this.#decided();
     this.registry.onOnline(this.#sender(leader));
+  }
+
+  /** What the leading tab wants, unless this one wished otherwise since: nobody may have led to hear it. */
+  #insisting(wanted: Required<Wish>): Required<Wish> {
+    const { isOnline = wanted.isOnline, isVisible = wanted.isVisible } = this.#wished;
+    if (isOnline === wanted.isOnline && isVisible === wanted.isVisible) this.#wished = {};
+    else this.#post({ kind: "wish", wish: this.#wished });
+    return { isOnline, isVisible };
   }
 
   /** Where this client's messages go: the server, or the leading tab. */
@@ -214,12 +225,11 @@ export class Tabs {
   }
 
   /** The application wants something of the client that only the leading one can do. */
-  wish(isOnline?: boolean, isVisible?: boolean): void {
-    if (this.isLeading) this.events.wish(isOnline, isVisible);
-    else {
-      const online = isOnline === undefined ? {} : { isOnline };
-      this.#post({ kind: "wish", ...online, ...(isVisible === undefined ? {} : { isVisible }) });
-    }
+  wish(wish: Wish): void {
+    if (this.#host) this.events.wish(wish);
+    if (this.isLeading) return; // or about to: it goes by what is wanted
+    Object.assign(this.#wished, wish);
+    this.#post({ kind: "wish", wish });
   }
 
   /** The lead isn't wanted any more. */

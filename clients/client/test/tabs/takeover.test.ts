@@ -111,7 +111,12 @@ test("a lead that is lost while a record is read takes over nothing", async () =
 
 test("the other tab's conflicts stand where it had them, and this tab's are carried to what it stored", async () => {
   const found = (path: string) => fromMerge({ path, base: "", mine: path, theirs: "" } as never, 5);
-  const record = { replica: new Replica({ items: ["x", "a", "b"] }, 6).toJSON(), epoch: 1, edits: 0, flying: 0 };
+  const record = {
+    replica: new Replica({ items: ["x", "a", "b"] }, 6).toJSON(),
+    epoch: 1,
+    edits: 0,
+    flying: 0,
+  };
   const conflicts = [found("/items/0")];
   const state = following(() => ({ ...record, conflicts, role: "editor" }) as unknown as Json);
   state.replicator.replace(new Replica({ items: ["a", "b"] }, 5).toJSON());
