@@ -83,7 +83,6 @@ class GatewayClient implements Client, Peer {
     this.connection = new Cell(this.#server.state.snapshot);
     this.#server.state.subscribe(() => this.#onConnection(this.#server.state.snapshot));
     this.#started = this.#start(store.name);
-    if (!this.#wanted.isVisible) this.setVisible(false); // in the other tabs as well
   }
 
   /** Where others may have the same store open, the tabs agree on who leads; what does that is loaded first. */

@@ -241,12 +241,14 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     const { context, key, type, id } = this;
     try {
       this.replicator.restore(saved);
+      this.#storedEdits = this.#edits;
       // What was asked about is refused again when it is sent again.
       this.conflicts = saved.conflicts.filter(({ kind }) => kind !== "refused");
       this.role = saved.role;
       upon?.();
     } catch (cause) {
       void context.keeper.save(`corrupt/${key}`, () => saved as unknown as Json);
+      this.#edits++;
       void this.#write();
       const message = `What was stored of ${key} doesn't fit together; it was set aside.`;
       context.onProblem({ code: "STORE_CORRUPT", message, type, id, cause });

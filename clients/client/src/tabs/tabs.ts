@@ -68,6 +68,8 @@ export class Tabs {
 
   /** Resolves when it is clear who leads. */
   start(): Promise<void> {
+    const { isVisible } = this.events.wanted();
+    if (!isVisible) this.#wished = { isVisible }; // in the other tabs as well
     this.#channel = this.environment.channel?.(this.name) ?? null;
     if (this.#channel) this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
     void this.#begin();

@@ -17,8 +17,7 @@ export async function takeOver(state: DocumentState, isLeading: () => boolean): 
   state.conflicts = own;
   replicator.epoch = NO_EPOCH;
   if (saved) state.goOnWith(saved, () => old && bringIn(old, state, own));
-  if (!old) return;
-  state.keep();
+  else if (old) state.keep();
   state.refresh();
 }
 
@@ -48,4 +47,5 @@ function bringIn(old: Replica, state: DocumentState, own: readonly Unresolved[])
   }
   if (replicator.replica?.isSettled) replicator.flight.land(true);
   state.onConflicts(conflicts.map((one) => fromMerge(one, version)));
+  if (patch.length || own.length || conflicts.length) state.keep();
 }

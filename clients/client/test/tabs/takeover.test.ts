@@ -128,3 +128,17 @@ test("the other tab's conflicts stand where it had them, and this tab's are carr
     ["/items/2", "/items/1"],
   ]);
 });
+
+test("a lead that is lost before anything was written hands over what it had read", async () => {
+  const leader = following(() => null).replicator;
+  leader.replace(new Replica({ text: "" }, 5).toJSON());
+  leader.edit([{ op: "text", path: "/text", value: ["hello"] }]);
+  const record = structuredClone({ ...leader.save(), conflicts: [] }) as unknown as Json;
+  const state = following(() => record);
+  state.replicator.replace(new Replica({ text: "hello" }, 7).toJSON());
+  state.follow({ version: 5, role: null, pending: 1, isStored: true, isLive: true, conflicts: [] });
+  await takeOver(state, leads);
+  expect(state.cell.snapshot).toMatchObject({ pending: 1, isStored: true });
+  handOver(state);
+  expect(state.replicator.next()).toBe(null);
+});
