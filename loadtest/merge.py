@@ -13,6 +13,7 @@ from loadtest.summary import outages_of
 from loadtest.verdict import Findings, conclude
 
 Data = dict[str, Any]
+CONNECTIONS = ("connections", "connections_first", "connections_last")  # of a stage
 
 
 class MergeError(Exception):
@@ -57,7 +58,7 @@ def _stage(parts: Sequence[Data]) -> Data:
     first = parts[0]
     return {
         **first,
-        "connections": sum(part["connections"] for part in parts),
+        **{name: sum(part[name] for part in parts) for name in CONNECTIONS},
         "rates": _added([part["rates"] for part in parts]),
         "latency_ms": {**first["latency_ms"], **{n: total.latency_ms()[n] for n in ("delivery", "ack")}},
         "histograms": total.encoded(),

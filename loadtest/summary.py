@@ -111,13 +111,14 @@ def _stages(
     scenario: Scenario, intervals: Sequence[Data], late: Sequence[Data], samples: Sequence[Data]
 ) -> list[Data]:
     stages = []
-    start_s = 0.0
+    start_s, connections = 0.0, 0
     for number, stage in enumerate(scenario.stages):
         end_s = start_s + stage.duration_s
         own, its_late = (
             [one for one in many if _stage_of(scenario, one) == number] for many in (intervals, late)
         )
         total = _felt(own, its_late)
+        before, connections = connections, own[-1]["connections"] if own else connections
         stages.append(
             {
                 "name": stage.name,
@@ -125,6 +126,8 @@ def _stages(
                 "duration_s": stage.duration_s,
                 "measured": stage.measured,
                 "connections": total.peak,
+                "connections_first": before,
+                "connections_last": connections,
                 "rates": _rates(total),
                 "latency_ms": total.latency_ms(),
                 "server": _server(_between(samples, start_s, end_s)),

@@ -29,13 +29,12 @@ def points_of(report: Mapping[str, Any], vary: str, value: float, workers: int =
     `settled` stages are those whose number of connections stands; the others show what connecting costs.
     """
     points = []
-    before = 0.0
     for stage in report["stages"]:
         server, rates, counts = stage["server"], stage["rates"], stage["counts"]
         span_s = max(stage["duration_s"], 0.5)
-        end = float(stage["connections"])
+        start, end = float(stage["connections_first"]), float(stage["connections_last"])
         kernel, slab = server["kernel_socket_bytes"], server["slab_socket_bytes"]
-        settled = abs(end - before) < 0.02 * max(end, 1)
+        settled = abs(end - start) < 0.02 * max(start, end, 1)
         points.append(
             {
                 "vary": vary,
@@ -44,7 +43,7 @@ def points_of(report: Mapping[str, Any], vary: str, value: float, workers: int =
                 "settled": settled,
                 "status": report["verdict"]["status"],
                 "workers": workers,
-                "connections": end if settled else (before + end) / 2,
+                "connections": end if settled else (start + end) / 2,
                 "connects_per_s": counts.get("succeeded", 0) / span_s,
                 "operations_per_s": rates["operations_per_s"],
                 "deliveries_per_s": rates["deliveries_per_s"],
@@ -59,7 +58,6 @@ def points_of(report: Mapping[str, Any], vary: str, value: float, workers: int =
                 "generator_cores": stage["generator"]["cpu_cores"],
             }
         )
-        before = end
     return points
 
 

@@ -17,7 +17,7 @@ from loadtest.capacity.plan import GIB, Answer, PlanError, Wanted, check, monthl
 from loadtest.capacity.prices import Machine, PriceError, load_prices
 from loadtest.capacity.sweep import merged_points, obstacle, points_of, sweep, varied
 from loadtest.scenario import Scenario, load
-from tests.loadtest.reports import report
+from tests.loadtest.reports import interval, report, scenario_data
 
 BASE, A_CONNECTION, A_CONNECT, AN_OPERATION, A_DELIVERY = 0.02, 2e-6, 300e-6, 30e-6, 5e-6
 LATENCY = 90
@@ -295,6 +295,17 @@ def test_points_come_from_the_stages_of_a_report() -> None:
     assert arrive["pss_bytes"] is None
     assert hold["socket_bytes"] == 2000 * 400 + 4000 * 40
     assert merged_points([report(), {"points": [hold]}])[-1] is hold
+
+
+def test_a_ramp_down_is_no_stage_whose_connections_stand() -> None:
+    down = {"name": "ramp down", "duration_s": 2, "connections": 0}
+    stages = [*scenario_data()["stages"], down]
+    left = (30, 20, 10, 0)
+    intervals = [{**interval(number), "connections": 40} for number in range(20)]
+    intervals += [{**interval(20 + at), "connections": now} for at, now in enumerate(left)]
+    _, hold, ramp = points_of(report(stages=stages, intervals=intervals), "run", 0)
+    assert (hold["settled"], hold["connections"]) == (True, 40)
+    assert (ramp["settled"], ramp["connections"]) == (False, 20)
 
 
 def test_each_dimension_is_varied_alone() -> None:

@@ -126,6 +126,8 @@ def test_merge_and_html_make_reports_of_reports(tmp_path: Path) -> None:
     parts = [saved(tmp_path / f"{n}.json", report(share=(n, 2))) for n in (1, 2)]
     page, whole = tmp_path / "all.html", tmp_path / "all.json"
     assert call("merge", *parts, "--json", whole).exit_code == 0
+    held = json.loads(whole.read_text())["stages"][-1]
+    assert [held[name] for name in ("connections", "connections_first", "connections_last")] == [80] * 3
     assert call("html", whole, page).exit_code == 0
     assert "<svg" in page.read_text()
     assert call("merge", parts[0]).exit_code == 2

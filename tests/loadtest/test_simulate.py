@@ -199,7 +199,8 @@ async def test_a_calibration_varies_one_thing_at_a_time():
         stage: dict[str, Any] = {
             "name": "hold",
             "duration_s": 1.0,
-            "connections": scenario.users,
+            "connections_first": scenario.users,
+            "connections_last": scenario.users,
             "counts": {},
             "rates": dict.fromkeys(
                 ("operations_per_s", "deliveries_per_s", "messages_per_s", "received_bytes_per_s"), 1.0
