@@ -48,6 +48,7 @@ class Run:
     def __init__(self, options: Options, server: EmbeddedServer | None) -> None:
         self.options, self.server = options, server
         self.scenario = options.scenario
+        self.name = options.run_name or secrets.token_hex(4)
         self.url = server.url if server else options.url or ""
         self.admin_url = server.admin_url if server else options.admin_url
         self.observer = Observer(self.url, self.admin_url, options.pids or self._embedded_pids)
@@ -74,7 +75,6 @@ class Run:
             for config in self._configs(number, machines):
                 yield LocalGenerator(config)
             return
-        self.options.run_name = self.options.run_name or secrets.token_hex(4)  # of all agents
         for number, address in enumerate(agents.addresses, 1):
             for config in self._configs(number, len(agents.addresses)):
                 yield RemoteGenerator(config, address, agents.secret)
@@ -95,7 +95,7 @@ class Run:
             "protocol": self.options.protocol,
             "users": self.options.users,
             "secret": (secret or b"").hex(),
-            "run": self.options.run_name or secrets.token_hex(4),
+            "run": self.name,
             "expires_at": int(time.time() + scenario.duration_s + 3600),
             "parts": processes * machines,
         }
@@ -151,9 +151,13 @@ class Run:
 
     async def _start(self) -> None:
         await self._sample(full=True)
-        delay_s = LEAD_S
-        if self.options.start_at is not None:
-            delay_s = max(self.options.start_at - time.time(), LEAD_S)
+        at = self.options.start_at
+        delay_s = LEAD_S if at is None else at - time.time()
+        if delay_s < LEAD_S:
+            raise RunError(
+                f"the documents were made {LEAD_S - delay_s:.1f} s too late to begin at --start-at: give a "
+                "later one, the same on all machines"
+            )
         self.start_ns = time.monotonic_ns() + int(delay_s * SECOND)
         self.started_at = time.time() + delay_s
         for generator in self.generators:
@@ -276,6 +280,7 @@ class Run:
             self.progress.samples,
             findings,
             started_at=self.started_at,
+            run_name=self.name,
             share=self.options.share,
             processes=len(self.generators),
             lacking=[one for one in lacking if one],

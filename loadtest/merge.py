@@ -13,6 +13,7 @@ from loadtest.summary import outages_of
 from loadtest.verdict import Findings, conclude
 
 Data = dict[str, Any]
+APART_S_MAX = 1.0
 CONNECTIONS = ("connections", "connections_first", "connections_last")  # of a stage
 
 
@@ -26,6 +27,15 @@ def _check(reports: Sequence[Data]) -> None:
     for one in reports:
         if one["environment"]["scenario"] != first["environment"]["scenario"]:
             raise MergeError("the reports are of different scenarios or seeds")
+        for name in ("protocol", "run_name"):
+            if one[name] != first[name]:
+                raise MergeError(f"the reports differ in their {name}: {first[name]!r} and {one[name]!r}")
+    began = [one["started_at"] for one in reports]
+    if max(began) - min(began) > APART_S_MAX:
+        raise MergeError(
+            f"the shares began {max(began) - min(began):.1f} s apart, so they are no load together: give all "
+            "machines the same --start-at"
+        )
     shares = sorted(one["share"][0] for one in reports)
     if shares != list(range(1, machines + 1)) or any(one["share"][1] != machines for one in reports):
         raise MergeError(f"shares {shares} of {machines}: every share is needed once")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -235,11 +236,11 @@ async def test_two_machines_with_a_share_each_make_one_run() -> None:
     async with embedded({}, command()) as server:
 
         async def machine(number: int) -> None:
-            options = Options(
-                made, url=server.url, secret=server.secret, share=(number, 2), run_name="together"
-            )
+            options = Options(made, url=server.url, secret=server.secret, share=(number, 2))
+            options.run_name, options.start_at = "together", began
             reports.append(await run(options))
 
+        began = time.time() + 8
         async with trio.open_nursery() as nursery:
             nursery.start_soon(machine, 1)
             nursery.start_soon(machine, 2)
@@ -247,7 +248,14 @@ async def test_two_machines_with_a_share_each_make_one_run() -> None:
     assert (whole["verdict"]["status"], whole["verdict"]["reasons"]) == ("pass", [])
     assert whole["connections"]["succeeded"] == 18
     assert {one["connections"]["succeeded"] for one in reports} == {12, 6}
+    assert whole["run_name"] == "together"
     assert whole["counts"]["acks"] == pytest.approx(150 * 1.8, rel=0.25)
+
+
+async def test_a_machine_that_is_too_late_for_the_others_does_not_begin() -> None:
+    late = Options(scenario(), server_command=command(), start_at=time.time())
+    with pytest.raises(RunError, match="too late to begin at --start-at"):
+        await run(late)
 
 
 async def test_the_gateway_itself_passes_with_its_whole_history_read() -> None:

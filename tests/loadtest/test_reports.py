@@ -328,6 +328,9 @@ def test_a_fault_seen_by_one_machine_is_everybodys() -> None:
         [report(share=(1, 2)), report(share=(1, 2))],
         [report(share=(1, 2)), report(share=(2, 3))],
         [report(share=(1, 2)), report(share=(2, 2), seed=9)],
+        [report(share=(1, 2)), {**report(share=(2, 2)), "protocol": "yjs"}],
+        [report(share=(1, 2)), {**report(share=(2, 2)), "run_name": "another"}],
+        [report(share=(1, 2)), {**report(share=(2, 2)), "started_at": report()["started_at"] - 1.1}],
     ],
 )
 def test_what_is_not_one_run_does_not_merge(parts: list[dict[str, Any]]) -> None:
