@@ -119,6 +119,15 @@ class Client:
                 await trio.sleep(wait_s)
 
 
+async def answering(host: str, port: int) -> tuple[int, Any]:
+    """(family, address) of a server: of all its host's addresses one that answers; raises Unreachable."""
+    try:
+        async with await trio.open_tcp_stream(host, port) as stream:
+            return stream.socket.family, stream.socket.getpeername()
+    except OSError as error:
+        raise Unreachable(f"{host}:{port}: {_reason(error)}") from None
+
+
 @asynccontextmanager
 async def connect(url: str, token: str, user_id: str, resource_type: str) -> AsyncIterator[Client]:
     """An authenticated client; raises Unreachable when the server can't be reached, or has no room."""

@@ -14,7 +14,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loadtest.engine import Engine
 from loadtest.histogram import Latencies
@@ -61,7 +61,7 @@ class Connections:
         self._timers: list[tuple[int, int, Callable[[User, int], None], User, int]] = []
         self._timer_number = 0
         self._random = random.Random(len(users))
-        self._address = target.address
+        self.server: tuple[int, Any] = socket.AF_INET, target.address  # family, address
 
     # ------------------------------------------------------------------------------------------ timers
 
@@ -92,14 +92,15 @@ class Connections:
         user.return_delay_ms = None
         if not user.request:
             user.request = self.protocol.request(self.target, user)
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        family, address = self.server
+        sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if user.source:
                 sock.setsockopt(socket.SOL_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: ports are chosen by connect
                 sock.bind((user.source, 0))
-            code = sock.connect_ex(self._address)
+            code = sock.connect_ex(address)
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, "connect")
             self.engine.attach(user.slot, sock.fileno(), user.request)

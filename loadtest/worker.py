@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import trio
 
-from loadtest.client import ClientError
+from loadtest.client import ClientError, answering
 from loadtest.connections import MS, now_ns
 from loadtest.crowd import Crowd
 from loadtest.engine import implementation, make_engine
@@ -143,8 +143,9 @@ class Worker:
     # ------------------------------------------------------------------------------------------- setup
 
     async def set_up(self) -> None:
-        """Make the documents."""
+        """Make the documents, and ask once where the server is: each look-up would hold up the loop."""
         await self.protocol.set_up(self.target, list(self.documents))
+        self.crowd.server = await answering(*self.target.address)
 
     # ------------------------------------------------------------------------------------------ the run
 

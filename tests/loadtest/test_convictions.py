@@ -272,6 +272,13 @@ async def test_the_gateway_itself_passes_with_its_whole_history_read() -> None:
     assert "commit" in report["server"]["steps_ms"]
 
 
+async def test_a_server_on_ipv6_is_reached_as_any_other() -> None:
+    made = scenario(server={"server.host": "::1", "limits.operations_per_minute": 0})
+    report = await run(Options(made, server_command=GATEWAY))
+    assert (report["verdict"]["status"], report["verdict"]["reasons"]) == ("pass", [])
+    assert (report["connections"]["succeeded"], report["connections"]["failed"]) == (18, 0)
+
+
 async def test_a_server_that_does_not_start_is_told_with_its_words() -> None:
     broken = [sys.executable, "-c", "print('no disk'); raise SystemExit(3)"]
     with pytest.raises(ServerError, match="no disk"):
