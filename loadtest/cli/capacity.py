@@ -20,10 +20,10 @@ from loadtest.capacity.prices import PriceError, Prices, load_prices
 from loadtest.capacity.sweep import merged_points, sweep
 from loadtest.cli.agents import agents_options, taken_agents
 from loadtest.cli.errors import no_run
+from loadtest.cli.outputs import writable
 from loadtest.cli.watch import Watch, watched
 from loadtest.coordinator import run
 from loadtest.options import Options
-from loadtest.preflight import check_files
 from loadtest.report.figures import cores, milliseconds, number, size
 from loadtest.scenario import Scenario
 
@@ -42,10 +42,22 @@ Row = tuple[str, str, str]
     show_default=True,
     help="Edits a second, users, or viewers a document.",
 )
-@click.option("--start", type=float, required=True, help="The first value.")
-@click.option("--factor", default=1.5, show_default=True, help="From step to step.")
-@click.option("--steps", default=6, show_default=True, help="At most so many.")
-@click.option("--repeats", default=3, show_default=True, help="Runs of each step, each with its own seed.")
+@click.option("--start", type=click.FloatRange(0, min_open=True), required=True, help="The first value.")
+@click.option(
+    "--factor",
+    type=click.FloatRange(1, min_open=True),
+    default=1.5,
+    show_default=True,
+    help="From step to step.",
+)
+@click.option("--steps", type=click.IntRange(1), default=6, show_default=True, help="At most so many.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Runs of each step, each with its own seed.",
+)
 @click.option("--until-p95-ms", "p95_ms", default=200.0, show_default=True, help="The latency target.")
 @click.option("--hold-s", default=10.0, show_default=True, help="Length of the measured stage.")
 @click.option(
@@ -85,8 +97,7 @@ def sweep_command(
 
     secret = token_secret_file.read_bytes().strip() if token_secret_file else None
     agents = taken_agents(options)
-    with no_run():
-        check_files((json_file,))
+    writable(json_file)
 
     async def all_steps(watch: Watch) -> dict[str, Any]:
         async def one(varied: Scenario) -> Mapping[str, Any]:
@@ -163,6 +174,7 @@ def plan_command(
     Costs (CPU a connection, a connect, an operation, a delivery; memory a connection) are fitted with 90 %
     confidence intervals. What goes beyond the measurements, and what is assumed, is said.
     """
+    writable(json_file)
     try:
         model = fit(merged_points([json.loads(path.read_text()) for path in calibrations]))
     except (FitError, ValueError, KeyError) as error:

@@ -18,14 +18,22 @@ from loadtest import scenario as scenarios
 from loadtest.cli.agents import agent_command, agents_options, taken_agents
 from loadtest.cli.capacity import plan_command, sweep_command
 from loadtest.cli.errors import no_run
-from loadtest.cli.outputs import baseline, collector, output_options, save, send, taken, with_targets
+from loadtest.cli.outputs import (
+    baseline,
+    collector,
+    output_options,
+    save,
+    send,
+    taken,
+    with_targets,
+    writable,
+)
 from loadtest.cli.simulate import calibrate_command, simulate_command
 from loadtest.cli.watch import both, watched
 from loadtest.compare import Change, compare, differences_of_place, verdict_worse
 from loadtest.coordinator import run
 from loadtest.merge import MergeError, merge
 from loadtest.options import Options
-from loadtest.preflight import check_files
 from loadtest.protocols import OURS, SHIPPED
 from loadtest.report.figures import number
 from loadtest.report.terminal import LiveView, print_report
@@ -180,8 +188,6 @@ def run_command(
         loaded = replace(loaded, generator=replace(loaded.generator, processes=processes))
     secret = token_secret_file.read_bytes().strip() if token_secret_file else None
     command = shlex.split(server_command) if server_command else GATEWAY
-    with no_run():
-        check_files(files.values())
     with no_run(), watched(web, console) as watch, LiveView(console) as live:
         wanted = Options(loaded, secret=secret, server_command=command, agents=agents, **options)
         wanted.control, wanted.on_progress = watch.control, both(live.show, watch.state.show)
@@ -216,13 +222,13 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
     Then:
       python -m loadtest merge 1.json 2.json 3.json --html all.html
     """
+    files, otlp = taken(options), collector(options)
     try:
         report = merge([_load(path) for path in reports])
     except MergeError as error:
         raise click.UsageError(str(error)) from None
-    otlp = collector(options)
     print_report(report, console)
-    save(report, taken(options), console)
+    save(report, files, console)
     send(report, otlp, console)
     raise SystemExit(EXIT[report["verdict"]["status"]])
 
@@ -232,6 +238,7 @@ def merge_command(reports: tuple[Path, ...], **options: Any) -> None:
 @click.argument("page", type=FILE)
 def html_command(report: Path, page: Path) -> None:
     """Turn the JSON REPORT of a run into an HTML PAGE."""
+    writable(page)
     save(_load(report), {"html": page}, console)
 
 
@@ -240,8 +247,8 @@ def html_command(report: Path, page: Path) -> None:
 @output_options
 def export_command(report: Path, **options: Any) -> None:
     """Write the JSON REPORT of a run in other forms, or send its samples."""
-    otlp, loaded = collector(options), _load(report)
-    save(loaded, taken(options), console)
+    files, otlp, loaded = taken(options), collector(options), _load(report)
+    save(loaded, files, console)
     send(loaded, otlp, console)
 
 
@@ -253,7 +260,11 @@ def baseline_command(name: str, report: Path, baselines: Path) -> None:
     """Keep the JSON REPORT of a run as the baseline NAME, for `compare --baseline NAME`."""
     path = baseline(baselines, name)
     made = _load(report)
-    baselines.mkdir(parents=True, exist_ok=True)
+    try:
+        baselines.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"{baselines} can't be made: {error.strerror}") from None
+    writable(path)
     path.write_text(json.dumps(made))
     console.print(f"baseline: {path}", style="dim")
 

@@ -12,6 +12,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from loadtest.cli.errors import no_run
+from loadtest.preflight import check_files
 from loadtest.report.exports import junit, markdown, samples_csv
 from loadtest.report.otlp import OtlpError, endpoint, export
 from loadtest.report.page import render
@@ -37,9 +39,16 @@ def output_options(function: Any) -> Any:
 
 
 def taken(options: dict[str, Any]) -> dict[str, Path]:
-    """The files that were asked for, taken out of a command's options."""
+    """The files that were asked for, out of a command's options; raises NoRun where one can't be written."""
     files = {form: options.pop(f"{form}_file") for form in FORMS}
+    writable(*files.values())
     return {form: path for form, path in files.items() if path is not None}
+
+
+def writable(*paths: Path | None) -> None:
+    """Tell in one line, and before anything else, which of these files can't be written; raises NoRun."""
+    with no_run():
+        check_files(paths)
 
 
 def collector(options: dict[str, Any]) -> str | None:

@@ -19,9 +19,9 @@ from loadtest.capacity.model import fit
 from loadtest.capacity.prices import PriceError, load_prices
 from loadtest.capacity.sweep import merged_points
 from loadtest.cli.errors import no_run
+from loadtest.cli.outputs import writable
 from loadtest.coordinator import run
 from loadtest.options import Options
-from loadtest.preflight import check_files
 from loadtest.scenario import Scenario
 from loadtest.simulate import study as studies
 from loadtest.simulate.cluster import Cluster
@@ -43,8 +43,7 @@ def calibrate_command(hold_s: float, scale: float, json_file: Path) -> None:
     Twenty short runs, each against a gateway of its own, about six minutes. `plan` and `simulate` read the
     file; sweeps may be given beside it. Runs that don't pass are told: mistrust what they measured.
     """
-    with no_run():
-        check_files((json_file,))
+    writable(json_file)
 
     async def one(scenario: Scenario) -> Mapping[str, Any]:
         return await run(Options(scenario))
@@ -94,8 +93,7 @@ def simulate_command(
     the loss of a node, a zone and a Redis master, a rolling upgrade, everybody coming back at once, and a hot
     document; each several times, with other seeds and other resamples of the costs, whose spread is shown.
     """
-    with no_run():
-        check_files((json_file, html_file))
+    writable(json_file, html_file)
     try:
         found = _study(calibrations, prices, nodes, redis_masters, plan_name, with_day, wanted)
     except (FitError, ValueError, KeyError) as error:

@@ -87,6 +87,9 @@ def test_a_run_that_says_nothing_exits_with_2(tmp_path: Path) -> None:
         (["run", "smoke", "--url", "ws://127.0.0.1:1/realtime"], "needs --token-secret-file"),
         (["run", "smoke", "--json", "no/such/folder/r.json"], "there is no folder"),
         (["sweep", "smoke", "--start", "1", "--json", "no/such/folder/c.json"], "there is no folder"),
+        (["sweep", "smoke", "--start", "1", "--repeats", "0"], "--repeats"),
+        (["sweep", "smoke", "--start", "1", "--steps", "0"], "--steps"),
+        (["sweep", "smoke", "--start", "1", "--factor", "1"], "--factor"),
     ],
 )
 def test_a_wrong_call_says_what_would_be_right(arguments: list[str], said: str) -> None:
@@ -131,6 +134,25 @@ def test_merge_and_html_make_reports_of_reports(tmp_path: Path) -> None:
     assert call("html", whole, page).exit_code == 0
     assert "<svg" in page.read_text()
     assert call("merge", parts[0]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["merge"], ["--json", "no/such/folder/x"]),
+        (["export"], ["--csv", "no/such/folder/x"]),
+        (["html"], ["no/such/folder/x"]),
+        (["baseline", "main"], ["--baselines", "/dev/null/x"]),
+        (["plan", "--connections", 9, "--ops-per-user-s", 1, "--viewers", 1], ["--json", "no/such/folder/x"]),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told(
+    tmp_path: Path, before: list[object], after: list[object]
+) -> None:
+    made = saved(tmp_path / "r.json", {**report(), "points": calibration()})
+    result = call(*before, made, *after)
+    assert result.exit_code == 2
+    assert "there is no folder" in result.output or "can't be made: Not a directory" in result.output
 
 
 def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
