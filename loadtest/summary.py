@@ -79,9 +79,11 @@ def _server(samples: Sequence[Mapping[str, Any]]) -> Data:
     }
 
 
-def _server_of_run(samples: Sequence[Mapping[str, Any]], embedded: bool) -> Data:
+def _server_of_run(scenario: Scenario, samples: Sequence[Mapping[str, Any]], embedded: bool) -> Data:
+    """The server during the schedule: not while documents are made, answers awaited, histories read."""
+    found = _server(_between(samples, 0.0, scenario.duration_s))
     memory = observe.memory_of_a_connection(samples)
-    return {**_server(samples), "embedded": embedded, "memory_a_connection": memory}
+    return {**found, "embedded": embedded, "memory_a_connection": memory}
 
 
 def _others_cores(
@@ -293,7 +295,7 @@ def summarise(
         "outages": [one.document() for one in outages],
         "disruptions": list(disruptions),
         "connections": _connections(whole),
-        "server": _server_of_run(samples, embedded),
+        "server": _server_of_run(scenario, samples, embedded),
         "generator": generator,
         "stages": _stages(scenario, intervals, late, samples),
         "counts": dict(whole.counts),

@@ -94,10 +94,11 @@ def report(
     others: float = 0.1,
     intervals: Sequence[dict[str, Any]] = (),
     late: Mapping[str, Any] | None = None,
+    after: Sequence[dict[str, Any]] = (),
     **changes: Any,
 ) -> dict[str, Any]:
     """A report of ten seconds; by default a good one. `late` are the histograms of what came after them,
-    `changes` are of the scenario."""
+    `after` samples of then; `changes` are of the scenario."""
     last = {"number": 20, "connections": 40, "cpu_s": 0.0, "counts": {"unanswered": 0}}
     last["histograms"] = late or {}
     results = [{"last": last, "errors": {"RATE_LIMITED": 2}, "closes": {"1001": 1}, "engine": "pure"}]
@@ -108,7 +109,7 @@ def report(
         parse(scenario_data(**changes)),
         intervals or [interval(number, delivery_ms, rate) for number in range(20)],
         results,
-        samples,
+        [*samples, *after],
         findings or Findings(),
         started_at=1_790_000_000.0,
         share=share,

@@ -300,6 +300,13 @@ def test_a_worse_verdict_and_another_place_are_told() -> None:
     assert any("64" in line for line in differences_of_place(report(), other))
 
 
+def test_the_servers_cpu_is_that_of_the_schedule() -> None:
+    reading = sample(30.0, cores=2.0, full=True)
+    made = report(after=[reading])["server"]
+    assert (made["cpu_s"], made["cpu_cores"]) == (pytest.approx(5.0), pytest.approx(0.5))
+    assert made["rss_bytes"] < reading["rss_bytes"]
+
+
 # -------------------------------------------------------------------------------------------- merge
 
 
