@@ -22,6 +22,8 @@ export class DocumentWire {
   needsState = false;
   /** The id of the SUBSCRIBE that has no answer yet. */
   subscribeRef: string | null = null;
+  /** As the last SUBSCRIBE said. */
+  #visible = true;
 
   constructor(
     private readonly state: DocumentState,
@@ -43,14 +45,15 @@ export class DocumentWire {
     return { resource: type, resource_id: id, ...seen };
   }
 
+  /** A subscription is on its way, alone or with others'. */
   onOnline(): void {
     this.state.replicator.flight.isSent = false;
+    this.#visible = this.state.context.isVisible();
   }
 
   subscribe(): void {
     this.onOnline();
-    const visible = this.state.context.isVisible();
-    const payload = { ...this.subscription(), visible, max_changes: CHANGES_MAX };
+    const payload = { ...this.subscription(), visible: this.#visible, max_changes: CHANGES_MAX };
     this.subscribeRef = this.state.send("SUBSCRIBE", payload);
   }
 
@@ -113,6 +116,9 @@ export class DocumentWire {
     state.role = role;
     this.resume(missing);
     state.isLive = true;
+    // What was wished since could not be told before.
+    const visible = state.context.isVisible();
+    if (visible !== this.#visible) state.send("PRESENCE_UPDATE", { visible });
     state.presence.resume();
     this.outbox.request(false);
   }

@@ -90,6 +90,29 @@ test("an edit goes with its base, its seq and the epoch, and the rest waits for 
 });
 
 describe("presence", () => {
+  test.each([
+    [false, []],
+    [true, []],
+    [false, ["subscribe_many"]],
+    [true, ["subscribe_many"]],
+  ])("visible: %s, wished before SUBSCRIBE is answered, is told after it (%s)", async (wished, features) => {
+    await start();
+    client.open("event", "2");
+    client.setVisible(!wished);
+    await settle();
+    platform.socket.end(1006);
+    platform.network.tell();
+    await settle();
+    platform.socket.admit({ features });
+    await settle();
+    expect(platform.socket.last("SUBSCRIBE")?.payload.visible).toBe(!wished);
+    client.setVisible(wished);
+    await settle();
+    tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", version: 5, changes: [] });
+    await settle();
+    expect(platform.socket.last("PRESENCE_UPDATE")?.payload).toMatchObject({ visible: wished });
+  });
+
   const presence = (name: string, field: string) => ({
     ...{ user_id: name, client_id: name, session_id: name, user: { id: name, name }, is_typing: false },
     cursor: { field, position: 1, version: 5 },
