@@ -114,7 +114,8 @@ export interface Connection {
 
 /**
  * `offline`: edits are kept, nothing is sent. `saving`: some are on their way. `saved`: the server has all.
- * `unsaved` is the one to worry about: the store doesn't take edits (full, broken) and they aren't sent either.
+ * `unsaved` is the one to worry about: the store doesn't take edits (full, broken, another user's), and they
+ * aren't sent either.
  */
 export type SyncState = "offline" | "saving" | "saved" | "unsaved";
 

@@ -96,6 +96,7 @@ class GatewayClient implements Client, Peer {
     }
     if (this.#tabs) return this.#tabs.start();
     this.#keeper.isOwner = true;
+    this.#onStore();
     await this.#lead();
   }
 
@@ -171,7 +172,7 @@ class GatewayClient implements Client, Peer {
     if (owner === null || userId === null || owner === userId) return false;
     const message = `Store and token are of two users, ${owner} and ${userId}: use a store for each.`;
     this.#tell({ code: "STORE_OTHER_USER", message });
-    this.#keeper.isOwner = false;
+    this.#keeper.leave();
     this.#server.disconnect();
     return true;
   }

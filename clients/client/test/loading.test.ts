@@ -34,7 +34,10 @@ test("where the part for tabs can't be loaded, nothing shared is touched, edits 
   const values = new Map<string, Json>();
   const { client, problems } = await opened(platform, values);
   const document = client.open("event", "1");
+  const early = client.open("event", "2");
+  early.create({ title: "Early" });
   await vi.waitFor(() => expect(platform.sockets).toHaveLength(1));
+  await vi.waitFor(() => expect(early.snapshot.isStored).toBe(true));
   platform.socket.admit();
   await vi.waitFor(() => expect(platform.socket.last("SUBSCRIBE")).toBeDefined());
   const state = { title: "Sync" };

@@ -286,6 +286,48 @@ describe.skipIf(!hasLocks)("tabs", () => {
     expect(bens.snapshot.view).toEqual({ title: "Lunch", location: "Room 1", description: "Soup" });
   });
 
+  test("in a following tab an edit is stored when the leading one has stored it", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const key = `doc/event:${ben.id}`;
+    let goOn: () => void = () => {};
+    const gate = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const store = shared();
+    const slow = (inner: Store): Store => ({
+      ...inner,
+      write: async (changes) => {
+        if (JSON.stringify(changes.get(key) ?? "").includes("Lunch")) await gate;
+        await inner.write(changes);
+      },
+    });
+    const one = people.client("ann", { store: slow(store()), connect: false });
+    const two = people.client("ann", { store: store(), connect: false });
+    one.connect();
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    second.set("/title", "Lunch");
+    let isStored = false;
+    const stored = second.stored().then(() => {
+      isStored = true;
+    });
+    await until(first, (now) => now.view?.title === "Lunch");
+    expect([isStored, second.snapshot.isStored]).toEqual([false, false]);
+    goOn();
+    await stored;
+    expect(second.snapshot.isStored).toBe(true);
+  });
+
+  test("what is made before it is known who leads is stored once a tab does", async () => {
+    const values = new Map<string, Json>();
+    const client = people.client("ann", { store: shared(values)(), connect: false });
+    const document = client.open<Event>("event", people.newId());
+    document.create({ title: "Early" });
+    expect(document.snapshot.isStored).toBe(false);
+    await document.stored();
+    expect(JSON.stringify(values.get(`doc/event:${document.id}`))).toContain("Early");
+  });
+
   test("what a tab had not handed over when it took the lead is kept, waited for, or told as a conflict", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const values = new Map<string, Json>();

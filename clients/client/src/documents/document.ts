@@ -135,14 +135,14 @@ export class Document<T = Json> implements SharedDocument<T> {
   saved(): Promise<void> {
     const { settled, pending } = this.state.replicator.flight;
     const own = this.state.saved.wait(settled + pending, settled);
-    return own.then(() => (this.state.leading ? this.#settledThere() : undefined));
+    // The tab that has the queue has everything acknowledged.
+    return own.then(() => (this.state.leading ? this.#until(() => !this.snapshot.pending) : undefined));
   }
 
-  /** The tab that has the queue has everything acknowledged. */
-  #settledThere(): Promise<void> {
+  #until(isSo: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       const look = () => {
-        if (this.snapshot.pending) return;
+        if (!isSo()) return;
         end();
         resolve();
       };
@@ -152,8 +152,13 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   async stored(): Promise<void> {
-    if (!this.snapshot.isStored) await this.state.store();
-    if (!this.state.isStored) throw new StoreFullError(`${this.state.key} has edits that aren't stored.`);
+    const { state } = this;
+    const { keeper } = this.context;
+    // Where another tab has the store, that one tells.
+    await this.#until(() => this.snapshot.isStored || keeper.isOwner || keeper.isFailing);
+    if (this.snapshot.isStored || (await state.store())) return;
+    if (keeper.isFailing) throw new StoreFullError(`${state.key} has edits that aren't stored.`);
+    return this.stored(); // another tab has it by now
   }
 
   // ----------------------------------------------------------------------------------------- conflicts

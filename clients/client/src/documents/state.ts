@@ -200,12 +200,12 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.#saveTimer ??= this.context.environment.setTimeout(() => void this.store(), SAVE_AFTER_MS);
   }
 
-  /** Of a document that isn't here yet the store may have more. */
-  async store(): Promise<void> {
-    if (this.replicator.replica) await this.#write();
+  /** True when all that was edited before is durable. Of a document that isn't here yet the store may have more. */
+  async store(): Promise<boolean> {
+    return this.replicator.replica ? this.#write() : true;
   }
 
-  async #write(): Promise<void> {
+  async #write(): Promise<boolean> {
     const { environment, keeper } = this.context;
     environment.clearTimeout(this.#saveTimer);
     this.#saveTimer = null;
@@ -221,6 +221,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       this.#storedEdits = edits;
       this.refresh();
     }
+    return isStored;
   }
 
   #record(): Json | undefined {

@@ -12,6 +12,7 @@ export class Keeper {
   #isWriting = false;
   /** False in a tab that follows another: nothing is read or written, and nothing counts as stored by it. */
   isOwner = false;
+  #isLeft = false;
   #reading = 0; // one lead may end, and another begin, while it still reads
   #isFailing = false;
   #timer: Timer;
@@ -26,9 +27,16 @@ export class Keeper {
     this.#timer = new Timer(environment);
   }
 
-  /** Did the last write fail? Then edits are in memory only. */
+  /** Did the last write fail, or is the store somebody else's? Then edits are in memory only. */
   get isFailing(): boolean {
-    return this.isOwner && this.#isFailing;
+    return this.#isLeft || (this.isOwner && this.#isFailing);
+  }
+
+  /** The store is another user's: it is left alone. */
+  leave(): void {
+    this.isOwner = false;
+    this.#isLeft = true;
+    this.onChanged();
   }
 
   /** Before anything was read or written. */
@@ -39,6 +47,8 @@ export class Keeper {
   /** The store is this tab's from now on; nothing is written over what is `read` of the tab before. */
   async own(read: () => Promise<void>): Promise<void> {
     this.#dirty.clear(); // what it could not write when it had the store before is another tab's by now
+    this.#answer(false);
+    this.#isLeft = false;
     this.isOwner = true;
     this.#reading++;
     try {
@@ -72,7 +82,7 @@ export class Keeper {
 
   /** Save what `state` gives when its turn comes (undefined deletes). True when it is durable, false when not. */
   save(key: string, state: () => Json | undefined): Promise<boolean> {
-    if (!this.isOwner) return Promise.resolve(true);
+    if (!this.isOwner) return Promise.resolve(false);
     this.#dirty.set(key, state);
     const done = new Promise<boolean>((resolve) => this.#waiting.push(resolve));
     if (!this.#isWriting && !this.#reading) void this.#write();
@@ -99,7 +109,11 @@ export class Keeper {
     }
     this.#isWriting = false;
     if (this.#reading) return;
-    for (const done of this.#waiting.splice(0)) done(!this.isFailing);
+    this.#answer(this.isOwner && !this.#isFailing);
+  }
+
+  #answer(isStored: boolean): void {
+    for (const done of this.#waiting.splice(0)) done(isStored);
   }
 
   async #writeAll(states: Map<string, () => Json | undefined>): Promise<boolean> {

@@ -149,3 +149,54 @@ test("a document that is closed before it is read keeps its record", async () =>
   expect(values.get("doc/event:1")).toEqual(record);
   expect(values.get("queue/event:1")).toBe(1);
 });
+
+test("what is saved counts as stored by its owner alone, and not if the store is lost while it waits", async () => {
+  const values = new Map<string, Json>();
+  const inner = memoryStore(values);
+  let goOn: () => void = () => {};
+  const gate = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const store: Store = { ...inner, write: (changes) => gate.then(() => inner.write(changes)) };
+  const timers = { setTimeout, clearTimeout } as never;
+  const keeper = new Keeper(
+    store,
+    timers,
+    () => {},
+    () => {},
+  );
+  expect(await keeper.save("doc", () => "nobody's")).toBe(false);
+  await keeper.own(async () => {});
+  const [written, waiting] = [keeper.save("doc", () => "first"), keeper.save("doc", () => "second")];
+  keeper.isOwner = false;
+  const regained = keeper.own(async () => {});
+  goOn();
+  await regained;
+  expect(await Promise.all([written, waiting])).toEqual([true, false]);
+  expect(values.get("doc")).toBe("first");
+});
+
+test("an edit made while the one before is stored doesn't make that one fail", async () => {
+  const environment = new FakePlatform().environment();
+  const inner = memoryStore();
+  let writing = () => {};
+  const write: Store["write"] = (changes) => {
+    writing();
+    return inner.write(changes);
+  };
+  const store = { ...inner, write };
+  const options = { url: "ws://gateway/realtime", getToken: () => "", store, environment, connect: false };
+  const client = createClient(options);
+  const document = client.open("event", "1");
+  await vi.advanceTimersByTimeAsync(0);
+  document.create({ title: "Sync" });
+  await document.stored();
+  document.set("/title", "Lunch");
+  const stored = document.stored();
+  writing = () => {
+    writing = () => {};
+    document.set("/title", "Dinner");
+  };
+  await stored;
+  await client.close();
+});

@@ -83,6 +83,11 @@ test("another user's store is left alone", async () => {
   const client = people.client("ben", { store: memoryStore(left) });
   const problem = new Promise<Problem>((resolve) => client.onProblem(resolve));
   expect(await problem).toMatchObject({ code: "STORE_OTHER_USER" });
+  const made = client.open<Event>("event", people.newId());
+  made.create({ title: "Ben's" });
+  await expect(made.stored()).rejects.toBeInstanceOf(StoreFullError);
+  expect(made.snapshot.isStored).toBe(false);
+  expect(client.sync.snapshot).toMatchObject({ state: "unsaved", isStored: false });
   expect(client.connection.snapshot.isPaused).toBe(true);
   expect(left.get(`doc/event:${document.id}`)).toEqual(before);
 });
