@@ -383,6 +383,76 @@ describe.skipIf(!hasLocks)("tabs", () => {
     expect(third.snapshot.conflicts).toEqual([]);
   }, 30_000);
 
+  test("a test that an edit makes in a following tab holds in the leading one, or nothing of it is done", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync", tags: ["a"] });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const problems: Problem[] = [];
+    two.onProblem((problem) => problems.push(problem));
+    first.set("/title", "Taken");
+    second.edit([
+      { op: "test", path: "/title", value: "Sync" },
+      { op: "add", path: "/location", value: "Room 1" },
+    ]);
+    await expect(second.saved()).rejects.toMatchObject({ code: "CONFLICT" });
+    first.remove("/tags/0");
+    second.edit([
+      { op: "test", path: "/tags/0", value: "a" },
+      { op: "add", path: "/location", value: "Room 2" },
+    ]);
+    await expect(second.saved()).rejects.toMatchObject({ code: "CONFLICT" });
+    expect(problems.map(({ code }) => code)).toEqual(["EDIT_REFUSED", "EDIT_REFUSED"]);
+    await until(second, (now) => now.view?.title === "Taken" && now.pending === 0);
+    expect(second.snapshot.view).toEqual({ title: "Taken", tags: [] });
+  });
+
+  test("a test of a following tab is made by the server too", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    one.disconnect();
+    await until(two.connection, (now) => now.isPaused);
+    second.edit([
+      { op: "test", path: "/title", value: "Sync" },
+      { op: "replace", path: "/title", value: "Mine" },
+    ]);
+    const saved = expect(second.saved()).rejects.toMatchObject({ code: "CONFLICT" });
+    await until(first, (now) => now.view?.title === "Mine");
+    ben.set("/title", "Taken");
+    await ben.saved();
+    two.connect();
+    await saved;
+    await until(second, (now) => now.view?.title === "Taken");
+  });
+
+  test("what the server refuses is told in the tab that made it, after it was handed over", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const problems: Problem[] = [];
+    two.onProblem((problem) => problems.push(problem));
+    one.disconnect();
+    await until(two.connection, (now) => now.isPaused);
+    second.set("/start_time", "tomorrow");
+    const early = expect(second.saved()).rejects.toMatchObject({ code: "INVALID_OPERATION" });
+    await until(first, (now) => now.view?.start_time === "tomorrow");
+    await second.stored(); // handed over, by then
+    const late = expect(second.saved()).rejects.toMatchObject({ code: "INVALID_OPERATION" });
+    two.connect();
+    await Promise.all([early, late]);
+    const patch = [{ op: "add", path: "/start_time", value: "tomorrow" }];
+    expect(problems).toMatchObject([{ code: "EDIT_REFUSED", id: ben.id, operations: patch }]);
+    await until(second, (now) => now.view?.start_time === undefined);
+    second.set("/location", "Room 1");
+    await second.saved();
+  });
+
   test("a tab types while the other does, and the texts are equal", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
     const store = shared();

@@ -19,7 +19,7 @@ import { PatchError, textDifference, writeDelta } from "../kernel/index.js";
 import { patchOf, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { NO_EPOCH } from "./replicator.js";
-import { DocumentState } from "./state.js";
+import { DocumentState, EVERYTHING } from "./state.js";
 import { Bursts, isTyping } from "./typing.js";
 import { DocumentWire } from "./wire.js";
 
@@ -133,10 +133,12 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   saved(): Promise<void> {
-    const { settled, pending } = this.state.replicator.flight;
-    const own = this.state.saved.wait(settled + pending, settled);
+    const { replicator, saved } = this.state;
+    const { settled, pending } = replicator.flight;
+    const own = saved.wait(settled + pending, settled);
     // The tab that has the queue has everything acknowledged.
-    return own.then(() => (this.state.leading ? this.#until(() => !this.snapshot.pending) : undefined));
+    const there = () => saved.wait(EVERYTHING, this.snapshot.pending ? 0 : EVERYTHING);
+    return own.then(() => (this.state.leading ? there() : undefined));
   }
 
   #until(isSo: () => boolean): Promise<void> {

@@ -24,6 +24,8 @@ import { type Refusal, Replicator, type ReplicatorEvents, type SavedReplicator }
 import { Waiters } from "./waiters.js";
 
 const SAVE_AFTER_MS = 1_000;
+/** More than any count of edits: what is reached when nothing is pending. */
+export const EVERYTHING = Number.POSITIVE_INFINITY;
 
 type Saved = SavedReplicator & { conflicts: readonly Unresolved[]; role: Role | null };
 
@@ -38,6 +40,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   leading: Standing | null = null;
   /** Something to send, as the store was told; null: it has to be. */
   isQueued: boolean | null = null;
+  /** Edits that left the view without being committed. */
+  readonly refused = new Listeners<[error: Refusal, patch: Patch]>();
   readonly saved = new Waiters();
   readonly ready = new Waiters();
   /** In a tab that follows: those of what it could not hand over. */
@@ -113,10 +117,10 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   }
 
   refresh(): void {
-    this.saved.reached(this.replicator.flight.settled);
     const before = this.cell.snapshot;
     this.cell.update(this.#snapshot());
     const { pending, isStored } = this.cell.snapshot;
+    this.saved.reached(pending ? this.replicator.flight.settled : EVERYTHING);
     if (pending || before.pending || isStored !== before.isStored) this.context.onChanged();
   }
 
@@ -135,6 +139,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   onRefused(error: Refusal, operations: Patch): void {
     const { code, message, index = null } = error;
     this.saved.reject(new EditError(code, message, index));
+    this.refused.tell(error, operations);
     this.tell("EDIT_REFUSED", error, operations);
   }
 

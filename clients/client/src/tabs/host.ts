@@ -67,6 +67,8 @@ export class TabHost {
         onStanding: (standing) => this.post({ kind: "standing", leader: this.leader, key, standing }),
         tell: (tab, told, payload) => {
           const tellNow = () => this.#tell(tab, told, { ...name, ...payload } as Payload);
+          // That an edit is refused is told before it counts as settled, which isn't queued either.
+          if (told === "REFUSED") return tellNow();
           // An edit is answered when it is stored; nothing may overtake the answer.
           this.#queues.set(tab, this.#after(tab, told === "OP_ACK" ? document.stored() : null).then(tellNow));
         },

@@ -8,7 +8,8 @@
 
 import type { Json, Patch } from "../api.js";
 import type { Document } from "../documents/document.js";
-import { emit, lower, type Operations, rebase } from "../kernel/index.js";
+import type { Refusal } from "../documents/replicator.js";
+import { apply, emit, lower, type Operations, rebase } from "../kernel/index.js";
 import { fromUnits, toUnitsOf } from "../presence/cursors.js";
 import type { Payload } from "../wire.js";
 import type { Standing } from "./notes.js";
@@ -41,6 +42,7 @@ export class TabRoom {
   ) {
     this.#ends = [
       document.state.operations.add((before, operations, author) => this.#onView(before, operations, author)),
+      document.state.refused.add((error, patch) => this.#refuse(error, patch)),
       document.subscribe(() => events.onStanding(this.standing())),
       document.presence.subscribe(() => this.#tellPresence([...this.#tabs.keys()])),
     ];
@@ -115,7 +117,8 @@ export class TabRoom {
     const since = behind ? this.#changes.slice(-behind).map(({ operations }) => operations) : [];
     const strategies = this.document.state.strategies;
     const operations = rebase(lower(before ?? view, patch, strategies), since);
-    const merged = emit(view, operations);
+    apply(view, operations); // its tests hold here as well
+    const merged = emit(view, operations, true);
     this.#acting = { tab, id };
     try {
       if (merged.length) this.document.edit(merged);
@@ -125,6 +128,11 @@ export class TabRoom {
     } finally {
       this.#acting = null;
     }
+  }
+
+  /** What a tab handed over can be among it, and whoever waits there for it to be saved. */
+  #refuse(error: Refusal, patch: Patch): void {
+    for (const tab of this.#tabs.keys()) this.events.tell(tab, "REFUSED", { ...error, operations: patch });
   }
 
   /** A change of the leading tab's view: the tab that made it gets the answer, the others the change. */
