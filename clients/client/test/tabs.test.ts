@@ -11,7 +11,7 @@ import {
   type Problem,
   type Store,
 } from "@collab/client";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { environmentOf } from "../src/environment.js";
 import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -451,6 +451,33 @@ describe.skipIf(!hasLocks)("tabs", () => {
     await until(second, (now) => now.view?.start_time === undefined);
     second.set("/location", "Room 1");
     await second.saved();
+  });
+
+  test("a resolution that can't be written is told in the tab that asked for it", async () => {
+    const attendees = ["ann", "ben", "carol"].map((user_id) => ({ user_id }));
+    const { document: ben } = await people.event("ben", { attendees });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const told: [string, Problem][] = [];
+    one.onProblem((problem) => told.push(["one", problem]));
+    two.onProblem((problem) => told.push(["two", problem]));
+    one.disconnect();
+    await until(two.connection, (now) => now.isPaused);
+    second.set("/attendees/1/response_status", "ACCEPTED");
+    await until(first, (now) => now.pending > 0);
+    ben.remove("/attendees/1");
+    await ben.saved();
+    one.connect();
+    const { conflicts } = await until(second, (now) => now.conflicts.length > 0);
+    second.resolve(conflicts[0]?.id ?? "", "mine");
+    await vi.waitFor(() => expect(told).not.toEqual([]));
+    expect(told).toMatchObject([["two", { code: "ERROR", id: ben.id }]]);
+    expect(second.snapshot).toMatchObject({ status: "ready", conflicts: [{ kind: "dropped" }] });
+    second.resolve(conflicts[0]?.id ?? "", "theirs");
+    await until(second, (now) => now.conflicts.length === 0);
+    expect(told).toHaveLength(1);
   });
 
   test("a tab types while the other does, and the texts are equal", async () => {

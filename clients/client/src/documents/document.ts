@@ -165,7 +165,8 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   // ----------------------------------------------------------------------------------------- conflicts
 
-  resolve(conflictId: string, resolution: Resolution): void {
+  /** `tell`s whoever asked what can't be written. */
+  resolve(conflictId: string, resolution: Resolution, tell: Tell = this.#tell): void {
     const { state } = this;
     const conflict = this.#unresolved(conflictId);
     if (!conflict) {
@@ -174,8 +175,12 @@ export class Document<T = Json> implements SharedDocument<T> {
     }
     const standing = conflict.kind === "refused" ? this.#decide(conflict, resolution) : standingOf(conflict);
     if (resolution === standing) this.#settle(conflictId);
-    else if (resolution === "theirs" && conflict.omitted.includes("theirs")) void this.#fetchTheirs(conflict);
-    else this.#write(conflictId, typeof resolution === "string" ? conflict[resolution] : resolution.value);
+    else if (resolution === "theirs" && conflict.omitted.includes("theirs"))
+      void this.#fetchTheirs(conflict, tell);
+    else {
+      const value = typeof resolution === "string" ? conflict[resolution] : resolution.value;
+      this.#write(conflictId, value, tell);
+    }
     void state.store();
     state.refresh();
   }
@@ -189,7 +194,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   /** A conflict stays where its resolution can't be written. */
-  #write(id: string, value: Json | undefined): void {
+  #write(id: string, value: Json | undefined, tell: Tell): void {
     const conflict = this.#unresolved(id);
     if (!conflict) return;
     const { path, place } = conflict;
@@ -199,22 +204,22 @@ export class Document<T = Json> implements SharedDocument<T> {
       this.#settle(id);
     } catch (cause) {
       if (!(cause instanceof EditError)) throw cause;
-      this.#tell(`${cause.message} Choose the other side, or edit the document.`, cause);
+      tell(`${cause.message} Choose the other side, or edit the document.`, cause);
     }
   }
 
-  #tell(message: string, cause: unknown): void {
+  #tell: Tell = (message, cause) => {
     this.context.onProblem({ code: "ERROR", message, type: this.type, id: this.id, cause });
-  }
+  };
 
-  async #fetchTheirs({ id, told }: Unresolved): Promise<void> {
+  async #fetchTheirs({ id, told }: Unresolved, tell: Tell): Promise<void> {
     try {
       const { document } = await this.at(told.version);
-      this.#write(id, valueAt(document as Json, told.path));
+      this.#write(id, valueAt(document as Json, told.path), tell);
       void this.state.store();
       this.state.refresh();
     } catch (cause) {
-      this.#tell("What the others wrote could not be fetched: resolve it again later.", cause);
+      tell("What the others wrote could not be fetched: resolve it again later.", cause);
     }
   }
 
@@ -293,5 +298,6 @@ export class Document<T = Json> implements SharedDocument<T> {
 }
 
 type Side = "mine" | "theirs";
+type Tell = (message: string, cause: unknown) => void;
 
 const standingOf = ({ kind }: { kind: Conflict["kind"] }): Side => (kind === "overwrote" ? "mine" : "theirs");

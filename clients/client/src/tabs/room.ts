@@ -6,7 +6,7 @@
  * anybody's. So an edit is in every tab at once, and in one queue, with or without a server.
  */
 
-import type { Json, Patch } from "../api.js";
+import type { Json, Patch, Resolution } from "../api.js";
 import type { Document } from "../documents/document.js";
 import type { Refusal } from "../documents/replicator.js";
 import { apply, emit, lower, type Operations, rebase } from "../kernel/index.js";
@@ -60,7 +60,7 @@ export class TabRoom {
   async onSay(tab: string, type: string, id: string, payload: Payload): Promise<void> {
     if (type === "SUBSCRIBE") await this.#subscribe(tab, id, payload);
     else if (type === "OP") this.#edit(tab, id, payload);
-    else if (type === "RESOLVE") this.document.resolve(String(payload.conflict), payload.resolution as never);
+    else if (type === "RESOLVE") this.#resolve(tab, payload);
     else if (type === "PRESENCE_UPDATE") this.#place(tab, payload);
   }
 
@@ -128,6 +128,12 @@ export class TabRoom {
     } finally {
       this.#acting = null;
     }
+  }
+
+  #resolve(tab: string, { conflict, resolution }: Payload): void {
+    this.document.resolve(String(conflict), resolution as unknown as Resolution, (message) => {
+      this.events.tell(tab, "ERROR", { code: "ERROR", message, ref: null });
+    });
   }
 
   /** What a tab handed over can be among it, and whoever waits there for it to be saved. */
