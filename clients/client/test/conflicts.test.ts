@@ -179,6 +179,69 @@ test("a conflict's path goes along with its item, and is told to be lost with it
   expect(ben.snapshot.view?.attendees).toEqual([person("carol")]);
 });
 
+test.each(["merge", "ask"] as const)(
+  "a conflict's path goes along with what its author did after it, in the same patch (%s)",
+  async (onConflict) => {
+    const attendees = ["ann", "ben", "carol"].map((user) => person(user));
+    const { ann, ben, conflict } = await meeting(
+      { attendees },
+      (document) => {
+        document.set("/attendees/1/response_status", "ACCEPTED");
+        document.remove("/attendees/0");
+      },
+      (document) => document.set("/attendees/1", person("ben", "DECLINED")),
+      onConflict,
+    );
+    expect(conflict).toMatchObject({ path: "/attendees/0/response_status", mine: "ACCEPTED" });
+    ben.resolve(conflict.id, "mine");
+    await ben.saved();
+    await until(ann, (now) => now.view?.attendees?.[0]?.response_status === "ACCEPTED");
+    expect(ann.snapshot.view?.attendees).toEqual([person("ben", "ACCEPTED"), person("carol")]);
+  },
+);
+
+test("a conflict is about the operation that the server names, not about a later one at the same path", async () => {
+  const attendees = ["ann", "ben", "carol"].map((user) => person(user));
+  const { ann, ben, conflict } = await meeting(
+    { attendees },
+    (document) => {
+      document.set("/attendees/1/response_status", "ACCEPTED");
+      document.remove("/attendees/0");
+      document.set("/attendees/1/response_status", "TENTATIVE");
+    },
+    (document) => document.set("/attendees/1/response_status", "DECLINED"),
+  );
+  expect(conflict).toMatchObject({
+    kind: "overwrote",
+    path: "/attendees/0/response_status",
+    mine: "ACCEPTED",
+  });
+  ben.resolve(conflict.id, "theirs");
+  await ben.saved();
+  await until(ann, (now) => now.view?.attendees?.[0]?.response_status === "DECLINED");
+  expect(ann.snapshot.view?.attendees).toEqual([person("ben", "DECLINED"), person("carol", "TENTATIVE")]);
+});
+
+test("where nobody can say which item an edit was dropped from, mine is written in none", async () => {
+  const attendees = ["ann", "ben", "carol"].map((user) => person(user));
+  const { ben, conflict, problems } = await meeting(
+    { title: "Sync", attendees },
+    (document) => {
+      document.set("/attendees/1/response_status", "ACCEPTED");
+      document.set("/title", "Lunch"); // comes to nothing, and is no conflict
+      document.remove("/attendees/0");
+    },
+    (document) => {
+      document.set("/attendees/1", person("ben", "DECLINED"));
+      document.set("/title", "Lunch");
+    },
+  );
+  expect(conflict).toMatchObject({ kind: "dropped", mine: "ACCEPTED" });
+  ben.resolve(conflict.id, "mine");
+  expect(problems).toMatchObject([{ code: "ERROR" }]);
+  expect(ben.snapshot.view?.attendees).toEqual([person("ben", "DECLINED"), person("carol")]);
+});
+
 test("theirs of an item that one removed is put where it was, over nobody", async () => {
   const attendees = ["ann", "ben", "carol"].map((user) => person(user));
   const { ann, ben, conflict } = await meeting(

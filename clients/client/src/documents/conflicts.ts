@@ -71,6 +71,8 @@ export interface Submitted {
   readonly document: Json;
   readonly version: number;
   readonly operations: Operations;
+  /** All that was told of it. */
+  readonly reported: readonly WireConflict[];
   /** What waits, on top of them. */
   readonly buffer: readonly Operations[];
 }
@@ -100,18 +102,32 @@ export function fromWire(found: WireConflict, version: number, submitted: Submit
 }
 
 /** A report stands behind the operation that it is about; what follows moves it. */
-function placeOf(found: WireConflict, { patch, document, operations, buffer }: Submitted) {
+function placeOf(found: WireConflict, submitted: Submitted) {
+  const { patch, document, operations, buffer } = submitted;
   const path = pathOf(document, found.path);
-  if (found.kind === "dropped") {
-    const isUnknown = found.theirs === undefined && !found.omitted?.includes("theirs");
-    const isLost = (isUnknown && path.some(isIndex)) || isUntold(found, patch[found.index]);
-    return carried(path, isLost ? "lost" : "node", [...buffer]);
-  }
-  const at = operations.map((one) => one[1] && formatPointer(one[1])).lastIndexOf(found.path);
-  const isGap = operations[at]?.[0] === "rem" && isIndex(path.at(-1));
-  const rest = at < 0 ? [] : operations.slice(at + 1);
-  return carried(path, isGap ? "gap" : "node", [rest, ...buffer]);
+  const end = endOf(found, submitted);
+  const isDropped = found.kind === "dropped";
+  const isMoved = end === undefined && path.some(isIndex) && patch.slice(found.index + 1).some(isShifting);
+  const isLost = isMoved || (isDropped && isGone(found, path, patch[found.index]));
+  const isGap = !isDropped && patch[found.index]?.op === "remove" && isIndex(path.at(-1));
+  const rest = end === undefined ? [] : operations.slice(end);
+  return carried(path, isLost ? "lost" : isGap ? "gap" : "node", [rest, ...buffer]);
 }
+
+/** So many operations came of the patch up to the one that is told of; undefined where nobody can say. */
+function endOf({ index }: WireConflict, { patch, operations, reported }: Submitted): number | undefined {
+  const isKept = patch.map((_, at) => !reported.some((one) => one.kind === "dropped" && one.index === at));
+  const count = (end: number) => isKept.slice(0, end).filter(Boolean).length;
+  return count(patch.length) === operations.length ? count(index + 1) : undefined;
+}
+
+/** Can it give other items new indexes? */
+const isShifting = ({ op }: PatchOperation): boolean => ["add", "remove", "move", "copy"].includes(op);
+
+/** Has a dropped edit no place any more, or can nobody say what it would have written there? */
+const isGone = (found: WireConflict, path: Path, operation: PatchOperation | undefined): boolean =>
+  (found.theirs === undefined && !found.omitted?.includes("theirs") && path.some(isIndex)) ||
+  isUntold(found, operation);
 
 const isChange = (operation: PatchOperation | undefined): boolean =>
   operation?.op === "text" || operation?.op === "inc";

@@ -64,7 +64,8 @@ function asked(found: WireConflict[], head: number | undefined, replicator: Repl
   replicator.flight.isAsking = true;
   replicator.flight.answeredUpTo = Math.max(...found.map((one) => one.version ?? 0));
   const { operations = [], submission } = inFlight ?? {};
-  const about = { patch: submission?.patch ?? [], document, version: head ?? version, operations, buffer };
+  const told = { patch: submission?.patch ?? [], reported: found };
+  const about = { ...told, document, version: head ?? version, operations, buffer };
   const all = found.map((one) => fromWire(one, version, about, replica.view));
   replicator.events.onConflicts(all.map((one) => ({ ...one, kind: "refused" })));
   return { next: "asked" };

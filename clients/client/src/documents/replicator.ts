@@ -266,7 +266,8 @@ export class Replicator {
     if (!unanswered.length) return;
     const operations = lower(document, patch ?? submitted.patch, {}, null);
     const { buffer } = replica.toJSON();
-    const about = { patch: submitted.patch, document, version: version - 1, operations, buffer };
+    const told = { patch: submitted.patch, reported: conflicts };
+    const about = { ...told, document, version: version - 1, operations, buffer };
     this.events.onConflicts(unanswered.map((one) => fromWire(one, version, about, replica.view)));
   }
 
