@@ -480,6 +480,30 @@ describe.skipIf(!hasLocks)("tabs", () => {
     expect(told).toHaveLength(1);
   });
 
+  test("what a tab that led before tells late is nothing to those that follow another", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const name = String(store().name);
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    const channel = new BroadcastChannel(name);
+    const following = new Promise<string>((resolve) => {
+      channel.onmessage = (event) => {
+        const note = (event as MessageEvent).data;
+        if (note.kind === "say") resolve(note.tab);
+      };
+    });
+    const second = await opened(two, ben.id);
+    const operations = [{ op: "replace", path: "/title", value: "Stale" }];
+    const payload = { resource_type: "event", resource_id: ben.id, version: 2, operations, client_id: null };
+    const message = { type: "OP_BROADCAST", id: "", timestamp: 0, payload };
+    channel.postMessage({ kind: "tell", leader: "another", tab: await following, message });
+    first.set("/location", "Room 1");
+    await until(second, (now) => now.view?.location === "Room 1");
+    expect(second.snapshot.view?.title).toBe("Sync");
+    channel.close();
+  });
+
   test("a tab types while the other does, and the texts are equal", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
     const store = shared();

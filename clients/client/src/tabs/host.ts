@@ -86,7 +86,8 @@ export class TabHost {
   }
 
   #tell(tab: string, type: string, payload: Payload): void {
-    this.post({ kind: "tell", tab, message: { type, id: "", timestamp: 0, payload } });
+    const message = { type, id: "", timestamp: 0, payload };
+    this.post({ kind: "tell", leader: this.leader, tab, message });
   }
 
   #onGone(tab: string): void {

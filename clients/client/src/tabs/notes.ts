@@ -33,6 +33,6 @@ export type Note =
   | { kind: "standing"; leader: string; key: string; standing: Standing }
   /** A following tab's message to the leading one, as if to the server; and an answer. */
   | { kind: "say"; leader: string; tab: string; type: string; id: string; payload: Payload }
-  | { kind: "tell"; tab: string; message: Message }
+  | { kind: "tell"; leader: string; tab: string; message: Message }
   /** What the application in a following tab asked of its client; again, until the leading one agrees. */
   | { kind: "wish"; wish: Wish };

@@ -180,10 +180,9 @@ export class Tabs {
   #onLeader(note: Note): void {
     if (note.kind === "leading" || note.kind === "tell" || note.kind === "standing") this.#silence.end();
     if (note.kind === "leading") this.#follow(note);
+    else if (!("leader" in note) || note.leader !== this.#leader) return;
+    else if (note.kind === "standing") this.registry.onStanding(note.key, note.standing);
     else if (note.kind === "tell" && note.tab === this.#tab) this.registry.onMessage(note.message);
-    else if (note.kind === "standing" && note.leader === this.#leader) {
-      this.registry.onStanding(note.key, note.standing);
-    }
   }
 
   #follow({ leader, meta, connection, wanted }: Note & { kind: "leading" }): void {
