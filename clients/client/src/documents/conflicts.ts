@@ -110,7 +110,7 @@ function placeOf(found: WireConflict, submitted: Submitted) {
   const isMoved = end === undefined && path.some(isIndex) && patch.slice(found.index + 1).some(isShifting);
   const isLost = isMoved || (isDropped && isGone(found, path, patch[found.index]));
   const isGap = !isDropped && patch[found.index]?.op === "remove" && isIndex(path.at(-1));
-  const rest = end === undefined ? [] : operations.slice(end);
+  const rest = operations.slice(end ?? operations.length);
   return carried(path, isLost ? "lost" : isGap ? "gap" : "node", [rest, ...buffer]);
 }
 

@@ -25,7 +25,7 @@ import { Waiters } from "./waiters.js";
 
 const SAVE_AFTER_MS = 1_000;
 /** More than any count of edits: what is reached when nothing is pending. */
-export const EVERYTHING = Number.POSITIVE_INFINITY;
+export const EVERYTHING = Infinity;
 
 type Saved = SavedReplicator & { conflicts: readonly Unresolved[]; role: Role | null };
 
@@ -207,7 +207,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   /** True when all that was edited before is durable. Of a document that isn't here yet the store may have more. */
   async store(): Promise<boolean> {
-    return this.replicator.replica ? this.#write() : true;
+    return !this.replicator.replica || this.#write();
   }
 
   async #write(): Promise<boolean> {
