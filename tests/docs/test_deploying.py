@@ -16,7 +16,7 @@ from helm_python import parse_set_string
 
 from tests.cli.commands import ROOT, served
 from tests.debian import program
-from tests.deploy.test_containers import check, of_kind, rendered
+from tests.deploy.test_containers import check, of_kind, rendered, settings_of
 from tests.docs.markdown import blocks, lines
 from tests.docs.test_commands import programs, succeed
 from tests.docs.test_operating import ann_on
@@ -154,7 +154,8 @@ async def test_the_secret_of_the_chart_is_made(tmp_path: Path) -> None:
     pod = of_kind(rendered({}), "Deployment")["spec"]["template"]["spec"]
     [mounted] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
     assert mounted["secretName"] == secret["metadata"]["name"]
-    settings = of_kind(rendered({}), "ConfigMap")["data"]["gateway.toml"]
+    found = rendered({})
+    settings = settings_of(of_kind(found, "Deployment"), found)["data"]["gateway.toml"]
     read = re.findall(r'_file = "/run/secrets/gateway/([^"]+)"', settings)
     assert read and set(read) == set(secret["data"])
 
@@ -171,7 +172,7 @@ def test_the_chart_is_rendered_with_the_values_of_the_page() -> None:
     for item in found:
         check(item)
     assert of_kind(found, "Deployment")["spec"]["replicas"] == 3
-    settings = of_kind(found, "ConfigMap")["data"]["gateway.toml"]
+    settings = settings_of(of_kind(found, "Deployment"), found)["data"]["gateway.toml"]
     assert 'urls = ["redis://redis:6379"]' in settings
 
 
