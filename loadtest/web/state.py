@@ -44,11 +44,13 @@ class State:
             self._steps = [*self._steps, {"text": text}][-STEPS_KEPT:]
 
     def finished(self, report: Mapping[str, Any]) -> None:
-        """The verdict is there."""
+        """The verdict is there, and with it what was answered after the schedule."""
         with self._lock:
-            verdict = report["verdict"]
+            verdict, latencies = report["verdict"], report["latency_ms"]
             self._said = {**self._said, "phase": "over", "status": verdict["status"]}
             self._said["problems"] = list(verdict["reasons"][:10])
+            self._said |= {name: latencies[name] for name in ("delivery", "ack")}
+            self._said["curve"] = report["curves"]["delivery"]
 
     def document(self) -> dict[str, Any]:
         """As of now."""
