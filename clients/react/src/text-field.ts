@@ -23,7 +23,7 @@ function splice(before: string, after: string, caret: number) {
   const most = Math.min(before.length, after.length);
   let tail = 0;
   const behind = Math.min(most, after.length - caret);
-  while (tail < behind && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++;
+  while (tail < behind && before.at(-1 - tail) === after.at(-1 - tail)) tail++;
   let start = 0;
   while (start < most - tail && before[start] === after[start]) start++;
   return { start, end: before.length - tail, inserted: after.slice(start, after.length - tail) };
@@ -68,18 +68,15 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   useLayoutEffect(() => {
     const [field, selection] = [ref.current, moved.current];
     moved.current = null;
-    if (field && selection && field.ownerDocument.activeElement === field)
-      field.setSelectionRange(...selection);
+    if (selection && field?.matches(":focus")) field.setSelectionRange(...selection);
   }, [shown]);
 
   const write = (next: string) => {
-    if (next === text) return;
-    if (whole) document?.set(path, next);
-    else document?.setText(path, next);
+    if (next !== text) document?.[whole ? "set" : "setText"](path, next);
   };
   const tellCursor = () => {
     const field = ref.current;
-    if (!field || field.ownerDocument.activeElement !== field) return;
+    if (!field?.matches(":focus")) return;
     const selection = selectionOf(field);
     document?.presence.setCursor({ field: path.slice(1), ...(selection && placeOf(selection)) });
   };
@@ -101,8 +98,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
     },
     onCompositionEnd() {
       const { before, changes } = composing.current ?? { before: text, changes: [] };
-      const after = ref.current?.value ?? before;
-      const caret = ref.current?.selectionStart ?? null;
+      const { value: after = before, selectionStart: caret = null } = ref.current ?? {};
       const { start, end, inserted } = splice(before, after, caret ?? 0);
       const from = through(changes, path, start);
       const to = Math.max(from, through(changes, path, end));
@@ -120,7 +116,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
 /** Null: an input that has none (of an address, of a number). */
 function selectionOf({ selectionStart, selectionEnd, selectionDirection }: Field): Selection | null {
   if (selectionStart === null) return null;
-  return [selectionStart, selectionEnd ?? selectionStart, selectionDirection ?? "none"];
+  return [selectionStart, selectionEnd as number, selectionDirection ?? "none"];
 }
 
 function placeOf([start, end, direction]: Selection): { position: number; anchor?: number } {

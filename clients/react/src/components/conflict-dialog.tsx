@@ -39,8 +39,8 @@ function Question<T>({
   const [merged, setMerged] = useState(() => shown(suggest(conflict)));
   useEffect(() => {
     const opened = dialog.current as HTMLDialogElement;
-    const focused = opened.ownerDocument.activeElement as HTMLElement | null;
-    show(opened);
+    const focused = document.activeElement as HTMLElement | null;
+    opened.showModal?.();
     return () => {
       focused?.focus(); // with its caret, which `close` leaves out
       opened.close?.();
@@ -54,15 +54,18 @@ function Question<T>({
       aria-label="Conflict"
       aria-describedby={id}
       onCancel={(e) => e.preventDefault()}
-      onClose={(event) => show(event.currentTarget)} // a browser lets only one Escape be prevented
+      onClose={({ currentTarget: closed }) => closed.open || closed.showModal()} // the second Escape can't be prevented
     >
       <p id={id}>
         {userId === null ? "Somebody" : nameOf(userId)} changed <b>{labelOf(path)}</b> too{when}.
       </p>
       <dl>
-        <Value name="Mine" value={mine} />
-        <Value name="Theirs" value={theirs} />
-        <Value name="Before" value={base} />
+        {Object.entries({ Mine: mine, Theirs: theirs, Before: base }).map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value === undefined ? <i>nothing</i> : shown(value)}</dd>
+          </div>
+        ))}
       </dl>
       <label>
         Merged
@@ -80,19 +83,6 @@ function Question<T>({
         </button>
       </div>
     </dialog>
-  );
-}
-
-function show(dialog: HTMLDialogElement): void {
-  if (!dialog.open) dialog.showModal?.();
-}
-
-function Value({ name, value }: { name: string; value: Json | undefined }): ReactNode {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{value === undefined ? <i>nothing</i> : shown(value)}</dd>
-    </div>
   );
 }
 
