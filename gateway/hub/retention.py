@@ -95,7 +95,7 @@ class Retention:
         self._names = names
         self._kept = kept
         self._submitted_since_ms = submitted_since_ms
-        self._left: set[str] = set()  # what was told to keep its old history
+        self._left: dict[str, bool] = {}  # what was told to keep its old history, and whether it is damaged
         self._behind: dict[str, str] = {}  # where the next look goes on, by type
         self.changes = 0
 
@@ -132,7 +132,7 @@ class Retention:
                 after = excess.name
                 try:
                     self.changes += await self._retain(excess)
-                    self._left.discard(after)
+                    self._left.pop(after, None)
                 except (LogError, Refusal) as error:
                     self._leave(after, error)
                     failures += not _is_damage(error)
@@ -141,9 +141,10 @@ class Retention:
                     return
 
     def _leave(self, name: str, error: GatewayError) -> None:
-        """It is told once."""
-        if name not in self._left:
-            self._left.add(name)
+        """It is told once; and once more where it turns out that waiting doesn't help."""
+        is_damage = _is_damage(error)
+        if self._left.get(name) not in (is_damage, True):
+            self._left[name] = is_damage
             logger.warning("old history of %s stays a while: %s", name, error)
 
     async def _retain(self, excess: Excess) -> int:

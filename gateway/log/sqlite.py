@@ -28,7 +28,6 @@ from gateway.ports import (
     Batch,
     ClientKey,
     Committed,
-    Failed,
     Opening,
     Outcome,
     OwnChange,
@@ -128,11 +127,11 @@ class SqliteLog:
         return await self._read(lambda reader: reader.open(resource))
 
     async def append(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
-        outcomes = await self._write(lambda: self._writer.append(batches))
-        if any(isinstance(outcome, Committed) for outcome in outcomes):
+        outcomes, trouble = await self._write(lambda: (self._writer.append(batches), self._writer.trouble))
+        if trouble:
+            self._failing(trouble)
+        elif any(isinstance(outcome, Committed) for outcome in outcomes):
             self._writable()
-        elif failed := [outcome for outcome in outcomes if isinstance(outcome, Failed)]:
-            self._failing(failed[0].message)
         return outcomes
 
     async def check(self) -> None:

@@ -70,6 +70,7 @@ class Writer(Reader):
         self._watermark = watermark
         self._memory = Remembered(connection)
         self._tail = 0 if sqlite_places.complete(connection) else TAIL_MAX  # changes without places
+        self.trouble = ""  # why the newest append couldn't be written
 
     def close(self) -> None:
         super().close()
@@ -90,11 +91,14 @@ class Writer(Reader):
             if refusal is not None:
                 outcomes[number] = refusal
         sound = {number: batch for number, batch in enumerate(batches) if number not in outcomes}
+        self.trouble = ""
         try:
             self._append(sound, outcomes)
         except (sqlite3.Error, LogDamaged) as error:
             self._forget()
             failed = failure(error)
+            if isinstance(error, sqlite3.Error):
+                self.trouble = failed.message
             outcomes.update({number: failed for number in sound if number not in outcomes})
         except BaseException:
             self._forget()

@@ -212,9 +212,10 @@ class HubResources(RequestCharges):
         """Commit an edit as a client's OP."""
         with self._refusals_counted():
             self._refuse_killed()
-            editor = await single.editor_of(self._sessions, identity, resource_type, resource_id, payload)
             message = single.message_of(payload)
             room = await self._hub.open(f"{resource_type}:{resource_id}")
+            # As the last: opening takes time, and it may be revoked meanwhile.
+            editor = await single.editor_of(self._sessions, identity, resource_type, resource_id, payload)
         return await single.submit(self._sessions, editor, room, message)
 
     async def put(

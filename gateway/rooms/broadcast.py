@@ -76,7 +76,11 @@ def acknowledged(ack: Ack) -> dict[str, Any]:
 
 
 def kept_acknowledgement(ack: Ack, resource: str, stamp_ms: int) -> bytes:
-    """The OP_ACK of an author that reads slowly and doesn't look at the resource any more: no operations."""
+    """The OP_ACK of an author that reads slowly and doesn't look at the resource any more.
+
+    What was committed isn't said, so nothing is to be applied: as with the answer to a resend.
+    """
     resource_type, _, resource_id = resource.partition(":")
     payload = {"resource_id": resource_id, "resource_type": resource_type, **acknowledged(ack)}
+    payload["duplicate"] = True
     return messages.encode("OP_ACK", payload, stamp_ms)

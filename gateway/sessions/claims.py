@@ -38,8 +38,8 @@ class Claims:
         Raises Disconnect where a newer connection speaks for it: this one named itself late.
         """
         speaker = self._registry.speaker(user_id, client_id)
-        if speaker is not None and speaker.opened_ms > session.opened_ms:
-            raise Disconnect(4409, REPLACED)
+        if speaker is not None and session.opened_ms < speaker.opened_ms <= session.shared.wall_ms():
+            raise Disconnect(4409, REPLACED)  # but not where the clock was set back meanwhile
         self._registry.claim(session, user_id, client_id)
         if speaker is not None and speaker is not session:
             speaker.close(4409, REPLACED)

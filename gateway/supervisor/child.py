@@ -74,6 +74,7 @@ class Child:
         try:
             await self._begin()
         except OSError as error:
+            self.ended.set()
             raise WorkerGone(f"the machine has no room for it: {error}") from error
         assert self._process is not None
         try:

@@ -89,6 +89,8 @@ async def test_a_batch_that_meets_damage_fails_alone(tmp_path: Path) -> None:
         assert isinstance(failed, Failed) and f"change 2 of {ROOM}" in failed.message
         assert isinstance(stale, Stale)
         assert done == Committed()
+        [failed] = await log.append([late])
+        assert isinstance(failed, Failed)
         assert not log.trouble, "the disk is well"
 
 

@@ -20,6 +20,14 @@ async def test_a_newer_connection_of_the_same_client_replaces_the_older(autojump
         assert registry.speaker("ann", "ann-client") is None
 
 
+async def test_who_comes_after_the_clock_was_set_back_is_the_newer_one(autojump_clock):
+    async with desk() as found:
+        older = await found.client("ann")
+        older.session.opened_ms += 30_000
+        newer = await found.client("ann")
+        assert (older.reader.closed_with, newer.reader.closed_with) == (4409, None)
+
+
 async def test_the_same_client_id_of_another_user_is_another_client(autojump_clock):
     async with desk() as found:
         ann, bob = await found.client("ann"), await found.client(None)

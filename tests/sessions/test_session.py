@@ -191,8 +191,8 @@ async def test_acknowledgements_that_were_kept_come_though_the_resource_is_left(
         assert client.session.resync("event:1", acks) is None
         name = {"resource_type": "event", "resource_id": "1"}
         assert client.reader.take() == [
-            ("OP_ACK", {**name, "id": "m7", "seq": 3, "version": 12}),
-            ("OP_ACK", {**name, "id": "m8", "version": 13, "conflicts": [1]}),
+            ("OP_ACK", {**name, "id": "m7", "seq": 3, "version": 12, "duplicate": True}),
+            ("OP_ACK", {**name, "id": "m8", "version": 13, "conflicts": [1], "duplicate": True}),
         ]
 
 

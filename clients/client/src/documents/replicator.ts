@@ -105,6 +105,7 @@ export class Replicator {
     const { view, version } = this.replica as Replica;
     this.#follow(this.#successor(view, version));
     this.#before = null;
+    this.epoch = 0; // whose numbers count is seen there; it isn't new
     this.flight.land(true);
   }
 

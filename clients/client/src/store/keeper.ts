@@ -63,7 +63,7 @@ export class Keeper {
   async load(key: string): Promise<Json | undefined> {
     if (!this.isOwner) return undefined;
     try {
-      return await this.store.read(key);
+      return await this.store.read(key).catch(() => this.store.read(key)); // it may have been closed meanwhile
     } catch (error) {
       this.#tell(error, `What was stored as ${key} can't be read; it comes from the server.`);
       return undefined;

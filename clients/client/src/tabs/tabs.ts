@@ -124,7 +124,6 @@ export class Tabs {
     this.#silence.end();
     this.#release = release;
     this.#leader = null;
-    this.#wished = {};
     this.registry.onOffline();
     const isLeading = () => this.#release === release; // another tab may take it meanwhile
     await this.keeper.own(async () => {
@@ -134,6 +133,7 @@ export class Tabs {
     const epoch = Math.floor(this.environment.random() * 2 ** 40);
     const [post, gone] = [this.#post.bind(this), this.#gone.bind(this)];
     this.#host = new TabHost(this.#tab, this.registry, post, gone, epoch);
+    this.#wished = {}; // it goes by what is wanted here
     await this.events.lead();
     this.#decided();
     this.tellLeading();
@@ -227,10 +227,12 @@ export class Tabs {
 
   /** The application wants something of the client that only the leading one can do. */
   wish(wish: Wish): void {
-    if (this.#host) this.events.wish(wish);
-    if (this.isLeading) return; // or about to: it goes by what is wanted
+    if (this.#host) {
+      if (this.isLeading) this.events.wish(wish); // else the store is another user's
+      return;
+    }
     Object.assign(this.#wished, wish);
-    this.#post({ kind: "wish", wish });
+    if (!this.isLeading) this.#post({ kind: "wish", wish });
   }
 
   /** The lead isn't wanted any more. */

@@ -132,6 +132,17 @@ test("what could not be read isn't deleted when the store recovers, but read", a
   expect(values.get("queue/event:1")).toBe(1);
 });
 
+test("a read that fails is tried once more: a store may have been closed while nobody used it", async () => {
+  const inner = memoryStore(await withEdit());
+  let failures = 0;
+  const read = (key: string) =>
+    key.startsWith("doc/") && failures++ === 0 ? Promise.reject(new Error("closed")) : inner.read(key);
+  const { client, document } = offline({ ...inner, read });
+  await settle();
+  expect([document.snapshot.status, failures]).toEqual(["ready", 2]);
+  await client.close();
+});
+
 test("a document that is closed before it is read keeps its record", async () => {
   const values = await withEdit();
   const record = values.get("doc/event:1");

@@ -4,6 +4,7 @@ import type { Json, ViewChange } from "@collab/client";
 import { expect, test } from "vitest";
 import { fromMerge } from "../../src/documents/conflicts.js";
 import type { DocumentContext } from "../../src/documents/context.js";
+import { NO_EPOCH } from "../../src/documents/replicator.js";
 import { DocumentState } from "../../src/documents/state.js";
 import { Replica } from "../../src/kernel/index.js";
 import { handOver, takeOver } from "../../src/tabs/takeover.js";
@@ -87,6 +88,7 @@ test("a tab that lost the lead has handed over what it had stored, and adds what
   handOver(state);
   state.refresh();
   expect(state.cell.snapshot).toMatchObject({ pending: 2, isStored: true, isLive: false });
+  expect(state.replicator.epoch).not.toBe(NO_EPOCH); // the leading tab is not to begin it anew
 
   state.replicator.edit([{ op: "replace", path: "/title", value: "Awake" }]);
   expect(state.replicator.next()).toMatchObject({ patch: [{ path: "/title" }] });
