@@ -258,6 +258,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 @pytest.mark.parametrize("ready", [False, True])
 def test_no_signal_leaves_the_server_behind(tmp_path: Path, number: signal.Signals, ready: bool) -> None:

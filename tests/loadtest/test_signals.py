@@ -11,6 +11,7 @@ import trio
 from loadtest.signals import REASONS, heeded
 
 
+@pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize("number", REASONS)
 async def test_a_signal_cancels_with_its_reason_and_is_what_it_was_afterwards(number: signal.Signals) -> None:
     before = signal.getsignal(number)
