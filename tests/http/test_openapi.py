@@ -67,7 +67,8 @@ def test_every_route_of_the_admin_port_is_described_and_no_other():
 
 def test_what_a_node_of_several_workers_answers_itself_is_described():
     workers = cast("front.Workers", None)
-    own = [route for route in front.application(workers, 4096, 1 << 20).routes if route.path != "/{path:path}"]
+    routes = front.application(workers, 4096, 1 << 20).routes
+    own = [route for route in routes if route.path != "/{path:path}"]
     assert offered(own) <= described(admin_openapi.description)
 
 
