@@ -275,8 +275,23 @@ cdef str GROW
 cdef int SET_OPERATIONS_MAX
 
 cdef bint is_keyed(object rule) except -1
+cdef bint is_own_id(object rule) except -1
 cdef object item_id(object item, object rule)
 cdef Py_ssize_t index_of(list items, object value, object rule, Budget budget) except -2
+cdef Py_ssize_t place_of_id(list items, object key, object rule, Py_ssize_t first, Budget budget) except -2
+@cython.locals(kind=str, place=tuple, container=tuple, size=Py_ssize_t)
+cdef tuple set_item(tuple operation, object strategies)
+cdef bint is_within(tuple operation, tuple container) except -1
+cdef bint comes_in(tuple operation, tuple item) except -1
+@cython.locals(kind=str, is_whole=bint)
+cdef object id_given(object document, tuple operation, tuple item, object rule, Budget budget)
+@cython.locals(item=tuple, container=tuple, known=Py_ssize_t, first=Py_ssize_t, after=list)
+cdef Py_ssize_t double_of(object document, tuple operation, object rest, object strategies, Budget budget) except -2
+cdef list items_at(object document, tuple container)
+@cython.locals(index=Py_ssize_t, operation=tuple, kind=str)
+cdef Py_ssize_t last_taking(object operations, tuple container, object rule, Budget budget) except -2
+@cython.locals(depth=Py_ssize_t)
+cdef bint touches_id(tuple path, tuple container, object rule) except -1
 @cython.locals(keys=list)
 cdef list keys_of(list items, object rule)
 cdef tuple without_doubles(list items, list keys)
@@ -284,13 +299,13 @@ cdef tuple without_doubles(list items, list keys)
 cdef list replacing(tuple path, list old, list new, object rule, Budget budget)
 @cython.locals(staying=set, known=set, gap=Py_ssize_t, index=Py_ssize_t, source=Py_ssize_t)
 cdef object place_items(tuple path, list present, list new, list new_keys, list operations, Budget budget)
-cdef Py_ssize_t place_of(list keys, object key, Budget budget) except -1
 @cython.locals(places=dict, tops=list, ends=list, before=dict, length=Py_ssize_t, found=set, count=Py_ssize_t)
 cdef set in_order(list present, list new_keys)
 cdef object change_item(tuple path, object old, object new, list operations, Budget budget)
 cdef list in_utf16_order(object names)
 cdef bytes utf16(str name)
-cdef bint keeps_items(object old, object new, object rule, Budget budget) except -1
+@cython.locals(at=Py_ssize_t, items=list)
+cdef bint keeps_items(object old, list new, object rule, Budget budget) except -1
 
 # lower
 
@@ -302,7 +317,7 @@ cdef class Bounds:
     cdef long long copied_bytes_left
     cdef list own
     cdef Budget budget
-    cdef list ends
+    cdef list ends, lost
     cdef int end_entry(self, list operations) except -1
     cdef int share(self) except -1
 
@@ -321,13 +336,16 @@ cdef bint is_text_at(object entry, str pointer) except -1
 @cython.locals(budget=Budget, pointer=str, path=tuple, text=str, long=LongText, components=list, delta=tuple)
 cdef object lower_texts(object document, list patch, Bounds bounds, list operations)
 cdef bint adds_to_sets(list patch, object strategies) except -1
-@cython.locals(i=Py_ssize_t, operation=tuple, is_touched=bint)
-cdef object check_grows(object document, list operations, Py_ssize_t first, object strategies, Bounds bounds)
+@cython.locals(fresh=list)
+cdef object find_lost(object document, list operations, Py_ssize_t first, object strategies, Bounds bounds)
+@cython.locals(index=Py_ssize_t, path=tuple)
+cdef object check_lost(object document, list operations, Bounds bounds)
 cdef bint has_path(object document, tuple path) except -1
 @cython.locals(budget=Budget, detour=list, literal=list, real_own=list)
 cdef object lower_with_sets(object document, list patch, object strategies, Bounds bounds, list operations)
 cdef Py_ssize_t known_item(object document, tuple operation, object strategies, Bounds bounds) except -2
-@cython.locals(path=tuple, operations=list, index=Py_ssize_t, first=Py_ssize_t)
+cdef bint is_whole(list operations, tuple path) except -1
+@cython.locals(path=tuple, items=list, keys=list, first=dict, again=list)
 cdef list doubles(tuple replaced, object strategies, Bounds bounds)
 cdef list to_old_place(tuple insertion, Py_ssize_t known)
 @cython.locals(budget=Budget, tokens=list, name=str)
@@ -369,8 +387,11 @@ cpdef object settle(object document, object operations, bint tests, Budget budge
 cdef bint needs_hops(tuple move) except -1
 @cython.locals(result=list, own=list)
 cdef list settled(object document, object operations, bint tests, Budget budget)
-@cython.locals(kept=list, own=list, draws=Budget)
+@cython.locals(draws=Budget)
 cpdef object normalise(object document, object operations, object strategies, Budget budget)
+@cython.locals(kept=list, rest=list, own=list, operation=tuple, undone=list, is_same=bint)
+cdef object without_double_ids(object document, object operations, object strategies, Budget budget)
+cdef bint gives_ids(object operations, object strategies) except -1
 cpdef object touched(object operations)
 
 # inverse
@@ -421,7 +442,7 @@ cdef class Scene:
 cpdef list conflicts(object document, object patch, object window, object strategies, Py_ssize_t depth_max,
                      Py_ssize_t operations_max, long long copied_bytes_max, Budget budget)
 @cython.locals(other=tuple)
-cdef bint is_plain(tuple operation, list changes, Budget budget) except -1
+cdef bint is_plain(tuple operation, list changes, object strategies, Budget budget) except -1
 @cython.locals(entry=Py_ssize_t)
 cdef Py_ssize_t entry_of(list ends) except -1
 cpdef list overwritten(object seen, tuple operation, list window, Budget budget)
@@ -429,7 +450,8 @@ cpdef list overwritten(object seen, tuple operation, list window, Budget budget)
 cdef list judge_plain(object seen, tuple operation, list changes, Budget budget)
 @cython.locals(committed=list, own=list, calls=longlong)
 cdef Scene staged(object document, list operations, list changes, object strategies, Budget draws)
-@cython.locals(found=list, entry=Py_ssize_t, index=Py_ssize_t, operation=tuple, results=list, passed=list)
+@cython.locals(found=list, entry=Py_ssize_t, index=Py_ssize_t, operation=tuple, results=list, passed=list,
+               other=Py_ssize_t)
 cdef list found_conflicts(Scene scene, list operations, list ends)
 @cython.locals(current=list, passed=list, crossed=list, change=list, part=tuple)
 cdef tuple past_changes(tuple operation, list changes, Work work)
@@ -449,8 +471,10 @@ cdef object judge_dropped(Scene scene, tuple operation, object wanted)
 cdef bint is_kept(Scene scene, tuple path, object base, tuple place) except -1
 @cython.locals(path=tuple, trace=Trace)
 cdef object judge_lost_item(Scene scene, tuple operation)
-@cython.locals(container=tuple, items=list, place=Py_ssize_t)
-cdef object judge_doubled(Scene scene, tuple insertion)
+@cython.locals(budget=Budget, other=Py_ssize_t, flat=list)
+cdef Py_ssize_t doubled(Scene scene, list results, list changes, list rest) except -2
+@cython.locals(item=tuple, container=tuple, place=tuple, path=tuple)
+cdef object judge_doubled(Scene scene, tuple operation, tuple result, Py_ssize_t other)
 @cython.locals(depth=Py_ssize_t, index=Py_ssize_t, operation=tuple, at=tuple, is_whole=bint)
 cdef Py_ssize_t writer_at(Scene scene, tuple container, Py_ssize_t place) except -2
 cdef object value_at(object document, tuple path)

@@ -256,7 +256,10 @@ def settle(
 def normalise(
     document: Any, operations: Operations, strategies: Strategies | None, budget: Budget | None = None
 ) -> Operations:
-    """At commit, on the head: `operations` without an `ins` into a `set` of an item whose id is there."""
+    """At commit, on the head: `operations` without those that would leave an id in a `set` twice.
+
+    What came first stays. The same object where nothing is left out.
+    """
     try:
         kept: Operations = _kernel.normalise(document, operations, strategies, budget)
     except _kernel.KernelError as error:

@@ -19,8 +19,8 @@ cdef class Met:
 
 cpdef Met met_by(object began, list concurrent, list window, long losses)
 @cython.locals(found=list, conflicts=list, conflict=dict, index=Py_ssize_t)
-cpdef object found_conflicts(Submission submission, object document, Met met, object strategies,
-                             object limits, object budget=*)
+cpdef object found_conflicts(Submission submission, object document, Met met, bint is_left_out,
+                             object strategies, object limits, object budget=*)
 cdef bint _name_change(dict conflict, Met met, Py_ssize_t index, Submission submission) except -1
 @cython.locals(record=Record, kept=Kept, logged=dict)
 cdef tuple _origin(Met met, Py_ssize_t index)

@@ -73,15 +73,17 @@ def found_conflicts(
     submission: Submission,
     document: Any,
     met: Met,
+    is_left_out: bool,
     strategies: ot.Strategies,
     limits: ot.Limits,
     budget: ot.Budget | None = None,
 ) -> Found:
     """The conflicts of a submission with what it met after `document`, which its author saw.
 
-    Those with the author's own changes (an OP sent before the last one was answered) are none.
+    Those with the author's own changes (an OP sent before the last one was answered) are none. `is_left_out`:
+    `normalise` took something out.
     """
-    if met.losses & ot.ONLY_WRITES_OVER and len(submission.patch) == 1:
+    if met.losses & ot.ONLY_WRITES_OVER and len(submission.patch) == 1 and not is_left_out:
         conflicts = ot.overwritten(document, submission.operations[0], met.window, budget)
     else:
         conflicts = ot.conflicts(document, submission.patch, met.window, strategies, limits, budget)

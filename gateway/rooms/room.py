@@ -321,7 +321,7 @@ class Room:
         rebased, losses = self._rebased(submission, window, document, version - 1, budget)
         admitted = self._admitted(document, rebased, budget)
         operations, after, submission.sanitised = admitted
-        if window or submission.began is not None:
+        if window or submission.began is not None or len(operations) < len(rebased):
             met = met_by(submission.began, self._concurrent(submission), window, losses)
             self._find_conflicts(submission, met, rebased, document, version - 1, budget)
         if after is None and document is not None and not submission.may_delete:
@@ -386,13 +386,15 @@ class Room:
         """Note what the submission overwrites or lost; raises Refusal where it asks for that."""
         submission.conflicts, submission.kinds = NOTHING_FOUND
         strategies = self._shared.rules.strategies(self.type)
-        if submission.undoes is not None or not (
-            met.losses or ot.normalise(document, rebased, strategies) is not rebased
-        ):
+        if submission.undoes is not None:
+            return
+        is_left_out = ot.normalise(document, rebased, strategies) is not rebased
+        if not (met.losses or is_left_out):
             return
         began = submission.began
         base = self.history.document_at(submission.base) if began is None else began.document
-        found = found_conflicts(submission, base, met, strategies, self._shared.patch_limits, budget)
+        limits = self._shared.patch_limits
+        found = found_conflicts(submission, base, met, is_left_out, strategies, limits, budget)
         submission.conflicts, submission.kinds = found
         if found.kinds and submission.refuses:
             text = "Others changed what this edit changes: see conflicts. To insist, send it with force."

@@ -58,6 +58,24 @@ async def test_what_merges_has_no_conflicts(node: Gateway) -> None:
         assert (await state(ann, resource))[1]["tags"] == ["c"]
 
 
+async def test_an_item_of_a_set_that_is_given_the_id_of_another_keeps_its_own(node: Gateway) -> None:
+    async with signed_in(node) as ann, signed_in(node, "bob") as bob:
+        resource = await created(ann, value={**EVENT, "attendees": [{"user_id": "eva"}]})
+        await subscribe(bob, resource)
+        await submit(ann, resource, 1, {"op": "add", "path": "/attendees/-", "value": {"user_id": "max"}})
+        given = replace("/attendees/0/user_id", "max")
+        ack = await submit(bob, resource, 1, given, replace("/title", "bob's"))
+        assert ack["operations"] == [replace("/title", "bob's")]
+        (conflict,) = ack["conflicts"]
+        assert conflict.pop("timestamp") > 0
+        path = "/attendees/1/user_id"
+        said = {"index": 0, "path": path, "kind": "dropped", "base": "eva", "theirs": "max"}
+        assert conflict == {**said, "user_id": "ann", "version": 2}
+        alone = await submit(bob, resource, 3, given)  # whose author knew
+        assert (alone["operations"], alone["conflicts"]) == ([], [said])
+        assert (await state(ann, resource))[1]["attendees"] == [{"user_id": "eva"}, {"user_id": "max"}]
+
+
 async def test_force_merges_and_takes_no_other_element(node: Gateway) -> None:
     async with signed_in(node) as ann, signed_in(node, "bob") as bob:
         resource = await created(ann, value={**EVENT, "tags": ["a", "b"]})

@@ -99,6 +99,8 @@ class Server:
 class Party:
     """A client with its two directions of one connection, each in order."""
 
+    patch = staticmethod(generate.patch)  # what it edits
+
     def __init__(self, number: int, server: Server) -> None:
         self.number = number
         self.online = True
@@ -134,7 +136,7 @@ class Editor(Party):
         elif choice == 2 and self.replica.in_flight is not None:
             self.send(self.replica.resend())  # a duplicate on a connection that lives
         else:
-            patch, _ = generate.patch(random, self.replica.view, random.choice((1, 1, 1, 2, 5)))
+            patch, _ = self.patch(random, self.replica.view, random.choice((1, 1, 1, 2, 5)))
             if random.randrange(8) == 0:
                 path, value = random.choice(list(generate.nodes(self.replica.view)))
                 patch.insert(0, {"op": "test", "path": generate.pointer(path), "value": value})
@@ -198,7 +200,7 @@ class Thin(Party):
         if random.randrange(4) == 0:
             self.send(random.choice(("UNDO", "UNDO", "REDO")))
             return
-        patch, _ = generate.patch(random, self.document, random.choice((1, 1, 2)))
+        patch, _ = self.patch(random, self.document, random.choice((1, 1, 2)))
         self.send(ot.Outgoing(random.randrange(1 << 60), self.version, patch))
 
     def receive(self, message: tuple[Any, ...]) -> None:
@@ -221,13 +223,16 @@ class Thin(Party):
 class Simulation:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        strategies = self.random.choice((None, STRATEGIES))
-        self.server = Server(generate.document(self.random), strategies)
+        self.server = self.start()
         count = self.random.randint(2, 8)
         self.parties: list[Any] = [
             Editor(number, self.server, self.random.random() < 0.5) for number in range(count - 1)
         ]
         self.parties.append(Thin(count - 1, self.server))
+
+    def start(self) -> Server:
+        strategies = self.random.choice((None, STRATEGIES))
+        return Server(generate.document(self.random), strategies)
 
     def run(self, steps: int) -> None:
         for _ in range(steps):

@@ -8,10 +8,11 @@ from types import ModuleType
 from typing import Any
 
 from gateway.ot.kernel.budget import Budget
-from tests.ot import generate
+from tests.ot import generate, sets
 
 STRATEGIES = {("text",): "text", ("count",): "counter", ("list",): ("set",), ("a",): ("set", "a")}
 LIMITS = (64, 1000, 1 << 20)
+SETS_SHARE = 0.2
 # Stands for a budget: each kernel gets one of its own, and both must have drawn as much on it.
 BUDGET = object()
 UNITS = 20_000
@@ -70,7 +71,10 @@ def check(one: ModuleType, other: ModuleType, seed: int) -> None:
     random = Random(seed)
     document = generate.document(random)
     strategies = random.choice((None, STRATEGIES))
-    patches = [generate.patch(random, document, random.choice((1, 1, 2, 4)))[0] for _ in range(2)]
+    make = generate.patch
+    if random.random() < SETS_SHARE:
+        document, strategies, make = sets.document_of(random), sets.STRATEGIES, sets.patch_of
+    patches = [make(random, document, random.choice((1, 1, 2, 4)))[0] for _ in range(2)]
     if random.random() < 0.3:
         patches[0].insert(random.randint(0, len(patches[0])), hostile(random, document))
     lowered = []

@@ -16,12 +16,13 @@ from typing import Any
 from gateway import ot
 from gateway.errors import PatchError
 from gateway.ot.kernel.transform import EARLIER_MOVE_CUT, LATER_GONE, LATER_WRITE_LOST
-from tests.ot import generate, merging, twins
+from tests.ot import generate, merging, sets, twins
 from tests.typescript.peer import Peer
 from tests.vectors.kinds import plain_numbers
 
 HOSTILE_SHARE = 0.2
 REPLACING_SHARE = 0.3
+SETS_SHARE = 0.2
 WORDS = (
     "the",
     "meeting",
@@ -57,6 +58,9 @@ def case_of(seed: int) -> dict[str, Any]:
         document = {**document, **long_values(random)}
         patches = [[replacement(random, document)] for _ in range(2)]
     strategies = random.choice((None, twins.STRATEGIES, GROWING))
+    if random.random() < SETS_SHARE:
+        document, strategies = sets.document_of(random), sets.STRATEGIES
+        patches = [sets.patch_of(random, document, random.choice((1, 1, 2, 4)))[0] for _ in range(2)]
     triple = merging.triple(random)
     return {"document": document, "strategies": strategies, "patches": patches, "triple": triple}
 

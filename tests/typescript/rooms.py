@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway import ot
 from gateway.errors import PatchError
-from tests.ot import simulate
+from tests.ot import sets, simulate
 from tests.typescript.differential import written
 from tests.typescript.peer import Peer
 
@@ -104,8 +104,12 @@ class Room(simulate.Simulation):
                 self.parties[number] = ElsewhereEditor(number, self.server, party.knows_strategies, peer)
 
 
+class RoomOfSets(Room, sets.Sets):
+    """Such a room, where arrays that are sets are edited."""
+
+
 def run(seed: int, peer: Peer, steps: int = 250) -> Room:
-    room = Room(seed, peer)
+    room = (Room if seed % 3 else RoomOfSets)(seed, peer)
     room.run(steps)
     return room
 

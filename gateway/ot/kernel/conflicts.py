@@ -23,7 +23,7 @@ from gateway.ot.kernel.paths import (
     is_own_place,
     starts_with,
 )
-from gateway.ot.kernel.sets import index_of, is_keyed
+from gateway.ot.kernel.sets import comes_in, double_of, set_item
 from gateway.ot.kernel.text import apply_delta
 from gateway.ot.kernel.transform import (
     CALLS_PER_PAIR,
@@ -33,6 +33,7 @@ from gateway.ot.kernel.transform import (
     is_written_over,
     known,
     pass_one,
+    transform,
 )
 from gateway.ot.kernel.values import ABSENT, measure, same
 
@@ -190,7 +191,7 @@ def conflicts(
     operations = list(known(operations))
     draws.merging = True
     changes: list[Any] = [known(change) for change in window]
-    if len(operations) == 1 and is_plain(operations[0], changes, draws):
+    if len(operations) == 1 and is_plain(operations[0], changes, strategies, draws):
         found = judge_plain(document, operations[0], changes, draws)
         for conflict in found:
             conflict["index"] = entry_of(bounds.ends)
@@ -201,12 +202,12 @@ def conflicts(
     return found
 
 
-def is_plain(operation: Operation, changes: list[Any], budget: Budget) -> bool:
+def is_plain(operation: Operation, changes: list[Any], strategies: Any, budget: Budget) -> bool:
     """Is it a `set` that each change surely leaves as it is: in another member, or at its very place?
 
     The usual case: a field that several people write. Then nothing has to be transformed.
     """
-    if operation[0] is not SET:
+    if operation[0] is not SET or (strategies and set_item(operation, strategies) is not None):
         return False
     for change in changes:
         budget.charge(PAIR_UNITS + APART_UNITS * len(change))
@@ -272,7 +273,11 @@ def found_conflicts(scene: Scene, operations: list[Operation], ends: list[int]) 
             entry += 1
         results, passed = past_changes(operation, scene.changes, scene.work)
         if operation[0] is not TST:
-            conflict = judge(scene, operation, replacement(operations, index), results)
+            other = doubled(scene, results, passed, operations[index + 1 :])
+            if other >= 0:
+                conflict = judge_doubled(scene, operation, results[-1], other)
+            else:
+                conflict = judge(scene, operation, replacement(operations, index), results)
             if conflict is not None:
                 conflict["index"] = entry
                 found.append(conflict)
@@ -319,8 +324,6 @@ def judge(scene: Scene, operation: Operation, wanted: Any, results: list[Operati
         return judge_dropped(scene, operation, wanted)
     if kind is SET or kind is REM:
         return judge_written(scene, operation, wanted, results)
-    if kind is INS:
-        return judge_doubled(scene, results[-1])
     return None
 
 
@@ -438,17 +441,38 @@ def judge_lost_item(scene: Scene, operation: Operation) -> dict[str, Any] | None
     return described(DROPPED, (*trace.place(), path[-1]), ABSENT, ABSENT, trace.change)
 
 
-def judge_doubled(scene: Scene, insertion: Operation) -> dict[str, Any] | None:
-    """An insertion into a set that has the id by now is left out: the item that came first stays."""
-    container = insertion[1][:-1]
-    rule = scene.strategies.get(container) if scene.strategies else None
-    if not is_keyed(rule):
-        return None
-    items = get(scene.there, container)
-    place = index_of(items, insertion[2], rule, scene.work.budget)
-    if place < 0 or scene.is_same(items[place], insertion[2]):
-        return None
-    return described(DROPPED, (*container, place), ABSENT, items[place], writer_at(scene, container, place))
+def doubled(scene: Scene, results: list[Operation], changes: list[Any], rest: list[Operation]) -> int:
+    """Where in a set the item stands for whose id `normalise` leaves out what an operation became, or -1.
+
+    `changes` are past the operation, `rest` is what follows it in the patch.
+    """
+    if not scene.strategies or not results:
+        return -1
+    budget = scene.work.budget
+    there = apply(scene.there, results[:-1], budget)
+    other = double_of(there, results[-1], (), scene.strategies, budget)
+    if other < 0 or not rest:
+        return other
+    flat: list[Operation] = []
+    for change in changes:
+        flat.extend(change)
+    _, following, _ = transform(flat, rest, CALLS_PER_PAIR, CALLS_SPARE, budget)
+    return double_of(there, results[-1], following, scene.strategies, budget)
+
+
+def judge_doubled(scene: Scene, operation: Operation, result: Operation, other: int) -> dict[str, Any] | None:
+    """What gives an item the id of another, the one at `other`, is left out: what came first stays."""
+    item = set_item(result, scene.strategies)
+    container = item[:-1]
+    place = result[2] if result[0] is MOV else result[1]
+    path = (*container, other, *place[len(item) :])
+    theirs = value_at(scene.there, path)
+    if result[0] is not TXT and result[0] is not INC and len(place) == len(item):
+        wanted = value_at(scene.there, result[1]) if result[0] is MOV else result[2]
+        if scene.is_same(wanted, theirs):
+            return None
+    base = ABSENT if comes_in(result, item) else value_at(scene.seen, operation[1])
+    return described(DROPPED, path, base, theirs, writer_at(scene, container, other))
 
 
 def writer_at(scene: Scene, container: Path, place: int) -> int:

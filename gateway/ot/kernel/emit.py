@@ -1,3 +1,4 @@
+# ruff: noqa: SIM110 (plain loops compile to C, generators do not)
 """From kernel operations back to a JSON Patch, and the form in which operations are committed."""
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from gateway.ot.kernel.documents import (
     has,
     own_of,
 )
+from gateway.ot.kernel.inverse import invert_one
 from gateway.ot.kernel.paths import after_remove, format_pointer, is_inside
-from gateway.ot.kernel.sets import index_of, is_keyed
+from gateway.ot.kernel.sets import double_of, set_item
 from gateway.ot.kernel.text import write_delta
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
 
@@ -112,39 +114,42 @@ def settled(document: Any, operations: Any, tests: bool, budget: Budget) -> list
 
 
 def normalise(document: Any, operations: Any, strategies: Any, budget: Budget | None) -> Any:
-    """`operations` without insertions into a `set` of an item whose id is there at that point."""
-    if not strategies or not may_duplicate(operations, strategies):
+    """`operations` without those that would leave an id in a `set` twice: what came first stays."""
+    if not strategies or not gives_ids(operations, strategies):
         return operations
-    kept: list[Operation] = []
     draws = drawn(budget)
-    rest = list(operations)
-    own = own_of(rest)
-    while rest:
-        operation = rest.pop(0)
-        if operation[0] == INS and is_duplicate(document, operation, strategies, draws):
-            # What follows in the list was written for a document with the item in it.
-            _, rest, _ = transform([(REM, operation[1])], rest, CALLS_PER_PAIR, CALLS_SPARE, draws)
-            continue
-        kept.append(operation)
-        document = apply_one(document, operation, own, draws)
+    kept = without_double_ids(document, operations, strategies, draws)
+    while kept is not operations:  # without one, another may leave an id there twice
+        operations = kept
+        kept = without_double_ids(document, operations, strategies, draws)
     return kept
 
 
-def may_duplicate(operations: Any, strategies: Any) -> bool:
+def without_double_ids(document: Any, operations: Any, strategies: Any, budget: Budget) -> Any:
+    """The same list where nothing is left out."""
+    kept: list[Operation] = []
+    rest = list(operations)
+    own = own_of(rest)
+    is_same = True
+    while rest:
+        operation = rest.pop(0)
+        if double_of(document, operation, rest, strategies, budget) >= 0:
+            # What follows in the list was written for a document with it.
+            undone = [invert_one(document, operation, budget)]
+            _, rest, _ = transform(undone, rest, CALLS_PER_PAIR, CALLS_SPARE, budget)
+            is_same = False
+        else:
+            kept.append(operation)
+            document = apply_one(document, operation, own, budget)
+    return operations if is_same else kept
+
+
+def gives_ids(operations: Any, strategies: Any) -> bool:
+    """May an operation give an id to an item of a `set`?"""
     for operation in operations:
-        if operation[0] == INS:
-            rule = strategies.get(operation[1][:-1])
-            if is_keyed(rule):
-                return True
+        if set_item(operation, strategies) is not None:
+            return True
     return False
-
-
-def is_duplicate(document: Any, operation: Operation, strategies: Any, budget: Budget) -> bool:
-    container = operation[1][:-1]
-    rule = strategies.get(container)
-    if not is_keyed(rule):
-        return False
-    return index_of(get(document, container), operation[2], rule, budget) >= 0
 
 
 def touched(operations: Any) -> set[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.kernel.budget import ENTRY_UNITS, Budget, drawn
+from gateway.ot.kernel.budget import ENTRY_UNITS, NODE_UNITS, Budget, drawn
 from gateway.ot.kernel.documents import (
     INC,
     INS,
@@ -14,6 +14,7 @@ from gateway.ot.kernel.documents import (
     TST,
     TXT,
     Operation,
+    apply,
     apply_one,
     check_test,
     edited,
@@ -34,7 +35,16 @@ from gateway.ot.kernel.paths import (
     shown,
     starts_with,
 )
-from gateway.ot.kernel.sets import GROW, index_of, is_keyed, keeps_items, replacing
+from gateway.ot.kernel.sets import (
+    GROW,
+    index_of,
+    is_keyed,
+    items_at,
+    keeps_items,
+    keys_of,
+    last_taking,
+    replacing,
+)
 from gateway.ot.kernel.spans import difference
 from gateway.ot.kernel.text import apply_delta, components_of, read_delta
 from gateway.ot.kernel.transform import CALLS_PER_PAIR, CALLS_SPARE, transform
@@ -53,7 +63,8 @@ class Bounds:
     """What one lowering may use: depth, bytes that `copy` may add, and its budget of work.
 
     `own` is what `apply_one` may change in place; `index` the entry of the patch that is being lowered;
-    `ends` how many operations there were after each entry so far.
+    `ends` how many operations there were after each entry so far, `lost` what entries took out of arrays that
+    only grow.
     """
 
     def __init__(self, depth_max: int, copied_bytes_max: int, own: list[Any] | None, budget: Budget) -> None:
@@ -63,6 +74,7 @@ class Bounds:
         self.budget = budget
         self.index = 0
         self.ends: list[int] = []
+        self.lost: list[tuple[int, Path, Any, list[Any]]] = []
 
     def end_entry(self, operations: list[Operation]) -> None:
         """The entry is lowered; the next one."""
@@ -102,11 +114,14 @@ def lower_patch(
     document: Any, patch: list[Any], strategies: Any, bounds: Bounds, wants_document: bool
 ) -> tuple[list[Operation], Any]:
     operations: list[Operation] = []
+    before = document
     try:
         if strategies and len(patch) > 1 and adds_to_sets(patch, strategies):
             lower_with_sets(document, patch, strategies, bounds, operations)
         else:
             document = lower_entries(document, patch, strategies, bounds, operations, wants_document)
+        if bounds.lost:
+            check_lost(before, operations, bounds)
     except KernelError as error:
         raise KernelError(error.code, error.message, bounds.index) from None
     return operations, document
@@ -127,12 +142,17 @@ def lower_entries(
             document = apply_one(document, operations[done], bounds.own, bounds.budget)
             done += 1
         if begins_texts(patch, bounds.index):
-            document = lower_texts(document, patch, bounds, operations)
+            first = len(operations)
+            after = lower_texts(document, patch, bounds, operations)
+            bounds.index -= 1  # the last of them is to blame
+            find_lost(document, operations, first, strategies, bounds)
+            bounds.index += 1
+            document = after
             done = len(operations)
         else:
             first = len(operations)
             lower_entry(document, checked_entry(patch, bounds.index), strategies, bounds, operations)
-            check_grows(document, operations, first, strategies, bounds)
+            find_lost(document, operations, first, strategies, bounds)
             bounds.end_entry(operations)
     while wants_document and done < len(operations):
         document = apply_one(document, operations[done], bounds.own, bounds.budget)
@@ -187,27 +207,39 @@ def lower_texts(document: Any, patch: list[Any], bounds: Bounds, operations: lis
     return edited(document, SET, path, text if long is None else long.whole(budget), bounds.own, budget)
 
 
-def check_grows(
+def find_lost(
     document: Any, operations: list[Operation], first: int, strategies: Any, bounds: Bounds
 ) -> None:
-    """Refuse what takes an item out of an array that only grows. Deleting the whole document may."""
+    """Note what an entry takes out of arrays that only grow. Deleting the whole document may.
+
+    `document` is the one before the entry, whose operations begin at `first`.
+    """
     if not strategies:
         return
     for path, rule in strategies.items():
-        if type(rule) is str or rule[0] != GROW:
+        if type(rule) is str or rule[0] != GROW or not has_path(document, path):
             continue
-        after = document
-        is_touched = False
-        for i in range(first, len(operations)):
-            operation = operations[i]
-            if operation[0] == REM or operation[0] == SET or operation[0] == MOV:
-                is_touched = is_touched or starts_with(operation[1], path) or starts_with(path, operation[1])
-            after = apply_one(after, operation, None, bounds.budget)
-        if is_touched and after is not None and has_path(document, path):
-            kept = get(after, path) if has_path(after, path) else None
-            if not keeps_items(get(document, path), kept, rule, bounds.budget):
-                where = shown(format_pointer(path))
-                raise KernelError(INVALID, f"{where} only grows: nothing can be taken out of it")
+        fresh = operations[first:]
+        if last_taking(fresh, path, rule, bounds.budget) < 0:
+            continue
+        after = apply(document, fresh, bounds.budget)
+        items = get(document, path)
+        if after is not None and not keeps_items(items, items_at(after, path), rule, bounds.budget):
+            bounds.share()
+            bounds.lost.append((bounds.index, path, rule, items))
+
+
+def check_lost(document: Any, operations: list[Operation], bounds: Bounds) -> None:
+    """Refuse an entry that takes something out of an array that only grows, if the patch doesn't put it back.
+
+    An `add` of an id that is there is written as `remove` and `add`.
+    """
+    after = apply(document, operations, bounds.budget)
+    for index, path, rule, items in bounds.lost:
+        if not keeps_items(items, items_at(after, path), rule, bounds.budget):
+            bounds.index = index
+            where = shown(format_pointer(path))
+            raise KernelError(INVALID, f"{where} only grows: nothing can be taken out of it")
 
 
 def has_path(document: Any, path: Path) -> bool:
@@ -247,7 +279,7 @@ def lower_with_sets(
     while bounds.index < len(patch):
         literal: list[Operation] = []
         lower_entry(document, checked_entry(patch, bounds.index), others, bounds, literal)
-        check_grows(document, literal, 0, strategies, bounds)
+        find_lost(document, literal, 0, strategies, bounds)
         for operation in literal:
             document = apply_one(document, operation, bounds.own, budget)
         detour, carried, _ = transform(detour, literal, CALLS_PER_PAIR, CALLS_SPARE, budget)
@@ -260,7 +292,8 @@ def lower_with_sets(
             elif operation[0] == SET and is_keyed(strategies.get(operation[1])):
                 fresh = []
                 lower_set(real, operation[1], operation[2], strategies, bounds, fresh)
-                detour = [*detour, *doubles(operation, strategies, bounds)]
+                if not is_whole(fresh, operation[1]):
+                    detour = [*detour, *doubles(operation, strategies, bounds)]
             else:
                 fresh = [operation]
             for item in fresh:
@@ -269,19 +302,22 @@ def lower_with_sets(
         bounds.end_entry(operations)
 
 
+def is_whole(operations: list[Operation], path: Path) -> bool:
+    """Is it one `set` of what is at `path`?"""
+    return len(operations) == 1 and operations[0][0] == SET and len(operations[0][1]) == len(path)
+
+
 def doubles(replaced: Operation, strategies: Any, bounds: Bounds) -> list[Operation]:
     """From an array as its author wrote it to what `replacing` makes of it, where an id is twice in it."""
     path = replaced[1]
-    operations: list[Operation] = []
-    items = replaced[2]
-    if type(items) is list:
-        rule = strategies[path]
-        for index in range(len(items) - 1, -1, -1):
-            first = index_of(items, items[index], rule, bounds.budget)
-            if 0 <= first < index:
-                items = [*items[:index], *items[index + 1 :]]
-                operations.append((REM, (*path, index)))
-    return operations
+    items: list[Any] = replaced[2]
+    bounds.budget.charge(NODE_UNITS * len(items))
+    keys: list[Any] = keys_of(items, strategies[path])  # type: ignore[assignment]  # `replacing` had them
+    first: dict[Any, int] = {}
+    for index, key in enumerate(keys):
+        first.setdefault(key, index)
+    again = [index for index, key in enumerate(keys) if first[key] < index]
+    return [(REM, (*path, index)) for index in reversed(again)]
 
 
 def known_item(document: Any, operation: Operation, strategies: Any, bounds: Bounds) -> int:

@@ -7,8 +7,20 @@ from bisect import bisect_left
 from typing import Any
 
 from gateway.ot.kernel.budget import MEMBER_UNITS, NODE_UNITS, Budget
-from gateway.ot.kernel.documents import INS, MOV, REM, SET, Operation
-from gateway.ot.kernel.paths import Path
+from gateway.ot.kernel.documents import (
+    INS,
+    KINDS,
+    MOV,
+    REM,
+    SET,
+    TST,
+    Operation,
+    apply,
+    edited_value,
+    get,
+)
+from gateway.ot.kernel.errors import KernelError
+from gateway.ot.kernel.paths import Path, is_same_place, starts_with
 from gateway.ot.kernel.values import same
 
 GROW = "grow"
@@ -21,23 +33,141 @@ def is_keyed(rule: Any) -> bool:
     return type(rule) is tuple and (rule[0] == SET or rule[0] == GROW)
 
 
+def is_own_id(rule: Any) -> bool:
+    """Are a set's items their own ids?"""
+    return len(rule) < 2 or rule[1] is None
+
+
 def item_id(item: Any, rule: Any) -> Any:
     """The id of a set's item: the item itself, or its member `rule[1]`; None where it has none."""
-    if len(rule) < 2 or rule[1] is None:
+    if is_own_id(rule):
         return item
     return item.get(rule[1]) if type(item) is dict else None
 
 
 def index_of(items: list[Any], value: Any, rule: Any, budget: Budget) -> int:
     """Where in a set an item with the same id stands, or -1."""
-    key = item_id(value, rule)
+    return place_of_id(items, item_id(value, rule), rule, 0, budget)
+
+
+def place_of_id(items: list[Any], key: Any, rule: Any, first: int, budget: Budget) -> int:
+    """Where in a set, from an index on, an item with the id stands, or -1."""
     if key is None:
         return -1
-    budget.charge((NODE_UNITS if key is value else MEMBER_UNITS + NODE_UNITS) * len(items))
-    for index, item in enumerate(items):
-        if same(item_id(item, rule), key, False, budget):
+    units = NODE_UNITS if is_own_id(rule) else MEMBER_UNITS + NODE_UNITS
+    budget.charge(units * (len(items) - first))
+    for index in range(first, len(items)):
+        if same(item_id(items[index], rule), key, False, budget):
             return index
     return -1
+
+
+def set_item(operation: Operation, strategies: Any) -> Any:
+    """The item of a set to which an operation may give an id: its place or gap. None where there is none."""
+    kind = operation[0]
+    place = operation[2] if kind == MOV else operation[1]
+    if kind in (REM, TST) or place is None:
+        return None
+    size = len(place)
+    if size > 0 and type(place[size - 1]) is int:
+        container = place[: size - 1]
+        if not is_keyed(strategies.get(container)) or is_within(operation, container):
+            return None
+        return place
+    if size > 1 and type(place[size - 2]) is int:
+        rule = strategies.get(place[: size - 2])
+        if is_keyed(rule) and not is_own_id(rule) and rule[1] == place[size - 1]:
+            return place[: size - 1]
+    return None
+
+
+def is_within(operation: Operation, container: Path) -> bool:
+    """Does an operation move an item inside the array?"""
+    return (
+        operation[0] == MOV
+        and is_same_place(operation[1][:-1], container)
+        and is_same_place(operation[2][:-1], container)
+    )
+
+
+def comes_in(operation: Operation, item: Path) -> bool:
+    """Does an operation bring a set its `item`, rather than change it?"""
+    return bool(operation[0] == INS or (operation[0] == MOV and item is operation[2]))
+
+
+def id_given(document: Any, operation: Operation, item: Path, rule: Any, budget: Budget) -> Any:
+    """The id that an operation gives to an item of a set; None where it has none, or that one already."""
+    kind = operation[0]
+    if kind in (INS, SET):
+        value = operation[2]
+    else:
+        value = get(document, operation[1])
+        if kind != MOV:
+            value = edited_value(value, KINDS[kind], operation[2], budget)
+    is_whole = item is operation[1] or item is operation[2]
+    key = item_id(value, rule) if is_whole else value
+    if comes_in(operation, item) or key is None:
+        return key
+    return None if same(item_id(get(document, item), rule), key, False, budget) else key
+
+
+def double_of(document: Any, operation: Operation, rest: Any, strategies: Any, budget: Budget) -> int:
+    """The other item of a set with the id that an operation gives to one: where that stands, or -1.
+
+    `rest` are the operations that follow. An id that they take away again, or that the operation moves over
+    from that item, isn't there twice.
+    """
+    item = set_item(operation, strategies)
+    if item is None:
+        return -1
+    container = item[:-1]
+    rule = strategies[container]
+    key = id_given(document, operation, item, rule, budget)
+    known = place_of_id(get(document, container), key, rule, 0, budget)
+    following = [operation, *rest] if operation[0] == MOV else rest
+    if known >= 0 and last_taking(following, container, rule, budget) >= 0:
+        after = items_at(apply(document, [operation, *rest], budget), container)
+        first = place_of_id(after, key, rule, 0, budget)
+        if first < 0 or place_of_id(after, key, rule, first + 1, budget) < 0:
+            return -1
+    return known
+
+
+def items_at(document: Any, container: Path) -> list[Any]:
+    """The array at a path; an empty one where there is none."""
+    try:
+        items = get(document, container)
+    except KernelError:
+        return []
+    return items if type(items) is list else []
+
+
+def last_taking(operations: Any, container: Path, rule: Any, budget: Budget) -> int:
+    """The last of the operations that may take an id out of the set at `container`: its index, or -1."""
+    budget.charge(NODE_UNITS * len(operations))
+    for index in range(len(operations) - 1, -1, -1):
+        operation = operations[index]
+        kind = operation[0]
+        if kind in (INS, TST):
+            continue
+        if kind == MOV:
+            if is_within(operation, container):
+                continue
+            if starts_with(container, operation[2]):
+                return index
+        if touches_id(operation[1], container, rule):
+            return index
+    return -1
+
+
+def touches_id(path: Path, container: Path, rule: Any) -> bool:
+    """Is a path that of an id in a set, or of what that is in?"""
+    depth = len(container)
+    if len(path) <= depth:
+        return starts_with(container, path)
+    if not starts_with(path, container):
+        return False
+    return len(path) == depth + 1 or is_own_id(rule) or path[depth + 1] == rule[1]
 
 
 def keys_of(items: list[Any], rule: Any) -> list[Any] | None:
@@ -96,31 +226,30 @@ def place_items(
     budget: Budget,
 ) -> None:
     """Bring the ids that are there into their new order and insert the others, from the end on."""
+    budget.charge(NODE_UNITS * (len(present) + len(new_keys)))
     staying = in_order(present, new_keys)
     known = set(present)
     gap = len(present)
     for index in range(len(new_keys) - 1, -1, -1):
         key = new_keys[index]
         if key in staying:
-            gap = place_of(present, key, budget)
+            gap -= 1
+            while present[gap] != key:
+                gap -= 1
             continue
         if len(operations) > SET_OPERATIONS_MAX:
             return
         if key not in known:
             operations.append((INS, (*path, gap), new[index]))
         else:
-            source = place_of(present, key, budget)
+            budget.charge(NODE_UNITS * len(present))
+            source = present.index(key)
             operations.append((MOV, (*path, source), (*path, gap)))
             del present[source]
             if source < gap:
                 gap -= 1
         budget.charge(len(present))
         present.insert(gap, key)
-
-
-def place_of(keys: list[Any], key: Any, budget: Budget) -> int:
-    budget.charge(NODE_UNITS * len(keys))
-    return keys.index(key)
 
 
 def in_order(present: list[Any], new_keys: list[Any]) -> set[Any]:
@@ -171,13 +300,19 @@ def utf16(name: str) -> bytes:
     return name.encode("utf-16-be")
 
 
-def keeps_items(old: Any, new: Any, rule: Any, budget: Budget) -> bool:
+def keeps_items(old: Any, new: list[Any], rule: Any, budget: Budget) -> bool:
     """Is every item of an array that only grows still there?"""
-    if type(old) is not list or not old:
+    if type(old) is not list:
         return True
-    if type(new) is not list:
-        return False
+    at = 0  # where the next one is looked for first: most stand as they stood
     for item in old:
-        if item_id(item, rule) is not None and index_of(new, item, rule, budget) < 0:
-            return False
+        key = item_id(item, rule)
+        if key is None:
+            continue
+        budget.charge(NODE_UNITS)
+        if at >= len(new) or not same(item_id(new[at], rule), key, False, budget):
+            at = place_of_id(new, key, rule, 0, budget)
+            if at < 0:
+                return False
+        at += 1
     return True

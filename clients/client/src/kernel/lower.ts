@@ -36,6 +36,7 @@ import {
   isArray,
   isObject,
   type Json,
+  type JsonArray,
   type JsonObject,
   PatchError,
   TOO_LARGE,
@@ -74,16 +75,42 @@ export function lower(
   if (limits && patch.length > limits.patchOperationsMax) {
     throw new PatchError(TOO_LARGE, `the patch has more than ${limits.patchOperationsMax} operations`);
   }
-  if (patch.length > 1 && Object.values(strategies).some(isSet)) {
-    return lowerWithSets(document, patch, strategies, limits);
+  const lost: Lost[] = [];
+  const operations =
+    patch.length > 1 && Object.values(strategies).some(isSet)
+      ? lowerWithSets(document, patch, strategies, limits, lost)
+      : lowerEntries(document, patch, strategies, limits, lost);
+  for (const { index, pointer, old, key } of lost) {
+    indexed(index, () => {
+      if (isKept(old, find(apply(document, operations), parsePointer(pointer)), key)) return;
+      throw invalid(`${shown(pointer)} only grows: nothing can be taken out of it`);
+    });
   }
+  return operations;
+}
+
+/** What an entry takes out of an array that only grows. It is refused if the patch doesn't put it back. */
+interface Lost {
+  index: number;
+  pointer: string;
+  old: JsonArray;
+  key: string;
+}
+
+function lowerEntries(
+  document: Json,
+  patch: Patch,
+  strategies: Strategies,
+  limits: Limits | null,
+  lost: Lost[],
+): Operation[] {
   const context = { strategies, limits, own: new Set<Json>() };
   const operations: Operation[] = [];
   let view = document;
   for (const [index, entry] of patch.entries()) {
     const lowered = indexed(index, () => {
       const found = lowerEntry(view, entry, context);
-      checkGrowing(view, found, strategies);
+      if (lost.push(...takenOut(view, found, strategies, index))) context.own.clear(); // for what they hold
       if (index < patch.length - 1)
         view = found.reduce((node, one) => applyOne(node, one, context.own), view);
       return found;
@@ -114,6 +141,7 @@ function lowerWithSets(
   patch: Patch,
   strategies: Strategies,
   limits: Limits | null,
+  lost: Lost[],
 ): Operation[] {
   const others = Object.fromEntries(Object.entries(strategies).filter(([, rule]) => !isSet(rule)));
   const operations: Operation[] = [];
@@ -123,7 +151,7 @@ function lowerWithSets(
   for (const [index, entry] of patch.entries()) {
     const literal = indexed(index, () => {
       const lowered = lowerEntry(view, entry, { strategies: others, limits, own: null });
-      checkGrowing(view, lowered, strategies);
+      lost.push(...takenOut(view, lowered, strategies, index));
       view = apply(view, lowered);
       return lowered;
     });
@@ -137,7 +165,7 @@ function lowerWithSets(
         fresh = inPlaceOf(known, operation[1], operation[2]);
       } else if (operation[0] === "set" && isSet(strategyAt(strategies, operation[1]))) {
         fresh = lowerSet(real, operation[1], operation[2], { strategies, limits, own: null });
-        detour.push(...doubles(operation[1], operation[2], strategies));
+        if (!isWhole(fresh, operation[1])) detour.push(...doubles(operation[1], operation[2], strategies));
       }
       real = apply(real, fresh);
       operations.push(...fresh);
@@ -145,6 +173,10 @@ function lowerWithSets(
   }
   return operations;
 }
+
+/** Is it one `set` of what is at `path`? */
+const isWhole = ([first, second]: readonly Operation[], path: Path): boolean =>
+  !second && first?.[0] === "set" && first[1].length === path.length;
 
 /** From an array as its author wrote it to what `replacing` makes of it, where an id is twice in it. */
 function doubles(path: Path, written: Json, strategies: Strategies): Operation[] {
@@ -161,21 +193,36 @@ function doubles(path: Path, written: Json, strategies: Strategies): Operation[]
   return operations;
 }
 
-/** Refuses what takes an item out of an array that only grows. Deleting the whole document may. */
-function checkGrowing(document: Json, operations: readonly Operation[], strategies: Strategies): void {
-  for (const [pointer, rule] of Object.entries(strategies)) {
-    if (!grows(rule)) continue;
+/** What the operations of an entry take out of arrays that only grow. Deleting the whole document may. */
+function takenOut(
+  document: Json,
+  operations: readonly Operation[],
+  strategies: Strategies,
+  index: number,
+): Lost[] {
+  return Object.entries(strategies).flatMap(([pointer, rule]) => {
     const path = parsePointer(pointer);
+    const key = idOf(rule) ?? "";
     const old = find(document, path);
-    if (!isArray(old)) continue;
-    const isTouched = ([kind, at]: Operation) =>
-      (kind === "rem" || kind === "set" || kind === "mov") && (startsWith(at, path) || startsWith(path, at));
-    if (!operations.some(isTouched)) continue;
+    if (!grows(rule) || !isArray(old) || !operations.some((one) => takesId(one, path, key))) return [];
     const after = apply(document, operations);
-    if (after !== null && !isKept(old, find(after, path), idOf(rule)!)) {
-      throw invalid(`${shown(pointer)} only grows: nothing can be taken out of it`);
-    }
+    if (after === null || isKept(old, find(after, path), key)) return [];
+    return [{ index, pointer, old, key }];
+  });
+}
+
+/** May an operation take an id out of the set at `container`? */
+function takesId(operation: Operation, container: Path, key: string): boolean {
+  const [kind, at] = operation;
+  if (kind === "ins" || kind === "tst") return false;
+  if (kind === "mov") {
+    const isItem = (path: Path) => path.length === container.length + 1 && startsWith(path, container);
+    if (isItem(at) && isItem(operation[2])) return false;
+    if (startsWith(container, operation[2])) return true;
   }
+  if (at.length <= container.length) return startsWith(container, at);
+  const inner = at[container.length + 1];
+  return startsWith(at, container) && (inner === undefined || !key || inner === key);
 }
 
 /** Where the item that an insertion into a set would double stands, or -1. */
