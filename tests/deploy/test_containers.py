@@ -196,6 +196,13 @@ def test_pods_run_without_rights_and_leave_in_order():
     assert slept_s + drained_s + 5 < pod["terminationGracePeriodSeconds"]
 
 
+def test_a_pod_that_waits_for_its_servers_is_left_alone_for_a_day():
+    """Nothing listens while a node waits for a Redis or PostgreSQL that is away."""
+    [container] = of_kind(rendered({}), "Deployment")["spec"]["template"]["spec"]["containers"]
+    probe = container["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 86_400
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"workers": 0}, {"redis": {"urls": []}}, {"autoscaling": {"kind": "vpa"}}, {"settings": {"x": 1}}],
