@@ -29,7 +29,12 @@ EVERYTHING: dict[str, Any] = {
     "serviceMonitor": {"enabled": True},
     "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls"},
     "proxies": ["10.0.0.0/8"],
-    "settings": {"limits.operations_per_minute": 200, "server.origins": ["https://calendar.example"]},
+    "settings": {
+        "limits.operations_per_minute": 200,
+        "server.origins": ["https://calendar.example"],
+        "retention.days": {"event": "365", "*": "3650"},
+        "retention.changes": {},
+    },
     "imagePullSecrets": [{"name": "registry"}],
     "networkPolicy": {
         "clients": [{"namespaceSelector": {}}],
@@ -43,6 +48,7 @@ VARIANTS = {
     "hpa": {**EVERYTHING, "autoscaling": {"kind": "hpa"}},
     "keda": {**EVERYTHING, "autoscaling": {"kind": "keda"}, "jwksConfigMap": "keys"},
     "without PostgreSQL": {"postgres": {"dsn": ""}, "networkPolicy": {"enabled": False}},
+    "Redis Cluster": {"redis": {"clusterUrl": "redis://cluster:6379"}},
 }
 
 
@@ -169,9 +175,9 @@ def test_a_rollback_brings_the_settings_back_and_a_migration_that_fails_leaves_t
 
 @pytest.mark.parametrize("variant", VARIANTS)
 async def test_the_gateway_takes_the_settings_that_it_renders(variant, tmp_path):
-    found = rendered(VARIANTS[variant])
+    found, clustered = rendered(VARIANTS[variant]), variant == "Redis Cluster"
     text = settings_of(of_kind(found, "Deployment"), found)["data"]["gateway.toml"]
-    assert tomllib.loads(text)["redis"]["urls"] == ["redis://redis:6379"]
+    assert tomllib.loads(text)["redis"].get("urls") == (None if clustered else ["redis://redis:6379"])
     (tmp_path / "gateway.toml").write_text(text)
     shown = await gateway("config", "--config", str(tmp_path / "gateway.toml"))
     assert shown.status == 0, shown.err
@@ -179,6 +185,8 @@ async def test_the_gateway_takes_the_settings_that_it_renders(variant, tmp_path)
     if "settings" in VARIANTS[variant]:
         assert "limits.operations_per_minute = 200" in shown.out
         assert 'server.proxies = ["10.0.0.0/8"]' in shown.out
+        assert 'retention.days = {"*" = "3650", "event" = "365"}' in shown.out
+    assert ('redis.cluster_url = "redis://cluster:6379"' in shown.out) == clustered
 
 
 def test_pods_run_without_rights_and_leave_in_order():
@@ -205,7 +213,14 @@ def test_a_pod_that_waits_for_its_servers_is_left_alone_for_a_day():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"workers": 0}, {"redis": {"urls": []}}, {"autoscaling": {"kind": "vpa"}}, {"settings": {"x": 1}}],
+    [
+        {"workers": 0},
+        {"redis": {"urls": []}},
+        {"redis": {"clusterUrl": "cluster:6379"}},
+        {"autoscaling": {"kind": "vpa"}},
+        {"settings": {"x": 1}},
+        {"settings": {"retention.days": {"event": 365}}},
+    ],
 )
 def test_values_that_are_wrong_are_refused(wrong):
     with pytest.raises(HelmError):

@@ -34,7 +34,11 @@ auth.jwks_file = "/run/jwks/jwks.json"
 {{- else }}
 auth.secret_file = "/run/secrets/gateway/jwt"
 {{- end }}
+{{- if .Values.redis.clusterUrl }}
+redis.cluster_url = {{ .Values.redis.clusterUrl | quote }}
+{{- else }}
 redis.urls = {{ .Values.redis.urls | toJson }}
+{{- end }}
 redis.durability = {{ .Values.redis.durability | quote }}
 redis.password_file = "/run/secrets/gateway/redis-password"
 {{- if .Values.postgres.dsn }}
@@ -42,7 +46,14 @@ postgres.dsn = {{ .Values.postgres.dsn | quote }}
 postgres.password_file = "/run/secrets/gateway/postgres-password"
 {{- end }}
 {{- range $name, $value := .Values.settings }}
-{{ $name }} = {{ $value | toJson }}
+{{ $name }} = {{ include "gateway.toml" $value }}
+{{- end }}
+{{- end }}
+{{- define "gateway.toml" -}}
+{{- if kindIs "map" . -}}
+{ {{- range $at, $key := keys . | sortAlpha }}{{ if $at }}, {{ end }}{{ $key | toJson }} = {{ get $ $key | toJson }}{{ end -}} }
+{{- else -}}
+{{ . | toJson }}
 {{- end }}
 {{- end }}
 {{- define "gateway.volumes" -}}
