@@ -20,6 +20,11 @@ from gateway.admin import openapi as admin_openapi
 from gateway.cli import gateway
 from gateway.config import Config, Row, rows
 from gateway.http import openapi as service_openapi
+from gateway.http.authorship import PAGE, PAGE_READS
+from gateway.http.names import READS as NAMING_READS
+from gateway.http.problems import STATUSES
+from gateway.http.resources import TRAVEL_READS
+from gateway.http.search import SEARCH_READS
 from gateway.runtime.metrics import METRICS, Counters
 
 MARK = re.compile(r"<!-- generated: (\w+) -->")
@@ -176,6 +181,27 @@ def answer(response: tuple[str, Mapping[str, Any]]) -> tuple[str, str]:
     return status, what["description"]
 
 
+def http_statuses() -> Iterator[str]:
+    """The status of each error code."""
+    lines = ((code(name), str(status)) for name, status in STATUSES.items())
+    yield from table(("code", "status"), lines)
+
+
+def http_reads() -> Iterator[str]:
+    """What each kind of request costs its user."""
+    costs = (
+        ("a document, what is new of it, a page of its history or of a list, the names of its versions", "1"),
+        ("a list, where an authoriser hides much: for each 1,000 that are looked through", "1"),
+        ("a document at a version, a time or a name", f"{TRAVEL_READS}"),
+        ("a page of a search", f"{SEARCH_READS}"),
+        ("the same with `count`", f"{2 * SEARCH_READS}"),
+        ("who wrote what (`blame`)", f"{PAGE_READS}, and {PAGE_READS} for each {PAGE} changes that are read"),
+        ("bringing a version back (`restore`), beside the edit", f"{PAGE_READS}"),
+        ("giving a version a name, or taking it away", f"{NAMING_READS}"),
+    )
+    yield from table(("request", "reads"), iter(costs))
+
+
 # ------------------------------------------------------------------------------------------ commands
 
 
@@ -229,6 +255,8 @@ PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
     "metrics": metrics,
     "http": http,
     "admin_http": admin_http,
+    "http_statuses": http_statuses,
+    "http_reads": http_reads,
     "commands": commands,
     "scenario": scenario,
 }

@@ -148,3 +148,15 @@ def test_a_field_that_it_does_not_name_is_noticed():
 def test_a_message_that_it_does_not_name_is_noticed():
     with pytest.raises(AssertionError, match="GOSSIP"):
         contract.check_received({"type": "GOSSIP", "payload": {}})
+
+
+def test_every_status_of_a_refused_handshake_is_told():
+    refused = {
+        node.args[0].value
+        for node in nodes("sessions", "transport")
+        if isinstance(node, ast.Call) and called(node) == "Rejection" and isinstance(node.args[0], ast.Constant)
+    }
+    page = (ROOT / "docs" / "reference" / "protocol.md").read_text()
+    [section] = re.findall(r"^## Connecting\n(.*?)^### ", page, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| ([0-9, ]+) \|", section, re.MULTILINE)
+    assert {int(status) for row in rows for status in row.split(", ")} == refused
