@@ -9,6 +9,9 @@ from gateway.http.openapi import content, described, document, json_body, parame
 from gateway.http.shapes import STRING, VERSION, JsonObject
 
 
+NOT_READY = "Draining, no log, no more connections, no keys for tokens, or no worker: see `status`"
+
+
 def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonObject:
     """The whole description, for these resource types."""
     return document(
@@ -18,7 +21,7 @@ def description(resource_types: Sequence[str], document_bytes_max: int) -> JsonO
             "/": {"get": _text("A page for people", "text/html", "The node, and where things are")},
             "/openapi.json": {"get": described()},
             "/healthz": {"get": _health("The process runs", {})},
-            "/readyz": {"get": _health("New clients are welcome", {"503": "Draining, or no log"})},
+            "/readyz": {"get": _health("New clients are welcome", {"503": NOT_READY})},
             "/metrics": {
                 "get": _text("Metrics for Prometheus", "text/plain", "Text exposition format 0.0.4")
             },

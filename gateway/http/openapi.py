@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from gateway.http.search import LIMIT_DEFAULT, LIMIT_MAX, QUERY_LENGTH_MAX
 from gateway.http.shapes import ETAG, ETAG_OF_FLAGS, SCHEMAS, STRING, VERSION, JsonObject
 
 VERSION_NAME: JsonObject = {"type": "string", "pattern": "^[^/]{1,100}$"}
@@ -261,13 +262,14 @@ def _blame() -> JsonObject:
 
 
 def _search(resource_types: Sequence[str]) -> JsonObject:
-    whole = {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
+    words = {"type": "string", "maxLength": QUERY_LENGTH_MAX}
+    whole = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}
     return {
         "summary": "Documents and changes that match, newest first",
         "description": "Finds what the token may read, and nothing else.",
         "security": [{"token": []}],
         "parameters": [
-            parameter("query", "q", STRING, 'Words that must all occur; "several as one" in quotation marks'),
+            parameter("query", "q", words, 'Words that must all occur; "several as one" in quotation marks'),
             parameter("query", "kind", {"enum": ["document", "change"]}, "Only these"),
             parameter("query", "type", {"enum": list(resource_types)}, "Only resources of this type"),
             parameter("query", "user_id", {"type": "string", "minLength": 1, "maxLength": 256}, "By whom"),

@@ -52,9 +52,19 @@ REVOKE: JsonObject = {
     "expires_at": UNIX_S_OR_NULL,
     "reason": STRING,
 }
+HEALTHS = ["ok", "ready", "degraded", "draining", "log unavailable", "full", "no keys", "no worker"]
+CONFLICTS: JsonObject = {"type": "array", "items": {"type": "object"}}
 SCHEMAS: JsonObject = {
     "Anything": {},
-    "Health": shape({"status": STRING, "node": STRING, "reason": STRING}, "reason"),
+    "Health": shape(
+        {
+            "status": {"enum": HEALTHS},
+            "node": STRING,
+            "reason": {"type": "string", "description": "Why new clients aren't welcome"},
+            "problems": {"type": "array", "items": STRING, "description": "What an operator should mend"},
+        },
+        *("reason", "problems"),
+    ),
     "Revision": shape(
         {
             **NAMED,
@@ -74,7 +84,7 @@ SCHEMAS: JsonObject = {
             "id": STRING,
             "operations": {"type": "array", "items": {"type": "object"}},
             "duplicate": {"type": "boolean"},
-            "conflicts": {"type": "array", "items": {"type": "object"}},
+            "conflicts": CONFLICTS,
             "sanitised": {"type": "array", "items": STRING},
             "unchanged": {"type": "boolean", "description": "There was nothing to restore"},
         },
@@ -104,6 +114,7 @@ SCHEMAS: JsonObject = {
             "op_id": STRING,
             "timestamp": UNIX_MS,
             "undoes": VERSION,
+            "conflicts": CONFLICTS,
             "summary": {"type": "string", "description": "What it did, in words (with `describe`)"},
             "difference": {
                 "type": "array",
@@ -111,7 +122,7 @@ SCHEMAS: JsonObject = {
                 "description": "Its operations, with `was` or `removed`: what they took (with `describe`)",
             },
         },
-        *("seq", "undoes", "summary", "difference"),
+        *("seq", "undoes", "conflicts", "summary", "difference"),
     ),
     "Blame": shape(
         {

@@ -8,6 +8,7 @@ import trio
 from gateway.errors import ConfigError
 from gateway.http.history import HISTORY_BYTES_MAX
 from gateway.http.server import bind
+from gateway.http.shapes import SCHEMAS
 from tests.admin.backend import DOCUMENT_BYTES_MAX, backend, token
 
 EVENT = "/v1/resources/event/42"
@@ -39,6 +40,21 @@ async def test_health_says_the_node_runs_and_ready_follows_draining_and_the_log(
         draining = await node.client.get("/readyz")
         assert (draining.status_code, draining.json()["status"]) == (503, "draining")
         assert (await node.client.get("/healthz")).status_code == 200
+
+
+async def test_every_health_is_described():
+    described = SCHEMAS["Health"]["properties"]
+    cases = {"problems": ["a key"], "can_verify": False, "full": True, "draining": True}
+    async with backend() as node:
+        told = [(await node.client.get(path)).json() for path in ("/healthz", "/readyz")]
+        for name, value in cases.items():
+            setattr(node.state, name, value)
+            told.append((await node.client.get("/readyz")).json())
+        node.state.draining, node.resources.unavailable = False, True
+        told.append((await node.client.get("/readyz")).json())
+    assert set().union(*told) == described.keys()
+    # The last is what a node of several workers says while none is ready.
+    assert {health["status"] for health in told} | {"no worker"} == set(described["status"]["enum"])
 
 
 async def test_a_log_that_does_not_answer_makes_the_node_not_ready(monkeypatch):

@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 
+from gateway.http.shapes import SCHEMAS
 from gateway.sessions.handlers import HANDLERS
 from gateway.sessions.session import CLOSING_CODES
 from tests.cli.commands import ROOT
@@ -156,7 +157,12 @@ def test_every_status_of_a_refused_handshake_is_told():
         for node in nodes("sessions", "transport")
         if isinstance(node, ast.Call) and called(node) == "Rejection" and isinstance(node.args[0], ast.Constant)
     }
-    page = (ROOT / "docs" / "reference" / "protocol.md").read_text()
-    [section] = re.findall(r"^## Connecting\n(.*?)^### ", page, re.MULTILINE | re.DOTALL)
-    rows = re.findall(r"^\| ([0-9, ]+) \|", section, re.MULTILINE)
-    assert {int(status) for row in rows for status in row.split(", ")} == refused
+    rows = contract.sections()["Connecting"].table("status")
+    assert {int(status) for row in rows for status in row[0].split(", ")} == refused
+
+
+def test_a_change_over_http_is_described_with_all_its_fields():
+    described = SCHEMAS["Change"]
+    fields = contract.sections()["The change"].fields()
+    assert described["properties"].keys() - {"summary", "difference"} == fields
+    assert "conflicts" not in described["required"]
