@@ -22,7 +22,8 @@ pre { padding: .8rem; overflow-x: auto } td { padding: .2rem 1rem .2rem 0; verti
 <code>node:admin</code>: <code>gateway console</code> opens it.</p>
 <table>
 <tr><td><a href="healthz">/healthz</a></td><td>the process runs</td></tr>
-<tr><td><a href="readyz">/readyz</a></td><td>new clients are welcome; 503: they aren't, and <code>status</code> says why</td></tr>
+<tr><td><a href="readyz">/readyz</a></td>
+<td>new clients are welcome; 503: they aren't, and <code>status</code> says why</td></tr>
 <tr><td><a href="metrics">/metrics</a></td><td>for Prometheus</td></tr>
 <tr><td><a href="openapi.json">/openapi.json</a></td><td>the description of everything here</td></tr>
 <tr><td><code>/v1/resources/TYPE/ID</code></td>
