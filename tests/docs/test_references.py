@@ -14,8 +14,9 @@ from tests.docs.markdown import anchors, pages
 SUFFIXES = ".py .pyx .pxd .pyi .md .toml .yml .yaml .json .lua .cfg .service .ts .tsx .sql"
 TEXTS = frozenset(SUFFIXES.split())
 # A page by its path from the root, with the section that is meant.
-NAMED = re.compile(r"(?<![\w/.-])((?:docs/[\w/-]+|[A-Z]{4,})\.md)(?:#([\w-]+))?")
-PATHS = re.compile(r"`((?:deploy|docs|gateway|loadtest|tests|benchmarks|clients|\.ci)/[\w./-]*)`")
+FOLDERS = r"(?:deploy|docs|gateway|loadtest|tests|benchmarks|clients|\.ci)"
+NAMED = re.compile(rf"(?<![\w/.-])((?:{FOLDERS}/[\w/-]+|[A-Z]{{4,}})\.md)(?:#([\w-]+))?")
+PATHS = re.compile(rf"`({FOLDERS}/[\w./-]*)`")
 # Numbered sections are those of standards (RFC 6455 section 4.2), never of documents of ours.
 NUMBERED = re.compile(r"\b(SEMANTICS|PROTOCOL|DESIGN|RFC-002)(?:\.md)?,? sections?\b")
 
