@@ -46,8 +46,8 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
     try {
       await this.#fetch(items);
     } catch (error) {
-      if (!(error instanceof RequestError) || error.status >= 500) throw error;
-      if (error.status === 403) this.onForbidden();
+      if (!(error instanceof RequestError) || error.isPassing) throw error;
+      if (error.code === "FORBIDDEN") this.onForbidden();
       return;
     }
     if (this.snapshot.isLive) return; // what the server has told meanwhile is newer

@@ -25,6 +25,11 @@ export class RequestError extends Error {
   ) {
     super(message);
   }
+
+  /** Says nothing of what was asked for: later, or with another token, the answer may be another. */
+  get isPassing(): boolean {
+    return this.status >= 500 || this.status === 429 || this.status === 401;
+  }
 }
 
 /** A store that takes no more. */

@@ -35,23 +35,27 @@ export class HttpApi {
     this.#base = options.url.replace(/^ws/, "http").replace(/\/realtime\/?$/, "/v1");
   }
 
-  /** The answer's body; null for 304. Rejects with a `RequestError`, or fetch's own error without an answer. */
-  async request(method: string, path: string, query: Query = {}, body?: Json): Promise<Payload | null> {
-    const first = await this.#send(method, path, query, body);
-    // A token that ended since it was asked for is renewed once.
-    const response =
-      first.status === 401 && this.#forget() ? await this.#send(method, path, query, body) : first;
+  /**
+   * The answer's body, which has the member that the gateway's must have; null for 304. Rejects with a
+   * `RequestError`, or another error without an answer of the gateway's.
+   */
+  async request(
+    method: string,
+    path: string,
+    must: string,
+    query: Query = {},
+    body?: Json,
+  ): Promise<Payload | null> {
+    const send = () => this.#send(method, path, query, body);
+    let answer = await send();
+    if (answer.response.status === 401) {
+      this.renew(); // a token that ended since it was asked for
+      answer = await send();
+    }
+    const { response, content } = answer;
     if (response.status === 304) return null;
-    const answer = (await response.json().catch(() => ({}))) as Payload;
-    if (response.ok) return answer;
-    const code = String(answer.code ?? `HTTP_${response.status}`);
-    const message = String(answer.detail ?? answer.title ?? answer.message ?? response.statusText);
-    throw new RequestError(code, message, response.status, answer);
-  }
-
-  #forget(): boolean {
-    this.#token = null;
-    return true;
+    if (response.ok && must in content) return content;
+    throw refusal(response, content);
   }
 
   /** Called on each way back: the next request asks for a fresh token. */
@@ -59,7 +63,13 @@ export class HttpApi {
     this.#token = null;
   }
 
-  async #send(method: string, path: string, query: Query, body?: Json): Promise<Response> {
+  /** The answer with what it holds: nothing where that is no JSON, or doesn't come in time. */
+  async #send(
+    method: string,
+    path: string,
+    query: Query,
+    body?: Json,
+  ): Promise<{ response: Response; content: Payload }> {
     this.#token ??= Promise.resolve(this.options.getToken());
     let token: string;
     try {
@@ -73,12 +83,13 @@ export class HttpApi {
     const headers: Record<string, string> = { authorization: `Bearer ${token}` };
     if (body !== undefined) headers["content-type"] = "application/json";
     try {
-      return await this.environment.fetch(this.#base + path + text(query), {
+      const response = await this.environment.fetch(this.#base + path + text(query), {
         method,
         headers,
         signal: aborter.signal,
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
+      return { response, content: (await response.json().catch(() => null)) ?? {} };
     } finally {
       this.environment.clearTimeout(timer);
     }
@@ -97,7 +108,7 @@ export class HttpApi {
   /** A document, or that there is none at a version: that is an answer as well. Null: nothing is new. */
   async document(path: string, query: Query = {}): Promise<Payload | null> {
     try {
-      return await this.request("GET", path, query);
+      return await this.request("GET", path, "epoch", query);
     } catch (error) {
       const isNothing = error instanceof RequestError && error.status === 404 && "version" in error.problem;
       if (!isNothing) throw error;
@@ -140,7 +151,7 @@ export class HttpApi {
   async #span(path: string, query: Query): Promise<HistoryEntry[]> {
     const found: HistoryEntry[] = [];
     for (let from: string | null = String(query.from); from; ) {
-      const answer = await this.request("GET", `${path}/history`, { ...query, from });
+      const answer = await this.request("GET", `${path}/history`, "changes", { ...query, from });
       const { changes = [], next } = (answer ?? {}) as { changes?: unknown; next?: string | null };
       found.push(...(changes as Change[]).map(entryOf));
       from = parameter(next, "from");
@@ -150,15 +161,23 @@ export class HttpApi {
 
   async list(type: string, { calendarId, ...query }: ListQuery): Promise<ListPage> {
     const path = `/resources/${encodeURIComponent(type)}`;
-    const answer = await this.request("GET", path, { ...query, calendar_id: calendarId });
+    const answer = await this.request("GET", path, "items", { ...query, calendar_id: calendarId });
     const { items = [], next } = (answer ?? {}) as { items?: Payload[]; next?: string };
     return { next: parameter(next, "after"), items: items.map(summaryOf) };
   }
 
   async search({ userId, ...query }: SearchQuery): Promise<Json> {
-    const answer = await this.request("GET", "/search", { ...query, user_id: userId });
+    const answer = await this.request("GET", "/search", "items", { ...query, user_id: userId });
     return answer && { ...answer, next: parameter(answer.next, "after") };
   }
+}
+
+/** What says no problem as the gateway does was said by something before it: that is no answer. */
+function refusal({ status, statusText, headers }: Response, content: Payload): Error {
+  if (!headers.get("content-type")?.startsWith("application/problem+json"))
+    return new Error(`It wasn't the gateway that answered: ${status} ${statusText}`);
+  const { code = `HTTP_${status}`, detail, title = statusText } = content;
+  return new RequestError(String(code), String(detail ?? title), status, content);
 }
 
 const typedAt = ({ userId, operations, undoes }: HistoryEntry): string | null =>

@@ -1,5 +1,8 @@
 /** HTTP beside the socket, on a real gateway: polling while real time is switched off, and the past. */
 
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { createClient } from "@collab/client";
 import { expect, test } from "vitest";
 import { People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -108,4 +111,24 @@ test("a document that isn't there, and one that isn't granted, are told over HTT
   const other = client.open("event", "other");
   await expect(other.at(0)).rejects.toMatchObject({ code: "FORBIDDEN", status: 403 });
   expect(await mine.at(0)).toEqual({ version: 0, document: null });
+});
+
+test("an answer that ends within its body is none", async () => {
+  const stalling = createServer((_, response) => {
+    response.writeHead(200, { "content-type": "application/json" });
+    response.write('{"items": [');
+  });
+  await new Promise<void>((done) => stalling.listen(0, "127.0.0.1", done));
+  const { port } = stalling.address() as AddressInfo;
+  const setTimeoutSoon = (callback: () => void, ms: number) => setTimeout(callback, ms * 0.01);
+  const client = createClient({
+    url: `ws://127.0.0.1:${port}/realtime`,
+    getToken: () => "token",
+    connect: false,
+    environment: { setTimeout: setTimeoutSoon },
+  });
+  await expect(client.list("event")).rejects.toThrow("It wasn't the gateway that answered");
+  await client.close();
+  stalling.closeAllConnections();
+  stalling.close();
 });

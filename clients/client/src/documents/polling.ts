@@ -17,8 +17,8 @@ export async function poll(state: DocumentState, wire: DocumentWire): Promise<vo
     await fetchMissing(state, wire);
     await sendPending(state, wire);
   } catch (error) {
-    if (!(error instanceof RequestError) || error.status >= 500) throw error;
-    if (error.status === 403) state.forbid(error.message);
+    if (!(error instanceof RequestError) || error.isPassing) throw error;
+    if (error.code === "FORBIDDEN") state.forbid(error.message);
     else state.context.onProblem({ code: "ERROR", message: error.message, type: state.type, id: state.id });
   } finally {
     state.remember();
@@ -51,15 +51,19 @@ async function sendPending(state: DocumentState, wire: DocumentWire): Promise<vo
   for (let next = replicator.next(); next; next = replicator.next()) {
     await state.store();
     try {
-      const answer = await http.request("POST", path, {}, wire.payloadOf(next));
+      const answer = await http.request("POST", path, "version", {}, wire.payloadOf(next));
       const { version, operations, conflicts } = answer as unknown as Change;
       replicator.acknowledge(next.seq, version, operations, conflicts);
       void state.store();
     } catch (error) {
       if (error instanceof GapError) return fetchMissing(state, wire); // others were faster: the rest goes next time
-      if (!(error instanceof RequestError) || error.status >= 500) throw error;
+      if (!isRefusal(error)) throw error;
       wire.onRefused({ ...error.problem, code: error.code, message: error.message } as ServerError);
       return;
     }
   }
 }
+
+/** A bug that an edit meets at the server is met again by the same edit. */
+const isRefusal = (error: unknown): error is RequestError =>
+  error instanceof RequestError && (!error.isPassing || error.code === "INTERNAL");

@@ -80,8 +80,22 @@ export class FakeSignal implements Signal {
   }
 }
 
-/** What a client asked over HTTP, and what it gets. */
-export type Answer = (method: string, url: URL, body: unknown) => { status: number; body?: object } | Error;
+/** What a client asked over HTTP, and what it gets: a text is a page of something before the gateway. */
+export type Answer = (
+  method: string,
+  url: URL,
+  body: unknown,
+) => { status: number; body?: object | string } | Error;
+
+function response(status: number, body: object | string = {}): Response {
+  if (typeof body === "string")
+    return new Response(body, { status, headers: { "content-type": "text/html" } });
+  const type = status < 400 ? "application/json" : "application/problem+json";
+  return new Response(status === 304 ? null : JSON.stringify(body), {
+    status,
+    headers: { "content-type": type },
+  });
+}
 
 export class FakePlatform {
   readonly sockets: FakeSocket[] = [];
@@ -112,8 +126,7 @@ export class FakePlatform {
         const body = init.body === undefined ? undefined : JSON.parse(String(init.body));
         const answer = this.answer(method, new URL(url), body);
         if (answer instanceof Error) throw answer;
-        const isEmpty = answer.status === 304;
-        return new Response(isEmpty ? null : JSON.stringify(answer.body ?? {}), { status: answer.status });
+        return response(answer.status, answer.body);
       },
       random: () => this.jitter,
       network: this.network,

@@ -1,0 +1,122 @@
+/** What a document does with what it gets over HTTP, from the gateway or from something before it. */
+
+import { type Client, createClient, memoryStore, type Problem, type SharedDocument } from "@collab/client";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { type Answer, FakePlatform } from "../support/fake.js";
+import type { Event } from "../support/people.js";
+
+let platform: FakePlatform;
+let client: Client;
+let document: SharedDocument<Event>;
+let problems: Problem[];
+
+beforeEach(async () => {
+  vi.useFakeTimers();
+  platform = new FakePlatform();
+  problems = [];
+  client = createClient({
+    url: "ws://gateway/realtime",
+    getToken: () => "token",
+    store: memoryStore(),
+    environment: platform.environment(),
+  });
+  client.onProblem((problem) => problems.push(problem));
+  document = client.open<Event>("event", "1");
+  await settle();
+  platform.socket.admit();
+  await settle();
+  const event = { resource: "event", resource_type: "event", resource_id: "1" };
+  const state = { title: "Sync" };
+  platform.socket.tell("SUBSCRIBE_ACK", { ...event, version: 5, epoch: 1, role: "editor", state });
+  await settle();
+});
+afterEach(async () => {
+  await client.close();
+  vi.useRealTimers();
+});
+
+const settle = () => vi.advanceTimersByTimeAsync(0);
+const nothingNew = { status: 304 };
+const problem = (status: number, code: string) => ({ status, body: { code, detail: "no" } });
+
+/** From now on over HTTP, where all is answered so, and `reads` otherwise where that is given. */
+async function poll(posts: Answer, reads: Answer = () => nothingNew): Promise<void> {
+  platform.answer = (method, url, body) => (method === "GET" ? reads : posts)(method, url, body);
+  platform.socket.end(4403, "killed");
+  await vi.advanceTimersByTimeAsync(2_000);
+}
+
+describe("what answers before the gateway", () => {
+  const page = "<html>Log in</html>";
+  const answers: [string, ReturnType<Answer>][] = [
+    ["a page of its own", { status: 200, body: page }],
+    ["JSON of its own", { status: 200, body: { code: 0 } }],
+    ["a page that says no", { status: 403, body: page }],
+    ["a page that says that it doesn't take it", { status: 405, body: page }],
+    ["a page that the token isn't enough for", { status: 401, body: page }],
+  ];
+
+  test.each(answers)("with %s changes nothing, and takes no edit", async (_name, answer) => {
+    document.set("/location", "Room 1");
+    await poll(
+      () => answer,
+      () => answer,
+    );
+    const kept = { status: "ready", view: { title: "Sync", location: "Room 1" }, version: 5, pending: 1 };
+    expect(document.snapshot).toMatchObject(kept);
+    await poll(() => answer);
+    expect(document.snapshot).toMatchObject(kept);
+    expect(problems).toEqual([]);
+    platform.answer = (method) => (method === "GET" ? nothingNew : { status: 200, body: { version: 6 } });
+    await vi.advanceTimersByTimeAsync(90_000);
+    expect(document.snapshot).toMatchObject({ version: 6, pending: 0, view: kept.view });
+  });
+
+  test.each(answers)("with %s shows no empty calendar, and forbids none", async (_name, answer) => {
+    const calendar = client.calendar("team");
+    const item = { resource_type: "event", resource_id: "2", version: 1, title: "Lunch" };
+    await poll(
+      () => nothingNew,
+      (_, url) => (url.searchParams.has("since") ? nothingNew : { status: 200, body: { items: [item] } }),
+    );
+    expect(calendar.snapshot.items).toHaveLength(1);
+    platform.answer = () => answer;
+    await vi.advanceTimersByTimeAsync(90_000);
+    expect(calendar.snapshot).toMatchObject({ status: "ready", items: [{ title: "Lunch" }] });
+    calendar.close();
+  });
+});
+
+describe("the gateway's refusal", () => {
+  test.each([
+    [422, "INVALID_OPERATION"],
+    [500, "INTERNAL"],
+  ])("%i %s takes the edit back", async (status, code) => {
+    document.set("/location", "Room 1");
+    await poll(() => problem(status, code));
+    expect(document.snapshot).toMatchObject({ view: { title: "Sync" }, pending: 0 });
+    expect(problems).toMatchObject([{ code: "EDIT_REFUSED", refusal: { code } }]);
+  });
+
+  test.each([
+    [503, "UNAVAILABLE"],
+    [429, "RATE_LIMITED"],
+    [401, "TOKEN_EXPIRED"],
+  ])("%i %s passes, and the edit goes again", async (status, code) => {
+    document.set("/location", "Room 1");
+    await poll(() => problem(status, code));
+    expect(document.snapshot).toMatchObject({ view: { title: "Sync", location: "Room 1" }, pending: 1 });
+    expect(problems).toEqual([]);
+    platform.answer = (method) => (method === "GET" ? nothingNew : { status: 200, body: { version: 6 } });
+    await vi.advanceTimersByTimeAsync(90_000);
+    expect(document.snapshot).toMatchObject({ version: 6, pending: 0 });
+  });
+
+  test("to show the document is heeded", async () => {
+    await poll(
+      () => nothingNew,
+      () => problem(403, "FORBIDDEN"),
+    );
+    expect(document.snapshot.status).toBe("forbidden");
+  });
+});
