@@ -63,39 +63,27 @@ function asked(found: WireConflict[], head: number | undefined, replicator: Repl
   const { document, version, inFlight, buffer } = replica.toJSON();
   replicator.flight.isAsking = true;
   replicator.flight.answeredUpTo = Math.max(...found.map((one) => one.version ?? 0));
-  const { operations = [], submission } = inFlight ?? {};
+  const { edits = [], submission } = inFlight ?? {};
   const told = { patch: submission?.patch ?? [], reported: found };
-  const about = { ...told, document, version: head ?? version, operations, buffer };
+  const about = { ...told, document, version: head ?? version, operations: edits.flat(), buffer };
   const all = found.map((one) => fromWire(one, version, about, replica.view));
   replicator.events.onConflicts(all.map((one) => ({ ...one, kind: "refused" })));
   return { next: "asked" };
 }
 
-/** A `test`, and what makes or replaces the whole document, are all or nothing. */
-const isWhole = (replicator: Replicator): boolean =>
-  replicator.replica?.inFlight?.patch.some(({ op, path }) => op === "test" || path === "") ?? false;
-
 /** An operation is to blame; or else the edit met too many others to be merged, and goes on the head instead. */
 function crowded(error: ServerError, replicator: Replicator): Verdict {
   const { inFlight, version } = replicator.replica as Replica;
   const head = error.version ?? version;
-  if (error.index != null || isWhole(replicator) || (inFlight?.baseVersion ?? head) >= head) {
-    return withdrawn(replicator);
-  }
+  if (error.index != null || (inFlight?.baseVersion ?? head) >= head) return withdrawn(replicator);
   replicator.requeue();
   return { next: "again" };
 }
 
-/**
- * A refused patch leaves the view. Of several operations half goes first, until the one to blame is alone.
- */
+/** A refused edit leaves the view. Of several half goes first, until the one to blame is alone. */
 function withdrawn(replicator: Replicator): Verdict {
-  const { inFlight } = (replicator.replica as Replica).toJSON();
-  const count = inFlight?.operations.length ?? 0;
-  if (count > 1 && !isWhole(replicator)) {
-    replicator.requeue(Math.ceil(count / 2));
-    return { next: "again" };
-  }
-  replicator.withdraw();
-  return { next: "refused", operations: inFlight?.submission.patch ?? [] };
+  const count = (replicator.replica as Replica).toJSON().inFlight?.edits.length ?? 0;
+  if (count < 2) return { next: "refused", operations: replicator.withdraw() };
+  replicator.requeue(Math.ceil(count / 2));
+  return { next: "again" };
 }

@@ -7,7 +7,6 @@
 
 import type { Json, Patch, Strategies } from "../api.js";
 import {
-  DEFAULT_LIMITS,
   difference,
   emit,
   lower,
@@ -55,7 +54,7 @@ export class Replicator {
   epoch = 0;
   readonly flight = new Flight();
   #author: string | null = null; // of the change that is being taken in
-  #operationsMax = DEFAULT_LIMITS.patchOperationsMax;
+  #editsMax = Number.POSITIVE_INFINITY; // in a patch: fewer while one to blame is looked for
   /** Document and view before a state took the place of changes, for a merge if the base turns out too old. */
   #before: { document: Json; view: Json; after: Json } | null = null;
 
@@ -91,12 +90,10 @@ export class Replicator {
     this.#follow(Replica.from(saved, this.#options()));
   }
 
-  /** What is in flight waits again, as it stands on the present document; at most so many operations a patch. */
-  requeue(operationsMax = this.#operationsMax): void {
-    const { inFlight, buffer, ...saved } = (this.replica as Replica).toJSON();
-    const operations = inFlight?.operations ?? [];
-    this.#operationsMax = operationsMax;
-    this.replace({ ...saved, inFlight: null, buffer: [...operations.map((one) => [one]), ...buffer] });
+  /** What is in flight waits again, as it stands on the present document; at most so many edits a patch. */
+  requeue(editsMax = this.#editsMax): void {
+    (this.replica as Replica).requeue();
+    this.#editsMax = editsMax;
     this.flight.ground();
   }
 
@@ -116,8 +113,7 @@ export class Replicator {
   }
 
   #options() {
-    const limits = { ...DEFAULT_LIMITS, patchOperationsMax: this.#operationsMax };
-    return { strategies: this.strategies, limits };
+    return { strategies: this.strategies };
   }
 
   #follow(replica: Replica): Replica {
@@ -173,7 +169,7 @@ export class Replicator {
   }
 
   #promote(): Outgoing | null {
-    const submission = this.replica?.next() ?? null;
+    const submission = this.replica?.next(this.#editsMax) ?? null;
     this.#tellRefused();
     this.flight.launch(!this.replica?.toJSON().buffer.length);
     if (!submission) this.#settle();
@@ -190,14 +186,15 @@ export class Replicator {
     this.#before = null;
     const isAll = !!this.replica?.isSettled;
     this.flight.land(isAll);
-    if (isAll && this.#operationsMax < DEFAULT_LIMITS.patchOperationsMax) {
-      this.requeue(DEFAULT_LIMITS.patchOperationsMax);
-    }
+    if (isAll) this.#editsMax = Number.POSITIVE_INFINITY;
   }
 
-  withdraw(): void {
-    this.#by(null, () => this.replica?.withdraw());
+  /** The edits in flight leave the view; those after them go together again. */
+  withdraw(): Patch {
+    const patch = this.#by(null, () => (this.replica as Replica).withdraw());
+    this.#editsMax = Number.POSITIVE_INFINITY;
     this.#settle();
+    return patch;
   }
 
   /** The user's word on what is asked: mine (the same edit, forced), or not at all. */
@@ -308,7 +305,7 @@ export class Replicator {
     const old = this.replica as Replica;
     const { patch, conflicts } = merge(base, mine, theirs, this.strategies);
     const next = this.#successor(theirs, version);
-    if (patch.length) next.edit(patch);
+    for (const operation of patch) next.edit([operation], true);
     this.flight.ground();
     this.#before = null;
     this.show(old.view, this.#follow(next).view);

@@ -27,8 +27,8 @@ export interface Outgoing {
 
 interface InFlight {
   readonly submission: Outgoing;
-  /** On the replica's `document`, so carried past what came since. */
-  readonly operations: Operations;
+  /** The edits in it, on the replica's `document`, so carried past what came since. */
+  readonly edits: readonly Operations[];
   /** Another patch went out under its seq before. */
   readonly resubmitted?: boolean;
 }
@@ -84,7 +84,7 @@ export class Replica {
     const replica = new Replica(saved.document, saved.version, { ...options, seqNext: saved.seqNext });
     replica.#inFlight = saved.inFlight;
     replica.#buffer = saved.buffer.slice();
-    const pending = saved.inFlight ? [saved.inFlight.operations, ...saved.buffer] : saved.buffer;
+    const pending = [...(saved.inFlight ? saved.inFlight.edits : []), ...saved.buffer];
     replica.view = pending.map(withoutTests).reduce(apply, saved.document);
     return replica;
   }
@@ -141,27 +141,46 @@ export class Replica {
     this.onView?.(before, operations, view);
   }
 
-  /** Put what waits in flight, as one patch, when the wire is free: what is to be sent now, if anything. */
-  next(): Outgoing | null {
+  /**
+   * Put what waits in flight, as one patch, when the wire is free: what is to be sent now, if anything. An edit
+   * goes whole.
+   */
+  next(editsMax = Number.POSITIVE_INFINITY): Outgoing | null {
     if (this.#inFlight) return null;
     let { document } = this;
-    const operations: Operations[number][] = [];
-    while (this.#buffer.length) {
+    let count = 0;
+    const edits: Operations[] = [];
+    while (this.#buffer.length && edits.length < editsMax) {
       const edit = this.#buffer[0] as Operations;
-      if (operations.length && operations.length + edit.length > this.#limits.patchOperationsMax) break;
+      if (count && count + edit.length > this.#limits.patchOperationsMax) break;
       this.#buffer.shift();
       try {
-        document = apply(document, edit);
-        operations.push(...edit);
+        const after = apply(document, edit);
+        if (edit.length) edits.push(settle(document, edit, true));
+        count += edit.length;
+        document = after;
       } catch (error) {
         this.#drop(document, edit, error);
       }
     }
-    const patch = emit(this.document, operations, true);
-    if (!patch.length) return null;
-    const submission = { seq: this.#seqNext++, baseVersion: this.version, patch };
-    this.#inFlight = { submission, operations: settle(this.document, operations, true) };
+    const submission = this.#launch(this.#seqNext, edits);
+    if (submission) this.#seqNext++;
+    else if (this.#buffer.length) return this.next(editsMax);
     return submission;
+  }
+
+  #launch(seq: number, edits: Operations[], resubmitted = false): Outgoing | null {
+    const patch = emit(this.document, edits.flat(), true);
+    if (!patch.length) return null;
+    const submission = { seq, baseVersion: this.version, patch };
+    this.#inFlight = { submission, edits, resubmitted };
+    return submission;
+  }
+
+  /** The submission in flight was refused, for now: its edits wait again. */
+  requeue(): void {
+    this.#buffer.unshift(...(this.#inFlight?.edits ?? []));
+    this.#inFlight = null;
   }
 
   /** A buffered edit can't be sent any more, for a test in it fails on what others wrote. */
@@ -212,7 +231,7 @@ export class Replica {
     }
     this.#expect(version);
     if (!patch && flying.resubmitted) throw new GapError(`version ${version} answers one of several patches`);
-    const predicted = settle(this.document, flying.operations);
+    const predicted = settle(this.document, flying.edits.flat());
     const committed = lower(this.document, patch ?? flying.submission.patch, {}, null);
     const before = this.document;
     const document = apply(before, committed);
@@ -227,14 +246,21 @@ export class Replica {
     this.version = version;
   }
 
-  /** The submission in flight was refused: it leaves the view, and later edits are carried past that. */
-  withdraw(): void {
+  /**
+   * The submission in flight was refused: it leaves the view, and later edits are carried past that. Returned is
+   * what went: with what was made upon it, where that leaves nothing at all.
+   */
+  withdraw(): Patch {
     const flying = this.#inFlight;
-    if (!flying) return;
-    const detour = invert(this.document, flying.operations);
-    this.#inFlight = null;
+    if (!flying) return [];
+    const operations = flying.edits.flat();
+    const upon = this.#buffer.flat();
     this.undoStacks.clear();
-    this.#carry(detour);
+    this.#inFlight = null;
+    this.#carry(invert(this.document, operations));
+    const { patch } = flying.submission;
+    if (!upon.length || this.#buffer.some((edit) => edit.length)) return patch;
+    return [...patch, ...emit(apply(this.document, withoutTests(operations)), upon, true)];
   }
 
   /**
@@ -243,7 +269,7 @@ export class Replica {
    */
   reload(document: Json, version: number, includesInFlight = false): void {
     if (includesInFlight && this.#inFlight) {
-      this.document = apply(this.document, settle(this.document, this.#inFlight.operations));
+      this.document = apply(this.document, settle(this.document, this.#inFlight.edits.flat()));
       this.#inFlight = null;
     }
     this.#receive(document, version, difference(this.document, document));
@@ -256,25 +282,25 @@ export class Replica {
 
   /** After VERSION_TOO_OLD, which consumed no seq: the submission in flight on the present version. */
   resubmit(): Outgoing | null {
-    if (!this.#inFlight) return this.next();
-    const { seq, patch: submitted } = this.#inFlight.submission;
-    const operations = settle(this.document, this.#inFlight.operations, true);
+    const flying = this.#inFlight;
+    if (!flying) return this.next();
+    const { seq } = flying.submission;
+    const edits: Operations[] = [];
     try {
-      apply(this.document, operations);
+      let { document } = this;
+      for (const edit of flying.edits) {
+        edits.push(settle(document, edit, true));
+        document = apply(document, edit);
+      }
     } catch (error) {
       if (!(error instanceof PatchError)) throw error;
-      this.refused.push({ error, patch: submitted });
-      this.withdraw();
+      this.refused.push({ error, patch: this.withdraw() });
       return this.next();
     }
-    const patch = emit(this.document, operations, true);
-    if (!patch.length) {
-      this.withdraw(); // others left nothing of it
-      return this.next();
-    }
-    const submission = { seq, baseVersion: this.version, patch };
-    this.#inFlight = { submission, operations, resubmitted: true };
-    return submission;
+    const submission = this.#launch(seq, edits, true);
+    if (submission) return submission;
+    this.withdraw(); // others left nothing of it
+    return this.next();
   }
 
   #expect(version: number): void {
@@ -285,34 +311,35 @@ export class Replica {
 
   /** A change of `document`, past the submission in flight and what waits. */
   #receive(document: Json, version: number, operations: Operations): void {
-    let flying = this.#inFlight;
-    let change = operations;
-    if (flying) {
-      const { earlier, later } = transform(change, flying.operations);
-      change = earlier;
-      flying = { ...flying, operations: later };
-    }
+    const flying = this.#inFlight;
+    const { change, edits } = past(operations, flying?.edits ?? []);
     this.#carry(change, this.isSettled ? document : undefined);
-    this.#inFlight = flying;
+    this.#inFlight = flying && { ...flying, edits };
     this.document = document;
     this.version = version;
   }
 
   /** A change that stands on document + in flight: past the buffer, to the view. */
   #carry(operations: Operations, after?: Json): void {
-    let change = operations;
-    const buffer = this.#buffer.map((edit) => {
-      const { earlier, later } = transform(change, edit);
-      change = earlier;
-      return later;
-    });
+    const { change, edits } = past(operations, this.#buffer);
     const view = after ?? apply(this.view, change);
     const before = this.view;
     this.undoStacks.remote(before, change);
-    this.#buffer = buffer;
+    this.#buffer = edits;
     this.view = view;
     if (change.length) this.onView?.(before, change, view);
   }
+}
+
+/** A change past edits that stand on the same document, and they past it. */
+function past(operations: Operations, waiting: readonly Operations[]) {
+  let change = operations;
+  const edits = waiting.map((edit) => {
+    const { earlier, later } = transform(change, edit);
+    change = earlier;
+    return later;
+  });
+  return { change, edits };
 }
 
 /** What operations do: a test that has come to fail is found when they are to be sent. */

@@ -333,29 +333,43 @@ describe("a refusal", () => {
     expect(op()?.payload).toEqual(ops()[0]?.payload);
   });
 
-  test("of one operation leaves the others of its patch", async () => {
-    await start();
+  /** What was edited offline goes, and what is bad is refused, as long as something waits: the paths of each patch. */
+  async function judged(edit: () => void, isBad: (paths: string[]) => boolean): Promise<string[][]> {
     client.disconnect();
     await settle();
-    document.set("/title", "One");
-    document.set("/start_time", "tomorrow");
-    document.set("/location", "Room 1");
+    edit();
     client.connect();
     await settle();
     platform.socket.admit();
     await settle();
     tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", version: 5, changes: [] });
     await settle();
-    const sent: unknown[] = [];
+    return judgedNow(isBad);
+  }
+
+  async function judgedNow(isBad: (paths: string[]) => boolean): Promise<string[][]> {
+    const sent: string[][] = [];
     for (let version = 5; document.snapshot.pending; ) {
       const operations = op()?.payload.operations as { path: string }[];
-      sent.push(operations.map((operation) => operation.path));
-      const isBad = operations.some((operation) => operation.path === "/start_time");
-      if (isBad) tell("ERROR", { code: "INVALID_OPERATION", message: "no date", ref: op()?.id });
+      const paths = operations.map((operation) => operation.path);
+      sent.push(paths);
+      if (isBad(paths)) tell("ERROR", { code: "INVALID_OPERATION", message: "no date", ref: op()?.id });
       else tell("OP_ACK", { id: op()?.id, version: ++version });
       await vi.advanceTimersByTimeAsync(300); // pieces go as typing does: not all at once
     }
-    expect(sent).toEqual([
+    return sent;
+  }
+
+  const hasDate = (paths: string[]) => paths.includes("/start_time");
+
+  test("of one operation leaves the others of its patch", async () => {
+    await start();
+    const edit = () => {
+      document.set("/title", "One");
+      document.set("/start_time", "tomorrow");
+      document.set("/location", "Room 1");
+    };
+    expect(await judged(edit, hasDate)).toEqual([
       ["/title", "/start_time", "/location"],
       ["/title", "/start_time"],
       ["/title"],
@@ -365,6 +379,96 @@ describe("a refusal", () => {
     expect(document.snapshot.view).toEqual({ title: "One", location: "Room 1" });
     expect(problems).toMatchObject([{ code: "EDIT_REFUSED", refusal: { code: "INVALID_OPERATION" } }]);
     expect(problems[0]?.operations).toEqual([{ op: "add", path: "/start_time", value: "tomorrow" }]);
+  });
+
+  test("of one edit leaves the document that was made before it, and what came after", async () => {
+    await start(null);
+    const edit = () => {
+      document.create({ title: "Mine" });
+      document.set("/start_time", "tomorrow");
+      document.edit([
+        { op: "test", path: "/title", value: "Mine" },
+        { op: "add", path: "/location", value: "Room 1" },
+      ]);
+    };
+    await judged(edit, hasDate);
+    expect(document.snapshot.view).toEqual({ title: "Mine", location: "Room 1" });
+    expect(problems.map(({ operations }) => operations)).toEqual([
+      [{ op: "add", path: "/start_time", value: "tomorrow" }],
+    ]);
+  });
+
+  test("of a document that was made tells all that was written in it", async () => {
+    await start(null);
+    const edit = () => {
+      document.create({ title: "Mine" });
+      document.set("/location", "Room 1");
+    };
+    await judged(edit, (paths) => paths.includes(""));
+    expect(document.snapshot.view).toBeNull();
+    expect(problems.map(({ operations }) => operations)).toEqual([
+      [
+        { op: "add", path: "", value: { title: "Mine" } },
+        { op: "add", path: "/location", value: "Room 1" },
+      ],
+    ]);
+  });
+
+  test("takes an edit apart nowhere, and lets the others go together again", async () => {
+    await start();
+    const edit = () => {
+      document.set("/title", "");
+      document.edit([
+        { op: "add", path: "/start_time", value: "10:00" },
+        { op: "add", path: "/end_time", value: "11:00" },
+      ]);
+      for (let each = 0; each < 6; each++) document.set(`/field${each}`, each);
+    };
+    const isBad = (paths: string[]) => paths.includes("/title") || paths.at(-1) === "/start_time";
+    const sent = await judged(edit, isBad);
+    expect(sent.map((paths) => paths.length)).toEqual([9, 5, 3, 1, 8]);
+    expect(Object.keys(document.snapshot.view ?? {})).toHaveLength(9);
+    expect(problems).toHaveLength(1);
+  });
+
+  test("of what another session had sent leaves the others as well", async () => {
+    const values = new Map<string, Json>();
+    await start({ title: "Sync" }, {}, values);
+    client.disconnect();
+    await settle();
+    document.set("/title", "One");
+    document.set("/start_time", "tomorrow");
+    client.connect();
+    await settle();
+    platform.socket.admit();
+    await settle();
+    tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", version: 5, changes: [] });
+    await settle();
+    expect(op()?.payload.operations).toHaveLength(2);
+    await client.close();
+    client = createClient({
+      url: "ws://gateway/realtime",
+      getToken: () => "token",
+      store: memoryStore(values),
+      environment: platform.environment(),
+    });
+    document = client.open<Event>("event", "1");
+    await settle();
+    platform.socket.admit();
+    await settle();
+    tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", version: 5, changes: [] });
+    await settle();
+    await judgedNow(hasDate);
+    expect(document.snapshot.view).toEqual({ title: "One" });
+  });
+
+  test("of one of the edits that another history was merged with leaves the others", async () => {
+    await start();
+    document.set("/title", "One");
+    document.set("/start_time", "tomorrow");
+    await reconnect({ epoch: 2, version: 5, state: { title: "Sync", location: "Room 1" } });
+    await judgedNow(hasDate);
+    expect(document.snapshot.view).toEqual({ title: "One", location: "Room 1" });
   });
 
   test("for meeting too many others sends it again on the head, as it stands there", async () => {
