@@ -53,7 +53,8 @@ export class Replicator {
   replica: Replica | null = null;
   epoch = 0;
   readonly flight = new Flight();
-  #author: string | null = null; // of the change that is being taken in
+  /** Of the change that is being taken in, if one is: nothing goes in flight then. */
+  #author: string | null | undefined;
   #editsMax = Number.POSITIVE_INFINITY; // in a patch: fewer while one to blame is looked for
   /** Document and view before a state took the place of changes, for a merge if the base turns out too old. */
   #before: { document: Json; view: Json; after: Json } | null = null;
@@ -119,17 +120,18 @@ export class Replicator {
   #follow(replica: Replica): Replica {
     this.replica = replica;
     replica.onView = (before, operations, after) => {
-      this.events.onView(before, operations, after, this.#author);
+      this.events.onView(before, operations, after, this.#author ?? null);
     };
     return replica;
   }
 
   #by<R>(author: string | null, work: () => R): R {
+    const outer = this.#author;
     this.#author = author;
     try {
       return work();
     } finally {
-      this.#author = null;
+      this.#author = outer;
     }
   }
 
@@ -160,7 +162,8 @@ export class Replicator {
   /** Is there something that `next` would give? */
   get isDue(): boolean {
     const { replica, flight } = this;
-    return !!replica && !replica.isSettled && !flight.isAsking && !(replica.inFlight && flight.isSent);
+    if (!replica || replica.isSettled || this.#author !== undefined) return false;
+    return !flight.isAsking && !(replica.inFlight && flight.isSent);
   }
 
   /** The submission to send now: what waits goes in flight where nothing is. It stays due until it is sent. */
@@ -169,7 +172,7 @@ export class Replicator {
   }
 
   #promote(): Outgoing | null {
-    const submission = this.replica?.next(this.#editsMax) ?? null;
+    const submission = this.#by(null, () => (this.replica as Replica).next(this.#editsMax));
     this.#tellRefused();
     this.flight.launch(!this.replica?.toJSON().buffer.length);
     if (!submission) this.#settle();
@@ -316,6 +319,6 @@ export class Replicator {
   /** A view that came otherwise than by edits. */
   show(before: Json, after: Json): void {
     const operations = difference(before, after);
-    if (operations.length) this.events.onView(before, operations, after, null);
+    if (operations.length) this.#by(null, () => this.events.onView(before, operations, after, null));
   }
 }

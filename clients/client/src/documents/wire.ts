@@ -93,6 +93,8 @@ export class DocumentWire {
     const author = type === "OP_ACK" ? state.context.clientId() : payload.client_id;
     state.remember((author ?? null) as string | null);
     state.refresh();
+    // What waited for it, or was made by whoever heard of it.
+    if (state.replicator.isDue && !this.outbox.isWaiting) this.outbox.request(true);
   }
 
   #onMessage(type: string, payload: Payload): void {
@@ -146,7 +148,6 @@ export class DocumentWire {
     const { replicator } = this.state;
     replicator.acknowledge(Number(id.slice("op-".length)), version, operations, conflicts);
     void this.state.store();
-    if (replicator.isDue && !this.outbox.isWaiting) this.outbox.request(true);
   }
 
   #onRole(role: Role | null): void {

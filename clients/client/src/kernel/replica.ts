@@ -193,7 +193,7 @@ export class Replica {
         document,
         edit.filter(([kind]) => kind !== "tst"),
       ),
-    );
+    )();
   }
 
   // The server's side
@@ -235,15 +235,15 @@ export class Replica {
     const committed = lower(this.document, patch ?? flying.submission.patch, {}, null);
     const before = this.document;
     const document = apply(before, committed);
-    this.#inFlight = null;
-    if (isSame(committed, predicted)) {
-      this.document = this.#buffer.length ? document : this.view; // equal, and what the user looks at stays
-    } else {
-      this.document = document;
+    let tell: (() => void) | undefined;
+    if (!isSame(committed, predicted)) {
       this.undoStacks.clear();
-      this.#carry([...invert(before, predicted), ...committed]);
+      tell = this.#carry([...invert(before, predicted), ...committed]);
     }
+    this.#inFlight = null;
+    this.document = this.#buffer.length ? document : this.view; // equal, and what the user looks at stays
     this.version = version;
+    tell?.();
   }
 
   /**
@@ -257,9 +257,11 @@ export class Replica {
     const upon = this.#buffer.flat();
     this.undoStacks.clear();
     this.#inFlight = null;
-    this.#carry(invert(this.document, operations));
+    const tell = this.#carry(invert(this.document, operations));
+    const isAll = !this.#buffer.some((edit) => edit.length);
+    tell();
     const { patch } = flying.submission;
-    if (!upon.length || this.#buffer.some((edit) => edit.length)) return patch;
+    if (!upon.length || !isAll) return patch;
     return [...patch, ...emit(apply(this.document, withoutTests(operations)), upon, true)];
   }
 
@@ -313,21 +315,27 @@ export class Replica {
   #receive(document: Json, version: number, operations: Operations): void {
     const flying = this.#inFlight;
     const { change, edits } = past(operations, flying?.edits ?? []);
-    this.#carry(change, this.isSettled ? document : undefined);
+    const tell = this.#carry(change, this.isSettled ? document : undefined);
     this.#inFlight = flying && { ...flying, edits };
     this.document = document;
     this.version = version;
+    tell();
   }
 
-  /** A change that stands on document + in flight: past the buffer, to the view. */
-  #carry(operations: Operations, after?: Json): void {
+  /**
+   * A change that stands on document + in flight: past the buffer, to the view. What is returned tells of it,
+   * when all fits together again: whoever hears of it may edit.
+   */
+  #carry(operations: Operations, after?: Json): () => void {
     const { change, edits } = past(operations, this.#buffer);
     const view = after ?? apply(this.view, change);
     const before = this.view;
     this.undoStacks.remote(before, change);
     this.#buffer = edits;
     this.view = view;
-    if (change.length) this.onView?.(before, change, view);
+    return () => {
+      if (change.length) this.onView?.(before, change, view);
+    };
   }
 }
 

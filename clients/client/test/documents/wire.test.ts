@@ -89,6 +89,83 @@ test("an edit goes with its base, its seq and the epoch, and the rest waits for 
   expect(op()?.payload.operations).toEqual([{ op: "add", path: "/location", value: "Room 2" }]);
 });
 
+describe("an edit that is made by whoever hears of a change", () => {
+  /** Once, after the next change of the view. */
+  const answer = (path: string, value: Json) => {
+    const end = document.onChange(() => {
+      end();
+      document.set(path, value);
+    });
+  };
+  const theirs = (version: number, at: number) => {
+    const operation = { op: "text", path: "/description", value: at ? [at, "b"] : ["b"] };
+    tell("OP_BROADCAST", { client_id: "b", version, operations: [operation] });
+  };
+
+  test("stands upon it", async () => {
+    await start({ description: "a" });
+    answer("/description", "bac");
+    theirs(6, 0);
+    await settle();
+    expect(op()?.payload).toMatchObject({ version: 6, operations: [{ value: [2, "c"] }] });
+    tell("OP_ACK", { id: "op-1", version: 7 });
+    await document.saved();
+    expect(document.snapshot).toMatchObject({ view: { description: "bac" }, pending: 0, version: 7 });
+    expect(platform.socket.sent.filter(({ type }) => type === "SUBSCRIBE")).toHaveLength(1);
+  });
+
+  test("of what was committed of another edit goes after it, and isn't saved with it", async () => {
+    await start();
+    document.set("/title", "<b>One</b>");
+    await settle();
+    answer("/location", "Room 1");
+    let isSaved = false;
+    tell("OP_ACK", { id: "op-1", version: 6, operations: [{ op: "replace", path: "/title", value: "One" }] });
+    void document.saved().then(() => {
+      isSaved = true;
+    });
+    await settle();
+    expect(op()?.payload).toMatchObject({ version: 6, seq: 2 });
+    expect(ops()).toHaveLength(2);
+    expect([isSaved, document.snapshot.pending]).toEqual([false, 1]);
+    tell("OP_ACK", { id: "op-2", version: 7 });
+    await settle();
+    expect([isSaved, document.snapshot.pending]).toEqual([true, 0]);
+  });
+
+  test("of a state goes when that is here", async () => {
+    await start();
+    answer("/location", "Room 1");
+    await reconnect({ version: 900, state: { title: "Later" }, seq_last: 7 });
+    expect(op()?.payload).toMatchObject({ version: 900, seq: 8 });
+    tell("OP_ACK", { id: "op-8", version: 901 });
+    await document.saved();
+    expect(document.snapshot).toMatchObject({ view: { title: "Later", location: "Room 1" }, pending: 0 });
+  });
+
+  test("of an edit that leaves goes after that", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    answer("/location", "Room 1");
+    tell("ERROR", { code: "INVALID_OPERATION", message: "no", ref: "op-1" });
+    await settle();
+    expect(document.snapshot).toMatchObject({ view: { title: "Sync", location: "Room 1" }, pending: 1 });
+    tell("OP_ACK", { id: op()?.id, version: 6 });
+    expect(document.snapshot.pending).toBe(0);
+  });
+
+  test("of one's own goes with it", async () => {
+    await start();
+    answer("/location", "Room 1");
+    document.set("/title", "One");
+    await settle();
+    expect(op()?.payload.operations).toHaveLength(2);
+    tell("OP_ACK", { id: op()?.id, version: 6 });
+    expect(document.snapshot.pending).toBe(0);
+  });
+});
+
 describe("presence", () => {
   test.each([
     [false, []],
