@@ -275,9 +275,9 @@ class GatewayClient implements Client, Peer {
     this.#registry.onMessage(message);
   }
 
-  async poll(): Promise<void> {
+  async poll(isOn: () => boolean): Promise<void> {
     (await this.#loadHttp()).renew();
-    await this.#registry.poll();
+    await this.#registry.poll(isOn);
   }
 
   onDenied(reason: ConnectionReason): void {

@@ -178,10 +178,15 @@ export class Registry {
     this.#documents.get(key)?.item.state.follow(standing);
   }
 
-  /** Everything over HTTP. Rejects where there is no answer. */
-  async poll(): Promise<void> {
-    for (const document of this.#attached) await document.poll();
-    for (const { item } of this.#calendars.values()) await item.poll();
+  /** Everything over HTTP, as long as it `isOn`. Rejects where there is no answer to anything. */
+  async poll(isOn: () => boolean): Promise<void> {
+    const calendars = [...this.#calendars.values()].map(({ item }) => item);
+    const failures: unknown[] = [];
+    const all = [...this.#attached, ...calendars];
+    for (const one of all) {
+      if (isOn()) await one.poll(isOn).catch((error) => failures.push(error));
+    }
+    if (failures.length && failures.length === all.length) throw failures[0];
   }
 
   async end(): Promise<void> {

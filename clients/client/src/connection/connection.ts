@@ -23,8 +23,8 @@ export interface Peer {
   onOnline(link: Link): void;
   onOffline(): void;
   onMessage(message: Message): void;
-  /** Send and fetch everything over HTTP; rejects where the server can't be reached. */
-  poll(): Promise<void>;
+  /** Send and fetch everything over HTTP, as long as it `isOn`; rejects where the server can't be reached. */
+  poll(isOn: () => boolean): Promise<void>;
   /** This client's name at the server is taken (4409). */
   onDenied(reason: ConnectionReason): void;
 }
@@ -255,13 +255,14 @@ export class ServerConnection {
   async #poll(): Promise<void> {
     const turn = ++this.#turn;
     this.#timer.end();
+    const isOn = () => turn === this.#turn;
     try {
-      await this.peer.poll();
+      await this.peer.poll(isOn);
     } catch {
-      if (turn === this.#turn) this.#onPollFailed();
+      if (isOn()) this.#onPollFailed();
       return;
     }
-    if (turn === this.#turn) this.#pollLater();
+    if (isOn()) this.#pollLater();
   }
 
   #pollLater(): void {

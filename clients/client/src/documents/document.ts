@@ -262,9 +262,9 @@ export class Document<T = Json> implements SharedDocument<T> {
 
   // -------------------------------------------------------------------------------- for the client only
 
-  async poll(): Promise<void> {
+  async poll(isOn: () => boolean): Promise<void> {
     const { poll } = await import("./polling.js");
-    await poll(this.state, this.wire);
+    await poll(this.state, this.wire, isOn);
   }
 
   onOffline(): void {

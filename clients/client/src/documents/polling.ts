@@ -11,11 +11,11 @@ import type { DocumentWire } from "./wire.js";
 
 type Fetched = Missing & { document: Json; role?: Role };
 
-/** One round. Rejects where there is no answer; a refusal is told to the document. */
-export async function poll(state: DocumentState, wire: DocumentWire): Promise<void> {
+/** One round, as long as it `isOn`. Rejects where there is no answer; a refusal is told to the document. */
+export async function poll(state: DocumentState, wire: DocumentWire, isOn: () => boolean): Promise<void> {
   try {
-    await fetchMissing(state, wire);
-    await sendPending(state, wire);
+    await fetchMissing(state, wire, isOn);
+    await sendPending(state, wire, isOn);
   } catch (error) {
     if (!(error instanceof RequestError) || error.isPassing) throw error;
     if (error.code === "FORBIDDEN") state.forbid(error.message);
@@ -26,12 +26,12 @@ export async function poll(state: DocumentState, wire: DocumentWire): Promise<vo
   }
 }
 
-async function fetchMissing(state: DocumentState, wire: DocumentWire): Promise<void> {
+async function fetchMissing(state: DocumentState, wire: DocumentWire, isOn: () => boolean): Promise<void> {
   const { version, epoch } = wire.subscription();
   const seen = version === undefined ? {} : { since: version as number, epoch: epoch as number };
   const http = await state.context.http();
   const answer = await http.document(resourcePath(state.type, state.id), seen);
-  if (!answer) return;
+  if (!answer || !isOn()) return;
   const { document, role, ...missing } = answer as unknown as Fetched;
   if (role) state.role = role;
   try {
@@ -39,24 +39,25 @@ async function fetchMissing(state: DocumentState, wire: DocumentWire): Promise<v
   } catch (error) {
     if (!(error instanceof GapError || error instanceof PatchError) || wire.needsState) throw error;
     wire.needsState = true;
-    await fetchMissing(state, wire);
+    await fetchMissing(state, wire, isOn);
   }
 }
 
-async function sendPending(state: DocumentState, wire: DocumentWire): Promise<void> {
+async function sendPending(state: DocumentState, wire: DocumentWire, isOn: () => boolean): Promise<void> {
   const { replicator, context } = state;
   const http = await context.http();
   const path = `${resourcePath(state.type, state.id)}/operations`;
   replicator.flight.isSent = false;
   for (let next = replicator.next(); next; next = replicator.next()) {
     await state.store();
+    if (!isOn()) return;
     try {
       const answer = await http.request("POST", path, "version", {}, wire.payloadOf(next));
       const { version, operations, conflicts } = answer as unknown as Change;
       replicator.acknowledge(next.seq, version, operations, conflicts);
       void state.store();
     } catch (error) {
-      if (error instanceof GapError) return fetchMissing(state, wire); // others were faster: the rest goes next time
+      if (error instanceof GapError) return fetchMissing(state, wire, isOn); // others were faster: the rest goes next time
       if (!isRefusal(error)) throw error;
       wire.onRefused({ ...error.problem, code: error.code, message: error.message } as ServerError);
       return;

@@ -120,3 +120,39 @@ describe("the gateway's refusal", () => {
     expect(document.snapshot.status).toBe("forbidden");
   });
 });
+
+test("one resource that can't be read keeps no other from being read and sent", async () => {
+  const other = client.open<Event>("event", "2");
+  await settle();
+  const isFirst = (url: URL) => url.pathname.includes("/event/1");
+  await poll(
+    (_, url) => (isFirst(url) ? problem(503, "UNAVAILABLE") : { status: 200, body: { version: 8 } }),
+    (_, url) => {
+      if (isFirst(url)) return problem(500, "INTERNAL");
+      if (url.searchParams.get("since") === "8") return nothingNew;
+      return { status: 200, body: { version: 7, epoch: 1, document: { title: "Lunch" } } };
+    },
+  );
+  expect(other.snapshot).toMatchObject({ status: "ready", view: { title: "Lunch" } });
+  other.set("/location", "Room 1");
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(other.snapshot).toMatchObject({ pending: 0, version: 8 });
+  expect(client.connection.snapshot).toMatchObject({ state: "polling", reason: "killed" });
+});
+
+test("a poll asks and sends nothing more after it was to end", async () => {
+  client.open<Event>("event", "2");
+  document.set("/title", "One");
+  await settle();
+  document.set("/location", "Room 1");
+  await poll(() => {
+    client.disconnect();
+    return { status: 200, body: { version: 6 } };
+  });
+  await vi.advanceTimersByTimeAsync(90_000);
+  expect(platform.requests).toEqual([
+    "GET /v1/resources/event/1?since=5&epoch=1",
+    "POST /v1/resources/event/1/operations",
+  ]);
+  expect(document.snapshot).toMatchObject({ version: 6, pending: 1 });
+});
