@@ -10,6 +10,8 @@ const PAGE = 200;
 
 export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
   #items = new Map<string, Summary>();
+  /** Times in a row that the rest of it could not be listed. */
+  failures = 0;
 
   constructor(
     readonly id: string,
@@ -63,6 +65,7 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
       for (const item of page.items) put(items, item);
       after = page.next;
     }
+    this.failures = 0;
   }
 
   onForbidden(): void {

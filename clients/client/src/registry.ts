@@ -4,6 +4,7 @@ import type { Calendar, DocumentOptions, Json, Problem } from "./api.js";
 import { LiveCalendar } from "./calendars.js";
 import type { DocumentContext, Sender } from "./documents/context.js";
 import { Document } from "./documents/document.js";
+import { RequestError } from "./errors.js";
 import type { Standing } from "./tabs/notes.js";
 import { keyOf, type Message, resourceOf } from "./wire.js";
 
@@ -14,6 +15,7 @@ interface Held<T> {
 
 const CHANGES_MAX = 1_000;
 const RETRY_MS = 5_000;
+const DOUBLINGS_MAX = 6;
 /** Asked again, a calendar would get the same answer. */
 const FINAL = ["FORBIDDEN", "INVALID_MESSAGE"];
 
@@ -151,9 +153,16 @@ export class Registry {
     const calendar = this.#calendars.get(String(payload.resource_id))?.item;
     if (!calendar) return;
     if (type !== "ERROR") {
-      calendar.onMessage(type, payload).catch(() => this.#subscribeLater(calendar, RETRY_MS));
+      calendar.onMessage(type, payload).catch((error) => this.#onUnlisted(calendar, error));
     } else if (FINAL.includes(String(payload.code))) calendar.onForbidden();
     else this.#subscribeLater(calendar, Number(payload.retry_after_ms ?? RETRY_MS));
+  }
+
+  /** The rest of a long calendar can't be listed: for good, or for now. */
+  #onUnlisted(calendar: LiveCalendar, error: Error): void {
+    if (error instanceof RequestError && !error.isPassing)
+      this.context.onProblem({ code: "ERROR", message: error.message, type: "calendar", id: calendar.id });
+    else this.#subscribeLater(calendar, RETRY_MS * 2 ** Math.min(calendar.failures++, DOUBLINGS_MAX));
   }
 
   #subscribeLater(calendar: LiveCalendar, ms: number): void {

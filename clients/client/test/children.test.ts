@@ -1,6 +1,6 @@
 /** What the server tells of a calendar's events, with the clock in the test's hand. */
 
-import { type Client, createClient, memoryStore } from "@collab/client";
+import { type Client, createClient, memoryStore, type Problem } from "@collab/client";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FakePlatform } from "./support/fake.js";
 
@@ -33,11 +33,16 @@ const subscriptions = () => platform.socket.sent.filter(({ type }) => type === "
 test("where the rest of a long calendar can't be listed, it is asked for again", async () => {
   const calendar = client.calendar("team");
   platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
-  await vi.advanceTimersByTimeAsync(4_000);
+  await vi.advanceTimersByTimeAsync(4_900);
   expect(calendar.snapshot.items.map(({ id }) => id)).toEqual(["1"]);
   expect(subscriptions()).toHaveLength(1);
-  await vi.advanceTimersByTimeAsync(1_000);
+  await vi.advanceTimersByTimeAsync(100);
   expect(subscriptions()).toHaveLength(2);
+  platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
+  await vi.advanceTimersByTimeAsync(9_900);
+  expect(subscriptions()).toHaveLength(2);
+  await vi.advanceTimersByTimeAsync(100);
+  expect(subscriptions()).toHaveLength(3);
   platform.answer = (_, url) => {
     expect(url.searchParams.get("after")).toBe("~1");
     return { status: 200, body: { items: [item("2")], next: null } };
@@ -45,6 +50,18 @@ test("where the rest of a long calendar can't be listed, it is asked for again",
   platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
   await vi.advanceTimersByTimeAsync(0);
   expect(calendar.snapshot.items.map(({ id }) => id)).toEqual(["1", "2"]);
+});
+
+test("where the rest of a long calendar is refused for good, that is told once", async () => {
+  const problems: Problem[] = [];
+  client.onProblem((problem) => problems.push(problem));
+  const calendar = client.calendar("team");
+  platform.answer = () => ({ status: 400, body: { detail: "after must be what `next` has." } });
+  platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(subscriptions()).toHaveLength(1);
+  expect(calendar.snapshot.items).toHaveLength(1);
+  expect(problems).toMatchObject([{ code: "ERROR", type: "calendar", id: "team" }]);
 });
 
 test.each(["UNAVAILABLE", "RATE_LIMITED", "TOO_LARGE"])(
