@@ -136,6 +136,12 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.conflicts = [...this.conflicts, ...found];
   }
 
+  /** What is asked about no more is refused again when it is sent again. */
+  dropAnswered(): void {
+    if (!this.replicator.flight.isAsking)
+      this.conflicts = this.conflicts.filter(({ kind }) => kind !== "refused");
+  }
+
   onRefused(error: Refusal, operations: Patch): void {
     const { code, message, index = null } = error;
     this.saved.reject(new EditError(code, message, index));
@@ -248,8 +254,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     try {
       this.replicator.restore(saved);
       this.#storedEdits = this.#edits;
-      // What was asked about is refused again when it is sent again.
-      this.conflicts = saved.conflicts.filter(({ kind }) => kind !== "refused");
+      this.conflicts = saved.conflicts;
+      this.dropAnswered();
       this.role = saved.role;
       upon?.();
     } catch (cause) {

@@ -129,6 +129,7 @@ export class DocumentWire {
   resume(missing: Missing): void {
     this.needsState = false;
     this.state.replicator.resume(missing);
+    this.state.dropAnswered();
     this.state.becomeReady();
     void this.state.store();
   }
@@ -202,7 +203,8 @@ export class DocumentWire {
     this.outbox.sent();
     // What goes out is stored before: a client that ends now sends the same again, under the same `seq`.
     await state.store();
-    if (link !== state.context.link() || !state.isLive) return;
+    const isGivenUp = state.replicator.replica?.inFlight !== next;
+    if (isGivenUp || link !== state.context.link() || !state.isLive) return;
     link.send("OP", this.payloadOf(next), `op-${next.seq}`);
   }
 

@@ -8,6 +8,7 @@ import {
   type Patch,
   type Problem,
   type SharedDocument,
+  type Store,
 } from "@collab/client";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FakePlatform } from "../support/fake.js";
@@ -36,15 +37,11 @@ const ops = () => platform.socket.sent.filter((message) => message.type === "OP"
 const op = () => ops().at(-1);
 
 /** A document that is online with a state. */
-async function start(
-  state: Json = { title: "Sync" },
-  options: object = {},
-  values = new Map<string, Json>(),
-) {
+async function start(state: Json = { title: "Sync" }, options: object = {}, store: Store = memoryStore()) {
   client = createClient({
     url: "ws://gateway/realtime",
     getToken: () => "token",
-    store: memoryStore(values),
+    store,
     environment: platform.environment(),
   });
   client.onProblem((problem) => problems.push(problem));
@@ -510,7 +507,7 @@ describe("a refusal", () => {
 
   test("of what another session had sent leaves the others as well", async () => {
     const values = new Map<string, Json>();
-    await start({ title: "Sync" }, {}, values);
+    await start({ title: "Sync" }, {}, memoryStore(values));
     client.disconnect();
     await settle();
     document.set("/title", "One");
@@ -631,6 +628,25 @@ describe("a refusal", () => {
   });
 });
 
+test("what was given up while it was stored isn't sent", async () => {
+  const inner = memoryStore();
+  let open = () => {};
+  let gate = Promise.resolve();
+  await start({ title: "Sync" }, {}, { ...inner, write: (changes) => gate.then(() => inner.write(changes)) });
+  gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  document.set("/location", "Room 1");
+  await settle();
+  tell("OP_BROADCAST", { client_id: "b", version: 9, operations: [] }); // versions are missing
+  const state = { title: "Later" };
+  tell("SUBSCRIBE_ACK", { resource: "event", epoch: 2, role: "editor", version: 2, state });
+  await settle();
+  open();
+  await settle();
+  expect(ops().map(({ id, payload }) => [id, payload.version, payload.epoch])).toEqual([["op-2", 2, 2]]);
+});
+
 test("a seq that the server knows is not used again", async () => {
   client = createClient({
     url: "ws://gateway/realtime",
@@ -732,6 +748,20 @@ describe("a conflict that is asked about", () => {
     await settle();
     expect(op()?.payload).toMatchObject({ seq: 1, version: 5, force: true });
     expect(document.snapshot.view?.title).toBe("Mine");
+  });
+
+  test("and that is merged with another history is asked about no more", async () => {
+    await asked();
+    await reconnect({ epoch: 2, version: 2, state: { title: "Others" } });
+    expect(document.snapshot.conflicts.map(({ kind }) => kind)).toEqual(["merged"]);
+    expect(document.snapshot).toMatchObject({ view: { title: "Others" }, pending: 0 });
+  });
+
+  test("is asked about still when the connection comes back", async () => {
+    const id = await asked();
+    await reconnect({ version: 6, changes: [] });
+    expect(document.snapshot.conflicts).toMatchObject([{ id, kind: "refused" }]);
+    expect(ops()).toHaveLength(0);
   });
 
   test("theirs drops it", async () => {
