@@ -65,7 +65,8 @@ function pushed(
   if (joins && top?.label === label - 1) {
     const [next, ...rest] = top.operations; // those are composed as far as they can be
     const operations = [...composed(next ? [...inverse, next] : inverse), ...rest];
-    return [...stack.slice(0, -1), { operations, label }];
+    const below = stack.slice(0, -1);
+    return operations.length ? [...below, { operations, label }] : below;
   }
   return [...stack.slice(1 - ENTRIES_MAX), { operations: inverse, label }];
 }

@@ -61,6 +61,19 @@ describe("a replica", () => {
     expect(replica.undo()).toBe(false);
   });
 
+  it("has nothing to undo of what was typed and taken out again in one go", () => {
+    const replica = new Replica(event(), 0);
+    replica.edit(titled("Coffee"));
+    replica.edit(typed(0, "x"));
+    replica.edit([{ op: "text", path: "/text", value: [{ d: 1 }] }], true);
+    expect(replica.undoStacks.undo).toHaveLength(1);
+    replica.edit(typed(0, "y"), true);
+    replica.undo();
+    expect(replica.view).toEqual({ ...event(), title: "Coffee" });
+    replica.undo();
+    expect(replica.view).toEqual(event());
+  });
+
   it("leaves in place what somebody wrote after what is undone", () => {
     const replica = new Replica(event(), 0);
     replica.edit(titled("Coffee"));
