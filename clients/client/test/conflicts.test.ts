@@ -1,6 +1,6 @@
 /** Conflicts on a real gateway: told, asked about, and resolved each way. */
 
-import type { Problem, SharedDocument } from "@collab/client";
+import type { ClientOptions, Problem, SharedDocument } from "@collab/client";
 import { expect, test } from "vitest";
 import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -107,9 +107,10 @@ async function meeting(
   offline: (ben: SharedDocument<Event>) => void,
   online: (ann: SharedDocument<Event>) => void,
   onConflict: "merge" | "ask" = "merge",
+  options: Partial<ClientOptions> = {},
 ) {
   const { document: ann } = await people.event("ann", value);
-  const { client } = await people.join("ben", ann.id);
+  const { client } = await people.join("ben", ann.id, options);
   const ben = client.open<Event>("event", ann.id, { onConflict });
   const problems: Problem[] = [];
   client.onProblem((problem) => problems.push(problem));
@@ -260,6 +261,30 @@ test("theirs of an item that one removed is put where it was, over nobody", asyn
   ben.resolve(conflict.id, "theirs");
   await until(ann, (now) => now.view?.attendees?.length === 2);
   expect(ann.snapshot.view?.attendees).toEqual([person("ben", "DECLINED"), person("carol")]);
+});
+
+test.each([
+  ["one", ["ann", "carol", "dan"], ["ann", "ben", "carol", "dan"]],
+  ["several", ["carol"], ["ben", "carol"]],
+])("theirs of %s that went with a new array is put where it was, over nobody", async (_name, mine, both) => {
+  const attendees = ["ann", "ben", "carol", "dan"].map((user) => person(user));
+  const { ann, ben, conflict } = await meeting(
+    { attendees },
+    (document) =>
+      document.set(
+        "/attendees",
+        mine.map((user) => person(user)),
+      ),
+    (document) => document.set("/attendees/1/response_status", "DECLINED"),
+    "merge",
+    { schemas: { event: {} } }, // so the gateway alone says what the new array is
+  );
+  expect(conflict).toMatchObject({ mine: undefined, theirs: person("ben", "DECLINED") });
+  ben.resolve(conflict.id, "theirs");
+  await until(ann, (now) => now.view?.attendees?.length === both.length);
+  expect(ann.snapshot.view?.attendees).toEqual(
+    both.map((user) => person(user, user === "ben" ? "DECLINED" : undefined)),
+  );
 });
 
 test("asked, theirs takes back only what is in conflict", async () => {

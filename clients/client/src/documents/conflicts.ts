@@ -107,22 +107,28 @@ function placeOf(found: WireConflict, submitted: Submitted) {
   const path = pathOf(document, found.path);
   const end = endOf(found, submitted);
   const isDropped = found.kind === "dropped";
-  const isMoved = end === undefined && path.some(isIndex) && patch.slice(found.index + 1).some(isShifting);
+  const isMoved = end === undefined && path.some(isIndex) && operations.some(isShifting);
   const isLost = isMoved || (isDropped && isGone(found, path, patch[found.index]));
-  const isGap = !isDropped && patch[found.index]?.op === "remove" && isIndex(path.at(-1));
+  const isRemoval = patch[found.index]?.op === "remove" || operations[(end ?? 0) - 1]?.[0] === "rem";
+  const isGap = !isDropped && isRemoval && isIndex(path.at(-1));
   const rest = operations.slice(end ?? operations.length);
   return carried(path, isLost ? "lost" : isGap ? "gap" : "node", [rest, ...buffer]);
 }
 
 /** So many operations came of the patch up to the one that is told of; undefined where nobody can say. */
-function endOf({ index }: WireConflict, { patch, operations, reported }: Submitted): number | undefined {
-  const isKept = patch.map((_, at) => !reported.some((one) => one.kind === "dropped" && one.index === at));
-  const count = (end: number) => isKept.slice(0, end).filter(Boolean).length;
-  return count(patch.length) === operations.length ? count(index + 1) : undefined;
+function endOf(found: WireConflict, { patch, operations, reported }: Submitted): number | undefined {
+  const { index, kind, path } = found;
+  const dropped = reported.filter((one) => one.kind === "dropped").map((one) => one.index);
+  const kept = [...patch.keys()].filter((at) => !dropped.includes(at));
+  if (kept.length === operations.length) return kept.filter((at) => at <= index).length;
+  if (kind === "dropped" || !path.startsWith(`${patch[index]?.path}/`)) return undefined;
+  // Of a new array several came: the removal of an item is known by its place.
+  return operations.findIndex(([kind, at]) => kind === "rem" && formatPointer(at) === path) + 1 || undefined;
 }
 
 /** Can it give other items new indexes? */
-const isShifting = ({ op }: PatchOperation): boolean => ["add", "remove", "move", "copy"].includes(op);
+const isShifting = ([kind, path]: Operation): boolean =>
+  kind === "ins" || kind === "mov" || (kind === "rem" && isIndex(path.at(-1)));
 
 /** Has a dropped edit no place any more, or can nobody say what it would have written there? */
 const isGone = (found: WireConflict, path: Path, operation: PatchOperation | undefined): boolean =>

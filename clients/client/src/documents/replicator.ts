@@ -83,12 +83,12 @@ export class Replicator {
   /** Nothing is known of the document: edits start from nothing, and from no history. */
   begin(): void {
     this.epoch = NO_EPOCH;
-    this.#follow(new Replica(null, 0, this.#options()));
+    this.#follow(new Replica(null, 0, { strategies: this.strategies }));
   }
 
   /** Go on with a replica that was changed as JSON. */
   replace(saved: SavedReplica): void {
-    this.#follow(Replica.from(saved, this.#options()));
+    this.#follow(Replica.from(saved, { strategies: this.strategies }));
   }
 
   /** What is in flight waits again, as it stands on the present document; at most so many edits a patch. */
@@ -110,11 +110,7 @@ export class Replicator {
   /** Another replica, whose numbers go on. */
   #successor(document: Json, version: number): Replica {
     const { seqNext } = (this.replica as Replica).toJSON();
-    return new Replica(document, version, { ...this.#options(), seqNext });
-  }
-
-  #options() {
-    return { strategies: this.strategies };
+    return new Replica(document, version, { strategies: this.strategies, seqNext });
   }
 
   #follow(replica: Replica): Replica {
@@ -227,7 +223,7 @@ export class Replicator {
   }
 
   #start(state: Json, version: number): void {
-    const next = this.#follow(new Replica(state, version, this.#options()));
+    const next = this.#follow(new Replica(state, version, { strategies: this.strategies }));
     this.show(null, next.view);
   }
 

@@ -12,7 +12,7 @@ import { difference } from "./difference.js";
 import { apply, type Operations } from "./documents.js";
 import { emit, type Patch, settle } from "./emit.js";
 import { invert } from "./inverse.js";
-import { DEFAULT_LIMITS, type Limits, lower } from "./lower.js";
+import { DEFAULT_LIMITS, lower } from "./lower.js";
 import type { Strategies } from "./strategies.js";
 import { transform } from "./transform.js";
 import { UndoStacks } from "./undo.js";
@@ -45,7 +45,6 @@ export interface SavedReplica {
 export interface ReplicaOptions {
   /** The server's, where the client knows them; without them the server's answers correct the replica. */
   strategies?: Strategies;
-  limits?: Limits;
   seqNext?: number;
 }
 
@@ -62,7 +61,6 @@ export class Replica {
   /** Edits that were withdrawn because a `test` in them came to fail, for the caller to take out. */
   readonly refused: { error: PatchError; patch: Patch }[] = [];
   #strategies: Strategies;
-  #limits: Limits;
   #seqNext: number;
   #edits = 0; // labels of the undo stacks
   #inFlight: InFlight | null = null;
@@ -71,11 +69,10 @@ export class Replica {
   constructor(
     public document: Json,
     public version: number,
-    { strategies = {}, limits = DEFAULT_LIMITS, seqNext = 1 }: ReplicaOptions = {},
+    { strategies = {}, seqNext = 1 }: ReplicaOptions = {},
   ) {
     this.view = document;
     this.#strategies = strategies;
-    this.#limits = limits;
     this.#seqNext = seqNext;
   }
 
@@ -111,7 +108,7 @@ export class Replica {
    * it is undone together with the edit before.
    */
   edit(patch: Patch, joins = false): void {
-    this.#add(lower(this.view, patch, this.#strategies, this.#limits), undefined, joins);
+    this.#add(lower(this.view, patch, this.#strategies), undefined, joins);
   }
 
   /** Take back the user's last edit, as far as others left it; false without one. */
@@ -152,7 +149,7 @@ export class Replica {
     const edits: Operations[] = [];
     while (this.#buffer.length && edits.length < editsMax) {
       const edit = this.#buffer[0] as Operations;
-      if (count && count + edit.length > this.#limits.patchOperationsMax) break;
+      if (count && count + edit.length > DEFAULT_LIMITS.patchOperationsMax) break;
       this.#buffer.shift();
       try {
         const after = apply(document, edit);
@@ -261,8 +258,7 @@ export class Replica {
     const isAll = !this.#buffer.some((edit) => edit.length);
     tell();
     const { patch } = flying.submission;
-    if (!upon.length || !isAll) return patch;
-    return [...patch, ...emit(apply(this.document, withoutTests(operations)), upon, true)];
+    return isAll ? [...patch, ...emit(apply(this.document, withoutTests(operations)), upon, true)] : patch;
   }
 
   /**
