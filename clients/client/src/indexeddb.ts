@@ -21,7 +21,8 @@ export function indexedDbStore(name: string, factory: IDBFactory = globalThis.in
     mode: IDBTransactionMode,
     work: (records: IDBObjectStore) => IDBRequest<R> | null,
   ): Promise<R> {
-    const transaction = (await database()).transaction(RECORDS, mode);
+    // Browsers' own choice is done before the disk has it.
+    const transaction = (await database()).transaction(RECORDS, mode, { durability: "strict" });
     let request: IDBRequest<R> | null;
     try {
       request = work(transaction.objectStore(RECORDS));

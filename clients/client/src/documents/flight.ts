@@ -14,6 +14,8 @@ export class Flight {
   answeredUpTo = 0;
   /** It was sent on the present connection. */
   isSent = false;
+  /** It never was, on any: what the server has under its `seq` is another. */
+  isFresh = false;
 
   /** What a record has comes before what is here, for which somebody may be waiting. */
   restore(pending: number, flying: number): void {
@@ -25,6 +27,7 @@ export class Flight {
   /** Where not all that waits went in one patch, nothing of it counts as saved before the rest is. */
   launch(isAll: boolean): void {
     this.flying = isAll ? this.pending : 0;
+    this.isFresh = true;
   }
 
   /** What is in flight has its answer; with `isAll` nothing else waits. */
@@ -38,7 +41,7 @@ export class Flight {
   /** What was in flight waits again. */
   ground(): void {
     this.flying = 0;
-    this.isAsking = this.isForced = this.isSent = false;
+    this.isAsking = this.isForced = this.isSent = this.isFresh = false;
     this.answeredUpTo = 0;
   }
 }

@@ -36,7 +36,8 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
     case "VERSION_TOO_OLD":
       return { next: replicator.rebase() ? "again" : "reload" };
     case "SEQ_REUSED":
-      return renumbered(replicator);
+      replicator.renumber();
+      return { next: "again" };
     case "SEQ_TOO_OLD":
       return { next: "reload" };
     case "CONFLICT":
@@ -45,17 +46,6 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
     default:
       return withdrawn(replicator);
   }
-}
-
-/** The `seq` belongs to another submission (a store was lost): this one takes the next. */
-function renumbered(replicator: Replicator): Verdict {
-  const saved = (replicator.replica as Replica).toJSON();
-  if (saved.inFlight) {
-    const seq = saved.seqNext;
-    const inFlight = { ...saved.inFlight, submission: { ...saved.inFlight.submission, seq } };
-    replicator.replace({ ...saved, inFlight, seqNext: seq + 1 });
-  }
-  return { next: "again" };
 }
 
 function asked(found: WireConflict[], head: number | undefined, replicator: Replicator): Verdict {

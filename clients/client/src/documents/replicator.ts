@@ -9,6 +9,7 @@ import type { Json, Patch, Strategies } from "../api.js";
 import {
   difference,
   emit,
+  isSame,
   lower,
   merge,
   type Operations,
@@ -16,6 +17,7 @@ import {
   PatchError,
   Replica,
   type SavedReplica,
+  settle,
 } from "../kernel/index.js";
 import type { Change, Missing, WireConflict } from "../wire.js";
 import { fromMerge, fromWire, type Unresolved } from "./conflicts.js";
@@ -164,7 +166,9 @@ export class Replicator {
 
   /** The submission to send now: what waits goes in flight where nothing is. It stays due until it is sent. */
   next(): Outgoing | null {
-    return this.isDue ? ((this.replica as Replica).inFlight ?? this.#promote()) : null;
+    const submission = this.isDue ? ((this.replica as Replica).inFlight ?? this.#promote()) : null;
+    if (submission) this.flight.isFresh = false;
+    return submission;
   }
 
   #promote(): Outgoing | null {
@@ -235,14 +239,30 @@ export class Replicator {
   /** A `seq` that the server knows is taken, whoever forgot it. */
   #skip(seqLast: number): void {
     const saved = this.replica?.toJSON();
-    if (saved && !saved.inFlight && saved.seqNext <= seqLast)
-      this.replace({ ...saved, seqNext: seqLast + 1 });
+    if (!saved) return;
+    if (!saved.inFlight && saved.seqNext <= seqLast) this.replace({ ...saved, seqNext: seqLast + 1 });
+    else if (this.#isUnsent(seqLast)) this.renumber(seqLast + 1);
   }
 
-  #receive(change: Change): void {
-    const isOwn = change.client_id === this.clientId() && change.seq !== undefined;
-    if (isOwn) this.acknowledge(change.seq as number, change.version, change.operations, change.conflicts);
-    else this.receive(change.version, change.operations, change.client_id);
+  /** The submission in flight takes the next `seq`, or this one: its own belongs to another (a store was lost). */
+  renumber(least = 0): void {
+    this.replace(renumbered((this.replica as Replica).toJSON(), least));
+  }
+
+  /** Is what never was sent in flight under a `seq` up to this one? */
+  #isUnsent(seq: number): boolean {
+    const flying = this.replica?.inFlight;
+    return !!flying && this.flight.isFresh && flying.seq <= seq;
+  }
+
+  #receive({ client_id: author, seq, version, operations, conflicts }: Change): void {
+    if (author !== this.clientId() || seq === undefined) {
+      this.receive(version, operations, author);
+      return;
+    }
+    // The record was written before this was sent, and can have the same edit waiting.
+    if (this.#isUnsent(seq) && !isInFlight(this.replica as Replica, operations)) this.renumber(seq + 1);
+    this.acknowledge(seq, version, operations, conflicts);
   }
 
   receive(version: number, patch: Patch, author: string): void {
@@ -272,7 +292,7 @@ export class Replicator {
   #reload(replica: Replica, { state = null, version, acks = [], seq_last: seqLast = 0 }: Missing): void {
     this.#sendAtBase(replica);
     const seq = replica.inFlight?.seq ?? Number.POSITIVE_INFINITY;
-    const isIncluded = seq <= seqLast || acks.some((ack) => ack.seq === seq);
+    const isIncluded = !this.flight.isFresh && (seq <= seqLast || acks.some((ack) => ack.seq === seq));
     const { document, view } = replica;
     try {
       this.#by(null, () => replica.reload(state, version, isIncluded));
@@ -317,4 +337,20 @@ export class Replicator {
     const operations = difference(before, after);
     if (operations.length) this.#by(null, () => this.events.onView(before, operations, after, null));
   }
+}
+
+function renumbered({ inFlight, seqNext, ...saved }: SavedReplica, least: number): SavedReplica {
+  if (!inFlight) return { ...saved, inFlight, seqNext };
+  const seq = Math.max(seqNext, least);
+  return {
+    ...saved,
+    inFlight: { ...inFlight, submission: { ...inFlight.submission, seq } },
+    seqNext: seq + 1,
+  };
+}
+
+/** Is it, as it was committed, what is in flight? */
+function isInFlight(replica: Replica, patch: Patch): boolean {
+  const { document, inFlight } = replica.toJSON();
+  return isSame(lower(document, patch, {}, null), settle(document, inFlight?.edits.flat() ?? []));
 }

@@ -1,7 +1,7 @@
 /** The editing kernel: pure functions over immutable JSON documents, and the replica of one document. */
 
 export { canonical } from "./canonical.js";
-export { composed } from "./compose.js";
+export { composed, isSame } from "./compose.js";
 export { difference } from "./difference.js";
 export { apply, find, type Operation, type Operations } from "./documents.js";
 export { emit, type Patch, type PatchOperation, settle } from "./emit.js";

@@ -144,3 +144,13 @@ test.each([
   expect(await store.read("a")).toBe(2);
   await store.close();
 });
+
+test("what IndexedDB has written is on the disk when it counts as stored", async () => {
+  const begun = vi.spyOn(IDBDatabase.prototype, "transaction");
+  const store = indexedDbStore(`store ${++count}`);
+  await store.write(new Map([["a", 1]]));
+  const transaction: IDBTransaction = begun.mock.results.at(-1)?.value;
+  expect(transaction.durability).toBe("strict");
+  begun.mockRestore();
+  await store.close();
+});

@@ -1,0 +1,75 @@
+/** What a replicator makes of the server's answers when its record is older than what the server had of it. */
+
+import type { Json, Patch } from "@collab/client";
+import { expect, test } from "vitest";
+import { Replicator, type SavedReplicator } from "../../src/documents/replicator.js";
+import type { Change } from "../../src/wire.js";
+
+const RECORD: SavedReplicator = {
+  replica: { document: { text: "" }, version: 10, seqNext: 5, inFlight: null, buffer: [] },
+  epoch: 1,
+  edits: 0,
+  flying: 0,
+};
+
+const write = (text: string): Patch => [{ op: "text", path: "/text", value: [text] }];
+
+/** Ann's client, as its record has it. */
+function restored(record = RECORD): Replicator {
+  const events = { onView: () => {}, onConflicts: () => {}, onRefused: () => {} };
+  const replicator = new Replicator(() => "ann", {}, events);
+  replicator.restore(structuredClone(record));
+  return replicator;
+}
+
+/** What Ann's client sent after the record was written, under the numbers from 5 on. */
+const sent = (texts: string[]): Change[] =>
+  texts.map((text, at) => {
+    const author = { client_id: "ann", user_id: "ann", timestamp: 1 };
+    return { ...author, version: 11 + at, seq: 5 + at, operations: write(text) };
+  });
+
+const view = (replicator: Replicator): Json => replicator.replica?.view ?? null;
+
+test("an edit upon an old record isn't taken for what was sent under its seq since", () => {
+  const replicator = restored();
+  replicator.edit(write("new "));
+  replicator.resume({ version: 12, epoch: 1, changes: sent(["b", "a"]), seq_last: 6 });
+  expect(view(replicator)).toEqual({ text: "abnew " });
+  expect(replicator.flight.pending).toBe(1);
+  expect(replicator.next()).toMatchObject({ seq: 7, baseVersion: 10, patch: write("new ") });
+});
+
+test("nor where a state stands for what was sent", () => {
+  const replicator = restored();
+  replicator.edit(write("new "));
+  replicator.resume({ version: 1_200, epoch: 1, state: { text: "ab" }, seq_last: 6 });
+  expect(view(replicator)).toEqual({ text: "abnew " });
+  expect(replicator.next()).toMatchObject({ seq: 7 });
+});
+
+test("nor where the server doesn't say which numbers it knows", () => {
+  const replicator = restored();
+  replicator.edit(write("new "));
+  replicator.resume({ version: 12, epoch: 1, changes: sent(["b", "a"]) });
+  expect(replicator.next()).toMatchObject({ seq: 7, patch: write("new ") });
+});
+
+test("an edit that the record has, and that was sent although that could not be stored, is there once", () => {
+  const first = restored();
+  first.edit(write("kept"));
+  const replicator = restored(first.save() as SavedReplicator);
+  replicator.resume({ version: 11, epoch: 1, changes: sent(["kept"]), seq_last: 5 });
+  expect(view(replicator)).toEqual({ text: "kept" });
+  expect(replicator.flight.pending).toBe(0);
+});
+
+test("a submission that the record has in flight is done where a state stands for it", () => {
+  const first = restored();
+  first.edit(write("sent"));
+  first.next();
+  const replicator = restored(first.save() as SavedReplicator);
+  replicator.resume({ version: 1_200, epoch: 1, state: { text: "sent" }, seq_last: 5 });
+  expect(view(replicator)).toEqual({ text: "sent" });
+  expect(replicator.flight.pending).toBe(0);
+});
