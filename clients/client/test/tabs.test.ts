@@ -72,27 +72,46 @@ class MortalTab {
   }
 }
 
-/** A store that reads the record of this key when it is told to go on. */
-function gated(held: string) {
-  let reading: () => void = () => {};
-  const isReading = new Promise<void>((resolve) => {
-    reading = resolve;
+/** Something that is told when it is reached, and passed when the test says so. */
+function gate() {
+  let [reach, goOn] = [() => {}, () => {}];
+  const isReached = new Promise<void>((resolve) => {
+    reach = resolve;
   });
-  let goOn: () => void = () => {};
-  const gate = new Promise<void>((resolve) => {
+  const open = new Promise<void>((resolve) => {
     goOn = resolve;
   });
+  const pass = () => {
+    reach();
+    return open;
+  };
+  return { isReached, goOn: () => goOn(), pass };
+}
+
+/** A store that reads the record of this key when it is told to go on. */
+function gated(held: string) {
+  const { isReached: isReading, goOn, pass } = gate();
   const slow = (inner: Store): Store => ({
     ...inner,
     read: async (key) => {
-      if (key === held) {
-        reading();
-        await gate;
-      }
+      if (key === held) await pass();
       return inner.read(key);
     },
   });
-  return { isReading, goOn: () => goOn(), slow };
+  return { isReading, goOn, slow };
+}
+
+/** A store that writes what has this text under this key when it is told to go on. */
+function gatedWrites(key: string, text: string) {
+  const { isReached: isWriting, goOn, pass } = gate();
+  const slow = (inner: Store): Store => ({
+    ...inner,
+    write: async (changes) => {
+      if (JSON.stringify(changes.get(key) ?? "").includes(text)) await pass();
+      await inner.write(changes);
+    },
+  });
+  return { isWriting, goOn, slow };
 }
 
 /** Waits until following tabs have said so many messages of a type. */
@@ -228,6 +247,29 @@ describe.skipIf(!hasLocks)("tabs", () => {
     await until(ben, (now) => now.view?.description === "hello world");
   }, 30_000);
 
+  test("an edit that comes to a leading tab while it closes is the next one's", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "Last words");
+    const [one, two] = [people.client("ann", { store: slow(store()) }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const problems: Problem[] = [];
+    two.onProblem((problem) => problems.push(problem));
+    first.set("/description", "Last words");
+    const closing = one.close();
+    await Promise.all([isWriting, until(one.connection, (now) => now.state === "denied")]);
+    const said = heard(String(store().name), "OP", 1);
+    second.set("/title", "Late");
+    await said;
+    const { state } = two.connection.snapshot;
+    goOn();
+    await closing;
+    await second.saved();
+    expect([problems, state]).toEqual([[], "online"]);
+    await until(ben, (now) => now.view?.title === "Late");
+  });
+
   test("a document that was kept is there offline, opened before it is known who leads", async () => {
     const store = shared();
     const first = people.client("ann", { store: store(), connect: false });
@@ -288,19 +330,8 @@ describe.skipIf(!hasLocks)("tabs", () => {
 
   test("in a following tab an edit is stored when the leading one has stored it", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
-    const key = `doc/event:${ben.id}`;
-    let goOn: () => void = () => {};
-    const gate = new Promise<void>((resolve) => {
-      goOn = resolve;
-    });
+    const { goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "Lunch");
     const store = shared();
-    const slow = (inner: Store): Store => ({
-      ...inner,
-      write: async (changes) => {
-        if (JSON.stringify(changes.get(key) ?? "").includes("Lunch")) await gate;
-        await inner.write(changes);
-      },
-    });
     const one = people.client("ann", { store: slow(store()), connect: false });
     const two = people.client("ann", { store: store(), connect: false });
     one.connect();

@@ -235,15 +235,16 @@ export class Tabs {
     if (!this.isLeading) this.#post({ kind: "wish", wish });
   }
 
-  /** The lead isn't wanted any more. */
+  /** The lead isn't wanted any more, and nobody is answered: what comes now is for the next tab that leads. */
   abandon(): void {
     this.#isClosed = true;
     this.#silence.end();
     this.#giveUp.abort();
+    this.#host = null;
+    if (this.#channel) this.#channel.onmessage = null;
   }
 
   close(): void {
-    this.#host = null;
     this.#channel?.close();
     this.#channel = null;
     this.#release?.();
