@@ -251,7 +251,10 @@ describe.skipIf(!hasLocks)("tabs", () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const store = shared();
     const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "Last words");
-    const [one, two] = [people.client("ann", { store: slow(store()) }), people.client("ann", { store: store() })];
+    const [one, two] = [
+      people.client("ann", { store: slow(store()) }),
+      people.client("ann", { store: store() }),
+    ];
     const first = await opened(one, ben.id);
     const second = await opened(two, ben.id);
     const problems: Problem[] = [];

@@ -89,10 +89,12 @@ export class Keeper {
     return done;
   }
 
+  /** Writes what there is, and nothing after that: the store is the next client's. */
   async close(): Promise<void> {
-    this.#timer.end();
     if (this.#dirty.size && !this.#isWriting) await this.#write();
     else if (this.#isWriting) await new Promise<boolean>((resolve) => this.#waiting.push(resolve));
+    this.isOwner = false;
+    this.#timer.end();
     await this.store.close().catch(() => {});
   }
 

@@ -78,6 +78,26 @@ test("what could not be stored isn't written over the records of a tab that has 
   expect(values.get("doc")).toBe("new");
 });
 
+test("a client that was closed while its store was full writes nothing later", async () => {
+  const values = new Map<string, Json>();
+  const { room, store } = filling(values);
+  const { client, document } = offline(store);
+  await settle();
+  document.create({ title: "Old" });
+  await document.stored();
+  room.isFull = true;
+  document.set("/title", "Unstored");
+  await client.close();
+  room.isFull = false;
+  const next = offline(store);
+  await settle();
+  next.document.set("/title", "New");
+  await next.document.stored();
+  await vi.advanceTimersByTimeAsync(RETRY_MS);
+  expect(JSON.stringify(values.get("doc/event:1"))).toContain("New");
+  await next.client.close();
+});
+
 test("nothing is written while the newest lead reads, though one before it has read by now", async () => {
   const values = new Map<string, Json>();
   const timers = { setTimeout, clearTimeout } as never;
