@@ -427,6 +427,7 @@ export interface Store {
 export interface Environment {
   webSocket: (url: string, protocols: string[]) => Socket;
   fetch: (url: string, init: RequestInit) => Promise<Response>;
+  /** Milliseconds since whenever, to measure time with. */
   now: () => number;
   /** In [0, 1). */
   random: () => number;

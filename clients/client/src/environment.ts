@@ -11,6 +11,7 @@ interface Globals {
   addEventListener?: EventTarget["addEventListener"];
   removeEventListener?: EventTarget["removeEventListener"];
   BroadcastChannel?: typeof BroadcastChannel;
+  performance?: { now(): number };
 }
 
 export function environmentOf(given: Partial<Environment> = {}): Environment {
@@ -24,7 +25,7 @@ export function environmentOf(given: Partial<Environment> = {}): Environment {
       if (!globals.fetch) throw new Error("No fetch here: pass environment.fetch.");
       return globals.fetch(url, init);
     },
-    now: () => Date.now(),
+    now: () => (globals.performance ?? Date).now(), // not set back with the device's clock
     random: () => Math.random(),
     setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),
     clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),

@@ -52,7 +52,7 @@ export class ServerConnection {
   #failures = 0;
   #unopened = 0;
   #tokensRefused = 0;
-  #onlineSince = 0;
+  #onlineSince = Infinity; // not yet
   #isPolling = false; // between polls a socket is tried, which isn't shown
   #isPaced = false; // the server set the pace: no event cuts the wait short
   #goAwayUntil = 0;
@@ -127,7 +127,7 @@ export class ServerConnection {
 
   #wait(reason: ConnectionReason, ms: number | null, isPaced = false): void {
     this.#isPaced = isPaced;
-    const retryAt = ms === null ? undefined : this.environment.now() + ms;
+    const retryAt = ms === null ? undefined : Date.now() + ms;
     this.#enter("waiting", "reconnecting", reason, retryAt);
     if (ms !== null) this.#timer.set(ms, () => this.#attempt());
   }
@@ -178,7 +178,7 @@ export class ServerConnection {
   /** Who was here before says so: in a storm they come first. */
   #address(): string {
     const { url } = this.options;
-    return this.#onlineSince ? `${url}${url.includes("?") ? "&" : "?"}resume=1` : url;
+    return this.#onlineSince < Infinity ? `${url}${url.includes("?") ? "&" : "?"}resume=1` : url;
   }
 
   #onAuthenticated(payload: Payload): void {

@@ -57,7 +57,7 @@ export class Link {
 
   /** Sends a message and gives its id; on a socket that is closing it goes nowhere, and `onClosed` follows. */
   send(type: string, payload: Payload, id: string = String(++this.#sent)): string {
-    this.#socket?.send(JSON.stringify({ type, id, timestamp: this.environment.now(), payload }));
+    this.#socket?.send(JSON.stringify({ type, id, timestamp: Date.now(), payload }));
     return id;
   }
 
