@@ -514,6 +514,30 @@ describe.skipIf(!hasLocks)("tabs", () => {
     expect(told).toHaveLength(1);
   });
 
+  test.each(["from the beginning", "later"])(
+    "who asks about conflicts in a following tab, %s, is asked",
+    async (when) => {
+      const { document: ben } = await people.event("ben", { title: "Sync" });
+      const store = shared();
+      const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+      if (when === "later") await opened(two, ben.id);
+      const second = two.open<Event>("event", ben.id, { onConflict: "ask" });
+      await second.ready();
+      one.disconnect();
+      await until(two.connection, (now) => now.isPaused);
+      second.set("/title", "Mine");
+      await second.stored();
+      ben.set("/title", "Theirs");
+      await ben.saved();
+      one.connect();
+      const { conflicts } = await until(second, (now) => now.conflicts.length > 0);
+      expect(conflicts).toMatchObject([{ kind: "refused", mine: "Mine", theirs: "Theirs" }]);
+      expect(ben.snapshot.view).toEqual({ title: "Theirs" });
+      second.resolve(conflicts[0]?.id ?? "", "mine");
+      await until(ben, (now) => now.view?.title === "Mine");
+    },
+  );
+
   test("what a tab that led before tells late is nothing to those that follow another", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const store = shared();

@@ -42,7 +42,12 @@ export class DocumentWire {
     const isKnown = replica && !this.needsState && epoch !== NO_EPOCH;
     const isNew = replica && epoch === NO_EPOCH && !replica.version;
     const seen: Payload = isKnown ? { version: replica.version, epoch } : isNew ? { is_new: true } : {};
-    return { resource: type, resource_id: id, ...seen };
+    return { resource: type, resource_id: id, ...seen, ...this.#onConflict() };
+  }
+
+  /** A tab that leads is told with a SUBSCRIBE too: it may have edits to send that this one made. */
+  #onConflict(): Payload {
+    return this.options.onConflict === "ask" ? { on_conflict: "refuse" } : {};
   }
 
   /** A subscription is on its way, alone or with others'. */
@@ -211,7 +216,6 @@ export class DocumentWire {
   payloadOf(next: Outgoing): Payload {
     const { type, id, context, replicator } = this.state;
     const { isForced } = replicator.flight;
-    const isAsked = this.options.onConflict === "ask" && !isForced;
     return {
       resource_type: type,
       resource_id: id,
@@ -220,8 +224,7 @@ export class DocumentWire {
       client_id: context.clientId(),
       seq: next.seq,
       ...(replicator.epoch !== NO_EPOCH && { epoch: replicator.epoch }),
-      ...(isForced && { force: true }),
-      ...(isAsked && { on_conflict: "refuse" }),
+      ...(isForced ? { force: true } : this.#onConflict()),
     };
   }
 }

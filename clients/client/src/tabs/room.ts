@@ -58,6 +58,7 @@ export class TabRoom {
   }
 
   async onSay(tab: string, type: string, id: string, payload: Payload): Promise<void> {
+    if (payload.on_conflict) this.document.options.onConflict = "ask";
     if (type === "SUBSCRIBE") await this.#subscribe(tab, id, payload);
     else if (type === "OP") this.#edit(tab, id, payload);
     else if (type === "RESOLVE") this.#resolve(tab, payload);
