@@ -95,9 +95,9 @@ class GatewayClient implements Client, Peer {
       if (part) this.#tabs = new part.Tabs(name, this.#environment, this.#keeper, this.#registry, events);
     }
     if (this.#tabs) return this.#tabs.start();
-    this.#keeper.isOwner = true;
-    this.#onStore();
-    await this.#lead();
+    await this.#keeper.own(() => this.#adopt());
+    for (const { state } of this.#registry.documents) void state.store(); // what was made before
+    if (this.#keeper.isOwner) await this.#lead();
   }
 
   /** Two tabs that don't know of each other mustn't write to one store. */
@@ -109,12 +109,14 @@ class GatewayClient implements Client, Peer {
 
   #tabEvents(): TabEvents {
     return {
+      adopt: () => this.#adopt(),
       lead: () => this.#lead(),
       stepDown: () => this.#server.disconnect(),
       meta: () => this.#meta,
       connection: () => this.connection.snapshot,
       wanted: () => this.#wanted,
       onLeader: (meta, connection, wanted) => {
+        if (this.#isOthers(meta.userId)) return;
         this.#meta = meta;
         this.#wanted = wanted;
         this.#onConnection(connection);
@@ -151,13 +153,17 @@ class GatewayClient implements Client, Peer {
     };
   }
 
-  /** The store is this client's: its name, and what the last one left in it. */
-  async #lead(): Promise<void> {
+  /** Who has the store goes by its name, unless it is another user's: nothing else of it is read before. */
+  async #adopt(): Promise<void> {
     const meta = (await this.#keeper.load(META)) as unknown as Meta | undefined;
     if (this.#isOthers(meta?.userId ?? null)) return;
     if (meta?.clientId && !this.options.clientId) this.#meta.clientId = meta.clientId;
     this.#meta.userId ??= meta?.userId ?? null;
     this.#remember();
+  }
+
+  /** The store is this client's, and what the last one left in it. */
+  async #lead(): Promise<void> {
     for (const key of await this.#keeper.keys("queue/"))
       this.#registry.openQueued(key.slice("queue/".length));
     if (!this.#keeper.isOwner) return; // another tab has taken the lead meanwhile
@@ -166,12 +172,15 @@ class GatewayClient implements Client, Peer {
     this.#onConnection(this.#server.state.snapshot); // the other tab's was shown
   }
 
-  /** Is the store another user's? Then it is left alone, and so is the server. */
+  /** Is the store another user's? Then it is left alone, by this client as one without tabs, and so is the server. */
   #isOthers(owner: string | null): boolean {
-    const { userId } = this.#meta;
+    const userId = this.options.userId ?? this.#meta.userId;
     if (owner === null || userId === null || owner === userId) return false;
     const message = `Store and token are of two users, ${owner} and ${userId}: use a store for each.`;
     this.#tell({ code: "STORE_OTHER_USER", message });
+    this.#tabs?.abandon();
+    this.#tabs?.close();
+    this.#tabs = null;
     this.#keeper.leave();
     this.#server.disconnect();
     return true;

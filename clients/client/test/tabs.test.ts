@@ -10,6 +10,7 @@ import {
   memoryStore,
   type Problem,
   type Store,
+  StoreFullError,
 } from "@collab/client";
 import { describe, expect, test, vi } from "vitest";
 import { environmentOf } from "../src/environment.js";
@@ -201,6 +202,12 @@ describe.skipIf(!hasLocks)("tabs", () => {
     const { document: ben } = await people.event("ben", { tags: [] });
     const store = shared();
     const { wire, environment } = cuttable();
+    const leaders = new Set<string>();
+    const channel = new BroadcastChannel(String(store().name));
+    channel.onmessage = (event) => {
+      const { kind, leader } = (event as MessageEvent).data;
+      if (kind === "leading") leaders.add(leader);
+    };
     const one = people.client("ann", { store: store(), environment });
     const first = await opened(one, ben.id);
     first.edit({ op: "add", path: "/tags/-", value: "first" });
@@ -217,6 +224,11 @@ describe.skipIf(!hasLocks)("tabs", () => {
     await until(ben, (now) => now.view?.tags?.length === 3);
     await until(first, (now) => now.view?.tags?.length === 3);
     expect(first.snapshot.view).toEqual(ben.snapshot.view);
+    await two.close();
+    first.set("/title", "Again");
+    await first.saved();
+    expect(leaders.size).toBe(3); // that the same tab leads again is seen by those that missed who led meanwhile
+    channel.close();
   }, 30_000);
 
   test("what a tab had stored when it lost the lead is there once, and waited for", async () => {
@@ -537,6 +549,50 @@ describe.skipIf(!hasLocks)("tabs", () => {
       await until(ben, (now) => now.view?.title === "Mine");
     },
   );
+
+  test("who finds another user's store takes nothing of it, writes nothing to it, and is in no tab's way", async () => {
+    const values = new Map<string, Json>();
+    const store = shared(values);
+    const ann = people.client("ann", { store: store() });
+    const kept = await opened(ann, people.newId());
+    kept.create({ title: "Ann's" });
+    await kept.saved();
+    await ann.close();
+    const before = structuredClone(values);
+    const ben = people.client("ben", { store: store() });
+    const told = new Promise<Problem>((resolve) => ben.onProblem(resolve));
+    const [seen, made] = [ben.open<Event>("event", kept.id), ben.open<Event>("event", people.newId())];
+    made.create({ title: "Ben's" });
+    expect(await told).toMatchObject({ code: "STORE_OTHER_USER" });
+    await expect(made.stored()).rejects.toBeInstanceOf(StoreFullError);
+    expect([seen.snapshot.view, values]).toEqual([null, before]);
+    expect(ben.sync.snapshot.state).toBe("unsaved");
+    const again = people.client("ann", { store: store() });
+    expect((await opened(again, kept.id)).snapshot.view).toEqual({ title: "Ann's" });
+    ben.connect();
+    await made.saved();
+    expect(ben.connection.snapshot.userId).toBe("ben");
+  });
+
+  test("who finds another user's tab leading doesn't follow it", async () => {
+    const { document: kept } = await people.event("carl", { title: "Carl's" });
+    const store = shared();
+    const ann = people.client("ann", { store: store() });
+    const first = await opened(ann, kept.id);
+    const ben = people.client("ben", { store: store() });
+    const problems: Problem[] = [];
+    const told = new Promise<Problem>((resolve) => ben.onProblem(resolve));
+    ben.onProblem((problem) => problems.push(problem));
+    expect(await told).toMatchObject({ code: "STORE_OTHER_USER" });
+    expect(ben.clientId).not.toBe(ann.clientId);
+    ben.connect();
+    const second = await opened(ben, kept.id);
+    second.set("/title", "Ben's");
+    await second.saved();
+    await until(first, (now) => now.view?.title === "Ben's");
+    await until(first.presence, (now) => now.others.some(({ user_id }) => user_id === "ben"));
+    expect(problems).toHaveLength(1);
+  });
 
   test("what a tab that led before tells late is nothing to those that follow another", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });

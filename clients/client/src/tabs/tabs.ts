@@ -23,7 +23,9 @@ const LAST_WORDS_MS = 1_000;
 
 /** What the client does in either role. */
 export interface TabEvents {
-  /** The store is this tab's: connect with what it holds. */
+  /** The store is this tab's, and nothing else was read of it: go by its name, or leave it to its user. */
+  adopt(): Promise<void>;
+  /** Connect with what it holds. */
   lead(): Promise<void>;
   /** It is another's: no connection of one's own. */
   stepDown(): void;
@@ -104,10 +106,12 @@ export class Tabs {
     const onLost = () => this.#stepDown();
     const { name } = this;
     const wanted = isStealing ? locks?.steal(name, { onLost }) : locks?.acquire(name, { signal, onLost });
-    wanted?.then(
-      (release) => (signal.aborted ? release() : this.#lead(release)),
-      () => this.#isClosed && this.#decided(), // closed before it was this tab's turn
-    );
+    wanted
+      ?.then(
+        (release) => (signal.aborted ? release() : this.#lead(release)),
+        () => {}, // not wanted any more before it was this tab's turn
+      )
+      .then(() => this.#isClosed && this.#decided());
   }
 
   /** The leading tab has to show that it lives: one that was put to sleep (on phones they are) can't lead. */
@@ -127,12 +131,14 @@ export class Tabs {
     this.registry.onOffline();
     const isLeading = () => this.#release === release; // another tab may take it meanwhile
     await this.keeper.own(async () => {
+      await this.events.adopt();
       for (const { state } of this.registry.documents) if (isLeading()) await takeOver(state, isLeading);
     });
-    if (!isLeading()) return;
-    const epoch = Math.floor(this.environment.random() * 2 ** 40);
+    if (!isLeading() || this.#isClosed) return;
+    const { random } = this.environment;
     const [post, gone] = [this.#post.bind(this), this.#gone.bind(this)];
-    this.#host = new TabHost(this.#tab, this.registry, post, gone, epoch);
+    // A name for each lead: what is said to the one before isn't for this one.
+    this.#host = new TabHost(randomName(random), this.registry, post, gone, Math.floor(random() * 2 ** 40));
     this.#wished = {}; // it goes by what is wanted here
     await this.events.lead();
     this.#decided();
@@ -188,7 +194,7 @@ export class Tabs {
   #follow({ leader, meta, connection, wanted }: Note & { kind: "leading" }): void {
     const isNew = leader !== this.#leader;
     this.events.onLeader(meta, connection, this.#insisting(wanted));
-    if (!isNew) return;
+    if (!isNew || this.#isClosed) return;
     this.registry.onOffline();
     this.#leader = leader;
     this.#decided();
@@ -228,18 +234,19 @@ export class Tabs {
   /** The application wants something of the client that only the leading one can do. */
   wish(wish: Wish): void {
     if (this.#host) {
-      if (this.isLeading) this.events.wish(wish); // else the store is another user's
+      this.events.wish(wish);
       return;
     }
     Object.assign(this.#wished, wish);
     if (!this.isLeading) this.#post({ kind: "wish", wish });
   }
 
-  /** The lead isn't wanted any more, and nobody is answered: what comes now is for the next tab that leads. */
+  /** Neither to lead nor to follow is wanted any more; what others say from now on, the next leading tab answers. */
   abandon(): void {
     this.#isClosed = true;
     this.#silence.end();
     this.#giveUp.abort();
+    this.#host?.end();
     this.#host = null;
     if (this.#channel) this.#channel.onmessage = null;
   }
@@ -248,6 +255,8 @@ export class Tabs {
     this.#channel?.close();
     this.#channel = null;
     this.#release?.();
+    this.#release = null;
+    this.#decided();
     this.#live?.then(
       (release) => release(),
       () => {},

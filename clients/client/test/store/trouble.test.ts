@@ -91,3 +91,13 @@ test("another user's store is left alone", async () => {
   expect(client.connection.snapshot.isPaused).toBe(true);
   expect(left.get(`doc/event:${document.id}`)).toEqual(before);
 });
+
+test("what is made before it is known whose store it is isn't written to another user's", async () => {
+  const values = new Map<string, Json>([["client", { clientId: "ann's", userId: "ann" }]]);
+  const client = people.client("ben", { store: memoryStore(values) });
+  const made = client.open<Event>("event", people.newId());
+  made.create({ title: "Ben's" });
+  await expect(made.stored()).rejects.toBeInstanceOf(StoreFullError);
+  await client.close();
+  expect([...values.keys()]).toEqual(["client"]);
+});
