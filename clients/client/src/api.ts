@@ -256,7 +256,7 @@ export interface SharedDocument<T = Json> extends Readable<DocumentSnapshot<T>> 
   undo(): void;
   redo(): void;
 
-  /** Every edit so far is acknowledged by the server. Rejects where one of them is refused. */
+  /** Every edit so far is acknowledged by the server. Rejects where one is refused, or the document ends before. */
   saved(): Promise<void>;
   /** Every edit so far is in the durable store. */
   stored(): Promise<void>;

@@ -14,6 +14,7 @@ import {
 } from "@collab/client";
 import { describe, expect, test, vi } from "vitest";
 import { environmentOf } from "../src/environment.js";
+import { FakeSignal } from "./support/fake.js";
 import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
 
@@ -362,6 +363,70 @@ describe.skipIf(!hasLocks)("tabs", () => {
     goOn();
     await stored;
     expect(second.snapshot.isStored).toBe(true);
+  });
+
+  test("who waits in a following tab for an edit to be stored is told that the document was closed", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "Lunch");
+    const store = shared();
+    const [one, two] = [
+      people.client("ann", { store: slow(store()) }),
+      people.client("ann", { store: store() }),
+    ];
+    await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    second.set("/title", "Lunch");
+    const waiting = expect(second.stored()).rejects.toMatchObject({ code: "CLOSED" });
+    await isWriting;
+    await two.close();
+    await waiting;
+    goOn();
+  });
+
+  test("a tab that is closed while it takes the lead ends, and leaves the lead to others", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const { wire, environment } = cuttable();
+    const one = people.client("ann", { store: store(), environment });
+    await opened(one, ben.id);
+    wire.isCut = true;
+    const { isReached, goOn, pass } = gate();
+    const locks = environmentOf().locks as Locks;
+    const steal: Locks["steal"] = async (name, options) => {
+      await pass();
+      return locks.steal(name, options);
+    };
+    const two = people.client("ann", { store: store(), environment: { locks: { ...locks, steal } } });
+    await isReached;
+    const closing = two.close();
+    goOn();
+    await closing;
+    const third = await opened(people.client("ann", { store: store() }), ben.id);
+    third.set("/title", "Led");
+    await third.saved();
+  });
+
+  test("a tab that comes to the front asks again whether another leads, and leads if none does", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const { wire, environment } = cuttable();
+    const one = people.client("ann", { store: store(), environment });
+    await opened(one, ben.id);
+    wire.isCut = true;
+    const foreground = new FakeSignal();
+    foreground.turn(false);
+    const { isReached, pass } = gate();
+    const isOn = () => {
+      void pass();
+      return foreground.isOn();
+    };
+    const asleep = { isOn, subscribe: (listener: () => void) => foreground.subscribe(listener) };
+    const two = people.client("ann", { store: store(), environment: { foreground: asleep } });
+    const second = two.open<Event>("event", ben.id);
+    await isReached; // nobody answered, and it is in the background
+    foreground.turn(true);
+    await second.ready();
+    expect(second.snapshot.view).toEqual({ title: "Sync" });
   });
 
   test("what is made before it is known who leads is stored once a tab does", async () => {

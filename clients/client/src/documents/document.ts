@@ -68,12 +68,20 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   #checkEditable(): void {
-    const { replicator, role, status, key } = this.state;
-    if (status === "closed") throw new EditError("CLOSED", `${key} was closed: open it again.`);
-    if (role === "viewer" || status === "forbidden") {
-      throw new EditError("FORBIDDEN", `${key} may be viewed, not edited.`);
-    }
+    const { replicator, role, key } = this.state;
+    this.#checkOpen(role === "viewer");
     if (!replicator.replica) throw new EditError("NOT_READY", `${key} isn't loaded: await ready() first.`);
+  }
+
+  #checkOpen(isViewed = false): void {
+    const { status, key } = this.state;
+    if (status === "closed") throw this.#closed();
+    if (status === "forbidden" || isViewed)
+      throw new EditError("FORBIDDEN", `${key} may be viewed, not edited.`);
+  }
+
+  #closed(): EditError {
+    return new EditError("CLOSED", `${this.state.key} was closed: open it again.`);
   }
 
   #edited(work: () => void, isTyped = false): void {
@@ -132,13 +140,13 @@ export class Document<T = Json> implements SharedDocument<T> {
     return this.state.ready.wait(1, this.state.status === "loading" ? 0 : 1);
   }
 
-  saved(): Promise<void> {
+  async saved(): Promise<void> {
     const { replicator, saved } = this.state;
     const { settled, pending } = replicator.flight;
-    const own = saved.wait(settled + pending, settled);
+    if (this.snapshot.pending) this.#checkOpen();
+    await saved.wait(settled + pending, settled);
     // The tab that has the queue has everything acknowledged.
-    const there = () => saved.wait(EVERYTHING, this.snapshot.pending ? 0 : EVERYTHING);
-    return own.then(() => (this.state.leading ? there() : undefined));
+    if (this.state.leading) await saved.wait(EVERYTHING, this.snapshot.pending ? 0 : EVERYTHING);
   }
 
   #until(isSo: () => boolean): Promise<void> {
@@ -157,9 +165,11 @@ export class Document<T = Json> implements SharedDocument<T> {
     const { state } = this;
     const { keeper } = this.context;
     // Where another tab has the store, that one tells.
-    await this.#until(() => this.snapshot.isStored || keeper.isOwner || keeper.isFailing);
+    const isEnded = () => this.snapshot.status === "closed";
+    await this.#until(() => this.snapshot.isStored || keeper.isOwner || keeper.isFailing || isEnded());
     if (this.snapshot.isStored || (await state.store())) return;
     if (keeper.isFailing) throw new StoreFullError(`${state.key} has edits that aren't stored.`);
+    if (isEnded()) throw this.#closed();
     return this.stored(); // another tab has it by now
   }
 
@@ -292,6 +302,8 @@ export class Document<T = Json> implements SharedDocument<T> {
     this.wire.outbox.close();
     this.presence.setTyping(false);
     this.state.presence.close();
+    this.state.ready.reached(1);
+    this.state.saved.reject(this.#closed());
     await this.state.store();
     this.state.refresh();
   }

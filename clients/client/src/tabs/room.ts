@@ -71,7 +71,7 @@ export class TabRoom {
     this.#tabs.set(tab, this.#tabs.get(tab) ?? 0);
     await this.document.ready();
     const seq = this.#tabs.get(tab);
-    if (seq === undefined) return; // it left meanwhile
+    if (seq === undefined || this.document.state.status === "closed") return; // it left meanwhile, or this tab ends
     if (this.document.snapshot.status === "forbidden") {
       this.events.tell(tab, "ERROR", { code: "FORBIDDEN", message: "The token doesn't grant it.", ref });
       return;

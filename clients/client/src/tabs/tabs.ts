@@ -48,6 +48,7 @@ export class Tabs {
   #silence: Timer;
   #release: (() => void) | null = null;
   #decided: () => void = () => {};
+  #unsubscribe: (() => void) | undefined;
   #said = 0;
   #wished: Wish = {}; // what the leading tab hasn't agreed to yet
 
@@ -87,6 +88,7 @@ export class Tabs {
     if (this.#isClosed) return this.#decided();
     this.#seek();
     this.#ask();
+    this.#unsubscribe = this.environment.foreground?.subscribe(() => this.isLeading || this.#ask());
   }
 
   #lockOf(tab: string): Promise<() => void> | undefined {
@@ -246,6 +248,7 @@ export class Tabs {
     this.#isClosed = true;
     this.#silence.end();
     this.#giveUp.abort();
+    this.#unsubscribe?.();
     this.#host?.end();
     this.#host = null;
     if (this.#channel) this.#channel.onmessage = null;

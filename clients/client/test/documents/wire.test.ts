@@ -664,6 +664,29 @@ test("a seq that the server knows is not used again", async () => {
   expect(op()?.payload.seq).toBe(42);
 });
 
+describe("who waits for a document", () => {
+  test("that isn't loaded, or for its edits to arrive, is told that it was closed", async () => {
+    await start();
+    client.disconnect();
+    document.set("/title", "Kept");
+    const waiting = expect(document.saved()).rejects.toMatchObject({ code: "CLOSED" });
+    const loading = client.open("event", "2").ready();
+    await client.close();
+    await Promise.all([waiting, loading]);
+    await expect(document.saved()).rejects.toMatchObject({ code: "CLOSED" });
+    expect(document.snapshot).toMatchObject({ status: "closed", pending: 1 });
+  });
+
+  test("that may not be seen any more is told so, whenever it asks", async () => {
+    await start();
+    document.set("/title", "One");
+    const waiting = expect(document.saved()).rejects.toMatchObject({ code: "FORBIDDEN" });
+    tell("ROLE_CHANGED", { role: null });
+    await waiting;
+    await expect(document.saved()).rejects.toMatchObject({ code: "FORBIDDEN" });
+  });
+});
+
 describe("a role", () => {
   test("that becomes less ends editing, and at last seeing", async () => {
     await start();
