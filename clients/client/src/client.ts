@@ -72,12 +72,8 @@ class GatewayClient implements Client, Peer {
       return this.#http;
     });
     const store = this.#store();
-    this.#keeper = new Keeper(
-      store,
-      environment,
-      (problem) => this.#tell(problem),
-      () => this.#onStore(),
-    );
+    this.#keeper = new Keeper(store, environment, (problem) => this.#tell(problem));
+    this.#keeper.changed.add(() => this.#onStore());
     this.#server = new ServerConnection(options, () => this.clientId, environment, this);
     this.#registry = new Registry(this.#contextOf(), () => this.#started);
     this.connection = new Cell(this.#server.state.snapshot);
@@ -303,6 +299,7 @@ class GatewayClient implements Client, Peer {
   #onStore(): void {
     for (const { state } of this.#keeper.isFailing ? [] : this.#registry.documents)
       void (state.replicator.replica ? state.store() : state.restore());
+    this.#tabs?.tellLeading();
     this.#refresh();
   }
 

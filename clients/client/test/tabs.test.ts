@@ -365,6 +365,27 @@ describe.skipIf(!hasLocks)("tabs", () => {
     expect(second.snapshot.isStored).toBe(true);
   });
 
+  test("a full store is told in following tabs as well", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    let isFull = false;
+    const filling = (inner: Store): Store => ({
+      ...inner,
+      write: (changes) => (isFull ? Promise.reject(new StoreFullError("no room")) : inner.write(changes)),
+    });
+    const one = people.client("ann", { store: filling(store()) });
+    const two = people.client("ann", { store: store() });
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    one.disconnect();
+    await until(two.connection, (now) => now.isPaused);
+    isFull = true;
+    second.set("/title", "Unstored");
+    await expect(second.stored()).rejects.toBeInstanceOf(StoreFullError);
+    expect(first.snapshot.view?.title).toBe("Unstored");
+    expect(two.sync.snapshot).toMatchObject({ state: "unsaved", isStored: false });
+  });
+
   test("who waits in a following tab for an edit to be stored is told that the document was closed", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "Lunch");

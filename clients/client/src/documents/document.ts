@@ -153,10 +153,10 @@ export class Document<T = Json> implements SharedDocument<T> {
     return new Promise((resolve) => {
       const look = () => {
         if (!isSo()) return;
-        end();
+        for (const end of ends) end();
         resolve();
       };
-      const end = this.subscribe(look);
+      const ends = [this.subscribe(look), this.context.keeper.changed.add(look)];
       look();
     });
   }

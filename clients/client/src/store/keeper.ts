@@ -1,6 +1,7 @@
 /** Writes documents to the store: together, latest state only, and on when there is trouble. */
 
 import type { Environment, Json, Problem, Store } from "../api.js";
+import { Listeners } from "../cell.js";
 import { StoreCorruptError, StoreFullError } from "../errors.js";
 import { Timer } from "../timer.js";
 
@@ -15,28 +16,36 @@ export class Keeper {
   #isLeft = false;
   #reading = 0; // one lead may end, and another begin, while it still reads
   #isFailing = false;
+  #isLeaderFailing = false;
+  /** Told when `isFailing` is another. */
+  readonly changed = new Listeners();
   #timer: Timer;
 
   constructor(
     private store: Store,
     environment: Environment,
     private readonly onProblem: (problem: Problem) => void,
-    /** `isFailing` is another. */
-    private readonly onChanged: () => void,
   ) {
     this.#timer = new Timer(environment);
   }
 
-  /** Did the last write fail, or is the store somebody else's? Then edits are in memory only. */
+  /** Did the owner's last write fail, or is the store another user's? Then edits are in memory only. */
   get isFailing(): boolean {
-    return this.#isLeft || (this.isOwner && this.#isFailing);
+    return this.#isLeft || (this.isOwner ? this.#isFailing : this.#isLeaderFailing);
+  }
+
+  /** The tab that has the store tells of it. */
+  follow(isFailing: boolean): void {
+    const isNew = isFailing !== this.#isLeaderFailing;
+    this.#isLeaderFailing = isFailing;
+    if (isNew) this.changed.tell();
   }
 
   /** The store is another user's: it is left alone. */
   leave(): void {
     this.isOwner = false;
     this.#isLeft = true;
-    this.onChanged();
+    this.changed.tell();
   }
 
   /** Before anything was read or written. */
@@ -129,7 +138,7 @@ export class Keeper {
       this.#isFailing = true;
       this.#timer.set(RETRY_MS, () => void this.#write());
     }
-    if (wasFailing !== this.#isFailing) this.onChanged();
+    if (wasFailing !== this.#isFailing) this.changed.tell();
     return !this.#isFailing;
   }
 

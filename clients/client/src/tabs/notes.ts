@@ -28,8 +28,15 @@ export interface Wish {
 export type Note =
   /** Who leads? */
   | { kind: "hello" }
-  /** This tab does; told when it begins, when it is asked, and when its connection changes, and as an answer to a wish. */
-  | { kind: "leading"; leader: string; meta: Meta; connection: Connection; wanted: Required<Wish> }
+  /** This tab does; told when it begins, when it is asked, when its connection or store changes, and to answer a wish. */
+  | {
+      kind: "leading";
+      leader: string;
+      meta: Meta;
+      connection: Connection;
+      wanted: Required<Wish>;
+      isFailing: boolean;
+    }
   | { kind: "standing"; leader: string; key: string; standing: Standing }
   /** A following tab's message to the leading one, as if to the server; and an answer. */
   | { kind: "say"; leader: string; tab: string; type: string; id: string; payload: Payload }

@@ -170,8 +170,9 @@ export class Tabs {
   tellLeading(): void {
     if (!this.#host) return;
     const { leader } = this.#host;
-    const [meta, connection] = [this.events.meta(), this.events.connection()];
-    this.#post({ kind: "leading", leader, meta, connection, wanted: this.events.wanted() });
+    const { isFailing } = this.keeper;
+    const [meta, connection, wanted] = [this.events.meta(), this.events.connection(), this.events.wanted()];
+    this.#post({ kind: "leading", leader, meta, connection, wanted, isFailing });
   }
 
   #onNote(note: Note): void {
@@ -193,9 +194,10 @@ export class Tabs {
     else if (note.kind === "tell" && note.tab === this.#tab) this.registry.onMessage(note.message);
   }
 
-  #follow({ leader, meta, connection, wanted }: Note & { kind: "leading" }): void {
+  #follow({ leader, meta, connection, wanted, isFailing }: Note & { kind: "leading" }): void {
     const isNew = leader !== this.#leader;
     this.events.onLeader(meta, connection, this.#insisting(wanted));
+    this.keeper.follow(isFailing);
     if (!isNew || this.#isClosed) return;
     this.registry.onOffline();
     this.#leader = leader;

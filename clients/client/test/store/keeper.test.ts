@@ -60,12 +60,7 @@ test("what could not be stored isn't written over the records of a tab that has 
   const values = new Map<string, Json>();
   const { room, store } = filling(values);
   const timers = { setTimeout, clearTimeout } as never;
-  const keeper = new Keeper(
-    store,
-    timers,
-    () => {},
-    () => {},
-  );
+  const keeper = new Keeper(store, timers, () => {});
   keeper.isOwner = true;
   room.isFull = true;
   expect(await keeper.save("doc", () => "old")).toBe(false);
@@ -101,12 +96,7 @@ test("a client that was closed while its store was full writes nothing later", a
 test("nothing is written while the newest lead reads, though one before it has read by now", async () => {
   const values = new Map<string, Json>();
   const timers = { setTimeout, clearTimeout } as never;
-  const keeper = new Keeper(
-    memoryStore(values),
-    timers,
-    () => {},
-    () => {},
-  );
+  const keeper = new Keeper(memoryStore(values), timers, () => {});
   const ends: (() => void)[] = [];
   const reading = () => new Promise<void>((resolve) => ends.push(resolve));
   const leads = [keeper.own(reading), keeper.own(reading)];
@@ -190,12 +180,7 @@ test("what is saved counts as stored by its owner alone, and not if the store is
   });
   const store: Store = { ...inner, write: (changes) => gate.then(() => inner.write(changes)) };
   const timers = { setTimeout, clearTimeout } as never;
-  const keeper = new Keeper(
-    store,
-    timers,
-    () => {},
-    () => {},
-  );
+  const keeper = new Keeper(store, timers, () => {});
   expect(await keeper.save("doc", () => "nobody's")).toBe(false);
   await keeper.own(async () => {});
   const [written, waiting] = [keeper.save("doc", () => "first"), keeper.save("doc", () => "second")];
