@@ -31,6 +31,8 @@ export const NO_EPOCH = -1;
 /** A replicator as JSON. */
 export interface SavedReplicator {
   replica: SavedReplica;
+  /** Whose numbers it has. */
+  clientId: string;
   epoch: number;
   edits: number;
   flying: number;
@@ -69,9 +71,10 @@ export class Replicator {
 
   // ------------------------------------------------------------------------------------------- replicas
 
+  /** Under another name than the record's the server's state is merged: it knows what was sent under that name. */
   restore(saved: SavedReplicator): void {
     this.replace(saved.replica);
-    this.epoch = saved.epoch;
+    this.epoch = saved.clientId === this.clientId() ? saved.epoch : NO_EPOCH;
     this.#before = null;
     this.flight.restore(saved.edits, saved.flying);
   }
@@ -79,7 +82,8 @@ export class Replicator {
   save(): SavedReplicator | null {
     if (!this.replica) return null;
     const { epoch, flight } = this;
-    return { replica: this.replica.toJSON(), epoch, edits: flight.pending, flying: flight.flying };
+    const [replica, clientId] = [this.replica.toJSON(), this.clientId()];
+    return { replica, clientId, epoch, edits: flight.pending, flying: flight.flying };
   }
 
   /** Nothing is known of the document: edits start from nothing, and from no history. */

@@ -1,4 +1,4 @@
-/** What a replicator makes of the server's answers when its record is older than what the server had of it. */
+/** What a replicator makes of the server's answers when its record isn't what the server had of it last. */
 
 import type { Json, Patch } from "@collab/client";
 import { expect, test } from "vitest";
@@ -7,6 +7,7 @@ import type { Change } from "../../src/wire.js";
 
 const RECORD: SavedReplicator = {
   replica: { document: { text: "" }, version: 10, seqNext: 5, inFlight: null, buffer: [] },
+  clientId: "ann",
   epoch: 1,
   edits: 0,
   flying: 0,
@@ -72,4 +73,16 @@ test("a submission that the record has in flight is done where a state stands fo
   replicator.resume({ version: 1_200, epoch: 1, state: { text: "sent" }, seq_last: 5 });
   expect(view(replicator)).toEqual({ text: "sent" });
   expect(replicator.flight.pending).toBe(0);
+});
+
+test("a record of another name of this client is merged: what was sent under that name may have arrived", () => {
+  const first = restored();
+  first.edit(write("sent"));
+  first.next();
+  const events = { onView: () => {}, onConflicts: () => {}, onRefused: () => {} };
+  const renamed = new Replicator(() => "ann's other", {}, events);
+  renamed.restore(first.save() as SavedReplicator);
+  renamed.resume({ version: 11, epoch: 1, state: { text: "sent" }, seq_last: 0 });
+  expect(view(renamed)).toEqual({ text: "sent" });
+  expect(renamed.flight.pending).toBe(0);
 });

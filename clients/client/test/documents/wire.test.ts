@@ -647,6 +647,31 @@ test("what was given up while it was stored isn't sent", async () => {
   expect(ops().map(({ id, payload }) => [id, payload.version, payload.epoch])).toEqual([["op-2", 2, 2]]);
 });
 
+test("what was stored under another name asks for the state, and is merged with it", async () => {
+  const values = new Map<string, Json>();
+  await start({ title: "Sync" }, {}, memoryStore(values));
+  document.set("/title", "One");
+  await document.stored();
+  await client.close();
+  client = createClient({
+    url: "ws://gateway/realtime",
+    getToken: () => "token",
+    store: memoryStore(values),
+    environment: platform.environment(),
+    clientId: "another",
+  });
+  document = client.open<Event>("event", "1");
+  await settle();
+  expect(document.snapshot.view).toEqual({ title: "One" });
+  platform.socket.admit();
+  await settle();
+  expect(platform.socket.last("SUBSCRIBE")?.payload).not.toHaveProperty("version");
+  const state = { title: "One" };
+  tell("SUBSCRIBE_ACK", { resource: "event", version: 6, epoch: 1, role: "editor", state });
+  await document.saved();
+  expect(ops()).toEqual([]);
+});
+
 test("a seq that the server knows is not used again", async () => {
   client = createClient({
     url: "ws://gateway/realtime",
