@@ -23,10 +23,12 @@ const hasLocks = "locks" in (globalThis.navigator ?? {});
 const people = new People();
 let count = 0;
 
-/** The same store in each tab, as a browser's origin has it. */
+/** The same store in each tab, as a browser's origin has it: with copies of what was written. */
 function shared(values = new Map<string, Json>()): () => Store {
   const name = `tabs ${process.pid} ${++count}`;
-  return () => ({ ...memoryStore(values), name });
+  const inner = memoryStore(values);
+  const write: Store["write"] = (changes) => inner.write(new Map(structuredClone([...changes])));
+  return () => ({ ...inner, write, name });
 }
 
 /** A channel that can be cut. */
@@ -258,6 +260,65 @@ describe.skipIf(!hasLocks)("tabs", () => {
     one.connect();
     await saved;
     await until(ben, (now) => now.view?.description === "hello world");
+  }, 30_000);
+
+  test("of what a tab had when it lost the lead, what it could not store is added to what it had stored", async () => {
+    const { document: ben } = await people.event("ben", { description: "" });
+    const store = shared();
+    let isFull = false;
+    const filling = (inner: Store): Store => ({
+      ...inner,
+      write: (changes) => (isFull ? Promise.reject(new StoreFullError("no room")) : inner.write(changes)),
+    });
+    const { wire, environment } = cuttable();
+    const one = people.client("ann", { store: filling(store()), environment });
+    const first = await opened(one, ben.id);
+    one.disconnect();
+    await until(one.connection, (now) => now.isPaused);
+    first.setText("/description", "hello");
+    await first.stored();
+    isFull = true;
+    first.setText("/description", "hello world");
+    await expect(first.stored()).rejects.toBeInstanceOf(StoreFullError);
+    wire.isCut = true;
+    const two = people.client("ann", { store: store(), connect: false });
+    const second = await opened(two, ben.id);
+    expect(second.snapshot.view?.description).toBe("hello");
+    wire.isCut = false;
+    first.set("/title", "Awake");
+    await until(second, (now) => now.view?.title === "Awake");
+    expect(second.snapshot).toMatchObject({ view: { description: "hello world" }, conflicts: [] });
+    two.connect();
+    await first.saved();
+    await until(ben, (now) => now.view?.description === "hello world");
+    expect(first.snapshot).toMatchObject({ view: ben.snapshot.view, pending: 0 });
+  }, 30_000);
+
+  test("a write that is under way when a tab loses the lead counts as stored when it is done", async () => {
+    const { document: ben } = await people.event("ben", { description: "" });
+    const store = shared();
+    const { isWriting, goOn, slow } = gatedWrites(`doc/event:${ben.id}`, "hello");
+    const { wire, environment } = cuttable();
+    const one = people.client("ann", { store: slow(store()), environment });
+    const first = await opened(one, ben.id);
+    one.disconnect();
+    await until(one.connection, (now) => now.isPaused);
+    first.setText("/description", "hello");
+    await isWriting;
+    wire.isCut = true;
+    const reading = gated(`doc/event:${ben.id}`);
+    const two = people.client("ann", { store: reading.slow(store()), connect: false });
+    const second = two.open<Event>("event", ben.id);
+    await reading.isReading; // as a database would, it reads what was written before
+    goOn();
+    await first.stored();
+    reading.goOn();
+    await second.ready();
+    second.setText("/description", "hello world");
+    wire.isCut = false;
+    first.set("/title", "Awake");
+    await until(second, (now) => now.view?.title === "Awake");
+    expect(second.snapshot).toMatchObject({ view: { description: "hello world" }, conflicts: [] });
   }, 30_000);
 
   test("an edit that comes to a leading tab while it closes is the next one's", async () => {

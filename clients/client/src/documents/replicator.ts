@@ -104,13 +104,17 @@ export class Replicator {
     this.flight.ground();
   }
 
-  /** All that waits for an answer is another's to send. */
-  handOver(): void {
-    const { view, version } = this.replica as Replica;
-    this.#follow(this.#successor(view, version));
+  /** What led to this view is another's to send; what was done upon it waits. */
+  handOver(view: Json): void {
+    const old = this.replica as Replica;
+    const patch = emit(view, difference(view, old.view));
+    const next = this.#successor(view, old.version);
+    if (patch.length) next.edit(patch);
+    this.#follow(next);
     this.#before = null;
     this.epoch = 0; // whose numbers count is seen there; it isn't new
     this.flight.land(true);
+    if (patch.length) this.flight.pending++;
   }
 
   /** Another replica, whose numbers go on. */

@@ -50,6 +50,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   role: Role | null = null;
   isLive = false;
   #isEditing = false;
+  /** The view as the store has it; undefined where that isn't known. */
+  stored: Json | undefined;
   #edits = 0;
   #storedEdits = 0;
   #confirmed = new Confirmed();
@@ -227,7 +229,12 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       this.isQueued = isQueued;
       void keeper.save(`queue/${this.key}`, () => (this.replicator.flight.pending ? 1 : undefined));
     }
-    const isStored = await keeper.save(`doc/${this.key}`, () => this.#record());
+    let view: Json | undefined; // stays undefined where a later write has it
+    const isStored = await keeper.save(`doc/${this.key}`, () => {
+      view = this.view;
+      return this.#record();
+    });
+    if (isStored && view !== undefined) this.stored = view;
     if (isStored && edits > this.#storedEdits) {
       this.#storedEdits = edits;
       this.refresh();
@@ -254,6 +261,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     try {
       this.replicator.restore(saved);
       this.#storedEdits = this.#edits;
+      this.stored = this.view;
       this.conflicts = saved.conflicts;
       this.dropAnswered();
       this.role = saved.role;

@@ -68,6 +68,16 @@ export class Keeper {
     }
   }
 
+  /** The store is another tab's from now on. Resolves when nothing is being written any more. */
+  async disown(): Promise<void> {
+    this.isOwner = false;
+    if (this.#isWriting) await this.#written();
+  }
+
+  #written(): Promise<boolean> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
   /** What is stored, as it was saved; undefined where there is nothing or it can't be read. */
   async load(key: string): Promise<Json | undefined> {
     if (!this.isOwner) return undefined;
@@ -93,7 +103,7 @@ export class Keeper {
   save(key: string, state: () => Json | undefined): Promise<boolean> {
     if (!this.isOwner) return Promise.resolve(false);
     this.#dirty.set(key, state);
-    const done = new Promise<boolean>((resolve) => this.#waiting.push(resolve));
+    const done = this.#written();
     if (!this.#isWriting && !this.#reading) void this.#write();
     return done;
   }
@@ -101,7 +111,7 @@ export class Keeper {
   /** Writes what there is, and nothing after that: the store is the next client's. */
   async close(): Promise<void> {
     if (this.#dirty.size && !this.#isWriting) await this.#write();
-    else if (this.#isWriting) await new Promise<boolean>((resolve) => this.#waiting.push(resolve));
+    else if (this.#isWriting) await this.#written();
     this.isOwner = false;
     this.#timer.end();
     await this.store.close().catch(() => {});

@@ -45,6 +45,7 @@ export class Tabs {
   #giveUp = new AbortController(); // of the lead, and of what is waited for in it
   #live: Promise<() => void> | undefined;
   #isClosed = false;
+  #isHandingOver = false;
   #silence: Timer;
   #release: (() => void) | null = null;
   #decided: () => void = () => {};
@@ -105,7 +106,7 @@ export class Tabs {
   #seek(isStealing = false): void {
     const { locks } = this.environment;
     const { signal } = (this.#giveUp = new AbortController());
-    const onLost = () => this.#stepDown();
+    const onLost = () => void this.#stepDown();
     const { name } = this;
     const wanted = isStealing ? locks?.steal(name, { onLost }) : locks?.acquire(name, { signal, onLost });
     wanted
@@ -148,16 +149,19 @@ export class Tabs {
   }
 
   /** Another tab took the lead while this one was asleep: what it has is merged there. */
-  #stepDown(): void {
+  async #stepDown(): Promise<void> {
     if (this.#isClosed) return;
     this.#giveUp.abort();
     this.#host?.end();
     this.#host = null;
     this.#release = null;
-    this.keeper.isOwner = false;
-    for (const { state } of this.registry.documents) handOver(state);
+    this.#isHandingOver = true;
     this.events.stepDown();
     this.registry.onOffline();
+    await this.keeper.disown();
+    for (const { state } of this.registry.documents) handOver(state);
+    this.#isHandingOver = false;
+    if (this.#isClosed) return;
     this.#seek();
     this.#ask();
   }
@@ -176,6 +180,7 @@ export class Tabs {
   }
 
   #onNote(note: Note): void {
+    if (this.#isHandingOver) return; // it is asked again afterwards
     if (this.#host) this.#onFollower(note, this.#host);
     else this.#onLeader(note);
   }

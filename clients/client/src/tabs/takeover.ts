@@ -14,6 +14,7 @@ export async function takeOver(state: DocumentState, isLeading: () => boolean): 
   const own = state.leading ? state.conflicts : [];
   state.leading = null;
   state.isQueued = null;
+  state.stored = undefined;
   state.conflicts = own;
   replicator.epoch = NO_EPOCH;
   if (saved) state.goOnWith(saved, () => old && bringIn(old, state, own));
@@ -21,15 +22,15 @@ export async function takeOver(state: DocumentState, isLeading: () => boolean): 
   state.refresh();
 }
 
-/** Another tab has the queue now, as it is stored: what is done here from now on stands upon all of it. */
+/** Another tab has the queue now, as it is stored: what else was or will be done here stands upon all of it. */
 export function handOver(state: DocumentState): void {
-  const { replicator, isStored, role, conflicts } = state;
-  if (!replicator.replica || !isStored || state.leading) return;
+  const { replicator, stored, role, conflicts } = state;
+  if (!replicator.replica || stored === undefined || state.leading) return;
   const { version } = replicator.replica;
   const { pending } = replicator.flight;
-  state.leading = { version, role, pending, isStored, isLive: false, conflicts };
+  state.leading = { version, role, pending, isStored: true, isLive: false, conflicts };
   state.conflicts = [];
-  replicator.handOver();
+  replicator.handOver(stored);
 }
 
 /** What this tab's replica had without an answer, merged with what the other tab stored. */
