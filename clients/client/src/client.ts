@@ -36,6 +36,7 @@ import { type Message, randomName } from "./wire.js";
 
 const TYPING_INTERVAL_MS = 200;
 const META = "client";
+const QUEUE = "queue/";
 
 /** A client of the gateway at `options.url`; it connects at once unless told not to. */
 export function createClient(options: ClientOptions): Client {
@@ -160,12 +161,17 @@ class GatewayClient implements Client, Peer {
 
   /** The store is this client's, and what the last one left in it. */
   async #lead(): Promise<void> {
-    for (const key of await this.#keeper.keys("queue/"))
-      this.#registry.openQueued(key.slice("queue/".length));
+    await this.#openQueued();
     if (!this.#keeper.isOwner) return; // another tab has taken the lead meanwhile
     if (this.#wanted.isOnline) this.#server.connect();
     else this.#server.disconnect();
     this.#onConnection(this.#server.state.snapshot); // the other tab's was shown
+  }
+
+  async #openQueued(): Promise<void> {
+    const keys = await this.#keeper.keys(QUEUE);
+    if (!this.#keeper.isOwner) return;
+    for (const key of keys) this.#registry.openQueued(key.slice(QUEUE.length));
   }
 
   /** Is the store another user's? Then it is left alone, by this client as one without tabs, and so is the server. */
@@ -297,6 +303,7 @@ class GatewayClient implements Client, Peer {
 
   /** The store fails; or it does no more, and has what waited, of which the documents don't know, or what they are. */
   #onStore(): void {
+    if (!this.#keeper.isFailing) void this.#openQueued();
     for (const { state } of this.#keeper.isFailing ? [] : this.#registry.documents)
       void (state.replicator.replica ? state.store() : state.restore());
     this.#tabs?.tellLeading();

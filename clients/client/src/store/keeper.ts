@@ -82,7 +82,7 @@ export class Keeper {
   async load(key: string): Promise<Json | undefined> {
     if (!this.isOwner) return undefined;
     try {
-      return await this.store.read(key).catch(() => this.store.read(key)); // it may have been closed meanwhile
+      return await twice(() => this.store.read(key));
     } catch (error) {
       this.#tell(error, `What was stored as ${key} can't be read; it comes from the server.`);
       return undefined;
@@ -92,7 +92,7 @@ export class Keeper {
   /** Keys that are stored; none where the store doesn't answer. */
   async keys(prefix: string): Promise<string[]> {
     try {
-      return await this.store.keys(prefix);
+      return this.isOwner ? await twice(() => this.store.keys(prefix)) : [];
     } catch (error) {
       this.#tell(error, "The store can't be read.");
       return [];
@@ -159,3 +159,6 @@ export class Keeper {
     this.onProblem({ code, message: isFull ? `${message} Make room on the device.` : message, cause });
   }
 }
+
+/** The store may have been closed while nobody used it. */
+const twice = <T>(read: () => Promise<T>): Promise<T> => read().catch(read);

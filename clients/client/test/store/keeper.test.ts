@@ -14,8 +14,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A client that isn't connected, and its document. */
-function offline(store: Store) {
+/** A client that isn't connected, and a document of it. */
+function offline(store: Store, id = "1") {
   const client = createClient({
     url: "ws://gateway/realtime",
     getToken: () => "",
@@ -23,7 +23,7 @@ function offline(store: Store) {
     environment: new FakePlatform().environment(),
     connect: false,
   });
-  return { client, document: client.open("event", "1") };
+  return { client, document: client.open("event", id) };
 }
 
 const settle = () => vi.advanceTimersByTimeAsync(0);
@@ -122,8 +122,8 @@ async function withEdit(): Promise<Map<string, Json>> {
   return values;
 }
 
-test("what could not be read isn't deleted when the store recovers, but read", async () => {
-  const values = await withEdit();
+/** A store that does nothing while there is trouble. */
+function troubled(values: Map<string, Json>) {
   const inner = memoryStore(values);
   const trouble = { isOn: true };
   const or =
@@ -131,6 +131,12 @@ test("what could not be read isn't deleted when the store recovers, but read", a
     (...args: A) =>
       trouble.isOn ? Promise.reject(new Error("not now")) : work(...args);
   const store: Store = { ...inner, read: or(inner.read), keys: or(inner.keys), write: or(inner.write) };
+  return { trouble, store };
+}
+
+test("what could not be read isn't deleted when the store recovers, but read", async () => {
+  const values = await withEdit();
+  const { trouble, store } = troubled(values);
   const { client, document } = offline(store);
   await settle();
   expect(document.snapshot.status).toBe("loading");
@@ -142,14 +148,31 @@ test("what could not be read isn't deleted when the store recovers, but read", a
   expect(values.get("queue/event:1")).toBe(1);
 });
 
+test("what waits to be sent is looked for again when the store recovers", async () => {
+  const { trouble, store } = troubled(await withEdit());
+  const { client } = offline(store, "another");
+  await settle();
+  trouble.isOn = false;
+  await vi.advanceTimersByTimeAsync(RETRY_MS);
+  expect(client.sync.snapshot.pending).toBe(1);
+  await client.close();
+});
+
 test("a read that fails is tried once more: a store may have been closed while nobody used it", async () => {
   const inner = memoryStore(await withEdit());
-  let failures = 0;
-  const read = (key: string) =>
-    key.startsWith("doc/") && failures++ === 0 ? Promise.reject(new Error("closed")) : inner.read(key);
-  const { client, document } = offline({ ...inner, read });
+  const failed = new Set<string>();
+  /** Fails the first time. */
+  const retried =
+    <R>(work: (key: string) => Promise<R>) =>
+    (key: string) => {
+      const isFirst = !failed.has(key);
+      failed.add(key);
+      return isFirst ? Promise.reject(new Error("closed")) : work(key);
+    };
+  const { client } = offline({ ...inner, read: retried(inner.read), keys: retried(inner.keys) }, "another");
   await settle();
-  expect([document.snapshot.status, failures]).toEqual(["ready", 2]);
+  expect(client.sync.snapshot.pending).toBe(1);
+  expect([...failed]).toEqual(["client", "queue/", "doc/event:another", "doc/event:1"]);
   await client.close();
 });
 
