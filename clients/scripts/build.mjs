@@ -7,7 +7,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { build } from "rolldown";
-import { entries, resolve } from "./entries.mjs";
+import { comments, entries, resolve } from "./entries.mjs";
 
 const manifest = JSON.parse(readFileSync("package.json", "utf8"));
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
@@ -19,7 +19,13 @@ for (const format of ["esm", "cjs"]) {
     external: /^[^./]/, // nothing that isn't the package's own goes into it
     resolve,
     platform: "neutral",
-    output: { dir: `dist/${format}`, format, chunkFileNames: "chunks/[name]-[hash].js", exports: "named" },
+    output: {
+      dir: `dist/${format}`,
+      format,
+      chunkFileNames: "chunks/[name]-[hash].js",
+      exports: "named",
+      comments,
+    },
   });
 }
 execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { stdio: "inherit" });

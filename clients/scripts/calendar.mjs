@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
+import { comments } from "./entries.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const SERVED = join(root, "../gateway/demo/static");
@@ -26,7 +27,7 @@ async function build(folder) {
     resolve: { alias, extensionAlias: { ".js": [".ts", ".tsx", ".js"] } },
     transform: { jsx: "react-jsx", define: { "process.env.NODE_ENV": '"production"' } },
   });
-  const { output } = await bundle.generate({ format: "esm", minify: true, codeSplitting: false });
+  const { output } = await bundle.generate({ format: "esm", minify: true, comments, codeSplitting: false });
   await bundle.close();
   writeFileSync(join(folder, "assets/app.js"), output[0].code);
   const styles = ["react/src/styles.css", "calendar/src/styles.css"].map((name) =>

@@ -6,6 +6,9 @@ import { join } from "node:path";
 // Sources import each other as "./name.js", which is what the built files are called.
 export const resolve = { extensionAlias: { ".js": [".ts", ".tsx", ".js"] } };
 
+// Nothing is made but inside of functions, where no bundler needs to be told that it may be left out.
+export const comments = { annotation: false };
+
 /** Output name -> source, for each code entry of `exports`. */
 export function entries(manifest, folder = ".") {
   const found = {};

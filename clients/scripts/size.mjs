@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
-import { resolve } from "./entries.mjs";
+import { comments, resolve } from "./entries.mjs";
 
 const KB = 1024;
 const BUDGETS = [
@@ -19,7 +19,7 @@ const gzipped = (code) => gzipSync(code, { level: 9 }).length;
 /** The chunks of an entry: those that come at once, and those that come `later`. */
 async function chunksOf(input) {
   const bundle = await rolldown({ input, resolve, platform: "neutral", external: /^[^./]/ });
-  const { output } = await bundle.generate({ format: "esm", minify: true });
+  const { output } = await bundle.generate({ format: "esm", minify: true, comments });
   await bundle.close();
   const byName = new Map(output.map((chunk) => [chunk.fileName, chunk]));
   const atOnce = new Set();

@@ -31,7 +31,7 @@ export function EventPage({ id }: { id: string }): ReactNode {
       <aside>
         <People document={document} />
         <Undo {...event} />
-        <History document={document} version={event.version} canEdit={canEdit} />
+        <History document={document} canEdit={canEdit} />
       </aside>
       <ConflictDialog document={document} labelOf={labelOf} suggest={suggest} />
     </div>
@@ -199,7 +199,7 @@ function Delete({ document }: { document: Document }): ReactNode {
   );
 }
 
-function History(props: { document: Document; version: number; canEdit: boolean }): ReactNode {
+function History(props: { document: Document; canEdit: boolean }): ReactNode {
   return (
     <>
       <h2>History</h2>

@@ -69,8 +69,8 @@ function words(operation: PatchOperation): string {
   if (operation.op === "text") return `typed in ${label}`;
   if (operation.op === "remove")
     return `removed ${operation.path.includes("/", 1) ? `part of ${label}` : label}`;
-  if (operation.path === "")
-    return operation.op === "add" || operation.op === "replace" ? "wrote the event" : operation.op;
+  if (operation.path === "" && (operation.op === "add" || operation.op === "replace"))
+    return operation.value === null ? "deleted the event" : "wrote the event";
   if ("value" in operation && typeof operation.value === "string")
     return `set ${label} to “${shown(operation)}”`;
   return `changed ${label}`;

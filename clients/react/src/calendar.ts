@@ -3,49 +3,51 @@
 import type { CalendarSnapshot, Client, Readable, SharedDocument, Summary } from "@collab/client";
 import { useOpened, useReadable } from "./readable.js";
 
+type Opened = Readable<CalendarSnapshot> & { close(): void };
+
 const LOADING: CalendarSnapshot = { status: "loading", items: [], isLive: false };
 
 /** Summaries that stay up to date: of a calendar's events, or of the events with these ids. */
 export function useCalendar(source: string | readonly string[]): CalendarSnapshot {
-  const key = typeof source === "string" ? source : source.join(" ");
-  const opened = useOpened<Readable<CalendarSnapshot> & { close(): void }>(key, (client) =>
-    typeof source === "string" ? client.calendar(source) : new Events(client, source),
+  const opened = useOpened<Opened>(JSON.stringify(source), (client) =>
+    typeof source === "string" ? client.calendar(source) : eventsOf(client, source),
   );
   return useReadable(opened, LOADING);
 }
 
-/** Some events as one readable: each is opened, and closed with it. */
-class Events implements Readable<CalendarSnapshot> {
-  snapshot = LOADING;
-  readonly #documents: readonly SharedDocument[];
-  readonly #leave: readonly (() => void)[];
-  readonly #listeners = new Set<() => void>();
+/** Some events as one readable, for one listener: each is opened, and closed with it. */
+function eventsOf(client: Client, ids: readonly string[]): Opened {
+  const documents = ids.map((id) => client.open("event", id));
+  const events = {
+    snapshot: LOADING,
+    subscribe(listener: () => void) {
+      const changed = () => {
+        events.snapshot = summed(documents);
+        listener();
+      };
+      const leave = documents.map((document) => document.subscribe(changed));
+      changed();
+      return () => {
+        for (const end of leave) end();
+      };
+    },
+    close() {
+      for (const document of documents) document.close();
+    },
+  };
+  return events;
+}
 
-  constructor(client: Client, ids: readonly string[]) {
-    this.#documents = ids.map((id) => client.open("event", id));
-    this.#leave = this.#documents.map((document) => document.subscribe(() => this.#changed()));
-    this.#changed();
-  }
-
-  subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  close(): void {
-    for (const leave of this.#leave) leave();
-    for (const document of this.#documents) document.close();
-  }
-
-  #changed(): void {
-    const shown = this.#documents.filter(({ snapshot }) => snapshot.view !== null);
-    this.snapshot = {
-      status: this.#documents.some(({ snapshot }) => snapshot.status === "loading") ? "loading" : "ready",
-      items: shown.map(summaryOf).sort(byStart),
-      isLive: this.#documents.every(({ snapshot }) => snapshot.isLive),
-    };
-    for (const listener of this.#listeners) listener();
-  }
+function summed(documents: readonly SharedDocument[]): CalendarSnapshot {
+  const snapshots = documents.map(({ snapshot }) => snapshot);
+  return {
+    status: snapshots.some(({ status }) => status === "loading") ? "loading" : "ready",
+    items: documents
+      .filter(({ snapshot }) => snapshot.view)
+      .map(summaryOf)
+      .sort(byStart),
+    isLive: snapshots.every(({ isLive }) => isLive),
+  };
 }
 
 function summaryOf({ type, id, snapshot }: SharedDocument): Summary {

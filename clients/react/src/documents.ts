@@ -1,12 +1,13 @@
 /** Documents as hooks. */
 
-import type {
-  Conflict,
-  DocumentOptions,
-  DocumentSnapshot,
-  Json,
-  Resolution,
-  SharedDocument,
+import {
+  type Conflict,
+  type DocumentOptions,
+  type DocumentSnapshot,
+  type Json,
+  type Resolution,
+  type SharedDocument,
+  valueAt,
 } from "@collab/client";
 import { useCallback } from "react";
 import { useOpened, useReadable } from "./readable.js";
@@ -63,16 +64,6 @@ export function useConflicts<T>(document: SharedDocument<T> | null): {
   return { conflicts, resolve };
 }
 
-/** The value at a JSON pointer; undefined where there is none. */
-export function valueAt(view: unknown, path: string): Json | undefined {
-  let value = view;
-  for (const token of path.split("/").slice(1)) {
-    if (value === null || typeof value !== "object") return undefined;
-    value = (value as Record<string, unknown>)[token.replace(/~1/g, "/").replace(/~0/g, "~")];
-  }
-  return value as Json | undefined;
-}
-
 /** One member of a document: its value, and what sets it. Renders again only when the value changes. */
 export function useField<V extends Json = Json, T = Json>(
   document: SharedDocument<T> | null,
@@ -81,7 +72,7 @@ export function useField<V extends Json = Json, T = Json>(
   const value = useReadable<DocumentSnapshot<T>, V | undefined>(
     document,
     LOADING,
-    (snapshot) => valueAt(snapshot.view, path) as V | undefined,
+    (snapshot) => valueAt(snapshot.view as Json, path) as V | undefined,
   );
   const set = useCallback((next: V) => document?.set(path, next), [document, path]);
   return [value, set];

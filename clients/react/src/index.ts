@@ -19,4 +19,4 @@ export {
 export { usePresence } from "./presence.js";
 export { GatewayProvider, type GatewayProviderProps, useClient } from "./provider.js";
 export { type SyncStatus, useSyncStatus } from "./sync.js";
-export { type TextFieldProps, useTextField } from "./text-field.js";
+export { type Overtyped, retyped, type TextFieldProps, useTextField } from "./text-field.js";

@@ -4,8 +4,6 @@ import type { Client, Readable } from "@collab/client";
 import { useCallback, useEffect, useState, useSyncExternalStore } from "react";
 import { useClient } from "./provider.js";
 
-const nothing = () => () => {};
-
 /** `select` of a readable's snapshot; `fallback` while there is none. `select` must give stable identities. */
 export function useReadable<S, R = S>(
   readable: Readable<S> | null,
@@ -13,7 +11,7 @@ export function useReadable<S, R = S>(
   select: (snapshot: S) => R = (snapshot) => snapshot as unknown as R,
 ): R {
   const subscribe = useCallback(
-    (listener: () => void) => readable?.subscribe(listener) ?? nothing(),
+    (listener: () => void) => readable?.subscribe(listener) ?? (() => {}),
     [readable],
   );
   return useSyncExternalStore(

@@ -19,11 +19,8 @@ export function useSyncStatus(): SyncStatus {
 }
 
 function textOf({ state, pending }: Sync, { state: link }: Connection): string {
-  if (state === "unsaved") return `not saved: ${edits(pending)} in memory only`;
+  const edits = `${pending} edit${pending === 1 ? "" : "s"}`;
+  if (state === "unsaved") return `not saved: ${edits} in memory only`;
   if (link === "online" || link === "polling") return `${link}, ${state === "offline" ? "saving" : state}`;
-  return `offline${pending ? `, ${edits(pending)} kept here` : ""}`;
-}
-
-function edits(count: number): string {
-  return `${count} edit${count === 1 ? "" : "s"}`;
+  return `offline${pending ? `, ${edits} kept here` : ""}`;
 }

@@ -1,8 +1,16 @@
 /** A text that several people type into, in an ordinary input or textarea. */
 
-import type { SharedDocument, ViewChange } from "@collab/client";
-import { type ChangeEvent, type RefObject, useEffect, useLayoutEffect, useRef, useState } from "react";
-import { useField, valueAt } from "./documents.js";
+import { type SharedDocument, type ViewChange, valueAt } from "@collab/client";
+import {
+  type ChangeEvent,
+  type CompositionEvent,
+  type RefObject,
+  useEffect,
+  useLayoutEffect,
+  useRef,
+  useState,
+} from "react";
+import { useField } from "./documents.js";
 
 type Field = HTMLInputElement | HTMLTextAreaElement;
 type Selection = [start: number, end: number, direction: "forward" | "backward" | "none"];
@@ -15,18 +23,36 @@ export interface TextFieldProps<E extends Field> {
   onFocus(): void;
   onBlur(): void;
   onCompositionStart(): void;
-  onCompositionEnd(): void;
+  onCompositionEnd(event: CompositionEvent<E>): void;
 }
 
-/** What turned `before` into `after`: the span between their common ends, of which the later one follows the caret. */
-function splice(before: string, after: string, caret: number) {
-  const most = Math.min(before.length, after.length);
+/** A text that was typed over: what it was, and the changes of the document since. */
+export interface Overtyped {
+  readonly text: string;
+  readonly changes: ViewChange[];
+}
+
+/**
+ * What turned an older text into `typed`, put where it belongs in `now`, and how far that is from where it was typed.
+ * It is the span between their common ends, of which the later one follows the caret.
+ */
+export function retyped(
+  { text, changes }: Overtyped,
+  path: string,
+  typed: string,
+  caret: number,
+  now: string,
+): { text: string; shift: number } {
+  const most = Math.min(text.length, typed.length);
   let tail = 0;
-  const behind = Math.min(most, after.length - caret);
-  while (tail < behind && before.at(-1 - tail) === after.at(-1 - tail)) tail++;
+  const behind = Math.min(most, typed.length - caret);
+  while (tail < behind && text.at(-1 - tail) === typed.at(-1 - tail)) tail++;
   let start = 0;
-  while (start < most - tail && before[start] === after[start]) start++;
-  return { start, end: before.length - tail, inserted: after.slice(start, after.length - tail) };
+  while (start < most - tail && text[start] === typed[start]) start++;
+  const at = through(changes, path);
+  const from = at(start);
+  const rest = now.slice(Math.max(from, at(text.length - tail)));
+  return { text: now.slice(0, from) + typed.slice(start, typed.length - tail) + rest, shift: from - start };
 }
 
 /**
@@ -45,7 +71,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   const ref = useRef<E>(null);
   const [value] = useField<string, T>(document, path);
   const [draft, setDraft] = useState<string | null>(null);
-  const composing = useRef<{ before: string; changes: ViewChange[] } | null>(null);
+  const composing = useRef<Overtyped | null>(null);
   const moved = useRef<Selection | null>(null);
   const text = typeof value === "string" ? value : "";
   const shown = draft ?? text;
@@ -58,7 +84,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
         if (composing.current) composing.current.changes.push(change);
         else if (change.origin === "remote" && valueAt(change.before, path) !== valueAt(change.after, path)) {
           const selection = moved.current ?? selectionOf(field);
-          moved.current = selection && carried(change, path, selection);
+          moved.current = selection && carried(selection, through([change], path));
         }
       }),
     [document, path],
@@ -93,21 +119,17 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
     onFocus: tellCursor,
     onBlur: () => document?.presence.setCursor(null),
     onCompositionStart() {
-      composing.current = { before: text, changes: [] };
+      composing.current = { text, changes: [] };
       setDraft(text);
     },
-    onCompositionEnd() {
-      const { before, changes } = composing.current ?? { before: text, changes: [] };
-      const { value: after = before, selectionStart: caret = null } = ref.current ?? {};
-      const { start, end, inserted } = splice(before, after, caret ?? 0);
-      const from = through(changes, path, start);
-      const to = Math.max(from, through(changes, path, end));
-      const next = text.slice(0, from) + inserted + text.slice(to);
+    onCompositionEnd({ currentTarget: { value: typed, selectionStart: caret } }) {
+      const over = composing.current ?? { text, changes: [] };
+      const next = retyped(over, path, typed, caret ?? 0, text);
       composing.current = null;
       setDraft(null);
-      write(next);
-      if (next === after || caret === null) return;
-      const at = from + caret - start;
+      write(next.text);
+      if (next.text === typed || caret === null) return;
+      const at = caret + next.shift;
       moved.current = [at, at, "none"];
     },
   };
@@ -124,10 +146,12 @@ function placeOf([start, end, direction]: Selection): { position: number; anchor
   return direction === "backward" ? { position: start, anchor: end } : { position: end, anchor: start };
 }
 
-function carried(change: ViewChange, path: string, [start, end, direction]: Selection): Selection {
-  return [change.carry(path, start) ?? 0, change.carry(path, end) ?? 0, direction];
-}
+const carried = ([start, end, direction]: Selection, at: (offset: number) => number): Selection => [
+  at(start),
+  at(end),
+  direction,
+];
 
-function through(changes: readonly ViewChange[], path: string, offset: number): number {
-  return changes.reduce((at, change) => change.carry(path, at) ?? 0, offset);
-}
+/** Where an offset in the text at `path` went. */
+const through = (changes: readonly ViewChange[], path: string) => (offset: number) =>
+  changes.reduce((at, change) => change.carry(path, at) ?? 0, offset);

@@ -28,7 +28,6 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
     if (!field || !mirror) return;
     const computed = getComputedStyle(field);
     for (const name of STYLES) mirror.style[name] = computed[name];
-    mirror.style.whiteSpace = field.tagName === "TEXTAREA" ? "pre-wrap" : "pre";
     const scroll = () => mirror.scrollTo?.(field.scrollLeft, field.scrollTop);
     scroll();
     field.addEventListener("scroll", scroll);
@@ -43,11 +42,9 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
 
 /** The text, cut where somebody's caret or selection begins or ends. */
 function pieces(text: string, presences: readonly Presence[]): ReactNode {
-  const at = (offset: number | undefined) => Math.min(Math.max(offset ?? text.length, 0), text.length);
-  const spans = presences.map(({ session_id, user, cursor }) => {
-    const caret = at(cursor.position);
-    const anchor = at(cursor.anchor ?? caret);
-    return { key: session_id, user, caret, from: Math.min(caret, anchor), to: Math.max(caret, anchor) };
+  const spans = presences.map(({ session_id: key, user, cursor }) => {
+    const { position: caret = text.length, anchor = caret } = cursor;
+    return { key, user, caret, from: Math.min(caret, anchor), to: Math.max(caret, anchor) };
   });
   const cuts = [...new Set([0, text.length, ...spans.flatMap(({ from, to }) => [from, to])])].sort(
     (a, b) => a - b,

@@ -1,15 +1,14 @@
 /** Who changed what, when; and back to it. */
 
-import type { HistoryEntry, SharedDocument } from "@collab/client";
+import type { HistoryEntry, HistoryPage, SharedDocument } from "@collab/client";
 import { type ReactNode, useEffect, useState } from "react";
+import { useReadable } from "../readable.js";
 
 // While somebody types, the history is read in the pauses.
 const QUIET_MS = 400;
 
 export interface HistoryPanelProps<T> {
   document: SharedDocument<T> | null;
-  /** The version that is shown: a new one reads the history again. */
-  version: number;
   /** May the user restore? */
   canEdit?: boolean;
   nameOf?: (userId: string) => string;
@@ -23,38 +22,45 @@ export interface HistoryPanelProps<T> {
  * The newest changes of a document, older ones on request; each can be restored, which is an edit like any other. What
  * somebody typed without a longer pause is one.
  */
-export function HistoryPanel<T>({
+export function HistoryPanel<T>(props: HistoryPanelProps<T>): ReactNode {
+  const { document } = props;
+  return document && <Changes key={`${document.type}:${document.id}`} {...props} document={document} />;
+}
+
+interface Shown extends HistoryPage {
+  readonly problem?: string;
+  /** What was asked for, and by which read. */
+  readonly asked?: string;
+  readonly turn: number;
+}
+
+let turns = 0; // how many reads have begun: what a later one found stays
+
+function Changes<T>({
   document,
-  version,
   canEdit = true,
   nameOf = (userId) => userId,
   describe = ({ summary }) => summary,
   limit = 20,
-}: HistoryPanelProps<T>): ReactNode {
-  const [entries, setEntries] = useState<readonly HistoryEntry[]>([]);
-  const [next, setNext] = useState<number | null>(null);
-  const [problem, setProblem] = useState("");
-  const read = async (before?: number) => {
-    try {
-      const page = await document?.history({
-        limit,
-        joinTyping: true,
-        inWords: true,
-        ...(before && { before }),
-      });
-      if (!page) return;
-      setEntries((known) => (before ? [...known, ...page.entries] : page.entries));
-      setNext(page.next);
-      setProblem("");
-    } catch (error) {
-      setProblem(`No history now: ${(error as Error).message}`);
-    }
-  };
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new version is a new history
+}: HistoryPanelProps<T> & { document: SharedDocument<T> }): ReactNode {
+  const { version, isLive } = useReadable(document, document.snapshot);
+  const [count, setCount] = useState(limit);
+  const [{ entries, next, problem, asked }, setShown] = useState<Shown>({ turn: 0, entries: [], next: null });
+  const toAsk = `${version} ${count}`;
+  const show = (turn: number, news: Partial<Shown>) =>
+    setShown((known) => (turn < known.turn ? known : { ...known, ...news, turn }));
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once online, what failed is asked again
   useEffect(() => {
-    const timer = setTimeout(read, QUIET_MS);
+    if (asked === toAsk) return;
+    const timer = setTimeout(() => {
+      const turn = ++turns;
+      document.history({ limit: count, joinTyping: true, inWords: true }).then(
+        (page) => show(turn, { ...page, asked: toAsk, problem: "" }),
+        ({ message }: Error) => show(turn, { problem: `No history now: ${message}` }),
+      );
+    }, QUIET_MS);
     return () => clearTimeout(timer);
-  }, [document, version]);
+  }, [document, toAsk, isLive]);
   return (
     <section className="collab-history" aria-label="History">
       {problem && <p role="alert">{problem}</p>}
@@ -65,12 +71,14 @@ export function HistoryPanel<T>({
             <time dateTime={new Date(entry.timestamp).toISOString()}>
               {new Date(entry.timestamp).toLocaleString()}
             </time>
-            {canEdit && entry.version < version && (
+            {canEdit && entry.version < version && entry.operations.every(isKept) && (
               <button
                 type="button"
                 aria-label={`Restore version ${entry.version}`}
                 onClick={() =>
-                  document?.restore(entry.version).catch((error: Error) => setProblem(error.message))
+                  document
+                    .restore(entry.version)
+                    .catch(({ message }: Error) => show(turns, { problem: message }))
                 }
               >
                 Restore
@@ -80,10 +88,13 @@ export function HistoryPanel<T>({
         ))}
       </ol>
       {next !== null && (
-        <button type="button" onClick={() => void read(next)}>
+        <button type="button" onClick={() => setCount(count + limit)}>
           Older changes
         </button>
       )}
     </section>
   );
 }
+
+/** What deleted the document is no state to go back to: that would delete it again. */
+const isKept = ({ path, value }: { path: string; value?: unknown }) => path || value;

@@ -30,22 +30,25 @@ export function PresenceIndicators({
 }: PresenceIndicatorsProps): ReactNode {
   return (
     <ul className="collab-people" aria-label={label}>
-      {[...presences, ...(self ? [self] : [])].map((one) => (
-        <li key={one.session_id} className="collab-person" style={{ borderColor: one.user.color }}>
-          {one.user.avatar_url ? (
-            <img src={one.user.avatar_url} alt="" />
-          ) : (
-            <span className="collab-initials" aria-hidden style={{ backgroundColor: one.user.color }}>
-              {initials(one.user.name)}
-            </span>
-          )}
-          <span className="collab-name">
-            {one.user.name}
-            {one === self && " (you)"}
-          </span>
-          {one.is_typing && <TypingIndicator />}
-        </li>
-      ))}
+      {[...presences, self].map(
+        (one) =>
+          one && (
+            <li key={one.session_id} className="collab-person" style={{ borderColor: one.user.color }}>
+              {one.user.avatar_url ? (
+                <img src={one.user.avatar_url} alt="" />
+              ) : (
+                <span className="collab-initials" aria-hidden style={{ backgroundColor: one.user.color }}>
+                  {initials(one.user.name)}
+                </span>
+              )}
+              <span className="collab-name">
+                {one.user.name}
+                {one === self && " (you)"}
+              </span>
+              {one.is_typing && <TypingIndicator />}
+            </li>
+          ),
+      )}
     </ul>
   );
 }
