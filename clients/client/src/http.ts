@@ -11,7 +11,7 @@ import type {
   ListQuery,
   SearchQuery,
 } from "./api.js";
-import { isTyping } from "./documents/typing.js";
+import { mayBeTyping } from "./documents/typing.js";
 import { RequestError } from "./errors.js";
 import { type Change, type Payload, summaryOf } from "./wire.js";
 
@@ -181,7 +181,7 @@ function refusal({ status, statusText, headers }: Response, content: Payload): E
 }
 
 const typedAt = ({ userId, operations, undoes }: HistoryEntry): string | null =>
-  isTyping(operations) && undoes === null
+  mayBeTyping(operations) && undoes === null
     ? JSON.stringify([userId, operations.map(({ path }) => path)])
     : null;
 

@@ -104,6 +104,18 @@ test("what somebody typed in one go is one entry of the history", async () => {
   expect(second.entries.map(({ version }) => version)).toEqual([7, 4]);
 });
 
+test("a title that was typed is one entry of the history, and other fields aren't", async () => {
+  const { document } = await people.event("ann", { title: "", location: "" });
+  for (const title of ["L", "Lu", "Lun"]) {
+    document.set("/title", title);
+    await document.saved();
+  }
+  document.set("/location", "Room 1");
+  await document.saved();
+  const { entries } = await document.history({ joinTyping: true });
+  expect(entries.map(({ operations: [first] }) => first?.path)).toEqual(["/location", "/title", ""]);
+});
+
 test("a document that isn't there, and one that isn't granted, are told over HTTP as by socket", async () => {
   const client = people.client("ann", {}, { grants: { "event:mine": "viewer" } });
   const mine = client.open("event", "mine");

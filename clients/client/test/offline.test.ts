@@ -142,12 +142,13 @@ test("more changes than the server tells one by one come as a state", async () =
   await until(client.connection, (now) => now.isPaused);
   ben.setText("/description", "Ben was here.");
   for (let edit = 0; edit < 1_010; edit++) {
-    ann.set("/title", `Sync ${edit}`);
+    ann.set(edit % 2 ? "/title" : "/location", `Sync ${edit}`);
     await ann.saved();
   }
   client.connect();
   await ben.saved();
-  expect(ben.snapshot.view).toEqual({ title: "Sync 1009", description: "Ben was here." });
+  const others = { title: "Sync 1009", location: "Sync 1008" };
+  expect(ben.snapshot.view).toEqual({ ...others, description: "Ben was here." });
   await until(ann, (now) => now.view?.description === "Ben was here.");
 }, 60_000);
 

@@ -56,8 +56,8 @@ export class Document<T = Json> implements SharedDocument<T> {
     const patch = (Array.isArray(operations) ? operations : [operations]) as Patch;
     if (!patch.length) return;
     this.#checkEditable();
-    const isTyped = isTyping(patch);
     const joins = this.#bursts.joins(patch, this.context.environment.now());
+    const isTyped = joins || isTyping(patch);
     try {
       this.#edited(() => this.state.replicator.edit(patch, joins), isTyped);
     } catch (error) {
@@ -210,6 +210,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     const { path, place } = conflict;
     try {
       if (place === "lost") throw new EditError("CONFLICT", `What was at ${path} is gone.`);
+      this.#bursts.end();
       this.edit(patchOf(this.state.view, path, value, place === "gap"));
       this.#settle(id);
     } catch (cause) {
