@@ -14,7 +14,7 @@ import {
 } from "@collab/react";
 import { type ReactNode, useState } from "react";
 import { instant, isMeant, localTime } from "./dates.js";
-import { type Attendee, describe, type EventDocument, labelOf } from "./event.js";
+import { type Attendee, describe, type EventDocument, labelOf, textOf } from "./event.js";
 
 type Document = SharedDocument<EventDocument> | null;
 
@@ -33,7 +33,7 @@ export function EventPage({ id }: { id: string }): ReactNode {
         <Undo {...event} />
         <History document={document} canEdit={canEdit} />
       </aside>
-      <ConflictDialog document={document} labelOf={labelOf} suggest={suggest} />
+      <ConflictDialog document={document} labelOf={labelOf} shown={textOf} suggest={suggest} />
     </div>
   );
 }
@@ -208,9 +208,9 @@ function History(props: { document: Document; canEdit: boolean }): ReactNode {
   );
 }
 
-/** What the merge editor begins with: both texts, where it is a text for people. */
+/** What the merge editor begins with: both texts. What isn't a text for people is one or the other. */
 function suggest({ path, mine, theirs }: Conflict): Json | undefined {
-  const isText = ["/title", "/location", "/description"].includes(path);
-  if (!isText || typeof mine !== "string" || typeof theirs !== "string" || mine === theirs) return mine;
+  if (!["/title", "/location", "/description"].includes(path)) return undefined;
+  if (typeof mine !== "string" || typeof theirs !== "string" || mine === theirs) return mine;
   return [theirs, mine].filter(Boolean).join(path === "/description" ? "\n" : " / ");
 }

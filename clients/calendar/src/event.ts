@@ -76,8 +76,13 @@ function words(operation: PatchOperation): string {
   return `changed ${label}`;
 }
 
-function shown({ path, value }: { path: string; value?: unknown }): string {
+/** A member's value for people. */
+export function textOf(path: string, value: unknown): string {
   if (path === "/start_time" || path === "/end_time") return new Date(String(value)).toLocaleString();
-  const text = String(value);
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+}
+
+function shown({ path, value }: { path: string; value?: unknown }): string {
+  const text = textOf(path, value);
   return text.length > 60 ? `${text.slice(0, 59)}…` : text;
 }

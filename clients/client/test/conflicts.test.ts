@@ -77,6 +77,31 @@ test.each([
   expect(ben.snapshot.conflicts).toEqual([]);
 });
 
+test.each(["merge", "ask"] as const)(
+  "a merge that the server refuses leaves the choice (%s)",
+  async (onConflict) => {
+    const at = (hour: string) => `2026-11-30T${hour}:00:00Z`;
+    const [start, mine, theirs] = [at("09"), at("10"), at("11")] as const;
+    const { ann, ben, conflict, problems } = await meeting(
+      { title: "Sync", start_time: start },
+      (document) => document.set("/start_time", mine),
+      (document) => document.set("/start_time", theirs),
+      onConflict,
+    );
+    ben.resolve(conflict.id, { value: "tomorrow" });
+    expect(ben.snapshot.conflicts).toEqual([]);
+    await expect(ben.saved()).rejects.toMatchObject({ code: expect.any(String) });
+    await until(ben, (now) => now.conflicts.length > 0);
+    expect(ben.snapshot.conflicts).toMatchObject([{ id: conflict.id, path: "/start_time", mine, theirs }]);
+    expect(problems).toMatchObject([{ code: "EDIT_REFUSED" }]);
+    ben.resolve(conflict.id, "theirs");
+    await ben.saved();
+    expect(ben.snapshot.conflicts).toEqual([]);
+    await until(ann, (now) => now.view?.start_time === theirs);
+    expect(ben.snapshot.view?.start_time).toBe(theirs);
+  },
+);
+
 test("what merges is no conflict", async () => {
   const { document: ann } = await people.event("ann", {
     title: "Sync",

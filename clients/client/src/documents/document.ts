@@ -16,7 +16,7 @@ import type {
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
 import { PatchError, textDifference, writeDelta } from "../kernel/index.js";
-import { patchOf, type Unresolved, valueAt } from "./conflicts.js";
+import { carriedConflict, patchOf, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { NO_EPOCH } from "./replicator.js";
 import { DocumentState, EVERYTHING } from "./state.js";
@@ -203,7 +203,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     this.state.conflicts = this.state.conflicts.filter((one) => one.id !== id);
   }
 
-  /** A conflict stays where its resolution can't be written. */
+  /** A conflict stays where its resolution can't be written, and comes back where the server refuses it. */
   #write(id: string, value: Json | undefined, tell: Tell): void {
     const conflict = this.#unresolved(id);
     if (!conflict) return;
@@ -212,11 +212,29 @@ export class Document<T = Json> implements SharedDocument<T> {
       if (place === "lost") throw new EditError("CONFLICT", `What was at ${path} is gone.`);
       this.#bursts.end();
       this.edit(patchOf(this.state.view, path, value, place === "gap"));
-      this.#settle(id);
+      this.#settleWith(id, value);
     } catch (cause) {
       if (!(cause instanceof EditError)) throw cause;
       tell(`${cause.message} Choose the other side, or edit the document.`, cause);
     }
+  }
+
+  #settleWith(id: string, value: Json | undefined): void {
+    const { state } = this;
+    let conflict = this.#unresolved(id) as Unresolved;
+    this.#settle(id);
+    const ends = [
+      state.operations.add((before, operations) => {
+        conflict = carriedConflict(conflict, before, operations);
+      }),
+      state.refused.add(() => {
+        if (valueAt(state.view, conflict.path) !== value) state.conflicts = [conflict, ...state.conflicts];
+      }),
+    ];
+    const over = () => {
+      for (const end of ends) end();
+    };
+    this.saved().then(over, over);
   }
 
   #tell: Tell = (message, cause) => {

@@ -1,6 +1,6 @@
 /** What to do about an edit that met somebody else's. */
 
-import type { Conflict, Json, SharedDocument } from "@collab/client";
+import type { Conflict, Json, Resolution, SharedDocument } from "@collab/client";
 import { type ReactNode, useEffect, useId, useRef, useState } from "react";
 import { useConflicts } from "../documents.js";
 
@@ -10,36 +10,41 @@ export interface ConflictDialogProps<T> {
   nameOf?: (userId: string) => string;
   /** A member's name for people. Default: its JSON pointer without the slash. */
   labelOf?: (path: string) => string;
-  /** What the merge editor begins with. Default: mine. */
+  /** A member's value for people. Default: texts as they are, else JSON. */
+  shown?: (path: string, value: Json) => string;
+  /** What the merge editor begins with; undefined: there is nothing to merge, it is one or the other. Default: mine. */
   suggest?: (conflict: Conflict) => Json | undefined;
 }
 
 /** Shows the oldest unresolved conflict: mine, theirs and what was there before; each can be kept, or merged. */
 export function ConflictDialog<T>(props: ConflictDialogProps<T>): ReactNode {
-  const { conflicts, resolve } = useConflicts(props.document);
-  const conflict = conflicts[0];
-  return conflict ? <Question key={conflict.id} {...props} {...{ conflict, resolve }} /> : null;
+  const [conflict] = useConflicts(props.document).conflicts;
+  return conflict && <Question key={conflict.id} {...props} conflict={conflict} />;
 }
+
+const SIDES = [
+  ["Mine", "mine"],
+  ["Theirs", "theirs"],
+  ["Before", "base"],
+] as const;
 
 const same = (value: string) => value;
 
 function Question<T>({
+  document,
   conflict,
-  resolve,
   nameOf = same,
   labelOf = (path) => path.slice(1),
-  suggest = ({ mine }) => mine,
-}: ConflictDialogProps<T> & {
-  conflict: Conflict;
-  resolve: ReturnType<typeof useConflicts>["resolve"];
-}): ReactNode {
+  shown = (_, value) => textOf(value) as string,
+  suggest = ({ mine, theirs }) => mine ?? theirs,
+}: ConflictDialogProps<T> & { conflict: Conflict }): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  const { path, userId, base, mine, theirs, timestamp } = conflict;
-  const [merged, setMerged] = useState(() => shown(suggest(conflict)));
+  const { path, userId, mine, theirs, omitted, timestamp } = conflict;
+  const [merged, setMerged] = useState(() => textOf(suggest(conflict)));
   useEffect(() => {
     const opened = dialog.current as HTMLDialogElement;
-    const focused = document.activeElement as HTMLElement | null;
+    const focused = opened.ownerDocument.activeElement as HTMLElement | null;
     opened.showModal?.();
     return () => {
       focused?.focus(); // with its caret, which `close` leaves out
@@ -47,6 +52,16 @@ function Question<T>({
     };
   }, []);
   const when = timestamp === null ? "" : ` at ${new Date(timestamp).toLocaleTimeString()}`;
+  const of = (side: (typeof SIDES)[number][1]) => {
+    const value = conflict[side];
+    if (value !== undefined) return shown(path, value);
+    return <i>{omitted.includes(side as "base") ? "too long to show here" : "nothing"}</i>;
+  };
+  const button = (text: string, resolution: Resolution) => (
+    <button type="button" onClick={() => document?.resolve(conflict.id, resolution)}>
+      {text}
+    </button>
+  );
   return (
     <dialog
       ref={dialog}
@@ -60,34 +75,31 @@ function Question<T>({
         {userId === null ? "Somebody" : nameOf(userId)} changed <b>{labelOf(path)}</b> too{when}.
       </p>
       <dl>
-        {Object.entries({ Mine: mine, Theirs: theirs, Before: base }).map(([name, value]) => (
+        {SIDES.map(([name, side]) => (
           <div key={name}>
             <dt>{name}</dt>
-            <dd>{value === undefined ? <i>nothing</i> : shown(value)}</dd>
+            <dd>{of(side)}</dd>
           </div>
         ))}
       </dl>
-      <label>
-        Merged
-        <textarea value={merged} onChange={(event) => setMerged(event.target.value)} />
-      </label>
+      {merged !== undefined && (
+        <label>
+          Merged
+          <textarea value={merged} onChange={(event) => setMerged(event.target.value)} />
+        </label>
+      )}
       <div className="collab-buttons">
-        <button type="button" onClick={() => resolve(conflict.id, "mine")}>
-          Keep mine
-        </button>
-        <button type="button" onClick={() => resolve(conflict.id, "theirs")}>
-          Keep theirs
-        </button>
-        <button type="button" onClick={() => resolve(conflict.id, { value: read(merged, mine ?? theirs) })}>
-          Merge
-        </button>
+        {button("Keep mine", "mine")}
+        {button("Keep theirs", "theirs")}
+        {merged !== undefined && button("Merge", { value: read(merged, mine ?? theirs) })}
       </div>
     </dialog>
   );
 }
 
-function shown(value: Json | undefined): string {
-  return typeof value === "string" ? value : value === undefined ? "" : JSON.stringify(value, null, 2);
+/** Undefined where there is no value. */
+function textOf(value: Json | undefined): string | undefined {
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
 
 /** What was typed, as a value of the kind of `like`; text that isn't JSON stays text. */

@@ -1,0 +1,80 @@
+/** The conflict's dialog, for conflicts on a real gateway. */
+
+import "./support/screen.js";
+import type { SharedDocument } from "@collab/client";
+import { ConflictDialog, type ConflictDialogProps } from "@collab/react";
+import { act, cleanup, configure, render, screen, waitFor } from "@testing-library/react";
+import { userEvent } from "@testing-library/user-event";
+import { afterEach, expect, test } from "vitest";
+import { type Event, People } from "../../client/test/support/people.js";
+import { until } from "../../client/test/support/until.js";
+
+const people = new People();
+
+afterEach(cleanup);
+configure({ asyncUtilTimeout: 10_000 });
+
+type Path = "/title" | "/start_time";
+
+/** Ann wrote something while Ben, offline, wrote something else there; he is back. */
+async function clash(path: Path, before: string, bens: string, anns: string) {
+  const { document: ann } = await people.event("ann", { title: "Sync", [path.slice(1)]: before });
+  const { client, document: ben } = await people.join("ben", ann.id);
+  client.disconnect();
+  await until(client.connection, (now) => now.isPaused);
+  ben.set(path, bens);
+  ann.set(path, anns);
+  await ann.saved();
+  client.connect();
+  await until(ben, (now) => now.conflicts.length > 0);
+  return { ann, ben };
+}
+
+function shows(document: SharedDocument<Event>, props: Partial<ConflictDialogProps<Event>> = {}) {
+  render(<ConflictDialog document={document} {...props} />);
+  return Object.fromEntries(
+    screen
+      .getAllByRole("term", { hidden: true })
+      .map(({ textContent, nextSibling }) => [textContent, nextSibling?.textContent]),
+  );
+}
+
+const button = (name: string) => screen.getByRole("button", { name, hidden: true });
+const dialog = () => screen.queryByRole("dialog", { hidden: true });
+const start = (hour: string) => `2026-11-30T${hour}:00:00Z`;
+
+test("what is too long to be told is said to be, and isn't nothing", async () => {
+  const { ben } = await clash("/title", "Sync", "Ben's", "A".repeat(5_000));
+  expect(shows(ben)).toEqual({ Mine: "Ben's", Theirs: "too long to show here", Before: "Sync" });
+});
+
+test("values are shown as the application shows them, and where it suggests none there is no merge", async () => {
+  const { ann, ben } = await clash("/start_time", start("09"), start("10"), start("11"));
+  const shown = (path: string, value: unknown) => `${path} at ${String(value).slice(11, 13)}`;
+  const texts = shows(ben, { shown, suggest: () => undefined });
+  expect(texts).toEqual({
+    Mine: "/start_time at 10",
+    Theirs: "/start_time at 11",
+    Before: "/start_time at 09",
+  });
+  expect(screen.queryByRole("textbox", { hidden: true })).toBeNull();
+  expect(screen.getAllByRole("button", { hidden: true })).toHaveLength(2);
+  act(() => button("Keep theirs").click());
+  expect(dialog()).toBeNull();
+  await act(() => until(ann, (now) => now.view?.start_time === start("11")));
+});
+
+test("a merge that is refused asks again", async () => {
+  const { ann, ben } = await clash("/start_time", start("09"), start("10"), start("11"));
+  shows(ben);
+  const user = userEvent.setup();
+  const editor = screen.getByRole("textbox", { hidden: true });
+  await user.clear(editor);
+  await user.type(editor, "tomorrow");
+  act(() => button("Merge").click());
+  expect(dialog()).toBeNull();
+  await waitFor(() => expect(dialog()).not.toBeNull());
+  act(() => button("Keep mine").click());
+  expect(dialog()).toBeNull();
+  await act(() => until(ann, (now) => now.view?.start_time === start("10")));
+});
