@@ -1,14 +1,14 @@
 /** The client that a tree of components shares. */
 
 import { type Client, type ClientOptions, createClient } from "@collab/client";
-import { createContext, type ReactNode, useContext, useEffect, useState } from "react";
+import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from "react";
 
 const Context = createContext<Client | null>(null);
 
 export interface GatewayProviderProps {
   /** A client that the application made, and closes. */
   client?: Client;
-  /** Or how to make one: made when the provider mounts, closed when it goes. */
+  /** Or how to make one: made when the provider mounts, closed when it goes. Of later ones `getToken` is heeded. */
   options?: ClientOptions;
   children?: ReactNode;
 }
@@ -17,10 +17,15 @@ export interface GatewayProviderProps {
 export function GatewayProvider({ client, options, children }: GatewayProviderProps): ReactNode {
   const [made, setMade] = useState<Client | null>(null);
   const { url, userId } = options ?? {};
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another url or user is another client, new callbacks aren't
+  const latest = useRef(options);
+  useEffect(() => {
+    latest.current = options;
+  });
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another url or user is another client, another getToken isn't
   useEffect(() => {
     if (client || !options) return;
-    const own = createClient(options);
+    const getToken = () => (latest.current as ClientOptions).getToken();
+    const own = createClient({ ...options, getToken });
     setMade(own);
     return () => {
       setMade(null);
