@@ -145,8 +145,13 @@ export class ServerConnection {
 
   // ----------------------------------------------------------------------------------------- the socket
 
+  /** By a socket, except where polling is to save the battery. */
   #attempt(): void {
     const { state, reason } = this.state.snapshot;
+    if (this.#isSavingPower()) {
+      this.#startPolling(reason);
+      return;
+    }
     const shown = state === "connecting" ? state : "reconnecting";
     this.#enter("opening", this.#isPolling ? "polling" : shown, reason);
     void this.#open(this.#turn);
@@ -246,7 +251,7 @@ export class ServerConnection {
 
   // -------------------------------------------------------------------------------------------- polling
 
-  #startPolling(reason: ConnectionReason): void {
+  #startPolling(reason: ConnectionReason | null): void {
     this.#isPolling = true;
     this.#enter("polling", "polling", reason);
     this.#poll();
@@ -265,15 +270,10 @@ export class ServerConnection {
     if (isOn()) this.#pollLater();
   }
 
+  /** Sockets may work again: they are tried before each poll. */
   #pollLater(): void {
     const ms = this.#isInBackground() ? POLL_BACKGROUND_MS : POLL_MS;
-    this.#timer.set(this.#jittered(ms), () => this.#onPollDue());
-  }
-
-  /** Sockets may work again: they are tried before each poll, except where polling is to save the battery. */
-  #onPollDue(): void {
-    if (this.#isSavingPower()) void this.#poll();
-    else this.#attempt();
+    this.#timer.set(this.#jittered(ms), () => this.#attempt());
   }
 
   #onPollFailed(): void {
@@ -304,14 +304,13 @@ export class ServerConnection {
 
   #onForeground(): void {
     if (this.#isSavingPower()) {
-      if (this.#phase === "online" || this.#phase === "opening") this.#startPolling(null as never);
+      if (this.#phase === "online" || this.#phase === "opening") this.#attempt();
     } else if (!this.#isInBackground()) this.#wake();
   }
 
   /** Something changed for the better: a back-off ends, and a connection has to show that it lives. */
   #wake(): void {
-    if (this.#phase === "waiting" && !this.#isPaced) this.#attempt();
-    else if (this.#phase === "polling") this.#onPollDue();
+    if (this.#phase === "polling" || (this.#phase === "waiting" && !this.#isPaced)) this.#attempt();
     else if (this.#phase === "online") this.#link?.probe();
   }
 

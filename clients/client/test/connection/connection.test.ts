@@ -329,6 +329,44 @@ describe("polling", () => {
   });
 });
 
+describe("in the background, where power is to be saved", () => {
+  test.each([
+    ["after a back-off", () => platform.socket.end(1006), () => vi.advanceTimersByTimeAsync(2 * MINUTE)],
+    [
+      "when the network comes back",
+      () => platform.network.turn(false),
+      async () => platform.network.turn(true),
+    ],
+  ])("no socket is opened: %s", async (_name, loses, returns) => {
+    platform.answer = poll;
+    await online({ background: "poll" });
+    client.open("event", "1");
+    loses();
+    expect(state()).toBe("reconnecting");
+    platform.foreground.turn(false);
+    await returns();
+    await settle();
+    expect(platform.sockets).toHaveLength(1);
+    expect(state()).toBe("polling");
+    expect(platform.requests).toHaveLength(1);
+    platform.foreground.turn(true);
+    await settle();
+    platform.socket.admit();
+    expect(state()).toBe("online");
+  });
+
+  test("nor where a client starts there", async () => {
+    platform.answer = poll;
+    platform.foreground.turn(false);
+    await start({ background: "poll" });
+    expect(platform.sockets).toHaveLength(0);
+    expect(state()).toBe("polling");
+    client.connect();
+    await vi.advanceTimersByTimeAsync(10 * MINUTE);
+    expect(platform.sockets).toHaveLength(0);
+  });
+});
+
 describe("the application's word", () => {
   test("working offline is the application's decision, and ends with it", async () => {
     await online();
