@@ -80,14 +80,18 @@ export function asyncStorageStore(storage: AsyncStorageLike, prefix = "collab/")
 export function sqliteStore(database: SqliteLike, table = "collab_store"): Store {
   const run = inTurn();
   const name = `"${table.replaceAll('"', '""')}"`;
-  const ready = run(() =>
-    database.execAsync(`CREATE TABLE IF NOT EXISTS ${name} (key TEXT PRIMARY KEY, value TEXT NOT NULL)`),
-  );
-  ready.catch(() => {}); // whoever reads or writes is told
+  const create = `CREATE TABLE IF NOT EXISTS ${name} (key TEXT PRIMARY KEY, value TEXT NOT NULL)`;
+  let isMade = false;
   const put = `INSERT INTO ${name} VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`;
 
+  /** Where it can't be made (a full disk, a lock), whoever reads or writes next tries again. */
+  async function makeTable(): Promise<void> {
+    if (!isMade) await database.execAsync(create);
+    isMade = true;
+  }
+
   async function write(changes: ReadonlyMap<string, Json | undefined>): Promise<void> {
-    await ready;
+    await makeTable();
     await database.execAsync("BEGIN IMMEDIATE");
     try {
       for (const [key, value] of changes) {
@@ -104,7 +108,7 @@ export function sqliteStore(database: SqliteLike, table = "collab_store"): Store
   return {
     read: (key) =>
       run(async () => {
-        await ready;
+        await makeTable();
         const query = `SELECT value FROM ${name} WHERE key = ?`;
         const [row] = await database.getAllAsync<{ value: string }>(query, key);
         if (!row) return undefined;
@@ -114,7 +118,7 @@ export function sqliteStore(database: SqliteLike, table = "collab_store"): Store
     write: (changes) => run(() => write(changes)),
     keys: (start) =>
       run(async () => {
-        await ready;
+        await makeTable();
         const query = `SELECT key FROM ${name} WHERE substr(key, 1, length(?)) = ?`;
         const rows = await database.getAllAsync<{ key: string }>(query, start, start);
         return rows.map(({ key }) => key);

@@ -145,6 +145,18 @@ describe("a store in AsyncStorage", () => {
     expect(await store.read("two")).toBeUndefined();
   });
 
+  it("works as soon as its table can be made", async () => {
+    const path = fresh();
+    const other = opened(path);
+    await other.execAsync("BEGIN IMMEDIATE"); // which locks it, as a second process may
+    const store = sqliteStore(opened(path));
+    await expect(store.read("key")).rejects.toThrow(/locked/);
+    await other.execAsync("COMMIT");
+    await store.write(changes({ key: 1 }));
+    expect(await store.read("key")).toBe(1);
+    await store.close();
+  });
+
   it("sets aside what can't be read, and tells", async () => {
     const path = fresh();
     const database = opened(path);
