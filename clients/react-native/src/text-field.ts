@@ -1,8 +1,8 @@
 /** A text that several people type into, in React Native's TextInput. */
 
-import type { SharedDocument } from "@collab/client";
-import { useField } from "@collab/react";
-import { useEffect, useRef, useState } from "react";
+import { type Json, type SharedDocument, valueAt } from "@collab/client";
+import { type Overtyped, retyped, useField } from "@collab/react";
+import { useEffect, useLayoutEffect, useRef, useState } from "react";
 
 export interface Selection {
   readonly start: number;
@@ -30,12 +30,19 @@ export function useTextField<T = unknown>(
   { whole = false }: { whole?: boolean } = {},
 ): NativeTextFieldProps {
   const [value] = useField<string, T>(document, path);
+  const text = textOf(value);
   const [selection, setSelection] = useState<Selection | undefined>();
   const seen = useRef<Selection | null>(null); // what the field said last; null while it has no caret
+  const given = useRef<Overtyped>({ text, changes: [] }); // what the field shows, which one types over
+
+  useLayoutEffect(() => {
+    given.current = { text, changes: [] };
+  });
 
   useEffect(
     () =>
       document?.onChange((change) => {
+        given.current.changes.push(change);
         if (!seen.current || change.origin === "local") return;
         const { start, end } = seen.current;
         seen.current = { start: change.carry(path, start) ?? 0, end: change.carry(path, end) ?? 0 };
@@ -45,9 +52,17 @@ export function useTextField<T = unknown>(
   );
 
   return {
-    value: typeof value === "string" ? value : "",
+    value: text,
     selection,
-    onChangeText: (text) => (whole ? document?.set(path, text) : document?.setText(path, text)),
+    onChangeText(typed) {
+      const now = textOf(document && valueAt(document.snapshot.view as Json, path));
+      const next = retyped(given.current, path, typed, 0, now); // where the caret is isn't told yet
+      if (next.text !== now) document?.[whole ? "set" : "setText"](path, next.text);
+      given.current = { text: next.text, changes: [] };
+      if (next.text === typed || !seen.current) return;
+      seen.current = { start: next.end, end: next.end };
+      setSelection(seen.current);
+    },
     onSelectionChange({ nativeEvent: { selection: now } }) {
       const { start: anchor, end: position } = now;
       seen.current = now;
@@ -64,3 +79,5 @@ export function useTextField<T = unknown>(
     },
   };
 }
+
+const textOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");

@@ -167,6 +167,28 @@ describe("a client of an app", () => {
     await act(() => client.close());
   });
 
+  it("puts a key that was pressed before the others' text was shown where it belongs", async () => {
+    const { client } = await online();
+    render(
+      <GatewayProvider client={client}>
+        <Screen />
+      </GatewayProvider>,
+    );
+    const field = await screen.findByLabelText("Title");
+    fireEvent(field, "selectionChange", { nativeEvent: { selection: { start: 3, end: 3 } } });
+    act(() => {
+      platform.socket.tell("OP_BROADCAST", byAnother(4, ["Green "]));
+      fireEvent.changeText(field, "Teas");
+    });
+    expect(field.props.value).toBe("Green Teas");
+    expect(field.props.selection).toEqual({ start: 10, end: 10 });
+    await settled(1000);
+    expect(platform.socket.last("OP")?.payload.operations).toEqual([
+      { op: "text", path: "/title", value: [9, "s"] },
+    ]);
+    await act(() => client.close());
+  });
+
   it("leaves the caret where it was when somebody else types", async () => {
     const { client } = await online();
     render(

@@ -33,8 +33,8 @@ export interface Overtyped {
 }
 
 /**
- * What turned an older text into `typed`, put where it belongs in `now`, and how far that is from where it was typed.
- * It is the span between their common ends, of which the later one follows the caret.
+ * `now` with what turned an older text into `typed` put where it belongs by now, and where that ends. It is the span
+ * between their common ends, of which the later one follows the caret.
  */
 export function retyped(
   { text, changes }: Overtyped,
@@ -42,7 +42,7 @@ export function retyped(
   typed: string,
   caret: number,
   now: string,
-): { text: string; shift: number } {
+): { text: string; end: number } {
   const most = Math.min(text.length, typed.length);
   let tail = 0;
   const behind = Math.min(most, typed.length - caret);
@@ -51,8 +51,8 @@ export function retyped(
   while (start < most - tail && text[start] === typed[start]) start++;
   const at = through(changes, path);
   const from = at(start);
-  const rest = now.slice(Math.max(from, at(text.length - tail)));
-  return { text: now.slice(0, from) + typed.slice(start, typed.length - tail) + rest, shift: from - start };
+  const before = now.slice(0, from) + typed.slice(start, typed.length - tail);
+  return { text: before + now.slice(Math.max(from, at(text.length - tail))), end: before.length };
 }
 
 /**
@@ -128,9 +128,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
       composing.current = null;
       setDraft(null);
       write(next.text);
-      if (next.text === typed || caret === null) return;
-      const at = caret + next.shift;
-      moved.current = [at, at, "none"];
+      if (next.text !== typed && caret !== null) moved.current = [next.end, next.end, "none"];
     },
   };
 }

@@ -44,15 +44,14 @@ const environment = (line = new Line()): Partial<ClientOptions> => ({
   environment: { ...ALONE, fetch: line.fetch },
 });
 
-/** Locations 1 to `count`, each a version of its own. */
-async function movedAbout(document: SharedDocument<Event>, count: number): Promise<void> {
-  for (let number = 1; number <= count; number++) {
-    document.edit([
-      { op: "add", path: "/location", value: `Room ${number}` },
-      { op: "add", path: "/tags", value: [] },
-    ]);
+/** An event with so many changes. */
+async function changed(count: number, line = new Line()) {
+  const { client, document } = await people.event("ann", { title: "Sync", tags: [] }, environment(line));
+  for (let number = 2; number <= count; number++) {
+    document.edit({ op: "add", path: "/tags/-", value: `tag ${number}` });
     await document.saved();
   }
+  return { client, document };
 }
 
 const shown = () => screen.queryAllByRole("listitem").map((item) => versionIn(item));
@@ -68,8 +67,7 @@ const older = () => screen.getByRole("button", { name: "Older changes" });
 
 test("older changes come once, however often they are asked for, and stay when there are new ones", async () => {
   const line = new Line();
-  const { document } = await people.event("ann", { title: "Sync" }, environment(line));
-  await movedAbout(document, 7);
+  const { document } = await changed(8, line);
   render(<Panel document={document} />);
   await shows(8, 7);
   line.hold();
@@ -96,8 +94,7 @@ test("what was read before comes to nothing when it arrives after what is newer"
 });
 
 test("another document's changes are never shown beside this one's name", async () => {
-  const { client, document: one } = await people.event("ann", { title: "One" }, environment());
-  await movedAbout(one, 2);
+  const { client, document: one } = await changed(3);
   const two = client.open<Event>("event", people.newId());
   two.create({ title: "Two" });
   await two.saved();
