@@ -8,8 +8,11 @@ import { keyOf, type Payload, summaryOf } from "./wire.js";
 
 const PAGE = 200;
 
+/** By name; null is one that was removed: a page that is on its way may have it still. */
+type Items = Map<string, Summary | null>;
+
 export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
-  #items = new Map<string, Summary>();
+  #items: Items = new Map();
   /** Times in a row that the rest of it could not be listed. */
   failures = 0;
 
@@ -27,26 +30,27 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
   async onMessage(type: string, payload: Payload): Promise<void> {
     if (type === "CHILDREN") return this.#onChildren(payload);
     const item = summaryOf((payload.item ?? payload) as Payload);
-    if (type === "CHILD_CHANGED") put(this.#items, item);
-    else this.#items.delete(keyOf(item.type, item.id));
+    this.#items.set(keyOf(item.type, item.id), type === "CHILD_CHANGED" ? item : null);
     this.#show(true);
   }
 
   /** `is_live`: another tab tells it, as it stands there. */
   async #onChildren({ items, next, is_live: isLive = true }: Payload): Promise<void> {
-    this.#items = new Map();
-    for (const item of items as Payload[]) put(this.#items, summaryOf(item));
+    const told = itemsOf((items as Payload[]).map(summaryOf));
+    this.#items = told;
     this.#show(isLive === true);
     if (!next) return;
-    await this.#fetch(this.#items, String(next));
+    const rest = await this.#fetch(String(next));
+    if (told !== this.#items) return; // it was told anew
+    this.#items = new Map([...rest, ...told]); // what was told meanwhile is newer
     this.#show(this.snapshot.isLive);
   }
 
   /** As of now, over HTTP. Rejects where there is no answer. */
   async poll(): Promise<void> {
-    const items = new Map<string, Summary>();
+    let items: Items;
     try {
-      await this.#fetch(items);
+      items = await this.#fetch();
     } catch (error) {
       if (!(error instanceof RequestError) || error.isPassing) throw error;
       if (error.code === "FORBIDDEN") this.onForbidden();
@@ -58,18 +62,20 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
   }
 
   /** Page by page from where a page ended, or from the beginning. */
-  async #fetch(items: Map<string, Summary>, start?: string): Promise<void> {
+  async #fetch(start?: string): Promise<Items> {
+    const items: Summary[] = [];
     for (let after: string | null | undefined = start; after !== null; ) {
       const query = { calendarId: this.id, limit: PAGE, ...(after && { after }) };
       const page = await (await this.http()).list("event", query);
-      for (const item of page.items) put(items, item);
+      items.push(...page.items);
       after = page.next;
     }
     this.failures = 0;
+    return itemsOf(items);
   }
 
   onForbidden(): void {
-    this.#items.clear();
+    this.#items = new Map();
     this.update({ status: "forbidden", items: [], isLive: false });
   }
 
@@ -78,12 +84,13 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
   }
 
   #show(isLive: boolean): void {
-    const items = [...this.#items.values()].sort(byStart);
+    const items = [...this.#items.values()].filter((item) => item !== null).sort(byStart);
     this.update({ status: "ready", items, isLive });
   }
 }
 
-const put = (items: Map<string, Summary>, item: Summary) => items.set(keyOf(item.type, item.id), item);
+const itemsOf = (items: readonly Summary[]): Items =>
+  new Map(items.map((item) => [keyOf(item.type, item.id), item]));
 
 const byStart = (one: Summary, other: Summary): number =>
   order(one.start_time ?? "", other.start_time ?? "") || order(one.id, other.id);

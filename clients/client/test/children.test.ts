@@ -85,3 +85,32 @@ test("a calendar that isn't granted shows nothing, and isn't asked for again", a
   await vi.advanceTimersByTimeAsync(10_000);
   expect(subscriptions()).toHaveLength(1);
 });
+
+test("what is told while the rest of a long calendar is on its way is newer than that", async () => {
+  const calendar = client.calendar("team");
+  const titles = () => calendar.snapshot.items.map(({ title }) => title);
+  platform.answer = () => {
+    platform.socket.tell("CHILD_CHANGED", { ...NAME, item: { ...item("2"), version: 2, title: "new" } });
+    platform.socket.tell("CHILD_REMOVED", { ...NAME, item: item("3") });
+    return { status: 200, body: { items: [item("2"), item("3"), item("4")], next: null } };
+  };
+  platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(titles()).toEqual(["1", "new", "4"]);
+  platform.socket.tell("CHILD_CHANGED", { ...NAME, item: item("3") });
+  expect(titles()).toEqual(["1", "new", "3", "4"]);
+});
+
+test.each([
+  ["told anew", "CHILDREN", { items: [item("5")] }, ["5"]],
+  ["refused", "ERROR", { ref: "children", code: "FORBIDDEN", message: "no" }, []],
+])("the rest of a calendar that is %s meanwhile is left out", async (_, type, payload, left) => {
+  const calendar = client.calendar("team");
+  platform.answer = () => {
+    platform.socket.tell(type, { ...NAME, ...payload });
+    return { status: 200, body: { items: [item("2")], next: null } };
+  };
+  platform.socket.tell("CHILDREN", { ...NAME, items: [item("1")], next: "~1" });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(calendar.snapshot.items.map(({ id }) => id)).toEqual(left);
+});
