@@ -4,6 +4,7 @@ import type { Calendar, DocumentOptions, Json, Problem } from "./api.js";
 import { LiveCalendar } from "./calendars.js";
 import type { DocumentContext, Sender } from "./documents/context.js";
 import { Document } from "./documents/document.js";
+import { FINAL } from "./documents/refusals.js";
 import { RequestError } from "./errors.js";
 import type { Standing } from "./tabs/notes.js";
 import { keyOf, type Message, resourceOf } from "./wire.js";
@@ -16,8 +17,6 @@ interface Held<T> {
 const CHANGES_MAX = 1_000;
 const RETRY_MS = 5_000;
 const DOUBLINGS_MAX = 6;
-/** Asked again, a calendar would get the same answer. */
-const FINAL = ["FORBIDDEN", "INVALID_MESSAGE"];
 
 export class Registry {
   #documents = new Map<string, Held<Document<Json>>>();
@@ -176,9 +175,10 @@ export class Registry {
 
   /** An error that names no resource is the answer to a SUBSCRIBE, or to nothing that is known. */
   #onError(message: Message): void {
-    const { ref, message: text } = message.payload;
+    const { ref, code, message: text } = message.payload;
     const asked = [...this.#attached].filter(({ wire }) => ref !== null && wire.subscribeRef === ref);
-    for (const { wire } of asked) wire.onMessage(message);
+    const isOfOne = asked.length > 1 && FINAL.includes(String(code)); // which one, each finds out alone
+    for (const { wire } of asked) isOfOne ? wire.subscribe() : wire.onMessage(message);
     const problem: Problem = { code: "ERROR", message: String(text), refusal: message.payload };
     if (!asked.length) this.context.onProblem(problem);
   }

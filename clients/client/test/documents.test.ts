@@ -90,6 +90,20 @@ test("what the token doesn't grant is forbidden, and says so", async () => {
   expect(() => eve.set("/title", "Mine")).toThrow(/may be viewed/);
 });
 
+test("an id that can't be one is refused for good, and keeps nobody from another document", async () => {
+  const { document } = await people.event("ann");
+  const client = people.client("ben", { connect: false });
+  await until(client.connection, (now) => now.isPaused);
+  const problems: Problem[] = [];
+  client.onProblem((problem) => problems.push(problem));
+  const mangled = client.open("event", `${document.id})`);
+  const whole = client.open<Event>("event", document.id);
+  client.connect();
+  await until(mangled, (now) => now.status === "forbidden");
+  await until(whole, (now) => now.isLive && now.view?.title === "Sync");
+  expect(problems).toEqual([]);
+});
+
 test("an edit of nothing is refused before it is sent", async () => {
   const { document } = await people.event("ann");
   const before = document.snapshot;

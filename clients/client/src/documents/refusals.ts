@@ -23,6 +23,8 @@ export type Verdict =
   | { next: "later"; afterMs: number }
   | { next: "refused"; operations: Patch };
 
+/** Asked again, a SUBSCRIBE would get the same answer. */
+export const FINAL = ["FORBIDDEN", "INVALID_MESSAGE"];
 const LATER_MS = 1_000;
 
 export function verdictOn(error: ServerError, replicator: Replicator): Verdict {

@@ -5,7 +5,7 @@ import { GapError, type Outgoing, PatchError } from "../kernel/index.js";
 import type { Change, Message, Missing, Payload } from "../wire.js";
 import type { Sender } from "./context.js";
 import { Outbox } from "./outbox.js";
-import { type ServerError, verdictOn } from "./refusals.js";
+import { FINAL, type ServerError, verdictOn } from "./refusals.js";
 import { NO_EPOCH, type Refusal } from "./replicator.js";
 import type { DocumentState } from "./state.js";
 
@@ -167,7 +167,8 @@ export class DocumentWire {
     const isAnswer = ref !== null && ref === this.subscribeRef;
     if (isAnswer) this.subscribeRef = null;
     if (flying && ref === `op-${flying.seq}`) this.onRefused(error);
-    else if (error.code === "FORBIDDEN" && (isAnswer || ref === null)) state.forbid(error.message);
+    else if (isAnswer ? FINAL.includes(error.code) : error.code === "FORBIDDEN" && ref === null)
+      state.forbid(error.message);
     else if (isAnswer) this.#subscribeLater(error);
     else this.state.tell("ERROR", error);
   }
