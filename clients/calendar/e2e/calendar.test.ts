@@ -81,6 +81,56 @@ test("a time is typed in peace: nobody gets the years on the way to it", async (
   expect(await start(ann).inputValue()).toBe("2021-05-06T07:08");
 });
 
+test("an event is moved by its start, and keeps its length; taking that back moves it back", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  await ann.textbox("Start").fill("2021-05-06T10:00");
+  await bob.sees("End", "2021-05-06T11:00");
+  await ann.textbox("End").fill("2021-05-06T11:30");
+  await bob.sees("End", "2021-05-06T11:30");
+  await ann.textbox("Start").fill("2021-05-08T12:00");
+  await Promise.all([bob.sees("Start", "2021-05-08T12:00"), bob.sees("End", "2021-05-08T13:30")]);
+  await ann.button("Undo").click();
+  await Promise.all([bob.sees("Start", "2021-05-06T10:00"), bob.sees("End", "2021-05-06T11:30")]);
+});
+
+test("an end is typed in peace: one before the start is nobody's, and leaving it takes it back", async () => {
+  const [ann, bob] = await stage.together("Lunch");
+  const { keyboard } = ann.page;
+  const problem = ann.page.getByText("The end can’t be before the start.");
+  await ann.textbox("Start").fill("2021-05-06T10:00");
+  await ann.textbox("End").focus();
+  await keyboard.type("05062021", { delay: 100 });
+  await keyboard.press("ArrowRight");
+  await keyboard.type("1145AM", { delay: 100 }); // its first key makes it 1 o'clock
+  await bob.sees("End", "2021-05-06T11:45");
+  await ann.textbox("End").fill("2021-05-06T09:00");
+  expect(await ann.textbox("End").inputValue()).toBe("2021-05-06T09:00");
+  expect(await problem.count()).toBe(0);
+  await ann.textbox("Location").focus();
+  await problem.waitFor();
+  await ann.sees("End", "2021-05-06T11:45");
+  await ann.textbox("Location").fill("Room 7");
+  await bob.sees("Location", "Room 7");
+  expect(await bob.textbox("End").inputValue()).toBe("2021-05-06T11:45");
+  expect(await ann.button("Dismiss").count()).toBe(0); // the gateway refused nothing
+  await ann.textbox("End").fill("2021-05-06T12:00");
+  await problem.waitFor({ state: "detached" });
+});
+
+test("a mangled address says that there is nothing, and shows the way back", async () => {
+  const ann = await stage.arrive("Ann");
+  for (const [mangled, said] of [
+    ["%", "There is nothing at this address."],
+    ["no)id", "There is no such event, or this sign-in may not see it."],
+  ] as const) {
+    await ann.page.goto(`${stage.address}/#/event/${mangled}`);
+    await ann.page.getByRole("heading", { name: said }).waitFor();
+    await ann.page.getByRole("link", { name: "To the month" }).click();
+    await ann.button("New event").waitFor();
+  }
+  await ann.says("online");
+});
+
 test("an edit is taken back and done again", async () => {
   const [ann, bob] = await stage.together("Lunch");
   await ann.textbox("Location").fill("Room 7");

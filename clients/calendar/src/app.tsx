@@ -5,6 +5,7 @@ import { ConnectionBadge, GatewayProvider, useClient, useSyncStatus } from "@col
 import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 import { EventPage } from "./event-page.js";
 import { MonthPage } from "./month-page.js";
+import { Nothing } from "./nothing.js";
 import { useRoute } from "./route.js";
 import { signIn, type User, useSession } from "./session.js";
 
@@ -93,11 +94,9 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
         </span>
       </header>
       <main>
-        {route.page === "event" ? (
-          <EventPage id={route.id} key={route.id} />
-        ) : (
-          <MonthPage month={route.month} />
-        )}
+        {route.page === "event" && <EventPage id={route.id} key={route.id} />}
+        {route.page === "month" && <MonthPage month={route.month} />}
+        {route.page === "nowhere" && <Nothing text="There is nothing at this address." />}
       </main>
       <Problems />
     </>

@@ -27,9 +27,9 @@ export function localTime(value: unknown): string {
 /** Is an input's local time one that is meant? On the way to a year there are others: 0002, 0020, 0202. */
 export const isMeant = (local: string): boolean => /^[1-9]\d{3}-/.test(local);
 
-/** RFC 3339 of an input's local time. */
-export function instant(local: string): string {
-  return new Date(local).toISOString().replace(".000Z", "Z");
+/** RFC 3339 of an input's local time, or of another one's (Unix ms). */
+export function instant(time: string | number): string {
+  return new Date(time).toISOString().replace(".000Z", "Z");
 }
 
 const digits = (value: number, least = 2) => String(value).padStart(least, "0");

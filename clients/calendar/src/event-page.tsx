@@ -13,8 +13,9 @@ import {
   useTextField,
 } from "@collab/react";
 import { type ReactNode, useState } from "react";
-import { instant, isMeant, localTime } from "./dates.js";
 import { type Attendee, describe, type EventDocument, labelOf, textOf } from "./event.js";
+import { Nothing } from "./nothing.js";
+import { Times } from "./times.js";
 
 type Document = SharedDocument<EventDocument> | null;
 
@@ -22,7 +23,8 @@ export function EventPage({ id }: { id: string }): ReactNode {
   const event = useRealtimeEvent<EventDocument>(id);
   const { document, view, status, canEdit } = event;
   if (status === "loading") return <h1 className="note">Opening the event…</h1>;
-  if (status === "forbidden") return <Nothing text="This sign-in may not see the event." />;
+  if (status === "forbidden")
+    return <Nothing text="There is no such event, or this sign-in may not see it." />;
   if (view === null) return <Nothing text="There is no such event (any more)." />;
   return (
     <div className="event">
@@ -38,24 +40,12 @@ export function EventPage({ id }: { id: string }): ReactNode {
   );
 }
 
-function Nothing({ text }: { text: string }): ReactNode {
-  return (
-    <>
-      <h1>{text}</h1>
-      <a href="#/">To the month</a>
-    </>
-  );
-}
-
 function Form({ document, canEdit }: { document: Document; canEdit: boolean }): ReactNode {
   return (
     <form className="fields" onSubmit={(event) => event.preventDefault()}>
       <fieldset disabled={!canEdit}>
         <Line document={document} path="/title" label="Title" />
-        <div className="pair">
-          <Time document={document} path="/start_time" label="Start" />
-          <Time document={document} path="/end_time" label="End" />
-        </div>
+        <Times document={document} />
         <Line document={document} path="/location" label="Location" />
         <Text document={document} path="/description" label="Description" />
         <Attendance document={document} />
@@ -94,26 +84,6 @@ function Text({ document, path, label }: FieldProps): ReactNode {
         <textarea {...field} rows={8} />
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
-    </label>
-  );
-}
-
-function Time({ document, path, label }: FieldProps): ReactNode {
-  const [value, set] = useField<string, EventDocument>(document, path);
-  const [draft, setDraft] = useState<string | null>(null); // what was typed of a time
-  const onChange = (typed: string) => {
-    setDraft(isMeant(typed) ? null : typed);
-    if (isMeant(typed)) set(instant(typed));
-  };
-  return (
-    <label>
-      {label}
-      <input
-        type="datetime-local"
-        value={draft ?? localTime(value)}
-        onChange={({ target }) => onChange(target.value)}
-        onBlur={() => setDraft(null)}
-      />
     </label>
   );
 }

@@ -1,6 +1,7 @@
 /** An event as this calendar shows it. */
 
 import type { Client, HistoryEntry, Json, PatchOperation } from "@collab/client";
+import { instant } from "./dates.js";
 
 export const CALENDAR = "demo";
 const HOUR_MS = 3_600_000;
@@ -26,14 +27,13 @@ export function createEvent(client: Client, day: Date): string {
   const start = new Date(day);
   if (day.toDateString() === new Date().toDateString()) start.setHours(new Date().getHours() + 1, 0, 0, 0);
   else start.setHours(9, 0, 0, 0);
-  const instant = (date: Date) => date.toISOString().replace(".000Z", "Z");
   const document = client.open<Json>("event", id);
   document.create({
     title: "",
     location: "",
     description: "",
-    start_time: instant(start),
-    end_time: instant(new Date(start.getTime() + HOUR_MS)),
+    start_time: instant(start.getTime()),
+    end_time: instant(start.getTime() + HOUR_MS),
     attendees: [],
     calendar_id: CALENDAR,
   });

@@ -1,10 +1,11 @@
-/** Where the user is, as the address says: `#/event/ID`, `#/month/2026-11`, or this month. */
+/** Where the user is, as the address says: `#/event/ID`, `#/month/2026-11`, or this month; nowhere with a mangled ID. */
 
 import { useSyncExternalStore } from "react";
 
 export type Route =
   | { readonly page: "month"; readonly month: string }
-  | { readonly page: "event"; readonly id: string };
+  | { readonly page: "event"; readonly id: string }
+  | { readonly page: "nowhere" };
 
 export const eventAddress = (id: string) => `#/event/${encodeURIComponent(id)}`;
 export const monthAddress = (month: string) => `#/month/${month}`;
@@ -22,10 +23,18 @@ export function useRoute(): Route {
 
 export function routeOf(hash: string, today: Date = new Date()): Route {
   const [, page, argument] = hash.split("/");
-  if (page === "event" && argument) return { page, id: decodeURIComponent(argument) };
+  if (page === "event" && argument) return eventOf(argument);
   const month =
     page === "month" && argument && /^\d{4}-(0[1-9]|1[0-2])$/.test(argument) ? argument : monthOf(today);
   return { page: "month", month };
+}
+
+function eventOf(argument: string): Route {
+  try {
+    return { page: "event", id: decodeURIComponent(argument) };
+  } catch {
+    return { page: "nowhere" };
+  }
 }
 
 /** `2026-11`, in local time. */

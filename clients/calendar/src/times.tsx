@@ -1,0 +1,76 @@
+/** When an event begins and ends: its start moves it as a whole, its end makes it longer or shorter. */
+
+import type { PatchOperation, SharedDocument } from "@collab/client";
+import { useField } from "@collab/react";
+import { type ReactNode, useId, useState } from "react";
+import { instant, isMeant, localTime } from "./dates.js";
+import type { EventDocument } from "./event.js";
+
+export function Times({ document }: { document: SharedDocument<EventDocument> | null }): ReactNode {
+  const [start] = useField<string, EventDocument>(document, "/start_time");
+  const [end, setEnd] = useField<string, EventDocument>(document, "/end_time");
+  const isBefore = (time: string) => Date.parse(time) < Date.parse(start ?? "");
+  return (
+    <div className="pair">
+      <Time label="Start" value={start} set={(time) => document?.edit(moved(start, end, time))} />
+      <Time
+        label="End"
+        value={end}
+        objection={(time) => (isBefore(time) ? "The end can’t be before the start." : "")}
+        set={setEnd}
+      />
+    </div>
+  );
+}
+
+/** One patch that has an event begin then, as long as it was. */
+function moved(start: string | undefined, end: string | undefined, time: string): PatchOperation[] {
+  const begins = Date.parse(time);
+  const ends = Math.max(begins, Date.parse(end ?? "") + begins - Date.parse(start ?? time));
+  const patch: PatchOperation[] = [{ op: "add", path: "/start_time", value: time }];
+  if (!Number.isNaN(ends)) patch.push({ op: "add", path: "/end_time", value: instant(ends) });
+  return patch;
+}
+
+interface TimeProps {
+  label: string;
+  value: string | undefined;
+  /** Why it can't be this time; "" where it can. */
+  objection?(time: string): string;
+  set(time: string): void;
+}
+
+/** A time that is kept to oneself while it is typed and isn't one yet, or can't be: leaving the field takes that back. */
+function Time({ label, value, objection = () => "", set }: TimeProps): ReactNode {
+  const [draft, setDraft] = useState<string | null>(null);
+  const [problem, setProblem] = useState("");
+  const problemId = useId();
+  const onChange = (typed: string) => {
+    const time = isMeant(typed) ? instant(typed) : null;
+    const isTaken = time !== null && !objection(time);
+    setDraft(isTaken ? null : typed);
+    setProblem("");
+    if (isTaken) set(time);
+  };
+  const onBlur = () => {
+    setProblem(draft !== null && isMeant(draft) ? objection(instant(draft)) : "");
+    setDraft(null);
+  };
+  return (
+    <div>
+      <label>
+        {label}
+        <input
+          type="datetime-local"
+          value={draft ?? localTime(value)}
+          aria-describedby={problemId}
+          onChange={({ target }) => onChange(target.value)}
+          onBlur={onBlur}
+        />
+      </label>
+      <span id={problemId} role="alert">
+        {problem}
+      </span>
+    </div>
+  );
+}
