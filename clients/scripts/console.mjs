@@ -2,7 +2,7 @@
  * Looks at a gateway's console in a real Chromium, as tests/admin/test_console.py asks: wide, on a phone, dark.
  *
  * node scripts/console.mjs URL FOLDER USER RESOURCE: signs in by the address, takes pictures into FOLDER, finds and
- * traces USER, revokes somebody, and prints what it saw as JSON.
+ * traces USER, revokes somebody, thinks better of a drain, signs out, and prints what it saw as JSON.
  */
 
 import path from "node:path";
@@ -10,6 +10,7 @@ import chromium from "@sparticuz/chromium";
 import { chromium as launcher } from "playwright-core";
 
 const [url, folder, user, resource] = process.argv.slice(2);
+const token = new URL(url).hash.slice(1);
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"];
 const executablePath = process.env.CHROMIUM ?? (await chromium.executablePath());
 const browser = await launcher.launch({ executablePath, args: FLAGS, headless: true });
@@ -28,6 +29,48 @@ async function opened(options, address = url) {
 const text = (page, id) => page.locator(`#${id}`).innerText();
 const overflow = (page) =>
   page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+
+/** Escape at a question that came after one with a "Yes"; gives what was asked of the node all the same. */
+async function escaped(page) {
+  const asked = [];
+  page.on("request", (request) => request.method() === "POST" && asked.push(request.url()));
+  await page.click("#drain");
+  await page.locator("#sure").waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("#sure").waitFor({ state: "hidden" });
+  await page.waitForResponse((response) => response.url().endsWith("/v1/node")); // the next round
+  return asked;
+}
+
+/** Another operator traces `resource`, and ends that; gives what the trace is called, and whether it is shown at last. */
+async function traced(page, token) {
+  const another = (method, body) =>
+    fetch(new URL("v1/trace", url), {
+      method,
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      body: body && JSON.stringify(body),
+    });
+  await another("POST", { resource });
+  await page.locator("#traced").getByText(resource, { exact: true }).waitFor();
+  const name = await text(page, "traced");
+  await another("DELETE");
+  await page.locator("#trace-section").waitFor({ state: "hidden" });
+  return name;
+}
+
+/** Signs in by the form and out again; gives what the next at this screen finds. */
+async function signedOut(page, token) {
+  await page.fill("#token", token);
+  await page.click("#signin-form button");
+  await page.locator("#busiest").getByText(resource).waitFor();
+  await page.click("#leave");
+  await page.locator("#signin").waitFor();
+  return {
+    token: await page.inputValue("#token"),
+    state: await text(page, "state"),
+    told: await page.locator("#console").textContent(),
+  };
+}
 
 try {
   const seen = { errors };
@@ -53,8 +96,10 @@ try {
   await page.locator("#acts").getByText("trace.start").first().waitFor();
   seen.acts = await text(page, "acts");
   seen.markup = await page.locator("#revocations img").count();
+  seen.escaped = await escaped(page);
   await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: path.join(folder, "console-wide.png"), fullPage: true });
+  seen.traced = await traced(page, token);
   const phone = await opened({ viewport: { width: 390, height: 844 }, isMobile: true, colorScheme: "light" });
   await phone.locator("#busiest").getByText(resource).waitFor();
   seen.phoneOverflow = await overflow(phone);
@@ -70,6 +115,7 @@ try {
   await stranger.locator("#signin-form button").click();
   await stranger.locator("#signin-error").getByText("token").waitFor();
   seen.refused = await text(stranger, "signin-error");
+  seen.signedOut = await signedOut(stranger, token);
   console.log(JSON.stringify(seen));
 } finally {
   await browser.close();

@@ -177,5 +177,9 @@ async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> N
         assert "<img src=x onerror=alert(1)>" in seen["revocations"]
         assert "trace.start" in seen["acts"] and "user:ann" in seen["acts"]
         assert "not a JWT" in seen["refused"] or "token" in seen["refused"]
+        assert (seen["escaped"], seen["traced"]) == ([], "event:42")
+        left = seen["signedOut"]
+        assert (left["token"], left["state"]) == ("", "signed out")
+        assert "event:42" not in left["told"] and "ann" not in left["told"]
         for name in ("wide", "phone", "dark"):
             assert (pictures / f"console-{name}.png").stat().st_size > 10_000

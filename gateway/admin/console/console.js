@@ -5,6 +5,7 @@ const SLOW_EVERY = 5; // flags, revocations and acts: each so many rounds
 const POINTS_MAX = 150;
 const EVENTS_MAX = 500;
 const KEY = "gateway-console-token";
+const REASON = "gateway-console-reason"; // why the one before was signed out
 
 const $ = (id) => document.getElementById(id);
 const series = new Map();
@@ -209,6 +210,7 @@ function say(text) {
 
 function sure(text) {
   $("sure-text").textContent = text;
+  $("sure").returnValue = ""; // Escape leaves it as it was
   $("sure").showModal();
   return new Promise((resolve) => {
     $("sure").addEventListener("close", () => resolve($("sure").returnValue === "yes"), { once: true });
@@ -255,18 +257,26 @@ async function startTrace() {
   if (!text) return say("Write a user or TYPE:ID first.");
   await act(`Tracing ${text}`, "", async () => {
     await ask("POST", "v1/trace", isResource(text) ? { resource: text, for_s: 600 } : { user_id: text, for_s: 600 });
-    traced = text;
-    lastEvents.clear();
-    $("events").replaceChildren();
-    $("traced").textContent = text;
-    $("trace-section").hidden = false;
+    await drawTrace();
   });
 }
 
+/** Whoever began it: one trace is all that a node has. */
+function showTraced(text) {
+  if (text === traced) return;
+  if (text === null) say(`The trace of ${traced} ended`);
+  traced = text;
+  $("events").replaceChildren();
+  $("traced").textContent = text;
+  $("trace-section").hidden = text === null;
+}
+
 async function drawTrace() {
-  if (!traced) return;
+  if (!operator) return;
   const after = Math.min(...(lastEvents.size ? lastEvents.values() : [0]));
   const { workers } = await ask("GET", `v1/trace?after=${after}`);
+  const { user_id: user, resource } = workers.map((worker) => worker.tracing).find(Boolean) ?? {};
+  showTraced(user ?? resource ?? null);
   const fresh = workers.flatMap((worker) =>
     worker.events.filter((event) => event.number > (lastEvents.get(worker.worker) ?? 0)));
   for (const worker of workers) lastEvents.set(worker.worker, worker.last);
@@ -380,11 +390,15 @@ async function enter(given) {
     $("name").textContent = health.node;
     document.title = `${health.node}: gateway console`;
   } catch (error) {
-    return leave(error.message);
+    token = "";
+    sessionStorage.removeItem(KEY);
+    $("signin-error").textContent = error.message;
+    return;
   }
   operator = await ask("GET", "v1/trace").then(() => true, () => false);
   document.body.classList.toggle("viewer", !operator);
   sessionStorage.setItem(KEY, token);
+  $("token").value = "";
   $("signin").hidden = true;
   $("console").hidden = false;
   $("leave").hidden = false;
@@ -393,15 +407,11 @@ async function enter(given) {
   await find();
 }
 
-function leave(text = "") {
-  token = "";
+/** The page anew: nothing of what was seen, or is on its way, stays for whoever signs in next. */
+function leave(reason = "") {
   sessionStorage.removeItem(KEY);
-  clearTimeout(timer);
-  $("console").hidden = true;
-  $("leave").hidden = true;
-  $("signin").hidden = false;
-  $("signin-error").textContent = text;
-  badge("signed out", "");
+  sessionStorage.setItem(REASON, reason);
+  location.reload();
 }
 
 function onSubmit(id, work) {
@@ -423,9 +433,8 @@ onSubmit("revoke", () => {
 $("leave").addEventListener("click", () => leave());
 $("trace").addEventListener("click", startTrace);
 $("trace-stop").addEventListener("click", () => act("The trace ended", "", async () => {
-  traced = null;
-  $("trace-section").hidden = true;
   await ask("DELETE", "v1/trace");
+  await drawTrace();
 }));
 $("disconnect").addEventListener("click", () => {
   const user = $("find-text").value.trim();
@@ -437,6 +446,8 @@ $("drain").addEventListener("click", () =>
   act("The node drains", "Send everybody away and end this node?", () => ask("POST", "v1/drain")));
 document.addEventListener("visibilitychange", () => document.hidden || turn());
 
+$("signin-error").textContent = sessionStorage.getItem(REASON) ?? "";
+sessionStorage.removeItem(REASON);
 const shown = location.hash.slice(1);
 if (shown) history.replaceState(null, "", location.pathname);
 const kept = shown || sessionStorage.getItem(KEY);
