@@ -110,6 +110,8 @@ export interface Connection {
   readonly userId: string | null;
   /** Did the application ask for offline (`disconnect`)? */
   readonly isPaused: boolean;
+  /** Is the user seen by others, as the application last asked for in any tab (`visible`, `setVisible`)? */
+  readonly isVisible: boolean;
 }
 
 /**

@@ -19,7 +19,7 @@ import type {
   Sync,
 } from "./api.js";
 import { Cell, Listeners } from "./cell.js";
-import { type Peer, ServerConnection } from "./connection/connection.js";
+import { type Peer, ServerConnection, type Way } from "./connection/connection.js";
 import type { Link } from "./connection/link.js";
 import type { DocumentContext } from "./documents/context.js";
 import { environmentOf } from "./environment.js";
@@ -77,7 +77,8 @@ class GatewayClient implements Client, Peer {
     this.#keeper.changed.add(() => this.#onStore());
     this.#server = new ServerConnection(options, () => this.clientId, environment, this);
     this.#registry = new Registry(this.#contextOf(), () => this.#started);
-    this.connection = new Cell(this.#server.state.snapshot);
+    const { isVisible } = this.#wanted;
+    this.connection = new Cell<Connection>({ ...this.#server.state.snapshot, isVisible });
     this.#server.state.subscribe(() => this.#onConnection(this.#server.state.snapshot));
     this.#started = this.#start(store.name);
   }
@@ -217,16 +218,20 @@ class GatewayClient implements Client, Peer {
 
   /** The application wants something of the client that only the one with the connection can do. */
   async #wish(wish: Wish): Promise<void> {
-    Object.assign(this.#wanted, wish);
+    this.#want(wish);
     await this.#started;
     if (this.#tabs) this.#tabs.wish(wish);
     else this.#onWish(wish);
   }
 
+  #want(wish: Wish): void {
+    Object.assign(this.#wanted, wish);
+    this.#onConnection(this.connection.snapshot);
+  }
+
   #onWish(wish: Wish): void {
     const { isOnline, isVisible } = wish;
-    Object.assign(this.#wanted, wish);
-    this.#tabs?.tellLeading();
+    this.#want(wish);
     if (isVisible !== undefined) for (const document of this.#registry.documents) document.tellVisible();
     if (isOnline === false) this.#server.disconnect();
     if (!isOnline) return;
@@ -295,8 +300,8 @@ class GatewayClient implements Client, Peer {
     this.#tell({ code: "DENIED", message: `The connection was denied: ${reason}.` });
   }
 
-  #onConnection(connection: Connection): void {
-    this.connection.update(connection);
+  #onConnection(way: Way): void {
+    this.connection.update({ ...way, isVisible: this.#wanted.isVisible });
     this.#tabs?.tellLeading();
     this.#refresh();
   }

@@ -833,6 +833,25 @@ describe.skipIf(!hasLocks)("tabs", () => {
     expect(others.map(({ user_id }) => user_id)).toEqual(["ben"]);
   });
 
+  test("every tab tells whether the user is seen, whichever was asked, and whichever leads", async () => {
+    const store = shared();
+    const client = (options = {}) => people.client("ann", { store: store(), ...options });
+    const [one, two] = [client(), client()];
+    for (const tab of [one, two]) await until(tab.connection, (now) => now.state === "online");
+    expect(one.connection.snapshot.isVisible).toBe(true);
+    const three = client({ visible: false });
+    expect(three.connection.snapshot.isVisible).toBe(false);
+    for (const tab of [one, two]) await until(tab.connection, (now) => !now.isVisible);
+    two.setVisible(true);
+    expect(two.connection.snapshot.isVisible).toBe(true);
+    for (const tab of [one, three]) await until(tab.connection, (now) => now.isVisible);
+    one.setVisible(false);
+    for (const tab of [two, three]) await until(tab.connection, (now) => !now.isVisible);
+    await one.close();
+    await until(two.connection, (now) => now.state === "online");
+    for (const tab of [two, three]) expect(tab.connection.snapshot.isVisible).toBe(false);
+  });
+
   test("who works offline does so after another tab takes the lead, until a tab asks to connect", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const store = shared();

@@ -42,8 +42,11 @@ const TOKEN_TIMEOUT_MS = 30_000;
 /** A connection that lasted so long worked: the next back-off starts from the beginning. */
 const WORKED_MS = 5_000;
 
+/** What there is to tell of the way itself; whether the user is seen is the client's to know. */
+export type Way = Omit<Connection, "isVisible">;
+
 export class ServerConnection {
-  readonly state: Cell<Connection>;
+  readonly state: Cell<Way>;
   #phase: Phase = "paused";
   #link: Link | null = null;
   #timer: Timer;
@@ -64,7 +67,7 @@ export class ServerConnection {
     private readonly environment: Environment,
     private readonly peer: Peer,
   ) {
-    this.state = new Cell<Connection>({
+    this.state = new Cell<Way>({
       state: "connecting",
       reason: null,
       retryAt: null,
