@@ -131,6 +131,16 @@ test("a mangled address says that there is nothing, and shows the way back", asy
   await ann.says("online");
 });
 
+test("who comes to an event of which nobody was asked is its first attendee", async () => {
+  const event = await stage.make("lunch", { title: "Lunch", start_time: "2021-05-06T10:00:00Z" });
+  const ann = await stage.arrive("Ann", event);
+  await ann.button("Going").click();
+  await ann.page.getByText("Ann: Going").waitFor();
+  const bob = await stage.arrive("Bob", event);
+  await bob.button("Not going").click();
+  await ann.page.getByText("Bob: Not going").waitFor();
+});
+
 test("an edit is taken back and done again", async () => {
   const [ann, bob] = await stage.together("Lunch");
   await ann.textbox("Location").fill("Room 7");
@@ -226,6 +236,78 @@ test("the month shows an event as soon as somebody made it", async () => {
   await ann.newEvent("Lunch of the team");
   await bob.page.getByRole("link", { name: /Lunch of the team/ }).click();
   await bob.sees("Title", "Lunch of the team");
+});
+
+test("the way back to the month shows it at once, without a connection too, and says so", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.newEvent("Lunch of the team");
+  await ann.workOffline(true);
+  await ann.says("offline");
+  await ann.page.getByRole("link", { name: "Calendar", exact: true }).click();
+  await ann.page.getByRole("link", { name: /Lunch of the team/ }).waitFor();
+  const note = ann.page.getByText("As it was before the connection was lost.");
+  await note.waitFor();
+  await ann.workOffline(false);
+  await note.waitFor({ state: "detached" });
+});
+
+test("a month that nothing is known of yet says so where there is no connection", async () => {
+  const ann = await stage.arrive("Ann");
+  await ann.page.routeWebSocket("**/realtime*", (socket) => socket.close());
+  await ann.page.route("**/v1/**", (route) => route.abort());
+  await ann.page.reload();
+  await ann.page.getByText("The events are shown as soon as there is a connection.").waitFor();
+});
+
+test("invisible in one tab is shown in the other, and taken back there", async () => {
+  const [ann, bob, event] = await stage.together("Lunch");
+  const again = await ann.anotherTab(event);
+  stage.everybody.push(again);
+  const isOn = (isOn: boolean, { page }: Person) =>
+    page.getByRole("switch", { name: "Invisible", checked: isOn });
+  await bob.people.nth(1).waitFor();
+  await isOn(false, ann).click();
+  for (const tab of [ann, again]) await isOn(true, tab).waitFor();
+  await bob.people.nth(1).waitFor({ state: "detached" });
+  await isOn(true, again).click();
+  for (const tab of [ann, again]) await isOn(false, tab).waitFor();
+  await bob.people.nth(1).waitFor();
+});
+
+test("where the browser keeps nothing one signs in and edits all the same", async () => {
+  const bob = await stage.arrive("Bob");
+  const ann = await stage.arrive("Ann", stage.address, (context) =>
+    context.addInitScript(() => {
+      const get = () => {
+        throw new DOMException("Site data is blocked.", "SecurityError");
+      };
+      for (const name of ["sessionStorage", "localStorage"]) Object.defineProperty(window, name, { get });
+    }),
+  );
+  await ann.newEvent("Lunch of the team");
+  await bob.page.getByRole("link", { name: /Lunch of the team/ }).waitFor();
+});
+
+test("who signs in while the one before is being signed in again stays that", async () => {
+  const person = await stage.arrive("Ann");
+  let answer = () => {};
+  const held = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  await person.page.route("**/demo/sign-in", async (route) => {
+    if (route.request().postDataJSON().name === "Ann") await held;
+    await route.continue();
+  });
+  await person.page.reload();
+  await person.textbox("Your name").fill("Bob");
+  await person.button("Sign in").click();
+  const me = person.page.locator(".me").filter({ hasText: "Bob" });
+  await me.waitFor();
+  const late = person.page.waitForResponse((response) => response.request().postDataJSON()?.name === "Ann");
+  answer();
+  await (await late).finished();
+  await person.newEvent("Lunch");
+  await me.waitFor();
 });
 
 test("the network is cut while both type: all is there when it is back", async () => {

@@ -37,7 +37,7 @@ export class Person {
     url: string,
     name: string,
     options = {},
-    prepare?: (context: BrowserContext) => Promise<void>,
+    prepare?: (context: BrowserContext) => Promise<unknown>,
   ): Promise<Person> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
     await prepare?.(context);

@@ -1,6 +1,6 @@
 /** Where a browser's story plays: a gateway for each test, one browser, and people who come and go. */
 
-import type { Browser } from "playwright-core";
+import type { Browser, BrowserContext } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { FaultProxy } from "../../client/test/faults/proxy.js";
 import { Gateway } from "../../client/test/support/gateway.js";
@@ -57,10 +57,32 @@ export class Stage {
     return this.#proxy;
   }
 
-  async arrive(name: string, url = this.address, options = {}): Promise<Person> {
-    const person = await Person.arrive(this.#browser, url, name, options);
+  async arrive(
+    name: string,
+    url = this.address,
+    prepare?: (context: BrowserContext) => Promise<unknown>,
+  ): Promise<Person> {
+    const person = await Person.arrive(this.#browser, url, name, {}, prepare);
     this.everybody.push(person);
     return person;
+  }
+
+  /** An event that another program made; gives its address. */
+  async make(id: string, event: object): Promise<string> {
+    const answer = await fetch(`${this.address}/v1/resources/event/${id}/operations`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${this.#gateway.token("program")}`,
+        "content-type": "application/json",
+      },
+      body: JSON.stringify({
+        client_id: "program",
+        version: 0,
+        operations: [{ op: "add", path: "", value: event }],
+      }),
+    });
+    expect(answer.ok, await answer.text()).toBe(true);
+    return `${this.address}/#/event/${id}`;
   }
 
   /** Two people at one event. */

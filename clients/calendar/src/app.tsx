@@ -1,8 +1,9 @@
 /** The calendar: sign in, then a month, or an event. */
 
 import type { Client, ClientOptions, Connection } from "@collab/client";
-import { ConnectionBadge, GatewayProvider, useClient, useSyncStatus } from "@collab/react";
+import { ConnectionBadge, GatewayProvider, useCalendar, useClient, useSyncStatus } from "@collab/react";
 import { type FormEvent, type ReactNode, useEffect, useState } from "react";
+import { CALENDAR } from "./event.js";
 import { EventPage } from "./event-page.js";
 import { MonthPage } from "./month-page.js";
 import { Nothing } from "./nothing.js";
@@ -79,6 +80,7 @@ function SignIn({
 
 function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
   const route = useRoute();
+  const calendar = useCalendar(CALENDAR); // on each page, so that the way back to a month shows it at once
   return (
     <>
       <header className="bar">
@@ -95,7 +97,7 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
       </header>
       <main>
         {route.page === "event" && <EventPage id={route.id} key={route.id} />}
-        {route.page === "month" && <MonthPage month={route.month} />}
+        {route.page === "month" && <MonthPage month={route.month} calendar={calendar} />}
         {route.page === "nowhere" && <Nothing text="There is nothing at this address." />}
       </main>
       <Problems />
@@ -106,7 +108,6 @@ function Page({ user, leave }: { user: User; leave(): void }): ReactNode {
 function Controls(): ReactNode {
   const client = useClient();
   const { connection } = useSyncStatus();
-  const [isVisible, setVisible] = useState(true);
   return (
     <div className="controls">
       <ConnectionBadge />
@@ -115,14 +116,7 @@ function Controls(): ReactNode {
         isOn={connection.isPaused}
         set={(isOn) => (isOn ? client.disconnect() : client.connect())}
       />
-      <Switch
-        label="Invisible"
-        isOn={!isVisible}
-        set={(isOn) => {
-          setVisible(!isOn);
-          client.setVisible(!isOn);
-        }}
-      />
+      <Switch label="Invisible" isOn={!connection.isVisible} set={(isOn) => client.setVisible(!isOn)} />
       <Denied client={client} connection={connection} />
     </div>
   );

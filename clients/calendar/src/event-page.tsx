@@ -97,8 +97,10 @@ function Attendance({ document }: { document: Document }): ReactNode {
   const mine = attendees.find(({ user_id }) => user_id === me);
   const answer = (response_status: Attendee["response_status"]) => {
     const index = attendees.findIndex(({ user_id }) => user_id === me);
+    const answered = { user_id: me, response_status };
     if (index >= 0) document?.set(`/attendees/${index}/response_status`, response_status);
-    else document?.edit({ op: "add", path: "/attendees/-", value: { user_id: me, response_status } });
+    else if (Array.isArray(value)) document?.edit({ op: "add", path: "/attendees/-", value: answered });
+    else document?.set("/attendees", [answered]);
   };
   return (
     <div className="attendance">

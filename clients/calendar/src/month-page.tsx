@@ -1,17 +1,21 @@
 /** A month and its events. */
 
-import type { Summary } from "@collab/client";
-import { useCalendar, useClient } from "@collab/react";
+import type { CalendarSnapshot, Summary } from "@collab/client";
+import { useClient, useSyncStatus } from "@collab/react";
 import type { ReactNode } from "react";
 import { dayOf, weeksOf } from "./dates.js";
-import { CALENDAR, createEvent } from "./event.js";
+import { createEvent } from "./event.js";
 import { eventAddress, monthAddress, monthOf } from "./route.js";
 
 const WEEKDAYS = weeksOf("2024-01")[0]!.map((day) => day.toLocaleDateString(undefined, { weekday: "short" }));
 
-export function MonthPage({ month }: { month: string }): ReactNode {
+interface MonthPageProps {
+  month: string;
+  calendar: CalendarSnapshot;
+}
+
+export function MonthPage({ month, calendar: { items, status } }: MonthPageProps): ReactNode {
   const client = useClient();
-  const { items, status } = useCalendar(CALENDAR);
   const byDay = grouped(items);
   const [year, number] = month.split("-").map(Number) as [number, number];
   const name = new Date(year, number - 1, 1).toLocaleDateString(undefined, {
@@ -44,6 +48,7 @@ export function MonthPage({ month }: { month: string }): ReactNode {
           New event
         </button>
       </div>
+      <Offline isEmpty={status === "loading"} />
       <table>
         <thead>
           <tr>
@@ -70,6 +75,19 @@ export function MonthPage({ month }: { month: string }): ReactNode {
         </tbody>
       </table>
     </section>
+  );
+}
+
+/** What a month without a connection can't show. */
+function Offline({ isEmpty }: { isEmpty: boolean }): ReactNode {
+  const { state } = useSyncStatus().connection;
+  if (state !== "reconnecting" && state !== "denied") return null;
+  return (
+    <p className="note">
+      {isEmpty
+        ? "The events are shown as soon as there is a connection."
+        : "As it was before the connection was lost. What changes is shown as soon as there is one."}
+    </p>
   );
 }
 

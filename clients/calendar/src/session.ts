@@ -1,6 +1,7 @@
 /** The demo's sign-in: any name, no password, a token that lasts minutes. There only in demo mode. */
 
-import { useCallback, useState } from "react";
+import { useCallback, useRef, useState } from "react";
+import { ofThisBrowser, ofThisTab } from "./kept.js";
 
 export interface User {
   readonly id: string;
@@ -25,7 +26,7 @@ export async function signIn(name: string): Promise<SignedIn> {
   });
   if (!answer.ok) throw new Error(await reason(answer));
   const signedIn = (await answer.json()) as SignedIn;
-  localStorage.setItem(known(name), signedIn.user_id);
+  ofThisBrowser.set(known(name), signedIn.user_id);
   return signedIn;
 }
 
@@ -34,7 +35,18 @@ async function reason(answer: Response): Promise<string> {
   return problem?.detail ?? `The gateway answered ${answer.status}.`;
 }
 
-/** This tab's user, who is remembered over a reload; and what signs somebody in or out. */
+/** Who goes by a name: as the gateway says, or said before, where it can't be reached. */
+async function idOf(name: string): Promise<string> {
+  try {
+    return (await signIn(name)).user_id;
+  } catch (error) {
+    const before = error instanceof TypeError ? ofThisBrowser.get(known(name)) : null;
+    if (before === null) throw error; // not the network's fault, or never here before
+    return before;
+  }
+}
+
+/** This tab's user, who is remembered over a reload; and what signs somebody in, of whom the last counts, or out. */
 export function useSession(): {
   user: User | null;
   remembered: string;
@@ -42,21 +54,21 @@ export function useSession(): {
   leave(): void;
 } {
   const [user, setUser] = useState<User | null>(null);
+  const attempts = useRef(0);
   const enter = useCallback(async (name: string) => {
-    sessionStorage.setItem(NAME, name);
-    const id = await signIn(name).then(
-      (signedIn) => signedIn.user_id,
-      (error: Error) => {
-        const before = error instanceof TypeError ? localStorage.getItem(known(name)) : null;
-        if (before === null) throw error; // not the network's fault, or never here before
-        return before;
-      },
-    );
-    setUser({ id, name });
+    const attempt = ++attempts.current;
+    const isNewest = () => attempt === attempts.current;
+    ofThisTab.set(NAME, name);
+    try {
+      const id = await idOf(name);
+      if (isNewest()) setUser({ id, name });
+    } catch (error) {
+      if (isNewest()) throw error;
+    }
   }, []);
   const leave = useCallback(() => {
-    sessionStorage.removeItem(NAME);
+    ofThisTab.set(NAME, null);
     setUser(null);
   }, []);
-  return { user, remembered: sessionStorage.getItem(NAME) ?? "", enter, leave };
+  return { user, remembered: ofThisTab.get(NAME) ?? "", enter, leave };
 }

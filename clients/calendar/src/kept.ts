@@ -1,0 +1,31 @@
+/** What the browser keeps for a tab, or for all of them; nothing, and no error, where site data is blocked or full. */
+
+export interface Kept {
+  get(key: string): string | null;
+  /** Null forgets it. */
+  set(key: string, value: string | null): void;
+}
+
+/** Where site data is blocked, it is the way to the storage that throws. */
+function kept(storage: () => Storage): Kept {
+  return {
+    get(key) {
+      try {
+        return storage().getItem(key);
+      } catch {
+        return null;
+      }
+    },
+    set(key, value) {
+      try {
+        if (value === null) storage().removeItem(key);
+        else storage().setItem(key, value);
+      } catch {
+        // What isn't kept is asked for again.
+      }
+    },
+  };
+}
+
+export const ofThisTab = kept(() => sessionStorage);
+export const ofThisBrowser = kept(() => localStorage);
