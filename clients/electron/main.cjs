@@ -16,7 +16,7 @@ function file(request) {
   return net.fetch(pathToFileURL(path).href);
 }
 
-app.whenReady().then(() => {
+function open() {
   protocol.handle("app", file);
   const window = new BrowserWindow({
     webPreferences: {
@@ -26,7 +26,14 @@ app.whenReady().then(() => {
       additionalArguments: [`--store=${join(app.getPath("userData"), "collab")}`],
     },
   });
+  app.on("second-instance", () => {
+    if (window.isMinimized()) window.restore();
+    window.focus();
+  });
   return window.loadURL("app://example/page.html");
-});
+}
 
+// The store's files are for one process: who starts a second one gets the window of the first.
+if (app.requestSingleInstanceLock()) app.whenReady().then(open);
+else app.quit();
 app.on("window-all-closed", () => app.quit());

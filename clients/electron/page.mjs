@@ -16,9 +16,11 @@ const sync = document.querySelector("#sync");
 
 title.addEventListener("input", () => event.setText("/title", title.value));
 event.subscribe(() => {
-  const text = event.snapshot.view?.title ?? "";
+  const { view, canEdit, isDeleted } = event.snapshot;
+  const text = view?.title ?? "";
   if (title.value !== text) title.value = text;
-  title.disabled = !event.snapshot.canEdit;
+  title.disabled = !canEdit || isDeleted;
+  title.placeholder = isDeleted ? "There is no such event." : "";
 });
 client.sync.subscribe(() => {
   sync.value = client.sync.snapshot.state;

@@ -1,11 +1,11 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { Module } from "node:module";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient, type Store } from "@collab/client";
 import * as clientOfNode from "@collab/client/node";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { bridgedStore } from "../store.mjs";
+import { run } from "./electron.js";
 
 type Files = Record<string, (...given: unknown[]) => Promise<unknown>>;
 
@@ -38,14 +38,7 @@ function preloaded(): Store {
       seen = bridged(exposed);
     },
   };
-  const given: Record<string, unknown> = { electron: { contextBridge }, "@collab/client/node": clientOfNode };
-  const path = join(import.meta.dirname, "../preload.cjs");
-  const script = new Module(path);
-  script.require = ((name: string) => given[name]) as NodeJS.Require;
-  (script as unknown as { _compile(code: string, path: string): void })._compile(
-    readFileSync(path, "utf8"),
-    path,
-  );
+  run("preload.cjs", { electron: { contextBridge }, "@collab/client/node": clientOfNode });
   return bridgedStore(seen) as Store;
 }
 

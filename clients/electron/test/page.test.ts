@@ -1,0 +1,37 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { memoryStore } from "@collab/client";
+// @ts-expect-error: it comes without types, and a document is all that is used
+import { JSDOM } from "jsdom";
+import { afterEach, expect, it, vi } from "vitest";
+import { type Event, People } from "../../client/test/support/people.js";
+import { until } from "../../client/test/support/until.js";
+
+const people = new People();
+afterEach(() => vi.unstubAllGlobals());
+
+it("takes no title of an event that isn't there, and takes one when it is", async () => {
+  const id = people.newId();
+  const html = readFileSync(join(import.meta.dirname, "../page.html"), "utf8");
+  const { document, Event } = new JSDOM(html).window;
+  const query = { gateway: people.gateway.url, token: people.gateway.token("ann"), event: id };
+  vi.stubGlobal("location", { search: `?${new URLSearchParams(query)}` });
+  vi.stubGlobal("document", document);
+  const { read, write, keys, close } = memoryStore();
+  vi.stubGlobal("window", {
+    collabFiles: { read, write: (pairs: [string, never][]) => write(new Map(pairs)), keys, close },
+  });
+  const title = document.querySelector("#title");
+  expect(title.disabled).toBe(true);
+  await import("../page.mjs");
+  await vi.waitFor(() => expect(title.placeholder).toBe("There is no such event."), 10_000);
+  expect(title.disabled).toBe(true);
+
+  const ben = people.client("ben").open<Event>("event", id);
+  await ben.ready();
+  ben.create({ title: "Sync" });
+  await vi.waitFor(() => expect([title.value, title.disabled]).toEqual(["Sync", false]), 10_000);
+  title.value = "Stand-up";
+  title.dispatchEvent(new Event("input"));
+  await until(ben, (now) => now.view?.title === "Stand-up");
+});
