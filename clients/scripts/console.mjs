@@ -2,7 +2,7 @@
  * Looks at a gateway's console in a real Chromium, as tests/admin/test_console.py asks: wide, on a phone, dark.
  *
  * node scripts/console.mjs URL FOLDER USER RESOURCE: signs in by the address, takes pictures into FOLDER, finds and
- * traces USER, revokes somebody, thinks better of a drain, signs out, and prints what it saw as JSON.
+ * traces USER, revokes somebody, thinks better of a drain, signs out, is thrown out, and prints what it saw as JSON.
  */
 
 import path from "node:path";
@@ -30,6 +30,13 @@ const text = (page, id) => page.locator(`#${id}`).innerText();
 const overflow = (page) =>
   page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 
+async function revoke(page, name, reason) {
+  await page.fill("#revoke-user", name);
+  await page.fill("#revoke-reason", reason);
+  await page.locator("#revoke button").click();
+  await page.locator("#sure button[value=yes]").click();
+}
+
 /** Escape at a question that came after one with a "Yes"; gives what was asked of the node all the same. */
 async function escaped(page) {
   const asked = [];
@@ -39,7 +46,7 @@ async function escaped(page) {
   await page.keyboard.press("Escape");
   await page.locator("#sure").waitFor({ state: "hidden" });
   await page.waitForResponse((response) => response.url().endsWith("/v1/node")); // the next round
-  return asked;
+  return [...asked];
 }
 
 /** Another operator traces `resource`, and ends that; gives what the trace is called, and whether it is shown at last. */
@@ -72,6 +79,14 @@ async function signedOut(page, token) {
   };
 }
 
+/** The operator's own tokens are revoked; gives what the page says of it. */
+async function thrownOut(page) {
+  const { sub } = JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
+  await revoke(page, sub, "");
+  await page.locator("#signin-error:not(:empty)").waitFor();
+  return text(page, "signin-error");
+}
+
 try {
   const seen = { errors };
   const page = await opened({ viewport: { width: 1360, height: 900 }, colorScheme: "light" });
@@ -87,10 +102,7 @@ try {
   await page.click("#trace");
   await page.locator("#events li").first().waitFor();
   seen.events = await text(page, "events");
-  await page.fill("#revoke-user", "mallory");
-  await page.fill("#revoke-reason", "<img src=x onerror=alert(1)>");
-  await page.locator("#revoke button").click();
-  await page.locator("#sure button[value=yes]").click();
+  await revoke(page, "mallory", "<img src=x onerror=alert(1)>");
   await page.locator("#revocations").getByText("user mallory").waitFor();
   seen.revocations = await text(page, "revocations");
   await page.locator("#acts").getByText("trace.start").first().waitFor();
@@ -116,6 +128,7 @@ try {
   await stranger.locator("#signin-error").getByText("token").waitFor();
   seen.refused = await text(stranger, "signin-error");
   seen.signedOut = await signedOut(stranger, token);
+  seen.thrownOut = await thrownOut(page);
   console.log(JSON.stringify(seen));
 } finally {
   await browser.close();

@@ -178,6 +178,7 @@ async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> N
         assert "trace.start" in seen["acts"] and "user:ann" in seen["acts"]
         assert "not a JWT" in seen["refused"] or "token" in seen["refused"]
         assert (seen["escaped"], seen["traced"]) == ([], "event:42")
+        assert "revoked" in seen["thrownOut"]
         left = seen["signedOut"]
         assert (left["token"], left["state"]) == ("", "signed out")
         assert "event:42" not in left["told"] and "ann" not in left["told"]
