@@ -36,6 +36,15 @@ test("while real time is switched off edits come and go over HTTP, and then by s
   await until(ben, (now) => now.view?.location === "Room 1");
 }, 60_000);
 
+test("an id that can't be one is refused over HTTP as by socket", async () => {
+  people.gateway.configure("[features]\nrollout_percentage = 0\n");
+  const client = people.client("ann");
+  const mangled = client.open("event", "no)id");
+  await until(client.connection, (now) => now.state === "polling");
+  await until(mangled, (now) => now.status === "forbidden");
+  people.gateway.configure("");
+});
+
 test("the past can be read, searched by who and when, and brought back", async () => {
   const { document: ann } = await people.event("ann", { title: "0" });
   const { document: ben } = await people.join("ben", ann.id);

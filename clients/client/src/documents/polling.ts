@@ -18,7 +18,7 @@ export async function poll(state: DocumentState, wire: DocumentWire, isOn: () =>
     await sendPending(state, wire, isOn);
   } catch (error) {
     if (!(error instanceof RequestError) || error.isPassing) throw error;
-    if (error.code === "FORBIDDEN") state.forbid(error.message);
+    if (error.status === 400 || error.code === "FORBIDDEN") state.forbid(error.message);
     else state.context.onProblem({ code: "ERROR", message: error.message, type: state.type, id: state.id });
   } finally {
     state.remember();
