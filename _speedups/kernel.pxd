@@ -288,7 +288,7 @@ cdef object id_given(object document, tuple operation, tuple item, object rule, 
 @cython.locals(item=tuple, container=tuple, known=Py_ssize_t, first=Py_ssize_t, after=list)
 cdef Py_ssize_t double_of(object document, tuple operation, object rest, object strategies, Budget budget) except -2
 cdef list items_at(object document, tuple container)
-@cython.locals(index=Py_ssize_t, operation=tuple, kind=str)
+@cython.locals(index=Py_ssize_t, operation=tuple)
 cdef Py_ssize_t last_taking(object operations, tuple container, object rule, Budget budget) except -2
 @cython.locals(depth=Py_ssize_t)
 cdef bint touches_id(tuple path, tuple container, object rule) except -1

@@ -147,14 +147,8 @@ def last_taking(operations: Any, container: Path, rule: Any, budget: Budget) -> 
     budget.charge(NODE_UNITS * len(operations))
     for index in range(len(operations) - 1, -1, -1):
         operation = operations[index]
-        kind = operation[0]
-        if kind in (INS, TST):
+        if operation[0] in (INS, TST) or is_within(operation, container):
             continue
-        if kind == MOV:
-            if is_within(operation, container):
-                continue
-            if starts_with(container, operation[2]):
-                return index
         if touches_id(operation[1], container, rule):
             return index
     return -1

@@ -80,22 +80,15 @@ export function lower(
     patch.length > 1 && Object.values(strategies).some(isSet)
       ? lowerWithSets(document, patch, strategies, limits, lost)
       : lowerEntries(document, patch, strategies, limits, lost);
-  for (const { index, pointer, old, key } of lost) {
-    indexed(index, () => {
-      if (isKept(old, find(apply(document, operations), parsePointer(pointer)), key)) return;
-      throw invalid(`${shown(pointer)} only grows: nothing can be taken out of it`);
-    });
+  if (lost.length) {
+    const after = apply(document, operations);
+    for (const check of lost) check(after);
   }
   return operations;
 }
 
-/** What an entry takes out of an array that only grows. It is refused if the patch doesn't put it back. */
-interface Lost {
-  index: number;
-  pointer: string;
-  old: JsonArray;
-  key: string;
-}
+/** Refuses an entry that takes something out of an array that only grows, if it isn't in the document `after`. */
+type Lost = (after: Json) => void;
 
 function lowerEntries(
   document: Json,
@@ -193,7 +186,7 @@ function doubles(path: Path, written: Json, strategies: Strategies): Operation[]
   return operations;
 }
 
-/** What the operations of an entry take out of arrays that only grow. Deleting the whole document may. */
+/** For what the operations of an entry take out of arrays that only grow. Deleting the whole document may. */
 function takenOut(
   document: Json,
   operations: readonly Operation[],
@@ -205,24 +198,25 @@ function takenOut(
     const key = idOf(rule) ?? "";
     const old = find(document, path);
     if (!grows(rule) || !isArray(old) || !operations.some((one) => takesId(one, path, key))) return [];
+    const isIn = (view: Json) => isKept(old, find(view, path), key);
     const after = apply(document, operations);
-    if (after === null || isKept(old, find(after, path), key)) return [];
-    return [{ index, pointer, old, key }];
+    if (after === null || isIn(after)) return [];
+    return (end: Json) =>
+      indexed(index, () => {
+        if (!isIn(end)) throw invalid(`${shown(pointer)} only grows: nothing can be taken out of it`);
+      });
   });
 }
 
 /** May an operation take an id out of the set at `container`? */
-function takesId(operation: Operation, container: Path, key: string): boolean {
-  const [kind, at] = operation;
+function takesId([kind, at, to]: Operation, container: Path, key: string): boolean {
   if (kind === "ins" || kind === "tst") return false;
-  if (kind === "mov") {
-    const isItem = (path: Path) => path.length === container.length + 1 && startsWith(path, container);
-    if (isItem(at) && isItem(operation[2])) return false;
-    if (startsWith(container, operation[2])) return true;
-  }
-  if (at.length <= container.length) return startsWith(container, at);
+  const isItem = (path: Path) => path.length === container.length + 1 && startsWith(path, container);
+  if (kind === "mov" && isItem(at) && isItem(to)) return false;
   const inner = at[container.length + 1];
-  return startsWith(at, container) && (inner === undefined || !key || inner === key);
+  return (
+    startsWith(container, at) || (startsWith(at, container) && (inner === undefined || !key || inner === key))
+  );
 }
 
 /** Where the item that an insertion into a set would double stands, or -1. */
