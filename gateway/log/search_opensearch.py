@@ -11,15 +11,17 @@ What was erased leaves a mark under its resource's name. `store` looks for it be
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import orjson
+import trio
 
 from gateway.errors import LogUnavailable
 from gateway.ports.search import Erasure, FoundEntry, IndexEntry, Wanted
+from gateway.runtime.timeslice import Slices, turns
 from gateway.search.terms import fragments, matches
-from gateway.search.texts import fold
+from gateway.search.texts import Folding, fold_in_slices
 
 logger = logging.getLogger(__name__)
 
@@ -111,8 +113,7 @@ class OpenSearchIndex:
         names = list(dict.fromkeys(entry.name for entry in entries))
         erased = await self._erased(names)
         sound = [entry for entry in entries if not _is_erased(entry, erased.get(entry.name))]
-        for body in _bulks(sound):
-            await self._bulk(body)
+        await self._write(sound)
         later = {name: mark for name, mark in (await self._erased(names)).items() if mark != erased.get(name)}
         if later:
             await self._delete(later.values())
@@ -126,6 +127,7 @@ class OpenSearchIndex:
     async def find(self, wanted: Wanted) -> Sequence[FoundEntry]:
         """See the port."""
         found: list[FoundEntry] = []
+        shown = _Shown(wanted.terms)
         after = None if wanted.after is None else list(wanted.after)
         for _ in range(ROUNDS_MAX):
             query = {"size": wanted.limit, "query": _query(wanted), "track_total_hits": False}
@@ -134,7 +136,7 @@ class OpenSearchIndex:
             if after is not None:
                 query["search_after"] = after
             hits = (await self._post("_search", query))["hits"]["hits"]
-            found += [_entry(hit["_source"], wanted.terms) for hit in hits if _has(hit["_source"], wanted)]
+            found += [entry for hit in hits if (entry := await shown.entry(hit["_source"])) is not None]
             if len(found) >= wanted.limit or len(hits) < wanted.limit:
                 break
             after = hits[-1]["sort"]
@@ -152,6 +154,20 @@ class OpenSearchIndex:
 
     async def _post(self, verb: str, body: object) -> Any:
         return _good(await self._rest.ask("POST", f"/{self._name}/{verb}", body), verb)
+
+    async def _write(self, entries: Sequence[IndexEntry]) -> None:
+        """Write in requests of BULK_BYTES_MAX, or of one entry."""
+        slices = Slices(trio.current_time)
+        body: list[bytes] = []
+        size = 0
+        for entry in entries:
+            lines = await _lines(entry, slices)
+            if body and size + len(lines) > BULK_BYTES_MAX:
+                await self._bulk(b"".join(body))
+                body, size = [], 0
+            body.append(lines)
+            size += len(lines)
+        await self._bulk(b"".join(body))
 
     async def _bulk(self, body: bytes) -> None:
         """Write; raises LogUnavailable where a part of it was put off."""
@@ -212,25 +228,11 @@ def _version(entry: IndexEntry) -> int:
     return (entry.epoch << VERSION_BITS) + min(entry.version, (1 << VERSION_BITS) - 1)
 
 
-def _bulks(entries: Sequence[IndexEntry]) -> Iterator[bytes]:
-    """The bodies of requests; each has an entry at least."""
-    body: list[bytes] = []
-    size = 0
-    for entry in entries:
-        lines = _lines(entry)
-        if body and size + len(lines) > BULK_BYTES_MAX:
-            yield b"".join(body)
-            body, size = [], 0
-        body.append(lines)
-        size += len(lines)
-    yield b"".join(body)
-
-
-def _lines(entry: IndexEntry) -> bytes:
+async def _lines(entry: IndexEntry, slices: Slices) -> bytes:
     if entry.text is None:
         return _action("delete", entry.ident, _version(entry))
     fields = {**entry._asdict(), "ident": entry.ident, "name": entry.name}
-    fields["folded"] = fold(entry.text).replace("\n", END) + END
+    fields["folded"] = (await fold_in_slices(entry.text, slices)).replace("\n", END) + END
     return _action("index", entry.ident, _version(entry)) + orjson.dumps(fields) + b"\n"
 
 
@@ -310,11 +312,21 @@ def _of_term(term: str) -> list[dict[str, Any]]:
     return [*({"term": {"folded": trigram}} for trigram in trigrams), *together]
 
 
-def _has(source: Mapping[str, Any], wanted: Wanted) -> bool:
-    """Whether a hit has the terms: a server may be loose about the order of trigrams."""
-    return matches(fold(source["text"]).replace("\n", END), wanted.terms)
+class _Shown:
+    """Makes a page's entries of hits, in slices."""
 
+    def __init__(self, terms: Sequence[str]) -> None:
+        self._terms = terms
+        self._folding = Folding()
+        self._slices = Slices(trio.current_time, turns())
 
-def _entry(source: Mapping[str, Any], terms: Sequence[str]) -> FoundEntry:
-    kind, kind_of, ident, version, user_id, stamp = (source[name] for name in _SHOWN)
-    return FoundEntry(kind, kind_of, ident, version, user_id, stamp, fragments(source["text"], terms))
+    async def entry(self, source: Mapping[str, Any]) -> FoundEntry | None:
+        """What a hit shows; None where it doesn't have the terms: a server may be loose about the order of
+        trigrams. Where the page was too much to be looked at, it is taken at its word."""
+        entry = FoundEntry(**{name: source[name] for name in _SHOWN}, fragments=[])
+        folded = await self._folding.fold_in_slices(source["text"], self._slices) if self._terms else None
+        if folded is None:
+            return entry
+        if not matches(folded.folded.replace("\n", END), self._terms):
+            return None
+        return entry._replace(fragments=fragments(folded, self._terms))

@@ -34,8 +34,8 @@ from gateway.log.pool import Pool
 from gateway.log.sqlite_scope import in_scope, not_without, scope_values
 from gateway.log.writer_thread import Serial
 from gateway.ports.search import Erasure, FoundEntry, IndexEntry, Wanted
-from gateway.search.terms import fragments
-from gateway.search.texts import fold
+from gateway.search.terms import Fragment, fragments
+from gateway.search.texts import Folding, fold
 
 INDEX = "search.sqlite3"
 # Another one is made beside this and takes its place: texts, their folding or the tables changed.
@@ -411,10 +411,16 @@ def found(connection: sqlite3.Connection, wanted: Wanted) -> list[FoundEntry]:
     order = "t.rowid" if "match" in values else "e.number"
     statement = f"SELECT {columns} FROM {selected} ORDER BY {order} DESC LIMIT :limit"
     rows = connection.execute(statement, values)
+    folding = Folding()
     return [
-        FoundEntry(kind, type_, ident, version, user_id, stamp, fragments(text, wanted.terms))
+        FoundEntry(kind, type_, ident, version, user_id, stamp, _shown(text, wanted.terms, folding))
         for kind, type_, ident, version, user_id, stamp, text in rows
     ]
+
+
+def _shown(text: str, terms: Sequence[str], folding: Folding) -> list[Fragment]:
+    folded = folding.fold(text) if terms else None
+    return [] if folded is None else fragments(folded, terms)
 
 
 def counted(connection: sqlite3.Connection, wanted: Wanted, most: int) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.search.texts import fold, folded_with_places
+from gateway.search.texts import FoldedText, fold
 
 TERMS_MAX = 16
 TERM_LENGTH_MAX = 200
@@ -44,12 +44,11 @@ def matches(folded: str, terms: Sequence[str]) -> bool:
     return all(term in folded for term in terms)
 
 
-def fragments(text: str, terms: Sequence[str]) -> list[Fragment]:
+def fragments(text: FoldedText, terms: Sequence[str]) -> list[Fragment]:
     """The pieces of a text in which terms occur, the first of each; overlapping ones are one."""
-    folded, places = folded_with_places(text)
     found: list[Fragment] = []
     starts = 0  # of the last fragment, in the text
-    for begin, end in sorted(_marks(folded, places, terms)):
+    for begin, end in sorted(_marks(text, terms)):
         if found and begin < starts + len(found[-1].text):
             last = found[-1]
             mark = begin - starts, min(end - begin, len(last.text) - (begin - starts))
@@ -57,20 +56,12 @@ def fragments(text: str, terms: Sequence[str]) -> list[Fragment]:
             continue
         if len(found) == FRAGMENTS_MAX:
             break
-        starts, ends = max(0, begin - AROUND), min(len(text), end + AROUND)
-        found.append(Fragment(text[starts:ends], [(begin - starts, end - begin)]))
+        starts, ends = max(0, begin - AROUND), min(len(text.text), end + AROUND)
+        found.append(Fragment(text.text[starts:ends], [(begin - starts, end - begin)]))
     return found
 
 
-def _marks(folded: str, places: Sequence[int], terms: Sequence[str]) -> set[tuple[int, int]]:
+def _marks(text: FoldedText, terms: Sequence[str]) -> set[tuple[int, int]]:
     """Where each term occurs first, as (begin, end) in the text that was folded."""
-    marks = set()
-    for term in terms:
-        at = folded.find(term)
-        if at >= 0:
-            begin = places[at]
-            after = at + len(term)
-            while after < len(folded) and places[after] == places[after - 1]:
-                after += 1
-            marks.add((begin, places[after]))
-    return marks
+    found = [(at, at + len(term) - 1) for term in terms if (at := text.folded.find(term)) >= 0]
+    return {(text.origin(first)[0], text.origin(last)[1]) for first, last in found}

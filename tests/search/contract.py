@@ -18,6 +18,7 @@ from gateway.ports.search import (
     Wanted,
 )
 from gateway.search.terms import terms_of
+from gateway.search.texts import FOLDED_LENGTH_MAX
 
 
 def change(number: int, text: str | None, version: int = 1, **further: Any) -> IndexEntry:
@@ -149,6 +150,26 @@ class SearchContract:
             assert len(fragment.text) < 120
             [found] = await search(index)
             assert found.fragments == []
+
+    async def test_what_matched_is_shown_as_it_is_written(self) -> None:
+        async with self.index() as index:
+            await index.store([change(1, "東" * 1000 + "ＬＵＮＣＨ ｶﾞ" + "京" * 1000)])
+            await self.seen(index)
+            for query, written in (("lunch", "ＬＵＮＣＨ"), ("ガ", "ｶﾞ"), ("nch ガ京", "ＮＣＨ ｶﾞ京")):
+                [found] = await search(index, f'"{query}"')
+                [fragment] = found.fragments
+                assert [fragment.text[at : at + size] for at, size in fragment.marks] == [written]
+
+    async def test_a_page_of_long_texts_is_found_whole_and_shows_what_matched_of_the_first(self) -> None:
+        async with self.index() as index:
+            long = "会" * (FOLDED_LENGTH_MAX // 4) + " lunch"
+            await index.store([change(number, long) for number in range(5)])
+            await index.store([change(5, "x" * 1000 + " lunch")])
+            await self.seen(index)
+            found = await search(index, "lunch")
+            assert [(entry.id, len(entry.fragments)) for entry in found] == [
+                ("5", 1), ("4", 1), ("3", 1), ("2", 1), ("1", 1), ("0", 0)
+            ]  # fmt: skip
 
     async def test_people_kinds_types_and_times(self) -> None:
         async with self.index() as index:

@@ -8,12 +8,15 @@ from itertools import count
 from typing import Any
 
 import pytest
+import trio
 
 from gateway.config import SearchSettings
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.search_opensearch import Answer, OpenSearchIndex
 from gateway.log.search_rest import HttpRest
 from gateway.ports.search import EVERYTHING, Erasure, SearchIndex, Wanted
+from gateway.runtime import timeslice
+from gateway.search.texts import PIECE_LENGTH_MAX
 from tests.search.contract import SearchContract, change, ids
 from tests.search.server import shared_search_server
 
@@ -149,3 +152,31 @@ async def test_a_server_that_is_away_is_a_log_that_is_away():
 def test_a_wrong_url_says_the_way_out(url):
     with pytest.raises(ConfigError, match=r"search\.url must be"):
         HttpRest(SearchSettings(url=url))
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps of a task."""
+
+    def __init__(self, task: trio.lowlevel.Task) -> None:
+        self.count = 0
+        self._task = task
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task is self._task
+
+
+async def test_others_run_while_a_long_text_is_stored_and_shown(monkeypatch):
+    monkeypatch.setattr(timeslice, "SLICE_S", 0.0)
+    monkeypatch.setattr(timeslice, "TURN_S", 0.0)
+    text = "会" * 100_000 + " lunch"
+    async with opened() as index:
+        steps = Steps(trio.lowlevel.current_task())
+        trio.lowlevel.add_instrument(steps)
+        await index.store([change(1, text)])
+        stored = steps.count
+        await index.refresh()
+        shown = steps.count
+        assert await ids(index, "lunch") == ["1"]
+        trio.lowlevel.remove_instrument(steps)
+    assert stored > len(text) / PIECE_LENGTH_MAX
+    assert steps.count - shown > len(text) / PIECE_LENGTH_MAX
