@@ -387,6 +387,19 @@ async def test_bodies_of_all_requests_together_are_bounded(tmp_path, transport):
                 pass  # until it is gone
 
 
+@pytest.mark.parametrize("chunk", [30_000, 60_000])
+async def test_a_body_that_nobody_reads_ends_the_wait_for_news(tmp_path, transport, chunk):
+    async with served(tmp_path, transport, limits={"unfinished_bytes_max": 50_000}) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        bare = await node.dial()
+        head = f"GET {EVENT}?since=1&wait=30 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        head += f"Authorization: Bearer {node.token({'*': 'viewer'})}\r\n\r\n"
+        await bare.send(head.encode() + 2 * (b"%x\r\n%b\r\n" % (chunk, b"x" * chunk)))
+        with trio.fail_after(10):
+            assert (await bare.head()).split()[1] == b"304"
+        assert (await node.client.put(EVENT, json={"title": "x" * 30_000})).is_success
+
+
 async def test_a_document_that_is_put_is_among_what_is_under_way(tmp_path, transport):
     async with served(tmp_path, transport, limits={"worker_pending_bytes_max": 1024}) as node:
         refused = await node.client.put(EVENT, json={"title": "x" * 2000})
