@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 MISSING: Any = object()
+# Digits of an index in an array; of thousands Python makes no number.
+INDEX_LENGTH_MAX = 16
 
 
 def parts(pointer: str) -> list[str]:
@@ -26,11 +28,15 @@ def value_at(document: Any, components: list[str]) -> Any:
     for part in components:
         if isinstance(document, dict) and part in document:
             document = document[part]
-        elif isinstance(document, list) and part.isascii() and part.isdigit() and int(part) < len(document):
+        elif isinstance(document, list) and _is_index(part) and int(part) < len(document):
             document = document[int(part)]
         else:
             return MISSING
     return document
+
+
+def _is_index(part: str) -> bool:
+    return len(part) <= INDEX_LENGTH_MAX and part.isascii() and part.isdigit()
 
 
 def related(one: str, other: str) -> bool:

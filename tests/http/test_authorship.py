@@ -59,6 +59,14 @@ async def test_a_history_of_one_place(tmp_path, transport):
         assert (await node.client.get(f"{EVENT}/history", params={"path": "title"})).status_code == 400
 
 
+async def test_there_is_nothing_at_a_place_of_thousands_of_digits(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"tags": ["one", "two"]})
+        for place, status in (("1", 200), ("2", 404), ("1" * 5000, 404)):
+            asked = {"path": f"/tags/{place}"}
+            assert (await node.client.get(f"{EVENT}/blame", params=asked)).status_code == status
+
+
 async def test_blame_names_who_wrote_each_member(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         await written(node)
