@@ -33,7 +33,7 @@ from gateway.ports import (
 from gateway.runtime.labels import NEW, RESUMING
 from gateway.runtime.metrics import Counters
 from gateway.runtime.timeslice import Slices
-from gateway.sessions import claims, handlers
+from gateway.sessions import claims, handlers, single
 from gateway.sessions.accepting import AcceptPace
 from gateway.sessions.context import SessionContext
 from gateway.sessions.handoff import HandOver, SessionState, stays
@@ -221,19 +221,23 @@ class Endpoint:
         self._shared.cpu.set(*cpu_of(limits))
 
     def take_flags(self, flags: FeaturesSettings) -> None:
-        """Other flags; who isn't admitted any more is closed."""
+        """Other flags; the connections of who isn't admitted any more are closed."""
         self._features.apply(flags)
-        for session in list(self._registry.sessions):
+        for session in self._connected():
             killed = self._features.killed
             if killed or (session.identity is not None and not self._features.admits(session.identity)):
                 session.close(KILLED_CODE, KILLED if killed else NOT_ENABLED)
 
     def disconnect(self, revocations: Revocations) -> None:
         """Close the connections that an operator ended; their clients may come back."""
-        for session in list(self._registry.sessions):
+        for session in self._connected():
             identity = session.identity
             if identity is not None and revocations.ends(identity.user_id, session.opened_ms / 1000):
                 session.close(DISCONNECTED_CODE, DISCONNECTED)
+
+    def _connected(self) -> list[ClientSession]:
+        """The sessions of connections. Flags and disconnecting aren't about edits over HTTP."""
+        return [session for session in self._registry.sessions if not single.is_edit(session)]
 
     # -------------------------------------------------------------------------------- other workers
 

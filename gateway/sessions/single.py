@@ -60,6 +60,11 @@ class _Answers:
         self.answered.set()
 
 
+def is_edit(session: ClientSession) -> bool:
+    """Whether it is the session of an edit, and of no connection: it ends with the edit."""
+    return isinstance(session.connection, _Answers)
+
+
 def _is_answer(message: Mapping[str, Any]) -> bool:
     """Whether a message says what became of the edit."""
     if message["type"] == "ERROR":

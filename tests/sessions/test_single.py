@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import trio
 
+from gateway.admission import Revocation, Revocations
+from gateway.config import FeaturesSettings
 from gateway.errors import AuthoriserError, Refusal
 from gateway.node.resources import HubResources
 from gateway.ports import Question, Role
@@ -54,7 +56,18 @@ async def nears_the_end_of_its_token(found: Desk, edit: Edit, nursery: trio.Nurs
     await trio.sleep(3)
 
 
-@pytest.mark.parametrize("happens", [leaves, loses_a_role, nears_the_end_of_its_token])
+async def is_not_admitted(found: Desk, edit: Edit, nursery: trio.Nursery) -> None:
+    found.endpoint.take_flags(FeaturesSettings(rollout_percentage=0))
+
+
+async def is_disconnected(found: Desk, edit: Edit, nursery: trio.Nursery) -> None:
+    ended = Revocation("connections", "ann", found.hub.wall_ms() / 1000)
+    found.endpoint.disconnect(Revocations([ended]))
+
+
+@pytest.mark.parametrize(
+    "happens", [leaves, loses_a_role, nears_the_end_of_its_token, is_not_admitted, is_disconnected]
+)
 async def test_what_the_session_is_told_meanwhile_is_not_the_answer(
     autojump_clock: trio.abc.Clock, happens: Callable[..., Any]
 ) -> None:
