@@ -21,11 +21,11 @@ from gateway.history.restore import CannotRestore, restoring
 from gateway.http.history import erased, pointer
 from gateway.http.names import version_named
 from gateway.http.port import Revision
+from gateway.http.preconditions import etag
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
     Target,
-    etag,
     json_body,
     json_response,
     known_parameters,
@@ -79,7 +79,7 @@ class AuthorshipRoutes:
             raise erased() from None
         fields = {**target.named, "version": revision.version, "epoch": revision.epoch}
         fields["members"] = [{"path": line.path, **line.stamp.named} for line in lines]
-        response = json_response(fields, headers=etag(revision.version))
+        response = json_response(fields, headers=etag(revision.version, revision.epoch))
         self._resources.spend_bytes(target.identity.user_id, len(response.body))
         return response
 
@@ -120,14 +120,15 @@ class AuthorshipRoutes:
         patch = _patch(head, old, wanted.get("path", ""))
         if not patch:
             fields = {"resource_type": target.type, "resource_id": target.id, "version": head.version}
-            return json_response({**fields, "unchanged": True}, headers=etag(head.version))
+            return json_response({**fields, "unchanged": True}, headers=etag(head.version, head.epoch))
         edit = {"client_id": CLIENT_ID, **{name: wanted[name] for name in OF_EDITS if name in wanted}}
         edit |= {"resource_type": target.type, "resource_id": target.id}
         edit |= {"version": head.version, "operations": patch}
-        acknowledged = await resources.submit(target.identity, target.type, target.id, edit)
-        done = {"from": version, "version": acknowledged["version"], "path": wanted.get("path", "")}
-        await note_act(self._context, target.identity, "restore", target.name, **done)
-        return json_response(acknowledged, headers=etag(acknowledged["version"]))
+        done = await resources.submit(target.identity, target.type, target.id, edit)
+        made = done.payload["version"]
+        noted = {"from": version, "version": made, "path": wanted.get("path", "")}
+        await note_act(self._context, target.identity, "restore", target.name, **noted)
+        return json_response(done.payload, headers=etag(made, done.epoch))
 
 
 def _lines(blame: Blame, path: str) -> list[Line]:

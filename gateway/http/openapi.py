@@ -174,7 +174,7 @@ def _read() -> JsonObject:
             {"type": "integer", "minimum": 0, "maximum": 30},
             "Seconds to wait for something new, with `since`",
         ),
-        parameter("header", "If-None-Match", STRING, "304 if this is the version still"),
+        parameter("header", "If-None-Match", STRING, "304 if this is its ETag still"),
     ]
     operation["responses"]["304"] = {"$ref": "#/components/responses/Unchanged"}
     return operation
@@ -206,7 +206,8 @@ def _operations() -> JsonObject:
 
 
 def _preconditions() -> list[JsonObject]:
-    return [parameter("header", "If-Match", STRING, 'Only if the head is this version, e.g. `"17"`')]
+    text = 'Only if this is the ETag of the head, or its version, `"17"`; `*`: only if there is a document'
+    return [parameter("header", "If-Match", STRING, text)]
 
 
 def _put(document_bytes_max: int) -> JsonObject:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
+from gateway.errors import Refusal
 from gateway.ports import Identity, Role
 from gateway.ports.search import FoundEntry, Scope, Wanted
 from gateway.ports.summaries import Listing, Summary
@@ -27,6 +28,27 @@ class Written(NamedTuple):
     """A committed write: the resource's new version and its epoch."""
 
     version: int
+    epoch: int
+
+
+class Expected(NamedTuple):
+    """The head that a write must follow; where `epoch` is None, of whatever history."""
+
+    version: int
+    epoch: int | None = None
+
+    def check(self, version: int, epoch: int) -> None:
+        """Raises Refusal CONFLICT where the head is another one."""
+        if self.epoch not in (None, epoch):
+            raise Refusal("CONFLICT", "What is there now has another history.", version=version)
+        if self.version != version:
+            raise Refusal("CONFLICT", f"The head is version {version}, not {self.version}.", version=version)
+
+
+class AcknowledgedEdit(NamedTuple):
+    """A committed edit: the payload of its OP_ACK, and the resource's epoch."""
+
+    payload: dict[str, Any]
     epoch: int
 
 
@@ -132,20 +154,23 @@ class Resources(Protocol):
         resource_type: str,
         resource_id: str,
         document: Any,
-        expected_version: int | None,
+        expected: Expected | None,
     ) -> Written:
         """Replace the whole document (create it, where there is none) by an ordinary change through the room.
 
         `document` is parsed JSON, not null. Subscribers get the change; the schema is checked. With
-        `expected_version` the write is refused (Refusal CONFLICT, details `version`) unless that is the head.
+        `expected` the write is refused (Refusal CONFLICT, details `version`) unless that is the head.
         Raises Refusal INVALID_OPERATION, TOO_LARGE, RATE_LIMITED, UNAVAILABLE.
         """
         ...
 
     async def delete(
-        self, user_id: str, resource_type: str, resource_id: str, expected_version: int | None
+        self, user_id: str, resource_type: str, resource_id: str, expected: Expected | None
     ) -> Written:
-        """Commit the change that sets the root to null; history stays. A null document stays as it is."""
+        """Commit the change that sets the root to null; history stays. A null document stays as it is.
+
+        `expected` as in `put`.
+        """
         ...
 
     async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
@@ -206,6 +231,6 @@ class Resources(Protocol):
 
     async def submit(
         self, identity: Identity, resource_type: str, resource_id: str, payload: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Commit an edit, as a client's OP with this payload: the payload of its OP_ACK; raises Refusal."""
+    ) -> AcknowledgedEdit:
+        """Commit an edit, as a client's OP with this payload; raises Refusal."""
         ...

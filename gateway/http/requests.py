@@ -233,16 +233,3 @@ def json_response(fields: Any, status: int = 200, headers: dict[str, str] | None
         {"Cache-Control": "no-store", **(headers or {})},
         media_type="application/json",
     )
-
-
-def etag(version: int) -> dict[str, str]:
-    """The header that names this state of a resource."""
-    return {"ETag": f'"{version}"'}
-
-
-def version_of_etag(value: str | None) -> int:
-    """The version that an If-Match names."""
-    found = re.fullmatch(r'(?:W/)?"?([0-9]{1,16})"?', value or "", re.ASCII)
-    if found is None:
-        raise Problem(400, f'If-Match must be a version, e.g. "17"; it was {(value or "")[:40]}.')
-    return int(found[1])

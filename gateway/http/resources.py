@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,11 +21,11 @@ from gateway.errors import LogTrimmed
 from gateway.http.history import Page, page_of
 from gateway.http.names import version_named
 from gateway.http.port import Revision, Written
+from gateway.http.preconditions import etag, expected_of, is_known
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
     Target,
-    etag,
     flag,
     instant_ms,
     json_body,
@@ -34,7 +34,6 @@ from gateway.http.requests import (
     note_act,
     still_granted,
     target_of,
-    version_of_etag,
     whole_number,
 )
 from gateway.http.waiting import until_changed
@@ -100,9 +99,10 @@ class ResourceRoutes:
             raise _nothing_there(target, revision, travels)
         fields = {**target.named, "version": revision.version, "epoch": revision.epoch}
         fields |= {"timestamp": revision.timestamp, "document": orjson.Fragment(revision.document)}
-        if request.headers.get("if-none-match") == f'"{revision.version}"':
-            return Response(status_code=304, headers={"Cache-Control": "no-store", **etag(revision.version)})
-        return self._paid(target, json_response(fields, headers=etag(revision.version)))
+        tag = etag(revision.version, revision.epoch)
+        if is_known(request, revision.version, revision.epoch):
+            return Response(status_code=304, headers={"Cache-Control": "no-store", **tag})
+        return self._paid(target, json_response(fields, headers=tag))
 
     def _paid(self, target: Target, response: Response) -> Response:
         """An answer, its bytes on the account of who gets it."""
@@ -139,7 +139,7 @@ class ResourceRoutes:
             ):
                 await still_granted(self._context, request, target, "viewer")
                 news = await resources.news(target.type, target.id, since, epoch)
-        headers = {"Cache-Control": "no-store", **etag(news.version)}
+        headers = {"Cache-Control": "no-store", **etag(news.version, news.epoch)}
         if not news.any:
             return Response(status_code=304, headers=headers)
         fields: dict[str, Any] = {**target.named, "version": news.version, "epoch": news.epoch}
@@ -192,10 +192,8 @@ class ResourceRoutes:
                 raise Problem(
                     400, f"{name} must be {value!r}, as in the path, or left out.", code="INVALID_MESSAGE"
                 )
-        acknowledged: Mapping[str, Any] = await self._resources.submit(
-            target.identity, target.type, target.id, {**payload, **named}
-        )
-        return json_response(acknowledged, headers=etag(acknowledged["version"]))
+        done = await self._resources.submit(target.identity, target.type, target.id, {**payload, **named})
+        return json_response(done.payload, headers=etag(done.payload["version"], done.epoch))
 
     async def put(self, request: Request) -> Response:
         """Replace the whole document, or create it."""
@@ -206,7 +204,7 @@ class ResourceRoutes:
         target = await still_granted(self._context, request, target, "editor")
         if document is None:
             raise Problem(400, "null is no document; use DELETE to remove one.")
-        expected = await self._expected_version(request, target)
+        expected = await expected_of(request, self._resources, target.type, target.id)
         written = await self._resources.put(
             target.identity.user_id, target.type, target.id, document, expected
         )
@@ -221,26 +219,13 @@ class ResourceRoutes:
             erased = await self._resources.purge(user_id, target.type, target.id)
             await note_act(self._context, target.identity, "purge", target.name, epoch=erased.epoch)
             return _written(target, erased)
-        expected = await self._expected_version(request, target)
+        expected = await expected_of(request, self._resources, target.type, target.id)
         return _written(target, await self._resources.delete(user_id, target.type, target.id, expected))
-
-    async def _expected_version(self, request: Request, target: Target) -> int | None:
-        """The version that the write must follow, from If-Match or `If-None-Match: *`; None for any."""
-        match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
-        if none_match is None:
-            return version_of_etag(match) if match not in (None, "*") else None
-        if none_match != "*" or match is not None:
-            raise Problem(400, 'Use either `If-Match: "VERSION"` or `If-None-Match: *`.')
-        revision = await self._resources.read(target.type, target.id, None)
-        if revision.document != b"null":
-            detail = f"{target.type}:{target.id} exists, at version {revision.version}."
-            raise Problem(412, detail, code="CONFLICT", version=revision.version)
-        return revision.version
 
 
 def _written(target: Target, written: Written, status: int = 200) -> Response:
     fields = {**target.named, "version": written.version, "epoch": written.epoch}
-    return json_response(fields, status, etag(written.version))
+    return json_response(fields, status, etag(written.version, written.epoch))
 
 
 def _nothing_there(target: Target, revision: Revision, travels: bool) -> Problem:

@@ -15,7 +15,7 @@ def shape(properties: Mapping[str, Any], *optional: str) -> JsonObject:
 
 STRING = {"type": "string"}
 VERSION = {"type": "integer", "minimum": 0}
-ETAG: JsonObject = {"ETag": {"schema": STRING, "description": "The version, quoted"}}
+ETAG: JsonObject = {"ETag": {"schema": STRING, "description": 'Version and epoch: `"17.1764124800000"`'}}
 ETAG_OF_FLAGS: JsonObject = {"ETag": {"schema": STRING, "description": "Another one when a flag changes"}}
 UNIX_MS = {"type": "integer", "description": "Unix milliseconds"}
 OR_NULL = {"type": ["string", "null"]}

@@ -14,7 +14,7 @@ import trio
 
 from gateway import ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal, overloaded
-from gateway.http.port import FoundPage, News, Revision, Written
+from gateway.http.port import AcknowledgedEdit, Expected, FoundPage, News, Revision, Written
 from gateway.hub import replay
 from gateway.hub.hub import Hub
 from gateway.hub.names import NamedVersion
@@ -208,7 +208,7 @@ class HubResources(RequestCharges):
 
     async def submit(
         self, identity: Identity, resource_type: str, resource_id: str, payload: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    ) -> AcknowledgedEdit:
         """Commit an edit as a client's OP."""
         with self._refusals_counted():
             self._refuse_killed()
@@ -216,7 +216,8 @@ class HubResources(RequestCharges):
             room = await self._hub.open(f"{resource_type}:{resource_id}")
             # As the last: opening takes time, and it may be revoked meanwhile.
             editor = await single.editor_of(self._sessions, identity, resource_type, resource_id, payload)
-        return await single.submit(self._sessions, editor, room, message)
+        acknowledged = await single.submit(self._sessions, editor, room, message)
+        return AcknowledgedEdit(acknowledged, room.epoch)
 
     async def put(
         self,
@@ -224,26 +225,28 @@ class HubResources(RequestCharges):
         resource_type: str,
         resource_id: str,
         document: Any,
-        expected_version: int | None,
+        expected: Expected | None,
     ) -> Written:
         """Replace the whole document; raises Refusal as the port says."""
         with self._refusals_counted():
             self._refuse_killed()
             room = await self._hub.open(f"{resource_type}:{resource_id}")
             with room.kept():
-                return await self._replace(room, user_id, document, expected_version)
+                return await self._replace(room, user_id, document, expected)
 
     async def delete(
-        self, user_id: str, resource_type: str, resource_id: str, expected_version: int | None
+        self, user_id: str, resource_type: str, resource_id: str, expected: Expected | None
     ) -> Written:
         """Set the root to null."""
         with self._refusals_counted():
             self._refuse_killed()
             room = await self._hub.open(f"{resource_type}:{resource_id}")
             if room.document is None and not room.busy:
+                if expected is not None:
+                    expected.check(room.version, room.epoch)
                 return Written(room.version, room.epoch)
             with room.kept():
-                return await self._replace(room, user_id, None, expected_version)
+                return await self._replace(room, user_id, None, expected)
 
     async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
         """Erase history and documents."""
@@ -297,7 +300,7 @@ class HubResources(RequestCharges):
             text = f"Too many edits; wait {retry_after_ms} ms."
             raise Refusal("RATE_LIMITED", text, retry_after_ms=retry_after_ms)
 
-    async def _replace(self, room: Room, user_id: str, document: Any, expected: int | None) -> Written:
+    async def _replace(self, room: Room, user_id: str, document: Any, expected: Expected | None) -> Written:
         if self._hub.overload.is_on():
             raise overloaded()
         await self._charge(user_id)
@@ -307,15 +310,15 @@ class HubResources(RequestCharges):
             size = ot.size(document, limits.document_bytes_max, limits.depth_max)
             await trio.lowlevel.checkpoint()  # a megabyte is milliseconds to measure, and to check
             base = room.version
-            if expected not in (None, base):
-                raise Refusal("CONFLICT", f"The head is version {base}, not {expected}.", version=base)
+            if expected is not None:
+                expected.check(base, room.epoch)
             operations = ot.lower(room.document, patch, None, self._hub.patch_limits)
         except PatchError as error:
             raise Refusal(error.code, str(error)) from None
         author = Waiter()
         op_id, arrived_s = messages.next_id(), self._hub.now_s()
         submission = Submission(author, user_id, CLIENT_ID, op_id, base, patch, operations, arrived_s, size)
-        submission.expected = expected
+        submission.expected = None if expected is None else expected.version
         submission.units = limits.edit_work_max
         submission.may_delete = document is None
         room.submit(submission)

@@ -17,7 +17,7 @@ from gateway.admin.app import AdminContext, application
 from gateway.admission import TokenVerifier, issue, parse_grant_arguments
 from gateway.config import Config
 from gateway.errors import LogUnavailable, Refusal
-from gateway.http.port import FoundPage, Revision, Written
+from gateway.http.port import Expected, FoundPage, Revision, Written
 from gateway.http.server import bind, serve
 from gateway.hub.names import NamedVersion
 from gateway.log.memory import MemoryLog
@@ -95,16 +95,16 @@ class LogResources:
         return False
 
     async def put(
-        self, user_id: str, resource_type: str, resource_id: str, document: Any, expected_version: int | None
+        self, user_id: str, resource_type: str, resource_id: str, document: Any, expected: Expected | None
     ) -> Written:
         if isinstance(document, dict) and not isinstance(document.get("title", ""), str):
             raise Refusal("INVALID_OPERATION", "title: must be a string.")
-        return await self._write(user_id, resource_type, resource_id, document, expected_version)
+        return await self._write(user_id, resource_type, resource_id, document, expected)
 
     async def delete(
-        self, user_id: str, resource_type: str, resource_id: str, expected_version: int | None
+        self, user_id: str, resource_type: str, resource_id: str, expected: Expected | None
     ) -> Written:
-        return await self._write(user_id, resource_type, resource_id, None, expected_version)
+        return await self._write(user_id, resource_type, resource_id, None, expected)
 
     async def purge(self, user_id: str, resource_type: str, resource_id: str) -> Written:
         return Written(0, await self.log.purge(f"{resource_type}:{resource_id}"))
@@ -119,12 +119,12 @@ class LogResources:
         return await self.log.open(resource), await self.log.read(resource, 0, 1 << 20)
 
     async def _write(
-        self, user_id: str, resource_type: str, resource_id: str, document: Any, expected: int | None
+        self, user_id: str, resource_type: str, resource_id: str, document: Any, expected: Expected | None
     ) -> Written:
         opening, records = await self._open(resource_type, resource_id)
         head = len(records)
-        if expected is not None and expected != head:
-            raise Refusal("CONFLICT", f"The head is version {head}, not {expected}.", version=head)
+        if expected is not None:
+            expected.check(head, opening.epoch)
         timestamp = int(time.time() * 1000)
         body = orjson.dumps(
             {

@@ -32,20 +32,38 @@ async def test_what_http_writes_the_socket_sees_and_the_other_way_round(tmp_path
         await link.subscribe(view, visible=True)
         answer = await node.client.post(EDITS, json=retitled("Lunch", 1))
         assert answer.status_code == 200
-        assert (answer.json()["version"], answer.headers["etag"]) == (2, '"2"')
+        assert answer.json()["version"] == 2
         with trio.fail_after(10):
             while view.version != 2:
                 view.receive(await link.receive())
         assert view.document == {"title": "Lunch"}
         read = await node.client.get(EVENT)
-        assert (read.json()["document"], read.headers["etag"]) == ({"title": "Lunch"}, '"2"')
+        assert (read.json()["document"], read.headers["etag"]) == ({"title": "Lunch"}, answer.headers["etag"])
 
 
 async def test_a_read_of_what_one_has_is_304(tmp_path, transport):
     async with served(tmp_path, transport) as node:
-        await node.client.put(EVENT, json={"title": "Launch"})
-        assert (await node.client.get(EVENT, headers={"If-None-Match": '"1"'})).status_code == 304
-        assert (await node.client.get(EVENT, headers={"If-None-Match": '"0"'})).status_code == 200
+        tag = (await node.client.put(EVENT, json={"title": "Launch"})).headers["etag"]
+        for known in (tag, f"W/{tag}", f'"0.1", W/{tag}', "*"):
+            assert (await node.client.get(EVENT, headers={"If-None-Match": known})).status_code == 304, known
+        for known in ('"1"', '"0.1"', tag[:-1], ""):
+            assert (await node.client.get(EVENT, headers={"If-None-Match": known})).status_code == 200, known
+
+
+async def test_a_tag_of_what_was_erased_is_none_of_what_came_after(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        tag = (await node.client.put(EVENT, json={"title": "Launch"})).headers["etag"]
+        admin = f"http://127.0.0.1:{node.admin_port}"
+        await node.client.delete(f"{admin}{EVENT}", params={"purge": "true"})
+        again = await node.client.put(EVENT, json={"title": "Lunch"})
+        assert again.json()["version"] == 1 and again.headers["etag"] != tag
+        assert (await node.client.get(EVENT, headers={"If-None-Match": tag})).status_code == 200
+        for write in (node.client.put(EVENT, json={}, headers={"If-Match": tag}),
+                      node.client.delete(EVENT, headers={"If-Match": tag})):  # fmt: skip
+            refused = await write
+            assert (refused.status_code, refused.json()["code"]) == (412, "CONFLICT")
+        known = {"If-Match": again.headers["etag"]}
+        assert (await node.client.put(EVENT, json={}, headers=known)).status_code == 200
 
 
 async def test_since_gives_changes_and_past_a_limit_or_another_epoch_the_document(tmp_path, transport):
@@ -221,6 +239,19 @@ async def test_put_and_delete_keep_to_if_match(tmp_path, transport):
         assert (await node.client.delete(EVENT, headers={"If-Match": '"1"'})).status_code == 412
         assert (await node.client.delete(EVENT, headers={"If-Match": '"2"'})).status_code == 200
         assert (await node.client.get(EVENT)).status_code == 404
+        assert (await node.client.delete(EVENT, headers={"If-Match": '"2"'})).status_code == 412
+        assert (await node.client.delete(EVENT, headers={"If-Match": '"3"'})).status_code == 200
+
+
+async def test_if_match_of_anything_takes_something_that_is_there(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        anything = {"If-Match": "*"}
+        for write in (node.client.put, node.client.delete):
+            body = {"json": {}} if write == node.client.put else {}
+            assert (await write(EVENT, headers=anything, **body)).status_code == 412
+        await node.client.put(EVENT, json={"title": "Launch"})
+        assert (await node.client.put(EVENT, json={}, headers=anything)).status_code == 200
+        assert (await node.client.delete(EVENT, headers=anything)).status_code == 200
         assert (await node.client.delete(EVENT, params={"purge": "true"})).status_code == 400
 
 

@@ -32,9 +32,10 @@ class Edit:
         identity = Office().verify(token, self._found.hub.wall_ms() / 1000)
         resources = HubResources(self._found.hub, self._found.endpoint.context)
         try:
-            self.answer = await resources.submit(
+            done = await resources.submit(
                 identity, "event", "1", {**edit, "operations": titled("a"), **payload}
             )
+            self.answer = done.payload
         except Refusal as refusal:
             self.refusal = refusal
 

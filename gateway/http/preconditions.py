@@ -1,0 +1,59 @@
+"""What a request makes a condition (RFC 9110 section 13): `ETag`s, `If-Match` and `If-None-Match`.
+
+A tag is `"VERSION.EPOCH"`: a version of one history is none of the next.
+"""
+
+from __future__ import annotations
+
+import re
+
+from starlette.requests import Request
+
+from gateway.http.port import Expected, Resources
+from gateway.http.problems import Problem
+
+# A version alone is one of any history.
+_TAG = re.compile(r'(?:W/)?"?([0-9]{1,16})(?:\.([0-9]{1,16}))?"?', re.ASCII)
+
+
+def etag(version: int, epoch: int) -> dict[str, str]:
+    """The header that names this state of a resource."""
+    return {"ETag": _tag(version, epoch)}
+
+
+def _tag(version: int, epoch: int) -> str:
+    return f'"{version}.{epoch}"'
+
+
+def is_known(request: Request, version: int, epoch: int) -> bool:
+    """Whether the caller has this state, by `If-None-Match`; compared weakly."""
+    given = request.headers.get("if-none-match", "").split(",")
+    return not {_tag(version, epoch), "*"}.isdisjoint(tag.strip().removeprefix("W/") for tag in given)
+
+
+async def expected_of(
+    request: Request, resources: Resources, resource_type: str, resource_id: str
+) -> Expected | None:
+    """What a write must follow, from `If-Match` or `If-None-Match: *`; None for anything. Raises Problem."""
+    match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+    if match is None and none_match is None:
+        return None
+    if none_match not in (None, "*") or None not in (match, none_match):
+        raise Problem(400, 'Use either `If-Match: "VERSION.EPOCH"` or `If-None-Match: *`.')
+    if match not in (None, "*"):
+        return _expected(match)
+    revision = await resources.read(resource_type, resource_id, None)
+    is_there = revision.document != b"null"
+    if is_there != (match == "*"):
+        known = "exists" if is_there else "doesn't exist"
+        detail = f"{resource_type}:{resource_id} {known}, at version {revision.version}."
+        raise Problem(412, detail, code="CONFLICT", version=revision.version)
+    return None if is_there else Expected(revision.version, revision.epoch)
+
+
+def _expected(tag: str) -> Expected:
+    found = _TAG.fullmatch(tag)
+    if found is None:
+        raise Problem(400, f'If-Match must be an ETag, e.g. "17.1764124800000"; it was {tag[:40]}.')
+    version, epoch = found.groups()
+    return Expected(int(version), None if epoch is None else int(epoch))
