@@ -104,21 +104,21 @@ class Supervisor:
         found: dict[int, Child] = {}
 
         async def start(number: int) -> None:
-            found[number] = await self._start(number)
+            found[number] = await self._start(number, self.config)
 
         async with trio.open_nursery() as starting:
             for number in range(self.config.server.workers):
                 starting.start_soon(start, number)
         self._slots = [found[number] for number in sorted(found)]
 
-    async def _start(self, number: int) -> Child:
+    async def _start(self, number: int, config: Config) -> Child:
         """A new worker, ready; raises what kept it from starting."""
         assert self._nursery is not None, "the supervisor isn't running"
         if self.draining:
             raise WorkerGone("no new workers: the node is draining")
         server_settings = {"node": f"{self.name}.{number}", "port": self._port}
-        place = Place(number, self.config.server.workers, self._folder)
-        child = Child(place, self.config.with_(server=server_settings), self._log_level)
+        place = Place(number, config.server.workers, self._folder)
+        child = Child(place, config.with_(server=server_settings), self._log_level)
         await self._nursery.start(self._live, child)
         logger.info("worker %d is ready: pid %d", number, child.pid)
         return child
@@ -155,7 +155,7 @@ class Supervisor:
             if self._slots[number] is not ended or self.draining:
                 return
             try:
-                self._slots[number] = await self._start(number)
+                self._slots[number] = await self._start(number, self.config)
             except GatewayError as error:
                 logger.error("worker %d doesn't start: %s", number, error)
 
@@ -166,28 +166,30 @@ class Supervisor:
             await self._roll_asked.wait()
             self._roll_asked = trio.Event()
             try:
-                self._take_settings()
+                fresh = self._settings()
                 for number in range(len(self._slots)):
-                    await self._roll(number)
+                    await self._roll(number, fresh)
                 logger.info("all workers are new")
             except GatewayError as error:
                 logger.error("not all workers are new: %s", error)
 
-    def _take_settings(self) -> None:
-        """Read the configuration again; what the supervisor itself holds (ports, workers) stays."""
-        if self._reload is not None:
-            fresh, held = self._reload(), self.config.server
-            for name in HELD:
-                if getattr(fresh.server, name) != getattr(held, name):
-                    logger.warning("server.%s has changed: it takes effect after a restart", name)
-            fresh = fresh.with_(server={name: getattr(held, name) for name in HELD})
-            check_settings(fresh)
-            self.config = fresh
+    def _settings(self) -> Config:
+        """The configuration, read again; what the supervisor itself holds (ports, workers) stays."""
+        if self._reload is None:
+            return self.config
+        fresh, held = self._reload(), self.config.server
+        for name in HELD:
+            if getattr(fresh.server, name) != getattr(held, name):
+                logger.warning("server.%s has changed: it takes effect after a restart", name)
+        fresh = fresh.with_(server={name: getattr(held, name) for name in HELD})
+        check_settings(fresh)
+        return fresh
 
-    async def _roll(self, number: int) -> None:
+    async def _roll(self, number: int, fresh: Config) -> None:
         async with self._locks[number]:
             old = self._slots[number]
-            self._slots[number] = await self._start(number)
+            self._slots[number] = await self._start(number, fresh)
+            self.config = fresh  # a worker starts by it
         old.drain()
         await self._until_ended([old])
 
@@ -199,7 +201,8 @@ class Supervisor:
 
     async def _until_ended(self, children: Sequence[Child]) -> None:
         """Wait for workers that drain; kill those that take too long."""
-        with trio.move_on_after(self.config.timeouts.drain_grace_s + DRAIN_MARGIN_S):
+        grace_s = max((child.drain_grace_s for child in children), default=0.0)
+        with trio.move_on_after(grace_s + DRAIN_MARGIN_S):
             for child in children:
                 await child.ended.wait()
         for child in children:

@@ -64,6 +64,11 @@ class Child:
         return 0 if self._process is None else self._process.pid
 
     @property
+    def drain_grace_s(self) -> float:
+        """How long its clients have to leave."""
+        return self._config.timeouts.drain_grace_s
+
+    @property
     def serving(self) -> bool:
         """Whether it takes new clients."""
         return self.ready and not self.draining and not self.ended.is_set()

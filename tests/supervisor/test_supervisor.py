@@ -20,6 +20,10 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import InvalidStatus
 
+from gateway.config import Config
+from gateway.supervisor import Supervisor
+from gateway.supervisor.child import Child
+from gateway.transport.siblings import Place
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import Wire, until, wire
 from tests.servers import free_port, redis_server
@@ -274,6 +278,35 @@ async def test_sighup_reads_the_settings_again_and_keeps_the_old_ones_when_they_
         assert await most() == 3
         await server.stop()
         assert "subscriptions_mx" in await server.command.errors()
+
+
+async def test_settings_by_which_no_worker_starts_are_not_those_of_a_later_one(tmp_path):
+    file = tmp_path / "gateway.toml"
+    file.write_text("")
+    async with node(tmp_path, "--config", str(file)) as server:
+        before = {process.pid for process in workers(server)}
+        file.write_text('[auth]\njwks_file = "nowhere.json"\n')
+        server.command.process.send_signal(signal.SIGHUP)
+        with trio.fail_after(30):
+            told = b""
+            while b"not all workers are new" not in told:
+                told += await server.command.process.stderr.receive_some()
+        assert {process.pid for process in workers(server)} == before
+        workers(server)[0].kill()
+        await restarted(server)
+
+
+async def test_a_worker_drains_by_its_own_settings_whatever_new_ones_say(
+    autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
+):
+    config = Config().with_(redis={"urls": ["redis://127.0.0.1:1"]}, server={"workers": 2})
+    supervisor = Supervisor(config.with_(timeouts={"drain_grace_s": 1.0}))
+    old = Child(Place(0, 2, ""), config.with_(timeouts={"drain_grace_s": 60.0}), "INFO")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor._until_ended, [old])
+        await trio.sleep(50)
+        old.ended.set()
+    assert not caplog.records
 
 
 async def test_sigterm_sends_everyone_away_and_ends_all_workers(tmp_path):
