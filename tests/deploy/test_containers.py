@@ -173,6 +173,12 @@ def test_a_rollback_brings_the_settings_back_and_a_migration_that_fails_leaves_t
     assert served["data"] == migrated["data"]
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_services_of_the_namespace_set_nothing(kind):
+    """A Service `gateway-redis` would be told to pods as GATEWAY_REDIS_SERVICE_HOST, which is no setting."""
+    assert of_kind(rendered({}), kind)["spec"]["template"]["spec"]["enableServiceLinks"] is False
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 async def test_the_gateway_takes_the_settings_that_it_renders(variant, tmp_path):
     found, clustered = rendered(VARIANTS[variant]), variant == "Redis Cluster"
