@@ -17,6 +17,7 @@ const result = await trial({
   edits: Number(values.edits),
   seed: Number(values.seed),
   pauseMs: Number(values.pause),
+  toggleEvery: 100,
   kills: Number(values.kills),
   rates: { everyMs: 4_000, delayMs: 20, stallMs: 2_000 },
 });

@@ -18,6 +18,7 @@ export class FaultProxy {
   /** Connections are refused. */
   isDown = false;
   #isCut = false;
+  #count = 0;
   #server: Server;
   #open = new Set<Socket>();
   #timers = new Set<NodeJS.Timeout>();
@@ -112,7 +113,7 @@ export class FaultProxy {
     if (!this.#rates) return;
     this.#later(2 * this.random() * this.#rates.everyMs, () => {
       if (!this.#rates || pair.client.destroyed) return;
-      const fault = FAULTS[Math.floor(this.random() * FAULTS.length)] as Fault;
+      const fault = FAULTS[this.#count++ % FAULTS.length] as Fault;
       this.faults[fault]++;
       this.#do(fault, pair, this.#rates.stallMs);
       this.#plan(pair);

@@ -15,6 +15,8 @@ export interface TrialOptions {
   seed: number;
   /** The mean pause between a client's edits, in ms. */
   pauseMs: number;
+  /** After so many edits an author goes offline, after as many more online again. */
+  toggleEvery: number;
   rates: FaultRates;
   /** So many times the server is killed and started again. */
   kills: number;
@@ -135,10 +137,13 @@ class Author {
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
 
-async function write(author: Author, options: TrialOptions, random: () => number): Promise<void> {
-  for (let edit = 0; edit < options.edits; edit++) {
+/** Authors take turns at being offline. */
+async function write(author: Author, index: number, options: TrialOptions, random: () => number) {
+  const { clients, edits, toggleEvery } = options;
+  const turn = Math.floor((index * toggleEvery) / clients);
+  for (let edit = 0; edit < edits; edit++) {
     author.edit(edit);
-    if (random() < 0.01) author.toggle();
+    if (edit % toggleEvery === turn) author.toggle();
     await sleep(random() * 2 * options.pauseMs);
   }
   author.online();
@@ -173,7 +178,7 @@ export async function trial(options: TrialOptions): Promise<TrialResult> {
     await Promise.all(authors.map((author) => author.document.ready()));
     const length = options.edits * options.pauseMs;
     const killing = kill(gateway, options.kills, length / (options.kills + 1));
-    await Promise.all(authors.map((author) => write(author, options, random)));
+    await Promise.all(authors.map((author, index) => write(author, index, options, random)));
     await killing;
     proxy.heal();
     for (const author of authors) author.client.connect();
