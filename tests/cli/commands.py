@@ -6,11 +6,12 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import PIPE
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import trio
 
@@ -57,11 +58,37 @@ async def gateway(*words: str, stdin: str = "", cwd: Path | None = None, **varia
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+class Log:
+    """What a process writes to standard error: read as it comes, so that it never waits for who asks."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._keep, args=(stream,), daemon=True)
+        self._reader.start()
+
+    def _keep(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                self.lines.append(line.rstrip())
+
+    async def told(self, *texts: str, times: int = 1) -> None:
+        """Until so many lines have these: the process may have written them before they are read here."""
+        with trio.fail_after(START_TIMEOUT_S):
+            while sum(all(text in line for text in texts) for line in self.lines) < times:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+
+    def ended(self) -> None:
+        """Wait for its end."""
+        self._reader.join(START_TIMEOUT_S)
+        assert not self._reader.is_alive(), "somebody still holds the log"
+
+
 class Running:
     """A command that goes on, its output by the line."""
 
-    def __init__(self, process: trio.Process) -> None:
+    def __init__(self, process: trio.Process, log: Log) -> None:
         self.process = process
+        self.log = log
         self._buffered = b""
 
     async def line(self) -> str:
@@ -78,9 +105,8 @@ class Running:
 
     async def errors(self) -> str:
         """All of standard error, up to its end."""
-        assert self.process.stderr is not None
-        with trio.fail_after(START_TIMEOUT_S):
-            return b"".join([chunk async for chunk in self.process.stderr]).decode()
+        await trio.to_thread.run_sync(self.log.ended)
+        return "".join(f"{line}\n" for line in self.log.lines)
 
     async def ended(self) -> int:
         with trio.fail_after(START_TIMEOUT_S):
@@ -90,19 +116,23 @@ class Running:
 @asynccontextmanager
 async def running(*words: str, cwd: Path | None = None, **variables: str) -> AsyncIterator[Running]:
     """A command that is killed at the end, if it still runs."""
-    process = await trio.lowlevel.open_process(
-        arguments(*words), stdout=PIPE, stderr=PIPE, cwd=cwd, env=environment(**variables)
-    )
+    reading, writing = os.pipe()
+    log = Log(os.fdopen(reading))
     try:
-        yield Running(process)
+        process = await trio.lowlevel.open_process(
+            arguments(*words), stdout=PIPE, stderr=writing, cwd=cwd, env=environment(**variables)
+        )
+    finally:
+        os.close(writing)
+    try:
+        yield Running(process, log)
     finally:
         with trio.CancelScope(shield=True):
             if process.poll() is None:
                 process.kill()
             await process.wait()
-            for stream in (process.stdout, process.stderr):
-                assert stream is not None
-                await stream.aclose()
+            assert process.stdout is not None
+            await process.stdout.aclose()
 
 
 class Server(NamedTuple):

@@ -15,12 +15,10 @@ from typing import IO, Any
 
 import jwt
 import psutil
-import trio
 
 from tests.cli import commands
 
 START_TIMEOUT_S = 30.0
-TOLD_WITHIN_S = 10.0
 READY = re.compile(r"ready ws=(\S+) admin=(\S+) pid=(\d+)")
 
 
@@ -42,7 +40,6 @@ class Gateway:
         for name, value in settings.items():
             command += ["--set", f"{name}={value}"]
         self.data = data
-        self.log: list[str] = []
         self._process = subprocess.Popen(
             command,
             stdin=stdin,
@@ -52,14 +49,10 @@ class Gateway:
             env=environment,
         )
         assert self._process.stdout is not None and self._process.stderr is not None
-        self._logger = threading.Thread(target=self._keep_log, args=(self._process.stderr,), daemon=True)
-        self._logger.start()
+        self._said = commands.Log(self._process.stderr)
+        self.log = self._said.lines
         self.url, self.admin_url = self._ready(self._process.stdout)
         self.secret = (data / "jwt-secret").read_bytes().strip()
-
-    def _keep_log(self, stream: IO[str]) -> None:
-        for line in stream:
-            self.log.append(line.rstrip())
 
     def _ready(self, stream: IO[str]) -> tuple[str, str]:
         timer = threading.Timer(START_TIMEOUT_S, self._process.kill)
@@ -74,10 +67,8 @@ class Gateway:
         raise AssertionError(f"the gateway didn't start: {self.log}")
 
     async def told(self, *texts: str) -> None:
-        """Until a line of the log has these: the node may have written it before it is read here."""
-        with trio.fail_after(TOLD_WITHIN_S):
-            while not any(all(text in line for text in texts) for line in self.log):  # noqa: ASYNC110
-                await trio.sleep(0.02)
+        """Until a line of the log has these."""
+        await self._said.told(*texts)
 
     @property
     def pid(self) -> int:
@@ -122,10 +113,9 @@ class Gateway:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
-        self._logger.join(5)
-        for stream in (self._process.stdout, self._process.stderr):
-            assert stream is not None
-            stream.close()
+        self._said.ended()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 @contextmanager

@@ -9,20 +9,8 @@ import httpx
 import pytest
 import trio
 
-from tests.cli.commands import READY, Running, gateway, running
+from tests.cli.commands import READY, gateway, running
 from tests.servers import free_port, postgres_server, redis_server
-
-
-async def until_said(command: Running, words: str) -> str:
-    """The log up to the line with these words."""
-    assert command.process.stderr is not None
-    log = b""
-    with trio.fail_after(30):
-        while words.encode() not in log:
-            received = await command.process.stderr.receive_some()
-            assert received, log.decode()
-            log += received
-    return log.decode()
 
 
 def serving(data: Path, *words: str) -> tuple[str, ...]:
@@ -39,9 +27,9 @@ async def test_a_gateway_that_starts_before_its_servers_serves_when_they_are_the
         with redis_server(started=False) as redis:
             words = ("--redis", redis.url, "--postgres", dsn, "--workers", workers)
             async with running(*serving(tmp_path, *words)) as command:
-                await until_said(command, "waiting for PostgreSQL")
+                await command.log.told("waiting for PostgreSQL")
                 await trio.to_thread.run_sync(postgres.start)
-                await until_said(command, "waiting for Redis")
+                await command.log.told("waiting for Redis")
                 await trio.to_thread.run_sync(redis.start)
                 found = READY.fullmatch(await command.line())
                 assert found
@@ -52,7 +40,7 @@ async def test_a_gateway_that_starts_before_its_servers_serves_when_they_are_the
 async def test_a_gateway_that_waits_ends_when_it_is_told_to(tmp_path: Path) -> None:
     words = serving(tmp_path, "--redis", f"redis://127.0.0.1:{free_port()}")
     async with running(*words) as command:
-        await until_said(command, "waiting for Redis")
+        await command.log.told("waiting for Redis")
         command.process.send_signal(signal.SIGTERM)
         assert await command.ended() == 0
 
