@@ -37,6 +37,7 @@ TRIES = 4
 BETWEEN_TRIES_S = 2.0
 MIB = 1 << 20
 PAGE = {"properties": {"title": {"type": "string"}, "body": {"type": "string", "x-html": True}}}
+PUT_OFF = (429, 503)  # what a request is answered with when much was before it
 GRANTS = {"event:*": "editor", "page:*": "editor"}
 UNLIMITED = {"limits.operations_per_minute": 0, "limits.reads_per_minute": 0, "limits.user_cpu_share": 1.0}
 TYPED = [{"op": "text", "path": "/description", "value": [100 * n, "y"]} for n in range(1000)]
@@ -314,7 +315,7 @@ async def viewer_floods(place: Place) -> None:
 
 
 async def refused_floods(place: Place) -> None:
-    """What is refused at once though it may wait: as many as come in one read, of ten users at a time."""
+    """What is refused at once though it may wait: as many as come in one read, of nine users at a time."""
     resource = await place.put({"title": "T", "description": "x" * 100_000})
     about = named(resource)
     kinds: Sequence[tuple[str, Mapping[str, Any]]] = (
@@ -324,26 +325,30 @@ async def refused_floods(place: Place) -> None:
         json.dumps({"type": kind, "id": "x", "payload": {**about, **further}}) for kind, further in kinds
     ]
 
-    async def flood(message: str) -> None:
-        client = await RawClient.connect(place.port)
-        async with client.stream:
-            with suppress(Gone, trio.BrokenResourceError), trio.move_on_after(3):
-                await client.send(request(authorization=place.bearer()["Authorization"]))
-                await client.head()
-                hello = {"type": "AUTH", "payload": {"client_id": fresh("client"), "protocol": 1}}
-                subscribe_to = {"type": "SUBSCRIBE", "payload": {"resource": "event", **about}}
-                for first in (hello, subscribe_to):
-                    await client.send(frame(TEXT, json.dumps(first).encode()))
-                await trio.sleep(0.2)
-                place.node.reset()
-                await client.send(frame(TEXT, message.encode()) * 2000)
-                while True:
-                    await client.stream.receive_some()
+    async def subscribed(opened: AsyncExitStack) -> RawClient:
+        client = await RawClient.open(place.port, authorization=place.bearer()["Authorization"])
+        await opened.enter_async_context(client.stream)
+        hello = {"type": "AUTH", "payload": {"client_id": fresh("client"), "protocol": 1}}
+        subscribe_to = {"type": "SUBSCRIBE", "payload": {"resource": "event", **about}}
+        for first in (hello, subscribe_to):
+            await client.send_text(json.dumps(first))
+        while json.loads(await client.receive_message())["type"] != "SUBSCRIBE_ACK":
+            pass
+        return client
+
+    async def flood(client: RawClient, message: str) -> None:
+        with suppress(Gone, trio.BrokenResourceError), trio.move_on_after(3):
+            await client.send(frame(TEXT, message.encode()) * 2000)
+            while True:
+                await client.stream.receive_some()
 
     async def attack() -> None:
-        async with trio.open_nursery() as nursery:
-            for number in range(9):
-                nursery.start_soon(flood, messages[number % len(messages)])
+        async with AsyncExitStack() as opened:
+            clients = [await subscribed(opened) for _ in range(9)]
+            place.node.reset()  # that they came doesn't count
+            async with trio.open_nursery() as nursery:
+                for number, client in enumerate(clients):
+                    nursery.start_soon(flood, client, messages[number % len(messages)])
 
     await place.measured(attack, TURN_MS)
 
@@ -355,13 +360,19 @@ async def time_travel(place: Place) -> None:
     path = "/v1/resources/" + resource.replace(":", "/")
 
     async def attack() -> None:
-        headers = place.bearer()
+        headers, statuses = place.bearer(), []
+
+        async def look(version: int) -> None:
+            answer = await client.get(path, params={"version": version}, headers=headers)
+            statuses.append(answer.status_code)
+
         async with (
             httpx.AsyncClient(base_url=place.http, timeout=60) as client,
             trio.open_nursery() as nursery,
         ):
-            for n in range(1, 13):
-                nursery.start_soon(partial(client.get, path, params={"version": n}, headers=headers))
+            for version in range(1, 13):
+                nursery.start_soon(look, version)
+        assert {200} <= set(statuses) <= {200, *PUT_OFF}, statuses
 
     await place.measured(attack)
 
@@ -370,17 +381,21 @@ async def puts(place: Place) -> None:
     """Documents of nearly 1 MB over HTTP, several at once."""
     documents = [{"title": "T", "rows": list(range(150_000))}, {"title": "T", "description": "y" * 1_000_000}]
 
-    async def put(client: httpx.AsyncClient, document: Any, headers: Mapping[str, str]) -> None:
-        path = "/v1/resources/" + fresh().replace(":", "/")
-        await client.put(path, json=document, headers=headers)
-
     async def attack() -> None:
+        statuses = []
+
+        async def put(document: Any, headers: Mapping[str, str]) -> None:
+            path = "/v1/resources/" + fresh().replace(":", "/")
+            answer = await client.put(path, json=document, headers=headers)
+            statuses.append(answer.status_code)
+
         async with (
             httpx.AsyncClient(base_url=place.http, timeout=60) as client,
             trio.open_nursery() as nursery,
         ):
             for document in documents * 3:
-                nursery.start_soon(put, client, document, place.bearer())
+                nursery.start_soon(put, document, place.bearer())
+        assert {201} <= set(statuses) <= {201, *PUT_OFF}, statuses
 
     await place.measured(attack)
 
