@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import coverage
@@ -15,6 +15,10 @@ from hypothesis import HealthCheck, settings
 # Machines are shared: how long an example takes says nothing.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+# Far beyond any test: one that hangs fails, and says where.
+HANGS_S = 600
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,5 +48,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     clock = pyfuncitem.funcargs.get("autojump_clock")
-    trio.run(partial(pyfuncitem.obj, **arguments), clock=clock)
+    test = partial(pyfuncitem.obj, **arguments)
+    trio.run(test if clock else partial(_ending, test), clock=clock)
     return True
+
+
+async def _ending(test: Callable[[], Awaitable[None]]) -> None:
+    with trio.fail_after(HANGS_S):
+        await test()

@@ -20,11 +20,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import redis
 
@@ -44,14 +45,20 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """A server's process, which tests may kill, pause and start again.
+    """A server's process on a port of its own, which tests may kill, pause and start again.
 
     `ready` raises an OSError or psycopg.Error until the server answers; `user` is who runs it.
     """
 
     def __init__(
-        self, command: Sequence[str], directory: Path, ready: Callable[[], None], user: str | None = None
+        self,
+        command: Sequence[str],
+        directory: Path,
+        port: int,
+        ready: Callable[[], None],
+        user: str | None = None,
     ) -> None:
+        self.port = port
         self.command = list(command)
         self.directory = directory
         self.log_path = directory / "server.log"
@@ -73,17 +80,23 @@ class ServerProcess:
         deadline = time.monotonic() + START_TIMEOUT_S
         self._spawn()
         while True:
-            try:
+            with suppress(OSError, psycopg.Error):
                 self._ready()
-                return
-            except (OSError, psycopg.Error):
-                if time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"{self.command[0]} didn't start:\n{self.log_path.read_text()}"
-                    ) from None
+                if self._listens():  # else it was another's server, which was faster to take the port
+                    return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.command[0]} didn't start:\n{self.log_path.read_text()}")
             time.sleep(0.02)
             if not self.running:
                 self._spawn()
+
+    def _listens(self) -> bool:
+        """Whether the port is this process's."""
+        try:
+            found = psutil.Process(self.pid).net_connections("tcp")
+        except psutil.NoSuchProcess:
+            return False
+        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == self.port for one in found)
 
     def _spawn(self) -> None:
         with self.log_path.open("ab") as log:
@@ -140,11 +153,10 @@ class RedisServer(ServerProcess):
     """A Redis or Valkey server on `port` of loopback."""
 
     def __init__(self, binary: str, directory: Path, port: int, arguments: Sequence[str]) -> None:
-        self.port = port
         self.cluster_port = 0
         self.url = f"redis://127.0.0.1:{port}/0"
         command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
-        super().__init__([*command, *arguments], directory, self._ping)
+        super().__init__([*command, *arguments], directory, port, self._ping)
 
     def _ping(self) -> None:
         with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
@@ -298,12 +310,12 @@ class PostgresServer(ServerProcess):
     """A PostgreSQL server on `port` of loopback; its superuser `postgres` needs no password."""
 
     def __init__(self, binaries: Path, directory: Path, user: str | None, settings: Sequence[str]) -> None:
-        self.port = free_port()
+        port = free_port()
         self._databases = 0
         self._data = directory / "data"
-        command = [str(binaries / "postgres"), "-D", str(self._data), "-p", str(self.port), "-h", "127.0.0.1"]
+        command = [str(binaries / "postgres"), "-D", str(self._data), "-p", str(port), "-h", "127.0.0.1"]
         options = [f"unix_socket_directories={directory}", *settings]
-        super().__init__([*command, *_options(options)], directory, self._connect, user)
+        super().__init__([*command, *_options(options)], directory, port, self._connect, user)
         self._initialise(binaries / "initdb")
 
     def _initialise(self, initdb: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 
 import psycopg
+import pytest
 
+from tests import servers
 from tests.servers import redis_server, shared_postgres
 
 
@@ -22,6 +24,13 @@ def test_a_redis_is_started_killed_and_started_again_on_its_data() -> None:
         assert not server.running
         server.start()
         assert ask(server.port, b"GET a\r\n") == b"$1\r\n1\r\n"
+
+
+def test_a_server_whose_port_is_anothers_does_not_count_as_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    with redis_server() as first, redis_server(port=first.port, started=False) as second:
+        monkeypatch.setattr(servers, "START_TIMEOUT_S", 1.0)
+        with pytest.raises(RuntimeError, match="didn't start"):
+            second.start()
 
 
 def test_each_database_of_the_shared_postgres_is_empty() -> None:

@@ -106,7 +106,7 @@ async def prometheus(targets: Sequence[str], rules: str) -> AsyncIterator[Promet
 
         command = [program("prometheus", "prometheus"), f"--config.file={directory / 'prometheus.yml'}"]
         command += [f"--storage.tsdb.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
-        server = ServerProcess(command, directory, ready)
+        server = ServerProcess(command, directory, port, ready)
         await trio.to_thread.run_sync(server.start)
         try:
             async with httpx.AsyncClient() as client:

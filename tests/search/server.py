@@ -21,7 +21,7 @@ class SearchServer(ServerProcess):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [resolve_binary(), "--addr", f"127.0.0.1:{port}", "--no-stdin-watch", "--no-ja"]
-        super().__init__(command, directory, self._look)
+        super().__init__(command, directory, port, self._look)
 
     def _look(self) -> None:
         with urlopen(self.url, timeout=1) as answer:
