@@ -133,9 +133,7 @@ async def test_time_travel_and_history_reach_back_over_a_restart(tmp_path):
             await node.client.put(EVENT, json={"title": str(number)})
     async with served(tmp_path) as node:
         for version in (1, 255, 256, 257, 512, versions):
-            started_s = time.perf_counter()
             found = (await node.client.get(EVENT, params={"version": version})).json()
-            assert time.perf_counter() - started_s < 1
             assert found["document"] == {"title": str(version - 1)}
         page = (await node.client.get(f"{EVENT}/history", params={"from": versions - 1})).json()
         assert [change["version"] for change in page["changes"]] == [versions - 1, versions]

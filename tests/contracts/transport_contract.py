@@ -619,14 +619,14 @@ class TransportContract:
             assert sum(client.closes for client in served.core.clients) == 10
 
     async def test_a_silent_peer_that_answers_no_ping_is_dropped_and_one_that_does_is_kept(self) -> None:
-        times = {"ping_interval_s": 0.1, "stall_timeout_s": 0.2}
+        times = {"ping_interval_s": 0.1, "stall_timeout_s": 2.0}
         async with self.serving(timeouts=times) as served, served.connect() as alive:
             await ask(alive, do="echo", text="")
             dead = await served.open()
             await served.core.until_left(1)
             assert served.core.clients[1].closes == 1
             assert (await dead.receive()).opcode == PING
-            await trio.sleep(0.5)
+            await dead.rest()
             assert (await ask(alive, do="echo", text="alive"))["text"] == "alive"
 
     # ---------------------------------------------------------------------- broken and hostile peers

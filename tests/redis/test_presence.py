@@ -15,6 +15,7 @@ from tests.redis.parts import eventually, fresh, running, settings
 from tests.servers import redis_server
 
 QUICK = {"node_lease_s": 0.6, "node_heartbeat_s": 0.1, "node_check_s": 0.1}
+LONG = {**QUICK, "node_lease_s": 30.0}  # who has it isn't lost because the machine is slow
 ROOM = "event:42"
 
 
@@ -55,7 +56,7 @@ async def until_present(presence: RedisPresence, wanted: dict[str, bytes]) -> No
 @pytest.mark.parametrize("cluster", [False, True])
 async def test_entries_of_all_nodes_are_seen_by_each_until_they_are_removed(cluster: bool) -> None:
     config = fresh("any", cluster=cluster, **QUICK)
-    async with node(config, "a") as (a, _), node(config, "b") as (b, leases):
+    async with node(config.with_(redis=LONG), "a") as (a, _), node(config, "b") as (b, leases):
         a.put(ROOM, "s1", b"one")
         a.put(ROOM, "s1", b"one, moved")
         a.put("event:7", "s1", b"elsewhere")
@@ -69,19 +70,17 @@ async def test_entries_of_all_nodes_are_seen_by_each_until_they_are_removed(clus
         a.remove(ROOM, "never there")
         await until_present(b, {"s2": b"two\nlines"})
         assert await present(b, "event:7") == {"s1": b"elsewhere"}
-        assert leases.lost == []
+        assert a.node not in leases.lost
 
 
 async def test_a_node_that_leaves_in_order_is_gone_at_once() -> None:
-    config = fresh("any", **{**QUICK, "node_lease_s": 5.0})
+    config = fresh("any", **QUICK)
     async with node(config, "b") as (b, leases):
-        async with node(config, "a") as (a, _):
+        async with node(config.with_(redis=LONG), "a") as (a, _):
             a.put(ROOM, "s1", b"one")
             await until_present(b, {"s1": b"one"})
             await trio.sleep(1.2)
-            left = trio.current_time()
-        await eventually(lambda: leases.lost == [a.node])
-        assert trio.current_time() - left < 4.0, "nobody waits for the lease of a node that gave it back"
+        await eventually(lambda: a.node in leases.lost)  # long before its lease ends
         assert await present(b) == {}
 
 
