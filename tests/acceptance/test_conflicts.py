@@ -100,6 +100,22 @@ async def test_who_asks_for_it_is_refused_and_can_insist(node: Gateway) -> None:
         assert (ack["version"], len(ack["conflicts"])) == (3, 1)
 
 
+async def test_who_insists_is_told_by_the_ack_what_came_after_the_refusal(node: Gateway) -> None:
+    async with signed_in(node) as ann, signed_in(node, "bob") as bob, signed_in(node, "cara") as cara:
+        resource = await created(ann)
+        for other in (bob, cara):
+            await subscribe(other, resource)
+        await submit(ann, resource, 1, replace("/title", "ann's"))
+        error = await refused(bob, resource, 1, replace("/title", "bob's"), seq=1)
+        assert [conflict["user_id"] for conflict in error["conflicts"]] == ["ann"]
+        await submit(cara, resource, 2, replace("/title", "cara's"))
+        insisting = {"seq": 1, "force": True, "on_conflict": "refuse"}
+        ack = await submit(bob, resource, 1, replace("/title", "bob's"), **insisting)
+        (conflict,) = ack["conflicts"]
+        assert (conflict["user_id"], conflict["theirs"], conflict["version"]) == ("cara", "cara's", 3)
+        assert (await state(ann, resource))[1]["title"] == "bob's"
+
+
 async def test_an_unanswered_edit_of_ones_own_is_no_conflict(node: Gateway) -> None:
     async with signed_in(node) as ann:
         resource = await created(ann)

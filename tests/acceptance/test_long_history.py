@@ -63,7 +63,9 @@ async def test_an_old_client_gets_the_state_and_a_recent_one_its_changes(long: G
         with trio.fail_after(WAIT_S):
             old = await subscribe(reader, RESOURCE, version=1, max_changes=1000)
             recent = await subscribe(reader, RESOURCE, version=CHANGES - 1000, max_changes=1000)
+            beyond = await subscribe(reader, RESOURCE, version=CHANGES - 1001, max_changes=5000)
         assert old["state"]["title"] == str(CHANGES)
+        assert beyond["state"]["title"] == str(CHANGES), "nobody gets more than 1,000 changes"
         assert len(recent["changes"]) == 1000
         document: Any = {**EVENT, "title": str(CHANGES - 1000)}
         for change in recent["changes"]:

@@ -101,6 +101,7 @@ async def test_a_long_poll_without_news_ends_with_304_and_one_whose_client_left_
     async with served(tmp_path, transport) as node:
         await node.client.put(EVENT, json={"title": "Launch"})
         assert (await node.client.get(EVENT, params={"since": 1, "wait": 1})).status_code == 304
+        assert (await node.client.get(EVENT, params={"since": 1, "wait": 31})).status_code == 400
         bare = await node.dial()
         token = node.token({"*": "viewer"})
         await bare.send(

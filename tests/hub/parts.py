@@ -93,6 +93,7 @@ class Worker:
         patch: list[dict[str, Any]],
         base: int | None = None,
         may_delete: bool = False,
+        seq: int | None = None,
     ) -> None:
         """An edit, on the head for None."""
         base = room.version if base is None else base
@@ -100,7 +101,7 @@ class Worker:
         operations = ot.lower(document, patch, RULES.strategies(room.type), self.hub.patch_limits)
         names = (author, author.name, f"{author.name}-client", f"{author.name}-{len(author.versions)}")
         submission = Submission(*names, base, patch, operations, trio.current_time(), 10)
-        submission.may_delete = may_delete
+        submission.may_delete, submission.seq = may_delete, seq
         room.submit(submission)
 
     async def commit(self, room: Room, author: Author, patch: list[dict[str, Any]]) -> None:

@@ -7,11 +7,12 @@ import pytest
 import trio
 
 from gateway import ot
+from gateway.config import Config
 from gateway.errors import LogTrimmed, LogUnavailable, Refusal
 from gateway.hub.catch_up import PAUSE_S
 from gateway.ports import Snapshot
 from tests.hub.parts import cluster, quiet
-from tests.rooms.parts import RESOURCE, Author, Reader, titled
+from tests.rooms.parts import CONFIG, RESOURCE, START_MS, Author, Reader, titled
 
 
 async def behind(found, *titles):
@@ -147,3 +148,21 @@ async def test_a_clients_submissions_are_learned_with_what_came_meanwhile(autoju
         assert again.history.memory_of("ann", "ann-client") is None
         await second.hub.catch_up.load_client(again, "ann", "ann-client")
         assert again.history.memory_of("ann", "ann-client") == {}, "she sent no seq"
+
+
+async def test_a_room_that_is_opened_anew_knows_resends_for_as_long_as_is_set(autojump_clock):
+    async with cluster(CONFIG.with_(log={"seq_kept_h": 1.0})) as found:
+        worker = await found.worker()
+        room = await worker.open()
+        worker.submit(room, Author("ann"), titled("a"), seq=1)
+        await worker.hub.idle()
+        for later_ms, knows in ((3_599_000, True), (3_601_000, False)):
+            other = await found.worker()
+            other.ahead_ms = later_ms
+            theirs = await other.open()
+            await other.hub.catch_up.load_client(theirs, "ann", "ann-client")
+            assert (theirs.history.submitted("ann", "ann-client", 1) is not None) == knows
+
+
+def test_resends_are_known_for_a_day():
+    assert Config().log.submitted_since_ms(START_MS) == START_MS - 24 * 3_600_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,9 @@ import psycopg
 import redis
 import trio
 
+from gateway.admission import create_secret
 from tests.cli.commands import Server, gateway, served
+from tests.clients.wire import wire
 from tests.servers import postgres_server, redis_server, shared_postgres
 from tests.supervisor.crowd import crowd
 from tests.supervisor.test_supervisor import WORKERS, metrics, token
@@ -127,6 +130,24 @@ async def test_while_the_archive_is_away_what_redis_holds_is_served_and_the_rest
                 with trio.fail_after(30):
                     while not (await client.put("/another", json={"title": "new"})).is_success:  # noqa: ASYNC110
                         await trio.sleep(0.2)
+
+
+async def test_the_older_of_two_connections_gives_way_on_another_node(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    create_secret(one / "jwt-secret")
+    other.mkdir()
+    shutil.copy(one / "jwt-secret", other)
+    with redis_server() as server:
+        async with (
+            served(one, "--node", "n1", "--redis", server.url) as first,
+            served(other, "--node", "n2", "--redis", server.url) as second,
+        ):
+            bearer = await token(first)
+            async with wire(first.url, bearer) as old, wire(second.url, bearer) as new:
+                nodes = [(await each.ask("AUTH", {"client_id": "tab"}))["node"] for each in (old, new)]
+                assert nodes == ["n1", "n2"]
+                assert await old.closed() == 4409
+                assert await new.ask("PING") == {}
 
 
 async def test_a_shard_is_added_under_a_working_crowd(tmp_path):
