@@ -108,10 +108,9 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
         "title": title,
         "unit": "us a connection",
         "results": found,
-        "options": vars(options),
     }
     result["verification_us"] = token_us
-    measure.save("accept", result)
+    measure.save("accept", result, vars(options))
     return result
 
 

@@ -4,12 +4,12 @@
 
 For each attack: the honest client alone, then beside so many attackers at once, each a process and a user of
 its own that sends as fast as it is read and heeds nothing: what an editor or a viewer may send, within all
-limits; limits of rate are the defaults. Milliseconds from a message to its answer: p50, p95 and the longest,
-at rest and under attack. Of the node: the longest step of its loop, in CPU ms; the share of time in which it
-was ready and the machine ran something else; its memory at rest and under attack, and what of it settings
-bound: the attackers' documents, as the node holds them, and by its own metrics the changes of open rooms,
-edits on their way and queues of slow readers. Attackers are niced, for on a small machine they also take the
-processor of the node. Writes out/benchmarks/attack.json.
+limits; limits of rate are the defaults. Milliseconds from when a message was due to its answer: p50, p95 and
+the longest, at rest and under attack. Of the node: the longest step of its loop, in CPU ms; the share of
+time in which it was ready and the machine ran something else; its memory at rest and under attack, and what
+of it settings bound: the attackers' documents, as the node holds them, and by its own metrics the changes of
+open rooms, edits on their way and queues of slow readers. Attackers are niced, for on a small machine they
+also take the processor of the node. Writes out/benchmarks/attack.json.
 
 Aim: p95 at most three times that at rest, the longest under 100 ms on a quiet machine, and memory within what
 the limits say plus 50 MB.
@@ -145,13 +145,15 @@ class Client:
 # ------------------------------------------------------------------------------------------- attacks
 
 
-def put(port: int, resource_id: str, user: str, document: Any) -> None:
-    """Make an event over HTTP."""
+def put(port: int, resource_id: str, user: str, document: Any) -> int:
+    """Make or replace an event over HTTP; the answer's status."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"Authorization": f"Bearer {token(user)}", "Content-Type": "application/json"}
     connection.request("PUT", f"/v1/resources/event/{resource_id}", json.dumps(document), headers)
-    connection.getresponse().read()
+    answer = connection.getresponse()
+    answer.read()
     connection.close()
+    return answer.status
 
 
 LONG = {"title": "T", "description": "x" * 900_000}
@@ -214,21 +216,33 @@ SOCKET: Mapping[str, tuple[Any, str, Callable[[Client, str], Iterator[bytes]]]] 
 
 
 PUT = {"title": "T", "rows": list(range(140_000))}
+VERSIONS = 5  # that a document has to travel to
 
 
-def _over_http(port: int, number: int, resource_id: str) -> None:
-    put(port, resource_id, f"attacker-{number}", PUT)
+def _over_http(port: int, user: str, resource_id: str) -> None:
+    for turn in itertools.count():
+        rows = PUT["rows"] if turn % 2 else PUT["rows"][::-1]
+        _attacked(put(port, resource_id, user, {**PUT, "rows": rows}))
 
 
-def _travel(port: int, number: int, resource_id: str) -> None:
+def _travel(port: int, user: str, resource_id: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    headers = {"Authorization": f"Bearer {token(f'attacker-{number}')}"}
-    while True:
-        connection.request("GET", f"/v1/resources/event/{resource_id}?at=1", headers=headers)
-        connection.getresponse().read()
+    headers = {"Authorization": f"Bearer {token(user)}"}
+    for turn in itertools.count():
+        place = f"/v1/resources/event/{resource_id}?version={1 + turn % VERSIONS}"
+        connection.request("GET", place, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        _attacked(answer.status)
 
 
-def _stranger(port: int, number: int, resource_id: str) -> None:
+def _attacked(status: int) -> None:
+    """Raises RuntimeError where a request asked for nothing: that is no attack."""
+    if status not in ANSWERS:
+        raise RuntimeError(f"an attacker's request was answered with {status}")
+
+
+def _stranger(port: int, user: str, resource_id: str) -> None:
     with socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT_S) as opened:
         opened.sendall(measure.request("/realtime"))
         opened.recv(1 << 12)
@@ -237,17 +251,26 @@ def _stranger(port: int, number: int, resource_id: str) -> None:
             pass
 
 
-HTTP: Mapping[str, Callable[[int, int, str], None]] = {
+HTTP: Mapping[str, Callable[[int, str, str], None]] = {
     "puts": _over_http,
     "travel": _travel,
     "strangers": _stranger,
 }
+ANSWERS = (200, 201, 429, 503)
 ATTACKS = (*SOCKET, *HTTP)
 
 
 def document_of(name: str) -> Any:
     """What each attacker has a room for."""
-    return SOCKET[name][0] if name in SOCKET else PUT if name == "puts" else None
+    return SOCKET[name][0] if name in SOCKET else {"puts": PUT, "travel": LONG}.get(name)
+
+
+def made(name: str, port: int, resource_id: str, user: str) -> None:
+    """The attacker's document, with a history where it goes back to that."""
+    for version in range(1, 1 + (VERSIONS if name == "travel" else 1)):
+        status = put(port, resource_id, user, {**document_of(name), "title": f"{version}"})
+        if status not in (200, 201):
+            raise RuntimeError(f"an attacker's document was refused with {status}")
 
 
 def weigh(name: str, count: int) -> float:
@@ -262,13 +285,13 @@ def attack(name: str, port: int, number: int) -> None:
     """Go on for ever; who is thrown out comes back."""
     resource_id = f"{name}-{number}"
     user = f"{name}-attacker-{number}"
-    if name in SOCKET:
-        put(port, resource_id, f"{user}-maker", document_of(name))
+    if document_of(name) is not None:
+        made(name, port, resource_id, f"{user}-maker")
     print("attacking", flush=True)
     while True:
         with suppress(OSError, http.client.HTTPException):
             if name in HTTP:
-                HTTP[name](port, number, resource_id)
+                HTTP[name](port, user, resource_id)
             else:
                 _, role, messages = SOCKET[name]
                 client = Client(port, user, role)
@@ -309,26 +332,28 @@ class Honest:
             client.socket.close()
 
     def measured(self, seconds: float) -> Json:
-        """Milliseconds of pings and edits, and the most memory that the node had meanwhile."""
+        """Milliseconds of pings and edits from when they were due, and the most memory that the node had."""
         pings: list[float] = []
         edits: list[float] = []
         rss_bytes = 0
-        ends_s = time.perf_counter() + seconds
-        for number in itertools.count():
-            client = self._clients[number % HONEST]
-            began_s = time.perf_counter()
-            client.ask("PING", f"p{next(self._numbers)}")
-            pings.append(1000 * (time.perf_counter() - began_s))
-            if number % EDIT_EACH_PINGS == 0:
-                began_s = time.perf_counter()
+        began_s = time.perf_counter()
+        for number in range(1 + int(seconds / PING_INTERVAL_S)):
+            due_s = began_s + number * PING_INTERVAL_S
+            goes = not number or time.perf_counter() <= began_s + seconds
+            if goes:
+                measure.sleep_until(due_s)
+                self._clients[number % HONEST].ask("PING", f"p{next(self._numbers)}")
+            pings.append(
+                1000 * (time.perf_counter() - due_s)
+            )  # one that can't go any more is at least so late
+            if goes and number % EDIT_EACH_PINGS == 0:
+                due_s += PING_INTERVAL_S / 2
+                measure.sleep_until(due_s)
                 editor = number // EDIT_EACH_PINGS % HONEST
                 self._edit(editor, {"op": "replace", "path": "/title", "value": f"{number}"})
-                edits.append(1000 * (time.perf_counter() - began_s))
+                edits.append(1000 * (time.perf_counter() - due_s))
                 rss_bytes = max(rss_bytes, self._process.memory_info().rss)
-            if time.perf_counter() > ends_s:
-                return {"ping_ms": quantiles(pings), "edit_ms": quantiles(edits), "rss_mb": rss_bytes / 1e6}
-            time.sleep(PING_INTERVAL_S)
-        raise AssertionError("it counts for ever")
+        return {"ping_ms": quantiles(pings), "edit_ms": quantiles(edits), "rss_mb": rss_bytes / 1e6}
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
@@ -419,6 +444,8 @@ def attackers(name: str, port: int, count: int, nice: int, honest: Honest) -> It
                 honest.measured(0)
             process.stdout.readline()
         yield
+        if any(process.poll() is not None for process in processes):
+            raise RuntimeError(f"an attacker of {name} gave up")
     finally:
         for process in processes:
             process.kill()
@@ -491,7 +518,7 @@ def run(arguments: Sequence[str] = ()) -> None:
         print(table({name: results[name]}), flush=True)
     print(table(results))
     title = f"An honest client beside {options.attackers} attackers, {options.transport} transport"
-    print(measure.save("attack", {"title": title, "results": results}))
+    print(measure.save("attack", {"title": title, "results": results}, vars(options)))
 
 
 if __name__ == "__main__":

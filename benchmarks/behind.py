@@ -114,13 +114,13 @@ def beside(
         for name, late in (("without", 0), ("with", LATE)):
             load.late(late, behind)
             load.offer(rate, overload.WARM_S)
-            began_s = time.perf_counter()
+            began_s, late_before = time.perf_counter(), load.late_acks
             load.offer(rate, seconds)
+            late_acks = load.late_acks - late_before
             load.late(0, 0)
             load.drained()
-            found[name] = overload.took(load, began_s, seconds)
+            found[name] = {**overload.took(load, began_s, seconds), "late": late_acks / seconds}
         assert not overload.lost(node.port, load), "an edit was lost"
-        found["with"]["late"] = load.late_acks / seconds
     return found
 
 
@@ -136,20 +136,20 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.beside:
-        print_beside(beside(options.rate), options.rate)
+        print_beside(beside(options.rate), options)
         return
     results = medians([once(options.edits) for _ in range(options.repeats)])
     print(table(TITLE, results))
-    print(measure.save("behind", {"title": TITLE, "results": results}))
+    print(measure.save("behind", {"title": TITLE, "results": results}, vars(options)))
 
 
-def print_beside(results: Mapping[str, Mapping[str, float]], rate: float) -> None:
+def print_beside(results: Mapping[str, Mapping[str, float]], options: argparse.Namespace) -> None:
     """A row without those clients and one with them."""
-    title = f"Others' edits, {rate:,.0f} a second, beside {LATE} clients far behind, milliseconds"
+    title = f"Others' edits, {options.rate:,.0f} a second, beside {LATE} clients far behind, milliseconds"
     names = ("rate", "p50", "p95", "max")
     rows = [[name, *(f"{row[key]:.1f}" for key in names)] for name, row in results.items()]
     print(measure.table(title, ("clients far behind", *names), rows))
-    print(measure.save("beside", {"title": title, "results": results}))
+    print(measure.save("beside", {"title": title, "results": results}, vars(options)))
 
 
 def medians(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:

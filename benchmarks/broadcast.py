@@ -57,8 +57,8 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
     rows = rows_of(found)
     title = f"Broadcast: CPU a delivery, {options.clients:,} connections, {options.size} bytes"
     print(measure.table(title, ("server", "us a delivery", "x bare C"), rows))
-    result = {"title": title, "unit": "us a delivery", "results": found, "options": vars(options)}
-    measure.save("broadcast", result)
+    result = {"title": title, "unit": "us a delivery", "results": found}
+    measure.save("broadcast", result, vars(options))
     return result
 
 

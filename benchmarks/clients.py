@@ -80,7 +80,7 @@ def main() -> int:
         print(__doc__)
         return 0
     results = measure.repeated(list(NAMES), REPEATS, measured)
-    path = measure.save("clients", {"versions": versions(), "repeats": REPEATS, "results": results})
+    path = measure.save("clients", {"versions": versions(), "results": results}, {"repeats": REPEATS})
     print(f"{table(results)}\n\n{path}")
     return 0
 

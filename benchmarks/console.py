@@ -168,8 +168,8 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
         found = measured(options, Path(folder))
     title = f"The console beside {options.connections:,} connections, {options.seconds:g} s a turn"
     print(table(found, title))
-    result = {"title": title, "results": found, "options": vars(options)}
-    print(measure.save("console", result))
+    result = {"title": title, "results": found}
+    print(measure.save("console", result, vars(options)))
     if not found["live"] or found["console_share"] >= SHARE_MAX:
         sys.exit(f"the console has to stay live, below {SHARE_MAX:.0%} of a core")
     return result

@@ -227,7 +227,7 @@ def run(arguments: Sequence[str]) -> None:
             runs[name].append(trio.run(together, nodes, stales, options.seconds, options.far_ms))
     title = f"Contention on one document, {AUTHORS} authors a node, {options.far_ms:g} ms to the first node"
     print(table(title, runs))
-    print(measure.save("contention", {"title": title, "runs": runs, "options": vars(options)}))
+    print(measure.save("contention", {"title": title, "runs": runs}, vars(options)))
 
 
 def table(title: str, runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:

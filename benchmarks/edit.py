@@ -261,7 +261,7 @@ def run(arguments: Sequence[str] = ()) -> None:
     names = [str(together) for together in TOGETHER]
     results = measure.repeated(names, options.repeats, lambda name: once(int(name)).us())
     print(table(results))
-    print(measure.save("edit", {"title": TITLE, "results": results}))
+    print(measure.save("edit", {"title": TITLE, "results": results}, vars(options)))
 
 
 def table(results: Mapping[str, Mapping[str, float]]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import trio
 
-from benchmarks.measure import save, table
+from benchmarks.measure import end, save, table
 from gateway.admission import create_secret, issue
 from gateway.cli.client import GatewayAccess, GatewayLink
 from gateway.log.postgres import migrate
@@ -23,6 +23,7 @@ from tests.servers import postgres_server, redis_server
 SHAPES = ("embedded", "cluster")
 READY = re.compile(r"ready ws=(\S+) admin=(\S+)")
 TOKEN_S = 3600
+DRAIN_S = 30.0
 
 
 class Gateway(NamedTuple):
@@ -54,14 +55,13 @@ def served(data: str, *words: str) -> Iterator[Gateway]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        found = next(filter(None, map(READY.search, process.stdout)))
+        found = next(filter(None, map(READY.search, process.stdout)), None)
+        if found is None:
+            raise RuntimeError(f"{' '.join(command)} doesn't start: it ended with {process.wait()}")
         http = found[1].replace("ws", "http", 1).removesuffix("/realtime")
         yield Gateway(found[1], http, found[2], (Path(data) / "jwt-secret").read_bytes())
     finally:
-        process.terminate()
-        process.wait(30)
-        assert process.stdout is not None
-        process.stdout.close()
+        end(process, DRAIN_S)
 
 
 class Place(NamedTuple):
@@ -133,7 +133,7 @@ def compared(
     return results
 
 
-def told(name: str, title: str, results: Mapping[str, Any]) -> None:
+def told(name: str, title: str, results: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     """Print the table, and keep the figures."""
     print(shown(title, results))
-    save(name, {"title": title, "results": results})
+    save(name, {"title": title, "results": results}, options)

@@ -78,7 +78,7 @@ def main() -> int:
         print(said(results[-1]))
     middle = statistics.median(one["cpu_us"] for one in results)
     print(f"median: {middle:.1f} us of CPU an edit")
-    save("generator", {"rate_scale": options.rate_scale, "cpu_us": middle, "results": results})
+    save("generator", {"cpu_us": middle, "results": results}, vars(options))
     return int(options.most_us is not None and middle > options.most_us)
 
 

@@ -84,7 +84,7 @@ def main() -> None:
     options = parser.parse_args()
     keys = options.seconds * KEYS_A_SECOND
     title = f"Live typing, {KEYS_A_SECOND} keys a second for {options.seconds} s, default limits"
-    told("live_typing", title, compared(options.shape, partial(measured, keys=keys)))
+    told("live_typing", title, compared(options.shape, partial(measured, keys=keys)), vars(options))
 
 
 if __name__ == "__main__":

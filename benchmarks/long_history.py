@@ -9,7 +9,6 @@ resource is opened from the disk. Milliseconds at the client; writes out/benchma
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import tempfile
 import time
@@ -19,11 +18,16 @@ import httpx
 import trio
 
 from benchmarks.gateways import answer, served, summary
-from benchmarks.measure import OUT
+from benchmarks.measure import save
 from gateway.cli.client import GatewayAccess, GatewayLink, Resource, View, connected
 
 RESOURCE = Resource("event", "long")
-UNLIMITED = ("--set", "limits.operations_per_minute=0")
+# One user does everything, as fast as it can.
+UNLIMITED = (
+    *("--set", "limits.operations_per_minute=0"),
+    *("--set", "limits.reads_per_minute=0"),
+    *("--set", "limits.user_cpu_share=1"),
+)
 UNDER_WAY = 50
 COLD_ROUNDS = 5
 ROUNDS = 100
@@ -34,22 +38,22 @@ async def write(link: GatewayLink, changes: int) -> None:
     """Create the event, then set its title again and again."""
     await link.subscribe(View(RESOURCE), visible=False)
     await answer(link, "SUBSCRIBE_ACK")
-    await edit(link, {"op": "add", "path": "", "value": {"title": "1", "description": "long " * 100}})
+    await edit(link, 0, {"op": "add", "path": "", "value": {"title": "1", "description": "long " * 100}})
     await answer(link, "OP_ACK")
     for first in range(2, changes + 1, UNDER_WAY):
         numbers = range(first, min(first + UNDER_WAY, changes + 1))
         for number in numbers:
-            await edit(link, {"op": "replace", "path": "/title", "value": str(number)})
+            await edit(link, first - 1, {"op": "replace", "path": "/title", "value": str(number)})
         for _ in numbers:
             await answer(link, "OP_ACK")
 
 
-async def edit(link: GatewayLink, operation: dict[str, Any]) -> None:
+async def edit(link: GatewayLink, version: int, operation: dict[str, Any]) -> None:
     payload = {
         "resource_type": RESOURCE.type,
         "resource_id": RESOURCE.id,
         "operation": operation,
-        "version": 0,
+        "version": version,
         "force": True,
         "client_id": "writer",
     }
@@ -133,13 +137,11 @@ def run(changes: int) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--changes", type=int, default=10_000)
-    changes = parser.parse_args().changes
-    results = run(changes)
+    options = parser.parse_args()
+    results = run(options.changes)
     for name, figures in results.items():
         print(f"{name:18}", "  ".join(f"{key} {value:8.2f}" for key, value in figures.items()))
-    OUT.mkdir(parents=True, exist_ok=True)
-    document = {"changes": changes, "results": results}
-    (OUT / "long_history.json").write_text(json.dumps(document, indent=2) + "\n")
+    print(save("long_history", {"results": results}, vars(options)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import select
@@ -45,6 +46,18 @@ def frame_bytes(size: int) -> int:
     return size + (2 if size < 126 else 4)
 
 
+def end(process: subprocess.Popen[str], patience_s: float = 10.0) -> None:
+    """Ask it to end; by force where it doesn't."""
+    process.terminate()
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
 class Server:
     """A measured process."""
 
@@ -65,14 +78,7 @@ class Server:
                 raise RuntimeError(f"{' '.join(command)} did not start: {line!r}")
             yield cls(process, int(line))
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
+            end(process)
 
     def cpu_s(self) -> float:
         """CPU seconds used so far by all its threads, those that ended too (nanosecond accounting)."""
@@ -120,7 +126,7 @@ class Herd:
         """Read until nothing came for so long; returns the bytes."""
         got = 0
         while events := self._epoll.poll(quiet_s, 1024):
-            got += sum(self._by_fd[fd].recv_into(self._buffer) for fd, _ in events)
+            got += sum(self._received(fd) for fd, _ in events)
         return got
 
     def answer_pings(self, seconds: float) -> None:
@@ -128,22 +134,20 @@ class Herd:
         end_s = time.perf_counter() + seconds
         while (left_s := end_s - time.perf_counter()) > 0:
             for fd, _ in self._epoll.poll(left_s, 1024):
-                client = self._by_fd[fd]
-                if not client.recv_into(self._buffer):
-                    raise ConnectionError("the server closed a connection")
-                client.send(b"\x8a\x80\0\0\0\0")
+                self._received(fd)
+                self._by_fd[fd].send(b"\x8a\x80\0\0\0\0")
 
     def _receive_some(self) -> int:
         events = self._epoll.poll(TIMEOUT_S, 1024)
         if not events:
             raise TimeoutError("the server sends nothing any more")
-        got = 0
-        for fd, _ in events:
-            received = self._by_fd[fd].recv_into(self._buffer)
-            if not received:
-                raise ConnectionError("the server closed a connection")
-            got += received
-        return got
+        return sum(self._received(fd) for fd, _ in events)
+
+    def _received(self, fd: int) -> int:
+        received = self._by_fd[fd].recv_into(self._buffer)
+        if not received:
+            raise ConnectionError("the server closed a connection")
+        return received
 
 
 @contextmanager
@@ -192,10 +196,25 @@ def repeated(
     }
 
 
+def commit() -> str | None:
+    """What was measured, `-dirty` where it was changed since; None outside of a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def sleep_until(due_s: float) -> None:
+    """Until something is due by `time.perf_counter`; who is late doesn't sleep."""
+    time.sleep(max(0.0, due_s - time.perf_counter()))
+
+
 def machine() -> dict[str, Any]:
     """Where and when this was measured."""
     return {
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "python": platform.python_version(),
         "kernel": platform.release(),
         "cpus": os.cpu_count(),
@@ -208,9 +227,19 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def save(name: str, result: Mapping[str, Any]) -> Path:
-    """Write `out/benchmarks/NAME.json`."""
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: None, as of what never came."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def save(name: str, result: Mapping[str, Any], options: Mapping[str, Any]) -> Path:
+    """Write `out/benchmarks/NAME.json`: what was found, and with which options."""
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"{name}.json"
-    path.write_text(json.dumps({"benchmark": name, **machine(), **result}, indent=2) + "\n")
+    document = {"benchmark": name, **machine(), **result, "options": dict(options)}
+    path.write_text(json.dumps(_finite(document), indent=2, allow_nan=False, default=str) + "\n")
     return path

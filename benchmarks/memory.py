@@ -101,9 +101,8 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
         "unit": "bytes a connection",
         "results": found,
         "pinging": pinging,
-        "options": vars(options),
     }
-    measure.save("memory", result)
+    measure.save("memory", result, vars(options))
     return result
 
 

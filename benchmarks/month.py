@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, action="append")
     options = parser.parse_args()
     results = compared(options.shape, partial(measured, events=options.events), *UNLIMITED)
-    told("month", f"A month of {EVENTS} events, {options.events:,} in the index", results)
+    told("month", f"A month of {EVENTS} events, {options.events:,} in the index", results, vars(options))
 
 
 if __name__ == "__main__":

@@ -479,7 +479,7 @@ def run(arguments: Sequence[str] = ()) -> None:
     for name in options.clients or ("heedless", "waiting"):
         results[name] = measured(name == "waiting", options.seconds, options.documents, options.set)
     print(table(results))
-    print(measure.save("overload", {"title": "Overload", "results": results}))
+    print(measure.save("overload", {"title": "Overload", "results": results}, vars(options)))
 
 
 if __name__ == "__main__":

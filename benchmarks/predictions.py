@@ -460,7 +460,7 @@ def main() -> int:
             kind = "embedded" if case.shape is None else "cluster"
             results.append(trio.run(tried, case, *known[kind]))
     print(table(results))
-    print(measure.save("predictions", {"results": results}))
+    print(measure.save("predictions", {"results": results}, vars(options)))
     figures = [one["within"] for result in results for one in result["rows"]]
     held = sum(all(one["within"] for one in result["rows"]) for result in results)
     print(

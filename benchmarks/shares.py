@@ -121,7 +121,7 @@ def run(arguments: Sequence[str] = ()) -> None:
     for rate in options.rate or RATES:
         results[rate] = medians([once(rate, options.seconds) for _ in range(options.repeats)])
         print(table(rate, results[rate]))
-    print(measure.save("shares", {"rows": ROWS, "results": results}))
+    print(measure.save("shares", {"rows": ROWS, "results": results}, vars(options)))
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def run(arguments: Sequence[str] = ()) -> None:
     options = parser.parse_args(arguments)
     found = measured(options.rate, max(1, round(options.minutes * 60 / ROW_S)), options.documents)
     print(table(found))
-    print(measure.save("steady", found))
+    print(measure.save("steady", found, vars(options)))
 
 
 if __name__ == "__main__":

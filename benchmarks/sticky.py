@@ -158,7 +158,7 @@ def run(arguments: Sequence[str] | None = None) -> Mapping[str, object]:
     rows = [[name, *(f"{medians[way][key]:.2f}" for way in WAYS)] for key, name in KEYS.items()]
     print(measure.table(title, ("", *WAYS), rows))
     result = {"title": title, "results": medians, "rounds": rounds, "took_s": time.monotonic() - began_s}
-    print(measure.save("sticky", {**result, "options": vars(options)}))
+    print(measure.save("sticky", result, vars(options)))
     return result
 
 

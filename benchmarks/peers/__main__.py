@@ -229,7 +229,7 @@ def main() -> int:
         name: {**medians(climbs[name]), "memory_bytes": idle(PEERS[name]), "climbs": climbs[name]}
         for name in names
     }
-    path = measure.save("peers", {"rates": rates, "results": results})
+    path = measure.save("peers", {"rates": rates, "results": results}, vars(options))
     print(f"{table(results, rates)}\n\n{path}")
     return 0
 
