@@ -15,9 +15,8 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
+from tests.missing import Missing
 
 ROOT = Path(__file__).parent.parent
 CLIENTS = ROOT / "clients"
@@ -26,7 +25,7 @@ TOOLS = ROOT / "build" / "node"
 NODE_MAJOR_MIN = 20
 
 
-class Unavailable(Exception):
+class Unavailable(Missing):
     """Node.js can't be had here; says why."""
 
 
@@ -96,13 +95,6 @@ def node(*arguments: str, folder: Path = CLIENTS) -> list[str]:
     found = bin_folder()
     install(folder)
     return [str(found / "node"), *arguments]
-
-
-def skip_or_fail(reason: Unavailable) -> NoReturn:
-    """For tests: a skip that says why, but a failure in CI."""
-    if os.environ.get("CI"):
-        raise reason
-    pytest.skip(str(reason))
 
 
 def main() -> int:

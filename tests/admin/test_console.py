@@ -17,6 +17,7 @@ from tests import nodejs
 from tests.cli.commands import Finished, Server, gateway, running, served
 from tests.clients.desk import replace
 from tests.clients.wire import Wire, wire
+from tests.missing import skip_or_fail
 from tests.servers import redis_server
 from tests.supervisor.test_supervisor import WORKERS, token
 
@@ -153,7 +154,7 @@ async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> N
     try:
         command = nodejs.node("scripts/console.mjs")
     except nodejs.Unavailable as reason:
-        nodejs.skip_or_fail(reason)
+        skip_or_fail(reason)
     pictures = Path(os.environ.get("CONSOLE_PICTURES", tmp_path))
     async with lively(tmp_path / "data") as server:
         address = (await run(server, "console")).out.strip()

@@ -9,6 +9,7 @@ from loadtest.coordinator import run
 from loadtest.options import Options
 from loadtest.scenario import Scenario, parse
 from tests import nodejs
+from tests.missing import skip_or_fail
 
 
 def command(peer: str, fault: str = "none", one_in: int = 31) -> list[str]:
@@ -17,7 +18,7 @@ def command(peer: str, fault: str = "none", one_in: int = 31) -> list[str]:
     try:
         return nodejs.node(script, "--fault", fault, "--one-in", str(one_in), folder=nodejs.PEERS)
     except nodejs.Unavailable as reason:
-        nodejs.skip_or_fail(reason)
+        skip_or_fail(reason)
 
 
 def scenario(**changes: Any) -> Scenario:

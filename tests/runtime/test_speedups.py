@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config import Config
+from gateway.node import fast_obstacle
 from gateway.runtime import speedups
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,6 +40,13 @@ def run(*arguments: str, mode: str) -> str:
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
+
+
+def test_ci_tests_what_is_compiled_and_both_transports() -> None:
+    """Elsewhere there may be no compiler."""
+    if os.environ.get("CI"):
+        assert fast_obstacle(Config()) is None
+        assert "GATEWAY_SPEEDUPS" in os.environ or all(speedups.report().values()), speedups.summary()
 
 
 def test_the_core_is_what_has_c_types_beside_it() -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests import nodejs
+from tests.missing import skip_or_fail
 
 # Requests on their way at once: few enough that neither pipe fills up with nobody reading the other one.
 BATCH = 50
@@ -59,4 +60,4 @@ def peer_or_skip() -> Peer:
     try:
         return Peer()
     except nodejs.Unavailable as reason:
-        nodejs.skip_or_fail(reason)
+        skip_or_fail(reason)
