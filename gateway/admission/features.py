@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gateway.config import Config, FeaturesSettings
+from gateway.config.section import names_of
 from gateway.ports import Identity
 
 KILLED_CODE = 4403
@@ -85,10 +86,9 @@ class Features:
 def with_flags(settings: FeaturesSettings, stored: Mapping[str, Any]) -> FeaturesSettings:
     """The settings with what was changed at run time; raises ConfigError for a value that can't be.
 
-    Whoever sets the kill switch, the other can't take it back.
+    Whoever sets the kill switch, the other can't take it back. Flags of a later release are passed over.
     """
-    values = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
-    merged = {**values, **stored}
+    merged = {name: stored.get(name, getattr(settings, name)) for name in names_of(FeaturesSettings)}
     merged["kill_switch"] = settings.kill_switch or merged["kill_switch"]
     return FeaturesSettings(**merged)
 

@@ -56,7 +56,7 @@ class NodeFlags:
     def _bring_into_force(self, stored: StoredValues) -> None:
         try:
             self.in_force = with_flags(self._settings, stored.values)
-        except (ConfigError, TypeError) as error:  # of a later release
+        except ConfigError as error:  # of a later release
             logger.error("flags stay as they are: %s", error)
             return
         self._apply(self.in_force)

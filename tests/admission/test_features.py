@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
 from gateway.admission import Features, TokenIdentity, parse_grants, with_flags
 from gateway.admission.features import rollout_bucket
 from gateway.config import Config, FeaturesSettings
 from gateway.errors import ConfigError
+from gateway.log.values_memory import MemoryValues
+from gateway.node.flags import NodeFlags
 
 USERS = [f"user-{number}" for number in range(20_000)]
 
@@ -106,3 +109,19 @@ def test_what_is_stored_goes_before_the_settings_but_never_takes_back_their_kill
     assert (merged.rollout_percentage, merged.kill_switch) == (20.0, True)
     with pytest.raises(ConfigError):
         with_flags(settings, {"rollout_percentage": 101})
+
+
+async def test_flags_that_a_later_release_stored_leave_the_kill_switch_in_force_and_others_changeable() -> (
+    None
+):
+    store = MemoryValues()
+    await store.change({"kill_switch": True, "of_a_later_release": 1}, "ops", 1)
+    applied: list[FeaturesSettings] = []
+    flags = NodeFlags(FeaturesSettings(), store, applied.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(flags.run)
+        assert [item.kill_switch for item in applied] == [True]
+        await flags.change({"kill_switch": None}, "ops")
+        assert not applied[-1].kill_switch
+        assert flags.stored.values == {"of_a_later_release": 1}
+        nursery.cancel_scope.cancel()
