@@ -24,6 +24,7 @@ from gateway.admission.tokens import (
     is_claim_text,
     token_id_of,
 )
+from gateway.config.access import LEEWAY_MAX_S
 from gateway.errors import Refusal
 from gateway.http.problems import Problem
 from gateway.http.requests import HttpContext, json_response, known_parameters, note_act
@@ -162,13 +163,16 @@ def _of_grant(revocation: Revocation, body: dict[str, Any]) -> Revocation:
 
 
 def _of_token(token: object) -> tuple[str, float | None]:
-    """A token's id and end. Its signature doesn't matter: what nobody signed can be revoked, too."""
+    """A token's id, and when no node accepts it any more, whatever its leeway.
+
+    Its signature doesn't matter: what nobody signed can be revoked, too.
+    """
     try:
         claims = claims_of(str(token))
     except Refusal:
         raise Problem(400, "token must be a JWT.") from None
     ends_s: Any = claims.get("exp")
-    return token_id_of(claims, str(token)), float(ends_s) if _is_time(ends_s) else None
+    return token_id_of(claims, str(token)), ends_s + LEEWAY_MAX_S if _is_time(ends_s) else None
 
 
 def _is_text(value: object, length_max: int) -> bool:

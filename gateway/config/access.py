@@ -11,6 +11,7 @@ from gateway.config.section import KIB, MIB, Section
 from gateway.errors import ConfigError
 
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
+LEEWAY_MAX_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class AuthSettings(Section):
     jwks_file: str = tunable("", "JSON Web Key Set with the public keys; read again when it changes")
     issuer: str = tunable("", "Required iss; empty: not checked")
     audience: str = tunable("", "Required aud; empty: not checked")
-    leeway_s: float = tunable(0.0, "Tolerated difference of clocks", unit="s", least=0, most=600)
+    leeway_s: float = tunable(0.0, "Tolerated difference of clocks", unit="s", least=0, most=LEEWAY_MAX_S)
     issued_ahead_s: float = tunable(60.0, "How far iat may lie in the future", unit="s", least=0, most=3600)
     token_bytes_max: int = tunable(16 * KIB, "Largest token", unit="bytes", least=512, most=16 * MIB)
     keys_check_s: float = tunable(

@@ -1,0 +1,32 @@
+"""What operators ask to revoke, and until when it is in force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.admin.revocations import wanted
+from gateway.admission import TokenVerifier
+from gateway.errors import Refusal
+from gateway.log.values_memory import MemoryValues
+from gateway.node.revocations import NodeRevocations
+from tests.admission.keys import NOW_S, config_for, token
+
+
+@pytest.mark.parametrize("leeway_s", [0, 30, 600])
+async def test_a_revoked_token_is_revoked_for_as_long_as_any_leeway_would_accept_it(
+    tmp_path: Path, leeway_s: float
+) -> None:
+    verifier = TokenVerifier(config_for(tmp_path, leeway_s=leeway_s))
+    clock_s = NOW_S
+    revocations = NodeRevocations(MemoryValues(), 10, verifier.take_revocations, lambda: clock_s)
+    leaked = token(jti="leaked")
+    end_s = verifier.verify(leaked, NOW_S).expires_at
+    await revocations.add(wanted({"token": leaked}, NOW_S, "ops"))
+    clock_s = end_s - 0.1
+    await revocations.add(wanted({"user_id": "bob"}, clock_s, "ops"))
+    with pytest.raises(Refusal, match="revoked"):
+        verifier.verify(leaked, clock_s)
+    clock_s = NOW_S + 1300
+    assert [one.subject for one in revocations.in_force] == ["bob"]
