@@ -7,10 +7,13 @@ import sys
 from typing import Any
 
 import click
+import orjson
 import trio
 
 from gateway.cli.client import Resource, submit
 from gateway.cli.options import Reach, Settings, reaching, resource_of, settings
+from gateway.errors import Refusal
+from gateway.wire.messages import check_containers, check_integers, rewritten
 
 
 @click.command("edit", short_help="Apply a JSON Patch to a resource.")
@@ -58,12 +61,24 @@ def edit_command(
     trio.run(edit)
 
 
+def _read(text: str) -> Any:
+    """JSON as the gateway reads it; raises ValueError, Refusal."""
+    raw = text.encode()
+    check_containers(raw)
+    value = orjson.loads(raw)
+    check_integers(raw)
+    rewritten(value)  # some of what can be read is too deep to be sent
+    return value
+
+
 def _operations(text: str) -> list[dict[str, Any]]:
     """A patch from its JSON; an operation alone is a patch of one."""
     try:
-        patch = json.loads(text)
+        patch = _read(text)
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint="PATCH") from None
+    except Refusal as refusal:
+        raise click.BadParameter(refusal.message, param_hint="PATCH") from None
     operations = [patch] if isinstance(patch, dict) else patch
     if not isinstance(operations, list) or not all(isinstance(item, dict) for item in operations):
         shape = 'an operation like {"op": "replace", "path": "/title", "value": "Lunch"}, or a list of them'

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import click
 
 from gateway.admission import secret_path
-from gateway.cli.options import Command, Settings, reachable, signed
+from gateway.cli.options import Command, Settings, http_url, reachable, signed, token_of
 from gateway.errors import ClientError, Unreachable
 
 TIMEOUT_S = 30.0
@@ -40,7 +40,7 @@ class AdminPort(NamedTuple):
     def base(self, settings: Settings) -> str:
         """The admin port's address."""
         server = settings.load().server
-        return (self.url or f"http://{reachable(server.admin_host)}:{server.admin_port}").rstrip("/")
+        return self.url or f"http://{reachable(server.admin_host)}:{server.admin_port}"
 
     def signed(self, settings: Settings, grants: Mapping[str, str], ttl_s: float) -> str:
         """A token for it, signed with the secret in the data directory; raises ConfigError without one."""
@@ -91,12 +91,14 @@ def operating(command: Command) -> Callable[..., None]:
     @click.option(
         "--admin",
         "admin_url",
+        type=http_url,
         envvar="GATEWAY_ADMIN_URL",
         metavar="URL",
         help="The admin port.  [env: GATEWAY_ADMIN_URL; default: http://127.0.0.1:8788]",
     )
     @click.option(
         "--token",
+        type=token_of,
         envvar="GATEWAY_TOKEN",
         metavar="JWT",
         help="A token that grants node:admin=admin; left out, one is signed with the secret in the data "

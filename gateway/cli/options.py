@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import click
 
@@ -22,6 +24,7 @@ from gateway.wire.messages import RESOURCE_ID
 Command = Callable[..., None]
 
 SELF_SIGNED_TTL_S = 12 * 3600
+TOKEN = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class Settings(NamedTuple):
@@ -107,6 +110,7 @@ def reaching(command: Command) -> Command:
     )
     @click.option(
         "--token",
+        type=token_of,
         envvar="GATEWAY_TOKEN",
         metavar="JWT",
         help="The token to show; left out, one is signed with the secret in the data directory.  "
@@ -121,6 +125,26 @@ def reaching(command: Command) -> Command:
         command(reach=Reach(url, token, user, ca), **options)
 
     return with_reach
+
+
+def token_of(text: str) -> str:
+    """A token as a file or a variable has it, without the newline at its end; it is never shown."""
+    token = text.strip()
+    if not TOKEN.fullmatch(token):
+        raise click.BadParameter("this is no token: it is A-Z a-z 0-9 _ - and dots, in one piece")
+    return token
+
+
+def http_url(text: str) -> str:
+    """An address of HTTP on the command line."""
+    try:
+        url = urlsplit(text)
+        whole = url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port > 0)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise click.BadParameter(f"{text!r} is no address: write http://HOST:PORT")
+    return text.rstrip("/")
 
 
 def spanned(command: Command) -> Command:

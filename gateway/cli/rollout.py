@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import math
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -12,7 +14,7 @@ from urllib.parse import urlencode
 import click
 
 from gateway.cli.operate import TIMEOUT_S, AdminPort, opener, operating
-from gateway.cli.options import Settings, settings
+from gateway.cli.options import Settings, http_url, settings
 from gateway.errors import ClientError, Unreachable
 
 FLAG = "rollout_percentage"
@@ -22,6 +24,7 @@ BLIND_S = 60.0
 # The first attempt to set it back may meet the fault itself.
 BACK_TIMEOUT_S = 300.0
 RETRY_S = 1.0
+SECONDS_MAX = 7 * 86_400
 
 
 class SetBack(ClientError):
@@ -32,7 +35,7 @@ class Triggers:
     """The alerts of a Prometheus that are labelled `rollback`."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
+        self._url = url
 
     def check(self) -> None:
         """Raise ClientError unless it has such rules: silence would say nothing."""
@@ -55,7 +58,7 @@ class Triggers:
         try:
             with opener().open(urllib.request.Request(address), timeout=TIMEOUT_S) as answer:
                 return json.load(answer)["data"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise Unreachable(f"no Prometheus answers at {self._url}: {reason}") from None
 
@@ -89,7 +92,7 @@ class Rollout:
         seen_s = time.monotonic()
         until_s = seen_s + self._hold_s
         states: dict[str, str] = {}
-        while time.monotonic() < until_s or states:  # what is pending goes, or fires
+        while seen_s < until_s or states:  # what is pending goes, or fires
             try:
                 states = self._triggers.states()
                 seen_s = time.monotonic()
@@ -125,17 +128,49 @@ class Rollout:
             time.sleep(RETRY_S)
 
 
+def seconds(text: str) -> float:
+    """More than none, and at most a week."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found <= SECONDS_MAX:
+        raise click.BadParameter(f"must be a number of seconds above 0, at most {SECONDS_MAX:,}")
+    return found
+
+
 def _percentage(flags: Any) -> float:
     return float(flags["in_force"][FLAG])
 
 
 @click.command("rollout", short_help="Let more and more users in, and set it back when an alert fires.")
 @click.argument("steps", nargs=-1, required=True, type=click.FloatRange(0, 100), metavar="PERCENTAGE...")
-@click.option("--prometheus", "url", required=True, metavar="URL", help="Where the alerts are evaluated.")
 @click.option(
-    "--hold", "hold_s", default=900.0, show_default=True, help="Seconds of each step, without a trigger."
+    "--prometheus",
+    "url",
+    type=http_url,
+    required=True,
+    metavar="URL",
+    help="Where the alerts are evaluated.",
 )
-@click.option("--look", "look_s", default=5.0, show_default=True, help="Seconds between two looks.")
+@click.option(
+    "--hold",
+    "hold_s",
+    type=seconds,
+    metavar="SECONDS",
+    default="900",
+    show_default=True,
+    help="Of each step, without a trigger.",
+)
+@click.option(
+    "--look",
+    "look_s",
+    type=seconds,
+    metavar="SECONDS",
+    default="5",
+    show_default=True,
+    help="Between two looks.",
+)
 @operating
 @settings
 def rollout_command(

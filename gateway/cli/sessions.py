@@ -152,15 +152,17 @@ def _event(event: Mapping[str, Any]) -> str:
 @operating
 @settings
 def console_command(ttl: int, look: bool, port: AdminPort, settings: Settings) -> None:
-    """Print an address that opens the console in a browser, signed in.
+    """Print an address that opens the console in a browser, signed in: by --token, else by one that is made.
 
     Whoever has the address has the token: it is in the part behind #, which no server is sent.
 
     \b
     gateway console
     """
+    if look and port.token is not None:
+        raise click.UsageError("--look makes a token that may only look: leave --token, GATEWAY_TOKEN out")
     port.ask(settings, "GET", "/healthz")
-    token = port.signed(settings, {"node:admin": "viewer" if look else "admin"}, ttl)
+    token = port.token or port.signed(settings, {"node:admin": "viewer" if look else "admin"}, ttl)
     click.echo(f"{port.base(settings)}/console#{token}")
 
 

@@ -1,0 +1,98 @@
+"""The options of operators' commands: what is wrong with them is said in a line that shows no token."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+import trio
+
+from tests.cli.commands import gateway, served
+from tests.supervisor.test_supervisor import token
+
+
+async def test_a_token_may_end_in_a_newline_and_one_that_cannot_be_sent_is_not_shown(tmp_path):
+    async with served(tmp_path) as server:
+        operator = await token(server, "ops", "*=admin")
+        reach = ("--admin", server.admin)
+        assert (await gateway("flags", *reach, GATEWAY_TOKEN=f"{operator}\n")).status == 0
+        patch = '{"op": "add", "path": "/title", "value": "Lunch"}'
+        for words in (("edit", "--create", "event:42", patch), ("watch", "event:42", "--once")):
+            done = await gateway(*words, "--url", server.url, GATEWAY_TOKEN=f"{operator}\n")
+            assert done.status == 0, done
+        for command in (("flags", *reach), ("watch", "event:42", "--once", "--url", server.url)):
+            for wrong in (f"{operator}\n{operator}", f"Bearer {operator}", f"{operator}€"):
+                done = await gateway(*command, GATEWAY_TOKEN=wrong)
+                assert (done.status, done.out) == (2, "")
+                assert "no token" in done.err and operator not in done.err, done.err
+
+
+@pytest.mark.parametrize("address", ["10.0.0.7", "10.0.0.7:8788", "http://", "http://[::1", "http://a:b"])
+async def test_an_address_without_its_scheme_is_one_line_with_the_way_out(tmp_path, address):
+    create = ("--data", str(tmp_path))
+    for words in (
+        ("flags", "--admin", address, *create),
+        ("rollout", "5", "--prometheus", address, *create),
+    ):
+        done = await gateway(*words)
+        assert done.status == 2
+        assert "write http://HOST:PORT" in done.err and "Traceback" not in done.err
+
+
+async def test_the_console_is_opened_by_the_token_that_is_shown(tmp_path):
+    async with served(tmp_path) as server:
+        reach = ("--admin", server.admin, "--data", str(tmp_path / "elsewhere"))
+        operator = await token(server, "ops", "node:admin=admin")
+        done = await gateway("console", *reach, GATEWAY_TOKEN=operator)
+        assert (done.status, done.out) == (0, f"{server.admin}/console#{operator}\n")
+        refused = await gateway("console", "--look", *reach, "--token", operator)
+        assert refused.status == 2 and "--look" in refused.err and operator not in refused.err
+
+
+@pytest.mark.parametrize("words", [("--hold", "0"), ("--look", "-1"), ("--hold", "nan"), ("--look", "soon")])
+async def test_a_rollout_takes_times_in_which_it_looks(tmp_path, words):
+    done = await gateway("rollout", "5", "--prometheus", "http://127.0.0.1:9", *words, cwd=tmp_path)
+    assert done.status == 2
+    assert "a number of seconds above 0" in done.err and "Traceback" not in done.err
+
+
+async def test_a_prometheus_that_ends_in_the_middle_of_an_answer_is_out_of_reach(tmp_path):
+    async def end_early(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        await stream.aclose()
+
+    async with served(tmp_path) as server, trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, end_early, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        reach = ("--admin", server.admin, "--data", str(tmp_path))
+        done = await gateway("rollout", "5", *reach, "--prometheus", url)
+        assert done.status == 3
+        assert f"no Prometheus answers at {url}" in done.err and "Traceback" not in done.err
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_step_of_a_rollout_ends_with_a_look_that_is_made_after_its_time(tmp_path):
+    looks = 0
+
+    async def answer(stream: trio.SocketStream) -> None:
+        nonlocal looks
+        asked = await stream.receive_some()
+        rule = {"labels": {"rollback": "true"}}
+        data: dict = {"groups": [{"rules": [rule]}]}
+        if b"/api/v1/query" in asked:
+            looks += 1
+            firing = {"metric": {"alertname": "EditsFailing", "alertstate": "firing"}}
+            data = {"result": [firing] if looks > 1 else []}
+        body = json.dumps({"data": data}).encode()
+        await stream.send_all(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+        await stream.aclose()
+
+    async with served(tmp_path) as server, trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        reach = ("--admin", server.admin, "--data", str(tmp_path), "--prometheus", url)
+        done = await gateway("rollout", "5", *reach, "--hold", "0.1", "--look", "0.5")
+        assert (done.status, "EditsFailing fired at 5 %" in done.err) == (1, True), done
+        nursery.cancel_scope.cancel()
