@@ -36,9 +36,7 @@ from gateway.http.requests import (
     target_of,
     whole_number,
 )
-from gateway.http.waiting import until_changed
-
-WAIT_MAX_S = 30
+from gateway.http.waiting import WAIT_MAX_S, until_changed
 
 # A document at another time is rebuilt from a snapshot and the changes since.
 TRAVEL_READS = 10

@@ -9,6 +9,8 @@ from starlette.requests import Request
 
 from gateway.http.problems import Problem
 
+WAIT_MAX_S = 30
+
 
 async def until_changed(
     changed: trio.Event, wait_s: float, request: Request, ending: trio.Event | None

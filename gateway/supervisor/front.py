@@ -19,11 +19,15 @@ from gateway.admin.app import FULL
 from gateway.http import problems
 from gateway.http.bodies import Bodies
 from gateway.http.headers import RequestId, SecurityHeaders
+from gateway.http.problems import Problem
+from gateway.http.waiting import WAIT_MAX_S
 from gateway.runtime.metrics import Counters
 from gateway.supervisor.child import Child, WorkerGone
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-ANSWER_TIMEOUT_S = 30.0
+# Whoever waits for news for as long as one may gets an answer.
+ANSWER_TIMEOUT_S = WAIT_MAX_S + 10.0
+RETRY_AFTER = {"Retry-After": "1"}
 # Hop by hop, or made anew by our own server.
 OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "server"})
 
@@ -85,6 +89,13 @@ class _Front:
         """Whether new clients should be sent here: some worker takes them, and its log answers."""
         if self._workers.draining:
             return JSONResponse({"status": "draining", "node": self._workers.name}, 503)
+        try:
+            return await self._readiness(request)
+        except Problem as problem:
+            fields = {"status": "no worker", "reason": problem.detail, "node": self._workers.name}
+            return JSONResponse(fields, problem.status, problem.headers)
+
+    async def _readiness(self, request: Request) -> Response:
         body = await self._body(request)
         answer = await self._relay(request, body)
         for _ in self._workers.serving()[1:]:
@@ -121,13 +132,15 @@ class _Front:
         answers: list[Response] = []
 
         async def ask(child: Child) -> None:
-            answers.append(await self._ask(child, request, body))
+            try:
+                answers.append(await self._ask(child, request, body))
+            except Problem as problem:
+                answers.append(problems.response(problem))
 
+        serving = self._serving()
         async with trio.open_nursery() as nursery:
-            for child in self._workers.serving():
+            for child in serving:
                 nursery.start_soon(ask, child)
-        if not answers:
-            return self._nobody("no worker is ready")
         told = [answer for answer in answers if answer.status_code == 200]
         refused = next((answer for answer in answers if answer.status_code in (400, 401, 403, 422)), None)
         if refused is not None or not told:
@@ -136,13 +149,19 @@ class _Front:
         return JSONResponse({"workers": workers}, headers={"Cache-Control": "no-store"})
 
     async def _relay(self, request: Request, body: bytes) -> Response:
-        serving = self._workers.serving()
-        if not serving:
-            return self._nobody("no worker is ready")
+        serving = self._serving()
         self._turn += 1
         return await self._ask(serving[self._turn % len(serving)], request, body)
 
+    def _serving(self) -> Sequence[Child]:
+        """Some workers that take clients; raises Problem where there are none."""
+        serving = self._workers.serving()
+        if not serving:
+            raise _nobody("no worker is ready", "none")
+        return serving
+
     async def _ask(self, child: Child, request: Request, body: bytes) -> Response:
+        """What this worker answers; raises Problem where it doesn't."""
         asked = {
             "type": "http",
             "method": request.method,
@@ -156,7 +175,8 @@ class _Front:
             with trio.fail_after(ANSWER_TIMEOUT_S):
                 answer = await child.ask(asked, body)
         except (WorkerGone, trio.TooSlowError) as error:
-            return self._nobody(str(error) or f"no answer in {ANSWER_TIMEOUT_S:g} s")
+            reason = str(error) or f"no answer in {ANSWER_TIMEOUT_S:g} s"
+            raise _nobody(reason, "unknown") from None
         response = Response(answer.body, answer.header["status"])
         response.raw_headers = [
             (name.encode("latin-1"), value.encode("latin-1"))
@@ -164,10 +184,6 @@ class _Front:
             if name.lower() not in OWN_HEADERS
         ]
         return response
-
-    def _nobody(self, reason: str) -> Response:
-        fields = {"status": "no worker", "reason": reason, "node": self._workers.name}
-        return JSONResponse(fields, 503, {"Retry-After": "1"})
 
     async def _body(self, request: Request) -> bytes:
         """The body; one that is too large goes on just large enough for the worker to refuse it."""
@@ -181,3 +197,9 @@ class _Front:
         except ClientDisconnect:
             pass  # nobody reads the answer either
         return bytes(body)
+
+
+def _nobody(reason: str, outcome: str) -> Problem:
+    """The answer that no worker gave; `outcome` of what was asked for: "none", or "unknown"."""
+    text = f"The node can't answer: {reason}. Try again in a moment."
+    return Problem(503, text, headers=RETRY_AFTER, code="UNAVAILABLE", outcome=outcome)

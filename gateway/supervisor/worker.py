@@ -12,7 +12,8 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncGenerator, MutableMapping
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import unquote
 
@@ -114,7 +115,6 @@ async def respond(application: Starlette, frame: Frame) -> tuple[dict[str, Any],
         "client": None,
         "server": None,
     }
-    incoming = _events(frame.body)
     header: dict[str, Any] = {"status": 500, "headers": []}
     body = bytearray()
 
@@ -127,13 +127,14 @@ async def respond(application: Starlette, frame: Frame) -> tuple[dict[str, Any],
             body.extend(event.get("body", b""))
 
     try:
-        await application(scope, incoming.__anext__, send)
+        async with aclosing(_events(frame.body)) as incoming:
+            await application(scope, incoming.__anext__, send)
     except Exception:  # of a bug, once it is answered: starlette leaves it to the server
         logger.exception("a request of operators failed: %s %s", asked["method"], asked["path"])
     return header, bytes(body)
 
 
-async def _events(body: bytes) -> AsyncIterator[dict[str, Any]]:
+async def _events(body: bytes) -> AsyncGenerator[dict[str, Any], None]:
     """What the application receives: the body, and never the end of the client."""
     yield {"type": "http.request", "body": body, "more_body": False}
     await trio.sleep_forever()

@@ -1,0 +1,103 @@
+"""The admin port of a node of several workers, before a worker in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import trio
+
+from gateway.admission import create_secret, issue
+from gateway.config import Config
+from gateway.http.waiting import WAIT_MAX_S
+from gateway.log.memory import MemoryLog
+from gateway.node import Node
+from gateway.runtime.metrics import Counters
+from gateway.supervisor import front
+from gateway.supervisor.channel import Frame
+from gateway.supervisor.child import Child, WorkerGone
+from gateway.supervisor.worker import respond
+
+EVENT = "/v1/resources/event/42"
+
+
+class Near:
+    """A worker without a process of its own."""
+
+    def __init__(self, node: Node, websocket: tuple[str, int]) -> None:
+        self._application = node.admin_application(websocket)
+        self.gone = False
+
+    async def ask(self, header: dict[str, Any], body: bytes = b"") -> Frame:
+        if self.gone:
+            raise WorkerGone("worker 0 ended before it answered")
+        return Frame(*await respond(self._application, Frame(header, body)))
+
+
+class Alone:
+    """The port `front.Workers`."""
+
+    name = "n1"
+    restarts = 0
+    draining = False
+
+    def __init__(self) -> None:
+        self.workers: list[Near] = []
+
+    def serving(self) -> Sequence[Child]:
+        return cast("Sequence[Child]", self.workers)
+
+    def drain(self) -> None:
+        pass
+
+    async def counters(self) -> Counters:
+        return Counters()
+
+
+@asynccontextmanager
+async def fronted(data: Path) -> AsyncIterator[tuple[Alone, httpx.AsyncClient]]:
+    """A node, and a client of the port before it who may do everything."""
+    create_secret(data / "jwt-secret")
+    secret = (data / "jwt-secret").read_bytes()
+    bearer = issue(secret, "ops", {"*": "admin"}, 86_400, time.time())
+    config = Config().with_(server={"data_dir": str(data), "port": 0, "transport": "portable"})
+    node, alone = Node(config, log=MemoryLog(), admin=False), Alone()
+    transport = httpx.ASGITransport(front.application(alone, 1 << 20, 1 << 20))
+    async with (
+        trio.open_nursery() as nursery,
+        httpx.AsyncClient(
+            transport=transport, base_url="http://n1", headers={"Authorization": f"Bearer {bearer}"}
+        ) as client,
+    ):
+        addresses = await nursery.start(node.run)
+        alone.workers.append(Near(node, addresses.websocket[0]))
+        yield alone, client
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_waits_for_news_as_long_as_one_may_is_told_that_there_are_none(tmp_path, autojump_clock):
+    async with fronted(tmp_path) as (_, client):
+        made = (await client.put(EVENT, json={"title": "Lunch"})).json()
+        params = {"since": made["version"], "epoch": made["epoch"], "wait": WAIT_MAX_S}
+        assert (await client.get(EVENT, params=params)).status_code == 304
+
+
+async def test_where_no_worker_answers_that_is_a_problem_and_the_node_is_not_ready(tmp_path):
+    async with fronted(tmp_path) as (alone, client):
+        alone.workers[0].gone = True
+        for path in (EVENT, "/v1/node"):
+            told = await client.get(path)
+            assert (told.status_code, told.headers["content-type"]) == (503, "application/problem+json")
+            assert (told.json()["code"], told.json()["outcome"]) == ("UNAVAILABLE", "unknown")
+            assert int(told.headers["retry-after"]) > 0
+        alone.workers.clear()
+        for path in (EVENT, "/v1/node"):
+            told = await client.get(path)
+            assert (told.status_code, told.json()["outcome"]) == (503, "none")
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"], ready.json()["node"]) == (503, "no worker", "n1")
+        assert "no worker is ready" in ready.json()["reason"]
