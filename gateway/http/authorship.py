@@ -86,7 +86,8 @@ class AuthorshipRoutes:
     async def _followed(self, target: Target, revision: Revision) -> Blame:
         """The blame of a revision, from its changes; raises PatchError where they aren't of its history."""
         oldest = await self._resources.oldest(target.type, target.id)
-        after = max(oldest, revision.version - CHANGES_MAX)
+        # A named version stays when its history goes.
+        after = min(revision.version, max(oldest, revision.version - CHANGES_MAX))
         first = await self._resources.read(target.type, target.id, after)
         blame = Blame(orjson.loads(first.document))
         slices = Slices(trio.current_time, turns())

@@ -93,6 +93,18 @@ async def test_changes_beyond_their_number_go_and_named_versions_stay(tmp_path):
         assert (await node.client.get(EVENT)).json()["document"] == {"title": "title 3"}
 
 
+async def test_blame_of_a_named_version_whose_history_went_is_of_that_version(tmp_path):
+    async with served(tmp_path, "portable", retention={"changes": {"event": "2"}}) as node:
+        await written(node, EVENT, 2)
+        await node.client.put(EVENT, json={"title": "title 3", "location": "Room 4"})
+        await node.client.put(f"{EVENT}/versions/Draft", json={"version": 3})
+        await written(node, EVENT, 5, after=3)
+        await gone(node, EVENT, 6)
+        blame = await node.client.get(f"{EVENT}/blame", params={"version": 3, "path": "/location"})
+        assert (blame.status_code, blame.json()["version"]) == (200, 3)
+        assert blame.json()["members"] == [{"path": "/location", "version": 0}]
+
+
 async def test_the_oldest_page_is_what_is_kept_though_history_goes_while_it_is_read(tmp_path, monkeypatch):
     async with served(tmp_path, "portable", search={"enabled": False}) as node:
         await written(node, EVENT, 10)
