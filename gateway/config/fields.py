@@ -19,7 +19,7 @@ from gateway.errors import ConfigError
 Value = bool | int | float | str | tuple[str, ...] | Mapping[str, str]
 
 _SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_SIZE = re.compile(r"([0-9][0-9_]*) ?([kmg]ib|b)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+(?:_[0-9]+)*) ?([kmg]ib|b)?", re.IGNORECASE)
 _TRUTH = {
     "true": True,
     "yes": True,
