@@ -43,8 +43,8 @@ class LiveTracer:
     async def start(self, user_id: str | None, resource: str | None, for_s: float) -> None:
         """Trace this from now on, and nothing else. Raises Refusal, LogUnavailable where the room can't be
         opened."""
-        self.stop()
         room = None if resource is None else await self._hub.open(resource)
+        self.stop()
         self._events.clear()
         self._wanted = Traced(user_id, resource, self._hub.now_s() + for_s)
         self._plain = dict(self._handlers)
