@@ -232,11 +232,15 @@ def _reload(node: Node | Supervisor, reload: Callable[[], Config] | None) -> Non
 
 
 def _notify(state: str) -> None:
-    """Tell systemd, where it started us (sd_notify(3))."""
+    """Tell systemd, where it started us (sd_notify(3)); nothing is given up because nobody listens."""
     address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
+    if not address:
+        return
+    try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
             notifier.sendto(state.encode(), address.replace("@", "\0", 1))
+    except OSError as error:
+        logger.warning("NOTIFY_SOCKET=%s wasn't told %s: %s", address, state, error)
 
 
 def _announce(node: Node | Supervisor, addresses: Addresses) -> None:

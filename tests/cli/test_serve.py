@@ -60,6 +60,15 @@ async def test_sigterm_tells_clients_to_go_elsewhere_and_ends_with_status_0(tmp_
         assert "drained" in await server.command.errors()
 
 
+async def test_a_node_serves_and_drains_though_nobody_hears_that(tmp_path):
+    async with served(tmp_path, NOTIFY_SOCKET=str(tmp_path / "stale")) as server:
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"{server.admin}/readyz")).json()["status"] == "ready"
+        assert await server.stop() == 0
+        errors = await server.command.errors()
+        assert "wasn't told READY=1" in errors and "drained" in errors and "Traceback" not in errors
+
+
 async def test_a_second_signal_ends_it_at_once(tmp_path):
     async with served(tmp_path, "--set", "timeouts.drain_grace_s=60") as server:
         endpoint = GatewayAccess(server.url, await token(tmp_path))
