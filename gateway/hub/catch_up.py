@@ -61,8 +61,7 @@ class CatchUp:
         self._patch_limits = patch_limits
         self._wall_ms = wall_ms
         self._recovery = Recovery(log, rules, counters)
-        limits = config.limits
-        self.pasts = Pasts(log, counters, limits.pasts_bytes_max, limits.rebase_versions_max, self.now)
+        self.pasts = Pasts(log, counters, config.limits, self.now)
         self._under_way: set[str] = set()
         self._landings: dict[Room, trio.Event] = {}
         self._nursery: trio.Nursery | None = None

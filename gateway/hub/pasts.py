@@ -13,6 +13,7 @@ from contextlib import aclosing
 import orjson
 import trio
 
+from gateway.config import LimitsSettings
 from gateway.errors import LogUnavailable, Refusal
 from gateway.hub import replay
 from gateway.ports import OpLog
@@ -23,21 +24,20 @@ from gateway.runtime.timeslice import Slices, turns
 
 
 class Pasts:
-    """See the module. `bytes_max`: of one, and of all that are kept; `versions_max`: how far behind the head
-    an edit may be; `catch_up` brings a room to the log's head."""
+    """See the module. Of `limits`, `pasts_bytes_max` is of one, and of all that are kept; `catch_up` brings a
+    room to the log's head."""
 
     def __init__(
         self,
         log: OpLog,
         counters: Counters,
-        bytes_max: int,
-        versions_max: int,
+        limits: LimitsSettings,
         catch_up: Callable[[Room], Awaitable[None]],
     ) -> None:
         self._log = log
         self._counters = counters
-        self._bytes_max = bytes_max
-        self._versions_max = versions_max
+        self._limits = limits
+        self._bytes_max = limits.pasts_bytes_max
         self._catch_up = catch_up
         self._kept: OrderedDict[Room, Past] = OrderedDict()  # in order of their last use
         self._building = trio.Lock()
@@ -108,7 +108,7 @@ class Pasts:
         """Drop what nobody can use any more, and what was used least lately until the rest fits."""
         for room, past in list(self._kept.items()):
             if past.history is room.history:
-                past.drop_before(room.version - self._versions_max)
+                past.drop_before(room.version - self._limits.rebase_versions_max)
             else:
                 del self._kept[room]
         total = sum(past.bytes for past in self._kept.values())

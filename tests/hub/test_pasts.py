@@ -160,6 +160,19 @@ async def test_what_an_edit_from_far_behind_overwrote_is_told_though_the_past_wa
         assert (conflict["theirs"], conflict["version"], conflict["user_id"]) == ("there", 50, "eve")
 
 
+async def test_how_far_behind_an_edit_may_be_is_what_the_limit_is_now(autojump_clock):
+    config = CONFIG.copied()
+    async with cluster(config) as found:
+        worker, room, _ = await long_ago(found)
+        await lowered(worker, room, 20)
+        pasts = worker.hub.catch_up.pasts
+        pasts.bound()
+        assert (await pasts.after(room, 20)).start <= 20
+        config.limits.take("rebase_versions_max", 22)
+        pasts.bound()
+        assert (await pasts.after(room, HEAD - 20)).start == 128
+
+
 async def test_edits_that_come_together_share_one_rebuilding(autojump_clock):
     async with cluster() as found, trio.open_nursery() as nursery:
         worker, room, asked = await long_ago(found)
