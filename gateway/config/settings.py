@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from gateway.config.access import AuthoriserSettings, AuthSettings, FeaturesSettings
-from gateway.config.fields import suggestion
+from gateway.config.fields import in_toml, suggestion
 from gateway.config.section import Section, names_of
 from gateway.config.serving import LimitsSettings, PresenceSettings, ServerSettings, TimeoutsSettings
 from gateway.config.stores import (
@@ -24,6 +24,14 @@ from gateway.config.stores import (
     TracingSettings,
 )
 from gateway.errors import ConfigError
+
+# Of a section the setting that must not exceed the other.
+ORDERED = (
+    ("limits", "message_bytes_max", "frame_bytes_max"),
+    ("limits", "document_bytes_max", "unfinished_bytes_max"),
+    ("limits", "changes_default", "changes_max"),
+    ("timeouts", "reconnect_min_s", "reconnect_max_s"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +58,17 @@ class Config:
     def __post_init__(self) -> None:
         if bool(self.server.tls_cert) != bool(self.server.tls_key):
             raise ConfigError("server.tls_cert and server.tls_key go together: set both, or neither")
-        if self.limits.frame_bytes_max < self.limits.message_bytes_max:
+        for section, lower, higher in ORDERED:
+            values = getattr(self, section)
+            low, high = getattr(values, lower), getattr(values, higher)
+            if low > high:
+                raise ConfigError(
+                    f"{section}.{lower} = {in_toml(low)}: must not exceed {section}.{higher} = {in_toml(high)}"
+                )
+        if self.redis.node_heartbeat_s >= self.redis.node_lease_s:
             raise ConfigError(
-                f"limits.frame_bytes_max = {self.limits.frame_bytes_max}: must not be below "
-                f"limits.message_bytes_max = {self.limits.message_bytes_max}"
-            )
-        if self.limits.changes_default > self.limits.changes_max:
-            raise ConfigError(
-                f"limits.changes_default = {self.limits.changes_default}: must not exceed "
-                f"limits.changes_max = {self.limits.changes_max}"
-            )
-        if self.timeouts.reconnect_max_s < self.timeouts.reconnect_min_s:
-            raise ConfigError(
-                f"timeouts.reconnect_max_s = {self.timeouts.reconnect_max_s:g}: must not be below "
-                f"timeouts.reconnect_min_s = {self.timeouts.reconnect_min_s:g}"
+                f"redis.node_heartbeat_s = {self.redis.node_heartbeat_s:g}: must be below redis.node_lease_s = "
+                f"{self.redis.node_lease_s:g}, or nodes that are well are lost between two heartbeats"
             )
         if self.redis.urls and self.redis.cluster_url:
             raise ConfigError("redis.urls and redis.cluster_url exclude each other: set one")

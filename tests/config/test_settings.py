@@ -155,6 +155,13 @@ def test_other_environment_variables_are_left_alone() -> None:
         ('[limits]\nmessage_bytes_max = "2__56 KiB"', "must be a whole number, .* bytes"),
         ("[server", "is not valid TOML"),
         ("[limits]\nchanges_default = 50\nchanges_max = 10", "must not exceed"),
+        ("[limits]\nmessage_bytes_max = 512\nframe_bytes_max = 256", "exceed limits.frame_bytes_max = 256"),
+        (
+            '[limits]\ndocument_bytes_max = "65 MiB"',
+            r"document_bytes_max = 68_157_440: must not exceed limits\.unfinished_bytes_max = 67_108_864",
+        ),
+        ("[timeouts]\nreconnect_min_s = 31", r"must not exceed timeouts\.reconnect_max_s = 30"),
+        ("[redis]\nnode_lease_s = 3", r"node_heartbeat_s = 3: must be below redis\.node_lease_s = 3"),
         ('[server]\ntls_cert = "a"', "go together"),
         ('[redis]\nurls = ["redis://a"]\ncluster_url = "redis://b"', "exclude each other"),
     ],

@@ -402,9 +402,10 @@ async def test_who_is_revoked_while_the_body_comes_writes_nothing(
 
 
 async def test_bodies_of_all_requests_together_are_bounded(tmp_path, transport):
-    async with served(tmp_path, transport, limits={"unfinished_bytes_max": 50_000}) as node:
+    limits = {"unfinished_bytes_max": 50_000, "document_bytes_max": 50_000}
+    async with served(tmp_path, transport, limits=limits) as node:
         bare, half = await node.dial(), "x" * 30_000
-        head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nContent-Length: 60002\r\n"
+        head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nContent-Length: 45002\r\n"
         await bare.send(f"{head}Authorization: Bearer {node.token({'*': 'editor'})}\r\n\r\n{half}".encode())
         other, document = "/v1/resources/event/43", {"title": "Launch", "description": half}
         with trio.fail_after(10):

@@ -112,9 +112,10 @@ async def test_a_user_has_one_rate_at_all_workers_over_http(tmp_path):
 
 
 async def test_bodies_of_all_requests_to_the_admin_port_together_are_bounded(tmp_path):
-    async with node(tmp_path, "--set", "limits.unfinished_bytes_max=50000") as server:
+    bounds = ("--set", "limits.unfinished_bytes_max=50000", "--set", "limits.document_bytes_max=50000")
+    async with node(tmp_path, *bounds) as server:
         bearer, half = f"Bearer {await token(server)}", "x" * 30_000
-        head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: 60002\r\n\r\n"
+        head = f"PUT {EVENT} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: 45002\r\n\r\n"
         address = urlsplit(server.admin)
         begun = await trio.open_tcp_stream(str(address.hostname), address.port or 80)
         await begun.send_all(f"{head}{half}".encode())

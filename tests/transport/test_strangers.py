@@ -25,7 +25,12 @@ from tests.transport.wire import PING, PONG, TEXT, Gone, RawClient, frame, reque
 
 ECHO = b'{"do": "echo", "text": "x"}'
 KIB = 1024
-LIMITS = {"message_bytes_max": 256 * KIB, "frame_bytes_max": 256 * KIB, "unknown_bytes_max": 2 * KIB}
+LIMITS = {
+    "message_bytes_max": 256 * KIB,
+    "frame_bytes_max": 256 * KIB,
+    "unknown_bytes_max": 2 * KIB,
+    "document_bytes_max": 64 * KIB,
+}
 
 
 class Strangers(TransportContract):

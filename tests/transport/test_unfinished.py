@@ -17,7 +17,9 @@ class Held:
 
 
 def unfinished(bytes_max: int) -> Unfinished:
-    return Unfinished(Config().with_(limits={"unfinished_bytes_max": bytes_max}).limits)
+    return Unfinished(
+        Config().with_(limits={"unfinished_bytes_max": bytes_max, "document_bytes_max": 64}).limits
+    )
 
 
 def test_up_to_the_bound_nobody_lets_go() -> None:
