@@ -167,7 +167,7 @@ def instant_ms(request: Request, name: str) -> int | None:
     text = request.query_params.get(name)
     if text is None:
         return None
-    if re.fullmatch(r"[0-9]{1,15}", text, re.ASCII):
+    if re.fullmatch(r"-?[0-9]{1,15}", text, re.ASCII):
         return int(text)
     try:
         found = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that wasn't escaped
