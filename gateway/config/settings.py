@@ -63,12 +63,13 @@ class Config:
             low, high = getattr(values, lower), getattr(values, higher)
             if low > high:
                 raise ConfigError(
-                    f"{section}.{lower} = {in_toml(low)}: must not exceed {section}.{higher} = {in_toml(high)}"
+                    f"{section}.{lower} = {in_toml(low)}: must not exceed "
+                    f"{section}.{higher} = {in_toml(high)}"
                 )
         if self.redis.node_heartbeat_s >= self.redis.node_lease_s:
             raise ConfigError(
-                f"redis.node_heartbeat_s = {self.redis.node_heartbeat_s:g}: must be below redis.node_lease_s = "
-                f"{self.redis.node_lease_s:g}, or nodes that are well are lost between two heartbeats"
+                f"redis.node_heartbeat_s = {self.redis.node_heartbeat_s:g}: must be below "
+                f"redis.node_lease_s = {self.redis.node_lease_s:g}, or nodes that are well are taken for lost"
             )
         if self.redis.urls and self.redis.cluster_url:
             raise ConfigError("redis.urls and redis.cluster_url exclude each other: set one")

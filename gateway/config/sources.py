@@ -142,7 +142,10 @@ def _lines(text: str) -> dict[str, int]:
 
 
 def _masked(name: str, value: Value) -> Value:
-    """The value without passwords: `redis://:***@host`, `password=***`; a password is nothing else."""
+    """The value without passwords: `redis://:***@host`, `password=***`, `https://host/path?***`.
+
+    A password is nothing else.
+    """
     if isinstance(value, tuple):
         return tuple(_masked(name, item) for item in value)  # type: ignore[misc]
     if not isinstance(value, str):
@@ -150,4 +153,5 @@ def _masked(name: str, value: Value) -> Value:
     if name == "password":
         return "***" if value else ""
     hidden = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", value, flags=re.DOTALL)  # up to the last @
+    hidden = re.sub(r"^(https?://[^?]*\?).+", r"\1***", hidden, flags=re.DOTALL | re.IGNORECASE)
     return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", hidden, flags=re.IGNORECASE)

@@ -169,7 +169,9 @@ class AuditSettings(Section):
 @dataclass(frozen=True, slots=True)
 class TracingSettings(Section):
     endpoint: str = tunable(
-        "", "Where traces of edits go by OTLP/HTTP, as http://HOST:4318/v1/traces; empty: nothing is traced"
+        "",
+        "Where traces of edits go by OTLP/HTTP, as http://HOST:4318/v1/traces; empty: nothing is traced",
+        secret=True,
     )
     sample_ratio: float = tunable(0.01, "Share of the batches of edits that are traced", least=0, most=1)
     service_name: str = tunable("collab-gateway", "`service.name` of the traces")

@@ -54,6 +54,7 @@ def configure(level: str, form: str, node: str = "", stream: TextIO | None = Non
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each address, with the secret in its query
 
 
 def configured() -> tuple[str, str, str]:

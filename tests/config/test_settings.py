@@ -255,6 +255,12 @@ def test_rows_show_each_tunable_once_with_unit_bounds_and_help() -> None:
         ("redis.password", 'p@ss:/w"ord', "***"),
         ("redis.password", "", ""),
         ("postgres.password", "a b'c", "***"),
+        ("postgres.dsn", "postgresql://h/db?sslmode=require", "postgresql://h/db?sslmode=require"),
+        ("authoriser.url", "https://h:8443/may?code=hunter2&v=1", "https://h:8443/may?***"),
+        ("authoriser.url", "HTTPS://u:p@h/may?hunter2", "HTTPS://u:***@h/may?***"),
+        ("authoriser.url", "https://h/may", "https://h/may"),
+        ("search.url", "https://u:hunter2@h:9200", "https://u:***@h:9200"),
+        ("tracing.endpoint", "https://u:hunter2@h:4318/v1/traces", "https://u:***@h:4318/v1/traces"),
     ],
 )
 def test_passwords_are_not_shown(name: str, value: object, shown: object) -> None:

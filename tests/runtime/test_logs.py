@@ -6,9 +6,12 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from functools import partial
 
+import httpx
 import pytest
 import structlog
+import trio
 
 from gateway.runtime import logs
 
@@ -64,6 +67,22 @@ def test_what_is_bound_is_in_every_line_until_it_isnt(stream):
     logging.getLogger("gateway").info("two")
     one, two = map(json.loads, stream.getvalue().splitlines())
     assert one["request"] == "r1" and "request" not in two
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+async def test_the_address_of_who_is_asked_over_http_is_not_logged(stream, level):
+    async def answer(asked: trio.SocketStream) -> None:
+        await asked.receive_some()
+        await asked.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    logs.configure(level, "console", "", stream)
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/may?code=hunter2"
+        async with httpx.AsyncClient() as client:
+            assert (await client.post(url)).status_code == 200
+        nursery.cancel_scope.cancel()
+    assert "hunter2" not in stream.getvalue()
 
 
 @pytest.mark.parametrize("form", logs.FORMS)
