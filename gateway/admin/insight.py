@@ -29,6 +29,8 @@ SESSIONS_PATH = "/v1/sessions"
 TRACE_PATH = "/v1/trace"
 # Asked of every worker.
 OF_ALL = {NODE_PATH: ("GET",), SESSIONS_PATH: ("GET",), TRACE_PATH: ("GET", "POST", "DELETE")}
+# In the scope of a request that another worker was asked before: what is done is recorded there.
+REPEATED = "gateway.repeated"
 BODY_BYTES_MAX = 4 << 10
 SESSIONS_DEFAULT, SESSIONS_MAX = 100, 1000
 TRACE_S_DEFAULT, TRACE_S_MAX = 60.0, 3600.0
@@ -105,7 +107,8 @@ class InsightRoutes:
             user_id, resource, for_s = await self._wanted(request)
             await tracer.start(user_id, resource, for_s)
             subject = resource or f"user:{user_id}"
-            await note_act(self._context, operator, "trace.start", subject, for_s=for_s)
+            if not request.scope.get(REPEATED):
+                await note_act(self._context, operator, "trace.start", subject, for_s=for_s)
         elif request.method == "DELETE":
             tracer.stop()
         known_parameters(request, ("after",) if request.method == "GET" else ())

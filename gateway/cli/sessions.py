@@ -35,7 +35,7 @@ def sessions_command(of: str | None, limit: int, as_json: bool, port: AdminPort,
     """
     query: dict[str, Any] = {"limit": limit}
     if of:
-        query["resource" if _is_resource(of) else "user_id"] = of
+        query |= _named(of, port, settings)
     found = port.ask(settings, "GET", f"/v1/sessions?{urlencode(query)}")
     listed = [session for worker in found["workers"] for session in worker["sessions"]]
     if as_json:
@@ -106,14 +106,14 @@ def _joined(rooms: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def trace_command(what: str, for_s: int, port: AdminPort, settings: Settings) -> None:
     """Print each message of a user, or of a resource with its changes, as the node hears it; a line each.
 
-    What is in the messages isn't shown. A node has one trace at a time. Ctrl-C ends it.
+    What is in the messages isn't shown. A node has one trace at a time, for an hour at most. Ctrl-C ends it.
 
     \b
     gateway trace ann
     gateway trace event:42 --for 5m
     """
-    named = {"resource": what} if _is_resource(what) else {"user_id": what}
-    begun = port.ask(settings, "POST", "/v1/trace", {**named, "for_s": min(for_s, 3600)})
+    named = _named(what, port, settings)
+    begun = port.ask(settings, "POST", "/v1/trace", {**named, "for_s": for_s})
     last = {worker["worker"]: worker["last"] for worker in begun["workers"]}
     ends_s = time.monotonic() + for_s
     try:
@@ -166,5 +166,11 @@ def console_command(ttl: int, look: bool, port: AdminPort, settings: Settings) -
     click.echo(f"{port.base(settings)}/console#{token}")
 
 
-def _is_resource(text: str) -> bool:
-    return ":" in text
+def _named(text: str, port: AdminPort, settings: Settings) -> dict[str, str]:
+    """What is asked for: a resource where its type is served, else a user, whose id may have a colon too."""
+    kind, colon, _ = text.partition(":")
+    if colon:
+        workers = port.ask(settings, "GET", "/v1/node")["workers"]
+        if any(kind in worker["types"] for worker in workers):
+            return {"resource": text}
+    return {"user_id": text}

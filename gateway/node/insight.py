@@ -61,6 +61,7 @@ class Insight:
             "pid": os.getpid(),
             "time_s": time.time(),
             "draining": self._state.draining,
+            "types": sorted(self._hub.rules.types),
             "problems": list(self._state.problems),
             "cpu_s": time.process_time(),
             "memory_bytes": self._process.memory_info().rss,

@@ -127,20 +127,25 @@ class _Front:
         return await self._relay(request, await self._body(request))
 
     async def of_all(self, request: Request) -> Response:
-        """Let every worker answer, and join what they say; a refusal is as good as any other's."""
+        """Let every worker answer, and join what they say; a refusal is as good as any other's.
+
+        Where something is done, the first of them does it before the others, and records it.
+        """
         body = await self._body(request)
         answers: list[Response] = []
 
-        async def ask(child: Child) -> None:
+        async def ask(child: Child, repeated: bool) -> None:
             try:
-                answers.append(await self._ask(child, request, body))
+                answers.append(await self._ask(child, request, body, repeated))
             except Problem as problem:
                 answers.append(problems.response(problem))
 
-        serving = self._serving()
-        async with trio.open_nursery() as nursery:
-            for child in serving:
-                nursery.start_soon(ask, child)
+        first, *others = self._serving()
+        await ask(first, False)
+        if request.method == "GET" or answers[0].status_code == 200:
+            async with trio.open_nursery() as nursery:
+                for child in others:
+                    nursery.start_soon(ask, child, True)
         told = [answer for answer in answers if answer.status_code == 200]
         refused = next((answer for answer in answers if answer.status_code in (400, 401, 403, 422)), None)
         if refused is not None or not told:
@@ -160,10 +165,11 @@ class _Front:
             raise _nobody("no worker is ready", "none")
         return serving
 
-    async def _ask(self, child: Child, request: Request, body: bytes) -> Response:
+    async def _ask(self, child: Child, request: Request, body: bytes, repeated: bool = False) -> Response:
         """What this worker answers; raises Problem where it doesn't."""
         asked = {
             "type": "http",
+            "repeated": repeated,
             "method": request.method,
             "path": request.scope.get("raw_path", request.url.path.encode()).decode("latin-1").split("?")[0],
             "query": request.scope["query_string"].decode("latin-1"),

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import trio
 from starlette.applications import Starlette
 
+from gateway.admin.insight import REPEATED
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.node import Addresses, Node
@@ -114,6 +115,7 @@ async def respond(application: Starlette, frame: Frame) -> tuple[dict[str, Any],
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in asked["headers"]],
         "client": None,
         "server": None,
+        REPEATED: asked["repeated"],
     }
     header: dict[str, Any] = {"status": 500, "headers": []}
     body = bytearray()

@@ -103,6 +103,32 @@ async def test_from_the_command_line(tmp_path: Path) -> None:
             assert "user_id=bob" in await command.line()
 
 
+async def test_a_user_whose_id_has_a_colon_is_no_resource_and_a_trace_is_no_longer_than_it_can_be(
+    tmp_path: Path,
+) -> None:
+    async with (
+        served(tmp_path) as server,
+        subscribed(server, "oidc:ann") as opened,
+        subscribed(server, "bob"),
+    ):
+        [found] = json.loads((await run(server, "sessions", "oidc:ann", "--json")).out)
+        assert found["user_id"] == "oidc:ann"
+        assert len(json.loads((await run(server, "sessions", "event:42", "--json")).out)) == 2
+        reach = ("--admin", server.admin, "--data", str(server.data))
+        async with running("trace", "oidc:ann", *reach) as command, trio.open_nursery() as nursery:
+            nursery.start_soon(pings_on, opened)
+            assert "user_id=oidc:ann" in await command.line()
+            nursery.cancel_scope.cancel()
+        refused = await gateway("trace", "event:42", "--for", "2h", *reach)
+        assert (refused.status, "up to 3600" in refused.err) == (1, True)
+
+
+async def pings_on(opened: Wire) -> None:
+    while True:
+        await opened.send("PING", {})
+        await trio.sleep(0.1)
+
+
 async def test_a_node_that_ends_lets_go_of_the_room_that_is_traced(tmp_path: Path) -> None:
     async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.admin) as client:
         operator = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=admin')}"}

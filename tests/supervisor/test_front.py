@@ -59,8 +59,8 @@ class Alone:
 
 
 @asynccontextmanager
-async def fronted(data: Path) -> AsyncIterator[tuple[Alone, httpx.AsyncClient]]:
-    """A node, and a client of the port before it who may do everything."""
+async def fronted(data: Path, workers: int = 1) -> AsyncIterator[tuple[Alone, httpx.AsyncClient]]:
+    """A node that counts as so many workers, and a client of the port before it who may do everything."""
     create_secret(data / "jwt-secret")
     secret = (data / "jwt-secret").read_bytes()
     bearer = issue(secret, "ops", {"*": "admin"}, 86_400, time.time())
@@ -74,7 +74,7 @@ async def fronted(data: Path) -> AsyncIterator[tuple[Alone, httpx.AsyncClient]]:
         ) as client,
     ):
         addresses = await nursery.start(node.run)
-        alone.workers.append(Near(node, addresses.websocket[0]))
+        alone.workers += [Near(node, addresses.websocket[0]) for _ in range(workers)]
         yield alone, client
         nursery.cancel_scope.cancel()
 
@@ -84,6 +84,16 @@ async def test_who_waits_for_news_as_long_as_one_may_is_told_that_there_are_none
         made = (await client.put(EVENT, json={"title": "Lunch"})).json()
         params = {"since": made["version"], "epoch": made["epoch"], "wait": WAIT_MAX_S}
         assert (await client.get(EVENT, params=params)).status_code == 304
+
+
+async def test_a_trace_at_all_workers_is_one_act(tmp_path):
+    async with fronted(tmp_path, workers=2) as (_, client):
+        begun = await client.post("/v1/trace", json={"user_id": "ann"})
+        assert len(begun.json()["workers"]) == 2
+        assert (await client.post("/v1/trace", json={"user_id": 3})).status_code == 400
+        acts = (await client.get("/v1/audit", params={"act": "trace.start"})).json()["records"]
+        assert [act["subject"] for act in acts] == ["user:ann"]
+        assert (await client.delete("/v1/trace")).is_success
 
 
 async def test_where_no_worker_answers_that_is_a_problem_and_the_node_is_not_ready(tmp_path):

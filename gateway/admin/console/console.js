@@ -14,6 +14,7 @@ let before = null;
 let round = 0;
 let timer = 0;
 let operator = false;
+let types = [];
 let traced = null;
 const lastEvents = new Map();
 
@@ -228,7 +229,8 @@ async function act(text, question, work) {
   }
 }
 
-const isResource = (text) => /^[A-Za-z][\w-]*:./.test(text);
+/** A user's id may have a colon too. */
+const isResource = (text) => types.some((type) => text.startsWith(`${type}:`));
 
 async function find() {
   const text = $("find-text").value.trim();
@@ -386,7 +388,10 @@ async function turn() {
 async function enter(given) {
   token = given.trim();
   try {
-    const [health] = await Promise.all([fetch("healthz").then((answer) => answer.json()), ask("GET", "v1/node")]);
+    const [health, { workers }] = await Promise.all([
+      fetch("healthz").then((answer) => answer.json()), ask("GET", "v1/node"),
+    ]);
+    types = workers.flatMap((worker) => worker.types);
     $("name").textContent = health.node;
     document.title = `${health.node}: gateway console`;
   } catch (error) {
