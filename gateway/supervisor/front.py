@@ -27,6 +27,8 @@ from gateway.supervisor.child import Child, WorkerGone
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 # Whoever waits for news for as long as one may gets an answer.
 ANSWER_TIMEOUT_S = WAIT_MAX_S + 10.0
+# Of each of all workers: whoever looks for one that hangs hears of the others.
+LOOK_TIMEOUT_S = 10.0
 RETRY_AFTER = {"Retry-After": "1"}
 # Hop by hop, or made anew by our own server.
 OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "server"})
@@ -136,7 +138,7 @@ class _Front:
 
         async def ask(child: Child, repeated: bool) -> None:
             try:
-                answers.append(await self._ask(child, request, body, repeated))
+                answers.append(await self._ask(child, request, body, LOOK_TIMEOUT_S, repeated))
             except Problem as problem:
                 answers.append(problems.response(problem))
 
@@ -165,7 +167,14 @@ class _Front:
             raise _nobody("no worker is ready", "none")
         return serving
 
-    async def _ask(self, child: Child, request: Request, body: bytes, repeated: bool = False) -> Response:
+    async def _ask(
+        self,
+        child: Child,
+        request: Request,
+        body: bytes,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        repeated: bool = False,
+    ) -> Response:
         """What this worker answers; raises Problem where it doesn't."""
         asked = {
             "type": "http",
@@ -178,10 +187,10 @@ class _Front:
             ],
         }
         try:
-            with trio.fail_after(ANSWER_TIMEOUT_S):
+            with trio.fail_after(timeout_s):
                 answer = await child.ask(asked, body)
         except (WorkerGone, trio.TooSlowError) as error:
-            reason = str(error) or f"no answer in {ANSWER_TIMEOUT_S:g} s"
+            reason = str(error) or f"no answer in {timeout_s:g} s"
             raise _nobody(reason, "unknown") from None
         response = Response(answer.body, answer.header["status"])
         response.raw_headers = [

@@ -12,6 +12,7 @@ import httpx
 import trio
 
 from gateway.admission import create_secret, issue
+from gateway.cli.operate import TIMEOUT_S
 from gateway.config import Config
 from gateway.http.waiting import WAIT_MAX_S
 from gateway.log.memory import MemoryLog
@@ -30,11 +31,13 @@ class Near:
 
     def __init__(self, node: Node, websocket: tuple[str, int]) -> None:
         self._application = node.admin_application(websocket)
-        self.gone = False
+        self.gone = self.hangs = False
 
     async def ask(self, header: dict[str, Any], body: bytes = b"") -> Frame:
         if self.gone:
             raise WorkerGone("worker 0 ended before it answered")
+        if self.hangs:
+            await trio.sleep_forever()
         return Frame(*await respond(self._application, Frame(header, body)))
 
 
@@ -94,6 +97,13 @@ async def test_a_trace_at_all_workers_is_one_act(tmp_path):
         acts = (await client.get("/v1/audit", params={"act": "trace.start"})).json()["records"]
         assert [act["subject"] for act in acts] == ["user:ann"]
         assert (await client.delete("/v1/trace")).is_success
+
+
+async def test_whoever_looks_for_a_worker_that_hangs_hears_of_the_others(tmp_path, autojump_clock):
+    async with fronted(tmp_path, workers=2) as (alone, client):
+        alone.workers[0].hangs = True
+        with trio.fail_after(TIMEOUT_S):  # of the commands
+            assert len((await client.get("/v1/sessions")).json()["workers"]) == 1
 
 
 async def test_where_no_worker_answers_that_is_a_problem_and_the_node_is_not_ready(tmp_path):
