@@ -450,8 +450,8 @@ cpdef list overwritten(object seen, tuple operation, list window, Budget budget)
 cdef list judge_plain(object seen, tuple operation, list changes, Budget budget)
 @cython.locals(committed=list, own=list, calls=longlong)
 cdef Scene staged(object document, list operations, list changes, object strategies, Budget draws)
-@cython.locals(found=list, entry=Py_ssize_t, index=Py_ssize_t, operation=tuple, results=list, passed=list,
-               other=Py_ssize_t)
+@cython.locals(found=list, entry=Py_ssize_t, index=Py_ssize_t, operation=tuple, results=list, changes=list,
+               steps=list, other=Py_ssize_t)
 cdef list found_conflicts(Scene scene, list operations, list ends)
 @cython.locals(current=list, passed=list, crossed=list, change=list, part=tuple)
 cdef tuple past_changes(tuple operation, list changes, Work work)
@@ -471,8 +471,8 @@ cdef object judge_dropped(Scene scene, tuple operation, object wanted)
 cdef bint is_kept(Scene scene, tuple path, object base, tuple place) except -1
 @cython.locals(path=tuple, trace=Trace)
 cdef object judge_lost_item(Scene scene, tuple operation)
-@cython.locals(budget=Budget, other=Py_ssize_t, flat=list)
-cdef Py_ssize_t doubled(Scene scene, list results, list changes, list rest) except -2
+@cython.locals(budget=Budget, other=Py_ssize_t, rest=list)
+cdef Py_ssize_t doubled(Scene scene, list results, list steps, Py_ssize_t index) except -2
 @cython.locals(item=tuple, container=tuple, place=tuple, path=tuple)
 cdef object judge_doubled(Scene scene, tuple operation, tuple result, Py_ssize_t other)
 @cython.locals(depth=Py_ssize_t, index=Py_ssize_t, operation=tuple, at=tuple, is_whole=bint)

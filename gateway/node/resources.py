@@ -216,8 +216,8 @@ class HubResources(RequestCharges):
             room = await self._hub.open(f"{resource_type}:{resource_id}")
             # As the last: opening takes time, and it may be revoked meanwhile.
             editor = await single.editor_of(self._sessions, identity, resource_type, resource_id, payload)
-        acknowledged = await single.submit(self._sessions, editor, room, message)
-        return AcknowledgedEdit(acknowledged, room.epoch)
+        epoch = room.epoch  # of what is committed: an edit of a history that ends before that is refused
+        return AcknowledgedEdit(await single.submit(self._sessions, editor, room, message), epoch)
 
     async def put(
         self,
@@ -321,5 +321,6 @@ class HubResources(RequestCharges):
         submission.expected = None if expected is None else expected.version
         submission.units = limits.edit_work_max
         submission.may_delete = document is None
+        epoch = room.epoch
         room.submit(submission)
-        return Written(await author.version(), room.epoch)
+        return Written(await author.version(), epoch)

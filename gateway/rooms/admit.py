@@ -11,15 +11,18 @@ from gateway.ports import Rules
 
 def admit(
     rules: Rules, resource_type: str, document: Any, operations: ot.Operations, budget: ot.Budget
-) -> tuple[ot.Operations, Any, list[str]]:
-    """Operations as they are committed on `document`, the document after, and the paths that were made safe.
+) -> tuple[ot.Operations, Any, list[str], bool]:
+    """Operations as they are committed on `document`, the document after, the paths that were made safe, and
+    whether something was left out for an id that is there.
 
     Every operation is judged, not only what is there in the end: history and extended clients get them all.
 
     Raises Refusal, PatchError where the rules don't allow it; Unsanitised where HTML has to be cleaned first.
     """
     strategies = rules.strategies(resource_type)
+    given = operations
     operations = ot.normalise(document, operations, strategies, budget)
+    is_left_out = operations is not given
     after = ot.apply(document, operations, budget)  # with the tests, which settle leaves out
     operations = ot.settle(document, operations, False, budget)
     sanitised: list[str] = []
@@ -37,7 +40,7 @@ def admit(
             operations = net(document, after, touched)
             after = ot.apply(document, operations, budget)
         rules.check(resource_type, after, touched)
-    return operations, after, sanitised
+    return operations, after, sanitised, is_left_out
 
 
 def net(document: Any, after: Any, touched: Collection[str] | None) -> ot.Operations:

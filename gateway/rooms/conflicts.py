@@ -46,13 +46,14 @@ class Met:
 
 class Found(NamedTuple):
     """The conflicts of a submission: the JSON array that the log, the OP_ACK and a resume carry; no bytes
-    where there are none. Their kinds, in the same order."""
+    where there are none. Their kinds, in the same order. `has_others`: others' changes are among them."""
 
     json: bytes
     kinds: list[str]
+    has_others: bool
 
 
-NOTHING_FOUND = Found(b"", [])
+NOTHING_FOUND = Found(b"", [], False)
 
 
 def met_by(
@@ -94,7 +95,8 @@ def found_conflicts(
             found.append(conflict)
     if not found:
         return NOTHING_FOUND
-    return Found(_bounded(found), [conflict["kind"] for conflict in found])
+    of_others = [conflict for conflict in found if "version" in conflict]
+    return Found(_bounded(found), [conflict["kind"] for conflict in found], bool(of_others))
 
 
 def _name_change(conflict: ot.Conflict, met: Met, index: int, submission: Submission) -> bool:

@@ -58,7 +58,7 @@ cdef class Room:
     @cython.locals(operations=list, staged=Staged)
     cdef list _operations_since(self, object base)
     cdef tuple _rebased(self, Submission submission, list window, object document, object version, object budget)
-    cdef _find_conflicts(self, Submission submission, Met met, object rebased, object document, object version,
+    cdef _find_conflicts(self, Submission submission, Met met, bint is_left_out, object document, object version,
                          object budget)
     cdef _check_growth(self, object document, object operations, object after, object budget)
     cpdef bint knows(self, Submission submission) except -1

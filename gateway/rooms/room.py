@@ -320,10 +320,10 @@ class Room:
         window = self._operations_since(submission.base)
         rebased, losses = self._rebased(submission, window, document, version - 1, budget)
         admitted = self._admitted(document, rebased, budget)
-        operations, after, submission.sanitised = admitted
-        if window or submission.began is not None or len(operations) < len(rebased):
+        operations, after, submission.sanitised, is_left_out = admitted
+        if window or submission.began is not None or is_left_out:
             met = met_by(submission.began, self._concurrent(submission), window, losses)
-            self._find_conflicts(submission, met, rebased, document, version - 1, budget)
+            self._find_conflicts(submission, met, is_left_out, document, version - 1, budget)
         if after is None and document is not None and not submission.may_delete:
             raise Refusal("FORBIDDEN", "Only an admin can delete the resource.")
         self._check_growth(document, operations, after, budget)
@@ -378,25 +378,22 @@ class Room:
         self,
         submission: Submission,
         met: Met,
-        rebased: ot.Operations,
+        is_left_out: bool,
         document: Any,
         version: int,
         budget: ot.Budget,
     ) -> None:
         """Note what the submission overwrites or lost; raises Refusal where it asks for that."""
-        submission.conflicts, submission.kinds = NOTHING_FOUND
+        submission.conflicts, submission.kinds, _ = NOTHING_FOUND
+        if submission.undoes is not None or not (met.losses or is_left_out):
+            return
         strategies = self._shared.rules.strategies(self.type)
-        if submission.undoes is not None:
-            return
-        is_left_out = ot.normalise(document, rebased, strategies) is not rebased
-        if not (met.losses or is_left_out):
-            return
         began = submission.began
         base = self.history.document_at(submission.base) if began is None else began.document
         limits = self._shared.patch_limits
         found = found_conflicts(submission, base, met, is_left_out, strategies, limits, budget)
-        submission.conflicts, submission.kinds = found
-        if found.kinds and submission.refuses:
+        submission.conflicts, submission.kinds, has_others = found
+        if has_others and submission.refuses:
             text = "Others changed what this edit changes: see conflicts. To insist, send it with force."
             refusal = self._conflict(text, document, version)
             refusal.details["conflicts"] = orjson.loads(found.json)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Protocol
 
 import trio
@@ -25,8 +26,8 @@ from gateway.runtime.metrics import Counters
 from gateway.supervisor.child import Child, WorkerGone
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-# Whoever waits for news for as long as one may gets an answer.
-ANSWER_TIMEOUT_S = WAIT_MAX_S + 10.0
+# Less than commands of operators wait; whoever waits for news has WAIT_MAX_S more.
+ANSWER_TIMEOUT_S = 25.0
 # Of each of all workers: whoever looks for one that hangs hears of the others.
 LOOK_TIMEOUT_S = 10.0
 RETRY_AFTER = {"Retry-After": "1"}
@@ -99,11 +100,11 @@ class _Front:
 
     async def _readiness(self, request: Request) -> Response:
         body = await self._body(request)
-        answer = await self._relay(request, body)
+        answer = await self._relay(request, body, LOOK_TIMEOUT_S)
         for _ in self._workers.serving()[1:]:
             if answer.status_code == 200 or json.loads(bytes(answer.body))["status"] != FULL:
                 break
-            answer = await self._relay(request, body)
+            answer = await self._relay(request, body, LOOK_TIMEOUT_S)
         return answer
 
     async def metrics(self, request: Request) -> Response:
@@ -126,12 +127,13 @@ class _Front:
 
     async def relay(self, request: Request) -> Response:
         """Let some worker answer, in turn."""
-        return await self._relay(request, await self._body(request))
+        waits_s = WAIT_MAX_S if "wait" in request.query_params else 0
+        return await self._relay(request, await self._body(request), ANSWER_TIMEOUT_S + waits_s)
 
     async def of_all(self, request: Request) -> Response:
         """Let every worker answer, and join what they say; a refusal is as good as any other's.
 
-        Where something is done, the first of them does it before the others, and records it.
+        Where something is done, the first of them that answers does it before the others, and records it.
         """
         body = await self._body(request)
         answers: list[Response] = []
@@ -142,12 +144,16 @@ class _Front:
             except Problem as problem:
                 answers.append(problems.response(problem))
 
-        first, *others = self._serving()
-        await ask(first, False)
-        if request.method == "GET" or answers[0].status_code == 200:
-            async with trio.open_nursery() as nursery:
-                for child in others:
-                    nursery.start_soon(ask, child, True)
+        others = list(self._serving())
+        while request.method != "GET" and others:
+            await ask(others.pop(0), False)
+            if answers[-1].status_code == 200:
+                break
+            if answers[-1].status_code != HTTPStatus.SERVICE_UNAVAILABLE:  # it would be refused anywhere
+                others = []
+        async with trio.open_nursery() as nursery:
+            for child in others:
+                nursery.start_soon(ask, child, True)
         told = [answer for answer in answers if answer.status_code == 200]
         refused = next((answer for answer in answers if answer.status_code in (400, 401, 403, 422)), None)
         if refused is not None or not told:
@@ -155,10 +161,10 @@ class _Front:
         workers = [worker for answer in told for worker in json.loads(bytes(answer.body))["workers"]]
         return JSONResponse({"workers": workers}, headers={"Cache-Control": "no-store"})
 
-    async def _relay(self, request: Request, body: bytes) -> Response:
+    async def _relay(self, request: Request, body: bytes, timeout_s: float) -> Response:
         serving = self._serving()
         self._turn += 1
-        return await self._ask(serving[self._turn % len(serving)], request, body)
+        return await self._ask(serving[self._turn % len(serving)], request, body, timeout_s)
 
     def _serving(self) -> Sequence[Child]:
         """Some workers that take clients; raises Problem where there are none."""
@@ -172,7 +178,7 @@ class _Front:
         child: Child,
         request: Request,
         body: bytes,
-        timeout_s: float = ANSWER_TIMEOUT_S,
+        timeout_s: float,
         repeated: bool = False,
     ) -> Response:
         """What this worker answers; raises Problem where it doesn't."""

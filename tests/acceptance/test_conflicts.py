@@ -73,6 +73,9 @@ async def test_an_item_of_a_set_that_is_given_the_id_of_another_keeps_its_own(no
         assert conflict == {**said, "user_id": "ann", "version": 2}
         alone = await submit(bob, resource, 3, given)  # whose author knew
         assert (alone["operations"], alone["conflicts"]) == ([], [said])
+        # Nobody else's change is in the way, so there is nothing to choose.
+        again = await submit(bob, resource, 4, given, on_conflict="refuse")
+        assert (again["operations"], again["conflicts"]) == ([], [said])
         assert (await state(ann, resource))[1]["attendees"] == [{"user_id": "eva"}, {"user_id": "max"}]
 
 

@@ -423,7 +423,8 @@ async def test_bodies_of_all_requests_together_are_bounded(tmp_path, transport):
 
 @pytest.mark.parametrize("chunk", [30_000, 60_000])
 async def test_a_body_that_nobody_reads_ends_the_wait_for_news(tmp_path, transport, chunk):
-    async with served(tmp_path, transport, limits={"unfinished_bytes_max": 50_000}) as node:
+    limits = {"unfinished_bytes_max": 50_000, "document_bytes_max": 50_000}
+    async with served(tmp_path, transport, limits=limits) as node:
         await node.client.put(EVENT, json={"title": "Launch"})
         bare = await node.dial()
         head = f"GET {EVENT}?since=1&wait=30 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"

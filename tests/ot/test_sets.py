@@ -115,6 +115,7 @@ def test_what_is_left_out_is_reported_but_not_where_the_patch_makes_room_for_it(
     [
         [text("/seen/1/id", "c", {"d": 1})],
         [text("/seen/1/id", 1, "d"), text("/seen/1/id", 2, "e")],
+        [add("/seen/1/n", 4), text("/seen/1/id", 1, "d"), text("/seen/1/id", 2, "e")],
         [replace("/other", "x"), replace("/seen/1/id", "c")],
         [{"op": "remove", "path": "/seen/1"}],
         [move("/seen/1", "/people/-")],
@@ -127,6 +128,13 @@ def test_nothing_leaves_what_only_grows(patch: Any) -> None:
     with pytest.raises(PatchError, match="only grows") as refused:
         lowered(*patch)
     assert refused.value.index == len(patch) - 1
+
+
+def test_what_only_grows_is_not_emptied_by_way_of_null() -> None:
+    anew = {**DOCUMENT, "seen": []}
+    with pytest.raises(PatchError, match="only grows"):
+        lowered(replace("", None), add("", anew))
+    assert lowered({"op": "remove", "path": "/seen/1"}, replace("", None))[-1] == ("set", (), None)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +183,17 @@ def units(size: int, *patch: dict[str, Any]) -> int:
 )
 def test_edits_of_long_sets_draw_as_much_as_these_are_long(patch: Any) -> None:
     assert units(800, *patch(800)) < 9 * units(100, *patch(100))
+
+
+@pytest.mark.parametrize("size", [50, 100])
+def test_additions_that_others_made_too_draw_as_much_as_they_are_by_what_they_meet(size: int) -> None:
+    mine = [add("/people/-", {"id": str(number), "n": 1}) for number in range(size)]
+    theirs = lowered(*[add("/people/-", {"id": str(number), "n": 2}) for number in range(size)])
+    for patch in (mine, [*mine, {"op": "remove", "path": "/tags/0"}, replace("/people/0/n", 3)]):
+        budget = api._kernel.Budget(1 << 40)
+        found = ot.conflicts(DOCUMENT, patch, [theirs], STRATEGIES, ot.DEFAULT_LIMITS, budget)
+        assert len(found) == size
+        assert budget.spent < 1000 * size * size
 
 
 def lowered_or_refused(base: Any, patch: ot.Patch) -> list[ot.Operation] | None:

@@ -104,6 +104,11 @@ async def test_whoever_looks_for_a_worker_that_hangs_hears_of_the_others(tmp_pat
         alone.workers[0].hangs = True
         with trio.fail_after(TIMEOUT_S):  # of the commands
             assert len((await client.get("/v1/sessions")).json()["workers"]) == 1
+        begun = await client.post("/v1/trace", json={"user_id": "ann"})
+        assert len(begun.json()["workers"]) == 1
+        assert len((await client.delete("/v1/trace")).json()["workers"]) == 1
+        acts = (await client.get("/v1/audit", params={"act": "trace.start"})).json()["records"]
+        assert [act["subject"] for act in acts] == ["user:ann"]
 
 
 async def test_where_no_worker_answers_that_is_a_problem_and_the_node_is_not_ready(tmp_path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.ot.kernel.budget import APART_UNITS, PAIR_UNITS, Budget, drawn
+from gateway.ot.kernel.budget import APART_UNITS, NODE_UNITS, PAIR_UNITS, Budget, drawn
 from gateway.ot.kernel.documents import INC, INS, MOV, REM, SET, TST, TXT, Operation, apply, get
 from gateway.ot.kernel.errors import KernelError
 from gateway.ot.kernel.lower import Bounds, check_patch, lower_patch
@@ -33,7 +33,6 @@ from gateway.ot.kernel.transform import (
     is_written_over,
     known,
     pass_one,
-    transform,
 )
 from gateway.ot.kernel.values import ABSENT, measure, same
 
@@ -267,13 +266,18 @@ def found_conflicts(scene: Scene, operations: list[Operation], ends: list[int]) 
     """Operation by operation; `ends` says which entry each belongs to."""
     found: list[dict[str, Any]] = []
     entry = 0
+    steps: list[Any] = []
+    changes = scene.changes
+    for operation in operations:
+        results, changes = past_changes(operation, changes, scene.work)
+        steps.append((results, changes))
     for index in range(len(operations)):
         operation = operations[index]
         while ends[entry] <= index:
             entry += 1
-        results, passed = past_changes(operation, scene.changes, scene.work)
+        results, changes = steps[index]
         if operation[0] is not TST:
-            other = doubled(scene, results, passed, operations[index + 1 :])
+            other = doubled(scene, results, steps, index)
             if other >= 0:
                 conflict = judge_doubled(scene, operation, results[-1], other)
             else:
@@ -285,7 +289,7 @@ def found_conflicts(scene: Scene, operations: list[Operation], ends: list[int]) 
                     break
             scene.seen = apply(scene.seen, [operation], scene.work.budget)
             scene.there = apply(scene.there, results, scene.work.budget)
-        scene.changes = passed
+        scene.changes = changes
     return found
 
 
@@ -441,23 +445,23 @@ def judge_lost_item(scene: Scene, operation: Operation) -> dict[str, Any] | None
     return described(DROPPED, (*trace.place(), path[-1]), ABSENT, ABSENT, trace.change)
 
 
-def doubled(scene: Scene, results: list[Operation], changes: list[Any], rest: list[Operation]) -> int:
+def doubled(scene: Scene, results: list[Operation], steps: list[Any], index: int) -> int:
     """Where in a set the item stands for whose id `normalise` leaves out what an operation became, or -1.
 
-    `changes` are past the operation, `rest` is what follows it in the patch.
+    `steps` are the operations of the patch past the changes; this one's is at `index`.
     """
     if not scene.strategies or not results:
         return -1
     budget = scene.work.budget
     there = apply(scene.there, results[:-1], budget)
     other = double_of(there, results[-1], (), scene.strategies, budget)
-    if other < 0 or not rest:
+    if other < 0 or index + 1 == len(steps):
         return other
-    flat: list[Operation] = []
-    for change in changes:
-        flat.extend(change)
-    _, following, _ = transform(flat, rest, CALLS_PER_PAIR, CALLS_SPARE, budget)
-    return double_of(there, results[-1], following, scene.strategies, budget)
+    rest: list[Operation] = []
+    for step in steps[index + 1 :]:
+        budget.charge(NODE_UNITS)
+        rest.extend(step[0])
+    return double_of(there, results[-1], rest, scene.strategies, budget)
 
 
 def judge_doubled(scene: Scene, operation: Operation, result: Operation, other: int) -> dict[str, Any] | None:

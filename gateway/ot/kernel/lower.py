@@ -143,6 +143,8 @@ def lower_entries(
             done += 1
         if begins_texts(patch, bounds.index):
             first = len(operations)
+            if strategies:
+                bounds.share()  # the document before them is looked at after them
             after = lower_texts(document, patch, bounds, operations)
             bounds.index -= 1  # the last of them is to blame
             find_lost(document, operations, first, strategies, bounds)
@@ -210,7 +212,7 @@ def lower_texts(document: Any, patch: list[Any], bounds: Bounds, operations: lis
 def find_lost(
     document: Any, operations: list[Operation], first: int, strategies: Any, bounds: Bounds
 ) -> None:
-    """Note what an entry takes out of arrays that only grow. Deleting the whole document may.
+    """Note what an entry takes out of arrays that only grow.
 
     `document` is the one before the entry, whose operations begin at `first`.
     """
@@ -224,7 +226,7 @@ def find_lost(
             continue
         after = apply(document, fresh, bounds.budget)
         items = get(document, path)
-        if after is not None and not keeps_items(items, items_at(after, path), rule, bounds.budget):
+        if not keeps_items(items, items_at(after, path), rule, bounds.budget):
             bounds.share()
             bounds.lost.append((bounds.index, path, rule, items))
 
@@ -232,9 +234,11 @@ def find_lost(
 def check_lost(document: Any, operations: list[Operation], bounds: Bounds) -> None:
     """Refuse an entry that takes something out of an array that only grows, if the patch doesn't put it back.
 
-    An `add` of an id that is there is written as `remove` and `add`.
+    An `add` of an id that is there is written as `remove` and `add`. Deleting the whole document may.
     """
     after = apply(document, operations, bounds.budget)
+    if after is None:
+        return
     for index, path, rule, items in bounds.lost:
         if not keeps_items(items, items_at(after, path), rule, bounds.budget):
             bounds.index = index

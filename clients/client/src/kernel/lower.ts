@@ -82,7 +82,7 @@ export function lower(
       : lowerEntries(document, patch, strategies, limits, lost);
   if (lost.length) {
     const after = apply(document, operations);
-    for (const check of lost) check(after);
+    if (after !== null) for (const check of lost) check(after); // deleting the whole document may
   }
   return operations;
 }
@@ -186,7 +186,7 @@ function doubles(path: Path, written: Json, strategies: Strategies): Operation[]
   return operations;
 }
 
-/** For what the operations of an entry take out of arrays that only grow. Deleting the whole document may. */
+/** For what the operations of an entry take out of arrays that only grow. */
 function takenOut(
   document: Json,
   operations: readonly Operation[],
@@ -199,8 +199,7 @@ function takenOut(
     const old = find(document, path);
     if (!grows(rule) || !isArray(old) || !operations.some((one) => takesId(one, path, key))) return [];
     const isIn = (view: Json) => isKept(old, find(view, path), key);
-    const after = apply(document, operations);
-    if (after === null || isIn(after)) return [];
+    if (isIn(apply(document, operations))) return [];
     return (end: Json) =>
       indexed(index, () => {
         if (!isIn(end)) throw invalid(`${shown(pointer)} only grows: nothing can be taken out of it`);
