@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -57,6 +58,7 @@ class NodeFlags:
         try:
             self.in_force = with_flags(self._settings, stored.values)
         except ConfigError as error:  # of a later release
-            logger.error("flags stay as they are: %s", error)
-            return
+            logger.error("flags but for the kill switch stay as they are: %s", error)
+            killed = self._settings.kill_switch or stored.values.get("kill_switch") is True
+            self.in_force = replace(self.in_force, kill_switch=killed)
         self._apply(self.in_force)

@@ -125,3 +125,14 @@ async def test_flags_that_a_later_release_stored_leave_the_kill_switch_in_force_
         assert not applied[-1].kill_switch
         assert flags.stored.values == {"of_a_later_release": 1}
         nursery.cancel_scope.cancel()
+
+
+async def test_a_value_that_only_a_later_release_takes_leaves_the_kill_switch_in_force() -> None:
+    store = MemoryValues()
+    await store.change({"kill_switch": True, "rollout_percentage": "most"}, "ops", 1)
+    applied: list[FeaturesSettings] = []
+    flags = NodeFlags(FeaturesSettings(rollout_percentage=20), store, applied.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(flags.run)
+        assert [(item.kill_switch, item.rollout_percentage) for item in applied] == [(True, 20)]
+        nursery.cancel_scope.cancel()
