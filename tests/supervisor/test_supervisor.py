@@ -287,10 +287,7 @@ async def test_settings_by_which_no_worker_starts_are_not_those_of_a_later_one(t
         before = {process.pid for process in workers(server)}
         file.write_text('[auth]\njwks_file = "nowhere.json"\n')
         server.command.process.send_signal(signal.SIGHUP)
-        with trio.fail_after(30):
-            told = b""
-            while b"not all workers are new" not in told:
-                told += await server.command.process.stderr.receive_some()
+        await server.command.log.told("not all workers are new")
         assert {process.pid for process in workers(server)} == before
         workers(server)[0].kill()
         await restarted(server)
