@@ -22,6 +22,7 @@ import {
 import type { Change, Missing, WireConflict } from "../wire.js";
 import { fromMerge, fromWire, type Unresolved } from "./conflicts.js";
 import { Flight } from "./flight.js";
+import { write } from "./pieces.js";
 
 /** The oldest base that a server takes, in versions; behind it, states are merged. */
 const REBASE_VERSIONS_MAX = 10_000;
@@ -109,12 +110,13 @@ export class Replicator {
     const old = this.replica as Replica;
     const patch = emit(view, difference(view, old.view));
     const next = this.#successor(view, old.version);
-    if (patch.length) next.edit(patch);
-    this.#follow(next);
+    write(next, patch);
     this.#before = null;
     this.epoch = 0; // whose numbers count is seen there; it isn't new
     this.flight.land(true);
-    if (patch.length) this.flight.pending++;
+    if (!next.isSettled) this.flight.pending++;
+    this.show(old.view, this.#follow(next).view);
+    this.#tellRefused();
   }
 
   /** Another replica, whose numbers go on. */
@@ -147,6 +149,12 @@ export class Replicator {
   edit(patch: Patch, joins = false): void {
     this.#by(this.clientId(), () => (this.replica as Replica).edit(patch, joins));
     this.flight.pending++;
+  }
+
+  /** What was edited, and counted, before it came to stand on this view. */
+  bringIn(patch: Patch): void {
+    this.#by(this.clientId(), () => write(this.replica as Replica, patch));
+    this.#tellRefused();
   }
 
   undo(): void {
@@ -332,10 +340,11 @@ export class Replicator {
     const old = this.replica as Replica;
     const { patch, conflicts } = merge(base, mine, theirs, this.strategies);
     const next = this.#successor(theirs, version);
-    for (const operation of patch) next.edit([operation], true);
+    write(next, patch);
     this.flight.ground();
     this.#before = null;
     this.show(old.view, this.#follow(next).view);
+    this.#tellRefused();
     if (next.isSettled) this.#settle();
     if (conflicts.length) this.events.onConflicts(conflicts.map((one) => fromMerge(one, version)));
   }

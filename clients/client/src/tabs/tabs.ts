@@ -159,8 +159,11 @@ export class Tabs {
     this.events.stepDown();
     this.registry.onOffline();
     await this.keeper.disown();
-    for (const { state } of this.registry.documents) handOver(state);
-    this.#isHandingOver = false;
+    try {
+      for (const { state } of this.registry.documents) handOver(state);
+    } finally {
+      this.#isHandingOver = false;
+    }
     if (this.#isClosed) return;
     this.#seek();
     this.#ask();

@@ -22,15 +22,18 @@ export async function takeOver(state: DocumentState, isLeading: () => boolean): 
   state.refresh();
 }
 
-/** Another tab has the queue now, as it is stored: what else was or will be done here stands upon all of it. */
+/**
+ * Another tab has the queue now, as it is stored: what else was or will be done here stands upon all of it. Where
+ * every edit is stored, what the view has beyond that others wrote: it is nothing of this tab's to hand over.
+ */
 export function handOver(state: DocumentState): void {
-  const { replicator, stored, role, conflicts } = state;
+  const { replicator, stored, role, conflicts, isStored, view } = state;
   if (!replicator.replica || stored === undefined || state.leading) return;
   const { version } = replicator.replica;
   const { pending } = replicator.flight;
   state.leading = { version, role, pending, isStored: true, isLive: false, conflicts };
   state.conflicts = [];
-  replicator.handOver(stored);
+  replicator.handOver(isStored ? view : stored);
 }
 
 /** What this tab's replica had without an answer, merged with what the other tab stored. */
@@ -42,10 +45,7 @@ function bringIn(old: Replica, state: DocumentState, own: readonly Unresolved[])
   state.conflicts = own; // they stand where the old view had them
   replicator.show(old.view, view);
   state.conflicts = [...stored, ...state.conflicts];
-  if (patch.length) {
-    replicator.edit(patch);
-    replicator.flight.pending--; // it was counted when it was made
-  }
+  replicator.bringIn(patch);
   if (replicator.replica?.isSettled) replicator.flight.land(true);
   state.onConflicts(conflicts.map((one) => fromMerge(one, version)));
   if (patch.length || own.length || conflicts.length) state.keep();

@@ -1,8 +1,8 @@
 /** What a replicator makes of the server's answers when its record isn't what the server had of it last. */
 
-import type { Json, Patch } from "@collab/client";
-import { expect, test } from "vitest";
-import { Replicator, type SavedReplicator } from "../../src/documents/replicator.js";
+import type { Json, Patch, Strategies } from "@collab/client";
+import { describe, expect, test } from "vitest";
+import { type Refusal, Replicator, type SavedReplicator } from "../../src/documents/replicator.js";
 import type { Change } from "../../src/wire.js";
 
 const RECORD: SavedReplicator = {
@@ -16,9 +16,13 @@ const RECORD: SavedReplicator = {
 const write = (text: string): Patch => [{ op: "text", path: "/text", value: [text] }];
 
 /** Ann's client, as its record has it. */
-function restored(record = RECORD): Replicator {
-  const events = { onView: () => {}, onConflicts: () => {}, onRefused: () => {} };
-  const replicator = new Replicator(() => "ann", {}, events);
+function restored(record = RECORD, strategies: Strategies = {}, refused: Refusal[] = []): Replicator {
+  const events = {
+    onView: () => {},
+    onConflicts: () => {},
+    onRefused: (error: Refusal) => void refused.push(error),
+  };
+  const replicator = new Replicator(() => "ann", strategies, events);
   replicator.restore(structuredClone(record));
   return replicator;
 }
@@ -85,4 +89,34 @@ test("a record of another name of this client is merged: what was sent under tha
   renamed.resume({ version: 11, epoch: 1, state: { text: "sent" }, seq_last: 0 });
   expect(view(renamed)).toEqual({ text: "sent" });
   expect(renamed.flight.pending).toBe(0);
+});
+
+describe("an array that only grows", () => {
+  const tagged = (tags: string[]) => ({ tags, title: "Sync" });
+  const record = (tags: string[]) => ({
+    ...RECORD,
+    replica: { ...RECORD.replica, document: tagged(tags) },
+  });
+  const another = (tags: string[]) => ({ version: 3, epoch: 2, state: tagged(tags) });
+
+  test("may be put in another order by a merge", () => {
+    const replicator = restored(record(["a", "b", "c"]), { "/tags": "grow" });
+    replicator.edit([{ op: "replace", path: "/title", value: "Mine" }]);
+    replicator.edit([{ op: "replace", path: "/tags", value: ["c", "a", "b"] }]);
+    replicator.resume(another(["a", "b", "c"]));
+    expect(view(replicator)).toEqual({ tags: ["c", "a", "b"], title: "Mine" });
+    expect(replicator.epoch).toBe(2);
+  });
+
+  test("keeps what can't be taken out when states are merged, and that is told", () => {
+    const before = restored(record(["a", "b"])); // whoever made it didn't know
+    before.edit([{ op: "replace", path: "/tags", value: ["a"] }]);
+    before.edit([{ op: "replace", path: "/title", value: "Mine" }]);
+    const refused: Refusal[] = [];
+    const replicator = restored(before.save() as SavedReplicator, { "/tags": "grow" }, refused);
+    replicator.resume(another(["a", "b"]));
+    expect(view(replicator)).toEqual({ tags: ["a", "b"], title: "Mine" });
+    expect(refused).toMatchObject([{ code: "INVALID_OPERATION" }]);
+    expect(replicator.next()?.patch).toMatchObject([{ path: "/title" }]);
+  });
 });

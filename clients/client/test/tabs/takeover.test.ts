@@ -1,7 +1,7 @@
 /** What is told while a tab takes over another's queue. */
 
 import type { Json, ViewChange } from "@collab/client";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { fromMerge } from "../../src/documents/conflicts.js";
 import type { DocumentContext } from "../../src/documents/context.js";
 import { NO_EPOCH } from "../../src/documents/replicator.js";
@@ -143,4 +143,44 @@ test("a lead that is lost before anything was written hands over what it had rea
   expect(state.cell.snapshot).toMatchObject({ pending: 1, isStored: true });
   handOver(state);
   expect(state.replicator.next()).toBe(null);
+});
+
+test("what others wrote after the last write isn't handed over as this tab's", async () => {
+  const record = { replica: new Replica({ text: "" }, 5).toJSON(), epoch: 1, edits: 0, flying: 0 };
+  const state = following(() => ({ ...record, conflicts: [], role: "editor" }) as unknown as Json);
+  await takeOver(state, leads);
+  state.replicator.receive(6, [{ op: "text", path: "/text", value: ["theirs"] }], "ben");
+  handOver(state);
+  expect(state.view).toEqual({ text: "theirs" });
+  expect(state.replicator.next()).toBe(null);
+  expect(state.replicator.flight.pending).toBe(0);
+});
+
+describe("more than one edit takes", () => {
+  const names = Array.from({ length: 1_001 }, (_, at) => `field${at}`);
+  const record = { replica: new Replica({}, 5).toJSON(), epoch: 1, edits: 0, flying: 0 };
+  const stored = () => ({ ...record, conflicts: [], role: "editor" }) as unknown as Json;
+  const writeAll = (state: DocumentState) =>
+    state.edited(() => {
+      for (const name of names) state.replicator.edit([{ op: "add", path: `/${name}`, value: 1 }]);
+    });
+
+  test("is handed over by a tab that could not store it", async () => {
+    const state = following(stored);
+    await takeOver(state, leads);
+    writeAll(state);
+    handOver(state);
+    expect(Object.keys(state.view ?? {})).toHaveLength(1_001);
+    expect(state.replicator.flight.pending).toBe(1);
+    expect(state.replicator.next()?.patch).toHaveLength(1_000);
+  });
+
+  test("is brought in by a tab that takes the lead", async () => {
+    const state = following(stored);
+    state.replicator.replace(new Replica({}, 5).toJSON());
+    writeAll(state);
+    await takeOver(state, leads);
+    expect(Object.keys(state.view ?? {})).toHaveLength(1_001);
+    expect(state.replicator.flight.pending).toBe(1_001);
+  });
 });
