@@ -46,6 +46,7 @@ async function fetchMissing(state: DocumentState, wire: DocumentWire, isOn: () =
 async function sendPending(state: DocumentState, wire: DocumentWire, isOn: () => boolean): Promise<void> {
   const { replicator, context } = state;
   const http = await context.http();
+  if (!isOn()) return;
   const path = `${resourcePath(state.type, state.id)}/operations`;
   replicator.flight.isSent = false;
   for (let next = replicator.next(); next; next = replicator.next()) {
@@ -59,11 +60,16 @@ async function sendPending(state: DocumentState, wire: DocumentWire, isOn: () =>
     } catch (error) {
       if (error instanceof GapError) return fetchMissing(state, wire, isOn); // others were faster: the rest goes next time
       if (!isRefusal(error)) throw error;
-      wire.onRefused({ ...error.problem, code: error.code, message: error.message } as ServerError);
-      return;
+      if (replicator.replica?.inFlight !== next) return; // it came over a socket meanwhile, and had its answer
+      const refusal = { ...error.problem, code: error.code, message: error.message } as ServerError;
+      if (!wire.onRefused(refusal) || isBehind(state, refusal)) return;
     }
   }
 }
+
+/** What others wrote has to be fetched first, with the next poll. */
+const isBehind = ({ confirmed }: DocumentState, { version = 0 }: ServerError): boolean =>
+  version > confirmed.version;
 
 /** A bug that an edit meets at the server is met again by the same edit. */
 const isRefusal = (error: unknown): error is RequestError =>

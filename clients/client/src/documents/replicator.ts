@@ -60,7 +60,8 @@ export class Replicator {
   readonly flight = new Flight();
   /** Of the change that is being taken in, if one is: nothing goes in flight then. */
   #author: string | null | undefined;
-  #editsMax = Number.POSITIVE_INFINITY; // in a patch: fewer while one to blame is looked for
+  #editsMax = Number.POSITIVE_INFINITY; // in a patch: fewer while one to blame is looked for,
+  #growth = 1; // and when it is found more and more again, for it may not be the only one
   /** Document and view before a state took the place of changes, for a merge if the base turns out too old. */
   #before: { document: Json; view: Json; after: Json } | null = null;
 
@@ -101,6 +102,7 @@ export class Replicator {
   /** What is in flight waits again, as it stands on the present document; at most so many edits a patch. */
   requeue(editsMax = this.#editsMax): void {
     (this.replica as Replica).requeue();
+    if (editsMax < this.#editsMax) this.#growth = 1;
     this.#editsMax = editsMax;
     this.flight.ground();
   }
@@ -205,13 +207,13 @@ export class Replicator {
     this.#before = null;
     const isAll = !!this.replica?.isSettled;
     this.flight.land(isAll);
-    if (isAll) this.#editsMax = Number.POSITIVE_INFINITY;
+    this.#editsMax = isAll ? Number.POSITIVE_INFINITY : this.#editsMax * this.#growth;
   }
 
-  /** The edits in flight leave the view; those after them go together again. */
+  /** The edits in flight leave the view; those after them come to go together again. */
   withdraw(): Patch {
     const patch = this.#by(null, () => (this.replica as Replica).withdraw());
-    this.#editsMax = Number.POSITIVE_INFINITY;
+    this.#growth = 2;
     this.#settle();
     return patch;
   }

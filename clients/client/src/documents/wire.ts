@@ -173,22 +173,19 @@ export class DocumentWire {
     else this.state.tell("ERROR", error);
   }
 
-  /** The submission in flight was not committed. */
-  onRefused(error: ServerError): void {
+  /** The submission in flight was not committed. True: what there is now may go at once. */
+  onRefused(error: ServerError): boolean {
     const { replicator } = this.state;
     replicator.flight.isSent = false;
     const verdict = verdictOn(error, replicator);
     if (verdict.next === "later") this.outbox.block(verdict.afterMs);
-    else if (verdict.next === "refused") this.#onWithdrawn(error, verdict.operations);
+    else if (verdict.next === "refused") this.state.onRefused(error, verdict.operations);
     else if (verdict.next === "subscribe") this.#subscribeAgain(false);
     else if (verdict.next === "reload") this.#subscribeAgain(true);
-    else if (verdict.next === "again") this.outbox.request(false);
+    const isNow = verdict.next === "again" || verdict.next === "refused";
+    if (isNow) this.outbox.request(false);
     void this.state.store();
-  }
-
-  #onWithdrawn(error: ServerError, operations: Patch): void {
-    this.state.onRefused(error, operations);
-    this.outbox.request(false);
+    return isNow;
   }
 
   // ------------------------------------------------------------------------------------------- sending

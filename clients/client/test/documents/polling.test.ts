@@ -2,7 +2,7 @@
 
 import { type Client, createClient, memoryStore, type Problem, type SharedDocument } from "@collab/client";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type Answer, FakePlatform } from "../support/fake.js";
+import { type Answer, type Answered, FakePlatform } from "../support/fake.js";
 import type { Event } from "../support/people.js";
 
 let platform: FakePlatform;
@@ -48,7 +48,7 @@ async function poll(posts: Answer, reads: Answer = () => nothingNew): Promise<vo
 
 describe("what answers before the gateway", () => {
   const page = "<html>Log in</html>";
-  const answers: [string, ReturnType<Answer>][] = [
+  const answers: [string, Answered][] = [
     ["a page of its own", { status: 200, body: page }],
     ["JSON of its own", { status: 200, body: { code: 0 } }],
     ["a page that says no", { status: 403, body: page }],
@@ -155,4 +155,63 @@ test("a poll asks and sends nothing more after it was to end", async () => {
     "POST /v1/resources/event/1/operations",
   ]);
   expect(document.snapshot).toMatchObject({ version: 6, pending: 1 });
+});
+
+describe("an answer that comes when there is a socket again", () => {
+  const ID = { resource: "event", resource_type: "event", resource_id: "1" };
+  const ops = () => platform.socket.sent.filter(({ type }) => type === "OP");
+  let answer: (answered: Answered) => void;
+  const late: Answer = () => {
+    return new Promise((resolve) => {
+      answer = resolve;
+    });
+  };
+
+  async function reconnect(): Promise<void> {
+    platform.network.tell();
+    await settle();
+    platform.socket.admit();
+    await settle();
+    platform.socket.tell("SUBSCRIBE_ACK", { ...ID, version: 5, epoch: 1, role: "editor", changes: [] });
+    await settle();
+  }
+
+  test("refuses nothing but what it answers", async () => {
+    document.set("/title", "One");
+    await poll(late);
+    await reconnect();
+    platform.socket.tell("OP_ACK", { ...ID, id: "op-1", version: 6 });
+    document.set("/title", "Two");
+    await settle();
+    expect(ops().map(({ id }) => id)).toEqual(["op-1", "op-2"]);
+    answer(problem(422, "INVALID_OPERATION"));
+    await settle();
+    expect(document.snapshot).toMatchObject({ view: { title: "Two" }, pending: 1 });
+    expect(problems).toEqual([]);
+  });
+
+  test("lets nothing go a second time", async () => {
+    document.set("/title", "One");
+    await poll(() => nothingNew, late);
+    await reconnect();
+    answer(nothingNew);
+    await settle();
+    const operations = [{ op: "add", path: "/location", value: "Room 1" }];
+    platform.socket.tell("OP_BROADCAST", { ...ID, client_id: "b", version: 6, operations });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(ops()).toHaveLength(1);
+  });
+});
+
+test("edits that the gateway refuses leave one after the other, without waiting for the next poll", async () => {
+  for (const name of ["a", "b", "c"]) document.set(`/start_${name}`, "tomorrow");
+  document.set("/location", "Room 1");
+  let version = 5;
+  await poll((_method, _url, body) => {
+    const { operations } = body as { operations: { path: string }[] };
+    const isBad = operations.some(({ path }) => path.startsWith("/start"));
+    return isBad ? problem(422, "INVALID_OPERATION") : { status: 200, body: { version: ++version } };
+  });
+  expect(document.snapshot).toMatchObject({ view: { title: "Sync", location: "Room 1" }, pending: 0 });
+  expect(problems).toHaveLength(3);
 });

@@ -85,7 +85,8 @@ export type Answer = (
   method: string,
   url: URL,
   body: unknown,
-) => { status: number; body?: object | string } | Error;
+) => Answered | Error | Promise<Answered>;
+export type Answered = { status: number; body?: object | string };
 
 function response(status: number, body: object | string = {}): Response {
   if (typeof body === "string")
@@ -124,7 +125,7 @@ export class FakePlatform {
         const method = init.method ?? "GET";
         this.requests.push(`${method} ${new URL(url).pathname}${new URL(url).search}`);
         const body = init.body === undefined ? undefined : JSON.parse(String(init.body));
-        const answer = this.answer(method, new URL(url), body);
+        const answer = await this.answer(method, new URL(url), body);
         if (answer instanceof Error) throw answer;
         return response(answer.status, answer.body);
       },
