@@ -15,7 +15,7 @@ import type {
   ViewChange,
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
-import { PatchError, textDifference, writeDelta } from "../kernel/index.js";
+import { PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
 import { carriedConflict, patchOf, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { NO_EPOCH } from "./replicator.js";
@@ -228,13 +228,17 @@ export class Document<T = Json> implements SharedDocument<T> {
         conflict = carriedConflict(conflict, before, operations);
       }),
       state.refused.add(() => {
-        if (valueAt(state.view, conflict.path) !== value) state.conflicts = [conflict, ...state.conflicts];
+        if (valueAt(state.view, conflict.path) === value) return;
+        state.conflicts = [conflict, ...state.conflicts];
+        over();
       }),
     ];
     const over = () => {
       for (const end of ends) end();
     };
-    this.saved().then(over, over);
+    // Another edit may be refused before.
+    const goOn = () => (state.status === "ready" ? this.saved().then(over, goOn) : over());
+    void goOn();
   }
 
   #tell: Tell = (message, cause) => {
@@ -253,14 +257,15 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   /**
-   * The side that is in the document now. A refused patch is one: with more than one conflict, or more in it than
-   * what is in conflict, it is sent, and the answers are edits upon it.
+   * The side that is in the document now. A refused patch is one: with more than one conflict, more in it than what
+   * is in conflict, or more written since, it is sent, and the answers are edits upon it.
    */
   #decide({ told }: Unresolved, resolution: Resolution): Side {
     const { state } = this;
     const { replicator } = state;
     const refused = state.conflicts.filter(({ kind }) => kind === "refused");
-    const isAlone = refused.length === 1 && replicator.replica?.inFlight?.patch.length === 1;
+    const { inFlight, buffer } = (replicator.replica as Replica).toJSON();
+    const isAlone = refused.length === 1 && inFlight?.submission.patch.length === 1 && !buffer.length;
     const isSent = !isAlone || (resolution === "mine" && told.kind === "overwrote");
     replicator.decide(isSent);
     state.conflicts = state.conflicts.map((one) =>

@@ -782,6 +782,24 @@ describe("a conflict that was committed", () => {
     expect(document.snapshot.view?.title).toBe(title);
     expect(ops()).toHaveLength(edits);
   });
+
+  test("comes back once where its resolution is refused, after other edits and before others", async () => {
+    const id = await conflict();
+    document.set("/start_time", "tomorrow");
+    document.resolve(id, { value: "Both" });
+    const refuse = async (ref: string) => {
+      tell("ERROR", { code: "INVALID_OPERATION", message: "no", ref });
+      await vi.advanceTimersByTimeAsync(1_000);
+    };
+    await refuse("op-2");
+    expect(document.snapshot).toMatchObject({ view: { title: "Both" }, conflicts: [] });
+    document.set("/end_time", "tomorrow");
+    await refuse("op-3");
+    await refuse("op-4");
+    expect(document.snapshot).toMatchObject({ view: { title: "Mine" }, pending: 0, conflicts: [{ id }] });
+    expect(document.snapshot.conflicts).toHaveLength(1);
+    expect(problems).toHaveLength(3);
+  });
 });
 
 describe("a conflict that is asked about", () => {
@@ -827,6 +845,19 @@ describe("a conflict that is asked about", () => {
     await settle();
     expect(document.snapshot).toMatchObject({ view: { title: "Theirs" }, pending: 0 });
     expect(ops()).toHaveLength(1);
+  });
+
+  test("theirs stays where mine was written further meanwhile", async () => {
+    const id = await asked();
+    document.set("/title", "Mine and more");
+    document.resolve(id, "theirs");
+    await settle();
+    expect(op()?.payload).toMatchObject({ seq: 1, force: true });
+    tell("OP_ACK", { id: "op-1", version: 7 });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(op()?.payload).toMatchObject({ seq: 2, version: 7 });
+    expect(op()?.payload.operations).toEqual([{ op: "replace", path: "/title", value: "Theirs" }]);
+    expect(document.snapshot).toMatchObject({ view: { title: "Theirs" }, conflicts: [] });
   });
 
   test("a merge is a new edit", async () => {
