@@ -184,6 +184,8 @@ class GatewayClient implements Client, Peer {
     this.#tabs?.abandon();
     this.#tabs?.close();
     this.#tabs = null;
+    for (const { state } of this.#registry.documents) state.leading = null;
+    this.#registry.onOffline();
     this.#keeper.leave();
     this.#server.disconnect();
     return true;

@@ -741,6 +741,34 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     expect(problems).toHaveLength(1);
   });
 
+  test("who learns that the tab that it follows is another user's shows nothing as live any more", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    const [one, two] = [people.client("ann", { store: store() }), people.client("ann", { store: store() })];
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const channel = new BroadcastChannel(String(store().name));
+    const leading = new Promise<{ meta: object }>((resolve) => {
+      channel.onmessage = (event) => {
+        const note = (event as MessageEvent).data;
+        if (note.kind === "leading" && note.connection.isPaused) resolve(note);
+      };
+    });
+    one.disconnect();
+    first.set("/title", "Another's");
+    await until(second, (now) => now.pending === 1);
+    const note = await leading;
+    const told = new Promise<Problem>((resolve) => two.onProblem(resolve));
+    channel.postMessage({ ...note, meta: { ...note.meta, userId: "carl" } });
+    expect(await told).toMatchObject({ code: "STORE_OTHER_USER" });
+    await until(second, (now) => !now.isLive && now.pending === 0);
+    second.set("/location", "Room 1");
+    two.connect();
+    await second.saved();
+    await until(ben, (now) => now.view?.location === "Room 1");
+    channel.close();
+  });
+
   test("what a tab that led before tells late is nothing to those that follow another", async () => {
     const { document: ben } = await people.event("ben", { title: "Sync" });
     const store = shared();
