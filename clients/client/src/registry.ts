@@ -120,13 +120,12 @@ export class Registry {
     for (const { item } of this.#calendars.values()) this.#subscribeCalendar(link, item);
   }
 
-  /** Where the server takes it, all documents in one message. */
+  /** Where the server takes it, all documents in one message: it takes none of them where one is refused. */
   #subscribe(link: Sender): void {
-    const documents = [...this.#attached];
-    if (!link.features.includes("subscribe_many") || documents.length < 2) {
-      for (const { wire } of documents) wire.subscribe();
-      return;
-    }
+    const allowed = [...this.#attached].filter(({ state }) => !state.denial);
+    const documents = link.features.includes("subscribe_many") && allowed.length > 1 ? allowed : [];
+    for (const one of this.#attached) if (!documents.includes(one)) one.wire.subscribe();
+    if (!documents.length) return;
     for (const { wire } of documents) wire.onOnline();
     const resources = documents.map(({ wire }) => wire.subscription());
     const visible = this.context.isVisible();

@@ -104,10 +104,15 @@ test("an id that can't be one is refused for good, and keeps nobody from another
   client.onProblem((problem) => problems.push(problem));
   const mangled = client.open("event", `${document.id})`);
   const whole = client.open<Event>("event", document.id);
+  mangled.create({ title: "Mine" });
+  const refusal = { code: "INVALID_MESSAGE", message: expect.stringContaining("resource_id") };
+  const saved = expect(mangled.saved()).rejects.toMatchObject(refusal);
   client.connect();
   await until(mangled, (now) => now.status === "forbidden");
   await until(whole, (now) => now.isLive && now.view?.title === "Sync");
-  expect(problems).toEqual([]);
+  await saved;
+  await expect(mangled.saved()).rejects.toMatchObject(refusal);
+  expect(problems).toMatchObject([{ code: "ERROR", id: mangled.id, refusal }]);
 });
 
 test("an edit of nothing is refused before it is sent", async () => {

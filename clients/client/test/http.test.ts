@@ -2,7 +2,7 @@
 
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createClient } from "@collab/client";
+import { createClient, type Problem } from "@collab/client";
 import { expect, test } from "vitest";
 import { People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -39,9 +39,12 @@ test("while real time is switched off edits come and go over HTTP, and then by s
 test("an id that can't be one is refused over HTTP as by socket", async () => {
   people.gateway.configure("[features]\nrollout_percentage = 0\n");
   const client = people.client("ann");
+  const problems: Problem[] = [];
+  client.onProblem((problem) => problems.push(problem));
   const mangled = client.open("event", "no)id");
   await until(client.connection, (now) => now.state === "polling");
   await until(mangled, (now) => now.status === "forbidden");
+  expect(problems).toMatchObject([{ code: "ERROR", id: mangled.id }]);
   people.gateway.configure("");
 });
 

@@ -68,16 +68,11 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   #checkEditable(): void {
-    const { replicator, role, key } = this.state;
-    this.#checkOpen(role === "viewer");
-    if (!replicator.replica) throw new EditError("NOT_READY", `${key} isn't loaded: await ready() first.`);
-  }
-
-  #checkOpen(isViewed = false): void {
-    const { status, key } = this.state;
+    const { replicator, role, status, key } = this.state;
     if (status === "closed") throw this.#closed();
-    if (status === "forbidden" || isViewed)
+    if (status === "forbidden" || role === "viewer")
       throw new EditError("FORBIDDEN", `${key} may be viewed, not edited.`);
+    if (!replicator.replica) throw new EditError("NOT_READY", `${key} isn't loaded: await ready() first.`);
   }
 
   #closed(): EditError {
@@ -141,9 +136,10 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   async saved(): Promise<void> {
-    const { replicator, saved } = this.state;
+    const { replicator, saved, status, denial } = this.state;
     const { settled, pending } = replicator.flight;
-    if (this.snapshot.pending) this.#checkOpen();
+    const refusal = status === "closed" ? this.#closed() : denial;
+    if (refusal && this.snapshot.pending) throw refusal;
     await saved.wait(settled + pending, settled);
     // The tab that has the queue has everything acknowledged.
     if (this.state.leading) await saved.wait(EVERYTHING, this.snapshot.pending ? 0 : EVERYTHING);

@@ -1,6 +1,12 @@
 /** A patch of any length, in edits. */
 
-import { DEFAULT_LIMITS, type Patch, PatchError, type PatchOperation, type Replica } from "../kernel/index.js";
+import {
+  DEFAULT_LIMITS,
+  type Patch,
+  PatchError,
+  type PatchOperation,
+  type Replica,
+} from "../kernel/index.js";
 
 /** What can't be written is among what the replica has `refused`, and leaves the rest of the patch as it is. */
 export function write(replica: Replica, patch: Patch): void {

@@ -18,7 +18,8 @@ export async function poll(state: DocumentState, wire: DocumentWire, isOn: () =>
     await sendPending(state, wire, isOn);
   } catch (error) {
     if (!(error instanceof RequestError) || error.isPassing) throw error;
-    if (error.status === 400 || error.code === "FORBIDDEN") state.forbid(error.message);
+    if (error.status === 400 || error.code === "FORBIDDEN")
+      state.forbid({ ...error.problem, code: error.code, message: error.message });
     else state.context.onProblem({ code: "ERROR", message: error.message, type: state.type, id: state.id });
   } finally {
     state.remember();

@@ -46,6 +46,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   readonly ready = new Waiters();
   /** In a tab that follows: those of what it could not hand over. */
   conflicts: readonly Unresolved[] = [];
+  /** Why it is forbidden. */
+  denial: RequestError | null = null;
   status: DocumentStatus = "loading";
   role: Role | null = null;
   isLive = false;
@@ -185,15 +187,21 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   becomeReady(): void {
     if (this.status === "closed") return;
     this.status = "ready";
+    this.denial = null;
     this.ready.reached(1);
   }
 
-  forbid(message: string): void {
+  /** The token doesn't grant it; or its name can't be one, which nothing else tells. */
+  forbid(error: Refusal): void {
+    const { code, message } = error;
+    const isFault = code !== "FORBIDDEN";
+    if (isFault && this.status !== "forbidden") this.tell("ERROR", error);
+    this.denial = new RequestError(code, message, isFault ? 400 : 403);
     this.isLive = false;
     this.status = "forbidden";
     this.ready.reached(1);
     this.presence.leave();
-    this.saved.reject(new RequestError("FORBIDDEN", message, 403));
+    this.saved.reject(this.denial);
   }
 
   /** After each message: the confirmed document as it is now, and who made it so. */

@@ -158,7 +158,8 @@ export class DocumentWire {
 
   #onRole(role: Role | null): void {
     this.state.role = role;
-    if (role === null) this.state.forbid("The token doesn't grant this any more.");
+    if (role === null)
+      this.state.forbid({ code: "FORBIDDEN", message: "The token doesn't grant this any more." });
   }
 
   #onError(ref: string | null, error: ServerError): void {
@@ -168,7 +169,7 @@ export class DocumentWire {
     if (isAnswer) this.subscribeRef = null;
     if (flying && ref === `op-${flying.seq}`) this.onRefused(error);
     else if (isAnswer ? FINAL.includes(error.code) : error.code === "FORBIDDEN" && ref === null)
-      state.forbid(error.message);
+      state.forbid(error);
     else if (isAnswer) this.#subscribeLater(error);
     else this.state.tell("ERROR", error);
   }

@@ -72,8 +72,9 @@ export class TabRoom {
     await this.document.ready();
     const seq = this.#tabs.get(tab);
     if (seq === undefined || this.document.state.status === "closed") return; // it left meanwhile, or this tab ends
-    if (this.document.snapshot.status === "forbidden") {
-      this.events.tell(tab, "ERROR", { code: "FORBIDDEN", message: "The token doesn't grant it.", ref });
+    const { denial } = this.document.state;
+    if (denial) {
+      this.events.tell(tab, "ERROR", { code: denial.code, message: denial.message, ref });
       return;
     }
     const { role } = this.document.snapshot;

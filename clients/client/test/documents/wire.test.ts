@@ -730,6 +730,32 @@ describe("a role", () => {
     tell("ROLE_CHANGED", { role: null });
     expect(document.snapshot).toMatchObject({ status: "forbidden", isLive: false });
   });
+
+  test("that was refused is asked for alone, so that it is refused alone, and told once", async () => {
+    await start();
+    for (const id of ["2", "3"]) client.open("event", id);
+    await settle();
+    tell("ROLE_CHANGED", { resource_id: "2", role: null });
+    const ref = platform.socket.last("SUBSCRIBE")?.id;
+    tell("ERROR", { resource_id: "3", ref, code: "INVALID_MESSAGE", message: "no id" });
+    platform.socket.end(1006);
+    platform.network.tell();
+    await settle();
+    client.open("event", "4");
+    await settle();
+    platform.socket.admit({ features: ["subscribe_many"] });
+    await settle();
+    const asked = platform.socket.sent.filter(({ type }) => type === "SUBSCRIBE");
+    const ids = (one: object) => (one as { resource_id: string }).resource_id;
+    const together = asked.flatMap(
+      ({ payload }) => (payload.resources as object[] | undefined)?.map(ids) ?? [],
+    );
+    expect(together).toEqual(["1", "4"]);
+    const alone = asked.filter(({ payload }) => !payload.resources);
+    expect(alone.map(({ payload }) => payload.resource_id)).toEqual(["2", "3"]);
+    tell("ERROR", { resource_id: "3", ref: alone[1]?.id, code: "INVALID_MESSAGE", message: "no id" });
+    expect(problems).toMatchObject([{ code: "ERROR", id: "3", refusal: { code: "INVALID_MESSAGE" } }]);
+  });
 });
 
 const CONFLICT = {

@@ -1,4 +1,12 @@
-import { apply, GapError, type Json, type Operations, type Patch, Replica, type SavedReplica } from "@collab/client/kernel";
+import {
+  apply,
+  GapError,
+  type Json,
+  type Operations,
+  type Patch,
+  Replica,
+  type SavedReplica,
+} from "@collab/client/kernel";
 import { describe, expect, it } from "vitest";
 
 const event = () => ({ title: "Tea", text: "abc", tags: ["a"], place: { city: "Ulm" } });

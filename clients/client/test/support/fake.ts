@@ -81,11 +81,7 @@ export class FakeSignal implements Signal {
 }
 
 /** What a client asked over HTTP, and what it gets: a text is a page of something before the gateway. */
-export type Answer = (
-  method: string,
-  url: URL,
-  body: unknown,
-) => Answered | Error | Promise<Answered>;
+export type Answer = (method: string, url: URL, body: unknown) => Answered | Error | Promise<Answered>;
 export type Answered = { status: number; body?: object | string };
 
 function response(status: number, body: object | string = {}): Response {
