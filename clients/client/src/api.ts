@@ -165,7 +165,8 @@ export type Role = "viewer" | "editor" | "admin";
 
 /**
  * `loading`: nothing known yet. `ready`: there is a view (from the store or the server). `forbidden`: the token
- * doesn't grant it (any more), or its id can't be one, which `onProblem` tells. `closed`: `close` was called as often as `open`.
+ * doesn't grant it (any more), or its id can't be one, which `onProblem` tells. `closed`: `close` was called as
+ * often as `open`.
  */
 export type DocumentStatus = "loading" | "ready" | "forbidden" | "closed";
 

@@ -233,8 +233,11 @@ export class Document<T = Json> implements SharedDocument<T> {
       for (const end of ends) end();
     };
     // Another edit may be refused before.
-    const goOn = () => (state.status === "ready" ? this.saved().then(over, goOn) : over());
-    void goOn();
+    const goOn = (): void => {
+      if (state.status === "ready") this.saved().then(over, goOn);
+      else over();
+    };
+    goOn();
   }
 
   #tell: Tell = (message, cause) => {

@@ -107,24 +107,17 @@ export class Replicator {
     this.flight.ground();
   }
 
-  /** What led to this view is another's to send; what was done upon it waits. */
-  handOver(view: Json): void {
+  /** Another replica, whose numbers go on, takes over with this patch upon its document. */
+  succeed(document: Json, version: number, patch: Patch): Replica {
     const old = this.replica as Replica;
-    const patch = emit(view, difference(view, old.view));
-    const next = this.#successor(view, old.version);
+    const { seqNext } = old.toJSON();
+    const next = new Replica(document, version, { strategies: this.strategies, seqNext });
     write(next, patch);
+    this.flight.ground();
     this.#before = null;
-    this.epoch = 0; // whose numbers count is seen there; it isn't new
-    this.flight.land(true);
-    if (!next.isSettled) this.flight.pending++;
     this.show(old.view, this.#follow(next).view);
     this.#tellRefused();
-  }
-
-  /** Another replica, whose numbers go on. */
-  #successor(document: Json, version: number): Replica {
-    const { seqNext } = (this.replica as Replica).toJSON();
-    return new Replica(document, version, { strategies: this.strategies, seqNext });
+    return next;
   }
 
   #follow(replica: Replica): Replica {
@@ -339,15 +332,8 @@ export class Replicator {
 
   /** Another history, or a base that is gone: the three states are all there is. */
   #merge(base: Json, mine: Json, theirs: Json, version: number): void {
-    const old = this.replica as Replica;
     const { patch, conflicts } = merge(base, mine, theirs, this.strategies);
-    const next = this.#successor(theirs, version);
-    write(next, patch);
-    this.flight.ground();
-    this.#before = null;
-    this.show(old.view, this.#follow(next).view);
-    this.#tellRefused();
-    if (next.isSettled) this.#settle();
+    if (this.succeed(theirs, version, patch).isSettled) this.#settle();
     if (conflicts.length) this.events.onConflicts(conflicts.map((one) => fromMerge(one, version)));
   }
 

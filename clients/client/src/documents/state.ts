@@ -194,9 +194,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   /** The token doesn't grant it; or its name can't be one, which nothing else tells. */
   forbid(error: Refusal): void {
     const { code, message } = error;
-    const isFault = code !== "FORBIDDEN";
-    if (isFault && this.status !== "forbidden") this.tell("ERROR", error);
-    this.denial = new RequestError(code, message, isFault ? 400 : 403);
+    if (code !== "FORBIDDEN" && !this.denial) this.tell("ERROR", error);
+    this.denial = new RequestError(code, message, 403);
     this.isLive = false;
     this.status = "forbidden";
     this.ready.reached(1);

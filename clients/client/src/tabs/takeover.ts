@@ -3,7 +3,7 @@
 import { fromMerge, type Unresolved } from "../documents/conflicts.js";
 import { NO_EPOCH } from "../documents/replicator.js";
 import type { DocumentState } from "../documents/state.js";
-import { merge, type Replica } from "../kernel/index.js";
+import { difference, emit, merge, type Replica } from "../kernel/index.js";
 
 /** This tab has the queue now: what is stored, and upon it what this tab had not handed over; nothing if it lost it. */
 export async function takeOver(state: DocumentState, isLeading: () => boolean): Promise<void> {
@@ -33,7 +33,11 @@ export function handOver(state: DocumentState): void {
   const { pending } = replicator.flight;
   state.leading = { version, role, pending, isStored: true, isLive: false, conflicts };
   state.conflicts = [];
-  replicator.handOver(isStored ? view : stored);
+  const known = isStored ? view : stored;
+  replicator.epoch = 0; // whose numbers count is seen there; it isn't new
+  replicator.flight.land(true);
+  const next = replicator.succeed(known, version, emit(known, difference(known, view)));
+  if (!next.isSettled) replicator.flight.pending++;
 }
 
 /** What this tab's replica had without an answer, merged with what the other tab stored. */
