@@ -44,7 +44,7 @@ test("an id that can't be one is refused over HTTP as by socket", async () => {
   const mangled = client.open("event", "no)id");
   await until(client.connection, (now) => now.state === "polling");
   await until(mangled, (now) => now.status === "forbidden");
-  expect(problems).toMatchObject([{ code: "ERROR", id: mangled.id }]);
+  expect(problems).toMatchObject([{ code: "ERROR", id: mangled.id, refusal: { code: "INVALID_MESSAGE" } }]);
   people.gateway.configure("");
 });
 

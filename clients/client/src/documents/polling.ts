@@ -18,8 +18,9 @@ export async function poll(state: DocumentState, wire: DocumentWire, isOn: () =>
     await sendPending(state, wire, isOn);
   } catch (error) {
     if (!(error instanceof RequestError) || error.isPassing) throw error;
-    if (error.status === 400 || error.code === "FORBIDDEN")
-      state.forbid({ ...error.problem, code: error.code, message: error.message });
+    const isMisnamed = error.status === 400;
+    const code = isMisnamed ? "INVALID_MESSAGE" : error.code; // as by socket
+    if (isMisnamed || code === "FORBIDDEN") state.forbid({ ...error.problem, code, message: error.message });
     else state.context.onProblem({ code: "ERROR", message: error.message, type: state.type, id: state.id });
   } finally {
     state.remember();

@@ -194,8 +194,9 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   /** The token doesn't grant it; or its name can't be one, which nothing else tells. */
   forbid(error: Refusal): void {
     const { code, message } = error;
-    if (code !== "FORBIDDEN" && !this.denial) this.tell("ERROR", error);
-    this.denial = new RequestError(code, message, 403);
+    const isFault = code !== "FORBIDDEN";
+    if (isFault && !this.denial) this.tell("ERROR", error);
+    this.denial = new RequestError(code, message, isFault ? 400 : 403);
     this.isLive = false;
     this.status = "forbidden";
     this.ready.reached(1);
