@@ -36,7 +36,6 @@ import {
   isArray,
   isObject,
   type Json,
-  type JsonArray,
   type JsonObject,
   PatchError,
   TOO_LARGE,
