@@ -18,7 +18,7 @@ async def test_a_bug_is_answered_and_logged_and_ends_nothing(caplog: pytest.LogC
         raise RuntimeError("the secret detail")
 
     application = Starlette(routes=[Route("/", broken)], exception_handlers=problems.HANDLERS)
-    frame = Frame({"method": "GET", "path": "/", "query": "", "headers": []})
+    frame = Frame({"repeated": False, "method": "GET", "path": "/", "query": "", "headers": []})
     header, body = await respond(application, frame)
     assert (header["status"], b"A bug" in body, b"secret" in body) == (500, True, False)
     assert "the secret detail" in caplog.text
