@@ -56,8 +56,8 @@ class Crowd(Connections):
         if user.offline_base is not None:
             user.kept += 1
             self.counts["kept_offline"] += 1
-        if user.state == "live" and len(user.queue) == 1:
-            self.later(now, QUEUE_RETRY_MS, self.send_queue, user)
+        if user.state == "live":
+            self._send_later(user, now)
 
     def send_queue(self, user: User, now: int) -> None:
         """Send what waits, as far as it may be sent."""
@@ -65,8 +65,18 @@ class Crowd(Connections):
             intended_ns, kind, index = user.queue.pop(0)
             self.edit(user, kind, index, intended_ns)
         if user.queue:
-            self.later(now, QUEUE_RETRY_MS, self.send_queue, user)
+            self._send_later(user, now)
         self._allow(user)
+
+    def _send_later(self, user: User, now: int) -> None:
+        """Try the queue again in a while: one timer for each connection, however often it is asked for."""
+        if user.queue_timer != user.timer:
+            user.queue_timer = user.timer
+            self.later(now, QUEUE_RETRY_MS, self._send_again, user)
+
+    def _send_again(self, user: User, now: int) -> None:
+        user.queue_timer = -1
+        self.send_queue(user, now)
 
     def _allow(self, user: User) -> None:
         """Leave edits to the engine where nothing waits to be sent before them."""

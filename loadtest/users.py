@@ -121,6 +121,7 @@ class User:
         "postponed",
         "presence_number",
         "queue",
+        "queue_timer",
         "replica",
         "request",
         "resource_id",
@@ -159,6 +160,7 @@ class User:
         self.return_delay_ms: float | None = None
         self.offline_base: int | None = None  # the version before a spell without connection
         self.queue: list[tuple[int, int, int]] = []
+        self.queue_timer = -1
         self.kept = 0
         self.postponed: set[int] = set()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from loadtest.connections import MS
 from loadtest.crowd import QUEUE_RETRY_MS, Crowd
 from loadtest.engine import CLOSED, REJECTED
@@ -42,6 +44,26 @@ def test_a_user_has_no_more_unanswered_than_the_server_remembers() -> None:
     crowd.run_timers(later + int(QUEUE_RETRY_MS * MS))
     assert in_flight(crowd, user) == list(range(3, SEQS_KEPT + 3))
     assert len(user.queue) == 2
+
+
+def test_a_queue_has_one_timer_however_often_it_is_tried() -> None:
+    class Asked(Collab):
+        times = 0
+
+        def may_send(self, engine: Any, user: User) -> bool:
+            self.times += 1
+            return super().may_send(engine, user)
+
+    crowd, user = crowd_of_one()
+    crowd.protocol = asked = Asked()
+    write(crowd, SEQS_KEPT + 4)
+    for _ in range(10):
+        crowd.send_queue(user, NOW)  # as each answer does where one edit flies at a time
+    asked.times = 0
+    for tick in range(1, 4):
+        crowd.run_timers(NOW + tick * int(QUEUE_RETRY_MS * MS))
+        assert asked.times == tick
+    assert len(user.queue) == 4
 
 
 def test_what_waits_to_be_sent_again_counts_as_unanswered() -> None:
