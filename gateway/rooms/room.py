@@ -41,6 +41,7 @@ from gateway.rooms.audience import Audience
 from gateway.rooms.broadcast import acknowledged
 from gateway.rooms.conflicts import NOTHING_FOUND, Met, found_conflicts, met_by
 from gateway.rooms.context import RoomContext
+from gateway.rooms.cursors import at_head
 from gateway.rooms.history import History
 from gateway.rooms.roster import Roster
 from gateway.rooms.submission import Staged, Submission, record_of
@@ -609,6 +610,13 @@ class Room:
         if acks:
             payload["acks"] = [acknowledged(ack) for ack in acks]
         return messages.encode("SYNC_RESPONSE", payload, self.stamp_ms())
+
+    def presence_message(self) -> bytes:
+        """Who is here, for one who comes or missed it: with cursors as of the head."""
+        now_ms = self.wall_ms()
+        for entry in self.roster.listed(now_ms):
+            entry.cursor = at_head(entry.cursor, entry.client_id, self.history)
+        return self.roster.state(now_ms)
 
     def trim(self, versions_max: int, bytes_max: int) -> None:
         """Bound the window, but keep what submissions on their way are based on."""

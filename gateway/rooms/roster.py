@@ -269,17 +269,21 @@ class Roster:
             self._announce(self.state(now_ms), None)
             self._share_late()
 
-    def state(self, now_ms: int) -> bytes:
-        """The PRESENCE_STATE message."""
+    def listed(self, now_ms: int) -> list[Presence]:
+        """Who a PRESENCE_STATE names: everybody, or of a crowd those who were active lately."""
         entries = list(self._entries.values())
         if self.crowded:
             since = now_ms - self._config.active_s * 1000
             active = [entry for entry in entries if entry.active_ms >= since]
             active.sort(key=lambda entry: entry.active_ms, reverse=True)
             entries = active[: self._config.members_max]
+        return entries
+
+    def state(self, now_ms: int) -> bytes:
+        """The PRESENCE_STATE message."""
         payload = {
             **self._resource,
-            "presences": [entry.payload() for entry in entries],
+            "presences": [entry.payload() for entry in self.listed(now_ms)],
             "count": len(self._entries),
         }
         return messages.encode("PRESENCE_STATE", payload, self._stamp(now_ms))

@@ -45,6 +45,22 @@ test("a cursor stands after what its owner types at it, and before what others d
   expect(cursor()).toEqual({ field: "description", position: 2, anchor: 5 });
 });
 
+test("who comes later sees a cursor where it stands by now", async () => {
+  const { document: ann } = await people.event("ann", { description: "abc" });
+  const { document: ben } = await people.join("ben", ann.id);
+  ben.presence.setCursor({ field: "description", position: 1 });
+  await until(ann.presence, (now) => now.others[0]?.cursor.position === 1);
+  ben.edit({ op: "text", path: "/description", value: [1, "!"] });
+  await ben.saved();
+  await until(ann, (now) => now.view?.description === "a!bc");
+  ann.edit({ op: "text", path: "/description", value: ["🎉 "] });
+  await ann.saved();
+  const { document: cleo } = await people.join("cleo", ann.id);
+  const { others } = await until(cleo.presence, (now) => now.others.length === 2);
+  const cursor = others.find(({ user_id }) => user_id === "ben")?.cursor;
+  expect(cursor).toEqual({ field: "description", position: "🎉 a!".length });
+});
+
 test("typing shows, and ends by itself when the cursor leaves", async () => {
   const { document: ann } = await people.event("ann", { description: "" });
   const { document: ben } = await people.join("ben", ann.id);

@@ -119,9 +119,12 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
     const { version, ...told } = presence.cursor as Cursor & { version?: number };
     const confirmed = this.document.confirmed;
     const steps = this.document.since(version ?? confirmed.version);
-    const cursor = steps.reduce<Cursor>((at, { before, after, author }) => {
-      return between(at, before, after, author !== presence.client_id);
-    }, told);
+    // Of a version that isn't remembered only the field is known.
+    const isLost = Number(version) < confirmed.version && !steps.length;
+    const cursor = steps.reduce<Cursor>(
+      (at, { before, after, author }) => between(at, before, after, author !== presence.client_id),
+      isLost ? { field: told.field } : told,
+    );
     const inView = between(cursor, confirmed.document, this.document.view, true);
     this.#entries.set(presence.session_id, { presence, cursor: inView, shown: null });
   }

@@ -1,0 +1,118 @@
+"""Cursors as of the head, for who comes later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.ports import Committed, Person
+from gateway.rooms.cursors import COMPARED_LENGTH_MAX, carried
+from gateway.rooms.roster import Presence
+from tests.rooms.parts import CREATE, START_MS, Author, Table, record
+
+TEXT = "Agenda: cake"
+
+
+@pytest.fixture
+def table() -> Table:
+    """A room whose event has a description, and ann in it."""
+    told = Table(records=[record(1, CREATE)])
+    commit(told, "bob", {"op": "add", "path": "/description", "value": TEXT})
+    told.room.roster.join(Presence("s-ann", "ann-client", Somebody(), None, START_MS), START_MS)
+    return told
+
+
+class Somebody(Person):
+    user_id, name, avatar_url = "ann", "Ann", ""
+
+
+def commit(table: Table, name: str, *patch: dict[str, Any]) -> None:
+    table.edit(Author(name), list(patch))
+    table.prepared()
+    table.room.settle(Committed())
+
+
+def put(table: Table, **cursor: Any) -> None:
+    """Ann's cursor, told at the head."""
+    entry = table.room.roster.get("s-ann")
+    cursor = {"field": "description", **cursor, "version": table.room.version}
+    table.room.roster.update(entry, START_MS, cursor, None)
+
+
+def seen(table: Table) -> dict[str, Any]:
+    """Ann's cursor for who comes now."""
+    [presence] = orjson.loads(table.room.presence_message())["payload"]["presences"]
+    return presence["cursor"]
+
+
+def typed(at: int, text: str) -> dict[str, Any]:
+    return {"op": "text", "path": "/description", "value": [at, text]}
+
+
+def test_what_came_since_is_before_it_or_after_it(table):
+    put(table, position=8, anchor=12)
+    commit(table, "bob", typed(0, "The "))
+    commit(table, "bob", typed(16, "!"))
+    assert seen(table) == {
+        "field": "description",
+        "position": 12,
+        "anchor": 16,
+        "version": table.room.version,
+    }
+    commit(table, "bob", {"op": "replace", "path": "/title", "value": "Other"})
+    assert (seen(table)["position"], seen(table)["version"]) == (12, table.room.version)
+
+
+def test_it_stands_after_what_its_owner_typed_at_it_and_before_what_others_did(table):
+    put(table, position=8)
+    commit(table, "ann", typed(8, "much "))
+    assert seen(table)["position"] == 13
+    commit(table, "bob", typed(13, "good "))
+    assert seen(table)["position"] == 13
+
+
+def test_a_text_that_was_replaced_is_compared(table):
+    commit(table, "bob", {"op": "replace", "path": "/title", "value": TEXT})
+    put(table, field="title", position=8)
+    commit(table, "bob", {"op": "replace", "path": "/title", "value": "The agenda: cake"})
+    assert seen(table)["position"] == 12
+    long = "x" * (COMPARED_LENGTH_MAX + 1)
+    commit(table, "bob", {"op": "replace", "path": "/title", "value": long})
+    assert seen(table) == {"field": "title"}
+
+
+def test_where_the_text_is_gone_the_field_is_left(table):
+    put(table, position=8)
+    commit(table, "bob", {"op": "remove", "path": "/description"})
+    commit(table, "bob", {"op": "add", "path": "/description", "value": TEXT})
+    assert seen(table) == {"field": "description"}
+
+
+def test_what_the_window_does_not_reach_is_told_as_it_was(table):
+    put(table, position=8)
+    version = table.room.version
+    commit(table, "bob", typed(0, "The "))
+    table.room.trim(0, 0)
+    assert seen(table) == {"field": "description", "position": 8, "version": version}
+
+
+@pytest.mark.parametrize("cursor", [{}, {"field": "a/~/b"}, {"field": "title", "position": 10**18}])
+def test_a_cursor_that_is_nowhere_hurts_nobody(table, cursor):
+    put(table, **cursor)
+    commit(table, "bob", typed(0, "The "))
+    assert seen(table)["field"] == cursor.get("field", "description")
+
+
+@pytest.mark.parametrize(
+    ("delta", "stays", "expected"),
+    [
+        ((2, "ab", -2), False, [0, 1, 4, 4, 4, 5]),
+        ((2, "ab", -2), True, [0, 1, 2, 4, 4, 5]),
+        ((-3,), False, [0, 0, 0, 0, 1, 2]),
+        ((), False, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_an_offset_past_a_delta(delta, stays, expected):
+    assert [carried(delta, offset, stays) for offset in range(6)] == expected
