@@ -37,7 +37,6 @@ class Pasts:
         self._log = log
         self._counters = counters
         self._limits = limits
-        self._bytes_max = limits.pasts_bytes_max
         self._catch_up = catch_up
         self._kept: OrderedDict[Room, Past] = OrderedDict()  # in order of their last use
         self._building = trio.Lock()
@@ -91,9 +90,9 @@ class Pasts:
         async with aclosing(replay.records_after(self._log, room.resource, before, upto)) as records:
             async for record in records:
                 past.add(record)
-                if past.bytes > self._bytes_max:
-                    past.drop_before(min(version, past.end))
-                if past.bytes > self._bytes_max:
+                if past.bytes > self._limits.pasts_bytes_max:
+                    past.drop_before(version)
+                if past.bytes > self._limits.pasts_bytes_max:
                     text = "the changes since this base are too much to merge: resume, merge and resubmit."
                     raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
                 await slices.pause()
@@ -112,6 +111,6 @@ class Pasts:
             else:
                 del self._kept[room]
         total = sum(past.bytes for past in self._kept.values())
-        while total > self._bytes_max:
+        while total > self._limits.pasts_bytes_max:
             total -= self._kept.popitem(last=False)[1].bytes
         self._counters.past_bytes = total

@@ -71,7 +71,8 @@ class Past:
         self._last = after
 
     def drop_before(self, version: int) -> None:
-        """Drop what only edits on older versions need."""
+        """Drop what only edits on older versions need, but for the last step: from there it is read on."""
+        version = min(version, self.end)
         first = version - version % STEP
         if first <= self.start:
             return

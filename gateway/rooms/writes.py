@@ -59,8 +59,15 @@ class Writes:
 
     def drop_before(self, version: int) -> None:
         """Drop what was written up to a version, and not since."""
-        for member, values in self._sets.items():
-            self._sets[member] = {value: written for value, written in values.items() if written > version}
+        sets = {member: _since(version, values) for member, values in self._sets.items()}
+        self._sets = {member: values for member, values in sets.items() if values}
+        self._newest = _since(version, self._newest)
+        self._others = _since(version, self._others)
+
+
+def _since(version: int, written: dict[Any, int]) -> dict[Any, int]:
+    """What was written after a version."""
+    return {what: when for what, when in written.items() if when > version}
 
 
 def _is_plain(operation: ot.Operation) -> bool:

@@ -173,6 +173,41 @@ async def test_how_far_behind_an_edit_may_be_is_what_the_limit_is_now(autojump_c
         assert (await pasts.after(room, HEAD - 20)).start == 128
 
 
+async def test_what_is_known_of_long_ago_is_read_on_though_the_head_is_far_beyond_it(autojump_clock):
+    config = CONFIG.copied()
+    config.limits.take("rebase_versions_max", 22)
+    async with cluster(config) as found:
+        worker, room, asked = await long_ago(found)
+        pasts = worker.hub.catch_up.pasts
+        await lowered(worker, room, HEAD - 20)
+        for version in range(HEAD + 1, 2 * HEAD + 1):
+            await worker.commit(room, Author("ann"), titled(str(version)))
+        room.trim(10, 1 << 30)
+        asked.snapshots.clear()
+        pasts.bound()
+        for base in range(2 * HEAD - 20, 2 * HEAD - 10):
+            await lowered(worker, room, base)
+        assert asked.snapshots == [], "it was read on"
+
+
+async def test_a_past_may_become_too_old_while_it_is_read_on(autojump_clock):
+    config = CONFIG.copied()
+    config.limits.take("rebase_versions_max", 70)
+    async with cluster(config) as found, trio.open_nursery() as nursery:
+        worker, room, asked = await long_ago(found)
+        await lowered(worker, room, HEAD - 20)
+        for version in range(HEAD + 1, HEAD + 61):
+            await worker.commit(room, Author("ann"), titled(str(version)))
+        room.trim(10, 1 << 30)
+        asked.held = held = trio.Event()
+        nursery.start_soon(lowered, worker, room, HEAD + 45)
+        await wait_all_tasks_blocked()
+        config.limits.take("rebase_versions_max", 1)
+        worker.hub.catch_up.pasts.bound()
+        asked.held = None
+        held.set()
+
+
 async def test_edits_that_come_together_share_one_rebuilding(autojump_clock):
     async with cluster() as found, trio.open_nursery() as nursery:
         worker, room, asked = await long_ago(found)

@@ -89,6 +89,36 @@ def test_what_only_older_bases_need_is_dropped_by_whole_steps():
     assert past.start == 2 * STEP
 
 
+@pytest.mark.parametrize("start", [1, STEP + 3])
+def test_where_all_of_it_is_too_old_the_last_step_stays_and_it_goes_on_from_there(start):
+    history = grown()
+    past = past_of(history, start, STEP + 40)
+    past.drop_before(past.end + 10 * STEP)
+    assert (past.start, past.end) == (max(start, STEP), STEP + 40)
+    past.take_window()
+    for version in range(past.start, COUNT + 1):
+        assert ot.identical(past.document_at(version), history.document_at(version)), version
+
+
+def kept_writes(past: Past) -> int:
+    """How many of the changes can be looked up."""
+    writes = past._writes
+    return sum(map(len, [*writes._sets.values(), writes._newest, writes._others])) + len(writes._sets)
+
+
+def test_what_is_dropped_is_looked_up_no_more():
+    def written(version):
+        member = {"op": "add", "path": f"/m{version}", "value": version}
+        return [member] if version % 2 else [member, {"op": "add", "path": f"/n{version}", "value": []}]
+
+    past = Past(History(START_MS, 1, EVENT), 1, EVENT)
+    for version in range(2, COUNT + 1):
+        past.add(record(version, written(version)))
+    past.drop_before(COUNT)
+    assert (past.start, past.end) == (COUNT, COUNT)
+    assert kept_writes(past) == 0
+
+
 CHANGES = st.one_of(
     st.builds(
         lambda member, value: {"op": "add", "path": f"/{member}", "value": value},
