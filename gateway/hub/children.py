@@ -18,13 +18,12 @@ import orjson
 import trio
 
 from gateway import ot
-from gateway.errors import LogDamaged, LogTrimmed, PatchError, Refusal
+from gateway.errors import LogDamaged, LogTrimmed, Refusal
 from gateway.hub.index_rules import INDEX
 from gateway.ports import Record
 from gateway.ports.log import OpLog
 from gateway.rooms.room import Room
-from gateway.rooms.submission import Submission
-from gateway.rooms.waiter import Waiter
+from gateway.rooms.waiter import commit
 from gateway.runtime.timeslice import Slices
 from gateway.wire import messages
 
@@ -37,6 +36,8 @@ FIELDS = ("title", "start_time", "end_time")
 TEXT_LENGTH_MAX = 300
 INDEXER = "gateway"
 RETRY_PAUSE_S = 1.0
+# So many events are brought up to date by one change.
+TOGETHER_MAX = 100
 # Of a history so many changes are looked at at once.
 PAGE = 64
 # Where so many in a row can't be read, what follows isn't looked for.
@@ -132,6 +133,7 @@ class Children:
         self._now_s = now_s
         self.parents: dict[Room, str | None] = {}  # as they were last looked at
         self._due: dict[str, Due] = {}  # by calendar
+        self._damaged: set[str] = set()  # calendars whose indexes are
         self._watched: dict[str, Watched] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -224,8 +226,12 @@ class Children:
             later = self._due[calendar] = Due()
             try:
                 await self._erase(calendar, due)
-                await self._write(calendar, due.events)
+                await self._write(calendar, list(due.events))
+                self._damaged.discard(calendar)
             except Refusal as refusal:
+                if isinstance(refusal.__cause__, LogDamaged):
+                    self._pass_over(calendar, refusal.__cause__)
+                    continue
                 logger.warning("the index of calendar %s isn't up to date: %s", calendar, refusal.message)
                 if refusal.code in ("UNAVAILABLE", "CONFLICT", "VERSION_TOO_OLD"):
                     later.events = due.events | later.events
@@ -233,6 +239,12 @@ class Children:
                     later.kept = due.kept
                     await trio.sleep(RETRY_PAUSE_S)
         del self._due[calendar]
+
+    def _pass_over(self, calendar: str, damage: LogDamaged) -> None:
+        """A damaged index stays as it is, which is told once."""
+        if calendar not in self._damaged:
+            self._damaged.add(calendar)
+            logger.error("the index of calendar %s stays as it is: %s", calendar, damage)
 
     async def _erase(self, calendar: str, due: Due) -> None:
         """Have the index begin anew without events that were purged."""
@@ -245,29 +257,21 @@ class Children:
         due.kept = {name: item for name, item in items.items() if name not in due.purged}
         if room.version:
             await self._purge(room.resource)
-        await self._submit(room, [{"op": "add", "path": "", "value": due.kept}])
+        await self._commit(room, [{"op": "add", "path": "", "value": due.kept}])
         due.purged, due.kept = set(), None
 
-    async def _write(self, calendar: str, events: Mapping[Room, None]) -> None:
-        room = await self._open(f"{INDEX}:{calendar}")
-        patch = [] if room.document is not None else [{"op": "add", "path": "", "value": {}}]
-        for event in events:
-            patch += self._differences(calendar, event, room.document or {})
-        if patch:
-            await self._submit(room, patch)
+    async def _write(self, calendar: str, events: Sequence[Room]) -> None:
+        for first in range(0, len(events), TOGETHER_MAX):
+            room = await self._open(f"{INDEX}:{calendar}")
+            patch = [] if room.document is not None else [{"op": "add", "path": "", "value": {}}]
+            for event in events[first : first + TOGETHER_MAX]:
+                patch += self._differences(calendar, event, room.document or {})
+            if patch:
+                await self._commit(room, patch)
 
-    async def _submit(self, room: Room, patch: list[dict[str, Any]]) -> None:
+    async def _commit(self, room: Room, patch: ot.Patch) -> None:
         """Change an index; raises Refusal."""
-        try:
-            operations = ot.lower(room.document, patch)
-        except PatchError as error:
-            raise Refusal(error.code, str(error)) from None
-        waiter = Waiter()
-        op_id, arrived_s = messages.next_id(), self._now_s()
-        submission = Submission(waiter, INDEXER, INDEX, op_id, room.version, patch, operations, arrived_s, 0)
-        submission.on_nothing = room.document is None
-        room.submit(submission)
-        await waiter.version()
+        await commit(room, INDEXER, INDEX, patch, self._now_s())
 
     def _differences(self, calendar: str, event: Room, items: Items) -> list[dict[str, Any]]:
         """What brings an event's item up to date, unless another worker knew a newer version of it."""

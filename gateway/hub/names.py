@@ -11,12 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from gateway import ot
-from gateway.errors import PatchError, Refusal
+from gateway.errors import Refusal
 from gateway.hub.index_rules import NAMES
 from gateway.rooms.room import Room
-from gateway.rooms.submission import Submission
-from gateway.rooms.waiter import Waiter
-from gateway.wire import messages
+from gateway.rooms.waiter import commit
 
 NAMES_MAX = 1000
 TRIES = 5
@@ -87,25 +85,13 @@ class NamedVersions:
             if not wanted:
                 return False
             try:
-                await self._submit(room, user_id, wanted)
+                await commit(room, user_id, NAMES, wanted, self._now_s())
             except Refusal as refusal:
                 if refusal.code != "CONFLICT" or not left:
                     raise
             else:
                 return True
         raise AssertionError("the last try returns or raises")
-
-    async def _submit(self, room: Room, user_id: str, patch: ot.Patch) -> None:
-        try:
-            operations = ot.lower(room.document, patch)
-        except PatchError as error:
-            raise Refusal(error.code, str(error)) from None
-        waiter = Waiter()
-        op_id, arrived_s = messages.next_id(), self._now_s()
-        submission = Submission(waiter, user_id, NAMES, op_id, room.version, patch, operations, arrived_s, 0)
-        submission.on_nothing = room.document is None
-        room.submit(submission)
-        await waiter.version()
 
 
 def hidden(resource: str) -> str:

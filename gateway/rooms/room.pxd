@@ -60,6 +60,8 @@ cdef class Room:
     cdef tuple _rebased(self, Submission submission, list window, object document, object version, object budget)
     cdef _find_conflicts(self, Submission submission, Met met, bint is_left_out, object document, object version,
                          object budget)
+    @cython.locals(shared=RoomContext)
+    cdef object _bytes_max(self)
     cdef _check_growth(self, object document, object operations, object after, object budget)
     cpdef bint knows(self, Submission submission) except -1
     cdef bint _answered_before(self, Submission submission) except -1

@@ -60,6 +60,8 @@ BATCH_UNITS_MAX = 30_000_000
 CHECK_UNITS_PER_BYTE = 8
 # Who caused less work isn't told of it: most edits take microseconds.
 TOLD_UNITS = 200_000
+# More than any document.
+UNBOUNDED_BYTES = 1 << 60
 # What a smaller message causes is known by its units, without a look at the clock.
 SMALL_BYTES = 4096
 
@@ -400,8 +402,13 @@ class Room:
             refusal.details["conflicts"] = orjson.loads(found.json)
             raise refusal
 
+    def _bytes_max(self) -> int:
+        """Of the document; unbounded is what the gateway keeps for itself, which no client can name."""
+        shared = self._shared
+        return shared.limits.document_bytes_max if self.type in shared.rules.types else UNBOUNDED_BYTES
+
     def _check_growth(self, document: Any, operations: ot.Operations, after: Any, budget: ot.Budget) -> None:
-        bytes_max = self._shared.limits.document_bytes_max
+        bytes_max = self._bytes_max()
         growth = ot.growth(document, operations, self._shared.patch_limits, budget)
         if not self.history.grow(growth, after, bytes_max):
             text = f"The document would exceed {bytes_max} bytes; remove something first."
@@ -550,11 +557,11 @@ class Room:
         if entries is None:
             return False
         if entries:
-            limits = self._shared.limits
+            limits, bytes_max = self._shared.limits, self._bytes_max()
             for entry in entries:
                 self.history.advance(entry)
                 # A change adds at most what its JSON holds.
-                self.history.grow(len(entry.record.body), entry.after, limits.document_bytes_max)
+                self.history.grow(len(entry.record.body), entry.after, bytes_max)
             self._tell(entries, [])
             self._observe_latency(entries, arrived_ms)
             self.trim(limits.window_versions_max, limits.window_bytes_max)

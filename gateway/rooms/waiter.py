@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import trio
 
-from gateway.errors import Refusal
+from gateway import ot
+from gateway.errors import PatchError, Refusal
 from gateway.ports import Connection
+from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
+from gateway.wire import messages
 
 
 class Waiter:
@@ -39,3 +42,17 @@ class Waiter:
         if self._refusal is not None:
             raise self._refusal
         return self._version
+
+
+async def commit(room: Room, user_id: str, client_id: str, patch: ot.Patch, arrived_s: float) -> int:
+    """Commit a patch on the head, of what the gateway keeps for itself; the version, or raises Refusal."""
+    waiter = Waiter()
+    try:
+        operations = ot.lower(room.document, patch, budget=ot.budget())
+    except PatchError as error:
+        raise Refusal(error.code, str(error)) from None
+    op_id = messages.next_id()
+    submission = Submission(waiter, user_id, client_id, op_id, room.version, patch, operations, arrived_s, 0)
+    submission.on_nothing = room.document is None
+    room.submit(submission)
+    return await waiter.version()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 
-from gateway.errors import Refusal
+from gateway.errors import LogDamaged, Refusal
 from gateway.hub.children import parent_of, summary_of
+from gateway.ot import DEFAULT_LIMITS
 from tests.hub.parts import cluster
-from tests.rooms.parts import EVENT, Author
+from tests.rooms.parts import CONFIG, EVENT, Author
 
 STANDUP = EVENT | {"title": "Standup", "calendar_id": "work", "start_time": "2026-01-05T09:00:00Z"}
 
@@ -189,3 +190,56 @@ async def test_a_purge_while_the_log_is_away_reaches_the_index_when_it_is_back(a
         await trio.sleep(2)
         assert await items_of(worker) == {"2": summary_of(STANDUP, 1)}
         assert calls == ["children:work"] * 2 and b"Secret" not in await history_of(worker)
+
+
+async def test_a_calendar_has_more_events_than_a_document_of_a_client_may_hold(autojump_clock):
+    async with cluster(CONFIG.with_(limits={"document_bytes_max": 1000})) as found:
+        worker, other = await found.worker(), await found.worker()
+        await other.hub.open("children:work")
+        for number in range(20):
+            await create(worker, f"{number}")
+            await trio.sleep(0.1)
+        assert len(await items_of(worker)) == len(await items_of(other)) == 20
+
+
+async def test_more_events_are_brought_up_to_date_at_once_than_a_patch_has_operations(autojump_clock):
+    number = DEFAULT_LIMITS.patch_operations_max + 1
+    async with cluster() as found:
+        worker = await found.worker()
+        worker.hub.children._open, opened = hang, worker.hub.children._open
+        for ident in range(number):
+            room = await worker.hub.open(f"event:{ident}")
+            worker.submit(room, Author("ann"), [{"op": "add", "path": "", "value": STANDUP}])
+        await worker.hub.idle()
+        worker.hub.children._open = opened
+        await trio.sleep(5)
+        assert len(await items_of(worker)) == number
+
+
+async def hang(resource):
+    await trio.sleep(1)
+    raise Refusal("UNAVAILABLE", "away")
+
+
+async def test_a_damaged_index_is_told_once_and_left_alone(autojump_clock, caplog):
+    async with cluster() as found:
+        worker = await found.worker()
+        read, tried = worker.log.open, []
+
+        async def damaged(resource):
+            if resource != "children:work":
+                return await read(resource)
+            tried.append(resource)
+            raise LogDamaged(resource)
+
+        worker.log.open = damaged
+        room = await create(worker, "1")
+        await trio.sleep(60)
+        assert len(tried) == 1
+        await edit(worker, room, "/title", "Retro")
+        await trio.sleep(60)
+        assert len(tried) == 2
+        assert caplog.text.count("the index of calendar work stays as it is") == 1
+        worker.log.open = read
+        await edit(worker, room, "/title", "Demo")
+        assert (await items_of(worker))["1"]["title"] == "Demo"
