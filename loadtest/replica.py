@@ -1,6 +1,6 @@
 """A replica: the document of a thin client, which applies what arrives, in order.
 
-Written from RFC 6902 and docs/reference/protocol.md alone, without the gateway's code, which it judges.
+Written from RFC 6902 and docs/reference/protocol.md alone, without the merging code that it judges.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""Resource -> room on one worker: opens rooms, evicts idle ones, and bounds what the others keep.
+"""Resource -> room on one worker: opens rooms and closes them.
 
 Rooms never wait. The committer (`committer.py`) appends what they have pending, the listener (`listener.py`)
-gives them what others committed, and what they lack is brought from the log (`catch_up.py`).
+gives them what others committed, and what they lack is brought from the log (`catch_up.py`). Which are idle
+is looked after by `tidying.py`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ from gateway.hub.overload import Overload
 from gateway.hub.remote_presence import RemotePresence
 from gateway.hub.sanitising import Sanitising
 from gateway.hub.settled import Settled
+from gateway.hub.tidying import Tidying
 from gateway.ports import (
     Bus,
     Group,
@@ -46,11 +48,14 @@ from gateway.wire.checksum import damage
 logger = logging.getLogger(__name__)
 
 FOLLOW_PAUSE_S = 1.0
-# All rooms are tidied once in so long, so many at a time, and more where that would be too many times: there
-# is little to do for most of them, but tens of thousands take many ms.
-TIDY_INTERVAL_S = 1.0
-TIDY_ROOMS = 250
-TIDY_PARTS_MAX = 50
+
+
+class _Transition:
+    """A room that is being opened or closed; `error`: why it couldn't be opened."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.error: LogUnavailable | None = None
 
 
 class Hub:
@@ -84,18 +89,20 @@ class Hub:
         )
         self.bus = bus
         self._rooms: dict[str, Room] = {}
-        self._opening: dict[str, trio.Event] = {}
+        self._transitions: dict[str, _Transition] = {}
         self._rosters: dict[Room, None] = {}
         self._rosters_due = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._neighbours: RemotePresence | None = None
+        self._remote_presence: RemotePresence | None = None
         if leases is not None:
-            self._neighbours = RemotePresence(config.presence, bus, leases, self._rooms, wall_ms, now_s)
+            self._remote_presence = RemotePresence(config.presence, bus, leases, self._rooms, wall_ms, now_s)
         self.children = Children(self.open, self.purge, log, now_s)
         self.catch_up = CatchUp(config, log, self.rules, counters, self._rooms, self.patch_limits, wall_ms)
         sanitising = Sanitising(rules, config.timeouts.sanitise_timeout_s)
         self.overload = Overload(counters, now_s, limits.edit_wait_max_s)
-        self.listener = Listener(self._rooms, self._heard, self.catch_up, self._neighbours, counters, tracer)
+        self.listener = Listener(
+            self._rooms, self._heard, self.catch_up, self._remote_presence, counters, tracer
+        )
         self.settled = Settled(config, self.listener, self.children, self._save_snapshot_soon)
         self._committer = Committer(
             *(log, counters, now_s, self.catch_up, sanitising, self.overload, self.settled.done, tracer),
@@ -111,8 +118,11 @@ class Hub:
             now_s,
             self._committer.lanes.add,
             self._has_roster_due,
-            None if self._neighbours is None else self._neighbours.share,
+            None if self._remote_presence is None else self._remote_presence.share,
             announcement.new_nonce if tracer is None else tracer.new_nonce,
+        )
+        self._tidying = Tidying(
+            config, self._rooms, self.catch_up.pasts, counters, self._evict, wall_ms, now_s
         )
         bus.attach(self.listener)
 
@@ -121,12 +131,12 @@ class Hub:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._tell_presence)
-            nursery.start_soon(self._tidy_up)
+            nursery.start_soon(self._tidying.run)
             await nursery.start(self.catch_up.run)
             await nursery.start(self.children.run)
             await nursery.start(self._committer.run)
-            if self._neighbours is not None:
-                await nursery.start(self._neighbours.run)
+            if self._remote_presence is not None:
+                await nursery.start(self._remote_presence.run)
             task_status.started()
 
     async def follow(self, topic: str, heard: Callable[[bytes], None]) -> None:
@@ -172,32 +182,41 @@ class Hub:
             if room is not None:
                 room.idle_since_s = self.now_s()  # so that it isn't evicted before it is used
                 return room
-            opening = self._opening.get(resource)
-            if opening is None:
+            transition = self._transitions.get(resource)
+            if transition is None:
                 return await self._open(resource)
-            await opening.wait()
+            await transition.done.wait()
+            if transition.error is not None:  # whoever tries again waits as long, one after the other
+                raise unavailable(transition.error) from transition.error
 
     async def _open(self, resource: str) -> Room:
-        opening = self._opening[resource] = trio.Event()
+        opening = self._transitions[resource] = _Transition()
         self.listener.expect(resource)
         try:
             await self.bus.subscribe(resource)
             loaded = await replay.load(self.log, resource, self.config.log.seq_kept)
             room = Room(resource, self._context, loaded.history)
-            if self._neighbours is not None:
-                await self._neighbours.fill(room)
+            if self._remote_presence is not None:
+                await self._remote_presence.fill(room)
             self._rooms[resource] = room
         except LogUnavailable as error:
             self.counters.log_errors += 1
+            opening.error = error
             raise unavailable(error) from error
         finally:
-            del self._opening[resource]
-            opening.set()
+            if resource not in self._rooms:
+                with trio.CancelScope(shield=True):
+                    await self.bus.unsubscribe(resource)
+            self._end_transition(resource)
             self.listener.opened(resource)
         self.counters.rooms += 1
         self.counters.rooms_opened += 1
         self.children.look(room)
         return room
+
+    def _end_transition(self, resource: str) -> None:
+        """A room is open or closed, or couldn't be opened."""
+        self._transitions.pop(resource).done.set()
 
     # ------------------------------------------------------------------------------------- after commits
 
@@ -260,44 +279,6 @@ class Hub:
                     self._has_roster_due(room)
                 await slices.pause()
 
-    async def _tidy_up(self) -> None:
-        """Once a second: evict idle rooms, and bound what the others keep; many of them in parts.
-
-        What their windows have in all is as of a second ago.
-        """
-        while True:
-            parts = min(TIDY_PARTS_MAX, 1 + len(self._rooms) // TIDY_ROOMS)
-            await trio.sleep(TIDY_INTERVAL_S / parts)
-            rooms = list(self._rooms.values())
-            window_bytes = 0
-            for part in range(parts):
-                if part:
-                    await trio.sleep(TIDY_INTERVAL_S / parts)
-                window_bytes += await self._tidy_part(rooms[part::parts])
-            self._bound_windows(window_bytes)
-            self.catch_up.pasts.bound()
-
-    async def _tidy_part(self, rooms: Sequence[Room]) -> int:
-        """Some rooms; the bytes of their windows."""
-        slices = Slices(self.now_s)
-        idle_before_s = self.now_s() - self.config.timeouts.room_idle_s
-        window_bytes = 0
-        for room in rooms:
-            room.roster.end_typing(self.wall_ms())
-            if room.idle_since_s <= idle_before_s and not room.busy:
-                await self._tidy_idle(room)
-            window_bytes += room.history.window.bytes
-            if slices.over:
-                await slices.pause()
-        return window_bytes
-
-    async def _tidy_idle(self, room: Room) -> None:
-        self.catch_up.pasts.forget(room)
-        if room.subscriber_count:
-            room.trim(0, 0)
-        else:
-            await self._evict(room)
-
     async def _evict(self, room: Room) -> None:
         idle_since_s = room.idle_since_s
         if room.version > room.history.snapshot_version:
@@ -311,21 +292,8 @@ class Hub:
         self.children.forget(room)
         self.counters.rooms -= 1
         self.counters.rooms_evicted += 1
-        closing = self._opening[room.resource] = trio.Event()  # whoever wants the room waits for the bus
+        self._transitions[room.resource] = _Transition()  # whoever wants the room waits for the bus
         try:
             await self.bus.unsubscribe(room.resource)
         finally:
-            del self._opening[room.resource]
-            closing.set()
-
-    def _bound_windows(self, total: int) -> None:
-        """Keep all windows within their budget: the rooms that were idle longest give theirs up first."""
-        budget = self.config.limits.windows_bytes_max
-        if total > budget:
-            for room in sorted(self._rooms.values(), key=lambda room: room.idle_since_s):
-                total -= room.history.window.bytes
-                room.trim(0, 0)
-                total += room.history.window.bytes
-                if total <= budget:
-                    break
-        self.counters.window_bytes = total
+            self._end_transition(room.resource)

@@ -23,7 +23,7 @@ HELD_MAX = 256
 class Listener:
     """The port `BusListener` over the open `rooms`. `heard` is told what others did.
 
-    `neighbours` is None where a node knows no others.
+    `remote_presence` is None where a node knows no others.
 
     `topics` are what isn't a resource, and who hears it.
     """
@@ -33,14 +33,14 @@ class Listener:
         rooms: Mapping[str, Room],
         heard: Callable[[Room, Announcement], None],
         catch_up: CatchUp,
-        neighbours: RemotePresence | None,
+        remote_presence: RemotePresence | None,
         counters: Counters,
         tracer: Tracer | None = None,
     ) -> None:
         self._rooms = rooms
         self._heard = heard
         self._catch_up = catch_up
-        self._neighbours = neighbours
+        self._remote_presence = remote_presence
         self._counters = counters
         self._tracer = tracer
         self.topics: dict[str, Callable[[bytes], None]] = {}
@@ -61,8 +61,8 @@ class Listener:
         self._counters.bus_gaps += 1
         for name in [resource] if resource is not None else list(self._rooms):
             self._catch_up.soon(name)
-            if self._neighbours is not None:
-                self._neighbours.reconcile_soon(name)
+            if self._remote_presence is not None:
+                self._remote_presence.reconcile_soon(name)
 
     def expect(self, resource: str) -> None:
         """A room is being opened: what comes for it meanwhile is kept."""
@@ -85,8 +85,8 @@ class Listener:
                 self._missed[resource].append(payload)
         elif announcement.is_announcement(payload):
             self._hear_changes(room, announcement.decode_heard(payload))
-        elif self._neighbours is not None:
-            self._neighbours.on_message(room, payload)
+        elif self._remote_presence is not None:
+            self._remote_presence.on_message(room, payload)
 
     def _hear_changes(self, room: Room, announced: Announcement) -> None:
         if room.appending:

@@ -5,7 +5,7 @@ are conflated, the latest wins. A *crowded* room (more visible members than `mem
 most once a refresh interval, the state of those who were active lately, with the count of all.
 
 Where several nodes hold sessions, a roster shares its own members' news, and is given those of others
-(`neighbours.py`): `admit` and `expel`.
+(`hub/remote_presence.py`): `admit` and `expel`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Documents are path-copied, so an entry costs the containers on the paths that its change touched: little for a
 title, megabytes for one element of a huge array. The window is bounded in versions and
-in bytes; what left it is rebuilt from the log (`history.py`).
+in bytes; what left it is rebuilt from the log (`hub/replay.py`).
 """
 
 from __future__ import annotations

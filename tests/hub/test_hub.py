@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 import trio
 
-from gateway.errors import Refusal
-from gateway.hub.hub import TIDY_INTERVAL_S, TIDY_ROOMS
+from gateway.errors import LogUnavailable, Refusal
+from gateway.hub.tidying import TIDY_INTERVAL_S, TIDY_ROOMS
 from tests.hub.parts import cluster, quiet
 from tests.rooms.parts import CONFIG, RESOURCE, Author, Reader, titled
 
@@ -41,6 +41,71 @@ async def test_a_room_that_cannot_be_opened_is_unavailable_and_can_be_later(auto
         assert worker.hub.get(RESOURCE) is None
         worker.log.away = False
         assert (await worker.hub.open(RESOURCE)).version == 0
+
+
+class Unanswered:
+    """A log that answers no opening until it gives up."""
+
+    def __init__(self, worker):
+        self.asked = 0
+        self.gives_up = trio.Event()
+        worker.log.open = self.open
+
+    async def open(self, resource):
+        self.asked += 1
+        await self.gives_up.wait()
+        raise LogUnavailable("away", "none")
+
+
+async def test_who_waits_for_a_room_that_cannot_be_opened_does_not_try_again(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        log, codes = Unanswered(worker), []
+
+        async def open_it() -> None:
+            with pytest.raises(Refusal) as caught:
+                await worker.hub.open(RESOURCE)
+            codes.append(caught.value.code)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(open_it)
+            await quiet()
+            log.gives_up.set()
+        assert (codes, log.asked) == (["UNAVAILABLE"] * 3, 1)
+
+
+async def test_where_the_opener_of_a_room_leaves_another_who_waits_opens_it(autojump_clock):
+    async with cluster() as found:
+        worker = await found.worker()
+        read = worker.log.open
+        Unanswered(worker)
+        opened = []
+
+        async def open_it() -> None:
+            opened.append(await worker.hub.open(RESOURCE))
+
+        async with trio.open_nursery() as waiting, trio.open_nursery() as nursery:
+            nursery.start_soon(open_it)
+            await quiet()
+            waiting.start_soon(open_it)
+            await quiet()
+            worker.log.open = read
+            nursery.cancel_scope.cancel()
+        assert opened == [worker.hub.get(RESOURCE)]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_of_a_room_that_was_not_opened_nothing_is_heard(autojump_clock, leaves):
+    async with cluster() as found:
+        worker = await found.worker()
+        log = Unanswered(worker)
+        if not leaves:
+            log.gives_up.set()
+        with trio.move_on_after(1):
+            with pytest.raises(Refusal):
+                await worker.hub.open(RESOURCE)
+        assert worker.bus._resources == set()
 
 
 async def test_what_is_announced_while_a_room_opens_is_not_missed(autojump_clock):
@@ -139,6 +204,25 @@ async def test_a_room_that_is_opened_while_its_snapshot_is_saved_stays(autojump_
         assert await worker.hub.open(RESOURCE) is room
         await trio.sleep(1.5)
         assert worker.hub.get(RESOURCE) is room
+
+
+async def test_nothing_else_waits_for_a_snapshot_that_the_log_does_not_take(autojump_clock):
+    async with cluster(IDLE) as found:
+        worker = await found.worker()
+        saving = trio.Event()
+
+        async def hang(*arguments):
+            saving.set()
+            await trio.sleep_forever()
+
+        worker.log.save_snapshot = hang
+        await worker.open("event:idle")
+        room = await worker.open()
+        room.add(Reader(), True)
+        await saving.wait()
+        await worker.commit(room, Author("ann"), titled("a"))
+        await trio.sleep(8)
+        assert room.history.start == room.version, "it gave up its window"
 
 
 async def test_a_room_is_kept_for_whoever_must_wait_before_using_it(autojump_clock):
