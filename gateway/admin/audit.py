@@ -6,15 +6,20 @@ With `after` a page goes upwards, so that a chain can be followed from its begin
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.admin.operators import viewer_of
 from gateway.http.problems import Problem
-from gateway.http.requests import HttpContext, instant_ms, json_response, known_parameters, whole_number
+from gateway.http.requests import (
+    HttpContext,
+    following,
+    instant_ms,
+    known_parameters,
+    page_response,
+    whole_number,
+)
 from gateway.ports.audit import AuditLog, AuditSearch
 
 PATH = "/v1/audit"
@@ -41,14 +46,10 @@ class AuditRoutes:
         viewer_of(self._context, request)
         wanted = _wanted(request)
         records = await self._audit.find(wanted)
-        following = None
+        next_url = None
         if len(records) == wanted.limit:
-            name = "before" if wanted.after is None else "after"
-            kept = [(key, value) for key, value in request.query_params.items() if key != name]
-            following = f"{PATH}?{urlencode([*kept, (name, records[-1].number)])}"
-        headers = {"Link": f'<{following}>; rel="next"'} if following else {}
-        fields = {"records": [record.named for record in records], "next": following}
-        return json_response(fields, headers=headers)
+            next_url = following(request, "before" if wanted.after is None else "after", records[-1].number)
+        return page_response({"records": [record.named for record in records]}, next_url)
 
 
 def _wanted(request: Request) -> AuditSearch:

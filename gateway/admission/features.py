@@ -56,6 +56,12 @@ class Features:
         """
         return self._admission(identity)[0]
 
+    def closing(self, identity: Identity | None) -> str | None:
+        """The reason of the close (`KILLED_CODE`) of who may not connect; None: he may, or isn't known."""
+        if self.killed:
+            return KILLED
+        return None if identity is None or self.admits(identity) else NOT_ENABLED
+
     def variant_of(self, identity: Identity) -> str:
         """The variant of a user who may connect: the test's, its control, or "on" where there is no test."""
         if not self.test:

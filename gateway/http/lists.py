@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,9 +15,10 @@ from starlette.routing import Route
 from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
+    following,
     instant_ms,
-    json_response,
     known_parameters,
+    page_response,
     type_of,
     user_of,
     whole_number,
@@ -61,14 +61,10 @@ class ListRoutes:
         resources = self._context.resources
         resources.charge_read(identity.user_id)
         items = await self._page(identity, wanted)
-        following = None
+        next_url = None
         if len(items) == wanted.limit:
-            kept = [(name, value) for name, value in request.query_params.items() if name != "after"]
-            after = Cursor(items[-1].start_ms, items[-1].id).text()
-            following = f"{request.url.path}?{urlencode([*kept, ('after', after)])}"
-        fields = {"items": [_item(summary) for summary in items], "next": following}
-        headers = {"Link": f'<{following}>; rel="next"'} if following else {}
-        response = json_response(fields, headers=headers)
+            next_url = following(request, "after", Cursor(items[-1].start_ms, items[-1].id).text())
+        response = page_response({"items": [_item(summary) for summary in items]}, next_url)
         resources.spend_bytes(identity.user_id, len(response.body))
         return response
 

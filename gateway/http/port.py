@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
 from gateway.errors import Refusal
+from gateway.hub.names import NamedVersion
 from gateway.ports import Identity, Role
 from gateway.ports.search import FoundEntry, Scope, Wanted
 from gateway.ports.summaries import Listing, Summary
@@ -73,20 +74,6 @@ class FoundPage(NamedTuple):
     total: int | None = None
 
 
-class NamedRevision(Protocol):
-    """A version that somebody (`user_id`) gave a name, when (Unix ms)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def user_id(self) -> str: ...
-    @property
-    def timestamp(self) -> int: ...
-    def _asdict(self) -> dict[str, Any]: ...
-
-
 class Resources(Protocol):
     """The resources of the node, for somebody who isn't a WebSocket client; writes are made by `user_id`.
 
@@ -104,11 +91,6 @@ class Resources(Protocol):
 
     def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
         """The role in a resource, as it was decided; raises Refusal UNAVAILABLE where it wasn't."""
-        ...
-
-    @property
-    def decides(self) -> bool:
-        """Whether more than the token decides."""
         ...
 
     async def scope(self, identity: Identity, types: Sequence[str]) -> Scope | None:
@@ -200,13 +182,13 @@ class Resources(Protocol):
         """The version that the resource had at a time (Unix ms); 0 before the first."""
         ...
 
-    async def named_versions(self, resource_type: str, resource_id: str) -> Sequence[NamedRevision]:
+    async def named_versions(self, resource_type: str, resource_id: str) -> Sequence[NamedVersion]:
         """The versions that have names, by version."""
         ...
 
     async def name_version(
         self, user_id: str, resource_type: str, resource_id: str, name: str, version: int
-    ) -> NamedRevision:
+    ) -> NamedVersion:
         """Give a version a name, which another one may have had; it stays readable when old history goes.
 
         Raises Refusal VERSION_AHEAD beyond the head, VERSION_TOO_OLD where it isn't kept any more, TOO_LARGE.

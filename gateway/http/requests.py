@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import orjson
 import trio
@@ -116,7 +117,7 @@ async def _allowed(context: HttpContext, request: Request, target: Target, role:
     grant, detail = f"{target.name}={role}", ""
     if not target.identity.allows(target.type, target.id, role):
         detail = f"This token doesn't allow it; one with the grant {grant} does."
-    elif context.resources.decides:
+    else:
         await context.resources.decide(target.identity, target.type, (target.id,))
         if not at_least(context.resources.role(target.identity, target.type, target.id), role):
             detail = f"The token grants it, and the authoriser doesn't: it takes {grant}."
@@ -223,6 +224,18 @@ async def _body(request: Request, bytes_max: int, what: str) -> bytes:
     except ClientDisconnect:
         raise Problem(400, "The body ended early.") from None
     return bytes(received)
+
+
+def following(request: Request, name: str, value: object) -> str:
+    """The address of the next page: this request's, but from there on."""
+    kept = [(key, text) for key, text in request.query_params.items() if key != name]
+    return f"{request.url.path}?{urlencode([*kept, (name, value)])}"
+
+
+def page_response(fields: dict[str, Any], next_url: str | None) -> Response:
+    """The answer that is a page; None: there is no next one."""
+    headers = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
+    return json_response({**fields, "next": next_url}, headers=headers)
 
 
 def json_response(fields: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

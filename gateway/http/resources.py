@@ -32,6 +32,7 @@ from gateway.http.requests import (
     json_response,
     known_parameters,
     note_act,
+    page_response,
     still_granted,
     target_of,
     whole_number,
@@ -156,9 +157,8 @@ class ResourceRoutes:
             changes, next_url = await page_of(self._resources, target, page, request.url.path)
         else:
             changes, next_url = await self._from_oldest(target, page, request.url.path)
-        fields = {**target.named, "changes": [orjson.Fragment(body) for body in changes], "next": next_url}
-        headers = {"Link": f'<{next_url}>; rel="next"'} if next_url else {}
-        return self._paid(target, json_response(fields, headers=headers))
+        fields = {**target.named, "changes": [orjson.Fragment(body) for body in changes]}
+        return self._paid(target, page_response(fields, next_url))
 
     async def _from_oldest(self, target: Target, page: Page, path: str) -> tuple[list[bytes], str | None]:
         """The page that begins with the oldest change that is kept. It may go while the page is read."""

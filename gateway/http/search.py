@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,9 +17,10 @@ from gateway.http.problems import Problem
 from gateway.http.requests import (
     HttpContext,
     flag,
+    following,
     instant_ms,
-    json_response,
     known_parameters,
+    page_response,
     user_of,
     whole_number,
 )
@@ -60,16 +60,13 @@ class SearchRoutes:
             found = FoundPage(await self._decided_of(identity, wanted), None)
         else:
             found = await resources.search(wanted._replace(scope=scope), COUNT_MAX if counts else None)
-        following = None
+        next_url = None
         if len(found.entries) == wanted.limit:
-            kept = [(name, value) for name, value in request.query_params.items() if name != "after"]
-            after = found.entries[-1].place.written()
-            following = f"{request.url.path}?{urlencode([*kept, ('after', after)])}"
-        fields: dict[str, Any] = {"items": [_item(entry) for entry in found.entries], "next": following}
+            next_url = following(request, "after", found.entries[-1].place.written())
+        fields: dict[str, Any] = {"items": [_item(entry) for entry in found.entries]}
         if found.total is not None:
             fields["count"] = found.total
-        headers = {"Link": f'<{following}>; rel="next"'} if following else {}
-        response = json_response(fields, headers=headers)
+        response = page_response(fields, next_url)
         resources.spend_bytes(identity.user_id, len(response.body))
         return response
 

@@ -4,43 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http.problems import Problem, response
+from gateway.sessions.visitors import Visitors
 
 UNAUTHORIZED = 401
-
-
-class Slowed(Protocol):
-    """Why an address waits, and for how long."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def wait_s(self) -> float: ...
-
-
-class Guests(Protocol):
-    """What is counted by address (`HOST:PORT`)."""
-
-    def slowed(self, remote: str) -> Slowed | None:
-        """Why no token from there is looked at now."""
-        ...
-
-    def failed(self, remote: str) -> None:
-        """A token from there was refused."""
-        ...
 
 
 class Visited:
     """An application whose requests with bad tokens are counted; `client_of(peer, X-Forwarded-For)`."""
 
-    def __init__(self, app: ASGIApp, guests: Guests, client_of: Callable[[str, str | None], str]) -> None:
+    def __init__(self, app: ASGIApp, visitors: Visitors, client_of: Callable[[str, str | None], str]) -> None:
         self._app = app
-        self._guests = guests
+        self._visitors = visitors
         self._client_of = client_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +31,7 @@ class Visited:
         peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         forwarded = ",".join(headers.getlist("x-forwarded-for")) or None
         remote = self._client_of(peer, forwarded)
-        slowed = self._guests.slowed(remote)
+        slowed = self._visitors.slowed(remote)
         if slowed is not None:
             wait = {"Retry-After": str(math.ceil(slowed.wait_s))}
             problem = Problem(429, f"{slowed.text}; wait.", headers=wait, code="RATE_LIMITED")
@@ -61,7 +40,7 @@ class Visited:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == UNAUTHORIZED:
-                self._guests.failed(remote)
+                self._visitors.failed(remote)
             await send(message)
 
         await self._app(scope, receive, counted)

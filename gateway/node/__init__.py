@@ -344,7 +344,7 @@ class Node:
         )
         evaluate = self.endpoint.context.features.evaluate
         client_of = Proxies(config.server).client_of
-        visited = partial(Visited, guests=self.endpoint.visitors, client_of=client_of)
+        visited = partial(Visited, visitors=self.endpoint.visitors, client_of=client_of)
         application = faces.service_application(
             config, context, self.endpoint.allows_origin, demo, evaluate, visited
         )

@@ -9,9 +9,7 @@ from functools import partial
 import trio
 
 from gateway.admission import (
-    KILLED,
     KILLED_CODE,
-    NOT_ENABLED,
     Features,
     RateLimiter,
     Revocations,
@@ -197,9 +195,7 @@ class Endpoint:
         session = ClientSession(self._shared, connection, extended)
         self._counters.connections_accepted += 1
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if self._features.killed:
-            session.close(KILLED_CODE, KILLED)
-        elif scheme.lower() == "bearer":
+        if not self._closes(session) and scheme.lower() == "bearer":
             try:
                 handlers.present_token(session, token.strip())
                 handlers.acknowledge_auth(session)
@@ -224,9 +220,14 @@ class Endpoint:
         """Other flags; the connections of who isn't admitted any more are closed."""
         self._features.apply(flags)
         for session in self._connected():
-            killed = self._features.killed
-            if killed or (session.identity is not None and not self._features.admits(session.identity)):
-                session.close(KILLED_CODE, KILLED if killed else NOT_ENABLED)
+            self._closes(session)
+
+    def _closes(self, session: ClientSession) -> bool:
+        """Close the connection of who may have none; whether that is so."""
+        reason = self._features.closing(session.identity)
+        if reason is not None:
+            session.close(KILLED_CODE, reason)
+        return reason is not None
 
     def disconnect(self, revocations: Revocations) -> None:
         """Close the connections that an operator ended; their clients may come back."""
@@ -252,8 +253,7 @@ class Endpoint:
         """The session of a client that another worker handed over."""
         session = ClientSession(self._shared, connection, state.extended)
         session.unpack(state)
-        if self._features.killed or not self._features.admits(state.identity):
-            session.close(KILLED_CODE, KILLED if self._features.killed else NOT_ENABLED)
+        self._closes(session)
         self._review(session)
         return session
 

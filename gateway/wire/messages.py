@@ -72,15 +72,6 @@ def _parse(payload: bytes) -> Any:
         ) from None
 
 
-def message_id_of(value: object) -> str | None:
-    """The id of a parsed message where it is a usable one: what an ERROR refers to."""
-    if isinstance(value, dict):
-        ident = value.get("id")
-        if isinstance(ident, str) and 1 <= len(ident) <= MESSAGE_ID_LENGTH_MAX:
-            return ident
-    return None
-
-
 def decode(payload: bytes) -> Message:
     """Read one frame's text; raises Refusal INVALID_MESSAGE (its `details["ref"]` is set where known)."""
     value = _parse(payload)

@@ -21,7 +21,7 @@ from gateway.http.port import Expected, FoundPage, Revision, Written
 from gateway.http.server import bind, serve
 from gateway.hub.names import NamedVersion
 from gateway.log.memory import MemoryLog
-from gateway.ports import Batch, Identity, Record
+from gateway.ports import Batch, Identity, Record, Role
 from gateway.ports.search import Scope, Wanted
 from gateway.runtime.metrics import Counters
 
@@ -32,10 +32,14 @@ DOCUMENT_BYTES_MAX = 4096
 class LogResources:
     """The port `Resources` over a log; tokens alone decide."""
 
-    decides = False
-
     async def scope(self, identity: Identity, types: Sequence[str]) -> Scope:
         return identity.scope
+
+    async def decide(self, identity: Identity, resource_type: str, resource_ids: Sequence[str]) -> None:
+        pass
+
+    def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
+        return identity.role(resource_type, resource_id)
 
     def __init__(self) -> None:
         self.log = MemoryLog()

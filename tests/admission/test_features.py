@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.admission import Features, TokenIdentity, parse_grants, with_flags
+from gateway.admission import KILLED, NOT_ENABLED, Features, TokenIdentity, parse_grants, with_flags
 from gateway.admission.features import rollout_bucket
 from gateway.config import Config, FeaturesSettings
 from gateway.errors import ConfigError
@@ -45,6 +45,13 @@ def test_nobody_is_admitted_when_it_is_off_or_killed() -> None:
 def test_the_rollout_admits_its_share(percentage: float) -> None:
     share = len(admitted(features(rollout_percentage=percentage))) / len(USERS)
     assert share == pytest.approx(percentage / 100, abs=0.01)
+
+
+def test_a_connection_is_closed_for_everybody_or_for_its_user() -> None:
+    ann = identity("ann")
+    assert [features().closing(one) for one in (None, ann)] == [None, None]
+    assert [features(rollout_percentage=0).closing(one) for one in (None, ann)] == [None, NOT_ENABLED]
+    assert [features(kill_switch=True).closing(one) for one in (None, ann)] == [KILLED, KILLED]
 
 
 def test_a_rising_percentage_only_adds_users() -> None:
