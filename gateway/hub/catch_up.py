@@ -30,6 +30,8 @@ PAUSE_S = 1.0
 
 Item = TypeVar("Item", Record, Entry)
 Read = Callable[[OpLog, str, int, int], AsyncGenerator[Item, None]]
+Change = TypeVar("Change")
+Form = Callable[[Room, int], AsyncGenerator[Change, None]]
 
 
 class Lowered(NamedTuple):
@@ -38,6 +40,29 @@ class Lowered(NamedTuple):
     operations: ot.Operations
     base: int
     began: Began
+
+
+class Seen(NamedTuple):
+    """What somebody has seen of a resource, and how many changes are wanted at the most.
+
+    `version` None: nothing; `epoch` None: of the present history.
+    """
+
+    version: int | None
+    epoch: int | None
+    changes_max: int
+
+    def is_beyond(self, room: Room) -> bool:
+        """Whether it is more than this node has."""
+        if self.epoch is not None and self.epoch != room.epoch:
+            return self.epoch > room.epoch
+        return self.version is not None and self.version > room.version
+
+    def takes_changes(self, room: Room) -> bool:
+        """Whether what is missing is told as changes, rather than the state."""
+        if self.version is None or self.epoch not in (None, room.epoch):
+            return False
+        return 0 <= room.version - self.version <= self.changes_max
 
 
 class CatchUp:
@@ -198,6 +223,29 @@ class CatchUp:
                 if slices.over:
                     break
             await slices.pause()
+
+    async def changes_after(
+        self, room: Room, seen: Seen, bytes_max: int, form: Form[Change], size_of: Callable[[Change], int]
+    ) -> list[Change] | None:
+        """The changes after what was seen, in a form; None: the state is to be told instead.
+
+        The head is the one at the return. Of more than `bytes_max` not all are looked at.
+        """
+        if seen.is_beyond(room):  # it was told by a node that was ahead, unless the log says otherwise
+            await self.now(room)
+        if seen.version is None or not seen.takes_changes(room):
+            return None
+        epoch, changes = room.epoch, list[Change]()
+        try:
+            async with aclosing(form(room, seen.version)) as found:
+                async for change in found:
+                    bytes_max -= size_of(change)
+                    if bytes_max < 0:
+                        return None
+                    changes.append(change)
+        except LogTrimmed:
+            return None
+        return changes if room.epoch == epoch else None
 
     async def lower_at(
         self, room: Room, base: int, patch: list[dict[str, Any]], budget: ot.Budget

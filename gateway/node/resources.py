@@ -6,7 +6,7 @@ A write is an ordinary change through the room; its author (`Waiter`) has no con
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from gateway import ot
 from gateway.errors import LogTrimmed, LogUnavailable, PatchError, Refusal, overloaded
 from gateway.http.port import AcknowledgedEdit, Expected, FoundPage, News, Revision, Written
 from gateway.hub import replay
+from gateway.hub.catch_up import Seen
 from gateway.hub.hub import Hub
 from gateway.hub.names import NamedVersion
 from gateway.hub.summarise import Summariser
@@ -59,11 +60,6 @@ class HubResources(RequestCharges):
     def types(self) -> Sequence[str]:
         """The resource types that are served."""
         return sorted(self._hub.rules.types)
-
-    @property
-    def decides(self) -> bool:
-        """Whether more than the token decides."""
-        return self._sessions.permissions.active
 
     async def scope(self, identity: Identity, types: Sequence[str]) -> Scope | None:
         """What the token grants, or what the authoriser tells of that."""
@@ -142,34 +138,12 @@ class HubResources(RequestCharges):
     async def news(self, resource_type: str, resource_id: str, since: int, epoch: int | None) -> News:
         """The changes where there are few of them, else the document."""
         room = await self._hub.open(f"{resource_type}:{resource_id}")
-        if epoch in (None, room.history.epoch) and since > room.version:
-            await self._hub.catch_up.now(room)  # the caller comes from a node that was ahead
-        current = room.history.epoch
-        if epoch not in (None, current) or not 0 <= room.version - since <= self._changes_max:
-            return self._whole(room)
-        if since == room.version:
-            return News(room.version, current)
-        bodies: list[bytes] = []
-        left = self._hub.config.limits.changes_bytes_max
-        try:
-            async with aclosing(self._hub.catch_up.bodies_after(room, since)) as found:
-                async for body in found:
-                    left -= len(body)
-                    if left < 0:
-                        return self._whole(room)
-                    bodies.append(body)
-        except LogTrimmed:
-            return self._whole(room)
-        if room.history.epoch != current:
-            return self._whole(room)
-        return News(since + len(bodies), current, changes=bodies)
-
-    @property
-    def _changes_max(self) -> int:
-        return self._hub.config.limits.changes_default
-
-    def _whole(self, room: Room) -> News:
-        return News(room.version, room.history.epoch, document=orjson.dumps(room.document))
+        catch_up, limits = self._hub.catch_up, self._hub.config.limits
+        seen, bytes_max = Seen(since, epoch, limits.changes_default), limits.changes_bytes_max
+        changes = await catch_up.changes_after(room, seen, bytes_max, catch_up.bodies_after, len)
+        if changes is None:
+            return News(room.version, room.epoch, document=orjson.dumps(room.document))
+        return News(room.version, room.epoch, changes=changes or None)
 
     async def named_versions(self, resource_type: str, resource_id: str) -> Sequence[NamedVersion]:
         """The versions that have names."""
@@ -214,10 +188,12 @@ class HubResources(RequestCharges):
             self._refuse_killed()
             message = single.message_of(payload)
             room = await self._hub.open(f"{resource_type}:{resource_id}")
-            # As the last: opening takes time, and it may be revoked meanwhile.
-            editor = await single.editor_of(self._sessions, identity, resource_type, resource_id, payload)
-        epoch = room.epoch  # of what is committed: an edit of a history that ends before that is refused
-        return AcknowledgedEdit(await single.submit(self._sessions, editor, room, message), epoch)
+        with room.kept():
+            with self._refusals_counted():
+                # As the last: opening takes time, and it may be revoked meanwhile.
+                editor = await single.editor_of(self._sessions, identity, resource_type, resource_id, payload)
+            epoch = room.epoch  # of what is committed: an edit of a history that ends before is refused
+            return AcknowledgedEdit(await single.submit(self._sessions, editor, room, message), epoch)
 
     async def put(
         self,

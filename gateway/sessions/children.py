@@ -10,7 +10,6 @@ from gateway.errors import Refusal
 from gateway.hub.children import CHILD, PARENT, Items, Tell
 from gateway.hub.summarise import instant_ms
 from gateway.ports.summaries import NEVER_MS, Cursor
-from gateway.sessions.permissions import forbidden
 from gateway.sessions.session import ClientSession
 from gateway.wire import messages
 
@@ -56,15 +55,11 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
     """CHILDREN, then CHILD_CHANGED and CHILD_REMOVED."""
     calendar = _calendar_of(session, payload)
     permissions = session.shared.permissions
-    if await permissions.role(session.known_identity(), PARENT, calendar) is None:
-        raise forbidden(session.known_identity(), PARENT, calendar)
-    most = session.shared.limits.subscriptions_max
-    if len(session.children) + len(session.subscriptions) >= most:
-        raise Refusal("TOO_LARGE", f"At most {most} subscriptions a connection; unsubscribe from something.")
+    await permissions.role(session.known_identity(), PARENT, calendar)
+    session.check_place(session.children, calendar)
     if await session.hand_over(f"{PARENT}:{calendar}", raw):
         return
     name = {"resource": PARENT, "resource_id": calendar, "resource_type": PARENT}
-    unsubscribe_from(session, calendar)
 
     def tell_decided(news: Items, gone: Items) -> None:
         if session.children.get(calendar) is not tell:
@@ -82,11 +77,13 @@ async def subscribe(session: ClientSession, payload: Mapping[str, Any], raw: byt
             permissions.later(identity, CHILD, ident, partial(tell_decided, {}, {ident: item}))
 
     hub_children = session.shared.hub.children
+    items = await hub_children.watch(calendar, tell)
     try:
-        await _ask_for(session, await hub_children.watch(calendar, tell))
-        revoked = permissions.known(session.known_identity(), PARENT, calendar) is None
-        if session.connection is None or calendar in session.children or revoked:
+        await _ask_for(session, items)
+        if session.connection is None:
             return
+        permissions.granted(session.known_identity(), PARENT, calendar)  # it may have been revoked meanwhile
+        unsubscribe_from(session, calendar)
         session.children[calendar] = tell
     finally:
         if session.children.get(calendar) is not tell:

@@ -111,9 +111,9 @@ def _submission_of(
     refuses = messages.refuses_conflicts(payload)
     seq = messages.optional_integer_of(payload, "seq", low=1)
     patch = messages.patch_of(payload, shared.limits.patch_operations_max, raw)
-    if messages.optional_integer_of(payload, "epoch") not in (None, room.history.epoch):
-        text = "The resource's history is another one now (epoch): resume and resubmit."
-        raise Refusal("VERSION_TOO_OLD", text, version=room.version, **room.name())
+    epoch = messages.optional_integer_of(payload, "epoch")
+    if epoch is not None:
+        room.check_epoch(epoch)
     submission = Submission(
         session,
         session.known_identity().user_id,

@@ -7,16 +7,18 @@ returns None when it is done, or a coroutine where it has to wait for the log.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
-from typing import Any
+from contextlib import aclosing
+from functools import partial
+from typing import Any, NamedTuple
 
 import orjson
 import trio
 
-from gateway.admission import KILLED, KILLED_CODE, NOT_ENABLED
-from gateway.errors import Disconnect, LogTrimmed, LogUnavailable, Refusal
+from gateway.admission import KILLED_CODE
+from gateway.errors import Disconnect, LogUnavailable, Refusal
+from gateway.hub.catch_up import Seen
 from gateway.hub.children import PARENT
-from gateway.ports import Identity, Role
+from gateway.ports import Identity
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
 from gateway.runtime.labels import AUTH_ACCEPTED, AUTH_DISABLED
@@ -24,7 +26,6 @@ from gateway.sessions import children, editing
 from gateway.sessions.account import ASKED_UNITS, OPENED_UNITS
 from gateway.sessions.charges import charge_read, spend_bytes
 from gateway.sessions.context import Handler
-from gateway.sessions.permissions import forbidden
 from gateway.sessions.session import ClientSession, Subscription
 from gateway.wire import messages
 from gateway.wire.messages import Message
@@ -91,10 +92,11 @@ def _verify(session: ClientSession, token: str, user_id: str | None) -> None:
         raise Refusal("UNAUTHENTICATED", "payload.user_id is not the token's sub.")
     if session.identity is not None and session.identity.user_id != identity.user_id:
         raise Refusal("UNAUTHENTICATED", "The new token is another user's; open another connection for it.")
-    if not shared.features.admits(identity):
+    closing = shared.features.closing(identity)
+    if closing is not None:
         text = "Collaboration is switched off for this user; fall back to polling."
         session.refuse(Refusal("FORBIDDEN", text), None)
-        raise Disconnect(KILLED_CODE, KILLED if shared.features.killed else NOT_ENABLED)
+        raise Disconnect(KILLED_CODE, closing)
     if session.identity is None and shared.registry.visitors.too_many_of(identity.user_id):
         raise Disconnect(SLOWED_CODE, "too many connections of this user")
     if session.identity is None and shared.features.test:
@@ -168,76 +170,49 @@ def _send_paid(session: ClientSession, kind: str, payload: Mapping[str, Any], ro
     spend_bytes(session.shared, session.known_identity().user_id, session.send(kind, payload, room))
 
 
-class _Seen:
+def _seen(session: ClientSession, payload: Mapping[str, Any], version: int | None) -> Seen:
     """How much of a resource a client has seen, and how many changes it wants at the most."""
-
-    def __init__(self, session: ClientSession, payload: Mapping[str, Any], version: int | None) -> None:
-        limits = session.shared.limits
-        wanted = messages.optional_integer_of(payload, "max_changes")
-        self.version = version
-        self.epoch = messages.optional_integer_of(payload, "epoch")
-        self.changes_max = min(limits.changes_default if wanted is None else wanted, limits.changes_max)
-
-    def beyond(self, room: Room) -> bool:
-        """Whether the client has seen more than this node has."""
-        if self.epoch not in (None, room.epoch):
-            return self.epoch > room.epoch
-        return self.version is not None and self.version > room.version
-
-    def takes_changes(self, room: Room) -> bool:
-        """Whether the client gets what it misses as changes, rather than the state."""
-        if self.version is None or self.epoch not in (None, room.epoch):
-            return False
-        return 0 <= room.version - self.version <= self.changes_max
+    limits = session.shared.limits
+    wanted = messages.optional_integer_of(payload, "max_changes")
+    changes_max = min(limits.changes_default if wanted is None else wanted, limits.changes_max)
+    return Seen(version, messages.optional_integer_of(payload, "epoch"), changes_max)
 
 
-async def _missing(session: ClientSession, room: Room, seen: _Seen) -> dict[str, Any]:
+async def _missing(session: ClientSession, room: Room, seen: Seen) -> dict[str, Any]:
     """`changes` or `state`: what brings the client to the head, which is the one at the return."""
-    hub = session.shared.hub
-    if seen.beyond(room):
-        # The client comes from a node that was ahead of this one, unless the log says otherwise.
+    if seen.is_beyond(room):
         session.account.worked(ASKED_UNITS)
-        await hub.catch_up.now(room)
-    if seen.takes_changes(room) and seen.version is not None:
-        epoch = room.epoch
-        try:
-            changes = await _changes_after(session, room, seen.version)
-        except LogTrimmed:
-            return {"state": room.document}
-        if changes is not None and room.epoch == epoch:
-            return {"changes": changes}
-    return {"state": room.document}
+    changes = await _changes_after(session, room, seen)
+    return {"state": room.document} if changes is None else {"changes": changes}
 
 
-async def _changes_after(session: ClientSession, room: Room, version: int) -> list[Any] | None:
-    """The changes after `version` in the session's form; the head is the one at the return.
-
-    None: they are more than `changes_bytes_max`, and not all were looked at.
-    """
-    left = session.shared.limits.changes_bytes_max
-    changes: list[Any] = []
-    form = _bodies(session, room, version) if session.extended else _plain(session, room, version)
-    async with aclosing(form) as found:
-        async for size, change in found:
-            left -= size
-            if left < 0:
-                return None
-            changes.append(change)
-    return changes
+async def _changes_after(session: ClientSession, room: Room, seen: Seen) -> list[Any] | None:
+    """What the client misses in the session's form; None: the state is to be told instead."""
+    catch_up, bytes_max = session.shared.hub.catch_up, session.shared.limits.changes_bytes_max
+    if session.extended:
+        bodies = await catch_up.changes_after(room, seen, bytes_max, catch_up.bodies_after, len)
+        return None if bodies is None else [orjson.Fragment(body) for body in bodies]
+    form = partial(_plain_after, session)
+    changes = await catch_up.changes_after(room, seen, bytes_max, form, lambda change: change.size)
+    return None if changes is None else [change.fields for change in changes]
 
 
-async def _bodies(session: ClientSession, room: Room, version: int) -> AsyncGenerator[tuple[int, Any], None]:
-    async with aclosing(session.shared.hub.catch_up.bodies_after(room, version)) as bodies:
-        async for body in bodies:
-            yield len(body), orjson.Fragment(body)
+class _PlainChange(NamedTuple):
+    """A change with operations that every client understands, and their bytes."""
+
+    size: int
+    fields: dict[str, Any]
 
 
-async def _plain(session: ClientSession, room: Room, version: int) -> AsyncGenerator[tuple[int, Any], None]:
+async def _plain_after(
+    session: ClientSession, room: Room, version: int
+) -> AsyncGenerator[_PlainChange, None]:
     async with aclosing(session.shared.hub.catch_up.entries_after(room, version)) as entries:
         async for entry in entries:
             operations = [orjson.dumps(operation) for operation in operations_of(entry, False)]
             fragments = [orjson.Fragment(operation) for operation in operations]
-            yield sum(map(len, operations)), {**orjson.loads(entry.record.body), "operations": fragments}
+            fields = {**orjson.loads(entry.record.body), "operations": fragments}
+            yield _PlainChange(sum(map(len, operations)), fields)
 
 
 async def subscribe(session: ClientSession, message: Message, raw: bytes) -> None:
@@ -260,10 +235,15 @@ async def subscribe(session: ClientSession, message: Message, raw: bytes) -> Non
     if granted and await session.hand_over(granted[0], raw):
         return
     _charge_read(session, len(resources) - 1)
-    await _open_side_by_side(session, granted)
+    closed = await _open_side_by_side(session, granted)
     shared: Mapping[str, Any] = {key: payload[key] for key in ("max_changes", "visible") if key in payload}
     for item in resources:
+        if session.connection is None:
+            return
         try:
+            refusal = closed.get(_granted(session, item) or "")
+            if refusal is not None:
+                raise refusal
             await _subscribe(session, {**shared, **item}, raw)
         except (Refusal, LogUnavailable) as error:
             refusal = session.refusal_of(error)
@@ -312,36 +292,31 @@ async def _opened(session: ClientSession, resource: str) -> Room:
     return await hub.open(resource)
 
 
-async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -> None:
-    """Open rooms; who can't be opened says so when it is subscribed."""
+async def _open_side_by_side(session: ClientSession, resources: Sequence[str]) -> Mapping[str, Refusal]:
+    """Open rooms; why some can't be opened."""
     limit = trio.CapacityLimiter(OPENED_AT_ONCE)
+    closed: dict[str, Refusal] = {}
 
     async def open_one(resource: str) -> None:
         async with limit:
-            with suppress(Refusal):
+            try:
                 await _opened(session, resource)
+            except Refusal as refusal:
+                closed[resource] = refusal
 
     async with trio.open_nursery() as nursery:
         for resource in resources:
             nursery.start_soon(open_one, resource)
-
-
-def _granted_role(session: ClientSession, resource_type: str, resource_id: str) -> Role:
-    role = session.shared.permissions.decided(session.known_identity(), resource_type, resource_id)
-    if role is None:
-        raise forbidden(session.known_identity(), resource_type, resource_id)
-    return role
+    return closed
 
 
 async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: bytes) -> None:
     resource_type, resource_id = _named_resource(session, payload)
-    seen = _Seen(session, payload, messages.optional_integer_of(payload, "version"))
+    seen = _seen(session, payload, messages.optional_integer_of(payload, "version"))
     visible = messages.flag_of(payload, "visible", True)
-    _granted_role(session, resource_type, resource_id)
+    session.shared.permissions.granted(session.known_identity(), resource_type, resource_id)
     resource = f"{resource_type}:{resource_id}"
-    most = session.shared.limits.subscriptions_max
-    if resource not in session.subscriptions and len(session.subscriptions) >= most:
-        raise Refusal("TOO_LARGE", f"At most {most} subscriptions a connection; unsubscribe from something.")
+    session.check_place(session.subscriptions, resource)
     if await session.hand_over(resource, raw):
         return
     room = await _opened(session, resource)
@@ -355,7 +330,8 @@ async def _subscribe(session: ClientSession, payload: Mapping[str, Any], raw: by
 def _join(session: ClientSession, room: Room, missing: Mapping[str, Any], visible: bool) -> None:
     """Begin a subscription, or go on with one; nothing is waited for in between."""
     assert session.connection is not None
-    role = _granted_role(session, room.type, room.id)  # some of it may have been revoked meanwhile
+    # Some of it may have been revoked meanwhile.
+    role = session.shared.permissions.granted(session.known_identity(), room.type, room.id)
     subscription = session.subscriptions.get(room.resource)
     is_new = subscription is None
     if subscription is None:
@@ -423,7 +399,7 @@ async def sync_request(session: ClientSession, message: Message, raw: bytes) -> 
     """SYNC_REQUEST: what the client misses, without changing its subscription."""
     payload = message.payload
     _charge_read(session)
-    seen = _Seen(session, payload, messages.integer_of(payload, "last_version"))
+    seen = _seen(session, payload, messages.integer_of(payload, "last_version"))
     room = await _readable_room(session, payload)
     missing = await _missing(session, room, seen)
     _count_sync(session, missing)
@@ -440,8 +416,7 @@ async def _readable_room(session: ClientSession, payload: Mapping[str, Any]) -> 
     resource_id = messages.resource_id_of(payload)
     if resource_type is None or session.subscribed(resource_type, resource_id) is not None:
         return session.subscription_of(payload).room
-    await session.shared.permissions.ask(session.known_identity(), resource_type, (resource_id,))
-    _granted_role(session, resource_type, resource_id)
+    await session.shared.permissions.role(session.known_identity(), resource_type, resource_id)
     return await _opened(session, f"{resource_type}:{resource_id}")
 
 

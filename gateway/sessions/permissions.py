@@ -73,10 +73,10 @@ class Permissions:
 
     # --------------------------------------------------------------------------------------- asking
 
-    async def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
-        """The role in a resource, None for nothing; raises Refusal UNAVAILABLE where it isn't decided."""
+    async def role(self, identity: Identity, resource_type: str, resource_id: str) -> Role:
+        """The role in a resource; raises Refusal FORBIDDEN for none, UNAVAILABLE where it isn't decided."""
         await self.ask(identity, resource_type, (resource_id,))
-        return self.decided(identity, resource_type, resource_id)
+        return self.granted(identity, resource_type, resource_id)
 
     async def ask(self, identity: Identity, resource_type: str, resource_ids: Iterable[str]) -> None:
         """Have what is granted of these decided, as far as that is possible in `authoriser.timeout_s`."""
@@ -93,7 +93,7 @@ class Permissions:
                 await asked.done.wait()
 
     def decided(self, identity: Identity, resource_type: str, resource_id: str) -> Role | None:
-        """The role as it was decided; raises Refusal UNAVAILABLE where it isn't."""
+        """The role as it was decided, None for nothing; raises Refusal UNAVAILABLE where it isn't."""
         granted = identity.role(resource_type, resource_id)
         if self._authoriser is None or granted is None:
             return granted
@@ -105,10 +105,18 @@ class Permissions:
             raise Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=retry_after_ms())
         return _lesser(granted, decision.role)
 
+    def granted(self, identity: Identity, resource_type: str, resource_id: str) -> Role:
+        """The same; raises Refusal FORBIDDEN for none."""
+        role = self.decided(identity, resource_type, resource_id)
+        if role is None:
+            who = "token" if identity.role(resource_type, resource_id) is None else "authoriser"
+            raise Refusal("FORBIDDEN", f"The {who} doesn't grant {resource_type}:{resource_id}.")
+        return role
+
     def known(
         self, identity: Identity, resource_type: str, resource_id: str, otherwise: Role | None = None
     ) -> Role | None:
-        """The same without asking; at most `otherwise` where it isn't decided."""
+        """The role without asking, None for nothing; at most `otherwise` where it isn't decided."""
         granted = identity.role(resource_type, resource_id)
         if self._authoriser is None or granted is None:
             return granted
@@ -238,12 +246,6 @@ class Permissions:
         asked.done.set()
         for then in asked.then:
             then()
-
-
-def forbidden(identity: Identity, resource_type: str, resource_id: str) -> Refusal:
-    """Nothing is granted there; says by whom."""
-    who = "token" if identity.role(resource_type, resource_id) is None else "authoriser"
-    return Refusal("FORBIDDEN", f"The {who} doesn't grant {resource_type}:{resource_id}.")
 
 
 def _lesser(granted: Role, decided: Role | None) -> Role | None:

@@ -33,6 +33,7 @@ cdef class ClientSession:
     cdef object _abuse
     cdef bint _expiry_told
     cdef Py_ssize_t _invalid_in_a_row
+    cdef bint _is_invalid
     cdef object _settled
     cdef bint _at_home
     cdef readonly Account account

@@ -66,6 +66,7 @@ class ClientSession:
         "_connection",
         "_expiry_told",
         "_invalid_in_a_row",
+        "_is_invalid",
         "_settled",
         "account",
         "children",
@@ -95,6 +96,7 @@ class ClientSession:
         self._abuse: AbuseWatch | None = None
         self._expiry_told = False
         self._invalid_in_a_row = 0
+        self._is_invalid = False  # the message that is handled
         self._settled: trio.Event | None = None
         self._at_home = False
         self.account = Account(shared)
@@ -258,7 +260,7 @@ class ClientSession:
         held = partial(self._held, message=message, size=size)  # a closure would be part of a cycle
         try:
             await Metered(work, self.shared.now_s, held)
-            self._invalid_in_a_row = 0
+            self._count_invalid()
         except Exception as error:
             self._failed(error, message)
         await self.settled(self.shared.limits.unacknowledged_max - 1)
@@ -275,6 +277,14 @@ class ClientSession:
             if message.type in EDITS:
                 self.shared.counters.operations_refused[refusal.code] += 1
         self.refuse(refusal, ref)
+        self._count_invalid()
+
+    def _count_invalid(self) -> None:
+        """A message was handled: it counts once, however many of its parts were invalid."""
+        self._invalid_in_a_row = self._invalid_in_a_row + 1 if self._is_invalid else 0
+        self._is_invalid = False
+        if self._invalid_in_a_row >= self.shared.limits.invalid_messages_max:
+            self.close(1008, "too many invalid messages in a row")
 
     def turn_away(self, room: Room, ref: str | None) -> None:
         """Refuse an edit for now, before it is any work: more come than can be committed."""
@@ -325,11 +335,7 @@ class ClientSession:
         if size > READ_BYTES and self.identity is not None:  # it holds the document
             spend_bytes(self.shared, self.identity.user_id, size)
         if refusal.code == "INVALID_MESSAGE":
-            self._invalid_in_a_row += 1
-            if self._invalid_in_a_row >= self.shared.limits.invalid_messages_max:
-                self.close(1008, "too many invalid messages in a row")
-        else:
-            self._invalid_in_a_row = 0
+            self._is_invalid = True
         code = CLOSING_CODES.get(refusal.code)
         if code is not None:
             self.close(code, refusal.code)
@@ -409,6 +415,13 @@ class ClientSession:
         """The client_id, which every edit settles first."""
         assert self.client_id is not None, "edits before a client_id"
         return self.client_id
+
+    def check_place(self, among: Mapping[str, object], name: str) -> None:
+        """Raise Refusal TOO_LARGE where `name`, which isn't `among` these, is a subscription too many."""
+        most = self.shared.limits.subscriptions_max
+        if name not in among and len(self.subscriptions) + len(self.children) >= most:
+            text = f"At most {most} subscriptions a connection; unsubscribe from something."
+            raise Refusal("TOO_LARGE", text)
 
     def subscribed(self, resource_type: str | None, resource_id: str) -> Subscription | None:
         """The subscription to a resource; without a type the only one with this id."""

@@ -16,7 +16,6 @@ from gateway.errors import Refusal
 from gateway.ports import Ack, Identity, Role
 from gateway.rooms.room import Room
 from gateway.sessions.context import SessionContext
-from gateway.sessions.permissions import forbidden
 from gateway.sessions.session import ClientSession, Subscription
 from gateway.wire import messages
 
@@ -82,8 +81,6 @@ async def editor_of(
     """Who makes the edit of an OP's payload; raises Refusal INVALID_MESSAGE, FORBIDDEN, UNAVAILABLE."""
     client_id = messages.optional_text_of(payload, "client_id", messages.CLIENT_ID_LENGTH_MAX)
     role = await shared.permissions.role(identity, resource_type, resource_id)
-    if role is None:
-        raise forbidden(identity, resource_type, resource_id)
     return Editor(identity, role, client_id)
 
 

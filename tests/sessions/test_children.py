@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import trio
 
+from gateway.errors import Refusal
 from gateway.hub.summarise import instant_ms
 from gateway.ports.summaries import Cursor
 from gateway.sessions import children
 from tests.rooms.parts import EVENT
-from tests.sessions.parts import CONFIG, desk, desks
+from tests.sessions.parts import CONFIG, Office, desk, desks
 from tests.sessions.test_handlers import one
 
 WORK = {"resource": "calendar", "resource_id": "work", "children": True}
@@ -96,8 +97,77 @@ async def test_calendars_count_among_the_subscriptions_and_go_with_the_connectio
         one(await client.say("SUBSCRIBE", **WORK), "CHILDREN")
         home = WORK | {"resource_id": "home"}
         assert one(await client.say("SUBSCRIBE", **home), "ERROR")["code"] == "TOO_LARGE"
+        assert one(await client.subscribe(), "ERROR")["code"] == "TOO_LARGE"
+        one(await client.say("SUBSCRIBE", **WORK), "CHILDREN")  # it is subscribed already
         client.leave()
         assert found.hub.children._watched == {}
+
+
+async def test_an_index_that_cannot_be_opened_is_unavailable(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann")
+        one(await client.say("SUBSCRIBE", **WORK), "CHILDREN")
+        home = WORK | {"resource_id": "home"}
+        found.worker.log.away = True
+        assert one(await client.say("SUBSCRIBE", **home), "ERROR")["code"] == "UNAVAILABLE"
+        found.worker.log.away = False
+        assert (client.reader.closed_with, list(client.session.children)) == (None, ["work"])
+        one(await client.say("SUBSCRIBE", **home), "CHILDREN")
+
+
+class Slow:
+    """A log that opens nothing until it may."""
+
+    def __init__(self, found) -> None:
+        self.go = trio.Event()
+        self._open = found.worker.log.open
+        found.worker.log.open = self.open
+
+    async def open(self, resource):
+        await self.go.wait()
+        return await self._open(resource)
+
+
+async def test_who_leaves_while_an_index_is_opened_leaves_nothing(autojump_clock):
+    async with desk() as found:
+        client = await found.client("ann")
+        Slow(found)
+        with trio.move_on_after(1):
+            await client.say("SUBSCRIBE", **WORK)
+        client.leave()
+        assert found.hub.children._watched == {}
+
+
+async def test_a_calendar_that_is_revoked_while_its_index_is_opened_is_forbidden(autojump_clock):
+    async with desk() as found, trio.open_nursery() as nursery:
+        client = await found.client("ann")
+        slow, said = Slow(found), []
+
+        async def subscribe():
+            said.extend(await client.say("SUBSCRIBE", **WORK))
+
+        nursery.start_soon(subscribe)
+        await trio.testing.wait_all_tasks_blocked()
+        client.session.regranted(Office().verify("ann:nobody", 0))
+        slow.go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert one(said, "ERROR")["code"] == "FORBIDDEN"
+        assert found.hub.children._watched == client.session.children == {}
+
+
+async def test_what_is_subscribed_goes_on_where_asking_for_it_again_fails(autojump_clock):
+    async with desk() as found:
+        ann, bob = await found.client("ann"), await found.client("bob")
+        one(await bob.say("SUBSCRIBE", **WORK), "CHILDREN")
+        found.hub.children.watch, watch = unavailable, found.hub.children.watch
+        assert one(await bob.say("SUBSCRIBE", **WORK), "ERROR")["code"] == "UNAVAILABLE"
+        found.hub.children.watch = watch
+        await create(ann)
+        assert one(bob.reader.take(), "CHILD_CHANGED")["item"]["resource_id"] == "9"
+
+
+async def unavailable(calendar, tell):
+    raise Refusal("UNAVAILABLE", "away")
 
 
 async def test_an_index_cannot_be_named_by_a_client(autojump_clock):

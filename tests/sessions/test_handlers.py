@@ -6,6 +6,7 @@ import orjson
 import pytest
 import trio
 
+from gateway.errors import LogUnavailable
 from tests.rooms.parts import EVENT, titled
 from tests.sessions.parts import CONFIG, desk
 
@@ -213,6 +214,23 @@ async def test_many_resources_are_bounded_as_single_ones_are(autojump_clock):
         resources = [{"resource": "event", "resource_id": f"n{number}"} for number in range(4)]
         error = one(await client.say("SUBSCRIBE", resources=resources), "ERROR")
         assert (error["code"], error["resource_id"]) == ("TOO_LARGE", "n3")
+
+
+async def test_of_many_resources_one_that_cannot_be_opened_is_tried_once(autojump_clock):
+    async with desk() as found:
+        client = await found.client()
+        tried = []
+
+        async def away(resource):
+            tried.append(resource)
+            raise LogUnavailable("away", "none")
+
+        found.worker.log.open = away
+        resources = [{"resource": "event", "resource_id": ident} for ident in ("1", "8", "9")]
+        said = await client.say("SUBSCRIBE", resources=resources)
+        errors = [(payload["resource_id"], payload["code"]) for kind, payload in said if kind == "ERROR"]
+        assert errors == [("8", "UNAVAILABLE"), ("9", "UNAVAILABLE")]
+        assert (sorted(tried), list(client.session.subscriptions)) == (["event:8", "event:9"], ["event:1"])
 
 
 async def test_a_client_learns_its_newest_seq(autojump_clock):

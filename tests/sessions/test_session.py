@@ -203,3 +203,16 @@ async def test_an_id_in_two_types_needs_its_type(autojump_clock):
         [(_, payload)] = await client.say("OP", resource_id="1", version=1, operation=titled("a")[0])
         assert payload["code"] == "INVALID_MESSAGE"
         assert "resource_type" in payload["message"]
+
+
+async def test_many_parts_of_one_message_that_are_invalid_are_one_invalid_message(autojump_clock):
+    async with desk() as found:
+        client = await found.client()
+        wrong = [{"resource": "event", "resource_id": f"no id {number}"} for number in range(12)]
+        resources = [*wrong, {"resource": "event", "resource_id": "1"}]
+        for number in range(10):
+            assert client.reader.closed_with is None
+            said = await client.say("SUBSCRIBE", resources=resources)
+            assert codes(said) == ["INVALID_MESSAGE"] * 12
+            assert "SUBSCRIBE_ACK" in [kind for kind, _ in said], number
+        assert client.reader.closed_with == 1008

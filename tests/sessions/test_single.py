@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import orjson
 import pytest
 import trio
 
@@ -15,8 +16,8 @@ from gateway.node.resources import HubResources
 from gateway.ports import Question, Role
 from gateway.sessions import handlers
 from gateway.sessions.session import ClientSession
-from tests.rooms.parts import titled
-from tests.sessions.parts import Desk, Office, desk
+from tests.rooms.parts import CREATE, Author, titled
+from tests.sessions.parts import CONFIG, Desk, Office, desk, desks
 
 
 class Edit:
@@ -159,3 +160,41 @@ async def test_a_client_id_that_no_connection_may_have_is_refused(
         assert not found.endpoint.registry.sessions
         await edit.send(client_id="x" * 128)
         assert edit.answer["version"] == 2
+
+
+class Hesitant(Decider):
+    """Decides when it may."""
+
+    def __init__(self) -> None:
+        super().__init__("editor")
+        self.go = trio.Event()
+
+    async def decide(self, questions: Sequence[Question]) -> Sequence[Role | None]:
+        await self.go.wait()
+        return await super().decide(questions)
+
+
+async def test_a_room_stays_open_while_the_authoriser_is_asked(autojump_clock: trio.abc.Clock) -> None:
+    config = CONFIG.with_(timeouts={"room_idle_s": 1.0}, authoriser={"timeout_s": 60.0})
+    hesitant = Hesitant()
+    async with desk(config, hesitant) as found, trio.open_nursery() as nursery:
+        edit = Edit(found)
+        nursery.start_soon(edit.send)
+        await trio.sleep(5)
+        room = found.room()
+        hesitant.go.set()
+        await trio.sleep(1)
+        assert (edit.answer["version"], room.version) == (2, 2)
+
+
+async def test_who_has_seen_a_newer_history_gets_what_came_after_it(autojump_clock: trio.abc.Clock) -> None:
+    async with desks(2) as (here, there):
+        await here.worker.open()
+        here.worker.bus.post = lambda resource, payload: None  # type: ignore[method-assign]
+        purged = await there.hub.purge("event:1")
+        for patch in (CREATE, titled("b")):
+            await there.worker.commit(purged, Author("ann"), patch)
+        assert here.room().epoch < purged.epoch
+        news = await HubResources(here.hub, here.endpoint.context).news("event", "1", 1, purged.epoch)
+        assert (news.version, news.epoch, news.document) == (2, purged.epoch, None)
+        assert [orjson.loads(change)["version"] for change in news.changes or ()] == [2]
