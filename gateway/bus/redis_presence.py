@@ -15,12 +15,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import hiredis
 import trio
 
+from gateway.errors import LogUnavailable
 from gateway.ports import LeaseListener, Member
 from gateway.redislink.address import Address
 from gateway.redislink.errors import LinkError
@@ -36,6 +40,7 @@ WRITES_A_ROUND = 500
 ENTRIES_TTL_S = 7200
 RENEWAL_S = 1800
 RETRY_PAUSE_S = 0.2
+Place = tuple[str, str]  # a resource and a session
 # So long others can tell a node that left by itself from one that is lost.
 LEFT_KNOWN_MS = 30_000
 
@@ -43,6 +48,10 @@ LEFT_KNOWN_MS = 30_000
 def _member(session: bytes, value: bytes) -> Member:
     node, _, entry = value.partition(b"\n")
     return Member(session.decode(), node.decode(), entry)
+
+
+def _value(node: str, entry: bytes) -> bytes:
+    return b"%s\n%s" % (node.encode(), entry)
 
 
 class RedisPresence:
@@ -54,12 +63,15 @@ class RedisPresence:
         self._name = node
         self.node = self._incarnation()
         self._listener: LeaseListener | None = None
-        self._entries: dict[tuple[str, str], bytes] = {}
-        self._dirty: dict[tuple[str, str], None] = {}
-        self._written = trio.Event()
+        self._entries: dict[Place, bytes] = {}
+        self._dirty: dict[Address, dict[Place, None]] = {}
+        self._writing: set[Address] = set()
+        self._touched = trio.Event()
+        self._reroutes = 0
         self._alive: dict[Address, set[str]] = {}
+        self._beaten_s: dict[Address, float] = {}
         self._trusting_until = 0.0
-        self._looking = trio.Lock()
+        self._looking: dict[Address, trio.Lock] = defaultdict(trio.Lock)
 
     def _incarnation(self) -> str:
         return f"{self._name}#{os.urandom(6).hex()}"
@@ -73,16 +85,19 @@ class RedisPresence:
     def put(self, resource: str, session: str, entry: bytes) -> None:
         """A session of this node is present (or its entry changed)."""
         self._entries[resource, session] = entry
-        self._touch(resource, session)
+        self._touch([(resource, session)])
 
     def remove(self, resource: str, session: str) -> None:
         """A session of this node isn't present any more."""
         if self._entries.pop((resource, session), None) is not None:
-            self._touch(resource, session)
+            self._touch([(resource, session)])
 
-    def _touch(self, resource: str, session: str) -> None:
-        self._dirty[resource, session] = None
-        self._written.set()
+    def _touch(self, places: Iterable[Place]) -> None:
+        """What these entries are now is to be written."""
+        owners, partitions = self._shards.table.owners, self._config.partitions
+        for place in places:
+            self._dirty.setdefault(owners[partition_of(place[0], partitions)], {})[place] = None
+            self._touched.set()
 
     async def members(self, resource: str) -> Sequence[Member]:
         """Everyone who is present, on whichever node; entries of lost nodes are left out, and deleted.
@@ -93,23 +108,28 @@ class RedisPresence:
         partition = partition_of(resource, self._config.partitions)
         reply = await self._shards.call(Call(partition, pack(("HGETALL", key))))
         members = [_member(session, value) for session, value in reply.items()]
-        if all(self._counts(partition, member.node) for member in members):
+        address = self._shards.table.owners[partition]
+        if all(self._counts(address, member.node) for member in members):
             return members
         # A node takes its lease before it writes entries, so a look that comes after them is fair.
-        await self._look()
-        lost = [member for member in members if not self._counts(partition, member.node)]
+        await self._look(address)
+        lost = [member for member in members if not self._counts(address, member.node)]
         if lost:
-            fields = [member.session for member in lost]
-            await self._shards.call(Call(partition, pack(("HDEL", key, *fields))))
+            name = self._shards.library.function("drop")
+            read = [part for member in lost for part in (member.session, _value(member.node, member.entry))]
+            await self._shards.call(Call(partition, pack(("FCALL", name, 1, key, *read))))
         return [member for member in members if member not in lost]
 
-    def _counts(self, partition: int, node: str) -> bool:
-        alive = self._alive.get(self._shards.table.owners[partition])
+    def _counts(self, address: Address, node: str) -> bool:
+        alive = self._alive.get(address)
         return node == self.node or self._trusting() or alive is None or node in alive
 
     def _trusting(self) -> bool:
-        """For the length of a lease after a change of the routing table, absent leases prove nothing."""
+        """For the length of a lease after others may have to take theirs anew, absent ones prove nothing."""
         return trio.current_time() < self._trusting_until
+
+    def _trust(self) -> None:
+        self._trusting_until = trio.current_time() + self._config.node_lease_s
 
     # --------------------------------------------------------------------------------------- life
 
@@ -118,7 +138,7 @@ class RedisPresence:
         assert self._listener is not None, "attach a listener before the presence runs"
         self._shards.on_table.append(self._rerouted)
         self._rerouted()
-        await self._beat(first=True)
+        await self._beat()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
@@ -129,21 +149,22 @@ class RedisPresence:
         finally:
             self._shards.on_table.remove(self._rerouted)
             with trio.move_on_after(self._config.connect_timeout_s, shield=True):
-                await self._on_each_server(b"FCALL", "leave", self.node, LEFT_KNOWN_MS)
+                await self._on_each_server("leave", self.node, LEFT_KNOWN_MS)
 
     def _rerouted(self) -> None:
-        self._trusting_until = trio.current_time() + self._config.node_lease_s
+        self._reroutes += 1
+        self._trust()
         self._alive.clear()
+        self._beaten_s.clear()
         # What was written to a partition while it moved may be lost.
-        for resource, session in self._entries:
-            self._touch(resource, session)
+        self._touch(self._entries)
 
-    async def _on_each_server(self, command: bytes, function: str, *args: Any) -> dict[Address, Reply]:
+    async def _on_each_server(self, function: str, *args: Any) -> dict[Address, Reply]:
         """Call a function for the leases on each server; those that don't answer soon are left out."""
         first = self._shards.first_partitions()
         name = self._shards.library.function(function)
         calls = [
-            Call(partition, pack((command, name, 1, leases(partition), *args)))
+            Call(partition, pack(("FCALL", name, 1, leases(partition), *args)))
             for partition in first.values()
         ]
         replies = await self._shards.calls(calls, timeout_s=self._config.node_check_s)
@@ -156,71 +177,112 @@ class RedisPresence:
             await trio.sleep(self._config.node_heartbeat_s)
             await self._beat()
 
-    async def _beat(self, first: bool = False) -> None:
-        lease_ms = int(self._config.node_lease_s * 1000)
-        replies = await self._on_each_server(b"FCALL", "beat", self.node, lease_ms)
-        lapsed = any(reply[1] == 0 for reply in replies.values())
-        if lapsed and not first and not self._trusting():
-            await self._register_again(lease_ms)
+    async def _beat(self) -> None:
+        """Renew the lease on each server; where there is none, it is taken while the node is trusting."""
+        anew = self._trusting()
+        replies = await self._take_leases(anew)
+        if not anew and any(reply[1] == 0 for reply in replies.values()):
+            await self._register_again()
+        elif any(self._was_away(address) for address in replies):
+            self._trust()
+        self._beaten_s.update(dict.fromkeys(replies, trio.current_time()))
 
-    async def _register_again(self, lease_ms: int) -> None:
-        """Others may have dropped this node: come back as another incarnation."""
+    async def _take_leases(self, anew: bool) -> dict[Address, Reply]:
+        lease_ms = int(self._config.node_lease_s * 1000)
+        return await self._on_each_server("beat", self.node, lease_ms, int(anew))
+
+    def _was_away(self, address: Address) -> bool:
+        """Whether the last renewal there is so long ago that another node's lease may have ended."""
+        heartbeat_s, now_s = self._config.node_heartbeat_s, trio.current_time()
+        usual_s = max(2 * heartbeat_s, self._config.node_lease_s - heartbeat_s)
+        return now_s - self._beaten_s.get(address, now_s) > usual_s
+
+    async def _register_again(self) -> None:
+        """Others may have dropped this node: come back as another incarnation.
+
+        They may have to come back as well, for the server was away: they get as long for it as a lease takes.
+        """
         old, self.node = self.node, self._incarnation()
+        self._trust()
         logger.warning("the lease of %s lapsed; going on as %s", old, self.node)
-        await self._on_each_server(b"FCALL", "leave", old, LEFT_KNOWN_MS)
-        await self._on_each_server(b"FCALL", "beat", self.node, lease_ms)
-        for resource, session in self._entries:
-            self._touch(resource, session)
+        await self._on_each_server("leave", old, LEFT_KNOWN_MS)
+        await self._take_leases(anew=True)
+        self._touch(self._entries)
         assert self._listener is not None
         self._listener.on_lease_lapsed()
 
     async def _look_for_lost(self) -> None:
         while True:
-            await self._look()
+            async with trio.open_nursery() as nursery:
+                for address in self._shards.first_partitions():
+                    nursery.start_soon(self._try_to_look, address)
             await trio.sleep(self._config.node_check_s)
 
-    async def _look(self) -> None:
-        # One look at a time, since an older answer that is handled later would bring lost nodes back.
-        async with self._looking:
-            replies = await self._on_each_server(b"FCALL_RO", "alive")
-            for address, reply in replies.items():
-                names = {name.decode() for name in reply[1]}
-                left = {name.removeprefix(LEFT) for name in names if name.startswith(LEFT)}
-                self._compare(address, {name for name in names if not name.startswith(LEFT)}, left)
+    async def _try_to_look(self, address: Address) -> None:
+        with suppress(LogUnavailable):
+            await self._look(address)
 
-    def _compare(self, address: Address, alive: set[str], left: set[str]) -> None:
+    async def _look(self, address: Address) -> None:
+        """Find out whose leases run on a server. Raises LogUnavailable."""
+        name = self._shards.library.function("alive")
+        # One look at a time, since an older answer that is handled later would bring lost nodes back.
+        async with self._looking[address]:
+            partition = self._shards.first_partitions().get(address)
+            if partition is None:
+                return  # it serves nothing any more
+            call = Call(partition, pack(("FCALL_RO", name, 1, leases(partition))))
+            reply = await self._shards.call(call, timeout_s=self._config.node_check_s)
+            self._compare(address, {lease.decode() for lease in reply[1]})
+
+    def _compare(self, address: Address, found: set[str]) -> None:
+        left = {name.removeprefix(LEFT) for name in found if name.startswith(LEFT)}
+        alive = {name for name in found if not name.startswith(LEFT)}
         before = self._alive.get(address, set())
-        if self._trusting():
-            # Keep whom we knew: a lease that isn't there yet is no lost node.
-            alive |= before
+        if not self._proves(address, alive):
+            alive |= before  # keep whom we knew
         self._alive[address] = alive
         assert self._listener is not None
         for node in before - alive - {self.node}:
             logger.log(logging.DEBUG if node in left else logging.WARNING, "node %s is lost", node)
             self._listener.on_node_lost(node)
 
+    def _proves(self, address: Address, alive: set[str]) -> bool:
+        """Whether a lease that isn't there is a lost node, and not one that couldn't be renewed either."""
+        return self.node in alive and not self._trusting() and not self._was_away(address)
+
     # --------------------------------------------------------------------------------------- writing
 
     async def _write(self) -> None:
-        while True:
-            await self._written.wait()
-            self._written = trio.Event()
-            while self._dirty:
-                places = list(self._dirty)[:WRITES_A_ROUND]
-                for place in places:
-                    del self._dirty[place]
-                await self._write_entries(places)
+        """Write what was touched, to each server by a task of its own: one that hangs holds up no other."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await self._touched.wait()
+                self._touched = trio.Event()
+                for address in self._dirty.keys() - self._writing:
+                    self._writing.add(address)
+                    nursery.start_soon(self._write_to, address)
 
-    async def _write_entries(self, places: Sequence[tuple[str, str]]) -> None:
-        """Write what these entries are now; what fails is dirty again."""
+    async def _write_to(self, address: Address) -> None:
+        dirty = self._dirty[address]
+        while dirty:
+            places = list(islice(dirty, WRITES_A_ROUND))
+            for place in places:
+                del dirty[place]
+            await self._write_entries(places)
+        del self._dirty[address]
+        self._writing.remove(address)
+
+    async def _write_entries(self, places: Sequence[Place]) -> None:
+        """Write what these entries are now; what fails is written again."""
+        reroutes = self._reroutes
         replies = await self._shards.calls([self._call(*place) for place in places])
         failed = [
             place
             for place, reply in zip(places, replies, strict=True)
             if isinstance(reply, LinkError | hiredis.ReplyError)
         ]
-        for place in failed:
-            self._dirty.setdefault(place)
+        # What was under way while its partition moved may have come after something newer.
+        self._touch(failed if reroutes == self._reroutes else places)
         if failed:
             await trio.sleep(RETRY_PAUSE_S)
 
@@ -230,8 +292,8 @@ class RedisPresence:
         entry = self._entries.get((resource, session))
         if entry is None:
             return Call(partition, pack(("HDEL", key, session)))
-        value = b"%s\n%s" % (self.node.encode(), entry)
         name = self._shards.library.function("enter")
+        value = _value(self.node, entry)
         return Call(partition, pack(("FCALL", name, 1, key, session, value, ENTRIES_TTL_S)))
 
     async def _renew(self) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import redis
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gateway.bus.redis_presence import RedisPresence
 from gateway.config import Config
+from gateway.redislink import keys
 from tests.proxy import tcp_proxy
 from tests.redis.parts import eventually, fresh, running, settings
 from tests.servers import redis_server
 
 QUICK = {"node_lease_s": 0.6, "node_heartbeat_s": 0.1, "node_check_s": 0.1}
 LONG = {**QUICK, "node_lease_s": 30.0}  # who has it isn't lost because the machine is slow
+# With `run_fast`.
+FAST = {"node_check_s": 1.0, "connect_timeout_s": 60.0, "command_timeout_s": 600.0}
 ROOM = "event:42"
 
 
@@ -47,9 +53,9 @@ async def present(presence: RedisPresence, resource: str = ROOM) -> dict[str, by
     return {member.session: member.entry for member in await presence.members(resource)}
 
 
-async def until_present(presence: RedisPresence, wanted: dict[str, bytes]) -> None:
+async def until_present(presence: RedisPresence, wanted: dict[str, bytes], resource: str = ROOM) -> None:
     with trio.fail_after(10):
-        while await present(presence) != wanted:  # noqa: ASYNC110
+        while await present(presence, resource) != wanted:  # noqa: ASYNC110
             await trio.sleep(0.01)
 
 
@@ -103,3 +109,83 @@ async def test_a_node_that_is_cut_off_is_lost_within_its_lease_and_registers_aga
                 assert a.node != before
                 # A heartbeat that was on its way when the network was cut may let it be lost twice.
                 assert set(leases_b.lost) == {before}
+
+
+def run_fast(clock: MockClock) -> None:
+    """Nodes wait ten times as fast as their leases end, by the clock of the server."""
+    clock.autojump_threshold = math.inf
+    clock.rate = 10
+
+
+class Witness(Leases):
+    """It keeps as which incarnation another node went on by the time that it was lost."""
+
+    def __init__(self, other: RedisPresence) -> None:
+        super().__init__()
+        self._other = other
+        self.then: list[str] = []
+
+    def on_node_lost(self, node: str) -> None:
+        super().on_node_lost(node)
+        self.then.append(self._other.node)
+
+
+def all_leases_end(client: redis.Redis, node: str, clock: MockClock) -> None:
+    client.delete(keys.leases(0))
+
+
+def one_ends_while_the_server_is_away(client: redis.Redis, node: str, clock: MockClock) -> None:
+    client.zrem(keys.leases(0), node)
+    clock.jump(6.5)
+
+
+@pytest.mark.parametrize("away", [all_leases_end, one_ends_while_the_server_is_away])
+async def test_a_server_that_was_away_makes_no_node_lost_before_it_could_come_back(
+    autojump_clock: MockClock, away: Callable[[redis.Redis, str, MockClock], None]
+) -> None:
+    run_fast(autojump_clock)
+    with redis_server() as server, redis.Redis("127.0.0.1", server.port) as client:
+        config = settings(server.url, **FAST)
+        rarely = config.with_(redis={"node_heartbeat_s": 8.5})
+        async with node(rarely, "a") as (a, _), node(config, "b") as (b, _):
+            witness = Witness(a)
+            b.attach(witness)
+            await eventually(lambda: not a._trusting() and not b._trusting(), 600)
+            before = a.node
+            away(client, before, autojump_clock)
+            await eventually(lambda: before in witness.lost, 600)
+            assert witness.then[0] != before
+
+
+async def test_an_entry_that_is_written_again_while_its_node_is_looked_for_stays(
+    autojump_clock: MockClock,
+) -> None:
+    run_fast(autojump_clock)
+    with redis_server() as server, redis.Redis("127.0.0.1", server.port) as client:
+        async with node(settings(server.url, **FAST), "b") as (b, _), trio.open_nursery() as nursery:
+            await eventually(lambda: not b._trusting(), 600)
+            place = keys.presence(ROOM, 256)
+            client.hset(place, mapping={"s1": b"gone#1\nold", "s2": b"gone#1\nold"})
+            [looking] = b._looking.values()
+            async with looking:
+                nursery.start_soon(b.members, ROOM)
+                await eventually(lambda: looking.statistics().tasks_waiting == 2, 600)  # the usual look, too
+                client.hset(place, "s1", b"gone#2\nnew")
+            await eventually(lambda: not client.hexists(place, "s2"), 600)
+            assert client.hgetall(place) == {b"s1": b"gone#2\nnew"}
+
+
+async def test_a_server_that_hangs_holds_up_what_is_written_to_no_other() -> None:
+    with redis_server() as one, redis_server() as two:
+        config = settings(one.url, two.url, **LONG, command_timeout_s=600.0)
+        names = [f"event:{number}" for number in range(20)]
+        hung = next(name for name in names if keys.partition_of(name, 256) % 2 == 0)
+        well = next(name for name in names if keys.partition_of(name, 256) % 2 == 1)
+        async with node(config, "a") as (a, _), node(config, "b") as (b, _):
+            one.pause()
+            a.put(hung, "s1", b"one")
+            await wait_all_tasks_blocked()
+            a.put(well, "s2", b"two")
+            await until_present(b, {"s2": b"two"}, well)
+            one.resume()
+            await until_present(b, {"s1": b"one"}, hung)
