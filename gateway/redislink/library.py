@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 # `common` is seen by the others, which don't see each other.
 SHARED = "common.lua"
-PARTS = ("log.lua", "archive.lua", "presence.lua", "rates.lua", "values.lua")
+PARTS = ("log.lua", "archive.lua", "presence.lua", "rates.lua", "values.lua", "moving.lua")
 
 
 class Library(NamedTuple):

@@ -3,17 +3,17 @@
     rebalance(config.redis, print)      # spread evenly over the servers of redis.urls
 
 Some partitions at a time: their old owner answers FENCED from now on, so nothing is written there; their
-keys are copied; the new routing table goes to every server, and their new owner serves. Appends wait
-meanwhile, and follow. A run that was interrupted leaves partitions fenced; the next one begins by lifting
-such fences.
+keys are copied; their new owner gets the new routing table and serves, and the other servers get it as far
+as they can. Appends wait meanwhile, and follow. A run that was interrupted leaves partitions fenced; the next
+one begins by lifting such fences. What it writes besides the copies goes into a full server, too.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import redis
@@ -32,7 +32,6 @@ SCAN_COUNT = 2000
 LOCK_KEY = "gateway:moving"
 LOCK_S = 60
 FENCE = "fenced"
-RUN = "run"
 
 Client = redis.Redis
 Tell = Callable[[str], None]
@@ -73,7 +72,6 @@ def rebalance(config: RedisSettings, tell: Tell) -> int:
     topology = ShardTopology(config)
     for address in topology.configured:
         checks.check(address, config, False)
-        admin.load(address, config, library())
     try:
         with _Mover(topology, config, tell) as mover:
             mover.lift_fences()
@@ -105,17 +103,22 @@ class _Mover:
         self._tell = tell
         self._stack = ExitStack()
         self._clients: dict[str, Client] = {}
+        self._locked: list[Client] = []
         self._token = os.urandom(8).hex()
         self.table = topology.stored(make=False)
 
     def __enter__(self) -> _Mover:
-        names = dict.fromkeys([*self.table.servers, *(item.name for item in self._topology.configured)])
+        configured = [item.name for item in self._topology.configured]
+        holding = [self.table.servers[owner] for owner in self.table.owners]
         with ExitStack() as stack:
-            for name in names:
+            for name in dict.fromkeys([*self.table.servers, *configured]):
                 self._clients[name] = stack.enter_context(self._client(self._topology.address(name)))
-            self._lock()
-            stack.callback(self._unlock)
-            self.table = self._topology.stored(make=False)
+            # Another run meets a lock whatever was moved by then; a server that was given up isn't asked.
+            for name in dict.fromkeys([*holding, *configured]):
+                admin.load(self._topology.address(name), self._config, library())
+                self._lock(self._clients[name], stack)
+            if self._topology.stored(make=False) != self.table:
+                raise LogUnavailable("another run moved partitions just now: run it again", "none")
             self._stack = stack.pop_all()
         return self
 
@@ -127,19 +130,22 @@ class _Mover:
         with admin.client(address, self._config) as client:
             yield client
 
-    def _lock(self) -> None:
-        self._lock_server = self._clients[self.table.servers[0]]
-        if not self._lock_server.set(LOCK_KEY, self._token, nx=True, ex=LOCK_S):
+    def _lock(self, client: Client, stack: ExitStack) -> None:
+        if not _run(client, "lock", [LOCK_KEY], self._token, LOCK_S)[1]:
             raise LogUnavailable(f"partitions are being moved already (or were, within {LOCK_S} s)", "none")
+        self._locked.append(client)
+        stack.callback(self._unlock, client)
 
-    def _unlock(self) -> None:
-        if self._lock_server.get(LOCK_KEY) == self._token.encode():
-            self._lock_server.delete(LOCK_KEY)
+    def _unlock(self, client: Client) -> None:
+        with suppress(redis.RedisError):  # it ends by itself
+            if client.get(LOCK_KEY) == self._token.encode():
+                client.delete(LOCK_KEY)
 
-    def _keep_lock(self) -> None:
-        if self._lock_server.get(LOCK_KEY) != self._token.encode():
-            raise LogUnavailable("another run moves partitions now: this one took too long", "none")
-        self._lock_server.expire(LOCK_KEY, LOCK_S)
+    def _keep_locks(self) -> None:
+        for client in self._locked:
+            if client.get(LOCK_KEY) != self._token.encode():
+                raise LogUnavailable("another run moves partitions now: this one took too long", "none")
+            client.expire(LOCK_KEY, LOCK_S)
 
     def lift_fences(self) -> None:
         """Make every partition's owner serve: an interrupted run may have left it fenced."""
@@ -149,25 +155,19 @@ class _Mover:
 
     def move(self, source: str, target: str, partitions: Sequence[int]) -> None:
         """Move partitions that `source` owns."""
-        self._keep_lock()
+        self._keep_locks()
         started = time.monotonic()
         old, new = self._clients[source], self._clients[target]
-        for partition in partitions:
-            old.hset(tag(partition), FENCE, target)
+        _run(old, "fence", map(tag, partitions), target)
         try:
             self._clear(new, partitions)
             copied = self._copy(old, new, partitions)
-            self._keep_lock()
+            self._keep_locks()
         except BaseException:
             for partition in partitions:
                 old.hdel(tag(partition), FENCE)
             raise
         self._switch(target, partitions)
-        run = new.info("server")["run_id"]  # all that was acknowledged was copied: this server may say so
-        for partition in partitions:
-            if new.hexists(tag(partition), RUN):
-                new.hset(tag(partition), RUN, run)
-            new.hdel(tag(partition), FENCE)
         self._leave(old, partitions, target)
         self._tell(
             f"partitions {', '.join(map(str, partitions))}: {copied} keys from {source} to {target} in "
@@ -175,16 +175,18 @@ class _Mover:
         )
 
     def _keys(self, client: Client, partitions: Sequence[int]) -> Iterator[list[bytes]]:
-        """The keys of these partitions, in portions."""
+        """The keys of these partitions, in portions; the locks are kept from one to the next."""
         tags = {tag(partition).encode() for partition in partitions}
         cursor, found = 0, []
         while True:
+            self._keep_locks()
             reply: Any = client.scan(cursor, count=SCAN_COUNT, match="{p*")
             cursor, keys = reply
             found += [key for key in keys if key.partition(b":")[0] in tags]
             while len(found) >= KEYS_AT_ONCE or (found and not cursor):
                 yield found[:KEYS_AT_ONCE]
                 found = found[KEYS_AT_ONCE:]
+                self._keep_locks()
             if not cursor:
                 return
 
@@ -210,7 +212,10 @@ class _Mover:
         return copied
 
     def _switch(self, target: str, partitions: Sequence[int]) -> None:
-        """Publish the table in which `target` owns the partitions: to `target` first, then to everybody."""
+        """Have `target` serve the partitions, by a table in which it owns them, and tell everybody.
+
+        Nodes follow the newest table that they find: a server that can't take it keeps nobody from serving.
+        """
         servers = self.table.servers
         if target not in servers:
             servers = (*servers, target)
@@ -218,11 +223,17 @@ class _Mover:
         for partition in partitions:
             owners[partition] = servers.index(target)
         self.table = StoredTable(self.table.version + 1, servers, tuple(owners))
-        data = self.table.dump()
-        for name in sorted(self._clients, key=lambda item: item != target):
-            self._clients[name].set(ROUTING_KEY, data)
-        for client in self._clients.values():
-            client.execute_command("SPUBLISH", ROUTING_KEY, self.table.version)  # type: ignore[no-untyped-call]
+        self._route(target, map(tag, partitions))
+        for name in self._clients.keys() - {target}:
+            try:
+                self._route(name)
+            except redis.RedisError as error:
+                self._tell(f"{name} has no new routing table ({error}); nodes find it on the others")
+
+    def _route(self, name: str, came: Iterable[str] = ()) -> None:
+        """Give a server the present table, and the right to serve what came there."""
+        keys = [ROUTING_KEY, *came]
+        _run(self._clients[name], "route", keys, self.table.dump(), self.table.version)
 
     def _leave(self, old: Client, partitions: Sequence[int], target: str) -> None:
         """Delete what was moved, but the fence, for nodes that haven't heard yet."""
@@ -231,8 +242,10 @@ class _Mover:
             gone = [key for key in keys if key not in metas]
             if gone:
                 old.unlink(*gone)
-        for partition in partitions:
-            pipe = old.pipeline(transaction=True)
-            pipe.delete(tag(partition))
-            pipe.hset(tag(partition), FENCE, target)
-            pipe.execute()
+        _run(old, "retire", map(tag, partitions), target)
+
+
+def _run(client: Client, function: str, keys: Iterable[str], *args: Any) -> Any:
+    """The answer of a function of `functions/moving.lua`."""
+    names = list(keys)
+    return client.fcall(library().function(function), len(names), *names, *args)

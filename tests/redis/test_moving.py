@@ -15,8 +15,8 @@ from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.redis import RedisLog
 from gateway.ports.shared import StoredValues
-from gateway.redislink.keys import FLAGS_KEY, tag
-from gateway.redislink.moving import LOCK_KEY, plan, rebalance
+from gateway.redislink.keys import FLAGS_KEY, partition_of, tag
+from gateway.redislink.moving import KEYS_AT_ONCE, LOCK_KEY, plan, rebalance
 from gateway.redislink.routing import ShardTopology, StoredTable
 from tests.cli.commands import gateway
 from tests.contracts.bus_contract import Inbox
@@ -24,7 +24,7 @@ from tests.contracts.log_contract import ROOM, batch, committed, filled, history
 from tests.redis.parts import eventually, running, settings
 from tests.redis.test_presence import Leases
 from tests.redis.writers import busy, judge
-from tests.servers import redis_server
+from tests.servers import RedisServer, redis_server
 
 RESOURCES = [f"event:{n}" for n in range(6)]
 
@@ -144,6 +144,74 @@ async def test_flags_set_while_their_partition_moves_are_set_where_it_goes() -> 
             found = await values.read(StoredValues())
             assert (found.values, found.changed_by) == ({"kill_switch": True}, "bob")
             assert await values.read(found) is found
+
+
+@pytest.mark.parametrize("dead", [True, False])
+async def test_a_server_that_takes_no_table_keeps_nobody_from_serving(dead: bool) -> None:
+    with redis_server() as one, redis_server() as two, redis_server() as third:
+        alone, both = settings(one.url), settings(one.url, two.url)
+        async with running(settings(one.url, third.url)):
+            pass
+        rebalance(alone.redis, silent)
+        async with running(alone) as shards:
+            log = RedisLog(shards, alone)
+            await committed(log, filled(await log.open(ROOM), 5))
+            if dead:
+                third.kill()
+            else:
+                fill(third)
+            told: list[str] = []
+            assert await trio.to_thread.run_sync(rebalance, both.redis, told.append) == 128
+            assert any("no new routing table" in line for line in told) == dead
+            assert shares(both)[f"127.0.0.1:{two.port}/0"] == 128
+            for resource in RESOURCES:
+                await committed(log, batch(await log.open(resource), resource=resource))
+            assert len(await history(log)) == 5
+
+
+async def test_a_full_server_is_relieved() -> None:
+    with redis_server() as one, redis_server() as two:
+        alone, both = settings(one.url), settings(one.url, two.url)
+        async with running(alone) as shards:
+            log = RedisLog(shards, alone)
+            for resource in RESOURCES:
+                await committed(log, batch(await log.open(resource), resource=resource))
+            fill(one)
+            assert await trio.to_thread.run_sync(rebalance, both.redis, silent) == 128
+            owners = {name: partition_of(name, 256) for name in RESOURCES}
+            moved = [name for name, partition in owners.items() if partition >= 128]
+            assert moved
+            for resource in moved:
+                await committed(log, batch(await log.open(resource), resource=resource))
+
+
+def fill(server: RedisServer) -> None:
+    """From now on it takes nothing that needs memory."""
+    with redis.Redis("127.0.0.1", server.port) as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(redis.ResponseError, match="maxmemory"):
+            client.set("a", "b")
+
+
+async def test_the_locks_are_kept_for_as_long_as_a_copy_takes() -> None:
+    with redis_server() as one, redis_server() as two, redis.Redis("127.0.0.1", one.port) as client:
+        async with running(settings(one.url)):
+            pass
+        portions = 20
+        for number in range(portions * KEYS_AT_ONCE):
+            client.set(f"{tag(255)}:h:{number}", "x")
+        rebalance(settings(one.url, two.url).redis, silent)
+        renewed = client.info("commandstats")["cmdstat_expire"]["calls"]
+        assert renewed > 2 * portions, "at each portion that is copied, and each that is deleted"
+
+
+async def test_a_server_that_was_given_up_is_not_needed_again() -> None:
+    with redis_server() as one, redis_server() as two, redis_server() as third:
+        async with running(settings(one.url, two.url)):
+            pass
+        rebalance(settings(two.url).redis, silent)
+        one.kill()
+        assert rebalance(settings(two.url, third.url).redis, silent) == 128
 
 
 async def test_two_runs_at_once_are_refused() -> None:
