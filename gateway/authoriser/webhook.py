@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import orjson
 
 from gateway.config import AuthoriserSettings
 from gateway.config.passwords import password_of
+from gateway.config.urls import http_url
 from gateway.errors import AuthoriserError, ConfigError
 from gateway.ports import Question
 
@@ -26,6 +26,8 @@ class WebhookAuthoriser:
         self._url = _checked("url", settings.url)
         self._visible_url = settings.visible and _checked("visible", settings.visible)
         password = password_of(settings, "authoriser")
+        if not (password.isascii() and password.isprintable()):
+            raise ConfigError("authoriser.password can't be sent: a header takes printable ASCII only")
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {password}"} if password else {},
             timeout=settings.timeout_s,
@@ -73,10 +75,7 @@ class WebhookAuthoriser:
 
 
 def _checked(setting: str, url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"authoriser.{setting} must be like https://HOST/PATH")
-    return url
+    return http_url(f"authoriser.{setting}", url, "https://HOST/PATH", httpx.URL)
 
 
 async def _text_of(answer: httpx.Response, bytes_max: int) -> bytes:

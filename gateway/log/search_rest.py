@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 import httpx
 import orjson
 
 from gateway.config import SearchSettings
 from gateway.config.passwords import password_of
-from gateway.errors import ConfigError, LogUnavailable
+from gateway.config.urls import http_url
+from gateway.errors import LogUnavailable
 from gateway.log.search_opensearch import Answer
 
 # Too busy, or on its way up or down: ask again later.
@@ -22,12 +22,9 @@ class HttpRest:
     """The port `Rest` over the server that the settings name. Raises ConfigError for a wrong one."""
 
     def __init__(self, settings: SearchSettings) -> None:
-        parts = urlsplit(settings.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError("search.url must be like https://HOST:9200")
         password = password_of(settings, "search")
         self._client = httpx.AsyncClient(
-            base_url=settings.url,
+            base_url=http_url("search.url", settings.url, "https://HOST:9200", httpx.URL),
             auth=(settings.user, password) if settings.user else None,
             timeout=settings.timeout_s,
             limits=httpx.Limits(max_connections=CONNECTIONS_MAX),

@@ -126,7 +126,7 @@ def fast_obstacle(config: Config) -> str | None:
 
 
 def tracer_of(settings: TracingSettings, node: str) -> OtelTracer | None:
-    """Who traces, if anybody does; raises ConfigError where the extra isn't installed."""
+    """Who traces, if anybody does; raises ConfigError where they can't be sent."""
     if not settings.endpoint:
         return None
     try:

@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 
 from gateway.config import TracingSettings
+from gateway.config.urls import http_url
 from gateway.ports import Batch, Committed, Outcome
 from gateway.wire import announcement
 
@@ -37,7 +38,7 @@ FLUSH_TIMEOUT_MS = 2000
 
 
 class OtelTracer:
-    """The port `Tracer` of a worker whose node has this name."""
+    """The port `Tracer` of a worker whose node has this name. Raises ConfigError for a wrong endpoint."""
 
     def __init__(self, settings: TracingSettings, node: str) -> None:
         resource = Resource.create(
@@ -48,7 +49,8 @@ class OtelTracer:
             }
         )
         self._provider = TracerProvider(resource=resource)
-        exporter = OTLPSpanExporter(endpoint=settings.endpoint, timeout=settings.export_timeout_s)
+        endpoint = http_url("tracing.endpoint", settings.endpoint, "http://HOST:4318/v1/traces")
+        exporter = OTLPSpanExporter(endpoint=endpoint, timeout=settings.export_timeout_s)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer(SCOPE)
         self._ratio = settings.sample_ratio
