@@ -7,7 +7,7 @@ the lasting history.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
@@ -267,6 +267,26 @@ class EmbeddedBackend(LocalBackend):
         return refused + _damage()
 
 
+# What is told of each Redis server.
+LEVELS: Mapping[str, Callable[[ServerFacts], float]] = {
+    "redis_memory_bytes": lambda known: known.memory_bytes,
+    "redis_memory_limit_bytes": lambda known: known.memory_limit_bytes,
+    "redis_unbounded": lambda known: int(not known.bounded),
+    "redis_evicted_keys": lambda known: known.evicted_keys,
+    "redis_replicas": lambda known: known.replicas,
+    "redis_replica_lag_bytes": lambda known: known.replica_lag_bytes,
+    "redis_persistence_failing": lambda known: int(not known.persistence_ok),
+    "redis_answer_seconds": lambda known: known.answer_s,
+}
+
+
+def _update(levels: dict[str, float], found: Mapping[str, float], serving: Set[str]) -> None:
+    """Take what was found; of a server that serves no more, nothing is told."""
+    levels.update(found)
+    for name in levels.keys() - serving:
+        del levels[name]
+
+
 class ClusterBackend:
     """Redis servers, and the archive behind them where there is one."""
 
@@ -392,17 +412,12 @@ class ClusterBackend:
         """See the port."""
         while True:
             facts = await gather(self._shards)
-            counters.redis_unreachable = len(self._shards.first_partitions()) - len(facts)
+            serving = {address.name for address in self._shards.first_partitions()}
+            counters.redis_unreachable = len(serving - facts.keys())
             for name, known in facts.items():
                 self._warn_of(name, known)
-                counters.redis_memory_bytes[name] = known.memory_bytes
-                counters.redis_memory_limit_bytes[name] = known.memory_limit_bytes
-                counters.redis_unbounded[name] = int(not known.bounded)
-                counters.redis_evicted_keys[name] = known.evicted_keys
-                counters.redis_replicas[name] = known.replicas
-                counters.redis_replica_lag_bytes[name] = known.replica_lag_bytes
-                counters.redis_persistence_failing[name] = int(not known.persistence_ok)
-                counters.redis_answer_seconds[name] = known.answer_s
+            for level, of in LEVELS.items():
+                _update(getattr(counters, level), {name: of(known) for name, known in facts.items()}, serving)
             await trio.sleep(WATCH_INTERVAL_S)
 
     def _warn_of(self, name: str, known: ServerFacts) -> None:

@@ -6,6 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import trio
+
+from gateway.redislink.address import Address
 from gateway.redislink.link import Reply, pack
 from gateway.redislink.shards import Call, Shards
 
@@ -32,15 +35,18 @@ class ServerFacts(NamedTuple):
 
 async def gather(shards: Shards) -> dict[str, ServerFacts]:
     """The servers that answer, by name."""
-    first = shards.first_partitions()
-    began_s = time.perf_counter()
-    replies = await shards.calls([Call(number, INFO) for number in first.values()], timeout_s=TIMEOUT_S)
-    answer_s = time.perf_counter() - began_s
-    found = {}
-    for address, reply in zip(first, replies, strict=True):
+    found: dict[str, ServerFacts] = {}
+
+    async def ask(address: Address, partition: int) -> None:
+        began_s = time.perf_counter()
+        [reply] = await shards.calls([Call(partition, INFO)], timeout_s=TIMEOUT_S)
         fields = fields_of(reply)
         if fields is not None:
-            found[address.name] = facts_of(fields, answer_s)
+            found[address.name] = facts_of(fields, time.perf_counter() - began_s)
+
+    async with trio.open_nursery() as nursery:
+        for address, partition in shards.first_partitions().items():
+            nursery.start_soon(ask, address, partition)
     return found
 
 

@@ -1,0 +1,34 @@
+"""What a worker in a cluster tells of its Redis servers."""
+
+from __future__ import annotations
+
+import trio
+
+from gateway.node.backends import LEVELS, ClusterBackend
+from gateway.redislink.moving import rebalance
+from gateway.runtime.metrics import Counters
+from tests.redis.parts import eventually, settings
+from tests.servers import redis_server
+
+
+def told(counters: Counters) -> set[frozenset[str]]:
+    """The servers of which something is told, by each level."""
+    return {frozenset(getattr(counters, level)) for level in LEVELS}
+
+
+async def test_nothing_is_told_of_a_server_that_serves_no_more() -> None:
+    with redis_server() as one, redis_server() as two:
+        config, other = settings(one.url, two.url), settings(two.url)
+        backend, counters = ClusterBackend(config, "node"), Counters()
+        names = [f"127.0.0.1:{server.port}/0" for server in (one, two)]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(backend.run)
+            async with trio.open_nursery() as watching:
+                watching.start_soon(backend.watch, counters)
+                await eventually(lambda: told(counters) == {frozenset(names)})
+                watching.cancel_scope.cancel()
+            await trio.to_thread.run_sync(rebalance, other.redis, lambda _: None)
+            nursery.start_soon(backend.watch, counters)
+            await eventually(lambda: told(counters) == {frozenset(names[1:])}, 60)
+            assert counters.redis_unreachable == 0
+            nursery.cancel_scope.cancel()
