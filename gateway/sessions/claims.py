@@ -56,7 +56,8 @@ class Claims:
             ours = self._registry.speaker(user_id, client_id)
             if ours is None or ours.id == session_id:  # it was handed over
                 return
-            if (ours.opened_ms, ours.id) < (opened_ms, session_id):
+            older = (ours.opened_ms, ours.id) < (opened_ms, session_id)
+            if older or ours.opened_ms > ours.shared.wall_ms():  # or the clock was set back meanwhile
                 ours.close(4409, REPLACED)
             else:
                 self._tell(ours, user_id, client_id)

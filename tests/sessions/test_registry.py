@@ -108,6 +108,17 @@ async def test_the_older_connection_at_the_same_worker_is_closed_too_when_it_cla
         assert found.endpoint.registry.speaker("ann", "ann-client") is newer.session
 
 
+async def test_who_comes_to_another_worker_after_the_clock_was_set_back_is_the_newer_one(autojump_clock):
+    async with desks(2) as (one, two):
+        one.worker.ahead_ms = 30_000
+        older = await one.client("ann")
+        await trio.sleep(0.1)
+        one.worker.ahead_ms = 0
+        newer = await two.client("ann")
+        await trio.sleep(0.1)
+        assert (older.reader.closed_with, newer.reader.closed_with) == (4409, None)
+
+
 async def test_what_is_no_claim_harms_nobody(autojump_clock, caplog):
     async with desk() as found:
         client = await found.client("ann")
