@@ -142,6 +142,16 @@ class _Server:
             self._bus.messages_lost += sum(isinstance(reply, Exception) for reply in replies)
 
 
+def _end(subscriber: Subscriber | None, keys: Keys) -> None:
+    """End a subscription, where there is one."""
+    if subscriber is None or not subscriber.up:
+        return
+    try:
+        subscriber.unsubscribe(keys.channel)
+    except LinkError as error:
+        logger.info("unsubscribing: %s", error)
+
+
 class RedisBus:
     """The port `Bus` over the servers of `shards`, which run. `messages_lost` counts what wasn't sent."""
 
@@ -177,11 +187,8 @@ class RedisBus:
     async def unsubscribe(self, resource: str) -> None:
         await trio.lowlevel.checkpoint()
         found = self._forget(resource)
-        if found is not None and found.subscriber is not None and found.subscriber.up:
-            try:
-                found.subscriber.unsubscribe(found.keys.channel)
-            except LinkError as error:
-                logger.info("unsubscribing: %s", error)
+        if found is not None:
+            _end(found.subscriber, found.keys)
 
     def _forget(self, resource: str) -> _Subscription | None:
         found = self._wanted.pop(resource, None)
@@ -237,11 +244,7 @@ class RedisBus:
     def _leave(self, found: _Subscription) -> None:
         subscriber = found.subscriber
         found.lose()
-        if subscriber is not None and subscriber.up:
-            try:
-                subscriber.unsubscribe(found.keys.channel)
-            except LinkError as error:
-                logger.info("unsubscribing: %s", error)
+        _end(subscriber, found.keys)
 
     # -------------------------------------------------------------------------------- subscriptions
 
@@ -261,7 +264,8 @@ class RedisBus:
     def confirm(self, resource: str, subscriber: Subscriber) -> None:
         """A subscription is in force. When it was before, messages may have been lost in between."""
         found = self._wanted.get(resource)
-        if found is None:
+        if found is None:  # nobody waited so long
+            _end(subscriber, keys_of(resource, self._partitions))
             return
         again, found.ever = found.ever, True
         found.subscriber = subscriber

@@ -7,12 +7,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+import redis
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from gateway.bus.redis import RedisBus
 from gateway.errors import LogUnavailable
 from gateway.log.redis import RedisLog
 from gateway.ports import Bus
+from gateway.redislink.keys import keys_of
 from tests.contracts.bus_contract import ROOM, BusContract, Inbox
 from tests.contracts.log_contract import committed, filled
 from tests.proxy import tcp_proxy
@@ -118,6 +121,25 @@ async def test_a_node_that_was_cut_off_hears_of_what_it_missed() -> None:
                 await eventually(lambda: inbox.gaps == [ROOM])
                 assert len((await other.open(ROOM)).records) == 1
                 nursery.cancel_scope.cancel()
+
+
+async def test_a_subscription_that_nobody_waited_for_ends_when_it_is_confirmed() -> None:
+    async with two_nodes(Inbox()) as (_, hearer, _, server), trio.open_nursery() as nursery:
+        await hearer.subscribe("event:1")
+        server.pause()
+        nursery.start_soon(_refused, hearer, ROOM)
+        await wait_all_tasks_blocked()
+        await hearer.unsubscribe(ROOM)
+        server.resume()
+        await hearer.subscribe("event:2")
+        with redis.Redis("127.0.0.1", server.port) as client:
+            channel = keys_of(ROOM, 256).channel
+            await eventually(lambda: client.execute_command("PUBSUB", "SHARDNUMSUB", channel)[1] == 0)
+
+
+async def _refused(bus: RedisBus, resource: str) -> None:
+    with pytest.raises(LogUnavailable):
+        await bus.subscribe(resource)
 
 
 @asynccontextmanager
