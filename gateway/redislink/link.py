@@ -88,7 +88,6 @@ class Link:
         self.address = address
         self.generation = 0
         self.last_error = "not connected yet"
-        self.login_refused = False
         self.down_since: float | None = trio.current_time()
         self._config = config
         self._on_change = on_change
@@ -179,10 +178,8 @@ class Link:
             trio.ClosedResourceError,
             ssl.SSLError,
             hiredis.ProtocolError,
+            LoginRefused,
         ) as group:
-            self._note(_first(group))
-        except* LoginRefused as group:
-            self.login_refused = True
             self._note(_first(group))
         finally:
             if stream is not None:
@@ -190,7 +187,6 @@ class Link:
 
     def _ready(self) -> None:
         self.generation += 1
-        self.login_refused = False
         self._set_up(True)
 
     def _note(self, error: BaseException) -> None:

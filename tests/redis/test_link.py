@@ -123,6 +123,6 @@ async def test_it_logs_in_with_the_credentials_of_its_url() -> None:
             assert b"db=3" in info and b"resp=3" in info
             wrong = Link(parse(f"redis://:wrong@127.0.0.1:{server.port}"), CONFIG)
             await nursery.start(wrong.run)
-            await eventually(lambda: wrong.login_refused)
-            assert "WRONGPASS" in wrong.last_error
+            await eventually(lambda: "WRONGPASS" in wrong.last_error)
+            assert not wrong.up
             nursery.cancel_scope.cancel()
