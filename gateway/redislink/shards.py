@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import hiredis
@@ -331,11 +332,15 @@ class Shards:
         sent: set[int] = set()
         pending: Sequence[int] = range(len(calls))
         backoff_s = BACKOFF_MIN_S
+        send = partial(self._send, calls, replies, channel, deadline, replicas, at_once)
         while True:
             changed = self._changed
-            await self._round(calls, pending, replies, channel, deadline, replicas, at_once)
+            await send(self._by_owner(calls, pending))
             pending = [i for i in pending if judge(replies[i], i in sent) is not Retry.DONE]
-            pending = await self._asked(calls, pending, replies, channel, sent)
+            asked = [i for i in pending if judge(replies[i]) is Retry.ASK]
+            if asked:  # the slot is moving: for this once, where the reply says
+                await send(self._by_told(calls, asked, replies), (_ASKING,))
+                pending = [i for i in pending if judge(replies[i], i in sent) is not Retry.DONE]
             if not pending:
                 return replies
             sent.update(i for i in pending if isinstance(replies[i], LinkError) and replies[i].sent)
@@ -357,31 +362,50 @@ class Shards:
         down_since = self.server(call.partition).link(channel).down_since
         return down_since is not None and trio.current_time() - down_since > timeout_s
 
-    async def _round(
+    def _by_owner(self, calls: Sequence[Call], pending: Sequence[int]) -> dict[Server, list[int]]:
+        groups: dict[Server, list[int]] = {}
+        for i in pending:
+            groups.setdefault(self.server(calls[i].partition), []).append(i)
+        return groups
+
+    def _by_told(
+        self, calls: Sequence[Call], asked: Sequence[int], replies: Sequence[Reply]
+    ) -> dict[Server, list[int]]:
+        groups: dict[Server, list[int]] = {}
+        for i in asked:
+            address = self._told_address(calls[i], str(replies[i]))
+            groups.setdefault(self.server_at(address), []).append(i)
+        return groups
+
+    async def _send(
         self,
         calls: Sequence[Call],
-        pending: Sequence[int],
         replies: list[Reply],
         channel: Channel,
         deadline: float,
         replicas: int,
         at_once: int,
+        groups: dict[Server, list[int]],
+        before: tuple[bytes, ...] = (),
     ) -> None:
-        """Send the pending calls to their servers once, side by side, and note the replies."""
-        groups: dict[Server, list[int]] = {}
-        for i in pending:
-            groups.setdefault(self.server(calls[i].partition), []).append(i)
+        """Send calls to these servers once, side by side, each after `before`, and note the replies."""
+        each = 1 + len(before)
+        size = max(1, at_once // each)
 
         async def send(server: Server, indices: list[int]) -> None:
-            for start in range(0, len(indices), at_once):
+            link = server.link(channel)
+            if before:  # it may be a server that nothing was asked of yet
+                with trio.move_on_at(min(deadline, trio.current_time() + self.config.connect_timeout_s)):
+                    await link.wait_up()
+            for start in range(0, len(indices), size):
                 if start and trio.current_time() >= deadline:
                     for i in indices[start:]:
                         replies[i] = LinkError("no reply in time", sent=False)
                     return
-                part = indices[start : start + at_once]
-                packed = [calls[i].packed for i in part]
-                found = await self._exchange(server.link(channel), packed, deadline, replicas)
-                for i, reply in zip(part, found, strict=True):
+                part = indices[start : start + size]
+                packed = [data for i in part for data in (*before, calls[i].packed)]
+                found = await self._exchange(link, packed, deadline, replicas)
+                for i, reply in zip(part, found[each - 1 :: each], strict=True):
                     replies[i] = reply
 
         if len(groups) == 1:
@@ -394,53 +418,30 @@ class Shards:
     async def _exchange(self, link: Link, packed: list[bytes], deadline: float, replicas: int) -> list[Reply]:
         """Replies of one link; a LinkError for each call where it fails, or where replicas lag behind."""
         replies: list[Reply]
+        wait = [pack(("WAIT", replicas, self.config.replicas_wait_ms))] if replicas else []
+        generation = link.generation
         try:
-            if not replicas:
-                replies = await self._within(deadline, link.start(packed).wait)
-                return replies
-            wait = pack(("WAIT", replicas, self.config.replicas_wait_ms))
-            generation = link.generation
-            replies = await self._within(deadline, link.start([*packed, wait]).wait)
-            reached = replies.pop()
-            while isinstance(reached, int) and reached < replicas:
-                (reached,) = await self._within(deadline, link.start([wait]).wait)
-                if link.generation != generation:
-                    raise LinkError("the connection ended before enough replicas had the change", sent=True)
-            if isinstance(reached, hiredis.ReplyError):
-                raise LinkError(f"{link.address.name}: WAIT: {reached}", sent=True)
-            return replies
+            replies = await self._within(deadline, link.start([*packed, *wait]).wait)
         except LinkError as error:
             return [error] * len(packed)
+        if not replicas:
+            return replies
+        reached = replies.pop()
+        try:
+            while isinstance(reached, int) and reached < replicas:
+                (reached,) = await self._within(deadline, link.start(wait).wait)
+                if link.generation != generation:
+                    raise LinkError("the connection ended before enough replicas had the change", sent=True)
+        except LinkError as error:  # of the WAIT: the calls were sent, and carried out
+            return [LinkError(str(error), sent=True)] * len(packed)
+        if isinstance(reached, hiredis.ReplyError):
+            return [LinkError(f"{link.address.name}: WAIT: {reached}", sent=True)] * len(packed)
+        return replies
 
     async def _within(self, deadline: float, work: Callable[[], Any]) -> Any:
         with trio.move_on_at(deadline):
             return await work()
         raise LinkError("no reply in time", sent=True)
-
-    async def _asked(
-        self,
-        calls: Sequence[Call],
-        pending: Sequence[int],
-        replies: list[Reply],
-        channel: Channel,
-        sent: set[int],
-    ) -> Sequence[int]:
-        """Follow the ASK replies among the pending; returns which calls are pending then."""
-        asked = [i for i in pending if judge(replies[i]) is Retry.ASK]
-        for i in asked:
-            replies[i] = await self._ask(calls[i], replies[i], channel)
-        return [i for i in pending if i not in asked or judge(replies[i], i in sent) is not Retry.DONE]
-
-    async def _ask(self, call: Call, reply: Reply, channel: Channel) -> Reply:
-        """The slot is moving: ask where the reply says, for this once."""
-        address = self._told_address(call, str(reply))
-        link = self.server_at(address).link(channel)
-        try:
-            with trio.move_on_after(self.config.connect_timeout_s):
-                await link.wait_up()
-            return (await link.pipeline([_ASKING, call.packed]))[1]
-        except LinkError as error:
-            return error
 
     def _told_address(self, call: Call, message: str) -> Address:
         """The server that `MOVED slot host:port` or `ASK slot host:port` names."""

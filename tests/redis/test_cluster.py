@@ -9,7 +9,10 @@ from redis.crc import key_slot
 from gateway.bus.redis import RedisBus
 from gateway.config import Config
 from gateway.log.redis import RedisLog
+from gateway.redislink.errors import LinkError
 from gateway.redislink.keys import partition_of, tag
+from gateway.redislink.link import pack
+from gateway.redislink.shards import Call
 from tests.contracts.bus_contract import Inbox
 from tests.redis.parts import eventually, running
 from tests.redis.writers import busy, judge
@@ -99,6 +102,28 @@ async def test_slots_move_under_load_without_loss_and_the_bus_follows() -> None:
             await eventually(lambda: set(inbox.gaps) == set(RESOURCES))
             await _heard_again(speaker, inbox)
             nursery.cancel_scope.cancel()
+
+
+async def test_what_follows_a_moving_slot_waits_for_replicas_and_ends_at_its_deadline() -> None:
+    with redis_cluster() as cluster:
+        async with running(settings(cluster)) as shards:
+            source = owner(cluster, RESOURCES[0])
+            target = next(item for item in cluster.masters if item is not source)
+            replica = cluster.replicas[cluster.masters.index(target)]
+            cluster.begin_move(slot_of(RESOURCES[0]), source, target)
+            partition = partition_of(RESOURCES[0], 256)
+            calls = [Call(partition, pack(("INCR", f"{tag(partition)}:{n}"))) for n in range(10)]
+            assert await shards.calls(calls, channel="appends", replicas=1) == [1] * 10
+            replica.pause()
+            replies = await shards.calls(calls, channel="appends", replicas=1, timeout_s=0.3)
+            replica.resume()
+            assert [type(reply) for reply in replies] == [LinkError] * 10, "no replica has it"
+            assert all(reply.sent for reply in replies)
+            target.pause()
+            with trio.fail_after(30):
+                replies = await shards.calls(calls, channel="appends", timeout_s=0.3)
+            target.resume()
+            assert [type(reply) for reply in replies] == [LinkError] * 10
 
 
 async def _heard_again(speaker: RedisBus, inbox: Inbox) -> None:

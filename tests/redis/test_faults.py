@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import redis
@@ -11,9 +12,9 @@ import trio
 
 from gateway.log.redis import RedisLog
 from gateway.ports import Batch, Committed, Failed, Record
-from gateway.redislink.errors import LinkError
+from gateway.redislink.errors import LinkBusy, LinkError
 from gateway.redislink.keys import keys_of
-from gateway.redislink.link import pack
+from gateway.redislink.link import Link, pack
 from gateway.redislink.shards import Call
 from tests.contracts.log_contract import batch, committed
 from tests.proxy import Proxy, tcp_proxy
@@ -171,6 +172,34 @@ async def test_calls_that_go_in_parts_stop_at_their_deadline_and_what_was_not_se
             assert [reply.sent for reply in replies] == [True] * 8 + [False] * 12
             with redis.Redis("127.0.0.1", server.port) as client:
                 assert client.exists(*(f"counter{number}" for number in range(20))) == 8
+
+
+class Brief(Link):
+    """It takes one request, and is busy then."""
+
+    taken = False
+
+    def start(self, packed: Sequence[bytes]) -> Any:
+        if self.taken:
+            raise LinkBusy("others' commands are under way")
+        self.taken = True
+        return super().start(packed)
+
+
+async def test_what_was_carried_out_counts_as_sent_when_nobody_can_wait_for_its_replicas() -> None:
+    with redis_server() as server:
+        config = settings(server.url, replicas_wait_ms=1)
+        async with running(config) as shards, trio.open_nursery() as nursery:
+            found = shards.server(0)
+            found.appends = Brief(found.address, config.redis)
+            await nursery.start(found.appends.run)
+            await found.appends.wait_up()
+            call = Call(0, pack(("INCR", "counter")))
+            [reply] = await shards.calls([call], channel="appends", replicas=1, timeout_s=0.3)
+            assert isinstance(reply, LinkError) and reply.sent
+            nursery.cancel_scope.cancel()
+        with redis.Redis("127.0.0.1", server.port) as client:
+            assert client.get("counter") == b"1"
 
 
 async def test_nothing_is_lost_or_twice_when_connections_break_again_and_again() -> None:
