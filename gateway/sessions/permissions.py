@@ -178,6 +178,7 @@ class Permissions:
                 for _ in range(self._settings.requests_max):
                     nursery.start_soon(self._work, self._authoriser)
                 nursery.start_soon(self._try_again)
+                nursery.start_soon(self._try_to_tell_again)
         finally:
             with trio.CancelScope(shield=True):
                 await self._authoriser.aclose()
@@ -197,6 +198,11 @@ class Permissions:
             await trio.sleep(PAUSE_S)
             if self._troubles.has(DECIDE) and self._last is not None:
                 self._enqueue(self._last)
+
+    async def _try_to_tell_again(self) -> None:
+        while True:
+            await trio.sleep(PAUSE_S)
+            await self.visible.try_again()
 
     def _next(self) -> list[Question]:
         """The questions of a request; who waited too long has gone."""

@@ -6,6 +6,7 @@ So neither a page, its `next`, a count nor the time of an answer depends on what
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -24,7 +25,7 @@ VISIBLE_MAX = 20_000
 
 
 class Visible:
-    """Asks for each list and search; nothing is kept."""
+    """Asks for each list and search; nothing is kept but who asked last."""
 
     def __init__(
         self, authoriser: Authoriser | None, settings: AuthoriserSettings, troubles: Troubles
@@ -33,6 +34,7 @@ class Visible:
         self._timeout_s = settings.timeout_s
         self._troubles = troubles
         self._requests = trio.CapacityLimiter(settings.requests_max)
+        self._last: tuple[Identity, str] | None = None
 
     async def scope(self, identity: Identity, types: Iterable[str]) -> Scope | None:
         """What he may see of these types; None where that isn't told. Raises Refusal UNAVAILABLE."""
@@ -46,7 +48,14 @@ class Visible:
             names |= told
         return Scope(frozenset(names)) if len(names) <= VISIBLE_MAX else None
 
+    async def try_again(self) -> None:
+        """Find out whether it answers again, where it had no usable answer."""
+        if self._authoriser is not None and self._last is not None and self._troubles.has(TELL):
+            with suppress(Refusal):
+                await self._told(self._authoriser, *self._last)
+
     async def _told(self, authoriser: Authoriser, identity: Identity, resource_type: str) -> set[str] | None:
+        self._last = identity, resource_type
         try:
             with trio.fail_after(self._timeout_s):
                 async with self._requests:
