@@ -12,6 +12,7 @@ GatewayError
     ├── LogUnavailable    the log can't be reached; what was sent may or may not be stored
     │   ├── LogTrimmed    versions this old aren't kept any more
     │   ├── LogDamaged    what is stored isn't what was written
+    │   ├── ArchiveAway   the archive behind the log can't be reached
     │   └── StoreAway     Redis or PostgreSQL is away at the start
     ├── LogLocked         another node uses the data directory
     └── ArchiveMismatch   the archive holds another change at the same place
@@ -110,6 +111,10 @@ class LogDamaged(LogUnavailable):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} isn't what was written; `gateway doctor` finds all that is damaged", "none")
+
+
+class ArchiveAway(LogUnavailable):
+    """The archive behind the log can't be reached; what the log itself holds may be."""
 
 
 class StoreAway(LogUnavailable):

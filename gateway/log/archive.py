@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import trio
 
-from gateway.errors import ArchiveMismatch, LogUnavailable
+from gateway.errors import ArchiveAway, ArchiveMismatch, LogUnavailable
 from gateway.ports import Record, Snapshot
 from gateway.runtime.clock import unix_ms
 from gateway.runtime.timeslice import Slices
@@ -59,17 +59,19 @@ class Mark(NamedTuple):
 
 
 class PartitionOutbox(Protocol):
-    """The log's side. Methods raise LogUnavailable.
+    """The log's side. Methods raise LogUnavailable where nothing of the log answers.
 
-    `damaged` are the partitions whose oldest entry isn't what was written.
+    `damaged` are the partitions whose oldest entry isn't what was written. `trouble` is why part of the log
+    didn't answer last, for people, "" where all did.
     """
 
     damaged: set[int]
+    trouble: str
 
     async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[ArchiveEntry]]:
         """The oldest entries, at most `count`, of each partition that this worker holds or now gets.
 
-        Partitions of `without` aren't asked for.
+        Partitions of `without` aren't asked for; one that doesn't answer isn't held.
         """
         ...
 
@@ -114,7 +116,7 @@ class Store(Protocol):
     async def store(self, transfer: Transfer) -> None:
         """Store all or nothing; what is there already is passed over.
 
-        Raises ArchiveMismatch where another change is stored at a version, LogUnavailable otherwise.
+        Raises ArchiveMismatch where another change is stored at a version, ArchiveAway otherwise.
         """
         ...
 
@@ -125,7 +127,10 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class ArchiveNumbers:
-    """What an archiver counts; `trouble` is why it waits, for people, "" while it doesn't."""
+    """What an archiver counts; `trouble` is why it waits, for people, "" while it doesn't.
+
+    `store_away`: the last step failed for the archive couldn't be reached.
+    """
 
     changes: int = 0
     transfers: int = 0
@@ -133,6 +138,7 @@ class ArchiveNumbers:
     gaps: int = 0
     waiting: int = 0
     trouble: str = ""
+    store_away: bool = False
     blocked: set[int] = field(default_factory=set)
 
 
@@ -187,17 +193,23 @@ class Archiver:
             moved = await self.step()
         except LogUnavailable as error:
             logger.warning("the archive waits: %s", error)
-            return self._failed(str(error))
+            return self._failed(str(error), isinstance(error, ArchiveAway))
         except Exception as error:
             logger.exception("bug in the archiver")
             return self._failed(repr(error))
-        self.numbers.trouble = ""
-        return 0 if moved >= ENTRIES_A_STEP // 2 else IDLE_INTERVAL_S
+        self._went_well(self._outbox.trouble)
+        return 0 if moved >= ENTRIES_A_STEP // 2 and not self.numbers.trouble else IDLE_INTERVAL_S
 
-    def _failed(self, trouble: str) -> float:
+    def _went_well(self, trouble: str) -> None:
+        """Note a step that moved all that it could; `trouble` is why it couldn't reach the rest."""
+        if trouble and not self.numbers.trouble:
+            logger.warning("the archive waits for a part of the log: %s", trouble)
+        self.numbers.trouble, self.numbers.store_away = trouble, False
+
+    def _failed(self, trouble: str, store_away: bool = False) -> float:
         """Note a step that came to nothing; how long to wait before the next one, in seconds."""
         self.numbers.failures += 1
-        self.numbers.trouble = trouble
+        self.numbers.trouble, self.numbers.store_away = trouble, store_away
         self._heads.clear()
         if self._behind_since_ms is None:
             self._behind_since_ms = self._wall_ms()
@@ -211,7 +223,9 @@ class Archiver:
 
     def _measure(self, taken: Mapping[int, Sequence[ArchiveEntry]]) -> None:
         oldest = [entries[0].stamp_ms for entries in taken.values()]
-        self._behind_since_ms = min(oldest) if oldest else None
+        if self._outbox.trouble:  # as old as what waits there
+            oldest.append(self._wall_ms() if self._behind_since_ms is None else self._behind_since_ms)
+        self._behind_since_ms = min(oldest, default=None)
         self.numbers.waiting = sum(map(len, taken.values()))
 
     async def _move_alone(self, partition: int, entries: Sequence[ArchiveEntry]) -> None:
@@ -253,7 +267,10 @@ class Archiver:
         news = entry.news
         if entry.kind == "change":
             head = reached.get(news.resource) or self._heads.get(news.resource, (news.epoch, 0))
-            if head[0] <= news.epoch and news.base > head[1]:
+            if _is_beyond(news, head):  # of what is known: another worker may have archived more meanwhile
+                stored = await self._store.heads([news.resource])
+                head = max(head, stored.get(news.resource, head))
+            if _is_beyond(news, head):
                 transfer.changes += await self._missing(news, head[1])
             transfer.changes.append(news)
             reached[news.resource] = news.epoch, news.base + len(news.records)
@@ -302,3 +319,8 @@ class Archiver:
             self._heads.clear()
         self._heads.update(reached)
         return reached
+
+
+def _is_beyond(news: Announcement, head: tuple[int, int]) -> bool:
+    """Whether there are changes of its epoch between a head (epoch and version) and what it holds."""
+    return head[0] <= news.epoch and news.base > head[1]

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway.config import PostgresSettings
 from gateway.config.passwords import password_of
-from gateway.errors import ArchiveMismatch, ConfigError, LogTrimmed, LogUnavailable
+from gateway.errors import ArchiveAway, ArchiveMismatch, ConfigError, LogTrimmed
 from gateway.log import postgres_statements as sql
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.pool import Pool
@@ -322,7 +322,7 @@ class ArchivedChange(NamedTuple):
 
 
 class PostgresArchive:
-    """The archive behind `dsn`. Methods raise LogUnavailable when it can't be reached."""
+    """The archive behind `dsn`. Methods raise ArchiveAway when it can't be reached."""
 
     def __init__(self, dsn: str) -> None:
         self._pool: Pool[Connection[Any]] = Pool(lambda: connect(dsn), CONNECTIONS_MAX)
@@ -406,7 +406,7 @@ class PostgresArchive:
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise ArchiveMismatch(f"PostgreSQL refuses what is to be archived: {_text(error)}") from error
         except psycopg.Error as error:
-            raise LogUnavailable(f"the archive can't be reached: {_text(error)}", outcome) from error
+            raise ArchiveAway(f"the archive can't be reached: {_text(error)}", outcome) from error
 
 
 def _text(error: psycopg.Error) -> str:

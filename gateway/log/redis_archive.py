@@ -16,7 +16,7 @@ import trio
 from gateway.config import Config
 from gateway.errors import LogDamaged, LogUnavailable
 from gateway.log import redis_codec as codec
-from gateway.log.archive import ArchiveEntry, Kind, Mark
+from gateway.log.archive import ArchiveEntry, ArchiveNumbers, Kind, Mark
 from gateway.ports import Record
 from gateway.redislink import keys
 from gateway.redislink.address import Address
@@ -43,6 +43,7 @@ PRESSED_INTERVAL_S = 1.0
 PRESSED_IDLE_MIN_MS = 5_000
 # What is kept of the changes of a resource there.
 PRESSED_HISTORY_VERSIONS = 100
+_TIME = pack(("TIME",))
 
 
 class RedisOutbox:
@@ -58,18 +59,23 @@ class RedisOutbox:
         self._codec = codec.Codec(shards.library, config.redis.partitions, shards.origin)
         self._held: dict[int, float] = {}  # since when, in Trio's time
         self.damaged: set[int] = set()
+        self.trouble = ""
 
     # ---------------------------------------------------------------------------------------- outbox
 
     async def take(self, count: int, without: Collection[int] = ()) -> Mapping[int, Sequence[ArchiveEntry]]:
-        await self._lease(without)
+        leases = await self._lease(without)
         # Read as it is, past the functions: Lua would make objects of every entry.
         held = list(self._held)
         replies = await self._each(Call(number, pack(_outbox_range(number, count))) for number in held)
+        self.trouble = _trouble([*leases, *replies])
         taken: dict[int, Sequence[ArchiveEntry]] = {}
         slices = Slices(trio.current_time)
         for number, reply in zip(held, replies, strict=True):
-            taken[number] = self._sound(number, reply)
+            if _failed(reply):
+                self._held.pop(number, None)
+            else:
+                taken[number] = self._sound(number, reply)
             await slices.pause()
         return taken
 
@@ -85,8 +91,9 @@ class RedisOutbox:
                 break
         return found
 
-    async def _lease(self, without: Collection[int]) -> None:
-        """Ask for some partitions that this worker doesn't hold, and for those whose lease grows old."""
+    async def _lease(self, without: Collection[int]) -> Sequence[Reply]:
+        """Ask for some partitions that this worker doesn't hold, and for those whose lease grows old; the
+        answers."""
         for number in without:
             self._held.pop(number, None)
         now_s = trio.current_time()
@@ -100,8 +107,9 @@ class RedisOutbox:
         )
         for number, reply in zip(asked, replies, strict=True):
             self._held.pop(number, None)
-            if reply[0] == b"OK":
+            if not _failed(reply) and reply[0] == b"OK":
                 self._held[number] = now_s
+        return replies
 
     async def document(self, resource: str, epoch: int, version: int) -> bytes | None:
         reply = await self._shards.call(self._codec.query("snapshot_at", resource, version))
@@ -120,21 +128,37 @@ class RedisOutbox:
         return records[:limit]
 
     async def done(self, marks: Mapping[int, Mark]) -> None:
-        await self._each(
+        untold = await self._tell_archived(marks)
+        ended = [partition for partition in marks if partition not in untold]
+        replies = await self._each(
+            self._call(
+                b"FCALL", "done", partition, self._owner, marks[partition].last_id, marks[partition].size
+            )
+            for partition in ended
+        )
+        self.trouble = _trouble(replies) or self.trouble
+        # A lease that was lost meanwhile answers TAKEN: the new owner stores the same again, and drops it.
+        for partition, reply in zip(ended, replies, strict=True):
+            if _failed(reply) or reply[0] != b"OK":
+                self._held.pop(partition, None)
+
+    async def _tell_archived(self, marks: Mapping[int, Mark]) -> set[int]:
+        """Note at each resource how far it is archived; the partitions where that failed.
+
+        Those aren't held any more, and stay as they are: whoever takes their entries tells it again.
+        """
+        heads = [(partition, *head) for partition, mark in marks.items() for head in mark.heads.items()]
+        replies = await self._each(
             self._codec.call(
                 "archived", name, *head, self._history(partition), name, extra_keys=[keys.idle(partition)]
             )
-            for partition, mark in marks.items()
-            for name, head in mark.heads.items()
+            for partition, name, head in heads
         )
-        replies = await self._each(
-            self._call(b"FCALL", "done", partition, self._owner, mark.last_id, mark.size)
-            for partition, mark in marks.items()
-        )
-        # A lease that was lost meanwhile answers TAKEN: the new owner stores the same again, and drops it.
-        for partition, reply in zip(marks, replies, strict=True):
-            if reply[0] != b"OK":
-                self._held.pop(partition, None)
+        self.trouble = _trouble(replies) or self.trouble
+        failed = {partition for (partition, *_), reply in zip(heads, replies, strict=True) if _failed(reply)}
+        for partition in failed:
+            self._held.pop(partition, None)
+        return failed
 
     def _history(self, partition: int) -> int:
         """How many changes of a resource Redis keeps beyond those that the archive waits for."""
@@ -146,19 +170,23 @@ class RedisOutbox:
 
     async def release(self) -> None:
         held, self._held = self._held, {}
-        await self._each(self._call(b"FCALL", "release", number, self._owner) for number in held)
+        _trouble(await self._each(self._call(b"FCALL", "release", number, self._owner) for number in held))
 
     # -------------------------------------------------------------------------------------- eviction
 
-    async def run_evictions(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run_evictions(
+        self, numbers: ArchiveNumbers, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Evict idle resources of the held partitions now and then, and sooner where memory is short; until
-        cancelled."""
+        cancelled. None while the archive is away, by the numbers of who archives: they couldn't come back."""
         task_status.started()
         usual_ms = idle_ms = int(self._redis.evict_idle_h * 3_600_000)
         passed_s = 0.0
         while True:
             await trio.sleep(PRESSED_INTERVAL_S)
             passed_s += PRESSED_INTERVAL_S
+            if numbers.store_away:
+                continue
             pressed = [number for number in self._held if self._is_pressed(number)]
             idle_ms = max(PRESSED_IDLE_MIN_MS, idle_ms // 2) if pressed else usual_ms
             if pressed:
@@ -177,23 +205,37 @@ class RedisOutbox:
             logger.info("%d resources, idle for %.0f s, left Redis for the archive", evicted, idle_ms / 1000)
 
     async def evict(self, idle_ms: int, partitions: Sequence[int] | None = None) -> int:
-        """Remove archived resources that nobody changed for so long, of these partitions (None: of all that
-        are held); how many."""
-        now_ms = await self._now_ms()
-        before_ms = now_ms - idle_ms
-        held = list(self._held) if partitions is None else partitions
-        found = await self._each(Call(n, pack(_idle_range(n, before_ms))) for n in held)
+        """Remove archived resources that nobody changed for so long, nor has open, of these partitions (None:
+        of all that are held); how many."""
+        now_ms = await self._now_ms(list(self._held) if partitions is None else partitions)
+        before_ms = {number: now - idle_ms for number, now in now_ms.items()}
+        found = await self._each(Call(n, pack(_idle_range(n, before))) for n, before in before_ms.items())
         replies = await self._each(
-            self._codec.call("evict", name.decode(), before_ms, name, extra_keys=[keys.idle(number)])
-            for number, names in zip(held, found, strict=True)
+            self._evict_call(name.decode(), before)
+            for (number, before), names in zip(before_ms.items(), found, strict=True)
+            if not _failed(names)
             for name in names
         )
-        return sum(reply[0] == b"OK" for reply in replies)
+        _trouble([*found, *replies])
+        return sum(not _failed(reply) and reply[0] == b"OK" for reply in replies)
 
-    async def _now_ms(self) -> int:
-        """The servers' time, which the idle sets are kept in."""
-        seconds, microseconds = await self._shards.call(Call(0, pack(("TIME",))))
-        return int(seconds) * 1000 + int(microseconds) // 1000
+    def _evict_call(self, resource: str, before_ms: int) -> Call:
+        names = self._codec.keys(resource)
+        words = (before_ms, resource, names.channel)
+        return self._codec.call("evict", resource, *words, extra_keys=[keys.idle(names.partition)])
+
+    async def _now_ms(self, partitions: Sequence[int]) -> dict[int, int]:
+        """The time of each partition's server, in which its idle set is kept, where it answers."""
+        owners = self._shards.table.owners
+        asked = {owners[number]: Call(number, _TIME) for number in partitions}
+        replies = await self._each(asked.values())
+        _trouble(replies)
+        times = {
+            address: int(reply[0]) * 1000 + int(reply[1]) // 1000
+            for address, reply in zip(asked, replies, strict=True)
+            if not _failed(reply)
+        }
+        return {number: times[owners[number]] for number in partitions if owners[number] in times}
 
     # ----------------------------------------------------------------------------------------- calls
 
@@ -202,7 +244,7 @@ class RedisOutbox:
         return Call(partition, pack((command, self._codec.function(function), len(names), *names, *args)))
 
     async def _each(self, calls: Iterable[Call]) -> list[Reply]:
-        """The replies to calls; raises LogUnavailable when one has none."""
+        """The replies to calls, with the error where there is none."""
         asked: list[Call] = []
         slices = Slices(trio.current_time)
         for call in calls:  # each is made when it is asked for
@@ -212,12 +254,23 @@ class RedisOutbox:
         replies: list[Reply] = []
         for first in range(0, len(asked), CALLS_A_DEADLINE):
             part = asked[first : first + CALLS_A_DEADLINE]
-            found = await self._shards.calls(part, at_once=CALLS_AT_ONCE)
-            for reply in found:
-                if isinstance(reply, LinkError | hiredis.ReplyError):
-                    raise LogUnavailable(f"redis: {reply}", "unknown")
-            replies += found
+            replies += await self._shards.calls(part, at_once=CALLS_AT_ONCE)
         return replies
+
+
+def _failed(reply: Reply) -> bool:
+    return isinstance(reply, LinkError | hiredis.ReplyError)
+
+
+def _trouble(replies: Sequence[Reply]) -> str:
+    """Why some of these are failures, "" where none is; raises LogUnavailable where all are."""
+    failures = list(filter(_failed, replies))
+    if not failures:
+        return ""
+    text = f"redis: {failures[0]}"
+    if len(failures) == len(replies):
+        raise LogUnavailable(text, "unknown")
+    return text
 
 
 def _entry(partition: int, entry_id: bytes, fields: Sequence[bytes]) -> ArchiveEntry:

@@ -61,6 +61,9 @@ FLAGS_FILE = "flags.json"
 REVOCATIONS_FILE = "revocations.json"
 CHECK_RESOURCE = "event:readyz"
 CHECK_TIMEOUT_S = 1.0
+STORE_AWAY = (
+    ". Edits of what Redis holds go on; what it doesn't hold, new resources among it, can't be opened"
+)
 # INFO costs a server some tens of microseconds.
 WATCH_INTERVAL_S = 5.0
 
@@ -357,7 +360,7 @@ class ClusterBackend:
             )
             return
         await nursery.start(self._archiver.run)
-        await nursery.start(self._outbox.run_evictions)
+        await nursery.start(self._outbox.run_evictions, self._archiver.numbers)
 
     def stop(self) -> None:
         """See the port."""
@@ -394,10 +397,8 @@ class ClusterBackend:
         """See the port."""
         found = [self._full(address) for address in self._memory.full] + _damage()
         if self._archiver is not None and self._archiver.numbers.trouble:
-            found.append(
-                f"the archive waits: {self._archiver.numbers.trouble}. Edits of what Redis holds go on; what "
-                "it doesn't hold, new resources among it, can't be opened"
-            )
+            waits = f"the archive waits: {self._archiver.numbers.trouble}"
+            found.append(waits + (STORE_AWAY if self._archiver.numbers.store_away else ""))
         return found
 
     def _full(self, address: Address) -> str:

@@ -31,6 +31,7 @@ _PROBES: tuple[tuple[object, ...], ...] = (
     ("FCALL", "gateway_probe", 0),
     ("FCALL_RO", "gateway_probe", 0),
     ("SPUBLISH", _PROBE, ""),
+    ("PUBSUB", "SHARDNUMSUB", _PROBE),
     ("WAIT", 0, 0),
     ("HDEL", _PROBE, "field"),
     ("XTRIM", _PROBE, "MAXLEN", 0),

@@ -14,7 +14,7 @@ from gateway.log.postgres import PostgresArchive, migrate
 from gateway.ports import Record, Snapshot
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import NOW_MS, ROOM, record
-from tests.servers import shared_postgres
+from tests.servers import postgres_server, shared_postgres
 
 
 class MemoryOutbox:
@@ -27,6 +27,7 @@ class MemoryOutbox:
         self.heads: dict[str, tuple[int, int]] = {}
         self.released = False
         self.damaged: set[int] = set()
+        self.trouble = ""
         self.taken_without: set[int] = set()
         self.failure: Exception | None = None
 
@@ -189,3 +190,40 @@ async def test_it_waits_while_an_end_fails_and_lets_go_when_it_ends(
         await until(lambda: not outbox.waiting)
         nursery.cancel_scope.cancel()
     assert outbox.released
+
+
+async def test_a_part_of_the_log_that_is_away_is_told_and_lags_while_the_rest_is_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.log.archive.IDLE_INTERVAL_S", 0.01)
+    async with archiver() as (_, outbox, store), trio.open_nursery() as nursery:
+        now_ms = NOW_MS
+        moving = Archiver(outbox, store, wall_ms=lambda: now_ms)
+        outbox.trouble = "redis: away"
+        outbox.append(ROOM, record(1))
+        await nursery.start(moving.run)
+        await until(lambda: not outbox.waiting and moving.numbers.trouble == "redis: away")
+        now_ms += 5000
+        assert moving.lag_ms >= 5000
+        assert (moving.numbers.failures, moving.numbers.store_away) == (0, False)
+        outbox.trouble = ""
+        await until(lambda: not moving.numbers.trouble)
+        assert moving.lag_ms == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_archive_that_is_away_is_told_apart_from_the_log() -> None:
+    with postgres_server("fsync=off") as server, server.database() as dsn:
+        migrate(dsn)
+        outbox, store = MemoryOutbox(), PostgresArchive(dsn)
+        moving = Archiver(outbox, store)
+        outbox.append(ROOM, record(1))
+        async with trio.open_nursery() as nursery:
+            server.kill()
+            await nursery.start(moving.run)
+            await until(lambda: moving.numbers.store_away)
+            server.start()
+            await until(lambda: not moving.numbers.store_away)
+            nursery.cancel_scope.cancel()
+        assert await store.heads([ROOM]) == {ROOM: (1, 1)}
+        await store.aclose()

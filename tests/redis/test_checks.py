@@ -72,7 +72,7 @@ def test_a_server_that_cannot_hold_the_log_is_refused_with_the_remedy(
 def test_a_user_without_a_right_is_told_which_and_what_to_grant() -> None:
     with redis_server() as server, redis.Redis("127.0.0.1", server.port) as client:
         everything = "on >pass ~* &* +@all"
-        for missing in ("fcall", "spublish", "xtrim", "config|get"):
+        for missing in ("fcall", "spublish", "pubsub|shardnumsub", "xtrim", "config|get"):
             client.execute_command("ACL", "SETUSER", "limited", "reset", *everything.split(), f"-{missing}")
             text = refusal(settings(f"redis://limited:pass@127.0.0.1:{server.port}"))
             assert missing.partition("|")[0] in text

@@ -275,6 +275,29 @@ async def test_workers_share_the_partitions_and_take_over_from_one_that_vanished
             assert len(await left.outbox.take(1)) > 0, "what was released is free at once"
 
 
+async def test_what_another_worker_archived_meanwhile_is_not_missing() -> None:
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        config = fresh("any", history_versions=5)
+        async with worker(config, dsn) as left, worker(config, dsn) as right:
+            last = filled(await left.log.open(ROOM), 3)
+            await committed(left.log, last)
+            await left.archive()
+            with client() as direct:  # its lease ran out, and it didn't see that
+                direct.hdel(tag(partition_of(ROOM, 256)), "owner", "lease")
+            for version in range(4, 31):
+                last = batch(last, record(version))
+                await committed(right.log, last)
+            await right.log.save_snapshot(ROOM, last.epoch, Snapshot(20, b'{"at":20}'))
+            while (await right.store.heads([ROOM]))[ROOM][1] < 30 or await right.archiver.step():
+                await right.archiver.step()
+            await right.outbox.release()
+            await committed(left.log, batch(last, record(31)))
+            await left.archive()
+            assert versions(await left.store.read(ROOM, 0, 99)) == list(range(1, 32))
+            assert left.archiver.numbers.gaps == 0
+
+
 async def test_a_backlog_beyond_its_bound_refuses_appends_until_the_archive_catches_up() -> None:
     async with alone(archive_backlog_bytes_max=65536) as node:
         last: Batch = batch(await node.log.open(ROOM), record(1, value="x" * 70_000))

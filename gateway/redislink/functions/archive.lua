@@ -61,8 +61,8 @@ local function archived(keys, args)
   return {'OK'}
 end
 
--- evict: before_ms resource (keys: a resource's, then idle) -> OK | KEPT (not all of it is archived, or it was
--- written since)
+-- evict: before_ms resource channel (keys: a resource's, then idle) -> OK | KEPT (not all of it is archived, it was
+-- written since, or a worker has it open: it listens to the channel)
 local function evict(keys, args)
   if fenced(keys) then
     return {'FENCED'}
@@ -70,6 +70,10 @@ local function evict(keys, args)
   local head = redis.call('HMGET', keys[HEAD], 'v', 'a', 'w')
   local written = redis.call('ZSCORE', keys[7], args[2])
   if head[1] and (head[1] ~= head[2] or head[3] or not written or tonumber(written) > tonumber(args[1])) then
+    return {'KEPT'}
+  end
+  if head[1] and redis.call('PUBSUB', 'SHARDNUMSUB', args[3])[2] > 0 then
+    redis.call('ZADD', keys[7], whole(now_ms()), args[2]) -- others have their turn
     return {'KEPT'}
   end
   redis.call('DEL', keys[HEAD], keys[CHANGES], keys[SNAPSHOTS], keys[SEEN])

@@ -1,0 +1,139 @@
+"""What leaves Redis for the archive, and what stays, while a server of either is away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from gateway.bus.redis import RedisBus
+from gateway.log.archive import Archiver
+from gateway.log.postgres import PostgresArchive, migrate
+from gateway.log.redis import RedisLog
+from gateway.log.redis_archive import RedisOutbox
+from gateway.redislink.address import Address
+from gateway.redislink.keys import partition_of
+from gateway.redislink.shards import Shards
+from tests.contracts.bus_contract import Inbox
+from tests.contracts.log_contract import NOW_MS, ROOM, batch, committed, filled
+from tests.redis.parts import eventually, fresh, running, settings
+from tests.redis.test_redis_archive import Worker, worker
+from tests.servers import postgres_server, redis_server, shared_postgres
+
+RESOURCES = [f"event:{number}" for number in range(40)]
+QUICK = {"command_timeout_s": 0.3, "connect_timeout_s": 0.3}
+
+
+@pytest.mark.parametrize("away", ["kill", "pause"])
+async def test_a_server_that_is_away_stops_neither_archiving_nor_eviction_of_the_others(away: str) -> None:
+    with redis_server() as one, redis_server() as two, shared_postgres().database() as dsn:
+        migrate(dsn)
+        async with worker(settings(one.url, two.url, **QUICK), dsn) as node:
+            for name in RESOURCES:
+                await committed(node.log, filled(await node.log.open(name), 1, name))
+            await node.hold()
+            owners = node.shards.table.owners
+            gone = one if owners[0].port == one.port else two  # the one that has the first partition
+            reached = {name for name in RESOURCES if owners[partition_of(name, 256)].port != gone.port}
+            getattr(gone, away)()
+            for _ in range(3):
+                await node.archiver.step()
+            assert set(await node.store.heads(RESOURCES)) == reached
+            assert str(gone.port) in node.outbox.trouble or "no reply in time" in node.outbox.trouble
+            assert node.archiver.lag_ms > 0, "what waits there isn't known"
+            assert await node.outbox.evict(-1000) == len(reached)
+            if away == "pause":
+                gone.resume()
+                await _until_reached(node, owners[0])
+                await node.archive()
+                assert set(await node.store.heads(RESOURCES)) == set(RESOURCES)
+                assert not node.outbox.trouble
+
+
+async def _until_reached(node: Worker, address: Address) -> None:
+    link = node.shards.server_at(address).others
+    with trio.fail_after(10):
+        await link.wait_up()
+
+
+async def test_where_no_server_answers_the_archive_waits() -> None:
+    with redis_server() as server, shared_postgres().database() as dsn:
+        migrate(dsn)
+        async with worker(settings(server.url, **QUICK), dsn) as node, trio.open_nursery() as nursery:
+            await nursery.start(node.archiver.run)
+            server.kill()
+            await eventually(lambda: node.archiver.numbers.failures > 1)
+            assert node.archiver.numbers.trouble
+            assert not node.archiver.numbers.store_away
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def bus_of(shards: Shards) -> AsyncIterator[RedisBus]:
+    bus = RedisBus(shards)
+    bus.attach(Inbox())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(bus.run)
+        yield bus
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("cluster", [False, True], ids=["alone", "cluster"])
+@pytest.mark.parametrize("flavour", ["any", "valkey"])
+async def test_what_a_worker_has_open_is_not_evicted_and_keeps_nothing_else(
+    flavour: str, cluster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.log.redis_archive.EVICTIONS_A_PARTITION", 1)
+    other = next(
+        name for name in RESOURCES if name != ROOM and partition_of(name, 4) == partition_of(ROOM, 4)
+    )
+    config = fresh(flavour, cluster=cluster, partitions=4)
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        async with running(config) as shards, bus_of(shards) as bus:
+            store, outbox = PostgresArchive(dsn), RedisOutbox(shards, config)
+            log, archiver = RedisLog(shards, config, store, wall_ms=lambda: NOW_MS), Archiver(outbox, store)
+            await bus.subscribe(ROOM)
+            for name in (ROOM, other):  # the open one is the oldest
+                await committed(log, filled(await log.open(name), 1, name))
+                while await archiver.step():
+                    pass
+            assert await outbox.evict(-1000) == 0
+            assert await outbox.evict(-1000) == 1
+            await bus.unsubscribe(ROOM)
+            with trio.fail_after(10):
+                while not await outbox.evict(-1000):
+                    pass
+            await store.aclose()
+
+
+async def test_nothing_is_evicted_while_the_archive_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.log.redis_archive.PRESSED_INTERVAL_S", 0.01)
+    monkeypatch.setattr("gateway.log.redis_archive.PRESSED_IDLE_MIN_MS", -60_000)
+    monkeypatch.setattr("gateway.log.archive.RETRY_INTERVAL_S", 0.01)
+    with redis_server() as server, postgres_server("fsync=off") as postgres, postgres.database() as dsn:
+        migrate(dsn)
+        config = settings(server.url, partitions=4, evict_idle_h=0)
+        async with running(config) as shards, trio.open_nursery() as nursery:
+            store, outbox = PostgresArchive(dsn), RedisOutbox(shards, config, lambda address: True)
+            log, archiver = RedisLog(shards, config, store, wall_ms=lambda: NOW_MS), Archiver(outbox, store)
+            other = filled(await log.open("event:other"), 1, "event:other")
+            await committed(log, filled(await log.open(ROOM), 1), other)
+            while len(await outbox.take(1)) < 4:
+                pass
+            while await archiver.step():
+                pass
+            postgres.kill()
+            await committed(log, batch(other))
+            await nursery.start(archiver.run)
+            await eventually(lambda: archiver.numbers.store_away)
+            await nursery.start(outbox.run_evictions, archiver.numbers)
+            failures = archiver.numbers.failures
+            await eventually(lambda: archiver.numbers.failures > failures + 30)
+            assert [one.version for one in await log.read(ROOM, 0, 9)] == [1], "Redis has it still"
+            postgres.start()
+            await eventually(lambda: not archiver.numbers.store_away)
+            nursery.cancel_scope.cancel()
+            await store.aclose()
