@@ -152,7 +152,10 @@ def verify(path: Path, what: str = "") -> Contents:
 
 
 class BackupWriter:
-    """Writes a backup, resource by resource; a context manager. The file is whole, or isn't there."""
+    """Writes a backup, resource by resource; a context manager. The file is whole, or isn't there.
+
+    Its end raises ConfigError where what was written has a gap.
+    """
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -166,18 +169,21 @@ class BackupWriter:
         return self
 
     def __exit__(self, kind: object, *error: object) -> None:
-        if kind is None:
-            self._connection.execute("PRAGMA journal_mode = DELETE")
-        self._connection.close()
-        if kind is None:
-            finish(self._fresh, self._target)
-        else:
+        try:
+            if kind is None:
+                self._connection.execute("PRAGMA journal_mode = DELETE")
+            self._connection.close()
+            if kind is None:
+                verify(self._fresh, f"{self._target} stays as it was, for what is to be in it")
+                finish(self._fresh, self._target)
+        finally:
             with suppress(OSError):
                 discard(self._fresh)
 
     @contextmanager
     def resource(self, name: str, epoch: int) -> Iterator[int]:
         """Begin a resource, the number of which `add` takes; all of it is stored at the end, or nothing."""
+        before = self.contents
         self._connection.execute("BEGIN")
         try:
             done = self._connection.execute("INSERT INTO resource (name, epoch) VALUES (?, ?)", (name, epoch))
@@ -185,6 +191,7 @@ class BackupWriter:
             yield done.lastrowid
         except BaseException:
             self._connection.execute("ROLLBACK")
+            self.contents = before
             raise
         self._connection.execute("COMMIT")
         self.contents = Contents(self.contents.resources + 1, self.contents.changes)

@@ -32,6 +32,7 @@ SCAN_COUNT = 1000
 READ_AT_ONCE = 1000
 # Of one resource, whose changes went.
 SUBMISSIONS_MAX = 1_000_000
+ATTEMPTS_MAX = 10
 _TABLES = ", ".join(
     f"gateway.{table}"
     for table in ("change", "snapshot", "submission", "resource", "summary", "summary_due", "search_due")
@@ -89,7 +90,8 @@ def with_stores(config: Config, work: Callable[[Stores], Awaitable[T]]) -> T:
 
 
 async def backup(found: Stores, target: Path) -> Contents:
-    """Write everything that was acknowledged so far; nodes may serve meanwhile."""
+    """Write everything that was acknowledged so far; nodes may serve meanwhile. Raises ConfigError where what
+    is there isn't whole."""
     live = await names_in_redis(found.shards)
     archived = set() if found.archive is None else await found.archive.names()
     with BackupWriter(target) as writer:
@@ -113,8 +115,20 @@ async def names_in_redis(shards: Shards) -> set[str]:
 
 
 async def _back_up(found: Stores, writer: BackupWriter, name: str, live: bool) -> None:
-    """One resource, up to the head that it has now."""
+    """One resource, up to a head that it had meanwhile."""
     source: RedisLog | PostgresArchive = found.log if live or found.archive is None else found.archive
+    for _ in range(ATTEMPTS_MAX):
+        try:
+            await _copy(found, source, writer, name)
+            return
+        except LogTrimmed:  # of what was being copied: it would have a gap
+            continue
+    raise LogUnavailable(f"{name}: its old history goes faster than it can be copied", "none")
+
+
+async def _copy(found: Stores, source: RedisLog | PostgresArchive, writer: BackupWriter, name: str) -> None:
+    """One resource, up to the head that it has now. Raises LogTrimmed, with nothing of it written, where
+    history goes meanwhile."""
     opening = await source.open(name)
     if opening is None:
         return
@@ -126,6 +140,8 @@ async def _back_up(found: Stores, writer: BackupWriter, name: str, live: bool) -
             try:
                 records = await source.read(name, after, min(READ_AT_ONCE, opening.snapshot.version - after))
             except LogTrimmed as error:  # what is kept begins there
+                if after or error.version > head:
+                    raise
                 writer.add_snapshot(number, await source.snapshot(name, error.version))
                 if found.archive is not None:  # of versions that have names
                     for snapshot in await found.archive.snapshots(name, error.version):
