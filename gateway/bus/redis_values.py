@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -25,16 +25,30 @@ class RedisValues:
 
     async def read(self, known: StoredValues) -> StoredValues:
         """See the port."""
-        words = ("FCALL_RO", self._shards.library.function("read_values"), *self._keys, known.revision)
-        reply = await self._shards.call(Call(0, pack(words)), timeout_s=TIMEOUT_S)
+        words = ("FCALL_RO", self._shards.library.function("read_values"), *self._keys)
+        call = Call(0, pack((*words, known.revision, known.changed_ms)))
+        reply = await self._shards.call(call, timeout_s=TIMEOUT_S)
         return known if reply[0] == b"SAME" else _stored(reply[1])
 
     async def change(self, values: Mapping[str, Any], changed_by: str, changed_ms: int) -> StoredValues:
         """See the port."""
-        pairs = ((name, b"" if value is None else orjson.dumps(value)) for name, value in values.items())
-        words = ("FCALL", self._shards.library.function("set_values"), *self._keys, changed_by, changed_ms)
-        reply = await self._shards.call(Call(0, pack((*words, *chain.from_iterable(pairs)))))
+        return await self._write("set_values", changed_by, changed_ms, *_pairs(values))
+
+    async def put_back(self, known: StoredValues) -> StoredValues:
+        """See the port."""
+        made = (known.changed_by, known.changed_ms, *_pairs(known.values))
+        return await self._write("put_back_values", known.revision, *made)
+
+    async def _write(self, function: str, *args: object) -> StoredValues:
+        words = ("FCALL", self._shards.library.function(function), *self._keys, *args)
+        reply = await self._shards.call(Call(0, pack(words)))
         return _stored(reply[1])
+
+
+def _pairs(values: Mapping[str, Any]) -> Iterable[object]:
+    """Names, and JSON: "" for what is None."""
+    pairs = ((name, b"" if value is None else orjson.dumps(value)) for name, value in values.items())
+    return chain.from_iterable(pairs)
 
 
 def _stored(fields: Sequence[bytes]) -> StoredValues:

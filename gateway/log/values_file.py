@@ -34,12 +34,20 @@ class ValuesFile:
         """See the port."""
         async with self._changing:
             before = await self.read(StoredValues())
-            stored = before.changed(values, changed_by, changed_ms)
-            try:
-                await trio.to_thread.run_sync(self._write, stored)
-            except OSError as error:
-                raise LogUnavailable(f"{self._path} can't be written: {error}", "none") from error
-            return stored
+            return await self._stored(before.changed(values, changed_by, changed_ms))
+
+    async def put_back(self, known: StoredValues) -> StoredValues:
+        """See the port."""
+        async with self._changing:
+            found = await self.read(known)
+            return found if found.revision >= known.revision else await self._stored(known)
+
+    async def _stored(self, values: StoredValues) -> StoredValues:
+        try:
+            await trio.to_thread.run_sync(self._write, values)
+        except OSError as error:
+            raise LogUnavailable(f"{self._path} can't be written: {error}", "none") from error
+        return values
 
     def _read(self) -> StoredValues:
         try:

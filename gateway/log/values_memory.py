@@ -22,3 +22,9 @@ class MemoryValues:
         """See the port."""
         self._stored = self._stored.changed(values, changed_by, changed_ms)
         return self._stored
+
+    async def put_back(self, known: StoredValues) -> StoredValues:
+        """See the port."""
+        if self._stored.revision < known.revision:
+            self._stored = known
+        return self._stored

@@ -43,8 +43,7 @@ class NodeFlags:
 
     async def change(self, values: Mapping[str, Any], changed_by: str) -> StoredValues:
         """Set flags for all nodes (None: back to the settings); raises ConfigError, LogUnavailable."""
-        kept = {**self.stored.values, **values}
-        with_flags(self._settings, {name: value for name, value in kept.items() if value is not None})
+        with_flags(self._settings, {name: value for name, value in values.items() if value is not None})
         stored = await self._follower.change(values, changed_by)
         logger.warning("%s changed the flags %s", changed_by, dict(values))
         return stored

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class Follower:
     """`take` is called with what is stored whenever that changes; `what` it is, is for people.
 
-    `vital`: without a first look there is no start, and a store that lost what is known here gets it again.
+    A store that lost what is known here gets it again. `vital`: without a first look there is no start.
     """
 
     def __init__(
@@ -54,29 +54,31 @@ class Follower:
 
     async def change(self, values: Mapping[str, Any], changed_by: str) -> StoredValues:
         """Set values for all nodes (None takes one out), in force here at once; raises LogUnavailable."""
+        if self.stored.revision:  # a change of what was lost would hide that it was
+            await self._store.put_back(self.stored)
         stored = await self._store.change(values, changed_by, time.time_ns() // 1_000_000)
-        self._take(stored)
+        if stored.revision >= self.stored.revision:
+            self._take(stored)
         return stored
 
     async def _look(self) -> None:
+        known = self.stored
         try:
-            stored = await self._store.read(self.stored)
-            if self._vital and stored.revision < self.stored.revision:
-                stored = await self._put_back()
+            stored = await self._store.read(known)
+            if stored.revision < known.revision and self.stored is known:
+                logger.error("the %s were lost where they are stored: they are put back", self._what)
+                stored = await self._store.put_back(known)
         except LogUnavailable as error:
             if self._reached:
                 logger.warning("%s stay as they are: %s", self._what, error)
             self._reached = False
             return
         self._reached = True
-        if stored.revision != self.stored.revision:
+        if self.stored is not known:  # it was changed here meanwhile: this answer may be older
+            return
+        if stored != known:
             logger.info("%s changed by %s are in force", self._what, stored.changed_by)
             self._take(stored)
-
-    async def _put_back(self) -> StoredValues:
-        logger.error("the %s were lost where they are stored: what is known here is put back", self._what)
-        known = self.stored
-        return await self._store.change(known.values, known.changed_by, known.changed_ms)
 
     def _take(self, stored: StoredValues) -> None:
         self.stored = stored

@@ -35,3 +35,8 @@ class ValueStore(Protocol):
     async def change(self, values: Mapping[str, Any], changed_by: str, changed_ms: int) -> StoredValues:
         """Set these values and leave the others; None takes one out."""
         ...
+
+    async def put_back(self, known: StoredValues) -> StoredValues:
+        """Store this, as it is, where what is stored is older: later changes were lost there. What is stored
+        then."""
+        ...

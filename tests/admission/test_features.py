@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from gateway.admission import KILLED, NOT_ENABLED, Features, TokenIdentity, parse_grants, with_flags
 from gateway.admission.features import rollout_bucket
@@ -13,6 +14,7 @@ from gateway.config import Config, FeaturesSettings
 from gateway.errors import ConfigError
 from gateway.log.values_memory import MemoryValues
 from gateway.node.flags import NodeFlags
+from gateway.ports.shared import StoredValues
 
 USERS = [f"user-{number}" for number in range(20_000)]
 
@@ -142,4 +144,50 @@ async def test_a_value_that_only_a_later_release_takes_leaves_the_kill_switch_in
     async with trio.open_nursery() as nursery:
         await nursery.start(flags.run)
         assert [(item.kill_switch, item.rollout_percentage) for item in applied] == [(True, 20)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_kill_switch_is_set_whatever_a_later_release_has_stored() -> None:
+    store = MemoryValues()
+    await store.change({"rollout_percentage": "most"}, "ops", 1)
+    applied: list[FeaturesSettings] = []
+    flags = NodeFlags(FeaturesSettings(), store, applied.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(flags.run)
+        await flags.change({"kill_switch": True}, "ops")
+        assert applied[-1].kill_switch
+        with pytest.raises(ConfigError):
+            await flags.change({"ab_test_percentage": 101}, "ops")
+        nursery.cancel_scope.cancel()
+
+
+class SlowValues(MemoryValues):
+    """Answers to reads wait until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let_go = trio.Event(), trio.Event()
+
+    async def read(self, known: StoredValues) -> StoredValues:
+        found = await super().read(known)
+        self.asked.set()
+        await self.let_go.wait()
+        return found
+
+
+async def test_an_answer_that_was_asked_for_before_a_change_does_not_undo_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = SlowValues()
+    store.let_go.set()
+    applied: list[FeaturesSettings] = []
+    flags = NodeFlags(FeaturesSettings(), store, applied.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(flags.run)
+        store.asked, store.let_go = trio.Event(), trio.Event()
+        await store.asked.wait()
+        await flags.change({"kill_switch": True}, "ops")
+        store.let_go.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [item.kill_switch for item in applied] == [True]
         nursery.cancel_scope.cancel()

@@ -1,5 +1,15 @@
 -- Values of all nodes, in a hash: `revision`, `by`, `ms`, and `f:NAME` the JSON of each that was set. Keys: meta, the hash.
 
+local function set_pairs(values, args, first)
+  for i = first, #args, 2 do
+    if args[i + 1] == '' then
+      redis.call('HDEL', values, 'f:' .. args[i])
+    else
+      redis.call('HSET', values, 'f:' .. args[i], args[i + 1])
+    end
+  end
+end
+
 -- set_values: by ms, then name and JSON in pairs ("" takes it out) -> OK fields-and-values
 local function set_values(keys, args)
   if fenced(keys) then
@@ -8,22 +18,32 @@ local function set_values(keys, args)
   local values = keys[2]
   redis.call('HINCRBY', values, 'revision', 1)
   redis.call('HSET', values, 'by', args[1], 'ms', args[2])
-  for i = 3, #args, 2 do
-    if args[i + 1] == '' then
-      redis.call('HDEL', values, 'f:' .. args[i])
-    else
-      redis.call('HSET', values, 'f:' .. args[i], args[i + 1])
-    end
+  set_pairs(values, args, 3)
+  return {'OK', redis.call('HGETALL', values)}
+end
+
+-- put_back_values: revision by ms, then name and JSON in pairs -> OK fields-and-values; stores this as it is, unless what
+-- is there is of this revision or a later one.
+local function put_back_values(keys, args)
+  if fenced(keys) then
+    return {'FENCED'}
+  end
+  local values = keys[2]
+  if tonumber(redis.call('HGET', values, 'revision') or '0') < tonumber(args[1]) then
+    redis.call('DEL', values)
+    redis.call('HSET', values, 'revision', args[1], 'by', args[2], 'ms', args[3])
+    set_pairs(values, args, 4)
   end
   return {'OK', redis.call('HGETALL', values)}
 end
 
--- read_values: revision (that the caller knows) -> SAME | OK fields-and-values
+-- read_values: revision ms (that the caller knows) -> SAME | OK fields-and-values
 local function read_values(keys, args)
   if fenced(keys) then
     return {'FENCED'}
   end
-  if (redis.call('HGET', keys[2], 'revision') or '0') == args[1] then
+  local found = redis.call('HMGET', keys[2], 'revision', 'ms')
+  if (found[1] or '0') == args[1] and (found[2] or '0') == args[2] then
     return {'SAME'}
   end
   return {'OK', redis.call('HGETALL', keys[2])}
@@ -31,4 +51,5 @@ end
 
 -- An emergency stop, or a revocation, works while the server is full.
 register('set_values', set_values, FREES)
+register('put_back_values', put_back_values, FREES)
 register('read_values', read_values, {'no-writes'})
