@@ -268,11 +268,11 @@ class RedisLog:
 
     def _outcome(self, batch: Batch, reply: Reply) -> Outcome | None:
         """What a reply says; None where that takes further calls."""
-        if type(reply) is not list:
-            return self._failure(reply)
-        word = reply[0]
+        word = reply[0] if type(reply) is list else None
         if word != b"BUSY":
             self._reserved_since_s.pop(batch.resource, None)
+        if word is None:
+            return self._failure(reply)
         if word == b"OK":
             self._stales.pop(batch.resource, None)
             self._shards.chains.committed(batch)

@@ -255,6 +255,28 @@ async def test_a_reservation_far_ahead_is_not_waited_for_for_ever() -> None:
         await committed(log, batch(first))
 
 
+async def test_a_reservation_that_was_met_before_another_failure_is_not_held_against_a_later_one() -> None:
+    config = fresh("any", reservation_ms=20).with_(timeouts={"append_timeout_s": 0.2})
+    async with running(config) as shards:
+        log = RedisLog(shards, config)
+        first = filled(await log.open(ROOM), 1)
+        await committed(log, first)
+        reserved = {"r": "another node", "u": 1 << 50}
+        with redis.Redis("127.0.0.1", shared_redis("any", 0).port) as client:
+            client.hset(keys_of(ROOM, 256).head, mapping=reserved)
+            assert list(await log.append([batch(first)])) == [Reserved(0.2)]
+            client.hdel(keys_of(ROOM, 256).head, "r", "u")
+            client.config_set("maxmemory", 1)
+            (outcome,) = await log.append([batch(first)])
+            client.config_set("maxmemory", 0)
+            assert isinstance(outcome, Failed)
+            await trio.sleep(0.25)
+            client.hset(keys_of(ROOM, 256).head, mapping=reserved)
+            assert list(await log.append([batch(first)])) == [Reserved(0.2)]
+            client.hdel(keys_of(ROOM, 256).head, "r", "u")
+        await committed(log, batch(first))
+
+
 async def test_a_batch_behind_a_trimmed_history_is_told_to_open_again() -> None:
     config = fresh("any", history_versions=2)
     async with running(config) as shards:
