@@ -96,6 +96,7 @@ def migrate(dsn: str) -> Sequence[str]:
     """
     try:
         with connect(dsn) as connection:
+            connection.execute("SET statement_timeout = 0")  # a large archive takes its time
             _check_encoding(connection)
             connection.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})".encode())
             connection.execute("CREATE SCHEMA IF NOT EXISTS gateway")

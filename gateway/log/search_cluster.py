@@ -6,10 +6,9 @@ import logging
 from collections.abc import Sequence
 
 import trio
-import trio.lowlevel
 
 from gateway.errors import LogUnavailable
-from gateway.log.indexer import Indexer
+from gateway.log.indexer import IDLE_INTERVAL_S, Indexer
 from gateway.log.postgres import PostgresArchive
 from gateway.log.search_opensearch import FORMAT_VERSION, OpenSearchIndex, Rest
 from gateway.log.search_queue import Generation, SearchQueue, added, generations, refilled, switched
@@ -19,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL_S = 5.0
 RETRY_S = 1.0
+# An index that lacks nothing older may answer: where much is written there is always something that it lacks.
+CAUGHT_UP_S = 3.0
 
 
 class ClusterIndexing:
@@ -32,8 +33,19 @@ class ClusterIndexing:
         self._feeding: dict[int, trio.CancelScope] = {}
         self._indexers: dict[int, Indexer] = {}
         self._ended_changes = self._failures = 0
-        self.lag_s = 0.0
-        self.trouble = ""
+        self._behind_since_s: float | None = None  # in Trio's time
+        self._trouble = ""
+
+    @property
+    def lag_s(self) -> float:
+        """The age of what the index that answers lacks for longest; it grows while nobody can tell."""
+        return 0.0 if self._behind_since_s is None else trio.current_time() - self._behind_since_s
+
+    @property
+    def trouble(self) -> str:
+        """Why indexing waits, for people, "" while it doesn't."""
+        troubles = (one.numbers.trouble for one in self._indexers.values())
+        return self._trouble or next(filter(None, troubles), "")
 
     @property
     def changes(self) -> int:
@@ -51,9 +63,9 @@ class ClusterIndexing:
             while True:
                 try:
                     await self._look(nursery)
-                    self.trouble = ""
+                    self._trouble = ""
                 except LogUnavailable as error:
-                    self.trouble = str(error)
+                    self._trouble = str(error)
                     self._failures += 1
                     logger.warning("search waits: %s", error)
                     await trio.sleep(RETRY_S)
@@ -66,10 +78,7 @@ class ClusterIndexing:
             await index_of(self._rest, self._alias, one.number).erase(erasures)
 
     async def _look(self, nursery: trio.Nursery) -> None:
-        found = await generations(self._archive)
-        if not found:
-            await self._begin()
-            found = await generations(self._archive)
+        found = await self._generations()
         for one in found:
             if one.format != FORMAT_VERSION and one.serving:
                 logger.warning("the index of searches has another format: run `gateway reindex`")
@@ -80,9 +89,22 @@ class ClusterIndexing:
                 nursery.start_soon(self._feed, one)
         for number in self._feeding.keys() - {one.number for one in found}:
             self._feeding[number].cancel()
-        serving = [one.number for one in found if one.serving]
-        if serving:
-            self.lag_s = await SearchQueue(self._archive, serving[0]).lag_s()
+
+    async def _generations(self) -> Sequence[Generation]:
+        """All; the first is made where there is none. Notes how far the one that answers is behind."""
+        try:
+            found = await generations(self._archive)
+            if not found:
+                await self._begin()
+                found = await generations(self._archive)
+            lags_s = [await SearchQueue(self._archive, one.number).lag_s() for one in found if one.serving]
+        except LogUnavailable:
+            if self._behind_since_s is None:
+                self._behind_since_s = trio.current_time()
+            raise
+        lag_s = max(lags_s, default=0.0)
+        self._behind_since_s = trio.current_time() - lag_s if lag_s else None
+        return found
 
     async def _begin(self) -> None:
         """The first index; what others began meanwhile is as good."""
@@ -113,18 +135,24 @@ class ClusterIndexing:
 
 
 async def reindexed(archive: PostgresArchive, rest: Rest, alias: str) -> int:
-    """Make another index, wait until it has all, and have it answer; the changes that this process indexed.
+    """Make another index, wait until it lacks only what was just written, and have it answer; the changes
+    that this process indexed.
 
-    Workers that serve help. Raises LogUnavailable.
+    Workers that serve help, and bring it the rest. Raises LogUnavailable.
     """
     made = await added(archive, FORMAT_VERSION)
     assert made is not None
+    began_s = trio.current_time()
     index = index_of(rest, alias, made.number)
     await index.make()
     queue = SearchQueue(archive, made.number)
     indexer = Indexer(queue, index)
-    while await indexer.step() or await queue.lag_s():
-        await trio.lowlevel.checkpoint()
+    while True:
+        took_some = await indexer.step()
+        # What was due at the beginning is older than that.
+        if await queue.lag_s() < min(CAUGHT_UP_S, trio.current_time() - began_s):
+            break
+        await trio.sleep(0 if took_some else IDLE_INTERVAL_S)  # others are at the rest
     await index.refresh()
     await point(rest, alias, made.number)
     for old in await switched(archive, made.number):

@@ -17,7 +17,7 @@ RESOURCES_A_STEP = 200
 CHANGES_A_RESOURCE_MIN = 10
 # A worker that took something on and hasn't indexed it after so long has crashed, or stalls.
 CLAIM_S = 60
-GENERATION_LOCK = 0x73656172  # an arbitrary number: who makes or switches generations holds it
+GENERATION_LOCK = 0x73656172  # an arbitrary number: who makes, fills or switches generations holds it
 
 _DUE = "(d.epoch, d.version) <> (d.done_epoch, d.done_version)"
 _CLAIM = f"""
@@ -46,10 +46,13 @@ WITH held AS MATERIALIZED (
     ORDER BY name FOR UPDATE
 )
 """
+# What is due of a resource of which all was taken on came since.
 _DONE = f"""
 {_HELD}
-UPDATE gateway.search_due AS d SET done_epoch = n.epoch, done_version = n.version, claimed_until = NULL
-FROM held JOIN json_to_recordset(%(given)s::json) AS n(name text, epoch bigint, version bigint) USING (name)
+UPDATE gateway.search_due AS d SET done_epoch = n.epoch, done_version = n.version, claimed_until = NULL,
+    since = CASE WHEN n.whole THEN d.claimed_until - interval '{CLAIM_S} s' ELSE d.since END
+FROM held JOIN json_to_recordset(%(given)s::json)
+    AS n(name text, epoch bigint, version bigint, whole boolean) USING (name)
 WHERE d.generation = %(generation)s AND d.name = held.name AND d.claimed_until IS NOT NULL
 RETURNING d.name, d.epoch, n.epoch
 """
@@ -146,7 +149,15 @@ class SearchQueue:
         # Where the archive gave none of a resource's changes there is none to come: they were erased.
         reached = {one.name: one.version for one in taken.token}
         reached.update((change.name, change.version) for change in taken.changes)
-        given = [{"name": one.name, "epoch": one.epoch, "version": reached[one.name]} for one in taken.token]
+        given = [
+            {
+                "name": one.name,
+                "epoch": one.epoch,
+                "version": reached[one.name],
+                "whole": reached[one.name] >= one.version,
+            }
+            for one in taken.token
+        ]
 
         def done(connection: Connection[Any]) -> list[Any]:
             names = [one.name for one in taken.token]
@@ -190,7 +201,7 @@ async def added(archive: PostgresArchive, format: int, first: bool = False) -> G
 
     def add(connection: Connection[Any]) -> Generation | None:
         with connection.transaction():
-            connection.execute(f"SELECT pg_advisory_xact_lock({GENERATION_LOCK})".encode())
+            _take_turn(connection)
             row = connection.execute(b"SELECT max(number) FROM gateway.search_generation").fetchone()
             newest = 0 if row is None or row[0] is None else int(row[0])
             if first and newest:
@@ -209,7 +220,19 @@ async def refilled(archive: PostgresArchive, number: int) -> None:
     UPDATE gateway.search_due SET done_epoch = 0, done_version = 0, claimed_until = NULL,
         since = clock_timestamp() WHERE generation = %s
     """
-    await archive.run(lambda connection: connection.execute(statement, (number,)).rowcount, "unknown")
+
+    def refill(connection: Connection[Any]) -> None:
+        with connection.transaction():
+            _take_turn(connection)
+            connection.execute(statement, (number,))
+
+    await archive.run(refill, "unknown")
+
+
+def _take_turn(connection: Connection[Any]) -> None:
+    """One at a time makes, fills or switches generations, for as long as that takes: all of the archive."""
+    connection.execute(b"SET LOCAL statement_timeout = 0")
+    connection.execute(f"SELECT pg_advisory_xact_lock({GENERATION_LOCK})".encode())
 
 
 async def switched(archive: PostgresArchive, number: int) -> list[int]:
@@ -217,7 +240,7 @@ async def switched(archive: PostgresArchive, number: int) -> list[int]:
 
     def switch(connection: Connection[Any]) -> list[int]:
         with connection.transaction():
-            connection.execute(f"SELECT pg_advisory_xact_lock({GENERATION_LOCK})".encode())
+            _take_turn(connection)
             gone = connection.execute(
                 b"DELETE FROM gateway.search_generation WHERE number <> %s RETURNING number", (number,)
             ).fetchall()

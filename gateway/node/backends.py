@@ -152,6 +152,11 @@ def backend_of(config: Config, name: str) -> Backend:
     return EmbeddedBackend(SqliteLog(data_dir), LocalBus(), data_dir, config.search.enabled)
 
 
+def _behind(indexing: IndexProcess | ClusterIndexing) -> list[str]:
+    """Why searches don't find what is new."""
+    return [f"searches don't find what is new: {indexing.trouble}"] if indexing.trouble else []
+
+
 def _damage() -> list[str]:
     """What was met of stored data that isn't what was written."""
     if not damage.told:
@@ -267,7 +272,7 @@ class EmbeddedBackend(LocalBackend):
     def problems(self) -> Sequence[str]:
         """See the port."""
         refused = [f"edits are refused: {self._sqlite.trouble}"] if self._sqlite.trouble else []
-        return refused + _damage()
+        return [*refused, *_behind(self._indexing), *_damage()]
 
 
 # What is told of each Redis server.
@@ -399,7 +404,7 @@ class ClusterBackend:
         if self._archiver is not None and self._archiver.numbers.trouble:
             waits = f"the archive waits: {self._archiver.numbers.trouble}"
             found.append(waits + (STORE_AWAY if self._archiver.numbers.store_away else ""))
-        return found
+        return found + ([] if self._indexing is None else _behind(self._indexing))
 
     def _full(self, address: Address) -> str:
         """What is the matter with a full server, and the way out."""

@@ -93,6 +93,11 @@ class IndexProcess:
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 
+    @property
+    def trouble(self) -> str:
+        """Why indexing waits, for people, "" while it doesn't."""
+        return str(self._said.get("trouble", ""))
+
     def measure(self, counters: Counters) -> None:
         """Bring the counters up to date. What a silent process is behind grows."""
         silent_ms = max(0, unix_ms() - self._said_ms)

@@ -68,12 +68,20 @@ async def test_edits_are_acknowledged_whatever_the_search_server_does_and_found_
                     edited = await node.client.put(f"/v1/resources/event/{number}", json={"title": title})
                     assert edited.is_success, edited.text
                 await more_failures(failed, one, two)
+                await told(one, two)
             faults.mode = ""
             changes = await until(one, 2 * len(MODES), kind="change")
             assert {(item["resource_id"], item["version"]) for item in changes} == {
                 (str(number), version) for number in range(len(MODES)) for version in (1, 2)
             }
             assert len(await until(two, len(MODES), q="second", kind="document")) == len(MODES)
+
+
+async def told(*nodes: Served) -> None:
+    """Until one says that searches don't find all."""
+    with trio.fail_after(60):
+        while not any("what is new" in text for node in nodes for text in node.node.problems):  # noqa: ASYNC110
+            await trio.sleep(0.02)
 
 
 def failures(*nodes: Served) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
 import trio
 
 from gateway.errors import Refusal
+from gateway.log.search_sqlite import INDEX
 from gateway.node import searching
 from gateway.runtime.metrics import Counters
 from tests.http.node import Served, served
@@ -118,6 +120,22 @@ async def test_what_was_written_before_is_found_after_a_restart(tmp_path):
         await node.client.put(EVENT, json={"title": "after"})
         await until(node, 2, q="after")
         assert node.node.counters().search_failures == 0
+
+
+async def test_an_index_that_cannot_be_written_is_told_until_it_can(tmp_path):
+    async with searchable(tmp_path) as node:
+        await node.client.put(EVENT, json={"title": "before"})
+        await until(node, 2, q="before")
+        with closing(sqlite3.connect(tmp_path / INDEX, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            await node.client.put(EVENT, json={"title": "after"})
+            with trio.fail_after(60):
+                while not any("what is new" in text for text in node.node.problems):  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+        await until(node, 2, q="after")
+        with trio.fail_after(60):
+            while node.node.problems:  # noqa: ASYNC110
+                await trio.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import trio
 
 from gateway.errors import ArchiveMismatch, ConfigError, LogUnavailable
 from gateway.log.archive import SavedSnapshot, Transfer
-from gateway.log.postgres import PostgresArchive, migrate, migrations
+from gateway.log.postgres import MIGRATION_LOCK, PostgresArchive, migrate, migrations
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import NOW_MS, ROOM, record
@@ -288,6 +288,17 @@ async def test_migrations_at_the_same_time_wait_for_each_other() -> None:
             for _ in range(3):
                 nursery.start_soon(run)
         assert sorted(map(len, found)) == [0, 0, len(migrations())]
+
+
+async def test_a_migration_may_take_longer_than_other_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.log.postgres.STATEMENT_TIMEOUT_S", 0.2)
+    with shared_postgres().database() as dsn, psycopg.connect(dsn) as holder:
+        holder.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})".encode())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, migrate, dsn)
+            await trio.sleep(0.5)
+            holder.rollback()
+        assert list(migrate(dsn)) == []
 
 
 # ------------------------------------------------------------------------------------------ outages

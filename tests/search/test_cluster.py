@@ -179,6 +179,55 @@ async def test_an_index_that_the_server_lost_is_made_anew(tmp_path: Path, monkey
         server.stop(signal.SIGKILL)
 
 
+async def test_how_far_an_index_is_behind_grows_while_its_server_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(search_cluster, "LOOK_INTERVAL_S", 0.2)
+    monkeypatch.setattr(search_cluster, "RETRY_S", 0.2)
+    server = SearchServer(tmp_path)
+    server.start()
+    try:
+        async with cluster(server.url) as made:
+            await made.archived("event:1", "before")
+            await made.found("before", 2)
+            server.stop(signal.SIGKILL)
+            await made.archived("event:2", "meanwhile")
+            await until(partial(lags, made, 2.0))
+            assert made.indexing.trouble
+            server.start()
+            await until(partial(keeps_up, made))
+            await made.found("meanwhile", 2)
+    finally:
+        server.stop(signal.SIGKILL)
+
+
+async def lags(made: Cluster, seconds: float) -> bool:
+    return made.indexing.lag_s > seconds
+
+
+async def keeps_up(made: Cluster) -> bool:
+    return not made.indexing.lag_s and not made.indexing.trouble
+
+
+async def test_another_index_takes_its_place_though_there_is_always_something_that_it_lacks():
+    async with cluster() as made:
+        for number in range(4):
+            await made.archived(f"event:{number}", "lunch")
+        async with trio.open_nursery() as nursery:
+
+            async def write(name: str) -> None:
+                for version in count(1):
+                    await made.archived(name, "dinner", after=version)
+
+            for number in range(4):
+                nursery.start_soon(write, f"event:{number}")
+            with trio.fail_after(60):
+                await reindexed(made.archive, made.rest, made.alias)
+            nursery.cancel_scope.cancel()
+        assert await generations(made.archive) == [Generation(2, FORMAT_VERSION, True)]
+        assert len(await made.found("lunch", 4)) == 4
+
+
 async def test_nothing_is_written_to_an_index_that_is_gone():
     """A server would make another one, whose texts nobody finds."""
     async with cluster() as made:

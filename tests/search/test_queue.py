@@ -8,7 +8,7 @@ import trio
 from gateway.log.archive import Transfer
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.log.postgres_summaries import PostgresSummaries
-from gateway.log.search_queue import SearchQueue, added
+from gateway.log.search_queue import Generation, SearchQueue, added, generations, refilled, switched
 from gateway.ports import Record
 from gateway.ports.summaries import Summary
 from gateway.wire.announcement import Announcement
@@ -66,3 +66,39 @@ async def test_the_archive_and_who_writes_summaries_wait_for_each_other_in_one_o
                         connection.rollback()
         finally:
             await archive.aclose()
+
+
+async def test_an_index_of_a_large_archive_is_begun_filled_and_switched_however_long_that_takes(monkeypatch):
+    monkeypatch.setattr("gateway.log.postgres.STATEMENT_TIMEOUT_S", 0.2)
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        await archive.store(changes(1))
+        for work in (added, refilled, switched):
+            with psycopg.connect(dsn) as connection:
+                connection.execute("LOCK TABLE gateway.search_due IN ACCESS EXCLUSIVE MODE")
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(work, archive, 1)
+                    await trio.sleep(0.5)
+                    connection.rollback()
+        assert await generations(archive) == [Generation(1, 1, True)]
+        assert len((await SearchQueue(archive, 1).take(100)).changes) == len(NAMES)
+        await archive.aclose()
+
+
+async def test_what_is_written_all_the_time_lags_by_what_came_since_it_was_taken_on():
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        archive = PostgresArchive(dsn)
+        await added(archive, 1, first=True)
+        await archive.store(changes(1))
+        with psycopg.connect(dsn) as connection:
+            connection.execute("UPDATE gateway.search_due SET since = clock_timestamp() - interval '1 hour'")
+        queue = SearchQueue(archive, 1)
+        assert await queue.lag_s() > 1800
+        taken = await queue.take(100)
+        await archive.store(changes(2))
+        await queue.done(taken, {})
+        assert 0 < await queue.lag_s() < 1800
+        assert len((await queue.take(100)).changes) == len(NAMES)
+        await archive.aclose()
