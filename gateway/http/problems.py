@@ -91,7 +91,8 @@ async def on_log_unavailable(request: Request, error: Exception) -> Response:
     """The handler of LogUnavailable: try again soon, unless it's gone for good."""
     assert isinstance(error, LogUnavailable)
     if isinstance(error, LogTrimmed):
-        return response(Problem(410, f"{error}; ask for a newer version.", code="VERSION_TOO_OLD"))
+        text = f"{error}; ask for a newer version."
+        return response(Problem(410, text, code="VERSION_TOO_OLD", version=error.version))
     detail = f"The log can't be reached: {error}. Try again in a moment."
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return response(Problem(503, detail, headers=headers, code="UNAVAILABLE", outcome=error.outcome))

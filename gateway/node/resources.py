@@ -241,6 +241,8 @@ class HubResources(RequestCharges):
         """The bodies of changes after a version."""
         try:
             records = await self._hub.log.read(f"{resource_type}:{resource_id}", after, limit)
+        except LogTrimmed:
+            raise  # that it went is no failure
         except LogUnavailable:
             self._hub.counters.log_errors += 1
             raise

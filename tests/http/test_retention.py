@@ -77,6 +77,8 @@ async def test_changes_beyond_their_number_go_and_named_versions_stay(tmp_path):
             assert told.json()["code"] == "VERSION_TOO_OLD", told.text
         too_old = await client.get(f"{EVENT}/history", params={"from": 2})
         assert (too_old.status_code, too_old.json()["code"]) == (410, "VERSION_TOO_OLD")
+        assert too_old.json()["version"] == 6
+        assert node.node.metrics.log_errors == 0
         edit = {"client_id": "c", "version": 2, "operations": [{"op": "remove", "path": "/title"}]}
         refused = await client.post(f"{EVENT}/operations", json=edit)
         assert refused.json()["code"] == "VERSION_TOO_OLD"

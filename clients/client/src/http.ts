@@ -119,8 +119,9 @@ export class HttpApi {
   /** Newest first: the server tells a history from its beginning, so it is asked for one span after the other. */
   async history(type: string, id: string, head: number, query: HistoryQuery): Promise<HistoryPage> {
     const path = resourcePath(type, id);
-    const { from = 1, before = head + 1, limit = HISTORY_LIMIT, userId, since, until } = query;
+    const { before = head + 1, limit = HISTORY_LIMIT, userId, since, until } = query;
     const { joinTyping, inWords } = query;
+    let { from = 1 } = query;
     const filters = { user_id: userId, since, until };
     const isSparse = joinTyping || Object.values(filters).some((value) => value !== undefined);
     const runs: { newest: HistoryEntry; oldest: HistoryEntry }[] = [];
@@ -134,7 +135,11 @@ export class HttpApi {
         before: end,
         limit: HISTORY_SPAN,
       };
-      const found = await this.#span(path, span);
+      const found = await this.#span(path, span).catch((error) => {
+        from = firstKept(error, start);
+        return null;
+      });
+      if (!found) continue;
       for (const entry of found.reverse()) {
         const run = runs.at(-1);
         if (joinTyping && run && isTypedOn(entry, run.oldest)) run.oldest = entry;
@@ -178,6 +183,13 @@ function refusal({ status, statusText, headers }: Response, content: Payload): E
     return new Error(`It wasn't the gateway that answered: ${status} ${statusText}`);
   const { code = `HTTP_${status}`, detail, title = statusText } = content;
   return new RequestError(String(code), String(detail ?? title), status, content);
+}
+
+/** The first version that is kept, where an answer says that `start` isn't. */
+function firstKept(error: unknown, start: number): number {
+  const version = error instanceof RequestError && error.status === 410 && Number(error.problem.version);
+  if (version && version >= start) return version + 1;
+  throw error;
 }
 
 const typedAt = ({ userId, operations, undoes }: HistoryEntry): string | null =>

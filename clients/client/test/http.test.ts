@@ -2,7 +2,7 @@
 
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createClient, type Problem } from "@collab/client";
+import { createClient, type HistoryQuery, type Problem } from "@collab/client";
 import { expect, test } from "vitest";
 import { People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -83,6 +83,30 @@ test("the past can be read, searched by who and when, and brought back", async (
   ann.undo();
   await until(ben, (now) => now.view?.title === "12");
 });
+
+test("a history whose beginning isn't kept is told from there on", async () => {
+  const { client, document } = await people.event("ann", { title: "0" });
+  for (let edit = 1; edit <= 12; edit++) {
+    document.set("/title", String(edit));
+    await document.saved();
+  }
+  await client.close();
+  await people.gateway.trim(`event:${document.id}`, 8);
+  const { document: ben } = await people.join("ben", document.id);
+  const all = { versions: [13, 12, 11, 10, 9], next: null };
+  const told = async (query: HistoryQuery) => {
+    const { entries, next } = await ben.history(query);
+    return { versions: entries.map(({ version }) => version), next };
+  };
+  expect(await told({})).toEqual(all);
+  expect(await told({ inWords: true })).toEqual(all);
+  expect(await told({ userId: "ann" })).toEqual(all);
+  expect(await told({ joinTyping: true })).toEqual({ versions: [13], next: null });
+  expect(await told({ limit: 3 })).toEqual({ versions: [13, 12, 11], next: 11 });
+  expect(await told({ limit: 3, before: 11 })).toEqual({ versions: [10, 9], next: null });
+  expect(await told({ before: 9 })).toEqual({ versions: [], next: null });
+  expect(await told({ from: 3 })).toEqual(all);
+}, 60_000);
 
 test("what somebody typed in one go is one entry of the history", async () => {
   const { document: ann } = await people.event("ann", { title: "Sync", description: "" });

@@ -1,6 +1,6 @@
 /** A gateway process of the test's own, on free ports and a directory of its own. */
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -85,6 +85,14 @@ export class Gateway {
     const ended = new Promise((done) => running.once("exit", done));
     running.kill(signal);
     await ended;
+  }
+
+  /** As retention does: the gateway starts again without a resource's changes up to a version. */
+  async trim(resource: string, upto: number): Promise<void> {
+    await this.terminate();
+    const words = ["-m", "tests.clients.trim", this.data, resource, String(upto)];
+    execFileSync(python(), words, { cwd: ROOT });
+    await this.run();
   }
 
   kill(): Promise<void> {
