@@ -124,10 +124,14 @@ class IndexProcess:
         pause_s = RESTART_MIN_S
         while True:
             began_s = trio.current_time()
-            await self._serve()
+            trouble = "ended"
+            try:
+                await self._serve()
+            except OSError as error:
+                trouble = f"can't be started: {error}"
             lasted_s = trio.current_time() - began_s
             pause_s = RESTART_MIN_S if lasted_s > RESTART_MAX_S else min(RESTART_MAX_S, 2 * pause_s)
-            logger.error("the process that indexes for searches ended; it is started again")
+            logger.error("the process that indexes for searches %s; it is started again", trouble)
             self._counted["failures"] = self._counted.get("failures", 0) + 1
             await trio.sleep(pause_s)
 

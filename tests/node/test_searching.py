@@ -1,15 +1,19 @@
-"""What a node logs of searches that fail: why, and that once."""
+"""What a node logs of searches that fail, and how it keeps the process that indexes."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 import pytest
+import trio
 
 from gateway.errors import Refusal
-from gateway.log.search_sqlite import INDEX, SqliteSearch
-from gateway.node.searching import Searcher
+from gateway.log.search_sqlite import FORMAT_VERSION, INDEX, SqliteSearch, format_of
+from gateway.log.sqlite import SqliteLog
+from gateway.node import searching
+from gateway.node.searching import IndexProcess, Searcher
 from gateway.ports.search import EVERYTHING, Wanted
 from gateway.runtime.metrics import Counters
 from tests.search.contract import change
@@ -36,3 +40,24 @@ async def test_searches_while_there_is_no_index_are_logged_once(
     await refused(2)
     assert (len(caplog.records), counters.searches_failed) == (2, 5)
     await index.aclose()
+
+
+async def test_an_indexer_that_cannot_be_started_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(searching, "START_DELAY_S", 0.0)
+    monkeypatch.setattr(searching, "RESTART_MIN_S", 0.01)
+    log, process, counters = SqliteLog(tmp_path), IndexProcess(str(tmp_path)), Counters()
+    async with trio.open_nursery() as nursery:
+        with monkeypatch.context() as patch, trio.fail_after(10):
+            patch.setattr(sys, "executable", str(tmp_path / "missing"))
+            nursery.start_soon(process.run)
+            while "can't be started: " not in caplog.text:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        with trio.fail_after(60):
+            while format_of(tmp_path / INDEX) != FORMAT_VERSION:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        await process.stop()
+    process.measure(counters)
+    assert counters.search_failures > 0
+    await log.aclose()
