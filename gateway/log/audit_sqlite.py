@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.log.database_thread import DatabaseThread, made_ready
+from gateway.log.sqlite_store import transaction
 from gateway.ports.audit import (
     FIRST,
     AuditEntry,
@@ -75,14 +76,8 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _append(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        made = _chain(connection, entries)
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-    return made
+    with transaction(connection, "IMMEDIATE"):
+        return _chain(connection, entries)
 
 
 def _chain(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
@@ -93,8 +88,7 @@ def _chain(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> lis
 
 
 def _retain(connection: sqlite3.Connection, since_ms: int, node: str, now_ms: int) -> int:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection, "IMMEDIATE"):
         # What stands before the first one that stays; the newest stays.
         row = connection.execute(
             f"""
@@ -110,11 +104,7 @@ def _retain(connection: sqlite3.Connection, since_ms: int, node: str, now_ms: in
         through = _record(row)
         count = connection.execute("DELETE FROM audit WHERE number <= ?", (through.number,)).rowcount
         _chain(connection, [retained(through, count, since_ms, node, now_ms)])
-        connection.execute("COMMIT")
         return count
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def _row(record: AuditRecord) -> tuple[object, ...]:

@@ -5,7 +5,6 @@ Blocking; commands and threads use it.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from zlib import crc32
 
 from gateway.errors import ConfigError
 from gateway.log import sqlite_places, sqlite_submissions
+from gateway.log.database_files import discard, discard_writes, flush
 from gateway.log.sqlite_check import check
 from gateway.log.sqlite_store import (
     FORMAT_VERSION,
@@ -31,7 +31,6 @@ from gateway.ports.retention import PastSubmission
 from gateway.runtime.clock import unix_ms
 
 RECORDS_AT_ONCE = 1000
-PARTS = ("", "-wal", "-shm", "-journal")  # the files of a database
 
 _ADD_CHANGE = """
 INSERT INTO change (resource, version, user_id, client_id, seq, digest, timestamp, undoes, nonce, body,
@@ -56,14 +55,22 @@ class StoredHead(NamedTuple):
     version: int
 
 
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Trouble with files and databases is ConfigError here: what can't be done, and why."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise ConfigError(f"{what}: {error}") from error
+
+
 def copy(source: Path, target: Path) -> None:
     """Copy a log, be it in use, as it is at this moment; the target is whole, or isn't there.
 
     Raises ConfigError.
     """
     fresh = target.with_name(f"{target.name}.part")
-    discard(fresh)
-    try:
+    with told(f"{source} can't be copied to {target}"), made(fresh):
         with (
             closing(connect(source, writing=False)) as reading,
             closing(sqlite3.connect(fresh, isolation_level=None)) as writing,
@@ -74,9 +81,18 @@ def copy(source: Path, target: Path) -> None:
                 with transaction(writing, "IMMEDIATE"):
                     place(writing)
         finish(fresh, target)
-    except (sqlite3.Error, OSError) as error:
-        discard(fresh)
-        raise ConfigError(f"{source} can't be copied to {target}: {error}") from error
+
+
+@contextmanager
+def made(database: Path) -> Iterator[None]:
+    """Nothing of a database is there before it is made, nor where that fails; raises OSError."""
+    discard(database)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            discard(database)
+        raise
 
 
 def _format(connection: sqlite3.Connection) -> int:
@@ -84,28 +100,13 @@ def _format(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def discard(database: Path) -> None:
-    """Remove a database with its log of writes, which would be taken for that of the next one of its name."""
-    for part in PARTS:
-        database.with_name(f"{database.name}{part}").unlink(missing_ok=True)
-
-
 def finish(fresh: Path, target: Path) -> None:
     """Bring a file that is whole to its name, and both to the disk."""
-    for part in PARTS[1:]:
-        fresh.with_name(f"{fresh.name}{part}").unlink(missing_ok=True)
+    discard_writes(fresh)
     fresh.chmod(0o600)
-    descriptor = os.open(fresh, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(fresh)
     fresh.replace(target)
-    folder = os.open(target.absolute().parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush(target.absolute().parent)
 
 
 def renewed(path: Path, now_ms: int | None = None) -> int:
@@ -151,49 +152,41 @@ def verify(path: Path, what: str = "") -> Contents:
     return Contents(resources, found.changes)
 
 
+@contextmanager
+def write_backup(target: Path) -> Iterator[BackupWriter]:
+    """Write a backup. The file is whole, or isn't there; raises ConfigError (where what was written has a gap,
+    too), LogUnavailable."""
+    fresh = target.with_name(f"{target.name}.part")
+    with told(f"{target} can't be written"), made(fresh):
+        with closing(prepare(fresh, unix_ms())) as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            yield BackupWriter(connection)
+            connection.execute("PRAGMA journal_mode = DELETE")
+        verify(fresh, f"{target} stays as it was, for what is to be in it")
+        finish(fresh, target)
+
+
 class BackupWriter:
-    """Writes a backup, resource by resource; a context manager. The file is whole, or isn't there.
+    """Writes a backup, resource by resource; see `write_backup`. Methods raise sqlite3.Error."""
 
-    Its end raises ConfigError where what was written has a gap.
-    """
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._fresh = target.with_name(f"{target.name}.part")
-        discard(self._fresh)
-        self._connection = prepare(self._fresh, unix_ms())
-        self._connection.execute("PRAGMA synchronous = OFF")
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
         self.contents = Contents(0, 0)
-
-    def __enter__(self) -> BackupWriter:
-        return self
-
-    def __exit__(self, kind: object, *error: object) -> None:
-        try:
-            if kind is None:
-                self._connection.execute("PRAGMA journal_mode = DELETE")
-            self._connection.close()
-            if kind is None:
-                verify(self._fresh, f"{self._target} stays as it was, for what is to be in it")
-                finish(self._fresh, self._target)
-        finally:
-            with suppress(OSError):
-                discard(self._fresh)
 
     @contextmanager
     def resource(self, name: str, epoch: int) -> Iterator[int]:
         """Begin a resource, the number of which `add` takes; all of it is stored at the end, or nothing."""
         before = self.contents
-        self._connection.execute("BEGIN")
         try:
-            done = self._connection.execute("INSERT INTO resource (name, epoch) VALUES (?, ?)", (name, epoch))
-            assert done.lastrowid is not None
-            yield done.lastrowid
+            with transaction(self._connection):
+                done = self._connection.execute(
+                    "INSERT INTO resource (name, epoch) VALUES (?, ?)", (name, epoch)
+                )
+                assert done.lastrowid is not None
+                yield done.lastrowid
         except BaseException:
-            self._connection.execute("ROLLBACK")
             self.contents = before
             raise
-        self._connection.execute("COMMIT")
         self.contents = Contents(self.contents.resources + 1, self.contents.changes)
 
     def add(self, number: int, records: Sequence[Record]) -> None:

@@ -17,7 +17,7 @@ from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, LogTrimmed, LogUnavailable
 from gateway.log import postgres_retention
 from gateway.log.archive import SavedSnapshot, Transfer
-from gateway.log.backup_file import BackupReader, BackupWriter, Contents, StoredHead
+from gateway.log.backup_file import BackupReader, BackupWriter, Contents, StoredHead, write_backup
 from gateway.log.postgres import ANY_VERSION, PostgresArchive, dsn_of
 from gateway.log.redis import RedisLog
 from gateway.ports import Opening
@@ -94,7 +94,7 @@ async def backup(found: Stores, target: Path) -> Contents:
     is there isn't whole."""
     live = await names_in_redis(found.shards)
     archived = set() if found.archive is None else await found.archive.names()
-    with BackupWriter(target) as writer:
+    with write_backup(target) as writer:
         for name in sorted(live | archived):
             await _back_up(found, writer, name, name in live)
         return writer.contents

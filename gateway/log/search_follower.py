@@ -21,6 +21,7 @@ import orjson
 import trio
 
 from gateway.errors import LogDamaged, LogLocked, LogTrimmed, LogUnavailable
+from gateway.log.database_files import discard, discard_writes
 from gateway.log.indexer import (
     Indexer,
     IndexNumbers,
@@ -200,16 +201,15 @@ async def build(data_dir: Path, told: Callable[[Indexer], None] = lambda indexer
     """
     path = data_dir / INDEX
     with _making(data_dir) as fresh:
-        _remove(fresh)
+        discard(fresh)
         try:
             async with _indexing(data_dir, SqliteSearch(fresh)) as indexer:
                 while await indexer.step():
                     told(indexer)
         except BaseException:
-            _remove(fresh)  # no purge would reach it
+            discard(fresh)  # no purge would reach it
             raise
-        for part in ("-wal", "-shm"):
-            path.with_name(path.name + part).unlink(missing_ok=True)
+        discard_writes(path)
         fresh.rename(path)
     return indexer.numbers
 
@@ -217,13 +217,7 @@ async def build(data_dir: Path, told: Callable[[Indexer], None] = lambda indexer
 def _remove_forsaken(data_dir: Path) -> None:
     """Remove what somebody began to make who was killed: no purge would reach it."""
     with contextlib.suppress(LogLocked), _making(data_dir) as fresh:
-        _remove(fresh)
-
-
-def _remove(path: Path) -> None:
-    """Remove a database that nobody has open."""
-    for part in ("", "-wal", "-shm", "-journal"):
-        path.with_name(path.name + part).unlink(missing_ok=True)
+        discard(fresh)
 
 
 async def follow(data_dir: Path, told: Callable[[Indexer], None]) -> None:

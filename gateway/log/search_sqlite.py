@@ -32,6 +32,7 @@ from gateway.errors import LogUnavailable
 from gateway.log.database_thread import made_ready
 from gateway.log.pool import Pool
 from gateway.log.sqlite_scope import in_scope, not_without, scope_values
+from gateway.log.sqlite_store import transaction
 from gateway.log.writer_thread import Serial
 from gateway.ports.search import Erasure, FoundEntry, IndexEntry, Wanted
 from gateway.search.terms import Fragment, fragments
@@ -245,14 +246,12 @@ class SearchWriter:
 
     @contextmanager
     def _transaction(self) -> Any:
-        self.connection.execute("BEGIN IMMEDIATE")
         try:
-            yield
-            self.connection.execute("COMMIT")
-        finally:
-            if self.connection.in_transaction:
-                self._trigrams.clear()
-                self.connection.execute("ROLLBACK")
+            with transaction(self.connection, "IMMEDIATE"):
+                yield
+        except BaseException:
+            self._trigrams.clear()
+            raise
 
     @property
     def progress(self) -> Any:

@@ -19,6 +19,7 @@ import trio
 
 from gateway.errors import LogLocked, LogUnavailable
 from gateway.log import sqlite_submissions
+from gateway.log.database_files import flush
 from gateway.log.pool import Pool
 from gateway.log.sqlite_store import Reader, connect, prepare
 from gateway.log.sqlite_writer import Writer
@@ -56,15 +57,27 @@ T = TypeVar("T")
 
 
 class DirectoryLock:
-    """Holds a directory against other nodes until it is released or the process ends."""
+    """Holds a directory against other nodes until it is released or the process ends.
+
+    Raises LogLocked where another node holds it, LogUnavailable where it can't be held.
+    """
 
     def __init__(self, directory: Path) -> None:
-        self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._take(directory)
+            except BaseException:
+                self.release()
+                raise
+        except OSError as error:
+            raise LogUnavailable(f"{directory} can't be locked: {error}", "none") from error
+
+    def _take(self, directory: Path) -> None:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
-            os.close(self._descriptor)
             raise LogLocked(
                 f"{directory} is in use by another gateway (process {holder}): stop that one, or choose "
                 "another data directory"
@@ -82,11 +95,7 @@ def make_directory(path: Path) -> None:
         return
     make_directory(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(path.parent)
 
 
 class SqliteLog:

@@ -15,11 +15,16 @@ import pytest
 import redis
 import trio
 
-from gateway.log.sqlite import DATABASE
+from gateway.errors import ConfigError
+from gateway.log import backup_file, embedded_backup
+from gateway.log.backup_file import write_backup
+from gateway.log.sqlite import DATABASE, LOCK, SqliteLog
 from gateway.log.sqlite_check import check
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import wire
+from tests.contracts.log_contract import record
 from tests.log.test_damage import LETTER, become_format_1, changed, filled_log
+from tests.log.test_sqlite import file_size_max
 from tests.servers import redis_server, shared_postgres
 from tests.supervisor.test_supervisor import token
 
@@ -245,6 +250,60 @@ async def test_a_restore_that_was_killed_leaves_nothing_for_the_next_one(tmp_pat
     await done("restore", str(file), "--replace", "--data", str(data))
     assert check(data / DATABASE).changes == 3
     assert not list(data.glob("*.restored*"))
+
+
+async def test_a_restore_that_is_killed_while_there_is_no_log_is_told_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
+    await filled_log(data)
+    embedded_backup.backup(data, file)
+    finish = backup_file.finish
+
+    def killed(fresh: Path, target: Path) -> None:
+        if target.name == DATABASE:
+            raise KeyboardInterrupt
+        finish(fresh, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backup_file, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            embedded_backup.restore(file, data, replace=True)
+    await SqliteLog(data).aclose()
+    assert "up to 3 changes are lost" in caplog.text
+    caplog.clear()
+    embedded_backup.restore(file, data, replace=True)
+    await SqliteLog(data).aclose()
+    assert not caplog.text
+
+
+async def test_a_directory_that_cannot_be_used_is_told_in_a_line(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "backup.sqlite3"
+    await filled_log(data)
+    await done("backup", str(file), "--data", str(data))
+    (data / LOCK).unlink()
+    (data / LOCK).mkdir()
+    (tmp_path / "monday.copied").mkdir()  # where its copy is made
+    for words in (
+        ("restore", str(file), "--data", str(data), "--replace"),
+        ("restore", str(file), "--data", str(file / "data")),
+        ("import", str(data), "--redis", "redis://127.0.0.1:1"),
+        ("backup", str(tmp_path / "monday"), "--data", str(data)),
+    ):
+        found = await gateway(*words)
+        assert found.status != 0, words
+        assert len(found.err.splitlines()) == 1, found.err
+
+
+def test_a_backup_for_which_there_is_no_space_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    def written() -> None:
+        with write_backup(tmp_path / "monday") as writer, writer.resource("event:1", 1) as number:
+            for version in range(1, 100):
+                writer.add(number, [record(version, value="x" * 10_000)])
+
+    with file_size_max(256 << 10), pytest.raises(ConfigError, match="monday can't be written: "):
+        written()
+    assert not list(tmp_path.iterdir())
 
 
 def leave_killed(left: Path, source: Path) -> None:

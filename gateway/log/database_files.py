@@ -1,0 +1,36 @@
+"""The files of a SQLite database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+PARTS = ("", "-wal", "-shm", "-journal")
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether a database isn't what SQLite wrote."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+def discard(database: Path) -> None:
+    """Remove a database with its log of writes, which would be taken for that of the next one of its name."""
+    database.unlink(missing_ok=True)
+    discard_writes(database)
+
+
+def discard_writes(database: Path) -> None:
+    """Remove what is beside a database, which is whole without it, or is replaced."""
+    for part in PARTS[1:]:
+        database.with_name(f"{database.name}{part}").unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Bring a file, or a directory's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
