@@ -173,6 +173,7 @@ class SqliteLog:
 
     async def turn(self, seconds: float) -> bool:
         """See the port `HistoryKeeper`: nobody else has this log."""
+        await self._write(self._writer.cut)
         return True
 
     async def excess(self, kept: RetentionRule, after: str, limit: int) -> Sequence[Excess]:

@@ -107,12 +107,13 @@ _WRITER_PRAGMAS = (
 )
 NOTHING = Snapshot(0, b"null")
 # What went from the log on purpose, for who follows it: of a resource all of older epochs, and the changes up
-# to `upto`. `newest` was the id of the newest change right after that.
+# to `upto`, of which there is one row. `newest` was the id of the newest change right after that.
 _GONE = """
 CREATE TABLE IF NOT EXISTS gone (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, epoch INTEGER NOT NULL, upto INTEGER NOT NULL,
     newest INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX IF NOT EXISTS gone_by_name ON gone (name) WHERE upto > 0;
 """
 # What brings each older format to the next one.
 _UPGRADES = {

@@ -5,8 +5,11 @@ What each append asks is remembered (`sqlite_remembered.py`): this process is th
 
 from __future__ import annotations
 
+import math
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from zlib import crc32
 
 import orjson
@@ -17,7 +20,15 @@ from gateway.log.batches import next_epoch, objection
 from gateway.log.sqlite_packing import pack
 from gateway.log.sqlite_places import TAIL_MAX
 from gateway.log.sqlite_remembered import Remembered
-from gateway.log.sqlite_store import ANY_VERSION, Reader, begin_epoch, place, text_of, transaction
+from gateway.log.sqlite_store import (
+    ANY_VERSION,
+    BUSY_TIMEOUT_S,
+    Reader,
+    begin_epoch,
+    place,
+    text_of,
+    transaction,
+)
 from gateway.log.watermark import Watermark
 from gateway.ports import Batch, Committed, Duplicates, Failed, Forked, Outcome, Snapshot, Stale
 from gateway.ports.retention import NAMED_SOON_S, Excess
@@ -26,6 +37,8 @@ from gateway.runtime.clock import unix_ms
 PROBE_BYTES = 256 << 10
 # Who isn't remembered is looked for in the tail, each apart; where that is more, it gets its places before.
 LOOKED_THROUGH_MAX = 5000
+# While somebody reads what is erased, appends wait so long for it at most, and as seldom.
+CUT_TIMEOUT_S, CUT_PAUSE_S = 0.05, 1.0
 
 # Takes what `pack` made.
 _APPEND = """
@@ -57,6 +70,8 @@ DELETE FROM snapshot WHERE resource = (SELECT id FROM resource WHERE name = :res
 AND version = :version
 AND version + 1 < (SELECT min(version) FROM place AS p WHERE p.resource = snapshot.resource)
 """
+# The next row says of a resource's old history what they said.
+_FORGET_GONE = "DELETE FROM gone WHERE name = ? AND upto > 0"
 _NOTE_GONE = """
 INSERT INTO gone (name, epoch, upto, newest) SELECT ?, ?, ?, ifnull(max(id), 0) FROM change
 """
@@ -70,6 +85,7 @@ class Writer(Reader):
         self._watermark = watermark
         self._memory = Remembered(connection)
         self._tail = 0 if sqlite_places.complete(connection) else TAIL_MAX  # changes without places
+        self._cut_due_s = 0.0  # when the write-ahead log is next cut; a crash may have left something there
         self.trouble = ""  # why the newest append couldn't be written
 
     def close(self) -> None:
@@ -103,6 +119,7 @@ class Writer(Reader):
         except BaseException:
             self._forget()
             raise
+        self.cut()
         return [outcomes[number] for number in range(len(batches))]
 
     def place(self) -> None:
@@ -123,7 +140,7 @@ class Writer(Reader):
             self.connection.execute(_SAVE_SNAPSHOT, row)
 
     def purge(self, resource: str, now_ms: int) -> int:
-        """Erase the resource, from the write-ahead log too."""
+        """Erase the resource, from the write-ahead log too: where somebody reads that, by a later `cut`."""
         self.place()
         with transaction(self.connection, "IMMEDIATE"):
             number, epoch, _ = self.head(resource)
@@ -135,10 +152,22 @@ class Writer(Reader):
             place(self.connection)  # the newest change may be another one now
             self._set_epoch(resource, epoch)
             self.connection.execute(_NOTE_GONE, (resource, epoch, 0))
+            self._watermark.lower(self.newest_id())
         self._forget()
-        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self.note_newest()
+        self._cut_due_s = 0.0
+        self.cut()
         return epoch
+
+    def cut(self) -> None:
+        """Take what was erased out of the write-ahead log, if that is due and nobody reads there."""
+        if time.monotonic() < self._cut_due_s:
+            return
+        busy = True
+        self.connection.execute(f"PRAGMA busy_timeout = {1000 * CUT_TIMEOUT_S:.0f}")
+        with suppress(sqlite3.Error):  # what was done before stands all the same
+            (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self.connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY_TIMEOUT_S:.0f}")
+        self._cut_due_s = time.monotonic() + CUT_PAUSE_S if busy else math.inf
 
     def retain(self, excess: Excess, snapshots: Sequence[Snapshot], since_ms: int, now_ms: int) -> int:
         """The port's `retain`."""
@@ -155,6 +184,7 @@ class Writer(Reader):
             kept = orjson.dumps([snapshot.version for snapshot in snapshots]).decode()
             kept_since_ms = now_ms - 1000 * NAMED_SOON_S
             self.connection.execute(_RETAIN_SNAPSHOTS, (number, excess.upto, kept, kept_since_ms))
+            self.connection.execute(_FORGET_GONE, (excess.name,))
             self.connection.execute(_NOTE_GONE, (excess.name, epoch, excess.upto))
         self.note_newest()
         return count

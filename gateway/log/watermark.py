@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from gateway.log.database_files import flush
+
 _FORM = struct.Struct("<QQI")
 # A name is changed at most so often: it costs more than a number inside of a file.
 NAMED_INTERVAL_S = 1.0
@@ -64,6 +66,12 @@ class Watermark:
         os.pwrite(self._descriptor, packed + struct.pack("<I", crc32(packed)), 0)
         if named or self._now_s() >= self._named_s + NAMED_INTERVAL_S:
             self._name(number)
+
+    def lower(self, number: int) -> None:
+        """Note the id that will be the newest, before others are taken away: on the disk at the return."""
+        self.set(number, named=True)
+        os.fsync(self._descriptor)
+        flush(self._path.parent)
 
     def _name(self, number: int) -> None:
         self._named_s = self._now_s()

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,9 @@ import trio
 
 from gateway.errors import LogLocked, LogUnavailable
 from gateway.log import sqlite_writer
-from gateway.log.sqlite import DATABASE, SqliteLog
+from gateway.log.sqlite import DATABASE, LOCK, DirectoryLock, SqliteLog
 from gateway.ports import Batch, ClientKey, Committed, Failed, OpLog, Record, Snapshot
+from gateway.ports.retention import Excess
 from tests.contracts.log_contract import (
     ROOM,
     LogContract,
@@ -330,6 +331,58 @@ async def test_purged_text_is_gone_from_the_files(tmp_path: Path) -> None:
         await log.save_snapshot(ROOM, first.epoch, Snapshot(1, b'"a secret text"'))
         await log.purge(ROOM)
         assert not holding(tmp_path, b"a secret text")
+
+
+@pytest.mark.parametrize("by", ["an append", "the keeper"])
+async def test_what_a_reader_kept_in_the_files_beyond_a_purge_goes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "CUT_PAUSE_S", 0.0)
+    async with opened(tmp_path) as log:
+        first = batch(await log.open(ROOM), record(1, value="a secret text"))
+        await committed(log, first)
+        with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM change").fetchone()
+            await log.purge(ROOM)
+            reader.execute("COMMIT")
+            if by == "an append":
+                await committed(log, batch(await log.open(ROOM)))
+            else:
+                assert await log.turn(1)
+        assert not holding(tmp_path, b"a secret text")
+
+
+async def test_who_is_killed_right_after_a_purge_loses_nothing_by_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path) as log:
+        await committed(log, batch(await log.open(ROOM), record(1, value="a secret text"), record(2)))
+    purging = [sys.executable, "-m", "tests.log.purging_process", str(tmp_path)]
+    killed = await trio.run_process(purging, cwd=REPOSITORY, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    async with opened(tmp_path) as log:
+        opening = await log.open(ROOM)
+        assert (opening.records, opening.purged) == ([], opening.epoch)
+        assert await log.turn(1)
+        assert not holding(tmp_path, b"a secret text")
+    assert not caplog.text
+
+
+async def test_what_retention_took_of_a_resource_is_told_by_one_row(tmp_path: Path) -> None:
+    async with opened(tmp_path) as log:
+        epoch = await log.purge(ROOM)
+        await committed(log, batch(await log.open(ROOM), *(record(n) for n in range(1, 7))))
+        for upto in (2, 4, 5):
+            assert await log.retain(Excess(ROOM, epoch, upto), [Snapshot(upto, b"{}")], 0)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        assert connection.execute("SELECT epoch, upto FROM gone").fetchall() == [(epoch, 0), (epoch, 5)]
+
+
+def test_a_directory_that_cannot_be_locked_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / LOCK).mkdir()
+    with pytest.raises(LogUnavailable, match=r"can't be locked: .*Is a directory"):
+        DirectoryLock(tmp_path)
 
 
 def holding(directory: Path, text: bytes) -> list[Path]:
