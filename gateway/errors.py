@@ -13,6 +13,7 @@ GatewayError
     │   ├── LogTrimmed    versions this old aren't kept any more
     │   ├── LogDamaged    what is stored isn't what was written
     │   ├── ArchiveAway   the archive behind the log can't be reached
+    │   ├── IndexLost     an index that is made from the log was discarded
     │   └── StoreAway     Redis or PostgreSQL is away at the start
     ├── LogLocked         another node uses the data directory
     └── ArchiveMismatch   the archive holds another change at the same place
@@ -115,6 +116,10 @@ class LogDamaged(LogUnavailable):
 
 class ArchiveAway(LogUnavailable):
     """The archive behind the log can't be reached; what the log itself holds may be."""
+
+
+class IndexLost(LogUnavailable):
+    """An index that is made from the log was damaged, or of another history: the next use makes a new one."""
 
 
 class StoreAway(LogUnavailable):

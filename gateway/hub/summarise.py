@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import trio
 
-from gateway.errors import LogDamaged, LogError, Refusal
+from gateway.errors import IndexLost, LogDamaged, LogError, Refusal
 from gateway.ports.summaries import Listing, Summaries, Summary
 from gateway.rooms.room import Room
 from gateway.runtime.timeslice import Slices
@@ -46,7 +47,8 @@ class Summariser:
         self._changed: dict[str, Room] = {}
         self._damaged: dict[str, None] = {}  # in the order in which they were found
         self._wake = trio.Event()
-        self._complete = trio.Event()  # once the index has all that the log had at the start
+        self._complete = trio.Event()  # once the index has all that the log had when it was compared
+        self._losses = 0  # how often the index was lost
         self._fell_behind = trio.Event()
         self._writing = trio.Lock()
 
@@ -84,7 +86,20 @@ class Summariser:
             text = "The list is being made from the log; try again in a moment."
             raise Refusal("UNAVAILABLE", text, outcome="none", retry_after_ms=int(RETRY_S * 1000))
         await self._store()
-        return await self._summaries.listed(wanted)
+        with self._losses_noticed():
+            return await self._summaries.listed(wanted)
+
+    @contextmanager
+    def _losses_noticed(self) -> Iterator[None]:
+        """Where the index was lost, it isn't complete until it was compared with the log again."""
+        try:
+            yield
+        except IndexLost:
+            self._losses += 1
+            if self._complete.is_set():
+                self._complete = trio.Event()
+            self._fell_behind.set()
+            raise
 
     async def _written(self) -> float:
         """Write, again and again until it is done; how long that which was done took, in seconds."""
@@ -107,7 +122,8 @@ class Summariser:
                     made.append(summary_of(room))
                     if slices.over:
                         await slices.pause()
-                await self._summaries.store(made)
+                with self._losses_noticed():
+                    await self._summaries.store(made)
             except BaseException:
                 self._changed = {**changed, **self._changed}
                 raise
@@ -116,8 +132,10 @@ class Summariser:
     async def _follow(self) -> None:
         """Bring the index to where the log is, and where others write it too, keep it there."""
         while True:
+            losses = self._losses
             try:
-                behind = await self._summaries.behind(BEHIND_MAX, self._damaged)
+                with self._losses_noticed():
+                    behind = await self._summaries.behind(BEHIND_MAX, self._damaged)
                 read = [name for name in behind.names if await self._read(name)]
                 await self._store()
             except (LogError, Refusal) as error:
@@ -125,7 +143,8 @@ class Summariser:
                 await trio.sleep(RETRY_S)
                 continue
             if behind.is_all:
-                self._complete.set()
+                if losses == self._losses:
+                    self._complete.set()
                 interval_s = self._summaries.follow_interval_s
                 with trio.move_on_after(math.inf if interval_s is None else interval_s):
                     await self._fell_behind.wait()

@@ -154,8 +154,8 @@ def verify(path: Path, what: str = "") -> Contents:
 
 @contextmanager
 def write_backup(target: Path) -> Iterator[BackupWriter]:
-    """Write a backup. The file is whole, or isn't there; raises ConfigError (where what was written has a gap,
-    too), LogUnavailable."""
+    """Write a backup. The file is whole, or isn't there; raises ConfigError, where what was written
+    has a gap too, and LogUnavailable."""
     fresh = target.with_name(f"{target.name}.part")
     with told(f"{target} can't be written"), made(fresh):
         with closing(prepare(fresh, unix_ms())) as connection:

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import trio
 
-from gateway.errors import LogUnavailable
+from gateway.errors import IndexLost, LogUnavailable
+from gateway.log.database_files import discard, is_damage
 from gateway.log.writer_thread import Serial
 
 T = TypeVar("T")
@@ -21,30 +22,43 @@ def made_ready(connection: sqlite3.Connection) -> Iterator[None]:
     """A connection that can't be made ready is closed."""
     try:
         yield
-    except sqlite3.Error:
+    except (sqlite3.Error, IndexLost):
         connection.close()
         raise
 
 
 class DatabaseThread:
-    """The database at `path`, opened by `connect` in the thread `name`."""
+    """The database at `path`, opened by `connect` in the thread `name`.
 
-    def __init__(self, name: str, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+    `derived`: it can be made again. It is discarded where it is damaged, or `connect` raises IndexLost.
+    """
+
+    def __init__(
+        self, name: str, path: Path, connect: Callable[[Path], sqlite3.Connection], derived: bool = False
+    ) -> None:
         self._path = path
         self._connect = connect
+        self._derived = derived
         self._connection: sqlite3.Connection | None = None
         self._thread = Serial(name)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do this after what was asked for before; raises LogUnavailable."""
+        """Do this after what was asked for before; raises LogUnavailable, IndexLost."""
 
         def guarded() -> T:
             try:
                 if self._connection is None:
                     self._connection = self._connect(self._path)
                 return work(self._connection)
+            except IndexLost:
+                self._discard()
+                raise
             except sqlite3.Error as error:
-                raise LogUnavailable(f"{self._path}: {error}", "none") from error
+                told = f"{self._path}: {error}"
+                if self._derived and is_damage(error):
+                    self._discard()
+                    raise IndexLost(f"{told}; it is made again", "none") from error
+                raise LogUnavailable(told, "none") from error
 
         return await self._thread.run(guarded)
 
@@ -53,6 +67,10 @@ class DatabaseThread:
         with trio.CancelScope(shield=True):
             await self._thread.run(self._close)
         self._thread.stop()
+
+    def _discard(self) -> None:
+        self._close()
+        discard(self._path)
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -234,19 +234,25 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         text = "%s is of an older gateway (format %d): all of its %.0f MB are looked through for damage, "
         text += "then it is upgraded; a large one takes a while"
         logger.info(text, path, version, path.stat().st_size / 1e6)
-    deadline = time.monotonic() + (math.inf if to_upgrade else CHECK_TIME_MAX_S)
+    reason = damage_in(connection, math.inf if to_upgrade else CHECK_TIME_MAX_S)
+    if reason:
+        raise LogUnavailable(f"{path} is damaged: {reason}. {_REMEDY}", "none")
+
+
+def damage_in(connection: sqlite3.Connection, time_max_s: float = CHECK_TIME_MAX_S) -> str:
+    """What damage is found first, as far as the time allows; "" for none. Raises sqlite3.Error."""
+    deadline = time.monotonic() + time_max_s
     connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     try:
-        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        (found,) = connection.execute("PRAGMA main.quick_check(1)").fetchone()
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
-    else:
-        if found != b"ok":
-            reason = " ".join(found.decode().split())
-            raise LogUnavailable(f"{path} is damaged: {reason}. {_REMEDY}", "none")
+        return ""
     finally:
         connection.set_progress_handler(None, 0)
+    reason = " ".join((found.decode() if isinstance(found, bytes) else found).split())
+    return "" if reason == "ok" else reason
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""The index of summaries beside the embedded log: a database that can be made again from that."""
+"""The index of summaries beside the embedded log: a database that can be made again from that.
+
+It says of which history it is: the log's standing epoch, a new one wherever the log may be an older copy.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,22 @@ from typing import Any
 
 import orjson
 
-from gateway.log.database_thread import DatabaseThread
+from gateway.errors import IndexLost
+from gateway.log.database_thread import DatabaseThread, made_ready
 from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_scope import in_scope, not_without, scope_values
-from gateway.log.sqlite_store import name_of
+from gateway.log.sqlite_store import damage_in, name_of
 from gateway.ports.search import Scope
 from gateway.ports.summaries import BEYOND, WALKED_MAX, Behind, Listing, Summary
 
 INDEX = "summaries.sqlite3"
-FORMAT_VERSION = 1
+# Where that differs, it is made again.
+FORMAT_VERSION = 2
 
-# Nothing is lost with it, so a commit needn't reach the disk; `start` and `end` are Unix ms.
-_PREPARE = f"""
-PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON;
+# Nothing is lost with it, so a commit needn't reach the disk.
+_PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON;"
+# `start` and `end` are Unix ms.
+_TABLES = f"""
 CREATE TABLE IF NOT EXISTS summary (
     name TEXT PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL, epoch INTEGER NOT NULL,
     version INTEGER NOT NULL, deleted INTEGER NOT NULL, calendar TEXT, start INTEGER NOT NULL,
@@ -32,8 +38,11 @@ CREATE INDEX IF NOT EXISTS summary_by_calendar ON summary (type, calendar, start
 CREATE INDEX IF NOT EXISTS summary_by_start ON summary (type, start, id, "end", long) WHERE NOT deleted;
 CREATE INDEX IF NOT EXISTS summary_long ON summary (type, start, id, calendar, "end")
     WHERE long AND NOT deleted;
+CREATE TABLE IF NOT EXISTS made_from (standing_epoch INTEGER NOT NULL) STRICT;
 PRAGMA user_version = {FORMAT_VERSION};
 """
+_MADE_FROM = "SELECT standing_epoch FROM made_from"
+_STANDING = "SELECT standing_epoch FROM log.log"
 _STORE = """
 INSERT INTO summary SELECT
     value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
@@ -76,7 +85,7 @@ class SqliteSummaries:
     def __init__(self, data_dir: str | Path) -> None:
         directory = Path(data_dir)
         self._log = directory / DATABASE
-        self._database = DatabaseThread("summaries", directory / INDEX, self._opened)
+        self._database = DatabaseThread("summaries", directory / INDEX, self._opened, derived=True)
 
     async def store(self, found: Sequence[Summary]) -> None:
         """See the port."""
@@ -114,9 +123,25 @@ class SqliteSummaries:
         uri = f"{path.absolute().as_uri()}?mode=rwc"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         path.chmod(0o600)
-        connection.executescript(_PREPARE)
-        connection.execute("ATTACH ? AS log", (f"{self._log.absolute().as_uri()}?mode=ro",))
+        with made_ready(connection):
+            connection.executescript(_PRAGMAS)
+            connection.execute("ATTACH ? AS log", (f"{self._log.absolute().as_uri()}?mode=ro",))
+            _prepare(connection, path)
         return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises IndexLost where it is damaged, or wasn't made from this history of the log, in this format."""
+    (version,) = connection.execute("PRAGMA main.user_version").fetchone()
+    (standing,) = connection.execute(_STANDING).fetchone()
+    if version == 0:
+        connection.executescript(_TABLES)
+        connection.execute("INSERT INTO made_from VALUES (?)", (standing,))
+    damage = damage_in(connection)
+    if damage:
+        raise IndexLost(f"{path} is damaged: {damage}; it is made again", "none")
+    if version not in (0, FORMAT_VERSION) or connection.execute(_MADE_FROM).fetchone() != (standing,):
+        raise IndexLost(f"{path} isn't of this log: it is made again", "none")
 
 
 def _row(summary: Summary) -> list[Any]:

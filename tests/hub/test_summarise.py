@@ -15,6 +15,7 @@ from gateway.log.sqlite import DATABASE
 from gateway.log.sqlite_summaries import INDEX
 from gateway.runtime import timeslice
 from tests.http.node import served
+from tests.log.test_sqlite_summaries import garble
 
 WITHOUT_SEARCH = {"search": {"enabled": False}}
 
@@ -61,6 +62,42 @@ async def test_a_change_that_cannot_be_read_does_not_end_the_node(tmp_path):
         assert [item["resource_id"] for item in listing.json()["items"]] == ["b"], listing.text
         answer = await node.client.get("/v1/resources/event/a")
         assert (answer.status_code, "damaged" in answer.text) == (503, True), answer.text
+
+
+async def test_after_an_older_log_was_put_back_lists_show_what_that_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(summarise, "RETRY_S", 0.01)
+    async with served(tmp_path, "portable", **WITHOUT_SEARCH) as node:
+        await node.client.put("/v1/resources/event/a", json={"title": "old"})
+    older = (tmp_path / DATABASE).read_bytes()
+    async with served(tmp_path, "portable", **WITHOUT_SEARCH) as node:
+        for name in ("a", "b"):
+            await node.client.put(f"/v1/resources/event/{name}", json={"title": "new"})
+        assert await titles(node) == {"a": "new", "b": "new"}
+    (tmp_path / DATABASE).write_bytes(older)
+    async with served(tmp_path, "portable", **WITHOUT_SEARCH) as node:
+        assert await titles(node) == {"a": "old"}
+
+
+async def test_an_index_that_is_damaged_is_made_again_while_it_is_in_use(tmp_path, monkeypatch):
+    monkeypatch.setattr(summarise, "RETRY_S", 0.01)
+    everything = {f"a{number}": "x" * 400 for number in range(50)}
+    async with served(tmp_path, "portable", **WITHOUT_SEARCH) as node:
+        for name, title in everything.items():
+            await node.client.put(f"/v1/resources/event/{name}", json={"title": title})
+        assert await titles(node) == everything
+        connection = node.node._summariser._summaries._database._connection
+        connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
+        connection.execute("PRAGMA shrink_memory")
+        garble(tmp_path / INDEX)
+        lost = await node.client.get("/v1/resources/event")
+        assert (lost.status_code, "made again" in lost.text) == (503, True), lost.text
+        assert await titles(node) == everything
+
+
+async def titles(node):
+    """What is listed."""
+    listing = await node.client.get("/v1/resources/event")
+    return {item["resource_id"]: item["title"] for item in listing.json()["items"]}
 
 
 async def test_only_so_many_damaged_resources_are_passed_over(tmp_path, monkeypatch):

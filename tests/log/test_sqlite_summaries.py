@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
+from gateway.errors import IndexLost
 from gateway.log import sqlite_summaries, sqlite_writer
 from gateway.log.sqlite import SqliteLog
-from gateway.log.sqlite_summaries import SqliteSummaries, query
+from gateway.log.sqlite_summaries import INDEX, SqliteSummaries, query
 from gateway.ports import Batch, Record
 from gateway.ports.search import Scope
 from gateway.ports.summaries import Behind, Listing, Summary
@@ -102,5 +104,45 @@ async def test_who_may_read_little_never_has_it_look_at_the_rest(tmp_path):
         await summaries.listed(Listing("event", 100, from_ms=0, scope=scope))
         taken.append(steps)
     assert max(taken) < 300, taken
+    await summaries.aclose()
+    await log.aclose()
+
+
+def garble(path: Path) -> None:
+    """All but the header of a database."""
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"x" * (path.stat().st_size - 4096))
+
+
+async def made_anew(summaries: SqliteSummaries, wanted: Listing) -> None:
+    """What it had is told as lost, once."""
+    with pytest.raises(IndexLost, match="it is made again"):
+        await summaries.listed(wanted)
+    assert await summaries.listed(wanted) == []
+    await summaries.store([event(1, DAY_MS)])
+    assert len(await summaries.listed(wanted)) == 1
+
+
+@pytest.mark.parametrize("damage", ["in use", "garbled", "no database", "an older format"])
+async def test_what_is_damaged_is_made_anew(tmp_path, damage):
+    log, summaries = await made(tmp_path)
+    everything = Listing("event", 100)
+    await summaries.store([event(n, n * DAY_MS) for n in range(2000)])
+    if damage == "in use":
+        connection = summaries._database._connection
+        connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
+        connection.execute("PRAGMA shrink_memory")
+        garble(tmp_path / INDEX)
+    else:
+        await summaries.aclose()
+        if damage == "garbled":
+            garble(tmp_path / INDEX)
+        elif damage == "no database":
+            (tmp_path / INDEX).write_bytes(b"no database at all" * 1000)
+        else:
+            with closing(sqlite3.connect(tmp_path / INDEX)) as connection:
+                connection.execute("PRAGMA user_version = 1")
+    await made_anew(summaries, everything)
     await summaries.aclose()
     await log.aclose()
