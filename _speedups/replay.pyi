@@ -7,5 +7,4 @@ def replay(
     document: dict[str, Any],
     version: int,
     digests: array[int],
-    digesting: bool,
 ) -> tuple[int, int]: ...

@@ -239,11 +239,10 @@ cdef bint read(bytes message, Plain *out) noexcept:
     return p < end and p[0] == c'{' and plain_members(p, end, 0, out) == end and out.payload
 
 
-def replay(list spool not None, Py_ssize_t at, dict document not None, int64_t version, object digests,
-           bint digesting):
+def replay(list spool not None, Py_ssize_t at, dict document not None, int64_t version, object digests):
     """Apply what is plain, from spool[at] on, up to the first that isn't: (its place, the version then).
 
-    `digests` gets what `loadtest.replica.Replica` says of them, where a replica is `digesting`.
+    `digests` gets what `loadtest.replica.Replica` says of them.
     """
     cdef Plain message, own
     cdef Plain *change
@@ -269,7 +268,7 @@ def replay(list spool not None, Py_ssize_t at, dict document not None, int64_t v
             break
         document[member] = change.value.start[:change.value.end - change.value.start].decode("ascii")
         version += 1
-        if digesting and message.kind == KIND_BROADCAST and version > known:
+        if message.kind == KIND_BROADCAST and version > known:
             while known < version - 1:
                 digests.append(0)
                 known += 1

@@ -124,15 +124,16 @@ class Judgement:
             [self._acknowledged(*entry) for entry in engine.ledger(self.local[document])],
             [Reader(user.user_id, engine.version(user.slot)) for user in users if user.state == "live"],
             [
-                self._copy(user.user_id, user.replica)
+                self._copy(user, user.replica)
                 for user in users
                 if user.replica is not None and user.replica.version
             ],
         )
 
     @staticmethod
-    def _copy(user_id: str, replica: UserReplica) -> Copy:
-        return Copy(user_id, replica.version, replica.document, replica.problem, replica.digests)
+    def _copy(user: User, replica: UserReplica) -> Copy:
+        digests = replica.digests
+        return Copy(user.user_id, replica.version, replica.document, replica.problem, digests, user.plain)
 
     def _acknowledged(self, version: int, slot: int, number: int) -> Acknowledged:
         user = self.users[slot]

@@ -285,16 +285,17 @@ class Replica:
     `problem` says why the state can no longer be trusted (after a gap, say), else None; `violations` are
     undos that did something else than they should have. `digests[i]` is the digest of the change that a
     broadcast brought as version i + 1, 0 where it came otherwise: a wrong change shows even when a later one
-    hides it. A `plain` client is told of changes in other words than the history has, so it has no digests.
+    hides it. Plain clients may get a change in several messages: `parts` are operations that wait for more.
     """
 
-    __slots__ = ("client_id", "digests", "document", "plain", "problem", "undo", "version", "violations")
+    __slots__ = ("client_id", "digests", "document", "parts", "problem", "undo", "version", "violations")
 
-    def __init__(self, client_id: str, undo: bool, plain: bool = False) -> None:
-        self.client_id, self.plain = client_id, plain
+    def __init__(self, client_id: str, undo: bool) -> None:
+        self.client_id = client_id
         self.document: Any = None
         self.version = 0
         self.digests = array("I")
+        self.parts: list[Operation] = []
         self.problem: str | None = None
         self.undo = UndoOracle() if undo else None
         self.violations: list[str] = []
@@ -310,9 +311,9 @@ class Replica:
 
     def _replayed(self, spool: list[tuple[bytes, Own]], at: int) -> int:
         """Have the kernel apply what is plain, from spool[at] on; returns where it stopped."""
-        if REPLAY is None or self.undo is not None or type(self.document) is not dict:
+        if REPLAY is None or self.undo is not None or self.parts or type(self.document) is not dict:
             return at
-        at, self.version = REPLAY.replay(spool, at, self.document, self.version, self.digests, not self.plain)
+        at, self.version = REPLAY.replay(spool, at, self.document, self.version, self.digests)
         return at
 
     def _take(self, payload: bytes, own: Own) -> None:
@@ -334,26 +335,25 @@ class Replica:
             self.undo.refused()
 
     def _broadcast(self, body: dict[str, Any]) -> None:
-        version, operations = body["version"], operations_of(body) or []
-        if version > len(self.digests) and not self.plain:
+        version, (number, count) = body["version"], body.get("part", (1, 1))
+        if number != len(self.parts) + 1:
+            raise ReplicaError(f"part {number} of {count} came where part {len(self.parts) + 1} was next")
+        operations = [*self.parts, *(operations_of(body) or [])]
+        self.parts = operations if number < count else []
+        if number < count:
+            return
+        if version > len(self.digests):
             self.digests.extend([0] * (version - 1 - len(self.digests)))
             self.digests.append(digest(operations))
         if self.undo is not None and body.get("client_id") == self.client_id:
             self.undo.certain = False  # an own change whose acknowledgement was lost
-        if body.get("part", (1,))[0] > 1 and version == self.version:
-            self._more_of_the_same(operations)
-        else:
-            self._next(version, operations, None)
-
-    def _more_of_the_same(self, operations: list[Operation]) -> None:
-        """A further part of a change, as plain clients get it."""
-        if self.undo is not None:
-            self.undo.foreign(operations)
-        self.document = apply(self.document, operations)
+        self._next(version, operations, None)
 
     def _next(self, version: int, operations: list[Operation], own: Own) -> None:
         if version <= self.version:
             return
+        if self.parts:
+            raise ReplicaError("of the change before only parts came")
         if version != self.version + 1:
             self.problem = self.problem or f"version {version} came after {self.version}"
         if self.undo is not None:
@@ -395,7 +395,7 @@ class Replica:
             self.document = apply(self.document, body["operations"])
             self.version = version
         else:
-            self.document, self.problem = body.get("state"), None
+            self.document, self.problem, self.parts = body.get("state"), None, []
             if self.undo is not None and self.version not in (0, version):
                 self.undo.certain = False
             self.version = version

@@ -84,9 +84,8 @@ class Cast:
         rank = _ranks(document, people.documents)
         slow = rng.random(users) < scenario.activity.slow_share
         plain = rng.random(users) < people.plain_share
-        replica = rank < people.replicas
         viewer = _spread(rank, people.viewer_share)
-        return cls(document, rank, viewer, replica & ~plain, plain, slow)
+        return cls(document, rank, viewer, rank < people.replicas, plain, slow)
 
 
 def _ranks(document: Array, documents: int) -> Array:

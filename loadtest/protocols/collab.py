@@ -15,6 +15,7 @@ from loadtest.engine import Engine
 from loadtest.protocols.port import Protocol
 from loadtest.replica import Replica
 from loadtest.users import Target, User, handshake
+from loadtest.verdict import Evidence, Findings
 
 if TYPE_CHECKING:
     from loadtest.crowd import Crowd
@@ -161,7 +162,16 @@ class Collab(Protocol):
         return Keeper(target, admin_url, part)
 
     def replica(self, user: User, undo: bool) -> Replica:
-        return Replica(user.client_id, undo, user.plain)
+        return Replica(user.client_id, undo)
+
+    def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
+        findings = super().judge(evidence, users)
+        for user in users:
+            if user.state == "live" and isinstance(user.replica, Replica) and user.replica.parts:
+                findings.add(
+                    "diverged", f"{user.resource_id}: {user.user_id} got a part of the last change only"
+                )
+        return findings
 
 
 def _retry_after_ms(body: dict[str, Any]) -> float:

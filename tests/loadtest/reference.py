@@ -31,6 +31,8 @@ FAULTS = (
     "commit-twice",
     "reorder",
     "diverge",
+    "wrong-to-plain",
+    "lose-part",
     "ack-early",
     "bad-undo",
     "stale-read",
@@ -79,8 +81,8 @@ class Resource:
 class Peer:
     """One connection: messages leave through a queue, in order."""
 
-    def __init__(self, socket: WebSocketConnection) -> None:
-        self.socket = socket
+    def __init__(self, socket: WebSocketConnection, plain: bool) -> None:
+        self.socket, self.plain = socket, plain
         self.client_id = ""
         self.held: bytes | None = None
         self.send_channel, self.queue = trio.open_memory_channel[str](100_000)
@@ -146,9 +148,8 @@ class Server:
     async def serve(self, request: WebSocketRequest) -> None:
         wanted = [one for one in request.proposed_subprotocols if one == "collab.v1"]
         socket = await request.accept(subprotocol=wanted[0] if wanted else None)
-        peer = Peer(socket)
-        headers = dict(request.headers)
-        if b"authorization" in headers:
+        peer = Peer(socket, b"authorization" in dict(request.headers))
+        if peer.plain:
             peer.send("AUTH_ACK", {"user_id": "?", "client_id": None})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.write_out, peer)
@@ -327,6 +328,9 @@ class Server:
     def deliver(self, other: Peer, payload: dict[str, Any]) -> None:
         if self.strikes("lose-delivery"):
             return
+        if other.plain:
+            self.deliver_parts(other, dict(payload))
+            return
         if self.strikes("diverge"):
             wrong = [{**one, "value": "something else"} for one in payload["operations"]]
             payload = {**payload, "operations": wrong}
@@ -339,6 +343,16 @@ class Server:
         if other.held is not None:
             held, other.held = other.held, None
             other.send("OP_BROADCAST", held)
+
+    def deliver_parts(self, other: Peer, payload: dict[str, Any]) -> None:
+        """A change to a plain client: a message for each operation."""
+        wrong = self.strikes("wrong-to-plain")
+        operations = payload.pop("operations")
+        for number, operation in enumerate(operations, 1):
+            if number > 1 and self.strikes("lose-part"):
+                continue
+            told = {**operation, "value": "something else"} if wrong else operation
+            other.send("OP_BROADCAST", {**payload, "operation": told, "part": [number, len(operations)]})
 
 
 async def main() -> None:

@@ -54,6 +54,20 @@ async def verdict_of(made: Scenario, fault: str = "none", one_in: int = 97) -> d
     return {**found, "report": report}
 
 
+# Half are plain clients; what the others wrote in a spell without a connection comes to these in parts.
+MIXED = scenario(
+    population={"documents": 3, "replicas": 6, "plain_share": 0.5},
+    activity={"mix": {"title": 1, "times": 1}, "offline_per_user_s": 0.6, "offline_s": 0.3},
+)
+ONE_IN = {"bad-undo": 5, "lose-part": 3}
+
+
+async def test_a_right_server_is_not_accused_of_what_plain_clients_get() -> None:
+    verdict = await verdict_of(MIXED)
+    assert (verdict["status"], verdict["reasons"]) == ("pass", [])
+    assert verdict["report"]["counts"]["offline_patches"] > 0
+
+
 async def test_a_right_server_is_not_accused() -> None:
     activity = {
         "mix": {"title": 3, "undo": 1},
@@ -116,10 +130,13 @@ async def test_the_pure_engine_judges_the_same(monkeypatch: pytest.MonkeyPatch) 
         ("diverge", "diverged"),
         ("bad-undo", "undo_violations"),
         ("stale-read", "lost_acknowledged"),
+        ("wrong-to-plain", "diverged"),
+        ("lose-part", "diverged"),
     ],
 )
 async def test_a_broken_server_is_convicted_by_name(fault: str, name: str) -> None:
-    verdict = await verdict_of(scenario(), fault, 5 if fault == "bad-undo" else 97)
+    made = MIXED if fault in ("wrong-to-plain", "lose-part") else scenario()
+    verdict = await verdict_of(made, fault, ONE_IN.get(fault, 97))
     assert verdict["status"] == "fail"
     assert verdict[name] > 0
     assert any(reason.startswith(f"{verdict[name]} x {name}") for reason in verdict["reasons"])

@@ -40,9 +40,9 @@ def acknowledged(version: int, value: str, **payload: Any) -> tuple[bytes, tuple
     return message("OP_ACK", version, user_id="u", **payload), (7, WRITER.edit(7, 0, replace("title", value)))
 
 
-def fed(spool: Spool, kernel: Any, plain: bool = False) -> tuple[Any, ...]:
+def fed(spool: Spool, kernel: Any) -> tuple[Any, ...]:
     """What a replica is after the spool; or what it could not read."""
-    one = Replica("me", False, plain)
+    one = Replica("me", False)
     one.document = {"title": "", "location": "", "list": []}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "REPLAY", kernel)
@@ -105,12 +105,11 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("odd", ODD)
-def test_what_is_not_plain_is_done_as_its_twin_does_it(odd: Any, plain: bool) -> None:
+def test_what_is_not_plain_is_done_as_its_twin_does_it(odd: Any) -> None:
     data = odd[0].replace(b"%b", orjson.dumps(title("x")))
     spool: Spool = [(data, odd[1]), broadcast(2, title("after")), acknowledged(3, "mine")]
-    assert fed(spool, KERNEL, plain) == fed(spool, None, plain)
+    assert fed(spool, KERNEL) == fed(spool, None)
 
 
 texts = st.sampled_from(["", "a", "Meeting 1f", "0123456", "01234567", "0123456789abcdef", "~", "é", '"'])

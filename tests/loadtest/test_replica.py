@@ -149,6 +149,38 @@ def test_digests_remember_what_each_broadcast_brought() -> None:
     assert list(replica.digests) == [0, 0, 0, digest([title("b")]), 0, digest([title("d")])]
 
 
+def part(number: int, count: int, value: str, version: int = 4) -> tuple[bytes, Any]:
+    return spooled("OP_BROADCAST", version=version, operation=title(value), part=[number, count])
+
+
+def test_a_change_in_parts_is_there_with_its_last_one() -> None:
+    replica = started()
+    replica.feed([part(1, 2, "b")])
+    assert (replica.version, replica.document["title"]) == (3, "a")
+    replica.feed([part(2, 2, "c"), spooled("OP_BROADCAST", version=5, operation=location("there"))])
+    assert (replica.version, replica.document["title"], replica.problem) == (5, "c", None)
+    assert list(replica.digests[3:]) == [digest([title("b"), title("c")]), digest([location("there")])]
+
+
+@pytest.mark.parametrize(
+    "spool",
+    [
+        [part(1, 3, "b"), part(3, 3, "c")],
+        [part(2, 2, "c")],
+        [part(1, 2, "b"), spooled("OP_BROADCAST", version=5, operation=title("z"))],
+        [part(1, 2, "b"), spooled("OP_ACK", (1, submission(title("z"))), version=5, id="1")],
+    ],
+)
+def test_a_part_that_is_lost_is_a_problem_though_what_follows_hides_it(spool: list[Any]) -> None:
+    replica = started()
+    replica.feed(spool)
+    assert replica.problem is not None
+    assert "part" in replica.problem
+    replica.feed([spooled("SYNC_RESPONSE", current_version=9, state={"title": "z"})])
+    replica.feed([part(1, 2, "b", version=10), part(2, 2, "c", version=10)])
+    assert (replica.version, replica.document, replica.problem) == (10, {"title": "c"}, None)
+
+
 # ---------------------------------------------------------------------------------------------- undo
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.scenario import Scenario, parse
+from loadtest.scenario import Scenario, load, parse
 from loadtest.schedule import PRESENCE, Schedule
 
 
@@ -103,6 +103,11 @@ def test_viewers_and_replicas_are_spread_over_the_documents() -> None:
         assert mine.sum() == 6
         assert cast.viewer[mine].sum() == 3
         assert cast.replica[mine].sum() == 1
+
+
+def test_the_rfcs_load_has_a_replica_of_each_document() -> None:
+    made = load("rfc002")
+    assert Schedule(made).cast.replica.sum() == made.population.documents
 
 
 def test_zipf_makes_some_documents_hot() -> None:

@@ -106,6 +106,10 @@ def hidden_wrong_change(case: Evidence) -> None:
     case.copies = [Copy("ann", 3, {"title": "c"}, None, [0, digest([title("wrong")]), 0])]
 
 
+def hidden_wrong_change_to_a_plain_client(case: Evidence) -> None:
+    case.copies = [Copy("ann", 3, {"title": "c"}, None, [0, digest([title("wrong")]), 0], plain=True)]
+
+
 def cannot_be_applied(case: Evidence) -> None:
     case.copies = [Copy("ann", 2, {"title": "b"}, "version 3: nothing at 'titel'")]
 
@@ -123,6 +127,7 @@ def cannot_be_applied(case: Evidence) -> None:
         (replica_differs, "diverged", 1),
         (state_is_not_the_history, "diverged", 1),
         (hidden_wrong_change, "diverged", 1),
+        (hidden_wrong_change_to_a_plain_client, "diverged", 1),
         (cannot_be_applied, "diverged", 1),
     ],
 )
@@ -132,6 +137,25 @@ def test_each_fault_is_named(break_it: Callable[[Evidence], None], name: str, ti
     found = judge_document(case)
     assert found.counts[name] == times
     assert any(reason.startswith(f"{name}: doc") for reason in found.reasons)
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [[{"op": "inc", "path": "/n", "value": 0}, title("c")], [], [title("c")] * 17],
+)
+def test_what_a_plain_client_is_told_in_other_words_is_no_wrong_change(operations: list[Any]) -> None:
+    case = evidence()
+    case.history = [
+        change(1, "setup", None, {"op": "add", "path": "", "value": {"title": "c", "n": 0}}),
+        change(2, "ann", 1, title("c")),
+        {**change(3, "bob", 1, title("c")), "operations": operations},
+    ]
+    case.state = {"title": "c", "n": 0}
+    told = [0, digest([title("c")]), digest([{"op": "noop"}])]
+    case.copies = [Copy("ann", 3, case.state, None, told, plain=True)]
+    assert not judge_document(case).counts
+    case.copies = [Copy("ann", 3, case.state, None, told)]
+    assert judge_document(case).counts == {"diverged": 1}
 
 
 def test_a_replica_that_left_early_is_brought_to_the_end_by_the_history() -> None:
