@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import trio
 
-from loadtest.client import Client, ClientError, Unreachable, connect
+from loadtest.client import Client, ClientError, NotNow, Patience, Refused, Unreachable, connect, patiently
 from loadtest.users import Target
 
 PAGE = 1000
 KEEP_EVERY = 400  # changes; well below what a SYNC_REQUEST reaches back
 DOCUMENTS_A_CLIENT = 50
 PARALLEL = 4
-AUDIT_TIMEOUT_S = 180.0
-ATTEMPTS = 30  # of a client to connect: a worker that is full refuses, another one may have room
-ATTEMPT_EVERY_S = 0.5
-TOO_MANY, WAITS_MAX, WAIT_S_MAX = 429, 20, 60.0  # a server that has us read more slowly
+AUDIT_TIMEOUT_S = 180.0  # without a document that was read
+CONNECT_PATIENCE_S = 15.0  # a worker that is full refuses, another one may have room
+READ_PATIENCE_S = 90.0  # a server bounds what somebody reads a minute
+NOT_NOW, GONE = (429, 503), 410
+WAIT_S_MAX = 60.0
 
 Change = dict[str, Any]
+
+
+class Trimmed(ClientError):
+    """The server doesn't keep a history from where it was asked for."""
 
 
 @contextmanager
@@ -46,31 +52,41 @@ def _retry_after_s(header: str | None) -> float:
     return min(float(header), WAIT_S_MAX) if header and header.isdigit() else 1.0
 
 
-def _pages(admin_url: str, token: str, path: str) -> list[Change]:
-    """All pages of a history; raises ClientError. Blocking: call it in a thread."""
-    changes: list[Change] = []
-    following: str | None = f"{path}?from=1&limit={PAGE}"
-    waits = WAITS_MAX
+def _page(connection: http.client.HTTPConnection, token: str, path: str) -> Any:
+    """A page of a history; raises ClientError. Blocking: call it in a thread."""
     try:
-        with _connection(admin_url) as connection:
-            while following:
-                connection.request("GET", following, headers={"Authorization": f"Bearer {token}"})
-                answer = connection.getresponse()
-                body = answer.read()
-                if answer.status == TOO_MANY and waits:
-                    waits -= 1
-                    time.sleep(_retry_after_s(answer.headers.get("Retry-After")))
-                    continue
-                if answer.status != 200:
-                    raise ClientError(
-                        f"{following}: HTTP {answer.status} {body[:120].decode(errors='replace')}"
-                    )
-                page = json.loads(body)
-                changes += page["changes"]
-                following = page["next"]
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        body = answer.read()
     except (OSError, http.client.HTTPException) as error:
-        raise ClientError(f"{admin_url}: {error!r}") from None
+        raise Unreachable(f"{path}: {error!r}") from None
+    if answer.status == 200:
+        return json.loads(body)
+    said = f"{path}: HTTP {answer.status} {body[:120].decode(errors='replace')}"
+    if answer.status in NOT_NOW:
+        connection.close()  # the next request opens it again: nobody keeps one for somebody who waits
+        raise Refused(said, _retry_after_s(answer.headers.get("Retry-After")))
+    raise Trimmed(said) if answer.status == GONE else ClientError(said)
+
+
+async def _pages(connection: http.client.HTTPConnection, token: str, path: str) -> list[Change]:
+    changes: list[Change] = []
+    following: str | None = path
+    while following:
+        look = partial(trio.to_thread.run_sync, _page, connection, token, following, abandon_on_cancel=True)
+        page = await patiently(look, READ_PATIENCE_S)
+        changes += page["changes"]
+        following = page["next"]
     return changes
+
+
+async def history(admin_url: str, token: str, path: str) -> list[Change]:
+    """A history from its first change, or the oldest that the server keeps; raises ClientError."""
+    with _connection(admin_url) as connection:
+        try:
+            return await _pages(connection, token, f"{path}?from=1&limit={PAGE}")
+        except Trimmed:
+            return await _pages(connection, token, f"{path}?limit={PAGE}")
 
 
 class Keeper:
@@ -93,26 +109,41 @@ class Keeper:
 
     async def read(self, client: Client, document: int) -> None:
         """Read on to the server's head; raises ClientError."""
-        resource_id = self._target.resource_id(document)
         if self._admin_url is not None:
-            # Somebody else for every few documents: a server bounds what one person reads a minute.
-            token = self._target.token(f"{self.user_id}-{document // DOCUMENTS_A_CLIENT}", "admin")
-            path = f"/v1/resources/{self._target.resource_type}/{resource_id}/history"
-            self.after[document] = 0
-            self.changes[document] = await trio.to_thread.run_sync(
-                _pages, self._admin_url, token, path, abandon_on_cancel=True
-            )
+            self.changes[document] = found = await self._history(self._admin_url, document)
+            self.after[document] = found[0]["version"] - 1 if found else 0
             return
-        answer = await client.changes(resource_id, self.head(document))
+        answer = await client.changes(self._target.resource_id(document), self.head(document))
         self.changes.setdefault(document, []).extend(answer.get("changes", ()))
         if "changes" in answer:
             self.after.setdefault(document, 0)
         else:
             self.after[document] = answer["current_version"]
 
+    async def _history(self, admin_url: str, document: int) -> list[Change]:
+        """By somebody else for each document: a server bounds what one person reads a minute."""
+        token = self._target.token(f"{self.user_id}-{document}", "admin")
+        resource_id = self._target.resource_id(document)
+        return await history(
+            admin_url, token, f"/v1/resources/{self._target.resource_type}/{resource_id}/history"
+        )
+
     async def final_states(self, documents: Sequence[int]) -> tuple[dict[int, tuple[int, Any]], list[str]]:
-        """See `final_states`."""
-        return await final_states(self._target, self, documents)
+        """For each document (version, state) as a fresh subscriber gets them, its history read to the end.
+
+        Also returns what went wrong, in words.
+        """
+        reading = _Reading(self, self._target)
+        with reading.silence:
+            async with trio.open_nursery() as nursery:
+                for start in range(0, len(documents), DOCUMENTS_A_CLIENT):
+                    part = documents[start : start + DOCUMENTS_A_CLIENT]
+                    nursery.start_soon(reading.one_client, part, f"{self.user_id}-from-{start}")
+        problems = [f"audit: {problem}" for problem in reading.problems]
+        if len(reading.found) < len(documents):
+            unread = len(documents) - len(reading.found)
+            problems.append(f"audit: {unread} of {len(documents)} histories were not read")
+        return reading.found, problems
 
     async def follow(self, versions: Mapping[int, int], every_s: float = 0.5) -> None:
         """Without an admin HTTP: keep up with the documents' versions until cancelled.
@@ -138,45 +169,52 @@ class Keeper:
             await trio.sleep(every_s)
 
 
-async def final_states(
-    target: Target, keeper: Keeper, documents: Sequence[int]
-) -> tuple[dict[int, tuple[int, Any]], list[str]]:
-    """For each document (version, state) as a fresh subscriber gets them, its history read to the end.
+class _Reading:
+    """One look at final documents, by several clients. `silence` ends it once nothing was read for long."""
 
-    Also returns what went wrong, in words.
-    """
-    found: dict[int, tuple[int, Any]] = {}
-    problems: list[str] = []
-    limiter = trio.CapacityLimiter(PARALLEL)
+    def __init__(self, keeper: Keeper, target: Target) -> None:
+        self._keeper, self._target = keeper, target
+        self._limiter = trio.CapacityLimiter(PARALLEL)
+        self.silence = trio.CancelScope()
+        self._progress()
+        self.found: dict[int, tuple[int, Any]] = {}
+        self.problems: list[str] = []
 
-    async def read(part: Iterable[int], user_id: str) -> None:
-        token = target.token(user_id)
-        async with connect(target.url, token, user_id, target.resource_type) as client:
-            for document in part:
-                answer = await client.subscribe(target.resource_id(document))
-                await keeper.read(client, document)
-                found[document] = answer["version"], answer.get("state")
+    def _progress(self) -> None:
+        self.silence.deadline = trio.current_time() + AUDIT_TIMEOUT_S
 
-    async def one_client(part: Sequence[int], number: int) -> None:
-        left, attempts = part, ATTEMPTS
-        async with limiter:
-            while attempts:
-                attempts -= 1
+    async def one_client(self, part: Sequence[int], user_id: str) -> None:
+        """Read these documents, with as many connections as that takes."""
+        token = self._target.token(user_id)
+        async with self._limiter:
+            waiting, patience = deque(part), Patience(CONNECT_PATIENCE_S)
+            while waiting:
                 try:
-                    await read(left, f"{keeper.user_id}-{number}")
-                    return
+                    async with connect(
+                        self._target.url, token, user_id, self._target.resource_type
+                    ) as client:
+                        await self._read(client, waiting, patience)
                 except ClientError as error:
-                    left = [each for each in part if each not in found]
-                    if not attempts or not left or not isinstance(error, Unreachable):
-                        problems.append(f"audit: {error}")
+                    again = isinstance(error, NotNow) and await patience.waited(error)
+                    if waiting and not again:
+                        self.problems.append(str(error))
                         return
-                await trio.sleep(ATTEMPT_EVERY_S)
 
-    with trio.move_on_after(AUDIT_TIMEOUT_S):
-        async with trio.open_nursery() as nursery:
-            for start in range(0, len(documents), DOCUMENTS_A_CLIENT):
-                nursery.start_soon(one_client, documents[start : start + DOCUMENTS_A_CLIENT], start)
-    unread = [document for document in documents if document not in found]
-    if unread:
-        problems.append(f"audit: {len(unread)} of {len(documents)} histories were not read")
-    return found, problems
+    async def _read(self, client: Client, waiting: deque[int], patience: Patience) -> None:
+        """Read what waits, whatever becomes of the others; raises Unreachable."""
+        while waiting:
+            try:
+                await self._read_one(client, waiting[0])
+                self._progress()
+            except Unreachable:
+                raise
+            except ClientError as error:
+                self.problems.append(f"{self._target.resource_id(waiting[0])}: {error}")
+            waiting.popleft()
+            patience.renew()
+
+    async def _read_one(self, client: Client, document: int) -> None:
+        subscribe = partial(client.subscribe, self._target.resource_id(document))
+        answer = await patiently(subscribe, READ_PATIENCE_S)
+        await patiently(partial(self._keeper.read, client, document), READ_PATIENCE_S)
+        self.found[document] = answer["version"], answer.get("state")

@@ -5,9 +5,10 @@ One request at a time, on trio-websocket; what arrives in between is skipped.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import orjson
 import trio
@@ -21,7 +22,9 @@ from trio_websocket import (
 
 from loadtest import content
 
+Result = TypeVar("Result")
 MESSAGE_BYTES_MAX = 1 << 26
+RETRY_S = 0.5
 REQUEST_TIMEOUT_S = 20.0
 
 
@@ -29,16 +32,50 @@ class ClientError(Exception):
     """The server refused something, went away, or didn't answer in time; the message says what."""
 
 
-class Refused(ClientError):
-    """The server refused it for now: another try in `retry_after_ms` may succeed."""
+class NotNow(ClientError):
+    """Another try in `retry_after_s` may succeed."""
 
-    def __init__(self, message: str, retry_after_ms: float) -> None:
+    def __init__(self, message: str, retry_after_s: float = RETRY_S) -> None:
         super().__init__(message)
-        self.retry_after_ms = retry_after_ms
+        self.retry_after_s = retry_after_s
 
 
-class Unreachable(ClientError):
-    """No connection to the server, or none any more: another try may succeed."""
+class Refused(NotNow):
+    """The server refused it for now."""
+
+
+class Unreachable(NotNow):
+    """No connection to the server, or none any more."""
+
+
+class Patience:
+    """Waits for a server that asks for time, until nothing succeeded for `limit_s`."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self.renew()
+
+    def renew(self) -> None:
+        """Something succeeded."""
+        self._until_s = trio.current_time() + self._limit_s
+
+    async def waited(self, error: NotNow) -> bool:
+        """Sleep until another try may succeed; False where that is too late."""
+        if trio.current_time() + error.retry_after_s > self._until_s:
+            return False
+        await trio.sleep(error.retry_after_s)
+        return True
+
+
+async def patiently(work: Callable[[], Awaitable[Result]], limit_s: float) -> Result:
+    """What `work` returns, begun again and again while the server refuses it for now; raises ClientError."""
+    patience = Patience(limit_s)
+    while True:
+        try:
+            return await work()
+        except Refused as refused:
+            if not await patience.waited(refused):
+                raise
 
 
 class Client:
@@ -72,7 +109,7 @@ class Client:
                 said = f"{body.get('code')}: {body.get('message')}"
                 if body.get("retry_after_ms") is None:
                     raise ClientError(said)
-                raise Refused(said, body["retry_after_ms"])
+                raise Refused(said, body["retry_after_ms"] / 1000)
             same = resource_id is None or body.get("resource_id") == resource_id
             if message["type"] == answer and same and body.get("id", ident) == ident:
                 return body
@@ -102,21 +139,8 @@ class Client:
                 "version": 0,
                 "client_id": client_id,
             }
-            await self._patiently("OP", payload, "OP_ACK")
+            await patiently(partial(self.request, "OP", payload, "OP_ACK"), REQUEST_TIMEOUT_S)
         await self.unsubscribe(resource_id)
-
-    async def _patiently(self, kind: str, payload: dict[str, Any], answer: str) -> None:
-        """`request`, again and again while the server refuses it for now; raises ClientError."""
-        give_up_s = trio.current_time() + REQUEST_TIMEOUT_S
-        while True:
-            try:
-                await self.request(kind, payload, answer)
-                return
-            except Refused as refused:
-                wait_s = refused.retry_after_ms / 1000
-                if trio.current_time() + wait_s > give_up_s:
-                    raise
-                await trio.sleep(wait_s)
 
 
 async def answering(host: str, port: int) -> tuple[int, Any]:

@@ -37,7 +37,8 @@ from loadtest.verdict import Findings
 
 CONNECTIONS_A_PROCESS = 15_000
 SETUP_TIMEOUT_S = 300.0
-RESULT_TIMEOUT_S = 600.0
+SILENCE_S = 300.0  # of a process whose result is waited for
+TOKENS_S = 3600.0  # the users' are good for so long after the schedule
 LEAD_S = 0.5  # between "start" and the first moment of the schedule
 SECOND = 1_000_000_000
 
@@ -119,9 +120,8 @@ class Run:
             await self._follow()
             self.progress.phase = "judging"
             self.options.on_progress(self.progress)
-            with trio.move_on_after(RESULT_TIMEOUT_S):
-                for generator in self.generators:
-                    await generator.ended.wait()
+            for generator in self.generators:
+                await generator.done(SILENCE_S)
             self.ended_early = self.ended_early or self._lost()
             await self._sample(full=True)
             nursery.cancel_scope.cancel()

@@ -75,6 +75,7 @@ class Generator(ABC):
         self.intervals: list[dict[str, Any]] = []
         self.result: dict[str, Any] | None = None
         self.failure = self.lost = ""
+        self.heard_at = 0.0
         self.ready = trio.Event()
         self.ended = trio.Event()
 
@@ -96,6 +97,7 @@ class Generator(ABC):
 
     def hear(self, said: dict[str, Any]) -> None:
         """Keep what the process said."""
+        self.heard_at = trio.current_time()
         kind = said.pop("kind")
         if kind == "interval":
             self.intervals.append(said["interval"])
@@ -105,6 +107,16 @@ class Generator(ABC):
             self.failure = said["message"]
         elif kind == "ready":
             self.ready.set()
+
+    async def done(self, silence_s: float) -> None:
+        """Wait until the process has ended, or said nothing for so long, which is a failure."""
+        while not self.ended.is_set():
+            left_s = self.heard_at + silence_s - trio.current_time()
+            if left_s <= 0:
+                self.failure = self.failure or f"a generator process said nothing for {silence_s:.0f} s"
+                return
+            with trio.move_on_after(left_s):
+                await self.ended.wait()
 
     async def start(self, start_ns: int) -> None:
         """Have the schedule begin at this moment of this machine's monotonic clock."""

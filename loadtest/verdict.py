@@ -222,7 +222,8 @@ def _check_acknowledged(
         findings.add(
             "unverified",
             f"{evidence.resource_id}: {len(unread)} acknowledged changes, from version {min(unread)} on, "
-            "are too old for the server to give over the protocol; with --admin-url whole histories are read",
+            "are older than what the server gives; with --admin-url histories are read as far as they are "
+            "kept (by an archive all, by Redis alone redis.history_versions of a resource)",
             len(unread),
         )
 

@@ -1,7 +1,8 @@
 """One generator process: the users of its documents, driven by the schedule.
 
 Started by the coordinator with a JSON line on standard input, it answers with JSON lines: `ready` once the
-documents exist, an `interval` each half second after the `start`, and the `result` with its findings.
+documents exist, an `interval` each half second after the `start`, `alive` now and then, and the `result` with
+its findings.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ SECOND = 1_000_000_000
 HEARTBEAT_S = 0.01
 PINGS_A_SECOND = 20  # times at which some users ping
 DRAINS_MAX = 8
+ALIVE_S = 5.0
 
 
 def say(kind: str, **members: Any) -> None:
@@ -42,6 +44,13 @@ def say(kind: str, **members: Any) -> None:
     data = orjson.dumps({"kind": kind, **members}) + b"\n"
     while data:
         data = data[os.write(1, data) :]
+
+
+async def _say_alive() -> None:
+    """Have the coordinator know that this process goes on, however long it judges."""
+    while True:
+        await trio.sleep(ALIVE_S)
+        say("alive")
 
 
 class Lines:
@@ -160,6 +169,7 @@ class Worker:
             nursery.start_soon(self.pump.run, start_ns)
             nursery.start_soon(self._heartbeat)
             nursery.start_soon(self._keep_alive)
+            nursery.start_soon(_say_alive)
             if self.admin_url is None:
                 nursery.start_soon(self._follow)
             await self._report(end_ns)

@@ -1,33 +1,39 @@
-"""The auditor waits for a server that has it read more slowly, and reads as several people."""
+"""The auditor waits for a server that has it read more slowly, and reads each history as somebody else."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trio
 from trio_websocket import serve_websocket
 
-from loadtest.audit import DOCUMENTS_A_CLIENT, WAITS_MAX, Keeper
+from loadtest import audit
+from loadtest.audit import Keeper
 from loadtest.client import Client, ClientError, connect
 from loadtest.users import Target
-from tests.loadtest.reference import Server
+from tests.loadtest.reference import BUSY_READ_S, Peer, Server
 
 NOBODY = cast(Client, None)  # histories over HTTP need no WebSocket
 
 
 @contextmanager
-def admin(refusals: int) -> Iterator[tuple[str, Counter[str]]]:
-    """(URL, requests of each reader) of a server that has two pages a history, and refuses so often first."""
+def admin(refusals: int = 0, status: int = 429, oldest: int = 1) -> Iterator[tuple[str, Counter[str]]]:
+    """(URL, requests of each reader) of a server that has two pages a history, and refuses so often first.
+
+    Of the history versions from `oldest` on are kept; who asks for what went is told so.
+    """
     readers: Counter[str] = Counter()
 
     class Handler(BaseHTTPRequestHandler):
@@ -35,12 +41,12 @@ def admin(refusals: int) -> Iterator[tuple[str, Counter[str]]]:
             body = self.headers["Authorization"].split(".")[1]
             claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
             readers[claims["sub"]] += 1
-            first, late = "from=1" in self.path, readers.total() <= refusals
-            page = {"changes": [{"version": 1 if first else 2}], "next": None}
-            if first:
-                page["next"] = self.path.replace("from=1", "from=2")
-            data = json.dumps(page).encode()
-            self.send_response(429 if late else 200)
+            asked = parse_qs(urlsplit(self.path).query)
+            version = int(asked.get("from", [str(oldest)])[0])
+            following = f"{self.path.partition('?')[0]}?from={oldest + 1}" if version == oldest else None
+            data = json.dumps({"changes": [{"version": version}], "next": following}).encode()
+            found = HTTPStatus.OK if version >= oldest else HTTPStatus.GONE
+            self.send_response(status if readers.total() <= refusals else found)
             self.send_header("Retry-After", "0")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -64,27 +70,35 @@ def keeper(url: str) -> Keeper:
     return Keeper(Target("ws://127.0.0.1:9/", b"secret", 2_000_000_000, "run", "event"), url)
 
 
-async def test_a_server_that_puts_reads_off_is_waited_for() -> None:
-    with admin(refusals=3) as (url, readers):
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_server_that_puts_reads_off_is_waited_for(status: int) -> None:
+    with admin(refusals=3, status=status) as (url, readers):
         found = keeper(url)
         await found.read(NOBODY, 0)
         assert [change["version"] for change in found.changes[0]] == [1, 2]
         assert readers.total() == 5
 
 
-async def test_a_server_that_never_lets_us_read_is_told() -> None:
-    with admin(refusals=1000) as (url, readers):
-        with pytest.raises(ClientError, match="HTTP 429"):
-            await keeper(url).read(NOBODY, 0)
-        assert readers.total() == WAITS_MAX + 1
+async def test_a_server_that_never_lets_us_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "READ_PATIENCE_S", 0.1)
+    with admin(refusals=1_000_000) as (url, _), pytest.raises(ClientError, match="HTTP 429"):
+        await keeper(url).read(NOBODY, 0)
 
 
-async def test_many_documents_are_read_by_many_people() -> None:
-    with admin(refusals=0) as (url, readers):
+async def test_each_document_is_read_by_somebody_else() -> None:
+    with admin() as (url, readers):
         found = keeper(url)
-        for document in (0, 1, DOCUMENTS_A_CLIENT, 5 * DOCUMENTS_A_CLIENT):
+        for document in range(4):
             await found.read(NOBODY, document)
-        assert sorted(readers.values()) == [2, 2, 4]
+        assert list(readers.values()) == [2, 2, 2, 2]
+
+
+async def test_a_history_that_was_trimmed_is_read_from_the_oldest_change_that_is_kept() -> None:
+    with admin(oldest=7) as (url, _):
+        found = keeper(url)
+        await found.read(NOBODY, 0)
+    assert [change["version"] for change in found.changes[0]] == [7, 8]
+    assert (found.after[0], found.head(0)) == (6, 8)
 
 
 def edited(server: Server, resource_id: str, times: int) -> None:
@@ -92,18 +106,66 @@ def edited(server: Server, resource_id: str, times: int) -> None:
         server.resource(resource_id).commit("ann", [{"op": "add", "path": "", "value": {}}], None)
 
 
-async def test_what_was_read_is_kept_when_the_server_has_no_changes_to_give_any_more(tmp_path: Path) -> None:
-    server = Server(tmp_path, "none", 1)
+@asynccontextmanager
+async def serving(server: Server) -> AsyncIterator[Target]:
+    """How to reach it while it serves."""
     async with trio.open_nursery() as nursery:
         serve = partial(serve_websocket, server.serve, "127.0.0.1", 0, None)
         listening = await nursery.start(lambda task_status: serve(task_status=task_status))
-        url = f"ws://127.0.0.1:{listening.port}/realtime"
-        target = Target(url, b"secret", 2_000_000_000, "run", "event")
+        yield Target(f"ws://127.0.0.1:{listening.port}/realtime", b"secret", 2_000_000_000, "run", "event")
+        nursery.cancel_scope.cancel()
+
+
+class Putting(Server):
+    """One that puts off so many SUBSCRIBEs, and refuses one document for good."""
+
+    def __init__(self, data: Path, times: int, refused: str = "") -> None:
+        super().__init__(data, "none", 1)
+        self.times, self.refused = times, refused
+
+    def on_subscribe(self, peer: Peer, ident: str, body: dict[str, Any]) -> None:
+        self.times -= 1
+        if self.times >= 0:
+            error = {"code": "RATE_LIMITED", "message": "later", "retry_after_ms": 1, "ref": ident}
+            peer.send("ERROR", error)
+        elif body["resource_id"] == self.refused:
+            peer.send("ERROR", {"code": "FORBIDDEN", "message": "not you", "ref": ident})
+        else:
+            super().on_subscribe(peer, ident, body)
+
+
+async def test_a_server_that_puts_subscribes_off_is_waited_for(tmp_path: Path) -> None:
+    async with serving(Putting(tmp_path, times=3)) as target:
+        found, problems = await Keeper(target, None).final_states(range(3))
+    assert (list(found), problems) == ([0, 1, 2], [])
+
+
+async def test_a_document_that_can_not_be_read_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
+    async with serving(Putting(tmp_path, times=0, refused="load-run-1")) as target:
+        found, problems = await Keeper(target, None).final_states(range(3))
+    assert list(found) == [0, 2]
+    assert problems == [
+        "audit: load-run-1: FORBIDDEN: not you",
+        "audit: 1 of 3 histories were not read",
+    ]
+
+
+async def test_a_server_that_reads_on_is_waited_for_however_long_all_of_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "AUDIT_TIMEOUT_S", 20 * BUSY_READ_S)
+    async with serving(Server(tmp_path, "busy", 1)) as target:
+        found, problems = await Keeper(target, None).final_states(range(25))
+    assert (len(found), problems) == (25, [])
+
+
+async def test_what_was_read_is_kept_when_the_server_has_no_changes_to_give_any_more(tmp_path: Path) -> None:
+    server = Server(tmp_path, "none", 1)
+    async with serving(server) as target:
         found, resource_id = Keeper(target, None), target.resource_id(0)
-        async with connect(url, "token", "auditor", "event") as client:
+        async with connect(target.url, "token", "auditor", "event") as client:
             for times, head, after in ((3, 3, 0), (1001, 1004, 1004), (2, 1006, 1004)):
                 edited(server, resource_id, times)
                 await found.read(client, 0)
                 assert (found.head(0), found.after[0]) == (head, after)
-        nursery.cancel_scope.cancel()
     assert [change["version"] for change in found.changes[0]] == [1, 2, 3, 1005, 1006]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from loadtest.audit import _pages
+from loadtest.audit import history
 from loadtest.observe import scrape
 from loadtest.server import EmbeddedServer, embedded
 from loadtest.users import token
@@ -51,18 +51,20 @@ async def k6(server: EmbeddedServer, folder: Path, **settings: Any) -> tuple[dic
     return json.loads(summary.read_text())["metrics"], said
 
 
-def histories(server: EmbeddedServer) -> list[dict[str, Any]]:
+async def histories(server: EmbeddedServer, documents: int) -> list[dict[str, Any]]:
     """Every change of the run's documents, as the server keeps them."""
     assert server.admin_url is not None
     bearer = token(server.secret, "auditor", "admin", 2_000_000_000)
-    paths = [f"/v1/resources/event/k6-{index}/history" for index in range(DOCUMENTS)]
-    return [change for path in paths for change in _pages(server.admin_url, bearer, path)]
+    changes = []
+    for index in range(documents):
+        changes += await history(server.admin_url, bearer, f"/v1/resources/event/k6-{index}/history")
+    return changes
 
 
 async def test_what_k6_counts_is_what_the_server_has(tmp_path: Path) -> None:
     async with embedded({"limits.operations_per_minute": 0}) as server:
         metrics, said = await k6(server, tmp_path)
-        changes = await trio.to_thread.run_sync(histories, server)
+        changes = await histories(server, DOCUMENTS)
         counters = await trio.to_thread.run_sync(scrape, server.admin_url or "")
     edits = [change for change in changes if "k6-setup" not in change["client_id"]]
     assert len(changes) == len(edits) + DOCUMENTS
@@ -78,15 +80,9 @@ async def test_what_k6_counts_is_what_the_server_has(tmp_path: Path) -> None:
 async def test_edits_beyond_the_rate_limit_are_counted_as_refused(tmp_path: Path) -> None:
     async with embedded({"limits.operations_per_minute": 10}) as server:
         metrics, said = await k6(server, tmp_path, DOCUMENTS=1, EVERY_S=0.05)
-        changes = await trio.to_thread.run_sync(lambda: histories_of_one(server))
+        changes = await histories(server, 1)
     assert metrics["edits_refused"]["count"] > 0, said
     edits = [change for change in changes if "k6-setup" not in change["client_id"]]
     assert metrics["edits_acknowledged"]["count"] == len(edits)
     assert metrics["edits_sent"]["count"] == len(edits) + metrics["edits_refused"]["count"]
     assert "edits_refused" in said, "a threshold is crossed, and k6 says which"
-
-
-def histories_of_one(server: EmbeddedServer) -> list[dict[str, Any]]:
-    assert server.admin_url is not None
-    bearer = token(server.secret, "auditor", "admin", 2_000_000_000)
-    return _pages(server.admin_url, bearer, "/v1/resources/event/k6-0/history")
