@@ -89,6 +89,7 @@ class Run:
         signed = find(self.options.protocol).signed
         secret = self.server.secret if signed and self.server else self.options.secret
         assert secret is not None or not signed, "looked at before"
+        begins_at = max(time.time(), self.options.start_at or 0.0)
         common = {
             "scenario": scenario.document(),
             "url": self.url,
@@ -97,7 +98,7 @@ class Run:
             "users": self.options.users,
             "secret": (secret or b"").hex(),
             "run": self.name,
-            "expires_at": int(time.time() + scenario.duration_s + 3600),
+            "expires_at": int(begins_at + scenario.duration_s + TOKENS_S),
             "parts": processes * machines,
         }
         return [{**common, "part": number - 1 + machines * i} for i in range(processes)]
@@ -326,6 +327,18 @@ def _check_agents(options: Options) -> None:
         raise RunError("agents share a run by themselves: leave out --share")
 
 
+def _check_times(options: Options) -> None:
+    """What comes after the end never happens, and the run would pass as if it had."""
+    scenario = options.scenario
+    times: list[tuple[str, float]] = [(one.kind, one.at_s) for one in scenario.disruptions]
+    times += [(one.name, one.at_s) for one in options.actions]
+    for what, at_s in times:
+        if at_s >= scenario.duration_s:
+            raise RunError(
+                f"{what} at {at_s:g} s never happens: {scenario.name} is over after {scenario.duration_s:g} s"
+            )
+
+
 async def run(options: Options) -> dict[str, Any]:
     """Run a scenario; raises PreflightError, RunError or ServerError when it couldn't take place."""
     if options.url is None and options.share[1] > 1:
@@ -334,6 +347,7 @@ async def run(options: Options) -> dict[str, Any]:
         _check_agents(options)
     if options.url is not None and options.scenario.disruptions:
         raise RunError("only an embedded server can be killed or restarted: leave out --url")
+    _check_times(options)
     try:
         find(options.protocol)
         if options.users is not None:

@@ -101,8 +101,13 @@ class Bystanders:
         }
 
     def judge(self, report: dict[str, Any], fault: str, p95_max_ms: float | None) -> None:
-        """Add to the harness's report what they saw until its users were back, and whether that will do."""
-        [at_s] = [one["at_s"] for one in report["disruptions"] if one["name"] == fault]
+        """Add to the harness's report what they saw until its users were back, and whether that will do.
+
+        Where the run was ended before the fault they saw nothing of it.
+        """
+        at_s = next((one["at_s"] for one in report["disruptions"] if one["name"] == fault), None)
+        if at_s is None:
+            return
         lasted_s = _back_s(report["series"], at_s) - at_s
         found = {**self.report(self.broken_s, self.broken_s + lasted_s), "until_back_s": lasted_s}
         report["bystanders"] = found
@@ -110,7 +115,8 @@ class Bystanders:
         if p95_ms is None or (p95_max_ms is not None and p95_ms > p95_max_ms):
             shown = "nothing" if p95_ms is None else f"{p95_ms:.0f} ms"
             verdict["reasons"].append(f"target: bystanders' p95 is {shown}, {p95_max_ms} ms wanted")
-            verdict["status"] = "fail"
+            if verdict["status"] == "pass":
+                verdict["status"] = "fail"
 
 
 def _back_s(series: Sequence[Mapping[str, Any]], at_s: float) -> float:

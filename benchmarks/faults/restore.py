@@ -25,6 +25,7 @@ from loadtest import scenario as scenarios
 from loadtest.coordinator import run
 from loadtest.observe import scrape
 from loadtest.options import Action, Options
+from loadtest.verdict import COUNTED
 from tests.cli.commands import Server, gateway, served
 from tests.servers import free_port, postgres_server, redis_server
 from tests.supervisor.crowd import Author, Crowd
@@ -121,8 +122,7 @@ class Drill:
         )
         report = await run(options)
         self.found.operations_per_s = report["rates"]["operations_per_s"]
-        faults = [name for name in ("lost_acknowledged", "diverged", "gaps") if report["verdict"][name]]
-        self.found.reasons += [f"the load's own documents: {name}" for name in faults]
+        self.found.reasons += faults(report)
 
     async def _back_up(self, node: Server, crowd: Crowd) -> None:
         for author in crowd.authors:  # who has an edit on its way has one that isn't acknowledged
@@ -153,6 +153,11 @@ class Drill:
             before = self._before[editor.client_id]
             self.found.acknowledged += len(before)
             self.found.missing += sorted(set(before) - set(known["tags"]))
+
+
+def faults(report: Mapping[str, Any]) -> list[str]:
+    """What the harness found wrong with the load's own documents, in words."""
+    return [f"the load's own documents: {name}" for name in COUNTED if report["verdict"][name]]
 
 
 def _summed(metrics: Mapping[str, float], name: str) -> float:

@@ -8,9 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from loadtest.report.figures import cores, milliseconds, number, seconds, size
+from loadtest.verdict import COUNTED
 
-FAULTS = ("lost_acknowledged", "duplicates", "gaps", "reordered", "diverged", "undo_violations", "unverified")
-HEADINGS = ("lost", "twice", "gaps", "order", "diverged", "undo", "unread")
+HEADINGS = ("lost", "gaps", "twice", "order", "diverged", "undo", "malformed", "unread")  # of COUNTED
 STYLES = {"pass": "green", "fail": "bold red", "invalid": "bold yellow"}
 
 
@@ -23,7 +23,7 @@ def summary(drill: str, report: Mapping[str, Any]) -> dict[str, Any]:
         "drill": drill,
         "verdict": report["verdict"]["status"],
         "reasons": report["verdict"]["reasons"],
-        "faults": {name: report["verdict"][name] for name in FAULTS},
+        "faults": {name: report["verdict"][name] for name in COUNTED},
         "operations_per_s": report["rates"]["operations_per_s"],
         "deliveries_per_s": report["rates"]["deliveries_per_s"],
         "delivery_p95_ms": report["latency_ms"]["delivery"]["p95"],
@@ -70,7 +70,7 @@ def _cells(one: Mapping[str, Any]) -> list[str]:
         number(one["operations_per_s"]),
         number(one["deliveries_per_s"]),
         milliseconds(one["delivery_p95_ms"]),
-        *(str(one["faults"][name]) for name in FAULTS),
+        *(str(one["faults"][name]) for name in COUNTED),
         seconds(one["outage_s"]),
         seconds(one["silent_s"]),
         seconds(one["recovered_s"]),

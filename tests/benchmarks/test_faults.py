@@ -11,11 +11,12 @@ from rich.console import Console
 
 from benchmarks.faults import restore
 from benchmarks.faults.__main__ import Wanted, drilled, leaves, main
-from benchmarks.faults.bystanders import PAIRS, told
+from benchmarks.faults.bystanders import PAIRS, Bystanders, told
 from benchmarks.faults.drills import DRILLS
-from benchmarks.faults.table import FAULTS, summary, table
+from benchmarks.faults.table import summary, table
 from loadtest.options import RunError
 from loadtest.scenario import load
+from loadtest.verdict import COUNTED, Findings
 from tests.loadtest.reports import report
 
 pytestmark = pytest.mark.untraced
@@ -30,7 +31,7 @@ def small() -> Wanted:
 async def test_a_drill_breaks_a_cluster_and_nothing_is_lost(name: str) -> None:
     found = await drilled(DRILLS[name], small())
     made = summary(name, found)
-    assert made["faults"] == dict.fromkeys(FAULTS, 0), found["verdict"]["reasons"]
+    assert made["faults"] == dict.fromkeys(COUNTED, 0), found["verdict"]["reasons"]
     [done] = found["disruptions"]
     assert (done["name"], done["at_s"] >= 4.0) == (name, True)
     assert done["until_s"] is not None
@@ -57,6 +58,40 @@ async def test_clients_of_the_old_life_agree_after_a_restore(shape: str) -> None
     found = await restore.drill(shape, restore.load_of(100, 6), 3.0, 6)
     assert found.ok, found
     assert (found.resynced, found.acknowledged > 0, found.committed > 0) == (6, True, True)
+
+
+BROKEN = [{"name": "takeover", "at_s": 4.0, "until_s": 4.5}]
+
+
+@pytest.mark.parametrize(("status", "judged"), [("pass", "fail"), ("fail", "fail"), ("invalid", "invalid")])
+def test_bystanders_say_nothing_about_the_server_where_the_run_says_nothing(status: str, judged: str) -> None:
+    made = {**report(), "disruptions": BROKEN}
+    made["verdict"]["status"] = status
+    Bystanders().judge(made, "takeover", 200.0)
+    assert made["verdict"]["status"] == judged
+    assert made["verdict"]["reasons"] == ["target: bystanders' p95 is nothing, 200.0 ms wanted"]
+
+
+def test_a_run_that_was_ended_before_the_fault_is_not_judged_by_bystanders() -> None:
+    made = report()
+    Bystanders().judge(made, "takeover", 200.0)
+    assert (made["verdict"]["status"], "bystanders" in made) == ("pass", False)
+
+
+async def test_a_drill_that_would_come_after_the_end_does_not_begin() -> None:
+    short = Wanted(load("drill").scaled(users=0.1, durations=0.1), 75.0, None, 0.0)
+    with pytest.RaisesGroup(RunError, flatten_subgroups=True) as raised:
+        await drilled(DRILLS["worker"], short)
+    assert "worker at 75 s never happens: drill is over after 4.8 s" in str(raised.value.exceptions)
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_whatever_the_harness_counts_is_seen(name: str) -> None:
+    findings = Findings()
+    findings.add(name, "load-1: something", 4711)
+    made = report(findings=findings)
+    assert restore.faults(made) == [f"the load's own documents: {name}"]
+    assert "4711" in shown([summary("worker", made)])
 
 
 def shown(summaries: list[dict[str, Any]]) -> str:

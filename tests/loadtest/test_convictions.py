@@ -310,6 +310,18 @@ async def test_a_server_that_cannot_be_reached_is_told() -> None:
         await run(options)
 
 
+async def test_what_would_break_the_server_after_the_end_is_told() -> None:
+    made = scenario(disruptions=[{"kind": "restart", "at_s": 2.0}])
+    with pytest.raises(RunError, match=r"restart at 2 s never happens: trial is over after 2 s"):
+        await run(Options(made, server_command=command()))
+
+
+def test_tokens_last_until_after_a_run_that_begins_much_later() -> None:
+    made, begins_at = scenario(), time.time() + 86_400
+    one = Run(Options(made, url="ws://127.0.0.1:9/realtime", secret=b"x", start_at=begins_at), None)
+    assert all(each.config["expires_at"] > begins_at + made.duration_s for each in one.generators)
+
+
 async def test_a_remote_server_needs_the_secret_and_is_never_killed() -> None:
     with pytest.raises(PreflightError, match="token-secret-file"):
         await run(Options(scenario(), url="ws://127.0.0.1:9/realtime"))
