@@ -25,6 +25,11 @@ REDIS_MEMORY_MAX = 0.9  # of a machine, the rest is the system's
 REDIS_UTILISATION = 0.6  # of the appends that a master takes
 
 
+def redis_room(redis: Machine) -> float:
+    """What a master on this machine may hold, in bytes."""
+    return REDIS_MEMORY_MAX * redis.memory_gib * GIB
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What is kept of how much. `documents` are those that are changed within `redis_h`."""
@@ -50,8 +55,7 @@ class Kept:
 
     def masters(self, operations_per_s: float, redis: Machine, appends_per_s: float) -> int:
         """The fewest such machines that hold it and take the appends, at most `appends_per_s` each."""
-        room = REDIS_MEMORY_MAX * redis.memory_gib * GIB
-        held = math.ceil(self.redis_bytes(operations_per_s) / room)
+        held = math.ceil(self.redis_bytes(operations_per_s) / redis_room(redis))
         return max(held, math.ceil(operations_per_s / appends_per_s / REDIS_UTILISATION), 1)
 
 

@@ -131,11 +131,12 @@ def _study(
         hot_readers=wanted["hot_readers"],
     )
     load = replace(load, redis_masters=studies.masters_for(load, prices.redis[0]))
-    node, ours = studies.cheapest(load, model, prices, objective)
-    plans = [studies.judged("cheapest", ours, model, node, prices, objective)]
+    machines, ours = studies.cheapest(load, model, prices, objective)
+    plans = [studies.judged("cheapest", ours, model, machines, prices, objective)]
     if nodes is not None:
         given = replace(load, redis_masters=masters or load.redis_masters)
-        plans.append(studies.judged(plan_name, given, model, prices.nodes[0], prices, objective))
+        first = studies.Machines(prices.nodes[0], prices.redis[0])
+        plans.append(studies.judged(plan_name, given, model, first, prices, objective))
     return {
         "format": 1,
         "wanted": dict(wanted),
@@ -144,7 +145,7 @@ def _study(
         "stated": dict(prices.stated),
         "stated_connections": prices.stated_connections,
         "plans": plans,
-        "day": studies.day(ours, model, node, prices, objective) if with_day else None,
+        "day": studies.day(ours, model, machines, prices, objective) if with_day else None,
         "extrapolated": studies.extrapolated(ours, model),
     }
 

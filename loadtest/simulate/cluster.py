@@ -45,6 +45,7 @@ class Costs:
     supervisor_bytes: float = 0.0  # where there are several workers
     ack_bytes: float = 0.0
     delivery_bytes: float = 0.0
+    edit_bytes: float = 0.0  # memory of a node for an edit a second
     redis_append: float = 1 / REDIS_APPENDS_PER_S
     redis_failover_s: float = REDIS_FAILOVER_S
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from loadtest.capacity.model import CostModel
 from loadtest.capacity.prices import Machine, Prices
-from loadtest.capacity.upkeep import DAY, REDIS_UTILISATION, Kept, month
+from loadtest.capacity.upkeep import DAY, REDIS_UTILISATION, Kept, month, redis_room
 from loadtest.simulate.cluster import (
     EVENTS,
     REDIS_APPENDS_PER_S,
@@ -30,6 +30,8 @@ CPU_MAX = 0.8  # of a core a worker may need, a node lost: above it queues run a
 GROWTH = 1.1  # a step of the load on the way to what breaks first
 PERCENT = (5, 50, 95)
 
+APPENDS, REDIS_MEMORY = "appends of Redis", "memory of Redis"  # what more nodes don't help
+
 Interval = tuple[float, float, float]  # low, middle, high
 
 
@@ -45,6 +47,14 @@ class Objective:
     survive: int = 1
     connections_a_worker: float = 19_000
     seeds: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """What a cluster is made of."""
+
+    node: Machine
+    redis: Machine
 
 
 def costs_of(model: CostModel, sample: int) -> Costs:
@@ -65,24 +75,27 @@ def costs_of(model: CostModel, sample: int) -> Costs:
         supervisor_bytes=memory[1],
         ack_bytes=float(model.sent[1]),
         delivery_bytes=float(model.sent[2]),
+        edit_bytes=memory[3],
     )
 
 
-def limits(cluster: Cluster, costs: Costs, node: Machine, lost: int, most: float) -> dict[str, float]:
+def limits(cluster: Cluster, costs: Costs, machines: Machines, lost: int, most: float) -> dict[str, float]:
     """How full each resource is with some nodes lost; 1 is all that may be used."""
     left = max(cluster.nodes - lost, 0)
     if not left:
         return {"nodes": math.inf}
     share = cluster.connections / left
-    rate = cluster.connections * cluster.operations_per_user_s
-    memory = share * costs.connection_bytes + costs.bytes_of_node(cluster.workers_a_node)
+    rate, masters, node = rate_of(cluster), cluster.redis_masters, machines.node
+    memory = share * costs.connection_bytes + rate / left * costs.edit_bytes
+    memory += costs.bytes_of_node(cluster.workers_a_node)
     wire = 8e-6 * rate * costs.bytes_of_edit(cluster.viewers) / left
     return {
         "CPU of a worker": cluster.demand(costs, left * cluster.workers_a_node) / CPU_MAX,
         "memory of a node": memory / (node.memory_gib * GIB),
         "connections of a worker": share / cluster.workers_a_node / most,
         "network of a node": wire / node.network_mbit_s,
-        "Redis": rate / cluster.redis_masters * costs.redis_append / REDIS_UTILISATION,
+        APPENDS: rate / masters * costs.redis_append / REDIS_UTILISATION,
+        REDIS_MEMORY: kept_of(cluster).redis_bytes(rate) / (masters * redis_room(machines.redis)),
     }
 
 
@@ -100,15 +113,23 @@ def outcomes(cluster: Cluster, model: CostModel, kind: str, seeds: int) -> list[
 
 
 def nodes_for(
-    cluster: Cluster, model: CostModel, node: Machine, objective: Objective, samples: Sequence[int] = (0,)
+    cluster: Cluster,
+    model: CostModel,
+    machines: Machines,
+    objective: Objective,
+    samples: Sequence[int] = (0,),
 ) -> int:
     """The fewest nodes that hold the objective; raises StudyError."""
     costs = [costs_of(model, sample) for sample in samples]
     for nodes in range(1 + objective.survive, NODES_MAX):
         tried = replace(cluster, nodes=nodes)
-        full = [limits(tried, one, node, objective.survive, objective.connections_a_worker) for one in costs]
-        if max(one["Redis"] for one in full) > 1:
-            raise StudyError(f"{cluster.redis_masters} Redis master(s) can't take the appends: ask for more")
+        full = [
+            limits(tried, one, machines, objective.survive, objective.connections_a_worker) for one in costs
+        ]
+        for name in (APPENDS, REDIS_MEMORY):
+            if max(one[name] for one in full) > 1:
+                masters = f"{cluster.redis_masters} Redis master(s)"
+                raise StudyError(f"{masters} aren't enough for the {name}: ask for more")
         if max(max(one.values()) for one in full) > 1:
             continue
         reduced = replace(cluster, nodes=nodes - objective.survive)
@@ -135,12 +156,14 @@ def masters_for(cluster: Cluster, redis: Machine) -> int:
     return kept_of(cluster).masters(rate_of(cluster), redis, REDIS_APPENDS_PER_S)
 
 
-def breaks_first(cluster: Cluster, model: CostModel, node: Machine, objective: Objective) -> dict[str, Any]:
+def breaks_first(
+    cluster: Cluster, model: CostModel, machines: Machines, objective: Objective
+) -> dict[str, Any]:
     """By how much the load may grow with all nodes there, and what is full then."""
     costs, factor = costs_of(model, 0), 1.0
     while factor < 1000:
         grown = replace(cluster, connections=cluster.connections * factor)
-        full = limits(grown, costs, node, 0, objective.connections_a_worker)
+        full = limits(grown, costs, machines, 0, objective.connections_a_worker)
         worst = max(full, key=lambda name: full[name])
         if full[worst] > 1:
             return {"at": factor, "what": worst}
@@ -149,26 +172,32 @@ def breaks_first(cluster: Cluster, model: CostModel, node: Machine, objective: O
 
 
 def judged(
-    name: str, cluster: Cluster, model: CostModel, node: Machine, prices: Prices, objective: Objective
+    name: str, cluster: Cluster, model: CostModel, machines: Machines, prices: Prices, objective: Objective
 ) -> dict[str, Any]:
     """Everything about one plan, as plain JSON data."""
     costs = costs_of(model, 0)
     events = {kind: _event(cluster, model, kind, objective) for kind in EVENTS if _applies(kind, cluster)}
-    full = limits(cluster, costs, node, objective.survive, objective.connections_a_worker)
+    full = limits(cluster, costs, machines, objective.survive, objective.connections_a_worker)
     binding = max(full, key=lambda one: full[one])
     return {
         "name": name,
-        "node": node.name,
+        "node": machines.node.name,
         "cluster": asdict(cluster),
-        "holds": full[binding] <= 1 and events["steady"]["p95_ms"][1] <= objective.p95_ms,
+        "holds": full[binding] <= 1 and _reduced_p95_ms(cluster, model, objective) <= objective.p95_ms,
         "full": full,
         "binds": binding,
-        "breaks": breaks_first(cluster, model, node, objective),
+        "breaks": breaks_first(cluster, model, machines, objective),
         "events": events,
         "redis_bytes": kept_of(cluster).redis_bytes(rate_of(cluster)),
         "disk_bytes": kept_of(cluster).disk_bytes(rate_of(cluster)),
-        "bill": dict(money(cluster, costs, node, prices)),
+        "bill": dict(money(cluster, costs, machines.node, prices)),
     }
+
+
+def _reduced_p95_ms(cluster: Cluster, model: CostModel, objective: Objective) -> float:
+    """The middle of the steady p95 with the nodes lost that it is to survive."""
+    reduced = replace(cluster, nodes=cluster.nodes - objective.survive)
+    return interval([one.p95_ms for one in outcomes(reduced, model, "steady", objective.seeds)])[1]
 
 
 def _applies(kind: str, cluster: Cluster) -> bool:
@@ -201,29 +230,30 @@ def money(cluster: Cluster, costs: Costs, node: Machine, prices: Prices) -> Mapp
 
 
 def day(
-    cluster: Cluster, model: CostModel, node: Machine, prices: Prices, objective: Objective
+    cluster: Cluster, model: CostModel, machines: Machines, prices: Prices, objective: Objective
 ) -> dict[str, Any]:
     """Nodes for each hour of a day, and what it saves to have no more than those."""
     hours = []
     for share in DAY:
         least = replace(cluster, connections=max(cluster.connections * share / 100, cluster.viewers + 1))
-        hours.append(nodes_for(least, model, node, objective))
+        hours.append(nodes_for(least, model, machines, objective))
     peak = max(hours)
-    fixed, scaled = peak * node.month, node.month * sum(hours) / len(hours)
+    month_of_node = machines.node.month
+    fixed, scaled = peak * month_of_node, month_of_node * sum(hours) / len(hours)
     return {"nodes": hours, "peak": peak, "fixed_month": fixed, "scaled_month": scaled, "prices": prices.name}
 
 
 def cheapest(
     cluster: Cluster, model: CostModel, prices: Prices, objective: Objective
-) -> tuple[Machine, Cluster]:
-    """The machine, and how many of it, that hold the objective for the least; raises StudyError."""
+) -> tuple[Machines, Cluster]:
+    """The machines, and how many of them, that hold the objective for the least; raises StudyError."""
     found = []
     for node in prices.nodes:
-        sized = replace(cluster, workers_a_node=node.cores)
-        made = replace(sized, nodes=nodes_for(sized, model, node, objective))
-        found.append((money(made, costs_of(model, 0), node, prices)["total"], node, made))
-    _, node, made = min(found, key=lambda one: one[0])
-    return node, made
+        sized, machines = replace(cluster, workers_a_node=node.cores), Machines(node, prices.redis[0])
+        made = replace(sized, nodes=nodes_for(sized, model, machines, objective))
+        found.append((money(made, costs_of(model, 0), node, prices)["total"], machines, made))
+    _, machines, made = min(found, key=lambda one: one[0])
+    return machines, made
 
 
 def extrapolated(cluster: Cluster, model: CostModel) -> list[str]:

@@ -20,7 +20,17 @@ from loadtest.cli.main import main
 from loadtest.options import RunError
 from loadtest.scenario import Scenario
 from loadtest.simulate.cluster import EVENT_AT_S, Cluster, Costs, departures, simulate
-from loadtest.simulate.study import Objective, StudyError, breaks_first, limits, masters_for, nodes_for
+from loadtest.simulate.study import (
+    Machines,
+    Objective,
+    StudyError,
+    breaks_first,
+    costs_of,
+    judged,
+    limits,
+    masters_for,
+    nodes_for,
+)
 from tests.loadtest.reports import report
 
 COSTS = Costs(
@@ -141,37 +151,71 @@ def model() -> Any:
 
 PRICES = load_prices("rfc002")
 NODE = PRICES.nodes[0]
+MACHINES = Machines(NODE, PRICES.redis[0])
 
 
 def test_a_plan_has_the_fewest_nodes_that_hold():
     made = model()
-    asked = Cluster(100_000, 0.1, 4, nodes=1, workers_a_node=2)
-    nodes = nodes_for(asked, made, NODE, Objective())
+    asked = Cluster(100_000, 0.1, 4, nodes=1, workers_a_node=2, redis_masters=2)
+    nodes = nodes_for(asked, made, MACHINES, Objective())
     costs = replace(COSTS, floor_ms=5.0)
-    assert max(limits(replace(asked, nodes=nodes), costs, NODE, 1, 19_000).values()) <= 1
-    assert max(limits(replace(asked, nodes=nodes - 1), costs, NODE, 1, 19_000).values()) > 1
-    more = nodes_for(replace(asked, connections=1_000_000, redis_masters=3), made, NODE, Objective())
+    assert max(limits(replace(asked, nodes=nodes), costs, MACHINES, 1, 19_000).values()) <= 1
+    assert max(limits(replace(asked, nodes=nodes - 1), costs, MACHINES, 1, 19_000).values()) > 1
+    more = nodes_for(replace(asked, connections=1_000_000, redis_masters=20), made, MACHINES, Objective())
     assert 8 * nodes < 10 * more
     assert more > 5 * nodes
 
 
 def test_stricter_objectives_never_need_fewer_nodes():
-    made, asked = model(), Cluster(100_000, 0.1, 4, nodes=1, workers_a_node=2)
-    nodes = [nodes_for(asked, made, NODE, Objective(p95_ms=p95)) for p95 in (200, 50, 10)]
+    made, asked = model(), Cluster(100_000, 0.1, 4, nodes=1, workers_a_node=2, redis_masters=2)
+    nodes = [nodes_for(asked, made, MACHINES, Objective(p95_ms=p95)) for p95 in (200, 50, 10)]
     assert nodes == sorted(nodes)
 
 
 def test_what_cannot_be_reached_is_said():
     with pytest.raises(StudyError, match="the least that was measured is 5"):
-        nodes_for(Cluster(1000, 0.1, 4, 1, 2), model(), NODE, Objective(p95_ms=1))
+        nodes_for(Cluster(1000, 0.1, 4, 1, 2), model(), MACHINES, Objective(p95_ms=1))
 
 
 def test_what_breaks_first_is_named():
     asked = Cluster(10_000, 0.1, 4, nodes=2, workers_a_node=2)
-    found = breaks_first(asked, model(), NODE, Objective(connections_a_worker=3000))
+    found = breaks_first(asked, model(), MACHINES, Objective(connections_a_worker=3000))
     assert found["what"] == "connections of a worker"
     assert masters_for(replace(asked, connections=1_000_000), replace(PRICES.redis[0], memory_gib=9e9)) == 3
     assert masters_for(replace(asked, connections=1_000_000), PRICES.redis[0]) > 3
+
+
+def test_a_plan_whose_redis_can_not_hold_the_data_does_not_hold():
+    asked = Cluster(100_000, 0.1, 4, nodes=10, workers_a_node=2)
+    found = judged("one master", asked, model(), MACHINES, PRICES, Objective(seeds=1))
+    assert (found["binds"], found["holds"]) == ("memory of Redis", False)
+    assert found["full"]["memory of Redis"] == pytest.approx(
+        found["redis_bytes"] / (0.9 * PRICES.redis[0].memory_gib * 2**30)
+    )
+    assert found["breaks"] == {"at": 1.0, "what": "memory of Redis"}
+    enough = replace(asked, redis_masters=masters_for(asked, PRICES.redis[0]))
+    assert judged("more", enough, model(), MACHINES, PRICES, Objective(seeds=1))["holds"]
+    with pytest.raises(StudyError, match=r"1 Redis master.* the memory of Redis: ask for more"):
+        nodes_for(asked, model(), MACHINES, Objective())
+
+
+def test_a_plan_holds_what_is_asked_for_with_nodes_lost():
+    """Two nodes would do, but not with one of them lost: the connections fit, the latency doesn't."""
+    asked = Cluster(20_000, 0.1, 4, nodes=2, workers_a_node=1)
+    made = model()
+    steady = [simulate(replace(asked, nodes=nodes), costs_of(made, 0), "steady", 0) for nodes in (2, 1)]
+    between = (steady[0].p95_ms + steady[1].p95_ms) / 2
+    objective = Objective(p95_ms=between, connections_a_worker=1e6, seeds=1)
+    found = judged("two", asked, made, MACHINES, PRICES, objective)
+    assert found["full"][found["binds"]] <= 1
+    assert found["events"]["steady"]["p95_ms"][1] < between
+    assert not found["holds"]
+
+
+def test_edits_take_memory_of_a_node():
+    asked, costs = Cluster(10_000, 0.1, 4, nodes=2, workers_a_node=2), replace(COSTS, edit_bytes=5e6)
+    more = [limits(asked, one, MACHINES, 0, 19_000)["memory of a node"] for one in (COSTS, costs)]
+    assert more[1] - more[0] == pytest.approx(500 * 5e6 / (NODE.memory_gib * 2**30))
 
 
 def test_the_rfc_s_bill_is_its_own():
@@ -214,7 +258,7 @@ async def test_a_calibration_varies_one_thing_at_a_time():
             "latency_ms": {"delivery": {"p95": 1.0}, "ack": {"p95": 1.0}},
             "generator": {"cpu_cores": 0.1},
         }
-        return {"stages": [stage], "verdict": {"status": "pass"}, "ended_early": ""}
+        return {"stages": [stage], "server": {}, "verdict": {"status": "pass"}, "ended_early": ""}
 
     said: list[str] = []
     found = await calibrate(0.01, 1.0, run, said.append)
