@@ -83,6 +83,16 @@ class Connections:
     def next_timer_ns(self) -> int | None:
         return self._timers[0][0] if self._timers else None
 
+    # -------------------------------------------------------------------------------------- unanswered
+
+    def in_flight(self) -> int:
+        """Submissions without an answer, queued ones included."""
+        return sum(map(self.unanswered, self.users))
+
+    def unanswered(self, user: User) -> int:
+        """The same, of one user."""
+        return len(self.engine.in_flight(user.slot)) + len(user.postponed) + len(user.queue)
+
     # -------------------------------------------------------------------------------------- connecting
 
     def connect_user(self, user: User, now: int) -> None:
@@ -174,7 +184,9 @@ class Connections:
         """Do what the schedule says about a user's connection."""
         user = self.by_index[life.user]
         kind = life.kind
-        if kind == "connect" or (kind == "online" and user.state == "offline"):
+        if kind == "connect":
+            self._arrive(user, now, intended_ns)
+        elif kind == "online" and user.state == "offline":
             user.connect_ns = intended_ns
             self.connect_user(user, now)
         elif kind == "pause" or kind == "read":
@@ -192,6 +204,14 @@ class Connections:
             user.offline_base = self.engine.version(user.slot)
             self.counts["offline_spells"] += 1
 
+    def _arrive(self, user: User, now: int, intended_ns: int) -> None:
+        """Connect; who is still about to leave comes back once that is done."""
+        if user.state in ("live", "closing"):
+            user.return_delay_ms = 0.0
+        elif user.state == "idle":
+            user.connect_ns = intended_ns
+            self.connect_user(user, now)
+
     def _storm(self, user: User, now: int, intended_ns: int) -> None:
         if user.state in ("live", "connecting", "joining"):
             self._drop(user)
@@ -208,7 +228,7 @@ class Connections:
     def _finish(self, user: User, now: int) -> None:
         """Close once everything is answered; a user doesn't leave with its last edit unsaved."""
         user.finishing += 1
-        if (self.engine.in_flight(user.slot) or user.queue) and user.finishing < FINISH_TRIES:
+        if self.unanswered(user) and user.finishing < FINISH_TRIES:
             self.later(now, CLOSE_TIMEOUT_MS / FINISH_TRIES, self._finish, user)
         else:
             user.finishing = 0

@@ -204,14 +204,6 @@ class Crowd(Connections):
 
     # ------------------------------------------------------------------------------------------ the end
 
-    def in_flight(self) -> int:
-        """Submissions without an answer, queued ones included."""
-        return sum(map(self.unanswered, self.users))
-
-    def unanswered(self, user: User) -> int:
-        """The same, of one user."""
-        return len(self.engine.in_flight(user.slot)) + len(user.postponed) + len(user.queue)
-
     def settle(self) -> None:
         """Have nobody change anything any more: who isn't connected stays away, the others only read."""
         self.ending = True

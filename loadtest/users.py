@@ -164,35 +164,28 @@ class User:
         self.kept = 0
         self.postponed: set[int] = set()
 
+    def _made(self, kind: int, index: int, document: Any) -> str:
+        """The next edit as JSON: by the author where there is one, else with regard to a known document."""
+        name = EDIT_KINDS[kind]
+        if self.author is not None:
+            return orjson.dumps(self.author(name, index, document)).decode()
+        if isinstance(document, dict) and not self.plain:
+            return content.informed_edit(name, index, document)
+        return content.blind_edit(name, index)
+
     def edited(self, kind: int, index: int, document: Any) -> dict[str, Any]:
         """The next edit as one operation of a JSON Patch, or a `text`; `document` is None where it is
         unknown."""
-        name = EDIT_KINDS[kind] if EDIT_KINDS[kind] != "undo" else "title"
-        if self.author is not None:
-            return self.author(name, index, document)
-        if isinstance(document, dict) and name in ("description", "attendees"):
-            made = content.informed_edit(name, index, document)
-        else:
-            made = content.blind_edit(name, index)
-        parsed: dict[str, Any] = orjson.loads(made)
-        return parsed
+        operation: dict[str, Any] = orjson.loads(self._made(kind, index, document))
+        return operation
 
     def edit(self, number: int, kind: int, index: int, version: int) -> bytes:
         """The message of the next edit; a replica must have been fed up to `version`."""
-        name = EDIT_KINDS[kind]
         replica = self.replica
-        if self.author is not None:
-            known = replica.document if replica is not None and not replica.problem else None
-            made = orjson.dumps(self.author(name, index, known)).decode()
-            return self.writer.edit(number, version, made)
         if isinstance(replica, Replica) and replica.undo is not None:
-            return self._undoer_edit(number, name, index, version)
-        if name == "undo":
-            name = "title"
-        informed = name in ("description", "attendees") and not self.plain
-        if informed and replica is not None and isinstance(replica.document, dict) and not replica.problem:
-            return self.writer.edit(number, version, content.informed_edit(name, index, replica.document))
-        return self.writer.edit(number, version, content.blind_edit(name, index))
+            return self._undoer_edit(number, EDIT_KINDS[kind], index, version)
+        known = replica.document if replica is not None and not replica.problem else None
+        return self.writer.edit(number, version, self._made(kind, index, known))
 
     def scripts(self) -> dict[int, bytes]:
         """The messages of edits that need no thought, by kind, with gaps (see `loadtest.engine.pure`)."""
@@ -216,6 +209,12 @@ class User:
 
     def offline_patch(self, number: int, version: int) -> bytes:
         """The queue as one patch against the version before the spell; empties it."""
-        edits = [content.register_edit(EDIT_KINDS[kind], index) for _, kind, index in self.queue]
+        edits = [self._kept(kind, index) for _, kind, index in self.queue]
         self.queue.clear()
         return self.writer.patch(number, version, edits)
+
+    def _kept(self, kind: int, index: int) -> str:
+        """One of several edits, of which none knows what those before it left."""
+        if self.author is not None:
+            return self._made(kind, index, None)
+        return content.register_edit(EDIT_KINDS[kind], index)

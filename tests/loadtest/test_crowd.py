@@ -9,6 +9,7 @@ from loadtest.crowd import QUEUE_RETRY_MS, Crowd
 from loadtest.engine import CLOSED, REJECTED
 from loadtest.engine.pure import Engine
 from loadtest.protocols.collab import SEQS_KEPT, Collab
+from loadtest.schedule import Life
 from loadtest.users import Target, User
 
 NOW = 1_000 * MS
@@ -64,6 +65,36 @@ def test_a_queue_has_one_timer_however_often_it_is_tried() -> None:
         crowd.run_timers(NOW + tick * int(QUEUE_RETRY_MS * MS))
         assert asked.times == tick
     assert len(user.queue) == 4
+
+
+def test_nobody_leaves_while_an_edit_waits_to_be_sent_again() -> None:
+    crowd, user = crowd_of_one()
+    write(crowd, 1)
+    flight = crowd.engine.refuse(user.slot, 1)
+    assert flight is not None
+    crowd.resubmit(user, 1, flight, 500, NOW)
+    crowd.live(Life(0.0, 0, "leave"), NOW, NOW)
+    assert (user.state, crowd.unanswered(user)) == ("live", 1)
+    crowd.run_timers(NOW + 501 * MS)
+    crowd.engine.acknowledge(user.slot, 1, 1, NOW)
+    crowd.run_timers(NOW + 600 * MS)
+    assert user.state == "closing"
+
+
+def test_who_comes_again_while_leaving_leaves_first() -> None:
+    crowd, user = crowd_of_one()
+    crowd.connected = 1
+    write(crowd, 1)
+    crowd.live(Life(0.0, 0, "leave"), NOW, NOW)
+    crowd.live(Life(0.1, 0, "connect"), NOW, NOW)
+    assert (user.state, crowd.counts["attempted"], crowd.connected) == ("live", 0, 1)
+    crowd.engine.acknowledge(user.slot, 1, 1, NOW)
+    crowd.run_timers(NOW + 100 * MS)
+    assert (user.state, crowd.connected) == ("closing", 0)
+    crowd.handle([(0, CLOSED, (1000, b""), NOW)])
+    crowd.run_timers(NOW + 200 * MS)
+    assert crowd.counts["attempted"] == 1
+    crowd.end()
 
 
 def test_what_waits_to_be_sent_again_counts_as_unanswered() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ async def test_what_users_write_comes_from_the_file(tmp_path: Path) -> None:
     written = seen.read_text().splitlines()
     assert len(written) == report["counts"]["sent"] > 100
     assert {line.rsplit(" ", 1)[1] for line in written} == {"True", "False"}, "some keep the document"
+
+
+async def test_what_queues_up_offline_is_theirs_too(tmp_path: Path) -> None:
+    file, seen = tmp_path / "mine.py", tmp_path / "seen"
+    file.write_text(f"SEEN = {str(seen)!r}{MINE}")
+    activity = {"mix": {"title": 1}, "offline_per_user_s": 0.6, "offline_s": 0.3}
+    asked = replace(options(file), scenario=scenario(activity=activity))
+    counts = (await run(asked))["counts"]
+    assert counts["merged_offline"] > 0
+    edits = counts["sent"] + counts["offline_patches"] + counts["merged_offline"]
+    assert len(seen.read_text().splitlines()) == edits
 
 
 @pytest.mark.parametrize(("text", "said"), [(None, "no such file"), ("x = 1", "no function edit")])
