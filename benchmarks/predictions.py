@@ -379,7 +379,7 @@ async def _pass(kind: str) -> dict[str, Any]:
     found = await calibrate(SCALE, CALIBRATE_HOLD_S, one, lambda text: print(f"{kind}: {text}", flush=True))
     if kind == "cluster":
         report = await one(idle(round(IDLE[0] * SCALE), CALIBRATE_HOLD_S), TWO_WORKERS)
-        found["points"] += points_of(report, "workers", 2, workers=2)
+        found["points"] += points_of(report, "workers", 2)
     return {**found, "control_cores": controls}
 
 

@@ -4,6 +4,7 @@ A *sample* is plain JSON data, taken every second (`cheap`) and at the stages' e
 
     at_s, cpu_s, rss_bytes, backing_cpu_s, machine_cpu_s, connections, metrics   always
     pss_bytes, kernel_socket_bytes, sockets, slab_socket_bytes          full only, None where unreadable
+    workers                                                             full only: processes that serve
 """
 
 from __future__ import annotations
@@ -56,6 +57,14 @@ def _family(pid: int) -> list[psutil.Process]:
         return [first, *first.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _workers(pid: int) -> int:
+    """How many serve: those below a supervisor, or the process itself."""
+    try:
+        return max(len(psutil.Process(pid).children()), 1)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def _machine_cpu_s() -> float:
@@ -168,6 +177,7 @@ class Observer:
             found["pss_bytes"] = sum(filter(None, pss)) or None
             found["sockets"], found["kernel_socket_bytes"] = sockets or (None, None)
             found["slab_socket_bytes"] = slab_socket_bytes()
+            found["workers"] = sum(map(_workers, pids))
         return found
 
 

@@ -83,7 +83,8 @@ def _server_of_run(scenario: Scenario, samples: Sequence[Mapping[str, Any]], emb
     """The server during the schedule: not while documents are made, answers awaited, histories read."""
     found = _server(_between(samples, 0.0, scenario.duration_s))
     memory = observe.memory_of_a_connection(samples)
-    return {**found, "embedded": embedded, "memory_a_connection": memory}
+    workers = next((one["workers"] for one in samples if one.get("workers")), None)
+    return {**found, "embedded": embedded, "memory_a_connection": memory, "workers": workers}
 
 
 def _others_cores(

@@ -23,12 +23,12 @@ COUNTED = ("appends_per_s", "batches_per_s")  # by the server
 RunScenario = Callable[[Scenario], Awaitable[Mapping[str, Any]]]
 
 
-def points_of(report: Mapping[str, Any], vary: str, value: float, workers: int = 1) -> list[Point]:
-    """The stages of a report of so many workers as points for `loadtest.capacity.model.fit`.
+def points_of(report: Mapping[str, Any], vary: str, value: float) -> list[Point]:
+    """The stages of a report as points for `loadtest.capacity.model.fit`; of one worker where it is not said.
 
     `settled` stages are those whose number of connections stands; the others show what connecting costs.
     """
-    points = []
+    points, workers = [], report["server"].get("workers") or 1
     for stage in report["stages"]:
         server, rates, counts = stage["server"], stage["rates"], stage["counts"]
         span_s = max(stage["duration_s"], 0.5)
@@ -96,7 +96,7 @@ def obstacle(report: Mapping[str, Any], p95_ms: float) -> str | None:
     """Why a load is beyond the knee; None when it isn't."""
     status, p95 = report["verdict"]["status"], report["latency_ms"]["delivery"]["p95"]
     if status == "invalid":
-        return "the generator was the limit"
+        return "the run is invalid: " + "; ".join(report["verdict"]["reasons"][:2])
     if p95 is None or p95 > p95_ms:
         cores = report["stages"][-1]["server"]["cpu_cores"] or 0
         text = f"delivery p95 is {p95 or 0:.0f} ms, {p95_ms:.0f} ms are wanted"

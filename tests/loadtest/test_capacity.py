@@ -297,6 +297,12 @@ def test_points_come_from_the_stages_of_a_report() -> None:
     assert merged_points([report(), {"points": [hold]}])[-1] is hold
 
 
+def test_a_report_of_several_workers_gives_points_of_so_many() -> None:
+    made = report()
+    made["server"]["workers"] = 4
+    assert [point["workers"] for point in merged_points([made, report()])] == [4, 4, 1, 1]
+
+
 def test_a_ramp_down_is_no_stage_whose_connections_stand() -> None:
     down = {"name": "ramp down", "duration_s": 2, "connections": 0}
     stages = [*scenario_data()["stages"], down]
@@ -327,6 +333,7 @@ def test_each_dimension_is_varied_alone() -> None:
         (report(delivery_ms=90), "delivery p95 is 91 ms"),
         (report(cores=0.99, delivery_ms=90), "0.99 cores"),
         (report(cores=0.99, delivery_ms=30), None),
+        (report(others=9.0, delivery_ms=120), "the run is invalid: generator: other processes used 9."),
     ],
 )
 def test_an_obstacle_says_why(made: dict[str, Any], said: str | None) -> None:

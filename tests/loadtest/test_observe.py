@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
+from functools import partial
 
 from loadtest.environment import environment
 from loadtest.observe import (
@@ -80,6 +83,30 @@ def test_a_process_is_sampled() -> None:
     assert sample["at_s"] == 2.5
     assert sample["cpu_s"] > 0
     assert sample["rss_bytes"] > sample["pss_bytes"] > 1 << 20
+
+
+SUPERVISOR = """
+import subprocess, sys
+workers = [subprocess.Popen(["sleep", "60"]) for _ in range(int(sys.argv[1]))]
+print("ready", flush=True)
+sys.stdin.read()
+for one in workers:
+    one.kill()
+"""
+
+
+def test_workers_are_those_below_a_supervisor_or_the_process_itself() -> None:
+    found = []
+    for below in (0, 3):
+        command = [sys.executable, "-c", SUPERVISOR, str(below)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            process.stdout.readline()
+            watched = Observer("ws://127.0.0.1:9/", None, partial(Pids, (process.pid,)))
+            found.append(watched.sample(0.0, full=True)["workers"])
+            process.stdin.close()
+    assert found == [1, 3]
 
 
 def test_a_server_that_cannot_be_scraped_has_no_metrics() -> None:

@@ -301,6 +301,11 @@ def test_a_worse_verdict_and_another_place_are_told() -> None:
 
 
 def test_the_servers_cpu_is_that_of_the_schedule() -> None:
+def test_a_report_says_how_many_workers_served() -> None:
+    assert report()["server"]["workers"] is None
+    assert report(after=[{**sample(11.0, full=True), "workers": 3}])["server"]["workers"] == 3
+
+
     reading = sample(30.0, cores=2.0, full=True)
     made = report(after=[reading])["server"]
     assert (made["cpu_s"], made["cpu_cores"]) == (pytest.approx(5.0), pytest.approx(0.5))
