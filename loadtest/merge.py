@@ -85,11 +85,18 @@ def _worst(parts: Sequence[Data]) -> Data:
 
 
 def _point(parts: Sequence[Data]) -> Data:
-    """One moment: rates and connections add up, of latencies the worst machine's are shown."""
-    worst = max(parts, key=lambda part: part["delivery_ms"]["p95"] or 0.0)
+    """One moment: rates and connections add up, of each latency the worst machine's are shown."""
+    worst: Data = {name: _slowest([part[name] for part in parts]) for name in ("delivery_ms", "ack_ms")}
+    worst["lag_p99_ms"] = max(part["lag_p99_ms"] for part in parts)
     rates = ("scheduled_per_s", "due_per_s", "answered_per_s", "operations_per_s", "deliveries_per_s")
     added = ("connections", "waiting", "generator_cpu_cores", *rates)
-    return {**worst, **{name: sum(part[name] for part in parts) for name in added}}
+    return {**parts[0], **worst, **{name: sum(part[name] for part in parts) for name in added}}
+
+
+def _slowest(parts: Sequence[Data]) -> Data:
+    """The figures with the worst p95, and the longest of all."""
+    worst = max(parts, key=lambda part: part["p95"] or 0.0)
+    return {**worst, "max": max((part["max"] for part in parts if part["max"] is not None), default=None)}
 
 
 def merge(reports: Sequence[Data]) -> Data:
@@ -107,7 +114,8 @@ def merge(reports: Sequence[Data]) -> Data:
     outages = outages_of(scenario, series)
     calm = _sum_of(ordered, "calm_histograms")
     lacking = [what for one in ordered for what in one["generator"].get("lacking", ())]
-    verdict = conclude(scenario, total, calm, findings, outages=outages, lacking=lacking)
+    errors = sum((Counter(one["errors"]) for one in ordered), Counter[str]())
+    verdict = conclude(scenario, total, calm, findings, outages=outages, errors=errors, lacking=lacking)
     connections = _added([one["connections"] for one in ordered])
     return {
         **first,
@@ -122,11 +130,12 @@ def merge(reports: Sequence[Data]) -> Data:
         "generator": _worst([one["generator"] for one in ordered]),
         "stages": [_stage(parts) for parts in zip(*(one["stages"] for one in ordered), strict=True)],
         "counts": dict(total.counts),
-        "errors": dict(sum((Counter(one["errors"]) for one in ordered), Counter())),
+        "errors": dict(errors),
         "closes": dict(sum((Counter(one["closes"]) for one in ordered), Counter())),
         "series": series,
         "outages": [one.document() for one in outages],
         "histograms": {k: v for k, v in total.encoded().items() if k not in ("connect", "sync")},
+        "calm_histograms": calm.encoded() if any(one.get("calm_histograms") for one in ordered) else {},
         "connect_histograms": {k: v for k, v in total.encoded().items() if k in ("connect", "sync")},
         "curves": {name: total.histograms[name].curve() for name in ("delivery", "ack")},
         "findings": findings.document(),

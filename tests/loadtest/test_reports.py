@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from loadtest.compare import compare, differences_of_place, differs, verdict_worse
+from loadtest.histogram import Latencies
 from loadtest.merge import MergeError, merge
 from loadtest.options import Progress
 from loadtest.recorder import joined, summed
@@ -25,7 +26,7 @@ from loadtest.report.page import render
 from loadtest.report.terminal import print_report, sparkline, view
 from loadtest.scenario import parse
 from loadtest.verdict import Findings
-from tests.loadtest.reports import interval, report, sample, scenario_data
+from tests.loadtest.reports import RATE, interval, report, sample, scenario_data
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -300,12 +301,12 @@ def test_a_worse_verdict_and_another_place_are_told() -> None:
     assert any("64" in line for line in differences_of_place(report(), other))
 
 
-def test_the_servers_cpu_is_that_of_the_schedule() -> None:
 def test_a_report_says_how_many_workers_served() -> None:
     assert report()["server"]["workers"] is None
     assert report(after=[{**sample(11.0, full=True), "workers": 3}])["server"]["workers"] == 3
 
 
+def test_the_servers_cpu_is_that_of_the_schedule() -> None:
     reading = sample(30.0, cores=2.0, full=True)
     made = report(after=[reading])["server"]
     assert (made["cpu_s"], made["cpu_cores"]) == (pytest.approx(5.0), pytest.approx(0.5))
@@ -331,6 +332,42 @@ def test_a_fault_seen_by_one_machine_is_everybodys() -> None:
     findings.add("reordered", "doc: swapped")
     whole = merge([report(share=(1, 2)), report(share=(2, 2), findings=findings)])
     assert (whole["verdict"]["status"], whole["verdict"]["reordered"]) == ("fail", 1)
+
+
+def test_why_edits_were_refused_is_said_of_shares_too() -> None:
+    refused = [interval(number) for number in range(20)]
+    for one in refused:
+        one["counts"] |= {"acks": RATE - 1, "refused": 1}
+    whole = merge([report(share=(1, 2)), report(share=(2, 2), intervals=refused)])
+    assert "4 x RATE_LIMITED: raise limits.operations_per_minute" in str(whole["verdict"]["reasons"])
+
+
+def stalled(ack_ms: float = 0.0) -> list[dict[str, Any]]:
+    """Intervals of which two are silent, and one after them has an edit that waited so long."""
+    found = [interval(number) for number in range(20)]
+    for one in found[10:12]:
+        one["counts"] = {"scheduled": RATE}
+        one["histograms"] = {}
+    if ack_ms:
+        late = Latencies()
+        late.record(int(1000 * ack_ms))
+        found[12]["histograms"]["ack"] += late.pairs()
+    return found
+
+
+def test_of_shares_the_longest_wait_is_that_of_any_machine() -> None:
+    slow = [interval(number, 90.0) if number > 11 else one for number, one in enumerate(stalled())]
+    whole = merge([report(share=(1, 2), intervals=slow), report(share=(2, 2), intervals=stalled(5000.0))])
+    assert whole["series"][12]["delivery_ms"]["p95"] > 90
+    assert whole["series"][12]["ack_ms"]["max"] == pytest.approx(5000, rel=0.01)
+
+
+def test_what_shares_are_judged_by_is_in_their_sum() -> None:
+    targets = {"delivery_p95_ms": 100, "recovery_max_s": 5}
+    parts = [report(share=(n, 2), intervals=stalled(), targets=targets) for n in (1, 2)]
+    calm = [Latencies.decode(one["calm_histograms"]["delivery"]).total for one in (*parts, merge(parts))]
+    assert 0 < calm[0] == calm[1] == calm[2] / 2
+    assert merge([report(share=(1, 2)), report(share=(2, 2))])["calm_histograms"] == {}
 
 
 @pytest.mark.parametrize(
