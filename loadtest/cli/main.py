@@ -174,7 +174,7 @@ def run_command(
     the moment its edit was meant to leave. Some users keep the whole document, the others check that versions
     come one by one. At the end all documents and histories are compared with the server's.
 
-    Exit status: 0 pass; 1 fail, with the fault's name; 2 invalid: the generator itself was the limit.
+    Exit status: 0 pass; 1 fail, with the fault's name; 2 invalid: it says nothing about the server, and why.
 
     \b
     The JSON has: verdict.{status,lost_acknowledged,gaps,duplicates,reordered,diverged,reasons},
