@@ -52,11 +52,6 @@ class Latencies:
         """Count one latency."""
         self.counts[count_index(value_us)] += times
 
-    def record_all(self, values_us: np.ndarray[Any, Any]) -> None:
-        """Count many latencies (int64)."""
-        positions = np.searchsorted(_VALUES, np.clip(values_us, 0, _VALUE_MAX))
-        self.counts += np.bincount(positions, minlength=COUNTS)
-
     def add(self, other: Latencies) -> None:
         """Count everything that `other` counted."""
         self.counts += other.counts

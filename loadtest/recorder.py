@@ -102,7 +102,6 @@ def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "connections": sum(part["connections"] for part in parts),
         "cpu_s": total.cpu_s,
         "cpu_here_s": sum(part.get("cpu_here_s", part["cpu_s"]) for part in parts),
-        "cpu_max_s": max(part["cpu_s"] for part in parts),
         "counts": dict(total.counts),
         "histograms": {name: one.pairs() for name, one in total.histograms.items()},
     }

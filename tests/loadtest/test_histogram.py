@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-import numpy as np
 import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import given
@@ -54,17 +53,6 @@ def test_parts_of_several_processes_add_up_to_the_whole() -> None:
     total.add_pairs(parts[0].pairs())
     total.add(Latencies.decode(parts[1].encode()))
     assert (total.counts == whole.counts).all()
-
-
-def test_many_at_once_are_counted_as_one_by_one() -> None:
-    one_by_one, at_once = Latencies(), Latencies()
-    values_us = [-5, 0, 1, 2047, 2048, *sample(4), HIGHEST_US, HIGHEST_US * 10]
-    for value_us in values_us:
-        one_by_one.record(value_us)
-    at_once.record_all(np.array(values_us, np.int64))
-    assert (at_once.counts == one_by_one.counts).all()
-    at_once.record_all(np.array([], np.int64))
-    assert at_once.total == len(values_us)
 
 
 def test_a_position_that_comes_twice_counts_twice() -> None:
