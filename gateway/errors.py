@@ -52,7 +52,7 @@ class PatchError(GatewayError):
 class Refusal(GatewayError):
     """A client's message is refused: it becomes an ERROR (docs/reference/protocol.md#error).
 
-    `details` are further members of the payload (`retry_after_ms`, `version`, `server_state`, `outcome`).
+    `details` are further members of the payload (`retry_after_ms`, `version`, `outcome`, `seq_last`, ...).
     """
 
     def __init__(self, code: str, message: str, **details: Any) -> None:

@@ -287,7 +287,8 @@ SCHEMAS: JsonObject = {
             "epoch": VERSION,
             "retry_after_ms": {"type": "integer"},
             "outcome": {"enum": ["none", "unknown"]},
+            "seq_last": {"type": "integer", "description": "With SEQ_TOO_OLD: the newest that is known"},
         },
-        *("code", "version", "epoch", "retry_after_ms", "outcome"),
+        *("code", "version", "epoch", "retry_after_ms", "outcome", "seq_last"),
     ),
 }

@@ -176,6 +176,10 @@ class History:
             return False  # newer than the last one: the usual case
         return len(memory) >= self._seq_kept and seq < min(memory)
 
+    def newest_seq(self, user_id: str, client_id: str) -> int:
+        """The newest `seq` that is known of a client; 0 for none."""
+        return max(self._clients.get((user_id, client_id), ()), default=0)
+
     def remember(self, memory: ClientMemory, seq: int, version: int, digest: str) -> None:
         """A client's newest submission; the oldest is forgotten for it."""
         memory[seq] = (version, digest)

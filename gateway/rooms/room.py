@@ -433,7 +433,8 @@ class Room:
         if self.history.forgot(submission.user_id, submission.client_id, seq):
             kept = self._shared.config.log.seq_kept
             text = f"seq {seq} is older than the last {kept}, which are kept; resume first."
-            self._refuse(submission, Refusal("SEQ_TOO_OLD", text))
+            newest = self.history.newest_seq(submission.user_id, submission.client_id)
+            self._refuse(submission, Refusal("SEQ_TOO_OLD", text, seq_last=newest))
             return True
         return False
 

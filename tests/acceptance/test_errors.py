@@ -244,8 +244,9 @@ async def test_a_seq_is_used_for_one_content_only_and_old_ones_are_forgotten(nod
         assert refused.value.code == "SEQ_REUSED"
         for seq in range(3, 20):
             await submit(opened, resource, seq - 1, replace("/title", str(seq)), seq=seq)
-        with pytest.raises(Refused, match="SEQ_TOO_OLD"):
+        with pytest.raises(Refused, match="SEQ_TOO_OLD") as refused:
             await submit(opened, resource, 1, replace("/title", "0"), seq=2)
+        assert refused.value.payload["seq_last"] == 19
         again = await submit(opened, resource, 3, replace("/title", "4"), seq=4)
         assert (again["version"], again["duplicate"]) == (4, True)
 

@@ -179,6 +179,15 @@ async def test_an_edit_goes_by_the_rules_of_an_op(tmp_path, transport):
         assert other.status_code == 400
 
 
+async def test_a_seq_that_was_forgotten_is_answered_with_the_newest(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        await node.client.put(EVENT, json={"title": "Launch"})
+        for seq in range(2, 19):
+            await node.client.post(EDITS, json=retitled(str(seq), seq - 1, seq=seq))
+        late = await node.client.post(EDITS, json=retitled("late", 1, seq=1))
+        assert (late.status_code, late.json()["code"], late.json()["seq_last"]) == (409, "SEQ_TOO_OLD", 18)
+
+
 async def test_an_edit_over_http_leaves_the_socket_of_its_client_open(tmp_path, transport):
     async with served(tmp_path, transport) as node, node.linked("poller") as link:
         await node.client.put(EVENT, json={"title": "Launch"})

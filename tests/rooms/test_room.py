@@ -348,7 +348,7 @@ def test_a_seq_older_than_those_that_are_kept_is_too_old():
     committed_versions = list(ann.versions)
     table.edit(ann, titled("late"), seq=1)
     assert table.room.prepare() is None
-    assert [refusal.code for refusal in ann.refusals] == ["SEQ_TOO_OLD"]
+    assert [(refusal.code, refusal.details["seq_last"]) for refusal in ann.refusals] == [("SEQ_TOO_OLD", 4)]
     assert ann.versions == committed_versions
 
 
