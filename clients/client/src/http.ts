@@ -16,6 +16,10 @@ import { RequestError } from "./errors.js";
 import { type Change, type Payload, summaryOf } from "./wire.js";
 
 type Query = Record<string, string | number | Date | undefined>;
+interface Answer {
+  response: Response;
+  content: Payload;
+}
 
 const TIMEOUT_MS = 20_000;
 const HISTORY_LIMIT = 50;
@@ -63,26 +67,22 @@ export class HttpApi {
     this.#token = null;
   }
 
-  /** The answer with what it holds: nothing where that is no JSON, or doesn't come in time. */
-  async #send(
-    method: string,
-    path: string,
-    query: Query,
-    body?: Json,
-  ): Promise<{ response: Response; content: Payload }> {
-    this.#token ??= Promise.resolve(this.options.getToken());
-    let token: string;
-    try {
-      token = await this.#token;
-    } catch (error) {
-      this.#token = null;
-      throw error;
-    }
+  /** The answer with what it holds: nothing where that is no JSON, or doesn't come in time, nor does the token. */
+  async #send(method: string, path: string, query: Query, body?: Json): Promise<Answer> {
     const aborter = new AbortController();
-    const timer = this.environment.setTimeout(() => aborter.abort(), TIMEOUT_MS);
-    const headers: Record<string, string> = { authorization: `Bearer ${token}` };
-    if (body !== undefined) headers["content-type"] = "application/json";
+    let timer: unknown;
+    const late = new Promise<never>((_, reject) => {
+      timer = this.environment.setTimeout(() => {
+        this.renew(); // it may be the token that doesn't come
+        aborter.abort();
+        reject(new Error("There was no token in time"));
+      }, TIMEOUT_MS);
+    });
     try {
+      const headers: Record<string, string> = {
+        authorization: `Bearer ${await Promise.race([this.#tokenNow(), late])}`,
+      };
+      if (body !== undefined) headers["content-type"] = "application/json";
       const response = await this.environment.fetch(this.#base + path + text(query), {
         method,
         headers,
@@ -92,6 +92,16 @@ export class HttpApi {
       return { response, content: (await response.json().catch(() => null)) ?? {} };
     } finally {
       this.environment.clearTimeout(timer);
+    }
+  }
+
+  async #tokenNow(): Promise<string> {
+    this.#token ??= Promise.resolve(this.options.getToken());
+    try {
+      return await this.#token;
+    } catch (error) {
+      this.#token = null;
+      throw error;
     }
   }
 

@@ -25,7 +25,7 @@ export interface Peer {
   onMessage(message: Message): void;
   /** Send and fetch everything over HTTP, as long as it `isOn`; rejects where the server can't be reached. */
   poll(isOn: () => boolean): Promise<void>;
-  /** This client's name at the server is taken (4409). */
+  /** No connection is tried any more until the application wants one. */
   onDenied(reason: ConnectionReason): void;
 }
 
@@ -58,6 +58,8 @@ export class ServerConnection {
   #onlineSince = Infinity; // not yet
   #isPolling = false; // between polls a socket is tried, which isn't shown
   #isPaced = false; // the server set the pace: no event cuts the wait short
+  #isInRound = false; // a round of polling runs
+  #isNudged = false; // another comes soon
   #goAwayUntil = 0;
   #unsubscribe: ((() => void) | undefined)[];
 
@@ -109,8 +111,11 @@ export class ServerConnection {
 
   /** There is something to send: wakes an idle connection, and polls soon. */
   nudge(): void {
-    if (this.#phase === "polling") this.#timer.set(POLL_SOON_MS, () => this.#poll());
-    else this.#onActivity();
+    if (this.#phase !== "polling") this.#onActivity();
+    else if (!this.#isNudged) {
+      this.#isNudged = true;
+      if (!this.#isInRound) this.#pollLater();
+    }
   }
 
   // ---------------------------------------------------------------------------------------------- phases
@@ -119,6 +124,7 @@ export class ServerConnection {
     const wasOnline = this.#phase === "online";
     this.#phase = phase;
     this.#turn++;
+    this.#isInRound = this.#isNudged = false;
     this.#timer.end();
     if (phase !== "online") {
       this.#link?.close();
@@ -261,20 +267,26 @@ export class ServerConnection {
   }
 
   async #poll(): Promise<void> {
-    const turn = ++this.#turn;
-    this.#timer.end();
+    const turn = this.#turn;
     const isOn = () => turn === this.#turn;
-    try {
-      await this.peer.poll(isOn);
-    } catch {
-      if (isOn()) this.#onPollFailed();
-      return;
-    }
-    if (isOn()) this.#pollLater();
+    this.#isInRound = true;
+    this.#isNudged = false;
+    const isAnswered = await this.peer.poll(isOn).then(
+      () => true,
+      () => false,
+    );
+    if (!isOn()) return;
+    this.#isInRound = false;
+    if (isAnswered) this.#pollLater();
+    else this.#onPollFailed();
   }
 
-  /** Sockets may work again: they are tried before each poll. */
+  /** Soon, where there is something to send; else sockets may work again: they are tried before. */
   #pollLater(): void {
+    if (this.#isNudged) {
+      this.#timer.set(POLL_SOON_MS, () => this.#poll());
+      return;
+    }
     const ms = this.#isInBackground() ? POLL_BACKGROUND_MS : POLL_MS;
     this.#timer.set(this.#jittered(ms), () => this.#attempt());
   }
