@@ -94,7 +94,6 @@ class GatewayClient implements Client, Peer {
     }
     if (this.#tabs) return this.#tabs.start();
     await this.#keeper.own(() => this.#adopt());
-    for (const { state } of this.#registry.documents) void state.store(); // what was made before
     if (this.#keeper.isOwner) await this.#lead();
   }
 

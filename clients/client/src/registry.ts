@@ -21,7 +21,7 @@ const DOUBLINGS_MAX = 6;
 export class Registry {
   #documents = new Map<string, Held<Document<Json>>>();
   #calendars = new Map<string, Held<LiveCalendar>>();
-  #attached = new Set<Document<Json>>(); // those whose record was looked for: they take part in the wire
+  #attached = new Map<string, Document<Json>>(); // those whose record was looked for: they take part in the wire
 
   constructor(
     private readonly context: DocumentContext,
@@ -51,10 +51,11 @@ export class Registry {
 
   /** A document takes part once its record was looked for: what was kept comes before what the server says. */
   async #attach(document: Document<Json>): Promise<void> {
-    await this.started();
-    await document.state.restore();
-    if (document.state.status === "closed") return;
-    this.#attached.add(document);
+    const { state } = document;
+    state.restored = this.started().then(() => state.restore());
+    await state.restored;
+    if (state.status === "closed") return;
+    this.#attached.set(state.key, document);
     if (this.context.link()) document.wire.subscribe();
     else this.context.nudge();
   }
@@ -64,10 +65,11 @@ export class Registry {
     if (!held || --held.holders > 0) return;
     // What isn't sent yet goes first; and a page that closes and opens at once keeps its subscription.
     const end = () => {
-      if (held.holders > 0 || held.item.snapshot.pending || this.#documents.get(key) !== held) return;
+      if (held.holders > 0) return ended();
+      if (held.item.snapshot.pending || this.#documents.get(key) !== held) return;
       ended();
       this.#documents.delete(key);
-      this.#attached.delete(held.item);
+      this.#attached.delete(key);
       void held.item.end();
     };
     const ended = held.item.subscribe(end);
@@ -78,11 +80,8 @@ export class Registry {
   openQueued(key: string): void {
     const at = key.indexOf(":");
     const document = this.open(key.slice(0, at), key.slice(at + 1));
-    const end = document.subscribe(() => {
-      if (document.snapshot.pending || document.snapshot.status === "loading") return;
-      end();
-      document.close();
-    });
+    const { close } = document;
+    void document.until(({ pending, status }) => !pending && status !== "loading").then(close);
   }
 
   calendar(id: string): Calendar {
@@ -122,9 +121,9 @@ export class Registry {
 
   /** Where the server takes it, all documents in one message: it takes none of them where one is refused. */
   #subscribe(link: Sender): void {
-    const allowed = [...this.#attached].filter(({ state }) => !state.denial);
+    const allowed = [...this.#attached.values()].filter(({ state }) => !state.denial);
     const documents = link.features.includes("subscribe_many") && allowed.length > 1 ? allowed : [];
-    for (const one of this.#attached) if (!documents.includes(one)) one.wire.subscribe();
+    for (const one of this.#attached.values()) if (!documents.includes(one)) one.wire.subscribe();
     if (!documents.length) return;
     for (const { wire } of documents) wire.onOnline();
     const resources = documents.map(({ wire }) => wire.subscription());
@@ -134,7 +133,7 @@ export class Registry {
   }
 
   onOffline(): void {
-    for (const document of this.#attached) document.onOffline();
+    for (const document of this.#attached.values()) document.onOffline();
     for (const { item } of this.#calendars.values()) item.onOffline();
   }
 
@@ -143,7 +142,7 @@ export class Registry {
     const key = resourceOf(payload);
     if (type.startsWith("CHILD") || (type === "ERROR" && payload.ref === "children")) {
       this.#onCalendar(message);
-    } else if (key !== null) this.#documents.get(key)?.item.wire.onMessage(message);
+    } else if (key !== null) this.#attached.get(key)?.wire.onMessage(message);
     else if (type === "ERROR") this.#onError(message);
   }
 
@@ -175,7 +174,9 @@ export class Registry {
   /** An error that names no resource is the answer to a SUBSCRIBE, or to nothing that is known. */
   #onError(message: Message): void {
     const { ref, code, message: text } = message.payload;
-    const asked = [...this.#attached].filter(({ wire }) => ref !== null && wire.subscribeRef === ref);
+    const asked = [...this.#attached.values()].filter(
+      ({ wire }) => ref !== null && wire.subscribeRef === ref,
+    );
     const isOfOne = asked.length > 1 && FINAL.includes(String(code)); // which one, each finds out alone
     for (const { wire } of asked) isOfOne ? wire.subscribe() : wire.onMessage(message);
     const problem: Problem = { code: "ERROR", message: String(text), refusal: message.payload };
@@ -188,13 +189,9 @@ export class Registry {
 
   /** Everything over HTTP, as long as it `isOn`. Rejects where there is no answer to anything. */
   async poll(isOn: () => boolean): Promise<void> {
+    const { pollAll } = await import("./documents/polling.js");
     const calendars = [...this.#calendars.values()].map(({ item }) => item);
-    const failures: unknown[] = [];
-    const all = [...this.#attached, ...calendars];
-    for (const one of all) {
-      if (isOn()) await one.poll(isOn).catch((error) => failures.push(error));
-    }
-    if (failures.length && failures.length === all.length) throw failures[0];
+    await pollAll([...this.#attached.values()], calendars, isOn);
   }
 
   async end(): Promise<void> {

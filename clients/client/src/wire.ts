@@ -24,6 +24,16 @@ export interface Change {
   summary?: string;
 }
 
+/** What became of a submission: an OP_ACK, an answer over HTTP, or one's own change. */
+export interface Answer {
+  version: number;
+  /** Where they aren't what was sent. */
+  operations?: Patch;
+  conflicts?: WireConflict[];
+  /** It was committed before, and is answered again. */
+  duplicate?: boolean;
+}
+
 export interface WireConflict {
   index: number;
   path: string;

@@ -95,9 +95,17 @@ function used(request: ReplicaRequest): unknown {
     replicas.set(request.replica, new Replica(document, version, { strategies: request.strategies ?? {} }));
     return state(request.replica, null);
   }
-  const result = (replica[call] as (...given: never[]) => unknown)(...given);
+  const result = called(replica, call, given);
   const isAnswer = call === "resend" || call === "resubmit";
   return state(request.replica, isAnswer ? result : call === "receive" ? null : replica.next());
+}
+
+function called(replica: Replica, call: Exclude<ReplicaRequest["call"], "new">, given: never[]): unknown {
+  if (call === "resend") return replica.inFlight ?? replica.next();
+  if (call !== "reload") return (replica[call] as (...given: never[]) => unknown)(...given);
+  const [document, version, isIncluded] = given as unknown as [Json, number, boolean];
+  if (isIncluded) replica.included();
+  return replica.reload(document, version);
 }
 
 /** The replica as it is now. It is saved and opened again now and then, as it is when an app is closed. */

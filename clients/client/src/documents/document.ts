@@ -15,7 +15,7 @@ import type {
   ViewChange,
 } from "../api.js";
 import { EditError, StoreFullError } from "../errors.js";
-import { PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
+import { equal, PatchError, type Replica, textDifference, writeDelta } from "../kernel/index.js";
 import { carriedConflict, patchOf, type Unresolved, valueAt } from "./conflicts.js";
 import type { DocumentContext } from "./context.js";
 import { NO_EPOCH } from "./replicator.js";
@@ -62,6 +62,7 @@ export class Document<T = Json> implements SharedDocument<T> {
       this.#edited(() => this.state.replicator.edit(patch, joins), isTyped);
     } catch (error) {
       if (!(error instanceof PatchError)) throw error;
+      this.#bursts.end();
       throw new EditError(error.code, error.message, error.index);
     }
     if (isTyped) this.presence.setTyping(true);
@@ -145,10 +146,11 @@ export class Document<T = Json> implements SharedDocument<T> {
     if (this.state.leading) await saved.wait(EVERYTHING, this.snapshot.pending ? 0 : EVERYTHING);
   }
 
-  #until(isSo: () => boolean): Promise<void> {
+  /** Resolves when it is so; looked at after each change of the document or of the store's state. */
+  until(isSo: (now: DocumentSnapshot<T>) => boolean): Promise<void> {
     return new Promise((resolve) => {
       const look = () => {
-        if (!isSo()) return;
+        if (!isSo(this.snapshot)) return;
         for (const end of ends) end();
         resolve();
       };
@@ -162,7 +164,7 @@ export class Document<T = Json> implements SharedDocument<T> {
     const { keeper } = this.context;
     // Where another tab has the store, that one tells.
     const isEnded = () => this.snapshot.status === "closed";
-    await this.#until(() => this.snapshot.isStored || keeper.isOwner || keeper.isFailing || isEnded());
+    await this.until(({ isStored }) => isStored || keeper.isOwner || keeper.isFailing || isEnded());
     if (this.snapshot.isStored || (await state.store())) return;
     if (keeper.isFailing) throw new StoreFullError(`${state.key} has edits that aren't stored.`);
     if (isEnded()) throw this.#closed();
@@ -224,7 +226,7 @@ export class Document<T = Json> implements SharedDocument<T> {
         conflict = carriedConflict(conflict, before, operations);
       }),
       state.refused.add(() => {
-        if (valueAt(state.view, conflict.path) === value) return;
+        if (equal(valueAt(state.view, conflict.path), value)) return;
         state.conflicts = [conflict, ...state.conflicts];
         over();
       }),
@@ -294,11 +296,6 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   // -------------------------------------------------------------------------------- for the client only
-
-  async poll(isOn: () => boolean): Promise<void> {
-    const { poll } = await import("./polling.js");
-    await poll(this.state, this.wire, isOn);
-  }
 
   onOffline(): void {
     this.state.isLive = false;

@@ -1,18 +1,40 @@
-/** One document over HTTP, where there is no socket: fetch what is missing, send what waits. */
+/** Over HTTP, where there is no socket: of each document what is missing is fetched, and what waits is sent. */
 
-import type { Json, Role } from "../api.js";
+import type { Json } from "../api.js";
 import { RequestError } from "../errors.js";
 import { resourcePath } from "../http.js";
 import { GapError, PatchError } from "../kernel/index.js";
-import type { Change, Missing } from "../wire.js";
+import type { Answer, Missing } from "../wire.js";
+import type { Document } from "./document.js";
 import type { ServerError } from "./refusals.js";
 import type { DocumentState } from "./state.js";
 import type { DocumentWire } from "./wire.js";
 
-type Fetched = Missing & { document: Json; role?: Role };
+type Fetched = Missing & { document: Json };
 
-/** One round, as long as it `isOn`. Rejects where there is no answer; a refusal is told to the document. */
-export async function poll(state: DocumentState, wire: DocumentWire, isOn: () => boolean): Promise<void> {
+/** One round, as long as it `isOn`. Rejects where there is no answer to anything. */
+export async function pollAll(
+  documents: readonly Document<Json>[],
+  calendars: readonly { poll(): Promise<void> }[],
+  isOn: () => boolean,
+): Promise<void> {
+  const polls = [
+    ...documents.map(
+      ({ state, wire }) =>
+        () =>
+          poll(state, wire, isOn),
+    ),
+    ...calendars.map((calendar) => () => calendar.poll()),
+  ];
+  const failures: unknown[] = [];
+  for (const ask of polls) {
+    if (isOn()) await ask().catch((error) => failures.push(error));
+  }
+  if (failures.length && failures.length === polls.length) throw failures[0];
+}
+
+/** Rejects where there is no answer; a refusal is told to the document. */
+async function poll(state: DocumentState, wire: DocumentWire, isOn: () => boolean): Promise<void> {
   try {
     await fetchMissing(state, wire, isOn);
     await sendPending(state, wire, isOn);
@@ -34,12 +56,12 @@ async function fetchMissing(state: DocumentState, wire: DocumentWire, isOn: () =
   const http = await state.context.http();
   const answer = await http.document(resourcePath(state.type, state.id), seen);
   if (!answer || !isOn()) return;
-  const { document, role, ...missing } = answer as unknown as Fetched;
-  if (role) state.role = role;
+  const { document, ...missing } = answer as unknown as Fetched;
+  const { needsState } = wire;
   try {
     wire.resume(missing.changes ? missing : { ...missing, state: document });
   } catch (error) {
-    if (!(error instanceof GapError || error instanceof PatchError) || wire.needsState) throw error;
+    if (!(error instanceof GapError || error instanceof PatchError) || needsState) throw error;
     wire.needsState = true;
     await fetchMissing(state, wire, isOn);
   }
@@ -56,8 +78,7 @@ async function sendPending(state: DocumentState, wire: DocumentWire, isOn: () =>
     if (!isOn()) return;
     try {
       const answer = await http.request("POST", path, "version", {}, wire.payloadOf(next));
-      const { version, operations, conflicts } = answer as unknown as Change;
-      replicator.acknowledge(next.seq, version, operations, conflicts);
+      replicator.acknowledge(next.seq, answer as unknown as Answer);
       void state.store();
     } catch (error) {
       if (error instanceof GapError) return fetchMissing(state, wire, isOn); // others were faster: the rest goes next time

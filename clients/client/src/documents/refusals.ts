@@ -4,12 +4,14 @@ import type { Patch } from "../api.js";
 import type { Replica } from "../kernel/index.js";
 import type { WireConflict } from "../wire.js";
 import { fromWire } from "./conflicts.js";
-import type { Refusal, Replicator } from "./replicator.js";
+import { NO_EPOCH, type Refusal, type Replicator } from "./replicator.js";
 
 export interface ServerError extends Refusal {
   /** The server's newest version. */
   version?: number;
   retry_after_ms?: number;
+  /** With SEQ_TOO_OLD: the newest that it knows of this client. */
+  seq_last?: number;
   conflicts?: WireConflict[];
 }
 
@@ -41,6 +43,9 @@ export function verdictOn(error: ServerError, replicator: Replicator): Verdict {
       replicator.renumber();
       return { next: "again" };
     case "SEQ_TOO_OLD":
+      // As under another name: the server can't say whether it has this edit, so the states are merged.
+      replicator.renumber((error.seq_last ?? 0) + 1);
+      replicator.epoch = NO_EPOCH;
       return { next: "reload" };
     case "CONFLICT":
       if (error.conflicts?.length) return asked(error.conflicts, error.version, replicator);

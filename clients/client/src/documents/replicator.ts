@@ -9,6 +9,7 @@ import type { Json, Patch, Strategies } from "../api.js";
 import {
   difference,
   emit,
+  GapError,
   isSame,
   lower,
   merge,
@@ -19,7 +20,7 @@ import {
   type SavedReplica,
   settle,
 } from "../kernel/index.js";
-import type { Change, Missing, WireConflict } from "../wire.js";
+import type { Answer, Change, Missing } from "../wire.js";
 import { fromMerge, fromWire, type Unresolved } from "./conflicts.js";
 import { Flight } from "./flight.js";
 import { write } from "./pieces.js";
@@ -91,7 +92,7 @@ export class Replicator {
   /** Nothing is known of the document: edits start from nothing, and from no history. */
   begin(): void {
     this.epoch = NO_EPOCH;
-    this.#follow(new Replica(null, 0, { strategies: this.strategies }));
+    this.#start(null, 0);
   }
 
   /** Go on with a replica that was changed as JSON. */
@@ -224,16 +225,16 @@ export class Replicator {
   /** What was missed. `GapError`: ask again without a version. */
   resume(missing: Missing): void {
     const { replica } = this;
-    if (!replica) {
-      this.#start(missing.state ?? null, missing.version);
-      for (const change of missing.changes ?? []) this.#receive(change);
-    } else if (missing.changes && missing.epoch === this.epoch) {
+    const { state, changes, version, epoch } = missing;
+    const goesOn = replica && epoch === this.epoch;
+    if (state === undefined && !(goesOn && changes)) throw new GapError(); // of what isn't known
+    if (goesOn) {
       this.#sendAtBase(replica);
-      for (const change of missing.changes) this.#receive(change);
-    } else if (missing.epoch !== this.epoch || missing.version - replica.version > REBASE_VERSIONS_MAX) {
-      this.#merge(replica.document, replica.view, missing.state ?? null, missing.version);
-    } else this.#reload(replica, missing);
-    this.epoch = missing.epoch;
+      if (changes) for (const change of changes) this.#receive(change);
+      else this.#reload(replica, missing);
+    } else if (replica) this.#merge(replica, state as Json, version);
+    else this.#start(state as Json, version);
+    this.epoch = epoch;
     this.#skip(missing.seq_last ?? 0);
   }
 
@@ -266,23 +267,25 @@ export class Replicator {
     return !!flying && this.flight.isFresh && flying.seq <= seq;
   }
 
-  #receive({ client_id: author, seq, version, operations, conflicts }: Change): void {
+  #receive(change: Change): void {
+    const { client_id: author, seq, version, operations } = change;
     if (author !== this.clientId() || seq === undefined) {
       this.receive(version, operations, author);
       return;
     }
     // The record was written before this was sent, and can have the same edit waiting.
     if (this.#isUnsent(seq) && !isInFlight(this.replica as Replica, operations)) this.renumber(seq + 1);
-    this.acknowledge(seq, version, operations, conflicts);
+    this.acknowledge(seq, change);
   }
 
   receive(version: number, patch: Patch, author: string): void {
     this.#by(author, () => (this.replica as Replica).receive(version, patch));
   }
 
-  /** The answer to the submission `seq`. */
-  acknowledge(seq: number, version: number, patch?: Patch, conflicts: WireConflict[] = []): void {
+  /** The answer to the submission `seq`. One to a resend doesn't say what was committed: `GapError`, if it isn't known. */
+  acknowledge(seq: number, { version, operations: patch, conflicts = [], duplicate }: Answer): void {
     const replica = this.replica as Replica;
+    if (duplicate && version > replica.version) throw new GapError();
     const submitted = replica.inFlight;
     const isFlying = submitted?.seq === seq;
     const { document } = replica;
@@ -301,27 +304,36 @@ export class Replicator {
 
   /** The state stands for many changes of the same history. */
   #reload(replica: Replica, { state = null, version, acks = [], seq_last: seqLast = 0 }: Missing): void {
-    this.#sendAtBase(replica);
     const seq = replica.inFlight?.seq ?? Number.POSITIVE_INFINITY;
     const isIncluded = !this.flight.isFresh && (seq <= seqLast || acks.some((ack) => ack.seq === seq));
-    const { document, view } = replica;
-    try {
-      this.#by(null, () => replica.reload(state, version, isIncluded));
-    } catch (error) {
-      if (!(error instanceof PatchError)) throw error;
-      this.#merge(document, view, state, version); // too much is pending to be carried past what differs
-      return;
+    if (isIncluded) {
+      replica.included();
+      this.#settle();
     }
-    if (isIncluded) this.#settle();
-    else if (!replica.isSettled) this.#before = { document, view, after: replica.view };
+    const { document, view } = replica;
+    const isNear = version - replica.version <= REBASE_VERSIONS_MAX;
+    if (!isNear || !this.#isCarried(replica, state, version)) this.#merge(replica, state, version);
+    else if (!isIncluded && !replica.isSettled) this.#before = { document, view, after: replica.view };
+  }
+
+  /** False where too much is pending to be carried past what differs. */
+  #isCarried(replica: Replica, state: Json, version: number): boolean {
+    try {
+      this.#by(null, () => replica.reload(state, version));
+      return true;
+    } catch (error) {
+      if (error instanceof PatchError) return false;
+      throw error;
+    }
   }
 
   /** The base is too old: on the state that came since, by merging. False: a state has to come first. */
   rebase(): boolean {
     const replica = this.replica as Replica;
     const before = this.#before;
+    this.#before = null; // another time a state has to come
     if (before?.after === replica.view) {
-      this.#merge(before.document, before.view, replica.document, replica.version);
+      this.#merge(before, replica.document, replica.version);
     } else if (before) {
       replica.resubmit();
       this.#tellRefused();
@@ -331,8 +343,8 @@ export class Replicator {
   }
 
   /** Another history, or a base that is gone: the three states are all there is. */
-  #merge(base: Json, mine: Json, theirs: Json, version: number): void {
-    const { patch, conflicts } = merge(base, mine, theirs, this.strategies);
+  #merge({ document, view }: Pick<Replica, "document" | "view">, theirs: Json, version: number): void {
+    const { patch, conflicts } = merge(document, view, theirs, this.strategies);
     if (this.succeed(theirs, version, patch).isSettled) this.#settle();
     if (conflicts.length) this.events.onConflicts(conflicts.map((one) => fromMerge(one, version)));
   }

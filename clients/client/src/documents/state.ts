@@ -58,6 +58,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   #storedEdits = 0;
   #confirmed = new Confirmed();
   #saveTimer: unknown = null;
+  /** Kept when the record was looked for: nothing is written over it before. */
+  restored = Promise.resolve();
 
   constructor(
     readonly type: string,
@@ -223,7 +225,9 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
 
   /** True when all that was edited before is durable. Of a document that isn't here yet the store may have more. */
   async store(): Promise<boolean> {
-    return !this.replicator.replica || this.#write();
+    if (!this.replicator.replica) return true;
+    await this.restored;
+    return this.#write();
   }
 
   async #write(): Promise<boolean> {
@@ -257,10 +261,15 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     return record as unknown as Json;
   }
 
-  /** What the store has, unless the server was faster. */
+  /** What the store has, and upon it what was made here before that was known. */
   async restore(): Promise<void> {
     const saved = await this.load();
-    if (saved && !this.replicator.replica && this.status !== "closed") this.goOnWith(saved);
+    if (!saved || this.stored !== undefined) {
+      // There is nothing, or it was taken over from another tab.
+    } else if (this.replicator.replica) {
+      const { takeOver } = await import("../tabs/tabs.js");
+      await takeOver(this, () => this.context.keeper.isOwner);
+    } else if (this.status !== "closed") this.goOnWith(saved);
   }
 
   /** Go on with a record, and with what is done `upon` it; one that doesn't fit together is set aside. */

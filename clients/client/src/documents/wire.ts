@@ -2,14 +2,14 @@
 
 import type { DocumentOptions, Json, Patch, Role } from "../api.js";
 import { GapError, type Outgoing, PatchError } from "../kernel/index.js";
-import type { Change, Message, Missing, Payload } from "../wire.js";
+import type { Answer, Change, Message, Missing, Payload } from "../wire.js";
 import type { Sender } from "./context.js";
 import { Outbox } from "./outbox.js";
 import { FINAL, type ServerError, verdictOn } from "./refusals.js";
 import { NO_EPOCH, type Refusal } from "./replicator.js";
 import type { DocumentState } from "./state.js";
 
-type Told = Missing & Change & { current_version: number; id: string; operation: Patch[number] };
+type Told = Missing & Change & Answer & { current_version: number; id: string; operation: Patch[number] };
 
 const CHANGES_MAX = 1_000;
 const RETRY_MS = 5_000;
@@ -150,9 +150,8 @@ export class DocumentWire {
     else this.resume(missing);
   }
 
-  #onAcknowledged({ id, version, operations, conflicts }: Told): void {
-    const { replicator } = this.state;
-    replicator.acknowledge(Number(id.slice("op-".length)), version, operations, conflicts);
+  #onAcknowledged(told: Told): void {
+    this.state.replicator.acknowledge(Number(told.id.slice("op-".length)), told);
     void this.state.store();
   }
 

@@ -261,24 +261,22 @@ export class Replica {
     return isAll ? [...patch, ...emit(apply(this.document, withoutTests(operations)), upon, true)] : patch;
   }
 
-  /**
-   * A whole state took the place of changes: what differs is merged as one remote change. With
-   * `includesInFlight` (the state's `acks` name it) the submission is done; else `resend` it.
-   */
-  reload(document: Json, version: number, includesInFlight = false): void {
-    if (includesInFlight && this.#inFlight) {
-      this.document = apply(this.document, settle(this.document, this.#inFlight.edits.flat()));
-      this.#inFlight = null;
-    }
+  /** The state that comes next holds the submission in flight (its `acks` name it): that is done. */
+  included(): void {
+    const edits = this.#inFlight?.edits.flat() ?? [];
+    this.document = apply(this.document, settle(this.document, edits));
+    this.#inFlight = null;
+  }
+
+  /** A whole state took the place of changes: what differs is merged as one remote change. */
+  reload(document: Json, version: number): void {
     this.#receive(document, version, difference(this.document, document));
   }
 
-  /** After a reconnect: the submission in flight as it was sent, else what waits. */
-  resend(): Outgoing | null {
-    return this.inFlight ?? this.next();
-  }
-
-  /** After VERSION_TOO_OLD, which consumed no seq: the submission in flight on the present version. */
+  /**
+   * After VERSION_TOO_OLD, which consumed no seq: the submission in flight on the present version. Where a test
+   * in it fails there, its edits are looked at one by one.
+   */
   resubmit(): Outgoing | null {
     const flying = this.#inFlight;
     if (!flying) return this.next();
@@ -292,7 +290,7 @@ export class Replica {
       }
     } catch (error) {
       if (!(error instanceof PatchError)) throw error;
-      this.refused.push({ error, patch: this.withdraw() });
+      this.requeue();
       return this.next();
     }
     const submission = this.#launch(seq, edits, true);

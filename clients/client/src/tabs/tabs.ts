@@ -16,8 +16,12 @@ import { TabHost } from "./host.js";
 import type { Meta, Note, Wish } from "./notes.js";
 import { handOver, takeOver } from "./takeover.js";
 
-/** So long may the leading tab be silent before it is asked, and then before it is replaced. */
+export { takeOver };
+
+/** So long may the leading tab be silent where an answer is awaited: then it is asked, and then it is replaced. */
 const SILENCE_MS = 3_000;
+/** Without a word for so long it is asked whether it is there. */
+const QUIET_MS = 20_000;
 /** After its end, what a tab said last may come so late. */
 const LAST_WORDS_MS = 1_000;
 

@@ -9,14 +9,16 @@ let platform: FakePlatform;
 let client: Client;
 let document: SharedDocument<Event>;
 let problems: Problem[];
+let getToken: () => string | Promise<string>;
 
 beforeEach(async () => {
   vi.useFakeTimers();
   platform = new FakePlatform();
   problems = [];
+  getToken = () => "token";
   client = createClient({
     url: "ws://gateway/realtime",
-    getToken: () => "token",
+    getToken: () => getToken(),
     store: memoryStore(),
     environment: platform.environment(),
   });
@@ -140,6 +142,46 @@ test("one resource that can't be read keeps no other from being read and sent", 
   expect(client.connection.snapshot).toMatchObject({ state: "polling", reason: "killed" });
 });
 
+describe("while somebody edits", () => {
+  /** Each answer takes a while. */
+  const slowly =
+    (answer: (url: URL) => Answered): Answer =>
+    (_method, url) =>
+      new Promise((resolve) => setTimeout(() => resolve(answer(url)), 200));
+
+  test.each([400, 1_500])("each %i ms, a round goes on to its end, and another follows", async (pause) => {
+    const others = Array.from({ length: 14 }, (_, at) => client.open<Event>("event", String(at + 2)));
+    await settle();
+    let version = 5;
+    await poll(
+      slowly(() => ({ status: 200, body: { version: ++version } })),
+      slowly((url) => {
+        if (url.searchParams.has("since")) return nothingNew;
+        return { status: 200, body: { version: 5, epoch: 1, document: { title: "Lunch" } } };
+      }),
+    );
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(others.map(({ snapshot }) => snapshot.status)).toEqual(others.map(() => "ready"));
+    const last = others.at(-1) as SharedDocument<Event>;
+    for (let edit = 1; edit <= 30; edit++) {
+      last.set("/title", `Lunch ${edit}`);
+      await vi.advanceTimersByTimeAsync(pause);
+    }
+    expect(version).toBeGreaterThan(6);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(last.snapshot).toMatchObject({ view: { title: "Lunch 30" }, pending: 0 });
+  });
+
+  test("a token that never comes holds up no more than its round", async () => {
+    getToken = () => new Promise(() => {});
+    await poll(() => ({ status: 200, body: { version: 6 } }));
+    getToken = () => "token";
+    document.set("/title", "One");
+    await vi.advanceTimersByTimeAsync(25_000);
+    expect(document.snapshot).toMatchObject({ pending: 0, version: 6 });
+  });
+});
+
 test("a poll asks and sends nothing more after it was to end", async () => {
   client.open<Event>("event", "2");
   document.set("/title", "One");
@@ -214,4 +256,56 @@ test("edits that the gateway refuses leave one after the other, without waiting 
   });
   expect(document.snapshot).toMatchObject({ view: { title: "Sync", location: "Room 1" }, pending: 0 });
   expect(problems).toHaveLength(3);
+});
+
+test("an edit under a seq that the server forgot is merged, and goes under one that it doesn't know", async () => {
+  document.set("/title", "One");
+  const tooOld = { status: 409, body: { code: "SEQ_TOO_OLD", detail: "resume", seq_last: 500 } };
+  const seqs: number[] = [];
+  const state = { version: 600, epoch: 1, document: { title: "Sync", location: "Room 1" } };
+  await poll(
+    (_method, _url, body) => {
+      const { seq } = body as { seq: number };
+      seqs.push(seq);
+      return seq > 500 ? { status: 200, body: { version: 601 } } : tooOld;
+    },
+    (_, url) => (url.searchParams.has("since") ? nothingNew : { status: 200, body: state }),
+  );
+  await vi.advanceTimersByTimeAsync(90_000);
+  expect(seqs).toHaveLength(2);
+  expect(document.snapshot).toMatchObject({ view: { title: "One", location: "Room 1" }, pending: 0 });
+});
+
+test("the answer to a resend doesn't say what was committed: the changes do", async () => {
+  document.set("/description", "<b>cake</b>");
+  const own = { version: 6, client_id: client.clientId, user_id: "ann", op_id: "x", seq: 1, timestamp: 1 };
+  const operations = [{ op: "add", path: "/description", value: "cake" }];
+  let isCommitted = false;
+  await poll(
+    () => {
+      isCommitted = true;
+      return { status: 200, body: { version: 6, duplicate: true } };
+    },
+    () => {
+      if (!isCommitted) return nothingNew;
+      return { status: 200, body: { version: 6, epoch: 1, changes: [{ ...own, operations }] } };
+    },
+  );
+  expect(document.snapshot).toMatchObject({
+    view: { title: "Sync", description: "cake" },
+    version: 6,
+    pending: 0,
+  });
+});
+
+test("answers that never fit are asked for twice, and then with the next poll", async () => {
+  const changes = [{ version: 9, client_id: "b", user_id: "ben", op_id: "x", timestamp: 1, operations: [] }];
+  await poll(
+    () => nothingNew,
+    () =>
+      platform.requests.length > 9
+        ? new TypeError("it is asked for again and again")
+        : { status: 200, body: { version: 9, epoch: 1, changes } },
+  );
+  expect(platform.requests).toHaveLength(2);
 });

@@ -3,6 +3,7 @@
 import type { Json, Patch, Strategies } from "@collab/client";
 import { describe, expect, test } from "vitest";
 import { type Refusal, Replicator, type SavedReplicator } from "../../src/documents/replicator.js";
+import { GapError } from "../../src/kernel/index.js";
 import type { Change } from "../../src/wire.js";
 
 const RECORD: SavedReplicator = {
@@ -77,6 +78,23 @@ test("a submission that the record has in flight is done where a state stands fo
   replicator.resume({ version: 1_200, epoch: 1, state: { text: "sent" }, seq_last: 5 });
   expect(view(replicator)).toEqual({ text: "sent" });
   expect(replicator.flight.pending).toBe(0);
+});
+
+test("a submission that had arrived is there once, however far the state is ahead", () => {
+  const replicator = restored(RECORD, { "/text": "text" });
+  replicator.edit(write("sent"));
+  replicator.next();
+  replicator.edit([{ op: "text", path: "/text", value: [4, " later"] }]);
+  replicator.resume({ version: 20_000, epoch: 1, state: { text: "sent by Ann" }, seq_last: 5 });
+  expect(view(replicator)).toEqual({ text: "sent by Ann later" });
+  expect(replicator.flight.pending).toBe(1);
+});
+
+test("changes of a document that isn't known make none", () => {
+  const events = { onView: () => {}, onConflicts: () => {}, onRefused: () => {} };
+  const replicator = new Replicator(() => "ann", {}, events);
+  expect(() => replicator.resume({ version: 6, epoch: 1, changes: [] })).toThrow(GapError);
+  expect(replicator.replica).toBeNull();
 });
 
 test("a record of another name of this client is merged: what was sent under that name may have arrived", () => {

@@ -3,6 +3,7 @@
 import {
   type Client,
   createClient,
+  EditError,
   type Json,
   memoryStore,
   type Patch,
@@ -10,6 +11,7 @@ import {
   type SharedDocument,
   type Store,
 } from "@collab/client";
+import { Replica, type SavedReplica } from "@collab/client/kernel";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FakePlatform } from "../support/fake.js";
 import type { Event } from "../support/people.js";
@@ -245,6 +247,37 @@ describe("a document that is closed", () => {
     expect(unsubscribed()).toBe(0);
   });
 
+  test("leaves the answer to its subscription to none that is opened after it", async () => {
+    const values = new Map<string, Json>();
+    const inner = memoryStore(values);
+    let open = () => {};
+    let gate = Promise.resolve();
+    await start({ title: "Sync" }, {}, { ...inner, read: (key) => gate.then(() => inner.read(key)) });
+    platform.socket.end(1006);
+    platform.network.tell();
+    await settle();
+    platform.socket.admit();
+    await settle();
+    gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    document.close();
+    await settle();
+    document = client.open<Event>("event", "1");
+    const operations = [{ op: "replace", path: "/title", value: "Later" }];
+    const changes = [{ version: 6, client_id: "b", user_id: "ben", op_id: "x", timestamp: 1, operations }];
+    const answer = { resource: "event", epoch: 1, role: "editor", version: 6, changes };
+    tell("SUBSCRIBE_ACK", answer);
+    await settle();
+    expect(document.snapshot).toMatchObject({ status: "loading", isDeleted: false });
+    open();
+    await settle();
+    expect(document.snapshot).toMatchObject({ view: { title: "Sync" }, version: 5 });
+    tell("SUBSCRIBE_ACK", answer);
+    await settle();
+    expect(document.snapshot).toMatchObject({ view: { title: "Later" }, isLive: true });
+  });
+
   test("before it was subscribed isn't", async () => {
     await start();
     client.open("event", "2").close();
@@ -296,7 +329,22 @@ describe("after a connection was lost", () => {
     const first = op()?.payload;
     await reconnect({ version: 5, changes: [] });
     expect(op()?.payload).toEqual(first);
+    tell("OP_ACK", { id: "op-1", version: 6 });
+    await document.saved();
+    expect(document.snapshot).toMatchObject({ view: { title: "One" }, version: 6, pending: 0 });
+  });
+
+  test("one that is told to have arrived, not as what, is asked for among the changes", async () => {
+    await start();
+    document.set("/title", "<b>One</b>");
+    await settle();
+    await reconnect({ version: 5, changes: [] });
     tell("OP_ACK", { id: "op-1", version: 6, duplicate: true });
+    await settle();
+    expect(platform.socket.last("SUBSCRIBE")?.payload).toMatchObject({ version: 5 });
+    const own = { client_id: client.clientId, user_id: "ann", op_id: "x", timestamp: 1, seq: 1 };
+    const change = { ...own, version: 6, operations: [{ op: "replace", path: "/title", value: "One" }] };
+    tell("SUBSCRIBE_ACK", { resource: "event", epoch: 1, role: "editor", version: 6, changes: [change] });
     await document.saved();
     expect(document.snapshot).toMatchObject({ view: { title: "One" }, version: 6, pending: 0 });
   });
@@ -605,6 +653,22 @@ describe("a refusal", () => {
     await document.saved();
   });
 
+  test("for a base that is too old again, after it was brought to the present one, asks for the state", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    await reconnect({ version: 9_000, state: { title: "Later" } });
+    document.set("/location", "Room 1");
+    tell("ERROR", { code: "VERSION_TOO_OLD", message: "merge", ref: "op-1" });
+    await settle();
+    expect(op()?.payload).toMatchObject({ version: 9_000, seq: 1 });
+    const { length } = ops();
+    tell("ERROR", { code: "VERSION_TOO_OLD", message: "another history", ref: "op-1" });
+    await settle();
+    expect(ops()).toHaveLength(length);
+    expect(platform.socket.last("SUBSCRIBE")?.payload).not.toHaveProperty("version");
+  });
+
   test("for a seq that belongs to something else gets another one", async () => {
     await start();
     document.set("/title", "One");
@@ -615,6 +679,30 @@ describe("a refusal", () => {
     tell("OP_ACK", { id: "op-2", version: 6 });
     await document.saved();
     expect(document.snapshot.view).toEqual({ title: "One" });
+  });
+
+  test("for a seq that the server forgot is merged, and goes under one that it doesn't know", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    tell("ERROR", { code: "SEQ_TOO_OLD", message: "resume", ref: "op-1", seq_last: 500 });
+    await settle();
+    expect(platform.socket.last("SUBSCRIBE")?.payload).not.toHaveProperty("version");
+    const state = { title: "Sync", location: "Room 1" };
+    tell("SUBSCRIBE_ACK", {
+      resource: "event",
+      epoch: 1,
+      role: "editor",
+      version: 600,
+      state,
+      seq_last: 500,
+    });
+    await settle();
+    expect(document.snapshot).toMatchObject({ view: { title: "One", location: "Room 1" }, pending: 1 });
+    expect(op()?.payload).toMatchObject({ version: 600, epoch: 1 });
+    expect(op()?.payload.seq).toBeGreaterThan(500);
+    tell("OP_ACK", { id: op()?.id, version: 601 });
+    await document.saved();
   });
 
   test("for another epoch asks for the state", async () => {
@@ -825,6 +913,62 @@ describe("a conflict that was committed", () => {
     expect(document.snapshot).toMatchObject({ view: { title: "Mine" }, pending: 0, conflicts: [{ id }] });
     expect(document.snapshot.conflicts).toHaveLength(1);
     expect(problems).toHaveLength(3);
+  });
+});
+
+test("a conflict stays resolved where its resolution, a list, is there after another edit was refused", async () => {
+  await start({ title: "Sync", tags: ["a"] });
+  document.set("/tags", ["mine"]);
+  await settle();
+  const theirs = [{ op: "replace", path: "/tags", value: ["theirs"] }];
+  tell("OP_BROADCAST", { client_id: "b", version: 6, operations: theirs });
+  const conflict = { ...CONFLICT, path: "/tags", base: ["a"], theirs: ["theirs"] };
+  tell("OP_ACK", { id: "op-1", version: 7, conflicts: [conflict] });
+  const [found] = document.snapshot.conflicts;
+  document.set("/start_time", "tomorrow");
+  document.resolve(found?.id ?? "", { value: ["both"] });
+  await settle();
+  tell("ERROR", { code: "INVALID_OPERATION", message: "no", ref: "op-2" });
+  await settle();
+  expect(document.snapshot).toMatchObject({ view: { tags: ["both"] }, conflicts: [] });
+});
+
+test("an edit that can't be made ends the burst before it", async () => {
+  await start({ title: "Sync", description: "" });
+  document.setText("/title", "Syncs");
+  expect(() => document.edit({ op: "text", path: "/description", value: [9, "x"] })).toThrow(EditError);
+  document.setText("/description", "x");
+  document.undo();
+  expect(document.snapshot.view).toEqual({ title: "Syncs", description: "" });
+});
+
+describe("a document that is made before its record was read", () => {
+  test.each([
+    ["with edits that wait, while its client starts", { location: "Room 1" }, 2],
+    ["in a client that has started", {}, 1],
+  ])("%s, stands upon that", async (_name, waiting: Event, pending) => {
+    const values = new Map<string, Json>();
+    await start({ title: "Sync" }, {}, memoryStore(values));
+    client.disconnect();
+    await settle();
+    for (const [name, value] of Object.entries(waiting)) document.set(`/${name}`, value);
+    await document.stored();
+    await client.close();
+    client = createClient({
+      url: "ws://gateway/realtime",
+      getToken: () => "token",
+      store: memoryStore(values),
+      environment: platform.environment(),
+    });
+    if (!values.has("queue/event:1")) await settle();
+    document = client.open<Event>("event", "1");
+    document.create({ description: "cake" });
+    const all = { title: "Sync", ...waiting, description: "cake" };
+    await document.stored();
+    expect(document.snapshot).toMatchObject({ view: all, pending });
+    await client.close();
+    const record = values.get("doc/event:1") as unknown as { replica: SavedReplica };
+    expect(Replica.from(record.replica).view).toEqual(all);
   });
 });
 

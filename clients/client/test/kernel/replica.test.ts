@@ -138,7 +138,7 @@ describe("a replica", () => {
     replica.receive(1, [{ op: "add", path: "/tags/-", value: "b" }]);
     const opened = Replica.from(JSON.parse(JSON.stringify(replica)));
     expect(opened.view).toEqual(replica.view);
-    expect(opened.resend()).toEqual(sent);
+    expect(opened.inFlight).toEqual(sent);
     opened.acknowledged(1, 2);
     expect(opened.next()).toMatchObject({ seq: 2, baseVersion: 2, patch: typed(0, "x") });
   });
@@ -152,12 +152,24 @@ describe("a replica", () => {
     expect(() => replica.acknowledged(1, 2)).toThrow(GapError); // which of the two?
   });
 
+  it("leaves the others of what it resubmits where the test of one fails", () => {
+    const replica = new Replica(event(), 0);
+    replica.edit(typed(3, "d"));
+    replica.edit([{ op: "test", path: "/title", value: "Tea" }, ...titled("Coffee")]);
+    expect(replica.next()?.patch).toHaveLength(3);
+    replica.receive(1, titled("Cocoa"));
+    expect(replica.resubmit()).toMatchObject({ baseVersion: 1, patch: typed(3, "d") });
+    expect(replica.refused).toMatchObject([{ error: { code: "CONFLICT" } }]);
+    expect(replica.view).toMatchObject({ title: "Cocoa", text: "abcd" });
+  });
+
   it("merges a whole state into what waits", () => {
     const replica = new Replica(event(), 0);
     replica.edit(typed(3, "d"));
     replica.next();
     replica.edit(titled("Coffee"));
-    replica.reload({ ...event(), text: "__abcd", place: {} }, 40, true);
+    replica.included();
+    replica.reload({ ...event(), text: "__abcd", place: {} }, 40);
     expect(replica.view).toEqual({ ...event(), title: "Coffee", text: "__abcd", place: {} });
     expect(replica.next()).toEqual({ seq: 2, baseVersion: 40, patch: titled("Coffee") });
   });

@@ -61,7 +61,7 @@ function told(replica: Replica, step: Step): Outgoing | null {
     case "reload":
       return reloaded(replica, step.document ?? null, version, step.includes_in_flight ?? false);
     case "resend":
-      return replica.resend();
+      return replica.inFlight ?? replica.next();
     case "resubmit":
       return replica.resubmit();
   }
@@ -75,7 +75,8 @@ function acknowledged(replica: Replica, seq: number, version: number, patch?: Pa
 
 function reloaded(replica: Replica, document: Json, version: number, isIncluded: boolean): Outgoing | null {
   const isAnswer = isIncluded && replica.inFlight !== null;
-  replica.reload(document, version, isIncluded);
+  if (isIncluded) replica.included();
+  replica.reload(document, version);
   return isAnswer ? replica.next() : null;
 }
 
