@@ -234,6 +234,55 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     channel.close();
   }, 30_000);
 
+  test("a tab that only reads notices that the leading one was put to sleep", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const { document: another } = await people.event("ben", { title: "Lunch" });
+    const store = shared();
+    const { wire, environment } = cuttable();
+    await opened(people.client("ann", { store: store(), environment }), ben.id);
+    const soon = 0.05;
+    const two = people.client("ann", {
+      store: store(),
+      environment: {
+        setTimeout: (callback: () => void, ms: number) => setTimeout(callback, ms * soon),
+        clearTimeout: (timer: unknown) => clearTimeout(timer as NodeJS.Timeout),
+      },
+    });
+    const second = await opened(two, ben.id);
+    await until(second, (now) => now.isLive);
+    wire.isCut = true;
+    const other = two.open<Event>("event", another.id);
+    await until(other, (now) => now.view?.title === "Lunch");
+    ben.set("/title", "Later");
+    await until(second, (now) => now.view?.title === "Later");
+  });
+
+  test("whether a document may be seen is told in every tab, also where that changes", async () => {
+    const { document: ben } = await people.event("ben", { title: "Sync" });
+    const store = shared();
+    let grants: Record<string, string> = { "event:*": "editor" };
+    const getToken = () => people.gateway.token("ann", { grants });
+    const [one, two] = [0, 1].map(() => people.client("ann", { store: store(), getToken })) as [
+      Client,
+      Client,
+    ];
+    const first = await opened(one, ben.id);
+    const second = await opened(two, ben.id);
+    const reconnect = async () => {
+      one.disconnect();
+      await until(two.connection, (now) => now.isPaused);
+      one.connect();
+    };
+    for (const status of ["forbidden", "ready"] as const) {
+      grants = status === "ready" ? { "event:*": "editor" } : { "event:another": "editor" };
+      await reconnect();
+      await until(first, (now) => now.status === status);
+      await until(second, (now) => now.status === status && now.canEdit === (status === "ready"));
+    }
+    second.set("/title", "Again");
+    await until(ben, (now) => now.view?.title === "Again");
+  });
+
   test("what a tab had stored when it lost the lead is there once, and waited for", async () => {
     const { document: ben } = await people.event("ben", { description: "" });
     const store = shared();

@@ -4,7 +4,7 @@ export class Flight {
   /** Edits without an answer; the first `flying` of them are in flight. */
   pending = 0;
   flying = 0;
-  /** Edits whose fate is known, counted from the beginning of this object. */
+  /** Edits whose fate is known, counted from the beginning of this object; less than none, where a record has others. */
   settled = 0;
   /** The submission in flight waits for the user's word on its conflicts. */
   isAsking = false;
@@ -21,6 +21,7 @@ export class Flight {
   restore(pending: number, flying: number): void {
     this.ground();
     this.pending += pending;
+    this.settled -= pending;
     this.flying = flying;
   }
 

@@ -6,7 +6,7 @@
  * anybody's. So an edit is in every tab at once, and in one queue, with or without a server.
  */
 
-import type { Json, Patch, Resolution } from "../api.js";
+import type { DocumentStatus, Json, Patch, Resolution } from "../api.js";
 import type { Document } from "../documents/document.js";
 import type { Refusal } from "../documents/replicator.js";
 import { apply, emit, lower, type Operations, rebase } from "../kernel/index.js";
@@ -33,6 +33,7 @@ export class TabRoom {
   #changes: Change[] = [];
   #acting: { tab: string; id: string } | null = null;
   #placed: string | null = null; // the tab in which the user is
+  #status: DocumentStatus;
   #ends: (() => void)[];
 
   constructor(
@@ -40,10 +41,11 @@ export class TabRoom {
     private readonly epoch: number,
     private readonly events: RoomEvents,
   ) {
+    this.#status = document.snapshot.status;
     this.#ends = [
       document.state.operations.add((before, operations, author) => this.#onView(before, operations, author)),
       document.state.refused.add((error, patch) => this.#refuse(error, patch)),
-      document.subscribe(() => events.onStanding(this.standing())),
+      document.subscribe(() => this.#onSnapshot()),
       document.presence.subscribe(() => this.#tellPresence([...this.#tabs.keys()])),
     ];
   }
@@ -65,10 +67,9 @@ export class TabRoom {
     else if (type === "PRESENCE_UPDATE") this.#place(tab, payload);
   }
 
-  async #subscribe(tab: string, ref: string, payload: Payload): Promise<void> {
-    // Made in a tab, and never seen anywhere: it is made here as well, before the server is asked.
-    if (payload.is_new && this.document.snapshot.status === "loading") this.document.begin();
+  async #subscribe(tab: string, ref: string | null, payload: Payload): Promise<void> {
     this.#tabs.set(tab, this.#tabs.get(tab) ?? 0);
+    if (payload.is_new) await this.#begin();
     await this.document.ready();
     const seq = this.#tabs.get(tab);
     if (seq === undefined || this.document.state.status === "closed") return; // it left meanwhile, or this tab ends
@@ -83,6 +84,22 @@ export class TabRoom {
     this.events.tell(tab, "SUBSCRIBE_ACK", { version, epoch: this.epoch, role, state, seq_last: seq });
     this.events.onStanding(this.standing());
     this.#tellPresence([tab]);
+  }
+
+  /** Made in a tab, and never seen anywhere, nor kept: it is made here as well, before the server is asked. */
+  async #begin(): Promise<void> {
+    const { state } = this.document;
+    await state.restored;
+    if (state.status === "loading") this.document.begin();
+  }
+
+  /** Whether the document may be seen, the tabs hear as they would of the server. */
+  #onSnapshot(): void {
+    const { status } = this.document.snapshot;
+    const isTurned = status !== this.#status && this.#status !== "loading";
+    this.#status = status;
+    this.events.onStanding(this.standing());
+    if (isTurned) for (const tab of this.#tabs.keys()) void this.#subscribe(tab, null, {});
   }
 
   leave(tab: string): void {

@@ -199,7 +199,8 @@ export class Tabs {
   }
 
   #onLeader(note: Note): void {
-    if (note.kind === "leading" || note.kind === "tell" || note.kind === "standing") this.#silence.end();
+    const isLeadings = note.kind === "leading" || note.kind === "tell" || note.kind === "standing";
+    if (isLeadings) this.#silence.set(QUIET_MS, () => this.isLeading || this.#ask());
     if (note.kind === "leading") this.#follow(note);
     else if (!("leader" in note) || note.leader !== this.#leader) return;
     else if (note.kind === "standing") this.registry.onStanding(note.key, note.standing);

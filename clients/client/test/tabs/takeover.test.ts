@@ -44,7 +44,7 @@ test("what the other tab hadn't stored is edited upon what it had, told step by 
   expect(state.cell.snapshot).toMatchObject({ status: "ready", pending: 2, isStored: false });
 
   state.replicator.next();
-  state.replicator.acknowledge(1, 6);
+  state.replicator.acknowledge(1, { version: 6 });
   state.refresh();
   await arrived;
 });
@@ -61,6 +61,32 @@ test("what the other tab has as well has arrived with it", async () => {
   await takeOver(state, leads);
   expect(state.cell.snapshot).toMatchObject({ view: { title: "Mine" }, pending: 0 });
   await arrived;
+});
+
+test("who waits for an edit that wasn't handed over waits for those before it as well", async () => {
+  const leading = following(() => null).replicator;
+  leading.replace(new Replica({ title: "Sync" }, 5).toJSON());
+  for (const title of ["One", "Two"]) leading.edit([{ op: "replace", path: "/title", value: title }]);
+  leading.next();
+  const record = structuredClone({ ...leading.save(), conflicts: [] }) as unknown as Json;
+  const state = following(() => record);
+  state.replicator.replace(new Replica({ title: "Two" }, 7).toJSON());
+  state.replicator.edit([{ op: "add", path: "/location", value: "Room 1" }]);
+  let isSaved = false;
+  const saved = state.saved.wait(1, 0).then(() => {
+    isSaved = true;
+  });
+  await takeOver(state, leads);
+  const arrive = async (seq: number, version: number) => {
+    state.replicator.next();
+    state.replicator.acknowledge(seq, { version });
+    state.refresh();
+    await Promise.resolve();
+  };
+  await arrive(1, 6);
+  expect([isSaved, state.replicator.flight.pending]).toEqual([false, 1]);
+  await arrive(2, 7);
+  await saved;
 });
 
 test("what was asked about is sent, and asked about, again after another tab had the lead", async () => {
