@@ -370,7 +370,7 @@ export interface Summary {
 
 export interface CalendarSnapshot {
   readonly status: "loading" | "ready" | "forbidden";
-  /** By start, then id. */
+  /** By start, those without one last; then by id. */
   readonly items: readonly Summary[];
   /** Kept up to date by the server (else: as of the last poll). */
   readonly isLive: boolean;

@@ -92,7 +92,13 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
 const itemsOf = (items: readonly Summary[]): Items =>
   new Map(items.map((item) => [keyOf(item.type, item.id), item]));
 
-const byStart = (one: Summary, other: Summary): number =>
-  order(one.start_time ?? "", other.start_time ?? "") || order(one.id, other.id);
+/** The order of lists: by the instant of the start, those without one last, then by id. */
+export function byStart(one: Summary, other: Summary): number {
+  return startOf(one) - startOf(other) || (one.id < other.id ? -1 : 1);
+}
 
-const order = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0);
+/** Two without a start differ by NaN. */
+function startOf({ start_time }: Summary): number {
+  const start = Date.parse(start_time ?? "");
+  return Number.isNaN(start) ? Infinity : start;
+}

@@ -64,6 +64,20 @@ test("where the rest of a long calendar is refused for good, that is told once",
   expect(problems).toMatchObject([{ code: "ERROR", type: "calendar", id: "team" }]);
 });
 
+test("a calendar is in the order of its events' starts, wherever these are told; those without one come last", () => {
+  const calendar = client.calendar("team");
+  const items = [
+    { ...item("never") },
+    { ...item("late"), start_time: "2026-01-02T01:00:00Z" },
+    { ...item("early"), start_time: "2026-01-02T09:00:00+10:00" },
+    { ...item("at the same time"), start_time: "2026-01-01T23:00:00Z" },
+    { ...item("at no time"), start_time: "some day" },
+  ];
+  platform.socket.tell("CHILDREN", { ...NAME, items });
+  const ids = calendar.snapshot.items.map(({ id }) => id);
+  expect(ids).toEqual(["at the same time", "early", "late", "at no time", "never"]);
+});
+
 test.each(["UNAVAILABLE", "RATE_LIMITED", "TOO_LARGE"])(
   "after %s a calendar is asked for again",
   async (code) => {

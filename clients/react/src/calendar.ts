@@ -1,6 +1,13 @@
 /** The events of a calendar, or some events by name. */
 
-import type { CalendarSnapshot, Client, Readable, SharedDocument, Summary } from "@collab/client";
+import {
+  byStart,
+  type CalendarSnapshot,
+  type Client,
+  type Readable,
+  type SharedDocument,
+  type Summary,
+} from "@collab/client";
 import { useOpened, useReadable } from "./readable.js";
 
 type Opened = Readable<CalendarSnapshot> & { close(): void };
@@ -53,12 +60,4 @@ function summed(documents: readonly SharedDocument[]): CalendarSnapshot {
 function summaryOf({ type, id, snapshot }: SharedDocument): Summary {
   const { title = null, start_time = null, end_time = null } = snapshot.view as Partial<Summary>;
   return { type, id, version: snapshot.version, title, start_time, end_time };
-}
-
-function byStart(one: Summary, other: Summary): number {
-  return keyOf(one) < keyOf(other) ? -1 : 1;
-}
-
-function keyOf({ start_time, id }: Summary): string {
-  return `${start_time ?? ""} ${id}`;
 }
