@@ -17,10 +17,15 @@ it("takes no title of an event that isn't there, and takes one when it is", asyn
   const query = { gateway: people.gateway.url, token: people.gateway.token("ann"), event: id };
   vi.stubGlobal("location", { search: `?${new URLSearchParams(query)}` });
   vi.stubGlobal("document", document);
-  const { read, write, keys, close } = memoryStore();
-  vi.stubGlobal("window", {
-    collabFiles: { read, write: (pairs: [string, never][]) => write(new Map(pairs)), keys, close },
-  });
+  const store = memoryStore();
+  const value = async <Value>(work: Promise<Value>) => ({ value: await work });
+  const collabFiles = {
+    read: (key: string) => value(store.read(key)),
+    write: (pairs: [string, never][]) => value(store.write(new Map(pairs))),
+    keys: (prefix: string) => value(store.keys(prefix)),
+    close: () => value(store.close()),
+  };
+  vi.stubGlobal("window", { collabFiles });
   const title = document.querySelector("#title");
   expect(title.disabled).toBe(true);
   await import("../page.mjs");

@@ -1,7 +1,7 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createClient, type Store } from "@collab/client";
+import { createClient, type Store, StoreCorruptError, StoreFullError } from "@collab/client";
 import * as clientOfNode from "@collab/client/node";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { bridgedStore } from "../store.mjs";
@@ -9,12 +9,17 @@ import { run } from "./electron.js";
 
 type Files = Record<string, (...given: unknown[]) => Promise<unknown>>;
 
-/** Electron's bridge clones what crosses it, both ways. */
+/** Electron's bridge clones what crosses it, both ways; of an error only the message comes. */
 function bridged(exposed: Files): Files {
   const across =
     (name: string) =>
-    async (...given: unknown[]) =>
-      structuredClone(await exposed[name]?.(...structuredClone(given)));
+    async (...given: unknown[]) => {
+      try {
+        return structuredClone(await exposed[name]?.(...structuredClone(given)));
+      } catch (error) {
+        throw new Error((error as Error).message);
+      }
+    };
   return Object.fromEntries(Object.keys(exposed).map((name) => [name, across(name)]));
 }
 
@@ -59,4 +64,14 @@ it("keeps what the client stores in files, and the next start has it", async () 
   const again = createClient({ ...options, store: preloaded() });
   await again.close();
   expect(again.clientId).toBe(client.clientId);
+});
+
+it("says of what kind a failure is: a full disk, a damaged file, another", async () => {
+  const store = preloaded();
+  symlinkSync("/dev/full", join(folder, "full.json.new")); // whoever writes there meets a full disk
+  await expect(store.write(new Map([["full", 1]]))).rejects.toBeInstanceOf(StoreFullError);
+  writeFileSync(join(folder, "damaged.json"), "{");
+  await expect(store.read("damaged")).rejects.toBeInstanceOf(StoreCorruptError);
+  symlinkSync(folder, join(folder, "other.json"));
+  await expect(store.read("other")).rejects.toThrow("EISDIR");
 });
