@@ -18,7 +18,7 @@ export function shareForm(form: HTMLFormElement, client: Client, id: string): ()
   const show = (view: Partial<Event> | null) => {
     for (const name of FIELDS) {
       const field = input(name);
-      field.disabled = !event.snapshot.canEdit;
+      field.disabled = !event.snapshot.canEdit || event.snapshot.isDeleted;
       if (field.value !== (view?.[name] ?? "")) field.value = view?.[name] ?? "";
     }
   };
@@ -58,7 +58,8 @@ export function shareForm(form: HTMLFormElement, client: Client, id: string): ()
 
   show(null);
   void event.ready().then(() => {
-    if (event.snapshot.isDeleted) event.create({ title: "", location: "", description: "" });
+    const { canEdit, isDeleted } = event.snapshot;
+    if (canEdit && isDeleted) event.create({ title: "", location: "", description: "" });
   });
   return () => {
     for (const end of ends) end();

@@ -46,6 +46,10 @@ test("two forms show the same, a caret stays where it is, and people are named",
   expect(field(bens, "description").selectionStart).toBe("Please bring ".length);
   expect(field(bens, "description").selectionEnd).toBe("Please bring cake".length);
   await vi.waitFor(() => expect(bens.querySelector("[role=status]")?.textContent).toBe("saved"), 10_000);
+  other.edit({ op: "replace", path: "", value: null });
+  await vi.waitFor(() => expect(field(bens, "title").disabled).toBe(true), 10_000);
+  other.create({ description: "" });
+  await vi.waitFor(() => expect(field(bens, "title").disabled).toBe(false), 10_000);
   for (const end of ends) end();
 
   const errors: unknown[] = [];
@@ -57,3 +61,14 @@ test("two forms show the same, a caret stays where it is, and people are named",
   expect(errors).toEqual([]);
   expect(field(bens, "title").value).toBe("");
 }, 30_000);
+
+test("a viewer's form of an event that isn't there shows nothing, and makes none", async () => {
+  const viewer = people.client("vic", {}, { grants: { "event:*": "viewer" } });
+  const event = viewer.open("event", people.newId());
+  const vics = form();
+  const end = shareForm(vics, viewer, event.id);
+  await event.ready();
+  expect(field(vics, "title").disabled).toBe(true);
+  expect(event.snapshot).toMatchObject({ isDeleted: true, pending: 0 });
+  end();
+});
