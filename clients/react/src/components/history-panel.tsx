@@ -12,7 +12,7 @@ export interface HistoryPanelProps<T> {
   /** May the user restore? */
   canEdit?: boolean;
   nameOf?: (userId: string) => string;
-  /** A change in words. Default: the server's. */
+  /** A change in words. Default: the server's, which are asked for only then. */
   describe?: (entry: HistoryEntry) => ReactNode;
   /** Changes a page. */
   limit?: number;
@@ -40,7 +40,7 @@ function Changes<T>({
   document,
   canEdit = true,
   nameOf = (userId) => userId,
-  describe = ({ summary }) => summary,
+  describe,
   limit = 20,
 }: HistoryPanelProps<T> & { document: SharedDocument<T> }): ReactNode {
   const { version, isLive } = useReadable(document, document.snapshot);
@@ -54,7 +54,7 @@ function Changes<T>({
     if (asked === toAsk) return;
     const timer = setTimeout(() => {
       const turn = ++turns;
-      document.history({ limit: count, joinTyping: true, inWords: true }).then(
+      document.history({ limit: count, joinTyping: true, inWords: !describe }).then(
         (page) => show(turn, { ...page, asked: toAsk, problem: "" }),
         ({ message }: Error) => show(turn, { problem: `No history now: ${message}` }),
       );
@@ -67,7 +67,7 @@ function Changes<T>({
       <ol>
         {entries.map((entry) => (
           <li key={entry.version}>
-            <b>{nameOf(entry.userId)}</b> {describe(entry)}{" "}
+            <b>{nameOf(entry.userId)}</b> {describe ? describe(entry) : entry.summary}{" "}
             <time dateTime={new Date(entry.timestamp).toISOString()}>
               {new Date(entry.timestamp).toLocaleString()}
             </time>
