@@ -377,9 +377,13 @@ export interface CalendarSnapshot {
   readonly isLive: boolean;
 }
 
-export interface Calendar extends Readable<CalendarSnapshot> {
-  readonly id: string;
+/** Summaries that stay up to date until `close` is called. */
+export interface Summaries extends Readable<CalendarSnapshot> {
   close(): void;
+}
+
+export interface Calendar extends Summaries {
+  readonly id: string;
 }
 
 export interface ListQuery {

@@ -1,6 +1,6 @@
-/** A calendar's events as summaries that stay up to date: told by the server, or listed over HTTP. */
+/** A calendar's events as summaries that stay up to date: told by the server, or listed over HTTP; or some events by name. */
 
-import type { Calendar, CalendarSnapshot, Summary } from "./api.js";
+import type { Calendar, CalendarSnapshot, Client, SharedDocument, Summaries, Summary } from "./api.js";
 import { Cell } from "./cell.js";
 import { RequestError } from "./errors.js";
 import type { HttpApi } from "./http.js";
@@ -92,8 +92,38 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
 const itemsOf = (items: readonly Summary[]): Items =>
   new Map(items.map((item) => [keyOf(item.type, item.id), item]));
 
+/** The events with these ids as summaries that stay up to date. Each is opened, until `close` is called. */
+export function eventsOf(client: Client, ids: readonly string[]): Summaries {
+  return new OpenEvents(ids.map((id) => client.open<Partial<Summary>>("event", id)));
+}
+
+class OpenEvents extends Cell<CalendarSnapshot> implements Summaries {
+  readonly close: () => void;
+
+  constructor(documents: readonly SharedDocument<Partial<Summary>>[]) {
+    super(summed(documents));
+    const ends = documents.map((document) => document.subscribe(() => this.update(summed(documents))));
+    this.close = () => {
+      for (const end of ends) end();
+      for (const document of documents) document.close();
+    };
+  }
+}
+
+function summed(documents: readonly SharedDocument<Partial<Summary>>[]): CalendarSnapshot {
+  const snapshots = documents.map(({ snapshot }) => snapshot);
+  const items = documents.flatMap(({ type, id, snapshot: { view, version } }) =>
+    view ? [summaryOf({ ...view, resource_type: type, resource_id: id, version })] : [],
+  );
+  return {
+    status: snapshots.some(({ status }) => status === "loading") ? "loading" : "ready",
+    items: items.sort(byStart),
+    isLive: snapshots.every(({ isLive }) => isLive),
+  };
+}
+
 /** The order of lists: by the instant of the start, those without one last, then by id. */
-export function byStart(one: Summary, other: Summary): number {
+function byStart(one: Summary, other: Summary): number {
   return startOf(one) - startOf(other) || (one.id < other.id ? -1 : 1);
 }
 

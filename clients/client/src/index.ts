@@ -1,6 +1,6 @@
 /** A client of the collaboration gateway. */
 export type * from "./api.js";
-export { byStart } from "./calendars.js";
+export { eventsOf } from "./calendars.js";
 export { createClient } from "./client.js";
 export { valueAt } from "./documents/conflicts.js";
 export { EditError, RequestError, StoreCorruptError, StoreFullError } from "./errors.js";
