@@ -208,15 +208,16 @@ test("an input that has no selection shows what others write", async () => {
   expect(field.value).toBe("bob@example.org");
 });
 
-test("events by their ids are summaries in the order of their start", async () => {
+test("events by their ids are summaries in the order of their start, wherever it is told", async () => {
+  await made("never", { title: "Never", description: "" });
   await made("late", { title: "Late", description: "" });
   await made("early", { title: "Early", description: "" });
   const early = client.open("event", "early");
   const late = client.open("event", "late");
-  early.set("/start_time", "2026-01-01T09:00:00Z");
-  late.set("/start_time", "2026-01-02T09:00:00Z");
-  const { result } = renderHook(() => useCalendar(["late", "early"]), { wrapper });
-  expect(result.current.items.map(({ title }) => title)).toEqual(["Early", "Late"]);
+  early.set("/start_time", "2026-01-02T09:00:00+10:00");
+  late.set("/start_time", "2026-01-02T01:00:00Z");
+  const { result } = renderHook(() => useCalendar(["never", "late", "early"]), { wrapper });
+  expect(result.current.items.map(({ title }) => title)).toEqual(["Early", "Late", "Never"]);
   act(() => early.set("/title", "Earliest"));
   expect(result.current.items[0]?.title).toBe("Earliest");
 });
