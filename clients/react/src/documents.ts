@@ -1,6 +1,7 @@
 /** Documents as hooks. */
 
 import {
+  type Client,
   type Conflict,
   type DocumentOptions,
   type DocumentSnapshot,
@@ -38,7 +39,8 @@ export function useRealtimeDocument<T = Json>(
   id: string,
   options?: DocumentOptions,
 ): LiveDocument<T> {
-  const document = useOpened(`${type}:${id}`, (client) => client.open<T>(type, id, options));
+  const open = (client: Client) => client.open<T>(type, id, options);
+  const document = useOpened(`${type}:${id}`, open, options?.onConflict);
   return { ...useReadable<DocumentSnapshot<T>>(document, LOADING), document };
 }
 

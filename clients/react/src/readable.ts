@@ -21,8 +21,12 @@ export function useReadable<S, R = S>(
   );
 }
 
-/** Something that `open` gives for as long as the component shows `key`; null until then. */
-export function useOpened<H extends { close(): void }>(key: string, open: (client: Client) => H): H | null {
+/** Something that `open` gives for as long as the component shows `key`; null until then. Another `option` opens it again. */
+export function useOpened<H extends { close(): void }>(
+  key: string,
+  open: (client: Client) => H,
+  option?: string,
+): H | null {
   const client = useClient();
   const [opened, setOpened] = useState<{ key: string; handle: H } | null>(null);
   // biome-ignore lint/correctness/useExhaustiveDependencies: `key` says what `open` opens
@@ -33,6 +37,6 @@ export function useOpened<H extends { close(): void }>(key: string, open: (clien
       setOpened(null);
       handle.close();
     };
-  }, [client, key]);
+  }, [client, key, option]);
   return opened?.key === key ? opened.handle : null;
 }

@@ -48,6 +48,12 @@ test("what is too long to be told is said to be, and isn't nothing", async () =>
   expect(shows(ben)).toEqual({ Mine: "Ben's", Theirs: "too long to show here", Before: "Sync" });
 });
 
+test("no button has the focus, so that a key that was meant for a text gives no answer", async () => {
+  const { ben } = await clash("/title", "Sync", "Ben's", "Ann's");
+  shows(ben, { suggest: () => undefined });
+  expect(document.activeElement).toBe(dialog());
+});
+
 test("values are shown as the application shows them, and where it suggests none there is no merge", async () => {
   const { ann, ben } = await clash("/start_time", start("09"), start("10"), start("11"));
   const shown = (path: string, value: unknown) => `${path} at ${String(value).slice(11, 13)}`;

@@ -13,7 +13,7 @@ import {
   useSyncStatus,
   useTextField,
 } from "@collab/react";
-import { act, cleanup, fireEvent, render, renderHook, screen } from "@testing-library/react";
+import { act, cleanup, fireEvent, render, renderHook, screen, waitFor } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { type ReactNode, StrictMode } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -229,6 +229,37 @@ test("the badge and the status say that edits are kept here while offline", asyn
   await act(() => document.stored());
   expect(result.current.pending).toBeGreaterThan(0);
   expect(screen.getByRole("status", { name: "Sync" }).textContent).toMatch(/^offline, \d+ edits? kept here$/);
+});
+
+test("the badge shows each change at once, and has it read out when it stays", async () => {
+  const document = await made("1", { title: "Lunch", description: "" });
+  const { container } = render(<ConnectionBadge />, { wrapper });
+  const [shown, told] = [
+    screen.getByRole("status", { name: "Sync" }),
+    container.querySelector("[aria-live=polite]"),
+  ];
+  const before = shown.textContent;
+  expect(told?.textContent).toBe(before);
+  act(() => document.set("/title", "Dinner"));
+  expect(shown.textContent).not.toBe(before);
+  expect(shown.getAttribute("aria-live")).toBe("off");
+  expect(told?.textContent).toBe(before);
+  await waitFor(() => expect(told?.textContent).toBe(shown.textContent), { timeout: 10_000 });
+});
+
+test("what becomes of conflicts can be said anew, and the document stays", async () => {
+  const document = await made("1", { title: "Lunch", description: "" });
+  const opened = vi.spyOn(client, "open");
+  const seen = new Set<unknown>();
+  const { rerender } = renderHook(
+    ({ onConflict }: { onConflict: "ask" | "merge" }) => {
+      seen.add(useRealtimeEvent<Event>("1", { onConflict }).document);
+    },
+    { wrapper, initialProps: { onConflict: "ask" } },
+  );
+  rerender({ onConflict: "merge" });
+  expect(opened).toHaveBeenLastCalledWith("event", "1", { onConflict: "merge" });
+  expect([...seen]).toEqual([null, document]);
 });
 
 test("people are listed with their initials and whether they type", () => {

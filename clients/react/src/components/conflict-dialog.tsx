@@ -28,12 +28,10 @@ const SIDES = [
   ["Before", "base"],
 ] as const;
 
-const same = (value: string) => value;
-
 function Question<T>({
   document,
   conflict,
-  nameOf = same,
+  nameOf = (userId) => userId,
   labelOf = (path) => path.slice(1),
   shown = (_, value) => textOf(value) as string,
   suggest = ({ mine, theirs }) => mine ?? theirs,
@@ -46,6 +44,7 @@ function Question<T>({
     const opened = dialog.current as HTMLDialogElement;
     const focused = opened.ownerDocument.activeElement as HTMLElement | null;
     opened.showModal?.();
+    opened.focus(); // on no button, which a space that was meant for a text would press
     return () => {
       focused?.focus(); // with its caret, which `close` leaves out
       opened.close?.();
@@ -68,6 +67,7 @@ function Question<T>({
       className="collab-dialog"
       aria-label="Conflict"
       aria-describedby={id}
+      tabIndex={-1}
       onCancel={(e) => e.preventDefault()}
       onClose={({ currentTarget: closed }) => closed.open || closed.showModal()} // the second Escape can't be prevented
     >

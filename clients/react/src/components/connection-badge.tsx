@@ -1,14 +1,27 @@
 /** Am I connected, and is everything saved? */
 
-import type { ReactNode } from "react";
+import { Fragment, type ReactNode, useEffect, useState } from "react";
 import { useSyncStatus } from "../sync.js";
 
-/** A status line ("online, saved") that screen readers announce when it changes. */
+// While somebody types, it changes with each key.
+const QUIET_MS = 1_000;
+
+/** A status line ("online, saved") that screen readers announce when it has changed, and stays so for a second. */
 export function ConnectionBadge({ label = "Sync" }: { label?: string }): ReactNode {
   const { text, state } = useSyncStatus();
+  const [told, setTold] = useState(text);
+  useEffect(() => {
+    const timer = setTimeout(setTold, QUIET_MS, text);
+    return () => clearTimeout(timer);
+  }, [text]);
   return (
-    <span className={`collab-badge collab-${state}`} role="status" aria-label={label}>
-      {text}
-    </span>
+    <Fragment>
+      <span className={`collab-badge collab-${state}`} role="status" aria-label={label} aria-live="off">
+        {text}
+      </span>
+      <span className="collab-told" aria-live="polite">
+        {told}
+      </span>
+    </Fragment>
   );
 }
