@@ -49,6 +49,14 @@ export function useRealtimeEvent<T = Json>(id: string, options?: DocumentOptions
   return useRealtimeDocument<T>("event", id, options);
 }
 
+/** May it be edited now? Not while it loads, by viewers, or when it was deleted. */
+export const isEditable = <T>({ canEdit, isDeleted }: DocumentSnapshot<T>): boolean => canEdit && !isDeleted;
+
+/** `isEditable`, of a document that a component shows. */
+export function useEditable<T>(document: SharedDocument<T> | null): boolean {
+  return useReadable<DocumentSnapshot<T>, boolean>(document, LOADING, isEditable);
+}
+
 /** The conflicts that nobody has resolved yet, and what resolves one. */
 export function useConflicts<T>(document: SharedDocument<T> | null): {
   readonly conflicts: readonly Conflict[];

@@ -12,6 +12,7 @@ export {
 export {
   type LiveDocument,
   useConflicts,
+  useEditable,
   useField,
   useRealtimeDocument,
   useRealtimeEvent,
@@ -19,4 +20,4 @@ export {
 export { usePresence } from "./presence.js";
 export { GatewayProvider, type GatewayProviderProps, useClient } from "./provider.js";
 export { type SyncStatus, useSyncStatus } from "./sync.js";
-export { type Overtyped, retyped, type TextFieldProps, useTextField } from "./text-field.js";
+export { type Overtyped, type Retyped, retyped, type TextFieldProps, useTextField } from "./text-field.js";

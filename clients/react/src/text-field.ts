@@ -1,6 +1,6 @@
 /** A text that several people type into, in an ordinary input or textarea. */
 
-import { type SharedDocument, type ViewChange, valueAt } from "@collab/client";
+import { type Json, type SharedDocument, type ViewChange, valueAt } from "@collab/client";
 import {
   type ChangeEvent,
   type CompositionEvent,
@@ -10,7 +10,7 @@ import {
   useRef,
   useState,
 } from "react";
-import { useField } from "./documents.js";
+import { isEditable, useEditable, useField } from "./documents.js";
 
 type Field = HTMLInputElement | HTMLTextAreaElement;
 type Selection = [start: number, end: number, direction: "forward" | "backward" | "none"];
@@ -18,6 +18,8 @@ type Selection = [start: number, end: number, direction: "forward" | "backward" 
 export interface TextFieldProps<E extends Field> {
   ref: RefObject<E | null>;
   value: string;
+  /** While it can't be edited. */
+  readOnly: boolean;
   onChange(event: ChangeEvent<E>): void;
   onSelect(): void;
   onFocus(): void;
@@ -29,12 +31,21 @@ export interface TextFieldProps<E extends Field> {
 /** A text that was typed over: what it was, and the changes of the document since. */
 export interface Overtyped {
   readonly text: string;
-  readonly changes: ViewChange[];
+  readonly changes: Pick<ViewChange, "carry">[];
+}
+
+/** Where what was typed belongs by now: in `text`, up to `end`. The rest is the span that `typed` differs in. */
+export interface Retyped {
+  readonly text: string;
+  readonly end: number;
+  /** How much the older text and `typed` have in common before the span, and behind it. */
+  readonly start: number;
+  readonly tail: number;
 }
 
 /**
- * `now` with what turned an older text into `typed` put where it belongs by now, and where that ends. It is the span
- * between their common ends, of which the later one follows the caret.
+ * `now` with what turned an older text into `typed` put where it belongs by now. It is the span between their common ends, of
+ * which the later one follows the caret; no character is cut in halves.
  */
 export function retyped(
   { text, changes }: Overtyped,
@@ -42,17 +53,23 @@ export function retyped(
   typed: string,
   caret: number,
   now: string,
-): { text: string; end: number } {
+): Retyped {
   const most = Math.min(text.length, typed.length);
   let tail = 0;
   const behind = Math.min(most, typed.length - caret);
   while (tail < behind && text.at(-1 - tail) === typed.at(-1 - tail)) tail++;
+  if ((text.charCodeAt(text.length - tail) & 0xfc00) === 0xdc00) tail--; // a character's second half
   let start = 0;
-  while (start < most - tail && text[start] === typed[start]) start++;
+  while (start < most - tail && text.codePointAt(start) === typed.codePointAt(start)) start++;
   const at = through(changes, path);
   const from = at(start);
   const before = now.slice(0, from) + typed.slice(start, typed.length - tail);
-  return { text: before + now.slice(Math.max(from, at(text.length - tail))), end: before.length };
+  return {
+    text: before + now.slice(Math.max(from, at(text.length - tail))),
+    end: before.length,
+    start,
+    tail,
+  };
 }
 
 /**
@@ -70,10 +87,11 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
 ): TextFieldProps<E> {
   const ref = useRef<E>(null);
   const [value] = useField<string, T>(document, path);
+  const readOnly = !useEditable(document);
   const [draft, setDraft] = useState<string | null>(null);
   const composing = useRef<Overtyped | null>(null);
   const moved = useRef<Selection | null>(null);
-  const text = typeof value === "string" ? value : "";
+  const text = textOf(value);
   const shown = draft ?? text;
 
   useEffect(
@@ -84,7 +102,8 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
         if (composing.current) composing.current.changes.push(change);
         else if (change.origin === "remote" && valueAt(change.before, path) !== valueAt(change.after, path)) {
           const selection = moved.current ?? selectionOf(field);
-          moved.current = selection && carried(selection, through([change], path));
+          const at = through([change], path);
+          moved.current = selection && [at(selection[0]), at(selection[1]), selection[2]];
         }
       }),
     [document, path],
@@ -98,21 +117,46 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   }, [shown]);
 
   const write = (next: string) => {
-    if (next !== text) document?.[whole ? "set" : "setText"](path, next);
+    if (document && isEditable(document.snapshot)) document[whole ? "set" : "setText"](path, next);
   };
+  /** What was composed is written; with a caret, that goes behind it. */
+  const settle = (caret: number | null) => {
+    const over = composing.current;
+    if (!over) return;
+    const typed = (ref.current as E).value;
+    const now = textOf(document && valueAt(document.snapshot.view as Json, path));
+    const { text, end } = retyped(over, path, typed, caret ?? 0, now);
+    composing.current = null;
+    setDraft(null);
+    if (text !== now) write(text);
+    if (caret !== null && text !== typed) moved.current = [end, end, "none"];
+  };
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what is composed belongs to one text
+  useLayoutEffect(() => {
+    const leave = () => settle(null);
+    addEventListener("pagehide", leave);
+    return () => {
+      removeEventListener("pagehide", leave);
+      leave();
+    };
+  }, [document, path]);
   const tellCursor = () => {
+    moved.current = null; // the caret is where the user has it
     const field = ref.current;
-    if (!field?.matches(":focus")) return;
-    const selection = selectionOf(field);
-    document?.presence.setCursor({ field: path.slice(1), ...(selection && placeOf(selection)) });
+    const selection = field && selectionOf(field);
+    if (field?.matches(":focus"))
+      document?.presence.setCursor({ field: path.slice(1), ...(selection && placeOf(selection)) });
   };
 
   return {
     ref,
     value: shown,
+    readOnly,
     onChange({ currentTarget }) {
-      if (composing.current) setDraft(currentTarget.value);
-      else write(currentTarget.value);
+      if (composing.current) {
+        setDraft(currentTarget.value);
+        document?.presence.setTyping(true);
+      } else write(currentTarget.value);
       tellCursor();
     },
     onSelect: tellCursor,
@@ -122,21 +166,16 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
       composing.current = { text, changes: [] };
       setDraft(text);
     },
-    onCompositionEnd({ currentTarget: { value: typed, selectionStart: caret } }) {
-      const over = composing.current ?? { text, changes: [] };
-      const next = retyped(over, path, typed, caret ?? 0, text);
-      composing.current = null;
-      setDraft(null);
-      write(next.text);
-      if (next.text !== typed && caret !== null) moved.current = [next.end, next.end, "none"];
-    },
+    onCompositionEnd: ({ currentTarget }) => settle(currentTarget.selectionStart),
   };
 }
+
+export const textOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");
 
 /** Null: an input that has none (of an address, of a number). */
 function selectionOf({ selectionStart, selectionEnd, selectionDirection }: Field): Selection | null {
   if (selectionStart === null) return null;
-  return [selectionStart, selectionEnd as number, selectionDirection ?? "none"];
+  return [selectionStart, selectionEnd as number, selectionDirection as "none"];
 }
 
 function placeOf([start, end, direction]: Selection): { position: number; anchor?: number } {
@@ -144,12 +183,6 @@ function placeOf([start, end, direction]: Selection): { position: number; anchor
   return direction === "backward" ? { position: start, anchor: end } : { position: end, anchor: start };
 }
 
-const carried = ([start, end, direction]: Selection, at: (offset: number) => number): Selection => [
-  at(start),
-  at(end),
-  direction,
-];
-
 /** Where an offset in the text at `path` went. */
-const through = (changes: readonly ViewChange[], path: string) => (offset: number) =>
+const through = (changes: Overtyped["changes"], path: string) => (offset: number) =>
   changes.reduce((at, change) => change.carry(path, at) ?? 0, offset);

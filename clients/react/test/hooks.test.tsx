@@ -7,6 +7,7 @@ import {
   ConnectionBadge,
   GatewayProvider,
   PresenceIndicators,
+  retyped,
   useCalendar,
   useField,
   useRealtimeEvent,
@@ -122,22 +123,71 @@ test("what is typed is edited, and the caret stays where it was", async () => {
   expect(field.selectionStart).toBe(8);
 });
 
-test("what others change elsewhere doesn't hold the caret back", async () => {
-  const document = await made("1", { title: "", description: "Bring cake" });
+/** What others do to it, as the document tells it. */
+function told(document: SharedDocument<Event>): (change: Partial<ViewChange>) => void {
   const listeners: ((change: ViewChange) => void)[] = [];
   vi.spyOn(document, "onChange").mockImplementation((listener) => {
     listeners.push(listener);
     return () => {};
   });
+  const view = document.snapshot.view as unknown as Json;
+  const nothing: ViewChange = { before: view, after: view, origin: "remote", carry: (_, offset) => offset };
+  return (change) => {
+    for (const listener of listeners) listener({ ...nothing, ...change });
+  };
+}
+
+test("what another types and takes back at once doesn't move the caret of who types next", async () => {
+  const document = await made("1", { title: "", description: "" });
+  const tell = told(document);
+  render(<Field document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const user = userEvent.setup();
+  await user.click(field);
+  const [without, withX] = [document.snapshot.view, { title: "", description: "X" }] as unknown as [
+    Json,
+    Json,
+  ];
+  tell({ after: withX });
+  tell({ before: withX, after: without });
+  await user.keyboard("ab");
+  expect(field.value).toBe("ab");
+});
+
+test("nothing can be typed while it loads, or when it was deleted", async () => {
+  const document = client.open<Event>("event", "1");
+  render(<Field document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const errors: unknown[] = [];
+  const note = (event: ErrorEvent) => {
+    event.preventDefault();
+    errors.push(event.error);
+  };
+  window.addEventListener("error", note);
+  const type = () => fireEvent.change(field, { target: { value: "Bring cake" } });
+  expect(field.readOnly).toBe(true);
+  type();
+  act(() => document.create({ title: "", description: "" }));
+  expect(field.readOnly).toBe(false);
+  type();
+  expect(field.value).toBe("Bring cake");
+  act(() => document.edit({ op: "replace", path: "", value: null }));
+  expect(field.readOnly).toBe(true);
+  type();
+  expect(field.value).toBe("");
+  window.removeEventListener("error", note);
+  expect(errors).toEqual([]);
+});
+
+test("what others change elsewhere doesn't hold the caret back", async () => {
+  const document = await made("1", { title: "", description: "Bring cake" });
+  const tell = told(document);
   render(<Field document={document} />, { wrapper });
   const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
   const user = userEvent.setup();
   await user.click(field);
   field.setSelectionRange(5, 5);
-  const before = document.snapshot.view as unknown as Record<string, Json>;
-  const after = { ...before, title: "Lunch" };
-  const carry = (_: string, offset: number) => offset;
-  for (const listener of listeners) listener({ before, after, origin: "remote", carry });
+  tell({ after: { ...document.snapshot.view, title: "Lunch" } as unknown as Json });
   await user.keyboard(" me");
   expect(field.value).toBe("Bring me cake");
   expect(field.selectionStart).toBe(8);
@@ -152,6 +202,43 @@ test("a composed text is one edit, put where it belongs when it is done", async 
   expect(document.snapshot.view?.description).toBe("ab");
   fireEvent.compositionEnd(field);
   expect(document.snapshot.view?.description).toBe("aにb");
+});
+
+test("what is composed when its field goes is written, and when the page does", async () => {
+  const document = await made("1", { title: "", description: "ab" });
+  const { unmount } = render(<Field document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  const typing = vi.spyOn(document.presence, "setTyping");
+  fireEvent.compositionStart(field);
+  fireEvent.change(field, { target: { value: "aにb" } });
+  expect(typing).toHaveBeenCalledWith(true);
+  act(() => document.setText("/description", "ab!"));
+  fireEvent(window, new Event("pagehide"));
+  expect(document.snapshot.view?.description).toBe("aにb!");
+  fireEvent.compositionStart(field);
+  fireEvent.change(field, { target: { value: "aにほb!" } });
+  unmount();
+  expect(document.snapshot.view?.description).toBe("aにほb!");
+});
+
+test("a character that is composed over one with the same first half is whole, wherever it is by now", async () => {
+  const document = await made("1", { title: "", description: "😀" });
+  render(<Field document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  fireEvent.compositionStart(field);
+  act(() => document.setText("/description", "Hi 😀"));
+  fireEvent.change(field, { target: { value: "😁" } });
+  fireEvent.compositionEnd(field);
+  expect(document.snapshot.view?.description).toBe("Hi 😁");
+});
+
+test.each([
+  ["a😀", "a😁", 3, 1, 0], // D83D DE00, D83D DE01
+  ["😀b", "🈀b", 0, 0, 1], // D83D DE00, D83C DE00
+  ["a😀b", "a😀😀b", 5, 3, 1],
+  ["a😀b", "a😀😀b", 3, 1, 3],
+])("no character is cut in halves where %s becomes %s", (text, typed, caret, start, tail) => {
+  expect(retyped({ text, changes: [] }, "", typed, caret, text)).toMatchObject({ text: typed, start, tail });
 });
 
 function Whole({ document, type }: { document: SharedDocument<Event>; type?: string }) {
@@ -192,18 +279,11 @@ test("what was composed before a letter like it leaves the caret between the two
 
 test("an input that has no selection shows what others write", async () => {
   const document = await made("1", { title: "ann@example.org", description: "" });
-  const listeners: ((change: ViewChange) => void)[] = [];
-  vi.spyOn(document, "onChange").mockImplementation((listener) => {
-    listeners.push(listener);
-    return () => {};
-  });
+  const tell = told(document);
   render(<Whole document={document} type="email" />, { wrapper });
   const field = screen.getByRole<HTMLInputElement>("textbox", { name: "Title" });
   field.focus();
-  const before = document.snapshot.view as unknown as Record<string, Json>;
-  const after = { ...before, title: "bob@example.org" };
-  const carry = (_: string, offset: number) => offset;
-  for (const listener of listeners) listener({ before, after, origin: "remote", carry });
+  tell({ after: { ...document.snapshot.view, title: "bob@example.org" } as unknown as Json });
   act(() => document.set("/title", "bob@example.org"));
   expect(field.value).toBe("bob@example.org");
 });

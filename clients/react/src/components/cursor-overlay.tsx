@@ -4,6 +4,7 @@ import type { Presence, SharedDocument } from "@collab/client";
 import { Fragment, type ReactNode, type RefObject, useLayoutEffect, useRef } from "react";
 import { useField } from "../documents.js";
 import { usePresence } from "../presence.js";
+import { textOf } from "../text-field.js";
 
 // What decides where a character of the field stands.
 const STYLES = "font letterSpacing lineHeight textAlign padding borderWidth boxSizing width height".split(
@@ -35,7 +36,7 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
   });
   return (
     <div ref={layer} className="collab-cursors" aria-hidden>
-      {pieces(typeof value === "string" ? value : "", here)}
+      {pieces(textOf(value), here)}
     </div>
   );
 }
