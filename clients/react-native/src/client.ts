@@ -20,7 +20,8 @@ export interface NativeClientOptions extends ClientOptions {
  */
 export function createNativeClient(options: NativeClientOptions): Client {
   const { asyncStorage, netInfo, environment, ...rest } = options;
-  const store = asyncStorage && asyncStorageStore(asyncStorage, `collab/${options.userId ?? ""}/`);
+  const { url, userId = "" } = options;
+  const store = asyncStorage && asyncStorageStore(asyncStorage, `collab/${url}/${userId}/`);
   return createClient({
     background: "poll",
     ...(store && { store }),

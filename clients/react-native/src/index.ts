@@ -8,6 +8,7 @@ export {
   useCalendar,
   useClient,
   useConflicts,
+  useEditable,
   useField,
   usePresence,
   useRealtimeDocument,

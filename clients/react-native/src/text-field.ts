@@ -1,7 +1,7 @@
 /** A text that several people type into, in React Native's TextInput. */
 
-import { type Json, type SharedDocument, valueAt } from "@collab/client";
-import { type Overtyped, retyped, useField } from "@collab/react";
+import { type Json, type SharedDocument, type ViewChange, valueAt } from "@collab/client";
+import { type Overtyped, type Retyped, retyped, useEditable, useField } from "@collab/react";
 import { useEffect, useLayoutEffect, useRef, useState } from "react";
 
 export interface Selection {
@@ -11,12 +11,17 @@ export interface Selection {
 
 export interface NativeTextFieldProps {
   readonly value: string;
+  /** False while it can't be edited. */
+  readonly editable: boolean;
   /** Where the caret has to go; undefined while it is where the user put it. */
   readonly selection: Selection | undefined;
   onChangeText(text: string): void;
   onSelectionChange(event: { nativeEvent: { selection: Selection } }): void;
   onBlur(): void;
 }
+
+// So long after a text was rendered, one may still type over the one before it.
+const SHOWN_AFTER_MS = 500;
 
 /**
  * Props for a `<TextInput>` that shows the text at a JSON pointer: `<TextInput {...useTextField(doc, "/title")} />`.
@@ -31,18 +36,27 @@ export function useTextField<T = unknown>(
 ): NativeTextFieldProps {
   const [value] = useField<string, T>(document, path);
   const text = textOf(value);
+  const editable = useEditable(document);
   const [selection, setSelection] = useState<Selection | undefined>();
   const seen = useRef<Selection | null>(null); // what the field said last; null while it has no caret
-  const given = useRef<Overtyped>({ text, changes: [] }); // what the field shows, which one types over
+  const given = useRef<readonly Overtyped[]>([]); // what the field may show, the newest last: one types over one of these
 
-  useLayoutEffect(() => {
-    given.current = { text, changes: [] };
-  });
+  const give = (texts: readonly Overtyped[], text: string) => {
+    const newest = { text, changes: [] };
+    given.current = [...texts, newest];
+    setTimeout(() => {
+      given.current = given.current.slice(Math.max(given.current.indexOf(newest), 0));
+    }, SHOWN_AFTER_MS);
+  };
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new text is what is given
+  useLayoutEffect(() => give(given.current, text), [text]);
 
   useEffect(
     () =>
       document?.onChange((change) => {
-        given.current.changes.push(change);
+        if (valueAt(change.before, path) === valueAt(change.after, path)) return;
+        for (const { changes } of given.current) changes.push(change);
         if (!seen.current || change.origin === "local") return;
         const { start, end } = seen.current;
         seen.current = { start: change.carry(path, start) ?? 0, end: change.carry(path, end) ?? 0 };
@@ -53,12 +67,15 @@ export function useTextField<T = unknown>(
 
   return {
     value: text,
+    editable,
     selection,
     onChangeText(typed) {
-      const now = textOf(document && valueAt(document.snapshot.view as Json, path));
-      const next = retyped(given.current, path, typed, 0, now); // where the caret is isn't told yet
-      if (next.text !== now) document?.[whole ? "set" : "setText"](path, next.text);
-      given.current = { text: next.text, changes: [] };
+      if (!document || !editable) return;
+      const now = textOf(valueAt(document.snapshot.view as Json, path));
+      const { over, next } = nearest(given.current, path, typed, now);
+      const shown = { text: typed, changes: [{ carry: carryTyped(over, path, typed, now, next) }] };
+      if (next.text !== now) document[whole ? "set" : "setText"](path, next.text);
+      give([shown], next.text);
       if (next.text === typed || !seen.current) return;
       seen.current = { start: next.end, end: next.end };
       setSelection(seen.current);
@@ -77,6 +94,39 @@ export function useTextField<T = unknown>(
       seen.current = null;
       document?.presence.setCursor(null);
     },
+  };
+}
+
+/** What was typed over, and what comes of it: the text that `typed` differs from least, and of two such the later one. */
+function nearest(
+  given: readonly Overtyped[],
+  path: string,
+  typed: string,
+  now: string,
+): { over: Overtyped; next: Retyped } {
+  const all = given.map((over) => ({ over, next: retyped(over, path, typed, 0, now) })); // where the caret is isn't told yet
+  // What is the same was not typed over.
+  const lengths = all.map(
+    ({ over, next }) => over.text.length + typed.length - 2 * (next.start + next.tail) || Infinity,
+  );
+  return all[lengths.lastIndexOf(Math.min(...lengths))] as (typeof all)[number];
+}
+
+/** Where an offset in `typed` is in what came of it: the field shows `typed` until it is given that. */
+function carryTyped(
+  { text, changes }: Overtyped,
+  path: string,
+  typed: string,
+  now: string,
+  next: Retyped,
+): ViewChange["carry"] {
+  const since = [...changes];
+  const at = (offset: number) => since.reduce((at, change) => change.carry(path, at) ?? 0, offset);
+  const end = typed.length - next.tail;
+  return (_, offset) => {
+    if (offset < next.start) return at(offset);
+    if (offset <= end) return next.end - end + offset;
+    return at(offset - typed.length + text.length) + next.text.length - now.length;
   };
 }
 

@@ -2,8 +2,10 @@ import { act, fireEvent, render, screen } from "@testing-library/react-native";
 import { AppState, Text, TextInput } from "react-native";
 import { FakePlatform } from "../../client/test/support/fake.js";
 import {
+  type AsyncStorageLike,
   createNativeClient,
   GatewayProvider,
+  type NativeClientOptions,
   type NetInfoLike,
   useRealtimeEvent,
   useSyncStatus,
@@ -70,28 +72,28 @@ describe("a client of an app", () => {
     jest.useRealTimers();
   });
 
-  function opened() {
+  function opened(options: Partial<NativeClientOptions> = {}) {
     const { webSocket, fetch } = platform.environment();
     const client = createNativeClient({
       url: "wss://gateway.test/realtime",
       getToken: () => "token",
       netInfo: network,
+      ...options,
       environment: { webSocket: webSocket!, fetch: fetch!, random: () => 0 },
     });
     return { client, event: client.open<Event>("event", "1") };
   }
 
-  async function online() {
+  async function online(role = "editor", state: Event | null = { title: "Tea" }) {
     const made = opened();
     await settled();
     platform.socket.admit();
     await settled();
-    const state = { title: "Tea" };
     platform.socket.tell("SUBSCRIBE_ACK", {
       resource: "event",
       resource_id: "1",
       ...seen,
-      role: "editor",
+      role,
       state,
     });
     await settled();
@@ -187,6 +189,90 @@ describe("a client of an app", () => {
       { op: "text", path: "/title", value: [9, "s"] },
     ]);
     await act(() => client.close());
+  });
+
+  it("puts keys that were pressed while the others' text was being shown where they belong", async () => {
+    const { client } = await online();
+    render(
+      <GatewayProvider client={client}>
+        <Screen />
+      </GatewayProvider>,
+    );
+    const field = await screen.findByLabelText("Title");
+    act(() => platform.socket.tell("OP_BROADCAST", byAnother(4, ["Green "])));
+    expect(field.props.value).toBe("Green Tea");
+    fireEvent.changeText(field, "Teas");
+    expect(field.props.value).toBe("Green Teas");
+    fireEvent.changeText(field, "Teas!");
+    expect(field.props.value).toBe("Green Teas!");
+    fireEvent.changeText(field, "A Teas!");
+    expect(field.props.value).toBe("A Green Teas!");
+    await act(() => client.close());
+  });
+
+  it("deletes what another typed: a letter at once, and more when it was shown", async () => {
+    const { client } = await online();
+    render(
+      <GatewayProvider client={client}>
+        <Screen />
+      </GatewayProvider>,
+    );
+    const field = await screen.findByLabelText("Title");
+    for (const [index, letter] of [..." time"].entries())
+      act(() => platform.socket.tell("OP_BROADCAST", byAnother(4 + index, [3 + index, letter])));
+    expect(field.props.value).toBe("Tea time");
+    fireEvent.changeText(field, "Tea tim");
+    expect(field.props.value).toBe("Tea tim");
+    await settled(1000);
+    fireEvent.changeText(field, "Tea");
+    expect(field.props.value).toBe("Tea");
+    await act(() => client.close());
+  });
+
+  it.each([
+    ["a viewer's", "viewer", { title: "Tea" }, "Tea"],
+    ["a deleted document's", "editor", null, ""],
+  ])("takes no text where it is %s", async (_, role, state, text) => {
+    const { client } = await online(role, state);
+    render(
+      <GatewayProvider client={client}>
+        <Screen />
+      </GatewayProvider>,
+    );
+    const field = await screen.findByLabelText("Title");
+    expect(field.props.editable).toBe(false);
+    act(() => field.props.onChangeText("Teas"));
+    expect(field.props.value).toBe(text);
+    await act(() => client.close());
+  });
+
+  it("takes no text while it loads", async () => {
+    const { client } = opened();
+    render(
+      <GatewayProvider client={client}>
+        <Screen />
+      </GatewayProvider>,
+    );
+    const field = await screen.findByLabelText("Title");
+    expect(field.props.editable).toBe(false);
+    act(() => field.props.onChangeText("Teas"));
+    expect(field.props.value).toBe("");
+    await act(() => client.close());
+  });
+
+  it("keeps what is edited apart by gateway and by user", async () => {
+    const kept = new Map<string, string>();
+    const asyncStorage: AsyncStorageLike = {
+      getItem: async (key) => kept.get(key) ?? null,
+      setItem: async (key, value) => kept.set(key, value),
+      removeItem: async (key) => kept.delete(key),
+      getAllKeys: async () => [...kept.keys()],
+    };
+    const { client, event } = opened({ asyncStorage, userId: "ann", connect: false });
+    event.create({ title: "Tea" });
+    await act(() => event.stored());
+    expect([...kept.keys()]).toContain("collab/wss://gateway.test/realtime/ann/doc/event:1");
+    await client.close();
   });
 
   it("leaves the caret where it was when somebody else types", async () => {
