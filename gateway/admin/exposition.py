@@ -29,11 +29,13 @@ SUPERVISOR = "supervisor"
 
 
 class Process(NamedTuple):
-    """A process of the node: its `worker` label, and what its counters are (None: it counts nothing)."""
+    """A process of the node: its `worker` label, what its counters are (None: it counts nothing), and for how
+    long it hasn't answered."""
 
     label: str
     pid: int
     exported: Mapping[str, Any] | None
+    silent_s: float = 0.0
 
 
 class Scrape(NamedTuple):
@@ -66,7 +68,7 @@ def text(scrape: Scrape) -> bytes:
 
 
 class WorkersCollector(Collector):
-    """The workers of the node: how many, how often one was replaced, and each gauge by worker."""
+    """The workers of the node: how many, how often one was replaced, who hangs, and each gauge by worker."""
 
     def __init__(self, scrape: Scrape) -> None:
         self._scrape = scrape
@@ -80,6 +82,14 @@ class WorkersCollector(Collector):
             "New workers for such as ended unasked, or didn't start",
             self._scrape.restarts,
         )
+        silent = GaugeMetricFamily(
+            "gateway_worker_silent_seconds",
+            "For how long a worker hasn't answered the node; it is replaced after 60 s",
+            labels=["worker"],
+        )
+        for process in workers:
+            silent.add_metric([process.label], process.silent_s)
+        yield silent
         for name, metric in METRICS.items():
             if metric.kind not in ("gauge", "highest"):
                 continue

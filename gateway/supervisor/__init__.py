@@ -232,7 +232,8 @@ class Supervisor:
         with trio.move_on_after(MEASURE_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
                 for child in self._running:
-                    nursery.start_soon(child.measure)
+                    if not child.silent:
+                        nursery.start_soon(child.measure)
 
 
 def _private_folder() -> AbstractContextManager[str]:

@@ -31,11 +31,13 @@ class Channel:
         self._buffered = bytearray()
 
     async def send(self, header: dict[str, Any], body: bytes = b"") -> None:
-        """Send one message; raises trio.BrokenResourceError when the other end is gone."""
+        """Send one message; raises trio.BrokenResourceError when the other end is gone.
+
+        Cancelled, it may leave half of one: then this end can send nothing any more.
+        """
         packed = orjson.dumps(header)
         async with self._sending:
-            with trio.CancelScope(shield=True):  # half a frame would end everything; the peer always reads
-                await self._stream.send_all(LENGTHS.pack(len(packed), len(body)) + packed + body)
+            await self._stream.send_all(LENGTHS.pack(len(packed), len(body)) + packed + body)
 
     async def receive(self) -> Frame | None:
         """The next message; None when the other end is gone."""

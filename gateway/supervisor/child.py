@@ -7,6 +7,7 @@ import pickle
 import socket
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
@@ -22,6 +23,10 @@ from gateway.transport.siblings import Place
 logger = logging.getLogger("gateway.supervisor")
 
 MEASURE_INTERVAL_S = 1.0
+# Who has missed so much is asked nothing that others can answer.
+SILENT_S = 3.0
+# A worker that has said nothing for so long hangs: it is ended, for another to take its place.
+SILENT_MAX_S = 60.0
 START_ERRORS: Mapping[str, type[GatewayError]] = {
     "LogUnavailable": LogUnavailable,
     "LogLocked": LogLocked,
@@ -46,6 +51,8 @@ class Child:
         self.status: int | None = None
         self.addresses: Sequence[tuple[str, int]] = ()
         self.exported: dict[str, Any] = {}
+        # In seconds that we lived through ourselves: whoever stood still with it couldn't have heard it.
+        self.silent_s = 0.0
         self._place = place
         self._config = config
         self._log_level = log_level
@@ -53,7 +60,8 @@ class Child:
         self._channel: Channel | None = None
         self._asked: dict[int, tuple[trio.Event, list[Frame]]] = {}
         self._ids = count(1)
-        self._nursery: trio.Nursery | None = None
+        self._unsent: OrderedDict[int, Frame] = OrderedDict()
+        self._more = trio.Event()
         self._failure: GatewayError | None = None
         self._measure_wanted = trio.Event()
         self._measured = trio.Event()
@@ -73,6 +81,11 @@ class Child:
         """Whether it takes new clients."""
         return self.ready and not self.draining and not self.ended.is_set()
 
+    @property
+    def silent(self) -> bool:
+        """Whether it seems to hang."""
+        return self.silent_s >= SILENT_S
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The process's life; started when it is ready. Raises what kept it from starting; kills it when
         cancelled."""
@@ -84,16 +97,14 @@ class Child:
         assert self._process is not None
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                await self._set_up()
+                nursery.start_soon(self._write)
                 nursery.start_soon(self._keep_measured)
+                nursery.start_soon(self._count_silence)
                 await self._listen(task_status)
-                self._nursery = None  # nothing more to tell it
                 with trio.move_on_after(LAST_WORDS_S):
                     self.status = await self._process.wait()
                 nursery.cancel_scope.cancel()
         finally:
-            self._nursery = None
             await self._end()
         if not self.ready:
             raise self._failure or ConfigError(f"a worker didn't start (status {self.status}); see its log")
@@ -110,16 +121,38 @@ class Child:
             failed.pop_all()
         self._channel = Channel(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
 
-    async def _set_up(self) -> None:
+    async def _write(self) -> None:
+        """Tell it its settings, then what it is asked, one after the other: one that hangs takes nothing."""
+        assert self._channel is not None
         header = {"type": "setup", "name": self._config.server.node, "log_level": self._log_level}
         try:
-            await self._send(header, pickle.dumps((self._config, self._place)))
-        except WorkerGone:
-            logger.debug("worker %d ended before it was told its settings", self.number)
+            await self._channel.send(header, pickle.dumps((self._config, self._place)))
+            while True:
+                while self._unsent:
+                    _, frame = self._unsent.popitem(last=False)
+                    await self._channel.send(*frame)
+                self._more = trio.Event()
+                await self._more.wait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            logger.debug("worker %d ended before it was told everything", self.number)
+
+    def _tell(self, number: int, header: dict[str, Any], body: bytes = b"") -> None:
+        self._unsent[number] = Frame({**header, "id": number}, body)
+        self._more.set()
+
+    async def _count_silence(self) -> None:
+        """It answers each second (`_keep_measured`); one that hangs is ended."""
+        while self.silent_s < SILENT_MAX_S:
+            await trio.sleep(MEASURE_INTERVAL_S)
+            if self.ready:
+                self.silent_s += MEASURE_INTERVAL_S
+        logger.error("worker %d has said nothing for %g s: killing it", self.number, self.silent_s)
+        self.kill()
 
     async def _listen(self, task_status: trio.TaskStatus[None]) -> None:
         assert self._channel is not None
         while (frame := await self._channel.receive()) is not None:
+            self.silent_s = 0.0
             kind = frame.header["type"]
             if kind == "ready":
                 self.ready = True
@@ -157,22 +190,16 @@ class Child:
         """The worker's answer; raises WorkerGone when it ends before."""
         number = next(self._ids)
         answered, frames = self._asked[number] = trio.Event(), []
+        self._tell(number, header, body)
         try:
-            await self._send({**header, "id": number}, body)
             if not self.ended.is_set():
                 await answered.wait()
         finally:
             self._asked.pop(number, None)
+            self._unsent.pop(number, None)
         if not frames:
             raise WorkerGone(f"worker {self.number} ended before it answered")
         return frames[0]
-
-    async def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
-        assert self._channel is not None
-        try:
-            await self._channel.send(header, body)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise WorkerGone(f"worker {self.number} is gone") from None
 
     async def measure(self) -> None:
         """Wait until `exported` is up to date; a worker that hangs never brings them."""
@@ -199,14 +226,11 @@ class Child:
     def drain(self) -> None:
         """Have the worker send its clients away and end."""
         self.draining = True
-        if self._nursery is not None:
-            self._nursery.start_soon(self._ask_to_drain)
+        self._tell(next(self._ids), {"type": "drain"})
 
-    async def _ask_to_drain(self) -> None:
-        try:
-            await self._send({"type": "drain"})
-        except WorkerGone:
-            logger.info("worker %d ended before it was drained", self.number)
+    def note(self, act: str, subject: str, details: Mapping[str, Any]) -> None:
+        """Have it record what was done to the node."""
+        self._tell(next(self._ids), {"type": "note", "act": act, "subject": subject, "details": details})
 
     def kill(self) -> None:
         """End the process at once."""

@@ -112,7 +112,8 @@ class _Front:
         exported = (await workers.counters()).export()
         processes = [exposition.Process(exposition.SUPERVISOR, os.getpid(), None)]
         processes += [
-            exposition.Process(str(child.number), child.pid, child.exported) for child in workers.serving()
+            exposition.Process(str(child.number), child.pid, child.exported, child.silent_s)
+            for child in workers.serving()
         ]
         scrape = exposition.Scrape(exported, processes, workers.draining, workers.restarts)
         text = await trio.to_thread.run_sync(exposition.text, scrape)
@@ -167,11 +168,12 @@ class _Front:
         return await self._ask(serving[self._turn % len(serving)], request, body, timeout_s)
 
     def _serving(self) -> Sequence[Child]:
-        """Some workers that take clients; raises Problem where there are none."""
+        """Some workers that take clients, those that hang only where all do; raises Problem where there are
+        none."""
         serving = self._workers.serving()
         if not serving:
             raise _nobody("no worker is ready", "none")
-        return serving
+        return [child for child in serving if not child.silent] or serving
 
     async def _ask(
         self,

@@ -94,7 +94,8 @@ class Worker:
 
     async def _tell(self, header: dict[str, Any], body: bytes = b"") -> None:
         try:
-            await self._channel.send(header, body)
+            with trio.CancelScope(shield=True):  # half a message would be the last; who listens always reads
+                await self._channel.send(header, body)
         except trio.BrokenResourceError:
             self._node.drain()
 

@@ -194,6 +194,10 @@ async def the_processes_day(running: Cluster) -> None:
             worker.resume()
         await trio.sleep(0.5)
     await prometheus.until_fired("EventLoopLagging")
+    held = workers(first)[0]
+    held.suspend()
+    await prometheus.until_fired("WorkerSilent")
+    held.resume()
     async with (
         traffic.looking(first, await running.token(), "held", "h"),
         trio.open_nursery() as nursery,

@@ -64,6 +64,7 @@ HEALTHY: dict[str, str] = {
     f"gateway_search_lag_seconds{{{NODE}}}": flat(2),
     f"gateway_audit_lost_total{{{NODE}}}": flat(0),
     f"gateway_worker_restarts_total{{{NODE}}}": flat(1),
+    f'gateway_worker_silent_seconds{{{NODE}, worker="0"}}': flat(1),
     f'process_start_time_seconds{{{NODE}, worker="supervisor"}}': flat(1000),
     'process_start_time_seconds{job="gateway", instance="alone", worker="0"}': flat(1000),
     f"gateway_certificate_ends_timestamp_seconds{{{NODE}}}": flat(0),
@@ -107,6 +108,7 @@ FAULTS: dict[str, dict[str, str]] = {
     "ArchiveBlocked": {f"gateway_archive_blocked{{{NODE}}}": flat(1)},
     "WorkersCrashing": {f"gateway_worker_restarts_total{{{NODE}}}": growing(0.5)},
     "NodeCrashing": {
+    "WorkerSilent": {f'gateway_worker_silent_seconds{{{NODE}, worker="0"}}': flat(45)},
         'process_start_time_seconds{job="gateway", instance="alone", worker="0"}': RESTARTS,
     },
     "CertificateEnding": {f"gateway_certificate_ends_timestamp_seconds{{{NODE}}}": flat(86_400)},

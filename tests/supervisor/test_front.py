@@ -31,7 +31,7 @@ class Near:
 
     def __init__(self, node: Node, websocket: tuple[str, int]) -> None:
         self._application = node.admin_application(websocket)
-        self.gone = self.hangs = False
+        self.gone = self.hangs = self.silent = False
 
     async def ask(self, header: dict[str, Any], body: bytes = b"") -> Frame:
         if self.gone:

@@ -1,0 +1,84 @@
+"""A worker that hangs: it is told, others answer for it, and another takes its place."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from gateway.admission import create_secret
+from gateway.config import Config
+from gateway.supervisor import Supervisor, child
+from tests.clients.wire import until
+from tests.scraped import scraped
+from tests.servers import redis_server
+
+SILENT = "gateway_worker_silent_seconds"
+# More than the kernel keeps of what nobody reads.
+LARGE = bytes(8 << 20)
+ASKED = {"type": "http", "repeated": False, "method": "GET", "path": "/v1/node", "query": "", "headers": []}
+
+
+@asynccontextmanager
+async def supervised(data: Path) -> AsyncIterator[tuple[Supervisor, str]]:
+    """Two workers of a supervisor in this process, and its admin port."""
+    create_secret(data / "jwt-secret")
+    with redis_server() as redis:
+        server = {"workers": 2, "port": 0, "admin_port": 0, "data_dir": str(data), "node": "n1"}
+        supervisor = Supervisor(Config().with_(redis={"urls": [redis.url]}, server=server))
+        async with trio.open_nursery() as nursery:
+            addresses = await nursery.start(supervisor.run)
+            [(host, port)] = addresses.admin
+            try:
+                yield supervisor, f"http://{host}:{port}"
+            finally:
+                nursery.cancel_scope.cancel()
+
+
+async def silent(admin: str, number: int, least: float) -> None:
+    """Wait until the node tells that a worker has been silent for so long."""
+    with trio.fail_after(30):
+        while (await scraped(admin)).value(SILENT, worker=str(number)) < least:  # noqa: ASYNC110
+            await trio.sleep(0.1)
+
+
+async def test_a_worker_that_hangs_is_told_asked_nothing_and_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with supervised(tmp_path) as (supervisor, admin), httpx.AsyncClient() as client:
+        victim, other = supervisor.serving()
+        os.kill(victim.pid, signal.SIGSTOP)
+        await silent(admin, victim.number, 5)
+        assert (await scraped(admin)).value(SILENT, worker=str(other.number)) < 5
+        for _ in range(6):
+            assert (await client.get(f"{admin}/readyz")).status_code == 200
+        monkeypatch.setattr(child, "SILENT_MAX_S", 8.0)
+        with trio.fail_after(30):
+            await victim.ended.wait()
+        await until(lambda: len(supervisor.serving()) == 2, "another worker", 30)
+        assert (victim.status, supervisor.restarts) == (-signal.SIGKILL, 1)
+        assert f"worker {victim.number} has said nothing for 8 s: killing it" in caplog.text
+        assert other in supervisor.serving() and not other.silent
+
+
+async def test_whoever_asks_a_worker_that_hangs_can_give_up_and_it_can_be_asked_again(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as (supervisor, _):
+        victim = supervisor.serving()[0]
+        os.kill(victim.pid, signal.SIGSTOP)
+        for _ in range(2):  # one that is half sent, and one that waits for it
+            with trio.move_on_after(0.5) as scope:
+                await victim.ask(ASKED, LARGE)
+            assert scope.cancelled_caught
+        kept = sum(len(frame.body) for frame in victim._unsent.values())
+        assert kept == 0, "what nobody waits for is kept"
+        os.kill(victim.pid, signal.SIGCONT)
+        with trio.fail_after(30):
+            answer = await victim.ask(ASKED)
+        assert answer.header["status"] == 401
+        assert not victim.ended.is_set()
