@@ -215,8 +215,7 @@ async def _obey(
         name = signal.Signals(number).name
         logger.info("%s: draining for at most %g s; a second signal ends at once", name, grace_s)
         _notify("STOPPING=1")
-        if isinstance(node, Node):
-            node.audit.note("drain", "operator", node.name, signal=name)
+        node.note("drain", signal=name)
         node.drain()
 
 

@@ -20,7 +20,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 from starlette.applications import Starlette
@@ -378,9 +378,13 @@ class Node:
             section, _, key = name.partition(".")
             getattr(self.config, section).take(key, getattr(getattr(config, section), key))
             logger.info("%s has changed, and is in force", name)
-        self.audit.note("reload", "operator", self.name, changed=sorted(changed))
-        self.endpoint.reload(self.config)
+        self.note("reload", changed=sorted(changed))
+        self.endpoint.reload()
         self.flags.reload(self.config.features)
+
+    def note(self, act: str, subject: str = "", /, **details: Any) -> None:
+        """Record what an operator did by signals to this node, or to the `subject` that it is a worker of."""
+        self.audit.note(act, "operator", subject or self.name, **details)
 
     def drain(self) -> None:
         """Begin the end; `run` returns when it is done."""

@@ -205,13 +205,12 @@ class Endpoint:
                 session.close(disconnect.code, disconnect.reason)
         return session
 
-    def reload(self, config: Config) -> None:
-        """Other origins, rates and limits."""
-        self._config = config
-        self._shared.tell(config)
-        self.visitors.reload(config.limits)
-        self._accepting.cpu_share = config.limits.accept_cpu_share
-        limits = config.limits
+    def reload(self) -> None:
+        """The settings have changed: take anew what was made of them."""
+        limits = self._config.limits
+        self._shared.tell(self._config)
+        self.visitors.reload()
+        self._accepting.cpu_share = limits.accept_cpu_share
         self._shared.rate_limit.set(limits.operations_per_minute, limits.operations_burst)
         self._shared.reads.set(limits.reads_per_minute / 60, limits.reads_burst)
         self._shared.cpu.set(*cpu_of(limits))

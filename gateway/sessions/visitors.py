@@ -35,13 +35,13 @@ class Visitors:
         self._users: Counter[str] = Counter()
         self._failures = Shares(0, 1)
         self._logged_s: OrderedDict[str, float] = OrderedDict()
-        self.reload(limits)
-
-    def reload(self, limits: LimitsSettings) -> None:
-        """Other limits from now on."""
         self._limits = limits
-        per_s = limits.failed_authentications_per_minute / 60
-        self._failures.set(per_s, limits.failed_authentications_burst)
+        self.reload()
+
+    def reload(self) -> None:
+        """The limits have changed."""
+        per_s = self._limits.failed_authentications_per_minute / 60
+        self._failures.set(per_s, self._limits.failed_authentications_burst)
 
     def too_many(self, remote: str) -> TooMany | None:
         """Why a connection from there isn't taken now."""

@@ -15,10 +15,12 @@ import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import trio
+from starlette.types import Receive, Scope, Send
 
-from gateway.config import Config
+from gateway.config import Config, changed_settings
 from gateway.errors import GatewayError
 from gateway.http import server
 from gateway.node import Addresses, made_name
@@ -50,7 +52,7 @@ class Supervisor:
         self, config: Config, log_level: str = "INFO", reload: Callable[[], Config] | None = None
     ) -> None:
         check_settings(config)
-        self.config = config
+        self._take(config)
         self.name = config.server.node or made_name()
         self.restarts = 0
         self._log_level = log_level
@@ -89,6 +91,11 @@ class Supervisor:
         """Replace the workers by new ones, one by one."""
         self._roll_asked.set()
 
+    def note(self, act: str, **details: Any) -> None:
+        """Have what was done to this node recorded, by some worker."""
+        for child in [child for child in self.serving() if not child.silent][:1]:
+            child.note(act, self.name, details)
+
     @property
     def draining(self) -> bool:
         """Whether the end has begun."""
@@ -97,6 +104,12 @@ class Supervisor:
     def serving(self) -> Sequence[Child]:
         """The workers that take clients."""
         return [child for child in self._running if child.serving]
+
+    def _take(self, config: Config) -> None:
+        """Workers start by this from now on."""
+        self.config = config
+        limits = config.limits
+        self._front = front.application(self, limits.document_bytes_max, limits.unfinished_bytes_max)
 
     # --------------------------------------------------------------------------------------- workers
 
@@ -167,6 +180,7 @@ class Supervisor:
             self._roll_asked = trio.Event()
             try:
                 fresh = self._settings()
+                self.note("reload", changed=sorted(changed_settings(self.config, fresh)))
                 for number in range(len(self._slots)):
                     await self._roll(number, fresh)
                 logger.info("all workers are new")
@@ -189,7 +203,7 @@ class Supervisor:
         async with self._locks[number]:
             old = self._slots[number]
             self._slots[number] = await self._start(number, fresh)
-            self.config = fresh  # a worker starts by it
+            self._take(fresh)  # a worker starts by it
         old.drain()
         await self._until_ended([old])
 
@@ -215,9 +229,11 @@ class Supervisor:
 
     async def _serve_admin(self, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
         bound = server.bind(self.config.server.admin_host, self.config.server.admin_port)
-        limits = self.config.limits
-        application = front.application(self, limits.document_bytes_max, limits.unfinished_bytes_max)
-        await server.serve(application, bound, trio.sleep_forever, task_status=task_status)
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._front(scope, receive, send)
+
+        await server.serve(answer, bound, trio.sleep_forever, task_status=task_status)
 
     async def counters(self) -> Counters:
         """The node's counters: of all workers, those that ended included."""

@@ -77,6 +77,8 @@ class Worker:
                 await self._answer(frame, {"counters": self._node.counters().export()})
             elif frame.header["type"] == "http":
                 nursery.start_soon(self._respond, frame)
+            elif frame.header["type"] == "note":
+                self._node.note(frame.header["act"], frame.header["subject"], **frame.header["details"])
             else:
                 self._node.drain()
         logger.warning("the supervisor is gone: draining")

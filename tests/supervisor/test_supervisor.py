@@ -26,7 +26,7 @@ from gateway.supervisor.child import Child
 from gateway.transport.siblings import Place
 from tests.cli.commands import Server, gateway, served
 from tests.clients.wire import Wire, until, wire
-from tests.servers import free_port, redis_server
+from tests.servers import free_port, redis_server, shared_postgres
 from tests.supervisor.crowd import crowd
 
 WORKERS = ("--workers", "2", "--node", "n1", "--set", "limits.operations_per_minute=0")
@@ -278,6 +278,40 @@ async def test_sighup_reads_the_settings_again_and_keeps_the_old_ones_when_they_
         server.command.process.send_signal(signal.SIGHUP)
         await until(lambda: not {process.pid for process in workers(server)} & before, "new workers", 30)
         assert await most() == 3
+
+
+async def test_the_admin_port_takes_as_much_as_the_settings_that_were_read_again_allow(tmp_path):
+    file = tmp_path / "gateway.toml"
+    file.write_text("[limits]\ndocument_bytes_max = 4096\n")
+    async with node(tmp_path, "--config", str(file)) as server, httpx.AsyncClient() as client:
+        place = f"{server.admin}/v1/resources/event/42"
+        headers = {"Authorization": f"Bearer {await token(server, grant='event:*=admin')}"}
+        large = {"title": "Lunch", "description": "x" * 10_000}
+        assert (await client.put(place, headers=headers, json=large)).status_code == 413
+        file.write_text("[limits]\ndocument_bytes_max = 65536\n")
+        server.command.process.send_signal(signal.SIGHUP)
+        await server.command.log.told("all workers are new")
+        made = await client.put(place, headers=headers, json=large)
+        assert made.status_code == 201, made.text
+
+
+async def test_what_an_operator_does_by_signals_is_in_the_audit_once(tmp_path):
+    file = tmp_path / "gateway.toml"
+    file.write_text("[limits]\nsubscriptions_max = 1\n")
+    with shared_postgres().database() as dsn:
+        words = ("--config", str(file), "--postgres", dsn)
+        assert (await gateway("migrate", "--postgres", dsn)).status == 0
+        async with node(tmp_path, *words) as server:
+            file.write_text("[limits]\nsubscriptions_max = 2\n")
+            server.command.process.send_signal(signal.SIGHUP)
+            await server.command.log.told("all workers are new")
+            assert await server.stop() == 0
+        async with node(tmp_path, *words) as server, httpx.AsyncClient() as client:
+            operator = {"Authorization": f"Bearer {await token(server, grant='node:admin=viewer')}"}
+            found = (await client.get(f"{server.admin}/v1/audit?actor=operator", headers=operator)).json()
+    acts = [(record["act"], record["subject"], record["details"]) for record in found["records"]]
+    changed = {"changed": ["limits.subscriptions_max"]}
+    assert acts == [("drain", "n1", {"signal": "SIGTERM"}), ("reload", "n1", changed)]
 
 
 async def test_settings_by_which_no_worker_starts_are_not_those_of_a_later_one(tmp_path):
