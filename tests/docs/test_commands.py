@@ -31,7 +31,7 @@ TOURS = (
     (ROOT / "docs" / "how-to" / "write-a-client.md", ""),
 )
 
-PACKAGES = {json.loads(path.read_text())["name"] for path in (ROOT / "clients").glob("*/package.json")}
+MANIFESTS = {path: json.loads(path.read_text()) for path in (ROOT / "clients").glob("*/package.json")}
 
 # Programs that pages name and that aren't ours.
 KNOWN = frozenset(
@@ -222,10 +222,25 @@ def check(command: str) -> None:
         assert words[1] in targets, f"there is no target {words[1]}"
     elif words[:2] == ["k6", "run"]:
         assert (ROOT / words[-1]).is_file(), f"there is no script {words[-1]}"
-    elif words[:2] == ["npm", "install"]:
-        assert words[2] in PACKAGES, f"there is no package {words[2]}"
+    elif program == "npm":
+        check_npm(words[1:])
     else:
         assert program in KNOWN, f"unknown: {command}"
+
+
+def check_npm(words: list[str]) -> None:
+    """What is installed is a package's folder: none is in a registry. What is run is a package's script."""
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in MANIFESTS}
+    scripts = {data["name"]: data.get("scripts", {}) for data in MANIFESTS.values()}
+    match words:
+        case ["ci"]:
+            pass
+        case ["install", *_, place]:
+            assert place.removeprefix("../gateway/") in folders, f"there is no package at {place}"
+        case ["run", script, "-w", name]:
+            assert script in scripts.get(name, {}), f"{name} has no script {script}"
+        case _:
+            raise AssertionError(f"unknown: npm {' '.join(words)}")
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
@@ -243,7 +258,9 @@ def test_every_command_of_a_page_is_one_that_exists(page):
         "python -m gatewey",
         "make tea",
         "python -m loadtest run --fast x",
-        "npm install @collab/nothing",
+        "npm install @collab/client",
+        "npm install ../gateway/clients/nothing",
+        "npm run bild -w @collab/client",
     ],
 )
 def test_a_command_that_does_not_exist_is_noticed(command):
