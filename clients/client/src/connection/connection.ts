@@ -61,6 +61,7 @@ export class ServerConnection {
   #isInRound = false; // a round of polling runs
   #isNudged = false; // another comes soon
   #goAwayUntil = 0;
+  #triedAt = 0; // when a connection was begun last
   #unsubscribe: ((() => void) | undefined)[];
 
   constructor(
@@ -156,6 +157,7 @@ export class ServerConnection {
 
   /** By a socket, except where polling is to save the battery. */
   #attempt(): void {
+    this.#triedAt = this.environment.now();
     const { state, reason } = this.state.snapshot;
     if (this.#isSavingPower()) {
       this.#startPolling(reason);
@@ -281,10 +283,12 @@ export class ServerConnection {
     else this.#onPollFailed();
   }
 
-  /** Soon, where there is something to send; else sockets may work again: they are tried before. */
+  /** Soon, where there is something to send; else sockets may work again: they are tried before, each five minutes in
+   * any case. */
   #pollLater(): void {
     if (this.#isNudged) {
-      this.#timer.set(POLL_SOON_MS, () => this.#poll());
+      const isDue = this.environment.now() - this.#triedAt > POLL_BACKGROUND_MS;
+      this.#timer.set(POLL_SOON_MS, () => (isDue ? this.#attempt() : this.#poll()));
       return;
     }
     const ms = this.#isInBackground() ? POLL_BACKGROUND_MS : POLL_MS;

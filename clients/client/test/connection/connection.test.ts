@@ -295,6 +295,21 @@ describe("polling", () => {
     expect(platform.sockets.length - tries).toBe(2);
   });
 
+  test("tries sockets though somebody edits all the time", async () => {
+    platform.answer = poll;
+    await online();
+    platform.socket.end(4403, "killed");
+    await settle();
+    for (let number = 0; platform.sockets.length === 1; number++) {
+      expect(number).toBeLessThan(40);
+      client.open("event", `${number}`); // something to ask for, as an edit is
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(platform.requests.length).toBeGreaterThan(number);
+    }
+    platform.socket.admit();
+    expect(state()).toBe("online");
+  });
+
   test("falls back to back-off where HTTP fails as well", async () => {
     await start();
     client.open("event", "1");
