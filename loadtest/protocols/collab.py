@@ -164,6 +164,11 @@ class Collab(Protocol):
     def replica(self, user: User, undo: bool) -> Replica:
         return Replica(user.client_id, undo)
 
+    def ahead(self, engine: Engine, user: User, version: int) -> int:
+        self.catch_up(engine, user)
+        waits = isinstance(user.replica, Replica) and user.replica.parts
+        return super().ahead(engine, user, version) or (-1 if waits else 0)
+
     def judge(self, evidence: Evidence, users: Sequence[User]) -> Findings:
         findings = super().judge(evidence, users)
         for user in users:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from loadtest.connections import MS
 from loadtest.crowd import QUEUE_RETRY_MS, Crowd
 from loadtest.engine import CLOSED, REJECTED
 from loadtest.engine.pure import Engine
 from loadtest.protocols.collab import SEQS_KEPT, Collab
+from loadtest.replica import Replica
 from loadtest.schedule import Life
 from loadtest.users import Target, User
 
@@ -115,6 +118,18 @@ def test_a_plain_client_holds_nothing_back() -> None:
     write(crowd, SEQS_KEPT + 4)
     assert len(in_flight(crowd, user)) == SEQS_KEPT + 4
     assert not user.queue
+
+
+def test_who_has_a_part_of_a_change_is_waited_for() -> None:
+    crowd, user = crowd_of_one(plain=True)
+    user.replica = replica = Replica(user.client_id, False)
+    crowd.engine.follow(user.slot, 1)
+    body: dict[str, Any] = {"version": 1, "operation": {"op": "add", "path": "", "value": {}}}
+    for part, ahead in (([1, 2], -1), ([2, 2], 0)):
+        message = {"type": "OP_BROADCAST", "payload": {**body, "part": part}}
+        replica.feed([(orjson.dumps(message), None)])
+        assert crowd.protocol.ahead(crowd.engine, user, 1) == ahead
+        assert crowd.protocol.ahead(crowd.engine, user, 0) == 1, "there is more than was read"
 
 
 def test_after_the_end_nothing_is_sent_again() -> None:
