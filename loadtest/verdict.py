@@ -138,12 +138,12 @@ def judge_document(evidence: Evidence) -> Findings:
             )
     changes = {version: operations_of(dict(change)) or [] for version, change in by_version.items()}
     digests = {version: digest(operations) for version, operations in changes.items()}
-    told_as_they_are = {
-        version: digests[version] for version, one in changes.items() if _is_told_as_it_is(one)
-    }
+    told: dict[int, int] = {}
+    if any(one.plain for one in evidence.copies):
+        told = {version: digests[version] for version, one in changes.items() if _is_told_as_it_is(one)}
     for one in evidence.copies:
         _check_copy(evidence, one, by_version, findings)
-        _check_digests(evidence, one, told_as_they_are if one.plain else digests, findings)
+        _check_digests(evidence, one, told if one.plain else digests, findings)
     return findings
 
 
