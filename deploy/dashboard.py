@@ -83,8 +83,8 @@ CERTIFICATE = now("gateway_certificate_ends_timestamp_seconds")
 FAILED = rate("gateway_operations_refused", FAULTS)
 ACCEPTED = rate("gateway_authentications", 'result="accepted"')
 NOT_CONNECTED = (
-    rate("websocket_connections_rejected"),
-    rate("gateway_authentications", 'result!~"accepted|disabled"'),
+    f"{rate('websocket_connections_rejected')} - {rate('gateway_connections_deferred')}",
+    rate("gateway_authentications", 'result!~"accepted|disabled|too_many"'),
 )
 
 # ---------------------------------------------------------------------------------------------- panels

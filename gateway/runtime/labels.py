@@ -26,8 +26,8 @@ MESSAGE_TYPES = (
 CONFLICT_KINDS = ("dropped", "overwrote", "refused")
 
 # How showing a token ended, where it wasn't with an error's code.
-AUTH_ACCEPTED, AUTH_DISABLED, AUTH_NONE = "accepted", "disabled", "none"
-AUTH_RESULTS = (AUTH_ACCEPTED, AUTH_DISABLED, AUTH_NONE, "TOKEN_EXPIRED", "UNAUTHENTICATED")
+AUTH_ACCEPTED, AUTH_DISABLED, AUTH_NONE, AUTH_TOO_MANY = "accepted", "disabled", "none", "too_many"
+AUTH_RESULTS = (AUTH_ACCEPTED, AUTH_DISABLED, AUTH_NONE, AUTH_TOO_MANY, "TOKEN_EXPIRED", "UNAUTHENTICATED")
 
 # How a question to the authoriser ended, and why it had no answer.
 GRANTED, DENIED, UNANSWERED = "granted", "denied", "unanswered"

@@ -65,7 +65,8 @@ class Counters:
     authentications: Counts = keyed(
         "gateway_authentications",
         "result",
-        "Tokens shown: accepted, disabled (flags) or the error's code; none: no token within the time",
+        "Tokens shown: accepted, disabled (flags), too_many (limits.connections_per_user_max) or the error's "
+        "code; none: no token within the time",
         AUTH_RESULTS,
     )
     connections_deferred: Counts = keyed(

@@ -21,7 +21,7 @@ from gateway.hub.children import PARENT
 from gateway.ports import Identity
 from gateway.rooms.broadcast import operations_of
 from gateway.rooms.room import Room
-from gateway.runtime.labels import AUTH_ACCEPTED, AUTH_DISABLED
+from gateway.runtime.labels import AUTH_ACCEPTED, AUTH_DISABLED, AUTH_TOO_MANY
 from gateway.sessions import children, editing
 from gateway.sessions.account import ASKED_UNITS, OPENED_UNITS
 from gateway.sessions.charges import charge_read, spend_bytes
@@ -79,8 +79,8 @@ def present_token(session: ClientSession, token: str, user_id: str | None = None
         results[refusal.code] += 1
         visitors.failed(remote)
         raise
-    except Disconnect:
-        results[AUTH_DISABLED] += 1
+    except Disconnect as disconnect:
+        results[AUTH_TOO_MANY if disconnect.code == SLOWED_CODE else AUTH_DISABLED] += 1
         raise
     results[AUTH_ACCEPTED] += 1
 

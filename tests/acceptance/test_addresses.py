@@ -14,8 +14,10 @@ from websockets.exceptions import InvalidStatus
 from tests.admission.test_addresses import version_2
 from tests.clients.gateway import Gateway, gateway
 from tests.clients.wire import wire
+from tests.scraped import scraped
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["fast", "portable"])
+TOKENS = "gateway_authentications_total"
 UPGRADE = (
     "GET /realtime HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -233,6 +235,9 @@ async def test_connections_are_bounded_by_address_and_by_user(tmp_path: Path, tr
             async with of("ann", "1.1.1.2") as fourth:
                 assert await fourth.closed() == 4429
                 assert "of this user" in fourth.close_reason
+            found = await scraped(node.admin_url)
+            results = {result: found.value(TOKENS, result=result) for result in ("too_many", "disabled")}
+            assert results == {"too_many": 1, "disabled": 0}
             async with of("bob", "1.1.1.2") as fifth:
                 await fifth.take("AUTH_ACK")
         with trio.fail_after(10):

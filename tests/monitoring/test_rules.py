@@ -76,6 +76,7 @@ HEALTHY: dict[str, str] = {
     f'gateway_conflicts_total{{{NODE}, kind="overwrote"}}': growing(5),
     f"gateway_changes_lost_total{{{NODE}}}": flat(0),
     f'websocket_connections_rejected_total{{{NODE}, status="503"}}': flat(0),
+    f'gateway_connections_deferred_total{{{NODE}, who="new"}}': flat(0),
     f"websocket_connections_accepted_total{{{NODE}}}": growing(300),
     f'gateway_authentications_total{{{NODE}, result="accepted"}}': growing(300),
     f'gateway_authentications_total{{{NODE}, result="TOKEN_EXPIRED"}}': growing(3),
@@ -107,8 +108,8 @@ FAULTS: dict[str, dict[str, str]] = {
     "EditsFailing": {f'gateway_operations_refused_total{{{NODE}, code="UNAVAILABLE"}}': growing(50)},
     "ArchiveBlocked": {f"gateway_archive_blocked{{{NODE}}}": flat(1)},
     "WorkersCrashing": {f"gateway_worker_restarts_total{{{NODE}}}": growing(0.5)},
-    "NodeCrashing": {
     "WorkerSilent": {f'gateway_worker_silent_seconds{{{NODE}, worker="0"}}': flat(45)},
+    "NodeCrashing": {
         'process_start_time_seconds{job="gateway", instance="alone", worker="0"}': RESTARTS,
     },
     "CertificateEnding": {f"gateway_certificate_ends_timestamp_seconds{{{NODE}}}": flat(86_400)},
@@ -176,6 +177,23 @@ def test_each_fires_on_its_fault(tmp_path):
         if said:
             wrong[name] = said
     assert not wrong
+
+
+def test_a_storm_whose_clients_come_when_they_are_asked_to_is_no_failure(tmp_path):
+    """As of a node that started anew: each is told once or twice to come later."""
+    later = {
+        f'websocket_connections_rejected_total{{{NODE}, status="503"}}': growing(600),
+        f'gateway_connections_deferred_total{{{NODE}, who="new"}}': growing(200),
+        f'gateway_connections_deferred_total{{{NODE}, who="resuming"}}': growing(400),
+        f'gateway_authentications_total{{{NODE}, result="too_many"}}': growing(300),
+    }
+    assert not promtool(tmp_path, "storm", {**HEALTHY, **later}, "count(ALERTS)", [])
+    [panel] = [panel for panel in PANELS if panel["title"] == "Connected"]
+    [target] = panel["targets"]
+    usual, shown = ({**HEALTHY, **different} for different in ({}, later))
+    expression = f"round({filled(target['expr'])}, 0.001)"
+    for series in (usual, shown):
+        assert not promtool(tmp_path, "panel", series, expression, [{"labels": "{}", "value": 0.99}])
 
 
 CERTIFICATE = "gateway_certificate_ends_timestamp_seconds"
