@@ -1,15 +1,12 @@
-"""What is measured now and then, because nobody's event tells it: capacity, disk, certificate, extremes."""
+"""What is measured now and then, because nobody's event tells it: capacity, disk, extremes."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
 import trio
-from cryptography import x509
 
 from gateway.config import Config
 from gateway.node.capacity import Capacity
@@ -47,19 +44,18 @@ class Gauges:
             await trio.sleep(INTERVAL_S)
 
     def measure(self) -> None:
-        """Capacity, disk and certificate; in a thread, for it asks the system."""
-        counters, server = self._counters, self._config.server
+        """Capacity and disk; in a thread, for it asks the system."""
+        counters = self._counters
         left = self._capacity.measure()
-        counters.connections_left_by.update(left)
+        counters.connections_left_by = dict(left)  # anew: what bounds nothing now isn't told
         counters.connections_left = min(left.values())
         counters.cpu_share = self._capacity.cpu_share
+        data_dir = self._config.server.data_dir
         try:
-            disk = shutil.disk_usage(server.data_dir)
+            disk = shutil.disk_usage(data_dir)
             counters.disk_free_bytes, counters.disk_bytes = disk.free, disk.total
         except OSError as error:
-            logger.debug("the disk of %s says nothing: %s", server.data_dir, error)
-        if server.tls_cert:
-            counters.certificate_ends_s = certificate_ends_s(Path(server.tls_cert))
+            logger.debug("the disk of %s says nothing: %s", data_dir, error)
 
     async def _measure_rooms(self) -> None:
         """The room with the most readers, the largest document, the most edits on their way."""
@@ -75,14 +71,3 @@ class Gauges:
         counters.room_readers_max = readers
         counters.room_document_bytes_max = document_bytes
         counters.room_pending_bytes_max = pending_bytes
-
-
-def certificate_ends_s(path: Path) -> float:
-    """When the first of a chain's certificates to end does, Unix s; 0 where the file can't be read."""
-    try:
-        chain: Sequence[x509.Certificate] = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError) as error:
-        logger.warning("the certificate %s can't be read: %s", path, error)
-        return 0.0
-    ends = min(certificate.not_valid_after_utc for certificate in chain)
-    return (ends - datetime.fromtimestamp(0, UTC)).total_seconds()

@@ -102,7 +102,7 @@ class Counters:
     )
     certificate_ends_s: float = highest(
         "gateway_certificate_ends_timestamp_seconds",
-        "When the TLS certificate ends, Unix time; 0 without one",
+        "When the TLS certificate that is in use ends, Unix time; 0 without one",
     )
     http_connections: int = gauge("gateway_http_connections", "HTTP connections of the service port")
     slow_closes: int = count(

@@ -10,14 +10,19 @@ import ssl
 import struct
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import trio
+from cryptography import x509
 
 from gateway.config import ServerSettings
 from gateway.errors import ConfigError
+from gateway.runtime.metrics import Counters
 
 logger = logging.getLogger(__name__)
 
+# Files of a certificate are looked at so often, and before each connection.
+LOOK_INTERVAL_S = 2.0
 # Of Linux's asm-generic/socket.h and linux/filter.h: Python doesn't name them.
 SO_ATTACH_REUSEPORT_CBPF = 51
 BPF_LOAD, BPF_MODULO, BPF_RETURN = 0x20, 0x94, 0x16
@@ -95,12 +100,16 @@ def address_text(name: tuple[object, ...]) -> str:
 
 
 class RenewedCertificate:
-    """The context of the operator's certificate, which is loaded again when its file has changed."""
+    """The context of the operator's certificate, which is loaded again when its file has changed.
 
-    def __init__(self, server: ServerSettings) -> None:
+    The counters tell when the one that is in use ends.
+    """
+
+    def __init__(self, server: ServerSettings, counters: Counters) -> None:
         self._server = server
-        self._context = tls_context(server)
-        self._modified_ns = self._stamp()
+        self._counters = counters
+        self._modified_ns = self._stamp()  # before it is read, so that no change is overlooked
+        self._context = self._load()
 
     def context(self) -> ssl.SSLContext | None:
         """For the next connection; None without TLS. Files that can't be used leave the last one."""
@@ -108,11 +117,23 @@ class RenewedCertificate:
         if self._context is not None and stamp != self._modified_ns:
             self._modified_ns = stamp
             try:
-                self._context = tls_context(self._server)
+                self._context = self._load()
                 logger.info("the certificate %s was loaded again", self._server.tls_cert)
             except ConfigError as error:
                 logger.error("the certificate stays as it was: %s", error)
         return self._context
+
+    async def follow(self) -> None:
+        """Look for another one though nobody connects, until cancelled."""
+        while self._context is not None:
+            await trio.sleep(LOOK_INTERVAL_S)
+            self.context()
+
+    def _load(self) -> ssl.SSLContext | None:
+        context = tls_context(self._server)
+        if context is not None:
+            self._counters.certificate_ends_s = certificate_ends_s(Path(self._server.tls_cert))
+        return context
 
     def _stamp(self) -> tuple[int, ...]:
         if not self._server.tls_cert:
@@ -142,3 +163,13 @@ def tls_context(server: ServerSettings) -> ssl.SSLContext | None:
             f"{error.strerror}"
         ) from error
     return context
+
+
+def certificate_ends_s(path: Path) -> float:
+    """When the first of a chain's certificates to end does, Unix s; 0 where the file doesn't tell."""
+    try:
+        chain: Sequence[x509.Certificate] = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        logger.warning("nobody knows when the certificate %s ends: %s", path, error)
+        return 0.0
+    return min(certificate.not_valid_after_utc for certificate in chain).timestamp()

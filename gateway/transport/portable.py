@@ -91,7 +91,7 @@ class PortableTransport:
         self._config = config
         self._counters = counters
         self._reuse_port = reuse_port
-        self._certificate = RenewedCertificate(config.server)
+        self._certificate = RenewedCertificate(config.server, counters)
         self._handshakes = Handshakes(config, counters)
         self._unfinished = Unfinished(config.limits)
         self._accepting = trio.CancelScope()
@@ -121,6 +121,7 @@ class PortableTransport:
         """See `gateway.ports.Transport.serve`; ConfigError where the address can't be bound."""
         listeners = await listen(self._config.server, self._reuse_port)
         async with trio.open_nursery() as connections:
+            connections.start_soon(self._certificate.follow)
             with self._accepting:
                 task_status.started(addresses(listeners))
                 handler = partial(self._serve_socket, endpoint)

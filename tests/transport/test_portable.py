@@ -21,6 +21,7 @@ from websockets.trio.client import connect
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.runtime.metrics import Counters
+from gateway.transport.listening import RenewedCertificate
 from gateway.transport.portable import PortableTransport
 from tests.contracts.transport_contract import Core, TransportContract
 from tests.transport.wire import Gone, RawClient, request
@@ -107,6 +108,36 @@ async def test_a_certificate_that_was_replaced_serves_the_next_connection(tmp_pa
             async with connect(url, ssl=new, proxy=None):
                 await first.send(json.dumps({"do": "echo", "text": "still here"}))
                 assert json.loads(await first.recv())["text"] == "still here"
+        nursery.cancel_scope.cancel()
+
+
+def ends_s(path: Path) -> float:
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
+
+
+async def test_the_end_that_is_told_is_that_of_the_certificate_in_use(
+    tmp_path: Path, autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    cert, key = certificate(tmp_path)
+    (tmp_path / "new").mkdir()
+    new_cert, new_key = certificate(tmp_path / "new", hours=90 * 24)
+    old_s, new_s = ends_s(cert), ends_s(new_cert)
+    counters = Counters()
+    renewed = RenewedCertificate(with_tls(cert, key).server, counters)
+    assert counters.certificate_ends_s == old_s
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renewed.follow)
+        for unusable in (new_cert.read_bytes(), b"broken"):  # not the key's; none at all
+            cert.write_bytes(unusable)
+            caplog.clear()
+            await trio.sleep(60)
+            assert counters.certificate_ends_s == old_s
+            [told] = caplog.records
+            assert "stays as it was" in told.message
+        new_key.replace(key)
+        new_cert.replace(cert)
+        await trio.sleep(60)
+        assert counters.certificate_ends_s == new_s
         nursery.cancel_scope.cancel()
 
 
