@@ -8,14 +8,15 @@ import math
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import click
 
+from gateway.admission.tokens import claims_of
 from gateway.cli.operate import TIMEOUT_S, AdminPort, opener, operating
 from gateway.cli.options import Settings, http_url, settings
-from gateway.errors import ClientError, Unreachable
+from gateway.errors import ClientError, GatewayError, Refusal, Unreachable
 
 FLAG = "rollout_percentage"
 TRIGGERS = 'ALERTS{rollback="true"}'
@@ -28,7 +29,11 @@ SECONDS_MAX = 7 * 86_400
 
 
 class SetBack(ClientError):
-    """The rollout was set back; the message says why."""
+    """The rollout was set back, or couldn't be; the message says why."""
+
+
+class Overtaken(ClientError):
+    """Somebody else changed the flag."""
 
 
 class Triggers:
@@ -74,18 +79,34 @@ class Rollout:
         self._hold_s = hold_s
         self._look_s = look_s
         self._revision = 0  # of the flags, by the newest step
+        self._stands_at = 0.0
 
     def run(self, steps: Sequence[float]) -> None:
-        """Take the steps; raises SetBack where a trigger fired on the way."""
+        """Take the steps; raises SetBack where a trigger fired on the way, or where nobody could say so."""
         self._triggers.check()
-        before = _percentage(self._flags())
+        before = self._stands_at = _percentage(self._flags())
         for percentage in steps:
             click.echo(f"{percentage:g} % of the users, for {self._hold_s:g} s")
-            self._set(percentage, BLIND_S)
-            reason = self._watched(percentage)
+            reason = self._taken(percentage)
             if reason:
-                self._set(before, BACK_TIMEOUT_S)
-                raise SetBack(f"set back to {before:g} %: {reason}")
+                self._set_back(before, reason)
+
+    def _taken(self, percentage: float) -> str:
+        """Take a step. Why it has to be set back; "" when its time is over and all is silent."""
+        try:
+            self._set(percentage, BLIND_S)
+        except Unreachable as error:
+            return f"nobody confirmed the step to {percentage:g} % ({error})"
+        except GatewayError as error:
+            raise ClientError(f"it stays at {self._stands_at:g} %, and nobody watches it: {error}") from None
+        return self._watched(percentage)
+
+    def _set_back(self, before: float, reason: str) -> NoReturn:
+        try:
+            self._set(before, BACK_TIMEOUT_S)
+        except GatewayError as error:
+            raise SetBack(f"{reason}; it could NOT be set back to {before:g} %: {error}") from None
+        raise SetBack(f"set back to {before:g} %: {reason}")
 
     def _watched(self, percentage: float) -> str:
         """Why it has to be set back; "" when the step's time is over and all is silent."""
@@ -93,16 +114,23 @@ class Rollout:
         until_s = seen_s + self._hold_s
         states: dict[str, str] = {}
         while seen_s < until_s or states:  # what is pending goes, or fires
+            refused = ""
             try:
                 states = self._triggers.states()
                 seen_s = time.monotonic()
                 self._check_nobody_else(percentage)
             except Unreachable as error:
                 if time.monotonic() - seen_s > BLIND_S:
-                    return f"nothing was to be seen for {BLIND_S:g} s ({error})"
+                    return f"nothing was to be seen for {BLIND_S:g} s at {percentage:g} % ({error})"
+            except Overtaken:
+                raise
+            except GatewayError as error:
+                refused = f"the gateway says nothing any more at {percentage:g} % ({error})"
             firing = [name for name, state in states.items() if state == "firing"]
             if firing:
                 return f"{', '.join(firing)} fired at {percentage:g} %"
+            if refused:
+                return refused
             time.sleep(self._look_s)
         return ""
 
@@ -110,7 +138,7 @@ class Rollout:
         flags = self._flags()
         found = _percentage(flags)
         if found != percentage and flags["revision"] >= self._revision:  # else the step is news to it
-            raise ClientError(f"somebody else set {FLAG} to {found:g}: the rollout ends here, as it is")
+            raise Overtaken(f"somebody else set {FLAG} to {found:g}: the rollout ends here, as it is")
 
     def _flags(self) -> Any:
         return self._ask("GET", "/v1/flags", None)
@@ -121,6 +149,7 @@ class Rollout:
         while True:
             try:
                 self._revision = self._ask("PATCH", "/v1/flags", {FLAG: percentage})["revision"]
+                self._stands_at = percentage
                 return
             except Unreachable:
                 if time.monotonic() > until_s:
@@ -141,6 +170,21 @@ def seconds(text: str) -> float:
 
 def _percentage(flags: Any) -> float:
     return float(flags["in_force"][FLAG])
+
+
+def _check_lasts(token: str | None, for_s: float) -> None:
+    """Raise ClientError for a token that ends while the steps are taken: nobody could set them back then."""
+    if token is None:
+        return  # one is signed for each request
+    try:
+        ends_s = claims_of(token).get("exp")
+    except Refusal:
+        return  # the gateway says what is wrong with it
+    if isinstance(ends_s, int | float) and ends_s < time.time() + for_s:
+        raise ClientError(
+            f"the token ends while the steps are taken, for {for_s:g} s: nobody could set them back then. "
+            "Give one that lasts, or none where the secret of the gateway is at hand"
+        )
 
 
 @click.command("rollout", short_help="Let more and more users in, and set it back when an alert fires.")
@@ -180,7 +224,8 @@ def rollout_command(
     alerts labelled `rollback` (deploy/alerts.yml) have to stay silent for --hold seconds.
 
     When one fires, or Prometheus can't be reached for a minute, the percentage goes back to what it was
-    before the first step, and the exit status is 1. Ctrl-C leaves it at the step that was reached.
+    before the first step, and the exit status is 1. Ctrl-C leaves it at the step that was reached. A token
+    that is given has to last for all steps.
 
     \b
     gateway rollout 5 25 50 100 --prometheus http://prometheus:9090
@@ -190,5 +235,6 @@ def rollout_command(
     def ask(method: str, path: str, body: object) -> Any:
         return port.ask(settings, method, path, body)
 
+    _check_lasts(port.token, len(steps) * hold_s)
     Rollout(ask, Triggers(url), hold_s, look_s).run(steps)
     click.echo(f"done: {steps[-1]:g} % of the users")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
@@ -73,26 +74,64 @@ async def test_a_prometheus_that_ends_in_the_middle_of_an_answer_is_out_of_reach
         nursery.cancel_scope.cancel()
 
 
-async def test_a_step_of_a_rollout_ends_with_a_look_that_is_made_after_its_time(tmp_path):
-    looks = 0
+async def _nothing() -> None:
+    pass
 
-    async def answer(stream: trio.SocketStream) -> None:
-        nonlocal looks
-        asked = await stream.receive_some()
-        rule = {"labels": {"rollback": "true"}}
-        data: dict = {"groups": [{"rules": [rule]}]}
-        if b"/api/v1/query" in asked:
-            looks += 1
+
+class Alerts:
+    """A Prometheus with a trigger, which fires from the second look on; just then `meanwhile` happens."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]] = _nothing) -> None:
+        self._meanwhile = meanwhile
+        self._looks = 0
+
+    async def answer(self, stream: trio.SocketStream) -> None:
+        data: dict = {"groups": [{"rules": [{"labels": {"rollback": "true"}}]}]}
+        if b"/api/v1/query" in await stream.receive_some():
+            self._looks += 1
+            if self._looks == 2:
+                await self._meanwhile()
             firing = {"metric": {"alertname": "EditsFailing", "alertstate": "firing"}}
-            data = {"result": [firing] if looks > 1 else []}
+            data = {"result": [firing] if self._looks > 1 else []}
         body = json.dumps({"data": data}).encode()
         await stream.send_all(b"HTTP/1.0 200 OK\r\n\r\n" + body)
         await stream.aclose()
 
+
+async def test_a_step_of_a_rollout_ends_with_a_look_that_is_made_after_its_time(tmp_path):
     async with served(tmp_path) as server, trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        [listener] = await nursery.start(partial(trio.serve_tcp, Alerts().answer, 0, host="127.0.0.1"))
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         reach = ("--admin", server.admin, "--data", str(tmp_path), "--prometheus", url)
         done = await gateway("rollout", "5", *reach, "--hold", "0.1", "--look", "0.5")
-        assert (done.status, "EditsFailing fired at 5 %" in done.err) == (1, True), done
+        assert (done.status, done.err) == (1, "gateway: set back to 100 %: EditsFailing fired at 5 %\n")
         nursery.cancel_scope.cancel()
+
+
+async def test_a_rollout_that_cannot_be_set_back_says_so_and_why_it_had_to_be(tmp_path):
+    async with served(tmp_path) as server, trio.open_nursery() as nursery:
+        reach = ("--admin", server.admin, "--data", str(tmp_path))
+        bearer = await token(server, "bob", "node:admin=admin")
+
+        async def revoke() -> None:
+            assert (await gateway("revoke", "bob", *reach)).status == 0
+
+        [listener] = await nursery.start(partial(trio.serve_tcp, Alerts(revoke).answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        words = ("--prometheus", url, "--hold", "60", "--look", "0.1", "--token", bearer)
+        done = await gateway("rollout", "5", *reach, *words)
+        assert done.status == 1
+        assert done.err.startswith("gateway: EditsFailing fired at 5 %; it could NOT be set back to 100 %: ")
+        assert "rollout_percentage = 5" in (await gateway("flags", *reach)).out
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_token_that_ends_before_the_steps_is_refused_before_anything_changes(tmp_path):
+    async with served(tmp_path) as server:
+        reach = ("--admin", server.admin, "--data", str(tmp_path))
+        bearer = await token(server, "ops", "node:admin=admin")  # for an hour
+        words = ("--prometheus", "http://127.0.0.1:9", "--token", bearer)
+        for hold, status, said in (("3000", 1, "the token ends"), ("1000", 3, "no Prometheus answers")):
+            done = await gateway("rollout", "5", "50", *reach, *words, "--hold", hold)
+            assert (done.status, said in done.err) == (status, True), done.err
+        assert "rollout_percentage = 100" in (await gateway("flags", *reach)).out
