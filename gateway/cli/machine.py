@@ -33,6 +33,12 @@ FREE_BYTES_MIN = 1 << 30
 FSYNC_GOOD_MS = 10.0
 FSYNC_TRIES = 20
 PAGE_BYTES = 4096
+# Modes that a file may not have, and what then can be done to it, and against it.
+OTHERS_READ, OTHERS_WRITE = 0o027, 0o022
+REMEDIES = {
+    OTHERS_READ: ("read or change it", "o-rwx,g-w"),
+    OTHERS_WRITE: ("change it, and so sign tokens", "go-w"),
+}
 
 
 class Finding(NamedTuple):
@@ -121,16 +127,14 @@ def _collector() -> Finding:
 
 
 def _private_files(config: Config) -> Iterator[Finding]:
-    """Files that nobody else on this machine should read, or change."""
-    data, secret = Path(config.server.data_dir), secret_path(config)
-    private = {
-        path: 0o077 for path in (secret, data / DATABASE, data / f"{DATABASE}-wal") if path is not None
-    }
-    for name in (config.redis.password_file, config.postgres.password_file, config.server.tls_key):
-        if name:
-            private[Path(name)] = 0o077
+    """Files that the gateway's user and group read, and nobody else; that only their owner changes."""
+    data = Path(config.server.data_dir)
+    paths = [secret_path(config), config.server.tls_key, data / DATABASE, data / f"{DATABASE}-wal"]
+    sections = config.redis, config.postgres, config.search, config.authoriser
+    paths += [section.password_file for section in sections]
+    private = {Path(path): OTHERS_READ for path in paths if path}
     if config.auth.jwks_file:
-        private[Path(config.auth.jwks_file)] = 0o022  # public keys: reading them is harmless
+        private[Path(config.auth.jwks_file)] = OTHERS_WRITE  # public keys: reading them is harmless
     for path, forbidden in private.items():
         try:
             mode = stat.S_IMODE(path.stat().st_mode)
@@ -139,8 +143,8 @@ def _private_files(config: Config) -> Iterator[Finding]:
         if not mode & forbidden:
             yield Finding("private files", "ok", f"{path} is {mode:04o}")
             continue
-        others = "change it, and so sign tokens" if forbidden == 0o022 else "read it"
-        remedy = f"others can {others}: chmod {'go-w' if forbidden == 0o022 else '600'} {path}"
+        others, change = REMEDIES[forbidden]
+        remedy = f"others can {others}: chmod {change} {path}"
         yield Finding("private files", "bad", f"{path} is {mode:04o}", remedy)
 
 

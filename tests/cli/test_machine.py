@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import stat
+import subprocess
+
 import pytest
 
 from gateway.cli import machine
@@ -66,6 +70,32 @@ def test_a_slow_or_full_disk_is_told(config, monkeypatch):
 def test_a_directory_that_does_not_exist_yet_is_judged_by_its_parent(config, tmp_path):
     assert str(tmp_path) in found(config)["free space"].found
     assert not (tmp_path / "not").exists()
+
+
+@pytest.mark.parametrize("section", ["redis", "postgres", "search", "authoriser"])
+@pytest.mark.parametrize(("mode", "left"), [(0o644, 0o640), (0o660, 0o640), (0o604, 0o600)])
+def test_a_password_that_others_read_is_bad_and_the_remedy_leaves_it_to_the_gateway(
+    config, tmp_path, section, mode, left
+):
+    """Whose user has it by its group (docs/how-to/install.md)."""
+    file = tmp_path / "password"
+    file.write_text("secret")
+    file.chmod(mode)
+    config = config.with_(**{section: {"password_file": str(file)}})
+    finding = found(config)["private files"]
+    assert (finding.status, finding.found) == ("bad", f"{file} is {mode:04o}")
+    subprocess.run(shlex.split(finding.remedy.partition(": ")[2]), check=True)
+    assert stat.S_IMODE(file.stat().st_mode) == left
+    assert found(config)["private files"].status == "ok"
+
+
+def test_keys_that_others_could_put_others_into_are_bad_and_reading_them_is_harmless(config, tmp_path):
+    file = tmp_path / "keys.json"
+    file.write_text("{}")
+    config = config.with_(auth={"jwks_file": str(file)})
+    for mode, status in ((0o664, "bad"), (0o644, "ok")):
+        file.chmod(mode)
+        assert found(config)["private files"].status == status
 
 
 def test_the_time_of_an_fsync_is_measured_and_leaves_nothing_behind(tmp_path):
