@@ -210,6 +210,20 @@ def test_pods_run_without_rights_and_leave_in_order():
     assert slept_s + drained_s + 5 < pod["terminationGracePeriodSeconds"]
 
 
+def test_what_the_image_sets_can_be_set_by_the_chart():
+    image = (DEPLOY / "Dockerfile").read_text()
+    preset = re.findall(r"^    GATEWAY_([A-Z]+)_([A-Z_]+)=", image, re.MULTILINE)
+    settings = {f"{section}.{name}".lower(): "::" for section, name in preset}
+    assert "server.host" in settings
+    found = rendered({"settings": settings})
+    for kind in ("Deployment", "Job"):
+        workload = of_kind(found, kind)
+        check(workload)
+        [container] = workload["spec"]["template"]["spec"]["containers"]
+        given = {variable["name"]: variable.get("value") for variable in container["env"]}
+        assert given.items() >= {f"GATEWAY_{section}_{name}": "::" for section, name in preset}.items()
+
+
 def test_a_pod_that_waits_for_its_servers_is_left_alone_for_a_day():
     """Nothing listens while a node waits for a Redis or PostgreSQL that is away."""
     [container] = of_kind(rendered({}), "Deployment")["spec"]["template"]["spec"]["containers"]

@@ -49,6 +49,15 @@ postgres.password_file = "/run/secrets/gateway/postgres-password"
 {{ $name }} = {{ include "gateway.toml" $value }}
 {{- end }}
 {{- end }}
+{{- define "gateway.environment" -}}
+{{- /* What the image's environment says: it goes before the file of settings. */ -}}
+{{- range list "server.host" "server.admin_host" "server.data_dir" "server.demo" "server.log_format" }}
+{{- if hasKey $.Values.settings . }}
+- name: GATEWAY_{{ . | replace "." "_" | upper }}
+  value: {{ get $.Values.settings . | toString | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- define "gateway.toml" -}}
 {{- if kindIs "map" . -}}
 { {{- range $at, $key := keys . | sortAlpha }}{{ if $at }}, {{ end }}{{ $key | toJson }} = {{ get $ $key | toJson }}{{ end -}} }
