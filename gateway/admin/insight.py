@@ -102,6 +102,7 @@ class InsightRoutes:
     async def trace(self, request: Request) -> Response:
         """What was heard of what is traced; POST begins, DELETE ends."""
         operator = operator_of(self._context, request)
+        known_parameters(request, ("after",) if request.method == "GET" else ())
         tracer = self._view.tracer
         if request.method == "POST":
             user_id, resource, for_s = await self._wanted(request)
@@ -111,7 +112,6 @@ class InsightRoutes:
                 await note_act(self._context, operator, "trace.start", subject, for_s=for_s)
         elif request.method == "DELETE":
             tracer.stop()
-        known_parameters(request, ("after",) if request.method == "GET" else ())
         after = whole_number(request, "after", least=0) or 0
         return json_response({"workers": [{"worker": self._view.worker, **tracer.told(after)}]})
 

@@ -176,6 +176,20 @@ async def test_only_who_may_looks_and_only_an_operator_traces(tmp_path: Path) ->
         assert address.startswith(f"{server.admin}/console#ey")
 
 
+async def test_a_trace_with_a_parameter_that_it_does_not_take_does_nothing(tmp_path: Path) -> None:
+    async with served(tmp_path) as server, httpx.AsyncClient(base_url=server.admin) as client:
+        operator = {"Authorization": f"Bearer {await token(server, 'ops', 'node:admin=admin')}"}
+        wanted = {"user_id": "ann"}
+        refused = await client.post("/v1/trace?after=1", json=wanted, headers=operator)
+        assert refused.status_code == 400
+        found = (await client.get("/v1/audit?act=trace.start", headers=operator)).json()
+        assert found["records"] == []
+        assert (await client.post("/v1/trace", json=wanted, headers=operator)).is_success
+        assert (await client.delete("/v1/trace?after=1", headers=operator)).status_code == 400
+        [told] = (await client.get("/v1/trace", headers=operator)).json()["workers"]
+        assert told["tracing"]["user_id"] == "ann"
+
+
 async def test_in_a_browser_wide_on_a_phone_and_in_the_dark(tmp_path: Path) -> None:
     try:
         command = nodejs.node("scripts/console.mjs")
