@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from gateway.admin import app as admin
 from gateway.admin.port import State
 from gateway.admission import TokenVerifier, issue, read_secret, secret_path
+from gateway.admission.origins import normal_origin
 from gateway.config import Config
 from gateway.demo.pages import NOTICE, Demo, DemoContext
 from gateway.errors import ConfigError
@@ -48,7 +49,7 @@ def demo_origins(config: Config, port: int) -> list[str]:
     hosts = list(LOOPBACK_NAMES)
     if not is_loopback(config.server.host):
         hosts.append(config.server.host)
-    return [f"{scheme}://{host}:{port}" for host in hosts]
+    return [normal_origin(f"{scheme}://{host}:{port}") for host in hosts]  # as browsers write them
 
 
 def service_application(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
 from gateway.config import Config
 from gateway.demo import pages
-from gateway.node.faces import demo_wanted
+from gateway.http.problems import HANDLERS
+from gateway.node.faces import demo_origins, demo_wanted
 from tests.http.node import served
 from tests.transport.wire import close_frame, request
 
@@ -84,6 +86,20 @@ async def test_the_page_of_the_demo_may_connect_and_other_pages_get_nothing(buil
         foreign = await sign_in(node, "Eve", Origin="http://evil.test")
         assert foreign.status_code == 403
         assert "token" not in foreign.json()
+
+
+@pytest.mark.parametrize(("port", "scheme"), [(80, "http"), (443, "https")])
+async def test_on_the_port_that_browsers_leave_out_the_page_is_the_demo_s_too(built, port, scheme):
+    config = Config().with_(server={"tls_cert": "x", "tls_key": "x"} if scheme == "https" else {})
+    context = pages.DemoContext(lambda *_: "signed", lambda: 0.0, demo_origins(config, port))
+    application = Starlette(routes=pages.Demo(context).routes(), exception_handlers=HANDLERS)
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://localhost") as client:
+        assert (await client.get("/")).status_code == 200
+        for origin, status in ((f"{scheme}://localhost", 200), (f"{scheme}://evil.test", 403)):
+            headers = {"Origin": origin}
+            told = await client.post("/demo/sign-in", json={"name": "Ann"}, headers=headers)
+            assert told.status_code == status
 
 
 async def test_without_the_demo_there_is_neither_page_nor_sign_in(built):
