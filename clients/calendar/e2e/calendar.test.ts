@@ -184,6 +184,7 @@ test("a conflict waits for its answer, whatever Escape does, and then one types 
   await ann.page.getByRole("switch", { name: "Work offline" }).dispatchEvent("click"); // leaves the focus there
   await ann.conflict.waitFor();
   for (let time = 0; time < 3; time++) await ann.page.keyboard.press("Escape");
+  await ann.conflict.waitFor();
   for (const key of ["Space", "Enter"]) await ann.page.keyboard.press(key); // as if one were typing still
   await ann.conflict.getByRole("button", { name: "Keep mine" }).click();
   await ann.conflict.waitFor({ state: "detached" });

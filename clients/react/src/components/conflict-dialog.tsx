@@ -28,6 +28,12 @@ const SIDES = [
   ["Before", "base"],
 ] as const;
 
+/** With the focus on no button, which a space that was meant for a text would press. */
+function show(dialog: HTMLDialogElement): void {
+  dialog.showModal?.();
+  dialog.focus();
+}
+
 function Question<T>({
   document,
   conflict,
@@ -43,8 +49,7 @@ function Question<T>({
   useEffect(() => {
     const opened = dialog.current as HTMLDialogElement;
     const focused = opened.ownerDocument.activeElement as HTMLElement | null;
-    opened.showModal?.();
-    opened.focus(); // on no button, which a space that was meant for a text would press
+    show(opened);
     return () => {
       focused?.focus(); // with its caret, which `close` leaves out
       opened.close?.();
@@ -69,7 +74,7 @@ function Question<T>({
       aria-describedby={id}
       tabIndex={-1}
       onCancel={(e) => e.preventDefault()}
-      onClose={({ currentTarget: closed }) => closed.open || closed.showModal()} // the second Escape can't be prevented
+      onClose={({ currentTarget: closed }) => closed.open || show(closed)} // the second Escape can't be prevented
     >
       <p id={id}>
         {userId === null ? "Somebody" : nameOf(userId)} changed <b>{labelOf(path)}</b> too{when}.
