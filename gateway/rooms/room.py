@@ -41,9 +41,9 @@ from gateway.rooms.audience import Audience
 from gateway.rooms.broadcast import acknowledged
 from gateway.rooms.conflicts import NOTHING_FOUND, Met, found_conflicts, met_by
 from gateway.rooms.context import RoomContext
-from gateway.rooms.cursors import at_head
+from gateway.rooms.cursors import carry, carry_before
 from gateway.rooms.history import History
-from gateway.rooms.roster import Roster
+from gateway.rooms.roster import Presence, Roster
 from gateway.rooms.submission import Staged, Submission, record_of
 from gateway.rooms.window import Entry, Kept
 from gateway.wire import messages
@@ -146,6 +146,7 @@ class Room:
             self._roster_due,
             share,
             self._stamped,
+            self._carry_cursors,
         )
 
     # --------------------------------------------------------------------------------------- the head
@@ -619,17 +620,15 @@ class Room:
             payload["acks"] = [acknowledged(ack) for ack in acks]
         return messages.encode("SYNC_RESPONSE", payload, self.stamp_ms())
 
-    def presence_message(self) -> bytes:
-        """Who is here, for one who comes or missed it: with cursors as of the head."""
-        now_ms = self.wall_ms()
-        for entry in self.roster.listed(now_ms):
-            entry.cursor = at_head(entry.cursor, entry.client_id, self.history)
-        return self.roster.state(now_ms)
+    def _carry_cursors(self, entries: Sequence[Presence]) -> None:
+        carry(entries, self.history)
 
     def trim(self, versions_max: int, bytes_max: int) -> None:
         """Bound the window, but keep what submissions on their way are based on."""
         history = self.history
         if history.window.exceeds(versions_max, bytes_max):
+            lost = versions_max if history.window.bytes <= bytes_max else 0
+            carry_before(self.roster.entries(), history, history.version - lost)
             oldest = history.version
             for submission in self._pending:
                 oldest = min(oldest, submission.base)

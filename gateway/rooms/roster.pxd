@@ -27,6 +27,7 @@ cdef class Roster:
     cdef dict _resource
     cdef object _config
     cdef object _announce
+    cdef object _carry
     cdef object _on_due
     cdef dict _entries
     cdef object _palette

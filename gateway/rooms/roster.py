@@ -104,10 +104,12 @@ class Roster:
     `announce` tells everybody but one; `on_due` asks for calls of `tick` while `due`. `share` tells the other
     nodes what became of a member of this one (JOIN, UPDATE or LEAVE). `stamp` makes a time that of a message:
     it may be later, for other nodes' clocks count there, so it can't measure how long ago something was.
+    `carry` puts members' cursors where they stand at the head.
     """
 
     __slots__ = (
         "_announce",
+        "_carry",
         "_config",
         "_entries",
         "_members_max",
@@ -133,6 +135,7 @@ class Roster:
         on_due: Callable[[], None],
         share: Callable[[str, Presence], None] | None = None,
         stamp: Callable[[int], int] = int,
+        carry: Callable[[Sequence[Presence]], None] | None = None,
     ) -> None:
         self._resource = {"resource_type": resource_type, "resource_id": resource_id}
         self._config = config
@@ -147,6 +150,7 @@ class Roster:
         self._refreshed_ms = 0
         self._share = share
         self._stamp = stamp
+        self._carry = carry
         self._unshared: dict[Presence, None] = {}  # updates that wait for a crowded room's refresh
         self.turns = Turns(config.update_interval_ms, on_due)
 
@@ -269,21 +273,19 @@ class Roster:
             self._announce(self.state(now_ms), None)
             self._share_late()
 
-    def listed(self, now_ms: int) -> list[Presence]:
-        """Who a PRESENCE_STATE names: everybody, or of a crowd those who were active lately."""
+    def state(self, now_ms: int) -> bytes:
+        """The PRESENCE_STATE message: with cursors as of the head, for who comes."""
         entries = list(self._entries.values())
         if self.crowded:
             since = now_ms - self._config.active_s * 1000
             active = [entry for entry in entries if entry.active_ms >= since]
             active.sort(key=lambda entry: entry.active_ms, reverse=True)
             entries = active[: self._config.members_max]
-        return entries
-
-    def state(self, now_ms: int) -> bytes:
-        """The PRESENCE_STATE message."""
+        if self._carry is not None:
+            self._carry(entries)
         payload = {
             **self._resource,
-            "presences": [entry.payload() for entry in self.listed(now_ms)],
+            "presences": [entry.payload() for entry in entries],
             "count": len(self._entries),
         }
         return messages.encode("PRESENCE_STATE", payload, self._stamp(now_ms))

@@ -355,7 +355,7 @@ def _join(session: ClientSession, room: Room, missing: Mapping[str, Any], visibl
         session.appear(subscription)
     elif visible != subscription.visible:
         _turn(session, subscription, visible)
-    session.connection.send(room.presence_message(), room.resource, droppable=True)
+    session.connection.send(room.roster.state(room.wall_ms()), room.resource, droppable=True)
 
 
 async def _recall(session: ClientSession, room: Room) -> None:

@@ -196,7 +196,10 @@ class ClientSession:
     def presence_state(self, topic: str) -> bytes | None:
         """Who is there, for a reader that was too slow for the news of it."""
         subscription = self.subscriptions.get(topic)
-        return None if subscription is None else subscription.room.presence_message()
+        if subscription is None:
+            return None
+        room = subscription.room
+        return room.roster.state(room.wall_ms())
 
     async def hand_over(self, resource: str, message: bytes) -> bool:
         """Before its first subscription the session moves to the worker that the resource is at home in.

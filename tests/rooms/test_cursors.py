@@ -43,7 +43,7 @@ def put(table: Table, **cursor: Any) -> None:
 
 def seen(table: Table) -> dict[str, Any]:
     """Ann's cursor for who comes now."""
-    [presence] = orjson.loads(table.room.presence_message())["payload"]["presences"]
+    [presence] = orjson.loads(table.room.roster.state(START_MS))["payload"]["presences"]
     return presence["cursor"]
 
 
@@ -90,12 +90,31 @@ def test_where_the_text_is_gone_the_field_is_left(table):
     assert seen(table) == {"field": "description"}
 
 
-def test_what_the_window_does_not_reach_is_told_as_it_was(table):
+def test_it_is_carried_before_the_window_is_cut(table):
     put(table, position=8)
-    version = table.room.version
     commit(table, "bob", typed(0, "The "))
     table.room.trim(0, 0)
-    assert seen(table) == {"field": "description", "position": 8, "version": version}
+    assert seen(table) == {"field": "description", "position": 12, "version": table.room.version}
+    for _ in range(3):
+        commit(table, "bob", typed(0, "!"))
+        table.room.trim(2, 1 << 20)
+    assert seen(table) == {"field": "description", "position": 15, "version": table.room.version}
+
+
+def test_what_the_window_does_not_reach_is_told_as_it_was(table):
+    commit(table, "bob", typed(0, "The "))
+    table.room.trim(0, 0)
+    put(table, position=8)
+    entry = table.room.roster.get("s-ann")
+    entry.cursor = {"field": "description", "position": 8, "version": 2}  # another node's, told before
+    commit(table, "bob", typed(0, "The "))
+    assert seen(table) == {"field": "description", "position": 8, "version": 2}
+
+
+def test_a_field_may_be_a_pointer(table):
+    put(table, field="/description", position=8)
+    commit(table, "bob", typed(0, "The "))
+    assert seen(table)["position"] == 12
 
 
 @pytest.mark.parametrize("cursor", [{}, {"field": "a/~/b"}, {"field": "title", "position": 10**18}])
