@@ -180,9 +180,10 @@ class Supervisor:
             self._roll_asked = trio.Event()
             try:
                 fresh = self._settings()
-                self.note("reload", changed=sorted(changed_settings(self.config, fresh)))
+                changed = sorted(changed_settings(self.config, fresh))
                 for number in range(len(self._slots)):
                     await self._roll(number, fresh)
+                self.note("reload", changed=changed)
                 logger.info("all workers are new")
             except GatewayError as error:
                 logger.error("not all workers are new: %s", error)

@@ -162,7 +162,7 @@ class World:
         return settled and not self._misled()
 
     def _misled(self) -> list[str]:
-        """Who sees others than are there, or sees them elsewhere than their own cursors have come to by now."""
+        """Who sees others than are there, or elsewhere than where their cursors are by now."""
         there = self._placed({user.session_id: user.cursor for user in self.users})
         return [user.name for user in self.users if self._placed(user.present) != there]
 

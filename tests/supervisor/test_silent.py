@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -63,7 +64,7 @@ async def test_a_worker_that_hangs_is_told_asked_nothing_and_replaced(
             await victim.ended.wait()
         await until(lambda: len(supervisor.serving()) == 2, "another worker", 30)
         assert (victim.status, supervisor.restarts) == (-signal.SIGKILL, 1)
-        assert f"worker {victim.number} has said nothing for 8 s: killing it" in caplog.text
+        assert re.search(rf"worker {victim.number} has said nothing for \d+ s: killing it", caplog.text)
         assert other in supervisor.serving() and not other.silent
 
 
