@@ -15,7 +15,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import trio
@@ -220,7 +220,7 @@ def _remove_forsaken(data_dir: Path) -> None:
         discard(fresh)
 
 
-async def follow(data_dir: Path, told: Callable[[Indexer], None]) -> None:
+async def follow(data_dir: Path, teller: Teller) -> None:
     """Keep the index up to date, until cancelled."""
     path = data_dir / INDEX
     waits = False
@@ -229,9 +229,9 @@ async def follow(data_dir: Path, told: Callable[[Indexer], None]) -> None:
             if format_of(path) != FORMAT_VERSION:
                 if not waits:
                     logger.info("the index of searches is made from the log")
-                await build(data_dir, told)
+                await build(data_dir, teller)
             waits = False
-            await _follow_one(data_dir, path, told)
+            await _follow_one(data_dir, path, teller)
         except LogLocked as error:
             if not waits:
                 logger.info("%s", error)
@@ -241,6 +241,7 @@ async def follow(data_dir: Path, told: Callable[[Indexer], None]) -> None:
             path.unlink()
         except LogUnavailable as error:
             logger.warning("the index of searches waits: %s", error)
+            teller.waits(str(error))
             await trio.sleep(RETRY_S)
 
 
@@ -272,7 +273,7 @@ class Teller:
 
     def __init__(self) -> None:
         self._told_s = -1.0
-        self._changes = 0
+        self._said: dict[str, Any] = {"changes": 0, "failures": 0, "trouble": "", "lag_ms": 0}
 
     def __call__(self, indexer: Indexer) -> None:
         now_s = trio.current_time()
@@ -280,13 +281,20 @@ class Teller:
             return
         self._told_s = now_s
         numbers = indexer.numbers
-        said = {
-            "changes": numbers.changes,
-            "failures": numbers.failures,
-            "trouble": numbers.trouble,
-            "lag_ms": indexer.lag_ms,
-        }
-        sys.stdout.write(orjson.dumps(said).decode() + "\n")
+        self._say(
+            changes=numbers.changes,
+            failures=numbers.failures,
+            trouble=numbers.trouble,
+            lag_ms=indexer.lag_ms,
+        )
+
+    def waits(self, trouble: str) -> None:
+        """Nothing is indexed for now."""
+        self._say(trouble=trouble)
+
+    def _say(self, **said: Any) -> None:
+        self._said |= said
+        sys.stdout.write(orjson.dumps(self._said).decode() + "\n")
         sys.stdout.flush()
 
 

@@ -122,20 +122,36 @@ async def test_what_was_written_before_is_found_after_a_restart(tmp_path):
         assert node.node.counters().search_failures == 0
 
 
+async def until_told(node: Served) -> None:
+    """Wait until the node says that searches don't find what is new."""
+    with trio.fail_after(60):
+        while not any("what is new" in text for text in node.node.problems):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+
+
 async def test_an_index_that_cannot_be_written_is_told_until_it_can(tmp_path):
     async with searchable(tmp_path) as node:
         await node.client.put(EVENT, json={"title": "before"})
         await until(node, 2, q="before")
         with closing(sqlite3.connect(tmp_path / INDEX, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            await node.client.put(EVENT, json={"title": "after"})
-            with trio.fail_after(60):
-                while not any("what is new" in text for text in node.node.problems):  # noqa: ASYNC110
-                    await trio.sleep(0.05)
+            answer = await node.client.put(EVENT, json={"title": "after"})
+            assert answer.status_code == 200, answer.text
+            await until_told(node)
         await until(node, 2, q="after")
         with trio.fail_after(60):
             while node.node.problems:  # noqa: ASYNC110
                 await trio.sleep(0.05)
+
+
+async def test_so_is_one_that_can_not_be_written_from_the_start(tmp_path):
+    async with searchable(tmp_path) as node:
+        await node.client.put(EVENT, json={"title": "before"})
+        await until(node, 2, q="before")
+    with closing(sqlite3.connect(tmp_path / INDEX, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        async with searchable(tmp_path) as node:
+            await until_told(node)
 
 
 @pytest.mark.parametrize(
