@@ -97,11 +97,14 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   useEffect(
     () =>
       document?.onChange((change) => {
-        const field = ref.current;
-        if (!field) return;
-        if (composing.current) composing.current.changes.push(change);
-        else if (change.origin === "remote" && valueAt(change.before, path) !== valueAt(change.after, path)) {
-          const selection = moved.current ?? selectionOf(field);
+        const over = composing.current;
+        if (over) over.changes.push(change);
+        else if (
+          ref.current &&
+          change.origin === "remote" &&
+          valueAt(change.before, path) !== valueAt(change.after, path)
+        ) {
+          const selection = moved.current ?? selectionOf(ref.current);
           const at = through([change], path);
           moved.current = selection && [at(selection[0]), at(selection[1]), selection[2]];
         }
@@ -119,21 +122,21 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   const write = (next: string) => {
     if (document && isEditable(document.snapshot)) document[whole ? "set" : "setText"](path, next);
   };
-  /** What was composed is written; with a caret, that goes behind it. */
-  const settle = (caret: number | null) => {
+  /** What was composed is written, but for a field that is gone; with a caret, that goes behind it. */
+  const settle = (field: E | null, caret: number | null) => {
     const over = composing.current;
-    if (!over) return;
-    const typed = (ref.current as E).value;
-    const now = textOf(document && valueAt(document.snapshot.view as Json, path));
-    const { text, end } = retyped(over, path, typed, caret ?? 0, now);
     composing.current = null;
     setDraft(null);
+    if (!over || !field) return;
+    const typed = field.value;
+    const now = textOf(document && valueAt(document.snapshot.view as Json, path));
+    const { text, end } = retyped(over, path, typed, caret ?? 0, now);
     if (text !== now) write(text);
     if (caret !== null && text !== typed) moved.current = [end, end, "none"];
   };
   // biome-ignore lint/correctness/useExhaustiveDependencies: what is composed belongs to one text
   useLayoutEffect(() => {
-    const leave = () => settle(null);
+    const leave = () => settle(ref.current, null);
     addEventListener("pagehide", leave);
     return () => {
       removeEventListener("pagehide", leave);
@@ -166,17 +169,17 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
       composing.current = { text, changes: [] };
       setDraft(text);
     },
-    onCompositionEnd: ({ currentTarget }) => settle(currentTarget.selectionStart),
+    onCompositionEnd: ({ currentTarget }) => settle(currentTarget, currentTarget.selectionStart),
   };
 }
 
 export const textOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");
 
 /** Null: an input that has none (of an address, of a number). */
-function selectionOf({ selectionStart, selectionEnd, selectionDirection }: Field): Selection | null {
-  if (selectionStart === null) return null;
-  return [selectionStart, selectionEnd as number, selectionDirection as "none"];
-}
+const selectionOf = (field: Field): Selection | null =>
+  field.selectionStart === null
+    ? null
+    : [field.selectionStart, field.selectionEnd as number, field.selectionDirection as "none"];
 
 function placeOf([start, end, direction]: Selection): { position: number; anchor?: number } {
   if (start === end) return { position: end };

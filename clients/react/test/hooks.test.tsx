@@ -221,6 +221,39 @@ test("what is composed when its field goes is written, and when the page does", 
   expect(document.snapshot.view?.description).toBe("aにほb!");
 });
 
+function Sometimes({ document, isThere }: { document: SharedDocument<Event>; isThere: boolean }) {
+  const field = useTextField<HTMLTextAreaElement, Event>(document, "/description");
+  return isThere ? <textarea aria-label="Text" {...field} /> : null;
+}
+
+test("what was composed in a field that is gone already is left", async () => {
+  const document = await made("1", { title: "", description: "ab" });
+  const { rerender, unmount } = render(<Sometimes document={document} isThere />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  fireEvent.compositionStart(field);
+  fireEvent.change(field, { target: { value: "aにb" } });
+  rerender(<Sometimes document={document} isThere={false} />);
+  unmount();
+  expect(document.snapshot.view?.description).toBe("ab");
+});
+
+function Unreferred({ document }: { document: SharedDocument<Event> }) {
+  const { ref: _, ...field } = useTextField<HTMLTextAreaElement, Event>(document, "/description");
+  return <textarea aria-label="Text" {...field} />;
+}
+
+test("a field that has no ref composes too", async () => {
+  const document = await made("1", { title: "", description: "ab" });
+  render(<Unreferred document={document} />, { wrapper });
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  fireEvent.compositionStart(field);
+  fireEvent.change(field, { target: { value: "aにb" } });
+  fireEvent.compositionEnd(field);
+  expect(document.snapshot.view?.description).toBe("aにb");
+  fireEvent.change(field, { target: { value: "aにbc" } });
+  expect(document.snapshot.view?.description).toBe("aにbc");
+});
+
 test("a character that is composed over one with the same first half is whole, wherever it is by now", async () => {
   const document = await made("1", { title: "", description: "😀" });
   render(<Field document={document} />, { wrapper });

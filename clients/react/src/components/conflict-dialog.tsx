@@ -55,7 +55,6 @@ function Question<T>({
       opened.close?.();
     };
   }, []);
-  const when = timestamp === null ? "" : ` at ${new Date(timestamp).toLocaleTimeString()}`;
   const of = (side: (typeof SIDES)[number][1]) => {
     const value = conflict[side];
     if (value !== undefined) return shown(path, value);
@@ -77,7 +76,8 @@ function Question<T>({
       onClose={({ currentTarget: closed }) => closed.open || show(closed)} // the second Escape can't be prevented
     >
       <p id={id}>
-        {userId === null ? "Somebody" : nameOf(userId)} changed <b>{labelOf(path)}</b> too{when}.
+        {userId === null ? "Somebody" : nameOf(userId)} changed <b>{labelOf(path)}</b> too
+        {timestamp !== null && ` at ${new Date(timestamp).toLocaleTimeString()}`}.
       </p>
       <dl>
         {SIDES.map(([name, side]) => (

@@ -68,7 +68,7 @@ function Changes<T>({
         {entries.map((entry) => (
           <li key={entry.version}>
             <b>{nameOf(entry.userId)}</b> {describe ? describe(entry) : entry.summary}{" "}
-            <time dateTime={new Date(entry.timestamp).toISOString()}>
+            <time dateTime={new Date(entry.timestamp).toJSON()}>
               {new Date(entry.timestamp).toLocaleString()}
             </time>
             {canEdit && entry.version < version && entry.operations.every(isKept) && (
