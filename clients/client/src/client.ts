@@ -144,7 +144,7 @@ class GatewayClient implements Client, Peer {
       strategies: (type) => strategies[type] ?? {},
       link: () => (this.#tabs ? this.#tabs.link(this.#server.link) : this.#server.link),
       isVisible: () => this.#wanted.isVisible,
-      nudge: () => this.#server.nudge(),
+      nudge: (isNeeded) => this.#server.nudge(isNeeded),
       onProblem: (problem) => this.#tell(problem),
       onChanged: () => this.#refresh(),
     };
@@ -292,9 +292,9 @@ class GatewayClient implements Client, Peer {
     this.#registry.onMessage(message);
   }
 
-  async poll(isOn: () => boolean): Promise<void> {
-    (await this.#loadHttp()).renew();
-    await this.#registry.poll(isOn);
+  async poll(isOn: () => boolean, isWhole: boolean): Promise<void> {
+    if (isWhole) (await this.#loadHttp()).renew();
+    await this.#registry.poll(isOn, isWhole);
   }
 
   onDenied(reason: ConnectionReason): void {

@@ -57,7 +57,7 @@ export class Registry {
     if (state.status === "closed") return;
     this.#attached.set(state.key, document);
     if (this.context.link()) document.wire.subscribe();
-    else this.context.nudge();
+    else this.context.nudge(true);
   }
 
   #release(key: string): void {
@@ -92,7 +92,7 @@ export class Registry {
       this.#calendars.set(id, held);
       const link = this.context.link();
       if (link) this.#subscribeCalendar(link, calendar);
-      else this.context.nudge();
+      else this.context.nudge(true);
     }
     held.holders++;
     return held.item;
@@ -187,11 +187,12 @@ export class Registry {
     this.#documents.get(key)?.item.state.follow(standing);
   }
 
-  /** Everything over HTTP, as long as it `isOn`. Rejects where there is no answer to anything. */
-  async poll(isOn: () => boolean): Promise<void> {
+  /** Over HTTP, as long as it `isOn`: what waits to be sent, and where it `isWhole` all. Rejects where there is no answer. */
+  async poll(isOn: () => boolean, isWhole: boolean): Promise<void> {
     const { pollAll } = await import("./documents/polling.js");
-    const calendars = [...this.#calendars.values()].map(({ item }) => item);
-    await pollAll([...this.#attached.values()], calendars, isOn);
+    const calendars = isWhole ? [...this.#calendars.values()].map(({ item }) => item) : [];
+    const isDue = ({ state }: Document<Json>) => isWhole || state.replicator.flight.pending;
+    await pollAll([...this.#attached.values()].filter(isDue), calendars, isOn);
   }
 
   async end(): Promise<void> {

@@ -23,8 +23,11 @@ export interface Peer {
   onOnline(link: Link): void;
   onOffline(): void;
   onMessage(message: Message): void;
-  /** Send and fetch everything over HTTP, as long as it `isOn`; rejects where the server can't be reached. */
-  poll(isOn: () => boolean): Promise<void>;
+  /**
+   * Over HTTP, as long as it `isOn`: send, and fetch all where it `isWhole`, else what waits to be sent. Rejects where the
+   * server can't be reached.
+   */
+  poll(isOn: () => boolean, isWhole: boolean): Promise<void>;
   /** No connection is tried any more until the application wants one. */
   onDenied(reason: ConnectionReason): void;
 }
@@ -60,6 +63,7 @@ export class ServerConnection {
   #isPaced = false; // the server set the pace: no event cuts the wait short
   #isInRound = false; // a round of polling runs
   #isNudged = false; // another comes soon
+  #wholeAt = -Infinity; // when everything was polled last
   #goAwayUntil = 0;
   #triedAt = 0; // when a connection was begun last
   #unsubscribe: ((() => void) | undefined)[];
@@ -110,8 +114,9 @@ export class ServerConnection {
     this.#enter("closed", "denied", "disconnected");
   }
 
-  /** There is something to send: wakes an idle connection, and polls soon. */
-  nudge(): void {
+  /** There is something to send, or all `isNeeded`: wakes an idle connection, and polls soon. */
+  nudge(isNeeded = false): void {
+    if (isNeeded) this.#wholeAt = -Infinity;
     if (this.#phase !== "polling") this.#onActivity();
     else if (!this.#isNudged) {
       this.#isNudged = true;
@@ -264,6 +269,7 @@ export class ServerConnection {
 
   #startPolling(reason: ConnectionReason | null): void {
     this.#isPolling = true;
+    this.#wholeAt = -Infinity;
     this.#enter("polling", "polling", reason);
     this.#poll();
   }
@@ -271,9 +277,12 @@ export class ServerConnection {
   async #poll(): Promise<void> {
     const turn = this.#turn;
     const isOn = () => turn === this.#turn;
+    const now = this.environment.now();
+    const isWhole = now - this.#wholeAt > POLL_MS;
+    if (isWhole) this.#wholeAt = now;
     this.#isInRound = true;
     this.#isNudged = false;
-    const isAnswered = await this.peer.poll(isOn).then(
+    const isAnswered = await this.peer.poll(isOn, isWhole).then(
       () => true,
       () => false,
     );

@@ -23,8 +23,8 @@ export interface DocumentContext {
   strategies(type: string): Strategies;
   link(): Sender | null;
   isVisible(): boolean;
-  /** There is something to send, and no connection that would. */
-  nudge(): void;
+  /** There is something to send, and no connection that would; or something was opened, and all `isNeeded`. */
+  nudge(isNeeded?: boolean): void;
   onProblem(problem: Problem): void;
   onChanged(): void;
 }

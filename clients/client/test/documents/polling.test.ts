@@ -89,6 +89,39 @@ describe("what answers before the gateway", () => {
   });
 });
 
+test("while somebody types, only what they type in is asked for, with one token, and all each half minute", async () => {
+  const calendar = client.calendar("team");
+  const other = client.open<Event>("event", "2");
+  let tokens = 0;
+  getToken = () => `token ${++tokens}`;
+  let version = 5;
+  const nothing = { status: 200, body: { items: [] } };
+  await poll(
+    () => ({ status: 200, body: { version: ++version } }),
+    (_, url) => (url.pathname.endsWith("/1") ? nothingNew : nothing),
+  );
+  const asked = (path: string) => platform.requests.filter((request) => request.startsWith(`GET ${path}`));
+  const rest = () => asked("/v1/resources/event/2").length + asked("/v1/resources/event?").length;
+  const [restBefore, tokensBefore] = [rest(), tokens];
+  expect(restBefore).toBeGreaterThan(1);
+  for (let second = 1; second <= 20; second++) {
+    document.set("/location", `Room ${second}`);
+    await vi.advanceTimersByTimeAsync(1_000);
+  }
+  expect(version).toBeGreaterThan(15);
+  expect([rest(), tokens]).toEqual([restBefore, tokensBefore]);
+  for (let second = 21; second <= 40; second++) {
+    document.set("/location", `Room ${second}`);
+    await vi.advanceTimersByTimeAsync(1_000);
+  }
+  expect([rest(), tokens]).toEqual([restBefore + 2, tokensBefore + 1]);
+  client.open<Event>("event", "3");
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(asked("/v1/resources/event/3")).toHaveLength(1);
+  other.close();
+  calendar.close();
+});
+
 describe("the gateway's refusal", () => {
   test.each([
     [422, "INVALID_OPERATION"],
