@@ -310,8 +310,8 @@ class GatewayClient implements Client, Peer {
   /** The store fails; or it does no more, and has what waited, of which the documents don't know, or what they are. */
   #onStore(): void {
     if (!this.#keeper.isFailing) void this.#openQueued();
-    for (const { state } of this.#keeper.isFailing ? [] : this.#registry.documents)
-      void (state.replicator.replica ? state.store() : state.restore());
+    for (const document of this.#keeper.isFailing ? [] : this.#registry.documents)
+      void (document.state.replicator.replica ? document.state.store() : this.#registry.attach(document));
     this.#tabs?.tellLeading();
     this.#refresh();
   }

@@ -42,15 +42,15 @@ export class Registry {
       const document = new Document<Json>(type, id, this.context, () => this.#release(key));
       held = { item: document, holders: 0 };
       this.#documents.set(key, held);
-      void this.#attach(document);
+      void this.attach(document);
     }
     held.holders++;
     Object.assign(held.item.options, options);
     return held.item;
   }
 
-  /** A document takes part once its record was looked for: what was kept comes before what the server says. */
-  async #attach(document: Document<Json>): Promise<void> {
+  /** A document takes part, once more where it does, once its record was looked for: what was kept comes before what the server says. */
+  async attach(document: Document<Json>): Promise<void> {
     const { state } = document;
     state.restored = this.started().then(() => state.restore());
     await state.restored;

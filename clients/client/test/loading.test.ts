@@ -51,6 +51,42 @@ test("where the part for tabs can't be loaded, nothing shared is touched, edits 
   await client.close();
 });
 
+test("where what was kept can't be brought together with what was made before, it is set aside, and edits go on", async () => {
+  const values = new Map<string, Json>();
+  const started = async () => {
+    const { createClient } = await import("@collab/client");
+    const environment = new FakePlatform().environment();
+    const store = memoryStore(values);
+    const client = createClient({
+      url: "ws://gateway/realtime",
+      getToken: () => "",
+      store,
+      environment,
+      connect: false,
+    });
+    const problems: Problem[] = [];
+    client.onProblem((problem) => problems.push(problem));
+    const document = client.open("event", "1");
+    document.create({ title: "Made" });
+    await document.stored();
+    return { client, document, problems };
+  };
+  const { client: before } = await started();
+  await before.close();
+  const kept = structuredClone(values.get("doc/event:1"));
+  vi.resetModules();
+  vi.doMock("../src/tabs/tabs.js", () => {
+    throw NETWORK_ERROR;
+  });
+  const { client, document, problems } = await started();
+  document.set("/title", "Mine");
+  await document.stored();
+  await client.close();
+  expect(problems.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE"]);
+  expect(values.get("corrupt/event:1")).toEqual(kept);
+  expect(JSON.stringify(values.get("doc/event:1"))).toContain("Mine");
+});
+
 test("a part that failed to load is loaded at the next try", async () => {
   vi.doMock("../src/http.js", () => {
     throw NETWORK_ERROR;

@@ -115,7 +115,7 @@ export class ServerConnection {
   }
 
   /** There is something to send, or all `isNeeded`: wakes an idle connection, and polls soon. */
-  nudge(isNeeded = false): void {
+  nudge(isNeeded?: boolean): void {
     if (isNeeded) this.#wholeAt = -Infinity;
     if (this.#phase !== "polling") this.#onActivity();
     else if (!this.#isNudged) {

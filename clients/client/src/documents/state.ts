@@ -267,14 +267,24 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     if (!saved || this.stored !== undefined) {
       // There is nothing, or it was taken over from another tab.
     } else if (this.replicator.replica) {
-      const { takeOver } = await import("../tabs/tabs.js");
-      await takeOver(this, () => this.context.keeper.isOwner);
+      const part = await import("../tabs/tabs.js").catch((cause) =>
+        this.#setAside(saved, cause, "STORE_UNAVAILABLE", "A part of the client can't be loaded"),
+      );
+      await part?.takeOver(this, () => this.context.keeper.isOwner);
     } else if (this.status !== "closed") this.goOnWith(saved);
+  }
+
+  /** Go on without a record, which is kept beside what is written over it. */
+  #setAside(saved: Saved, cause: unknown, code: ProblemCode, why: string): void {
+    const { context, key, type, id } = this;
+    void context.keeper.save(`corrupt/${key}`, () => saved as unknown as Json);
+    this.#edits++;
+    void this.#write();
+    context.onProblem({ code, message: `${why}. What was stored of ${key} was set aside.`, type, id, cause });
   }
 
   /** Go on with a record, and with what is done `upon` it; one that doesn't fit together is set aside. */
   goOnWith(saved: Saved, upon?: () => void): void {
-    const { context, key, type, id } = this;
     try {
       this.replicator.restore(saved);
       this.#storedEdits = this.#edits;
@@ -284,11 +294,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       this.role = saved.role;
       upon?.();
     } catch (cause) {
-      void context.keeper.save(`corrupt/${key}`, () => saved as unknown as Json);
-      this.#edits++;
-      void this.#write();
-      const message = `What was stored of ${key} doesn't fit together; it was set aside.`;
-      context.onProblem({ code: "STORE_CORRUPT", message, type, id, cause });
+      this.#setAside(saved, cause, "STORE_CORRUPT", "It doesn't fit together");
       return;
     }
     this.remember();

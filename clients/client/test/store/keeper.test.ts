@@ -148,6 +148,39 @@ test("what could not be read isn't deleted when the store recovers, but read", a
   expect(values.get("queue/event:1")).toBe(1);
 });
 
+test("a record that is read late stays though the server has told the document by then, and is told to the server", async () => {
+  const { trouble, store } = troubled(await withEdit());
+  let goOn: () => void = () => {};
+  let isSlow = false;
+  const gate = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const read = async (key: string) => {
+    if (isSlow) await gate;
+    return store.read(key);
+  };
+  const platform = new FakePlatform();
+  const environment = platform.environment();
+  const options = { url: "ws://gateway/realtime", getToken: () => "", environment };
+  const client = createClient({ ...options, store: { ...store, read } });
+  const document = client.open<{ title: string }>("event", "1");
+  await settle();
+  trouble.isOn = false;
+  isSlow = true;
+  platform.socket.admit();
+  await settle();
+  const subscribed = () => platform.socket.sent.filter(({ type }) => type === "SUBSCRIBE").length;
+  expect(subscribed()).toBe(1);
+  const told = { resource: "event", resource_type: "event", resource_id: "1", version: 7, epoch: 1 };
+  platform.socket.tell("SUBSCRIBE_ACK", { ...told, role: "editor", state: { title: "Theirs" } });
+  expect(document.snapshot).toMatchObject({ isLive: true, version: 7 });
+  goOn();
+  await vi.waitFor(() => expect(document.snapshot.pending).toBe(1));
+  expect(document.snapshot.version).toBeLessThan(7);
+  await vi.waitFor(() => expect(subscribed()).toBe(2));
+  await client.close();
+});
+
 test("what waits to be sent is looked for again when the store recovers", async () => {
   const { trouble, store } = troubled(await withEdit());
   const { client } = offline(store, "another");
