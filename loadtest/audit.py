@@ -53,13 +53,17 @@ def _retry_after_s(header: str | None) -> float:
 
 
 def _page(connection: http.client.HTTPConnection, token: str, path: str) -> Any:
-    """A page of a history; raises ClientError. Blocking: call it in a thread."""
+    """A page of a history; raises ClientError. Blocking: call it in a thread.
+
+    A request that failed may be made again: the connection is opened anew.
+    """
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"{path}: {error!r}") from None
+        connection.close()
+        raise Refused(f"{path}: {error!r}") from None
     if answer.status == 200:
         return json.loads(body)
     said = f"{path}: HTTP {answer.status} {body[:120].decode(errors='replace')}"
@@ -193,14 +197,17 @@ class _Reading:
                     async with connect(
                         self._target.url, token, user_id, self._target.resource_type
                     ) as client:
-                        await self._read(client, waiting, patience)
+                        try:
+                            await self._read(client, waiting)
+                        finally:
+                            patience.renew()  # until now the server was there
                 except ClientError as error:
                     again = isinstance(error, NotNow) and await patience.waited(error)
                     if waiting and not again:
                         self.problems.append(str(error))
                         return
 
-    async def _read(self, client: Client, waiting: deque[int], patience: Patience) -> None:
+    async def _read(self, client: Client, waiting: deque[int]) -> None:
         """Read what waits, whatever becomes of the others; raises Unreachable."""
         while waiting:
             try:
@@ -211,7 +218,6 @@ class _Reading:
             except ClientError as error:
                 self.problems.append(f"{self._target.resource_id(waiting[0])}: {error}")
             waiting.popleft()
-            patience.renew()
 
     async def _read_one(self, client: Client, document: int) -> None:
         subscribe = partial(client.subscribe, self._target.resource_id(document))

@@ -29,18 +29,26 @@ NOBODY = cast(Client, None)  # histories over HTTP need no WebSocket
 
 
 @contextmanager
-def admin(refusals: int = 0, status: int = 429, oldest: int = 1) -> Iterator[tuple[str, Counter[str]]]:
+def admin(
+    refusals: int = 0, status: int = 429, oldest: int = 1, cuts: int = 0, of: str = ""
+) -> Iterator[tuple[str, Counter[str]]]:
     """(URL, requests of each reader) of a server that has two pages a history, and refuses so often first.
 
-    Of the history versions from `oldest` on are kept; who asks for what went is told so.
+    Of the history versions from `oldest` on are kept; who asks for what went is told so. So many of the first
+    requests whose path contains `of` are not answered: their connections are closed.
     """
     readers: Counter[str] = Counter()
+    cut: Counter[bool] = Counter()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.headers["Authorization"].split(".")[1]
             claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
             readers[claims["sub"]] += 1
+            cut[of in self.path] += 1
+            if of in self.path and cut[True] <= cuts:
+                self.close_connection = True
+                return
             asked = parse_qs(urlsplit(self.path).query)
             version = int(asked.get("from", [str(oldest)])[0])
             following = f"{self.path.partition('?')[0]}?from={oldest + 1}" if version == oldest else None
@@ -83,6 +91,14 @@ async def test_a_server_that_never_lets_us_read_is_told(monkeypatch: pytest.Monk
     monkeypatch.setattr(audit, "READ_PATIENCE_S", 0.1)
     with admin(refusals=1_000_000) as (url, _), pytest.raises(ClientError, match="HTTP 429"):
         await keeper(url).read(NOBODY, 0)
+
+
+async def test_a_read_whose_connection_is_cut_is_made_again() -> None:
+    with admin(cuts=1) as (url, readers):
+        found = keeper(url)
+        await found.read(NOBODY, 0)
+        assert [change["version"] for change in found.changes[0]] == [1, 2]
+        assert readers.total() == 3
 
 
 async def test_each_document_is_read_by_somebody_else() -> None:
@@ -146,6 +162,20 @@ async def test_a_document_that_can_not_be_read_does_not_keep_the_others_from_it(
     assert list(found) == [0, 2]
     assert problems == [
         "audit: load-run-1: FORBIDDEN: not you",
+        "audit: 1 of 3 histories were not read",
+    ]
+
+
+async def test_a_history_that_is_never_answered_does_not_keep_the_others_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "READ_PATIENCE_S", 0.1)
+    with admin(cuts=1_000_000, of="load-run-1/") as (url, _):
+        async with serving(Server(tmp_path, "none", 1)) as target:
+            found, problems = await Keeper(target, url).final_states(range(3))
+    assert list(found) == [0, 2]
+    assert [problem.partition("?")[0] for problem in problems] == [
+        "audit: load-run-1: /v1/resources/event/load-run-1/history",
         "audit: 1 of 3 histories were not read",
     ]
 
