@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -24,13 +24,14 @@ PAGE = 1000
 KEEP_EVERY = 400  # changes; well below what a SYNC_REQUEST reaches back
 DOCUMENTS_A_CLIENT = 50
 PARALLEL = 4
-AUDIT_TIMEOUT_S = 180.0  # without a document that was read
+AUDIT_TIMEOUT_S = 180.0  # without a document, or a page of its history, that was read
 CONNECT_PATIENCE_S = 15.0  # a worker that is full refuses, another one may have room
 READ_PATIENCE_S = 90.0  # a server bounds what somebody reads a minute
 NOT_NOW, GONE = (429, 503), 410
 WAIT_S_MAX = 60.0
 
 Change = dict[str, Any]
+Progress = Callable[[], None]  # called after each page that was read
 
 
 class Trimmed(ClientError):
@@ -73,24 +74,31 @@ def _page(connection: http.client.HTTPConnection, token: str, path: str) -> Any:
     raise Trimmed(said) if answer.status == GONE else ClientError(said)
 
 
-async def _pages(connection: http.client.HTTPConnection, token: str, path: str) -> list[Change]:
+def _ignored() -> None:
+    """Progress that nobody waits for."""
+
+
+async def _pages(
+    connection: http.client.HTTPConnection, token: str, path: str, progress: Progress
+) -> list[Change]:
     changes: list[Change] = []
     following: str | None = path
     while following:
         look = partial(trio.to_thread.run_sync, _page, connection, token, following, abandon_on_cancel=True)
         page = await patiently(look, READ_PATIENCE_S)
+        progress()
         changes += page["changes"]
         following = page["next"]
     return changes
 
 
-async def history(admin_url: str, token: str, path: str) -> list[Change]:
+async def history(admin_url: str, token: str, path: str, progress: Progress = _ignored) -> list[Change]:
     """A history from its first change, or the oldest that the server keeps; raises ClientError."""
     with _connection(admin_url) as connection:
         try:
-            return await _pages(connection, token, f"{path}?from=1&limit={PAGE}")
+            return await _pages(connection, token, f"{path}?from=1&limit={PAGE}", progress)
         except Trimmed:
-            return await _pages(connection, token, f"{path}?limit={PAGE}")
+            return await _pages(connection, token, f"{path}?limit={PAGE}", progress)
 
 
 class Keeper:
@@ -111,10 +119,10 @@ class Keeper:
         kept = self.changes.get(document)
         return max(kept[-1]["version"] if kept else 0, self.after.get(document, 0))
 
-    async def read(self, client: Client, document: int) -> None:
+    async def read(self, client: Client, document: int, progress: Progress = _ignored) -> None:
         """Read on to the server's head; raises ClientError."""
         if self._admin_url is not None:
-            self.changes[document] = found = await self._history(self._admin_url, document)
+            self.changes[document] = found = await self._history(self._admin_url, document, progress)
             self.after[document] = found[0]["version"] - 1 if found else 0
             return
         answer = await client.changes(self._target.resource_id(document), self.head(document))
@@ -124,13 +132,12 @@ class Keeper:
         else:
             self.after[document] = answer["current_version"]
 
-    async def _history(self, admin_url: str, document: int) -> list[Change]:
+    async def _history(self, admin_url: str, document: int, progress: Progress) -> list[Change]:
         """By somebody else for each document: a server bounds what one person reads a minute."""
         token = self._target.token(f"{self.user_id}-{document}", "admin")
         resource_id = self._target.resource_id(document)
-        return await history(
-            admin_url, token, f"/v1/resources/{self._target.resource_type}/{resource_id}/history"
-        )
+        path = f"/v1/resources/{self._target.resource_type}/{resource_id}/history"
+        return await history(admin_url, token, path, progress)
 
     async def final_states(self, documents: Sequence[int]) -> tuple[dict[int, tuple[int, Any]], list[str]]:
         """For each document (version, state) as a fresh subscriber gets them, its history read to the end.
@@ -222,5 +229,5 @@ class _Reading:
     async def _read_one(self, client: Client, document: int) -> None:
         subscribe = partial(client.subscribe, self._target.resource_id(document))
         answer = await patiently(subscribe, READ_PATIENCE_S)
-        await patiently(partial(self._keeper.read, client, document), READ_PATIENCE_S)
+        await patiently(partial(self._keeper.read, client, document, self._progress), READ_PATIENCE_S)
         self.found[document] = answer["version"], answer.get("state")

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from time import sleep
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,9 +31,15 @@ NOBODY = cast(Client, None)  # histories over HTTP need no WebSocket
 
 @contextmanager
 def admin(
-    refusals: int = 0, status: int = 429, oldest: int = 1, cuts: int = 0, of: str = ""
+    refusals: int = 0,
+    status: int = 429,
+    oldest: int = 1,
+    cuts: int = 0,
+    of: str = "",
+    pages: int = 2,
+    page_s: float = 0.0,
 ) -> Iterator[tuple[str, Counter[str]]]:
-    """(URL, requests of each reader) of a server that has two pages a history, and refuses so often first.
+    """(URL, requests of each reader) of a server with so many pages a history, that refuses so often first.
 
     Of the history versions from `oldest` on are kept; who asks for what went is told so. So many of the first
     requests whose path contains `of` are not answered: their connections are closed.
@@ -49,9 +56,11 @@ def admin(
             if of in self.path and cut[True] <= cuts:
                 self.close_connection = True
                 return
+            sleep(page_s)
             asked = parse_qs(urlsplit(self.path).query)
             version = int(asked.get("from", [str(oldest)])[0])
-            following = f"{self.path.partition('?')[0]}?from={oldest + 1}" if version == oldest else None
+            more = version < oldest + pages - 1
+            following = f"{self.path.partition('?')[0]}?from={version + 1}" if more else None
             data = json.dumps({"changes": [{"version": version}], "next": following}).encode()
             found = HTTPStatus.OK if version >= oldest else HTTPStatus.GONE
             self.send_response(status if readers.total() <= refusals else found)
@@ -187,6 +196,17 @@ async def test_a_server_that_reads_on_is_waited_for_however_long_all_of_it_takes
     async with serving(Server(tmp_path, "busy", 1)) as target:
         found, problems = await Keeper(target, None).final_states(range(25))
     assert (len(found), problems) == (25, [])
+
+
+async def test_a_history_whose_pages_come_is_waited_for_however_long_all_of_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "AUDIT_TIMEOUT_S", 20 * BUSY_READ_S)
+    with admin(pages=25, page_s=BUSY_READ_S) as (url, _):
+        async with serving(Server(tmp_path, "none", 1)) as target:
+            keeping = Keeper(target, url)
+            found, problems = await keeping.final_states(range(1))
+    assert (len(found), len(keeping.changes[0]), problems) == (1, 25, [])
 
 
 async def test_what_was_read_is_kept_when_the_server_has_no_changes_to_give_any_more(tmp_path: Path) -> None:
