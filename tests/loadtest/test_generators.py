@@ -32,15 +32,16 @@ class Judging(Generator):
 
 
 @pytest.mark.parametrize(
-    ("one", "result", "failure"),
+    ("says", "every_s", "result", "failure"),
     [
-        (Judging(20, SILENCE_S / 2), {"findings": {}}, ""),
-        (Judging(0, 2 * SILENCE_S), None, "a generator process said nothing for 300 s"),
+        (20, SILENCE_S / 2, {"findings": {}}, ""),
+        (0, 2 * SILENCE_S, None, "a generator process said nothing for 300 s"),
     ],
 )
 async def test_who_says_something_is_waited_for(
-    one: Judging, result: Any, failure: str, autojump_clock: MockClock
+    says: int, every_s: float, result: Any, failure: str, autojump_clock: MockClock
 ) -> None:
+    one = Judging(says, every_s)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.run)
         await one.ready.wait()
