@@ -199,7 +199,8 @@ def fit(points: Sequence[Mapping[str, Any]]) -> CostModel:
     alone = _alone(points)
     if len(alone) < 4:
         raise FitError(
-            "a model needs at least four measured stages of an embedded server: run a longer sweep"
+            "a model needs at least four measured stages of an embedded server of one worker: run a longer "
+            "sweep"
         )
     loads = np.array([_row(point) for point in alone])
     timed = [point for point in alone if point.get("p95_ms") is not None and point["settled"]]
