@@ -112,32 +112,21 @@ def outcomes(cluster: Cluster, model: CostModel, kind: str, seeds: int) -> list[
     return [simulate(cluster, costs_of(model, one), kind, seed) for seed, one in enumerate(samples)]
 
 
-def nodes_for(
-    cluster: Cluster,
-    model: CostModel,
-    machines: Machines,
-    objective: Objective,
-    samples: Sequence[int] = (0,),
-) -> int:
+def nodes_for(cluster: Cluster, model: CostModel, machines: Machines, objective: Objective) -> int:
     """The fewest nodes that hold the objective; raises StudyError."""
-    costs = [costs_of(model, sample) for sample in samples]
+    costs = costs_of(model, 0)
     for nodes in range(1 + objective.survive, NODES_MAX):
         tried = replace(cluster, nodes=nodes)
-        full = [
-            limits(tried, one, machines, objective.survive, objective.connections_a_worker) for one in costs
-        ]
+        full = limits(tried, costs, machines, objective.survive, objective.connections_a_worker)
         for name in (APPENDS, REDIS_MEMORY):
-            if max(one[name] for one in full) > 1:
+            if full[name] > 1:
                 masters = f"{cluster.redis_masters} Redis master(s)"
                 raise StudyError(f"{masters} aren't enough for the {name}: ask for more")
-        if max(max(one.values()) for one in full) > 1:
-            continue
-        reduced = replace(cluster, nodes=nodes - objective.survive)
-        if max(simulate(reduced, one, "steady", 0).p95_ms for one in costs) <= objective.p95_ms:
+        if max(full.values()) <= 1 and _reduced_p95_ms(tried, model, objective) <= objective.p95_ms:
             return nodes
-        if max(one.floor_ms for one in costs) > objective.p95_ms:
+        if costs.floor_ms > objective.p95_ms:
             break
-    least = f"the least that was measured is {costs[0].floor_ms:.1f} ms"
+    least = f"the least that was measured is {costs.floor_ms:.1f} ms"
     raise StudyError(f"a p95 of {objective.p95_ms:g} ms isn't reached with {NODES_MAX} nodes: {least}")
 
 
