@@ -186,11 +186,13 @@ class Worker:
             await self.keeper.follow(self.versions)
 
     def _feed_one(self) -> None:
-        """Let one replica work off what arrived for it."""
-        if self._replicas:
+        """Let the next replica for which something arrived work that off."""
+        spooled = self.engine.spooled_bytes
+        for _ in self._replicas:
             self._feeding = (self._feeding + 1) % len(self._replicas)
-            user = self._replicas[self._feeding]
-            self.protocol.catch_up(self.engine, user)
+            self.protocol.catch_up(self.engine, self._replicas[self._feeding])
+            if self.engine.spooled_bytes < spooled:
+                return
 
     async def _heartbeat(self) -> None:
         """How late this process's loop runs what is due."""
