@@ -121,7 +121,7 @@ class Store(Protocol):
         ...
 
     async def heads(self, resources: Sequence[str]) -> Mapping[str, tuple[int, int]]:
-        """Epoch and version of the resources that the archive has."""
+        """Epoch and version of the resources that the archive has; asks it even for none."""
         ...
 
 

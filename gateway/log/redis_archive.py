@@ -16,7 +16,7 @@ import trio
 from gateway.config import Config
 from gateway.errors import LogDamaged, LogUnavailable
 from gateway.log import redis_codec as codec
-from gateway.log.archive import ArchiveEntry, ArchiveNumbers, Kind, Mark
+from gateway.log.archive import ArchiveEntry, Kind, Mark, Store
 from gateway.ports import Record
 from gateway.redislink import keys
 from gateway.redislink.address import Address
@@ -175,28 +175,27 @@ class RedisOutbox:
     # -------------------------------------------------------------------------------------- eviction
 
     async def run_evictions(
-        self, numbers: ArchiveNumbers, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self, store: Store, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Evict idle resources of the held partitions now and then, and sooner where memory is short; until
-        cancelled. None while the archive is away, by the numbers of who archives: they couldn't come back."""
+        cancelled. None while the archive, this store, is away: they couldn't come back."""
         task_status.started()
         usual_ms = idle_ms = int(self._redis.evict_idle_h * 3_600_000)
         passed_s = 0.0
         while True:
             await trio.sleep(PRESSED_INTERVAL_S)
             passed_s += PRESSED_INTERVAL_S
-            if numbers.store_away:
-                continue
             pressed = [number for number in self._held if self._is_pressed(number)]
             idle_ms = max(PRESSED_IDLE_MIN_MS, idle_ms // 2) if pressed else usual_ms
             if pressed:
-                await self._try_to_evict(idle_ms, pressed)
+                await self._try_to_evict(store, idle_ms, pressed)
             if passed_s >= EVICTION_INTERVAL_S:
                 passed_s = 0.0
-                await self._try_to_evict(usual_ms, list(self._held))
+                await self._try_to_evict(store, usual_ms, list(self._held))
 
-    async def _try_to_evict(self, idle_ms: int, partitions: Sequence[int]) -> None:
+    async def _try_to_evict(self, store: Store, idle_ms: int, partitions: Sequence[int]) -> None:
         try:
+            await store.heads([])  # whether it answers
             evicted = await self.evict(idle_ms, partitions)
         except LogUnavailable as error:
             logger.warning("nothing is evicted: %s", error)

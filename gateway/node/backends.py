@@ -357,7 +357,7 @@ class ClusterBackend:
                 await self._archive.aclose()
 
     async def _start_archiving(self, nursery: trio.Nursery) -> None:
-        if self._archiver is None:
+        if self._archiver is None or self._archive is None:
             logger.info(
                 "no archive (--postgres): history is what Redis keeps, about the last %d changes of a "
                 "resource (redis.history_versions); no resource ever leaves Redis",
@@ -365,7 +365,7 @@ class ClusterBackend:
             )
             return
         await nursery.start(self._archiver.run)
-        await nursery.start(self._outbox.run_evictions, self._archiver.numbers)
+        await nursery.start(self._outbox.run_evictions, self._archive)
 
     def stop(self) -> None:
         """See the port."""

@@ -17,7 +17,7 @@ from gateway.redislink.address import Address
 from gateway.redislink.keys import partition_of
 from gateway.redislink.shards import Shards
 from tests.contracts.bus_contract import Inbox
-from tests.contracts.log_contract import NOW_MS, ROOM, batch, committed, filled
+from tests.contracts.log_contract import NOW_MS, ROOM, committed, filled
 from tests.redis.parts import eventually, fresh, running, settings
 from tests.redis.test_redis_archive import Worker, worker
 from tests.servers import postgres_server, redis_server, shared_postgres
@@ -109,31 +109,28 @@ async def test_what_a_worker_has_open_is_not_evicted_and_keeps_nothing_else(
             await store.aclose()
 
 
-async def test_nothing_is_evicted_while_the_archive_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_evicted_while_the_archive_is_away_though_nothing_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr("gateway.log.redis_archive.PRESSED_INTERVAL_S", 0.01)
     monkeypatch.setattr("gateway.log.redis_archive.PRESSED_IDLE_MIN_MS", -60_000)
-    monkeypatch.setattr("gateway.log.archive.RETRY_INTERVAL_S", 0.01)
     with redis_server() as server, postgres_server("fsync=off") as postgres, postgres.database() as dsn:
         migrate(dsn)
         config = settings(server.url, partitions=4, evict_idle_h=0)
         async with running(config) as shards, trio.open_nursery() as nursery:
             store, outbox = PostgresArchive(dsn), RedisOutbox(shards, config, lambda address: True)
             log, archiver = RedisLog(shards, config, store, wall_ms=lambda: NOW_MS), Archiver(outbox, store)
-            other = filled(await log.open("event:other"), 1, "event:other")
-            await committed(log, filled(await log.open(ROOM), 1), other)
+            await committed(log, filled(await log.open(ROOM), 1))
             while len(await outbox.take(1)) < 4:
                 pass
             while await archiver.step():
                 pass
             postgres.kill()
-            await committed(log, batch(other))
-            await nursery.start(archiver.run)
-            await eventually(lambda: archiver.numbers.store_away)
-            await nursery.start(outbox.run_evictions, archiver.numbers)
-            failures = archiver.numbers.failures
-            await eventually(lambda: archiver.numbers.failures > failures + 30)
+            await nursery.start(outbox.run_evictions, store)
+            await eventually(lambda: caplog.text.count("nothing is evicted") > 30)
             assert [one.version for one in await log.read(ROOM, 0, 9)] == [1], "Redis has it still"
             postgres.start()
-            await eventually(lambda: not archiver.numbers.store_away)
+            await eventually(lambda: "1 resources, idle" in caplog.text)
             nursery.cancel_scope.cancel()
             await store.aclose()
