@@ -69,20 +69,22 @@ async def test_the_archive_and_who_writes_summaries_wait_for_each_other_in_one_o
 
 
 async def test_an_index_of_a_large_archive_is_begun_filled_and_switched_however_long_that_takes(monkeypatch):
-    monkeypatch.setattr("gateway.log.postgres.STATEMENT_TIMEOUT_S", 0.2)
     with shared_postgres().database() as dsn:
         migrate(dsn)
-        archive = PostgresArchive(dsn)
+        archive, hurried = PostgresArchive(dsn), PostgresArchive(dsn)
         await archive.store(changes(1))
         for work in (added, refilled, switched):
             with psycopg.connect(dsn) as connection:
                 connection.execute("LOCK TABLE gateway.search_due IN ACCESS EXCLUSIVE MODE")
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(work, archive, 1)
-                    await trio.sleep(0.5)
-                    connection.rollback()
+                with monkeypatch.context() as patch:
+                    patch.setattr("gateway.log.postgres.STATEMENT_TIMEOUT_S", 1)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(work, hurried, 1)
+                        await trio.sleep(1.5)
+                        connection.rollback()
         assert await generations(archive) == [Generation(1, 1, True)]
         assert len((await SearchQueue(archive, 1).take(100)).changes) == len(NAMES)
+        await hurried.aclose()
         await archive.aclose()
 
 
