@@ -66,8 +66,8 @@ class Follower:
         try:
             stored = await self._store.read(known)
             if stored.revision < known.revision and self.stored is known:
-                logger.error("the %s were lost where they are stored: they are put back", self._what)
                 stored = await self._store.put_back(known)
+                logger.error("the %s were lost where they are stored: they were put back", self._what)
         except LogUnavailable as error:
             if self._reached:
                 logger.warning("%s stay as they are: %s", self._what, error)

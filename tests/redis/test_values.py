@@ -12,10 +12,11 @@ import trio
 from gateway.bus.redis_values import RedisValues
 from gateway.config import FeaturesSettings
 from gateway.node.flags import NodeFlags
+from gateway.node.following import Follower
 from gateway.ports.shared import StoredValues
 from gateway.redislink.keys import FLAGS_KEY
-from tests.redis.parts import eventually, fresh, running
-from tests.servers import shared_redis
+from tests.redis.parts import eventually, fresh, running, settings
+from tests.servers import redis_server, shared_redis
 
 
 def client() -> redis.Redis:
@@ -71,6 +72,25 @@ async def test_the_newest_that_any_node_knows_is_put_back() -> None:
             for one in known:
                 await values.put_back(one)
             assert await values.read(StoredValues()) == third
+
+
+async def test_what_was_lost_is_told_once_when_it_is_put_back(caplog: pytest.LogCaptureFixture) -> None:
+    with redis_server() as server, redis.Redis("127.0.0.1", server.port) as direct:
+        async with running(settings(server.url)) as shards, trio.open_nursery() as nursery:
+            values = RedisValues(shards, FLAGS_KEY)
+            follower = Follower("flags", values, 0.01, lambda stored: None)
+            await nursery.start(follower.run)
+            await follower.change({"kill_switch": True}, "ann")
+            pipe = direct.pipeline()
+            pipe.delete(FLAGS_KEY)
+            pipe.config_set("min-replicas-to-write", 1)  # it can be read, and nothing put back
+            pipe.execute()
+            await eventually(lambda: "flags stay as they are" in caplog.text)
+            assert "were lost" not in caplog.text
+            direct.config_set("min-replicas-to-write", 0)
+            await eventually(lambda: "were lost" in caplog.text)
+            assert await values.read(StoredValues()) == follower.stored
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_change_after_a_loss_keeps_what_was_lost() -> None:
