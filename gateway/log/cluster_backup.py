@@ -117,12 +117,17 @@ async def names_in_redis(shards: Shards) -> set[str]:
 async def _back_up(found: Stores, writer: BackupWriter, name: str, live: bool) -> None:
     """One resource, up to a head that it had meanwhile."""
     source: RedisLog | PostgresArchive = found.log if live or found.archive is None else found.archive
+    trimmed = -1
     for _ in range(ATTEMPTS_MAX):
         try:
             await _copy(found, source, writer, name)
             return
-        except LogTrimmed:  # of what was being copied: it would have a gap
-            continue
+        except LogTrimmed as error:  # of what was being copied: it would have a gap
+            if error.version == trimmed:  # nothing went meanwhile: it has one
+                raise LogUnavailable(
+                    f"{name}: changes up to version {trimmed} are missing", "none"
+                ) from error
+            trimmed = error.version
     raise LogUnavailable(f"{name}: its old history goes faster than it can be copied", "none")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, GatewayError
 from gateway.log import cluster_backup, postgres_retention
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader, Contents, StoredHead, verify
@@ -95,6 +95,19 @@ async def test_history_that_goes_beyond_the_head_which_was_read_leaves_a_whole_b
         monkeypatch.setattr(PostgresArchive, "open", growing)
         assert await backup(found, file) == Contents(1, 20)
     assert contents(file) == (StoredHead(ROOM, EPOCH, 80, 100), [*range(81, 101)])
+
+
+@pytest.mark.parametrize(
+    ("page", "told"), [(5, "changes up to version 8 are missing"), (8, "has 37 of its 40 changes")]
+)
+async def test_a_gap_that_lasts_is_told_as_one_wherever_a_page_ends(
+    page: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_backup, "READ_AT_ONCE", page)
+    async with archived(range(1, 6), 5) as (found, archive):
+        await add(archive, range(9, 41), 40)
+        with pytest.raises(GatewayError, match=told):
+            await backup(found, tmp_path / "backup.sqlite3")
 
 
 async def test_history_with_a_gap_is_told_when_it_is_backed_up_and_not_when_it_is_restored(
