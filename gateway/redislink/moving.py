@@ -31,6 +31,7 @@ KEYS_AT_ONCE = 200
 SCAN_COUNT = 2000
 LOCK_KEY = "gateway:moving"
 LOCK_S = 60
+RENEWAL_S = LOCK_S / 6
 FENCE = "fenced"
 
 Client = redis.Redis
@@ -104,6 +105,7 @@ class _Mover:
         self._stack = ExitStack()
         self._clients: dict[str, Client] = {}
         self._locked: list[Client] = []
+        self._kept_s = 0.0  # when the locks were last renewed
         self._token = os.urandom(8).hex()
         self.table = topology.stored(make=False)
 
@@ -142,10 +144,15 @@ class _Mover:
                 client.delete(LOCK_KEY)
 
     def _keep_locks(self) -> None:
+        self._kept_s = time.monotonic()
         for client in self._locked:
             if client.get(LOCK_KEY) != self._token.encode():
                 raise LogUnavailable("another run moves partitions now: this one took too long", "none")
             client.expire(LOCK_KEY, LOCK_S)
+
+    def _keep_ageing_locks(self) -> None:
+        if time.monotonic() - self._kept_s >= RENEWAL_S:
+            self._keep_locks()
 
     def lift_fences(self) -> None:
         """Make every partition's owner serve: an interrupted run may have left it fenced."""
@@ -179,14 +186,14 @@ class _Mover:
         tags = {tag(partition).encode() for partition in partitions}
         cursor, found = 0, []
         while True:
-            self._keep_locks()
+            self._keep_ageing_locks()
             reply: Any = client.scan(cursor, count=SCAN_COUNT, match="{p*")
             cursor, keys = reply
             found += [key for key in keys if key.partition(b":")[0] in tags]
             while len(found) >= KEYS_AT_ONCE or (found and not cursor):
                 yield found[:KEYS_AT_ONCE]
                 found = found[KEYS_AT_ONCE:]
-                self._keep_locks()
+                self._keep_ageing_locks()
             if not cursor:
                 return
 
@@ -226,7 +233,7 @@ class _Mover:
         self._route(target, map(tag, partitions))
         for name in self._clients.keys() - {target}:
             try:
-                self._route(name)
+                self._tell_table(name)
             except redis.RedisError as error:
                 self._tell(f"{name} has no new routing table ({error}); nodes find it on the others")
 
@@ -234,6 +241,15 @@ class _Mover:
         """Give a server the present table, and the right to serve what came there."""
         keys = [ROUTING_KEY, *came]
         _run(self._clients[name], "route", keys, self.table.dump(), self.table.version)
+
+    def _tell_table(self, name: str) -> None:
+        """Give a server that got nothing the present table."""
+        try:
+            self._route(name)
+        except redis.ResponseError:  # it was given up, and lacks the functions of this version
+            client = self._clients[name]
+            client.set(ROUTING_KEY, self.table.dump())
+            client.spublish(ROUTING_KEY, str(self.table.version))
 
     def _leave(self, old: Client, partitions: Sequence[int], target: str) -> None:
         """Delete what was moved, but the fence, for nodes that haven't heard yet."""

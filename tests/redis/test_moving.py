@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import redis
 import trio
@@ -15,8 +17,8 @@ from gateway.config import Config
 from gateway.errors import ConfigError, LogUnavailable
 from gateway.log.redis import RedisLog
 from gateway.ports.shared import StoredValues
-from gateway.redislink.keys import FLAGS_KEY, partition_of, tag
-from gateway.redislink.moving import KEYS_AT_ONCE, LOCK_KEY, plan, rebalance
+from gateway.redislink.keys import FLAGS_KEY, ROUTING_KEY, partition_of, tag
+from gateway.redislink.moving import KEYS_AT_ONCE, LOCK_KEY, PARTITIONS_AT_ONCE, plan, rebalance
 from gateway.redislink.routing import ShardTopology, StoredTable
 from tests.cli.commands import gateway
 from tests.contracts.bus_contract import Inbox
@@ -169,6 +171,19 @@ async def test_a_server_that_takes_no_table_keeps_nobody_from_serving(dead: bool
             assert len(await history(log)) == 5
 
 
+async def test_a_server_that_was_given_up_gets_the_new_table_without_the_functions_of_this_version() -> None:
+    with redis_server() as one, redis_server() as two, redis_server() as third:
+        async with running(settings(one.url, third.url)):
+            pass
+        rebalance(settings(one.url).redis, silent)
+        told: list[str] = []
+        with redis.Redis("127.0.0.1", one.port) as kept, redis.Redis("127.0.0.1", third.port) as given_up:
+            given_up.function_flush()
+            assert rebalance(settings(one.url, two.url).redis, told.append) == 128
+            assert given_up.get(ROUTING_KEY) == kept.get(ROUTING_KEY)
+        assert not any("no new routing table" in line for line in told)
+
+
 async def test_a_full_server_is_relieved() -> None:
     with redis_server() as one, redis_server() as two:
         alone, both = settings(one.url), settings(one.url, two.url)
@@ -193,7 +208,11 @@ def fill(server: RedisServer) -> None:
             client.set("a", "b")
 
 
-async def test_the_locks_are_kept_for_as_long_as_a_copy_takes() -> None:
+@pytest.mark.parametrize("always", [True, False])
+async def test_the_locks_are_kept_for_as_long_as_a_copy_takes(
+    always: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.redislink.moving.RENEWAL_S", 0 if always else math.inf)
     with redis_server() as one, redis_server() as two, redis.Redis("127.0.0.1", one.port) as client:
         async with running(settings(one.url)):
             pass
@@ -202,7 +221,10 @@ async def test_the_locks_are_kept_for_as_long_as_a_copy_takes() -> None:
             client.set(f"{tag(255)}:h:{number}", "x")
         rebalance(settings(one.url, two.url).redis, silent)
         renewed = client.info("commandstats")["cmdstat_expire"]["calls"]
-        assert renewed > 2 * portions, "at each portion that is copied, and each that is deleted"
+        if always:
+            assert renewed > 2 * portions, "at each portion that is copied, and each that is deleted"
+        else:
+            assert renewed == 2 * 128 / PARTITIONS_AT_ONCE, "before a fence, and before the switch"
 
 
 async def test_a_server_that_was_given_up_is_not_needed_again() -> None:
