@@ -26,7 +26,8 @@ UNCHANGED: Delta = ()
 
 def carry_before(entries: Sequence[Presence], history: History, version: int) -> None:
     """Carry all cursors where one was told before a version: the window loses what came before that."""
-    if any(entry.cursor.get("version", version) < version for entry in entries):
+    start = history.start  # what is older can't be carried, now or later
+    if any(start <= entry.cursor.get("version", version) < version for entry in entries):
         carry(entries, history)
 
 
