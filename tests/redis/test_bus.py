@@ -148,7 +148,7 @@ async def two_nodes(
 ) -> AsyncIterator[tuple[RedisBus, RedisBus, Inbox, RedisServer]]:
     """Two buses that run on a server of their own; the second one's inbox is given."""
     with redis_server() as server:
-        config = settings(server.url, command_timeout_s=0.5, **values)
+        config = settings(server.url, **values)
         async with running(config) as left, running(config) as right, trio.open_nursery() as nursery:
             speaker, hearer = RedisBus(left), RedisBus(right)
             speaker.attach(Inbox())

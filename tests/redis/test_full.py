@@ -68,8 +68,8 @@ class Author:
             while not await self.write(name):  # noqa: ASYNC110  (nothing else tells)
                 await trio.sleep(0.2)
 
-    async def keep_trying(self, name: str) -> None:
-        while True:
+    async def keep_trying(self, name: str, enough: trio.Event) -> None:
+        while not enough.is_set():
             await self.write(name)
             await trio.sleep(0.2)
 
@@ -104,14 +104,15 @@ async def test_a_redis_that_ran_full_without_its_archive_is_well_again_with_it(
             assert author.refusal["code"] == "UNAVAILABLE"
             assert "full" in author.refusal["detail"]
             assert (await author.read("1")).json()["version"] == author.acknowledged["1"], "reading goes on"
+            enough = trio.Event()
             async with trio.open_nursery() as trying:
-                trying.start_soon(author.keep_trying, "2")
+                trying.start_soon(author.keep_trying, "2", enough)
                 await said_full(client, gate)
                 before = await metrics(gate)
                 assert before["gateway_log_unwritable"] == 1
                 assert before["gateway_archive_lag_seconds"] > 0
                 await grown(gate, "gateway_archive_lag_seconds", before)
-                trying.cancel_scope.cancel()
+                enough.set()
             postgres.start()
             for name in ("1", "2", "3"):
                 await author.until_acknowledged(name)
