@@ -22,6 +22,8 @@ GatewayError
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 _RETRY_AFTER_MS = 1000
@@ -135,7 +137,14 @@ class ArchiveMismatch(LogError):
 
 
 class ClientError(GatewayError):
-    """The gateway refused us for good; the message is its own, and says the way out."""
+    """The gateway refused us for good; the message is its own, and says the way out.
+
+    Over HTTP, `problem` is the answer's (RFC 9457).
+    """
+
+    def __init__(self, message: str, problem: Mapping[str, Any] = MappingProxyType({})) -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 class Unreachable(GatewayError):

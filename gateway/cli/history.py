@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -12,9 +11,11 @@ import click
 from gateway.cli.client import Resource
 from gateway.cli.operate import AdminPort, operating
 from gateway.cli.options import Settings, given_only, instant_text, resource_of, settings, spanned
+from gateway.errors import ClientError
 from gateway.wire.version_names import RULE, is_version_name
 
 MEMBER_WIDTH = 32
+SPAN = 1000  # of which a few are wanted
 
 
 @click.command("history", short_help="Show who changed what, or bring an older version back.")
@@ -82,7 +83,7 @@ def history_command(
         found = port.ask(settings, "GET", f"{base}/blame{_query(path=path)}")
         click.echo(json.dumps(found, indent=2) if as_json else "\n".join(map(_member, found["members"])))
     else:
-        changes = _newest(port, settings, base, {**filters, "describe": "true"}, limit)
+        changes = _newest(port, settings, base, filters, limit)
         for change in changes:
             click.echo(json.dumps(change) if as_json else _change(change))
         if not changes and not as_json:
@@ -119,15 +120,52 @@ def _named(line: dict[str, Any]) -> str:
 
 def _newest(
     port: AdminPort, settings: Settings, base: str, wanted: dict[str, str | None], limit: int
-) -> deque[dict[str, Any]]:
-    """The newest changes that are wanted: a history is told from its beginning, a page at a time."""
-    found: deque[dict[str, Any]] = deque(maxlen=limit)
-    page = f"{base}/history{_query(**wanted, limit='1000')}"
+) -> list[dict[str, Any]]:
+    """The newest changes that are wanted: a history is told forwards, so span after span is read."""
+    span = limit if not given_only(wanted) else SPAN
+    found: list[dict[str, Any]] = []
+    first, end = 1, _head(port, settings, base) + 1
+    while end > first and len(found) < limit:
+        start = max(first, end - span)
+        try:
+            found = [*_span(port, settings, base, wanted, start, end), *found]
+        except ClientError as error:
+            first = _oldest_kept(error, start)
+        else:
+            end = start
+    return found[-limit:]
+
+
+def _head(port: AdminPort, settings: Settings, base: str) -> int:
+    """The newest version; 0 of what was never written."""
+    try:
+        answer: Any = port.ask(settings, "GET", base)
+    except ClientError as error:
+        if error.problem.get("status") != 404 or "version" not in error.problem:
+            raise
+        answer = error.problem  # nothing is there, or no more
+    return int(answer["version"])
+
+
+def _span(
+    port: AdminPort, settings: Settings, base: str, wanted: dict[str, str | None], start: int, end: int
+) -> list[dict[str, Any]]:
+    """The changes from version `start` on and before `end`, a page at a time."""
+    found: list[dict[str, Any]] = []
+    asked = {**wanted, "describe": "true", "from": str(start), "before": str(end), "limit": "1000"}
+    page = f"{base}/history{_query(**asked)}"
     while page:
         answer = port.ask(settings, "GET", page)
-        found.extend(answer["changes"])
+        found += answer["changes"]
         page = answer["next"]
     return found
+
+
+def _oldest_kept(error: ClientError, start: int) -> int:
+    """The oldest version that is kept, where a span began before it; any other error is raised."""
+    if error.problem.get("code") != "VERSION_TOO_OLD" or error.problem["version"] < start:
+        raise error
+    return int(error.problem["version"]) + 1
 
 
 def _query(**parameters: str | None) -> str:

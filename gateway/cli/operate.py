@@ -61,12 +61,13 @@ class AdminPort(NamedTuple):
             with opener().open(request, timeout=TIMEOUT_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            told = _detail(error)
+            problem = _problem(error)
+            told = str(problem.get("detail", f"{error.code} {error.reason}"))
             if error.code == 401 and self.token is None:
                 told += f" It was signed with {secret_path(settings.load())}: {OTHER_SECRET}"
             if error.code >= 500 or error.code == 429:
                 raise Unreachable(f"{base} can't answer now: {told}") from None
-            raise ClientError(told) from None
+            raise ClientError(told, problem) from None
         except (OSError, ValueError, http.client.HTTPException) as error:  # it may end while it answers
             reason = getattr(error, "reason", error)
             raise Unreachable(f"no gateway answers at {base}: {reason}; name it by --admin URL") from None
@@ -77,12 +78,13 @@ def opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _detail(error: urllib.error.HTTPError) -> str:
-    """What a problem says (RFC 9457)."""
+def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:
+    """A refusal's problem (RFC 9457); empty where it is none of the gateway's."""
     try:
-        return str(json.load(error)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"{error.code} {error.reason}"
+        found = json.load(error)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def operating(command: Command) -> Callable[..., None]:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 
-from tests.cli.commands import gateway, served
+import trio
 
+from gateway.cli.history import SPAN
+from gateway.hub import retention
+from tests.cli.commands import gateway, served
+from tests.http.node import Served
+from tests.http.node import served as node_served
+
+EVENT = "/v1/resources/event/42"
 CREATED = (
     '[{"op": "add", "path": "/title", "value": "Lunch"}, {"op": "add", "path": "/tags", "value": ["food"]}]'
 )
@@ -69,6 +76,46 @@ async def test_who_changed_what_and_the_way_back(tmp_path):
         assert (refused.status, "ends at version 5" in refused.err) == (1, True)
         wrong = await gateway("history", "event:42", "--blame", "--user", "ann", **reach)
         assert (wrong.status, "--user choose changes" in wrong.err) == (2, True)
+
+
+async def test_a_long_history_is_read_from_its_newest_end_and_down_to_what_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(retention, "FIRST_S", 0.0)
+    monkeypatch.setattr(retention, "INTERVAL_S", 0.1)
+    limits = {"reads_per_minute": 0, "user_cpu_share": 1}
+    async with node_served(tmp_path, "portable", limits=limits) as node:
+        await first_by_bob(node, SPAN + 21)
+        assert await versions(node) == list(range(SPAN + 2, SPAN + 22))
+        assert await versions(node, "--limit", "3") == list(range(SPAN + 19, SPAN + 22))
+        assert await versions(node, "--user", "bob") == [1]
+        assert (await node.client.delete(EVENT)).is_success
+        assert await versions(node, "--limit", "2") == [SPAN + 21, SPAN + 22], "deleted, its history stays"
+    keeping = {"changes": {"event": "4"}}
+    async with node_served(tmp_path, "portable", limits=limits, retention=keeping) as node:
+        kept = list(range(SPAN + 19, SPAN + 23))
+        with trio.fail_after(60):
+            while len((await node.client.get(f"{EVENT}/history")).json()["changes"]) > 4:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        assert await versions(node) == kept
+        assert await versions(node, "--user", "ann") == kept
+
+
+async def versions(node: Served, *words: str) -> list[int]:
+    """Which `gateway history` lists."""
+    reach = {
+        "GATEWAY_ADMIN_URL": f"http://127.0.0.1:{node.port}",
+        "GATEWAY_TOKEN": node.token({"*": "admin"}),
+    }
+    done = await gateway("history", "event:42", *words, **reach)
+    assert done.status == 0, done.err
+    return [int(line.split()[0]) for line in done.out.splitlines()]
+
+
+async def first_by_bob(node: Served, count: int) -> None:
+    """So many changes: one by bob, the others by ann."""
+    bob = node.bearer("bob", event="editor")
+    assert (await node.client.put(EVENT, json={"title": "title"}, headers=bob)).is_success
+    for number in range(1, count):
+        assert (await node.client.put(EVENT, json={"title": f"title {number}"})).is_success
 
 
 async def test_without_a_gateway_it_says_so(tmp_path):
