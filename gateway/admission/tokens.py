@@ -251,12 +251,16 @@ def issue(
 ) -> str:
     """A token signed with HS256, valid from `now_s` (Unix seconds) for `ttl_s`.
 
-    Raises ValueError for a user id, name or grants that `TokenVerifier.verify` would refuse.
+    Raises ValueError for a user id, name, avatar or grants that `TokenVerifier.verify` would refuse.
     """
     parse_grants(grants)
-    for text, limit in ((user_id, USER_ID_LENGTH_MAX), (name, NAME_LENGTH_MAX)):
+    for claim, text, limit in (
+        ("user id", user_id, USER_ID_LENGTH_MAX),
+        ("name", name, NAME_LENGTH_MAX),
+        ("avatar_url", avatar_url, AVATAR_URL_LENGTH_MAX),
+    ):
         if not is_claim_text(text, limit):
-            raise ValueError(f"user id and name are at most {limit} characters, without control characters")
+            raise ValueError(f"{claim} is at most {limit} characters, without control characters")
     if not user_id:
         raise ValueError("the user id must not be empty")
     optional = {

@@ -202,8 +202,11 @@ def reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def signed(config: Config, user: str, grants: Mapping[str, str], ttl_s: float, name: str = "") -> str:
-    """A token that the gateway of this configuration accepts; raises ConfigError without its secret."""
+def signed(config: Config, user: str, grants: Mapping[str, str], ttl_s: float, **claims: Any) -> str:
+    """A token that the gateway of this configuration accepts; raises ConfigError without its secret.
+
+    `claims` are those of `issue` that say more of the user.
+    """
     path = secret_path(config)
     if path is None:
         raise ConfigError(
@@ -222,7 +225,7 @@ def signed(config: Config, user: str, grants: Mapping[str, str], ttl_s: float, n
         raise ConfigError(f"can't read the secret {path}: {error.strerror}") from error
     audience, issuer = config.auth.audience, config.auth.issuer
     try:
-        return issue(secret, user, grants, ttl_s, time.time(), name=name, issuer=issuer, audience=audience)
+        return issue(secret, user, grants, ttl_s, time.time(), issuer=issuer, audience=audience, **claims)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -40,8 +40,24 @@ def duration_s(text: str) -> int:
     help="How long it is valid: 90s, 30m, 1h, 7d.",
 )
 @click.option("--name", default="", help="The name that others see.")
+@click.option("--avatar-url", default="", metavar="URL", help="The picture that others see.")
+@click.option(
+    "--segment",
+    "segments",
+    multiple=True,
+    metavar="NAME",
+    help="A segment that the user is in, for `gateway flags segments=NAME`. May be repeated.",
+)
 @settings
-def token_command(user: str, grants: tuple[str, ...], ttl: int, name: str, settings: Settings) -> None:
+def token_command(
+    user: str,
+    grants: tuple[str, ...],
+    ttl: int,
+    name: str,
+    avatar_url: str,
+    segments: tuple[str, ...],
+    settings: Settings,
+) -> None:
     """Print a token, signed with the secret of the data directory.
 
     \b
@@ -56,4 +72,4 @@ def token_command(user: str, grants: tuple[str, ...], ttl: int, name: str, setti
         granted = parse_grant_arguments(grants)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--grant") from None
-    click.echo(signed(config, user, granted, ttl, name))
+    click.echo(signed(config, user, granted, ttl, name=name, avatar_url=avatar_url, segments=segments))

@@ -48,12 +48,29 @@ async def test_a_token_says_who_what_and_until_when(tmp_path):
     made = await gateway(
         "token", "--user", "ann", "--name", "Ann", "--ttl", "2h", "--data", str(tmp_path),
         "--grant", "event:*=editor", "--grant", "calendar:7=viewer",
+        "--avatar-url", "https://cdn.example/ann.png",
     )  # fmt: skip
     secret = (tmp_path / "jwt-secret").read_bytes()
     claims = jwt.decode(made.out.strip(), secret, algorithms=["HS256"])
     assert (claims["sub"], claims["name"]) == ("ann", "Ann")
+    assert claims["avatar_url"] == "https://cdn.example/ann.png"
     assert claims["grants"] == {"event:*": "editor", "calendar:7": "viewer"}
     assert abs(claims["exp"] - time.time() - 7200) < 60
+
+
+async def test_a_token_of_a_segment_is_let_in_where_only_that_is(tmp_path):
+    flags = ("--set", "features.rollout_percentage=0", "--set", "features.segments=beta")
+    async with served(tmp_path, *flags) as server:
+        for words, status in (
+            ((), 1),
+            (("--segment", "alpha"), 1),
+            (("--segment", "x", "--segment", "beta"), 0),
+        ):
+            user = ("--user", "ann", "--grant", "event:*=editor", "--data", str(tmp_path))
+            made = await gateway("token", *user, *words)
+            bearer = ("--token", made.out.strip())
+            done = await gateway("edit", "--create", "event:42", CREATE, "--url", server.url, *bearer)
+            assert done.status == status, (words, done)
 
 
 async def test_a_token_that_cannot_be_made_says_why(tmp_path):
@@ -65,6 +82,7 @@ async def test_a_token_that_cannot_be_made_says_why(tmp_path):
         (["--user", "ann", "--grant", "event:*=owner"], "viewer"),
         (["--user", "ann", "--grant", "*=viewer", "--ttl", "soon"], "write 90s, 30m, 1h or 7d"),
         (["--user", "", "--grant", "*=viewer"], "must not be empty"),
+        (["--user", "ann", "--grant", "*=viewer", "--avatar-url", "x" * 2049], "avatar_url is at most 2048"),
         (["--user", "ann", "--grant", "*=viewer", "--data", "elsewhere"], "--data"),
         (["--grant", "*=viewer"], "--user"),
     ]:
