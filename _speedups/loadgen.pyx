@@ -147,6 +147,7 @@ cdef class _Sockets(_Judge):
         user.fd = -1
         user.document = self.documents[document]
         user.spool = [] if replica else None
+        user.moved = {}
         user.mask = (2654435761 * (len(self.users) + 1)) & 0xFFFFFFFF
         self.users.append(user)
         return len(self.users) - 1
@@ -416,9 +417,17 @@ cdef class _Sockets(_Judge):
         elif scan.kind == KIND_PRESENCE or scan.kind == KIND_MOVED:
             self.presences += 1
             if scan.kind == KIND_MOVED and scan.position >= 0:
-                self.record(PRESENCE, now - self.zero_ns - 1000 * scan.position)
+                self.moved(user, PyBytes_FromStringAndSize(scan.session, scan.session_size), scan.position, now)
         else:
             self.other(slot, user, &scan, PyBytes_FromStringAndSize(data, size), now)
+        return 0
+
+    cdef int moved(self, _User user, bytes session, int64_t position, int64_t now) except -1:
+        """A cursor was told. One that is told again, or moved before this client came, isn't timed."""
+        cdef int64_t due_ns = self.zero_ns + 1000 * position
+        if due_ns >= user.joined_ns and user.moved.get(session) != position:
+            self.record(PRESENCE, now - due_ns)
+        user.moved[session] = position
         return 0
 
     def deliver(self, Py_ssize_t slot, int64_t version, int64_t arrived_ns):
@@ -435,6 +444,7 @@ cdef class _Sockets(_Judge):
         cdef int64_t before = user.version
         if scan.kind == KIND_SUBSCRIBED:
             user.version = scan.version
+            user.moved, user.joined_ns = {}, now
         elif scan.kind == KIND_SYNC:
             user.version = scan.current_version
         if user.spool is not None and scan.kind != KIND_OTHER:

@@ -86,6 +86,8 @@ cdef class _User:
     cdef list spool          # None: an order-checker
     cdef set missing
     cdef list fragments
+    cdef dict moved          # session -> the newest place of its cursor that was told
+    cdef int64_t joined_ns   # when this client subscribed
     cdef uint32_t mask
     cdef int64_t number
     cdef int64_t window

@@ -39,6 +39,8 @@ cdef struct Scan:
     int64_t number
     int64_t position
     int64_t part
+    const char *session       # of a presence: whose it is
+    size_t session_size
     bint duplicate
 
 
@@ -186,6 +188,7 @@ cdef inline Kind kind_of(const char *name, size_t size) noexcept nogil:
 cdef inline const char *scan_member(const char *key, size_t size, const char *p, const char *end, int level,
                              Scan *out) noexcept nogil:
     """Note the member's value where it is one of ours; returns the value's end."""
+    cdef const char *after
     if level == 0:
         if is_key(key, size, b"type", 4) and p[0] == c'"':
             end = skip_string(p + 1, end)
@@ -205,6 +208,11 @@ cdef inline const char *scan_member(const char *key, size_t size, const char *p,
         read_number(p, end, &out.current_version)
     elif is_key(key, size, b"id", 2) and p[0] == c'"':
         read_number(p + 1, end, &out.number)
+    elif is_key(key, size, b"session_id", 10) and p[0] == c'"':
+        after = skip_string(p + 1, end)
+        if after != NULL:
+            out.session, out.session_size = p + 1, after - p - 2
+        return after
     elif is_key(key, size, b"part", 4) and p[0] == c'[':
         read_number(p + 1, end, &out.part)
     elif is_key(key, size, b"duplicate", 9):
@@ -245,6 +253,7 @@ cdef inline bint scan_message(const char *p, size_t size, Scan *out) noexcept no
     out.version = out.current_version = out.number = out.position = -1
     out.duplicate = False
     out.part = 1
+    out.session, out.session_size = p, 0
     p = skip_blank(p, end)
     if p >= end or p[0] != c'{':
         return False

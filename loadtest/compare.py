@@ -77,6 +77,7 @@ FIGURES = (
     _latency("ack", "p95"),
     _latency("connect", "p95"),
     _latency("sync", "p95"),
+    _latency("presence", "p95"),
     Figure("server CPU a delivery", "us", -1, _cost_us("deliveries")),
     Figure("server CPU an operation", "us", -1, _cost_us("acks")),
     Figure("server RSS", "bytes", -1, lambda report: report["server"]["rss_bytes"]),

@@ -13,6 +13,7 @@ DESCRIPTION_MAX = 400  # code points; beyond it replicas delete instead of inser
 _STATUSES = ("NEEDS_ACTION", "ACCEPTED", "DECLINED", "TENTATIVE")
 _WORDS = ("agenda", "budget", "demo", "review", "notes", "plan", "sync", "retro", "日程", "café")
 NAMED = {"title": "Meeting ", "location": "Room "}  # members whose edits are this and the index
+CURSOR_FIELD = "looked_at"  # no member of the documents
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ENDS = datetime(2036, 1, 1, tzinfo=UTC)
 
@@ -135,6 +136,9 @@ class Writer:
         return f'{{"type":"{kind}","id":"{number}",{self._target},"seq":{number}}}}}'.encode()
 
     def presence(self, number: int, at_us: int) -> bytes:
-        """A cursor whose position is the moment it was meant to move, in microseconds of the run."""
-        cursor = f'{{"field":"title","position":{at_us}}}'
+        """A cursor whose position is the moment it was meant to move, in microseconds of the run.
+
+        It stands in no text: there the server would move it along with what is written.
+        """
+        cursor = f'{{"field":"{CURSOR_FIELD}","position":{at_us}}}'
         return f'{{"type":"PRESENCE_UPDATE","id":"p{number}",{self._target},"cursor":{cursor}}}}}'.encode()

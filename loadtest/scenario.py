@@ -81,6 +81,7 @@ class Targets:
     delivery_p99_ms: float | None = None  # the same
     ack_p95_ms: float | None = None  # from when an edit was due until it is acknowledged
     sync_p95_ms: float | None = None  # from the open connection until the document is there
+    presence_p95_ms: float | None = None  # from when a cursor was due to move until others see it
     refused_max: float | None = 0.001  # share of the operations
     operations_achieved_min: float | None = 0.99  # acknowledged, of those scheduled
     recovery_max_s: float | None = None  # outages may be, and are over within this

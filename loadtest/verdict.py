@@ -394,6 +394,7 @@ def _latencies(targets: Targets, measured: Sum) -> Iterator[tuple[str, str, floa
         ("delivery", "p99", targets.delivery_p99_ms),
         ("ack", "p95", targets.ack_p95_ms),
         ("sync", "p95", targets.sync_p95_ms),
+        ("presence", "p95", targets.presence_p95_ms),
     ):
         if limit_ms is not None:
             yield metric, percentile, limit_ms, measured.histograms[metric].summary_ms()[percentile]

@@ -40,8 +40,10 @@ class Client:
         "fd",
         "flights",
         "fragments",
+        "joined_ns",
         "mask",
         "missing",
+        "moved",
         "number",
         "out",
         "partial",
@@ -60,6 +62,8 @@ class Client:
         self.replica = replica
         self.mask = mask
         self.fd = -1
+        self.joined_ns = 0
+        self.moved: dict[str, int] = {}  # session -> the newest place of its cursor that was told
         self.phase = "none"
         self.paused = self.wants_write = False
         self.partial, self.out = b"", bytearray()

@@ -263,9 +263,16 @@ class Sockets(Judge):
             self.presences += 1
             position = (body.get("cursor") or {}).get("position", -1)
             if kind == "PRESENCE_UPDATE" and position >= 0:
-                self._record("presence", now - self.zero_ns - 1000 * position)
+                self._moved(user, body.get("session_id", ""), position, now)
         else:
             self._other(slot, user, kind, body, payload, now)
+
+    def _moved(self, user: Client, session: str, position: int, now: int) -> None:
+        """A cursor was told. One that is told again, or moved before this client came, isn't timed."""
+        due_ns = self.zero_ns + 1000 * position
+        if due_ns >= user.joined_ns and user.moved.get(session) != position:
+            self._record("presence", now - due_ns)
+        user.moved[session] = position
 
     def _acknowledgement(
         self, slot: int, user: Client, payload: bytes, body: dict[str, Any], now: int
@@ -282,6 +289,7 @@ class Sockets(Judge):
         before = user.version
         if kind == "SUBSCRIBE_ACK":
             user.version = body.get("version", -1)
+            user.moved, user.joined_ns = {}, now
         elif kind == "SYNC_RESPONSE":
             user.version = body.get("current_version", -1)
         if kind in ("SUBSCRIBE_ACK", "SYNC_RESPONSE"):

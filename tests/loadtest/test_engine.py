@@ -354,12 +354,32 @@ def test_presence_is_timed_by_the_position_of_the_cursor(bench: Bench) -> None:
     slot = bench.user()
     bench.engine.zero_ns = time.monotonic_ns() - 3_000_000_000
     cursor = {"field": "title", "position": 2_900_000}  # 100 ms ago
-    bench.say(slot, "PRESENCE_UPDATE", resource_id="x", user_id="u", cursor=cursor)
-    bench.say(slot, "PRESENCE_JOIN", resource_id="x", user_id="u", cursor=cursor)
+    bench.say(slot, "PRESENCE_UPDATE", resource_id="x", session_id="s", cursor=cursor)
+    bench.say(slot, "PRESENCE_JOIN", resource_id="x", session_id="s", cursor=cursor)
     presence = bench.latency("presence")
     assert presence["count"] == 1
     assert 100 <= presence["p50"] < 1000
     assert bench.engine.presences == 2
+
+
+def test_a_cursor_that_is_told_again_or_moved_before_one_came_is_not_timed(bench: Bench) -> None:
+    slot = bench.user()
+    bench.engine.zero_ns = time.monotonic_ns() - 3_000_000_000
+
+    def told(session: str, at_us: int) -> None:
+        cursor = {"field": "title", "position": at_us}
+        bench.say(slot, "PRESENCE_UPDATE", resource_id="x", session_id=session, client_id="c", cursor=cursor)
+
+    told("ann", 2_000_000)
+    told("bob", 2_000_000)
+    told("ann", 2_000_000)
+    told("ann", 2_100_000)
+    assert bench.latency("presence")["count"] == 3
+    bench.say(slot, "SUBSCRIBE_ACK", resource_id="x", version=1)
+    told("ann", 2_100_000)  # as it was when this client came back
+    assert bench.latency("presence")["count"] == 0
+    told("ann", 10_000_000)
+    assert bench.latency("presence")["count"] == 1
 
 
 def test_more_than_the_socket_takes_waits_and_stays_in_order(bench: Bench) -> None:

@@ -247,6 +247,19 @@ def test_a_target_that_nothing_was_measured_for_is_not_met() -> None:
     assert status(total, ack_p95_ms=50)[0] == "fail", "nobody was answered"
 
 
+def test_slow_cursors_fail_where_that_is_a_target() -> None:
+    total = good_run()
+    assert status(total, presence_p95_ms=50)[0] == "invalid", "none moved"
+    total.histograms["presence"].record(60_000, 100)
+    assert status(total) == ("pass", [])
+    code, (said,) = status(total, presence_p95_ms=50)
+    assert (code, said.startswith("target: presence p95 is 60."), said.endswith("50 ms wanted")) == (
+        "fail",
+        True,
+        True,
+    )
+
+
 def test_lost_connections_have_to_come_back_where_that_is_wanted() -> None:
     total = good_run()
     total.counts.update({"disconnected": 100, "recovered": 98})
