@@ -9,7 +9,16 @@ import pytest
 import trio
 
 from gateway.http.search import LIMIT_MAX
-from tests.acceptance.test_authoriser import GRANTS, PATIENCE_S, asking, hook, http, problems, until_well
+from tests.acceptance.test_authoriser import (
+    GRANTS,
+    IMPATIENT,
+    PATIENCE_S,
+    asking,
+    hook,
+    http,
+    problems,
+    until_well,
+)
 from tests.clients.desk import created, signed_in
 from tests.clients.gateway import Gateway
 from tests.clients.webhook import Webhook
@@ -86,7 +95,7 @@ async def test_where_the_authoriser_tells_what_is_seen_nothing_else_is_looked_at
 
 @pytest.mark.parametrize("path", ["/v1/search?q=planning", "/v1/resources/event"])
 async def test_while_it_does_not_tell_nothing_is_said(tmp_path: Path, hook: Webhook, path: str) -> None:
-    with asking(tmp_path, hook, visible=hook.visible_url) as node:
+    with asking(tmp_path, hook, visible=hook.visible_url, **IMPATIENT) as node:
         token = node.token("ann", GRANTS)
         for mood in (
             "500",

@@ -22,6 +22,7 @@ from tests.scraped import scraped
 TRANSPORTS = pytest.mark.parametrize("transport", ["fast", "portable"])
 GRANTS = {"event:*": "admin", "calendar:*": "admin"}
 PATIENCE_S = 20.0
+IMPATIENT = {"timeout_s": 0.5}
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def hook() -> Iterator[Webhook]:
 
 
 def asking(path: Path, hook: Webhook, transport: str = "fast", **settings: Any) -> Any:
-    """A node that asks it, and doesn't wait for long."""
-    settings = {"timeout_s": 0.3, **settings}
+    """A node that asks it; `timeout_s` only where none is to come, for it runs in this process."""
+    settings = {"timeout_s": 10, **settings}
     named = {f"authoriser__{name}": value for name, value in settings.items()}
     return gateway(path, server__transport=transport, authoriser__url=hook.url, **named)
 
@@ -195,7 +196,7 @@ async def test_what_is_taken_back_ends_and_what_is_given_begins(
 # ------------------------------------------------------------------------------------ slow, down, wrong
 
 WRONG = {
-    "slow": "none within 0.3 s",
+    "slow": "none within 0.5 s",
     "endless": "longer than",
     "500": "status is 500",
     "307": "status is 307",
@@ -213,7 +214,7 @@ async def test_without_a_usable_answer_it_is_refused_and_told(
     tmp_path: Path, hook: Webhook, transport: str, mood: str
 ) -> None:
     hook.turn(mood)
-    with asking(tmp_path, hook, transport) as node:
+    with asking(tmp_path, hook, transport, **(IMPATIENT if mood == "slow" else {})) as node:
         async with signed_in(node, grants=GRANTS) as ann:
             assert await refused(ann) == "UNAVAILABLE"
             answer = await http(node, node.token("ann", GRANTS), "/v1/resources/event/1")
@@ -262,7 +263,7 @@ async def test_many_questions_to_a_slow_one_are_bounded_and_hold_up_nobody_else(
     tmp_path: Path, hook: Webhook
 ) -> None:
     hook.turn("slow")
-    with asking(tmp_path, hook, waiting_max=50, batch_max=10, requests_max=2) as node:
+    with asking(tmp_path, hook, waiting_max=50, batch_max=10, requests_max=2, **IMPATIENT) as node:
         async with signed_in(node, grants=GRANTS) as ann, signed_in(node, "bob", grants=GRANTS) as bob:
             for n in range(5):
                 resources = [{"resource": "event", "resource_id": f"{n}-{m}"} for m in range(100)]
@@ -291,7 +292,7 @@ async def under_trio(questions):
 
 def role(one):
     if one.resource_id == "slow":
-        time.sleep(1.5)
+        time.sleep(6)
     if one.resource_id == "bug":
         raise ZeroDivisionError("a bug of its own")
     return {"1": "viewer"}.get(one.resource_id) if one.resource_type == "event" else None
@@ -303,7 +304,7 @@ def role(one):
 async def test_a_function_decides(tmp_path: Path, transport: str, function: str) -> None:
     (tmp_path / "our_rules.py").write_text(HOOKS)
     environment = {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
-    settings = {"authoriser__hook": f"our_rules:{function}", "authoriser__timeout_s": 0.5}
+    settings = {"authoriser__hook": f"our_rules:{function}", "authoriser__timeout_s": 3}
     with gateway(tmp_path / "data", environment, server__transport=transport, **settings) as node:
         async with signed_in(node, grants=GRANTS) as ann:
             assert (await subscribe(ann, "event:1"))["role"] == "viewer"
@@ -313,4 +314,4 @@ async def test_a_function_decides(tmp_path: Path, transport: str, function: str)
             await until_well(node, wanted=False)
             if function == "plain":
                 assert await refused(ann, "event:slow") == "UNAVAILABLE"
-                assert "none within 0.5 s" in await problems(node)
+                assert "none within 3 s" in await problems(node)
