@@ -224,12 +224,11 @@ async def test_without_a_good_token_nobody_comes_in(node: Gateway) -> None:
 
 
 async def test_no_auth_in_time_closes_with_4401(tmp_path: Path) -> None:
-    with gateway(tmp_path, timeouts__auth_timeout_s=0.3) as own:
-        async with wire(own.url) as silent:
+    with gateway(tmp_path, timeouts__auth_timeout_s=3) as own:
+        async with signed_in(own) as opened, wire(own.url) as silent:
             assert await silent.closed() == 4401
-        async with signed_in(own) as opened:
-            await trio.sleep(1.5)
-            await opened.ask("PING")
+            await trio.sleep(0.5)
+            await opened.ask("PING")  # who came before it
 
 
 # ------------------------------------------------------------------------------------- seq and undo

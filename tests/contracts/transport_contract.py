@@ -496,13 +496,13 @@ class TransportContract:
             await served.open()
 
     async def test_a_handshake_that_drips_is_cut_off_and_delays_nobody(self) -> None:
-        async with self.serving(timeouts={"upgrade_timeout_s": 0.3}) as served:
+        async with self.serving(timeouts={"upgrade_timeout_s": 2}) as served:
             drips = [await served.dial() for _ in range(50)]
             for drip in drips:
                 await drip.send(request()[:40])
             async with served.connect() as client:
                 await ask(client, do="echo", text="")
-                with trio.fail_after(5):
+                with trio.fail_after(30):
                     for drip in drips:
                         assert b"101" not in await drip.rest()
                 assert (await ask(client, do="echo", text="here"))["text"] == "here"

@@ -36,7 +36,7 @@ def scenario(**changes: Any) -> Scenario:
             "offline_s": 0.3,
         },
         "targets": {"operations_achieved_min": 0.9, "refused_max": 0.02},
-        "generator": {"lag_p99_ms_max": 2000, "missed_max": 1.0, "drain_s": 4},
+        "generator": {"lag_p99_ms_max": 60_000, "missed_max": 1.0, "drain_s": 20},
     }
     return parse({**base, **changes})
 

@@ -45,7 +45,7 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(one) for one in arguments])
 
 
-def run(tmp_path: Path, fault: str, *more: object, lag: float = 1000) -> Result:
+def run(tmp_path: Path, fault: str, *more: object, lag: float = 60_000) -> Result:
     scenario = tmp_path / "short.toml"
     scenario.write_text(SCENARIO.replace("LAG", str(lag)))
     server = f"{sys.executable} {REFERENCE} --fault {fault} --one-in 31"

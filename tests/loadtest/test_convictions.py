@@ -26,6 +26,10 @@ from loadtest.verdict import COUNTED
 REFERENCE = Path(__file__).with_name("reference.py")
 
 
+# What isn't about a generator or server that is late: no machine is too slow for it.
+UNHURRIED = {"lag_p99_ms_max": 60_000, "missed_max": 1.0, "drain_s": 20}
+
+
 def stages(connections: int, rate: float, duration_s: float) -> list[dict[str, Any]]:
     arrive = {"name": "arrive", "duration_s": 0.2, "connections": connections, "operations_per_s": 0}
     return [arrive, {**arrive, "name": "edit", "duration_s": duration_s, "operations_per_s": rate}]
@@ -38,8 +42,8 @@ def scenario(**changes: Any) -> Scenario:
         "stages": stages(18, 150, 1.8),
         "population": {"documents": 3, "viewer_share": 0.34, "replicas": 2},
         "activity": {"mix": {"title": 3, "times": 1, "undo": 1}, "presence_per_user_s": 0.5},
-        "targets": {"delivery_p95_ms": 2000, "operations_achieved_min": 0.9},
-        "generator": {"lag_p99_ms_max": 1000, "missed_max": 1.0, "drain_s": 4},
+        "targets": {"delivery_p95_ms": 60_000, "operations_achieved_min": 0.9},
+        "generator": UNHURRIED,
     }
     return parse({**base, **changes})
 
@@ -90,7 +94,7 @@ async def test_edits_that_were_never_answered_accuse_nobody() -> None:
         stages=stages(180, 300, 1.8),
         population={"documents": 90},
         disruptions=[{"kind": "kill", "at_s": 1.5, "down_s": 3.0}],
-        generator={"lag_p99_ms_max": 1000, "missed_max": 1.0, "drain_s": 0.3},
+        generator={**UNHURRIED, "drain_s": 0.3},
     )
     report = await run(Options(made))
     assert report["counts"]["unanswered"] > 0
@@ -103,7 +107,7 @@ async def test_what_still_changes_while_it_is_read_is_not_judged_and_does_not_pa
         stages=stages(240, 300, 1.8),
         activity={"mix": {"title": 1}},
         targets={"operations_achieved_min": 0, "delivery_p95_ms": 60_000},
-        generator={"lag_p99_ms_max": 1000, "missed_max": 1.0, "drain_s": 0.2},
+        generator={**UNHURRIED, "drain_s": 0.2},
     )
     verdict = await verdict_of(made, "busy")
     assert verdict["unverified"] > 0
@@ -170,7 +174,7 @@ async def test_a_server_that_stores_first_survives_a_kill() -> None:
 
 
 async def test_a_server_that_dies_by_itself_fails() -> None:
-    made = scenario(generator={"lag_p99_ms_max": 1000, "missed_max": 1.0, "drain_s": 0.5})
+    made = scenario(generator={**UNHURRIED, "drain_s": 0.5})
 
     async with embedded({}, command()) as server:
         one = Run(Options(made), server)
@@ -238,7 +242,7 @@ async def _starve(one: Run) -> None:
 
 
 async def test_several_processes_share_the_documents() -> None:
-    made = scenario(generator={"processes": 3, "lag_p99_ms_max": 1000, "missed_max": 1.0})
+    made = scenario(generator={**UNHURRIED, "processes": 3})
     verdict = await verdict_of(made)
     assert (verdict["status"], verdict["reasons"]) == ("pass", [])
     assert verdict["report"]["generator"]["processes"] == 3
@@ -257,7 +261,7 @@ async def test_two_machines_with_a_share_each_make_one_run() -> None:
             options.run_name, options.start_at = "together", began
             reports.append(await run(options))
 
-        began = time.time() + 8
+        began = time.time() + 15
         async with trio.open_nursery() as nursery:
             nursery.start_soon(machine, 1)
             nursery.start_soon(machine, 2)

@@ -61,8 +61,8 @@ async def until_present(presence: RedisPresence, wanted: dict[str, bytes], resou
 
 @pytest.mark.parametrize("cluster", [False, True])
 async def test_entries_of_all_nodes_are_seen_by_each_until_they_are_removed(cluster: bool) -> None:
-    config = fresh("any", cluster=cluster, **QUICK)
-    async with node(config.with_(redis=LONG), "a") as (a, _), node(config, "b") as (b, leases):
+    config = fresh("any", cluster=cluster, **LONG)
+    async with node(config, "a") as (a, _), node(config, "b") as (b, leases):
         a.put(ROOM, "s1", b"one")
         a.put(ROOM, "s1", b"one, moved")
         a.put("event:7", "s1", b"elsewhere")
@@ -91,17 +91,19 @@ async def test_a_node_that_leaves_in_order_is_gone_at_once() -> None:
 
 
 async def test_a_node_that_is_cut_off_is_lost_within_its_lease_and_registers_again() -> None:
+    lease_s = 4.0  # longer than this machine may stop a node for
+    leased = {**QUICK, "node_lease_s": lease_s}
     with redis_server() as server:
         async with tcp_proxy(server.port) as proxy:
-            through_proxy = settings(f"redis://127.0.0.1:{proxy.port}?name=one", **QUICK)
-            direct = settings(f"{server.url}?name=one", **QUICK)
+            through_proxy = settings(f"redis://127.0.0.1:{proxy.port}?name=one", **leased)
+            direct = settings(f"{server.url}?name=one", **leased)
             async with node(through_proxy, "a") as (a, leases_a), node(direct, "b") as (b, leases_b):
                 a.put(ROOM, "s1", b"one")
                 await until_present(b, {"s1": b"one"})
                 before = a.node
-                await trio.sleep(QUICK["node_lease_s"])
+                await trio.sleep(lease_s)
                 proxy.cut()
-                await eventually(lambda: before in leases_b.lost)
+                await eventually(lambda: before in leases_b.lost, 30)
                 assert await present(b) == {}
                 proxy.heal()
                 await until_present(b, {"s1": b"one"})
