@@ -30,13 +30,13 @@ SMALLER = {
 FIRES_WITHIN_S = 40.0
 
 
-def hurried(rules: str, window: str = WINDOW) -> str:
+def hurried(rules: str, window: str = WINDOW, lasts: str = LASTS) -> str:
     """The rules with their times shortened, and nothing else."""
     for threshold, smaller in SMALLER.items():
         assert threshold in rules, threshold
         rules = rules.replace(threshold, smaller)
     rules = re.sub(r"\[\d+[smh]\]", f"[{window}]", rules)
-    return re.sub(r"(?m)^( +)for: \d+[smh]$", rf"\1for: {LASTS}", rules)
+    return re.sub(r"(?m)^( +)for: \d+[smh]$", rf"\1for: {lasts}", rules)
 
 
 class Prometheus:

@@ -39,8 +39,12 @@ async def looking(node: Server, bearer: str, resource_id: str, client: str) -> A
         yield connected
 
 
-async def an_ordinary_day(cluster: Cluster, edits: int) -> None:
-    """Authors on one node, readers and an author on the other; HTTP; undo; tabs that are closed in order."""
+async def an_ordinary_day(cluster: Cluster, edits: int, lasts_s: float = 0.0) -> None:
+    """Authors on one node, readers and an author on the other; HTTP; undo; tabs that are closed in order.
+
+    It ends after so many edits, and not before `lasts_s`.
+    """
+    ends_s = trio.current_time() + lasts_s
     bearer = await cluster.token()
     first, second = cluster.nodes
     async with AsyncExitStack() as stack:
@@ -52,6 +56,7 @@ async def an_ordinary_day(cluster: Cluster, edits: int) -> None:
             await taken_back(node, bearer)
             await tabs(node, bearer, 3)
         await people.progress(edits, wait_s=120)
+        await trio.sleep_until(ends_s)
 
 
 async def over_http(cluster: Cluster, node: Server, bearer: str) -> None:
