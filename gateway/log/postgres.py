@@ -219,10 +219,13 @@ def _copy(
 
 
 def _snapshot_rows(snapshots: Sequence[SavedSnapshot]) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """Each resource and version once, of the latest epoch: a resource that was evicted may be saved again."""
+    in_order = sorted(snapshots, key=lambda saved: saved.epoch)
+    latest = {(clean(saved.resource), saved.snapshot.version): saved for saved in in_order}
     rows, bodies, offset = [], [], 1
-    for resource, epoch, (version, document) in snapshots:
+    for (resource, version), (_, epoch, (_, document)) in latest.items():
         where = {"p": offset, "l": len(document), "k": crc32(document)}
-        rows.append({"r": clean(resource), "e": epoch, "v": version, **where})
+        rows.append({"r": resource, "e": epoch, "v": version, **where})
         bodies.append(document)
         offset += len(document)
     return rows, bodies

@@ -109,6 +109,13 @@ async def test_what_is_stored_again_is_passed_over() -> None:
         assert await versions(opened) == [1, 2, 3]
 
 
+async def test_a_snapshot_that_comes_twice_in_one_transfer_is_stored_once_of_the_latest_epoch() -> None:
+    async with archive() as opened:
+        twice = [snapshot(2, epoch=2, document=b"[2]"), snapshot(2, document=b"[1]"), snapshot(2, epoch=2)]
+        await opened.store(Transfer(changes=[change(record(1), record(2))], snapshots=twice))
+        assert await opened.snapshot(ROOM, 9) == Snapshot(2, b'{"a":  1}')
+
+
 async def test_another_nonce_at_a_version_is_a_mismatch_and_nothing_is_stored() -> None:
     async with archive() as opened:
         await opened.store(Transfer(changes=[change(record(1), record(2), nonce="a")]))
