@@ -83,6 +83,10 @@ class PartitionOutbox(Protocol):
         """As `OpLog.read`, from what the log itself keeps; empty where it doesn't keep `after + 1`."""
         ...
 
+    async def kept(self, resource: str) -> SavedSnapshot | None:
+        """The document after which the changes that the log itself keeps begin; None where there is none."""
+        ...
+
     async def done(self, marks: Mapping[int, Mark]) -> None:
         """Drop what is archived of these partitions. Where it fails, the entries are taken again."""
         ...
@@ -265,20 +269,15 @@ class Archiver:
     ) -> None:
         """Add an entry, and what is missing before it; `reached` has the heads of its partition so far."""
         news = entry.news
-        if entry.kind == "change":
-            head = reached.get(news.resource) or self._heads.get(news.resource, (news.epoch, 0))
-            if _is_beyond(news, head):  # of what is known: another worker may have archived more meanwhile
-                stored = await self._store.heads([news.resource])
-                head = max(head, stored.get(news.resource, head))
-            if _is_beyond(news, head):
-                transfer.changes += await self._missing(news, head[1])
-            transfer.changes.append(news)
-            reached[news.resource] = news.epoch, news.base + len(news.records)
-        elif entry.kind == "snapshot":
+        if entry.kind == "snapshot":
             await self._add_snapshot(transfer, news)
+            return
+        if entry.kind == "purge":
+            transfer.purges.append(news)
         else:
-            (transfer.epochs if entry.kind == "epoch" else transfer.purges).append(news)
-            reached[news.resource] = news.epoch, news.base
+            await self._add_missing(transfer, news, reached.get(news.resource))
+            (transfer.epochs if entry.kind == "epoch" else transfer.changes).append(news)
+        reached[news.resource] = news.epoch, news.base + len(news.records)
 
     async def _add_snapshot(self, transfer: Transfer, news: Announcement) -> None:
         document = await self._outbox.document(news.resource, news.epoch, news.base)
@@ -286,21 +285,41 @@ class Archiver:
             snapshot = Snapshot(news.base, document)
             transfer.snapshots.append(SavedSnapshot(news.resource, news.epoch, snapshot))
 
-    async def _missing(self, news: Announcement, after: int) -> Sequence[Announcement]:
-        """Changes before `news` that never were in the outbox: the archive was added later."""
-        found: list[Announcement] = []
+    async def _add_missing(
+        self, transfer: Transfer, news: Announcement, reached: tuple[int, int] | None
+    ) -> None:
+        """Add what is missing between the head that is reached, or archived, and `news`."""
+        head = reached or self._heads.get(news.resource, (news.epoch, 0))
+        if _is_beyond(news, head):  # of what is known: another worker may have archived more meanwhile
+            stored = await self._store.heads([news.resource])
+            head = max(head, stored.get(news.resource, head))
+        if _is_beyond(news, head):
+            await self._fill(transfer, news, head[1])
+
+    async def _fill(self, transfer: Transfer, news: Announcement, after: int) -> None:
+        """Add what the log keeps of the history between a version and `news`, none of which ever was in the
+        outbox: the archive was added later."""
         while after < news.base:
             records = await self._outbox.read(news.resource, after, min(FILL_RECORDS, news.base - after))
-            if not records or records[0].version != after + 1:
-                self.numbers.gaps += 1
-                logger.error(
-                    "%s: the archive lacks versions %d to %d, and the log no longer has them",
-                    *(news.resource, after + 1, news.base),
-                )
-                break
-            found.append(Announcement(news.resource, news.epoch, after, "", records))
-            after = records[-1].version
-        return found
+            if records and records[0].version == after + 1:
+                transfer.changes.append(Announcement(news.resource, news.epoch, after, "", records))
+                after = records[-1].version
+            else:
+                after = await self._pass_gap(transfer, news, after)
+
+    async def _pass_gap(self, transfer: Transfer, news: Announcement, after: int) -> int:
+        """Tell what nobody has any more, and add the document at its end; the version of that."""
+        kept = await self._outbox.kept(news.resource)
+        end = news.base
+        if kept is not None and after < kept.snapshot.version <= news.base:
+            transfer.snapshots.append(kept)
+            end = kept.snapshot.version
+        self.numbers.gaps += 1
+        logger.error(
+            "%s: the archive lacks versions %d to %d, and the log no longer has them",
+            *(news.resource, after + 1, end),
+        )
+        return end
 
     async def _learn_heads(self, taken: Collection[Sequence[ArchiveEntry]]) -> None:
         names = {entry.news.resource for entries in taken for entry in entries}

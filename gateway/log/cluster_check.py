@@ -31,6 +31,18 @@ _SNAPSHOTS = """
 SELECT s.name, c.version, c.document::text, c.checksum FROM gateway.snapshot AS c
 JOIN gateway.resource AS s ON s.id = c.resource
 """
+# What a resource is opened from: its changes after its newest snapshot.
+_GAPS = """
+SELECT s.name, n.version + 1 FROM gateway.resource AS s
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(version), 0) AS version FROM gateway.snapshot WHERE resource = s.id
+) AS n
+CROSS JOIN LATERAL (
+    SELECT count(*), max(version) AS head FROM gateway.change
+    WHERE resource = s.id AND version > n.version AND NOT superseded
+) AS c
+WHERE c.head <> n.version + c.count ORDER BY s.name
+"""
 
 
 async def check_cluster(found: Stores) -> Checked:
@@ -116,6 +128,8 @@ async def _check_archive(archive: PostgresArchive, checked: Checked) -> None:
         for name, version, _, _, sound in _rows(connection, "snapshots", _SNAPSHOTS):
             if not sound:
                 checked.add(f"the archived snapshot of {name} at {version}")
+        for name, version in connection.execute(_GAPS.encode()):
+            checked.add(f"the archived history of {name}, which lacks changes from {version} on")
 
     await archive.run(compare, "none")
 

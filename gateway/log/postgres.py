@@ -25,7 +25,7 @@ from gateway.log.pool import Pool
 from gateway.ports import ClientKey, Opening, OwnChange, Record, Snapshot
 from gateway.ports.retention import PastSubmission
 from gateway.wire.announcement import Announcement
-from gateway.wire.checksum import CHANGE, verified
+from gateway.wire.checksum import CHANGE, damage, verified
 
 CONNECTIONS_MAX = 4
 CONNECT_TIMEOUT_S = 5
@@ -430,8 +430,11 @@ def _open(connection: Connection[Any], resource: str) -> Opening | None:
         found = connection.execute(sql.SNAPSHOT.encode(), (resource, ANY_VERSION)).fetchall()
         snapshot = _snapshot(resource, found)
         arguments = resource, snapshot.version, ANY_VERSION
-        records = connection.execute(sql.RECORDS.encode(), arguments).fetchall()
-        return Opening(head[1], snapshot, _records(resource, records))
+        rows = connection.execute(sql.RECORDS.encode(), arguments).fetchall()
+        records = _records(resource, rows)
+        if records and records[-1].version != snapshot.version + len(records):
+            raise damage.found(f"the archived history of {resource} after version {snapshot.version}")
+        return Opening(head[1], snapshot, records)
 
 
 def _snapshot(resource: str, rows: Sequence[Any]) -> Snapshot:

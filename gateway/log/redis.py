@@ -75,6 +75,10 @@ class Archive(Protocol):
 
     async def own_changes(self, client: ClientKey, limit: int) -> Sequence[OwnChange]: ...
 
+    async def heads(self, names: Sequence[str]) -> Mapping[str, tuple[int, int]]:
+        """Epoch and version of the resources that the archive has."""
+        ...
+
     async def submissions(
         self, resource: str, after: int, since_ms: int, limit: int
     ) -> Sequence[PastSubmission]:
@@ -141,8 +145,8 @@ class RedisLog:
         The server may have been started on older data than was acknowledged, and nobody who knows better has
         this resource open, or has said so yet.
         """
-        found = None if self._archive is None else await self._archive.open(resource)
-        if found is not None and (found.epoch, head_version(found)) > (epoch, version):
+        if self._archive is not None and await _head_in(self._archive, resource) > (epoch, version):
+            await self._archive.open(resource)  # where it is damaged, what Redis has stays
             logger.warning("%s: Redis was started on older data; the archive has more", resource)
             await self._write("forsake", resource, epoch, version, nonce)
         else:
@@ -482,6 +486,11 @@ class RedisLog:
 
     async def _query(self, function: str, resource: str, *args: Any) -> Reply:
         return await self._shards.call(self._codec.query(function, resource, *args))
+
+
+async def _head_in(archive: Archive, resource: str) -> tuple[int, int]:
+    """Epoch and version that the archive has of a resource, (0, 0) where nothing."""
+    return (await archive.heads([resource])).get(resource, (0, 0))
 
 
 def _snapshot(resource: str, version: bytes, document: bytes) -> Snapshot:

@@ -16,8 +16,8 @@ import trio
 from gateway.config import Config
 from gateway.errors import LogDamaged, LogUnavailable
 from gateway.log import redis_codec as codec
-from gateway.log.archive import ArchiveEntry, Kind, Mark, Store
-from gateway.ports import Record
+from gateway.log.archive import ArchiveEntry, Kind, Mark, SavedSnapshot, Store
+from gateway.ports import Record, Snapshot
 from gateway.redislink import keys
 from gateway.redislink.address import Address
 from gateway.redislink.errors import LinkError
@@ -112,13 +112,26 @@ class RedisOutbox:
         return replies
 
     async def document(self, resource: str, epoch: int, version: int) -> bytes | None:
-        reply = await self._shards.call(self._codec.query("snapshot_at", resource, version))
-        if reply[0] != b"OK" or (int(reply[1]), int(reply[3])) != (version, epoch):
+        found = await self._snapshot_at(resource, version)
+        if found is None or (found.epoch, found.snapshot.version) != (epoch, version):
             return None
+        return found.snapshot.document
+
+    async def kept(self, resource: str) -> SavedSnapshot | None:
+        reply = await self._shards.call(self._codec.query("snapshot_at", resource, 0))
+        return await self._snapshot_at(resource, int(reply[1] or 0))
+
+    async def _snapshot_at(self, resource: str, version: int) -> SavedSnapshot | None:
+        """The newest snapshot at or below a version, with the epoch that the resource is in."""
+        reply = await self._shards.call(self._codec.query("snapshot_at", resource, version))
+        if reply[0] != b"OK":
+            return None
+        number = int(reply[1])
         try:
-            return unsealed(reply[2], f"the snapshot of {resource} at {version}")
+            document = unsealed(reply[2], f"the snapshot of {resource} at {number}")
         except LogDamaged:  # it was told; the archive goes on without this one
             return None
+        return SavedSnapshot(resource, int(reply[3]), Snapshot(number, document))
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         reply = await self._shards.call(self._codec.query("read", resource, after, limit, 0, ""))

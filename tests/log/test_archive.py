@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from gateway.errors import LogTrimmed, LogUnavailable
-from gateway.log.archive import ArchiveEntry, Archiver, Kind, Mark
+from gateway.errors import LogDamaged, LogTrimmed, LogUnavailable
+from gateway.log.archive import ArchiveEntry, Archiver, Kind, Mark, SavedSnapshot
 from gateway.log.postgres import PostgresArchive, migrate
-from gateway.ports import Record, Snapshot
+from gateway.ports import Opening, Record, Snapshot
 from gateway.wire.announcement import Announcement
 from tests.contracts.log_contract import NOW_MS, ROOM, record
 from tests.servers import postgres_server, shared_postgres
@@ -23,7 +23,8 @@ class MemoryOutbox:
     def __init__(self, partitions: int = 4) -> None:
         self.entries: dict[int, list[ArchiveEntry]] = {number: [] for number in range(partitions)}
         self.documents: dict[tuple[str, int, int], bytes] = {}
-        self.kept: dict[str, list[Record]] = {}
+        self.records: dict[str, list[Record]] = {}
+        self.bases: dict[str, SavedSnapshot] = {}
         self.heads: dict[str, tuple[int, int]] = {}
         self.released = False
         self.damaged: set[int] = set()
@@ -56,7 +57,11 @@ class MemoryOutbox:
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
         await trio.lowlevel.checkpoint()
-        return [found for found in self.kept.get(resource, ()) if found.version > after][:limit]
+        return [found for found in self.records.get(resource, ()) if found.version > after][:limit]
+
+    async def kept(self, resource: str) -> SavedSnapshot | None:
+        await trio.lowlevel.checkpoint()
+        return self.bases.get(resource)
 
     async def done(self, marks: Mapping[int, Mark]) -> None:
         await trio.lowlevel.checkpoint()
@@ -119,16 +124,16 @@ async def test_snapshots_epochs_and_purges_are_moved() -> None:
 
 async def test_what_the_outbox_never_had_is_filled_from_the_log() -> None:
     async with archiver() as (moving, outbox, store):
-        outbox.kept[ROOM] = [record(n) for n in range(1, 8)]
+        outbox.records[ROOM] = [record(n) for n in range(1, 8)]
         outbox.append(ROOM, record(6), record(7))
         await moving.step()
-        assert await store.read(ROOM, 0, 99) == outbox.kept[ROOM]
+        assert await store.read(ROOM, 0, 99) == outbox.records[ROOM]
         assert moving.numbers.gaps == 0
 
 
 async def test_what_nobody_has_any_more_is_counted_and_the_rest_is_archived() -> None:
     async with archiver() as (moving, outbox, store):
-        outbox.kept[ROOM] = [record(5), record(6)]
+        outbox.records[ROOM] = [record(5), record(6)]
         outbox.append(ROOM, record(6))
         await moving.step()
         assert [found.version for found in await store.read(ROOM, 5, 99)] == [6]
@@ -136,6 +141,37 @@ async def test_what_nobody_has_any_more_is_counted_and_the_rest_is_archived() ->
             await store.read(ROOM, 0, 99)
         assert moving.numbers.gaps == 1
         assert outbox.waiting == 0
+
+
+async def test_what_the_log_keeps_after_its_oldest_document_is_archived_with_that() -> None:
+    async with archiver() as (moving, outbox, store):
+        base = Snapshot(700, b'{"at":700}')
+        outbox.records[ROOM] = [record(n) for n in range(701, 721)]
+        outbox.bases[ROOM] = SavedSnapshot(ROOM, 1, base)
+        outbox.append(ROOM, record(721))
+        await moving.step()
+        assert await store.open(ROOM) == Opening(1, base, [record(n) for n in range(701, 722)])
+        assert moving.numbers.gaps == 1
+
+
+async def test_a_document_beyond_what_is_archived_is_not_taken_for_its_beginning() -> None:
+    async with archiver() as (moving, outbox, store):
+        outbox.records[ROOM] = [record(9)]
+        outbox.bases[ROOM] = SavedSnapshot(ROOM, 1, Snapshot(8, b"{}"))
+        outbox.append(ROOM, record(6))
+        await moving.step()
+        assert await store.snapshot(ROOM, 99) == Snapshot(0, b"null")
+        with pytest.raises(LogDamaged, match=f"archived history of {ROOM} after version 0"):
+            await store.open(ROOM)
+
+
+async def test_what_came_before_another_epoch_is_filled_from_the_log_too() -> None:
+    async with archiver() as (moving, outbox, store):
+        outbox.records[ROOM] = [record(n) for n in range(1, 8)]
+        outbox.add("epoch", Announcement(ROOM, 5, 7, "", ()))
+        outbox.append(ROOM, record(8), epoch=5)
+        await moving.step()
+        assert await store.read(ROOM, 0, 99) == [record(n) for n in range(1, 9)]
 
 
 async def test_a_mismatch_stops_its_partition_and_no_other() -> None:

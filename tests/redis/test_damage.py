@@ -179,6 +179,28 @@ async def test_a_letter_changed_in_the_archive_is_not_served(tmp_path: Path) -> 
         assert (found.changes, found.without_checksum) == (3, 0)
 
 
+async def test_a_gap_in_what_the_archive_opens_is_not_served_and_leaves_alone_what_redis_has() -> None:
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        config = fresh("any").with_(postgres={"dsn": dsn})
+        async with worker(config, dsn) as node:
+            await filled_log(node.log)
+            await node.archive()
+            assert await found_by_doctor(config) == []
+            with psycopg.connect(dsn, autocommit=True) as direct:
+                direct.execute("DELETE FROM gateway.change WHERE version = 2")
+            with client() as direct:  # as after a restart
+                direct.hset(tag(KEYS.partition), "run", "another")
+        async with worker(config, dsn) as node:
+            assert versions((await node.log.open(ROOM)).records) == [2, 3]
+            lacking = f"the archived history of {ROOM}"
+            assert await found_by_doctor(config) == [f"{lacking}, which lacks changes from 2 on"]
+            await node.archive()
+            assert await node.outbox.evict(-1000) == 1
+            with pytest.raises(LogDamaged, match=f"{lacking} after version 1 isn't what was written"):
+                await node.log.open(ROOM)
+
+
 async def test_what_was_archived_before_there_were_checksums_is_read() -> None:
     async with alone() as node:
         await committed(node.log, batch(await node.log.open(ROOM), record(1), record(2)))

@@ -144,6 +144,26 @@ async def test_a_page_of_history_goes_on_in_redis_with_what_is_not_archived_yet(
         assert versions(await node.log.read(ROOM, 0, 40)) == list(range(1, 41))
 
 
+async def test_an_archive_that_is_added_later_gets_all_that_redis_keeps() -> None:
+    config = fresh("any", history_versions=10)
+    async with running(config) as shards:
+        log = RedisLog(shards, config)
+        last = filled(await log.open(ROOM), 40)
+        await committed(log, last)
+        await log.save_snapshot(ROOM, last.epoch, Snapshot(20, b'{"at":20}'))
+    with client() as direct:
+        assert direct.hget(keys_of(ROOM, 256).head, "t") == b"20", "Redis has trimmed"
+    with shared_postgres().database() as dsn:
+        migrate(dsn)
+        async with worker(config, dsn) as node:
+            await committed(node.log, batch(last, record(41)))
+            await node.archive()
+            assert await node.outbox.evict(-1000) == 1
+            opening = await node.log.open(ROOM)
+            assert opening.snapshot == Snapshot(20, b'{"at":20}')
+            assert versions(opening.records) == list(range(21, 42))
+
+
 async def test_an_idle_resource_is_evicted_and_reopens_from_the_archive_in_the_same_epoch() -> None:
     async with alone() as node:
         last = batch(await node.log.open(ROOM), *(record(n, seq=n) for n in range(1, 31)))
