@@ -194,7 +194,9 @@ async def json_body(
     request: Request, bytes_max: int, what: str, before: Callable[[int], Awaitable[None]] | None = None
 ) -> Any:
     """The body, parsed; `what` it should be is for people. `before` is told its size once it came."""
-    body = await _body(request, bytes_max, what)
+    body = await body_of(request, bytes_max)
+    if len(body) > bytes_max:
+        raise Problem(413, f"{what[0].upper()}{what[1:]} has at most {bytes_max:,} bytes.", code="TOO_LARGE")
     if before is not None:
         await before(len(body))
     check_containers(body)
@@ -208,8 +210,8 @@ async def json_body(
     return value
 
 
-async def _body(request: Request, bytes_max: int, what: str) -> bytes:
-    """The request's body, at most `bytes_max`, within BODY_TIMEOUT_S."""
+async def body_of(request: Request, bytes_max: int) -> bytes:
+    """The request's body, within BODY_TIMEOUT_S; of one that is too large, one byte too many."""
     received = bytearray()
     try:
         with trio.fail_after(BODY_TIMEOUT_S):
@@ -217,12 +219,12 @@ async def _body(request: Request, bytes_max: int, what: str) -> bytes:
                 async for chunk in stream:
                     received += chunk
                     if len(received) > bytes_max:
-                        text = f"{what[0].upper()}{what[1:]} has at most {bytes_max:,} bytes."
-                        raise Problem(413, text, code="TOO_LARGE")
+                        break
     except trio.TooSlowError:
         raise Problem(408, f"The body didn't arrive in {BODY_TIMEOUT_S:g} s.") from None
     except ClientDisconnect:
         raise Problem(400, "The body ended early.") from None
+    del received[bytes_max + 1 :]
     return bytes(received)
 
 

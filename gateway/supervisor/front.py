@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from contextlib import aclosing
 from http import HTTPStatus
 from typing import Protocol
 
 import trio
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -21,6 +20,7 @@ from gateway.http import problems
 from gateway.http.bodies import Bodies
 from gateway.http.headers import RequestId, SecurityHeaders
 from gateway.http.problems import Problem
+from gateway.http.requests import body_of
 from gateway.http.waiting import WAIT_MAX_S
 from gateway.runtime.metrics import Counters
 from gateway.supervisor.child import Child, WorkerGone
@@ -99,12 +99,11 @@ class _Front:
             return JSONResponse(fields, problem.status, problem.headers)
 
     async def _readiness(self, request: Request) -> Response:
-        body = await self._body(request)
-        answer = await self._relay(request, body, LOOK_TIMEOUT_S)
+        answer = await self._relay(request, b"", LOOK_TIMEOUT_S)
         for _ in self._workers.serving()[1:]:
             if answer.status_code == 200 or json.loads(bytes(answer.body))["status"] != FULL:
                 break
-            answer = await self._relay(request, body, LOOK_TIMEOUT_S)
+            answer = await self._relay(request, b"", LOOK_TIMEOUT_S)
         return answer
 
     async def metrics(self, request: Request) -> Response:
@@ -129,14 +128,15 @@ class _Front:
     async def relay(self, request: Request) -> Response:
         """Let some worker answer, in turn."""
         waits_s = WAIT_MAX_S if "wait" in request.query_params else 0
-        return await self._relay(request, await self._body(request), ANSWER_TIMEOUT_S + waits_s)
+        body = await body_of(request, self._body_bytes_max)
+        return await self._relay(request, body, ANSWER_TIMEOUT_S + waits_s)
 
     async def of_all(self, request: Request) -> Response:
         """Let every worker answer, and join what they say; a refusal is as good as any other's.
 
         Where something is done, the first of them that answers does it before the others, and records it.
         """
-        body = await self._body(request)
+        body = await body_of(request, self._body_bytes_max)
         answers: list[Response] = []
 
         async def ask(child: Child, repeated: bool) -> None:
@@ -207,19 +207,6 @@ class _Front:
             if name.lower() not in OWN_HEADERS
         ]
         return response
-
-    async def _body(self, request: Request) -> bytes:
-        """The body; one that is too large goes on just large enough for the worker to refuse it."""
-        body = bytearray()
-        try:
-            async with aclosing(request.stream()) as stream:
-                async for chunk in stream:
-                    body += chunk
-                    if len(body) > self._body_bytes_max:
-                        return bytes(body[: self._body_bytes_max + 1])
-        except ClientDisconnect:
-            pass  # nobody reads the answer either
-        return bytes(body)
 
 
 def _nobody(reason: str, outcome: str) -> Problem:

@@ -89,6 +89,18 @@ async def test_who_waits_for_news_as_long_as_one_may_is_told_that_there_are_none
         assert (await client.get(EVENT, params=params)).status_code == 304
 
 
+async def test_a_body_that_never_ends_is_given_up(tmp_path, autojump_clock):
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"{"
+        await trio.sleep_forever()
+
+    async with fronted(tmp_path) as (_, client):
+        for method, path in (("PUT", EVENT), ("POST", "/v1/trace"), ("POST", "/v1/drain")):
+            refused = await client.request(method, path, content=endless(), timeout=None)
+            assert (refused.status_code, "didn't arrive" in refused.json()["detail"]) == (408, True), path
+        assert (await client.request("GET", "/readyz", content=endless())).status_code == 200
+
+
 async def test_a_trace_at_all_workers_is_one_act(tmp_path):
     async with fronted(tmp_path, workers=2) as (_, client):
         begun = await client.post("/v1/trace", json={"user_id": "ann"})
