@@ -106,11 +106,13 @@ class Session(Protocol):
 
 
 class UpgradeRequest(NamedTuple):
-    """A WebSocket handshake: request target, lower-cased header names, the peer's address."""
+    """A WebSocket handshake: request target, lower-cased header names, the client's address. `proxied`: a
+    proxy brought it, whose connection other clients' requests may follow on."""
 
     target: str
     headers: Mapping[str, str]
     remote: str
+    proxied: bool = False
 
 
 class Rejection(NamedTuple):

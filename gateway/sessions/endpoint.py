@@ -40,7 +40,7 @@ from gateway.sessions.registry import Registry
 from gateway.sessions.renewal import Renewal
 from gateway.sessions.session import ClientSession
 from gateway.sessions.turned_away import CODE_FULL, CODE_ORIGIN, Refused, TurnedAway
-from gateway.sessions.visitors import Visitors
+from gateway.sessions.visitors import TooMany, Visit, Visitors
 from gateway.wire.messages import SUBPROTOCOL
 
 PATH = "/realtime"
@@ -60,6 +60,12 @@ def _try_later(text: str, wait_ms: int = FULL_RETRY_AFTER_S * 1000) -> Refused:
     """Refuse; to the millisecond for who can read that, so that not all come at once."""
     headers = {"Retry-After": str(-(-wait_ms // 1000)), "Retry-After-Ms": str(wait_ms)}
     return Refused(Rejection(503, text, headers), CODE_FULL, f"retry_after_ms={wait_ms}")
+
+
+def _wait(too_many: TooMany) -> Rejection:
+    """Refuse who has to wait."""
+    after = {"Retry-After": str(math.ceil(too_many.wait_s))}
+    return Rejection(429, f"{too_many.text}; wait", after)
 
 
 def _resumes(target: str) -> bool:
@@ -152,7 +158,10 @@ class Endpoint:
         if service.full:
             text = "this node answers too many HTTP connections; try again later"
             return Rejection(503, text, {"Retry-After": str(FULL_RETRY_AFTER_S)})
-        return service
+        if request.proxied:
+            return service
+        crowded = self.visitors.crowded(request.remote)
+        return _wait(crowded) if crowded else Visit(service, self.visitors, request.remote)
 
     def admit(self, request: UpgradeRequest) -> Admission | Rejection:
         """Let a handshake in, or say why not (docs/reference/protocol.md#connecting)."""
@@ -177,10 +186,7 @@ class Endpoint:
             return _try_later("this node is shutting down; connect to another one")
         too_many = self.visitors.too_many(request.remote)
         if too_many is not None:
-            after = {"Retry-After": str(math.ceil(too_many.wait_s))}
-            return Refused(
-                Rejection(429, f"{too_many.text}; wait", after), handlers.SLOWED_CODE, too_many.text
-            )
+            return Refused(_wait(too_many), handlers.SLOWED_CODE, too_many.text)
         resumes = _resumes(request.target)
         if self.full:
             wait_ms = FULL_RETRY_AFTER_S * 1000 + self._accepting.turn_ms(resumes)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.admission import Shares
 from gateway.admission.addresses import host_of, neighbourhood
 from gateway.config import LimitsSettings
+from gateway.ports import HttpService
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +46,15 @@ class Visitors:
 
     def too_many(self, remote: str) -> TooMany | None:
         """Why a connection from there isn't taken now."""
+        return self.crowded(remote) or self.slowed(remote)
+
+    def crowded(self, remote: str) -> TooMany | None:
+        """The same, of how many there are."""
         address = neighbourhood(host_of(remote))
         most = self._limits.connections_per_address_max
         if most and self._connections[address] >= most:
             return TooMany(f"this address has {most} connections here, no more are taken", RETRY_AFTER_S)
-        return self.slowed(remote)
+        return None
 
     def slowed(self, remote: str) -> TooMany | None:
         """Why no token from there is looked at now."""
@@ -101,6 +106,28 @@ class Visitors:
         if len(self._logged_s) > LOGGED_MAX:
             self._logged_s.popitem(last=False)
         return True
+
+
+class Visit:
+    """An HttpService whose connection counts for an address."""
+
+    def __init__(self, service: HttpService, visitors: Visitors, remote: str) -> None:
+        self._service = service
+        self._visitors = visitors
+        self._remote = remote
+
+    @property
+    def full(self) -> bool:
+        """See the port."""
+        return self._service.full
+
+    async def serve(self, stream: Any) -> None:
+        """See the port."""
+        self._visitors.came(self._remote)
+        try:
+            await self._service.serve(stream)
+        finally:
+            self._visitors.left(self._remote, None)
 
 
 def _less(counted: Counter[str], name: str) -> None:

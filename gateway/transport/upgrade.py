@@ -115,9 +115,9 @@ def decide(
     handshake = parse(head, remote)
     if isinstance(handshake, Rejection):
         return handshake
-    client = proxies.client_of(remote, handshake.request.headers.get("x-forwarded-for"))
-    if client != remote:
-        handshake = handshake._replace(request=handshake.request._replace(remote=client))
+    if proxies.trusts(remote):
+        client = proxies.client_of(remote, handshake.request.headers.get("x-forwarded-for"))
+        handshake = handshake._replace(request=handshake.request._replace(remote=client, proxied=True))
     if handshake.request.headers.get("upgrade", "").lower() != "websocket":
         service = endpoint.http(handshake.request)
         if service is not None:

@@ -122,6 +122,39 @@ async def test_bad_tokens_over_http_count_too(tmp_path: Path) -> None:
         assert await status(node, node.token()) == 429
 
 
+async def asked(node: Gateway, head: str = "") -> tuple[trio.SocketStream, int]:
+    """An HTTP connection that stays, and the status of what it asked first."""
+    port = int(node.url.rpartition(":")[2].partition("/")[0])
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    await stream.send_all(f"GET /openapi.json HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+    return stream, int((await stream.receive_some()).split()[1])
+
+
+@TRANSPORTS
+async def test_http_connections_are_bounded_by_address_as_sockets_are(tmp_path: Path, transport: str) -> None:
+    limits = {"limits__connections_per_address_max": 2}
+    with gateway(tmp_path, server__transport=transport, **limits) as node:
+        (one, first), (two, second), (three, third) = [await asked(node) for _ in range(3)]
+        assert (first, second, third) == (200, 200, 429)
+        assert await status(node, node.token()) == 429
+        await one.aclose()
+        with trio.fail_after(10):
+            while await status(node, node.token()) != 101:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        for stream in (two, three):
+            await stream.aclose()
+
+
+@TRANSPORTS
+async def test_http_connections_of_a_proxy_count_for_nobody(tmp_path: Path, transport: str) -> None:
+    with proxied(tmp_path, transport, limits__connections_per_address_max=1) as node:
+        found = [await asked(node, f"X-Forwarded-For: 1.1.1.{number}\r\n") for number in (1, 1, 2)]
+        assert [code for _, code in found] == [200, 200, 200]
+        assert await status(node, node.token(), "1.1.1.1") == 101
+        for stream, _ in found:
+            await stream.aclose()
+
+
 @TRANSPORTS
 @pytest.mark.parametrize("slowly", [False, True])
 async def test_the_proxy_protocol_says_whose_connection_it_is(
