@@ -114,7 +114,7 @@ class View:
         try:
             if self.version is None or change["version"] != self.version + 1:
                 raise Unreachable(f"version {change['version']} came after {self.version}")
-            self.document = ot.apply_patch(self.document, patch)
+            self.document = ot.apply_patch(self.document, patch, ot.UNLIMITED)
         except (PatchError, Unreachable) as error:
             self.version = None
             raise Unreachable(f"a change doesn't fit: {error}") from None

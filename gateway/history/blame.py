@@ -93,7 +93,7 @@ class Blame:
     def _now(self) -> Any:
         """The document after all that was told."""
         if self._later:
-            self._document = ot.apply_patch(self._document, self._later)
+            self._document = ot.apply_patch(self._document, self._later, ot.UNLIMITED)
             self._later = []
         return self._document
 
@@ -101,7 +101,8 @@ class Blame:
         name, place = operation["op"], parts(operation["path"])
         if name == "move":
             mark = self._take(parts(operation["from"]))
-            left = ot.apply_patch(self._now(), [{"op": "remove", "path": operation["from"]}])
+            removal = {"op": "remove", "path": operation["from"]}
+            left = ot.apply_patch(self._now(), [removal], ot.UNLIMITED)
             self._insert(lambda: left, place, mark)
         elif not place:
             self._root = stamp

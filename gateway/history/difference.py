@@ -41,7 +41,7 @@ def steps(document: Any, patch: ot.Patch, budget: ot.Budget | None = None) -> li
     """
     found = []
     for operation in patch:
-        after = ot.apply_patch(document, [operation], budget=budget)
+        after = ot.apply_patch(document, [operation], ot.UNLIMITED, budget)
         found.append(Step(operation, document, after))
         document = after
     return found
@@ -66,7 +66,8 @@ def taken(step: Step) -> dict[str, Any]:
         return {"was": old}
     if name == "move" and not operation["from"].startswith(operation["path"] + "/"):
         # To elsewhere: what gives way is what is there once the value has left its place.
-        return _replaced(ot.apply_patch(step.before, [{"op": "remove", "path": operation["from"]}]), place)
+        removal = {"op": "remove", "path": operation["from"]}
+        return _replaced(ot.apply_patch(step.before, [removal], ot.UNLIMITED), place)
     return _replaced(step.before, place)
 
 

@@ -134,7 +134,8 @@ class Telling:
     def tell(self, body: dict[str, Any], wanted: bool) -> bytes:
         """The next change; where it is wanted, with what it did."""
         change = PastChange.of(body)
-        before, self._document = self._document, ot.apply_patch(self._document, change.patch)
+        before = self._document
+        self._document = ot.apply_patch(before, change.patch, ot.UNLIMITED)
         return orjson.dumps({**body, **described(before, change)}) if wanted else b""
 
 

@@ -230,7 +230,7 @@ class Indexer:
         if known is not None and (known.epoch, known.version) == (first.epoch, first.version - 1):
             document = known.document
             for _, patch in logged:
-                document = ot.apply_patch(document, patch)
+                document = ot.apply_patch(document, patch, ot.UNLIMITED)
             made = LoggedDocument(last.epoch, last.version, document, last.user_id, last.timestamp)
         else:
             found = await self._source.document(name)
@@ -260,7 +260,7 @@ class Indexer:
 def replayed(document: Any, bodies: Iterable[bytes]) -> Any:
     """A document after these changes (JSON), which were made on it one after the other."""
     for body in bodies:
-        document = ot.apply_patch(document, orjson.loads(body)["operations"])
+        document = ot.apply_patch(document, orjson.loads(body)["operations"], ot.UNLIMITED)
     return document
 
 

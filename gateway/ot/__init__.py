@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from gateway.ot.api import (
     DEFAULT_LIMITS,
+    UNLIMITED,
     Conflict,
     Limits,
     Operation,
@@ -57,6 +58,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "NOOP",
     "ONLY_WRITES_OVER",
+    "UNLIMITED",
     "WRITES_OVER",
     "Budget",
     "Conflict",

@@ -36,6 +36,8 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+# For what was committed: it was accepted once, and limits that were lowered since don't hold against it.
+UNLIMITED = Limits(1 << 30, 1 << 30, 1 << 60, 1 << 60)
 
 
 def budget(units: int = UNBOUNDED_UNITS) -> Budget:

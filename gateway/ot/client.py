@@ -15,6 +15,7 @@ from typing import Any
 from gateway.errors import PatchError
 from gateway.ot.api import (
     DEFAULT_LIMITS,
+    UNLIMITED,
     Limits,
     Operation,
     Operations,
@@ -30,9 +31,6 @@ from gateway.ot.api import (
 )
 from gateway.ot.kernel.documents import TST
 from gateway.ot.undo import UndoStacks
-
-# What the server committed is taken whatever its size.
-UNLIMITED = Limits(1 << 30, 1 << 30, 1 << 60, 1 << 60)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import PatchError
-from gateway.ot.api import Patch, apply_patch, identical, size
+from gateway.ot.api import UNLIMITED, Patch, apply_patch, identical, size
 from gateway.ot.kernel.paths import parse_pointer
 
 NOOP = {"op": "noop"}
@@ -103,7 +103,7 @@ def _smaller(after: Any, paths: Sequence[Tokens], most: int) -> bool:
 def _one_by_one(before: Any, patch: Patch) -> Patch:
     told: Patch = []
     for operation in patch:
-        before = apply_patch(before, [operation])
+        before = apply_patch(before, [operation], UNLIMITED)
         if operation["op"] not in STANDARD:
             path = operation["path"]
             operation = {"op": "replace", "path": path, "value": _value_at(before, parse_pointer(path))}

@@ -30,7 +30,7 @@ def admit(
         touched = ot.touched(operations)
         cleaning = rules.sanitise(resource_type, after, touched)
         if cleaning:
-            cleaned = ot.lower(after, cleaning, strategies, ot.DEFAULT_LIMITS, budget)
+            cleaned = ot.lower(after, cleaning, strategies, ot.UNLIMITED, budget)
             after = ot.apply(after, cleaned, budget)
             sanitised = [operation["path"] for operation in cleaning]
         several = len(operations) > 1

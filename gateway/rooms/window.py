@@ -20,9 +20,6 @@ from gateway.runtime import speedups
 
 _collector = speedups.load("collector")
 
-# What is in the log was accepted once; limits that were lowered since don't hold against it.
-LOGGED = ot.Limits(1 << 30, 1 << 30, 1 << 60, 1 << 60)
-
 
 class Entry:
     """One change: what was logged, its patch (RFC 6902 and extensions) and operations, before and after."""
@@ -50,7 +47,7 @@ def entry_of(before: Any, record: Record) -> Entry:
     """The entry of a logged change, made on the document that it was made on."""
     change = orjson.loads(record.body)
     patch = change["operations"]
-    operations = ot.lower(before, patch, None, LOGGED)
+    operations = ot.lower(before, patch, None, ot.UNLIMITED)
     return Entry(record, change["op_id"], patch, operations, before, ot.apply(before, operations))
 
 

@@ -90,6 +90,25 @@ async def test_blame_names_who_wrote_each_member(tmp_path, transport):
         assert (await node.client.get(f"{EVENT}/blame", headers=stranger)).status_code == 403
 
 
+async def test_a_change_of_more_operations_than_a_patch_may_have_is_read_like_any_other(tmp_path, transport):
+    async with served(tmp_path, transport) as node:
+        tags = [f"t{n}" for n in range(1000)]
+        await node.client.put(EVENT, json={**LUNCH, "tags": tags, "attendees": []})
+        edit = [
+            {"op": "replace", "path": "/tags", "value": []},
+            {"op": "replace", "path": "/attendees", "value": [{"user_id": "ann"}]},
+        ]
+        answer = await node.client.post(
+            f"{EVENT}/operations", json={"operations": edit, "version": 1, "client_id": "ann"}
+        )
+        assert answer.status_code == 200, answer.text
+        history = (await node.client.get(f"{EVENT}/history", params={"describe": "true"})).json()
+        committed = history["changes"][1]
+        assert len(committed["operations"]) == 1001 and "summary" in committed
+        blame = (await node.client.get(f"{EVENT}/blame", params={"path": "/attendees"})).json()
+        assert blame["members"][-1]["version"] == 2
+
+
 async def test_a_member_or_a_version_comes_back_by_an_ordinary_change(tmp_path, transport):
     async with served(tmp_path, transport) as node:
         await written(node)

@@ -65,6 +65,19 @@ async def test_documents_and_changes_are_found_by_words_people_and_kind(tmp_path
         assert await search(node, q="breakfast") == []
 
 
+async def test_a_change_of_more_operations_than_a_patch_may_have_is_followed(tmp_path):
+    async with searchable(tmp_path) as node:
+        await node.client.put(EVENT, json={"title": "Lunch", "tags": [f"t{n}" for n in range(1000)]})
+        await until(node, 2, q="lunch")
+        edit = [
+            {"op": "replace", "path": "/tags", "value": []},
+            {"op": "replace", "path": "/title", "value": "Dinner"},
+        ]
+        asked = {"operations": edit, "version": 1, "client_id": "ann"}
+        assert (await node.client.post(f"{EVENT}/operations", json=asked)).status_code == 200
+        await until(node, 1, q="dinner", kind="document")
+
+
 async def test_nothing_is_found_nor_counted_that_the_token_does_not_grant(tmp_path):
     async with searchable(tmp_path) as node:
         for number in range(6):

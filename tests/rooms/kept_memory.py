@@ -7,7 +7,7 @@ import psutil
 
 from gateway import ot
 from gateway.rooms.submission import Submission, record_of
-from gateway.rooms.window import LOGGED, Entry, Window
+from gateway.rooms.window import Entry, Window
 from tests.rooms.parts import Author
 
 EDITS = 20_000
@@ -18,7 +18,7 @@ def main() -> None:
     before = process.memory_info().rss
     for version in range(1, EDITS + 1):
         patch = [{"op": "replace", "path": "/title", "value": f"title {version}"}]
-        operations = ot.lower(document, patch, None, LOGGED)
+        operations = ot.lower(document, patch, None, ot.UNLIMITED)
         submission = Submission(
             Author("ann"), "ann", "ann-laptop", f"op-{version}", version - 1, patch, operations, 0.0, 100
         )

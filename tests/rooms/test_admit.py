@@ -41,6 +41,15 @@ def test_html_is_made_safe_where_the_schema_says_that_it_is_html(tmp_path):
     assert sanitised == ["/body"]
 
 
+def test_more_places_are_made_safe_than_a_patch_may_have_operations(tmp_path):
+    (tmp_path / "page.json").write_text('{"properties": {"lines": {"items": {"x-html": true}}}}')
+    rules = Schemas(CONFIG.with_(schemas={"directory": str(tmp_path)}))
+    lines = ["a<script>x</script>"] * 1001
+    operations = ot.lower({"lines": []}, [{"op": "replace", "path": "/lines", "value": lines}])
+    _, after, sanitised, _ = admit(rules, "page", {"lines": []}, operations, ot.budget())
+    assert (len(sanitised), after) == (1001, {"lines": ["a"] * 1001})
+
+
 def test_a_test_that_fails_at_head_refuses_the_patch():
     patch = [{"op": "test", "path": "/title", "value": "T"}, *titled("new")]
     operations = ot.lower(EVENT, patch, RULES.strategies("event"))
