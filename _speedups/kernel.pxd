@@ -306,6 +306,9 @@ cdef list in_utf16_order(object names)
 cdef bytes utf16(str name)
 @cython.locals(at=Py_ssize_t, items=list)
 cdef bint keeps_items(object old, list new, object rule, Budget budget) except -1
+@cython.locals(draws=Budget)
+cpdef object check_growing(object document, object after, object operations, object strategies, Budget budget)
+cdef object only_grows(tuple path)
 
 # lower
 

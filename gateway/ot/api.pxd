@@ -14,5 +14,7 @@ cpdef object overwritten(object document, object operation, object window, objec
 cpdef object emit(object document, object operations, bint tests=*, object budget=*)
 cpdef object settle(object document, object operations, bint tests=*, object budget=*)
 cpdef object normalise(object document, object operations, object strategies, object budget=*)
+cpdef object check_growing(object document, object after, object operations, object strategies,
+                           object budget=*)
 cpdef object touched(object operations)
 cpdef object growth(object document, object operations, object limits=*, object budget=*)

@@ -269,6 +269,24 @@ def normalise(
     return kept
 
 
+def check_growing(
+    document: Any,
+    after: Any,
+    operations: Operations,
+    strategies: Strategies | None,
+    budget: Budget | None = None,
+) -> None:
+    """At commit, on the head: that `operations`, which lead from `document` to `after`, leave every item in the
+    arrays that only grow. Deleting the document may take them.
+
+    Raises PatchError `INVALID_OPERATION`.
+    """
+    try:
+        _kernel.check_growing(document, after, operations, strategies, budget)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+
+
 def difference(before: Any, after: Any) -> list[Operation]:
     """Operations on `before` that give `after`: members one by one, arrays by the span that differs."""
     operations: list[Operation] = []

@@ -24,6 +24,7 @@ def admit(
     operations = ot.normalise(document, operations, strategies, budget)
     is_left_out = operations is not given
     after = ot.apply(document, operations, budget)  # with the tests, which settle leaves out
+    ot.check_growing(document, after, operations, strategies, budget)
     operations = ot.settle(document, operations, False, budget)
     sanitised: list[str] = []
     if operations:

@@ -109,3 +109,70 @@ def test_html_that_is_not_safe_is_in_no_operation(tmp_path, steps):
     assert "script" not in repr(emitted) and "script" not in repr(after)
     assert ot.apply_patch(document, emitted) == after
     assert after["n"] == (1 if steps == 1 else 2)
+
+
+# ------------------------------------------------------------------------------- what only grows, at the head
+
+LOG = {"title": "T", "log": [{"id": 1}, {"id": 2}]}
+
+
+@pytest.fixture
+def growing(tmp_path):
+    (tmp_path / "page.json").write_text('{"properties": {"log": {"x-merge": {"grow": "id"}}}}')
+    return Schemas(CONFIG.with_(schemas={"directory": str(tmp_path)}))
+
+
+def lowered(rules, *patch, document=LOG):
+    return ot.lower(document, list(patch), rules.strategies("page"))
+
+
+ADD_KNOWN = {"op": "add", "path": "/log/-", "value": {"id": 1, "n": 2}}
+ADD_NEW = {"op": "add", "path": "/log/-", "value": {"id": 3}}
+
+
+def takes_nothing(rules, operations, document=LOG):
+    with pytest.raises(PatchError, match="log. only grows") as caught:
+        admit(rules, "page", document, operations, ot.budget())
+    assert caught.value.code == "INVALID_OPERATION"
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"op": "remove", "path": "/log/2"},
+        {"op": "move", "from": "/log/2", "path": "/elsewhere"},
+        {"op": "replace", "path": "/log/2", "value": {"id": 9}},
+        {"op": "replace", "path": "/log/2/id", "value": 9},
+    ],
+)
+def test_an_item_that_only_comes_again_is_not_taken_out_with_its_addition(growing, later):
+    takes_nothing(growing, lowered(growing, ADD_KNOWN, later))
+
+
+def test_a_whole_document_without_an_item_of_what_only_grows_is_refused(growing):
+    put = ot.lower(LOG, [{"op": "add", "path": "", "value": {"title": "new", "log": [{"id": 2}]}}])
+    takes_nothing(growing, put)
+
+
+def test_an_undo_takes_nothing_out_of_what_only_grows(growing):
+    add = lowered(growing, ADD_NEW)
+    takes_nothing(growing, ot.invert(LOG, add), ot.apply(LOG, add))
+
+
+@pytest.mark.parametrize("path", ["", "/log"])
+def test_an_array_that_is_written_as_a_whole_takes_out_nothing_that_came_meanwhile(growing, path):
+    value = {"title": "new", "log": LOG["log"]} if path == "" else [*LOG["log"], {"id": [4]}]
+    replace = lowered(growing, {"op": "replace", "path": path, "value": value})
+    theirs = lowered(growing, ADD_NEW)
+    takes_nothing(growing, ot.rebase(replace, [theirs]), ot.apply(LOG, theirs))
+
+
+def test_what_only_grows_may_be_written_as_a_whole_with_all_items_and_go_with_its_document(growing):
+    for value in ({"log": [{"id": 3}, *LOG["log"]]}, None):
+        put = ot.lower(LOG, [{"op": "add", "path": "", "value": value}])
+        assert admit(growing, "page", LOG, put, ot.budget())[1] == value
+    assert admit(growing, "page", None, ot.lower(None, [put_log()]), ot.budget())[1] == LOG
+
+
+def put_log():
+    return {"op": "add", "path": "", "value": LOG}

@@ -17,6 +17,7 @@ from gateway.ot.kernel.errors import KernelError
 from gateway.ot.kernel.inverse import growth, invert
 from gateway.ot.kernel.lower import lower
 from gateway.ot.kernel.merge import merge
+from gateway.ot.kernel.sets import check_growing
 from gateway.ot.kernel.transform import against, rebase, transform
 from gateway.ot.kernel.values import check_value, equal, identical, measure
 
@@ -31,6 +32,7 @@ __all__ = [
     "KernelError",
     "against",
     "apply",
+    "check_growing",
     "check_value",
     "conflicts",
     "differences",

@@ -43,6 +43,7 @@ from gateway.ot.kernel.sets import (
     keeps_items,
     keys_of,
     last_taking,
+    only_grows,
     replacing,
 )
 from gateway.ot.kernel.spans import difference
@@ -242,8 +243,7 @@ def check_lost(document: Any, operations: list[Operation], bounds: Bounds) -> No
     for index, path, rule, items in bounds.lost:
         if not keeps_items(items, items_at(after, path), rule, bounds.budget):
             bounds.index = index
-            where = shown(format_pointer(path))
-            raise KernelError(INVALID, f"{where} only grows: nothing can be taken out of it")
+            raise only_grows(path)
 
 
 def has_path(document: Any, path: Path) -> bool:

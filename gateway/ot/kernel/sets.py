@@ -6,7 +6,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
-from gateway.ot.kernel.budget import MEMBER_UNITS, NODE_UNITS, Budget
+from gateway.ot.kernel.budget import MEMBER_UNITS, NODE_UNITS, Budget, drawn
 from gateway.ot.kernel.documents import (
     INS,
     KINDS,
@@ -19,8 +19,8 @@ from gateway.ot.kernel.documents import (
     edited_value,
     get,
 )
-from gateway.ot.kernel.errors import KernelError
-from gateway.ot.kernel.paths import Path, is_same_place, starts_with
+from gateway.ot.kernel.errors import INVALID, KernelError
+from gateway.ot.kernel.paths import Path, format_pointer, is_same_place, shown, starts_with
 from gateway.ot.kernel.values import same
 
 GROW = "grow"
@@ -310,3 +310,21 @@ def keeps_items(old: Any, new: list[Any], rule: Any, budget: Budget) -> bool:
                 return False
         at += 1
     return True
+
+
+def check_growing(
+    document: Any, after: Any, operations: Any, strategies: Any, budget: Budget | None
+) -> None:
+    """Refuse operations that take something out of an array that only grows. Deleting the document may."""
+    if not strategies or after is None:
+        return
+    draws = drawn(budget)
+    for path, rule in strategies.items():
+        if type(rule) is str or rule[0] != GROW or last_taking(operations, path, rule, draws) < 0:
+            continue
+        if not keeps_items(items_at(document, path), items_at(after, path), rule, draws):
+            raise only_grows(path)
+
+
+def only_grows(path: Path) -> KernelError:
+    return KernelError(INVALID, f"{shown(format_pointer(path))} only grows: nothing can be taken out of it")
