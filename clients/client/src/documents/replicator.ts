@@ -250,15 +250,12 @@ export class Replicator {
 
   /** A `seq` that the server knows is taken, whoever forgot it. */
   #skip(seqLast: number): void {
-    const saved = this.replica?.toJSON();
-    if (!saved) return;
-    if (!saved.inFlight && saved.seqNext <= seqLast) this.replace({ ...saved, seqNext: seqLast + 1 });
-    else if (this.#isUnsent(seqLast)) this.renumber(seqLast + 1);
+    if (!this.replica?.inFlight || this.#isUnsent(seqLast)) this.renumber(seqLast + 1);
   }
 
-  /** The submission in flight takes the next `seq`, or this one: its own belongs to another (a store was lost). */
+  /** What is in flight or is next takes another `seq`: its own belongs to another (a store was lost). */
   renumber(least = 0): void {
-    this.replace(renumbered((this.replica as Replica).toJSON(), least));
+    this.replica?.renumber(least);
   }
 
   /** Is what never was sent in flight under a `seq` up to this one? */
@@ -354,16 +351,6 @@ export class Replicator {
     const operations = difference(before, after);
     if (operations.length) this.#by(null, () => this.events.onView(before, operations, after, null));
   }
-}
-
-function renumbered({ inFlight, seqNext, ...saved }: SavedReplica, least: number): SavedReplica {
-  if (!inFlight) return { ...saved, inFlight, seqNext };
-  const seq = Math.max(seqNext, least);
-  return {
-    ...saved,
-    inFlight: { ...inFlight, submission: { ...inFlight.submission, seq } },
-    seqNext: seq + 1,
-  };
 }
 
 /** Is it, as it was committed, what is in flight? */

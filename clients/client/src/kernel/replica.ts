@@ -180,6 +180,14 @@ export class Replica {
     this.#inFlight = null;
   }
 
+  /** What is in flight, or is next, takes a `seq` not below this one: its own belongs to another. */
+  renumber(least: number): void {
+    const flying = this.#inFlight;
+    const seq = Math.max(least, this.#seqNext);
+    this.#seqNext = flying ? seq + 1 : seq;
+    this.#inFlight = flying && { ...flying, submission: { ...flying.submission, seq } };
+  }
+
   /** A buffered edit can't be sent any more, for a test in it fails on what others wrote. */
   #drop(document: Json, edit: Operations, error: unknown): void {
     if (!(error instanceof PatchError)) throw error;

@@ -61,6 +61,14 @@ test("nor where the server doesn't say which numbers it knows", () => {
   expect(replicator.next()).toMatchObject({ seq: 7, patch: write("new ") });
 });
 
+test("an edit under another seq can be undone as before", () => {
+  const replicator = restored();
+  replicator.edit(write("new "));
+  replicator.resume({ version: 10, epoch: 1, changes: [], seq_last: 6 });
+  replicator.undo();
+  expect(view(replicator)).toEqual({ text: "" });
+});
+
 test("an edit that the record has, and that was sent although that could not be stored, is there once", () => {
   const first = restored();
   first.edit(write("kept"));

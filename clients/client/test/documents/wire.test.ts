@@ -681,6 +681,16 @@ describe("a refusal", () => {
     expect(document.snapshot.view).toEqual({ title: "One" });
   });
 
+  test("for a seq that belongs to something else keeps what can be undone", async () => {
+    await start();
+    document.set("/title", "One");
+    await settle();
+    tell("ERROR", { code: "SEQ_REUSED", message: "other content", ref: "op-1" });
+    document.undo();
+    expect(document.snapshot.view).toEqual({ title: "Sync" });
+    expect(document.snapshot.canRedo).toBe(true);
+  });
+
   test("for a seq that the server forgot is merged, and goes under one that it doesn't know", async () => {
     await start();
     document.set("/title", "One");
