@@ -447,10 +447,10 @@ export interface Environment {
   foreground: Signal | null;
   /** Tells when the user does something, to come back after 4408. Null: coming to the foreground is all. */
   activity: { subscribe(listener: () => void): () => void } | null;
-  /** Web Locks: one tab owns a queue. Null: this client is the only one of its store. */
-  locks: Locks | null;
-  /** A channel among the tabs of an origin. Null: no other tabs. */
-  channel: ((name: string) => Channel) | null;
+  /** One tab owns a queue. Undefined: Web Locks. Null: this client is the only one of its store. */
+  locks: Locks | null | undefined;
+  /** A channel among the tabs of an origin. Undefined: a BroadcastChannel. Null: no other tabs. */
+  channel: ((name: string) => Channel) | null | undefined;
 }
 
 /** Something that is on or off, and tells. */

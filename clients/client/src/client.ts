@@ -86,7 +86,7 @@ class GatewayClient implements Client, Peer {
   /** Where others may have the same store open, the tabs agree on who leads; what does that is loaded first. */
   async #start(name: string | undefined): Promise<void> {
     const { locks, channel } = this.#environment;
-    if (name !== undefined && locks && channel) {
+    if (name !== undefined && locks !== null && channel !== null) {
       const part = await import("./tabs/tabs.js").catch((cause) => this.#withoutStore(cause));
       if (this.#isClosed) return;
       const events = this.#tabEvents();

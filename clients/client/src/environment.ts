@@ -1,6 +1,6 @@
 /** What the platform gives, found when a client is made: nothing here runs at import. */
 
-import type { Channel, Environment, Json, Locks, Signal, Socket } from "./api.js";
+import type { Environment, Signal, Socket } from "./api.js";
 
 /** The globals that some platforms lack (React Native has no `document`, Node 20 no `WebSocket`). */
 interface Globals {
@@ -32,8 +32,9 @@ export function environmentOf(given: Partial<Environment> = {}): Environment {
     network: networkOf(globals),
     foreground: foregroundOf(globals),
     activity: activityOf(globals),
-    locks: locksOf(globals),
-    channel: channelOf(globals),
+    // Left undefined where there are some: what tabs make of them is loaded with tabs (tabs/platform.ts).
+    locks: globals.navigator?.locks ? undefined : null,
+    channel: globals.BroadcastChannel ? undefined : null,
     ...given,
   };
 }
@@ -69,39 +70,4 @@ function foregroundOf({ document }: Globals): Signal | null {
 function activityOf(globals: Globals): Environment["activity"] {
   if (!globals.document) return null;
   return { subscribe: (listener) => listen(globals, ["pointerdown", "keydown", "focus"], listener) };
-}
-
-function locksOf({ navigator }: Globals): Locks | null {
-  const manager = navigator?.locks;
-  if (!manager) return null;
-  const request = (name: string, options: LockOptions, onLost: () => void) =>
-    new Promise<() => void>((resolve, reject) => {
-      let end: (() => void) | null = null;
-      const held = () =>
-        new Promise<void>((release) => {
-          end = release;
-          resolve(release);
-        });
-      manager.request(name, options, held).catch((error) => (end ? onLost() : reject(error)));
-    });
-  return {
-    acquire: (name, { signal, onLost }) => request(name, { signal }, onLost),
-    steal: (name, { onLost }) => request(name, { steal: true }, onLost),
-  };
-}
-
-function channelOf({ BroadcastChannel }: Globals): Environment["channel"] {
-  if (!BroadcastChannel) return null;
-  return (name) => {
-    const inner = new BroadcastChannel(name);
-    const channel: Channel = {
-      onmessage: null,
-      post: (message) => inner.postMessage(message),
-      close: () => inner.close(),
-    };
-    inner.onmessage = (event) => channel.onmessage?.(event.data as Json);
-    // Node keeps its process alive for an open channel; a client shouldn't.
-    (inner as unknown as { unref?: () => void }).unref?.();
-    return channel;
-  };
 }

@@ -13,7 +13,7 @@ import {
   StoreFullError,
 } from "@collab/client";
 import { describe, expect, test, vi } from "vitest";
-import { environmentOf } from "../src/environment.js";
+import { locksOf } from "../src/tabs/platform.js";
 import { FakeSignal } from "./support/fake.js";
 import { type Event, People } from "./support/people.js";
 import { until } from "./support/until.js";
@@ -56,7 +56,7 @@ class MortalTab {
   constructor() {
     const { wire, environment } = cuttable();
     this.#wire = wire;
-    const locks = environmentOf().locks as Locks;
+    const locks = locksOf();
     const kept = (release: () => void) => {
       this.#releases.push(release);
       return release;
@@ -522,7 +522,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     await opened(one, ben.id);
     wire.isCut = true;
     const { isReached, goOn, pass } = gate();
-    const locks = environmentOf().locks as Locks;
+    const locks = locksOf();
     const steal: Locks["steal"] = async (name, options) => {
       await pass();
       return locks.steal(name, options);

@@ -1,9 +1,9 @@
 /** Cursors between texts: the sender's, the confirmed one, the view, and the one counted in UTF-16. */
 
 import type { Cursor, Json } from "../api.js";
-import { carried } from "../documents/change.js";
+import { deltaOf } from "../documents/change.js";
 import { valueAt } from "../documents/conflicts.js";
-import { carriedOffset, type Operations, textDifference, toCodePoints, toUnits } from "../kernel/index.js";
+import { carriedOffset, type Operations, toCodePoints, toUnits } from "../kernel/index.js";
 
 export const NOWHERE: Cursor = Object.freeze({ field: "" });
 
@@ -21,11 +21,13 @@ function textAt(document: Json, field: string): Json | undefined {
 
 const pathOf = (field: string): string => (field.startsWith("/") ? field : `/${field}`);
 
-/** The cursor with its offsets changed; an offset that becomes null is left out. */
-function mapped(cursor: Cursor, change: (offset: number) => number | null): Cursor {
-  const { field, position, anchor } = cursor;
-  const [at, from] = [position, anchor].map((offset) => (offset === undefined ? null : change(offset)));
-  return { field, ...(at == null ? {} : { position: at }), ...(from == null ? {} : { anchor: from }) };
+/** The cursor with its offsets changed. */
+function mapped({ field, position, anchor }: Cursor, change: (offset: number) => number): Cursor {
+  return {
+    field,
+    ...(position === undefined ? {} : { position: change(position) }),
+    ...(anchor === undefined ? {} : { anchor: change(anchor) }),
+  };
 }
 
 /** Offsets in the field's text, counted otherwise; without a text they stay. */
@@ -40,23 +42,21 @@ export const fromUnits = (cursor: Cursor, view: Json): Cursor => recounted(curso
 /** Offsets in code points, as UTF-16 units. */
 export const toUnitsOf = (cursor: Cursor, view: Json): Cursor => recounted(cursor, view, toUnits);
 
-/** A cursor in one document's text, in another's. `stays`: before what is inserted right at it. */
-export function between(cursor: Cursor, from: Json, to: Json, stays: boolean): Cursor {
-  const [before, after] = [textAt(from, cursor.field), textAt(to, cursor.field)];
-  if (before === after) return cursor;
-  if (typeof before !== "string" || typeof after !== "string") return { field: cursor.field };
-  const delta = textDifference(before, after);
-  return mapped(cursor, (offset) => carriedOffset(delta, offset, stays));
-}
-
-/** A cursor past a change of the view; the same object where it stays. */
-export function carriedCursor(
+/**
+ * A cursor in one document's text, in another's, to which `operations` lead where they are known; the same object
+ * where it stays. `stays`: before what is inserted right at it.
+ */
+export function between(
   cursor: Cursor,
-  change: { before: Json; after: Json; operations: Operations },
+  from: Json,
+  to: Json,
   stays: boolean,
+  operations: Operations = [],
 ): Cursor {
-  if (cursor.position === undefined) return cursor;
-  const { field } = cursor;
-  if (textAt(change.before, field) === textAt(change.after, field)) return cursor;
-  return mapped(cursor, (offset) => carried(change, pathOf(field), offset, stays));
+  const { field, position } = cursor;
+  const [before, after] = [textAt(from, field), textAt(to, field)];
+  if (before === after || position === undefined) return cursor;
+  if (typeof before !== "string" || typeof after !== "string") return { field };
+  const delta = deltaOf(operations, pathOf(field), before, after);
+  return mapped(cursor, (offset) => carriedOffset(delta, offset, stays));
 }

@@ -6,7 +6,7 @@ import type { Step } from "../documents/confirmed.js";
 import type { Operations } from "../kernel/index.js";
 import { Timer } from "../timer.js";
 import type { Payload } from "../wire.js";
-import { between, carriedCursor, fromUnits, isSame, NOWHERE, toUnitsOf } from "./cursors.js";
+import { between, fromUnits, isSame, NOWHERE, toUnitsOf } from "./cursors.js";
 
 /** What a room needs of its document. */
 export interface RoomDocument {
@@ -131,11 +131,12 @@ export class Room extends Cell<PresenceSnapshot> implements PresenceRoom {
 
   /** The view changed: cursors go along. Its author's own cursor stands after what was inserted at it. */
   onView(before: Json, operations: Operations, after: Json, author: string | null): void {
-    const change = { before, after, operations };
-    this.#own = carriedCursor(this.#own, change, author !== this.document.context.clientId());
+    const clientId = this.document.context.clientId();
+    this.#own = between(this.#own, before, after, author !== clientId, operations);
     for (const entry of this.#entries.values()) {
-      const moved = carriedCursor(entry.cursor, change, author !== entry.presence.client_id);
-      if (moved === entry.cursor) continue;
+      const { cursor, presence } = entry;
+      const moved = between(cursor, before, after, author !== presence.client_id, operations);
+      if (moved === cursor) continue;
       entry.cursor = moved;
       entry.shown = null;
     }

@@ -6,7 +6,7 @@
  * Each tab has a lock of its own, too: when a following one ends, however that is, the leading one gets it.
  */
 
-import type { Channel, Connection, Environment, Json } from "../api.js";
+import type { Channel, Connection, Environment, Json, Locks } from "../api.js";
 import type { Sender } from "../documents/context.js";
 import type { Registry } from "../registry.js";
 import type { Keeper } from "../store/keeper.js";
@@ -14,6 +14,7 @@ import { Timer } from "../timer.js";
 import { type Payload, randomName } from "../wire.js";
 import { TabHost } from "./host.js";
 import type { Meta, Note, Wish } from "./notes.js";
+import { broadcastChannel, locksOf } from "./platform.js";
 import { handOver, takeOver } from "./takeover.js";
 
 export { takeOver };
@@ -46,6 +47,7 @@ export class Tabs {
   #host: TabHost | null = null;
   #leader: string | null = null;
   #tab: string;
+  #locks: Locks;
   #giveUp = new AbortController(); // of the lead, and of what is waited for in it
   #live: Promise<() => void> | undefined;
   #isClosed = false;
@@ -66,6 +68,7 @@ export class Tabs {
     private readonly events: TabEvents,
   ) {
     this.#tab = randomName(environment.random);
+    this.#locks = environment.locks ?? locksOf();
     this.#silence = new Timer(environment);
   }
 
@@ -78,8 +81,8 @@ export class Tabs {
   start(): Promise<void> {
     const { isVisible } = this.events.wanted();
     if (!isVisible) this.#wished = { isVisible }; // in the other tabs as well
-    this.#channel = this.environment.channel?.(this.name) ?? null;
-    if (this.#channel) this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
+    this.#channel = (this.environment.channel ?? broadcastChannel)(this.name);
+    this.#channel.onmessage = (note) => this.#onNote(note as unknown as Note);
     void this.#begin();
     return new Promise((resolve) => {
       this.#decided = resolve;
@@ -89,32 +92,32 @@ export class Tabs {
   /** A tab has its own lock before it says anything. */
   async #begin(): Promise<void> {
     this.#live = this.#lockOf(this.#tab);
-    await this.#live?.catch(() => {}); // closed before it had it
+    await this.#live.catch(() => {}); // closed before it had it
     if (this.#isClosed) return this.#decided();
     this.#seek();
     this.#ask();
     this.#unsubscribe = this.environment.foreground?.subscribe(() => this.isLeading || this.#ask());
   }
 
-  #lockOf(tab: string): Promise<() => void> | undefined {
+  #lockOf(tab: string): Promise<() => void> {
     const { signal } = this.#giveUp;
-    return this.environment.locks?.acquire(`${this.name} ${tab}`, { signal, onLost: () => {} });
+    return this.#locks.acquire(`${this.name} ${tab}`, { signal, onLost: () => {} });
   }
 
   async #gone(tab: string): Promise<void> {
-    (await this.#lockOf(tab))?.();
+    (await this.#lockOf(tab))();
     await new Promise<void>((resolve) => this.environment.setTimeout(resolve, LAST_WORDS_MS));
   }
 
   /** Waits for the lock, or takes it. */
   #seek(isStealing = false): void {
-    const { locks } = this.environment;
     const { signal } = (this.#giveUp = new AbortController());
     const onLost = () => void this.#stepDown();
-    const { name } = this;
-    const wanted = isStealing ? locks?.steal(name, { onLost }) : locks?.acquire(name, { signal, onLost });
+    const wanted = isStealing
+      ? this.#locks.steal(this.name, { onLost })
+      : this.#locks.acquire(this.name, { signal, onLost });
     wanted
-      ?.then(
+      .then(
         (release) => (signal.aborted ? release() : this.#lead(release)),
         () => {}, // not wanted any more before it was this tab's turn
       )
