@@ -6,8 +6,6 @@ import { RequestError } from "./errors.js";
 import type { HttpApi } from "./http.js";
 import { keyOf, type Payload, summaryOf } from "./wire.js";
 
-const PAGE = 200;
-
 /** By name; null is one that was removed: a page that is on its way may have it still. */
 type Items = Map<string, Summary | null>;
 
@@ -61,15 +59,9 @@ export class LiveCalendar extends Cell<CalendarSnapshot> implements Calendar {
     this.#show(false);
   }
 
-  /** Page by page from where a page ended, or from the beginning. */
-  async #fetch(start?: string): Promise<Items> {
-    const items: Summary[] = [];
-    for (let after: string | null | undefined = start; after !== null; ) {
-      const query = { calendarId: this.id, limit: PAGE, ...(after && { after }) };
-      const page = await (await this.http()).list("event", query);
-      items.push(...page.items);
-      after = page.next;
-    }
+  /** From where a page ended, or from the beginning. */
+  async #fetch(after?: string): Promise<Items> {
+    const items = await (await this.http()).events(this.id, after);
     this.failures = 0;
     return itemsOf(items);
   }

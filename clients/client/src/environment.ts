@@ -4,8 +4,7 @@ import type { Environment, Signal, Socket } from "./api.js";
 
 /** The globals that some platforms lack (React Native has no `document`, Node 20 no `WebSocket`). */
 interface Globals {
-  WebSocket?: new (url: string, protocols: string[]) => Socket;
-  fetch?: typeof fetch;
+  WebSocket: new (url: string, protocols: string[]) => Socket;
   document?: EventTarget & { visibilityState: string };
   navigator?: { onLine?: boolean; locks?: LockManager };
   addEventListener?: EventTarget["addEventListener"];
@@ -17,14 +16,8 @@ interface Globals {
 export function environmentOf(given: Partial<Environment> = {}): Environment {
   const globals = globalThis as unknown as Globals;
   return {
-    webSocket: (url, protocols) => {
-      if (!globals.WebSocket) throw new Error("No WebSocket here: pass environment.webSocket.");
-      return new globals.WebSocket(url, protocols);
-    },
-    fetch: (url, init) => {
-      if (!globals.fetch) throw new Error("No fetch here: pass environment.fetch.");
-      return globals.fetch(url, init);
-    },
+    webSocket: (url, protocols) => new globals.WebSocket(url, protocols), // throws where there is none
+    fetch: (url, init) => fetch(url, init),
     now: () => (globals.performance ?? Date).now(), // not set back with the device's clock
     random: () => Math.random(),
     setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),

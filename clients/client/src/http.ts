@@ -10,6 +10,7 @@ import type {
   ListPage,
   ListQuery,
   SearchQuery,
+  Summary,
 } from "./api.js";
 import { mayBeTyping } from "./documents/typing.js";
 import { RequestError } from "./errors.js";
@@ -22,6 +23,7 @@ interface Answer {
 }
 
 const TIMEOUT_MS = 20_000;
+const CALENDAR_PAGE = 200;
 const HISTORY_LIMIT = 50;
 const HISTORY_SPAN = 500;
 /** Typing goes on over pauses that are shorter. */
@@ -179,6 +181,17 @@ export class HttpApi {
     const answer = await this.request("GET", path, "items", { ...query, calendar_id: calendarId });
     const { items = [], next } = (answer ?? {}) as { items?: Payload[]; next?: string };
     return { next: parameter(next, "after"), items: items.map(summaryOf) };
+  }
+
+  /** All of a calendar, page by page, from where a page ended or from the beginning. */
+  async events(calendarId: string, start?: string): Promise<Summary[]> {
+    const found: Summary[] = [];
+    for (let after: string | null | undefined = start; after !== null; ) {
+      const page = await this.list("event", { calendarId, limit: CALENDAR_PAGE, ...(after && { after }) });
+      found.push(...page.items);
+      after = page.next;
+    }
+    return found;
   }
 
   async search({ userId, ...query }: SearchQuery): Promise<Json> {

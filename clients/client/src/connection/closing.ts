@@ -12,37 +12,43 @@ import type { ConnectionReason } from "../api.js";
 export interface Verdict {
   next: "retry" | "token" | "user" | "poll" | "deny";
   reason: ConnectionReason;
-  afterMs?: number;
+  afterMs?: number | undefined;
 }
 
 const SLOW_MS = 60_000;
 
+const verdict = (next: Verdict["next"], reason: ConnectionReason, afterMs?: number): Verdict => ({
+  next,
+  reason,
+  afterMs,
+});
+
 export function verdictOf(code: number, reason: string): Verdict {
   switch (code) {
     case 4401:
-      return { next: "token", reason: "token" };
+      return verdict("token", "token");
     case 4403:
-      if (reason === "origin") return { next: "deny", reason: "origin" };
-      return { next: "poll", reason: reason === "killed" ? "killed" : "not_enabled" };
+      if (reason === "origin") return verdict("deny", "origin");
+      return verdict("poll", reason === "killed" ? "killed" : "not_enabled");
     case 4408:
-      return { next: "user", reason: "idle" };
+      return verdict("user", "idle");
     case 4409:
-      return { next: "deny", reason: "replaced" };
+      return verdict("deny", "replaced");
     case 4429:
-      return { next: "retry", reason: "slow", afterMs: SLOW_MS };
+      return verdict("retry", "slow", SLOW_MS);
     case 4503:
-      return { next: "retry", reason: "full", ...paceOf(reason) };
+      return verdict("retry", "full", paceOf(reason));
     case 1002:
     case 1007:
     case 1008:
     case 1009:
-      return { next: "deny", reason: "protocol" };
+      return verdict("deny", "protocol");
     default:
-      return { next: "retry", reason: "lost" };
+      return verdict("retry", "lost");
   }
 }
 
-function paceOf(reason: string): { afterMs?: number } {
+function paceOf(reason: string): number | undefined {
   const found = /retry_after_ms=(\d+)/.exec(reason);
-  return found ? { afterMs: Number(found[1]) } : {};
+  return found ? Number(found[1]) : undefined;
 }

@@ -193,7 +193,6 @@ export class ServerConnection {
       onClosed: (code, reason, isOpened) => this.#onClosed(link, code, reason, isOpened),
     });
     this.#link = link;
-    link.open();
   }
 
   /** Who was here before says so: in a storm they come first. */

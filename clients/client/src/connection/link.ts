@@ -28,19 +28,16 @@ export class Link {
   #heardAt: number | null = null; // null: an answer is awaited
 
   constructor(
-    private readonly url: string,
-    private readonly auth: Payload,
+    url: string,
+    auth: Payload,
     private readonly environment: Environment,
     private readonly events: LinkEvents,
   ) {
     this.#timer = new Timer(environment);
-  }
-
-  open(): void {
     this.#timer.set(OPEN_TIMEOUT_MS, () => this.#lost());
     let socket: Socket;
     try {
-      socket = this.environment.webSocket(this.url, [SUBPROTOCOL]);
+      socket = environment.webSocket(url, [SUBPROTOCOL]);
     } catch {
       this.#timer.set(0, () => this.#lost());
       return;
@@ -48,7 +45,7 @@ export class Link {
     this.#socket = socket;
     socket.onopen = () => {
       this.#isOpened = true;
-      this.send("AUTH", this.auth);
+      this.send("AUTH", auth);
     };
     socket.onmessage = (event) => this.#onMessage(event.data);
     socket.onclose = (event) => this.#onClosed(event.code, event.reason);

@@ -111,6 +111,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   begin(): void {
     this.state.replicator.begin();
     this.state.becomeReady();
+    this.state.refresh();
   }
 
   delete(): Promise<void> {
@@ -133,7 +134,7 @@ export class Document<T = Json> implements SharedDocument<T> {
   }
 
   ready(): Promise<void> {
-    return this.state.ready.wait(1, this.state.status === "loading" ? 0 : 1);
+    return this.until(({ status }) => status !== "loading");
   }
 
   async saved(): Promise<void> {
@@ -322,7 +323,6 @@ export class Document<T = Json> implements SharedDocument<T> {
     this.wire.outbox.close();
     this.presence.setTyping(false);
     this.state.presence.close();
-    this.state.ready.reached(1);
     this.state.saved.reject(this.#closed());
     await this.state.store();
     this.state.refresh();

@@ -35,9 +35,15 @@ export class Outbox {
     this.#isUrgent ||= !isTyping;
     const dueAt = Math.max(now, this.#isUrgent ? now : this.#typingDueAt(now), this.#blockedUntil);
     if (dueAt >= this.#dueAt) return;
-    this.#clear();
+    this.close();
     if (dueAt <= now) this.flush();
-    else this.#arm(dueAt, now);
+    else {
+      this.#dueAt = dueAt;
+      this.#timer.set(dueAt - now, () => {
+        this.close();
+        this.flush();
+      });
+    }
   }
 
   #typingDueAt(now: number): number {
@@ -46,14 +52,6 @@ export class Outbox {
     const first = this.#sentAt.at(-PATCHES_MAX) ?? Number.NEGATIVE_INFINITY;
     const isClose = now < last + CLOSEST * intervalMs;
     return Math.max(isClose ? last + LATEST * intervalMs : now, first + PATCHES_MAX * intervalMs);
-  }
-
-  #arm(dueAt: number, now: number): void {
-    this.#dueAt = dueAt;
-    this.#timer.set(dueAt - now, () => {
-      this.#dueAt = Number.POSITIVE_INFINITY;
-      this.flush();
-    });
   }
 
   /** Is a later time set at which it goes by itself? */
@@ -69,16 +67,13 @@ export class Outbox {
   /** The server wants to hear nothing for so long; what there is goes then. */
   block(ms: number): void {
     this.#blockedUntil = this.environment.now() + ms;
-    this.#clear();
+    this.close();
     this.request(false);
   }
 
-  #clear(): void {
+  /** Nothing goes by itself any more. */
+  close(): void {
     this.#timer.end();
     this.#dueAt = Number.POSITIVE_INFINITY;
-  }
-
-  close(): void {
-    this.#clear();
   }
 }

@@ -68,7 +68,7 @@ export class Replicator {
 
   constructor(
     private readonly clientId: () => string,
-    private readonly strategies: Strategies,
+    readonly strategies: Strategies,
     readonly events: ReplicatorEvents,
   ) {}
 

@@ -1,15 +1,6 @@
 /** What is known of one document, as its snapshot tells it and its record keeps it. */
 
-import type {
-  DocumentSnapshot,
-  DocumentStatus,
-  Json,
-  Patch,
-  ProblemCode,
-  Role,
-  Strategies,
-  ViewChange,
-} from "../api.js";
+import type { DocumentSnapshot, DocumentStatus, Json, Patch, ProblemCode, Role, ViewChange } from "../api.js";
 import { Cell, Listeners } from "../cell.js";
 import { EditError, RequestError } from "../errors.js";
 import type { Operations } from "../kernel/index.js";
@@ -43,7 +34,6 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   /** Edits that left the view without being committed. */
   readonly refused = new Listeners<[error: Refusal, patch: Patch]>();
   readonly saved = new Waiters();
-  readonly ready = new Waiters();
   /** In a tab that follows: those of what it could not hand over. */
   conflicts: readonly Unresolved[] = [];
   /** Why it is forbidden. */
@@ -103,10 +93,6 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
       canRedo: !!replica?.undoStacks.redo.length,
       conflicts: leading?.conflicts.length ? [...leading.conflicts, ...this.conflicts] : this.conflicts,
     };
-  }
-
-  get strategies(): Strategies {
-    return this.context.strategies(this.type);
   }
 
   /** News of the tab that has the queue. */
@@ -190,7 +176,6 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     if (this.status === "closed") return;
     this.status = "ready";
     this.denial = null;
-    this.ready.reached(1);
   }
 
   /** The token doesn't grant it; or its name can't be one, which nothing else tells. */
@@ -201,7 +186,6 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.denial = new RequestError(code, message, isFault ? 400 : 403);
     this.isLive = false;
     this.status = "forbidden";
-    this.ready.reached(1);
     this.presence.leave();
     this.saved.reject(this.denial);
   }

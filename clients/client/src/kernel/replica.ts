@@ -49,9 +49,7 @@ export interface ReplicaOptions {
 }
 
 /** Versions are missing between what the replica has and what it was told: resume from its `version`. */
-export class GapError extends Error {
-  override name = "GapError";
-}
+export class GapError extends Error {}
 
 export class Replica {
   view: Json;
@@ -227,7 +225,7 @@ export class Replica {
     const flying = this.#inFlight;
     if (flying?.submission.seq !== seq) {
       if (patch) this.receive(version, patch);
-      else if (version > this.version) throw new GapError(`version ${version} answers what was given up`);
+      else if (version > this.version) throw new GapError(); // of what was given up
       return;
     }
     if (version <= this.version) {
@@ -235,7 +233,7 @@ export class Replica {
       return;
     }
     this.#expect(version);
-    if (!patch && flying.resubmitted) throw new GapError(`version ${version} answers one of several patches`);
+    if (!patch && flying.resubmitted) throw new GapError(); // of which of them?
     const predicted = settle(this.document, flying.edits.flat());
     const committed = lower(this.document, patch ?? flying.submission.patch, {}, null);
     const before = this.document;
@@ -308,9 +306,7 @@ export class Replica {
   }
 
   #expect(version: number): void {
-    if (version !== this.version + 1) {
-      throw new GapError(`version ${version} after ${this.version}: changes are missing`);
-    }
+    if (version !== this.version + 1) throw new GapError();
   }
 
   /** A change of `document`, past the submission in flight and what waits. */

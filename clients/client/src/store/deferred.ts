@@ -4,11 +4,11 @@ import type { Store } from "../api.js";
 import { lazy } from "../lazy.js";
 
 export function deferredStore(name: string, load: () => Promise<Store>): Store {
-  let isUsed = false;
   const loaded = lazy(load);
+  let used: Promise<Store> | undefined;
   const store = () => {
-    isUsed = true;
-    return loaded();
+    used = loaded();
+    return used;
   };
   return {
     name,
@@ -16,7 +16,7 @@ export function deferredStore(name: string, load: () => Promise<Store>): Store {
     write: async (changes) => (await store()).write(changes),
     keys: async (prefix) => (await store()).keys(prefix),
     close: async () => {
-      if (isUsed) await (await loaded()).close();
+      await (await used)?.close();
     },
   };
 }

@@ -132,10 +132,9 @@ export class TabRoom {
   }
 
   #commit(tab: string, id: string, patch: Patch, behind: number, before: Json | undefined): void {
-    const { view } = this.document.state;
+    const { view, replicator } = this.document.state;
     const since = behind ? this.#changes.slice(-behind).map(({ operations }) => operations) : [];
-    const strategies = this.document.state.strategies;
-    const operations = rebase(lower(before ?? view, patch, strategies), since);
+    const operations = rebase(lower(before ?? view, patch, replicator.strategies), since);
     apply(view, operations); // its tests hold here as well
     const merged = emit(view, operations, true);
     this.#acting = { tab, id };

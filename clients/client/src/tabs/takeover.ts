@@ -42,9 +42,9 @@ export function handOver(state: DocumentState): void {
 
 /** What this tab's replica had without an answer, merged with what the other tab stored. */
 function bringIn(old: Replica, state: DocumentState, own: readonly Unresolved[]): void {
-  const { replicator, strategies, view } = state;
+  const { replicator, view } = state;
   const { version } = state.confirmed;
-  const { patch, conflicts } = merge(old.document, old.view, view, strategies);
+  const { patch, conflicts } = merge(old.document, old.view, view, replicator.strategies);
   const stored = state.conflicts;
   state.conflicts = own; // they stand where the old view had them
   replicator.show(old.view, view);
