@@ -307,11 +307,11 @@ class GatewayClient implements Client, Peer {
     this.#refresh();
   }
 
-  /** The store fails; or it does no more, and has what waited, of which the documents don't know, or what they are. */
+  /** The store fails; or it does no more, or may do so, and has what could not be read, or takes what could not be written. */
   #onStore(): void {
     if (!this.#keeper.isFailing) void this.#openQueued();
     for (const document of this.#keeper.isFailing ? [] : this.#registry.documents)
-      void (document.state.replicator.replica ? document.state.store() : this.#registry.attach(document));
+      void (document.state.isUnread ? this.#registry.attach(document) : document.state.store());
     this.#tabs?.tellLeading();
     this.#refresh();
   }
@@ -325,7 +325,8 @@ class GatewayClient implements Client, Peer {
     const pending = all.reduce((sum, one) => sum + one.pending, 0);
     const { state } = this.connection.snapshot;
     const isConnected = state === "online" || state === "polling";
-    const waiting = isConnected ? "saving" : this.#keeper.isFailing ? "unsaved" : "offline";
+    const isUnsaved = this.#keeper.isFailing || this.#registry.documents.some(({ state }) => state.isUnread);
+    const waiting = isConnected ? "saving" : isUnsaved ? "unsaved" : "offline";
     this.sync.update({
       pending,
       isStored: all.every((one) => one.isStored),

@@ -54,7 +54,7 @@ export class Registry {
     const { state } = document;
     state.restored = this.started().then(() => state.restore());
     await state.restored;
-    if (state.status === "closed") return;
+    if (state.status === "closed" || (state.isUnread && this.#attached.has(state.key))) return;
     this.#attached.set(state.key, document);
     if (this.context.link()) document.wire.subscribe();
     else this.context.nudge(true);

@@ -167,7 +167,8 @@ export class Document<T = Json> implements SharedDocument<T> {
     const isEnded = () => this.snapshot.status === "closed";
     await this.until(({ isStored }) => isStored || keeper.isOwner || keeper.isFailing || isEnded());
     if (this.snapshot.isStored || (await state.store())) return;
-    if (keeper.isFailing) throw new StoreFullError(`${state.key} has edits that aren't stored.`);
+    if (keeper.isFailing || state.isUnread)
+      throw new StoreFullError(`${state.key} has edits that aren't stored.`);
     if (isEnded()) throw this.#closed();
     return this.stored(); // another tab has it by now
   }

@@ -44,6 +44,8 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   #isEditing = false;
   /** The view as the store has it; undefined where that isn't known. */
   stored: Json | undefined;
+  /** The store may have a record: nothing is written over it before it was read. */
+  isUnread = false;
   #edits = 0;
   #storedEdits = 0;
   #confirmed = new Confirmed();
@@ -103,9 +105,11 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
     this.refresh();
   }
 
-  /** What the store has. */
-  async load(): Promise<Saved | undefined> {
-    return (await this.context.keeper.load(`doc/${this.key}`)) as unknown as Saved | undefined;
+  /** What the store has; null where that can't be read now. */
+  async load(): Promise<Saved | undefined | null> {
+    const saved = await this.context.keeper.load(`doc/${this.key}`);
+    this.isUnread = saved === null;
+    return saved as unknown as Saved | undefined | null;
   }
 
   refresh(): void {
@@ -211,7 +215,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   async store(): Promise<boolean> {
     if (!this.replicator.replica) return true;
     await this.restored;
-    return this.#write();
+    return !this.isUnread && this.#write();
   }
 
   async #write(): Promise<boolean> {
@@ -249,7 +253,7 @@ export class DocumentState implements ReplicatorEvents, RoomDocument {
   async restore(): Promise<void> {
     const saved = await this.load();
     if (!saved || this.stored !== undefined) {
-      // There is nothing, or it was taken over from another tab.
+      void this.store(); // there is nothing, or it was taken over from another tab
     } else if (this.replicator.replica) {
       const part = await import("../tabs/tabs.js").catch((cause) =>
         this.#setAside(saved, cause, "STORE_UNAVAILABLE", "A part of the client can't be loaded"),

@@ -17,9 +17,11 @@ export class Keeper {
   #reading = 0; // one lead may end, and another begin, while it still reads
   #isFailing = false;
   #isLeaderFailing = false;
-  /** Told when `isFailing` is another. */
+  /** Told when `isFailing` is another, and when it is time to read again what could not be read. */
   readonly changed = new Listeners();
   #timer: Timer;
+  #readTimer: Timer;
+  #unread = new Set<string>(); // keys and prefixes of which was told
 
   constructor(
     private store: Store,
@@ -27,6 +29,7 @@ export class Keeper {
     private readonly onProblem: (problem: Problem) => void,
   ) {
     this.#timer = new Timer(environment);
+    this.#readTimer = new Timer(environment);
   }
 
   /** Did the owner's last write fail, or is the store another user's? Then edits are in memory only. */
@@ -78,14 +81,14 @@ export class Keeper {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** What is stored, as it was saved; undefined where there is nothing or it can't be read. */
+  /** What is stored, as it was saved; undefined where there is nothing or it is corrupt, null where it can't be read now. */
   async load(key: string): Promise<Json | undefined> {
     if (!this.isOwner) return undefined;
     try {
       return await twice(() => this.store.read(key));
     } catch (error) {
-      this.#tell(error, `What was stored as ${key} can't be read; it comes from the server.`);
-      return undefined;
+      this.#onUnread(key, error, `What was stored as ${key} can't be read; it comes from the server.`);
+      return error instanceof StoreCorruptError ? undefined : null;
     }
   }
 
@@ -94,9 +97,15 @@ export class Keeper {
     try {
       return this.isOwner ? await twice(() => this.store.keys(prefix)) : [];
     } catch (error) {
-      this.#tell(error, "The store can't be read.");
+      this.#onUnread(prefix, error, "The store can't be read.");
       return [];
     }
+  }
+
+  #onUnread(key: string, error: unknown, message: string): void {
+    this.#readTimer.set(RETRY_MS, () => this.changed.tell());
+    if (!this.#unread.has(key)) this.#tell(error, message);
+    this.#unread.add(key);
   }
 
   /** Save what `state` gives when its turn comes (undefined deletes). True when it is durable, false when not. */
@@ -114,6 +123,7 @@ export class Keeper {
     else if (this.#isWriting) await this.#written();
     this.isOwner = false;
     this.#timer.end();
+    this.#readTimer.end();
     await this.store.close().catch(() => {});
   }
 

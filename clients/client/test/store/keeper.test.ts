@@ -1,7 +1,14 @@
 /** A store that fails for a while, with the clock in the test's hand. */
 
-import { createClient, type Json, memoryStore, type Store, StoreFullError } from "@collab/client";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import {
+  createClient,
+  type Json,
+  memoryStore,
+  type Problem,
+  type Store,
+  StoreFullError,
+} from "@collab/client";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Keeper } from "../../src/store/keeper.js";
 import { FakePlatform } from "../support/fake.js";
 
@@ -179,6 +186,85 @@ test("a record that is read late stays though the server has told the document b
   expect(document.snapshot.version).toBeLessThan(7);
   await vi.waitFor(() => expect(subscribed()).toBe(2));
   await client.close();
+});
+
+describe("unsent edits in a record that can't be read", () => {
+  const ID = { resource: "event", resource_type: "event", resource_id: "1" };
+  const subscribed = (platform: FakePlatform) =>
+    platform.socket.sent.filter(({ type }) => type === "SUBSCRIBE").length;
+
+  /** A client whose document the server has told while its record could not be read. */
+  async function told(store: Store) {
+    const platform = new FakePlatform();
+    platform.foreground.turn(false); // no PING, which nobody here would answer
+    const environment = platform.environment();
+    const client = createClient({ url: "ws://gateway/realtime", getToken: () => "", store, environment });
+    const problems: Problem[] = [];
+    client.onProblem((problem) => problems.push(problem));
+    const document = client.open<{ title: string }>("event", "1");
+    await settle();
+    platform.socket.admit();
+    await settle();
+    const state = { title: "Theirs" };
+    platform.socket.tell("SUBSCRIBE_ACK", { ...ID, version: 7, epoch: 1, role: "editor", state });
+    await settle();
+    expect(document.snapshot).toMatchObject({ isLive: true, version: 7, view: state });
+    return { platform, client, document, problems };
+  }
+
+  test("are there, and sent, when the store recovers after the server told the document", async () => {
+    const values = await withEdit();
+    const record = structuredClone(values.get("doc/event:1"));
+    const { trouble, store } = troubled(values);
+    const { platform, client, document } = await told(store);
+    document.set("/location", "Room 1");
+    await expect(document.stored()).rejects.toBeInstanceOf(StoreFullError);
+    trouble.isOn = false;
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), { timeout: 20_000 });
+    expect(document.snapshot.view).toEqual({ title: "Unsent", location: "Room 1" });
+    await document.stored();
+    expect(values.get("queue/event:1")).toBe(1);
+    expect(values.get("doc/event:1")).not.toEqual(record);
+    await client.close();
+  });
+
+  test("are left alone by a store that takes what it is given, and read when it can be", async () => {
+    const values = await withEdit();
+    const inner = memoryStore(values);
+    const record = structuredClone(values.get("doc/event:1"));
+    let isReadable = false;
+    const read = (key: string) =>
+      isReadable || !key.startsWith("doc/") ? inner.read(key) : Promise.reject(new Error("not now"));
+    const { platform, client, document, problems } = await told({ ...inner, read });
+    await vi.advanceTimersByTimeAsync(2 * RETRY_MS);
+    expect(values.get("doc/event:1")).toEqual(record);
+    expect(values.get("queue/event:1")).toBe(1);
+    expect(problems.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE"]); // once
+    expect(subscribed(platform)).toBe(1);
+    isReadable = true;
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), { timeout: 20_000 });
+    expect(document.snapshot).toMatchObject({ view: { title: "Unsent" }, pending: 1 });
+    await client.close();
+  });
+
+  test("may be there: what is made offline meanwhile counts as unsaved, until it is known that there are none", async () => {
+    const values = new Map<string, Json>();
+    const inner = memoryStore(values);
+    let isReadable = false;
+    const read = (key: string) => (isReadable ? inner.read(key) : Promise.reject(new Error("not now")));
+    const { client, document } = offline({ ...inner, read });
+    await settle();
+    document.create({ title: "New" });
+    await expect(document.stored()).rejects.toBeInstanceOf(StoreFullError);
+    expect(client.sync.snapshot).toMatchObject({ state: "unsaved", isStored: false });
+    isReadable = true;
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    expect(client.sync.snapshot).toMatchObject({ state: "offline", isStored: true });
+    expect(JSON.stringify(values.get("doc/event:1"))).toContain("New");
+    await client.close();
+  });
 });
 
 test("what waits to be sent is looked for again when the store recovers", async () => {
