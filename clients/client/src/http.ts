@@ -38,7 +38,7 @@ export class HttpApi {
     private readonly options: ClientOptions,
     private readonly environment: Environment,
   ) {
-    this.#base = options.url.replace(/^ws/, "http").replace(/\/realtime\/?$/, "/v1");
+    this.#base = options.url.replace(/^ws/, "http").replace(/\/realtime\/?(\?.*)?$/, "/v1");
   }
 
   /**

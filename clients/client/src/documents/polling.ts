@@ -12,7 +12,7 @@ import type { DocumentWire } from "./wire.js";
 
 type Fetched = Missing & { document: Json };
 
-/** One round, as long as it `isOn`. Rejects where there is no answer to anything. */
+/** One round, as long as it `isOn`. Rejects where the gateway answered nothing of it, not even with a refusal. */
 export async function pollAll(
   documents: readonly Document<Json>[],
   calendars: readonly { poll(): Promise<void> }[],
@@ -28,7 +28,7 @@ export async function pollAll(
   ];
   const failures: unknown[] = [];
   for (const ask of polls) {
-    if (isOn()) await ask().catch((error) => failures.push(error));
+    if (isOn()) await ask().catch((error) => error instanceof RequestError || failures.push(error));
   }
   if (failures.length && failures.length === polls.length) throw failures[0];
 }
@@ -55,7 +55,8 @@ async function fetchMissing(state: DocumentState, wire: DocumentWire, isOn: () =
   const seen = version === undefined ? {} : { since: version as number, epoch: epoch as number };
   const http = await state.context.http();
   const answer = await http.document(resourcePath(state.type, state.id), seen);
-  if (!answer || !isOn()) return;
+  if (!isOn()) return;
+  if (!answer) return state.becomeReady(); // it may be seen, again perhaps
   const { document, ...missing } = answer as unknown as Fetched;
   const { needsState } = wire;
   try {

@@ -154,6 +154,29 @@ describe("the gateway's refusal", () => {
     );
     expect(document.snapshot.status).toBe("forbidden");
   });
+
+  test("to show the document ends when it may be seen again, with nothing new in it", async () => {
+    await poll(
+      () => nothingNew,
+      () => problem(403, "FORBIDDEN"),
+    );
+    platform.answer = () => nothingNew;
+    await vi.advanceTimersByTimeAsync(90_000);
+    expect(document.snapshot).toMatchObject({ status: "ready", view: { title: "Sync" } });
+    document.set("/title", "One");
+  });
+});
+
+test.each([
+  "ws://gateway/realtime?resource=event:1",
+  "ws://gateway/realtime/",
+  "ws://gateway/app/realtime/?a=1",
+])("with %s as its address the same gateway is asked", async (url) => {
+  const other = createClient({ url, getToken, store: memoryStore(), environment: platform.environment() });
+  platform.answer = () => ({ status: 200, body: { items: [] } });
+  await other.list("event");
+  expect(platform.requests.at(-1)).toMatch(/^GET (\/app)?\/v1\/resources\/event$/);
+  await other.close();
 });
 
 test("one resource that can't be read keeps no other from being read and sent", async () => {
@@ -173,6 +196,33 @@ test("one resource that can't be read keeps no other from being read and sent", 
   await vi.advanceTimersByTimeAsync(2_000);
   expect(other.snapshot).toMatchObject({ pending: 0, version: 8 });
   expect(client.connection.snapshot).toMatchObject({ state: "polling", reason: "killed" });
+});
+
+test("a refused edit doesn't end the polling that took the place of sockets that don't open", async () => {
+  const other = client.open<Event>("event", "2");
+  let isRefusing = false;
+  const lunch = { status: 200, body: { version: 7, epoch: 1, document: { title: "Lunch" } } };
+  platform.answer = (method, url) => {
+    if (method === "POST")
+      return isRefusing ? problem(503, "UNAVAILABLE") : { status: 200, body: { version: 6 } };
+    return url.searchParams.has("since") ? nothingNew : lunch;
+  };
+  while (client.connection.snapshot.state !== "polling") {
+    platform.socket.end(1006);
+    await vi.advanceTimersByTimeAsync(5_000);
+  }
+  const polling = { state: "polling", reason: "lost" };
+  expect(client.connection.snapshot).toMatchObject(polling);
+  expect(other.snapshot.status).toBe("ready");
+  isRefusing = true;
+  document.set("/location", "Room 1");
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(platform.requests.at(-1)).toMatch("POST");
+  expect(client.connection.snapshot).toMatchObject(polling);
+  isRefusing = false;
+  document.set("/location", "Room 2");
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(document.snapshot).toMatchObject({ pending: 0, version: 6 });
 });
 
 describe("while somebody edits", () => {

@@ -88,6 +88,12 @@ test("an edit goes with its base, its seq and the epoch, and the rest waits for 
   expect(op()?.payload.operations).toEqual([{ op: "add", path: "/location", value: "Room 2" }]);
 });
 
+test("how many are there is told though none of them is listed", async () => {
+  await start();
+  tell("PRESENCE_STATE", { presences: [], count: 300 });
+  expect(document.presence.snapshot).toEqual({ others: [], self: null, count: 300 });
+});
+
 describe("an edit that is made by whoever hears of a change", () => {
   /** Once, after the next change of the view. */
   const answer = (path: string, value: Json) => {
