@@ -52,6 +52,11 @@ async function edited(browser: Browser): Promise<[Person, Person, string]> {
   const ann = await Person.arrive(browser, event, "Ann");
   const bob = await Person.arrive(browser, event, "Bob");
   await ann.textbox("Location").fill("Room 7");
+  for (const name of ["Bob", "Cleo"]) {
+    await ann.textbox("Invite").fill(name);
+    await ann.page.keyboard.press("Enter");
+  }
+  await bob.button("Going").click();
   await ann.textbox("Description").fill(NOTES);
   await bob.sees("Description", NOTES);
   await bob.putCaret("Description", NOTES.indexOf("Numbers"));

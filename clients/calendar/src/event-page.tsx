@@ -6,14 +6,13 @@ import {
   CursorOverlay,
   HistoryPanel,
   PresenceIndicators,
-  useClient,
-  useField,
   usePresence,
   useRealtimeEvent,
   useTextField,
 } from "@collab/react";
 import { type ReactNode, useState } from "react";
-import { type Attendee, describe, type EventDocument, labelOf, textOf } from "./event.js";
+import { Attendance } from "./attendance.js";
+import { describe, type EventDocument, labelOf, textOf } from "./event.js";
 import { Nothing } from "./nothing.js";
 import { Times } from "./times.js";
 
@@ -85,45 +84,6 @@ function Text({ document, path, label }: FieldProps): ReactNode {
         <CursorOverlay document={document} path={path} target={field.ref} />
       </span>
     </label>
-  );
-}
-
-const ANSWERS = { ACCEPTED: "Going", TENTATIVE: "Maybe", DECLINED: "Not going" } as const;
-
-function Attendance({ document }: { document: Document }): ReactNode {
-  const me = useClient().connection.snapshot.userId;
-  const [value] = useField<Json, EventDocument>(document, "/attendees");
-  const attendees = (Array.isArray(value) ? value : []) as unknown as Attendee[];
-  const mine = attendees.find(({ user_id }) => user_id === me);
-  const answer = (response_status: Attendee["response_status"]) => {
-    const index = attendees.findIndex(({ user_id }) => user_id === me);
-    const answered = { user_id: me, response_status };
-    if (index >= 0) document?.set(`/attendees/${index}/response_status`, response_status);
-    else if (Array.isArray(value)) document?.edit({ op: "add", path: "/attendees/-", value: answered });
-    else document?.set("/attendees", [answered]);
-  };
-  return (
-    <div className="attendance">
-      <fieldset aria-label="Are you coming?" disabled={me === null}>
-        {Object.entries(ANSWERS).map(([status, text]) => (
-          <button
-            key={status}
-            type="button"
-            aria-pressed={mine?.response_status === status}
-            onClick={() => answer(status as Attendee["response_status"])}
-          >
-            {text}
-          </button>
-        ))}
-      </fieldset>
-      <ul aria-label="Attendees" className="attendees">
-        {attendees.map(({ user_id, response_status }) => (
-          <li key={user_id}>
-            {user_id}: {ANSWERS[response_status as keyof typeof ANSWERS] ?? "no answer yet"}
-          </li>
-        ))}
-      </ul>
-    </div>
   );
 }
 

@@ -9,8 +9,19 @@ const HOUR_MS = 3_600_000;
 export interface Attendee {
   readonly user_id: string;
   readonly email?: string;
-  readonly response_status: "NEEDS_ACTION" | "ACCEPTED" | "DECLINED" | "TENTATIVE";
+  readonly response_status: Answer | "NEEDS_ACTION";
 }
+
+export type Answer = "ACCEPTED" | "TENTATIVE" | "DECLINED";
+
+export const ANSWERS: Readonly<Record<Answer, string>> = {
+  ACCEPTED: "Going",
+  TENTATIVE: "Maybe",
+  DECLINED: "Not going",
+};
+
+/** An attendee's answer for people. */
+export const answerOf = (status: unknown): string => ANSWERS[status as Answer] ?? "no answer yet";
 
 export interface EventDocument {
   readonly title?: string;
@@ -54,6 +65,7 @@ const NAMES: Readonly<Record<string, string>> = {
 
 /** A member's name for people. */
 export function labelOf(path: string): string {
+  if (path.endsWith("/response_status")) return "an answer";
   const member = path.split("/")[1] ?? "";
   return NAMES[member] ?? member;
 }
@@ -78,6 +90,7 @@ function words(operation: PatchOperation): string {
 
 /** A member's value for people. */
 export function textOf(path: string, value: unknown): string {
+  if (path.endsWith("/response_status")) return answerOf(value);
   if (path === "/start_time" || path === "/end_time") return new Date(String(value)).toLocaleString();
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
