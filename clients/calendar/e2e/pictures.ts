@@ -32,7 +32,8 @@ const at = (day: number, hour: number) =>
 
 /** Makes an event as another program does. */
 async function make(id: string, title: string, day: number, hour: number): Promise<void> {
-  const value = { title, start_time: at(day, hour), end_time: at(day, hour + 1), calendar_id: "demo" };
+  const times = { start_time: at(day, hour), end_time: at(day, hour + 1) };
+  const value = { title, ...times, attendees: [], calendar_id: "demo" };
   const answer = await fetch(`${address}/v1/resources/event/${id}`, {
     method: "PUT",
     headers: { authorization: `Bearer ${gateway.token("program")}`, "content-type": "application/json" },
@@ -56,6 +57,7 @@ async function edited(browser: Browser): Promise<[Person, Person, string]> {
     await ann.textbox("Invite").fill(name);
     await ann.page.keyboard.press("Enter");
   }
+  await bob.page.getByText("Cleo: no answer yet").waitFor();
   await bob.button("Going").click();
   await ann.textbox("Description").fill(NOTES);
   await bob.sees("Description", NOTES);
@@ -85,6 +87,7 @@ try {
   const dark = await Person.arrive(browser, event, "Cleo", DARK);
   await shoot(dark, "dark");
   await dark.leave();
+  await bob.textbox("Start").focus();
   const phone = await Person.arrive(browser, event, "Cleo", PHONE);
   await shoot(phone, "phone", true);
   await phone.page.goto(`${address}/#/`);

@@ -4,12 +4,14 @@ import type { Json, SharedDocument } from "@collab/client";
 import { useClient, useField } from "@collab/react";
 import { type KeyboardEvent, type ReactNode, type RefObject, useId, useRef, useState } from "react";
 import { ANSWERS, type Answer, type Attendee, answerOf, type EventDocument } from "./event.js";
+import { Here, useFieldPresence } from "./presence.js";
 
 type Document = SharedDocument<EventDocument> | null;
 
 export function Attendance({ document }: { document: Document }): ReactNode {
   const [value] = useField<Json, EventDocument>(document, "/attendees");
   const attendees = (Array.isArray(value) ? value : []) as unknown as Attendee[];
+  const { here, handlers } = useFieldPresence(document, "attendees");
   const invitation = useRef<HTMLInputElement>(null);
   const [told, setTold] = useState("");
   const add = (attendee: Attendee) => {
@@ -27,7 +29,8 @@ export function Attendance({ document }: { document: Document }): ReactNode {
     invitation.current?.focus(); // the button is gone
   };
   return (
-    <div className="attendance">
+    <div className="attendance place" {...handlers}>
+      <Here people={here} />
       <Own document={document} attendees={attendees} add={add} />
       <ul aria-label="Attendees" className="attendees">
         {attendees.map(({ user_id, response_status }, index) => (

@@ -1,6 +1,6 @@
 /** One event, edited together. */
 
-import type { Conflict, Json, SharedDocument } from "@collab/client";
+import type { Conflict, Json, Presence, SharedDocument } from "@collab/client";
 import {
   ConflictDialog,
   CursorOverlay,
@@ -12,7 +12,7 @@ import {
 } from "@collab/react";
 import { type ReactNode, useState } from "react";
 import { Attendance } from "./attendance.js";
-import { describe, type EventDocument, labelOf, textOf } from "./event.js";
+import { describe, type EventDocument, fieldOf, labelOf, textOf } from "./event.js";
 import { Nothing } from "./nothing.js";
 import { Times } from "./times.js";
 
@@ -89,11 +89,13 @@ function Text({ document, path, label }: FieldProps): ReactNode {
 
 function People({ document }: { document: Document }): ReactNode {
   const { others, self, count } = usePresence(document);
+  const describeOne = (one: Presence) =>
+    one !== self && one.cursor.field && `, editing ${fieldOf(one.cursor.field)}`;
   const listed = others.length + (self ? 1 : 0);
   return (
     <section aria-label="People">
       <h2>People here</h2>
-      <PresenceIndicators presences={others} self={self} />
+      <PresenceIndicators presences={others} self={self} describe={describeOne} />
       {count > listed && <p className="note">and {count - listed} more</p>}
     </section>
   );

@@ -63,6 +63,18 @@ const NAMES: Readonly<Record<string, string>> = {
   attendees: "who comes",
 };
 
+const FIELDS: Readonly<Record<string, string>> = {
+  title: "Title",
+  location: "Location",
+  description: "Description",
+  start_time: "Start",
+  end_time: "End",
+  attendees: "Attendees",
+};
+
+/** What the field of somebody's cursor is called on the page. */
+export const fieldOf = (field: string): string => FIELDS[field] ?? field;
+
 /** A member's name for people. */
 export function labelOf(path: string): string {
   if (path.endsWith("/response_status")) return "an answer";

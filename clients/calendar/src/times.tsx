@@ -2,20 +2,28 @@
 
 import type { PatchOperation, SharedDocument } from "@collab/client";
 import { useField } from "@collab/react";
-import { type ReactNode, useId, useState } from "react";
+import { type FocusEvent, type ReactNode, useId, useState } from "react";
 import { instant, isMeant, localTime } from "./dates.js";
 import type { EventDocument } from "./event.js";
+import { type FieldPresence, Here, useFieldPresence } from "./presence.js";
 
 export function Times({ document }: { document: SharedDocument<EventDocument> | null }): ReactNode {
   const [start] = useField<string, EventDocument>(document, "/start_time");
   const [end, setEnd] = useField<string, EventDocument>(document, "/end_time");
+  const [atStart, atEnd] = [useFieldPresence(document, "start_time"), useFieldPresence(document, "end_time")];
   const isBefore = (time: string) => Date.parse(time) < Date.parse(start ?? "");
   return (
     <div className="pair">
-      <Time label="Start" value={start} set={(time) => document?.edit(moved(start, end, time))} />
+      <Time
+        label="Start"
+        value={start}
+        presence={atStart}
+        set={(time) => document?.edit(moved(start, end, time))}
+      />
       <Time
         label="End"
         value={end}
+        presence={atEnd}
         objection={(time) => (isBefore(time) ? "The end can’t be before the start." : "")}
         set={setEnd}
       />
@@ -35,13 +43,20 @@ function moved(start: string | undefined, end: string | undefined, time: string)
 interface TimeProps {
   label: string;
   value: string | undefined;
+  presence: FieldPresence;
   /** Why it can't be this time; "" where it can. */
   objection?(time: string): string;
   set(time: string): void;
 }
 
 /** A time that is kept to oneself while it is typed and isn't one yet, or can't be: leaving the field takes that back. */
-function Time({ label, value, objection = () => "", set }: TimeProps): ReactNode {
+function Time({
+  label,
+  value,
+  presence: { here, handlers },
+  objection = () => "",
+  set,
+}: TimeProps): ReactNode {
   const [draft, setDraft] = useState<string | null>(null);
   const [problem, setProblem] = useState("");
   const problemId = useId();
@@ -52,19 +67,22 @@ function Time({ label, value, objection = () => "", set }: TimeProps): ReactNode
     setProblem("");
     if (isTaken) set(time);
   };
-  const onBlur = () => {
+  const onBlur = (event: FocusEvent) => {
+    handlers.onBlur(event);
     setProblem(draft !== null && isMeant(draft) ? objection(instant(draft)) : "");
     setDraft(null);
   };
   return (
     <div>
-      <label>
-        {label}
+      <label className="place">
+        {label} <Here people={here} />
         <input
           type="datetime-local"
           value={draft ?? localTime(value)}
+          style={{ borderColor: here[0]?.user.color }}
           aria-describedby={problemId}
           onChange={({ target }) => onChange(target.value)}
+          onFocus={handlers.onFocus}
           onBlur={onBlur}
         />
       </label>

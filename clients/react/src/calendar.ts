@@ -3,7 +3,7 @@
 import { type CalendarSnapshot, eventsOf, type Summaries } from "@collab/client";
 import { useOpened, useReadable } from "./readable.js";
 
-const LOADING: CalendarSnapshot = { status: "loading", items: [], isLive: false };
+const LOADING: CalendarSnapshot = { status: "loading", isLive: false, items: [] };
 
 /** Summaries that stay up to date: of a calendar's events, or of the events with these ids. */
 export function useCalendar(source: string | readonly string[]): CalendarSnapshot {

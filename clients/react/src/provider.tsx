@@ -16,7 +16,6 @@ export interface GatewayProviderProps {
 /** Gives a client to the hooks below it. Its children are rendered once there is one. */
 export function GatewayProvider({ client, options, children }: GatewayProviderProps): ReactNode {
   const [made, setMade] = useState<Client | null>(null);
-  const { url, userId } = options ?? {};
   const latest = useRef(options);
   useEffect(() => {
     latest.current = options;
@@ -31,7 +30,7 @@ export function GatewayProvider({ client, options, children }: GatewayProviderPr
       setMade(null);
       void own.close();
     };
-  }, [client, url, userId]);
+  }, [client, options?.url, options?.userId]);
   const given = client ?? made;
   return given && <Context.Provider value={given}>{children}</Context.Provider>;
 }

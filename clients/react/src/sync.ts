@@ -19,8 +19,8 @@ export function useSyncStatus(): SyncStatus {
 }
 
 function textOf({ state, pending }: Sync, { state: link }: Connection): string {
-  const edits = `${pending} edit${pending === 1 ? "" : "s"}`;
+  const edits = pending === 1 ? "1 edit" : `${pending} edits`;
   if (state === "unsaved") return `not saved: ${edits} in memory only`;
   if (link === "online" || link === "polling") return `${link}, ${state === "offline" ? "saving" : state}`;
-  return `offline${pending ? `, ${edits} kept here` : ""}`;
+  return pending ? `offline, ${edits} kept here` : "offline";
 }

@@ -1,8 +1,8 @@
 /** The history on screen, of documents of a real gateway. */
 
 import "./support/screen.js";
-import type { ClientOptions, SharedDocument } from "@collab/client";
-import { HistoryPanel } from "@collab/react";
+import type { ClientOptions } from "@collab/client";
+import { HistoryPanel, type HistoryPanelProps } from "@collab/react";
 import { act, cleanup, configure, render, screen, waitFor, within } from "@testing-library/react";
 import { afterEach, expect, test } from "vitest";
 import { type Event, People } from "../../client/test/support/people.js";
@@ -57,9 +57,9 @@ async function changed(count: number, line = new Line()) {
 const shown = () => screen.queryAllByRole("listitem").map((item) => versionIn(item));
 const versionIn = (item: HTMLElement) => Number(item.querySelector("[data-version]")?.textContent);
 
-function Panel({ document, limit = 2 }: { document: SharedDocument<Event>; limit?: number }) {
+function Panel({ limit = 2, ...others }: HistoryPanelProps<Event>) {
   const describe = ({ version }: { version: number }) => <i data-version>{version}</i>;
-  return <HistoryPanel document={document} limit={limit} describe={describe} />;
+  return <HistoryPanel {...others} limit={limit} describe={describe} />;
 }
 
 const shows = (...versions: number[]) => waitFor(() => expect(shown()).toEqual(versions), { timeout: 8_000 });
@@ -124,6 +124,22 @@ test("a history that couldn't be read offline is read when there is a connection
   client.connect();
   await shows(1);
   expect(screen.queryByRole("alert")).toBeNull();
+});
+
+test("a part of the history is shown: of one person, and since a time", async () => {
+  const { document } = await changed(2);
+  const { document: ben } = await people.join("ben", document.id, environment());
+  ben.set("/title", "Ben's");
+  await ben.saved();
+  const { rerender } = render(<Panel document={document} />);
+  await shows(3, 2);
+  rerender(<Panel document={document} query={{ userId: "ben" }} />);
+  expect(shown()).toEqual([]);
+  await shows(3);
+  rerender(<Panel document={document} query={{ userId: "ann" }} />);
+  await shows(2, 1);
+  rerender(<Panel document={document} query={{ since: new Date(Date.now() + 60_000) }} />);
+  await waitFor(() => expect(shown()).toEqual([]));
 });
 
 test("one can go back to a change, but not to nothing", async () => {

@@ -1,7 +1,14 @@
 // @vitest-environment jsdom
 /** The hooks and components on a real client that works offline, so that nothing but the screen is looked at. */
 
-import { type Client, createClient, type Json, type SharedDocument, type ViewChange } from "@collab/client";
+import {
+  type Client,
+  createClient,
+  type Json,
+  type Presence,
+  type SharedDocument,
+  type ViewChange,
+} from "@collab/client";
 import {
   ConflictDialog,
   ConnectionBadge,
@@ -375,20 +382,21 @@ test("what becomes of conflicts can be said anew, and the document stays", async
   expect([...seen]).toEqual([null, document]);
 });
 
-test("people are listed with their initials and whether they type", () => {
+test("people are listed with their initials, whether they type, and what the application says of them", () => {
   const presence = (name: string, is_typing: boolean) => ({
     user_id: name,
     user: { id: name, name, avatar_url: "", color: "#336699" },
-    cursor: { field: "" },
+    cursor: { field: "title" },
     is_typing,
     last_seen: 0,
     client_id: name,
     session_id: name,
   });
   const me = presence("Bob", false);
-  render(<PresenceIndicators presences={[presence("Ann Lee", true)]} self={me} />);
+  const describe = (one: Presence) => one !== me && `, editing ${one.cursor.field}`;
+  render(<PresenceIndicators presences={[presence(" Ann van Lee", true)]} self={me} describe={describe} />);
   const [ann, bob] = screen.getAllByRole("listitem");
-  expect(ann?.textContent).toContain("ALAnn Lee");
+  expect(ann?.textContent).toContain("AL Ann van Lee, editing title");
   expect(ann?.querySelector('[aria-label="typing"]')).not.toBeNull();
   expect(bob?.textContent).toContain("Bob (you)");
   expect(screen.getByRole("list", { name: "People here" })).not.toBeNull();

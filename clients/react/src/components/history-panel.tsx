@@ -1,6 +1,6 @@
 /** Who changed what, when; and back to it. */
 
-import type { HistoryEntry, HistoryPage, SharedDocument } from "@collab/client";
+import type { HistoryEntry, HistoryPage, HistoryQuery, SharedDocument } from "@collab/client";
 import { type ReactNode, useEffect, useState } from "react";
 import { useReadable } from "../readable.js";
 
@@ -16,6 +16,8 @@ export interface HistoryPanelProps<T> {
   describe?: (entry: HistoryEntry) => ReactNode;
   /** Changes a page. */
   limit?: number;
+  /** Whose changes, and of which time. Default: all. */
+  query?: Pick<HistoryQuery, "userId" | "since" | "until">;
 }
 
 /**
@@ -23,8 +25,12 @@ export interface HistoryPanelProps<T> {
  * somebody typed without a longer pause is one.
  */
 export function HistoryPanel<T>(props: HistoryPanelProps<T>): ReactNode {
-  const { document } = props;
-  return document && <Changes key={`${document.type}:${document.id}`} {...props} document={document} />;
+  const { document, query } = props;
+  return (
+    document && (
+      <Changes key={JSON.stringify([document.type, document.id, query])} {...props} document={document} />
+    )
+  );
 }
 
 interface Shown extends HistoryPage {
@@ -42,6 +48,7 @@ function Changes<T>({
   nameOf = (userId) => userId,
   describe,
   limit = 20,
+  query,
 }: HistoryPanelProps<T> & { document: SharedDocument<T> }): ReactNode {
   const { version, isLive } = useReadable(document, document.snapshot);
   const [count, setCount] = useState(limit);
@@ -54,7 +61,7 @@ function Changes<T>({
     if (asked === toAsk) return;
     const timer = setTimeout(() => {
       const turn = ++turns;
-      document.history({ limit: count, joinTyping: true, inWords: !describe }).then(
+      document.history({ ...query, limit: count, joinTyping: true, inWords: !describe }).then(
         (page) => show(turn, { ...page, asked: toAsk, problem: "" }),
         ({ message }: Error) => show(turn, { problem: `No history now: ${message}` }),
       );

@@ -20,6 +20,8 @@ export interface PresenceIndicatorsProps {
   self?: Presence | null;
   /** The list's accessible name. */
   label?: string;
+  /** More about somebody, behind the name: ", editing the start". Default: nothing. */
+  describe?: (presence: Presence) => ReactNode;
 }
 
 /** The people in a document: picture or initials in their colour, their name, and whether they type. */
@@ -27,6 +29,7 @@ export function PresenceIndicators({
   presences,
   self,
   label = "People here",
+  describe,
 }: PresenceIndicatorsProps): ReactNode {
   return (
     <ul className="collab-people" aria-label={label}>
@@ -44,6 +47,7 @@ export function PresenceIndicators({
               <span className="collab-name">
                 {one.user.name}
                 {one === self && " (you)"}
+                {describe?.(one)}
               </span>
               {one.is_typing && <TypingIndicator />}
             </li>
@@ -53,10 +57,5 @@ export function PresenceIndicators({
   );
 }
 
-function initials(name: string): string {
-  const [first = "", ...others] = name
-    .trim()
-    .split(/\s+/)
-    .map(([letter]) => letter);
-  return first + (others.at(-1) ?? "");
-}
+/** The first letters of the first word and of the last. */
+const initials = (name: string) => name.trim().replace(/(\S)\S*(.*\s)?/gu, "$1");
