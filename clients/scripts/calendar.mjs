@@ -15,6 +15,7 @@ const isCheck = process.argv.includes("--check");
 const target = isCheck ? mkdtempSync(join(tmpdir(), "calendar-")) : SERVED;
 
 const alias = {
+  "@collab/client/kernel": join(root, "client/src/kernel/index.ts"),
   "@collab/client": join(root, "client/src/index.ts"),
   "@collab/react": join(root, "react/src/index.ts"),
 };

@@ -57,6 +57,7 @@ async function edited(browser: Browser): Promise<[Person, Person, string]> {
     await ann.textbox("Invite").fill(name);
     await ann.page.keyboard.press("Enter");
   }
+  await bob.textbox("Start").fill(at(10, 11).slice(0, 16));
   await bob.page.getByText("Cleo: no answer yet").waitFor();
   await bob.button("Going").click();
   await ann.textbox("Description").fill(NOTES);
@@ -85,6 +86,7 @@ try {
   const [ann, bob, event] = await edited(browser);
   await shoot(ann, "event");
   const dark = await Person.arrive(browser, event, "Cleo", DARK);
+  await dark.page.getByText("moved from").waitFor();
   await shoot(dark, "dark");
   await dark.leave();
   await bob.textbox("Start").focus();

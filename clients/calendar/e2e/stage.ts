@@ -1,6 +1,6 @@
 /** Where a browser's story plays: a gateway for each test, one browser, and people who come and go. */
 
-import type { Browser, BrowserContext } from "playwright-core";
+import type { Browser, BrowserContext, BrowserContextOptions } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { FaultProxy } from "../../client/test/faults/proxy.js";
 import { Gateway } from "../../client/test/support/gateway.js";
@@ -61,8 +61,9 @@ export class Stage {
     name: string,
     url = this.address,
     prepare?: (context: BrowserContext) => Promise<unknown>,
+    options: BrowserContextOptions = {},
   ): Promise<Person> {
-    const person = await Person.arrive(this.#browser, url, name, {}, prepare);
+    const person = await Person.arrive(this.#browser, url, name, options, prepare);
     this.everybody.push(person);
     return person;
   }

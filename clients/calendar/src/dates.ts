@@ -32,4 +32,15 @@ export function instant(time: string | number): string {
   return new Date(time).toISOString().replace(".000Z", "Z");
 }
 
+/** `10:00`, as it is written here. */
+export function hourOf(date: Date): string {
+  return date.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+}
+
+/** `Mon 5 Jan`, as it is written here; with the year where it isn't this one. */
+export function shortDay(date: Date): string {
+  const year = date.getFullYear() === new Date().getFullYear() ? {} : ({ year: "numeric" } as const);
+  return date.toLocaleDateString(undefined, { weekday: "short", day: "numeric", month: "short", ...year });
+}
+
 const digits = (value: number, least = 2) => String(value).padStart(least, "0");

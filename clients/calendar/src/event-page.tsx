@@ -4,7 +4,6 @@ import type { Conflict, Json, Presence, SharedDocument } from "@collab/client";
 import {
   ConflictDialog,
   CursorOverlay,
-  HistoryPanel,
   PresenceIndicators,
   usePresence,
   useRealtimeEvent,
@@ -12,7 +11,8 @@ import {
 } from "@collab/react";
 import { type ReactNode, useState } from "react";
 import { Attendance } from "./attendance.js";
-import { describe, type EventDocument, fieldOf, labelOf, textOf } from "./event.js";
+import { type EventDocument, fieldOf, labelOf, textOf } from "./event.js";
+import { History } from "./history.js";
 import { Nothing } from "./nothing.js";
 import { Times } from "./times.js";
 
@@ -129,15 +129,6 @@ function Delete({ document }: { document: Document }): ReactNode {
         Delete
       </button>
       {problem && <span role="alert">{problem}</span>}
-    </>
-  );
-}
-
-function History(props: { document: Document; canEdit: boolean }): ReactNode {
-  return (
-    <>
-      <h2>History</h2>
-      <HistoryPanel {...props} describe={describe} />
     </>
   );
 }

@@ -1,6 +1,6 @@
 /** An event as this calendar shows it. */
 
-import type { Client, HistoryEntry, Json, PatchOperation } from "@collab/client";
+import type { Client, Json } from "@collab/client";
 import { instant } from "./dates.js";
 
 export const CALENDAR = "demo";
@@ -82,32 +82,9 @@ export function labelOf(path: string): string {
   return NAMES[member] ?? member;
 }
 
-/** A change in words: "set the title to “Lunch”". */
-export function describe({ operations, undoes }: HistoryEntry): string {
-  const said = [...new Set(operations.map(words))].join(", ");
-  return `${undoes === null ? "" : "took back: "}${said || "nothing was left of it"}`;
-}
-
-function words(operation: PatchOperation): string {
-  const label = labelOf(operation.path);
-  if (operation.op === "text") return `typed in ${label}`;
-  if (operation.op === "remove")
-    return `removed ${operation.path.includes("/", 1) ? `part of ${label}` : label}`;
-  if (operation.path === "" && (operation.op === "add" || operation.op === "replace"))
-    return operation.value === null ? "deleted the event" : "wrote the event";
-  if ("value" in operation && typeof operation.value === "string")
-    return `set ${label} to “${shown(operation)}”`;
-  return `changed ${label}`;
-}
-
 /** A member's value for people. */
 export function textOf(path: string, value: unknown): string {
   if (path.endsWith("/response_status")) return answerOf(value);
   if (path === "/start_time" || path === "/end_time") return new Date(String(value)).toLocaleString();
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
-}
-
-function shown({ path, value }: { path: string; value?: unknown }): string {
-  const text = textOf(path, value);
-  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
 }

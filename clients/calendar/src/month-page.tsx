@@ -3,7 +3,7 @@
 import type { CalendarSnapshot, Summary } from "@collab/client";
 import { useClient, useSyncStatus } from "@collab/react";
 import type { ReactNode } from "react";
-import { dayOf, weeksOf } from "./dates.js";
+import { dayOf, hourOf, weeksOf } from "./dates.js";
 import { createEvent } from "./event.js";
 import { eventAddress, monthAddress, monthOf } from "./route.js";
 
@@ -124,8 +124,7 @@ function Day({
 }
 
 function timeOf({ start_time }: Summary): string {
-  const options = { hour: "2-digit", minute: "2-digit" } as const;
-  return start_time ? new Date(start_time).toLocaleTimeString(undefined, options) : "";
+  return start_time ? hourOf(new Date(start_time)) : "";
 }
 
 function dayOfEvent({ start_time }: Summary): string {

@@ -297,6 +297,8 @@ export interface HistoryQuery {
 
 export interface HistoryEntry {
   readonly version: number;
+  /** The first version that it stands for: `version`, or where the typing began that `joinTyping` made one of. */
+  readonly oldest: number;
   readonly userId: string;
   readonly clientId: string;
   /** Unix ms. */

@@ -161,7 +161,10 @@ export class HttpApi {
     }
     const shown = runs.slice(0, limit);
     const next = runs.length > limit ? shown.at(-1)?.oldest.version : end > from ? end : null;
-    return { entries: shown.map(({ newest }) => newest), next: next ?? null };
+    return {
+      entries: shown.map(({ newest, oldest }) => ({ ...newest, oldest: oldest.version })),
+      next: next ?? null,
+    };
   }
 
   /** All changes of a span, however many answers they come in. */
@@ -245,6 +248,7 @@ function parameter(link: Json | undefined, name: string): string | null {
 
 const entryOf = (change: Change) => ({
   version: change.version,
+  oldest: change.version,
   userId: change.user_id,
   clientId: change.client_id,
   timestamp: change.timestamp,

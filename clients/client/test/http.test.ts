@@ -126,12 +126,12 @@ test("what somebody typed in one go is one entry of the history", async () => {
   ben.undo(); // that is an edit of the text as well
   await ben.saved();
   const { entries } = await ben.history({ joinTyping: true });
-  expect(entries.map(({ userId, version }) => [userId, version])).toEqual([
-    ["ben", 12],
-    ["ben", 8],
-    ["ben", 7],
-    ["ann", 4],
-    ["ann", 1],
+  expect(entries.map(({ userId, version, oldest }) => [userId, version, oldest])).toEqual([
+    ["ben", 12, 9],
+    ["ben", 8, 8],
+    ["ben", 7, 5],
+    ["ann", 4, 2],
+    ["ann", 1, 1],
   ]);
   expect((await ben.history()).entries).toHaveLength(12);
   const first = await ben.history({ joinTyping: true, limit: 2 });

@@ -1,0 +1,88 @@
+/** Who changed what in an event, from what to what; all of it, or of one person, or of some days. */
+
+import type { HistoryEntry, SharedDocument } from "@collab/client";
+import { HistoryPanel } from "@collab/react";
+import { type ReactNode, useCallback, useEffect, useState } from "react";
+import { isMeant } from "./dates.js";
+import type { EventDocument } from "./event.js";
+import { describe, isCompared } from "./words.js";
+
+type Document = SharedDocument<EventDocument>;
+
+interface HistoryProps {
+  document: Document | null;
+  canEdit: boolean;
+}
+
+export function History({ document, canEdit }: HistoryProps): ReactNode {
+  const [authors, setAuthors] = useState<readonly string[]>([]);
+  const [userId, setUserId] = useState("");
+  const [since, setSince] = useState("");
+  const [until, setUntil] = useState("");
+  const meet = useCallback(
+    (author: string) => setAuthors((known) => (known.includes(author) ? known : [...known, author].sort())),
+    [],
+  );
+  const query = {
+    ...(userId && { userId }),
+    ...(isMeant(since) && { since: new Date(`${since}T00:00`) }),
+    ...(isMeant(until) && { until: new Date(`${until}T23:59:59.999`) }),
+  };
+  return (
+    <>
+      <h2>History</h2>
+      <details className="filters">
+        <summary>Show a part of it</summary>
+        <label>
+          Changes by
+          <select value={userId} onChange={({ target }) => setUserId(target.value)}>
+            <option value="">Everybody</option>
+            {authors.map((author) => (
+              <option key={author}>{author}</option>
+            ))}
+          </select>
+        </label>
+        <Day label="Since" value={since} set={setSince} />
+        <Day label="Until" value={until} set={setUntil} />
+      </details>
+      <HistoryPanel
+        document={document}
+        canEdit={canEdit}
+        query={query}
+        describe={(entry) => document && <Change document={document} entry={entry} meet={meet} />}
+      />
+    </>
+  );
+}
+
+function Day({ label, value, set }: { label: string; value: string; set(day: string): void }): ReactNode {
+  return (
+    <label>
+      {label}
+      <input type="date" value={value} onChange={({ target }) => set(target.value)} />
+    </label>
+  );
+}
+
+interface ChangeProps {
+  document: Document;
+  entry: HistoryEntry;
+  /** Whose it is. */
+  meet(author: string): void;
+}
+
+/** Offline there is nothing to compare with, and less is said. */
+function Change({ document, entry, meet }: ChangeProps): ReactNode {
+  const [before, setBefore] = useState<EventDocument | null>(null);
+  const { userId, oldest } = entry;
+  const toAsk = isCompared(entry);
+  useEffect(() => meet(userId), [meet, userId]);
+  useEffect(() => {
+    if (!toAsk) return;
+    document.at(oldest - 1).then(
+      (was) => setBefore(was.document),
+      () => setBefore(null),
+    );
+  }, [document, toAsk, oldest]);
+  return describe(entry, before);
+}

@@ -1,0 +1,93 @@
+/** What a change did, in words. */
+
+import type { HistoryEntry, Json, PatchOperation } from "@collab/client";
+import { apply, lower } from "@collab/client/kernel";
+import { dayOf, hourOf, shortDay } from "./dates.js";
+import { type Attendee, answerOf, type EventDocument, labelOf, textOf } from "./event.js";
+
+/** Where a change says more beside what was there before it. */
+const COMPARED = /^\/(start_time|end_time|attendees)(\/|$)/;
+
+export const isCompared = ({ operations }: Pick<HistoryEntry, "operations">): boolean =>
+  operations.some(({ path }) => COMPARED.test(path));
+
+type Change = Pick<HistoryEntry, "userId" | "operations" | "undoes">;
+
+/** "moved from 10:00 to 11:00 (Mon 5 Jan)". `before`: the event before it, where it is known. */
+export function describe(change: Change, before: EventDocument | null): string {
+  const { operations, undoes } = change;
+  const others = before ? operations.filter(({ path }) => !COMPARED.test(path)) : operations;
+  const all = [...(before ? compared(change, before) : []), ...others.map(words)];
+  const said = [...new Set(all.length ? all : operations.map(words))].join(", ");
+  return `${undoes === null ? "" : "took back: "}${said || "nothing was left of it"}`;
+}
+
+function compared({ operations, userId }: Change, before: EventDocument): string[] {
+  const document = before as unknown as Json;
+  const after = apply(document, lower(document, operations)) as unknown as EventDocument;
+  return [...timesOf(before, after), ...attendeesOf(before.attendees, after.attendees, userId)];
+}
+
+function timesOf(before: EventDocument, after: EventDocument): string[] {
+  const [one, other] = [lengthOf(before), lengthOf(after)];
+  if (one === other && before.start_time !== after.start_time)
+    return [`moved ${fromTo(before.start_time, after.start_time)}`];
+  return (["start_time", "end_time"] as const)
+    .filter((name) => before[name] !== after[name])
+    .map((name) => timeOf(labelOf(`/${name}`), before[name], after[name]));
+}
+
+/** In ms; NaN, which equals nothing, where a time is missing. */
+const lengthOf = ({ start_time, end_time }: EventDocument): number =>
+  Date.parse(end_time ?? "") - Date.parse(start_time ?? "");
+
+function timeOf(label: string, before: string | undefined, after: string | undefined): string {
+  if (after === undefined) return `removed ${label}`;
+  return before === undefined
+    ? `set ${label} to ${textOf("/start_time", after)}`
+    : `changed ${label} ${fromTo(before, after)}`;
+}
+
+/** The day once, where it is one. */
+function fromTo(before = "", after = ""): string {
+  const [from, to] = [new Date(before), new Date(after)];
+  if (dayOf(from) === dayOf(to)) return `from ${hourOf(from)} to ${hourOf(to)} (${shortDay(to)})`;
+  return `from ${shortDay(from)}, ${hourOf(from)} to ${shortDay(to)}, ${hourOf(to)}`;
+}
+
+type Attendees = EventDocument["attendees"];
+
+function attendeesOf(before: Attendees = [], after: Attendees = [], author: string): string[] {
+  const was = new Map(before.map(({ user_id, response_status }) => [user_id, response_status]));
+  const is = new Set(after.map(({ user_id }) => user_id));
+  return [
+    ...before.filter(({ user_id }) => !is.has(user_id)).map(({ user_id }) => `removed ${user_id}`),
+    ...after
+      .filter(({ user_id, response_status }) => was.get(user_id) !== response_status)
+      .map((attendee) => attendeeOf(attendee, was.has(attendee.user_id), author)),
+  ];
+}
+
+function attendeeOf({ user_id, response_status }: Attendee, wasThere: boolean, author: string): string {
+  const answer = `“${answerOf(response_status)}”`;
+  if (user_id === author) return `answered ${answer}`;
+  if (wasThere) return `set the answer of ${user_id} to ${answer}`;
+  return response_status === "NEEDS_ACTION" ? `invited ${user_id}` : `invited ${user_id}: ${answer}`;
+}
+
+function words(operation: PatchOperation): string {
+  const label = labelOf(operation.path);
+  if (operation.op === "text") return `typed in ${label}`;
+  if (operation.op === "remove")
+    return `removed ${operation.path.includes("/", 1) ? `part of ${label}` : label}`;
+  if (operation.path === "" && (operation.op === "add" || operation.op === "replace"))
+    return operation.value === null ? "deleted the event" : "wrote the event";
+  if ("value" in operation && typeof operation.value === "string")
+    return `set ${label} to “${shown(operation)}”`;
+  return `changed ${label}`;
+}
+
+function shown({ path, value }: { path: string; value?: unknown }): string {
+  const text = textOf(path, value);
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}

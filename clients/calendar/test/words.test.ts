@@ -1,0 +1,71 @@
+/** What a change did, in words. */
+
+import { expect, test } from "vitest";
+import { hourOf, shortDay } from "../src/dates.js";
+import { describe, isCompared } from "../src/words.js";
+
+type Change = Parameters<typeof describe>[0];
+
+const before = {
+  title: "Sync",
+  start_time: "2026-01-05T10:00:00Z",
+  end_time: "2026-01-05T11:00:00Z",
+  attendees: [
+    { user_id: "ann", response_status: "ACCEPTED" },
+    { user_id: "ben", response_status: "NEEDS_ACTION" },
+  ],
+} as const;
+
+const set = (path: string, value: string) => ({ op: "replace", path, value }) as const;
+const invited = (user_id: string) =>
+  ({ op: "add", path: "/attendees/2", value: { user_id, response_status: "NEEDS_ACTION" } }) as const;
+
+function say(operations: Change["operations"], undoes: number | null = null) {
+  return describe({ userId: "ben", operations, undoes }, before);
+}
+
+const hour = (time: string) => hourOf(new Date(time));
+const day = (time: string) => shortDay(new Date(time));
+
+test("a move says once from when to when, and the day where it is one", () => {
+  const later = set("/start_time", "2026-01-05T10:30:00Z");
+  const move = [later, set("/end_time", "2026-01-05T11:30:00Z")];
+  const told = `from ${hour(before.start_time)} to ${hour(later.value)} (${day(later.value)})`;
+  expect(say(move)).toBe(`moved ${told}`);
+  expect(say(move, 3)).toBe(`took back: moved ${told}`);
+  expect(say([later])).toBe(`changed the start ${told}`);
+  const [start, end] = ["2026-02-07T10:00:00Z", "2026-02-07T11:00:00Z"];
+  expect(say([set("/start_time", start), set("/end_time", end), set("/title", "Lunch")])).toBe(
+    `moved from ${day(before.start_time)}, ${hour(before.start_time)} to ${day(start)}, ${hour(start)}, set the title to “Lunch”`,
+  );
+});
+
+test("without what was there before, less is said", () => {
+  const operations = [set("/start_time", "2026-01-05T10:30:00Z")];
+  const value = new Date("2026-01-05T10:30:00Z").toLocaleString();
+  const change = { userId: "ben", operations, undoes: null };
+  expect(describe(change, null)).toBe(`set the start to “${value}”`);
+  const [first] = operations;
+  const made = { start_time: before.start_time };
+  expect(describe({ ...change, operations: [{ op: "remove", path: "/start_time" }] }, made)).toBe(
+    "removed the start",
+  );
+  expect(
+    describe({ ...change, operations: [{ ...first, op: "add", path: "/end_time" } as never] }, made),
+  ).toBe(`set the end to ${value}`);
+});
+
+test("who was invited, has answered and was removed is said by name", () => {
+  expect(say([invited("cleo"), { op: "remove", path: "/attendees/0" }])).toBe("removed ann, invited cleo");
+  expect(say([set("/attendees/1/response_status", "DECLINED")])).toBe("answered “Not going”");
+  expect(say([set("/attendees/0/response_status", "DECLINED")])).toBe("set the answer of ann to “Not going”");
+  expect(say([{ op: "add", path: "/attendees/1/email", value: "ben@example.org" }])).toBe(
+    "set who comes to “ben@example.org”",
+  );
+});
+
+test("only what says more beside what was there is compared with it", () => {
+  expect(isCompared({ operations: [invited("cleo")] })).toBe(true);
+  expect(isCompared({ operations: [set("/end_time", before.end_time)] })).toBe(true);
+  expect(isCompared({ operations: [set("/title", "Lunch"), set("/start_times", "")] })).toBe(false);
+});
