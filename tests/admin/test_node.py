@@ -60,7 +60,7 @@ async def served(data: Path) -> AsyncIterator[Served]:
 
 async def seen_at(view: View, link: GatewayLink, version: int) -> None:
     """Read until the view has reached a version."""
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while view.version != version:
             view.receive(await link.receive())
 

@@ -32,7 +32,7 @@ ANSWERS = {
     "REDO": "OP_ACK",
     "PING": "PONG",
 }
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 class Refused(Exception):

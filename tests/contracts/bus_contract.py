@@ -32,7 +32,7 @@ class Inbox:
 
     async def until(self, number: int) -> None:
         """Wait for so many messages."""
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while len(self.messages) < number:
                 self._arrived = trio.Event()
                 await self._arrived.wait()

@@ -530,7 +530,7 @@ class TransportContract:
                 await trio.sleep(0.2)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 for client in clients:
                     assert (await client.head()).startswith(b"HTTP/1.1 101 ")
 

@@ -18,7 +18,7 @@ from tests.servers import free_port
 
 CONFIGURATION = Path(__file__).parent.parent.parent / "deploy" / "haproxy.cfg"
 TLS_CONFIGURATION = CONFIGURATION.with_name("haproxy-tls.cfg")
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 30.0
 
 
 class Place(NamedTuple):

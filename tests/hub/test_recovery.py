@@ -282,7 +282,7 @@ async def test_an_announcement_on_another_history_is_noticed_at_once():
         await other.log.append([batch])
         listener = NotingListener(hub.listener, hub.log._chains)
         listener.on_message(ROOM, encode(batch, "nonce"))
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while room.epoch == epoch:  # noqa: ASYNC110  (nothing signals it)
                 await trio.sleep(0.01)
         assert sorted(room.document["tags"]) == ["kept", "lost"]

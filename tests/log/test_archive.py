@@ -85,7 +85,7 @@ async def archiver() -> AsyncIterator[tuple[Archiver, MemoryOutbox, PostgresArch
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while True:
             if condition():
                 return

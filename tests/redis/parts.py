@@ -40,7 +40,7 @@ async def running(config: Config) -> AsyncIterator[Shards]:
         nursery.cancel_scope.cancel()
 
 
-async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Wait until the condition holds; fails when it doesn't in time."""
     with trio.fail_after(timeout_s):
         while not condition():  # noqa: ASYNC110  # nothing signals what the condition looks at

@@ -96,7 +96,7 @@ async def test_a_shard_is_added_and_another_emptied_under_load_without_loss() ->
                 lambda: {name for name, text in inbox.messages if text == b"there?"} == set(RESOURCES)
             )
             for resource in RESOURCES:
-                with trio.fail_after(5):
+                with trio.fail_after(30):
                     while not await presence.members(resource):  # noqa: ASYNC110
                         await trio.sleep(0.01)
             nursery.cancel_scope.cancel()

@@ -16,7 +16,7 @@ from tests.servers import redis_server
 from tests.supervisor.test_supervisor import WORKERS, metrics, token
 
 # What the issue asks for; a limit of the test, generous on a busy machine.
-IN_FORCE_WITHIN_S = 10.0
+IN_FORCE_WITHIN_S = 30.0
 
 
 async def flags(server: Server, *words: str, signer: Server | None = None) -> Finished:

@@ -22,7 +22,7 @@ from tests.supervisor.test_flags import admitted, http_of, until_admitted
 from tests.supervisor.test_supervisor import WORKERS, metrics, token
 
 # What the issue asks for is a second; a limit of the test, generous on a busy machine.
-IN_FORCE_WITHIN_S = 10.0
+IN_FORCE_WITHIN_S = 30.0
 
 
 async def run(server: Server, command: str, *words: str, signer: Server | None = None) -> Finished:

@@ -225,7 +225,7 @@ async def until_true(condition: Callable[[], bool]) -> None:
 
 
 async def until_called(owners: list[Owner]) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while not any(owner.flags for owner in owners):  # noqa: ASYNC110
             await trio.sleep(0.001)
 

@@ -27,7 +27,7 @@ class Worker:
 
     async def holds(self, count: int) -> list[bytes]:
         """What came, once there are so many."""
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while len(self.received) < count:  # noqa: ASYNC110
                 await trio.sleep(0.001)
         return [data for _, data in self.received]
