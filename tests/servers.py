@@ -279,7 +279,7 @@ def redis_cluster(*arguments: str, flavour: str = "any", masters: int = 3) -> It
         servers = []
         for _ in range(2 * masters):
             port = free_port()
-            cluster = f"--cluster-enabled yes --cluster-port {port} --cluster-node-timeout 1000"
+            cluster = f"--cluster-enabled yes --cluster-port {port} --cluster-node-timeout 5000"
             quick = "--repl-diskless-sync-delay 0"
             settings = [*cluster.split(), *quick.split(), *arguments]
             server = stack.enter_context(redis_server(*settings, flavour=flavour))

@@ -97,10 +97,11 @@ async def test_from_the_command_line(tmp_path: Path) -> None:
         async with (
             running("trace", "bob", "--admin", server.admin, "--data", str(server.data), cwd=None) as command,
             subscribed(server, "bob") as bob,
+            trio.open_nursery() as nursery,
         ):
-            await trio.sleep(0.5)
-            await bob.send("PING", {})
+            nursery.start_soon(pings_on, bob)
             assert "user_id=bob" in await command.line()
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_user_whose_id_has_a_colon_is_no_resource_and_a_trace_is_no_longer_than_it_can_be(

@@ -19,6 +19,7 @@ from tests.redis.writers import busy, judge
 from tests.servers import RedisCluster, RedisServer, redis_cluster
 
 RESOURCES = [f"event:{n}" for n in range(6)]
+FAILS_OVER_SOON = ("--cluster-node-timeout", "1000")
 
 
 def slot_of(resource: str) -> int:
@@ -37,7 +38,7 @@ def settings(cluster: RedisCluster, **values: object) -> Config:
 
 @pytest.mark.parametrize("flavour", ["any", "valkey"])
 async def test_a_killed_master_fails_over_and_nothing_replicated_is_lost(flavour: str) -> None:
-    with redis_cluster(flavour=flavour) as cluster:
+    with redis_cluster(*FAILS_OVER_SOON, flavour=flavour) as cluster:
         config = settings(cluster, durability="replicated")
         async with running(config) as shards:
             log = RedisLog(shards, config)
@@ -60,7 +61,7 @@ async def _restart_later(server: RedisServer, seconds: float) -> None:
 
 
 async def test_a_frozen_master_is_replaced_and_its_late_answers_do_no_harm() -> None:
-    with redis_cluster() as cluster:
+    with redis_cluster(*FAILS_OVER_SOON) as cluster:
         config = settings(cluster, durability="replicated").with_(timeouts={"append_timeout_s": 2})
         async with running(config) as shards:
             log = RedisLog(shards, config)
@@ -115,13 +116,13 @@ async def test_what_follows_a_moving_slot_waits_for_replicas_and_ends_at_its_dea
             calls = [Call(partition, pack(("INCR", f"{tag(partition)}:{n}"))) for n in range(10)]
             assert await shards.calls(calls, channel="appends", replicas=1) == [1] * 10
             replica.pause()
-            replies = await shards.calls(calls, channel="appends", replicas=1, timeout_s=0.3)
+            replies = await shards.calls(calls, channel="appends", replicas=1, timeout_s=1.0)
             replica.resume()
             assert [type(reply) for reply in replies] == [LinkError] * 10, "no replica has it"
             assert all(reply.sent for reply in replies)
             target.pause()
             with trio.fail_after(30):
-                replies = await shards.calls(calls, channel="appends", timeout_s=0.3)
+                replies = await shards.calls(calls, channel="appends", timeout_s=1.0)
             target.resume()
             assert [type(reply) for reply in replies] == [LinkError] * 10
 
