@@ -26,15 +26,15 @@ import trio.lowlevel
 
 from benchmarks import measure, node
 from gateway.admission import Features, Schemas, TokenVerifier
-from gateway.bus.local import LocalBus
+from gateway.bus.lone import LoneBus
 from gateway.config import Config
 from gateway.hub.hub import Hub
-from gateway.log.memory import MemoryLog
 from gateway.ports import Ack, Admission, Connection, OpLog, Own, Session, UpgradeRequest
 from gateway.runtime import interpreter
 from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
+from tests.doubles.log import MemoryLog
 
 ROOMS = 100
 EDITORS = 5
@@ -134,7 +134,7 @@ class Core:
             auth={"secret_file": str(secret_file)},
         )
         self.counters = Counters()
-        self.bus = LocalBus()
+        self.bus = LoneBus()
         self.hub = Hub(
             config,
             log or MemoryLog(),

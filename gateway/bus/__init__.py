@@ -1,1 +1,1 @@
-"""The adapters of the port `Bus`: local (one process), redis (sharded pub/sub)."""
+"""The adapters of the port `Bus`: lone (no other nodes), redis (sharded pub/sub)."""

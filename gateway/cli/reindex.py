@@ -15,7 +15,8 @@ from gateway.log.postgres import PostgresArchive, dsn_of
 from gateway.log.search_cluster import reindexed
 from gateway.log.search_follower import build
 from gateway.log.sqlite import DATABASE
-from gateway.node.backends import check_settings, rest_of
+from gateway.node.backends import check_settings
+from gateway.node.cluster import rest_of
 
 
 @click.command("reindex", short_help="Make the index of searches anew.")

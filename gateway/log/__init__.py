@@ -1,1 +1,1 @@
-"""The log: memory, sqlite (embedded) and redis (cluster) are adapters of `OpLog`; postgres is the archive."""
+"""The log: sqlite (embedded) and redis (cluster) are adapters of `OpLog`; postgres is the archive."""

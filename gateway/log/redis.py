@@ -118,9 +118,6 @@ class RedisLog:
     def lane(self, resource: str) -> int:
         return self._shards.lane(partition_of(resource, self._redis.partitions))
 
-    async def aclose(self) -> None:
-        """The shards belong to whoever runs them; nothing else is open."""
-
     # --------------------------------------------------------------------------------------- opening
 
     async def open(self, resource: str) -> Opening:

@@ -18,7 +18,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,7 +29,6 @@ from gateway.admin.app import Controls
 from gateway.admission import Features, Revocations, Schemas, TokenVerifier
 from gateway.admission.addresses import Proxies
 from gateway.authoriser import authoriser_of
-from gateway.bus.local import LocalBus
 from gateway.config import Config, FeaturesSettings, TracingSettings, changed_settings
 from gateway.config.section import names_of
 from gateway.errors import ConfigError
@@ -41,7 +40,7 @@ from gateway.hub.retention import Policy, Retention
 from gateway.hub.summarise import Summariser
 from gateway.node import faces
 from gateway.node.audit import AuditTrail
-from gateway.node.backends import LocalBackend, backend_of
+from gateway.node.backends import Backend, backend_of
 from gateway.node.capacity import Capacity
 from gateway.node.flags import NodeFlags
 from gateway.node.gauges import Gauges
@@ -50,7 +49,7 @@ from gateway.node.resources import HubResources
 from gateway.node.revocations import NodeRevocations
 from gateway.node.searching import Searcher
 from gateway.node.tracer import LiveTracer
-from gateway.ports import Bus, OpLog, Transport
+from gateway.ports import Transport
 from gateway.runtime import interpreter, speedups
 from gateway.runtime.clock import LoopClock, unix_ms
 from gateway.runtime.metrics import Counters
@@ -151,31 +150,26 @@ def made_name() -> str:
 class Node:
     """A worker of the gateway; with a `place` it is one of several of its node.
 
-    Give other parts than the configured ones to embed or to test it.
+    It stands on the `backend` that the configuration asks for, unless one is given.
     """
 
     def __init__(
         self,
         config: Config,
         *,
-        log: OpLog | None = None,
-        bus: Bus | None = None,
-        transport: Transport | None = None,
+        backend: Backend | None = None,
         admin: bool = True,
         place: Place | None = None,
-        wall_ms: Callable[[], int] = unix_ms,
-        now_s: Callable[[], float] | None = None,
     ) -> None:
         self.config = config = config.copied()
-        now_s = now_s or LoopClock()
+        now_s = LoopClock()
         self.name = config.server.node or made_name()
         self.metrics = Counters()
         self._admin = admin
         self._tracer = tracer_of(config.tracing, self.name)
-        given = log and LocalBackend(log, bus or LocalBus())
-        self._backend = given or backend_of(config, self.name)
+        self._backend = backend or backend_of(config, self.name)
         self._authenticator = TokenVerifier(config)
-        self.transport = transport if transport is not None else make_transport(config, self.metrics, place)
+        self.transport = make_transport(config, self.metrics, place)
         self.hub = Hub(
             config,
             self._backend.log,
@@ -183,7 +177,7 @@ class Node:
             Schemas(config),
             self.metrics,
             self.transport.group,
-            wall_ms,
+            unix_ms,
             now_s,
             self._backend.leases,
             self._tracer,
@@ -208,7 +202,7 @@ class Node:
             self.transport.hand_over,
             authoriser_of(config),
         )
-        self.audit = AuditTrail(self.name, self._backend.audit, config.audit, self.metrics, wall_ms)
+        self.audit = AuditTrail(self.name, self._backend.audit, config.audit, self.metrics, unix_ms)
         self.endpoint.context.audit = self.audit
         self.flags = NodeFlags(config.features, self._backend.flags, self.endpoint.take_flags)
         self.revocations = NodeRevocations(

@@ -14,11 +14,12 @@ import trio
 from gateway.admission import create_secret, issue
 from gateway.config import Config
 from gateway.errors import LogUnavailable
-from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.node import Node
 from gateway.ports import Batch, Failed, Opening, Outcome
 from tests.clients.desk import created, named, op, replace, signed_in, submit, subscribe
 from tests.clients.wire import Refused, until
+from tests.doubles.backend import MemoryBackend
+from tests.doubles.log import MemoryHistory, MemoryLog
 
 EVENT = {"title": "held", "tags": []}
 
@@ -68,7 +69,7 @@ async def served(data: Path, **limits: Any) -> AsyncIterator[tuple[InProcess, Di
         limits={"operations_per_minute": 0, **limits},
         timeouts={"drain_grace_s": 1.0},
     )
-    node = Node(config, log=disk, admin=False)
+    node = Node(config, backend=MemoryBackend(disk), admin=False)
     async with trio.open_nursery() as nursery:
         [(host, port)] = (await nursery.start(node.run)).websocket
         yield InProcess(f"ws://{host}:{port}/realtime", (data / "jwt-secret").read_bytes().strip()), disk

@@ -20,10 +20,10 @@ from gateway.errors import LogUnavailable, Refusal
 from gateway.http.port import Expected, FoundPage, Revision, Written
 from gateway.http.server import bind, serve
 from gateway.hub.names import NamedVersion
-from gateway.log.memory import MemoryLog
 from gateway.ports import Batch, Identity, Record, Role
 from gateway.ports.search import Scope, Wanted
 from gateway.runtime.metrics import Counters
+from tests.doubles.log import MemoryLog
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 DOCUMENT_BYTES_MAX = 4096

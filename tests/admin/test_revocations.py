@@ -9,9 +9,9 @@ import pytest
 from gateway.admin.revocations import wanted
 from gateway.admission import TokenVerifier
 from gateway.errors import Refusal
-from gateway.log.values_memory import MemoryValues
 from gateway.node.revocations import NodeRevocations
 from tests.admission.keys import NOW_S, config_for, token
+from tests.doubles.values import MemoryValues
 
 
 @pytest.mark.parametrize("leeway_s", [0, 30, 600])

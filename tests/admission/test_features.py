@@ -12,9 +12,9 @@ from gateway.admission import KILLED, NOT_ENABLED, Features, TokenIdentity, pars
 from gateway.admission.features import rollout_bucket
 from gateway.config import Config, FeaturesSettings
 from gateway.errors import ConfigError
-from gateway.log.values_memory import MemoryValues
 from gateway.node.flags import NodeFlags
 from gateway.ports.shared import StoredValues
+from tests.doubles.values import MemoryValues
 
 USERS = [f"user-{number}" for number in range(20_000)]
 

@@ -13,8 +13,6 @@ from gateway.http import app as service_app
 from gateway.http import openapi as service_openapi
 from gateway.http.requests import HttpContext
 from gateway.http.shapes import FLAGS
-from gateway.log.audit_memory import MemoryAudit
-from gateway.log.values_memory import MemoryValues
 from gateway.node.audit import AuditTrail
 from gateway.node.flags import NodeFlags
 from gateway.node.revocations import NodeRevocations
@@ -22,6 +20,8 @@ from gateway.ports import Authenticator
 from gateway.runtime.metrics import Counters
 from gateway.supervisor import front
 from tests.admin.backend import LogResources, NodeState
+from tests.doubles.audit import MemoryAudit
+from tests.doubles.values import MemoryValues
 from tests.http.openapi_fuzz import METHODS, fuzz
 
 OTHERS = {"HEAD", "OPTIONS"}

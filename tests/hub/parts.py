@@ -9,15 +9,15 @@ from typing import Any
 import trio
 
 from gateway import ot
-from gateway.bus.local import LocalBus, LocalHub
 from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.hub.hub import Hub
-from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.ports import Batch, Opening, Outcome, Pacing, Record
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from gateway.runtime.metrics import Counters
+from tests.doubles.bus import MeetingPlace, MemoryBus
+from tests.doubles.log import MemoryHistory, MemoryLog
 from tests.rooms.parts import CONFIG, CREATE, RESOURCE, RULES, START_MS, Author, Readers
 
 UNPACED = Pacing()
@@ -27,7 +27,7 @@ class HeldLog(MemoryLog):
     """Appends wait for `go`, reads for `reads`; `away`: nothing is answered. `appends` are the batches of
     each call."""
 
-    def __init__(self, history: MemoryHistory, bus: LocalBus, pacing: Pacing) -> None:
+    def __init__(self, history: MemoryHistory, bus: MemoryBus, pacing: Pacing) -> None:
         super().__init__(history, bus)
         self.pacing = pacing
         self.go = trio.Event()
@@ -67,9 +67,9 @@ class HeldLog(MemoryLog):
 class Worker:
     """One worker's hub. `history` and `place` are shared by workers of one cluster."""
 
-    def __init__(self, history: MemoryHistory, place: LocalHub, config: Config, pacing: Pacing) -> None:
+    def __init__(self, history: MemoryHistory, place: MeetingPlace, config: Config, pacing: Pacing) -> None:
         self.counters = Counters()
-        self.bus = LocalBus(place)
+        self.bus = MemoryBus(place)
         self.log = HeldLog(history, self.bus, pacing)
         self.ahead_ms = 0  # by so much its wall clock is wrong
         self.hub = Hub(
@@ -116,7 +116,7 @@ class Cluster:
     def __init__(self, nursery: trio.Nursery, config: Config) -> None:
         self.history = MemoryHistory(START_MS, lambda: START_MS)
         self._nursery = nursery
-        self._place = LocalHub()
+        self._place = MeetingPlace()
         self._config = config
 
     async def worker(self, pacing: Pacing = UNPACED) -> Worker:

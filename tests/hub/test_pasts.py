@@ -11,10 +11,10 @@ from trio.testing import wait_all_tasks_blocked
 from gateway import ot
 from gateway.errors import Refusal
 from gateway.hub.catch_up import Lowered
-from gateway.log.memory import MemoryLog
 from gateway.ports import Record, Snapshot
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
+from tests.doubles.log import MemoryLog
 from tests.hub.parts import Cluster, Worker, cluster
 from tests.rooms.parts import CONFIG, RESOURCE, Author, Reader, titled
 

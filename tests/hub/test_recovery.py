@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import trio
 
-from gateway.bus.local import LocalBus, LocalHub
 from gateway.hub.hub import Hub
 from gateway.hub.recovery import former_of
 from gateway.ports import Batch, ClientKey, Committed, Record, Reserved, Submitted
@@ -18,6 +17,7 @@ from gateway.rooms.room import Room
 from gateway.rooms.window import entries_of
 from gateway.runtime.metrics import Counters
 from gateway.wire.announcement import encode
+from tests.doubles.bus import MeetingPlace, MemoryBus
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, NotingListener
 from tests.simulation.history import FragileHistory, WatchfulLog
 from tests.simulation.network import Group
@@ -56,11 +56,11 @@ class Cluster:
         self.history = FragileHistory(EPOCH_START_MS)
         self.counters = Counters()
         self._nursery = nursery
-        self._place = LocalHub()
+        self._place = MeetingPlace()
 
     async def room(self, upto: int | None = None) -> tuple[Hub, Room]:
         """A room on a node of its own, which keeps the last `upto` changes (all, for None)."""
-        bus, chains = LocalBus(self._place), Chains()
+        bus, chains = MemoryBus(self._place), Chains()
         log = WatchfulLog(self.history, bus, chains)
         hub = Hub(
             CONFIG,

@@ -11,13 +11,13 @@ import orjson
 import trio
 
 from gateway.admission import Features
-from gateway.bus.local import LocalHub
-from gateway.bus.local_presence import LeaseTable
 from gateway.config import Config
 from gateway.hub.hub import Hub
 from gateway.runtime.metrics import Counters
 from gateway.sessions import claims
 from gateway.sessions.endpoint import Endpoint
+from tests.doubles.bus import MeetingPlace
+from tests.doubles.leases import LeaseTable
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES, Node, Passport, Weather
 from tests.simulation.history import FragileHistory
 from tests.simulation.network import Group, Link
@@ -33,7 +33,7 @@ class Cluster:
         self.nursery = nursery
         self.config = config
         self.history = FragileHistory(EPOCH_START_MS)
-        self.bus = LocalHub()
+        self.bus = MeetingPlace()
         self.leases = LeaseTable()
         self.weather = Weather(random.Random(0))
         self.weather.bus_loss = self.weather.bus_delay_s = 0.0

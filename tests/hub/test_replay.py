@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 
 from gateway.hub import replay
-from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.ports import Batch, Snapshot
+from tests.doubles.log import MemoryHistory, MemoryLog
 from tests.rooms.parts import CREATE, EVENT, RESOURCE, START_MS, record, titled
 
 

@@ -11,13 +11,13 @@ import pytest
 import trio
 
 from gateway import ot
-from gateway.bus.local import LocalBus, LocalHub
 from gateway.hub.hub import Hub
-from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.ports import Batch, Outcome, Reserved
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
 from gateway.runtime.metrics import Counters
+from tests.doubles.bus import MeetingPlace, MemoryBus
+from tests.doubles.log import MemoryHistory, MemoryLog
 from tests.simulation.cluster import CONFIG, EPOCH_START_MS, RULES
 from tests.simulation.network import Group
 
@@ -32,7 +32,7 @@ def about(seconds: float) -> float:
     return seconds * CHANCE.uniform(0.5, 1.5)
 
 
-class LateBus(LocalBus):
+class LateBus(MemoryBus):
     """Announcements take their time."""
 
     nursery: trio.Nursery
@@ -116,7 +116,7 @@ class Workers:
 
     async def run(self, editors: Sequence[tuple[int, float]], reply_s: float = DELAY_S) -> None:
         """So many editors on each worker, with their pause, for ten seconds."""
-        place = LocalHub()
+        place = MeetingPlace()
         history = MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS)
         async with trio.open_nursery() as nursery:
             for worker, (number, pause_s) in enumerate(editors):
@@ -165,7 +165,7 @@ async def test_a_busy_worker_hardly_waits_for_one_that_seldom_changes_the_room(a
 
 
 async def test_a_reserved_room_is_appended_to_when_the_reservation_is_over(autojump_clock):
-    bus = LocalBus(LocalHub())
+    bus = MemoryBus(MeetingPlace())
     log = ReservingLog(MemoryHistory(EPOCH_START_MS, lambda: EPOCH_START_MS), bus)
     hub = Hub(CONFIG, log, bus, RULES, Counters(), Group, lambda: EPOCH_START_MS, trio.current_time)
     async with trio.open_nursery() as nursery:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import LogUnavailable
-from gateway.log.audit_memory import MemoryAudit
 from gateway.log.audit_postgres import PostgresAudit
 from gateway.log.audit_sqlite import DATABASE, SqliteAudit
 from gateway.log.postgres import PostgresArchive, migrate
 from tests.contracts.audit_contract import ALL, AuditContract, entry, faults
+from tests.doubles.audit import MemoryAudit
 from tests.servers import shared_postgres
 
 

@@ -14,12 +14,12 @@ import pytest
 from gateway.errors import LogUnavailable
 from gateway.log import sqlite_remembered, sqlite_store, sqlite_writer
 from gateway.log.batches import SUBMISSIONS_KEPT
-from gateway.log.memory import MemoryLog
 from gateway.log.sqlite import DATABASE, SqliteLog
 from gateway.log.sqlite_authors import BLOCK
 from gateway.ports import Batch, ClientKey, Committed, Duplicates, Failed, Outcome, Record, Snapshot, Stale
 from gateway.ports.retention import Excess, RetentionRule
 from tests.contracts.log_contract import ROOM, batch, committed, filled, nonce, record
+from tests.doubles.log import MemoryLog
 from tests.log.formats import BACK_TO_3, BACK_TO_4
 from tests.log.test_sqlite import opened
 

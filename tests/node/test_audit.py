@@ -11,10 +11,10 @@ from trio.testing import MockClock
 
 from gateway.config import AuditSettings
 from gateway.errors import LogUnavailable
-from gateway.log.audit_memory import MemoryAudit
 from gateway.node.audit import DAY_MS, GATHER_S, AuditTrail
 from gateway.ports.audit import AuditEntry, AuditRecord, AuditSearch
 from gateway.runtime.metrics import Counters
+from tests.doubles.audit import MemoryAudit
 
 ALL = AuditSearch(1000, after=0)
 

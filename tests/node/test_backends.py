@@ -1,14 +1,30 @@
-"""What a worker in a cluster tells of its Redis servers."""
+"""What a worker stands on: alone, until when it has its log; in a cluster, what it tells of Redis."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import trio
 
-from gateway.node.backends import LEVELS, ClusterBackend
+from gateway.config import Config
+from gateway.log.sqlite import SqliteLog
+from gateway.node.cluster import LEVELS, ClusterBackend
+from gateway.node.embedded import EmbeddedBackend
 from gateway.redislink.moving import rebalance
 from gateway.runtime.metrics import Counters
 from tests.redis.parts import eventually, settings
 from tests.servers import redis_server
+
+
+async def test_a_lone_worker_that_is_cancelled_has_its_log_until_it_is_stopped(tmp_path: Path) -> None:
+    backend = EmbeddedBackend(Config().with_(server={"data_dir": str(tmp_path)}))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(backend.run)
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await backend.check()
+        backend.stop()
+    await SqliteLog(tmp_path).aclose()  # which nobody holds any more
 
 
 def told(counters: Counters) -> set[frozenset[str]]:

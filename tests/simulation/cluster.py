@@ -9,8 +9,6 @@ from typing import Any
 import trio
 
 from gateway.admission import Features, Schemas, TokenIdentity, parse_grants
-from gateway.bus.local import LocalBus, LocalHub
-from gateway.bus.local_presence import LeaseTable, LocalLeases
 from gateway.config import Config
 from gateway.errors import LogUnavailable
 from gateway.hub.hub import Hub
@@ -19,6 +17,8 @@ from gateway.redislink.chains import Chains
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 from gateway.wire import announcement
+from tests.doubles.bus import MeetingPlace, MemoryBus
+from tests.doubles.leases import LeaseTable, MemoryLeases
 from tests.simulation.history import FragileHistory, WatchfulLog
 
 CONFIG = Config().with_(
@@ -89,11 +89,11 @@ class NotingListener:
         self._listener.on_message(resource, payload)
 
 
-class StormyBus(LocalBus):
+class StormyBus(MemoryBus):
     """A bus that loses, delays and reorders messages, and notes what it delivers."""
 
-    def __init__(self, hub: LocalHub, weather: Weather) -> None:
-        super().__init__(hub)
+    def __init__(self, place: MeetingPlace, weather: Weather) -> None:
+        super().__init__(place)
         self.chains = Chains()
         self._weather = weather
         self._late: list[tuple[float, str, bytes]] = []
@@ -146,7 +146,7 @@ class Node:
         self,
         name: str,
         history: FragileHistory,
-        meeting_place: LocalHub,
+        meeting_place: MeetingPlace,
         lease_table: LeaseTable,
         weather: Weather,
         make_group: Callable[[], Group],
@@ -165,7 +165,7 @@ class Node:
             make_group,
             lambda: EPOCH_START_MS + skew_ms + int(trio.current_time() * 1000),
             trio.current_time,
-            LocalLeases(lease_table, name, config.redis),
+            MemoryLeases(lease_table, name, config.redis),
         )
         self.gate = Endpoint(name, config, self.hub, self.counters, Passport(), Features(config), 10_000)
         self.connections: dict[Any, None] = {}  # what ends with the node

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.bus.local import LocalBus
 from gateway.log.batches import next_epoch
-from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.ports import Batch, Committed, Forked, Opening, Outcome, Record, Stale
 from gateway.redislink.chains import Chains, head_version
 from gateway.wire.announcement import Announcement, encode
+from tests.doubles.bus import MemoryBus
+from tests.doubles.log import MemoryHistory, MemoryLog
 
 
 class FragileHistory(MemoryHistory):
@@ -84,7 +84,7 @@ class FragileHistory(MemoryHistory):
 class WatchfulLog(MemoryLog):
     """One node's log over a fragile history."""
 
-    def __init__(self, history: FragileHistory, bus: LocalBus, chains: Chains) -> None:
+    def __init__(self, history: FragileHistory, bus: MemoryBus, chains: Chains) -> None:
         super().__init__(history, bus)
         self.fragile = history
         self._bus_of_node = bus

@@ -11,8 +11,6 @@ import trio
 import trio.testing
 
 from gateway import ot
-from gateway.bus.local import LocalHub
-from gateway.bus.local_presence import LeaseTable
 from gateway.hub.remote_presence import RemotePerson
 from gateway.ports import Record
 from gateway.redislink.chains import Chains
@@ -21,6 +19,8 @@ from gateway.rooms.history import History
 from gateway.rooms.room import Room
 from gateway.rooms.roster import Presence
 from gateway.rooms.window import entries_of
+from tests.doubles.bus import MeetingPlace
+from tests.doubles.leases import LeaseTable
 from tests.simulation.cluster import EPOCH_START_MS, Node, Weather
 from tests.simulation.history import FragileHistory
 from tests.simulation.network import Group
@@ -49,7 +49,7 @@ class World:
         self.losses: list[Loss] = []
         self._loss_chance = self.rng.choice((0.0, 0.0, 0.1, 0.3))
         self._archives = self.rng.random() < 0.5
-        self.meeting_place = LocalHub()
+        self.meeting_place = MeetingPlace()
         self.lease_table = LeaseTable()
         self.nodes: list[Node] = []
         names = [f"u{number}" for number in range(self.rng.randint(2, 5))]

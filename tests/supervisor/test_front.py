@@ -15,13 +15,14 @@ from gateway.admission import create_secret, issue
 from gateway.cli.operate import TIMEOUT_S
 from gateway.config import Config
 from gateway.http.waiting import WAIT_MAX_S
-from gateway.log.memory import MemoryLog
 from gateway.node import Node
 from gateway.runtime.metrics import Counters
 from gateway.supervisor import front
 from gateway.supervisor.channel import Frame
 from gateway.supervisor.child import Child, WorkerGone
 from gateway.supervisor.worker import respond
+from tests.doubles.backend import MemoryBackend
+from tests.doubles.log import MemoryLog
 
 EVENT = "/v1/resources/event/42"
 
@@ -68,7 +69,7 @@ async def fronted(data: Path, workers: int = 1) -> AsyncIterator[tuple[Alone, ht
     secret = (data / "jwt-secret").read_bytes()
     bearer = issue(secret, "ops", {"*": "admin"}, 86_400, time.time())
     config = Config().with_(server={"data_dir": str(data), "port": 0, "transport": "portable"})
-    node, alone = Node(config, log=MemoryLog(), admin=False), Alone()
+    node, alone = Node(config, backend=MemoryBackend(MemoryLog()), admin=False), Alone()
     transport = httpx.ASGITransport(front.application(alone, 1 << 20, 1 << 20))
     async with (
         trio.open_nursery() as nursery,

@@ -10,11 +10,10 @@ import trio
 
 from gateway import ot
 from gateway.admission import Features, Schemas
-from gateway.bus.local import LocalBus
+from gateway.bus.lone import LoneBus
 from gateway.config import Config
 from gateway.errors import PatchError
 from gateway.hub.hub import Hub
-from gateway.log.memory import MemoryLog
 from gateway.ports import Ack, Admission, Connection, Own, UpgradeRequest
 from gateway.rooms.room import Room
 from gateway.rooms.submission import Submission
@@ -22,6 +21,7 @@ from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 from gateway.sessions.endpoint import Endpoint
 from gateway.sessions.session import ClientSession
+from tests.doubles.log import MemoryLog
 from tests.rooms.parts import Author
 from tests.sessions.parts import Office
 from tests.worst.meter import Idle, Lines, Step, Steps, Units, WorkClock, thread_ns
@@ -137,7 +137,7 @@ class Bench:
         self.steps = steps
         self.tally = Tally()
         self.attack_bytes = 0
-        self._bus = LocalBus()
+        self._bus = LoneBus()
         self.counters = Counters()
         rules = Schemas(CONFIG)
         parts = (MemoryLog(), self._bus, rules, self.counters, self._crowd, unix_ms, trio.current_time)

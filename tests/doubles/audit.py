@@ -1,4 +1,4 @@
-"""An audit that ends with the process: of a log in memory."""
+"""An audit in memory."""
 
 from __future__ import annotations
 

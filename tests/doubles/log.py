@@ -1,4 +1,4 @@
-"""A log in memory: for tests, for simulations, and for several nodes in one process.
+"""A log in memory, for one node or for several in one process.
 
 `MemoryHistory` holds the data and answers at once; `MemoryLog` is the port over it. Nodes that share a
 history have a `MemoryLog` each, with the node's bus, on which it announces what it appended.
@@ -200,9 +200,6 @@ class MemoryLog:
         epoch = self.history.purge(resource)
         self._announce(Announcement(resource, epoch, 0, "", ()))
         return epoch
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
 
     def _append(self, batch: Batch) -> Outcome:
         outcome = self.history.append(batch)

@@ -1,4 +1,4 @@
-"""Presence by node lease in one process: for nodes that share a `LocalHub`, in tests and simulations."""
+"""Presence by leases in memory, for several nodes in one process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LeaseTable:
         return {node for node, until_s in self.leases.items() if until_s > trio.current_time()}
 
 
-class LocalLeases:
+class MemoryLeases:
     """The port `Leases` of one node. A node that ends, however it does, lets its lease run out."""
 
     def __init__(self, table: LeaseTable, name: str, config: RedisSettings) -> None:

@@ -1,4 +1,4 @@
-"""The bus of one process: one node alone, or several that share a `LocalHub`."""
+"""A bus in memory, for several nodes in one process."""
 
 from __future__ import annotations
 
@@ -8,40 +8,36 @@ import trio
 
 from gateway.ports import BusListener
 
-# What one node may leave unread; beyond it messages are lost, as on every bus, and the node is told.
-MESSAGES_MAX = 100_000
 
-
-class LocalHub:
+class MeetingPlace:
     """Where the buses of one process meet: the subscribers of each resource."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[str, dict[LocalBus, None]] = {}  # in order, for simulations
+        self._subscribers: dict[str, dict[MemoryBus, None]] = {}  # in order, for simulations
 
-    def add(self, resource: str, bus: LocalBus) -> None:
+    def add(self, resource: str, bus: MemoryBus) -> None:
         self._subscribers.setdefault(resource, {})[bus] = None
 
-    def discard(self, resource: str, bus: LocalBus) -> None:
+    def discard(self, resource: str, bus: MemoryBus) -> None:
         subscribers = self._subscribers.get(resource, {})
         subscribers.pop(bus, None)
         if not subscribers:
             self._subscribers.pop(resource, None)
 
-    def publish(self, resource: str, payload: bytes, source: LocalBus) -> None:
+    def publish(self, resource: str, payload: bytes, source: MemoryBus) -> None:
         for bus in self._subscribers.get(resource, ()):
             if bus is not source:
                 bus.post(resource, payload)
 
 
-class LocalBus:
+class MemoryBus:
     """The port `Bus` of one node. `run` delivers messages, in the order of publishing."""
 
-    def __init__(self, hub: LocalHub | None = None) -> None:
-        self._hub = LocalHub() if hub is None else hub
+    def __init__(self, place: MeetingPlace) -> None:
+        self._place = place
         self._listener: BusListener | None = None
         self._resources: set[str] = set()
         self._waiting: deque[tuple[str, bytes]] = deque()
-        self._lost = False
         self._arrived = trio.Event()
 
     def attach(self, listener: BusListener) -> None:
@@ -50,22 +46,19 @@ class LocalBus:
     async def subscribe(self, resource: str) -> None:
         await trio.lowlevel.checkpoint()
         self._resources.add(resource)
-        self._hub.add(resource, self)
+        self._place.add(resource, self)
 
     async def unsubscribe(self, resource: str) -> None:
         await trio.lowlevel.checkpoint()
         self._resources.discard(resource)
-        self._hub.discard(resource, self)
+        self._place.discard(resource, self)
 
     def publish(self, resource: str, payload: bytes) -> None:
-        self._hub.publish(resource, payload, self)
+        self._place.publish(resource, payload, self)
 
     def post(self, resource: str, payload: bytes) -> None:
-        """Called by the hub: a message of another node."""
-        if len(self._waiting) < MESSAGES_MAX:
-            self._waiting.append((resource, payload))
-        else:
-            self._lost = True
+        """Called by the meeting place: a message of another node."""
+        self._waiting.append((resource, payload))
         self._arrived.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -77,14 +70,11 @@ class LocalBus:
                 self._deliver()
         finally:
             for resource in self._resources:
-                self._hub.discard(resource, self)
+                self._place.discard(resource, self)
 
     def _deliver(self) -> None:
         assert self._listener is not None, "attach a listener before the bus runs"
-        lost, self._lost = self._lost, False
         while self._waiting:
             resource, payload = self._waiting.popleft()
             if resource in self._resources:
                 self._listener.on_message(resource, payload)
-        if lost:
-            self._listener.on_gap(None)

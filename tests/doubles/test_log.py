@@ -7,25 +7,23 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from gateway.bus.local import LocalBus, LocalHub
-from gateway.log.memory import MemoryHistory, MemoryLog
 from gateway.ports import Committed, Forked, OpLog, Stale
 from gateway.wire.announcement import Announcement, decode
 from tests.contracts.bus_contract import Inbox
 from tests.contracts.log_contract import ROOM, LogContract, append, batch, committed, record
+from tests.doubles.bus import MeetingPlace, MemoryBus
+from tests.doubles.log import MemoryHistory, MemoryLog
 
 
 class TestMemoryLog(LogContract):
     @asynccontextmanager
     async def log(self) -> AsyncIterator[OpLog]:
-        log = MemoryLog()
-        yield log
-        await log.aclose()
+        yield MemoryLog()
 
 
 async def test_nodes_that_share_a_history_hear_what_the_others_append_purge_and_fork() -> None:
-    hub, history, inbox = LocalHub(), MemoryHistory(standing_epoch=9), Inbox()
-    mine, theirs = LocalBus(hub), LocalBus(hub)
+    place, history, inbox = MeetingPlace(), MemoryHistory(standing_epoch=9), Inbox()
+    mine, theirs = MemoryBus(place), MemoryBus(place)
     writer, reader = MemoryLog(history, mine), MemoryLog(history, theirs)
     theirs.attach(inbox)
     async with trio.open_nursery() as nursery:
@@ -46,8 +44,8 @@ async def test_nodes_that_share_a_history_hear_what_the_others_append_purge_and_
 
 
 async def test_what_is_refused_is_not_announced() -> None:
-    hub, history, inbox = LocalHub(), MemoryHistory(), Inbox()
-    mine, theirs = LocalBus(hub), LocalBus(hub)
+    place, history, inbox = MeetingPlace(), MemoryHistory(), Inbox()
+    mine, theirs = MemoryBus(place), MemoryBus(place)
     writer = MemoryLog(history, mine)
     theirs.attach(inbox)
     async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Values that end with the process: of a log in memory."""
+"""Shared values in memory."""
 
 from __future__ import annotations
 

@@ -1,0 +1,88 @@
+"""The backend of a lone worker: all that it keeps is in its data directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from gateway.bus.lone import LoneBus
+from gateway.config import Config
+from gateway.log.audit_sqlite import SqliteAudit
+from gateway.log.search_sqlite import INDEX, SqliteSearch
+from gateway.log.sqlite import SqliteLog
+from gateway.log.sqlite_summaries import SqliteSummaries
+from gateway.log.values_file import ValuesFile
+from gateway.node.problems import behind, damaged
+from gateway.node.searching import IndexProcess
+from gateway.ports import Leases, RateStore
+from gateway.runtime.metrics import Counters
+from gateway.wire.checksum import damage
+
+FLAGS_FILE = "flags.json"
+REVOCATIONS_FILE = "revocations.json"
+
+
+class EmbeddedBackend:
+    """SQLite, and nobody else to tell. Raises LogLocked, LogUnavailable as `SqliteLog`."""
+
+    leases: Leases | None = None
+    rates: RateStore | None = None
+
+    def __init__(self, config: Config) -> None:
+        directory = Path(config.server.data_dir)
+        self.log = self.keeper = SqliteLog(directory)
+        self.bus = LoneBus()
+        self.summaries = SqliteSummaries(directory)
+        self.flags = ValuesFile(directory / FLAGS_FILE)
+        self.revocations = ValuesFile(directory / REVOCATIONS_FILE)
+        self.audit = SqliteAudit(directory)
+        self.search = SqliteSearch(directory / INDEX) if config.search.enabled else None
+        self._indexing = IndexProcess(config.server.data_dir)
+        self._stop = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """See the port."""
+        async with trio.open_nursery() as nursery:
+            if self.search is not None:
+                nursery.start_soon(self._indexing.run)
+            try:
+                task_status.started()
+                with trio.CancelScope(shield=True):  # the log outlives who uses it
+                    await self._stop.wait()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._close()
+
+    async def _close(self) -> None:
+        """The log last: who is the last to close it leaves nothing but the database behind."""
+        if self.search is not None:
+            await self._indexing.stop()
+            await self.search.aclose()
+        await self.summaries.aclose()
+        await self.audit.aclose()
+        await self.log.aclose()
+
+    def stop(self) -> None:
+        """See the port."""
+        self._stop.set()
+
+    async def check(self) -> None:
+        """See the port."""
+        await self.log.check()
+
+    def measure(self, counters: Counters) -> None:
+        """See the port."""
+        counters.log_unwritable = int(bool(self.log.trouble))
+        counters.log_damaged = damage.met
+        self._indexing.measure(counters)
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """See the port."""
+        refused = [f"edits are refused: {self.log.trouble}"] if self.log.trouble else []
+        return [*refused, *behind(self._indexing.trouble), *damaged()]
+
+    async def watch(self, counters: Counters) -> None:
+        """There are no servers."""
