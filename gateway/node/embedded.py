@@ -38,14 +38,15 @@ class EmbeddedBackend:
         self.flags = ValuesFile(directory / FLAGS_FILE)
         self.revocations = ValuesFile(directory / REVOCATIONS_FILE)
         self.audit = SqliteAudit(directory)
-        self.search = SqliteSearch(directory / INDEX) if config.search.enabled else None
-        self._indexing = IndexProcess(config.server.data_dir)
+        searched = config.search.enabled
+        self.search = SqliteSearch(directory / INDEX) if searched else None
+        self._indexing = IndexProcess(config.server.data_dir) if searched else None
         self._stop = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """See the port."""
         async with trio.open_nursery() as nursery:
-            if self.search is not None:
+            if self._indexing is not None:
                 nursery.start_soon(self._indexing.run)
             try:
                 task_status.started()
@@ -57,8 +58,9 @@ class EmbeddedBackend:
 
     async def _close(self) -> None:
         """The log last: who is the last to close it leaves nothing but the database behind."""
-        if self.search is not None:
+        if self._indexing is not None:
             await self._indexing.stop()
+        if self.search is not None:
             await self.search.aclose()
         await self.summaries.aclose()
         await self.audit.aclose()
@@ -76,13 +78,14 @@ class EmbeddedBackend:
         """See the port."""
         counters.log_unwritable = int(bool(self.log.trouble))
         counters.log_damaged = damage.met
-        self._indexing.measure(counters)
+        if self._indexing is not None:
+            self._indexing.measure(counters)
 
     @property
     def problems(self) -> Sequence[str]:
         """See the port."""
         refused = [f"edits are refused: {self.log.trouble}"] if self.log.trouble else []
-        return [*refused, *behind(self._indexing.trouble), *damaged()]
+        return [*refused, *([] if self._indexing is None else behind(self._indexing.trouble)), *damaged()]
 
     async def watch(self, counters: Counters) -> None:
         """There are no servers."""

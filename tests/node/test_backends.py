@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from gateway.config import Config
 from gateway.log.sqlite import SqliteLog
+from gateway.node import searching
 from gateway.node.cluster import LEVELS, ClusterBackend
 from gateway.node.embedded import EmbeddedBackend
 from gateway.redislink.moving import rebalance
+from gateway.runtime.clock import unix_ms
 from gateway.runtime.metrics import Counters
 from tests.redis.parts import eventually, settings
 from tests.servers import redis_server
@@ -25,6 +28,15 @@ async def test_a_lone_worker_that_is_cancelled_has_its_log_until_it_is_stopped(t
             await backend.check()
         backend.stop()
     await SqliteLog(tmp_path).aclose()  # which nobody holds any more
+
+
+async def test_where_searches_are_off_none_is_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config().with_(server={"data_dir": str(tmp_path)}, search={"enabled": False})
+    backend, counters = EmbeddedBackend(config), Counters()
+    monkeypatch.setattr(searching, "unix_ms", lambda: unix_ms() + 3_600_000)
+    backend.measure(counters)
+    assert counters.search_lag_seconds == 0
+    await backend.log.aclose()
 
 
 def told(counters: Counters) -> set[frozenset[str]]:
