@@ -34,7 +34,7 @@ def backup_command(file: Path, replace: bool, config: Config) -> None:
         raise ConfigError(f"{file} is there: name another file, or give --replace")
     if not file.absolute().parent.is_dir():
         raise ConfigError(f"there is no directory {file.parent}: make it, or name another file")
-    if _is_cluster(config):
+    if config.is_cluster:
         contents = cluster_backup.with_stores(config, lambda found: cluster_backup.backup(found, file))
     else:
         contents = embedded_backup.backup(Path(config.server.data_dir), file)
@@ -55,7 +55,7 @@ def restore_command(file: Path, replace: bool, config: Config) -> None:
     gateway restore /backups/monday.sqlite3 --data /var/lib/gateway --replace
     gateway restore /backups/monday.sqlite3 --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
     """
-    if not _is_cluster(config):
+    if not config.is_cluster:
         contents = embedded_backup.restore(file, Path(config.server.data_dir), replace)
     else:
         backup_file.verify(file)
@@ -79,7 +79,7 @@ def import_command(source: Path, replace: bool, config: Config) -> None:
     \b
     gateway import /var/lib/gateway --redis redis://10.0.0.5 --postgres postgresql://gateway@10.0.0.6/gateway
     """
-    if not _is_cluster(config):
+    if not config.is_cluster:
         raise ConfigError("name the cluster: --redis URL, and --postgres DSN for the whole history")
     lock = DirectoryLock(source) if source.is_dir() else None
     try:
@@ -100,10 +100,6 @@ def _filled(config: Config, file: Path, replace: bool) -> Contents:
 
     with backup_file.readable(file) as current, BackupReader(current) as reader:
         return cluster_backup.with_stores(config, work)
-
-
-def _is_cluster(config: Config) -> bool:
-    return bool(config.redis.urls or config.redis.cluster_url)
 
 
 def _told(contents: Contents) -> str:

@@ -60,7 +60,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield _collector()
     yield from _private_files(config)
     yield from _disk(Path(config.server.data_dir))
-    if config.redis.urls or config.redis.cluster_url:
+    if config.is_cluster:
         yield _stored_in_cluster(config)
     else:
         yield from _stored(Path(config.server.data_dir) / DATABASE)

@@ -118,7 +118,7 @@ def serve_command(
 def _refuse_vanished(config: Config, new: bool) -> None:
     """An embedded log that is gone while what it leaves beside it is there isn't silently begun anew."""
     data = Path(config.server.data_dir)
-    if new or config.redis.urls or config.redis.cluster_url or (data / DATABASE).exists():
+    if new or config.is_cluster or (data / DATABASE).exists():
         return
     secret = None if config.auth.secret_file else secret_path(config)
     for left in (secret, data / WATERMARK):
@@ -150,7 +150,7 @@ def _prepare_secret(config: Config) -> None:
     path = secret_path(config)
     if path is None or config.auth.secret_file or path.exists():
         return
-    if config.redis.urls or config.redis.cluster_url:
+    if config.is_cluster:
         raise ConfigError(
             f"{path} isn't there, and a node of a cluster invents no secret: other nodes would refuse its "
             "tokens. Give the same to every node: `openssl rand -base64 48 > FILE; chmod 600 FILE`, then "

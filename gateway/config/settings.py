@@ -74,6 +74,11 @@ class Config:
         if self.redis.urls and self.redis.cluster_url:
             raise ConfigError("redis.urls and redis.cluster_url exclude each other: set one")
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether nodes share their resources, in Redis; else one node has all in its data directory."""
+        return bool(self.redis.urls or self.redis.cluster_url)
+
     def copied(self) -> Config:
         """The same with sections of its own, which nobody else sees change."""
         return replace(self, **{name: replace(getattr(self, name)) for name in SECTIONS})

@@ -87,19 +87,18 @@ class Backend(Protocol):
 
 def check_settings(config: Config) -> None:
     """Raise ConfigError for settings that don't go together."""
-    shared = bool(config.redis.urls or config.redis.cluster_url)
-    if config.server.workers > 1 and not shared:
+    if config.server.workers > 1 and not config.is_cluster:
         raise ConfigError(
             f"server.workers = {config.server.workers}: several workers meet in Redis; add "
             "--redis redis://HOST:PORT (or --redis-cluster URL), or leave --workers at 1"
         )
-    if config.postgres.dsn and not shared:
+    if config.postgres.dsn and not config.is_cluster:
         raise ConfigError(
             "postgres.dsn archives what is in Redis; add --redis redis://HOST:PORT (or --redis-cluster URL), "
             "or leave --postgres out: a lone gateway keeps its history in its data directory"
         )
     Policy(config.retention.days, config.retention.changes, Schemas(config).types)
-    if shared and (config.retention.days or config.retention.changes) and not config.postgres.dsn:
+    if config.is_cluster and (config.retention.days or config.retention.changes) and not config.postgres.dsn:
         raise ConfigError(
             "retention in a cluster is that of its archive: add --postgres DSN, or leave it out: Redis alone "
             "keeps about the last redis.history_versions changes of a resource"
@@ -117,6 +116,6 @@ def backend_of(config: Config, name: str) -> Backend:
     Raises ConfigError; LogLocked, LogUnavailable where the data directory can't be used.
     """
     check_settings(config)
-    if config.redis.urls or config.redis.cluster_url:
+    if config.is_cluster:
         return ClusterBackend(config, name)
     return EmbeddedBackend(config)
