@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 MISSING: Any = object()
@@ -23,7 +24,7 @@ def pointer_of(components: list[str]) -> str:
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in components)
 
 
-def value_at(document: Any, components: list[str]) -> Any:
+def value_at(document: Any, components: Sequence[str]) -> Any:
     """The value that is there, or MISSING."""
     for part in components:
         if isinstance(document, dict) and part in document:
@@ -36,7 +37,8 @@ def value_at(document: Any, components: list[str]) -> Any:
 
 
 def _is_index(part: str) -> bool:
-    return len(part) <= INDEX_LENGTH_MAX and part.isascii() and part.isdigit()
+    is_number = len(part) <= INDEX_LENGTH_MAX and part.isascii() and part.isdigit()
+    return is_number and (part[0] != "0" or part == "0")
 
 
 def related(one: str, other: str) -> bool:

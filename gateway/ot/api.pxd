@@ -17,4 +17,5 @@ cpdef object normalise(object document, object operations, object strategies, ob
 cpdef object check_growing(object document, object after, object operations, object strategies,
                            object budget=*)
 cpdef object touched(object operations)
+cpdef draw(object budget, long long units)
 cpdef object growth(object document, object operations, object limits=*, object budget=*)

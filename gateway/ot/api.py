@@ -287,10 +287,25 @@ def check_growing(
         raise _patch_error(error) from None
 
 
-def difference(before: Any, after: Any) -> list[Operation]:
-    """Operations on `before` that give `after`: members one by one, arrays by the span that differs."""
+def draw(budget: Budget, units: int) -> None:
+    """Draw on a budget for what isn't the kernel's work; raises PatchError `TOO_LARGE` where it runs out."""
+    try:
+        budget.charge(units)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
+
+
+def difference(before: Any, after: Any, budget: Budget | None = None) -> list[Operation]:
+    """Operations on `before` that give `after`: members one by one, arrays by the span that differs.
+
+    Raises PatchError `TOO_LARGE` where the budget runs out.
+    """
     operations: list[Operation] = []
-    _kernel.differences(before, after, (), operations, _kernel.Budget(UNBOUNDED_UNITS))
+    draws = _kernel.Budget(UNBOUNDED_UNITS) if budget is None else budget
+    try:
+        _kernel.differences(before, after, (), operations, draws)
+    except _kernel.KernelError as error:
+        raise _patch_error(error) from None
     return operations
 
 

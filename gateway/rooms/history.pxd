@@ -31,6 +31,7 @@ cdef class History:
     cpdef list operations_since(self, object version)
     cpdef object document_at(self, object version)
     cpdef bytes conflicts_of(self, object version)
+    cpdef object start_after(self, Py_ssize_t versions_max, Py_ssize_t bytes_max, object oldest)
     cpdef trim(self, Py_ssize_t versions_max, Py_ssize_t bytes_max, object oldest)
     cpdef dict memory_of(self, object user_id, object client_id)
     @cython.locals(memory=dict)

@@ -138,6 +138,10 @@ class History:
         change = orjson.loads(self.since(version - 1)[0].body)
         return orjson.dumps(change["conflicts"]) if "conflicts" in change else b""
 
+    def start_after(self, versions_max: int, bytes_max: int, oldest: int) -> int:
+        """The oldest version that the window would cover after this `trim`."""
+        return self.start + self.window.excess(versions_max, bytes_max, self.version - oldest)
+
     def trim(self, versions_max: int, bytes_max: int, oldest: int) -> None:
         """Bound the window, but keep what came after the version `oldest`."""
         self.window.trim(versions_max, bytes_max, self.version - oldest)

@@ -41,7 +41,7 @@ from gateway.rooms.audience import Audience
 from gateway.rooms.broadcast import acknowledged
 from gateway.rooms.conflicts import NOTHING_FOUND, Met, found_conflicts, met_by
 from gateway.rooms.context import RoomContext
-from gateway.rooms.cursors import carry, carry_before
+from gateway.rooms.cursors import carry
 from gateway.rooms.history import History
 from gateway.rooms.roster import Presence, Roster
 from gateway.rooms.submission import Staged, Submission, record_of
@@ -620,18 +620,19 @@ class Room:
             payload["acks"] = [acknowledged(ack) for ack in acks]
         return messages.encode("SYNC_RESPONSE", payload, self.stamp_ms())
 
-    def _carry_cursors(self, entries: Sequence[Presence]) -> None:
+    def _carry_cursors(self, entries: Sequence[Presence]) -> int:
         carry(entries, self.history)
+        return self.history.version
 
     def trim(self, versions_max: int, bytes_max: int) -> None:
         """Bound the window, but keep what submissions on their way are based on."""
         history = self.history
         if history.window.exceeds(versions_max, bytes_max):
-            lost = versions_max if history.window.bytes <= bytes_max else 0
-            carry_before(self.roster.entries(), history, history.version - lost)
             oldest = history.version
             for submission in self._pending:
                 oldest = min(oldest, submission.base)
             for staged in self._staged:  # a log that knows more sends them back
                 oldest = min(oldest, staged.submission.base)
+            start = history.start_after(versions_max, bytes_max, oldest)
+            self.roster.carry_before(start, self._shared.wall_ms())
             history.trim(versions_max, bytes_max, oldest)

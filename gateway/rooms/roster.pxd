@@ -29,6 +29,7 @@ cdef class Roster:
     cdef object _announce
     cdef object _carry
     cdef object _on_due
+    cdef object _told_from
     cdef dict _entries
     cdef object _palette
     cdef list _waiting

@@ -20,10 +20,17 @@ from gateway.rooms.turns import Turns, is_over
 from gateway.wire import messages
 
 NO_CURSOR: dict[str, Any] = {"field": ""}
+# Newer than any version.
+NEVER = 1 << 62
 
 JOIN, UPDATE, LEAVE = "PRESENCE_JOIN", "PRESENCE_UPDATE", "PRESENCE_LEAVE"
 
 Announce = Callable[[bytes, Connection | None], None]
+
+
+def _as_told(entries: Sequence[Presence]) -> int:
+    """Where there is no history, cursors aren't carried."""
+    return NEVER
 
 
 class Client(Protocol):
@@ -104,7 +111,7 @@ class Roster:
     `announce` tells everybody but one; `on_due` asks for calls of `tick` while `due`. `share` tells the other
     nodes what became of a member of this one (JOIN, UPDATE or LEAVE). `stamp` makes a time that of a message:
     it may be later, for other nodes' clocks count there, so it can't measure how long ago something was.
-    `carry` puts members' cursors where they stand at the head.
+    `carry` puts members' cursors where they stand at the head, and returns its version.
     """
 
     __slots__ = (
@@ -120,6 +127,7 @@ class Roster:
         "_resource",
         "_share",
         "_stamp",
+        "_told_from",
         "_typing",
         "_unshared",
         "_waiting",
@@ -135,7 +143,7 @@ class Roster:
         on_due: Callable[[], None],
         share: Callable[[str, Presence], None] | None = None,
         stamp: Callable[[int], int] = int,
-        carry: Callable[[Sequence[Presence]], None] | None = None,
+        carry: Callable[[Sequence[Presence]], int] = _as_told,
     ) -> None:
         self._resource = {"resource_type": resource_type, "resource_id": resource_id}
         self._config = config
@@ -151,6 +159,7 @@ class Roster:
         self._share = share
         self._stamp = stamp
         self._carry = carry
+        self._told_from = NEVER  # no cursor was told before this version that `carry` could carry
         self._unshared: dict[Presence, None] = {}  # updates that wait for a crowded room's refresh
         self.turns = Turns(config.update_interval_ms, on_due)
 
@@ -181,6 +190,7 @@ class Roster:
     def join(self, entry: Presence, now_ms: int) -> None:
         """A session becomes visible."""
         self._entries[entry.session_id] = entry
+        self._note_cursor(entry)
         entry.color = self._palette.take(entry.person.user_id, entry.color)
         self._tell(JOIN, entry, now_ms)
 
@@ -202,6 +212,8 @@ class Roster:
         """A member moved its cursor or (un)set typing; told now, or with what follows within the interval."""
         if cursor is not None:
             entry.cursor = cursor
+            self._carry((entry,))
+            self._note_cursor(entry)
         if is_typing is not None:
             entry.is_typing = is_typing
         self._typing.pop(entry, None)
@@ -246,6 +258,7 @@ class Roster:
             self.join(entry, now_ms)
         elif known.node and entry.number > known.number:
             self._entries[entry.session_id] = entry
+            self._note_cursor(entry)
             entry.color = entry.color or known.color
             if self.crowded or entry.payload() != known.payload():
                 self._tell(UPDATE, entry, now_ms)
@@ -275,20 +288,35 @@ class Roster:
 
     def state(self, now_ms: int) -> bytes:
         """The PRESENCE_STATE message: with cursors as of the head, for who comes."""
-        entries = list(self._entries.values())
-        if self.crowded:
-            since = now_ms - self._config.active_s * 1000
-            active = [entry for entry in entries if entry.active_ms >= since]
-            active.sort(key=lambda entry: entry.active_ms, reverse=True)
-            entries = active[: self._config.members_max]
-        if self._carry is not None:
-            self._carry(entries)
         payload = {
             **self._resource,
-            "presences": [entry.payload() for entry in entries],
+            "presences": [entry.payload() for entry in self._carried(now_ms)],
             "count": len(self._entries),
         }
         return messages.encode("PRESENCE_STATE", payload, self._stamp(now_ms))
+
+    def carry_before(self, version: int, now_ms: int) -> None:
+        """Have cursors carried where one was told before a version: those that a state would show."""
+        if self._told_from < version:
+            self._carried(now_ms)
+
+    def _carried(self, now_ms: int) -> Sequence[Presence]:
+        """Whom a state names, with their cursors as of the head."""
+        entries = self._named(now_ms)
+        self._told_from = self._carry(entries)
+        return entries
+
+    def _named(self, now_ms: int) -> list[Presence]:
+        """Everybody, or of a crowd those who were active lately, the latest first."""
+        entries = list(self._entries.values())
+        if self.crowded:
+            since = now_ms - self._config.active_s * 1000
+            entries = [entry for entry in entries if entry.active_ms >= since]
+            entries.sort(key=lambda entry: entry.active_ms, reverse=True)
+        return entries[: self._members_max]
+
+    def _note_cursor(self, entry: Presence) -> None:
+        self._told_from = min(self._told_from, entry.cursor.get("version", NEVER))
 
     def _tell(self, kind: str, entry: Presence, now_ms: int) -> None:
         entry.waiting = False

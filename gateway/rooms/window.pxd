@@ -47,8 +47,10 @@ cdef class Window:
     cpdef list operations_since(self, Py_ssize_t version, Py_ssize_t head)
     cpdef object document_at(self, Py_ssize_t version, Py_ssize_t head, object document)
     cpdef bint exceeds(self, Py_ssize_t versions_max, Py_ssize_t bytes_max) except -1
-    @cython.locals(kept=Kept, excess=Py_ssize_t, freed=Py_ssize_t, droppable=Py_ssize_t)
+    @cython.locals(kept=Kept, excess=Py_ssize_t)
     cpdef trim(self, Py_ssize_t versions_max, Py_ssize_t bytes_max, Py_ssize_t needed=*)
+    @cython.locals(kept=Kept, excess=Py_ssize_t, left=Py_ssize_t, droppable=Py_ssize_t)
+    cpdef Py_ssize_t excess(self, Py_ssize_t versions_max, Py_ssize_t bytes_max, Py_ssize_t needed) except -1
 
 
 cpdef Entry entry_of(object before, Record record)

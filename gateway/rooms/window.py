@@ -151,7 +151,7 @@ class Window:
         return document if version == head else self._changes[version - head].before
 
     def exceeds(self, versions_max: int, bytes_max: int) -> bool:
-        """Whether `trim` would drop anything."""
+        """Whether it has more changes, or more bytes."""
         return len(self._changes) > versions_max or self.bytes > bytes_max
 
     def trim(self, versions_max: int, bytes_max: int, needed: int = 0) -> None:
@@ -159,16 +159,22 @@ class Window:
 
         The newest `needed` stay in any case.
         """
+        excess = self.excess(versions_max, bytes_max, needed)
+        for kept in self._changes[:excess]:
+            self.bytes -= kept.weight
+        del self._changes[:excess]
+
+    def excess(self, versions_max: int, bytes_max: int, needed: int) -> int:
+        """How many changes `trim` would drop."""
         droppable = max(0, len(self._changes) - needed)
         excess = min(droppable, max(0, len(self._changes) - versions_max))
-        freed = 0
+        left = self.bytes
         for kept in self._changes[:excess]:
-            freed += kept.weight
-        while self.bytes - freed > bytes_max and excess < droppable:
-            freed += self._changes[excess].weight
+            left -= kept.weight
+        while left > bytes_max and excess < droppable:
+            left -= self._changes[excess].weight
             excess += 1
-        self.bytes -= freed
-        del self._changes[:excess]
+        return excess
 
 
 # Measured: an operation list with its tuples and the entry itself; a slot of a copied array, a member of a

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -198,6 +199,25 @@ async def undo(place: Place) -> None:
                 )
 
         await place.measured(take_back)
+
+
+async def cursors(place: Place) -> None:
+    """Cursors told at a version after which their text was replaced again and again, by random letters."""
+    random = Random(1)
+    values = ["".join(random.choices("ab ", k=999)) for _ in range(86)]
+    resource = await place.put({"title": "T", "notes": [values.pop()]})
+    async with place.editor(resource) as opened:
+        for version, value in enumerate(values, 1):
+            await edit(opened, resource, version, replace("/notes/0", value))
+
+        async def attack() -> None:
+            for number in range(9):
+                cursor = {"field": "/notes/" + number * "0" + "0", "position": 1, "version": 1}
+                await opened.send("PRESENCE_UPDATE", {**named(resource), "cursor": cursor})
+                async with place.editor(resource):
+                    pass
+
+        await place.measured(attack)
 
 
 async def six_users(place: Place) -> None:
@@ -422,8 +442,8 @@ async def rapid_reset(place: Place) -> None:
 
 
 ATTACKS = (
-    html, containers, moves, texts, old_base, undo, six_users, sync, large_array, strangers, inflating,
-    viewer_floods, refused_floods, time_travel, puts, rapid_reset,
+    html, containers, moves, texts, old_base, undo, cursors, six_users, sync, large_array, strangers,
+    inflating, viewer_floods, refused_floods, time_travel, puts, rapid_reset,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import orjson
@@ -115,6 +116,50 @@ def test_a_field_may_be_a_pointer(table):
     put(table, field="/description", position=8)
     commit(table, "bob", typed(0, "The "))
     assert seen(table)["position"] == 12
+
+
+def test_an_index_has_one_spelling(table):
+    commit(table, "bob", {"op": "add", "path": "/notes", "value": [TEXT]})
+    for field, cursor in (("/notes/0", {"position": 12, "version": 4}), ("/notes/00", {})):
+        put(table, field=field, position=8)
+        commit(table, "bob", {"op": "text", "path": "/notes/0", "value": [0, "The "]})
+        assert seen(table) == {"field": field, **cursor}
+
+
+def test_what_is_told_at_an_old_version_stands_at_the_head_at_once(table):
+    commit(table, "bob", typed(0, "The "))
+    entry = table.room.roster.get("s-ann")
+    table.room.roster.update(entry, START_MS, {"field": "description", "position": 8, "version": 2}, None)
+    assert entry.cursor == {"field": "description", "position": 12, "version": 3}
+
+
+def test_what_would_take_long_is_left_with_its_field(table):
+    random = Random(1)
+    cheap, dear = [Presence(f"s-{n}", f"client-{n}", Somebody(), None, START_MS) for n in range(2)]
+    commit(table, "bob", {"op": "add", "path": "/notes", "value": TEXT})
+    for entry, field in ((cheap, "title"), (dear, "notes")):
+        table.room.roster.join(entry, START_MS)
+        cursor = {"field": field, "position": 1, "version": table.room.version}
+        table.room.roster.update(entry, START_MS, cursor, None)
+    for _ in range(40):
+        value = "".join(random.choices("ab ", k=999))
+        commit(table, "bob", {"op": "replace", "path": "/notes", "value": value})
+    table.room.roster.state(START_MS)
+    assert cheap.cursor == {"field": "title", "position": 1, "version": table.room.version}
+    assert dear.cursor == {"field": "notes"}
+
+
+def test_a_cut_carries_only_what_it_would_lose(table):
+    commit(table, "bob", typed(0, "The "))
+    put(table, position=8)
+    commit(table, "bob", typed(0, "The "))
+    kept = table.room.history.window.bytes
+    entry = table.room.roster.get("s-ann")
+    for bounds in ((2, kept), (4, kept - 1)):
+        table.room.trim(*bounds)
+        assert (entry.cursor["position"], entry.cursor["version"]) == (8, 3)
+    table.room.trim(0, kept)
+    assert (entry.cursor["position"], entry.cursor["version"]) == (12, 4)
 
 
 @pytest.mark.parametrize("cursor", [{}, {"field": "a/~/b"}, {"field": "title", "position": 10**18}])

@@ -213,6 +213,31 @@ def test_a_clock_that_is_set_back_keeps_nothing_back(place):
     assert not place.told[-1][1]["is_typing"]
 
 
+def test_of_a_crowd_only_whom_a_state_names_are_carried_and_only_where_one_was_told_before():
+    carried: list[list[str]] = []
+
+    def carry(entries) -> int:
+        carried.append([entry.session_id for entry in entries])
+        return 7
+
+    roster = Roster("event", "1", PresenceSettings(members_max=2), lambda *_: None, lambda: None, carry=carry)
+    for number in range(4):
+        entry = Presence(f"s-{number}", f"c-{number}", Person("ann"), None, START_MS)
+        roster.join(entry, START_MS)
+        if number < 2:
+            roster.update(entry, START_MS + number, {"field": "title", "version": 3 + number}, None)
+    carried.clear()
+    roster.carry_before(3, START_MS)
+    assert carried == []
+    roster.carry_before(4, START_MS)
+    roster.carry_before(7, START_MS)
+    assert carried == [["s-1", "s-0"]]
+    roster.update(entry, START_MS, {"field": "title", "version": 5}, None)
+    carried.clear()
+    roster.carry_before(6, START_MS)
+    assert len(carried) == 1
+
+
 def test_an_edit_makes_a_member_of_a_crowd_active():
     place = Place(members_max=1)
     place.join("ann")

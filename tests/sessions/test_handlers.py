@@ -303,10 +303,14 @@ async def test_a_cursor_is_told_to_the_others(autojump_clock):
         payload = one(ann.reader.take(), "PRESENCE_UPDATE")
         assert (payload["user_id"], payload["is_typing"]) == ("bob", True)
         assert payload["cursor"] == cursor | {"version": 1}, "where it isn't said it is the head"
-        cursor |= {"anchor": 7, "version": 0}
+        cursor |= {"anchor": 7, "version": 9}
         await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=cursor)
         await trio.sleep(0.2)
         assert one(ann.reader.take(), "PRESENCE_UPDATE")["cursor"] == cursor
+        await bob.say("PRESENCE_UPDATE", resource_id="1", cursor=cursor | {"version": 0})
+        await trio.sleep(0.2)
+        told = one(ann.reader.take(), "PRESENCE_UPDATE")["cursor"]
+        assert told == {"field": "title"}, "as of the head, where the text came only after that version"
 
 
 async def test_typing_ends_by_itself(autojump_clock):
