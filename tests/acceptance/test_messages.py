@@ -82,13 +82,13 @@ async def test_messages_are_handled_in_order_without_waiting(node: Gateway) -> N
 
 
 async def test_a_token_about_to_end_is_announced_and_can_be_renewed(tmp_path: Path) -> None:
-    with gateway(tmp_path, timeouts__token_expiring_s=1.5) as own:
-        async with signed_in(own, ttl_s=3) as renewed, signed_in(own, "bob", ttl_s=3) as let_go:
+    with gateway(tmp_path, timeouts__token_expiring_s=5) as own:
+        async with signed_in(own, ttl_s=6) as renewed, signed_in(own, "bob", ttl_s=6) as let_go:
             await renewed.take("AUTH_EXPIRING")
             await let_go.take("AUTH_EXPIRING")
             token = own.token("ann", ttl_s=60)
             await renewed.ask("AUTH", {"token": token, "client_id": "ann-1", "user_id": "ann"})
-            assert (await let_go.take("ERROR"))["code"] == "TOKEN_EXPIRED"
+            assert (await let_go.take("ERROR", 30))["code"] == "TOKEN_EXPIRED"
             assert await let_go.closed() == 4401
             await trio.sleep(0.5)
             await renewed.ask("PING")

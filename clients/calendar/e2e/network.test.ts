@@ -5,9 +5,9 @@ import type { Person } from "./people.js";
 import { Stage } from "./stage.js";
 
 const MINUTE_MS = 60_000;
-const TOKEN_TTL_S = 5;
+const TOKEN_TTL_S = 12;
 
-const stage = new Stage({ "timeouts.token_expiring_s": 2 });
+const stage = new Stage({ "timeouts.token_expiring_s": 10 }); // there is as long to renew one
 
 /** Somebody types until `end` is called; gives what was typed. */
 function typist(person: Person, letter: string): { end(): Promise<string> } {
@@ -77,7 +77,7 @@ test("tokens end while somebody types: each is renewed in time, on the same conn
   const { sockets, tokens } = count;
   await ann.textbox("Description").click();
   const typing = typist(ann, "a");
-  await ann.page.waitForTimeout(3 * TOKEN_TTL_S * 1000);
+  await ann.page.waitForTimeout((TOKEN_TTL_S + 3) * 1000); // the first has ended
   const typed = await typing.end();
   await bob.sees("Description", typed);
   await ann.says("online, saved");
@@ -91,7 +91,7 @@ test("a token ends and there is no other for a while: what is typed meanwhile ar
   count.isRefused = true;
   await ann.textbox("Description").click();
   const typing = typist(ann, "a");
-  await ann.says("offline");
+  await ann.says("offline", MINUTE_MS);
   await ann.page.waitForTimeout(3000);
   count.isRefused = false;
   await ann.says("online");
