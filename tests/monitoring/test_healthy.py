@@ -16,7 +16,7 @@ from tests.monitoring.prometheus import RULES, hurried
 from tests.test_deploy import PANELS, filled
 
 EDITS = 300
-# One slow scrape, or one lag, is seen for less than that: an alert is of what lasts, and the day lasts longer.
+# One slow scrape, or one lag, is seen for less than that; the day lasts longer.
 LASTS = "15s"
 DAY_S = 30.0
 

@@ -46,6 +46,11 @@ def worker(server: Server, number: int) -> tuple[psutil.Process, str]:
     )
 
 
+def clients_of(process: psutil.Process) -> set[int]:
+    """The ports of those who are connected to a worker."""
+    return {each.raddr.port for each in process.net_connections("tcp") if each.raddr}
+
+
 async def subscribed(connected: Wire, resource_id: str) -> dict:
     return await connected.ask("SUBSCRIBE", {"resource": "event", "resource_id": resource_id})
 
@@ -59,7 +64,7 @@ async def spread(server: Server) -> list[int]:
 async def settles(server: Server, expected: list[int]) -> None:
     """Wait until the workers have so many connections."""
     now: list[int] = []
-    with trio.move_on_after(5):
+    with trio.move_on_after(30):
         while (now := await spread(server)) != expected:  # noqa: ASYNC110
             await trio.sleep(0.05)
     assert now == expected
@@ -223,10 +228,10 @@ async def test_a_full_worker_takes_no_more_and_everyone_is_served(tmp_path):
         clients(server, await token(server), most) as connections,
     ):
         await all_subscribe(connections, resource_of(0))
-        assert await spread(server) == [most, 0]
+        await settles(server, [most, 0])
         async with clients(server, await token(server), 5) as more:  # all of them to the empty one
             await all_subscribe(more, resource_of(0))
-            assert await spread(server) == [most, 5]
+            await settles(server, [most, 5])
             await more[0].ask("OP", edit(resource_of(0), 0, "", {"title": "Lunch"}))
             assert (await connections[0].take("OP_BROADCAST"))["version"] == 1
 
@@ -236,7 +241,7 @@ async def test_who_comes_to_a_full_worker_is_let_in_by_the_other_until_both_are_
     async with node(tmp_path, "--set", f"server.connections_max={most}") as server:
         bearer = await token(server)
         async with clients(server, bearer, 2 * most):
-            assert await spread(server) == [most, most]
+            await settles(server, [most, most])
             for _ in range(5):
                 with pytest.raises(InvalidStatus) as refused:
                     async with wire(server.url, bearer):
@@ -273,10 +278,12 @@ async def test_where_the_home_is_away_a_client_stays_and_goes_there_when_it_is_b
 async def test_a_client_on_its_way_to_a_worker_that_drains_is_sent_away_in_order(tmp_path):
     async with node(tmp_path) as server, trio.open_nursery() as nursery:
         ann = await on(nursery, server, await token(server), "n1.1")
-        home, _ = worker(server, 0)
+        (home, _), (other, _) = worker(server, 0), worker(server, 1)
+        port = ann.ws.local_address[1]
         home.suspend()
+        assert port in clients_of(other)
         await ann.send("SUBSCRIBE", {"resource": "event", "resource_id": resource_of(0)})
-        await trio.sleep(0.3)
+        await until(lambda: port not in clients_of(other), "she is on her way", 30)
         home.send_signal(signal.SIGTERM)
         home.resume()
         assert (await ann.take("GOAWAY"))["reconnect_after_ms"] > 0
