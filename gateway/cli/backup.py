@@ -39,6 +39,8 @@ def backup_command(file: Path, replace: bool, config: Config) -> None:
     else:
         contents = embedded_backup.backup(Path(config.server.data_dir), file)
     click.echo(f"{_told(contents)} in {file}")
+    if contents.gaps:
+        click.echo(f"history of {contents.gaps:,} resources begins after a gap: what came before is missing")
 
 
 @click.command("restore", short_help="Put a backup in place of what there is.")

@@ -40,10 +40,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 
 class Contents(NamedTuple):
-    """How much is in a backup."""
+    """How much is in a backup; `gaps`: resources whose older history was missing when it was written."""
 
     resources: int
     changes: int
+    gaps: int = 0
 
 
 class StoredHead(NamedTuple):
@@ -187,7 +188,7 @@ class BackupWriter:
         except BaseException:
             self.contents = before
             raise
-        self.contents = Contents(self.contents.resources + 1, self.contents.changes)
+        self.contents = self.contents._replace(resources=self.contents.resources + 1)
 
     def add(self, number: int, records: Sequence[Record]) -> None:
         """Add changes, in order."""
@@ -208,7 +209,11 @@ class BackupWriter:
             )
             self._connection.execute(_ADD_CHANGE, row)
         place(self._connection)
-        self.contents = Contents(self.contents.resources, self.contents.changes + len(records))
+        self.contents = self.contents._replace(changes=self.contents.changes + len(records))
+
+    def count_gap(self) -> None:
+        """The resource that was written last lacks what came before a gap."""
+        self.contents = self.contents._replace(gaps=self.contents.gaps + 1)
 
     def add_submissions(self, number: int, submissions: Iterable[PastSubmission]) -> None:
         """Add what still recognises resends of changes that went."""

@@ -6,6 +6,7 @@ before it began is in it. Restoring fills the archive (or, without one, Redis) w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,14 +20,16 @@ from gateway.log import postgres_retention
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader, BackupWriter, Contents, StoredHead, write_backup
 from gateway.log.postgres import ANY_VERSION, PostgresArchive, dsn_of
-from gateway.log.redis import RedisLog
-from gateway.ports import Opening
+from gateway.log.redis import NOTHING, RedisLog
+from gateway.ports import Opening, Snapshot
 from gateway.redislink import keys
 from gateway.redislink.chains import head_version
 from gateway.redislink.keys import LEFT
 from gateway.redislink.link import pack
 from gateway.redislink.shards import Call, Shards
 from gateway.wire.announcement import Announcement
+
+logger = logging.getLogger(__name__)
 
 SCAN_COUNT = 1000
 READ_AT_ONCE = 1000
@@ -90,8 +93,8 @@ def with_stores(config: Config, work: Callable[[Stores], Awaitable[T]]) -> T:
 
 
 async def backup(found: Stores, target: Path) -> Contents:
-    """Write everything that was acknowledged so far; nodes may serve meanwhile. Raises ConfigError where what
-    is there isn't whole."""
+    """Write everything that was acknowledged so far; nodes may serve meanwhile. Of a history with a gap it
+    has what came after that. Raises ConfigError, and LogDamaged where what is there is damaged."""
     live = await names_in_redis(found.shards)
     archived = set() if found.archive is None else await found.archive.names()
     with write_backup(target) as writer:
@@ -115,44 +118,41 @@ async def names_in_redis(shards: Shards) -> set[str]:
 
 
 async def _back_up(found: Stores, writer: BackupWriter, name: str, live: bool) -> None:
-    """One resource, up to a head that it had meanwhile."""
+    """One resource, up to a head that it had meanwhile; after a gap in its history, where it has one."""
     source: RedisLog | PostgresArchive = found.log if live or found.archive is None else found.archive
-    trimmed = -1
+    missing = 0
     for _ in range(ATTEMPTS_MAX):
         try:
-            await _copy(found, source, writer, name)
-            return
+            begin = await _copy(found, source, writer, name, missing)
         except LogTrimmed as error:  # of what was being copied: it would have a gap
-            if error.version == trimmed:  # nothing went meanwhile: it has one
-                raise LogUnavailable(
-                    f"{name}: changes up to version {trimmed} are missing", "none"
-                ) from error
-            trimmed = error.version
+            missing = error.version
+        else:
+            if begin and begin > await _oldest(source, name):
+                writer.count_gap()
+                logger.warning("%s: its history begins after a gap, at version %d", name, begin)
+            return
     raise LogUnavailable(f"{name}: its old history goes faster than it can be copied", "none")
 
 
-async def _copy(found: Stores, source: RedisLog | PostgresArchive, writer: BackupWriter, name: str) -> None:
-    """One resource, up to the head that it has now. Raises LogTrimmed, with nothing of it written, where
-    history goes meanwhile."""
+async def _copy(
+    found: Stores, source: RedisLog | PostgresArchive, writer: BackupWriter, name: str, missing: int
+) -> int:
+    """One resource, up to the head that it has now, from a document at or above version `missing` on; the
+    version of that. Raises LogTrimmed, with nothing of it written, where changes after it are missing."""
     opening = await source.open(name)
     if opening is None:
-        return
+        return 0
     head = head_version(opening)
+    begin = await _beginning(found, source, name, missing, opening.snapshot) if missing else NOTHING
     with writer.resource(name, opening.epoch) as number:
         writer.add_snapshot(number, opening.snapshot)
-        after = 0
+        writer.add_snapshot(number, begin)
+        if begin.version and found.archive is not None:  # of versions that have names
+            for snapshot in await found.archive.snapshots(name, begin.version):
+                writer.add_snapshot(number, snapshot)
+        after = max(0, min(begin.version, head - 1))  # a backup tells a head by its change
         while after < opening.snapshot.version:
-            try:
-                records = await source.read(name, after, min(READ_AT_ONCE, opening.snapshot.version - after))
-            except LogTrimmed as error:  # what is kept begins there
-                if after or error.version > head:
-                    raise
-                writer.add_snapshot(number, await source.snapshot(name, error.version))
-                if found.archive is not None:  # of versions that have names
-                    for snapshot in await found.archive.snapshots(name, error.version):
-                        writer.add_snapshot(number, snapshot)
-                after = error.version
-                continue
+            records = await source.read(name, after, min(READ_AT_ONCE, opening.snapshot.version - after))
             if not records:
                 raise LogUnavailable(f"{name}: changes after version {after} of {head} are missing", "none")
             writer.add(number, records)
@@ -161,6 +161,28 @@ async def _copy(found: Stores, source: RedisLog | PostgresArchive, writer: Backu
         if found.archive is not None:  # read last, so that nothing is missed that goes meanwhile
             past = await found.archive.submissions(name, ANY_VERSION, 0, SUBMISSIONS_MAX)
             writer.add_submissions(number, past)
+    return begin.version
+
+
+async def _beginning(
+    found: Stores, source: RedisLog | PostgresArchive, name: str, missing: int, newest: Snapshot
+) -> Snapshot:
+    """The oldest document that doesn't need what is missing up to a version; NOTHING where history began
+    anew meanwhile."""
+    kept = [await source.snapshot(name, missing), newest]
+    if found.archive is not None:
+        kept += await found.archive.snapshots(name, newest.version)
+    sound = (snapshot for snapshot in kept if missing <= snapshot.version <= newest.version)
+    return min(sound, key=lambda snapshot: snapshot.version, default=NOTHING)
+
+
+async def _oldest(source: RedisLog | PostgresArchive, name: str) -> int:
+    """The version after which a history begins."""
+    try:
+        await source.read(name, 0, 1)
+    except LogTrimmed as error:
+        return error.version
+    return 0
 
 
 # ------------------------------------------------------------------------------------------- restore
@@ -250,6 +272,8 @@ async def _into_redis(found: Stores, reader: BackupReader, head: StoredHead, sta
     if head.version == 0 and head.epoch == standing:
         return
     snapshot = reader.snapshot(head.name, max(head.first, head.version - found.config.redis.history_versions))
+    if snapshot.version < head.first:  # after a gap there may be the newest document alone
+        snapshot = reader.snapshot(head.name, head.version)
     records = [record for part in reader.records(head.name, snapshot.version) for record in part]
     opening, past = Opening(head.epoch, snapshot, records), reader.submissions(head.name)
     await found.log.bring(opening, past, head.name, standing)

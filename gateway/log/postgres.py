@@ -354,12 +354,13 @@ class PostgresArchive:
         return await self.run(lambda connection: _open(connection, clean(resource)), "none")
 
     async def read(self, resource: str, after: int, limit: int) -> Sequence[Record]:
-        """As `OpLog.read`."""
+        """As `OpLog.read`; what comes after a gap is read from there."""
         rows = await self._rows(sql.RECORDS, (clean(resource), after, limit))
         if rows and rows[0][0] > after + 1:  # the archive was added later, or old history went
             trimmed = rows[0][0] - 1
             raise LogTrimmed(f"{resource}: versions up to {trimmed} aren't kept", trimmed)
-        return _records(resource, rows)
+        followed = [row for version, row in enumerate(rows, after + 1) if row[0] == version]
+        return _records(resource, followed)
 
     async def snapshot(self, resource: str, version: int) -> Snapshot:
         """As `OpLog.snapshot`."""

@@ -18,7 +18,9 @@ FROM change CROSS JOIN resource AS r ON r.id = resource ORDER BY change.id
 _SNAPSHOTS = """
 SELECT r.name, version, document, {checksum} FROM snapshot JOIN resource AS r ON r.id = resource
 """
-_SNAPSHOT_AT = "SELECT 1 FROM snapshot WHERE resource = ? AND version = ?"
+# What a resource is opened from whose old history went: the document before its oldest change, or that of its
+# only one.
+_OPENED_FROM = "SELECT 1 FROM snapshot WHERE resource = ? AND version IN (?, ?)"
 # What has another place than its own, or none, but for the tail; and places of what isn't there.
 _MISPLACED = """
 SELECT r.id, r.name, version FROM (
@@ -85,8 +87,10 @@ def _compare(connection: sqlite3.Connection, checked: Checked) -> None:
         if not is_sound(document, checksum):
             checked.add(f"the snapshot of {_shown(name)} at {number}")
     for resource, found in ranges.items():
-        before = (resource, found.oldest - 1)
-        if found.gaps or (found.oldest > 1 and not connection.execute(_SNAPSHOT_AT, before).fetchone()):
+        before = found.oldest - 1
+        versions = (before, found.newest if found.count == 1 else before)
+        opened = connection.execute(_OPENED_FROM, (resource, *versions)).fetchone()
+        if found.gaps or (found.oldest > 1 and not opened):
             checked.add(f"{_shown(found.name)} has {found.count} of its {found.newest} changes")
     if version >= FORMAT_WITH_PLACES:
         for resource, name, number in connection.execute(_MISPLACED):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import LogDamaged
 from gateway.log import cluster_backup, postgres_retention
 from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader, Contents, StoredHead, verify
@@ -97,27 +97,69 @@ async def test_history_that_goes_beyond_the_head_which_was_read_leaves_a_whole_b
     assert contents(file) == (StoredHead(ROOM, EPOCH, 80, 100), [*range(81, 101)])
 
 
+@pytest.mark.parametrize("page", [5, 8])
 @pytest.mark.parametrize(
-    ("page", "told"), [(5, "changes up to version 8 are missing"), (8, "has 37 of its 40 changes")]
+    ("documents", "first"), [((8, 20, 40), 8), ((20, 40), 20), ((40,), 39)], ids=["at", "after", "newest"]
 )
-async def test_a_gap_that_lasts_is_told_as_one_wherever_a_page_ends(
-    page: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_history_with_a_gap_begins_at_the_oldest_document_after_it_wherever_a_page_ends(
+    page: int, documents: tuple[int, ...], first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_backup, "READ_AT_ONCE", page)
+    file = tmp_path / "backup.sqlite3"
     async with archived(range(1, 6), 5) as (found, archive):
-        await add(archive, range(9, 41), 40)
-        with pytest.raises(GatewayError, match=told):
-            await backup(found, tmp_path / "backup.sqlite3")
+        for version in documents:
+            await add(archive, range(9, 41), version)
+        assert await backup(found, file) == Contents(1, 40 - first, gaps=1)
+    assert verify(file) == Contents(1, 40 - first)
+    assert contents(file) == (StoredHead(ROOM, EPOCH, first, 40), [*range(first + 1, 41)])
 
 
-async def test_history_with_a_gap_is_told_when_it_is_backed_up_and_not_when_it_is_restored(
+async def test_a_history_whose_beginning_is_missing_begins_at_the_oldest_document_after_it(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "backup.sqlite3"
-    file.write_bytes(b"monday's")
+    async with archived(range(9, 41), 20) as (found, archive):
+        await add(archive, range(41, 43), 42)
+        assert await backup(found, file) == Contents(1, 22, gaps=1)
+    assert contents(file) == (StoredHead(ROOM, EPOCH, 20, 42), [*range(21, 43)])
+
+
+async def test_several_gaps_leave_what_came_after_the_last_one(tmp_path: Path) -> None:
+    file = tmp_path / "backup.sqlite3"
     async with archived(range(1, 6), 5) as (found, archive):
         await add(archive, range(9, 13), 12)
-        with pytest.raises(ConfigError, match=f"stays as it was.*{ROOM} has 9 of its 12 changes"):
+        await add(archive, range(21, 31), 24)
+        assert await backup(found, file) == Contents(1, 6, gaps=1)
+    assert contents(file) == (StoredHead(ROOM, EPOCH, 24, 30), [*range(25, 31)])
+
+
+async def test_the_newest_document_alone_is_restored_with_and_without_an_archive(tmp_path: Path) -> None:
+    file = tmp_path / "backup.sqlite3"
+    async with archived(range(1, 6), 5) as (found, archive):
+        await add(archive, range(9, 13), 12)
+        assert await backup(found, file) == Contents(1, 1, gaps=1)
+    with shared_postgres().database() as dsn, BackupReader(file) as reader:
+        migrate(dsn)
+        for settings in (fresh("any"), fresh("any").with_(postgres={"dsn": dsn})):
+            async with stores(settings) as found:
+                await cluster_backup.clear(found, replace=True)
+                await cluster_backup.fill(found, reader)
+                opening = await found.log.open(ROOM)
+                assert (opening.snapshot, list(opening.records)) == (document(12), [])
+
+
+async def test_a_history_that_retention_has_cut_has_no_gap(tmp_path: Path) -> None:
+    async with archived(range(1, 61), 50) as (found, archive):
+        await go(archive, 30)
+        assert await backup(found, tmp_path / "backup.sqlite3") == Contents(1, 30)
+
+
+async def test_damage_is_told_when_it_is_backed_up_and_not_when_it_is_restored(tmp_path: Path) -> None:
+    file = tmp_path / "backup.sqlite3"
+    file.write_bytes(b"monday's")
+    async with archived(range(1, 6), 5) as (found, archive):
+        await archive.store(Transfer([Announcement(ROOM, EPOCH, 8, "n", [*map(record, range(9, 13))])]))
+        with pytest.raises(LogDamaged, match=f"archived history of {ROOM} after version 5"):
             await backup(found, file)
     assert file.read_bytes() == b"monday's"
     assert os.listdir(tmp_path) == [file.name]
