@@ -10,9 +10,10 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import trio
+from psycopg import Connection
 
 from gateway.config import Config
 from gateway.errors import ConfigError, GatewayError, LogTrimmed, LogUnavailable
@@ -21,6 +22,8 @@ from gateway.log.archive import SavedSnapshot, Transfer
 from gateway.log.backup_file import BackupReader, BackupWriter, Contents, StoredHead, write_backup
 from gateway.log.postgres import ANY_VERSION, PostgresArchive, dsn_of
 from gateway.log.redis import NOTHING, RedisLog
+from gateway.log.search_opensearch import FORMAT_VERSION
+from gateway.log.search_queue import begin_anew
 from gateway.ports import Opening, Snapshot
 from gateway.redislink import keys
 from gateway.redislink.chains import head_version
@@ -210,9 +213,15 @@ async def clear(found: Stores, replace: bool) -> None:
             f"the cluster holds {len(live | archived)} resources: --replace erases them (take a backup first)"
         )
     if found.archive is not None:
-        await found.archive.run(lambda connection: connection.execute(f"TRUNCATE {_TABLES}".encode()), "none")
+        await found.archive.run(_erase, "none")
     for partition in range(found.config.redis.partitions):
         await _clear_partition(found.shards, partition)
+
+
+def _erase(connection: Connection[Any]) -> None:
+    with connection.transaction():
+        connection.execute(f"TRUNCATE {_TABLES}".encode())
+        begin_anew(connection, FORMAT_VERSION)
 
 
 async def _clear_partition(shards: Shards, partition: int) -> None:

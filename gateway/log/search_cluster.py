@@ -114,15 +114,17 @@ class ClusterIndexing:
         await added(self._archive, FORMAT_VERSION, first=True)
 
     async def _remake_lost(self, one: Generation) -> None:
-        """Begin anew where the server lost the index."""
+        """Make the index where the server hasn't got it: it lost it, or the archive was replaced."""
         index = index_of(self._rest, self._alias, one.number)
         if await index.is_there():
             return
-        logger.error("the search server lost the index of searches; it is made anew from the archive")
+        logger.error("the index of searches isn't there; it is made anew from the archive")
         await refilled(self._archive, one.number)
         await index.make()
         if one.serving:
             await point(self._rest, self._alias, one.number)
+            for gone in range(1, one.number):  # what those have may be of an archive that was erased
+                await index_of(self._rest, self._alias, gone).drop()
 
     async def _feed(self, one: Generation) -> None:
         index = index_of(self._rest, self._alias, one.number)

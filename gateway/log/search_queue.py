@@ -73,6 +73,13 @@ FROM gateway.resource AS s ON CONFLICT DO NOTHING
 """
 
 
+_BEGIN_ANEW = b"""
+WITH gone AS (DELETE FROM gateway.search_generation RETURNING number)
+INSERT INTO gateway.search_generation
+SELECT max(number) + 1, %s, true FROM gone HAVING count(*) > 0
+"""
+
+
 class Generation(NamedTuple):
     """An index that is kept up to date; the one that serves answers."""
 
@@ -212,6 +219,12 @@ async def added(archive: PostgresArchive, format: int, first: bool = False) -> G
             return made
 
     return await archive.run(add, "unknown")
+
+
+def begin_anew(connection: Connection[Any], format: int) -> None:
+    """All of the archive was erased, and what was due with it. Another generation takes the place of those
+    that there are; its index is made, and theirs are dropped, by the first worker that looks."""
+    connection.execute(_BEGIN_ANEW, (format,))
 
 
 async def refilled(archive: PostgresArchive, number: int) -> None:

@@ -17,6 +17,7 @@ from gateway.config import SearchSettings
 from gateway.errors import LogUnavailable
 from gateway.log import search_cluster
 from gateway.log.archive import Transfer
+from gateway.log.cluster_backup import clear, stores
 from gateway.log.postgres import PostgresArchive, migrate
 from gateway.log.search_cluster import ClusterIndexing, index_of, reindexed
 from gateway.log.search_opensearch import FORMAT_VERSION, OpenSearchIndex
@@ -25,6 +26,7 @@ from gateway.log.search_rest import HttpRest
 from gateway.ports import Record
 from gateway.ports.search import EVERYTHING, Erasure, IndexEntry, Wanted
 from gateway.wire.announcement import Announcement
+from tests.redis.parts import fresh
 from tests.search.contract import ids
 from tests.search.faults import MODES, Faults
 from tests.search.server import SearchServer, shared_search_server
@@ -36,7 +38,8 @@ NUMBERS = count(1)
 class Cluster:
     """An archive, its index, and what feeds it."""
 
-    def __init__(self, archive: PostgresArchive, rest: HttpRest, alias: str) -> None:
+    def __init__(self, dsn: str, archive: PostgresArchive, rest: HttpRest, alias: str) -> None:
+        self.dsn = dsn
         self.archive = archive
         self.rest = rest
         self.alias = alias
@@ -101,7 +104,7 @@ async def cluster(url: str | None = None, workers: int = 1) -> AsyncIterator[Clu
         migrate(dsn)
         archive = PostgresArchive(dsn)
         rest = HttpRest(SearchSettings(url=url or shared_search_server().url, timeout_s=2))
-        made = Cluster(archive, rest, f"cluster-{next(NUMBERS)}")
+        made = Cluster(dsn, archive, rest, f"cluster-{next(NUMBERS)}")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(made.indexing.run)
             for _ in range(workers - 1):
@@ -139,6 +142,24 @@ async def test_a_purge_takes_all_of_it_and_what_comes_late_stays_out():
         assert set(await made.found("secret", 2)) == {"2"}
         await made.archived("event:1", "anew", epoch=2)
         assert len(await made.found("anew", 2)) == 2
+
+
+async def test_an_archive_that_is_replaced_leaves_nothing_of_the_old_one_in_searches(monkeypatch):
+    monkeypatch.setattr(search_cluster, "LOOK_INTERVAL_S", 0.2)
+    async with cluster() as made:
+        await made.archived("event:1", "secret one", epoch=5)
+        await made.archived("event:2", "secret two", epoch=5)
+        await made.found("secret", 4)
+        async with stores(fresh("any").with_(postgres={"dsn": made.dsn})) as found:
+            await clear(found, replace=True)
+        await made.archived("event:1", "brought", epoch=1)  # as it is imported, in an older epoch
+        assert await made.found("brought", 2)
+        assert await made.found("secret", 0) == []
+        [one] = await generations(made.archive)
+        assert (one, await index_of(made.rest, made.alias, 1).is_there()) == (
+            Generation(2, FORMAT_VERSION, True),
+            False,
+        )
 
 
 async def test_a_server_that_was_away_misses_nothing_and_has_nothing_twice(tmp_path: Path):
