@@ -7,5 +7,5 @@ const NOBODY: PresenceSnapshot = { others: [], self: null, count: 0 };
 
 /** The people in a document: the others, oneself, and how many there are in all. */
 export function usePresence<T>(document: SharedDocument<T> | null): PresenceSnapshot {
-  return useReadable(document?.presence ?? null, NOBODY);
+  return useReadable(document?.presence, NOBODY);
 }

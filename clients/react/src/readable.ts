@@ -6,7 +6,7 @@ import { useClient } from "./provider.js";
 
 /** `select` of a readable's snapshot; `fallback` while there is none. `select` must give stable identities. */
 export function useReadable<S, R = S>(
-  readable: Readable<S> | null,
+  readable: Readable<S> | null | undefined,
   fallback: S,
   select: (snapshot: S) => R = (snapshot) => snapshot as unknown as R,
 ): R {
@@ -16,7 +16,7 @@ export function useReadable<S, R = S>(
   );
   return useSyncExternalStore(
     subscribe,
-    () => select(readable ? readable.snapshot : fallback),
+    () => select(readable?.snapshot ?? fallback),
     () => select(fallback),
   );
 }

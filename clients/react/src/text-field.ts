@@ -24,7 +24,7 @@ export interface TextFieldProps<E extends Field> {
   onSelect(): void;
   onFocus(): void;
   onBlur(): void;
-  onCompositionStart(): void;
+  onCompositionStart(event: CompositionEvent<E>): void;
   onCompositionEnd(event: CompositionEvent<E>): void;
 }
 
@@ -89,8 +89,8 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
   const [value] = useField<string, T>(document, path);
   const readOnly = !useEditable(document);
   const [draft, setDraft] = useState<string | null>(null);
-  const composing = useRef<Overtyped | null>(null);
-  const moved = useRef<Selection | null>(null);
+  const composing = useRef<(Overtyped & { field: E }) | null>(null);
+  const moved = useRef<Selection | false | null>(null);
   const text = textOf(value);
   const shown = draft ?? text;
 
@@ -134,6 +134,7 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
     if (text !== now) write(text);
     if (caret !== null && text !== typed) moved.current = [end, end, "none"];
   };
+  const end = (field: E) => settle(field, field.selectionStart);
   // biome-ignore lint/correctness/useExhaustiveDependencies: what is composed belongs to one text
   useLayoutEffect(() => {
     const leave = () => settle(ref.current, null);
@@ -156,30 +157,34 @@ export function useTextField<E extends Field = HTMLInputElement, T = unknown>(
     value: shown,
     readOnly,
     onChange({ currentTarget }) {
-      if (composing.current) {
+      const over = composing.current;
+      if (!over) write(currentTarget.value);
+      else if (over.field === currentTarget) {
         setDraft(currentTarget.value);
         document?.presence.setTyping(true);
-      } else write(currentTarget.value);
+      } else end(currentTarget); // the other went, and nobody composes any more
       tellCursor();
     },
     onSelect: tellCursor,
     onFocus: tellCursor,
     onBlur: () => document?.presence.setCursor(null),
-    onCompositionStart() {
-      composing.current = { text, changes: [] };
+    onCompositionStart({ currentTarget: field }) {
+      composing.current = { text, changes: [], field };
       setDraft(text);
     },
-    onCompositionEnd: ({ currentTarget }) => settle(currentTarget, currentTarget.selectionStart),
+    onCompositionEnd: ({ currentTarget }) => end(currentTarget),
   };
 }
 
 export const textOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");
 
-/** Null: an input that has none (of an address, of a number). */
-const selectionOf = (field: Field): Selection | null =>
-  field.selectionStart === null
-    ? null
-    : [field.selectionStart, field.selectionEnd as number, field.selectionDirection as "none"];
+/** False: an input that has none (of an address, of a number). */
+const selectionOf = (field: Field): Selection | false =>
+  field.selectionStart !== null && [
+    field.selectionStart,
+    field.selectionEnd as number,
+    field.selectionDirection as "none",
+  ];
 
 function placeOf([start, end, direction]: Selection): { position: number; anchor?: number } {
   if (start === end) return { position: end };

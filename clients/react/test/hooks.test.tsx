@@ -244,6 +244,21 @@ test("what was composed in a field that is gone already is left", async () => {
   expect(document.snapshot.view?.description).toBe("ab");
 });
 
+test("what is typed is written though the field went while something was composed in it, and came back", async () => {
+  const document = await made("1", { title: "", description: "ab" });
+  const { rerender } = render(<Sometimes document={document} isThere />, { wrapper });
+  const field = () => screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Text" });
+  fireEvent.compositionStart(field());
+  fireEvent.change(field(), { target: { value: "aにb" } });
+  rerender(<Sometimes document={document} isThere={false} />);
+  act(() => document.setText("/description", "Hi ab"));
+  rerender(<Sometimes document={document} isThere />);
+  fireEvent.change(field(), { target: { value: "aにbc" } });
+  expect(document.snapshot.view?.description).toBe("Hi aにbc");
+  fireEvent.change(field(), { target: { value: "Hi aにbcd" } });
+  expect(document.snapshot.view?.description).toBe("Hi aにbcd");
+});
+
 function Unreferred({ document }: { document: SharedDocument<Event> }) {
   const { ref: _, ...field } = useTextField<HTMLTextAreaElement, Event>(document, "/description");
   return <textarea aria-label="Text" {...field} />;

@@ -30,7 +30,7 @@ const SIDES = [
 
 /** With the focus on no button, which a space that was meant for a text would press. */
 function show(dialog: HTMLDialogElement): void {
-  dialog.showModal?.();
+  dialog.showModal();
   dialog.focus();
 }
 
@@ -52,7 +52,7 @@ function Question<T>({
     show(opened);
     return () => {
       focused?.focus(); // with its caret, which `close` leaves out
-      opened.close?.();
+      opened.close();
     };
   }, []);
   const of = (side: (typeof SIDES)[number][1]) => {
@@ -90,7 +90,7 @@ function Question<T>({
       {merged !== undefined && (
         <label>
           Merged
-          <textarea value={merged} onChange={(event) => setMerged(event.target.value)} />
+          <textarea value={merged} onChange={({ currentTarget }) => setMerged(currentTarget.value)} />
         </label>
       )}
       <div className="collab-buttons">

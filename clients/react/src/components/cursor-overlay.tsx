@@ -29,7 +29,7 @@ export function CursorOverlay<T>({ document, path, target }: CursorOverlayProps<
     if (!field || !mirror) return;
     const computed = getComputedStyle(field);
     for (const name of STYLES) mirror.style[name] = computed[name];
-    const scroll = () => mirror.scrollTo?.(field.scrollLeft, field.scrollTop);
+    const scroll = () => mirror.scrollTo(field.scrollLeft, field.scrollTop);
     scroll();
     field.addEventListener("scroll", scroll);
     return () => field.removeEventListener("scroll", scroll);

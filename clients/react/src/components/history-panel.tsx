@@ -28,10 +28,12 @@ export function HistoryPanel<T>(props: HistoryPanelProps<T>): ReactNode {
   const { document, query } = props;
   return (
     document && (
-      <Changes key={JSON.stringify([document.type, document.id, query])} {...props} document={document} />
+      <Changes key={JSON.stringify([document.type, document.id, query])} {...(props as ChangesProps<T>)} />
     )
   );
 }
+
+type ChangesProps<T> = HistoryPanelProps<T> & { document: SharedDocument<T> };
 
 interface Shown extends HistoryPage {
   readonly problem?: string;
@@ -49,7 +51,7 @@ function Changes<T>({
   describe,
   limit = 20,
   query,
-}: HistoryPanelProps<T> & { document: SharedDocument<T> }): ReactNode {
+}: ChangesProps<T>): ReactNode {
   const { version, isLive } = useReadable(document, document.snapshot);
   const [count, setCount] = useState(limit);
   const [{ entries, next, problem, asked }, setShown] = useState<Shown>({ turn: 0, entries: [], next: null });

@@ -5,3 +5,7 @@ import { JSDOM } from "jsdom";
 
 const { window } = new JSDOM();
 Object.assign(globalThis, { window, document: window.document });
+// What jsdom lacks of what every browser has.
+window.HTMLElement.prototype.scrollTo ??= () => {};
+window.HTMLDialogElement.prototype.showModal ??= () => {};
+window.HTMLDialogElement.prototype.close ??= () => {};
