@@ -714,7 +714,7 @@ describe.skipIf(!hasLocks && !process.env.CI)("tabs", () => {
     one.connect();
     const { conflicts } = await until(second, (now) => now.conflicts.length > 0);
     second.resolve(conflicts[0]?.id ?? "", "mine");
-    await vi.waitFor(() => expect(told).not.toEqual([]));
+    await vi.waitFor(() => expect(told).not.toEqual([]), 20_000);
     expect(told).toMatchObject([["two", { code: "ERROR", id: ben.id }]]);
     expect(second.snapshot).toMatchObject({ status: "ready", conflicts: [{ kind: "dropped" }] });
     second.resolve(conflicts[0]?.id ?? "", "theirs");

@@ -182,9 +182,9 @@ test("a record that is read late stays though the server has told the document b
   platform.socket.tell("SUBSCRIBE_ACK", { ...told, role: "editor", state: { title: "Theirs" } });
   expect(document.snapshot).toMatchObject({ isLive: true, version: 7 });
   goOn();
-  await vi.waitFor(() => expect(document.snapshot.pending).toBe(1));
+  await vi.waitFor(() => expect(document.snapshot.pending).toBe(1), 20_000);
   expect(document.snapshot.version).toBeLessThan(7);
-  await vi.waitFor(() => expect(subscribed()).toBe(2));
+  await vi.waitFor(() => expect(subscribed()).toBe(2), 20_000);
   await client.close();
 });
 
@@ -221,7 +221,7 @@ describe("unsent edits in a record that can't be read", () => {
     await expect(document.stored()).rejects.toBeInstanceOf(StoreFullError);
     trouble.isOn = false;
     await vi.advanceTimersByTimeAsync(RETRY_MS);
-    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), { timeout: 20_000 });
+    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), 20_000);
     expect(document.snapshot.view).toEqual({ title: "Unsent", location: "Room 1" });
     await document.stored();
     expect(values.get("queue/event:1")).toBe(1);
@@ -244,7 +244,7 @@ describe("unsent edits in a record that can't be read", () => {
     expect(subscribed(platform)).toBe(1);
     isReadable = true;
     await vi.advanceTimersByTimeAsync(RETRY_MS);
-    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), { timeout: 20_000 });
+    await vi.waitFor(() => expect(subscribed(platform)).toBe(2), 20_000);
     expect(document.snapshot).toMatchObject({ view: { title: "Unsent" }, pending: 1 });
     await client.close();
   });

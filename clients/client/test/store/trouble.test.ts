@@ -70,7 +70,7 @@ test("a record that makes no sense is set aside, and the document comes from the
   await document.ready();
   expect(document.snapshot.view).toEqual({ title: "Sync" });
   expect(problems.map((problem) => problem.code)).toEqual(["STORE_CORRUPT"]);
-  await vi.waitFor(() => expect(values.has(`corrupt/event:${ann.id}`)).toBe(true));
+  await vi.waitFor(() => expect(values.has(`corrupt/event:${ann.id}`)).toBe(true), 20_000);
 });
 
 test("another user's store is left alone", async () => {
